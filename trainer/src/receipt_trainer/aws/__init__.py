@@ -1,0 +1,1 @@
+"""AWS clients, paging and the artifact sync."""

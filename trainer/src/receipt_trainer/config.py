@@ -1,0 +1,177 @@
+"""Configuration of a run: every field with its unit, meaning and source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.errors import UserError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainingConfig(_Strict):
+    """How to train. Lengths are in optimizer steps or epochs as said; losses are natural logs."""
+
+    num_epochs: float = Field(10.0, gt=0, le=1000, description="Passes over the training examples")
+    max_steps: int = Field(0, ge=0, description="Optimizer steps; above 0 it overrides num_epochs")
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Examples a device and step; unset: 64 line examples or 4 whole receipts, about 700 tokens each",
+    )
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Peak of AdamW's schedule; unset: 6e-5 for a LayoutLM checkpoint, 3e-4 for a warm or random start",
+    )
+    lr_scheduler: Literal["linear", "cosine", "constant_with_warmup"] = Field(
+        "linear", description="Shape of the decay after warm-up (transformers' names)"
+    )
+    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of all steps in which the learning rate climbs")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="Decoupled decay (Loshchilov & Hutter 2019), not on norms")
+    max_grad_norm: float = Field(1.0, ge=0, description="Gradient clipping by global L2 norm; 0 turns it off")
+    gradient_accumulation_steps: int = Field(1, ge=1, le=1024, description="Batches in one optimizer step")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Mass spread evenly over all tags (Szegedy et al. 2016)")
+    dropout: float | None = Field(None, ge=0, lt=1, description="Hidden dropout; unset: the checkpoint's own")
+    attention_dropout: float | None = Field(None, ge=0, lt=1, description="Attention dropout; unset: the checkpoint's own")
+    early_stopping_patience: int = Field(0, ge=0, description="Evaluations without a better F1 before stopping; 0: never")
+    save_total_limit: int = Field(2, ge=1, description="Checkpoints kept; the best and the newest always are")
+    save_steps: int = Field(0, ge=0, description="Optimizer steps between checkpoints; 0: one an epoch, with evaluation")
+    logging_steps: int = Field(10, ge=1, description="Optimizer steps between logged losses")
+    seed: int = Field(42, ge=0, lt=2**32, description="Seed of weights, dropout and the order of examples")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="Arithmetic of the matrix products; auto: bf16 where the hardware has it, else fp16 on CUDA, else fp32"
+    )
+    fp16: bool | None = Field(None, description="Short for precision fp16 (true) or fp32 (false), as job files write it")
+    tf32: bool = Field(True, description="TensorFloat-32 for fp32 products on NVIDIA GPUs from Ampere on")
+    gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass to save memory")
+    torch_compile: bool = Field(False, description="Compile the model with torch.compile")
+    dataloader_workers: int = Field(0, ge=0, le=64, description="Processes that build batches")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; auto: a GPU if there is one")
+
+    @model_validator(mode="after")
+    def _one_precision(self) -> TrainingConfig:
+        if self.fp16 and self.precision not in ("auto", "fp16"):
+            raise ValueError(f"fp16: true contradicts precision: {self.precision}")
+        return self
+
+
+class DataConfig(_Strict):
+    """What to train on and how it is cut into examples. Lengths are in tokens of the model's tokenizer."""
+
+    dataset_name: str = Field(
+        "dynamodb", description="'dynamodb', a JSON lines file (.jsonl, .jsonl.gz), or several joined by commas"
+    )
+    eval_dataset: str | None = Field(None, description="JSON lines files to validate on, instead of a split")
+    train_split: str | None = Field(None, description="Train on receipts stored under this split; unset: a hashed split")
+    eval_split: str | None = Field(None, description="Validate on receipts stored under this split")
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="Share of receipts held out by the hashed split")
+    split_seed: int = Field(0, ge=0, description="Another seed holds out other receipts")
+    split_file: str | None = Field(None, description="run.json or a file of keys, one a line: the receipts to hold out")
+    max_samples: int | None = Field(None, ge=1, description="At most so many training receipts, chosen by hash")
+    examples: Literal["line", "receipt"] = Field("line", description="One example a line, or the receipt in reading order")
+    max_length: int = Field(512, ge=16, le=512, description="Longest example in tokens, with [CLS] and [SEP]")
+    use_sliding_window: bool = Field(True, description="Overlap the windows of an example longer than max_length")
+    window_stride: int = Field(128, ge=0, description="Tokens that neighbouring windows share; 0 without sliding windows")
+    augment: bool = Field(False, description="Shift and scale each training example's boxes by a few percent of the page")
+    merge_amounts: bool = Field(False, description="LINE_TOTAL, SUBTOTAL, TAX and GRAND_TOTAL become AMOUNT")
+    allowed_labels: tuple[str, ...] = Field((), description="Labels to learn, after merging; the rest is O; empty: all")
+    o_entity_ratio: float | None = Field(
+        None, ge=0, description="Drop all-O training examples down to so many O words a labelled word; unset: keep all"
+    )
+    annotated_labels: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="For each source the labels it annotates; an O word may bear any other. Public sets are known",
+    )
+    max_words: int = Field(4000, ge=1, description="A receipt with more words is left out as broken")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DataConfig:
+        if self.window_stride >= self.max_length - 2:
+            raise ValueError("window_stride must be below max_length - 2")
+        if (self.train_split is None) != (self.eval_split is None):
+            raise ValueError("train_split and eval_split are given together or not at all")
+        return self
+
+
+class ResolvedJob(_Strict):
+    """A job with both configurations validated."""
+
+    spec: JobSpec
+    training: TrainingConfig
+    data: DataConfig
+
+
+def parse(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    """Validate `values`.
+
+    Raises:
+        UserError: one line that names every wrong field, what is wrong, and the known fields for an unknown one.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise UserError(f"{where}: {'; '.join(_explain(model, item) for item in error.errors())}") from None
+
+
+def _explain(model: type[BaseModel], item: Any) -> str:
+    name = ".".join(str(part) for part in item["loc"]) or model.__name__
+    if item["type"] == "extra_forbidden":
+        return f"unknown key '{name}' (known: {', '.join(sorted(model.model_fields))})"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    shown = "" if item["type"] in ("missing", "value_error") else f", not {item['input']!r}"
+    return f"{name}: {message[:1].lower()}{message[1:]}{shown}"
+
+
+def load_job_file(path: Path) -> ResolvedJob:
+    """Read and validate a job file (YAML).
+
+    Raises:
+        UserError: no such file, not YAML, or a wrong key or value, with the line of the key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a mapping with at least job_name")
+    lines = _key_lines(node)
+    parsed: dict[str, Any] = {}
+    for model, key in ((JobSpec, None), (TrainingConfig, "training_config"), (DataConfig, "data_config")):
+        part = values if key is None else values.get(key) or {}
+        if not isinstance(part, dict):
+            raise UserError(f"{path}:{lines.get((key or '',), 1)}: {key} must be a mapping")
+        try:
+            parsed[model.__name__] = model.model_validate(part)
+        except ValidationError as error:
+            item = error.errors()[0]
+            loc = tuple(str(step) for step in ([key] if key else []) + list(item["loc"]))
+            line = next((lines[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in lines), 1)
+            raise UserError(f"{path}:{line}: {_explain(model, item)}") from None
+    return ResolvedJob(spec=parsed["JobSpec"], training=parsed["TrainingConfig"], data=parsed["DataConfig"])
+
+
+def _key_lines(node: Any, prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+    lines: dict[tuple[str, ...], int] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            path = (*prefix, str(key.value))
+            lines[path] = key.start_mark.line + 1
+            lines.update(_key_lines(value, path))
+    return lines

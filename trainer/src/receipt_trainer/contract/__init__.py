@@ -1,0 +1,1 @@
+"""What two rooms share: names, shapes and records. Imports nothing of ours."""

@@ -1,0 +1,128 @@
+"""The label space: normalise, merge, whitelist, in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from receipt_trainer.config import DataConfig
+from receipt_trainer.contract.names import AMOUNT, CORE_LABELS, OUTSIDE
+from receipt_trainer.errors import UserError
+
+SYNONYMS: Final[Mapping[str, str]] = {
+    "BUSINESS_NAME": "MERCHANT_NAME",
+    "PHONE": "PHONE_NUMBER",
+    "ITEM_TOTAL": "LINE_TOTAL",
+    "ITEM_NAME": "PRODUCT_NAME",
+    "ITEM_PRICE": "UNIT_PRICE",
+    "TOTAL": "GRAND_TOTAL",
+    "NONE": OUTSIDE,
+    "NO_LABEL": OUTSIDE,
+    "OTHER": OUTSIDE,
+    "AUTH_CODE": OUTSIDE,
+    "CHANGE": OUTSIDE,
+}
+
+AMOUNT_LABELS: Final = frozenset({"LINE_TOTAL", "SUBTOTAL", "TAX", "GRAND_TOTAL"})
+
+PUBLIC_SOURCES: Final[Mapping[str, frozenset[str]]] = {
+    "sroie": frozenset({"MERCHANT_NAME", "ADDRESS_LINE", "DATE", "GRAND_TOTAL"}),
+    "wildreceipt": frozenset(CORE_LABELS) - {"UNIT_PRICE"},
+    "cord": frozenset(
+        {"PRODUCT_NAME", "QUANTITY", "UNIT_PRICE", "LINE_TOTAL", "SUBTOTAL", "TAX", "GRAND_TOTAL"}
+    ),
+    "funsd": frozenset(),
+}
+"""Labels that a public data set annotates: SROIE (Huang et al. 2019), WildReceipt (Sun et al. 2021), CORD
+(Park et al. 2019), FUNSD (Jaume et al. 2019). Any other source is taken to annotate every label."""
+
+
+def normalise(name: str) -> str:
+    """The core name of a label: upper case, synonyms resolved; `O` for what is no entity."""
+    upper = name.strip().upper()
+    return SYNONYMS.get(upper, upper) or OUTSIDE
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Which labels are learned, and what each stored label becomes.
+
+    Attributes:
+        labels: the entity labels, without prefix, in a fixed order.
+        merge_amounts: whether amounts are one label.
+        annotated: for each source that annotates only some labels, the labels it annotates (normalised, not merged).
+    """
+
+    labels: tuple[str, ...]
+    merge_amounts: bool = False
+    annotated: Mapping[str, frozenset[str]] = field(default_factory=lambda: PUBLIC_SOURCES)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """`O`, then B- and I- of each label: the model's ids in order."""
+        return (OUTSIDE, *(f"{prefix}-{label}" for label in self.labels for prefix in "BI"))
+
+    def map(self, stored: str | None) -> str:
+        """What a stored label is in this space; `O` for none, for non-entities and for labels not learned."""
+        if stored is None:
+            return OUTSIDE
+        name = self._merge(normalise(stored))
+        return name if name in self.labels else OUTSIDE
+
+    def _merge(self, name: str) -> str:
+        return AMOUNT if self.merge_amounts and name in AMOUNT_LABELS else name
+
+    def unannotated(self, source: str) -> frozenset[str]:
+        """Labels that an `O` word of `source` may bear nevertheless.
+
+        AMOUNT counts as unannotated as soon as one of the labels merged into it is.
+        """
+        known = self.annotated.get(source)
+        if known is None:
+            return frozenset()
+        missing = {self._merge(name) for name in _origins(self.labels) if name not in known}
+        return frozenset(missing & set(self.labels))
+
+
+def _origins(labels: Iterable[str]) -> set[str]:
+    """The unmerged labels behind `labels`."""
+    return {origin for label in labels for origin in (AMOUNT_LABELS if label == AMOUNT else (label,))}
+
+
+def label_space(config: DataConfig, stored_labels: Iterable[str] = ()) -> LabelSpace:
+    """The label space of a configuration.
+
+    Args:
+        config: merge_amounts, allowed_labels and annotated_labels are read.
+        stored_labels: labels that occur in the data; those beyond the core twelve are learned too.
+
+    Raises:
+        UserError: an allowed label that cannot occur, with those that can.
+    """
+    merged = config.merge_amounts
+    probe = LabelSpace((), merged)
+    present = {probe._merge(name) for name in map(normalise, stored_labels)} - {OUTSIDE}
+    core = list(dict.fromkeys(probe._merge(name) for name in CORE_LABELS))
+    possible = core + sorted(present - set(core))
+    wanted = [name.strip() for name in config.allowed_labels]
+    for name in wanted:
+        if name not in possible:
+            raise UserError(f"allowed label '{name}' cannot occur{_hint(name, merged)}; possible: {', '.join(possible)}")
+    chosen = [name for name in possible if (name in wanted if wanted else name in present or not present)]
+    if not chosen:
+        raise UserError("no label is left to learn: check --allowed-label and the labels of the data set")
+    annotated = dict(PUBLIC_SOURCES) | {
+        source: frozenset(map(normalise, names)) for source, names in config.annotated_labels.items()
+    }
+    return LabelSpace(tuple(chosen), merged, annotated)
+
+
+def _hint(name: str, merged: bool) -> str:
+    if name == AMOUNT:
+        return " without --merge-amounts"
+    if merged and name in AMOUNT_LABELS:
+        return f" with --merge-amounts (it is {AMOUNT})"
+    if normalise(name) != name:
+        return f" (it is normalised to {normalise(name)})"
+    return ""

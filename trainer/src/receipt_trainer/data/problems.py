@@ -1,0 +1,85 @@
+"""What is wrong with receipts as they come in: counted, named, and never silently kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class ProblemKind(StrEnum):
+    """Kinds of problems. `DROPPED` names the ones whose word, label or receipt is left out."""
+
+    BAD_RECORD = "bad_record"  # not a receipt at all: broken JSON, missing keys
+    NO_WORDS = "no_words"
+    TOO_MANY_WORDS = "too_many_words"
+    DUPLICATE_RECEIPT = "duplicate_receipt"
+    EMPTY_TEXT = "empty_text"
+    BAD_BOX = "bad_box"  # NaN, infinite, not four numbers, no area
+    BOX_OUTSIDE_PAGE = "box_outside_page"
+    LABEL_WITHOUT_WORD = "label_without_word"
+    BAD_STATUS = "bad_status"
+    CONFLICTING_LABELS = "conflicting_labels"  # two VALID labels: the first by name is kept
+    BOX_CLIPPED = "box_clipped"  # a rounding error over the edge
+    RIGHT_TO_LEFT_TEXT = "right_to_left_text"
+    EMOJI_TEXT = "emoji_text"
+
+
+NOTED = frozenset(
+    {
+        ProblemKind.CONFLICTING_LABELS,
+        ProblemKind.BOX_CLIPPED,
+        ProblemKind.RIGHT_TO_LEFT_TEXT,
+        ProblemKind.EMOJI_TEXT,
+    }
+)
+"""Kinds that are reported while the word is kept; all others leave something out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem: what kind, in which receipt, where in it, and the value that shows it."""
+
+    kind: ProblemKind
+    receipt: str
+    where: str = ""
+    detail: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.receipt} {self.where}".strip()
+        return f"{self.kind}: {place}" + (f" ({self.detail})" if self.detail else "")
+
+
+@dataclass(slots=True)
+class ProblemLog:
+    """Counts every problem and keeps the first `max_examples` of each kind by name."""
+
+    max_examples: int = 5
+    counts: Counter[ProblemKind] = field(default_factory=Counter)
+    examples: dict[ProblemKind, list[Problem]] = field(default_factory=dict)
+
+    def add(self, kind: ProblemKind, receipt: str, where: str = "", detail: object = "") -> None:
+        """Count a problem; `detail` is cut to 80 characters."""
+        self.counts[kind] += 1
+        kept = self.examples.setdefault(kind, [])
+        if len(kept) < self.max_examples:
+            kept.append(Problem(kind, receipt, where, repr(detail)[:80] if detail != "" else ""))
+
+    def merge(self, other: ProblemLog) -> None:
+        """Take over the counts and examples of another log."""
+        self.counts.update(other.counts)
+        for kind, problems in other.examples.items():
+            kept = self.examples.setdefault(kind, [])
+            kept.extend(problems[: self.max_examples - len(kept)])
+
+    def as_dict(self) -> dict[str, Any]:
+        """For run.json: {kind: {"count": n, "dropped": bool, "examples": [text, ...]}}, by kind."""
+        return {
+            str(kind): {
+                "count": self.counts[kind],
+                "dropped": kind not in NOTED,
+                "examples": [str(problem) for problem in self.examples[kind]],
+            }
+            for kind in sorted(self.counts)
+        }

@@ -1,0 +1,88 @@
+"""The receipt: words with text, box, line and labels."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+Box = tuple[float, float, float, float]
+"""(x0, y0, x1, y1) as fractions of the page in 0..1, origin at the TOP LEFT, x0 < x1, y0 < y1."""
+
+_KEY_NAMESPACE = uuid.UUID("6b1f6f0e-5a55-5f0e-9d6b-3f4c1c0a7e21")
+
+
+@dataclass(frozen=True, slots=True)
+class WordLabel:
+    """A label somebody or something gave a word, and what became of it."""
+
+    name: str
+    status: str = "VALID"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word. `line` is its visual row (0 at the top of a JSON lines receipt; the LINE number in a table)."""
+
+    text: str
+    box: Box
+    line: int
+    labels: tuple[WordLabel, ...] = ()
+    confidence: float | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def valid_label(self) -> str | None:
+        """The VALID label, the first by name if there are several, or None."""
+        valid = sorted(label.name for label in self.labels if label.status == "VALID")
+        return valid[0] if valid else None
+
+    def box_1000(self) -> tuple[int, int, int, int]:
+        """The box on LayoutLM's 0..1000 grid (Xu et al. 2020, LayoutLM, section 2.2), corners ordered."""
+        x0, y0, x1, y1 = (min(1000, max(0, round(1000 * value))) for value in self.box)
+        return x0, y0, max(x0, x1), max(y0, y1)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One receipt in reading order.
+
+    Attributes:
+        image_id: UUID of the image.
+        receipt_id: number of the receipt on its image, from 1.
+        words: in reading order: by line, then as given.
+        name: what people call it (the id in a JSON lines file); the key where there is none.
+        source: data set it came from ("" = the user's own); decides which labels are annotated.
+        split: the split it was stored under, or "".
+        width, height: page size in pixels.
+    """
+
+    image_id: str
+    receipt_id: int
+    words: tuple[Word, ...]
+    name: str = ""
+    source: str = ""
+    split: str = ""
+    width: int = 0
+    height: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Stable key, the same in a table and in JSON lines: `<image_id>#<receipt_id>`."""
+        return f"{self.image_id}#{self.receipt_id:05d}"
+
+    def lines(self) -> Iterator[tuple[Word, ...]]:
+        """The words of each line, from top to bottom."""
+        for _, words in groupby(self.words, key=lambda word: word.line):
+            yield tuple(words)
+
+    def has_valid_label(self) -> bool:
+        """Whether any word has a VALID label, which is what makes a receipt trainable."""
+        return any(word.valid_label() is not None for word in self.words)
+
+
+def image_id_for(source: str, name: str) -> str:
+    """UUID of a receipt that has only a name: the same name of the same source is always the same receipt."""
+    return str(uuid.uuid5(_KEY_NAMESPACE, f"{source}:{name}"))

@@ -1,0 +1,1 @@
+"""Where receipts come from and go to: the receipts table and JSON lines."""

@@ -1,0 +1,1 @@
+"""The embedded cloud: the same code paths, on loopback."""

@@ -1,0 +1,1 @@
+"""Training: model, packing, run, metrics, checkpoints. Never talks to AWS."""
