@@ -40,21 +40,34 @@ class TrainingConfig(_Strict):
         "linear", description="Shape of the decay after warm-up (transformers' names)"
     )
     warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of all steps in which the learning rate climbs")
-    weight_decay: float = Field(0.01, ge=0, le=1, description="Decoupled decay (Loshchilov & Hutter 2019), not on norms")
+    weight_decay: float = Field(
+        0.01, ge=0, le=1, description="Decoupled decay (Loshchilov & Hutter 2019), not on norms"
+    )
     max_grad_norm: float = Field(1.0, ge=0, description="Gradient clipping by global L2 norm; 0 turns it off")
     gradient_accumulation_steps: int = Field(1, ge=1, le=1024, description="Batches in one optimizer step")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Mass spread evenly over all tags (Szegedy et al. 2016)")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Mass spread evenly over all tags (Szegedy et al. 2016)"
+    )
     dropout: float | None = Field(None, ge=0, lt=1, description="Hidden dropout; unset: the checkpoint's own")
-    attention_dropout: float | None = Field(None, ge=0, lt=1, description="Attention dropout; unset: the checkpoint's own")
-    early_stopping_patience: int = Field(0, ge=0, description="Evaluations without a better F1 before stopping; 0: never")
+    attention_dropout: float | None = Field(
+        None, ge=0, lt=1, description="Attention dropout; unset: the checkpoint's own"
+    )
+    early_stopping_patience: int = Field(
+        0, ge=0, description="Evaluations without a better F1 before stopping; 0: never"
+    )
     save_total_limit: int = Field(2, ge=1, description="Checkpoints kept; the best and the newest always are")
-    save_steps: int = Field(0, ge=0, description="Optimizer steps between checkpoints; 0: one an epoch, with evaluation")
+    save_steps: int = Field(
+        0, ge=0, description="Optimizer steps between checkpoints; 0: one an epoch, with evaluation"
+    )
     logging_steps: int = Field(10, ge=1, description="Optimizer steps between logged losses")
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of weights, dropout and the order of examples")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="Arithmetic of the matrix products; auto: bf16 where the hardware has it, else fp16 on CUDA, else fp32"
+        "auto",
+        description="Arithmetic of the matrix products; auto: bf16 where the hardware has it, else fp16 on CUDA, else fp32",
     )
-    fp16: bool | None = Field(None, description="Short for precision fp16 (true) or fp32 (false), as job files write it")
+    fp16: bool | None = Field(
+        None, description="Short for precision fp16 (true) or fp32 (false), as job files write it"
+    )
     tf32: bool = Field(True, description="TensorFloat-32 for fp32 products on NVIDIA GPUs from Ampere on")
     gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass to save memory")
     torch_compile: bool = Field(False, description="Compile the model with torch.compile")
@@ -75,17 +88,25 @@ class DataConfig(_Strict):
         "dynamodb", description="'dynamodb', a JSON lines file (.jsonl, .jsonl.gz), or several joined by commas"
     )
     eval_dataset: str | None = Field(None, description="JSON lines files to validate on, instead of a split")
-    train_split: str | None = Field(None, description="Train on receipts stored under this split; unset: a hashed split")
+    train_split: str | None = Field(
+        None, description="Train on receipts stored under this split; unset: a hashed split"
+    )
     eval_split: str | None = Field(None, description="Validate on receipts stored under this split")
     validation_fraction: float = Field(0.1, gt=0, lt=1, description="Share of receipts held out by the hashed split")
     split_seed: int = Field(0, ge=0, description="Another seed holds out other receipts")
     split_file: str | None = Field(None, description="run.json or a file of keys, one a line: the receipts to hold out")
     max_samples: int | None = Field(None, ge=1, description="At most so many training receipts, chosen by hash")
-    examples: Literal["line", "receipt"] = Field("line", description="One example a line, or the receipt in reading order")
+    examples: Literal["line", "receipt"] = Field(
+        "line", description="One example a line, or the receipt in reading order"
+    )
     max_length: int = Field(512, ge=16, le=512, description="Longest example in tokens, with [CLS] and [SEP]")
     use_sliding_window: bool = Field(True, description="Overlap the windows of an example longer than max_length")
-    window_stride: int = Field(128, ge=0, description="Tokens that neighbouring windows share; 0 without sliding windows")
-    augment: bool = Field(False, description="Shift and scale each training example's boxes by a few percent of the page")
+    window_stride: int = Field(
+        128, ge=0, description="Tokens that neighbouring windows share; 0 without sliding windows"
+    )
+    augment: bool = Field(
+        False, description="Shift and scale each training example's boxes by a few percent of the page"
+    )
     merge_amounts: bool = Field(False, description="LINE_TOTAL, SUBTOTAL, TAX and GRAND_TOTAL become AMOUNT")
     allowed_labels: tuple[str, ...] = Field((), description="Labels to learn, after merging; the rest is O; empty: all")
     o_entity_ratio: float | None = Field(

@@ -16,7 +16,9 @@ class WorkerEnv(BaseModel):
 
     receipts_table: str | None = Field(None, alias=names.ENV_RECEIPTS_TABLE, description="Name of the receipts table")
     jobs_table: str | None = Field(None, alias=names.ENV_JOBS_TABLE, description="Name of the jobs table")
-    instances_table: str | None = Field(None, alias=names.ENV_INSTANCES_TABLE, description="Name of the instances table")
+    instances_table: str | None = Field(
+        None, alias=names.ENV_INSTANCES_TABLE, description="Name of the instances table"
+    )
     artifacts_bucket: str | None = Field(None, alias=names.ENV_ARTIFACTS_BUCKET, description="Bucket for run artifacts")
     aws_cli: str = Field(names.DEFAULT_AWS_CLI, alias=names.ENV_AWS_CLI, description="Absolute path of the AWS CLI")
 

@@ -24,3 +24,16 @@ class ArtifactSink(Protocol):
 
     def upload(self, run_dir: Path) -> str:
         """Copy the run's files, its run.json last; returns where they are."""
+
+
+class NoMetrics:
+    """A sink for runs that report to nobody."""
+
+    def metric(self, name: str, value: float, *, step: int, epoch: float) -> None:
+        """Forget it."""
+
+    def log(self, level: str, message: str) -> None:
+        """Forget it."""
+
+    def close(self) -> None:
+        """Nothing is buffered."""

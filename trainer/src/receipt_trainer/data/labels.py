@@ -29,9 +29,7 @@ AMOUNT_LABELS: Final = frozenset({"LINE_TOTAL", "SUBTOTAL", "TAX", "GRAND_TOTAL"
 PUBLIC_SOURCES: Final[Mapping[str, frozenset[str]]] = {
     "sroie": frozenset({"MERCHANT_NAME", "ADDRESS_LINE", "DATE", "GRAND_TOTAL"}),
     "wildreceipt": frozenset(CORE_LABELS) - {"UNIT_PRICE"},
-    "cord": frozenset(
-        {"PRODUCT_NAME", "QUANTITY", "UNIT_PRICE", "LINE_TOTAL", "SUBTOTAL", "TAX", "GRAND_TOTAL"}
-    ),
+    "cord": frozenset({"PRODUCT_NAME", "QUANTITY", "UNIT_PRICE", "LINE_TOTAL", "SUBTOTAL", "TAX", "GRAND_TOTAL"}),
     "funsd": frozenset(),
 }
 """Labels that a public data set annotates: SROIE (Huang et al. 2019), WildReceipt (Sun et al. 2021), CORD
@@ -108,7 +106,9 @@ def label_space(config: DataConfig, stored_labels: Iterable[str] = ()) -> LabelS
     wanted = [name.strip() for name in config.allowed_labels]
     for name in wanted:
         if name not in possible:
-            raise UserError(f"allowed label '{name}' cannot occur{_hint(name, merged)}; possible: {', '.join(possible)}")
+            raise UserError(
+                f"allowed label '{name}' cannot occur{_hint(name, merged)}; possible: {', '.join(possible)}"
+            )
     chosen = [name for name in possible if (name in wanted if wanted else name in present or not present)]
     if not chosen:
         raise UserError("no label is left to learn: check --allowed-label and the labels of the data set")

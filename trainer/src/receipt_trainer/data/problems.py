@@ -9,18 +9,22 @@ from typing import Any
 
 
 class ProblemKind(StrEnum):
-    """Kinds of problems. `DROPPED` names the ones whose word, label or receipt is left out."""
+    """Kinds of problems. `NOTED` names those that leave no word, label or receipt out."""
 
-    BAD_RECORD = "bad_record"  # not a receipt at all: broken JSON, missing keys
+    BAD_RECORD = "bad_record"  # not a receipt or a word at all: broken JSON, missing or impossible keys
     NO_WORDS = "no_words"
     TOO_MANY_WORDS = "too_many_words"
     DUPLICATE_RECEIPT = "duplicate_receipt"
     EMPTY_TEXT = "empty_text"
+    TEXT_TOO_LONG = "text_too_long"
     BAD_BOX = "bad_box"  # NaN, infinite, not four numbers, no area
     BOX_OUTSIDE_PAGE = "box_outside_page"
     LABEL_WITHOUT_WORD = "label_without_word"
+    BAD_LABEL = "bad_label"  # not a name: empty, too long, not a text
     BAD_STATUS = "bad_status"
+    DUPLICATE_LABEL = "duplicate_label"  # one label twice on a word: the first is kept
     CONFLICTING_LABELS = "conflicting_labels"  # two VALID labels: the first by name is kept
+    BAD_FIELD = "bad_field"  # a line number, confidence, source or split that is none: taken as not given
     BOX_CLIPPED = "box_clipped"  # a rounding error over the edge
     RIGHT_TO_LEFT_TEXT = "right_to_left_text"
     EMOJI_TEXT = "emoji_text"
@@ -29,6 +33,7 @@ class ProblemKind(StrEnum):
 NOTED = frozenset(
     {
         ProblemKind.CONFLICTING_LABELS,
+        ProblemKind.BAD_FIELD,
         ProblemKind.BOX_CLIPPED,
         ProblemKind.RIGHT_TO_LEFT_TEXT,
         ProblemKind.EMOJI_TEXT,

@@ -5,17 +5,27 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from receipt_trainer.contract.names import VALIDATION_STATUSES
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
-from receipt_trainer.data.receipt import Box, Receipt, Word
+from receipt_trainer.data.receipt import Box, Receipt, Word, WordLabel
 
 MAX_WORDS: Final = 4000
 CLIP_TOLERANCE: Final = 0.01
 """A box this far over the edge, as a fraction of the page, is a rounding error and is clipped."""
+MIN_EXTENT: Final = 1e-5
+"""A box thinner than this, as a fraction of the page, has no area (0.02 pixels of a page of 2000)."""
+BOX_DECIMALS: Final = 12
+"""Boxes are rounded to so many decimals: a receipt is the same receipt, read from JSON lines or from a table."""
+MAX_TEXT: Final = 2000
+"""Characters of the longest text that is still one word."""
+MAX_NAME: Final = 200
+"""Characters of the longest name of a receipt, source or split."""
+MAX_KEY: Final = 100
+"""Characters of the longest image id or label: both stand in one index key of at most 1024 bytes."""
 
 _EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f]")
 
@@ -31,6 +41,13 @@ def number(value: Any) -> float | None:
     return converted if math.isfinite(converted) else None
 
 
+def is_name(value: Any, longest: int = MAX_NAME) -> bool:
+    """Whether `value` can name something: a text that is not blank, not too long, and encodes as UTF-8."""
+    if not isinstance(value, str) or not value.strip() or len(value) > longest:
+        return False
+    return not any(unicodedata.category(char) in ("Cc", "Cs") for char in value)
+
+
 def sound_box(corners: Iterable[Any], receipt: str, where: str, problems: ProblemLog) -> Box | None:
     """A box as top-left fractions, clipped if it is barely over the edge; None, and a problem, if it is no box."""
     given = list(corners)
@@ -39,22 +56,35 @@ def sound_box(corners: Iterable[Any], receipt: str, where: str, problems: Proble
         problems.add(ProblemKind.BAD_BOX, receipt, where, given)
         return None
     x0, y0, x1, y1 = (value for value in numbers if value is not None)
-    if x1 <= x0 or y1 <= y0:
+    if x1 - x0 < MIN_EXTENT or y1 - y0 < MIN_EXTENT:
         problems.add(ProblemKind.BAD_BOX, receipt, where, given)
         return None
     if min(x0, y0) < -CLIP_TOLERANCE or max(x1, y1) > 1 + CLIP_TOLERANCE or max(x0, y0) >= 1 or min(x1, y1) <= 0:
         problems.add(ProblemKind.BOX_OUTSIDE_PAGE, receipt, where, given)
         return None
     clipped = (max(0.0, x0), max(0.0, y0), min(1.0, x1), min(1.0, y1))
-    if clipped != (x0, y0, x1, y1) and max(abs(a - b) for a, b in zip(clipped, (x0, y0, x1, y1), strict=True)) > 1e-6:
+    if min(clipped[2] - clipped[0], clipped[3] - clipped[1]) < MIN_EXTENT:
+        problems.add(ProblemKind.BOX_OUTSIDE_PAGE, receipt, where, given)
+        return None
+    if max(abs(a - b) for a, b in zip(clipped, (x0, y0, x1, y1), strict=True)) > 1e-6:
         problems.add(ProblemKind.BOX_CLIPPED, receipt, where, given)
-    return clipped
+    x0, y0, x1, y1 = (round(value, BOX_DECIMALS) for value in clipped)
+    return x0, y0, x1, y1
 
 
-def clean(receipt: Receipt, problems: ProblemLog, max_words: int = MAX_WORDS) -> Receipt | None:
+def clean(
+    receipt: Receipt, problems: ProblemLog, max_words: int = MAX_WORDS, places: Sequence[str] | None = None
+) -> Receipt | None:
     """Drop words and labels that are none, note the odd ones; None if nothing sound is left.
 
-    The words' boxes must have passed `sound_box`. Words come back in reading order: by line, then as given.
+    The words' boxes must have passed `sound_box`. Words come back in reading order: by line, then as given; labels
+    of a word by name.
+
+    Args:
+        receipt: as its source gives it.
+        problems: takes what was dropped or noted.
+        max_words: a receipt with more is left out.
+        places: where each word stands in its source, to name it in a problem; `word 0`... by default.
     """
     key = receipt.name or receipt.key
     if len(receipt.words) > max_words:
@@ -62,7 +92,7 @@ def clean(receipt: Receipt, problems: ProblemLog, max_words: int = MAX_WORDS) ->
         return None
     words = []
     for index, word in enumerate(receipt.words):
-        kept = _clean_word(word, key, f"word {index}", problems)
+        kept = _clean_word(word, key, places[index] if places else f"word {index}", problems)
         if kept is not None:
             words.append(kept)
     if not words:
@@ -74,17 +104,33 @@ def clean(receipt: Receipt, problems: ProblemLog, max_words: int = MAX_WORDS) ->
 
 def _clean_word(word: Word, key: str, where: str, problems: ProblemLog) -> Word | None:
     text = "".join(char for char in word.text if unicodedata.category(char) not in ("Cc", "Cs")).strip()
-    if not text:
+    if all(unicodedata.category(char) == "Cf" for char in text):  # nothing, or joiners and direction marks only
         problems.add(ProblemKind.EMPTY_TEXT, key, where, word.text)
+        return None
+    if len(text) > MAX_TEXT:
+        problems.add(ProblemKind.TEXT_TOO_LONG, key, where, f"{len(text)} characters, at most {MAX_TEXT}")
         return None
     if _EMOJI.search(text):
         problems.add(ProblemKind.EMOJI_TEXT, key, where, text)
     if any(unicodedata.bidirectional(char) in ("R", "AL") for char in text):
         problems.add(ProblemKind.RIGHT_TO_LEFT_TEXT, key, where, text)
-    labels = tuple(label for label in word.labels if label.status in VALIDATION_STATUSES)
-    for label in word.labels:
-        if label.status not in VALIDATION_STATUSES:
-            problems.add(ProblemKind.BAD_STATUS, key, where, f"{label.name} {label.status}")
-    if len({label.name for label in labels if label.status == "VALID"}) > 1:
-        problems.add(ProblemKind.CONFLICTING_LABELS, key, where, sorted(label.name for label in labels))
+    labels = _clean_labels(word.labels, key, where, problems)
     return word if text == word.text and labels == word.labels else replace(word, text=text, labels=labels)
+
+
+def _clean_labels(labels: Iterable[WordLabel], key: str, where: str, problems: ProblemLog) -> tuple[WordLabel, ...]:
+    kept: dict[str, WordLabel] = {}
+    for label in labels:
+        shown = f"{label.name} {label.status}"
+        if not is_name(label.name, MAX_KEY):
+            problems.add(ProblemKind.BAD_LABEL, key, where, shown)
+        elif label.status not in VALIDATION_STATUSES:
+            problems.add(ProblemKind.BAD_STATUS, key, where, shown)
+        elif label.name in kept:
+            problems.add(ProblemKind.DUPLICATE_LABEL, key, where, shown)
+        else:
+            kept[label.name] = label
+    valid = sorted(label.name for label in kept.values() if label.status == "VALID")
+    if len(valid) > 1:
+        problems.add(ProblemKind.CONFLICTING_LABELS, key, where, valid)
+    return tuple(kept[name] for name in sorted(kept))

@@ -11,10 +11,12 @@ from typing import IO, Any
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel, image_id_for
-from receipt_trainer.data.receipts.clean import MAX_WORDS, clean, number, sound_box
+from receipt_trainer.data.receipts.clean import MAX_KEY, MAX_WORDS, clean, is_name, number, sound_box
 from receipt_trainer.errors import UserError
 
 _WORD_FIELDS = ("text", "box", "line", "label", "labels", "confidence")
+_MAX_PIXELS = 1_000_000
+_MAX_NUMBER = 999_999_999  # nine digits are read of the numbers in a table's keys
 _RECEIPT_FIELDS = ("id", "image_id", "receipt_id", "source", "split", "width", "height", "words")
 
 
@@ -64,25 +66,24 @@ def parse_record(record: Any, place: str, problems: ProblemLog, max_words: int =
     if not isinstance(record, dict) or not isinstance(record.get("words"), list):
         problems.add(ProblemKind.BAD_RECORD, place, detail="no words list")
         return None
-    name = record["id"] if isinstance(record.get("id"), str) else ""
+    name = record["id"] if is_name(record.get("id")) else ""
     width, height = number(record.get("width")), number(record.get("height"))
-    if not name or width is None or height is None or width < 1 or height < 1:
+    if not name or width is None or height is None or not _is_page(width, height):
         problems.add(ProblemKind.BAD_RECORD, name or place, detail="needs id, width and height")
+        return None
+    image_id, receipt_id = record.get("image_id"), record.get("receipt_id", 1)
+    if (image_id is not None and not is_name(image_id, MAX_KEY)) or not _is_whole(receipt_id, 1, _MAX_NUMBER):
+        problems.add(ProblemKind.BAD_RECORD, name, detail=f"image_id {image_id!r}, receipt_id {receipt_id!r}")
         return None
     if len(record["words"]) > max_words:
         problems.add(ProblemKind.TOO_MANY_WORDS, name, detail=f"{len(record['words'])} words, at most {max_words}")
         return None
-    words = []
-    for index, item in enumerate(record["words"]):
-        word = _parse_word(item, width, height, name, f"word {index}", problems)
-        if word is not None:
-            words.append(word)
-    source, split = (value if isinstance(value, str) else "" for value in (record.get("source"), record.get("split")))
-    image_id, receipt_id = record.get("image_id"), record.get("receipt_id")
+    places, words = _parse_words(record["words"], width, height, name, problems)
+    source, split = (_optional_name(record, field, name, problems) for field in ("source", "split"))
     receipt = Receipt(
-        image_id=image_id if isinstance(image_id, str) and image_id else image_id_for(source, name),
-        receipt_id=receipt_id if isinstance(receipt_id, int) and receipt_id > 0 else 1,
-        words=tuple(words),
+        image_id=image_id or image_id_for(source, name),
+        receipt_id=receipt_id,
+        words=words,
         name=name,
         source=source,
         split=split,
@@ -90,7 +91,34 @@ def parse_record(record: Any, place: str, problems: ProblemLog, max_words: int =
         height=int(height),
         extra={key: value for key, value in record.items() if key not in _RECEIPT_FIELDS},
     )
-    return clean(receipt, problems, max_words)
+    return clean(receipt, problems, max_words, places)
+
+
+def _is_page(width: float, height: float) -> bool:
+    return min(width, height) >= 1 and max(width, height) <= _MAX_PIXELS
+
+
+def _is_whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _optional_name(record: dict[str, Any], field: str, key: str, problems: ProblemLog) -> str:
+    value = record.get(field)
+    if value is None or value == "":
+        return ""
+    if is_name(value):
+        return str(value)
+    problems.add(ProblemKind.BAD_FIELD, key, field, value)
+    return ""
+
+
+def _parse_words(
+    items: list[Any], width: float, height: float, key: str, problems: ProblemLog
+) -> tuple[list[str], tuple[Word, ...]]:
+    """The words with a sound box, and where in the file each of them stands."""
+    parsed = {f"word {n}": _parse_word(item, width, height, key, f"word {n}", problems) for n, item in enumerate(items)}
+    kept = {place: word for place, word in parsed.items() if word is not None}
+    return list(kept), tuple(kept.values())
 
 
 def _parse_word(item: Any, width: float, height: float, key: str, where: str, problems: ProblemLog) -> Word | None:
@@ -103,53 +131,80 @@ def _parse_word(item: Any, width: float, height: float, key: str, where: str, pr
     sound = sound_box(scaled if len(pixels) == 4 else pixels, key, where, problems)
     if sound is None:
         return None
-    line = item.get("line")
-    confidence = number(item.get("confidence"))
+    line, confidence = item.get("line"), number(item.get("confidence"))
+    if not _is_whole(line, -1, _MAX_NUMBER - 1):  # -1: LINE 0 of a table
+        problems.add(ProblemKind.BAD_FIELD, key, where, f"line {line!r}")
+        line = 0
+    if confidence is None and item.get("confidence") is not None:
+        problems.add(ProblemKind.BAD_FIELD, key, where, f"confidence {item['confidence']!r}")
     return Word(
         text=item["text"],
         box=sound,
-        line=line if isinstance(line, int) and not isinstance(line, bool) else 0,
-        labels=_parse_labels(item),
+        line=int(line or 0),
+        labels=_parse_labels(item, key, where, problems),
         confidence=confidence,
         extra={name: value for name, value in item.items() if name not in _WORD_FIELDS},
     )
 
 
-def _parse_labels(item: dict[str, Any]) -> tuple[WordLabel, ...]:
+def _parse_labels(item: dict[str, Any], key: str, where: str, problems: ProblemLog) -> tuple[WordLabel, ...]:
     """`labels`: [[name, status], ...] says all; else `label` is one VALID label, `O` none."""
-    full = item.get("labels")
-    if isinstance(full, list):
-        pairs = [pair for pair in full if isinstance(pair, list) and len(pair) == 2]
-        return tuple(WordLabel(str(name), str(status)) for name, status in pairs)
-    label = item.get("label")
-    return (WordLabel(label),) if isinstance(label, str) and label not in ("", OUTSIDE) else ()
+    if item.get("labels") is None:
+        label = item.get("label")
+        if label is None or label in ("", OUTSIDE):
+            return ()
+        given: list[Any] = [[label, "VALID"]]
+    else:
+        given = item["labels"] if isinstance(item["labels"], list) else [item["labels"]]
+    labels = []
+    for pair in given:
+        if isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair):
+            labels.append(WordLabel(*pair))
+        else:
+            problems.add(ProblemKind.BAD_LABEL, key, where, pair)
+    return tuple(labels)
 
 
 def to_record(receipt: Receipt) -> dict[str, Any]:
-    """A receipt as a line of the format; `parse_record` gives the same receipt back."""
+    """A receipt as a line of the format; `parse_record` gives the same receipt back.
+
+    A receipt of unknown size (some tables have such) is written on a page of 1000 by 1000.
+    """
     words = []
+    w, h = (receipt.width, receipt.height) if min(receipt.width, receipt.height) > 0 else (1000, 1000)
     for word in receipt.words:
         x0, y0, x1, y1 = word.box
-        w, h = receipt.width, receipt.height
         record: dict[str, Any] = {
             "text": word.text,
             "box": [_pixel(x0, w), _pixel(y0, h), _pixel(x1, w), _pixel(y1, h)],
             "line": word.line,
             "label": word.valid_label() or OUTSIDE,
         }
-        if word.labels and [(label.name, label.status) for label in word.labels] != [(record["label"], "VALID")]:
-            record["labels"] = [[label.name, label.status] for label in word.labels]
+        pairs = [[label.name, label.status] for label in word.labels]
+        if pairs and (pairs != [[record["label"], "VALID"]] or record["label"] == OUTSIDE):
+            record["labels"] = pairs
         if word.confidence is not None:
             record["confidence"] = word.confidence
         words.append(record | word.extra)
     head: dict[str, Any] = {"id": receipt.name or receipt.key, "source": receipt.source, "split": receipt.split}
     if receipt.image_id != image_id_for(receipt.source, receipt.name) or receipt.receipt_id != 1:
         head |= {"image_id": receipt.image_id, "receipt_id": receipt.receipt_id}
-    return head | {"width": receipt.width, "height": receipt.height, "words": words} | receipt.extra
+    return head | {"width": w, "height": h, "words": words} | receipt.extra
+
+
+def to_line(receipt: Receipt) -> str:
+    """A receipt as one line of a file, with its end."""
+    record = to_record(receipt)
+    line = json.dumps(record, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # half a surrogate pair in a field that we only carry along
+        line = json.dumps(record)
+    return line + "\n"
 
 
 def _pixel(fraction: float, size: int) -> int | float:
     """Pixels; whole where the fraction came from whole pixels."""
     exact = fraction * size
     whole = round(exact)
-    return whole if abs(exact - whole) < 1e-3 else round(exact, 3)
+    return whole if abs(exact - whole) < 1e-6 else round(exact, 6)

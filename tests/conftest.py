@@ -1,0 +1,63 @@
+"""One embedded AWS for the whole session, spoken to over HTTP; a fresh table and environment for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from receipt_trainer.aws import clients
+from receipt_trainer.contract.names import ENV_JOBS_TABLE, ENV_RECEIPTS_TABLE
+from receipt_trainer.contract.tables import JOBS, RECEIPTS, TableShape
+from receipt_trainer.local.cloud import LocalCloud
+from tests.fault_proxy import FaultProxy
+
+
+@pytest.fixture(scope="session")
+def cloud() -> Iterator[LocalCloud]:
+    """The embedded AWS of this test session."""
+    with LocalCloud(prefix="test-") as running:
+        yield running
+
+
+@pytest.fixture
+def aws(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> LocalCloud:
+    """The environment of the embedded AWS, and of no other."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_MAX_ATTEMPTS", "AWS_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in cloud.environment().items():
+        monkeypatch.setenv(name, value)
+    return cloud
+
+
+def _fresh_table(shape: TableShape) -> Iterator[str]:
+    name = f"{shape.name}-{uuid4().hex[:12]}"
+    client = clients.dynamodb()
+    client.create_table(**shape.create_arguments(name))
+    yield name
+    client.delete_table(TableName=name)
+
+
+@pytest.fixture
+def receipts_table(aws: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Name of an empty receipts table, also in DYNAMO_TABLE_NAME."""
+    for name in _fresh_table(RECEIPTS):
+        monkeypatch.setenv(ENV_RECEIPTS_TABLE, name)
+        yield name
+
+
+@pytest.fixture
+def jobs_table(aws: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Name of an empty jobs table, also in JOBS_TABLE_NAME."""
+    for name in _fresh_table(JOBS):
+        monkeypatch.setenv(ENV_JOBS_TABLE, name)
+        yield name
+
+
+@pytest.fixture
+def fault_proxy(aws: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """An HTTP proxy before the embedded AWS that can answer with faults; AWS_ENDPOINT_URL points at it."""
+    with FaultProxy(aws.endpoint) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        yield proxy

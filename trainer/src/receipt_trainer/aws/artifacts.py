@@ -1,0 +1,110 @@
+"""Run artifacts to S3 through the system AWS CLI; the run record goes last, so that it vouches for the rest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
+
+from receipt_trainer.contract.names import DEFAULT_AWS_CLI, ENV_AWS_CLI, RUN_FILE
+from receipt_trainer.errors import UserError, WorldError
+
+SYNC_TIMEOUT_S: Final = 3600.0
+"""Longest run of one CLI call. A model of 1 GB takes 100 s at 80 Mbit/s."""
+ATTEMPTS: Final = 3
+RETRY_WAIT_S: Final = 5.0
+
+_EXCLUDED: Final = (RUN_FILE, "checkpoint-*/*", ".*", "*/.*")
+"""What the sync leaves: the record that goes last, checkpoints (they live on EFS), hidden temporary files."""
+
+
+class S3Artifacts:
+    """Copies a run's folder to S3 (the contract's `ArtifactSink`)."""
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        cli: str = DEFAULT_AWS_CLI,
+        timeout_s: float = SYNC_TIMEOUT_S,
+        retry_wait_s: float = RETRY_WAIT_S,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Name the target.
+
+        Args:
+            bucket: name of the bucket.
+            prefix: key prefix of the run, such as "runs/my-job".
+            cli: absolute path of the AWS CLI.
+            timeout_s: seconds that one call of the CLI may take.
+            retry_wait_s: seconds between two tries.
+            environ: environment of the CLI; this process's by default.
+        """
+        self.url = f"s3://{bucket}/{prefix.strip('/')}"
+        self._cli = cli
+        self._timeout_s, self._retry_wait_s = timeout_s, retry_wait_s
+        self._environ = environ
+
+    def check(self) -> None:
+        """Look for the CLI before hours of training, and never on PATH: a conda `aws` found there is another one.
+
+        Raises:
+            UserError: the path is not absolute, or no program is there; says how to set it.
+        """
+        if not os.path.isabs(self._cli):
+            raise UserError(f"the path of the AWS CLI must be absolute, not '{self._cli}'; set {ENV_AWS_CLI}")
+        if not (os.path.isfile(self._cli) and os.access(self._cli, os.X_OK)):
+            raise UserError(f"there is no AWS CLI at {self._cli}; install it, or set {ENV_AWS_CLI} to its full path")
+
+    def upload(self, run_dir: Path) -> str:
+        """Copy the run's files, its run.json last; returns the s3:// URL of the folder.
+
+        Raises:
+            UserError: as `check`, or `run_dir` is not a folder.
+            WorldError: the CLI failed three times or ran too long; with its own words.
+        """
+        self.check()
+        if not run_dir.is_dir():
+            raise UserError(f"{run_dir}: there is no run to upload")
+        excludes = [part for pattern in _EXCLUDED for part in ("--exclude", pattern)]
+        self._run("sync", "--only-show-errors", str(run_dir), self.url, *excludes)
+        record = run_dir / RUN_FILE
+        if record.is_file():
+            self._run("cp", "--only-show-errors", str(record), f"{self.url}/{RUN_FILE}")
+        return self.url
+
+    def _run(self, *arguments: str) -> None:
+        retrying = Retrying(
+            retry=retry_if_exception_type(WorldError),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_fixed(self._retry_wait_s),
+            reraise=True,
+        )
+        retrying(self._run_once, *arguments)
+
+    def _run_once(self, *arguments: str) -> None:
+        command = [self._cli, "s3", *arguments]
+        doing = f"aws s3 {arguments[0]} to {self.url}"
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=self._timeout_s,
+                env=None if self._environ is None else dict(self._environ),
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise WorldError(f"{doing}: not done after {self._timeout_s:g} s") from None
+        except OSError as error:
+            raise UserError(f"{self._cli} cannot be run: {error.strerror}") from error
+        if done.returncode != 0:
+            words = " ".join((done.stderr.strip() or done.stdout.strip() or "no message").split())
+            raise WorldError(f"{doing} failed with exit code {done.returncode}: {words}")

@@ -1,0 +1,148 @@
+"""The one place that makes boto3 clients, and that says in one line why AWS could not be used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import boto3
+from botocore import exceptions as boto
+from botocore.config import Config
+
+from receipt_trainer.errors import UserError, WorldError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_s3.client import S3Client
+
+MAX_ATTEMPTS: Final = 6
+"""Attempts of one request in all; botocore's standard mode waits up to 2**n seconds after each, 31 s at worst."""
+CONNECT_TIMEOUT_S: Final = 5
+READ_TIMEOUT_S: Final = 30
+POOL_SIZE: Final = 32
+
+_NO_CREDENTIALS = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.TokenRetrievalError,
+    boto.SSOError,
+)
+_REFUSED: Final = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+
+
+def dynamodb() -> DynamoDBClient:
+    """A thread-safe DynamoDB client; see `_client`."""
+    return cast("DynamoDBClient", _client("dynamodb"))
+
+
+def s3() -> S3Client:
+    """A thread-safe S3 client; see `_client`."""
+    return cast("S3Client", _client("s3"))
+
+
+def _client(service: str) -> Any:
+    """A client from the environment alone: credentials, region, AWS_ENDPOINT_URL, AWS_MAX_ATTEMPTS.
+
+    Raises:
+        UserError: no region, no such profile, or a setting that is none.
+    """
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": _max_attempts()},
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        max_pool_connections=POOL_SIZE,
+        tcp_keepalive=True,
+        user_agent_extra="receipt-trainer",
+    )
+    with aws_faults(f"open {service}"):
+        # A session of its own: boto3's default session is not safe to use from several threads.
+        return boto3.session.Session().client(service, config=config)  # type: ignore[call-overload]
+
+
+def _max_attempts() -> int:
+    text = os.environ.get("AWS_MAX_ATTEMPTS") or str(MAX_ATTEMPTS)
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 100:
+        raise UserError(f"AWS_MAX_ATTEMPTS must be 1 to 100, not '{text}'")
+    return int(text)
+
+
+@contextmanager
+def aws_faults(doing: str, *, table: str | None = None) -> Iterator[None]:
+    """Turn what AWS answers, or why it does not, into one clear line.
+
+    Args:
+        doing: what was tried, as in "read receipts"; stands at the front of a message.
+        table: the table it was tried on, so that a missing one is named.
+
+    Raises:
+        UserError: no credentials, no region, no such table or bucket, access refused.
+        WorldError: not reachable, throttled beyond the retries, a fault of the service.
+    """
+    try:
+        yield
+    except boto.ClientError as error:
+        raise _explain(error, doing, table) from error
+    except _NO_CREDENTIALS as error:
+        raise UserError(
+            f"{doing}: no usable AWS credentials ({error}); "
+            "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ) from error
+    except boto.NoRegionError as error:
+        raise UserError(f"{doing}: no AWS region; set AWS_DEFAULT_REGION, or a region in the profile") from error
+    except boto.ParamValidationError as error:
+        if table is None or "TableName" not in str(error):
+            raise
+        raise UserError(f"{doing}: '{table}' cannot be the name of a table") from error
+    except (boto.ProfileNotFound, boto.ConfigParseError, boto.InvalidRegionError) as error:
+        raise UserError(f"{doing}: {error}") from error
+    except ValueError as error:
+        if "Invalid endpoint" not in str(error):
+            raise
+        raise UserError(f"{doing}: {error}; AWS_ENDPOINT_URL must be a URL such as http://127.0.0.1:5000") from error
+    except boto.HTTPClientError as error:
+        endpoint = os.environ.get("AWS_ENDPOINT_URL")
+        hint = f"; AWS_ENDPOINT_URL is {endpoint}: is anything running there?" if endpoint else ""
+        raise WorldError(f"{doing}: AWS cannot be reached: {error}{hint}") from error
+    except boto.BotoCoreError as error:
+        raise WorldError(f"{doing}: {error}") from error
+
+
+def _explain(error: boto.ClientError, doing: str, table: str | None) -> UserError | WorldError:
+    details = error.response.get("Error", {})
+    code, message = details.get("Code", "unknown"), details.get("Message", "")
+    if code == "ResourceNotFoundException" and table is not None:
+        if "index" in message.lower():
+            return UserError(f"{doing}: table '{table}' has no such index ({message}); it must have GSI1 to GSI4")
+        where = os.environ.get("AWS_ENDPOINT_URL") or f"this account in {_region()}"
+        return UserError(
+            f"{doing}: there is no table '{table}' at {where}; check the table's name and the region"
+        )
+    if code == "ValidationException" and table is not None and "index" in message.lower():
+        return UserError(f"{doing}: table '{table}' is not of the expected shape: {message}")
+    if code == "ValidationException" and table is not None and "tableName" in message:
+        return UserError(f"{doing}: '{table}' cannot be the name of a table")
+    if code == "NoSuchBucket":
+        return UserError(f"{doing}: there is no bucket '{details.get('BucketName', '')}'")
+    if code in _REFUSED:
+        return UserError(f"{doing}: AWS refuses these credentials: {code}: {message}")
+    return WorldError(f"{doing}: {code}: {message}")
+
+
+def _region() -> str:
+    return boto3.session.Session().region_name or "no region"

@@ -1,0 +1,146 @@
+"""Command line flags, job files and defaults become the two configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import yaml
+
+from receipt_trainer.config import DataConfig, TrainingConfig, load_job_file, parse
+from receipt_trainer.contract import names
+from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.errors import UserError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_TRAINING = {
+    "epochs": "num_epochs",
+    "batch_size": "batch_size",
+    "lr": "learning_rate",
+    "warmup_ratio": "warmup_ratio",
+    "label_smoothing": "label_smoothing",
+    "gradient_accumulation_steps": "gradient_accumulation_steps",
+    "early_stopping_patience": "early_stopping_patience",
+    "seed": "seed",
+    "precision": "precision",
+    "device": "device",
+}
+_DATA = {
+    "dataset": "dataset_name",
+    "eval_dataset": "eval_dataset",
+    "split_file": "split_file",
+    "examples": "examples",
+    "merge_amounts": "merge_amounts",
+    "allowed_label": "allowed_labels",
+    "o_entity_ratio": "o_entity_ratio",
+    "max_samples": "max_samples",
+}
+
+
+def data_options(function: Function) -> Function:
+    """Flags that say which receipts, labels and examples."""
+    for option in reversed(
+        [
+            click.option(
+                "--dataset", metavar="NAME", help="'dynamodb' (default) or JSON lines files, joined by commas."
+            ),
+            click.option("--eval-dataset", metavar="FILES", help="Validate on these files instead of a split."),
+            click.option("--dynamo-table", envvar=names.ENV_RECEIPTS_TABLE, help="Name of the receipts table."),
+            click.option(
+                "--split-file", metavar="FILE", help="Hold out the receipts of this run.json or list of keys."
+            ),
+            click.option("--max-samples", type=int, help="At most so many training receipts, chosen by hash."),
+            click.option(
+                "--examples", type=click.Choice(["line", "receipt"]), help="One example a line, or a receipt."
+            ),
+            click.option(
+                "--merge-amounts/--no-merge-amounts",
+                default=None,
+                help="LINE_TOTAL, SUBTOTAL, TAX and GRAND_TOTAL become AMOUNT.",
+            ),
+            click.option("--allowed-label", multiple=True, help="Learn only this label; repeat, or join by commas."),
+            click.option(
+                "--o-entity-ratio",
+                type=float,
+                envvar=names.ENV_O_ENTITY_RATIO,
+                help="Drop all-O training examples down to so many O words a labelled word.",
+            ),
+            click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set any other field; repeat."),
+            click.option("--config", "job_file", type=click.Path(path_type=Path), help="Job file (YAML)."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def training_options(function: Function) -> Function:
+    """Flags that say how to train."""
+    for option in reversed(
+        [
+            click.option("--model", help=f"Hub name, directory, package of weights or 'tiny' ({names.DEFAULT_MODEL})."),
+            click.option("--epochs", type=float, help="Passes over the training examples."),
+            click.option("--batch-size", type=int, help="Examples a device and step."),
+            click.option("--lr", type=float, help="Peak learning rate."),
+            click.option("--warmup-ratio", type=float, help="Share of the steps in which the learning rate climbs."),
+            click.option("--label-smoothing", type=float, help="Probability mass spread over all tags."),
+            click.option("--gradient-accumulation-steps", type=int, help="Batches in one optimizer step."),
+            click.option("--early-stopping-patience", type=int, help="Evaluations without a better F1; 0: never stop."),
+            click.option("--seed", type=int, help="Seed of weights, dropout and order."),
+            click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic."),
+            click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to train."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def configure(flags: dict[str, Any]) -> tuple[JobSpec | None, TrainingConfig, DataConfig]:
+    """Defaults, then the job file, then flags.
+
+    Raises:
+        UserError: a wrong file, flag or setting; it is named.
+    """
+    job = load_job_file(flags["job_file"]) if flags.get("job_file") else None
+    training = job.training.model_dump(exclude_unset=True) if job else {}
+    data = job.data.model_dump(exclude_unset=True) if job else {}
+    for key, value in _settings(flags.get("settings") or ()):
+        target = training if key in TrainingConfig.model_fields else data if key in DataConfig.model_fields else None
+        if target is None:
+            known = sorted({*TrainingConfig.model_fields, *DataConfig.model_fields})
+            raise UserError(f"--set {key}: unknown field (known: {', '.join(known)})")
+        target[key] = value
+    training |= _given(flags, _TRAINING)
+    data |= _given(flags, _DATA)
+    if "allowed_labels" in data:
+        listed = [label for part in data["allowed_labels"] for label in str(part).split(",")]
+        data["allowed_labels"] = tuple(label.strip() for label in listed if label.strip())
+    where = str(flags["job_file"]) if job else "configuration"
+    return job.spec if job else None, parse(TrainingConfig, training, where), parse(DataConfig, data, where)
+
+
+def _given(flags: dict[str, Any], names_of: dict[str, str]) -> dict[str, Any]:
+    return {field: flags[flag] for flag, field in names_of.items() if flag in flags and flags[flag] not in (None, ())}
+
+
+def _settings(texts: Iterable[str]) -> Iterable[tuple[str, Any]]:
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set {text}: expected KEY=VALUE")
+        try:
+            yield key.strip(), _number(yaml.safe_load(value))
+        except yaml.YAMLError:
+            raise UserError(f"--set {key.strip()}: '{value}' is no value") from None
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 3e-4 as a text; people mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,37 @@
+"""`layoutlm-cli`: train a model, look at it, use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import receipt_trainer
+from receipt_trainer.cli.lazy import LazyCommand, LazyGroup, run
+
+_COMMANDS = {
+    "train": LazyCommand("receipt_trainer.cli.train:command", "Fine-tune LayoutLM on labelled receipts."),
+    "evaluate": LazyCommand("receipt_trainer.cli.evaluate:command", "Score a trained model on labelled receipts."),
+    "predict": LazyCommand("receipt_trainer.cli.predict:command", "Read fields from receipts: JSON lines in and out."),
+    "label-counts": LazyCommand(
+        "receipt_trainer.cli.label_counts:command", "Count receipts, words and labels a split."
+    ),
+    "spot-check": LazyCommand(
+        "receipt_trainer.cli.spot_check:command", "Predictions beside VALID labels, one receipt."
+    ),
+    "report": LazyCommand("receipt_trainer.cli.report:command", "Write and print the report of a run."),
+}
+
+
+@click.group("layoutlm-cli", cls=LazyGroup, lazy_commands=_COMMANDS)
+@click.version_option(
+    receipt_trainer.__version__,
+    message=f"layoutlm-cli {receipt_trainer.__version__} ({Path(receipt_trainer.__file__).parent})",
+)
+def group() -> None:
+    """Train LayoutLM on receipts, score it and read receipts with it."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run(group)

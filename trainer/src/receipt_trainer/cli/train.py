@@ -1,0 +1,45 @@
+"""`layoutlm-cli train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from receipt_trainer.cli.configure import configure, data_options, training_options
+from receipt_trainer.contract import names
+
+
+@click.command("train")
+@click.option("--job-name", help="Names the run and its folder; 1 to 64 of A-Z a-z 0-9 . _ -")
+@training_options
+@data_options
+@click.option("--output-dir", type=click.Path(path_type=Path), help=f"Run folder ({names.DEFAULT_OUTPUT_ROOT}/JOB).")
+@click.option("--dataset-snapshot-save", type=click.Path(path_type=Path), help="Save the encoded data set here.")
+@click.option("--dataset-snapshot-load", type=click.Path(path_type=Path), help="Train on an encoded data set.")
+@click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, help="Write metrics and log lines to this table.")
+@click.option("--artifacts-bucket", envvar=names.ENV_ARTIFACTS_BUCKET, help="Sync the run's files to this bucket.")
+@click.option("--restart", is_flag=True, help="Forget what an earlier run of this name left.")
+@click.option("--progress/--no-progress", default=True, help="Show progress on a terminal.")
+def command(**flags: Any) -> None:
+    """Fine-tune LayoutLM on labelled receipts; a run that was interrupted goes on where it was.
+
+    Leaves model/, run.json, predictions.jsonl, report.html and tensorboard/ in the run's folder.
+    """
+    spec, training, data = configure(flags)
+    from receipt_trainer.cli.run_job import RunOptions, run_job
+
+    options = RunOptions(
+        job_name=flags["job_name"] or (spec.job_name if spec else None),
+        model=flags["model"] or (spec.model if spec else names.DEFAULT_MODEL),
+        output_dir=flags["output_dir"],
+        receipts_table=flags["dynamo_table"],
+        jobs_table=flags["jobs_table"],
+        artifacts_bucket=flags["artifacts_bucket"],
+        snapshot_save=flags["dataset_snapshot_save"],
+        snapshot_load=flags["dataset_snapshot_load"],
+        restart=flags["restart"],
+        progress=flags["progress"],
+    )
+    run_job(options, training, data)

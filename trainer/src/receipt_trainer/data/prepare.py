@@ -1,0 +1,121 @@
+"""From a configuration to encoded splits: load, choose labels, split, encode, count."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from receipt_trainer.config import DataConfig
+from receipt_trainer.contract.names import OUTSIDE
+from receipt_trainer.contract.run_record import SplitRecord
+from receipt_trainer.data.align import Tokenizer
+from receipt_trainer.data.examples import EncodedSplit, allowed_sets, encode
+from receipt_trainer.data.labels import LabelSpace, label_space
+from receipt_trainer.data.problems import ProblemLog
+from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.receipts.load import Progress, load_receipts
+from receipt_trainer.data.split import Split, limit, read_split_file, split_by_keys, split_by_stored, split_receipts
+from receipt_trainer.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that training needs of the data.
+
+    Attributes:
+        sets: allowed sets behind the targets of words that a source does not fully annotate.
+        tokenizer_hash: sha256 of the tokenizer that encoded the splits.
+        counts: for run.json.
+    """
+
+    space: LabelSpace
+    sets: list[frozenset[str]]
+    train: EncodedSplit
+    validation: EncodedSplit
+    split: SplitRecord
+    tokenizer_hash: str
+    counts: dict[str, Any]
+
+
+def prepare(config: DataConfig, tokenizer: Any, *, table: str | None, progress: Progress | None = None) -> Prepared:
+    """Load and encode what `config` names.
+
+    Args:
+        table: name of the receipts table, needed where the data set is `dynamodb`.
+
+    Raises:
+        UserError: nothing to train on, an impossible label, a wrong split file, ...
+    """
+    problems = ProblemLog()
+    loaded = load_receipts(config.dataset_name, problems, table=table, max_words=config.max_words, progress=progress)
+    labelled = [receipt for receipt in loaded if receipt.has_valid_label()]
+    held_out: list[Receipt] | None = None
+    if config.eval_dataset:
+        held_out = load_receipts(config.eval_dataset, problems, table=table, max_words=config.max_words)
+        held_out = [receipt for receipt in held_out if receipt.has_valid_label()]
+    split = _split(labelled, held_out, config)
+    space = label_space(config, stored_labels(labelled))
+    sets = allowed_sets(space, {receipt.source for receipt in (*split.train, *split.validation)})
+    train = encode(split.train, space, tokenizer, config, sets)
+    validation = encode(split.validation, space, tokenizer, config, sets)
+    if not int(train.examples.num_entity.sum()):
+        raise UserError(f"no training word bears any of {', '.join(space.labels)}; check --allowed-label and the data")
+    counts = {
+        "receipts": len(loaded),
+        "receipts_without_valid_label": len(loaded) - len(labelled),
+        "train": count(split.train, train, space),
+        "validation": count(split.validation, validation, space),
+        "problems": problems.as_dict(),
+    }
+    return Prepared(space, sets, train, validation, split.record(), tokenizer_hash(tokenizer), counts)
+
+
+def _split(labelled: list[Receipt], held_out: list[Receipt] | None, config: DataConfig) -> Split:
+    if len(labelled) < 2 and held_out is None:
+        raise UserError(
+            f"{config.dataset_name}: {len(labelled)} receipts with a VALID label; at least 2 are needed to train"
+        )
+    if held_out is not None:
+        if not labelled or not held_out:
+            raise UserError(f"{config.dataset_name if not labelled else config.eval_dataset}: no labelled receipt")
+        keys = {receipt.key for receipt in held_out}
+        split = Split([r for r in labelled if r.key not in keys], held_out, config.split_seed)
+    elif config.split_file:
+        split = split_by_keys(labelled, read_split_file(Path(config.split_file)))
+    elif config.train_split and config.eval_split:
+        split = split_by_stored(labelled, config.train_split, config.eval_split)
+    else:
+        split = split_receipts(labelled, fraction=config.validation_fraction, seed=config.split_seed)
+    if config.max_samples is not None:
+        return Split(limit(split.train, config.max_samples), split.validation, split.seed)
+    return split
+
+
+def stored_labels(receipts: Sequence[Receipt]) -> set[str]:
+    """Every VALID label that occurs."""
+    return {label for receipt in receipts for word in receipt.words if (label := word.valid_label()) is not None}
+
+
+def count(receipts: Sequence[Receipt], encoded: EncodedSplit, space: LabelSpace) -> dict[str, Any]:
+    """Receipts, lines, words, tokens, examples and labelled words of one side."""
+    labels = Counter(space.map(word.valid_label()) for receipt in receipts for word in receipt.words)
+    return {
+        "receipts": len(receipts),
+        "lines": sum(1 for receipt in receipts for _ in receipt.lines()),
+        "words": len(encoded.words.texts),
+        "examples": len(encoded.examples),
+        "tokens": len(encoded.examples.input_ids),
+        "o_entity_ratio": round(encoded.examples.o_entity_ratio(), 4),
+        "words_by_label": {label: labels[label] for label in (*space.labels, OUTSIDE)},
+        "receipts_by_source": dict(sorted(Counter(receipt.source or "own" for receipt in receipts).items())),
+    }
+
+
+def tokenizer_hash(tokenizer: Tokenizer) -> str:
+    """sha256 of a fast tokenizer's whole definition."""
+    backend: Any = tokenizer
+    return hashlib.sha256(backend.backend_tokenizer.to_str().encode()).hexdigest()

@@ -1,0 +1,147 @@
+"""The receipts table's keys, and a receipt as items: pure functions, no AWS.
+
+JSON lines count lines from 0 and the table from 1: line n of a receipt is LINE n+1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final, NamedTuple
+
+from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.contract import tables
+from receipt_trainer.data.receipt import Box, Receipt, Word, WordLabel
+from receipt_trainer.data.receipts.jsonl import to_record
+
+RECEIPT, LINE, WORD, LABEL = "RECEIPT", "RECEIPT_LINE", "RECEIPT_WORD", "RECEIPT_WORD_LABEL"
+
+IMPORT: Final = "import"
+"""Who wrote an item: `label_proposed_by` of a label, `written_by` of all else. An import deletes nothing of others."""
+
+IMAGE_PREFIX: Final = "IMAGE#"
+_MAX_LINE_TEXT = 10_000  # characters: a line's text is for people, and an item ends at 400 kB
+_PLACE = re.compile(r"(RECEIPT#([0-9]{1,9}))(?:#LINE#([0-9]{1,9})(?:#WORD#([0-9]{1,9})(?:#LABEL#(.+))?)?)?", re.DOTALL)
+_HASH_VERSION = "1"  # another number after a change of what an import writes makes the next import write all again
+
+
+class ReceiptKey(NamedTuple):
+    """Where a receipt stands: its partition, and the sort key that is the prefix of all that is on it."""
+
+    pk: str
+    sk: str
+
+    def __str__(self) -> str:
+        return f"{self.pk.removeprefix(IMAGE_PREFIX)}#{self.sk.rpartition('#')[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a sort key says: a receipt, a line, a word or a label."""
+
+    receipt_sk: str
+    receipt: int
+    line: int | None
+    word: int | None
+    label: str | None
+
+
+def place_of(sk: str) -> Place | None:
+    """Parse a sort key; None if it is of something else (a letter, an analysis, an image)."""
+    match = _PLACE.fullmatch(sk)
+    if match is None:
+        return None
+    receipt_sk, receipt, line, word, label = match.groups()
+    return Place(receipt_sk, int(receipt), int(line) if line else None, int(word) if word else None, label)
+
+
+def key_of(item: Mapping[str, Any]) -> ReceiptKey | None:
+    """The receipt that an item is on, from its PK and SK alone; None if it is on none."""
+    pk, sk = str(item["PK"]), str(item["SK"])
+    place = place_of(sk)
+    if place is None or not pk.startswith(IMAGE_PREFIX) or pk == IMAGE_PREFIX:
+        return None
+    return ReceiptKey(pk, place.receipt_sk)
+
+
+def receipt_key(receipt: Receipt) -> ReceiptKey:
+    """Where a receipt stands in the table."""
+    return ReceiptKey(tables.image_pk(receipt.image_id), tables.receipt_sk(receipt.receipt_id))
+
+
+def content_hash(receipt: Receipt) -> str:
+    """sha256 of all that an import writes for a receipt."""
+    text = json.dumps([_HASH_VERSION, receipt.key, to_record(receipt)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def receipt_item(receipt: Receipt) -> Item:
+    """The RECEIPT item, which says with its `content_hash` that all else of the receipt is there."""
+    key = receipt_key(receipt)
+    item: Item = {
+        "PK": key.pk,
+        "SK": key.sk,
+        "TYPE": RECEIPT,
+        "GSI2PK": "RECEIPT",
+        "GSI2SK": f"{key.pk}#{key.sk}",
+        "width": receipt.width,
+        "height": receipt.height,
+        "name": receipt.name,
+        "source": receipt.source,
+        "split": receipt.split,
+        "content_hash": content_hash(receipt),
+        "written_by": IMPORT,
+    }
+    return item | ({"extra": json.dumps(receipt.extra)} if receipt.extra else {})
+
+
+def part_items(receipt: Receipt) -> dict[str, Item]:
+    """Lines, words and labels of a receipt by sort key; words are numbered from 1 in each line."""
+    pk = tables.image_pk(receipt.image_id)
+    items: dict[str, Item] = {}
+    for line, group in groupby(receipt.words, key=lambda word: word.line):
+        words = list(group)
+        sk = tables.line_sk(receipt.receipt_id, line + 1)
+        text = " ".join(word.text for word in words)[:_MAX_LINE_TEXT]
+        boxes = [word.box for word in words]
+        hull = (min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes))
+        items[sk] = {"PK": pk, "SK": sk, "TYPE": LINE, "text": text} | _common(hull)
+        for number_in_line, word in enumerate(words, start=1):
+            word_sk = tables.word_sk(receipt.receipt_id, line + 1, number_in_line)
+            items[word_sk] = _word_item(pk, word_sk, word)
+            for label in word.labels:
+                label_sk = f"{word_sk}#LABEL#{label.name}"
+                items[label_sk] = _label_item(pk, word_sk, label_sk, label)
+    return items
+
+
+def _common(box: Box) -> Item:
+    """The box with its origin at the bottom left, and who wrote it."""
+    x0, y0, x1, y1 = box
+    return {"bounding_box": {"x": x0, "y": 1 - y1, "width": x1 - x0, "height": y1 - y0}, "written_by": IMPORT}
+
+
+def _word_item(pk: str, sk: str, word: Word) -> Item:
+    item: Item = {"PK": pk, "SK": sk, "TYPE": WORD, "text": word.text} | _common(word.box)
+    if word.confidence is not None:
+        item["confidence"] = word.confidence
+    return item | ({"extra": json.dumps(word.extra)} if word.extra else {})
+
+
+def _label_item(pk: str, word_sk: str, sk: str, label: WordLabel) -> Item:
+    return {
+        "PK": pk,
+        "SK": sk,
+        "TYPE": LABEL,
+        "GSI1PK": f"LABEL#{label.name}",
+        "GSI1SK": f"{pk}#{word_sk}",
+        "GSI3PK": tables.validation_status_pk(label.status),
+        "GSI3SK": f"{pk}#{sk}",
+        "validation_status": label.status,
+        "imported_status": label.status,  # differs from validation_status once somebody has judged the label
+        "label_proposed_by": IMPORT,
+    }

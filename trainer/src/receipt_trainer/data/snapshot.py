@@ -1,0 +1,206 @@
+"""Snapshots: encoded splits on disk as an Arrow dataset, with what they were made from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset, DatasetDict, load_from_disk
+from numpy.typing import NDArray
+
+from receipt_trainer.config import DataConfig
+from receipt_trainer.contract.run_record import SplitRecord, write_atomically
+from receipt_trainer.data.examples import EncodedSplit, Examples, Words
+from receipt_trainer.data.labels import LabelSpace
+from receipt_trainer.data.prepare import Prepared
+from receipt_trainer.errors import UserError
+
+META: Final = "snapshot.json"
+VERSION: Final = 1
+_NOT_ENCODED = ("dataset_name", "eval_dataset", "o_entity_ratio", "augment", "max_words")
+"""Fields that may differ between saving and loading: where the data came from, and what training does with it."""
+
+
+def encoding_config(config: DataConfig) -> dict[str, Any]:
+    """The part of a configuration that a snapshot's content depends on."""
+    values = config.model_dump(mode="json")
+    return {name: value for name, value in values.items() if name not in _NOT_ENCODED}
+
+
+def save(prepared: Prepared, config: DataConfig, directory: Path) -> None:
+    """Write a snapshot beside `directory`, then rename it into place.
+
+    Raises:
+        UserError: the directory exists already, or cannot be written.
+    """
+    if directory.exists():
+        raise UserError(f"snapshot {directory} exists already; choose another --dataset-snapshot-save or remove it")
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    except OSError as error:
+        raise UserError(f"snapshot {directory}: cannot write: {error.strerror}") from None
+    try:
+        sides = {"train": prepared.train, "validation": prepared.validation}
+        tables = {side: _examples_table(split.examples) for side, split in sides.items()}
+        tables |= {f"{side}_receipts": _words_table(split.words) for side, split in sides.items()}
+        DatasetDict({name: Dataset(table) for name, table in tables.items()}).save_to_disk(str(beside / "data"))
+        write_atomically(beside / META, json.dumps(_meta(prepared, config), indent=1).encode())
+        os.replace(beside, directory)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _meta(prepared: Prepared, config: DataConfig) -> dict[str, Any]:
+    space = prepared.space
+    return {
+        "version": VERSION,
+        "labels": list(space.labels),
+        "merge_amounts": space.merge_amounts,
+        "annotated": {source: sorted(names) for source, names in space.annotated.items()},
+        "sets": [sorted(names) for names in prepared.sets],
+        "config": encoding_config(config),
+        "tokenizer": prepared.tokenizer_hash,
+        "split": prepared.split.model_dump(),
+        "counts": prepared.counts,
+    }
+
+
+def load(directory: Path, config: DataConfig, tokenizer_hash: str) -> Prepared:
+    """Map a snapshot into memory.
+
+    Raises:
+        UserError: no snapshot there, or one of another configuration, label set or tokenizer: the difference is named.
+    """
+    try:
+        meta = json.loads((directory / META).read_bytes())
+        data: Any = load_from_disk(str(directory / "data"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{directory}: no readable snapshot: {' '.join(str(error).split())[:160]}") from None
+    _require_same(directory, meta, config, tokenizer_hash)
+    annotated = {source: frozenset(names) for source, names in meta["annotated"].items()}
+    return Prepared(
+        space=LabelSpace(tuple(meta["labels"]), meta["merge_amounts"], annotated),
+        sets=[frozenset(names) for names in meta["sets"]],
+        train=EncodedSplit(_examples(data["train"]), _words(data["train_receipts"])),
+        validation=EncodedSplit(_examples(data["validation"]), _words(data["validation_receipts"])),
+        split=SplitRecord.model_validate(meta["split"]),
+        tokenizer_hash=meta["tokenizer"],
+        counts=meta["counts"],
+    )
+
+
+def _require_same(directory: Path, meta: Mapping[str, Any], config: DataConfig, tokenizer_hash: str) -> None:
+    differences = []
+    if meta.get("version") != VERSION:
+        differences.append(f"its version is {meta.get('version')}, this program reads {VERSION}")
+    stored, wanted = meta["config"], encoding_config(config)
+    differences += [
+        f"{name} is {json.dumps(stored.get(name))} in the snapshot and {json.dumps(wanted[name])} here"
+        for name in wanted
+        if stored.get(name) != wanted[name]
+    ]
+    unknown = sorted(set(config.allowed_labels) - set(meta["labels"]))
+    if unknown:
+        differences.append(f"its labels are {', '.join(meta['labels'])}, without {', '.join(unknown)}")
+    if meta["tokenizer"] != tokenizer_hash:
+        differences.append(
+            f"it was encoded with another tokenizer (sha256 {meta['tokenizer'][:12]}, the model's {tokenizer_hash[:12]})"
+        )
+    if differences:
+        raise UserError(f"snapshot {directory} does not fit: {'; '.join(differences)}")
+
+
+def _lists(offsets: NDArray[np.int64], values: NDArray[Any], width: int = 1) -> pa.Array:
+    return pa.LargeListArray.from_arrays(pa.array(offsets * width), pa.array(values.ravel()))
+
+
+def _examples_table(examples: Examples) -> pa.Table:
+    columns = {name: _lists(examples.offsets, getattr(examples, name)) for name in ("input_ids", "targets", "words")}
+    return pa.table(
+        columns
+        | {
+            "bbox": _lists(examples.offsets, examples.bbox, 4),
+            "num_outside": pa.array(examples.num_outside),
+            "num_entity": pa.array(examples.num_entity),
+        }
+    )
+
+
+def _words_table(words: Words) -> pa.Table:
+    return pa.table(
+        {
+            "key": words.keys,
+            "name": words.names,
+            "source": words.sources,
+            "width": pa.array(words.sizes[:, 0]),
+            "height": pa.array(words.sizes[:, 1]),
+            "text": pa.LargeListArray.from_arrays(pa.array(words.offsets), pa.array(words.texts, pa.large_string())),
+            "boxes": _lists(words.offsets, words.boxes, 4),
+            "lines": _lists(words.offsets, words.lines),
+            "gold": _lists(words.offsets, words.gold),
+        }
+    )
+
+
+def _column(dataset: Any, name: str) -> Any:
+    return dataset.data.column(name).combine_chunks()
+
+
+def _values(dataset: Any, name: str) -> NDArray[Any]:
+    column = _column(dataset, name)
+    values = column.flatten() if pa.types.is_large_list(column.type) or pa.types.is_list(column.type) else column
+    return values.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _offsets(dataset: Any, name: str) -> NDArray[np.int64]:
+    offsets = _column(dataset, name).offsets.to_numpy().astype(np.int64)
+    return offsets - offsets[0]  # type: ignore[no-any-return]
+
+
+def _examples(dataset: Any) -> Examples:
+    return Examples(
+        offsets=_offsets(dataset, "input_ids"),
+        input_ids=_values(dataset, "input_ids"),
+        bbox=_values(dataset, "bbox").reshape(-1, 4),
+        targets=_values(dataset, "targets"),
+        words=_values(dataset, "words"),
+        num_outside=_values(dataset, "num_outside"),
+        num_entity=_values(dataset, "num_entity"),
+    )
+
+
+def _words(dataset: Any) -> Words:
+    sizes = np.stack([_values(dataset, "width"), _values(dataset, "height")], axis=1)
+    return Words(
+        keys=_column(dataset, "key").to_pylist(),
+        names=_column(dataset, "name").to_pylist(),
+        sources=_column(dataset, "source").to_pylist(),
+        sizes=sizes,
+        offsets=_offsets(dataset, "lines"),
+        texts=_Texts(_column(dataset, "text").flatten()),
+        boxes=_values(dataset, "boxes").reshape(-1, 4),
+        lines=_values(dataset, "lines"),
+        gold=_values(dataset, "gold"),
+    )
+
+
+class _Texts(Sequence[str]):
+    """A column of texts as a sequence: each is decoded only when it is looked at."""
+
+    def __init__(self, column: Any) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def __getitem__(self, index: Any) -> Any:
+        picked = self._column[index]
+        return picked.to_pylist() if isinstance(index, slice) else picked.as_py()

@@ -1,0 +1,165 @@
+"""A job's metrics and log lines, written to the jobs table in the background as training goes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.dynamo import Item, Sleep
+from receipt_trainer.contract.tables import job_pk, log_sk, metric_sk
+from receipt_trainer.errors import WorldError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+FLUSH_INTERVAL_S: Final = 1.0
+MAX_PENDING: Final = 50_000
+"""Rows kept while the table cannot be written; beyond it the oldest are given up, and `close` says how many."""
+CLOSE_ATTEMPTS: Final = 3
+MAX_MESSAGE: Final = 10_000
+"""Characters of a log line that are kept; an item ends at 400 kB."""
+
+_log = structlog.get_logger(__name__)
+
+
+def utc_now() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(UTC)
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601 in UTC with microseconds, always of one length, so that texts sort as times do."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+class JobStore:
+    """Takes metrics and log lines (the contract's `MetricsSink`): calls return at once, a thread writes.
+
+    Rows that cannot be written are kept and tried again at the next flush; training never waits and never fails for
+    them. `close` writes the rest.
+    """
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        job_id: str,
+        *,
+        interval_s: float = FLUSH_INTERVAL_S,
+        max_pending: int = MAX_PENDING,
+        clock: Callable[[], datetime] = utc_now,
+        sleep: Sleep = time.sleep,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            client: see `receipt_trainer.aws.clients.dynamodb`.
+            table: name of the jobs table.
+            job_id: the job whose rows these are.
+            interval_s: seconds between two flushes.
+            max_pending: rows kept at most while writing fails.
+            clock: the time stamp of a row.
+            sleep: waits between the tries of a flush, in seconds.
+        """
+        self._client, self._table, self._job_id = client, table, job_id
+        self._interval_s, self._max_pending = interval_s, max_pending
+        self._clock, self._sleep = clock, sleep
+        self._pending: deque[Item] = deque()
+        self._num_lost = 0
+        self._seq = count()
+        self._lock = threading.Lock()  # of _pending and _num_lost
+        self._flushing = threading.Lock()  # one flush at a time
+        self._closed = threading.Event()
+        self._complained = False
+        self._thread = threading.Thread(target=self._run, name="job-store", daemon=True)
+        self._thread.start()
+
+    def metric(self, name: str, value: float, *, step: int, epoch: float) -> None:
+        """Record one value of one metric."""
+        stamp, seq = iso(self._clock()), next(self._seq)
+        row = {"TYPE": "JOB_METRIC", "name": name, "value": float(value), "step": int(step), "epoch": float(epoch)}
+        self._add({"SK": metric_sk(name, stamp, seq), "timestamp": stamp, "seq": seq, **row})
+
+    def log(self, level: str, message: str) -> None:
+        """Record one line of the log, cut to `MAX_MESSAGE` characters."""
+        stamp, seq = iso(self._clock()), next(self._seq)
+        # A lone surrogate (a broken file name) is no text for DynamoDB, and must not spoil the batch it is in.
+        text = message[:MAX_MESSAGE].encode("utf-8", "replace").decode()
+        row = {"TYPE": "JOB_LOG", "level": level, "message": text}
+        self._add({"SK": log_sk(stamp, seq), "timestamp": stamp, "seq": seq, **row})
+
+    def _add(self, row: Item) -> None:
+        with self._lock:
+            if self._closed.is_set():
+                raise ValueError("the job store is closed")
+            if len(self._pending) >= self._max_pending:
+                self._pending.popleft()
+                self._num_lost += 1
+            self._pending.append({"PK": job_pk(self._job_id), "job_id": self._job_id, **row})
+
+    def flush(self) -> None:
+        """Write what is pending now; on a fault it stays pending.
+
+        Raises:
+            UserError, WorldError: the rows could not be written within the bound of retries.
+        """
+        with self._flushing:
+            while True:
+                with self._lock:
+                    rows = [self._pending.popleft() for _ in range(min(dynamo.WRITE_BATCH, len(self._pending)))]
+                if not rows:
+                    return
+                try:
+                    dynamo.batch_write(self._client, self._table, "write job rows", puts=rows, sleep=self._sleep)
+                except BaseException:
+                    with self._lock:
+                        self._pending.extendleft(reversed(rows))
+                    raise
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._interval_s):
+            self._try_flush()
+
+    def _try_flush(self) -> Exception | None:
+        try:
+            self.flush()
+        except Exception as error:  # whatever it is, training goes on; close() reports it
+            if not self._complained:
+                self._complained = True
+                _log.warning("job rows not written yet", job_id=self._job_id, table=self._table, error=str(error))
+            return error
+        if self._complained:
+            self._complained = False
+            _log.info("job rows are written again", job_id=self._job_id, table=self._table)
+        return None
+
+    def close(self) -> None:
+        """Write what is pending and end the thread. A second call does nothing.
+
+        Raises:
+            WorldError: rows could not be written, or had to be given up before; says how many and why.
+        """
+        with self._lock:
+            if self._closed.is_set():
+                return
+            self._closed.set()
+        self._thread.join()
+        fault: Exception | None = None
+        for attempt in range(CLOSE_ATTEMPTS):
+            fault = self._try_flush()
+            if fault is None:
+                break
+            if attempt + 1 < CLOSE_ATTEMPTS:
+                self._sleep(self._interval_s)
+        if fault is not None:
+            raise WorldError(f"{len(self._pending) + self._num_lost} rows of job {self._job_id} not written: {fault}")
+        if self._num_lost:
+            raise WorldError(f"{self._num_lost} rows of job {self._job_id} given up: '{self._table}' took none in time")

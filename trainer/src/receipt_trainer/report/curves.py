@@ -1,0 +1,171 @@
+"""Learning curves as SVG pictures in data URIs. Matplotlib without pyplot: no window, no shared figure."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import matplotlib
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from receipt_trainer.contract.run_record import EpochMetrics
+
+# Okabe & Ito's palette, told apart with any colour vision; line styles tell the same without colour.
+BLUE: Final = "#0072B2"
+VERMILION: Final = "#C8500A"
+GREEN: Final = "#00795A"
+INK: Final = "#3b4654"
+FAINT: Final = "#dfe4ea"
+
+_STYLE: Final[Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "receipt-trainer",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Inter", "Segoe UI", "Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.edgecolor": "#aeb7c2",
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+_MARKED_POINTS: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line of a chart: its name, values in the order of the epochs (None where unknown), colour and dash."""
+
+    name: str
+    values: Sequence[float | None]
+    color: str
+    dash: str = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture: title, the same in words for who does not see it, and a data URI."""
+
+    title: str
+    alt: str
+    uri: str
+
+
+def learning_curves(epochs: Sequence[EpochMetrics], best_epoch: float | None = None) -> list[Chart]:
+    """Charts of loss, scores and learning rate over epochs; those without any finite value are left out."""
+    wanted = {
+        "Loss": [
+            Series("training", [row.train_loss for row in epochs], BLUE, "--"),
+            Series("validation", [row.eval_loss for row in epochs], VERMILION),
+        ],
+        "Score on the validation receipts": [
+            Series("F1", [row.f1 for row in epochs], BLUE),
+            Series("precision", [row.precision for row in epochs], VERMILION, "--"),
+            Series("recall", [row.recall for row in epochs], GREEN, ":"),
+        ],
+        "Learning rate": [Series("learning rate", [row.learning_rate for row in epochs], BLUE)],
+    }
+    x = [row.epoch for row in epochs]
+    charts = []
+    for title, series in wanted.items():
+        known = [line for line in series if any(map(_is_finite, line.values))]
+        if known:
+            svg = _draw(x, known, best_epoch, in_0_1=title.startswith("Score"))
+            charts.append(Chart(title, f"{title}: {_in_words(known)}", _data_uri(svg)))
+    return charts
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _in_words(series: Sequence[Series]) -> str:
+    parts = []
+    for line in series:
+        values = [value for value in line.values if value is not None and math.isfinite(value)]
+        parts.append(f"{line.name} from {values[0]:.3g} to {values[-1]:.3g}")
+    return ", ".join(parts)
+
+
+def _draw(x: Sequence[float], series: Sequence[Series], best_epoch: float | None, in_0_1: bool) -> str:
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        for line in series:
+            _plot(axes, x, line)
+        _frame(axes, x, series, in_0_1)
+        if best_epoch is not None and len(x) > 1:
+            axes.axvline(best_epoch, color="#8793a1", linewidth=1, dashes=(1, 2), zorder=1)
+            place = (best_epoch, 1.0)
+            axes.annotate(
+                "kept",
+                place,
+                (0, 3),
+                xycoords=axes.get_xaxis_transform(),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=8.5,
+                color="#5c6875",
+            )
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})
+    return stream.getvalue()
+
+
+def _plot(axes: Any, x: Sequence[float], line: Series) -> None:
+    points = [(at, value) for at, value in zip(x, line.values, strict=True) if _is_finite(value)]
+    marker = "o" if len(points) <= _MARKED_POINTS else ""
+    axes.plot(
+        *zip(*points, strict=True),
+        line.dash,
+        color=line.color,
+        linewidth=1.8,
+        marker=marker,
+        markersize=3.2,
+        label=line.name,
+        zorder=3,
+    )
+
+
+def _frame(axes: Any, x: Sequence[float], series: Sequence[Series], in_0_1: bool) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color=FAINT, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=3)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=max(x) - min(x) >= 2))
+    if len(set(x)) == 1:
+        axes.set_xlim(x[0] - 0.5, x[0] + 0.5)
+        axes.set_xticks([x[0]])
+    values = [value for line in series for value in line.values if value is not None and math.isfinite(value)]
+    if in_0_1:
+        axes.set_ylim(0 if min(values) < 0.4 else math.floor(10 * min(values)) / 10, 1)
+    elif min(values) >= 0:
+        axes.set_ylim(0, max(values) * 1.08 or 1)
+    if max(map(abs, values)) < 0.01:
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useMathText=False)
+    if len(series) > 1:
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(-0.02, 1.04),
+            ncols=3,
+            frameon=False,
+            borderaxespad=0,
+            handlelength=2.2,
+            columnspacing=1.2,
+        )
+
+
+def _data_uri(svg: str) -> str:
+    body = svg[svg.index("<svg") :]  # without the prolog, whose document type names an address
+    compact = re.sub(r"\n\s*", "\n", body)
+    return "data:image/svg+xml;base64," + base64.b64encode(compact.encode()).decode()

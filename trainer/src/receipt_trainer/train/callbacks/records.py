@@ -1,0 +1,77 @@
+"""Writes what happens: run.json after each epoch, metrics and log lines to the sink."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from receipt_trainer.contract.names import RUN_FILE
+from receipt_trainer.contract.ports import MetricsSink
+from receipt_trainer.contract.run_record import Best, EpochMetrics, RunRecord
+
+_SENT = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_f1", "eval_precision", "eval_recall")
+
+
+class Records(TrainerCallback):
+    """Keeps the run record true at every epoch."""
+
+    def __init__(self, record: RunRecord, run_dir: Path, sink: MetricsSink) -> None:
+        self._record = record
+        self._path = run_dir / RUN_FILE
+        self._sink = sink
+        self._elapsed_before = record.epoch_metrics[-1].elapsed_s if record.epoch_metrics else 0.0
+        self._started = time.monotonic()
+        self._last: dict[str, float] = {}
+
+    def elapsed_s(self) -> float:
+        """Training time so far, with what earlier attempts had recorded, in seconds."""
+        return self._elapsed_before + time.monotonic() - self._started
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+        self._sink.log("info", f"training from step {state.global_step} of {state.max_steps}")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Pass on the numbers; keep the last loss and learning rate for the epoch's row."""
+        if not state.is_world_process_zero or logs is None:
+            return
+        for name in _SENT:
+            if name in logs:
+                self._last[name] = float(logs[name])
+                self._sink.metric(name, float(logs[name]), step=state.global_step, epoch=float(state.epoch or 0))
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Add the epoch to the record and write it."""
+        if not state.is_world_process_zero:
+            return
+        last = self._last
+        metrics = EpochMetrics(
+            epoch=float(state.epoch or 0),
+            step=state.global_step,
+            train_loss=last.get("loss"),
+            eval_loss=last.get("eval_loss"),
+            precision=last["eval_precision"],
+            recall=last["eval_recall"],
+            f1=last["eval_f1"],
+            learning_rate=last.get("learning_rate"),
+            elapsed_s=round(self.elapsed_s(), 3),
+        )
+        record = self._record
+        record.epoch_metrics = [row for row in record.epoch_metrics if row.step < metrics.step] + [metrics]
+        best = max(record.epoch_metrics, key=lambda row: row.f1)
+        record.best = Best(epoch=best.epoch, step=best.step, f1=best.f1)
+        record.write(self._path)
+        self._sink.log("info", f"epoch {metrics.epoch:.2f}: f1 {metrics.f1:.4f}, loss {metrics.eval_loss:.4f}")

@@ -1,0 +1,37 @@
+"""Seals every checkpoint once it is written, then makes room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from receipt_trainer.train import checkpoints
+
+
+class SealingCallback(TrainerCallback):
+    """The old checkpoints go only after the new one is sealed: at no moment is there none."""
+
+    def __init__(self, fingerprint: Mapping[str, Any], keep: int, every_steps: int) -> None:
+        self._fingerprint = dict(fingerprint)
+        self._keep = keep
+        self._every_steps = every_steps
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Ask for a checkpoint every so many steps; the end of an epoch asks for its own."""
+        at_epoch_end = state.epoch is not None and float(state.epoch).is_integer()
+        if self._every_steps and state.global_step % self._every_steps == 0 and not at_epoch_end:
+            control.should_save = True
+        return control
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Seal and prune, once a machine."""
+        if not state.is_world_process_zero:
+            return
+        run_dir = Path(str(args.output_dir))
+        checkpoints.seal(run_dir / f"checkpoint-{state.global_step}", self._fingerprint)
+        checkpoints.prune(run_dir, self._keep, state.best_model_checkpoint)

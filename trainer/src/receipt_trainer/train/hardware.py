@@ -1,0 +1,76 @@
+"""What the machine can do, and what a run uses of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any, Literal
+
+import torch
+
+from receipt_trainer.config import TrainingConfig
+from receipt_trainer.errors import UserError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def use_cuda(config: TrainingConfig) -> bool:
+    """Whether to train on a GPU.
+
+    Raises:
+        UserError: device cuda is asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if config.device == "cuda" and not available:
+        raise UserError("device: cuda is asked for, but PyTorch sees no GPU; use --device cpu or auto")
+    return available and config.device != "cpu"
+
+
+def precision(config: TrainingConfig, cuda: bool) -> Precision:
+    """The arithmetic of a run.
+
+    Raises:
+        UserError: fp16 on a CPU, where it only loses.
+    """
+    wanted = ("fp16" if config.fp16 else "fp32") if config.fp16 is not None else config.precision
+    if wanted == "fp16" and not cuda:
+        raise UserError("precision fp16 needs a GPU; on a CPU use bf16, fp32 or auto")
+    if wanted in ("fp32", "bf16", "fp16"):
+        return wanted
+    if cuda:
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if _cpu_has_bf16() else "fp32"
+
+
+def _cpu_has_bf16() -> bool:
+    """Native bf16 products (AVX512-BF16 or AMX); emulated ones are slower than fp32."""
+    capabilities: Mapping[str, Any] = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def describe(cuda: bool, chosen: Precision) -> dict[str, Any]:
+    """The machine, for run.json."""
+    about: dict[str, Any] = {
+        "device": "cuda" if cuda else "cpu",
+        "precision": chosen,
+        "machine": platform.machine(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+    if cuda:
+        about |= {"gpu": torch.cuda.get_device_name(), "gpus": torch.cuda.device_count()}
+    return about
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides about a result."""
+    names = ("receipt-trainer", "torch", "transformers", "tokenizers", "accelerate", "datasets", "numpy", "seqeval")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,104 @@
+"""Inference on exactly the training windows: one label a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from receipt_trainer.data.examples import IGNORED, EncodedSplit
+from receipt_trainer.data.labels import LabelSpace
+from receipt_trainer.train.packing import PackingCollator, inference_batches
+
+Move = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What the model says of every word of a split.
+
+    Attributes:
+        probabilities: (words, 1 + labels) of `O` and of each label of the space in order; rows sum to 1.
+        loss: mean loss over supervised words, or NaN where there is none.
+    """
+
+    probabilities: NDArray[np.float32]
+    loss: float
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    split: EncodedSplit,
+    space: LabelSpace,
+    *,
+    loss: Callable[..., Tensor] | None = None,
+    on_batch: Callable[[int], object] | None = None,
+) -> Predictions:
+    """Run the model over a split, in its current precision context.
+
+    Args:
+        loss: to also measure the loss, as in training.
+        on_batch: told the number of examples done, for progress.
+    """
+    device = next(model.parameters()).device
+    probabilities = np.zeros((len(split.words.texts), 1 + len(space.labels)), dtype=np.float32)
+    collate = PackingCollator(split.examples)
+    total_loss, supervised = 0.0, 0
+    was_training = model.training
+    model.eval()
+    for numbers in inference_batches(split.examples):
+        batch = _to(collate(numbers), device)
+        labels = batch.pop("labels")
+        outputs = model(**batch)
+        _store(probabilities, outputs["logits"][0], split, numbers)
+        count = int((labels != IGNORED).sum())
+        if loss is not None and count:
+            total_loss += float(loss(outputs, labels)) * count
+            supervised += count
+        if on_batch is not None:
+            on_batch(len(numbers))
+    model.train(was_training)
+    return Predictions(probabilities, total_loss / supervised if supervised else float("nan"))
+
+
+def _store(probabilities: NDArray[np.float32], logits: Tensor, split: EncodedSplit, numbers: Sequence[int]) -> None:
+    data = split.examples
+    words = np.concatenate([data.words[data.offsets[n] : data.offsets[n + 1]] for n in numbers])
+    at = torch.from_numpy(np.flatnonzero(words >= 0)).to(logits.device)
+    tags = logits.index_select(0, at).float().softmax(dim=-1)
+    both = tags[:, 1:].view(len(tags), -1, 2).sum(dim=-1)  # a label's mass is that of its B- and I-
+    probabilities[words[words >= 0]] = torch.cat([tags[:, :1], both], dim=1).cpu().numpy()
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: _to(item, device) for key, item in value.items()}
+    return value
+
+
+def choose(
+    predictions: Predictions, split: EncodedSplit, space: LabelSpace, *, scored: bool = True
+) -> NDArray[np.int32]:
+    """(words,) label ids, 0 for `O`.
+
+    Args:
+        scored: predict in the label space of each receipt's gold: a label that its source does not annotate counts
+            as `O`, as it does in the gold.
+    """
+    probabilities = predictions.probabilities
+    if scored:
+        probabilities = probabilities.copy()
+        for row, source in enumerate(split.words.sources):
+            hidden = [1 + space.labels.index(name) for name in space.unannotated(source)]
+            span = slice(int(split.words.offsets[row]), int(split.words.offsets[row + 1]))
+            probabilities[span, 0] += probabilities[span][:, hidden].sum(axis=1)
+            probabilities[span, hidden] = 0
+    return probabilities.argmax(axis=1).astype(np.int32)
