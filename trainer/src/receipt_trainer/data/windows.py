@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from receipt_trainer.data.receipt import Receipt
@@ -55,7 +56,7 @@ def _slide(lengths: Sequence[int], start: int, stop: int, budget: int, overlap: 
             back -= 1
             shared += lengths[back]
         first = back
-    borders = [start, *((left[1] + right[0] + 1) // 2 for left, right in zip(spans, spans[1:], strict=False)), stop]
+    borders = [start, *((left[1] + right[0] + 1) // 2 for left, right in pairwise(spans)), stop]
     return [Window(a, b, borders[i], borders[i + 1]) for i, (a, b) in enumerate(spans)]
 
 
