@@ -49,13 +49,17 @@ class FaultProxy:
                 target = self.headers.get("X-Amz-Target", "")
                 answer = proxy._decide(target.rpartition(".")[2] or self.command, body)
                 if answer is not None:
-                    self._send(answer[0], [("Content-Type", "application/x-amz-json-1.0")], json.dumps(answer[1]).encode())
+                    self._send(
+                        answer[0], [("Content-Type", "application/x-amz-json-1.0")], json.dumps(answer[1]).encode()
+                    )
                     return
                 connection = http.client.HTTPConnection(host, port, timeout=60)
                 connection.request(self.command, self.path, body, dict(self.headers))
                 response = connection.getresponse()
                 content = response.read()
-                kept = [(k, v) for k, v in response.getheaders() if k.lower() in ("content-type", "etag", "x-amz-crc32")]
+                kept = [
+                    (k, v) for k, v in response.getheaders() if k.lower() in ("content-type", "etag", "x-amz-crc32")
+                ]
                 self._send(response.status, kept, content)
                 connection.close()
 

@@ -18,7 +18,9 @@ finite_json = st.dictionaries(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
     max_size=3,
 )
-words_of_text = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Cf", "Zs", "Zl", "Zp")), min_size=1, max_size=12)
+words_of_text = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc", "Cf", "Zs", "Zl", "Zp")), min_size=1, max_size=12
+)
 statuses = st.sampled_from(VALIDATION_STATUSES)
 
 
@@ -55,16 +57,22 @@ def hostile_records(draw: st.DrawFn) -> Any:
     """A sound line in which some values are replaced by any JSON at all, words and labels included."""
     record = draw(sound_records())
     for word in record["words"]:
-        for name in draw(st.lists(st.sampled_from(["text", "box", "line", "labels", "label", "confidence"]), max_size=2)):
+        for name in draw(
+            st.lists(st.sampled_from(["text", "box", "line", "labels", "label", "confidence"]), max_size=2)
+        ):
             word[name] = draw(json_values)
         if draw(st.booleans()):
             word["box"] = draw(st.lists(st.floats(-10, 5000) | st.floats(), min_size=4, max_size=4))
         if draw(st.booleans()):
-            word["labels"] = draw(st.lists(st.lists(st.text(max_size=5) | json_values, min_size=1, max_size=3), max_size=3))
+            word["labels"] = draw(
+                st.lists(st.lists(st.text(max_size=5) | json_values, min_size=1, max_size=3), max_size=3)
+            )
     for name in draw(st.lists(st.sampled_from(sorted(record)), max_size=1)):
         record[name] = draw(json_values)
     if draw(st.integers(0, 9)) == 0:
-        record["words"] = [*record["words"], draw(json_values)] if isinstance(record["words"], list) else record["words"]
+        record["words"] = (
+            [*record["words"], draw(json_values)] if isinstance(record["words"], list) else record["words"]
+        )
     for name in draw(st.lists(st.sampled_from(["image_id", "receipt_id"]), max_size=1)):
         record[name] = draw(json_values)
     return record if draw(st.integers(0, 19)) else draw(json_values)

@@ -115,7 +115,7 @@ def aws_faults(doing: str, *, table: str | None = None) -> Iterator[None]:
         if "Invalid endpoint" not in str(error):
             raise
         raise UserError(f"{doing}: {error}; AWS_ENDPOINT_URL must be a URL such as http://127.0.0.1:5000") from error
-    except boto.HTTPClientError as error:
+    except (boto.HTTPClientError, boto.ConnectionError) as error:
         endpoint = os.environ.get("AWS_ENDPOINT_URL")
         hint = f"; AWS_ENDPOINT_URL is {endpoint}: is anything running there?" if endpoint else ""
         raise WorldError(f"{doing}: AWS cannot be reached: {error}{hint}") from error
@@ -130,9 +130,7 @@ def _explain(error: boto.ClientError, doing: str, table: str | None) -> UserErro
         if "index" in message.lower():
             return UserError(f"{doing}: table '{table}' has no such index ({message}); it must have GSI1 to GSI4")
         where = os.environ.get("AWS_ENDPOINT_URL") or f"this account in {_region()}"
-        return UserError(
-            f"{doing}: there is no table '{table}' at {where}; check the table's name and the region"
-        )
+        return UserError(f"{doing}: there is no table '{table}' at {where}; check the table's name and the region")
     if code == "ValidationException" and table is not None and "index" in message.lower():
         return UserError(f"{doing}: table '{table}' is not of the expected shape: {message}")
     if code == "ValidationException" and table is not None and "tableName" in message:

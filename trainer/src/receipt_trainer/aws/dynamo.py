@@ -58,7 +58,7 @@ def _plain(value: Any) -> Any:
 
 
 def deserialise(raw: Mapping[str, Any]) -> Item:
-    """Typed attributes as an item: a number with digits after the point is a float, any other an int."""
+    """Typed attributes as an item: a whole number below 2**53 is an int, any other a float."""
     return {name: _python(_deserializer.deserialize(value)) for name, value in raw.items()}
 
 
@@ -168,9 +168,7 @@ def batch_get(
     return found
 
 
-def _drain(
-    send: Callable[[dict[str, Any]], dict[str, Any]], request: dict[str, Any], doing: str, sleep: Sleep
-) -> None:
+def _drain(send: Callable[[dict[str, Any]], dict[str, Any]], request: dict[str, Any], doing: str, sleep: Sleep) -> None:
     """Send `request`, then what it left unprocessed, with growing random waits between."""
     left = request
 

@@ -35,3 +35,7 @@ def group() -> None:
 def main() -> None:
     """Entry point of the console script."""
     run(group)
+
+
+if __name__ == "__main__":
+    main()

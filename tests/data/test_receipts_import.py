@@ -1,0 +1,105 @@
+"""Importing receipts: again, changed, interrupted, beside the work of people."""
+
+from __future__ import annotations
+
+import pytest
+
+from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.contract.tables import image_pk, label_sk, receipt_sk, word_sk
+from receipt_trainer.data.problems import ProblemKind, ProblemLog
+from receipt_trainer.data.receipt import WordLabel
+from receipt_trainer.data.receipts.table_read import read_all, read_labelled
+from receipt_trainer.data.receipts.table_write import MAX_EXTRA, import_receipts
+from receipt_trainer.errors import UserError
+from tests.data.table_helpers import by_key, everything, make, put
+from tests.fault_proxy import FaultProxy
+
+
+def test_import_again_writes_nothing(receipts_table: str) -> None:
+    """A second import of the same receipts only asks for their hashes."""
+    receipts = [make(f"r{n}", ("DATE", "VALID")) for n in range(5)]
+    first = import_receipts(receipts_table, receipts, ProblemLog())
+    before = everything(receipts_table)
+    second = import_receipts(receipts_table, receipts, ProblemLog())
+    assert (first.written, second.written, second.unchanged, second.items_put) == (5, 0, 5, 0)
+    assert everything(receipts_table) == before
+
+
+def test_changed_receipt_is_replaced_without_leftovers(receipts_table: str) -> None:
+    """After an import of a changed receipt the table is as if only the new one had ever been imported."""
+    import_receipts(receipts_table, [make("a", ("DATE", "VALID"), words=6)], ProblemLog())
+    changed = make("a", ("TIME", "VALID"), words=4)
+    done = import_receipts(receipts_table, [changed], ProblemLog())
+    assert (done.replaced, done.items_deleted) == (1, 5)  # two words with their lines, one label
+    assert list(read_all(receipts_table, ProblemLog())) == [changed]
+
+
+def test_labels_of_people_survive_an_import(receipts_table: str) -> None:
+    """A label that a person proposed or judged keeps its status and its word, whatever an import says."""
+    receipt = make("a", ("DATE", "VALID"), words=3)
+    pk = image_pk(receipt.image_id)
+    import_receipts(receipts_table, [receipt], ProblemLog())
+    judged = everything(receipts_table)[pk, label_sk(1, 1, 1, "DATE")] | {"validation_status": "INVALID"}
+    own = {"PK": pk, "SK": label_sk(1, 3, 1, "TAX"), "TYPE": "RECEIPT_WORD_LABEL", "validation_status": "VALID"}
+    put(receipts_table, judged, own | {"label_proposed_by": "ann"})
+    done = import_receipts(receipts_table, [make("a", ("DATE", "VALID"), words=1)], ProblemLog())
+    assert done.labels_of_people_kept == 1
+    (found,) = read_all(receipts_table, ProblemLog())
+    assert [word.labels for word in found.words] == [(WordLabel("DATE", "INVALID"),), (WordLabel("TAX"),)]
+
+
+def test_attributes_of_others_survive_an_import(receipts_table: str) -> None:
+    """Over a word that OCR wrote, an import changes what it knows and keeps the rest; it never deletes such a word."""
+    receipt = make("a", words=1)
+    pk = image_pk(receipt.image_id)
+    put(
+        receipts_table,
+        *({"PK": pk, "SK": word_sk(1, n, 1), "TYPE": "RECEIPT_WORD", "text": "o", "angle": 3} for n in (1, 2)),
+    )
+    import_receipts(receipts_table, [receipt], ProblemLog())
+    items = everything(receipts_table)
+    assert (items[pk, word_sk(1, 1, 1)]["text"], items[pk, word_sk(1, 1, 1)]["angle"]) == ("w0", 3)
+    assert items[pk, word_sk(1, 2, 1)]["angle"] == 3
+
+
+def test_interrupted_import_is_completed_by_another(receipts_table: str, fault_proxy: FaultProxy) -> None:
+    """Stopped by a fault at any write, then run again: no item twice, none missing, none half."""
+    receipts = [make(f"r{n}", ("DATE", "VALID"), words=20) for n in range(8)]
+    for stop in (1, 2, 4):
+        fault_proxy.calls.clear()
+        fault_proxy.rule = lambda name, count, body, stop=stop: (  # type: ignore[misc]
+            (400, {"__type": "x#AccessDeniedException", "message": "stop"})
+            if name in ("BatchWriteItem", "PutItem") and count >= stop
+            else None
+        )
+        with pytest.raises(UserError, match="AccessDenied"):
+            import_receipts(receipts_table, receipts, ProblemLog())
+    fault_proxy.rule = lambda name, count, body: None
+    import_receipts(receipts_table, receipts, ProblemLog())
+    interrupted = everything(receipts_table)
+    assert list(read_labelled(receipts_table, ProblemLog())) == by_key(receipts)
+    client = clients.dynamodb()
+    dynamo.batch_write(client, receipts_table, "clear", deletes=[{"PK": pk, "SK": sk} for pk, sk in interrupted])
+    import_receipts(receipts_table, receipts, ProblemLog())
+    assert everything(receipts_table) == interrupted
+
+
+def test_half_imported_receipt_is_not_trained_on(receipts_table: str) -> None:
+    """Without its RECEIPT item, which an import writes last, a receipt is left out and named."""
+    receipt = make("a", ("DATE", "VALID"))
+    import_receipts(receipts_table, [receipt], ProblemLog())
+    key = {"PK": image_pk(receipt.image_id), "SK": receipt_sk(1)}
+    dynamo.batch_write(clients.dynamodb(), receipts_table, "test", deletes=[key])
+    problems = ProblemLog()
+    assert list(read_labelled(receipts_table, problems)) == []
+    assert problems.counts == {ProblemKind.BAD_RECORD: 1}
+
+
+def test_dry_run_and_oversize(receipts_table: str) -> None:
+    """A dry run counts and writes nothing; a receipt too large for DynamoDB is left out by name, not a crash."""
+    large = make("large", extra={"note": "x" * MAX_EXTRA})
+    problems = ProblemLog()
+    done = import_receipts(receipts_table, [make("a"), make("a"), large], problems, dry_run=True)
+    assert (done.written, done.left_out) == (1, 2)
+    assert problems.counts == {ProblemKind.DUPLICATE_RECEIPT: 1, ProblemKind.BAD_RECORD: 1}
+    assert everything(receipts_table) == {}

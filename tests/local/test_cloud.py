@@ -1,0 +1,146 @@
+"""The embedded AWS: there while it is wanted, gone after."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.contract.env import WorkerEnv
+from receipt_trainer.contract.tables import ALL_TABLES, RECEIPTS
+from receipt_trainer.errors import WorldError
+from receipt_trainer.local.cloud import LocalCloud
+
+PARENT = """
+import sys, time
+from receipt_trainer.local.cloud import LocalCloud
+with LocalCloud() as cloud:
+    print(cloud.pid, flush=True)
+    time.sleep(300)
+"""
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process lives (a zombie does not)."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 20) -> bool:
+    """Poll a condition; whether it came true in time."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()
+
+
+def test_environment_is_all_that_is_needed(aws: LocalCloud) -> None:
+    """With its environment and nothing else the SDK finds every table of the contract and the bucket."""
+    assert set(clients.dynamodb().list_tables()["TableNames"]) >= {aws.table_names[shape.name] for shape in ALL_TABLES}
+    clients.s3().head_bucket(Bucket=aws.bucket)
+    env = WorkerEnv.read(os.environ)
+    assert (env.jobs_table, env.artifacts_bucket) == (aws.table_names["jobs"], aws.bucket)
+
+
+def test_nothing_is_left_after_the_context() -> None:
+    """The child is gone when the context ends, also when it ends by an error."""
+    pid = 0
+    with pytest.raises(RuntimeError, match=r"boom"), LocalCloud() as cloud:
+        pid = cloud.pid or 0
+        assert is_running(pid)
+        raise RuntimeError("boom")
+    assert not is_running(pid)
+
+
+def test_the_child_dies_with_its_parent() -> None:
+    """SIGKILL to the parent, which can then clean nothing up, ends the embedded AWS too."""
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert is_running(pid)
+        parent.send_signal(signal.SIGKILL)
+    assert wait_until(lambda: not is_running(pid))
+
+
+def test_a_server_that_does_not_start_is_told_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that ends at once is a fault of the world that carries its last line, and leaves nothing behind."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(WorldError, match=r"the embedded AWS ended"), LocalCloud():
+        pass
+
+
+def _answers(client: Any, table: str) -> list[Any]:
+    """What a client gets to see of a table by queries, scans and pages, without what differs between two servers."""
+    client.create_table(**RECEIPTS.create_arguments(table))
+    items = [
+        {
+            **{
+                "PK": f"IMAGE#{n % 3}",
+                "SK": f"RECEIPT#{n:05d}",
+                "n": n,
+                "map": {"a": [1, "x", None, True, {"b": 0.5}]},
+            },
+            **({"GSI3PK": "VALID", "GSI3SK": f"key {n * 7 % 40:03d}"} if n % 2 else {}),
+            **{"picture": b"\x00\xff", "tags": {"s", "t"}, "text": "é" * 9_000},
+        }
+        for n in range(40)
+    ]
+    for item in items:
+        client.put_item(TableName=table, Item=dynamo.serialise(item))
+    queries: list[dict[str, Any]] = [
+        {"KeyConditionExpression": "PK = :a", "ExpressionAttributeValues": {":a": {"S": "IMAGE#1"}}},
+        {
+            "KeyConditionExpression": "PK = :a AND SK BETWEEN :b AND :c",
+            "ExpressionAttributeValues": {
+                ":a": {"S": "IMAGE#1"},
+                ":b": {"S": "RECEIPT#00004"},
+                ":c": {"S": "RECEIPT#2"},
+            },
+            "ProjectionExpression": "SK, #n, #m.a, picture",
+            "ExpressionAttributeNames": {"#n": "n", "#m": "map"},
+        },
+        {
+            "IndexName": "GSI3",
+            "KeyConditionExpression": "GSI3PK = :a AND GSI3SK >= :b",
+            "ExpressionAttributeValues": {":a": {"S": "VALID"}, ":b": {"S": "key 011"}},
+            "ProjectionExpression": "PK, SK, tags, picture",
+            "Limit": 4,
+            "ScanIndexForward": False,
+        },
+        {"KeyConditionExpression": "PK = :a", "ExpressionAttributeValues": {":a": {"S": "nothing"}}},
+    ]
+    found = [list(client.get_paginator("query").paginate(TableName=table, **query)) for query in queries]
+    found.append(list(client.get_paginator("scan").paginate(TableName=table, Segment=1, TotalSegments=2)))
+    for page in [page for pages in found for page in pages]:
+        del page["ResponseMetadata"]
+        for item in page["Items"]:
+            item.get("tags", {}).get("SS", []).sort()
+    return found
+
+
+def test_our_faster_moto_answers_as_motos_own(aws: LocalCloud) -> None:
+    """Queries, index queries, projections, pages and scans give, page by page, what plain moto gives."""
+    plain = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    plain.start()
+    try:
+        host, port = plain.get_host_and_port()
+        slow = boto3.session.Session().client("dynamodb", endpoint_url=f"http://{host}:{port}")
+        fast = clients.dynamodb()
+        assert _answers(fast, "speed-test") == _answers(slow, "speed-test")
+    finally:
+        plain.stop()
+        clients.dynamodb().delete_table(TableName="speed-test")
