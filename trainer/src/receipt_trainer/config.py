@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,7 +16,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TrainingConfig(_Strict):
@@ -63,7 +63,7 @@ class TrainingConfig(_Strict):
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of weights, dropout and the order of examples")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
-        description="Arithmetic of the matrix products; auto: bf16 where the hardware has it, else fp16 on CUDA, else fp32",
+        description="Arithmetic of the matrix products; auto: bf16 where the hardware has it, then fp16 on CUDA, or fp32",
     )
     fp16: bool | None = Field(
         None, description="Short for precision fp16 (true) or fp32 (false), as job files write it"
@@ -76,8 +76,8 @@ class TrainingConfig(_Strict):
 
     @model_validator(mode="after")
     def _one_precision(self) -> TrainingConfig:
-        if self.fp16 and self.precision not in ("auto", "fp16"):
-            raise ValueError(f"fp16: true contradicts precision: {self.precision}")
+        if self.fp16 is not None and self.precision not in ("auto", "fp16" if self.fp16 else "fp32"):
+            raise ValueError(f"fp16: {str(self.fp16).lower()} contradicts precision: {self.precision}")
         return self
 
 
@@ -120,10 +120,14 @@ class DataConfig(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> DataConfig:
-        if self.window_stride >= self.max_length - 2:
-            raise ValueError("window_stride must be below max_length - 2")
+        room = self.max_length - 2
+        if self.use_sliding_window and self.window_stride >= room:
+            raise ValueError(f"window_stride ({self.window_stride}) must be below max_length - 2 ({room})")
         if (self.train_split is None) != (self.eval_split is None):
             raise ValueError("train_split and eval_split are given together or not at all")
+        named = [name for name in ("eval_dataset", "split_file", "eval_split") if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise ValueError(f"{' and '.join(named)} both say what to validate on: give one of them")
         return self
 
 
@@ -133,6 +137,11 @@ class ResolvedJob(_Strict):
     spec: JobSpec
     training: TrainingConfig
     data: DataConfig
+
+
+_SECTIONS: Final = {"training_config": TrainingConfig, "data_config": DataConfig}
+_DEPTH: Final = 4
+_SHOWN: Final = 80
 
 
 def parse(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
@@ -148,12 +157,33 @@ def parse(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
 
 
 def _explain(model: type[BaseModel], item: Any) -> str:
-    name = ".".join(str(part) for part in item["loc"]) or model.__name__
+    path = ".".join(str(part) for part in item["loc"])
+    name = path if path.isprintable() else repr(path)[1:-1]
     if item["type"] == "extra_forbidden":
         return f"unknown key '{name}' (known: {', '.join(sorted(model.model_fields))})"
     message = str(item["msg"]).removeprefix("Value error, ")
-    shown = "" if item["type"] in ("missing", "value_error") else f", not {item['input']!r}"
+    if not path:  # it names its fields itself
+        return message
+    shown = "" if item["type"] in ("missing", "value_error") else f", not {_short(item['input'])}"
     return f"{name}: {message[:1].lower()}{message[1:]}{shown}"
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+
+
+def read_yaml(text: str) -> Any:
+    """The value of a YAML text.
+
+    Raises:
+        ValueError: one line that says why it is none. PyYAML itself also throws what its constructors happen to
+            throw: `2024-13-45` is a ValueError, `!!bool maybe` a KeyError, deep nesting a RecursionError.
+    """
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        raise ValueError(" ".join(str(error).split())[:160] or type(error).__name__) from None
 
 
 def load_job_file(path: Path) -> ResolvedJob:
@@ -164,20 +194,19 @@ def load_job_file(path: Path) -> ResolvedJob:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        values = read_yaml(text)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not a YAML file: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a mapping with at least job_name")
-    lines = _key_lines(node)
+    lines = _key_lines(yaml.compose(text, Loader=yaml.SafeLoader), path)
+    values = {key: value for key, value in values.items() if value is not None or key not in _SECTIONS}
     parsed: dict[str, Any] = {}
-    for model, key in ((JobSpec, None), (TrainingConfig, "training_config"), (DataConfig, "data_config")):
-        part = values if key is None else values.get(key) or {}
-        if not isinstance(part, dict):
-            raise UserError(f"{path}:{lines.get((key or '',), 1)}: {key} must be a mapping")
+    sections: dict[str | None, type[BaseModel]] = {None: JobSpec, **_SECTIONS}
+    for key, model in sections.items():
+        part = values if key is None else values.get(key, {})
         try:
             parsed[model.__name__] = model.model_validate(part)
         except ValidationError as error:
@@ -188,11 +217,14 @@ def load_job_file(path: Path) -> ResolvedJob:
     return ResolvedJob(spec=parsed["JobSpec"], training=parsed["TrainingConfig"], data=parsed["DataConfig"])
 
 
-def _key_lines(node: Any, prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+def _key_lines(node: Any, file: Path, prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+    """Line of each key. Not deeper than our keys lie: a node may contain itself."""
     lines: dict[tuple[str, ...], int] = {}
-    if isinstance(node, yaml.MappingNode):
+    if isinstance(node, yaml.MappingNode) and len(prefix) < _DEPTH:
         for key, value in node.value:
-            path = (*prefix, str(key.value))
-            lines[path] = key.start_mark.line + 1
-            lines.update(_key_lines(value, path))
+            path, line = (*prefix, str(key.value)), key.start_mark.line + 1
+            if path in lines and key.tag != "tag:yaml.org,2002:merge":
+                raise UserError(f"{file}:{line}: '{path[-1]}' is given twice, first in line {lines[path]}")
+            lines[path] = line
+            lines.update(_key_lines(value, file, path))
     return lines

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import yaml
 
-from receipt_trainer.config import DataConfig, TrainingConfig, load_job_file, parse
+from receipt_trainer.config import DataConfig, TrainingConfig, load_job_file, parse, read_yaml
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError
@@ -106,6 +105,8 @@ def configure(flags: dict[str, Any]) -> tuple[JobSpec | None, TrainingConfig, Da
     job = load_job_file(flags["job_file"]) if flags.get("job_file") else None
     training = job.training.model_dump(exclude_unset=True) if job else {}
     data = job.data.model_dump(exclude_unset=True) if job else {}
+    if flags.get("precision"):
+        training.pop("fp16", None)
     for key, value in _settings(flags.get("settings") or ()):
         target = training if key in TrainingConfig.model_fields else data if key in DataConfig.model_fields else None
         if target is None:
@@ -115,10 +116,16 @@ def configure(flags: dict[str, Any]) -> tuple[JobSpec | None, TrainingConfig, Da
     training |= _given(flags, _TRAINING)
     data |= _given(flags, _DATA)
     if "allowed_labels" in data:
-        listed = [label for part in data["allowed_labels"] for label in str(part).split(",")]
-        data["allowed_labels"] = tuple(label.strip() for label in listed if label.strip())
-    where = str(flags["job_file"]) if job else "configuration"
+        data["allowed_labels"] = _labels(data["allowed_labels"])
+    where = "command line"  # the job file has been validated by itself
     return job.spec if job else None, parse(TrainingConfig, training, where), parse(DataConfig, data, where)
+
+
+def _labels(given: Any) -> tuple[str, ...]:
+    """A list of labels, or of labels joined by commas, or one such text."""
+    parts = given if isinstance(given, list | tuple) else () if given is None else (given,)
+    listed = [label.strip() for part in parts for label in str(part).split(",")]
+    return tuple(label for label in listed if label)
 
 
 def _given(flags: dict[str, Any], names_of: dict[str, str]) -> dict[str, Any]:
@@ -131,16 +138,6 @@ def _settings(texts: Iterable[str]) -> Iterable[tuple[str, Any]]:
         if not equals:
             raise UserError(f"--set {text}: expected KEY=VALUE")
         try:
-            yield key.strip(), _number(yaml.safe_load(value))
-        except yaml.YAMLError:
-            raise UserError(f"--set {key.strip()}: '{value}' is no value") from None
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 3e-4 as a text; people mean the number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
+            yield key.strip(), read_yaml(value)
         except ValueError:
-            return value
-    return value
+            raise UserError(f"--set {key.strip()}: '{value}' is no value") from None

@@ -74,18 +74,17 @@ class LabelSpace:
     def unannotated(self, source: str) -> frozenset[str]:
         """Labels that an `O` word of `source` may bear nevertheless.
 
-        AMOUNT counts as unannotated as soon as one of the labels merged into it is.
+        A merged AMOUNT counts as unannotated as soon as one of the labels merged into it is, unless the source
+        annotates AMOUNT as such.
         """
         known = self.annotated.get(source)
         if known is None:
             return frozenset()
-        missing = {self._merge(name) for name in _origins(self.labels) if name not in known}
-        return frozenset(missing & set(self.labels))
+        return frozenset(label for label in self.labels if label not in known and not self._origins(label) <= known)
 
-
-def _origins(labels: Iterable[str]) -> set[str]:
-    """The unmerged labels behind `labels`."""
-    return {origin for label in labels for origin in (AMOUNT_LABELS if label == AMOUNT else (label,))}
+    def _origins(self, label: str) -> frozenset[str]:
+        """The unmerged labels behind `label`."""
+        return AMOUNT_LABELS if self.merge_amounts and label == AMOUNT else frozenset((label,))
 
 
 def label_space(config: DataConfig, stored_labels: Iterable[str] = ()) -> LabelSpace:

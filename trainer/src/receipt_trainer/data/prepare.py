@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,8 +58,10 @@ def prepare(config: DataConfig, tokenizer: Any, *, table: str | None, progress: 
     if config.eval_dataset:
         held_out = load_receipts(config.eval_dataset, problems, table=table, max_words=config.max_words)
         held_out = [receipt for receipt in held_out if receipt.has_valid_label()]
-    split = _split(labelled, held_out, config)
-    space = label_space(config, stored_labels(labelled))
+    whole = _split(labelled, held_out, config)
+    # The data set that is trained on decides what is learned: not a split left out, not somebody else's eval_dataset.
+    space = label_space(config, stored_labels(whole.train if config.eval_dataset else whole.train + whole.validation))
+    split = Split(limit(whole.train, config.max_samples), whole.validation, whole.seed)
     sets = allowed_sets(space, {receipt.source for receipt in (*split.train, *split.validation)})
     train = encode(split.train, space, tokenizer, config, sets)
     validation = encode(split.validation, space, tokenizer, config, sets)
@@ -83,15 +86,20 @@ def _split(labelled: list[Receipt], held_out: list[Receipt] | None, config: Data
         if not labelled or not held_out:
             raise UserError(f"{config.dataset_name if not labelled else config.eval_dataset}: no labelled receipt")
         keys = {receipt.key for receipt in held_out}
-        split = Split([r for r in labelled if r.key not in keys], held_out, config.split_seed)
-    elif config.split_file:
-        split = split_by_keys(labelled, read_split_file(Path(config.split_file)))
-    elif config.train_split and config.eval_split:
-        split = split_by_stored(labelled, config.train_split, config.eval_split)
-    else:
-        split = split_receipts(labelled, fraction=config.validation_fraction, seed=config.split_seed)
-    if config.max_samples is not None:
-        return Split(limit(split.train, config.max_samples), split.validation, split.seed)
+        left = [receipt for receipt in labelled if receipt.key not in keys]
+        if not left:
+            raise UserError(f"{config.eval_dataset} holds all labelled receipts of {config.dataset_name}: train on others")
+        return Split(*(sorted(side, key=lambda receipt: receipt.key) for side in (left, held_out)))
+    if config.split_file:
+        return split_by_keys(labelled, read_split_file(Path(config.split_file)), config.split_file)
+    if config.train_split and config.eval_split:
+        return split_by_stored(labelled, config.train_split, config.eval_split)
+    split = split_receipts(labelled, fraction=config.validation_fraction, seed=config.split_seed)
+    if not split.validation:
+        raise UserError(
+            f"{config.dataset_name}: all {len(labelled)} labelled receipts are near duplicates of each other, so none "
+            "can be held out; validate on other receipts by --eval-dataset or --split-file"
+        )
     return split
 
 
@@ -116,6 +124,8 @@ def count(receipts: Sequence[Receipt], encoded: EncodedSplit, space: LabelSpace)
 
 
 def tokenizer_hash(tokenizer: Tokenizer) -> str:
-    """sha256 of a fast tokenizer's whole definition."""
+    """sha256 of a fast tokenizer's definition, without truncation and padding: any call may set or clear these."""
     backend: Any = tokenizer
-    return hashlib.sha256(backend.backend_tokenizer.to_str().encode()).hexdigest()
+    definition = json.loads(backend.backend_tokenizer.to_str())
+    kept = {name: value for name, value in definition.items() if name not in ("truncation", "padding")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -31,6 +32,7 @@ _NOT_ENCODED = ("dataset_name", "eval_dataset", "o_entity_ratio", "augment", "ma
 def encoding_config(config: DataConfig) -> dict[str, Any]:
     """The part of a configuration that a snapshot's content depends on."""
     values = config.model_dump(mode="json")
+    values["allowed_labels"] = sorted(set(values["allowed_labels"]))  # their order means nothing
     return {name: value for name, value in values.items() if name not in _NOT_ENCODED}
 
 
@@ -44,15 +46,20 @@ def save(prepared: Prepared, config: DataConfig, directory: Path) -> None:
         raise UserError(f"snapshot {directory} exists already; choose another --dataset-snapshot-save or remove it")
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+        _write(prepared, config, directory)
     except OSError as error:
-        raise UserError(f"snapshot {directory}: cannot write: {error.strerror}") from None
+        raise UserError(f"snapshot {directory}: cannot write: {error.strerror or error}") from None
+
+
+def _write(prepared: Prepared, config: DataConfig, directory: Path) -> None:
+    beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         sides = {"train": prepared.train, "validation": prepared.validation}
         tables = {side: _examples_table(split.examples) for side, split in sides.items()}
         tables |= {f"{side}_receipts": _words_table(split.words) for side, split in sides.items()}
         DatasetDict({name: Dataset(table) for name, table in tables.items()}).save_to_disk(str(beside / "data"))
         write_atomically(beside / META, json.dumps(_meta(prepared, config), indent=1).encode())
+        beside.chmod(0o755)  # mkdtemp makes it private
         os.replace(beside, directory)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -68,9 +75,19 @@ def _meta(prepared: Prepared, config: DataConfig) -> dict[str, Any]:
         "sets": [sorted(names) for names in prepared.sets],
         "config": encoding_config(config),
         "tokenizer": prepared.tokenizer_hash,
+        "data": fingerprint(prepared),
         "split": prepared.split.model_dump(),
         "counts": prepared.counts,
     }
+
+
+def fingerprint(prepared: Prepared) -> str:
+    """sha256 of everything that the model sees of the data."""
+    digest = hashlib.sha256()
+    for side in (prepared.train.examples, prepared.validation.examples):
+        for array in (side.offsets, side.input_ids, side.bbox, side.targets, side.words):
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def load(directory: Path, config: DataConfig, tokenizer_hash: str) -> Prepared:
@@ -81,12 +98,16 @@ def load(directory: Path, config: DataConfig, tokenizer_hash: str) -> Prepared:
     """
     try:
         meta = json.loads((directory / META).read_bytes())
-        data: Any = load_from_disk(str(directory / "data"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{directory}: no readable snapshot: {' '.join(str(error).split())[:160]}") from None
-    _require_same(directory, meta, config, tokenizer_hash)
+        _require_same(directory, meta, config, tokenizer_hash)
+        return _prepared(meta, load_from_disk(str(directory / "data")))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{directory}: no readable snapshot: {reason or type(error).__name__}") from None
+
+
+def _prepared(meta: Mapping[str, Any], data: Any) -> Prepared:
     annotated = {source: frozenset(names) for source, names in meta["annotated"].items()}
-    return Prepared(
+    prepared = Prepared(
         space=LabelSpace(tuple(meta["labels"]), meta["merge_amounts"], annotated),
         sets=[frozenset(names) for names in meta["sets"]],
         train=EncodedSplit(_examples(data["train"]), _words(data["train_receipts"])),
@@ -95,12 +116,20 @@ def load(directory: Path, config: DataConfig, tokenizer_hash: str) -> Prepared:
         tokenizer_hash=meta["tokenizer"],
         counts=meta["counts"],
     )
+    for name, side in (("train", prepared.train), ("validation", prepared.validation)):
+        found = (len(side.words), len(side.words.texts), len(side.examples), len(side.examples.input_ids))
+        wanted = tuple(meta["counts"][name][part] for part in ("receipts", "words", "examples", "tokens"))
+        if found != wanted:
+            raise ValueError(f"of {name}'s receipts, words, examples, tokens {found} are there, not {wanted}")
+    return prepared
 
 
 def _require_same(directory: Path, meta: Mapping[str, Any], config: DataConfig, tokenizer_hash: str) -> None:
-    differences = []
     if meta.get("version") != VERSION:
-        differences.append(f"its version is {meta.get('version')}, this program reads {VERSION}")
+        raise UserError(
+            f"snapshot {directory} does not fit: its version is {meta.get('version')}, this program reads {VERSION}"
+        )
+    differences = []
     stored, wanted = meta["config"], encoding_config(config)
     differences += [
         f"{name} is {json.dumps(stored.get(name))} in the snapshot and {json.dumps(wanted[name])} here"
@@ -112,7 +141,7 @@ def _require_same(directory: Path, meta: Mapping[str, Any], config: DataConfig, 
         differences.append(f"its labels are {', '.join(meta['labels'])}, without {', '.join(unknown)}")
     if meta["tokenizer"] != tokenizer_hash:
         differences.append(
-            f"it was encoded with another tokenizer (sha256 {meta['tokenizer'][:12]}, the model's {tokenizer_hash[:12]})"
+            f"its tokenizer is another (sha256 {meta['tokenizer'][:12]}, the model's {tokenizer_hash[:12]})"
         )
     if differences:
         raise UserError(f"snapshot {directory} does not fit: {'; '.join(differences)}")

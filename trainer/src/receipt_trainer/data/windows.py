@@ -35,7 +35,7 @@ def cut(
     pieces = [len(words) for words in receipt.lines()] if kind == "line" else [len(receipt.words)]
     windows: list[Window] = []
     start = 0
-    for size in pieces:
+    for size in filter(None, pieces):  # a receipt without words has no window
         windows += _slide(lengths, start, start + size, budget, overlap)
         start += size
     return windows

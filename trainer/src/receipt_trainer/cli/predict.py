@@ -1,0 +1,94 @@
+"""`layoutlm-cli predict`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from receipt_trainer.cli.trained import model_options
+from receipt_trainer.errors import UserError
+
+if TYPE_CHECKING:
+    from receipt_trainer.cli.answers import Tally
+
+STDIO = "-"
+
+
+@click.command("predict")
+@model_options
+@click.option(
+    "--input", "source", default=STDIO, metavar="FILE", help="Receipts as JSON lines, .gz too; '-' (default) is stdin."
+)
+@click.option(
+    "--output", default=STDIO, metavar="FILE", help="File that appears when it is complete; '-' (default) is stdout."
+)
+def command(model: str, device: str, precision: str, source: str, output: str) -> None:
+    """Read the fields of receipts: a line of JSON in, a line of JSON out, in order.
+
+    Each output line has id, source, fields (for each label its values with score, word numbers and box), words (one
+    for each word that came in, in that order: label, BIO tag, score) and problems. A line that is no receipt gives
+    a line with row and error.
+    """
+    import json
+
+    from receipt_trainer.cli.answers import Tally, answers
+    from receipt_trainer.cli.replacing import replacing
+    from receipt_trainer.cli.trained import open_reader
+
+    with ExitStack() as stack:
+        lines = stack.enter_context(_input(source))
+        reader = open_reader(model, device, precision)
+        to_stdout = output == STDIO
+        out = click.get_text_stream("stdout", "utf-8") if to_stdout else stack.enter_context(replacing(Path(output)))
+        tally = Tally()
+        for answer in _shown(answers(reader, _numbered(lines, source), tally), tally):
+            out.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        out.flush()
+    where = "" if to_stdout else f"; written to {output}"
+    click.echo(f"{tally}{where}", err=True)
+
+
+@contextmanager
+def _input(source: str) -> Iterator[IO[bytes]]:
+    if source == STDIO:
+        yield sys.stdin.buffer
+        return
+    import gzip
+
+    try:
+        opened: Any = gzip.open(source) if source.endswith(".gz") else Path(source).open("rb")
+    except OSError as error:
+        raise UserError(f"{source}: cannot read receipts: {error.strerror}") from None
+    with opened:
+        yield opened
+
+
+def _numbered(lines: Iterable[bytes], source: str) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not blank, with their numbers from 1."""
+    import zlib
+
+    try:
+        for row, line in enumerate(lines, start=1):
+            if line.strip():
+                yield row, line
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{source}: cannot read receipts: {reason}") from None
+
+
+def _shown(answers: Iterator[dict[str, Any]], tally: Tally) -> Iterator[dict[str, Any]]:
+    """The same, with a running count on a terminal."""
+    if not sys.stderr.isatty():
+        yield from answers
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("reading receipts") as status:
+        for answer in answers:
+            yield answer
+            status.update(str(tally))

@@ -1,0 +1,169 @@
+"""What the commands that use a trained model share: their flags, the model, labelled receipts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from receipt_trainer.contract import names
+from receipt_trainer.errors import UserError
+
+if TYPE_CHECKING:
+    from receipt_trainer.data.examples import EncodedSplit
+    from receipt_trainer.data.labels import LabelSpace
+    from receipt_trainer.data.problems import ProblemLog
+    from receipt_trainer.data.receipt import Receipt
+    from receipt_trainer.train.hardware import Precision
+    from receipt_trainer.train.predict import Predictions
+    from receipt_trainer.train.saved import SavedModel
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def model_options(function: Function) -> Function:
+    """Flags that say which model, and how it is run."""
+    for option in (
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+            default="auto",
+            help="Arithmetic; auto: what the hardware is fastest with.",
+        ),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            default="auto",
+            help="Where to run; auto: a GPU if there is one.",
+        ),
+        click.option("--model", required=True, metavar="DIR", help="Folder of a run, or its model/ folder."),
+    ):
+        function = option(function)
+    return function
+
+
+def dataset_options(function: Function) -> Function:
+    """Flags that say which receipts."""
+    for option in (
+        click.option("--dynamo-table", envvar=names.ENV_RECEIPTS_TABLE, help="Name of the receipts table."),
+        click.option(
+            "--dataset",
+            metavar="NAME",
+            default="dynamodb",
+            help="'dynamodb' (default) or JSON lines files, joined by commas.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A trained model on its device."""
+
+    saved: SavedModel
+    device: str
+    precision: Precision
+
+    @property
+    def space(self) -> LabelSpace:
+        """The labels the model knows."""
+        return self.saved.space
+
+    def read(
+        self, receipts: Sequence[Receipt], progress: Callable[[int, int], None] | None = None
+    ) -> tuple[EncodedSplit, Predictions]:
+        """Cut the receipts as in training and predict every word.
+
+        Args:
+            progress: told how many examples are done, of how many.
+        """
+        from receipt_trainer.data.examples import encode
+        from receipt_trainer.train.predict import predict
+
+        split = encode(receipts, self.space, self.saved.tokenizer, self.saved.config)
+        done = 0
+
+        def count(examples: int) -> None:
+            nonlocal done
+            done += examples
+            if progress is not None:
+                progress(done, len(split.examples))
+
+        with self._arithmetic():
+            return split, predict(self.saved.model, split, self.space, on_batch=count)
+
+    def _arithmetic(self) -> AbstractContextManager[Any]:
+        import torch
+
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device, dtype=torch.bfloat16 if self.precision == "bf16" else torch.float16)
+
+
+def open_reader(model: str, device: str, precision: str) -> Reader:
+    """Load a trained model.
+
+    Raises:
+        UserError: there is none, or the machine cannot do what is asked.
+    """
+    from receipt_trainer.cli.quiet import quiet_libraries
+    from receipt_trainer.config import TrainingConfig
+    from receipt_trainer.train import hardware
+    from receipt_trainer.train.saved import load_model
+
+    quiet_libraries()
+    wanted = TrainingConfig.model_validate({"device": device, "precision": precision})
+    cuda = hardware.use_cuda(wanted)
+    chosen = hardware.precision(wanted, cuda)
+    on = "cuda" if cuda else "cpu"
+    return Reader(load_model(model, on), on, chosen)
+
+
+def labelled(receipts: Sequence[Receipt], dataset: str) -> list[Receipt]:
+    """The receipts with a VALID label, in the order of their keys.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [receipt for receipt in receipts if receipt.has_valid_label()]
+    if not found:
+        raise UserError(f"{dataset}: none of its {len(receipts)} receipts has a VALID label to compare with")
+    return sorted(found, key=lambda receipt: receipt.key)
+
+
+def load_with_progress(dataset: str, table: str | None, problems: ProblemLog) -> list[Receipt]:
+    """All receipts of a data set, with a bar on a terminal."""
+    from receipt_trainer.cli.show import progress_bar
+    from receipt_trainer.data.receipts.load import load_receipts
+
+    with progress_bar("reading receipts", None) as progress:
+        return load_receipts(dataset, problems, table=table, progress=progress)
+
+
+def label_notes(receipts: Sequence[Receipt], space: LabelSpace) -> list[str]:
+    """What a reader of scores must know: which labels and predictions count as `O`, and why."""
+    from receipt_trainer.data.labels import normalise
+
+    foreign: Counter[str] = Counter()
+    for receipt in receipts:
+        for label in filter(None, (word.valid_label() for word in receipt.words)):
+            if normalise(label) != names.OUTSIDE and space.map(label) == names.OUTSIDE:
+                foreign[normalise(label)] += 1
+    notes = []
+    if foreign:
+        counted = ", ".join(f"{label} {count}" for label, count in foreign.most_common())
+        notes.append(
+            f"{foreign.total()} words bear a label that the model does not know and count as O: {counted} "
+            f"(it knows {', '.join(space.labels)})"
+        )
+    for source in sorted({receipt.source for receipt in receipts}):
+        hidden = space.unannotated(source)
+        if hidden:
+            listed = ", ".join(label for label in space.labels if label in hidden)
+            notes.append(f"source {source} does not annotate all {listed}: there, these labels count as O")
+    return notes
