@@ -63,7 +63,7 @@ class TrainingConfig(_Strict):
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of weights, dropout and the order of examples")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
-        description="Arithmetic of the matrix products; auto: bf16 where the hardware has it, then fp16 on CUDA, or fp32",
+        description="Arithmetic of the matrix products; auto: bf16 where the hardware has it, or fp16 on CUDA, or fp32",
     )
     fp16: bool | None = Field(
         None, description="Short for precision fp16 (true) or fp32 (false), as job files write it"
@@ -139,7 +139,7 @@ class ResolvedJob(_Strict):
     data: DataConfig
 
 
-_SECTIONS: Final = {"training_config": TrainingConfig, "data_config": DataConfig}
+_SECTIONS: Final[Mapping[str, type[BaseModel]]] = {"training_config": TrainingConfig, "data_config": DataConfig}
 _DEPTH: Final = 4
 _SHOWN: Final = 80
 
@@ -204,8 +204,8 @@ def load_job_file(path: Path) -> ResolvedJob:
     lines = _key_lines(yaml.compose(text, Loader=yaml.SafeLoader), path)
     values = {key: value for key, value in values.items() if value is not None or key not in _SECTIONS}
     parsed: dict[str, Any] = {}
-    sections: dict[str | None, type[BaseModel]] = {None: JobSpec, **_SECTIONS}
-    for key, model in sections.items():
+    sections: list[tuple[str | None, type[BaseModel]]] = [(None, JobSpec), *_SECTIONS.items()]
+    for key, model in sections:
         part = values if key is None else values.get(key, {})
         try:
             parsed[model.__name__] = model.model_validate(part)

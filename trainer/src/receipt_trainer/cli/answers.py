@@ -96,7 +96,8 @@ def _parse(row: int, text: bytes) -> _Line:
         if line.receipt is None and kind in (ProblemKind.BAD_RECORD, ProblemKind.NO_WORDS, ProblemKind.TOO_MANY_WORDS):
             line.error = str(found[-1])
         elif kind not in NOTED and kind not in _ABOUT_LABELS:
-            line.broken_words |= {int(each.where.removeprefix("word ")): str(kind) for each in found}
+            places = [each.where.removeprefix("word ") for each in found]
+            line.broken_words |= {int(place): str(kind) for place in places if place.isdecimal()}
     return line
 
 

@@ -47,8 +47,9 @@ def command(
     from receipt_trainer.cli.show import show_problems
     from receipt_trainer.cli.trained import labelled, load_with_progress, open_reader
     from receipt_trainer.data.problems import ProblemLog
+    from receipt_trainer.train.recipe import find_model
 
-    reader = open_reader(model, device, precision)
+    find_model(model)  # mistakes first: loading the model takes seconds
     problems = ProblemLog()
     loaded = load_with_progress(dataset, dynamo_table, problems)
     receipts = labelled(loaded, dataset)
@@ -57,7 +58,7 @@ def command(
     notes += _trained_on(model, dataset) if not split_file else []
     with ExitStack() as stack:  # opened before the work: an output that cannot be written costs no evaluation
         streams = [stack.enter_context(replacing(path)) if path else None for path in (output, predictions)]
-        result, rows = _evaluate(reader, receipts)
+        result, rows = _evaluate(open_reader(model, device, precision), receipts)
         result = {"model": model, "dataset": dataset, "split_file": split_file} | result
         result["notes"] += notes
         result["problems"] = problems.as_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -36,21 +37,30 @@ def command(model: str, device: str, precision: str, source: str, output: str) -
     """
     import json
 
-    from receipt_trainer.cli.answers import Tally, answers
     from receipt_trainer.cli.replacing import replacing
     from receipt_trainer.cli.trained import open_reader
+    from receipt_trainer.train.recipe import find_model
 
+    find_model(model)
     with ExitStack() as stack:
         lines = stack.enter_context(_input(source))
-        reader = open_reader(model, device, precision)
         to_stdout = output == STDIO
-        out = click.get_text_stream("stdout", "utf-8") if to_stdout else stack.enter_context(replacing(Path(output)))
-        tally = Tally()
-        for answer in _shown(answers(reader, _numbered(lines, source), tally), tally):
+        out = stack.enter_context(_stdout() if to_stdout else replacing(Path(output)))
+        from receipt_trainer.cli import answers  # brings torch: mistakes are found before that takes its seconds
+
+        reader = open_reader(model, device, precision)
+        tally = answers.Tally()
+        for answer in _shown(answers.answers(reader, _numbered(lines, source), tally), tally):
             out.write(json.dumps(answer, ensure_ascii=False) + "\n")
-        out.flush()
     where = "" if to_stdout else f"; written to {output}"
     click.echo(f"{tally}{where}", err=True)
+
+
+@contextmanager
+def _stdout() -> Iterator[IO[str]]:
+    """Standard output in UTF-8, whatever the locale says."""
+    with os.fdopen(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False) as stream:
+        yield stream
 
 
 @contextmanager
@@ -60,12 +70,12 @@ def _input(source: str) -> Iterator[IO[bytes]]:
         return
     import gzip
 
-    try:
-        opened: Any = gzip.open(source) if source.endswith(".gz") else Path(source).open("rb")
-    except OSError as error:
-        raise UserError(f"{source}: cannot read receipts: {error.strerror}") from None
-    with opened:
-        yield opened
+    with ExitStack() as stack:
+        try:
+            stream: IO[bytes] = stack.enter_context(Path(source).open("rb"))
+        except OSError as error:
+            raise UserError(f"{source}: cannot read receipts: {error.strerror}") from None
+        yield gzip.GzipFile(fileobj=stream) if source.endswith(".gz") else stream  # type: ignore[misc]
 
 
 def _numbered(lines: Iterable[bytes], source: str) -> Iterator[tuple[int, bytes]]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from receipt_trainer.cli import run_folder
 from receipt_trainer.cli.quiet import quiet_libraries, reading_progress
 from receipt_trainer.config import DataConfig, TrainingConfig
 from receipt_trainer.contract import names
@@ -22,6 +19,10 @@ from receipt_trainer.contract.env import WorkerEnv
 from receipt_trainer.contract.ports import ArtifactSink, MetricsSink, NoMetrics
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.train import ranks
+
+if TYPE_CHECKING:
+    from receipt_trainer.data.prepare import Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +48,45 @@ def run_job(options: RunOptions, training: TrainingConfig, data: DataConfig) -> 
         UserError, WorldError: as the parts say.
     """
     quiet_libraries()
-    console = Console()
+    from receipt_trainer.train import hardware
+
+    if ranks.count() > 1:
+        if not options.job_name:
+            raise UserError("--job-name is needed where several processes train together")
+        ranks.join(hardware.use_cuda(training))
+    try:
+        _run_job(options, training, data, Console(quiet=not ranks.is_main()))
+    finally:
+        ranks.leave()
+
+
+def _run_job(options: RunOptions, training: TrainingConfig, data: DataConfig, console: Console) -> None:
     name = options.job_name or datetime.now(UTC).strftime("run-%Y%m%d-%H%M%S")
     if not names.is_job_name(name):
         raise UserError(f"--job-name '{name}': use 1 to 64 of A-Z a-z 0-9 . _ - and not '.' or '..'")
     run_dir = options.output_dir or Path(names.DEFAULT_OUTPUT_ROOT) / name
     artifacts = _artifacts(options, name)
-    with _own(run_dir, options.restart):
-        earlier = _earlier(run_dir)
+    with run_folder.own(run_dir, options.restart):
+        earlier = run_folder.earlier(run_dir)
         if earlier is not None and earlier.status == "complete":
-            _deliver_again(earlier, run_dir, artifacts, console)
+            if ranks.is_main():
+                _deliver_again(earlier, run_dir, artifacts, console)
             return
         job_id = earlier.job_id if earlier is not None else str(uuid.uuid4())
         sink = _sink(options, job_id)
         try:
             record = _train(options, training, data, name, job_id, run_dir, sink, console)
+            _deliver(record, run_dir, artifacts, sink, console)
         except (UserError, WorldError, KeyboardInterrupt) as error:
             sink.log("error", str(error) or "interrupted from the keyboard")
             _close_quietly(sink)
             raise
         except BaseException as error:
             sink.log("error", repr(error))
-            _fail(run_dir, repr(error))
+            run_folder.fail(run_dir, repr(error))
             _close_quietly(sink)
             raise
-        _deliver(record, run_dir, artifacts, sink, console)
+        sink.close()
 
 
 def _train(
@@ -96,8 +111,8 @@ def _train(
     else:
         with reading_progress(console, options.progress) as progress:
             prepared = prepare(data, tokenizer, table=options.receipts_table, progress=progress)
-    if options.snapshot_save:
-        snapshot.save(prepared, data, options.snapshot_save)
+    if options.snapshot_save and ranks.is_main():
+        _save_snapshot(prepared, data, options.snapshot_save)
     sides = prepared.counts["train"], prepared.counts["validation"]
     console.print(
         f"{sides[0]['receipts']} receipts to train on ({sides[0]['examples']} examples, {sides[0]['tokens']} tokens), "
@@ -112,11 +127,30 @@ def _train(
     return train(request, prepared, tokenizer, sink=sink, console=console)
 
 
+def _save_snapshot(prepared: Prepared, data: DataConfig, directory: Path) -> None:
+    """Save it; where an interrupted run of the same data has saved it already, leave it.
+
+    Raises:
+        UserError: something else is there.
+    """
+    from receipt_trainer.data import snapshot
+    from receipt_trainer.train.fingerprint import data_digest
+
+    if (directory / snapshot.META).is_file():
+        try:
+            there = snapshot.load(directory, data, prepared.tokenizer_hash)
+        except UserError:
+            there = None
+        if there is not None and data_digest(there) == data_digest(prepared):
+            return
+    snapshot.save(prepared, data, directory)
+
+
 def _deliver(
     record: RunRecord, run_dir: Path, artifacts: ArtifactSink | None, sink: MetricsSink, console: Console
 ) -> None:
     """Report, then the record as complete, then S3: what says `complete` comes after all that it speaks of."""
-    if int(os.environ.get("RANK", "0")) != 0:
+    if not ranks.is_main():
         return
     from receipt_trainer.report.build import load_run, write_html
     from receipt_trainer.report.terminal import print_report
@@ -130,7 +164,6 @@ def _deliver(
     if artifacts is not None:
         where += f" and {artifacts.upload(run_dir)}"
     sink.log("info", f"run complete: f1 {record.overall.f1 if record.overall else float('nan'):.4f}; files in {where}")
-    sink.close()
     console.print(f"files: {where}\nreport: {report}", highlight=False, soft_wrap=True)
 
 
@@ -146,7 +179,7 @@ def _artifacts(options: RunOptions, name: str) -> ArtifactSink | None:
 
 
 def _sink(options: RunOptions, job_id: str) -> MetricsSink:
-    if not options.jobs_table or int(os.environ.get("RANK", "0")) != 0:
+    if not options.jobs_table or not ranks.is_main():
         return NoMetrics()
     from receipt_trainer.aws.clients import dynamodb
     from receipt_trainer.jobs.store import JobStore
@@ -162,52 +195,6 @@ def _close_quietly(sink: MetricsSink) -> None:
         Console(stderr=True).print(f"also: {error}", markup=False, highlight=False)
 
 
-def _fail(run_dir: Path, error: str) -> None:
-    path = run_dir / names.RUN_FILE
-    if path.is_file():
-        record = RunRecord.load(path)
-        record.status, record.error = "failed", error
-        record.write(path)
-
-
-@contextmanager
-def _own(run_dir: Path, restart: bool) -> Iterator[None]:
-    """Hold the run's folder against other processes.
-
-    Raises:
-        UserError: another process holds it, or it cannot be written.
-    """
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        lock: Any = (run_dir / ".lock").open("a")
-    except OSError as error:
-        raise UserError(f"{run_dir}: cannot write there: {error.strerror}") from None
-    with lock:
-        if int(os.environ.get("RANK", "0")) == 0:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UserError(f"{run_dir}: another process is training there") from None
-        if restart:
-            _clear(run_dir)
-        yield
-
-
-def _earlier(run_dir: Path) -> RunRecord | None:
-    """The record of the run that the folder holds.
-
-    Raises:
-        UserError: there is a run.json that is none.
-    """
-    path = run_dir / names.RUN_FILE
-    if not path.is_file():
-        return None
-    try:
-        return RunRecord.load(path)
-    except ValueError:
-        raise UserError(f"{path} is no run record; use another --job-name, or --restart to start over") from None
-
-
 def _deliver_again(record: RunRecord, run_dir: Path, artifacts: ArtifactSink | None, console: Console) -> None:
     """A complete run is not trained again; its upload may have failed, so that is repeated."""
     if artifacts is None:
@@ -219,12 +206,3 @@ def _deliver_again(record: RunRecord, run_dir: Path, artifacts: ArtifactSink | N
         highlight=False,
         soft_wrap=True,
     )
-
-
-def _clear(run_dir: Path) -> None:
-    """Remove what a run writes, and nothing else; the record goes first."""
-    for name in (names.RUN_FILE, names.REPORT_FILE, names.PREDICTIONS_FILE):
-        (run_dir / name).unlink(missing_ok=True)
-    for path in [run_dir / names.MODEL_DIR, run_dir / "tensorboard", *run_dir.glob("checkpoint-*")]:
-        if path.is_dir():
-            shutil.rmtree(path)

@@ -37,9 +37,7 @@ def print_confusions(console: Console, confusion: Confusion, limit: int = 10) ->
     if not pairs:
         console.print("No word was read wrongly.")
         return
-    totals: Mapping[str, int] = {
-        label: sum(row) for label, row in zip(confusion.labels, confusion.counts, strict=True)
-    }
+    totals: Mapping[str, int] = {label: sum(row) for label, row in zip(confusion.labels, confusion.counts, strict=True)}
     table = plain_table("most frequent confusions", "words", "of all gold")
     for gold, predicted, count in pairs:
         said = f"{wording.one_line(gold, 24)} read as {wording.one_line(predicted, 24)}"

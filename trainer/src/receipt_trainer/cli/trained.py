@@ -165,5 +165,5 @@ def label_notes(receipts: Sequence[Receipt], space: LabelSpace) -> list[str]:
         hidden = space.unannotated(source)
         if hidden:
             listed = ", ".join(label for label in space.labels if label in hidden)
-            notes.append(f"source {source} does not annotate all {listed}: there, these labels count as O")
+            notes.append(f"not every {listed} of source {source} is annotated: there, they count as O on both sides")
     return notes

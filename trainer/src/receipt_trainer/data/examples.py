@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,8 @@ class Words:
         texts: of each word.
         boxes: (words, 4) on the 0..1000 grid.
         lines: (words,) line numbers within the receipt.
-        gold: (words,) label ids: 0 for `O`, then the label space's labels in order.
+        gold: (words,) label ids as they are scored: 0 for `O`, then the label space's labels in order. A label
+            that the receipt's source does not annotate throughout is `O`, as it is in scored predictions.
     """
 
     keys: list[str]
@@ -133,8 +134,15 @@ def words_of(receipts: Sequence[Receipt], space: LabelSpace) -> Words:
         texts=[word.text for word in words],
         boxes=_ints([word.box_1000() for word in words], 4),
         lines=_ints([word.line for word in words]),
-        gold=_ints([label_ids[space.map(word.valid_label())] for word in words]),
+        gold=_ints([label_ids[label] for receipt in receipts for label in _scored_labels(receipt, space)]),
     )
+
+
+def _scored_labels(receipt: Receipt, space: LabelSpace) -> Iterator[str]:
+    hidden = space.unannotated(receipt.source)
+    for word in receipt.words:
+        label = space.map(word.valid_label())
+        yield OUTSIDE if label in hidden else label
 
 
 def _ints(values: Sequence[object], columns: int = 0) -> Ints:

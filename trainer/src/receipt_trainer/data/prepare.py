@@ -88,8 +88,9 @@ def _split(labelled: list[Receipt], held_out: list[Receipt] | None, config: Data
         keys = {receipt.key for receipt in held_out}
         left = [receipt for receipt in labelled if receipt.key not in keys]
         if not left:
-            raise UserError(f"{config.eval_dataset} holds all labelled receipts of {config.dataset_name}: train on others")
-        return Split(*(sorted(side, key=lambda receipt: receipt.key) for side in (left, held_out)))
+            raise UserError(f"{config.eval_dataset}: it holds all labelled receipts of {config.dataset_name}")
+        train, validation = (sorted(side, key=lambda receipt: receipt.key) for side in (left, held_out))
+        return Split(train, validation)
     if config.split_file:
         return split_by_keys(labelled, read_split_file(Path(config.split_file)), config.split_file)
     if config.train_split and config.eval_split:

@@ -121,6 +121,8 @@ def _prepared(meta: Mapping[str, Any], data: Any) -> Prepared:
         wanted = tuple(meta["counts"][name][part] for part in ("receipts", "words", "examples", "tokens"))
         if found != wanted:
             raise ValueError(f"of {name}'s receipts, words, examples, tokens {found} are there, not {wanted}")
+    if fingerprint(prepared) != meta["data"]:
+        raise ValueError("its data is not what was saved")
     return prepared
 
 

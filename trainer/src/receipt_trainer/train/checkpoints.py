@@ -18,6 +18,9 @@ from receipt_trainer.errors import UserError
 SEAL: Final = "complete.json"
 """Completion marker: names, sizes and sha256 of a checkpoint's files, and the fingerprint of its run."""
 
+STATE: Final = "trainer_state.json"
+"""What transformers' Trainer writes of its own state into a checkpoint."""
+
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -31,7 +34,14 @@ class Checkpoint:
 
 
 def seal(path: Path, fingerprint: Mapping[str, Any]) -> None:
-    """Mark a written checkpoint as complete, once all its bytes are on disk."""
+    """Mark a written checkpoint as complete, once all its bytes are on disk.
+
+    Raises:
+        ValueError: `path` is not called as a checkpoint is.
+    """
+    step = _step(path)
+    if step is None:
+        raise ValueError(f"{path} is no checkpoint folder")
     files = {}
     for file in sorted(path.rglob("*")):
         if file.is_file() and file.name != SEAL:
@@ -39,18 +49,37 @@ def seal(path: Path, fingerprint: Mapping[str, Any]) -> None:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
                 os.fsync(stream.fileno())
             files[str(file.relative_to(path))] = {"size": file.stat().st_size, "sha256": digest}
-    content = json.dumps({"fingerprint": fingerprint, "files": files}, indent=1)
+    content = json.dumps({"step": step, "fingerprint": fingerprint, "files": files}, indent=1)
+    flush_folder(path)
     write_atomically(path / SEAL, content.encode())
+    flush_folder(path)
+    flush_folder(path.parent)
+
+
+def flush_folder(path: Path) -> None:
+    """Bring a folder's names to disk: what was renamed into it is there after a power cut too."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _step(path: Path) -> int | None:
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else None
 
 
 def verify(path: Path) -> Checkpoint | None:
     """The checkpoint in `path`, or None if it was not sealed or a file is not as it was sealed."""
-    match = _NAME.fullmatch(path.name)
+    step = _step(path)
     try:
         marker = json.loads((path / SEAL).read_bytes())
-        if match is None or not all(_intact(path / name, file) for name, file in marker["files"].items()):
+        if step is None or marker["step"] != step or not marker["files"]:
             return None
-        return Checkpoint(path, int(match[1]), marker["fingerprint"])
+        if not all(_intact(path / name, file) for name, file in marker["files"].items()):
+            return None
+        return Checkpoint(path, step, marker["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -64,19 +93,46 @@ def _intact(path: Path, expected: Mapping[str, Any]) -> bool:
 
 def folders(run_dir: Path) -> list[Path]:
     """Checkpoint folders of a run, whole or not, the newest first."""
-    found = [(int(match[1]), path) for path in run_dir.glob("checkpoint-*") if (match := _NAME.fullmatch(path.name))]
+    found = [(step, path) for path in run_dir.glob("checkpoint-*") if (step := _step(path)) is not None]
     return [path for _, path in sorted(found, reverse=True)]
 
 
 def latest(run_dir: Path) -> Checkpoint | None:
-    """The newest complete checkpoint."""
-    return next((found for path in folders(run_dir) if (found := verify(path)) is not None), None)
+    """The newest complete checkpoint whose best model is whole too.
+
+    A best checkpoint that is not there was beaten by a later one, which going on from here makes again.
+    """
+    for path in folders(run_dir):
+        found = verify(path)
+        if found is None:
+            continue
+        best = best_of(found)
+        if best is None or best == path or not best.exists() or verify(best) is not None:
+            return found
+    return None
+
+
+def best_of(checkpoint: Checkpoint) -> Path | None:
+    """Folder of the best model at the time of a checkpoint, wherever the run has been moved since."""
+    try:
+        step = json.loads((checkpoint.path / STATE).read_bytes()).get("best_global_step")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return checkpoint.path.with_name(f"checkpoint-{step}") if step else None
+
+
+def clear_leftovers(run_dir: Path, found: Checkpoint | None) -> None:
+    """Delete what no run goes on from: unsealed folders, and damaged ones behind the checkpoint that was found."""
+    for path in folders(run_dir):
+        if not (path / SEAL).is_file() or found is None or (_step(path) or 0) > found.step:
+            remove(path)
 
 
 def prune(run_dir: Path, keep: int, best: str | None) -> None:
-    """Delete all but the `keep` newest sealed checkpoints and the best one; unsealed ones go too."""
-    sealed = [path for path in folders(run_dir) if (path / SEAL).is_file()]
-    kept = {path.name for path in sealed[:keep]} | ({Path(best).name} if best else set())
+    """Delete all but `keep` sealed checkpoints: the newest, the best, then the next newest; unsealed ones go too."""
+    sealed = [path.name for path in folders(run_dir) if (path / SEAL).is_file()]
+    wanted = sealed[:1] + ([Path(best).name] if best else [])
+    kept = set(wanted) | set([name for name in sealed if name not in wanted][: max(0, keep - len(set(wanted)))])
     for path in folders(run_dir):
         if path.name not in kept:
             remove(path)

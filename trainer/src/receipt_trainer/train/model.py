@@ -96,6 +96,8 @@ def load_tokenizer(start: Start) -> PreTrainedTokenizerFast:
         raise UserError(f"model '{start.name}' has no usable tokenizer: {_first_line(error)}") from None
     if not tokenizer.is_fast:
         raise UserError(f"model '{start.name}' has no fast tokenizer (tokenizer.json)")
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers makes an empty one where there is none
+        raise UserError(f"model '{start.name}' has no tokenizer: tokenizer.json or vocab.txt is missing")
     return tokenizer
 
 
@@ -132,7 +134,13 @@ def build(start: Start, space: LabelSpace, tokenizer: Any, training: TrainingCon
             model = LayoutLMForTokenClassification(_tiny_config(len(tokenizer), labelled))
     except (OSError, RuntimeError) as error:
         raise UserError(f"model '{start.name}': cannot load its weights: {_first_line(error)}") from None
+    if len(tokenizer) > model.config.vocab_size:
+        raise UserError(
+            f"model '{start.name}': its tokenizer has {len(tokenizer)} tokens, "
+            f"its weights know {model.config.vocab_size}"
+        )
     model.set_attn_implementation(PACKED)
+    model.layoutlm.pooler.requires_grad_(False)  # no word's label depends on it; DDP waits for gradients of the rest
     return model
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +11,9 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 from torch.utils.tensorboard import SummaryWriter
-from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainerCallback, TrainerState, set_seed
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import ProgressCallback
 
@@ -25,24 +24,22 @@ from receipt_trainer.contract.predictions import write_predictions
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.data.examples import downsample
 from receipt_trainer.data.prepare import Prepared
-from receipt_trainer.data.snapshot import encoding_config
-from receipt_trainer.train import checkpoints, hardware, metrics
-from receipt_trainer.train.callbacks.early_stopping import EarlyStopping
+from receipt_trainer.errors import UserError
+from receipt_trainer.train import checkpoints, hardware, metrics, ranks
+from receipt_trainer.train.arguments import training_arguments
+from receipt_trainer.train.callbacks.early_stopping import EarlyStopping, is_reached
 from receipt_trainer.train.callbacks.epoch_order import EpochOrder
+from receipt_trainer.train.callbacks.finite_loss import FiniteLoss
 from receipt_trainer.train.callbacks.progress import ProgressBar
-from receipt_trainer.train.callbacks.records import Records
+from receipt_trainer.train.callbacks.records import Records, best_of
 from receipt_trainer.train.callbacks.sealing import SealingCallback
+from receipt_trainer.train.fingerprint import fingerprint
 from receipt_trainer.train.loss import MarginalLoss, target_table
 from receipt_trainer.train.model import Start, build
 from receipt_trainer.train.packing import EpochBatches, PackingCollator
 from receipt_trainer.train.saved import save_model
 from receipt_trainer.train.trainer import ReceiptTrainer
 from receipt_trainer.train.verdicts import receipt_predictions
-
-_NOT_IN_THE_CURVE = frozenset(
-    {"save_total_limit", "save_steps", "logging_steps", "early_stopping_patience", "dataloader_workers"}
-)
-"""Training fields that a resumed run may change: its losses do not depend on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +64,6 @@ def resolve_defaults(training: TrainingConfig, data: DataConfig, start: Start) -
     return training.model_copy(update=chosen)
 
 
-def fingerprint(request: RunRequest, prepared: Prepared) -> dict[str, Any]:
-    """What the losses of a run depend on; a checkpoint of another one is refused."""
-    digest = hashlib.sha256()
-    for side in (prepared.train.examples, prepared.validation.examples):
-        for array in (side.offsets, side.input_ids, side.bbox, side.targets, side.words):
-            digest.update(array.tobytes())
-    training = request.training.model_dump(mode="json")
-    return {
-        "model": request.start.name,
-        "labels": list(prepared.space.labels),
-        "tokenizer": prepared.tokenizer_hash,
-        "data": digest.hexdigest(),
-        "data_config": encoding_config(request.data)
-        | {"o_entity_ratio": request.data.o_entity_ratio, "augment": request.data.augment},
-        "training_config": {name: value for name, value in training.items() if name not in _NOT_IN_THE_CURVE},
-    }
-
-
 def train(request: RunRequest, prepared: Prepared, tokenizer: Any, *, sink: MetricsSink, console: Console) -> RunRecord:
     """Train, or go on training, and leave model/, predictions.jsonl and run.json in the run's folder.
 
@@ -96,29 +75,57 @@ def train(request: RunRequest, prepared: Prepared, tokenizer: Any, *, sink: Metr
     run_dir, config = request.run_dir, request.training
     cuda = hardware.use_cuda(config)
     precision = hardware.precision(config, cuda)
-    print_of_run = fingerprint(request, prepared)
+    print_of_run = fingerprint(request.start.name, config, request.data, prepared)
     found = checkpoints.latest(run_dir)
     if found is not None:
         checkpoints.require_same_run(found, print_of_run)
-    for path in checkpoints.folders(run_dir):
-        if not (path / checkpoints.SEAL).is_file():
-            checkpoints.remove(path)
     set_seed(config.seed)
     model = build(request.start, prepared.space, tokenizer, config)
     record = _open_record(request, prepared, found, hardware.describe(cuda, precision))
-    record.write(run_dir / RUN_FILE)
+    if ranks.is_main():
+        checkpoints.clear_leftovers(run_dir, found)
+        record.write(run_dir / RUN_FILE)
+    ranks.wait_for_all()
     trainer, records = _trainer(request, prepared, model, print_of_run, record, sink, console, cuda, precision, found)
     before = time.monotonic()
-    try:
-        trainer.train(resume_from_checkpoint=str(found.path) if found else None)
-    finally:
-        for callback in trainer.callback_handler.callbacks:
-            if isinstance(callback, ProgressBar):
-                callback.close()
+    _run(trainer, found, config)
     record.timings["train_s"] = round(records.elapsed_s(), 3)
     record.timings["train_this_attempt_s"] = round(time.monotonic() - before, 3)
     _finish(request, prepared, trainer, tokenizer, record)
     return record
+
+
+def _run(trainer: ReceiptTrainer, found: checkpoints.Checkpoint | None, config: TrainingConfig) -> None:
+    """Train what is left; the trainer's model is then the best one.
+
+    Raises:
+        UserError: the GPU's memory is too small, or the best model was removed by somebody.
+    """
+    state = TrainerState.load_from_json(str(found.path / checkpoints.STATE)) if found else None
+    if found and state and (state.global_step >= state.max_steps or is_reached(state, config.early_stopping_patience)):
+        # Trainer would take one more step: it looks whether it is at the end only after a step.
+        trainer.state = state
+        _load_best(trainer, checkpoints.best_of(found) or found.path)
+        return
+    try:
+        trainer.train(resume_from_checkpoint=str(found.path) if found else None)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the GPU's memory is too small for --batch-size {config.batch_size}: halve it and double "
+            f"--gradient-accumulation-steps, or set gradient_checkpointing=true ({str(error).splitlines()[0][:120]})"
+        ) from None
+    finally:
+        for callback in trainer.callback_handler.callbacks:
+            if isinstance(callback, ProgressBar):
+                callback.close()
+    if trainer.state.best_global_step and trainer.state.best_model_checkpoint is None:
+        _load_best(trainer, Path(str(trainer.args.output_dir)) / f"checkpoint-{trainer.state.best_global_step}")
+
+
+def _load_best(trainer: ReceiptTrainer, path: Path) -> None:
+    if checkpoints.verify(path) is None:
+        raise UserError(f"{path}, the best model of the run, is not whole any more; use --restart to start over")
+    trainer.model.load_state_dict(load_file(path / "model.safetensors"))
 
 
 def _open_record(
@@ -143,6 +150,7 @@ def _open_record(
         earlier = RunRecord.load(path)
         record.job_id, record.started_at = earlier.job_id, earlier.started_at
         record.epoch_metrics = [row for row in earlier.epoch_metrics if row.step <= found.step]
+        record.best = best_of(record.epoch_metrics)
     return record
 
 
@@ -167,13 +175,13 @@ def _trainer(
     collator = PackingCollator(prepared.train.examples, augment=request.data.augment, seed=config.seed)
     batches = EpochBatches(numbers, config.batch_size or 1, config.seed)
     records = Records(record, request.run_dir, sink)
-    writer = SummaryWriter(str(request.run_dir / "tensorboard"), purge_step=found.step + 1 if found else None)
     callbacks: Sequence[TrainerCallback] = (
         EpochOrder(batches, collator),
         records,
         EarlyStopping(config.early_stopping_patience),
+        FiniteLoss(),
         SealingCallback(print_of_run, config.save_total_limit, config.save_steps),
-        TensorBoardCallback(writer),
+        *([_tensorboard(request.run_dir, found)] if ranks.is_main() else ()),
         ProgressBar(console),
     )
     trainer = ReceiptTrainer(
@@ -191,48 +199,11 @@ def _trainer(
     return trainer, records
 
 
-def training_arguments(
-    config: TrainingConfig, run_dir: Path, cuda: bool, precision: hardware.Precision
-) -> TrainingArguments:
-    """transformers' arguments for a configuration."""
-    arguments = TrainingArguments(
-        output_dir=str(run_dir),
-        num_train_epochs=config.num_epochs,
-        max_steps=config.max_steps or -1,
-        per_device_train_batch_size=config.batch_size or 1,
-        learning_rate=config.learning_rate or 0.0,
-        lr_scheduler_type=config.lr_scheduler,
-        warmup_steps=config.warmup_ratio,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
-        optim="adamw_torch_fused",
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        logging_steps=config.logging_steps,
-        logging_nan_inf_filter=False,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_f1",
-        greater_is_better=True,
-        seed=config.seed,
-        bf16=precision == "bf16",
-        fp16=precision == "fp16",
-        tf32=config.tf32 if cuda and torch.cuda.get_device_capability() >= (8, 0) else None,
-        gradient_checkpointing=config.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if config.gradient_checkpointing else None,
-        torch_compile=config.torch_compile,
-        dataloader_num_workers=config.dataloader_workers,
-        dataloader_pin_memory=cuda,
-        remove_unused_columns=False,
-        label_names=["labels"],
-        use_cpu=not cuda,
-        disable_tqdm=True,
-        report_to=[],
-        log_level="error",
+def _tensorboard(run_dir: Path, found: checkpoints.Checkpoint | None) -> TrainerCallback:
+    """TensorBoard's curves; what an interrupted run logged beyond its checkpoint is hidden."""
+    return TensorBoardCallback(
+        SummaryWriter(str(run_dir / "tensorboard"), purge_step=found.step + 1 if found else None)
     )
-    if cuda and "LOCAL_RANK" not in os.environ:
-        arguments._n_gpu = 1  # DataParallel would cut packed rows apart; several GPUs go through torchrun
-    return arguments
 
 
 def _finish(

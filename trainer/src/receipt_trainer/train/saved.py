@@ -8,19 +8,18 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
-from pydantic import ValidationError
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, LayoutLMForTokenClassification
 
 from receipt_trainer.config import DataConfig
-from receipt_trainer.contract.names import MODEL_DIR
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.errors import UserError
+from receipt_trainer.train.checkpoints import flush_folder
 from receipt_trainer.train.packing import PACKED
-
-RECIPE: Final = "receipt_trainer.json"
+from receipt_trainer.train.recipe import RECIPE, find_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,12 @@ class SavedModel:
 
 
 def save_model(model: Any, tokenizer: Any, space: LabelSpace, config: DataConfig, directory: Path) -> None:
-    """Write model, tokenizer and recipe beside `directory`, then swap them in."""
+    """Write model, tokenizer and recipe beside `directory`, flush them to disk, then swap them in.
+
+    A kill between the two renames of the swap leaves the old model aside, and the next call puts a new one there.
+    """
+    for leftover in directory.parent.glob(f".{directory.name}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         model.save_pretrained(beside)
@@ -50,11 +54,22 @@ def save_model(model: Any, tokenizer: Any, space: LabelSpace, config: DataConfig
         }
         (beside / RECIPE).write_text(json.dumps(recipe, indent=1), encoding="utf-8")
         beside.chmod(0o755)  # mkdtemp makes it private
+        _flush(beside)
+        aside = Path(f"{beside}.old")
         if directory.exists():
-            shutil.rmtree(directory)
+            os.replace(directory, aside)
         os.replace(beside, directory)
+        flush_folder(directory.parent)
+        shutil.rmtree(aside, ignore_errors=True)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _flush(directory: Path) -> None:
+    for path in directory.iterdir():
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+    flush_folder(directory)
 
 
 def load_model(name: str, device: str = "cpu") -> SavedModel:
@@ -63,9 +78,7 @@ def load_model(name: str, device: str = "cpu") -> SavedModel:
     Raises:
         UserError: no trained model there.
     """
-    directory = next((path for path in (Path(name), Path(name) / MODEL_DIR) if (path / RECIPE).is_file()), None)
-    if directory is None:
-        raise UserError(f"{name}: no trained model there; give a run's folder or its {MODEL_DIR}/ folder")
+    directory = find_model(name)
     try:
         recipe = json.loads((directory / RECIPE).read_bytes())
         annotated = {source: frozenset(names) for source, names in recipe["annotated"].items()}
@@ -77,8 +90,10 @@ def load_model(name: str, device: str = "cpu") -> SavedModel:
             **{field: recipe[field] for field in windows},
         )
         model = LayoutLMForTokenClassification.from_pretrained(directory, dtype=torch.float32)
+        if not (directory / "tokenizer.json").is_file():  # without it, transformers makes up another tokenizer
+            raise ValueError("tokenizer.json is missing")
         tokenizer = AutoTokenizer.from_pretrained(directory)
-    except (OSError, ValueError, KeyError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{directory}: not a whole model: {' '.join(str(error).split())[:160]}") from None
     if tuple(model.config.id2label[index] for index in range(model.config.num_labels)) != space.tags:
         raise UserError(f"{directory}: config.json and {RECIPE} disagree about the labels")

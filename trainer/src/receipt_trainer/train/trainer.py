@@ -12,6 +12,7 @@ from transformers import Trainer
 from receipt_trainer.contract.run_record import Score
 from receipt_trainer.data.examples import EncodedSplit, Ints
 from receipt_trainer.data.labels import LabelSpace
+from receipt_trainer.train import ranks
 from receipt_trainer.train.loss import MarginalLoss
 from receipt_trainer.train.metrics import score
 from receipt_trainer.train.packing import EpochBatches, Numbers, PackingCollator
@@ -70,6 +71,7 @@ class ReceiptTrainer(Trainer):
         overall: Score = score(self._validation.words, labels, self._space)[0]
         values = {"loss": predictions.loss, "precision": overall.precision, "recall": overall.recall, "f1": overall.f1}
         metrics = {f"{metric_key_prefix}_{name}": float(np.nan_to_num(value)) for name, value in values.items()}
+        metrics = ranks.same_for_all(metrics)
         self.log(dict(metrics))
         handler: Any = self.callback_handler
         self.control: Any = handler.on_evaluate(self.args, self.state, self.control, metrics)

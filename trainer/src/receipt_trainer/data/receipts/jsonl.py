@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -47,7 +48,7 @@ def read_jsonl(path: Path, problems: ProblemLog, max_words: int = MAX_WORDS) -> 
                     continue
                 seen.add(receipt.key)
                 yield receipt
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{path}: cannot read receipts: {reason}") from None
 

@@ -18,7 +18,12 @@ class EarlyStopping(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Stop once the best evaluation is `patience` evaluations ago."""
-        history = [row["eval_f1"] for row in state.log_history if "eval_f1" in row]
-        if self._patience and history and len(history) - 1 - history.index(max(history)) >= self._patience:
+        if is_reached(state, self._patience):
             control.should_training_stop = True
         return control
+
+
+def is_reached(state: TrainerState, patience: int) -> bool:
+    """Whether the best evaluation of the history is `patience` evaluations ago."""
+    history = [row["eval_f1"] for row in state.log_history if "eval_f1" in row]
+    return bool(patience and history) and len(history) - 1 - history.index(max(history)) >= patience

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,12 @@ from receipt_trainer.contract.ports import MetricsSink
 from receipt_trainer.contract.run_record import Best, EpochMetrics, RunRecord
 
 _SENT = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_f1", "eval_precision", "eval_recall")
+
+
+def best_of(rows: Sequence[EpochMetrics]) -> Best | None:
+    """The first evaluation of the highest F1, whose model is the one that is kept."""
+    best = max(rows, key=lambda row: row.f1, default=None)
+    return Best(epoch=best.epoch, step=best.step, f1=best.f1) if best else None
 
 
 class Records(TrainerCallback):
@@ -45,7 +52,7 @@ class Records(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Pass on the numbers; keep the last loss and learning rate for the epoch's row."""
+        """Pass on the numbers; keep the last scores for the epoch's row."""
         if not state.is_world_process_zero or logs is None:
             return
         for name in _SENT:
@@ -58,20 +65,20 @@ class Records(TrainerCallback):
         if not state.is_world_process_zero:
             return
         last = self._last
+        logged: dict[str, Any] = next((row for row in reversed(state.log_history) if "loss" in row), {})
         metrics = EpochMetrics(
             epoch=float(state.epoch or 0),
             step=state.global_step,
-            train_loss=last.get("loss"),
+            train_loss=logged.get("loss"),
             eval_loss=last.get("eval_loss"),
             precision=last["eval_precision"],
             recall=last["eval_recall"],
             f1=last["eval_f1"],
-            learning_rate=last.get("learning_rate"),
+            learning_rate=logged.get("learning_rate"),
             elapsed_s=round(self.elapsed_s(), 3),
         )
         record = self._record
         record.epoch_metrics = [row for row in record.epoch_metrics if row.step < metrics.step] + [metrics]
-        best = max(record.epoch_metrics, key=lambda row: row.f1)
-        record.best = Best(epoch=best.epoch, step=best.step, f1=best.f1)
+        record.best = best_of(record.epoch_metrics)
         record.write(self._path)
         self._sink.log("info", f"epoch {metrics.epoch:.2f}: f1 {metrics.f1:.4f}, loss {metrics.eval_loss:.4f}")

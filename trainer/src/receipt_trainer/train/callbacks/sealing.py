@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from receipt_trainer.train import checkpoints
+from receipt_trainer.train import checkpoints, ranks
+from receipt_trainer.train.callbacks.finite_loss import LOWER
 
 
 class SealingCallback(TrainerCallback):
@@ -23,15 +25,24 @@ class SealingCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Ask for a checkpoint every so many steps; the end of an epoch asks for its own."""
-        at_epoch_end = state.epoch is not None and float(state.epoch).is_integer()
-        if self._every_steps and state.global_step % self._every_steps == 0 and not at_epoch_end:
+        at_end = state.global_step >= state.max_steps or float(state.epoch or 0).is_integer()
+        if self._every_steps and state.global_step % self._every_steps == 0 and not at_end:
             control.should_save = True
         return control
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Seal and prune, once a machine."""
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
+    ) -> None:
+        """Seal and prune, once every process has written its part.
+
+        Raises:
+            FloatingPointError: a weight is no number; such a checkpoint is never sealed.
+        """
+        ranks.wait_for_all()
         if not state.is_world_process_zero:
             return
+        if model is not None and not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
+            raise FloatingPointError(f"step {state.global_step}: a weight is NaN or infinite; {LOWER}")
         run_dir = Path(str(args.output_dir))
         checkpoints.seal(run_dir / f"checkpoint-{state.global_step}", self._fingerprint)
         checkpoints.prune(run_dir, self._keep, state.best_model_checkpoint)

@@ -1,0 +1,52 @@
+"""A small trained model, once a session."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.data.receipts.jsonl import to_line
+from receipt_trainer.data.synthetic import generate
+from tests.cli.layoutlm import succeed
+
+
+class Trained(NamedTuple):
+    """A run, the receipts it was made of, and the same with two receipts that the model cannot know."""
+
+    run_dir: Path
+    receipts: Path
+    more_receipts: Path
+
+    @property
+    def record(self) -> RunRecord:
+        """Its run.json."""
+        return RunRecord.load(self.run_dir / "run.json")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A tiny model after some steps on synthetic receipts."""
+    folder = tmp_path_factory.mktemp("trained")
+    lines = [to_line(receipt) for receipt in generate(32, 1)]
+    receipts = folder / "receipts.jsonl"
+    receipts.write_text("".join(lines), encoding="utf-8")
+    word = {"text": "VIP", "box": [1, 1, 9, 9], "line": 0}
+    page = {"source": "mine", "width": 10, "height": 10}
+    extra = [
+        page | {"id": "loyal", "words": [word | {"label": "LOYALTY"}, word | {"label": "TOTAL"}, word]},
+        page | {"id": "bare", "words": [word]},
+        page | {"id": "empty", "words": []},
+    ]
+    more = folder / "more.jsonl"
+    more.write_text("".join(lines) + "".join(json.dumps(record) + "\n" for record in extra), encoding="utf-8")
+    succeed(
+        *("train", "--job-name", "small", "--output-dir", folder / "run", "--model", "tiny", "--dataset", receipts),
+        *("--merge-amounts", "--precision", "fp32", "--lr", "3e-3", "--set", "max_steps=40"),
+        *("--set", "validation_fraction=0.3", "--set", "batch_size=32"),
+        cwd=folder,
+    )
+    return Trained(folder / "run", receipts, more)

@@ -1,0 +1,84 @@
+"""The folder of a run: whose it is, what it holds, and how it is emptied."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from receipt_trainer.contract import names
+from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.errors import UserError
+from receipt_trainer.train import ranks
+
+
+def fail(run_dir: Path, error: str) -> None:
+    """Mark the run's record as failed, if it has one."""
+    path = run_dir / names.RUN_FILE
+    if path.is_file() and ranks.is_main():
+        record = RunRecord.load(path)
+        record.status, record.error = "failed", error
+        record.write(path)
+
+
+@contextmanager
+def own(run_dir: Path, restart: bool) -> Iterator[None]:
+    """Hold the run's folder against other processes; those of the same run wait until it is theirs.
+
+    Raises:
+        UserError: another process holds it, or it cannot be written.
+    """
+    if not ranks.is_main():
+        ranks.wait_for_all()
+        yield
+        return
+    is_new = not run_dir.exists()
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock: Any = (run_dir / ".lock").open("a")
+    except OSError as error:
+        raise UserError(f"{run_dir}: cannot write there: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{run_dir}: another process is training there") from None
+        except OSError as error:
+            raise UserError(f"{run_dir}: cannot be locked there: {error.strerror}") from None
+        if restart:
+            clear(run_dir)
+        ranks.wait_for_all()
+        try:
+            yield
+        except UserError:
+            if is_new and [path.name for path in run_dir.iterdir()] == [".lock"]:
+                shutil.rmtree(run_dir)  # a mistake leaves nothing behind
+            raise
+
+
+def earlier(run_dir: Path) -> RunRecord | None:
+    """The record of the run that the folder holds.
+
+    Raises:
+        UserError: there is a run.json that is none.
+    """
+    path = run_dir / names.RUN_FILE
+    if not path.is_file():
+        return None
+    try:
+        return RunRecord.load(path)
+    except ValueError:
+        raise UserError(f"{path} is no run record; use another --job-name, or --restart to start over") from None
+
+
+def clear(run_dir: Path) -> None:
+    """Remove what a run writes, and nothing else; the record goes first."""
+    for name in (names.RUN_FILE, names.REPORT_FILE, names.PREDICTIONS_FILE):
+        (run_dir / name).unlink(missing_ok=True)
+    leftovers = run_dir.glob(f".{names.MODEL_DIR}.*")
+    for path in [run_dir / names.MODEL_DIR, run_dir / "tensorboard", *leftovers, *run_dir.glob("checkpoint-*")]:
+        if path.is_dir():
+            shutil.rmtree(path)

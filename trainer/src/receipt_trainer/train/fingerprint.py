@@ -1,0 +1,43 @@
+"""What the losses of a run depend on."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.data.prepare import Prepared
+from receipt_trainer.data.snapshot import encoding_config
+from receipt_trainer.train import ranks
+
+_NOT_IN_THE_CURVE: Final = frozenset(
+    {"save_total_limit", "save_steps", "logging_steps", "early_stopping_patience", "dataloader_workers"}
+)
+"""Training fields that a resumed run may change: its losses do not depend on them."""
+
+
+def fingerprint(model: str, training: TrainingConfig, data: DataConfig, prepared: Prepared) -> dict[str, Any]:
+    """What the losses of a run depend on; a checkpoint of another one is refused.
+
+    Args:
+        model: name of the start.
+    """
+    values = training.model_dump(mode="json")
+    return {
+        "model": model,
+        "labels": list(prepared.space.labels),
+        "tokenizer": prepared.tokenizer_hash,
+        "data": data_digest(prepared),
+        "data_config": encoding_config(data) | {"o_entity_ratio": data.o_entity_ratio, "augment": data.augment},
+        "training_config": {name: value for name, value in values.items() if name not in _NOT_IN_THE_CURVE},
+        "processes": ranks.count(),
+    }
+
+
+def data_digest(prepared: Prepared) -> str:
+    """sha256 of both sides as the model sees them."""
+    digest = hashlib.sha256()
+    for side in (prepared.train.examples, prepared.validation.examples):
+        for array in (side.offsets, side.input_ids, side.bbox, side.targets, side.words):
+            digest.update(array.tobytes())
+    return digest.hexdigest()
