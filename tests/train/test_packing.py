@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import LayoutLMConfig, LayoutLMForTokenClassification
+
+from receipt_trainer.data.examples import IGNORED, Examples
+from receipt_trainer.train.packing import (
+    PACKED,
+    EpochBatches,
+    PackingCollator,
+    attention_plan,
+    bucket_length,
+    inference_batches,
+)
+
+NUM_TAGS = 5
+VOCABULARY = 40
+
+
+def stock(attention: str) -> LayoutLMForTokenClassification:
+    """A model of transformers with sharp attention, the same weights whatever the attention's implementation."""
+    torch.manual_seed(0)
+    config = LayoutLMConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        num_labels=NUM_TAGS,
+    )
+    model = LayoutLMForTokenClassification(config).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "query.weight" in name or "key.weight" in name or "classifier" in name:
+                weight.mul_(20)
+    model.set_attn_implementation(attention)
+    return model
+
+
+PACKED_MODEL = stock(PACKED)
+STOCK = {name: stock(name) for name in ("eager", "sdpa")}
+
+
+def examples_of(lengths: Sequence[int], seed: int = 0) -> Examples:
+    draw = np.random.default_rng(seed)
+    total = sum(lengths)
+    corners = np.sort(draw.integers(0, 1001, (total, 2, 2)), axis=1).reshape(total, 4)
+    counts = np.ones(len(lengths), dtype=np.int32)
+    offsets = np.cumsum([0, *lengths], dtype=np.int64)
+    bbox = corners.astype(np.int32)
+    bbox[offsets[:-1]] = 0  # [CLS]
+    bbox[offsets[1:] - 1] = 1000  # [SEP]
+    return Examples(
+        offsets=offsets,
+        input_ids=draw.integers(0, VOCABULARY, total).astype(np.int32),
+        bbox=bbox,
+        targets=np.where(draw.random(total) < 0.7, draw.integers(0, NUM_TAGS, total), IGNORED).astype(np.int32),
+        words=np.full(total, -1, dtype=np.int32),
+        num_outside=counts,
+        num_entity=counts,
+    )
+
+
+def packed_logits(examples: Examples, numbers: Sequence[int], model: Any = PACKED_MODEL) -> list[torch.Tensor]:
+    batch = PackingCollator(examples)(numbers)
+    batch.pop("labels")
+    return list(model(**batch)["logits"][0].split([int(examples.lengths[n]) for n in numbers]))
+
+
+def padded_logits(examples: Examples, numbers: Sequence[int], model: Any) -> list[torch.Tensor]:
+    """The ordinary way: rows padded to the longest, and a mask."""
+    lengths = [int(examples.lengths[n]) for n in numbers]
+    shape = (len(numbers), max(lengths))
+    ids, boxes = torch.zeros(shape, dtype=torch.long), torch.zeros((*shape, 4), dtype=torch.long)
+    mask = torch.zeros(shape, dtype=torch.long)
+    for row, (number, length) in enumerate(zip(numbers, lengths, strict=True)):
+        first = int(examples.offsets[number])
+        ids[row, :length] = torch.from_numpy(examples.input_ids[first : first + length].astype(np.int64))
+        boxes[row, :length] = torch.from_numpy(examples.bbox[first : first + length].astype(np.int64))
+        mask[row, :length] = 1
+    logits = model(input_ids=ids, bbox=boxes, attention_mask=mask)["logits"]
+    return [logits[row, :length] for row, length in enumerate(lengths)]
+
+
+some_length = st.one_of(st.just(1), st.integers(1, 40), st.sampled_from([4, 5, 63, 64, 65, 80, 81]))
+some_lengths = st.one_of(
+    st.lists(some_length, min_size=1, max_size=12),
+    st.builds(lambda length, count: [length] * count, some_length, st.integers(2, 20)),
+    st.builds(lambda rest: [512, *rest], st.lists(some_length, max_size=4)),
+)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@settings(max_examples=20, deadline=None)
+@given(lengths=some_lengths, seed=st.integers(0, 2**16))
+@torch.inference_mode()
+def test_a_packed_row_gives_the_logits_of_its_examples_alone(attention: str, lengths: list[int], seed: int) -> None:
+    """Packed logits equal those of transformers' own attention, one example at a time and padded into a batch."""
+    examples = examples_of(lengths, seed)
+    numbers = list(np.random.default_rng(seed).permutation(len(lengths)))
+    packed = packed_logits(examples, numbers)
+    padded = padded_logits(examples, numbers, STOCK[attention])
+    for place, number in enumerate(numbers):
+        alone = padded_logits(examples, [number], STOCK[attention])[0]
+        torch.testing.assert_close(packed[place], alone, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(packed[place], padded[place], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("lengths", [[1, 1, 7, 7, 7, 30], [512, 3], [20] * 9])
+def test_gradients_are_those_of_ordinary_padding(lengths: list[int]) -> None:
+    """Every weight gets the same gradient from a packed row as from transformers' sdpa with padding."""
+    examples = examples_of(lengths, 3)
+    numbers = list(range(len(lengths)))
+    weights = torch.randn(sum(lengths), NUM_TAGS, generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for attention, logits_of in ((PACKED, packed_logits), ("sdpa", padded_logits)):
+        model = stock(attention).double()  # the key's bias has a gradient of 0: in single precision it is all noise
+        (torch.cat(logits_of(examples, numbers, model)) * weights).sum().backward()
+        gradients.append({name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], atol=1e-9, rtol=1e-9, msg=name)
+
+
+@settings(max_examples=25, deadline=None)
+@given(lengths=st.lists(some_length, min_size=2, max_size=10), seed=st.integers(0, 2**16), data=st.data())
+@torch.inference_mode()
+def test_no_token_sees_another_examples_tokens(lengths: list[int], seed: int, data: st.DataObject) -> None:
+    """Other words and boxes in one example leave the logits of all others unchanged."""
+    examples = examples_of(lengths, seed)
+    changed = data.draw(st.integers(0, len(lengths) - 1))
+    span = slice(int(examples.offsets[changed]), int(examples.offsets[changed + 1]))
+    before = packed_logits(examples, range(len(lengths)))
+    examples.input_ids[span] = (examples.input_ids[span] + 7) % VOCABULARY
+    examples.bbox[span] = examples.bbox[span][:, [0, 1, 2, 3]] // 2
+    after = packed_logits(examples, range(len(lengths)))
+    assert not torch.equal(before[changed], after[changed])
+    for number, (old, new) in enumerate(zip(before, after, strict=True)):
+        if number != changed:
+            torch.testing.assert_close(new, old, atol=1e-6, rtol=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(lengths=st.lists(st.integers(1, 512), min_size=1, max_size=60))
+def test_the_plan_places_every_token_once(lengths: list[int]) -> None:
+    """Gathering into buckets and back is the identity, and no bucket is padded by more than its step."""
+    plan = attention_plan(lengths)
+    tokens = torch.arange(sum(lengths))
+    assert torch.equal(tokens[plan["gather"]][plan["inverse"]], tokens)
+    assert int(plan["keep"].sum()) == sum(lengths)
+    assert sum(rows * length for rows, length, _ in plan["buckets"]) == len(plan["gather"])
+    assert all(0 <= bucket_length(length) - length < (4 if length <= 64 else 16) for length in lengths)
+
+
+def test_positions_restart_in_every_example() -> None:
+    """The first token of each example is at position 0, whatever lies before it in the row."""
+    lengths = [3, 1, 5]
+    batch = PackingCollator(examples_of(lengths))([2, 0, 1])
+    assert batch["position_ids"][0].tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 0]
+    assert batch["input_ids"].shape == batch["labels"].shape == (1, 9)
+    assert batch["bbox"].shape == (1, 9, 4)
+
+
+def test_without_a_plan_the_attention_is_the_plain_one() -> None:
+    """A model that keeps our attention still reads ordinary padded batches."""
+    examples = examples_of([6, 3, 6])
+    ours, theirs = (padded_logits(examples, [0, 1, 2], model) for model in (PACKED_MODEL, STOCK["eager"]))
+    torch.testing.assert_close(torch.cat(ours), torch.cat(theirs), atol=1e-5, rtol=1e-5)
+
+
+@given(count=st.integers(1, 200), size=st.integers(1, 70), seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 999))
+def test_every_example_comes_once_an_epoch(count: int, size: int, seed: int, epoch: int) -> None:
+    """The batches of an epoch hold every example exactly once, all but the last of full size, in a known number."""
+    batches = EpochBatches(np.arange(count) * 3, size, seed)
+    batches.set_epoch(epoch)
+    drawn = list(batches)
+    assert len(drawn) == len(batches)
+    assert all(len(batch) == size for batch in drawn[:-1])
+    assert sorted(number for batch in drawn for number in batch) == [3 * number for number in range(count)]
+
+
+def test_the_order_is_a_function_of_seed_and_epoch() -> None:
+    """The same seed and epoch give the same order whatever was drawn before, another epoch or seed another."""
+
+    def order(seed: int, epoch: int, warm: int = 0) -> list[list[int]]:
+        batches = EpochBatches(np.arange(50), 8, seed)
+        for earlier in range(warm):
+            batches.set_epoch(earlier)
+            list(batches)
+        batches.set_epoch(epoch)
+        np.random.default_rng().random()
+        return list(batches)
+
+    assert order(1, 3) == order(1, 3, warm=3)
+    assert order(1, 3) != order(1, 4)
+    assert order(1, 3) != order(2, 3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 99), numbers=st.permutations(list(range(6))))
+def test_augmentation_depends_on_seed_epoch_and_example_alone(seed: int, epoch: int, numbers: list[int]) -> None:
+    """An example's moved boxes are the same in any batch; they stay ordered on the page, specials where they are."""
+    lengths = [9, 2, 30, 5, 12, 3]
+    examples = examples_of(lengths, 5)
+    collator = PackingCollator(examples, augment=True, seed=seed)
+    collator.epoch = epoch
+    together = dict(zip(numbers, collator(numbers)["bbox"][0].split([lengths[n] for n in numbers]), strict=True))
+    for number in numbers:
+        boxes = collator([number])["bbox"][0]
+        assert torch.equal(boxes, together[number])
+        assert boxes[0].tolist() == [0] * 4
+        assert boxes[-1].tolist() == [1000] * 4
+        assert int(boxes.min()) >= 0
+        assert int(boxes.max()) <= 1000
+        assert bool((boxes[:, 0] <= boxes[:, 2]).all())
+        assert bool((boxes[:, 1] <= boxes[:, 3]).all())
+
+
+def test_augmentation_moves_by_a_few_percent_and_anew_each_epoch() -> None:
+    """Boxes move by at most a tenth of the page, differently in the next epoch, and not at all when it is off."""
+    examples = examples_of([40], 5)
+    collator = PackingCollator(examples, augment=True, seed=1)
+    plain = PackingCollator(examples)([0])["bbox"]
+    first = collator([0])["bbox"]
+    collator.epoch = 1
+    second = collator([0])["bbox"]
+    assert 0 < int((first - plain).abs().max()) <= 101
+    assert not torch.equal(first, second)
+    assert torch.equal(plain[0], torch.from_numpy(examples.bbox.astype(np.int64)))
+
+
+@given(lengths=st.lists(st.integers(1, 512), min_size=1, max_size=80), max_tokens=st.integers(1, 2000))
+def test_inference_covers_every_example_once(lengths: list[int], max_tokens: int) -> None:
+    """Each example is in exactly one inference batch, and no batch of several exceeds the bound on tokens."""
+    examples = examples_of(lengths)
+    drawn = list(inference_batches(examples, max_tokens))
+    assert sorted(number for batch in drawn for number in batch) == list(range(len(lengths)))
+    assert all(len(batch) == 1 or sum(lengths[number] for number in batch) <= max_tokens for batch in drawn)
