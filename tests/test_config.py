@@ -108,7 +108,7 @@ def test_unknown_keys_are_named_with_the_known_ones(model: type[TrainingConfig |
         (DataConfig, {"max_length": 513}, "max_length"),
         (DataConfig, {"max_length": 64}, "window_stride (128)"),
         (DataConfig, {"window_stride": 510}, "max_length - 2 (510)"),
-        (DataConfig, {"examples": "page"}, "'line' or 'receipt'"),
+        (DataConfig, {"examples": "page"}, "'line', 'receipt' or 'both'"),
         (DataConfig, {"o_entity_ratio": float("inf")}, "o_entity_ratio"),
         (DataConfig, {"o_entity_ratio": -1}, "o_entity_ratio"),
         (DataConfig, {"train_split": "train"}, "eval_split"),

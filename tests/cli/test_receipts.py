@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -154,7 +153,7 @@ def test_mistakes_of_the_user_are_one_line_and_exit_2(
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
     assert words in done.stderr
-    assert sorted(os.listdir(tmp_path)) == ["in.jsonl"]
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 
 def test_fault_of_the_world_is_one_line_and_exit_1(

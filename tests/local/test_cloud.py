@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -32,8 +33,7 @@ with LocalCloud() as cloud:
 def is_running(pid: int) -> bool:
     """Whether a process lives (a zombie does not)."""
     try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
@@ -59,10 +59,16 @@ def test_environment_is_all_that_is_needed(aws: LocalCloud) -> None:
 def test_nothing_is_left_after_the_context() -> None:
     """The child is gone when the context ends, also when it ends by an error."""
     pid = 0
-    with pytest.raises(RuntimeError, match=r"boom"), LocalCloud() as cloud:
-        pid = cloud.pid or 0
-        assert is_running(pid)
-        raise RuntimeError("boom")
+
+    def fail() -> None:
+        nonlocal pid
+        with LocalCloud() as cloud:
+            pid = cloud.pid or 0
+            assert is_running(pid)
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match=r"boom"):
+        fail()
     assert not is_running(pid)
 
 

@@ -48,7 +48,8 @@ class Page(HTMLParser):
                 self.references.append(value or "")
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
+        assert self.open, f"</{tag}> at {self.getpos()}"
+        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
 
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] != "style":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from receipt_trainer.train.packing import (
     attention_plan,
     bucket_length,
     inference_batches,
+    use_packing,
 )
 
 NUM_TAGS = 5
@@ -44,7 +46,8 @@ def stock(attention: str) -> LayoutLMForTokenClassification:
     return model
 
 
-PACKED_MODEL = stock(PACKED)
+PACKED_MODEL = stock("sdpa")
+use_packing(PACKED_MODEL)
 STOCK = {name: stock(name) for name in ("eager", "sdpa")}
 
 
@@ -184,6 +187,49 @@ def test_every_example_comes_once_an_epoch(count: int, size: int, seed: int, epo
     assert len(drawn) == len(batches)
     assert all(len(batch) == size for batch in drawn[:-1])
     assert sorted(number for batch in drawn for number in batch) == [3 * number for number in range(count)]
+
+
+@given(
+    lengths=st.lists(st.integers(2, 512), min_size=1, max_size=300),
+    batch_tokens=st.integers(16, 4096),
+    ranks=st.integers(1, 4),
+    epoch=st.integers(0, 99),
+)
+def test_batches_by_tokens_are_balanced(lengths: list[int], batch_tokens: int, ranks: int, epoch: int) -> None:
+    """Cut by tokens, every example comes once, no batch is empty, their number is fixed and fits the processes, and
+    none is longer than its share and one example."""
+    sizes = np.array(lengths, dtype=np.int64)
+    batches = EpochBatches(
+        np.arange(len(sizes)), None, 1, lengths=sizes, batch_tokens=batch_tokens, ranks=min(ranks, len(sizes))
+    )
+    batches.set_epoch(epoch)
+    drawn = list(batches)
+    assert len(drawn) == len(batches)
+    assert len(drawn) % min(ranks, len(sizes)) == 0
+    assert all(drawn)
+    assert sorted(number for batch in drawn for number in batch) == list(range(len(sizes)))
+    if len(drawn) * 2 < len(sizes):
+        assert max(int(sizes[batch].sum()) for batch in drawn) <= sizes.sum() / len(drawn) + sizes.max()
+
+
+def test_selected_logits_are_the_full_ones() -> None:
+    """Going on after the last attention with the read tokens alone changes none of their logits and gradients."""
+    examples = examples_of([6, 30, 3, 6, 70], 5)
+    examples = replace(examples, words=np.where(np.arange(115) % 3 == 1, np.arange(115), -1).astype(np.int32))
+    full, part = (PackingCollator(examples, select=select)(range(5)) for select in (False, True))
+    words = np.flatnonzero(examples.words >= 0)
+    assert torch.equal(part.pop("labels"), full.pop("labels")[:, words])
+    gradients = []
+    for batch, rows in ((full, torch.from_numpy(words)), (part, slice(None))):
+        PACKED_MODEL.zero_grad()
+        logits = PACKED_MODEL(**batch)["logits"][0][rows]
+        logits.square().sum().backward()
+        gradients.append([None if p.grad is None else p.grad.clone() for p in PACKED_MODEL.parameters()])
+        gradients[-1].append(logits.detach())
+    for ours, theirs in zip(*gradients, strict=True):
+        if ours is not None or theirs is not None:
+            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    PACKED_MODEL.zero_grad()
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:

@@ -71,6 +71,15 @@ def test_every_word_gets_exactly_one_prediction(
     assert choose(predictions, split, SPACE).shape == (len(split.words.texts),)
 
 
+def test_both_views_of_a_word_are_averaged() -> None:
+    """With lines and receipts as examples a word's distribution is the mean of what each view alone gives."""
+    receipts = [receipt([["a", "b"], ["c"], ["d", "e", "f"]]), receipt([["g"], ["h", "i"]])]
+    line, whole, both = (
+        predict(MODEL, encoded(receipts, examples=kind), SPACE).probabilities for kind in ("line", "receipt", "both")
+    )
+    assert both == pytest.approx((line + whole) / 2, abs=1e-5)
+
+
 def test_a_long_receipt_is_read_through_windows() -> None:
     """Ten times longer than the model: every word is predicted from the window that owns it, token by token."""
     split = encoded(

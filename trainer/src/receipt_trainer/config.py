@@ -28,7 +28,10 @@ class TrainingConfig(_Strict):
         None,
         ge=1,
         le=4096,
-        description="Examples a device and step; unset: 64 line examples or 4 whole receipts, about 700 tokens each",
+        description="Examples a device and step; unset: as many as make batch_tokens tokens",
+    )
+    batch_tokens: int = Field(
+        700, ge=16, le=2**20, description="Tokens a device and step where batch_size is unset; batches are balanced"
     )
     learning_rate: float | None = Field(
         None,
@@ -96,8 +99,9 @@ class DataConfig(_Strict):
     split_seed: int = Field(0, ge=0, description="Another seed holds out other receipts")
     split_file: str | None = Field(None, description="run.json or a file of keys, one a line: the receipts to hold out")
     max_samples: int | None = Field(None, ge=1, description="At most so many training receipts, chosen by hash")
-    examples: Literal["line", "receipt"] = Field(
-        "line", description="One example a line, or the receipt in reading order"
+    examples: Literal["line", "receipt", "both"] = Field(
+        "line",
+        description="Examples are lines, whole receipts in reading order, or both; then a prediction is the mean",
     )
     max_length: int = Field(512, ge=16, le=512, description="Longest example in tokens, with [CLS] and [SEP]")
     use_sliding_window: bool = Field(True, description="Overlap the windows of an example longer than max_length")

@@ -56,9 +56,9 @@ class S3Artifacts:
         Raises:
             UserError: the path is not absolute, or no program is there; says how to set it.
         """
-        if not os.path.isabs(self._cli):
+        if not Path(self._cli).is_absolute():
             raise UserError(f"the path of the AWS CLI must be absolute, not '{self._cli}'; set {ENV_AWS_CLI}")
-        if not (os.path.isfile(self._cli) and os.access(self._cli, os.X_OK)):
+        if not (Path(self._cli).is_file() and os.access(self._cli, os.X_OK)):
             raise UserError(f"there is no AWS CLI at {self._cli}; install it, or set {ENV_AWS_CLI} to its full path")
 
     def upload(self, run_dir: Path) -> str:

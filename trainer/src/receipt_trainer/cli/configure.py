@@ -53,7 +53,9 @@ def data_options(function: Function) -> Function:
             ),
             click.option("--max-samples", type=int, help="At most so many training receipts, chosen by hash."),
             click.option(
-                "--examples", type=click.Choice(["line", "receipt"]), help="One example a line, or a receipt."
+                "--examples",
+                type=click.Choice(["line", "receipt", "both"]),
+                help="Examples are lines, receipts, or both.",
             ),
             click.option(
                 "--merge-amounts/--no-merge-amounts",

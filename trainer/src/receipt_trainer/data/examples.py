@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,14 @@ from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.windows import cut
 
-IGNORED = -100
+VIEWS: Final[Mapping[str, tuple[Literal["line", "receipt"], ...]]] = {
+    "line": ("line",),
+    "receipt": ("receipt",),
+    "both": ("line", "receipt"),
+}
+"""How often each word is seen: once in its line, once in its receipt, or in both."""
+
+IGNORED: Final = -100
 """Target of a token that is not supervised (torch's cross-entropy convention)."""
 
 Ints = NDArray[np.int32]
@@ -180,7 +188,8 @@ class _Builder:
         boxes = [word.box_1000() for word in receipt.words]
         overlap = self._config.window_stride if self._config.use_sliding_window else 0
         lengths = [len(piece) for piece in pieces]
-        for window in cut(receipt, lengths, self._config.examples, self._config.max_length - 2, overlap):
+        views = VIEWS[self._config.examples]
+        for window in (w for view in views for w in cut(receipt, lengths, view, self._config.max_length - 2, overlap)):
             self._token(self._cls, (0, 0, 0, 0))
             owned = range(window.own_start, window.own_stop)
             for index in range(window.start, window.stop):

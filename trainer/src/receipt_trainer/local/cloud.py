@@ -103,7 +103,8 @@ class LocalCloud:
         self.endpoint = f"http://127.0.0.1:{self._read_port(self._process)}"
 
     def _read_port(self, process: subprocess.Popen[bytes]) -> int:
-        assert process.stdout is not None
+        if process.stdout is None:
+            raise ValueError("the server's standard output must be a pipe")
         deadline = time.monotonic() + self._start_timeout_s
         text = b""
         while not text.endswith(b"\n"):

@@ -46,6 +46,8 @@ def training_arguments(
         remove_unused_columns=False,
         label_names=["labels"],
         ddp_find_unused_parameters=False,
+        # Batches cut by tokens differ in size and are a multiple of the processes already.
+        accelerator_config={"even_batches": config.batch_size is not None},
         use_cpu=not cuda,
         disable_tqdm=True,
         report_to=[],

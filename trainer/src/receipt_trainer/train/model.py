@@ -22,7 +22,7 @@ from transformers import (
 from receipt_trainer.config import TrainingConfig
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.errors import UserError
-from receipt_trainer.train.packing import PACKED
+from receipt_trainer.train.packing import use_packing
 
 TINY: Final = "tiny"
 LAYOUT_STD: Final = 0.02
@@ -139,7 +139,7 @@ def build(start: Start, space: LabelSpace, tokenizer: Any, training: TrainingCon
             f"model '{start.name}': its tokenizer has {len(tokenizer)} tokens, "
             f"its weights know {model.config.vocab_size}"
         )
-    model.set_attn_implementation(PACKED)
+    use_packing(model)
     model.layoutlm.pooler.requires_grad_(False)  # no word's label depends on it; DDP waits for gradients of the rest
     return model
 

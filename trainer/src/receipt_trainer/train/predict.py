@@ -48,7 +48,8 @@ def predict(
     """
     device = next(model.parameters()).device
     probabilities = np.zeros((len(split.words.texts), 1 + len(space.labels)), dtype=np.float32)
-    collate = PackingCollator(split.examples)
+    views = np.zeros(len(probabilities), dtype=np.float32)
+    collate = PackingCollator(split.examples, select=True)
     total_loss, supervised = 0.0, 0
     was_training = model.training
     model.eval()
@@ -56,7 +57,7 @@ def predict(
         batch = _to(collate(numbers), device)
         labels = batch.pop("labels")
         outputs = model(**batch)
-        _store(probabilities, outputs["logits"][0], split, numbers)
+        _add(probabilities, views, outputs["logits"][0], split, numbers)
         count = int((labels != IGNORED).sum())
         if loss is not None and count:
             total_loss += float(loss(outputs, labels)) * count
@@ -64,16 +65,27 @@ def predict(
         if on_batch is not None:
             on_batch(len(numbers))
     model.train(was_training)
+    probabilities /= np.maximum(views, 1)[:, None]
     return Predictions(probabilities, total_loss / supervised if supervised else float("nan"))
 
 
-def _store(probabilities: NDArray[np.float32], logits: Tensor, split: EncodedSplit, numbers: Sequence[int]) -> None:
+def _add(
+    probabilities: NDArray[np.float32],
+    views: NDArray[np.float32],
+    logits: Tensor,
+    split: EncodedSplit,
+    numbers: Sequence[int],
+) -> None:
+    """Add what each owned word got in these examples; `views` counts how often, for the mean."""
     data = split.examples
     words = np.concatenate([data.words[data.offsets[n] : data.offsets[n + 1]] for n in numbers])
-    at = torch.from_numpy(np.flatnonzero(words >= 0)).to(logits.device)
-    tags = logits.index_select(0, at).float().softmax(dim=-1)
+    owned = words[words >= 0]
+    if not len(owned):
+        return
+    tags = logits.float().softmax(dim=-1)
     both = tags[:, 1:].view(len(tags), -1, 2).sum(dim=-1)  # a label's mass is that of its B- and I-
-    probabilities[words[words >= 0]] = torch.cat([tags[:, :1], both], dim=1).cpu().numpy()
+    np.add.at(probabilities, owned, torch.cat([tags[:, :1], both], dim=1).cpu().numpy())
+    np.add.at(views, owned, 1)
 
 
 def _to(value: Any, device: torch.device) -> Any:

@@ -57,8 +57,6 @@ class RunRequest:
 def resolve_defaults(training: TrainingConfig, data: DataConfig, start: Start) -> TrainingConfig:
     """Fill in what depends on the start and on the kind of examples, so that the record says all."""
     chosen: dict[str, Any] = {}
-    if training.batch_size is None:
-        chosen["batch_size"] = 64 if data.examples == "line" else 4
     if training.learning_rate is None:
         chosen["learning_rate"] = start.default_learning_rate
     return training.model_copy(update=chosen)
@@ -172,8 +170,16 @@ def _trainer(
 ) -> tuple[ReceiptTrainer, Records]:
     config = request.training
     numbers = downsample(prepared.train.examples, request.data.o_entity_ratio, config.seed)
-    collator = PackingCollator(prepared.train.examples, augment=request.data.augment, seed=config.seed)
-    batches = EpochBatches(numbers, config.batch_size or 1, config.seed)
+    examples = prepared.train.examples
+    collator = PackingCollator(examples, select=True, augment=request.data.augment, seed=config.seed)
+    batches = EpochBatches(
+        numbers,
+        config.batch_size,
+        config.seed,
+        lengths=examples.lengths,
+        batch_tokens=config.batch_tokens,
+        ranks=ranks.count(),
+    )
     records = Records(record, request.run_dir, sink)
     callbacks: Sequence[TrainerCallback] = (
         EpochOrder(batches, collator),

@@ -18,7 +18,7 @@ from receipt_trainer.config import DataConfig
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.errors import UserError
 from receipt_trainer.train.checkpoints import flush_folder
-from receipt_trainer.train.packing import PACKED
+from receipt_trainer.train.packing import use_packing
 from receipt_trainer.train.recipe import RECIPE, find_model
 
 
@@ -97,5 +97,5 @@ def load_model(name: str, device: str = "cpu") -> SavedModel:
         raise UserError(f"{directory}: not a whole model: {' '.join(str(error).split())[:160]}") from None
     if tuple(model.config.id2label[index] for index in range(model.config.num_labels)) != space.tags:
         raise UserError(f"{directory}: config.json and {RECIPE} disagree about the labels")
-    model.set_attn_implementation(PACKED)
+    use_packing(model)
     return SavedModel(model.to(device).eval(), tokenizer, space, config)
