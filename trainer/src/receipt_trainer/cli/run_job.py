@@ -119,6 +119,8 @@ def _train(
         f"{sides[1]['receipts']} to validate; {len(prepared.space.labels)} labels; model {options.model}",
         highlight=False,
     )
+    if alike := prepared.counts.get("receipts_like_held_out_ones"):
+        console.print(f"{alike} receipts are held out, or near duplicates of receipts that are: not trained on")
     for problem in prepared.counts["problems"].values():
         verb = "left out" if problem["dropped"] else "noted"
         console.print(f"{problem['count']} {verb}: {problem['examples'][0]}", markup=False, highlight=False)

@@ -16,6 +16,7 @@ from receipt_trainer.contract.run_record import SplitRecord
 from receipt_trainer.data.align import Tokenizer
 from receipt_trainer.data.examples import EncodedSplit, allowed_sets, encode
 from receipt_trainer.data.labels import LabelSpace, label_space
+from receipt_trainer.data.near_duplicates import near_duplicate_groups
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.receipts.load import Progress, load_receipts
@@ -70,6 +71,7 @@ def prepare(config: DataConfig, tokenizer: Any, *, table: str | None, progress: 
     counts = {
         "receipts": len(loaded),
         "receipts_without_valid_label": len(loaded) - len(labelled),
+        "receipts_like_held_out_ones": len(labelled) - len(whole.train) if config.eval_dataset else 0,
         "train": count(split.train, train, space),
         "validation": count(split.validation, validation, space),
         "problems": problems.as_dict(),
@@ -85,8 +87,7 @@ def _split(labelled: list[Receipt], held_out: list[Receipt] | None, config: Data
     if held_out is not None:
         if not labelled or not held_out:
             raise UserError(f"{config.dataset_name if not labelled else config.eval_dataset}: no labelled receipt")
-        keys = {receipt.key for receipt in held_out}
-        left = [receipt for receipt in labelled if receipt.key not in keys]
+        left = _unlike(labelled, held_out)
         if not left:
             raise UserError(f"{config.eval_dataset}: it holds all labelled receipts of {config.dataset_name}")
         train, validation = (sorted(side, key=lambda receipt: receipt.key) for side in (left, held_out))
@@ -102,6 +103,18 @@ def _split(labelled: list[Receipt], held_out: list[Receipt] | None, config: Data
             "can be held out; validate on other receipts by --eval-dataset or --split-file"
         )
     return split
+
+
+def _unlike(labelled: list[Receipt], held_out: list[Receipt]) -> list[Receipt]:
+    """The labelled receipts that are neither held out nor near duplicates of one that is."""
+    together = [*held_out, *labelled]
+    seen = {
+        index
+        for group in near_duplicate_groups(together)
+        if any(index < len(held_out) for index in group)
+        for index in group
+    }
+    return [receipt for index, receipt in enumerate(labelled, start=len(held_out)) if index not in seen]
 
 
 def stored_labels(receipts: Sequence[Receipt]) -> set[str]:
