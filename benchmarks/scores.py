@@ -41,27 +41,22 @@ class Recipe:
     flags: tuple[str, ...]
 
 
+SEVEN_LABELS = ("--merge-amounts", "--allowed-label", SEVEN)
+LINE, RECEIPT, BOTH = (("--examples", kind, "--set", "augment=true") for kind in ("line", "receipt", "both"))
+PLAIN = ("--set", "augment=false")
+WILD, SROIE = "wildreceipt", "sroie"
 RECIPES = {
-    "wildreceipt-7": Recipe(
-        "wildreceipt", "wildreceipt", (*WARM, "--merge-amounts", "--allowed-label", SEVEN, "--epochs", "6")
-    ),
-    "wildreceipt-8": Recipe("wildreceipt", "wildreceipt", (*WARM, "--merge-amounts", "--epochs", "6")),
-    "wildreceipt-7-receipt": Recipe(
-        "wildreceipt",
-        "wildreceipt",
-        (*WARM, "--merge-amounts", "--allowed-label", SEVEN, "--epochs", "8", "--examples", "receipt"),
-    ),
-    "wildreceipt-7-both": Recipe(
-        "wildreceipt",
-        "wildreceipt",
-        (*WARM, "--merge-amounts", "--allowed-label", SEVEN, "--epochs", "4", "--examples", "both"),
-    ),
-    "wildreceipt": Recipe("wildreceipt", "wildreceipt", (*WARM, "--epochs", "6")),
-    "sroie": Recipe("sroie", "sroie", (*WARM, "--epochs", "3")),
-    "sroie-receipt": Recipe("sroie", "sroie", (*WARM, "--epochs", "6", "--examples", "receipt", "--lr", "1.5e-4")),
-    "sroie-both": Recipe("sroie", "sroie", (*WARM, "--epochs", "3", "--examples", "both")),
-    "mixed": Recipe("sroie,wildreceipt", "sroie,wildreceipt", (*WARM, "--epochs", "4")),
-    "twelve": Recipe("sroie,wildreceipt,cord", "sroie,wildreceipt,cord", (*WARM, "--epochs", "4")),
+    "wildreceipt-7": Recipe(WILD, WILD, (*WARM, *SEVEN_LABELS, *BOTH, "--epochs", "6")),
+    "wildreceipt-7-plain": Recipe(WILD, WILD, (*WARM, *SEVEN_LABELS, *BOTH, *PLAIN, "--epochs", "6")),
+    "wildreceipt-7-line": Recipe(WILD, WILD, (*WARM, *SEVEN_LABELS, *LINE, "--epochs", "10")),
+    "wildreceipt-7-receipt": Recipe(WILD, WILD, (*WARM, *SEVEN_LABELS, *RECEIPT, "--epochs", "12")),
+    "wildreceipt-8": Recipe(WILD, WILD, (*WARM, "--merge-amounts", *BOTH, "--epochs", "6")),
+    "wildreceipt": Recipe(WILD, WILD, (*WARM, *BOTH, "--epochs", "6")),
+    "sroie": Recipe(SROIE, SROIE, (*WARM, *BOTH, "--epochs", "3")),
+    "sroie-line": Recipe(SROIE, SROIE, (*WARM, *LINE, "--epochs", "5")),
+    "sroie-receipt": Recipe(SROIE, SROIE, (*WARM, *RECEIPT, "--epochs", "6")),
+    "mixed": Recipe("sroie,wildreceipt", "sroie,wildreceipt", (*WARM, *BOTH, "--epochs", "4")),
+    "twelve": Recipe("sroie,wildreceipt,cord", "sroie,wildreceipt,cord", (*WARM, *BOTH, "--epochs", "4")),
 }
 
 

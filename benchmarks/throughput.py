@@ -155,7 +155,7 @@ def measure(way: str, steps: int, split: EncodedSplit, space: LabelSpace, batch_
             )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    return sum(counting.counts[1 : steps + 1]) / clock.seconds
+    return float(sum(counting.counts[1 : steps + 1]) / clock.seconds)
 
 
 def grouped(arguments: TrainingArguments) -> TrainingArguments:

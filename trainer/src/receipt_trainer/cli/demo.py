@@ -92,11 +92,12 @@ def _show_traces(cloud: LocalCloud, run_dir: Path, name: str, console: Console) 
     num_metrics = len(read_metrics(client, jobs, record.job_id))
     num_logs = len(read_logs(client, jobs, record.job_id))
     listed = clients.s3().list_objects_v2(Bucket=cloud.bucket, Prefix=f"runs/{name}/")["Contents"]
+    stored = clients.s3().get_object(Bucket=cloud.bucket, Key=f"runs/{name}/{names.RUN_FILE}")["Body"].read()
     console.print(
         f"jobs table: {num_metrics} metric rows, {num_logs} log rows of job {record.job_id}\n"
         f"s3://{cloud.bucket}/runs/{name}/: {len(listed)} objects, "
-        f"{sum(item['Size'] for item in listed) / 1e6:.1f} MB, the last written: "
-        f"{max(listed, key=lambda item: item['LastModified'])['Key'].rpartition('/')[2]}",
+        f"{sum(item['Size'] for item in listed) / 1e6:.1f} MB; its {names.RUN_FILE} says "
+        f"{RunRecord.model_validate_json(stored).status}",
         highlight=False,
         soft_wrap=True,
     )

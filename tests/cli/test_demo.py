@@ -1,0 +1,42 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from receipt_trainer.contract.names import REPORT_FILE, RUN_FILE
+from receipt_trainer.contract.run_record import RunRecord
+
+BIN = Path(sys.executable).parent
+
+
+def test_the_demo_runs_the_whole_job(tmp_path: Path) -> None:
+    """One command: receipts into the table, training from it, rows, artifacts by the AWS CLI, a report."""
+    run_dir = tmp_path / "run"
+    command = [str(BIN / "receipt-trainer"), "demo", "--model", "tiny", "--receipts", "16", "--epochs", "1"]
+    done = subprocess.run(
+        [*command, "--output-dir", str(run_dir), "--job-name", "shown"],
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "RECEIPT_TRAINER_AWS_CLI": str(BIN / "aws")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    record = RunRecord.load(run_dir / RUN_FILE)
+    assert record.status == "complete"
+    assert record.dataset_counts["receipts"] == 16
+    assert (run_dir / REPORT_FILE).is_file()
+    assert str(run_dir / REPORT_FILE) in done.stdout.replace("\n", "")
+    rows = re.search(r"jobs table: (\d+) metric rows, (\d+) log rows", done.stdout)
+    assert rows is not None
+    assert int(rows[1]) >= 4
+    assert int(rows[2]) >= 3
+    assert "its run.json says complete" in done.stdout
+
+
+def test_the_demo_names_a_missing_file(tmp_path: Path) -> None:
+    """A data file that is not there is one line and exit code 2, and nothing is left."""
+    command = [str(BIN / "receipt-trainer"), "demo", "--data", "none.jsonl", "--output-dir", str(tmp_path / "run")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["error: none.jsonl: cannot read receipts: No such file or directory"]
+    assert not list(tmp_path.iterdir())
