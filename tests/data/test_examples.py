@@ -94,7 +94,7 @@ def test_the_sets_of_the_oracle() -> None:
 @settings(max_examples=150)
 def test_line_examples_equal_the_oracle(receipts: list[Receipt]) -> None:
     """Ids, boxes, targets and word numbers of line examples are those of the naive oracle; so are the counts."""
-    found = encode(receipts, SPACE, TOKENIZER, DataConfig(), SETS).examples
+    found = encode(receipts, SPACE, TOKENIZER, DataConfig(examples="line"), SETS).examples
     wanted = oracle(receipts)
     assert rows_of(found) == wanted
     targets = [[target for target in row["targets"] if target != -100] for row in wanted]
@@ -171,7 +171,7 @@ def test_no_receipts_make_no_examples() -> None:
 def test_a_source_that_the_sets_do_not_cover_is_outside() -> None:
     """Without sets an `O` word counts as `O` (documented), so evaluation may leave them out."""
     receipt = make(0, "sroie", [("a", None, 0)])
-    found = encode([receipt], SPACE, TOKENIZER, DataConfig(), ()).examples
+    found = encode([receipt], SPACE, TOKENIZER, DataConfig(examples="line"), ()).examples
     assert found.targets.tolist() == [-100, 0, -100]
 
 
@@ -182,8 +182,19 @@ def test_all_words_of_a_labelled_receipt_are_there() -> None:
         Word("b", (0.3, 0.1, 0.4, 0.2), 0),
         Word("c", (0.5, 0.1, 0.6, 0.2), 0, (WordLabel("DATE"),)),
     )
-    found = encode([Receipt("i", 1, words)], label_space(DataConfig(), ["DATE"]), TOKENIZER, DataConfig()).examples
+    config = DataConfig(examples="line")
+    found = encode([Receipt("i", 1, words)], label_space(config, ["DATE"]), TOKENIZER, config).examples
     assert found.targets[found.words >= 0].tolist() == [0, 0, 1]
+
+
+def test_both_views_are_the_lines_and_the_receipt() -> None:
+    """With both kinds each word is supervised twice with one target: in its line and in its receipt."""
+    receipt = make(0, "", [("a", "DATE", 0), ("b", None, 0), ("c", "TAX", 1)])
+    line, whole, both = (
+        rows_of(encode([receipt], SPACE, TOKENIZER, DataConfig(examples=kind), SETS).examples)
+        for kind in ("line", "receipt", "both")
+    )
+    assert both == line + whole
 
 
 def sized(counts: list[tuple[int, int]]) -> Examples:

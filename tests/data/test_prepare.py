@@ -129,7 +129,7 @@ def test_only_receipts_with_a_valid_label_count(tmp_path: Path) -> None:
 
 def test_counts_add_up(data: str) -> None:
     """The counts of run.json are those of the receipts, words and tokens that are there."""
-    found = prepared(data, merge_amounts=True)
+    found = prepared(data, merge_amounts=True, examples="line")
     for name, side in (("train", found.train), ("validation", found.validation)):
         counts = found.counts[name]
         assert counts["receipts"] == len(side.words) == sum(counts["receipts_by_source"].values())

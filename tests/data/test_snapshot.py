@@ -129,7 +129,7 @@ def test_what_may_differ(saved: Path, config: DataConfig) -> None:
         ({"merge_amounts": False}, "merge_amounts is true in the snapshot and false here"),
         ({"allowed_labels": ("DATE",)}, 'allowed_labels is [] in the snapshot and ["DATE"] here'),
         ({"allowed_labels": ("TIP",)}, "without TIP"),
-        ({"examples": "receipt"}, 'examples is "line" in the snapshot and "receipt" here'),
+        ({"examples": "receipt"}, 'examples is "both" in the snapshot and "receipt" here'),
         ({"max_length": 256}, "max_length is 512 in the snapshot and 256 here"),
         ({"window_stride": 64}, "window_stride is 128 in the snapshot and 64 here"),
         ({"use_sliding_window": False}, "use_sliding_window is true in the snapshot and false here"),

@@ -100,7 +100,7 @@ class DataConfig(_Strict):
     split_file: str | None = Field(None, description="run.json or a file of keys, one a line: the receipts to hold out")
     max_samples: int | None = Field(None, ge=1, description="At most so many training receipts, chosen by hash")
     examples: Literal["line", "receipt", "both"] = Field(
-        "line",
+        "both",
         description="Examples are lines, whole receipts in reading order, or both; then a prediction is the mean",
     )
     max_length: int = Field(512, ge=16, le=512, description="Longest example in tokens, with [CLS] and [SEP]")
@@ -109,7 +109,7 @@ class DataConfig(_Strict):
         128, ge=0, description="Tokens that neighbouring windows share; 0 without sliding windows"
     )
     augment: bool = Field(
-        False, description="Shift and scale each training example's boxes by a few percent of the page"
+        True, description="Shift and scale each training example's boxes by up to 5 % of the page, anew each epoch"
     )
     merge_amounts: bool = Field(False, description="LINE_TOTAL, SUBTOTAL, TAX and GRAND_TOTAL become AMOUNT")
     allowed_labels: tuple[str, ...] = Field((), description="Labels to learn, after merging; the rest is O; empty: all")
