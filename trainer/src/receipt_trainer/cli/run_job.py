@@ -136,14 +136,13 @@ def _save_snapshot(prepared: Prepared, data: DataConfig, directory: Path) -> Non
         UserError: something else is there.
     """
     from receipt_trainer.data import snapshot
-    from receipt_trainer.train.fingerprint import data_digest
 
     if (directory / snapshot.META).is_file():
         try:
             there = snapshot.load(directory, data, prepared.tokenizer_hash)
         except UserError:
             there = None
-        if there is not None and data_digest(there) == data_digest(prepared):
+        if there is not None and snapshot.fingerprint(there) == snapshot.fingerprint(prepared):
             return
     snapshot.save(prepared, data, directory)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Final
 
 from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.data import snapshot
 from receipt_trainer.data.prepare import Prepared
-from receipt_trainer.data.snapshot import encoding_config
 from receipt_trainer.train import ranks
 
 _NOT_IN_THE_CURVE: Final = frozenset(
@@ -27,17 +26,9 @@ def fingerprint(model: str, training: TrainingConfig, data: DataConfig, prepared
         "model": model,
         "labels": list(prepared.space.labels),
         "tokenizer": prepared.tokenizer_hash,
-        "data": data_digest(prepared),
-        "data_config": encoding_config(data) | {"o_entity_ratio": data.o_entity_ratio, "augment": data.augment},
+        "data": snapshot.fingerprint(prepared),
+        "data_config": snapshot.encoding_config(data)
+        | {"o_entity_ratio": data.o_entity_ratio, "augment": data.augment},
         "training_config": {name: value for name, value in values.items() if name not in _NOT_IN_THE_CURVE},
         "processes": ranks.count(),
     }
-
-
-def data_digest(prepared: Prepared) -> str:
-    """sha256 of both sides as the model sees them."""
-    digest = hashlib.sha256()
-    for side in (prepared.train.examples, prepared.validation.examples):
-        for array in (side.offsets, side.input_ids, side.bbox, side.targets, side.words):
-            digest.update(array.tobytes())
-    return digest.hexdigest()

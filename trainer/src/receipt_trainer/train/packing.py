@@ -63,6 +63,7 @@ def attention_plan(lengths: Sequence[int]) -> dict[str, Any]:
     }
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # its buckets differ in every batch: each would be compiled
 def packed_attention(
     module: nn.Module,
     query: Tensor,
