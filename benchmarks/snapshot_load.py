@@ -84,8 +84,8 @@ def measure(directory: Path) -> dict[str, float]:
     from receipt_trainer.data import snapshot
     from receipt_trainer.data.examples import downsample
     from receipt_trainer.data.prepare import tokenizer_hash
+    from receipt_trainer.train.batches import EpochBatches, PackingCollator
     from receipt_trainer.train.model import load_tokenizer, resolve
-    from receipt_trainer.train.packing import EpochBatches, PackingCollator
 
     imported = time.perf_counter()
     digest = tokenizer_hash(load_tokenizer(resolve(MODEL)))

@@ -39,10 +39,10 @@ from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.receipts.load import load_receipts
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.train.arguments import training_arguments
+from receipt_trainer.train.batches import EpochBatches, PackingCollator
 from receipt_trainer.train.callbacks.epoch_order import EpochOrder
 from receipt_trainer.train.loss import MarginalLoss, target_table
 from receipt_trainer.train.model import build, load_tokenizer, resolve
-from receipt_trainer.train.packing import EpochBatches, PackingCollator
 from receipt_trainer.train.trainer import ReceiptTrainer
 
 WAYS = ("padded", "dynamic", "grouped", "ours", "ours bf16")

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from receipt_trainer.config import DataConfig, TrainingConfig
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.errors import UserError
+from receipt_trainer.train.batches import PackingCollator
 from receipt_trainer.train.model import build, load_tokenizer, resolve
-from receipt_trainer.train.packing import PackingCollator
 from receipt_trainer.train.saved import load_model, save_model
 
 SPACE = LabelSpace(("MERCHANT_NAME", "DATE", "AMOUNT"), merge_amounts=True)

@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 from transformers import LayoutLMConfig, LayoutLMForTokenClassification
 
 from receipt_trainer.data.examples import IGNORED, Examples
-from receipt_trainer.train.packing import (
-    PACKED,
-    EpochBatches,
-    PackingCollator,
-    attention_plan,
-    bucket_length,
-    inference_batches,
-    use_packing,
-)
+from receipt_trainer.train.batches import EpochBatches, PackingCollator, inference_batches
+from receipt_trainer.train.packing import PACKED, attention_plan, bucket_length, use_packing
 
 NUM_TAGS = 5
 VOCABULARY = 40

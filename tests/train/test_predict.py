@@ -15,9 +15,9 @@ from receipt_trainer.data.examples import IGNORED, EncodedSplit, allowed_sets, e
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.prepare import Prepared
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
+from receipt_trainer.train.batches import PackingCollator
 from receipt_trainer.train.loss import MarginalLoss, target_table
 from receipt_trainer.train.model import build, load_tokenizer, resolve
-from receipt_trainer.train.packing import PackingCollator
 from receipt_trainer.train.predict import Predictions, choose, predict
 from receipt_trainer.train.verdicts import receipt_predictions
 

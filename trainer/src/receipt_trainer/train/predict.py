@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from receipt_trainer.data.examples import IGNORED, EncodedSplit
 from receipt_trainer.data.labels import LabelSpace
-from receipt_trainer.train.packing import PackingCollator, inference_batches
+from receipt_trainer.train.batches import PackingCollator, inference_batches
 
 Move = Callable[[dict[str, Any]], dict[str, Any]]
 

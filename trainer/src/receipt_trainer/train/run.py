@@ -27,6 +27,7 @@ from receipt_trainer.data.prepare import Prepared
 from receipt_trainer.errors import UserError
 from receipt_trainer.train import checkpoints, hardware, metrics, ranks
 from receipt_trainer.train.arguments import training_arguments
+from receipt_trainer.train.batches import EpochBatches, PackingCollator
 from receipt_trainer.train.callbacks.early_stopping import EarlyStopping, is_reached
 from receipt_trainer.train.callbacks.epoch_order import EpochOrder
 from receipt_trainer.train.callbacks.finite_loss import FiniteLoss
@@ -36,7 +37,6 @@ from receipt_trainer.train.callbacks.sealing import SealingCallback
 from receipt_trainer.train.fingerprint import fingerprint
 from receipt_trainer.train.loss import MarginalLoss, target_table
 from receipt_trainer.train.model import Start, build
-from receipt_trainer.train.packing import EpochBatches, PackingCollator
 from receipt_trainer.train.saved import save_model
 from receipt_trainer.train.trainer import ReceiptTrainer
 from receipt_trainer.train.verdicts import receipt_predictions

@@ -13,9 +13,9 @@ from receipt_trainer.contract.run_record import Score
 from receipt_trainer.data.examples import EncodedSplit, Ints
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.train import ranks
+from receipt_trainer.train.batches import EpochBatches, Numbers, PackingCollator
 from receipt_trainer.train.loss import MarginalLoss
 from receipt_trainer.train.metrics import score
-from receipt_trainer.train.packing import EpochBatches, Numbers, PackingCollator
 from receipt_trainer.train.predict import Predictions, choose, predict
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from receipt_trainer.train.packing import EpochBatches, PackingCollator
+from receipt_trainer.train.batches import EpochBatches, PackingCollator
 
 
 class EpochOrder(TrainerCallback):
