@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,6 +97,18 @@ def training_options(function: Function) -> Function:
     ):
         function = option(function)
     return function
+
+
+def job_name(given: str | None, kind: str) -> str:
+    """The job's name: the given one, or `kind` and the time.
+
+    Raises:
+        UserError: it is none; it would name a folder.
+    """
+    name = given or datetime.now(UTC).strftime(f"{kind}-%Y%m%d-%H%M%S")
+    if not names.is_job_name(name):
+        raise UserError(f"--job-name '{name}': use 1 to 64 of A-Z a-z 0-9 . _ - and not '.' or '..'")
+    return name
 
 
 def configure(flags: dict[str, Any]) -> tuple[JobSpec | None, TrainingConfig, DataConfig]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,13 +39,11 @@ def command(
     """
     from rich.console import Console
 
-    from receipt_trainer.errors import UserError
+    from receipt_trainer.cli import configure
     from receipt_trainer.local.cloud import LocalCloud
 
     console = Console()
-    name = job_name or datetime.now(UTC).strftime("demo-%Y%m%d-%H%M%S")
-    if not names.is_job_name(name):
-        raise UserError(f"--job-name '{name}': use 1 to 64 of A-Z a-z 0-9 . _ - and not '.' or '..'")
+    name = configure.job_name(job_name, "demo")
     with LocalCloud() as cloud:
         console.print(f"embedded AWS at {cloud.endpoint}: {', '.join(cloud.table_names.values())}, s3://{cloud.bucket}")
         environment = os.environ | cloud.environment()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import uuid
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 class RunOptions:
     """Where a run's data comes from and where its results go; see the flags of `layoutlm-cli train`."""
 
-    job_name: str | None
+    job_name: str
     model: str
     output_dir: Path | None
     receipts_table: str | None
@@ -51,8 +50,6 @@ def run_job(options: RunOptions, training: TrainingConfig, data: DataConfig) -> 
     from receipt_trainer.train import hardware
 
     if ranks.count() > 1:
-        if not options.job_name:
-            raise UserError("--job-name is needed where several processes train together")
         ranks.join(hardware.use_cuda(training))
     try:
         _run_job(options, training, data, Console(quiet=not ranks.is_main()))
@@ -61,9 +58,7 @@ def run_job(options: RunOptions, training: TrainingConfig, data: DataConfig) -> 
 
 
 def _run_job(options: RunOptions, training: TrainingConfig, data: DataConfig, console: Console) -> None:
-    name = options.job_name or datetime.now(UTC).strftime("run-%Y%m%d-%H%M%S")
-    if not names.is_job_name(name):
-        raise UserError(f"--job-name '{name}': use 1 to 64 of A-Z a-z 0-9 . _ - and not '.' or '..'")
+    name = options.job_name
     run_dir = options.output_dir or Path(names.DEFAULT_OUTPUT_ROOT) / name
     artifacts = _artifacts(options, name)
     with run_folder.own(run_dir, options.restart):

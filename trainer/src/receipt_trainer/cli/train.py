@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from receipt_trainer.cli.configure import configure, data_options, training_options
+from receipt_trainer.cli.configure import configure, data_options, job_name, training_options
 from receipt_trainer.contract import names
+from receipt_trainer.errors import UserError
 
 
 @click.command("train")
@@ -28,10 +30,14 @@ def command(**flags: Any) -> None:
     Leaves model/, run.json, predictions.jsonl, report.html and tensorboard/ in the run's folder.
     """
     spec, training, data = configure(flags)
+    asked = flags["job_name"] or (spec.job_name if spec else None)
+    if not asked and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("--job-name is needed where several processes train together")
+    name = job_name(asked, "run")
     from receipt_trainer.cli.run_job import RunOptions, run_job
 
     options = RunOptions(
-        job_name=flags["job_name"] or (spec.job_name if spec else None),
+        job_name=name,
         model=flags["model"] or (spec.model if spec else names.DEFAULT_MODEL),
         output_dir=flags["output_dir"],
         receipts_table=flags["dynamo_table"],
