@@ -33,6 +33,7 @@ def job() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.timeout(1200)
 def test_the_commands_of_the_readme_work(
     receipts_table: str, job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

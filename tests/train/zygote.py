@@ -94,6 +94,7 @@ def strike_at(target: str, call: int, how: str) -> None:
 
 
 def _child(request: dict[str, Any]) -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background ignores it
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
