@@ -45,7 +45,10 @@ def command(
     console = Console()
     name = configure.job_name(job_name, "demo")
     with LocalCloud() as cloud:
-        console.print(f"embedded AWS at {cloud.endpoint}: {', '.join(cloud.table_names.values())}, s3://{cloud.bucket}")
+        console.print(
+            f"embedded AWS at {cloud.endpoint}: {', '.join(cloud.table_names.values())}, s3://{cloud.bucket}",
+            soft_wrap=True,
+        )
         environment = os.environ | cloud.environment()
         os.environ.update(cloud.environment())
         _import(data, receipts, console)

@@ -113,6 +113,8 @@ def _train(
         f"{sides[0]['receipts']} receipts to train on ({sides[0]['examples']} examples, {sides[0]['tokens']} tokens), "
         f"{sides[1]['receipts']} to validate; {len(prepared.space.labels)} labels; model {options.model}",
         highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
     if alike := prepared.counts.get("receipts_like_held_out_ones"):
         console.print(f"{alike} receipts are held out, or near duplicates of receipts that are: not trained on")
@@ -160,7 +162,7 @@ def _deliver(
     if artifacts is not None:
         where += f" and {artifacts.upload(run_dir)}"
     sink.log("info", f"run complete: f1 {record.overall.f1 if record.overall else float('nan'):.4f}; files in {where}")
-    console.print(f"files: {where}\nreport: {report}", highlight=False, soft_wrap=True)
+    console.print(f"files: {where}\nreport: {report}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _artifacts(options: RunOptions, name: str) -> ArtifactSink | None:
@@ -199,6 +201,7 @@ def _deliver_again(record: RunRecord, run_dir: Path, artifacts: ArtifactSink | N
         )
     console.print(
         f"'{record.job_name}' is complete; its files are in {run_dir} and {artifacts.upload(run_dir)}",
+        markup=False,
         highlight=False,
         soft_wrap=True,
     )

@@ -67,6 +67,7 @@ class ProgressBar(TrainerCallback):
                 f"epoch {state.epoch or 0:5.1f}  loss {self._loss:.3f}  validation loss {logs['eval_loss']:.3f}  "
                 f"precision {logs['eval_precision']:.3f}  recall {logs['eval_recall']:.3f}  f1 {logs['eval_f1']:.3f}",
                 highlight=False,
+                soft_wrap=True,
             )
 
     def on_train_end(
