@@ -1,6 +1,6 @@
 # `make demo` runs the main job on an embedded cloud, `make test` checks everything. Both set up what they need.
 
-PYTHON ?= $(firstword $(shell command -v python3.11 python3))
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check

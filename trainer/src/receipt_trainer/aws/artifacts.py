@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import subprocess
 from collections.abc import Mapping
@@ -71,9 +72,12 @@ class S3Artifacts:
         self.check()
         if not run_dir.is_dir():
             raise UserError(f"{run_dir}: there is no run to upload")
-        excludes = [part for pattern in _EXCLUDED for part in ("--exclude", pattern)]
-        self._run("sync", "--only-show-errors", str(run_dir), self.url, *excludes)
-        record = run_dir / RUN_FILE
+        folder = Path(os.path.abspath(run_dir))  # as the CLI sees it: symbolic links stay
+        # The CLI puts the folder before a relative pattern as it is: 'run[1]' would match 'run1' alone.
+        root = glob.escape(str(folder))
+        excludes = [part for pattern in _EXCLUDED for part in ("--exclude", f"{root}/{pattern}")]
+        self._run("sync", "--only-show-errors", str(folder), self.url, *excludes)
+        record = folder / RUN_FILE
         if record.is_file():
             self._run("cp", "--only-show-errors", str(record), f"{self.url}/{RUN_FILE}")
         return self.url

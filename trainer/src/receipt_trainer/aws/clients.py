@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -126,12 +127,14 @@ def aws_faults(doing: str, *, table: str | None = None) -> Iterator[None]:
 def _explain(error: boto.ClientError, doing: str, table: str | None) -> UserError | WorldError:
     details = error.response.get("Error", {})
     code, message = details.get("Code", "unknown"), details.get("Message", "")
+    without_table = re.sub(rf"(?<![\w.-]){re.escape(table or '')}(?![\w.-])", "", message)
+    about_index = "index" in without_table.lower()  # a table's name may contain the word
     if code == "ResourceNotFoundException" and table is not None:
-        if "index" in message.lower():
+        if about_index:
             return UserError(f"{doing}: table '{table}' has no such index ({message}); it must have GSI1 to GSI4")
         where = os.environ.get("AWS_ENDPOINT_URL") or f"this account in {_region()}"
         return UserError(f"{doing}: there is no table '{table}' at {where}; check the table's name and the region")
-    if code == "ValidationException" and table is not None and "index" in message.lower():
+    if code == "ValidationException" and table is not None and about_index:
         return UserError(f"{doing}: table '{table}' is not of the expected shape: {message}")
     if code == "ValidationException" and table is not None and "tableName" in message:
         return UserError(f"{doing}: '{table}' cannot be the name of a table")

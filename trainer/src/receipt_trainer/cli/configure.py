@@ -129,7 +129,10 @@ def configure(flags: dict[str, Any]) -> tuple[JobSpec | None, TrainingConfig, Da
             raise UserError(f"--set {key}: unknown field (known: {', '.join(known)})")
         target[key] = value
     training |= _given(flags, _TRAINING)
-    data |= _given(flags, _DATA)
+    given = _given(flags, _DATA)
+    if _from_environment("o_entity_ratio"):  # the worker's environment is a default, not a wish for this job
+        data.setdefault("o_entity_ratio", given.pop("o_entity_ratio"))
+    data |= given
     if "allowed_labels" in data:
         data["allowed_labels"] = _labels(data["allowed_labels"])
     where = "command line"  # the job file has been validated by itself
@@ -141,6 +144,12 @@ def _labels(given: Any) -> tuple[str, ...]:
     parts = given if isinstance(given, list | tuple) else () if given is None else (given,)
     listed = [label.strip() for part in parts for label in str(part).split(",")]
     return tuple(label for label in listed if label)
+
+
+def _from_environment(flag: str) -> bool:
+    context = click.get_current_context(silent=True)
+    source = context.get_parameter_source(flag) if context else None
+    return source is click.core.ParameterSource.ENVIRONMENT
 
 
 def _given(flags: dict[str, Any], names_of: dict[str, str]) -> dict[str, Any]:

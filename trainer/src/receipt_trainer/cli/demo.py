@@ -49,8 +49,9 @@ def command(
             f"embedded AWS at {cloud.endpoint}: {', '.join(cloud.table_names.values())}, s3://{cloud.bucket}",
             soft_wrap=True,
         )
-        environment = os.environ | cloud.environment()
-        os.environ.update(cloud.environment())
+        environment = cloud.applied_to(os.environ)
+        os.environ.clear()  # a profile or another endpoint of the user's would lead past the embedded AWS
+        os.environ.update(environment)
         _import(data, receipts, console)
         train = [sys.executable, "-m", "receipt_trainer.cli.layoutlm", "train", "--job-name", name, "--model", model]
         train += ["--epochs", f"{epochs:g}", "--merge-amounts"]
@@ -91,11 +92,12 @@ def _show_traces(cloud: LocalCloud, run_dir: Path, name: str, console: Console) 
     client = clients.dynamodb()
     num_metrics = len(read_metrics(client, jobs, record.job_id))
     num_logs = len(read_logs(client, jobs, record.job_id))
-    listed = clients.s3().list_objects_v2(Bucket=cloud.bucket, Prefix=f"runs/{name}/")["Contents"]
-    stored = clients.s3().get_object(Bucket=cloud.bucket, Key=f"runs/{name}/{names.RUN_FILE}")["Body"].read()
+    prefix = f"runs/{name}/{record.job_id}/"
+    listed = clients.s3().list_objects_v2(Bucket=cloud.bucket, Prefix=prefix)["Contents"]
+    stored = clients.s3().get_object(Bucket=cloud.bucket, Key=f"{prefix}{names.RUN_FILE}")["Body"].read()
     console.print(
         f"jobs table: {num_metrics} metric rows, {num_logs} log rows of job {record.job_id}\n"
-        f"s3://{cloud.bucket}/runs/{name}/: {len(listed)} objects, "
+        f"s3://{cloud.bucket}/{prefix}: {len(listed)} objects, "
         f"{sum(item['Size'] for item in listed) / 1e6:.1f} MB; its {names.RUN_FILE} says "
         f"{RunRecord.model_validate_json(stored).status}",
         highlight=False,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from receipt_trainer.config import DataConfig, TrainingConfig
 from receipt_trainer.contract import names
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
@@ -20,6 +21,8 @@ def fail(run_dir: Path, error: str) -> None:
     path = run_dir / names.RUN_FILE
     if path.is_file() and ranks.is_main():
         record = RunRecord.load(path)
+        if record.status == "complete":
+            return  # what failed came after: the upload, which the next call repeats
         record.status, record.error = "failed", error
         record.write(path)
 
@@ -72,6 +75,28 @@ def earlier(run_dir: Path) -> RunRecord | None:
         return RunRecord.load(path)
     except ValueError:
         raise UserError(f"{path} is no run record; use another --job-name, or --restart to start over") from None
+
+
+def require_same(
+    record: RunRecord, run_dir: Path, model: str, training: TrainingConfig, data: DataConfig | None
+) -> None:
+    """Refuse to take a complete run for one of other settings; `data` is None where a snapshot stands for it.
+
+    Raises:
+        UserError: names the settings that differ.
+    """
+    asked = {"model": model, **training.model_dump(mode="json"), **(data.model_dump(mode="json") if data else {})}
+    there = {"model": record.model, **record.training_config, **record.data_config}
+    differing = [
+        name
+        for name, value in asked.items()
+        if value != there.get(name) and not (name == "learning_rate" and value is None)
+    ]
+    if differing:
+        raise UserError(
+            f"{run_dir} holds the complete run '{record.job_name}' with other settings ({', '.join(differing)}); "
+            "use another --job-name, or --restart to start over"
+        )
 
 
 def clear(run_dir: Path) -> None:

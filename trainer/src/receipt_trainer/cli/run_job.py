@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import uuid
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,27 +62,31 @@ def run_job(options: RunOptions, training: TrainingConfig, data: DataConfig) -> 
 def _run_job(options: RunOptions, training: TrainingConfig, data: DataConfig, console: Console) -> None:
     name = options.job_name
     run_dir = options.output_dir or Path(names.DEFAULT_OUTPUT_ROOT) / name
-    artifacts = _artifacts(options, name)
+    _require_report()
     with run_folder.own(run_dir, options.restart):
         earlier = run_folder.earlier(run_dir)
+        job_id = earlier.job_id if earlier is not None else str(uuid.uuid4())
+        artifacts = _artifacts(options, job_id)
         if earlier is not None and earlier.status == "complete":
             if ranks.is_main():
+                loaded = data if options.snapshot_load is None else None
+                run_folder.require_same(earlier, run_dir, options.model, training, loaded)
                 _deliver_again(earlier, run_dir, artifacts, console)
             return
-        job_id = earlier.job_id if earlier is not None else str(uuid.uuid4())
         sink = _sink(options, job_id)
         try:
             record = _train(options, training, data, name, job_id, run_dir, sink, console)
             _deliver(record, run_dir, artifacts, sink, console)
-        except (UserError, WorldError, KeyboardInterrupt) as error:
-            sink.log("error", str(error) or "interrupted from the keyboard")
-            _close_quietly(sink)
+        except KeyboardInterrupt:
+            _end(options, job_id, sink, "INTERRUPTED", "interrupted from the keyboard")
             raise
         except BaseException as error:
-            sink.log("error", repr(error))
-            run_folder.fail(run_dir, repr(error))
-            _close_quietly(sink)
+            reason = str(error) if isinstance(error, UserError | WorldError) else repr(error)
+            if not isinstance(error, UserError):  # a mistake in this call says nothing of the run in the folder
+                run_folder.fail(run_dir, reason)
+            _end(options, job_id, sink, "FAILED", reason)
             raise
+        _put_job(options, job_id, "SUCCEEDED")
         sink.close()
 
 
@@ -103,6 +109,7 @@ def _train(
     tokenizer = load_tokenizer(start)
     if options.snapshot_load:
         prepared = snapshot.load(options.snapshot_load, data, tokenizer_hash(tokenizer))
+        data = data.model_copy(update=prepared.origin)
     else:
         with reading_progress(console, options.progress) as progress:
             prepared = prepare(data, tokenizer, table=options.receipts_table, progress=progress)
@@ -116,8 +123,10 @@ def _train(
         markup=False,
         soft_wrap=True,
     )
-    if alike := prepared.counts.get("receipts_like_held_out_ones"):
-        console.print(f"{alike} receipts are held out, or near duplicates of receipts that are: not trained on")
+    if left_out := prepared.counts.get("receipts_left_out_by_split"):
+        console.print(
+            f"{left_out} labelled receipts are on neither side: near duplicates of held-out ones, or elsewhere"
+        )
     for problem in prepared.counts["problems"].values():
         verb = "left out" if problem["dropped"] else "noted"
         console.print(f"{problem['count']} {verb}: {problem['examples'][0]}", markup=False, highlight=False)
@@ -165,14 +174,33 @@ def _deliver(
     console.print(f"files: {where}\nreport: {report}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _artifacts(options: RunOptions, name: str) -> ArtifactSink | None:
+def _require_report() -> None:
+    """The report comes after hours of training: what it needs is looked for before.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    for package in ("jinja2", "matplotlib"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"the report needs {package}: pip install 'receipt-trainer[train,report]'")
+
+
+def _artifacts(options: RunOptions, job_id: str) -> ArtifactSink | None:
+    """Where the run's files go: a prefix of its own, so that no two runs' files ever mix.
+
+    Raises:
+        UserError: no AWS CLI, or no such bucket.
+    """
     if not options.artifacts_bucket:
         return None
+    from receipt_trainer.aws import clients
     from receipt_trainer.aws.artifacts import S3Artifacts
 
     env = WorkerEnv.read(os.environ)
-    artifacts = S3Artifacts(options.artifacts_bucket, f"runs/{name}", cli=env.aws_cli)
+    artifacts = S3Artifacts(options.artifacts_bucket, f"runs/{options.job_name}/{job_id}", cli=env.aws_cli)
     artifacts.check()
+    with clients.aws_faults(f"look for bucket '{options.artifacts_bucket}'"):
+        clients.s3().list_objects_v2(Bucket=options.artifacts_bucket, MaxKeys=1)
     return artifacts
 
 
@@ -182,14 +210,28 @@ def _sink(options: RunOptions, job_id: str) -> MetricsSink:
     from receipt_trainer.aws.clients import dynamodb
     from receipt_trainer.jobs.store import JobStore
 
+    _put_job(options, job_id, "RUNNING")
     return JobStore(dynamodb(), options.jobs_table, job_id)
 
 
-def _close_quietly(sink: MetricsSink) -> None:
-    """The fault that ends the run is the one to report; rows that could not be written come second."""
+def _put_job(options: RunOptions, job_id: str, status: str) -> None:
+    """The job's own row; also how a table that is not there is found before training."""
+    if not options.jobs_table or not ranks.is_main():
+        return
+    from receipt_trainer.aws.clients import dynamodb
+    from receipt_trainer.jobs.rows import put_job
+
+    stamp = datetime.now(UTC).isoformat(timespec="seconds")
+    put_job(dynamodb(), options.jobs_table, job_id, name=options.job_name, status=status, created_at=stamp)
+
+
+def _end(options: RunOptions, job_id: str, sink: MetricsSink, status: str, reason: str) -> None:
+    """Say how the run ended. The fault that ended it is the one to report; rows that fail now come second."""
+    sink.log("error", reason)
     try:
+        _put_job(options, job_id, status)
         sink.close()
-    except WorldError as error:
+    except (UserError, WorldError) as error:
         Console(stderr=True).print(f"also: {error}", markup=False, highlight=False)
 
 

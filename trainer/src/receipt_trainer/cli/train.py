@@ -30,6 +30,8 @@ def command(**flags: Any) -> None:
     Leaves model/, run.json, predictions.jsonl, report.html and tensorboard/ in the run's folder.
     """
     spec, training, data = configure(flags)
+    if flags["dataset_snapshot_load"] and (flags["dataset"] or flags["eval_dataset"]):
+        raise UserError("--dataset-snapshot-load brings its receipts along; leave out --dataset and --eval-dataset")
     asked = flags["job_name"] or (spec.job_name if spec else None)
     if not asked and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("--job-name is needed where several processes train together")

@@ -50,11 +50,16 @@ class LabelSpace:
         labels: the entity labels, without prefix, in a fixed order.
         merge_amounts: whether amounts are one label.
         annotated: for each source that annotates only some labels, the labels it annotates (normalised, not merged).
+            Sources are told apart whatever their case.
     """
 
     labels: tuple[str, ...]
     merge_amounts: bool = False
     annotated: Mapping[str, frozenset[str]] = field(default_factory=lambda: PUBLIC_SOURCES)
+
+    def __post_init__(self) -> None:
+        annotated = {source.casefold(): names for source, names in self.annotated.items()}
+        object.__setattr__(self, "annotated", annotated)
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -77,7 +82,7 @@ class LabelSpace:
         A merged AMOUNT counts as unannotated as soon as one of the labels merged into it is, unless the source
         annotates AMOUNT as such.
         """
-        known = self.annotated.get(source)
+        known = self.annotated.get(source.casefold())
         if known is None:
             return frozenset()
         return frozenset(label for label in self.labels if label not in known and not self._origins(label) <= known)
@@ -95,11 +100,12 @@ def label_space(config: DataConfig, stored_labels: Iterable[str] = ()) -> LabelS
         stored_labels: labels that occur in the data; those beyond the core twelve are learned too.
 
     Raises:
-        UserError: an allowed label that cannot occur, with those that can.
+        UserError: an allowed or annotated label that cannot occur, with those that can.
     """
     merged = config.merge_amounts
     probe = LabelSpace((), merged)
-    present = {probe._merge(name) for name in map(normalise, stored_labels)} - {OUTSIDE}
+    stored = {normalise(name) for name in stored_labels} - {OUTSIDE}
+    present = {probe._merge(name) for name in stored}
     core = list(dict.fromkeys(probe._merge(name) for name in CORE_LABELS))
     possible = core + sorted(present - set(core))
     wanted = [name.strip() for name in config.allowed_labels]
@@ -111,10 +117,21 @@ def label_space(config: DataConfig, stored_labels: Iterable[str] = ()) -> LabelS
     chosen = [name for name in possible if (name in wanted if wanted else name in present or not present)]
     if not chosen:
         raise UserError("no label is left to learn: check --allowed-label and the labels of the data set")
-    annotated = dict(PUBLIC_SOURCES) | {
-        source: frozenset(map(normalise, names)) for source, names in config.annotated_labels.items()
-    }
-    return LabelSpace(tuple(chosen), merged, annotated)
+    return LabelSpace(tuple(chosen), merged, {**PUBLIC_SOURCES, **_annotated(config, stored)})
+
+
+def _annotated(config: DataConfig, stored: set[str]) -> dict[str, frozenset[str]]:
+    """What the configuration says that sources annotate; a name for no entity is no mistake, and says nothing."""
+    possible = dict.fromkeys((*CORE_LABELS, AMOUNT, *sorted(stored)))
+    found = {}
+    for source, given in config.annotated_labels.items():
+        for name in given:
+            if normalise(name) not in (*possible, OUTSIDE):
+                raise UserError(
+                    f"annotated label '{name}' of source '{source}' cannot occur; possible: {', '.join(possible)}"
+                )
+        found[source.casefold()] = frozenset(map(normalise, given))
+    return found
 
 
 def _hint(name: str, merged: bool) -> str:

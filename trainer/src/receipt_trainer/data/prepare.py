@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Prepared:
         sets: allowed sets behind the targets of words that a source does not fully annotate.
         tokenizer_hash: sha256 of the tokenizer that encoded the splits.
         counts: for run.json.
+        origin: fields of the configuration that say where a snapshot's receipts came from; empty without one.
     """
 
     space: LabelSpace
@@ -41,6 +42,7 @@ class Prepared:
     split: SplitRecord
     tokenizer_hash: str
     counts: dict[str, Any]
+    origin: dict[str, Any] = field(default_factory=dict)
 
 
 def prepare(config: DataConfig, tokenizer: Any, *, table: str | None, progress: Progress | None = None) -> Prepared:
@@ -68,10 +70,11 @@ def prepare(config: DataConfig, tokenizer: Any, *, table: str | None, progress: 
     validation = encode(split.validation, space, tokenizer, config, sets)
     if not int(train.examples.num_entity.sum()):
         raise UserError(f"no training word bears any of {', '.join(space.labels)}; check --allowed-label and the data")
+    held_here = 0 if config.eval_dataset else len(whole.validation)
     counts = {
         "receipts": len(loaded),
         "receipts_without_valid_label": len(loaded) - len(labelled),
-        "receipts_like_held_out_ones": len(labelled) - len(whole.train) if config.eval_dataset else 0,
+        "receipts_left_out_by_split": len(labelled) - len(whole.train) - held_here,
         "train": count(split.train, train, space),
         "validation": count(split.validation, validation, space),
         "problems": problems.as_dict(),
@@ -93,9 +96,9 @@ def _split(labelled: list[Receipt], held_out: list[Receipt] | None, config: Data
         train, validation = (sorted(side, key=lambda receipt: receipt.key) for side in (left, held_out))
         return Split(train, validation)
     if config.split_file:
-        return split_by_keys(labelled, read_split_file(Path(config.split_file)), config.split_file)
+        return _parted(split_by_keys(labelled, read_split_file(Path(config.split_file)), config.split_file))
     if config.train_split and config.eval_split:
-        return split_by_stored(labelled, config.train_split, config.eval_split)
+        return _parted(split_by_stored(labelled, config.train_split, config.eval_split))
     split = split_receipts(labelled, fraction=config.validation_fraction, seed=config.split_seed)
     if not split.validation:
         raise UserError(
@@ -103,6 +106,11 @@ def _split(labelled: list[Receipt], held_out: list[Receipt] | None, config: Data
             "can be held out; validate on other receipts by --eval-dataset or --split-file"
         )
     return split
+
+
+def _parted(split: Split) -> Split:
+    """The split without training receipts that are near duplicates of held-out ones."""
+    return Split(_unlike(split.train, split.validation), split.validation, split.seed)
 
 
 def _unlike(labelled: list[Receipt], held_out: list[Receipt]) -> list[Receipt]:

@@ -15,6 +15,7 @@ class ProblemKind(StrEnum):
     NO_WORDS = "no_words"
     TOO_MANY_WORDS = "too_many_words"
     DUPLICATE_RECEIPT = "duplicate_receipt"
+    JUDGED_WORD_CHANGED = "judged_word_changed"  # an import would put a label of people on another word
     EMPTY_TEXT = "empty_text"
     TEXT_TOO_LONG = "text_too_long"
     BAD_BOX = "bad_box"  # NaN, infinite, not four numbers, no area

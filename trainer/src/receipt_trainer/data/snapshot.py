@@ -25,6 +25,9 @@ from receipt_trainer.errors import UserError
 
 META: Final = "snapshot.json"
 VERSION: Final = 1
+_ORIGIN = ("dataset_name", "eval_dataset", "max_words")
+"""Fields that a snapshot brings along: where its receipts came from."""
+
 _NOT_ENCODED = ("dataset_name", "eval_dataset", "o_entity_ratio", "augment", "max_words")
 """Fields that may differ between saving and loading: where the data came from, and what training does with it."""
 
@@ -78,15 +81,19 @@ def _meta(prepared: Prepared, config: DataConfig) -> dict[str, Any]:
         "data": fingerprint(prepared),
         "split": prepared.split.model_dump(),
         "counts": prepared.counts,
+        "origin": config.model_dump(mode="json", include=set(_ORIGIN)),
     }
 
 
 def fingerprint(prepared: Prepared) -> str:
-    """sha256 of everything that the model sees of the data."""
+    """sha256 of everything that the model sees of the data, and that it is scored by."""
     digest = hashlib.sha256()
-    for side in (prepared.train.examples, prepared.validation.examples):
-        for array in (side.offsets, side.input_ids, side.bbox, side.targets, side.words):
+    for side in (prepared.train, prepared.validation):
+        examples, words = side.examples, side.words
+        seen = (examples.offsets, examples.input_ids, examples.bbox, examples.targets, examples.words)
+        for array in (*seen, words.offsets, words.lines, words.gold):
             digest.update(np.ascontiguousarray(array).data)
+        digest.update("\n".join(words.keys).encode())
     return digest.hexdigest()
 
 
@@ -115,6 +122,7 @@ def _prepared(meta: Mapping[str, Any], data: Any) -> Prepared:
         split=SplitRecord.model_validate(meta["split"]),
         tokenizer_hash=meta["tokenizer"],
         counts=meta["counts"],
+        origin=DataConfig.model_validate(meta["origin"]).model_dump(include=set(_ORIGIN)),
     )
     for name, side in (("train", prepared.train), ("validation", prepared.validation)):
         found = (len(side.words), len(side.words.texts), len(side.examples), len(side.examples.input_ids))

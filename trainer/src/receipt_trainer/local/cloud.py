@@ -9,10 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import IO, Final, Self
 
-import boto3
+import botocore.session
+from botocore.config import Config
 
 from receipt_trainer.contract import names
 from receipt_trainer.contract.tables import ALL_TABLES, INSTANCES, JOBS, RECEIPTS
@@ -23,6 +25,24 @@ START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 10.0
 
 _DUMMY: Final = "local"  # not a secret: the embedded AWS takes any credentials
+_HOSTS: Final = ("127.0.0.1", "localhost")
+
+_ELSEWHERE: Final = (
+    "AWS_DEFAULT_PROFILE",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_PROFILE",
+    "AWS_SESSION_TOKEN",
+)
+_ELSEWHERE_PREFIX: Final = "AWS_ENDPOINT_URL_"  # of one service each, such as AWS_ENDPOINT_URL_S3
+"""Variables that lead past the embedded AWS, whatever its `environment` says."""
+
+
+def _no_proxy(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that keep loopback addresses from proxies, with the hosts that they name in `environ`."""
+    given = ",".join(environ.get(name, "") for name in ("no_proxy", "NO_PROXY"))
+    hosts = dict.fromkeys([*filter(None, map(str.strip, given.split(","))), *_HOSTS])
+    value = "*" if "*" in hosts else ",".join(hosts)  # in a list, * means nothing
+    return {"NO_PROXY": value, "no_proxy": value}
 
 
 class LocalCloud:
@@ -51,7 +71,7 @@ class LocalCloud:
         return self._process.pid if self._process else None
 
     def environment(self) -> dict[str, str]:
-        """What the AWS SDKs, the AWS CLI and our commands need to work here; to be added to an environment."""
+        """What the AWS SDKs, the AWS CLI and our commands need to work here; `applied_to` adds it to an environment."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": _DUMMY,
@@ -66,7 +86,17 @@ class LocalCloud:
             names.ENV_JOBS_TABLE: self.table_names[JOBS.name],
             names.ENV_INSTANCES_TABLE: self.table_names[INSTANCES.name],
             names.ENV_ARTIFACTS_BUCKET: self.bucket,
+            **_no_proxy(os.environ),
         }
+
+    def applied_to(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """`environ` with `environment`, and without what would lead past it: profiles, tokens, other endpoints."""
+        kept = {
+            name: value
+            for name, value in environ.items()
+            if name not in _ELSEWHERE and not name.startswith(_ELSEWHERE_PREFIX)
+        }
+        return kept | self.environment() | _no_proxy(environ)
 
     def __enter__(self) -> Self:
         """Start the server and create tables and bucket.
@@ -125,11 +155,14 @@ class LocalCloud:
         return lines[-1] if lines else "no message"
 
     def _create(self) -> None:
-        session = boto3.session.Session(_DUMMY, _DUMMY, region_name=REGION)
-        dynamodb = session.client("dynamodb", endpoint_url=self.endpoint)
+        # Whatever the user's environment says: no profile, no credentials but these, no proxy.
+        session = botocore.session.Session({"profile": (None, None, None, None)})
+        session.set_credentials(_DUMMY, _DUMMY)
+        direct = Config(region_name=REGION, proxies={})
+        dynamodb = session.create_client("dynamodb", endpoint_url=self.endpoint, config=direct)
         for shape in ALL_TABLES:
             dynamodb.create_table(**shape.create_arguments(self.table_names[shape.name]))
-        session.client("s3", endpoint_url=self.endpoint).create_bucket(Bucket=self.bucket)
+        session.create_client("s3", endpoint_url=self.endpoint, config=direct).create_bucket(Bucket=self.bucket)
 
     def _stop(self) -> None:
         process, self._process = self._process, None

@@ -69,7 +69,7 @@ def parse_record(record: Any, place: str, problems: ProblemLog, max_words: int =
         return None
     name = record["id"] if is_name(record.get("id")) else ""
     width, height = number(record.get("width")), number(record.get("height"))
-    if not name or width is None or height is None or not _is_page(width, height):
+    if not name or width is None or height is None or not is_page(width, height):
         problems.add(ProblemKind.BAD_RECORD, name or place, detail="needs id, width and height")
         return None
     image_id, receipt_id = record.get("image_id"), record.get("receipt_id", 1)
@@ -95,7 +95,8 @@ def parse_record(record: Any, place: str, problems: ProblemLog, max_words: int =
     return clean(receipt, problems, max_words, places)
 
 
-def _is_page(width: float, height: float) -> bool:
+def is_page(width: float, height: float) -> bool:
+    """Whether a page can have this size in pixels."""
     return min(width, height) >= 1 and max(width, height) <= _MAX_PIXELS
 
 

@@ -10,12 +10,13 @@ from receipt_trainer.aws.dynamo import Item, to_float
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.data.receipts.clean import MAX_WORDS, clean, number, sound_box
+from receipt_trainer.data.receipts.jsonl import is_page
 from receipt_trainer.data.receipts.table_items import IMAGE_PREFIX, LABEL, RECEIPT, WORD, ReceiptKey, place_of
 
 READ_TYPES: Final = (RECEIPT, WORD, LABEL)
 READ_ATTRIBUTES: Final = (
     *("PK", "SK", "TYPE", "extra"),
-    *("width", "height", "name", "source", "split"),  # of a receipt
+    *("width", "height", "name", "source", "split", "importing"),  # of a receipt
     *("text", "bounding_box", "confidence"),  # of a word
     "validation_status",  # of a label
 )
@@ -32,6 +33,9 @@ def assemble(
         problems.add(ProblemKind.BAD_RECORD, str(key), detail="no RECEIPT item: an import has not finished it")
         return None
     head = by_type[RECEIPT][0]
+    if head.get("importing"):
+        problems.add(ProblemKind.BAD_RECORD, str(key), detail="an import of it was stopped; run it again")
+        return None
     name = _text(head, "name") or str(key)
     labels = _labels_by_word(by_type[LABEL], name, problems)
     words, places = _words(by_type[WORD], labels, name, problems)
@@ -39,6 +43,7 @@ def assemble(
         for label in labels[word_sk]:
             problems.add(ProblemKind.LABEL_WITHOUT_WORD, name, _short(key, word_sk), label.name)
     place = place_of(key.sk)
+    width, height = _size(head, name, problems)
     receipt = Receipt(
         image_id=key.pk.removeprefix(IMAGE_PREFIX),
         receipt_id=place.receipt if place else 0,
@@ -46,8 +51,8 @@ def assemble(
         name=name,
         source=_text(head, "source"),
         split=_text(head, "split"),
-        width=int(max(0.0, number(head.get("width")) or 0)),
-        height=int(max(0.0, number(head.get("height")) or 0)),
+        width=width,
+        height=height,
         extra=_extra(head, name, "RECEIPT", problems),
     )
     return clean(receipt, problems, max_words, places)
@@ -60,6 +65,17 @@ def _short(key: ReceiptKey, sk: str) -> str:
 def _text(item: Item, attribute: str) -> str:
     value = item.get(attribute)
     return value if isinstance(value, str) else ""
+
+
+def _size(head: Item, name: str, problems: ProblemLog) -> tuple[int, int]:
+    """Width and height in pixels; 0 and 0 if they are not known, and a problem if they can be none."""
+    given = head.get("width"), head.get("height")
+    width, height = (number(value) for value in given)
+    if width is not None and height is not None and is_page(width, height):
+        return int(width), int(height)
+    if any(value not in (None, 0) for value in given):  # an import writes 0 where its source knew no size
+        problems.add(ProblemKind.BAD_FIELD, name, "RECEIPT", f"width {given[0]!r}, height {given[1]!r}")
+    return 0, 0
 
 
 def _labels_by_word(items: Iterable[Item], name: str, problems: ProblemLog) -> dict[str, list[WordLabel]]:

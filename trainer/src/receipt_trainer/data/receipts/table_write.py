@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.clients import aws_faults
 from receipt_trainer.aws.dynamo import Item
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
@@ -19,8 +20,10 @@ from receipt_trainer.data.receipts.table_items import (
     LINE,
     RECEIPT,
     WORD,
+    ReceiptKey,
     content_hash,
     part_items,
+    place_of,
     receipt_item,
     receipt_key,
 )
@@ -54,11 +57,13 @@ class ImportResult:
 
 @dataclass(slots=True)
 class _Plan:
-    """What to do to a receipt's parts."""
+    """What to do to a receipt's parts: nothing, if a label of people is on a word that changes."""
 
     puts: list[Item] = field(default_factory=list)
     deletes: list[dict[str, str]] = field(default_factory=list)
     labels_kept: int = 0
+    judged: tuple[str, str] | None = None
+    """Where that word stands, and the label on it."""
 
 
 def import_receipts(
@@ -75,9 +80,10 @@ def import_receipts(
     """Write receipts that are not in the table as they are.
 
     A receipt's words and labels go first and its RECEIPT item last, with a hash of its content: a receipt with that
-    hash is complete and is skipped. One with another is replaced, and what an earlier import left of it is deleted.
+    hash is complete and is skipped. One with another is replaced, and what an earlier import left of it is deleted;
+    until that is done its RECEIPT item has no hash and says `importing`, so that a mixture is never read.
     What others wrote stays: a label that somebody else proposed or judged keeps its status, a word keeps its
-    attributes that are not ours.
+    attributes that are not ours. A receipt is left as it is if such a label is on a word that would be another.
 
     Args:
         table: name of the receipts table.
@@ -113,6 +119,9 @@ def import_receipts(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # also at Ctrl-C: do not write on for minutes
             raise
+    for future, receipt in futures.items():  # in the order given, not in the order done
+        if judged := future.result().judged:
+            problems.add(ProblemKind.JUDGED_WORD_CHANGED, receipt.name or receipt.key, *judged)
     return result
 
 
@@ -141,6 +150,9 @@ def _stored_hashes(client: DynamoDBClient, table: str, receipts: list[Receipt]) 
 
 
 def _count(result: ImportResult, plan: _Plan, *, replaced: bool) -> None:
+    if plan.judged:
+        result.left_out += 1
+        return
     result.replaced += replaced
     result.written += not replaced
     result.items_put += len(plan.puts) + 1
@@ -154,16 +166,31 @@ def _write_receipt(
     existing = _existing_items(client, table, receipt)
     head = existing.pop(receipt_key(receipt).sk, None)
     plan = _plan(part_items(receipt), existing)
-    if dry_run:
+    if dry_run or plan.judged:
         return plan
     stamp = now()
     for item in plan.puts:
         if item["TYPE"] == LABEL:
             item["timestamp_added"] = stamp
+    if head is not None and (plan.puts or plan.deletes):
+        _mark_importing(client, table, receipt_key(receipt))
     dynamo.batch_write(client, table, _DOING, puts=plan.puts)
     dynamo.batch_write(client, table, _DOING, deletes=plan.deletes)
-    dynamo.put(client, table, _merged(head, receipt_item(receipt)), _DOING)
+    finished = _merged(head, receipt_item(receipt))
+    finished.pop("importing", None)
+    dynamo.put(client, table, finished, _DOING)
     return plan
+
+
+def _mark_importing(client: DynamoDBClient, table: str, key: ReceiptKey) -> None:
+    """Say on a RECEIPT item that its parts are of two versions from now on; the import's last put takes it back."""
+    with aws_faults(_DOING, table=table):
+        client.update_item(
+            TableName=table,
+            Key={"PK": {"S": key.pk}, "SK": {"S": key.sk}},
+            UpdateExpression="REMOVE content_hash SET importing = :true",
+            ExpressionAttributeValues={":true": {"BOOL": True}},
+        )
 
 
 def _existing_items(client: DynamoDBClient, table: str, receipt: Receipt) -> dict[str, Item]:
@@ -186,6 +213,9 @@ def _existing_items(client: DynamoDBClient, table: str, receipt: Receipt) -> dic
 def _plan(wanted: dict[str, Item], existing: dict[str, Item]) -> _Plan:
     plan = _Plan()
     kept = {sk for sk, item in existing.items() if not _is_ours(item)}
+    plan.judged = _judged_word_changed(wanted, existing, kept)
+    if plan.judged:
+        return plan
     for sk, item in wanted.items():
         old = existing.get(sk)
         if old is not None and sk in kept and item["TYPE"] == LABEL:
@@ -198,6 +228,26 @@ def _plan(wanted: dict[str, Item], existing: dict[str, Item]) -> _Plan:
         if sk not in wanted and sk not in kept and not any(other.startswith(f"{sk}#") for other in kept):
             plan.deletes.append({"PK": item["PK"], "SK": sk})
     return plan
+
+
+def _judged_word_changed(
+    wanted: dict[str, Item], existing: dict[str, Item], kept: set[str]
+) -> tuple[str, str] | None:
+    """The first word with a label of others that would get another text or go, and that label; None if there is none.
+
+    A word that somebody else wrote and the import does not know stays.
+    """
+    for sk in sorted(kept):
+        place = place_of(sk)
+        if place is None or place.label is None:
+            continue
+        word_sk = sk.removesuffix(f"#LABEL#{place.label}")
+        old, new = existing.get(word_sk), wanted.get(word_sk)
+        if new is None and word_sk in kept:
+            continue
+        if (old or {}).get("text") != (new or {}).get("text"):
+            return f"LINE {place.line} WORD {place.word}", place.label
+    return None
 
 
 def _is_ours(item: Item) -> bool:
