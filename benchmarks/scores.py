@@ -22,7 +22,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from receipt_trainer.contract.names import PREDICTIONS_FILE, RUN_FILE
+from receipt_trainer.contract.names import (
+    ENV_ARTIFACTS_BUCKET,
+    ENV_JOBS_TABLE,
+    ENV_O_ENTITY_RATIO,
+    PREDICTIONS_FILE,
+    RUN_FILE,
+)
 from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.data.problems import ProblemLog
@@ -71,7 +77,9 @@ def run(folder: Path, recipe: Recipe, seed: int, threads: int, extra: list[str])
         command = [sys.executable, "-m", "receipt_trainer.cli.layoutlm", "train", "--job-name", "score"]
         command += ["--dataset", files(folder, recipe.train, "train"), "--output-dir", f"{scratch}/run"]
         command += ["--eval-dataset", files(folder, recipe.dev, "dev"), "--seed", str(seed), *recipe.flags, *extra]
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+        left_out = (ENV_ARTIFACTS_BUCKET, ENV_JOBS_TABLE, ENV_O_ENTITY_RATIO)
+        inherited = {name: value for name, value in os.environ.items() if name not in left_out}
+        environment = inherited | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(done.stderr)

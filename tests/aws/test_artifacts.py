@@ -38,11 +38,14 @@ def fake_cli(path: Path, script: str) -> str:
 
 
 @needs_cli
-def test_the_real_cli_copies_a_run(aws: LocalCloud, run_dir: Path) -> None:
-    """The files of a run arrive under its prefix; checkpoints and temporary files do not."""
+@pytest.mark.parametrize("name", ["my run", "run[1]", "run*", "a?[!b]"])
+def test_the_real_cli_copies_a_run(aws: LocalCloud, run_dir: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of a run arrive under its prefix, checkpoints and temporary files do not, whatever its name."""
+    run_dir = run_dir.rename(run_dir.with_name(name))
+    monkeypatch.chdir(run_dir.parent)
     prefix = f"runs/{uuid4()}"
     sink: ArtifactSink = S3Artifacts(aws.bucket, prefix, cli=str(AWS_CLI))
-    assert sink.upload(run_dir) == f"s3://{aws.bucket}/{prefix}"
+    assert sink.upload(Path(name)) == f"s3://{aws.bucket}/{prefix}"
     listed = clients.s3().list_objects_v2(Bucket=aws.bucket, Prefix=prefix)["Contents"]
     keys = {entry["Key"].removeprefix(f"{prefix}/") for entry in listed}
     assert keys == {"run.json", "model/model.safetensors", "report.html"}
@@ -56,6 +59,18 @@ def test_a_failed_sync_carries_the_clis_words(aws: LocalCloud, run_dir: Path) ->
         sink.upload(run_dir)
 
 
+@needs_cli
+def test_the_real_cli_leaves_the_record_to_the_end(aws: LocalCloud, run_dir: Path, tmp_path: Path) -> None:
+    """The sync of a folder called run[1] brings no run.json; the copy after it does."""
+    run_dir = run_dir.rename(run_dir.with_name("run[1]"))
+    prefix = f"runs/{uuid4()}"
+    only_sync = fake_cli(tmp_path / "sync", f'[ "$2" = cp ] && {{ echo no >&2; exit 1; }}; exec "{AWS_CLI}" "$@"')
+    with pytest.raises(WorldError, match=r"aws s3 cp"):
+        S3Artifacts(aws.bucket, prefix, cli=only_sync, retry_wait_s=0).upload(run_dir)
+    listed = clients.s3().list_objects_v2(Bucket=aws.bucket, Prefix=prefix)["Contents"]
+    assert {entry["Key"].removeprefix(f"{prefix}/") for entry in listed} == {"model/model.safetensors", "report.html"}
+
+
 def test_the_record_goes_last_by_an_argument_list(tmp_path: Path, run_dir: Path) -> None:
     """First the sync without run.json, then run.json; a folder with a space is one argument."""
     calls = tmp_path / "calls"
@@ -63,7 +78,8 @@ def test_the_record_goes_last_by_an_argument_list(tmp_path: Path, run_dir: Path)
     S3Artifacts("b", "/p/", cli=cli).upload(run_dir)
     sync, copy = calls.read_text().splitlines()
     assert sync.startswith(
-        f"[s3][sync][--only-show-errors][{run_dir}][s3://b/p][--exclude][run.json][--exclude][checkpoint-*/*]"
+        f"[s3][sync][--only-show-errors][{run_dir}][s3://b/p]"
+        f"[--exclude][{run_dir}/run.json][--exclude][{run_dir}/checkpoint-*/*]"
     )
     assert copy == f"[s3][cp][--only-show-errors][{run_dir}/run.json][s3://b/p/run.json]"
 

@@ -37,6 +37,18 @@ def test_impossible_table_name_and_missing_index(aws: LocalCloud) -> None:
         )
 
 
+@pytest.mark.parametrize("table", ["receipt-index", "Index.2"])
+def test_a_missing_table_called_index_is_no_missing_index(fault_proxy: FaultProxy, table: str) -> None:
+    """A missing table whose name contains the word is named as missing; a missing index of it still is one."""
+    answer = {"__type": "x#ResourceNotFoundException", "message": f"Requested resource not found: Table: {table}."}
+    fault_proxy.rule = lambda name, count, body: (400, answer)
+    with pytest.raises(UserError, match=rf"there is no table '{table}'"):
+        list(dynamo.scan(clients.dynamodb(), table, "read"))
+    answer["message"] = f"no index GSI3 on {table}"
+    with pytest.raises(UserError, match=rf"table '{table}' has no such index"):
+        list(dynamo.scan(clients.dynamodb(), table, "read"))
+
+
 def test_no_credentials(aws: LocalCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without credentials the message says which variables to set."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")

@@ -7,15 +7,19 @@ from receipt_trainer.contract.names import REPORT_FILE, RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
 
 BIN = Path(sys.executable).parent
+ELSEWHERE = {"http_proxy": "http://127.0.0.1:9", "AWS_PROFILE": "nobody", "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
 
 
 def test_the_demo_runs_the_whole_job(tmp_path: Path) -> None:
-    """One command: receipts into the table, training from it, rows, artifacts by the AWS CLI, a report."""
+    """One command: receipts into the table, training from it, rows, artifacts by the AWS CLI, a report.
+
+    A proxy, a profile and an endpoint of the user's own lead none of it elsewhere.
+    """
     run_dir = tmp_path / "run"
     command = [str(BIN / "receipt-trainer"), "demo", "--model", "tiny", "--receipts", "16", "--epochs", "1"]
     done = subprocess.run(
         [*command, "--output-dir", str(run_dir), "--job-name", "shown"],
-        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "RECEIPT_TRAINER_AWS_CLI": str(BIN / "aws")},
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "RECEIPT_TRAINER_AWS_CLI": str(BIN / "aws")} | ELSEWHERE,
         capture_output=True,
         text=True,
         check=False,

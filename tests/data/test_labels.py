@@ -133,6 +133,27 @@ def test_annotated_labels_of_ones_own() -> None:
     assert found.unannotated("wildreceipt") == {"UNIT_PRICE"}
 
 
+@pytest.mark.parametrize("merge", [True, False])
+def test_an_annotated_label_that_cannot_occur_is_refused(merge: bool) -> None:
+    """A misspelt label would leave a source open for it; AMOUNT and its origins, core and stored labels can occur."""
+    with pytest.raises(UserError) as caught:
+        space("DATE", "TIP", merge_amounts=merge, annotated_labels={"mine": ["DATE", "GRAND_TOTL"]})
+    assert "annotated label 'GRAND_TOTL' of source 'mine' cannot occur; possible: MERCHANT_NAME, " in str(caught.value)
+    assert str(caught.value).endswith("GRAND_TOTAL, AMOUNT, TIP")
+    sound = [*CORE_LABELS, *ENTITIES, *NO_ENTITIES, AMOUNT, "tip"]
+    found = space("DATE", "TIP", merge_amounts=merge, annotated_labels={"mine": sound})
+    assert found.unannotated("mine") == frozenset()
+
+
+def test_sources_are_known_in_any_case() -> None:
+    """SROIE is sroie, among the public sources and among one's own, in the configuration and on the receipts."""
+    found = space(*CORE_LABELS, annotated_labels={"Mine": ["DATE"], "FUNSD": ["TIME"]})
+    assert found.unannotated("SROIE") == found.unannotated("sroie") != frozenset()
+    assert found.unannotated("mine") == found.unannotated("MINE") == set(CORE_LABELS) - {"DATE"}
+    assert found.unannotated("funsd") == set(CORE_LABELS) - {"TIME"}
+    assert LabelSpace(("DATE", "TIME"), annotated={"Mine": frozenset({"DATE"})}).unannotated("mine") == {"TIME"}
+
+
 def test_a_stored_amount_is_a_label_of_its_own_without_merging() -> None:
     """Receipts that bear AMOUNT already: without merging no source annotates it unless it says so."""
     found = space("AMOUNT", "GRAND_TOTAL", "TAX", "LINE_TOTAL", "SUBTOTAL")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract.tables import image_pk, label_sk, receipt_sk, word_sk
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
-from receipt_trainer.data.receipt import WordLabel
+from receipt_trainer.data.receipt import Receipt, WordLabel
 from receipt_trainer.data.receipts.table_read import read_all, read_labelled
 from receipt_trainer.data.receipts.table_write import MAX_EXTRA, import_receipts
 from receipt_trainer.errors import UserError
@@ -42,10 +44,50 @@ def test_labels_of_people_survive_an_import(receipts_table: str) -> None:
     judged = everything(receipts_table)[pk, label_sk(1, 1, 1, "DATE")] | {"validation_status": "INVALID"}
     own = {"PK": pk, "SK": label_sk(1, 3, 1, "TAX"), "TYPE": "RECEIPT_WORD_LABEL", "validation_status": "VALID"}
     put(receipts_table, judged, own | {"label_proposed_by": "ann"})
-    done = import_receipts(receipts_table, [make("a", ("DATE", "VALID"), words=1)], ProblemLog())
+    changed = make("a", ("DATE", "VALID"), words=4)
+    done = import_receipts(receipts_table, [changed], ProblemLog())
     assert done.labels_of_people_kept == 1
     (found,) = read_all(receipts_table, ProblemLog())
-    assert [word.labels for word in found.words] == [(WordLabel("DATE", "INVALID"),), (WordLabel("TAX"),)]
+    assert [word.labels for word in found.words] == [(WordLabel("DATE", "INVALID"),), (), (WordLabel("TAX"),), ()]
+
+
+def _other_text(receipt: Receipt) -> Receipt:
+    return replace(receipt, words=(*receipt.words[:-1], replace(receipt.words[-1], text="other")))
+
+
+@pytest.mark.parametrize("changed", [make("a", words=2), _other_text(make("a"))])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_label_of_people_never_comes_to_lie_on_another_word(
+    receipts_table: str, changed: Receipt, dry_run: bool
+) -> None:
+    """Where a word that a person labelled would go or get another text, nothing of the receipt is written."""
+    receipt = make("a")
+    own = {"PK": image_pk(receipt.image_id), "SK": label_sk(1, 3, 1, "TAX"), "TYPE": "RECEIPT_WORD_LABEL"}
+    import_receipts(receipts_table, [receipt], ProblemLog())
+    put(receipts_table, own | {"validation_status": "VALID", "label_proposed_by": "ann"})
+    before, problems = everything(receipts_table), ProblemLog()
+    done = import_receipts(receipts_table, [changed, make("b")], problems, dry_run=dry_run)
+    assert (done.left_out, done.replaced, done.written) == (1, 0, 1)
+    assert problems.as_dict() == {
+        "judged_word_changed": {
+            "count": 1,
+            "dropped": True,
+            "examples": ["judged_word_changed: a LINE 3 WORD 1 ('TAX')"],
+        }
+    }
+    assert {key: item for key, item in everything(receipts_table).items() if key in before} == before
+
+
+def test_a_labelled_word_of_others_that_an_import_does_not_know_stays(receipts_table: str) -> None:
+    """A word that OCR wrote and a person labelled hinders no import without it: both stay as they are."""
+    receipt = make("a", words=1)
+    pk = image_pk(receipt.image_id)
+    word = {"PK": pk, "SK": word_sk(1, 2, 1), "TYPE": "RECEIPT_WORD", "text": "o"}
+    label = {"PK": pk, "SK": label_sk(1, 2, 1, "TAX"), "TYPE": "RECEIPT_WORD_LABEL", "validation_status": "VALID"}
+    put(receipts_table, word, label)
+    assert import_receipts(receipts_table, [receipt], ProblemLog()).left_out == 0
+    items = everything(receipts_table)
+    assert [items[pk, item["SK"]] for item in (word, label)] == [word, label]
 
 
 def test_attributes_of_others_survive_an_import(receipts_table: str) -> None:
@@ -93,6 +135,36 @@ def test_half_imported_receipt_is_not_trained_on(receipts_table: str) -> None:
     problems = ProblemLog()
     assert list(read_labelled(receipts_table, problems)) == []
     assert problems.counts == {ProblemKind.BAD_RECORD: 1}
+
+
+def test_a_stopped_import_of_a_changed_receipt_is_not_trained_on(receipts_table: str, fault_proxy: FaultProxy) -> None:
+    """Stopped between two versions a receipt is left out and named, whoever wrote its RECEIPT item; again completes."""
+    old, new = make("a", ("DATE", "VALID"), words=40), make("a", ("TIME", "VALID"), words=30)
+    key = image_pk(old.image_id), receipt_sk(1)
+    import_receipts(receipts_table, [old], ProblemLog())
+    head = everything(receipts_table)[key]
+    for written_by in ({}, {"written_by": "ocr"}):
+        put(receipts_table, head | written_by)
+        for stop in (1, 2):
+            fault_proxy.calls.clear()
+            fault_proxy.rule = lambda name, count, body, stop=stop: (  # type: ignore[misc]
+                (400, {"__type": "x#AccessDeniedException", "message": "stop"})
+                if name in ("BatchWriteItem", "PutItem") and count >= stop
+                else None
+            )
+            with pytest.raises(UserError, match="AccessDenied"):
+                import_receipts(receipts_table, [new], ProblemLog())
+            fault_proxy.rule = lambda name, count, body: None
+            problems = ProblemLog()
+            assert list(read_all(receipts_table, problems)) == []
+            assert list(read_labelled(receipts_table, problems)) == []
+            (first, *_) = problems.examples[ProblemKind.BAD_RECORD]
+            assert "an import of it was stopped; run it again" in first.detail
+        import_receipts(receipts_table, [new], ProblemLog())
+        assert list(read_labelled(receipts_table, ProblemLog())) == [new]
+        assert "importing" not in everything(receipts_table)[key]
+        import_receipts(receipts_table, [old], ProblemLog())
+        assert list(read_labelled(receipts_table, ProblemLog())) == [old]
 
 
 def test_dry_run_and_oversize(receipts_table: str) -> None:

@@ -174,8 +174,37 @@ def test_every_defect_of_a_table_is_named() -> None:
     assert assemble(ReceiptKey(pk, sk), [{"PK": pk, "SK": word_sk(1, 1, 1), **word}], problems) is None
 
 
+@pytest.mark.parametrize(
+    ("given_size", "size", "noted"),
+    [
+        ({"width": 600, "height": 900}, (600, 900), 0),
+        ({}, (0, 0), 0),
+        ({"width": 0, "height": 0}, (0, 0), 0),
+        ({"width": 10**7, "height": 900}, (0, 0), 1),
+        ({"width": 600, "height": -1}, (0, 0), 1),
+        ({"width": 600, "height": 0.5}, (0, 0), 1),
+        ({"width": "600", "height": 900}, (0, 0), 1),
+    ],
+)
+def test_an_impossible_size_is_noted_and_not_known(
+    given_size: dict[str, Any], size: tuple[int, int], noted: int
+) -> None:
+    """What JSON lines would refuse as a page is noted and is 0 by 0; a size that is not given, or 0, is no problem."""
+    pk, sk, problems = image_pk("i"), receipt_sk(1), ProblemLog()
+    box = {"x": 0, "y": 0, "width": 0.1, "height": 0.1}
+    word = {"PK": pk, "SK": word_sk(1, 1, 1), "TYPE": "RECEIPT_WORD", "text": "x", "bounding_box": box}
+    receipt = assemble(ReceiptKey(pk, sk), [{"PK": pk, "SK": sk, "TYPE": "RECEIPT", **given_size}, word], problems)
+    assert receipt is not None
+    assert (receipt.width, receipt.height) == size
+    assert problems.counts == ({ProblemKind.BAD_FIELD: noted} if noted else {})
+
+
 @given(
-    st.lists(st.dictionaries(st.sampled_from(["text", "bounding_box", "width", "name", "extra", "TYPE"]), json_values))
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["text", "bounding_box", "width", "name", "extra", "importing", "TYPE"]), json_values
+        )
+    )
 )
 def test_hostile_items_never_crash(values: list[dict[str, Any]]) -> None:
     """Whatever the attributes of items are, reading ends in a receipt or in a problem."""

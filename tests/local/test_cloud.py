@@ -56,6 +56,53 @@ def test_environment_is_all_that_is_needed(aws: LocalCloud) -> None:
     assert (env.jobs_table, env.artifacts_bucket) == (aws.table_names["jobs"], aws.bucket)
 
 
+ELSEWHERE = {
+    "http_proxy": "http://127.0.0.1:9",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "no_proxy": "corp.example",
+    "AWS_PROFILE": "nobody",
+    "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+    "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:9",
+    "AWS_SESSION_TOKEN": "token",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+}
+INSIDE = """
+import os
+from receipt_trainer.aws import clients
+from receipt_trainer.local.cloud import LocalCloud
+with LocalCloud() as cloud:
+    environment = cloud.applied_to(os.environ)
+    os.environ.clear()
+    os.environ.update(environment)
+    print(*clients.dynamodb().list_tables()["TableNames"], clients.s3().list_buckets()["Buckets"][0]["Name"])
+"""
+
+
+def test_no_environment_of_the_users_leads_elsewhere() -> None:
+    """With a proxy, a profile, a token and other endpoints set, it starts and is what our clients find."""
+    command = [sys.executable, "-c", INSIDE]
+    done = subprocess.run(command, env=os.environ | ELSEWHERE, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    cloud = LocalCloud()
+    assert set(done.stdout.split()) == {*cloud.table_names.values(), cloud.bucket}
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ({}, "127.0.0.1,localhost"),
+        ({"no_proxy": "a, localhost", "NO_PROXY": "b"}, "a,localhost,b,127.0.0.1"),
+        ({"NO_PROXY": "*"}, "*"),
+    ],
+)
+def test_an_environment_is_kept_but_for_what_leads_elsewhere(given: dict[str, str], value: str) -> None:
+    """Other variables stay; hosts that need no proxy are added to those that are named."""
+    applied = LocalCloud().applied_to({**ELSEWHERE, "no_proxy": "", "HOME": "/h", "AWS_MAX_ATTEMPTS": "2", **given})
+    assert (applied["HOME"], applied["AWS_MAX_ATTEMPTS"]) == ("/h", "2")
+    assert (applied["NO_PROXY"], applied["no_proxy"]) == (value, value)
+    assert not {name for name in ELSEWHERE if name.startswith("AWS_")} & applied.keys()
+
+
 def test_nothing_is_left_after_the_context() -> None:
     """The child is gone when the context ends, also when it ends by an error."""
     pid = 0

@@ -72,7 +72,7 @@ class S3Artifacts:
         self.check()
         if not run_dir.is_dir():
             raise UserError(f"{run_dir}: there is no run to upload")
-        folder = Path(os.path.abspath(run_dir))  # as the CLI sees it: symbolic links stay
+        folder = run_dir.resolve()
         # The CLI puts the folder before a relative pattern as it is: 'run[1]' would match 'run1' alone.
         root = glob.escape(str(folder))
         excludes = [part for pattern in _EXCLUDED for part in ("--exclude", f"{root}/{pattern}")]

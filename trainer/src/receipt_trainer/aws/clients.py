@@ -127,7 +127,7 @@ def aws_faults(doing: str, *, table: str | None = None) -> Iterator[None]:
 def _explain(error: boto.ClientError, doing: str, table: str | None) -> UserError | WorldError:
     details = error.response.get("Error", {})
     code, message = details.get("Code", "unknown"), details.get("Message", "")
-    without_table = re.sub(rf"(?<![\w.-]){re.escape(table or '')}(?![\w.-])", "", message)
+    without_table = re.sub(rf"(?<![\w.-]){re.escape(table or '')}(?![\w-])", "", message)
     about_index = "index" in without_table.lower()  # a table's name may contain the word
     if code == "ResourceNotFoundException" and table is not None:
         if about_index:

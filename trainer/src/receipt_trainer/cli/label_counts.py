@@ -38,6 +38,7 @@ def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
     wanted = [ratio for ratio in (data.o_entity_ratio, *ratios) if ratio is not None]
     for ratio in wanted:
         parse(DataConfig, {"o_entity_ratio": ratio}, "--ratio")
+    from receipt_trainer.data.examples import VIEWS
     from receipt_trainer.data.prepare import prepare  # these bring torch: mistakes are found before it takes seconds
     from receipt_trainer.train.model import load_tokenizer, resolve
 
@@ -47,7 +48,7 @@ def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
     with reading_progress(Console(stderr=True), True) as progress:
         prepared = prepare(data, tokenizer, table=flags["dynamo_table"], progress=progress)
     console = Console()
-    said = f"{data.dataset_name}: one example a {data.examples}, tokens as {name} cuts them"
+    said = f"{data.dataset_name}: examples: {data.examples}, tokens as {name} cuts them"
     console.print(said, markup=False, highlight=False, soft_wrap=True)
     unlabelled = prepared.counts["receipts_without_valid_label"]
     if unlabelled:
@@ -55,7 +56,8 @@ def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
     console.print(_counts_table(prepared.counts))
     if wanted:
         console.print()
-        console.print(_ratio_table(prepared.train.examples, dict.fromkeys(wanted), training.seed))
+        views = len(VIEWS[data.examples])
+        console.print(_ratio_table(prepared.train.examples, dict.fromkeys(wanted), training.seed, views))
     for problem in prepared.counts["problems"].values():
         said = f"{problem['count']} {'left out' if problem['dropped'] else 'noted'}: {problem['examples'][0]}"
         console.print(said, markup=False, highlight=False, soft_wrap=True)
@@ -89,7 +91,7 @@ def _counts_table(counts: dict[str, Any]) -> Table:
     return table
 
 
-def _ratio_table(examples: Examples, ratios: Iterable[float], seed: int) -> Table:
+def _ratio_table(examples: Examples, ratios: Iterable[float], seed: int, views: int) -> Table:
     """What training with each ratio and this seed would keep; the choice is training's own."""
     from receipt_trainer.cli.score_tables import plain_table
     from receipt_trainer.data.examples import downsample
@@ -98,7 +100,7 @@ def _ratio_table(examples: Examples, ratios: Iterable[float], seed: int) -> Tabl
     table = plain_table("O:entity ratio", *columns, title="Training side after downsampling")
     tokens = int(examples.lengths.sum())
     for ratio in (None, *ratios):
-        kept = downsample(examples, ratio, seed)
+        kept = downsample(examples, ratio, seed, views)
         outside, entities = int(examples.num_outside[kept].sum()), int(examples.num_entity[kept].sum())
         left = int(examples.lengths[kept].sum())
         table.add_row(

@@ -28,11 +28,11 @@ def fail(run_dir: Path, error: str) -> None:
 
 
 @contextmanager
-def own(run_dir: Path, restart: bool) -> Iterator[None]:
+def own(run_dir: Path) -> Iterator[None]:
     """Hold the run's folder against other processes; those of the same run wait until it is theirs.
 
     Raises:
-        UserError: another process holds it, or it cannot be written.
+        UserError: another process holds it, it cannot be written, or it is somebody else's.
     """
     if not ranks.is_main():
         ranks.wait_for_all()
@@ -46,13 +46,12 @@ def own(run_dir: Path, restart: bool) -> Iterator[None]:
         raise UserError(f"{run_dir}: cannot write there: {error.strerror}") from None
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # flock's would live on in a killed run's workers
+        except (BlockingIOError, PermissionError):
             raise UserError(f"{run_dir}: another process is training there") from None
         except OSError as error:
             raise UserError(f"{run_dir}: cannot be locked there: {error.strerror}") from None
-        if restart:
-            clear(run_dir)
+        _require_ours(run_dir)
         ranks.wait_for_all()
         try:
             yield
@@ -60,6 +59,13 @@ def own(run_dir: Path, restart: bool) -> Iterator[None]:
             if is_new and [path.name for path in run_dir.iterdir()] == [".lock"]:
                 shutil.rmtree(run_dir)  # a mistake leaves nothing behind
             raise
+
+
+def _require_ours(run_dir: Path) -> None:
+    """What a run writes over or deletes must be a run's."""
+    foreign = [path for path in [*run_dir.glob("checkpoint-*"), run_dir / names.MODEL_DIR] if path.exists()]
+    if foreign and not (run_dir / names.RUN_FILE).is_file():
+        raise UserError(f"{run_dir} holds {foreign[0].name} but no {names.RUN_FILE}; choose another --output-dir")
 
 
 def earlier(run_dir: Path) -> RunRecord | None:

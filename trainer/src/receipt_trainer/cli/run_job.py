@@ -63,8 +63,8 @@ def _run_job(options: RunOptions, training: TrainingConfig, data: DataConfig, co
     name = options.job_name
     run_dir = options.output_dir or Path(names.DEFAULT_OUTPUT_ROOT) / name
     _require_report()
-    with run_folder.own(run_dir, options.restart):
-        earlier = run_folder.earlier(run_dir)
+    with run_folder.own(run_dir):
+        earlier = None if options.restart else run_folder.earlier(run_dir)
         job_id = earlier.job_id if earlier is not None else str(uuid.uuid4())
         artifacts = _artifacts(options, job_id)
         if earlier is not None and earlier.status == "complete":
@@ -130,6 +130,12 @@ def _train(
     for problem in prepared.counts["problems"].values():
         verb = "left out" if problem["dropped"] else "noted"
         console.print(f"{problem['count']} {verb}: {problem['examples'][0]}", markup=False, highlight=False)
+    if options.restart:
+        if start.path and Path(start.path).resolve().is_relative_to(run_dir.resolve()):
+            raise UserError(f"--restart would delete the model to start from, {start.path}; use another --job-name")
+        if ranks.is_main():
+            run_folder.clear(run_dir)
+        ranks.wait_for_all()
     resolved = resolve_defaults(training, data, start)
     request = RunRequest(name, job_id, start, resolved, data, run_dir)
     return train(request, prepared, tokenizer, sink=sink, console=console)

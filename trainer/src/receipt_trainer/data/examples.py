@@ -225,15 +225,19 @@ class _Builder:
         )
 
 
-def downsample(examples: Examples, ratio: float | None, seed: int) -> NDArray[np.int64]:
+def downsample(examples: Examples, ratio: float | None, seed: int, views: int = 1) -> NDArray[np.int64]:
     """Numbers of the examples to train on: all with a label, and of the others so many that the words without a
-    label come down to `ratio` a word with one. None keeps all. The choice depends on `seed` and the examples alone.
+    label come down to `ratio` a word with one. None keeps all. The choice depends on the arguments alone.
+
+    Args:
+        views: how often each word is seen; with two, the ratio is that of the lines, the view that can be thinned.
     """
     everything = np.arange(len(examples), dtype=np.int64)
     if ratio is None:
         return everything
     plain = everything[examples.num_entity == 0]
-    room = ratio * int(examples.num_entity.sum()) - int(examples.num_outside[examples.num_entity > 0].sum())
+    staying = int(examples.num_outside.sum()) / views - int(examples.num_outside[plain].sum())
+    room = ratio * int(examples.num_entity.sum()) / views - staying
     order = np.random.default_rng(seed).permutation(plain)
     kept = order[np.cumsum(examples.num_outside[order]) <= room]
     return np.sort(np.concatenate([everything[examples.num_entity > 0], kept]))

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import IO, Final, Self
 
+import boto3
 import botocore.session
 from botocore.config import Config
 
@@ -35,6 +36,14 @@ _ELSEWHERE: Final = (
 )
 _ELSEWHERE_PREFIX: Final = "AWS_ENDPOINT_URL_"  # of one service each, such as AWS_ENDPOINT_URL_S3
 """Variables that lead past the embedded AWS, whatever its `environment` says."""
+
+
+def _without_elsewhere(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environ.items()
+        if name not in _ELSEWHERE and not name.startswith(_ELSEWHERE_PREFIX)
+    }
 
 
 def _no_proxy(environ: Mapping[str, str]) -> dict[str, str]:
@@ -91,12 +100,7 @@ class LocalCloud:
 
     def applied_to(self, environ: Mapping[str, str]) -> dict[str, str]:
         """`environ` with `environment`, and without what would lead past it: profiles, tokens, other endpoints."""
-        kept = {
-            name: value
-            for name, value in environ.items()
-            if name not in _ELSEWHERE and not name.startswith(_ELSEWHERE_PREFIX)
-        }
-        return kept | self.environment() | _no_proxy(environ)
+        return _without_elsewhere(environ) | self.environment() | _no_proxy(environ)
 
     def __enter__(self) -> Self:
         """Start the server and create tables and bucket.
@@ -127,6 +131,7 @@ class LocalCloud:
             stdin=subprocess.PIPE,  # its end tells the child that we are gone
             stdout=subprocess.PIPE,
             stderr=self._stderr,
+            env=_without_elsewhere(os.environ),  # moto reads the profile, and fails if there is none of that name
             # A group of its own: Ctrl-C at the terminal must not end it before our last rows are written.
             start_new_session=True,
         )
@@ -156,13 +161,13 @@ class LocalCloud:
 
     def _create(self) -> None:
         # Whatever the user's environment says: no profile, no credentials but these, no proxy.
-        session = botocore.session.Session({"profile": (None, None, None, None)})
-        session.set_credentials(_DUMMY, _DUMMY)
-        direct = Config(region_name=REGION, proxies={})
-        dynamodb = session.create_client("dynamodb", endpoint_url=self.endpoint, config=direct)
+        without_profile = botocore.session.Session({"profile": (None, None, None, None)})
+        session = boto3.session.Session(_DUMMY, _DUMMY, region_name=REGION, botocore_session=without_profile)
+        direct = Config(proxies={})
+        dynamodb = session.client("dynamodb", endpoint_url=self.endpoint, config=direct)
         for shape in ALL_TABLES:
             dynamodb.create_table(**shape.create_arguments(self.table_names[shape.name]))
-        session.create_client("s3", endpoint_url=self.endpoint, config=direct).create_bucket(Bucket=self.bucket)
+        session.client("s3", endpoint_url=self.endpoint, config=direct).create_bucket(Bucket=self.bucket)
 
     def _stop(self) -> None:
         process, self._process = self._process, None

@@ -22,13 +22,14 @@ def fingerprint(model: str, training: TrainingConfig, data: DataConfig, prepared
         model: name of the start.
     """
     values = training.model_dump(mode="json")
+    data_values = snapshot.encoding_config(data) | {"o_entity_ratio": data.o_entity_ratio, "augment": data.augment}
     return {
         "model": model,
         "labels": list(prepared.space.labels),
         "tokenizer": prepared.tokenizer_hash,
         "data": snapshot.fingerprint(prepared),
-        "data_config": snapshot.encoding_config(data)
-        | {"o_entity_ratio": data.o_entity_ratio, "augment": data.augment},
+        "allowed_sets": [sorted(names) for names in prepared.sets],
+        "data_config": {name: value for name, value in data_values.items() if name != "split_file"},
         "training_config": {name: value for name, value in values.items() if name not in _NOT_IN_THE_CURVE},
         "processes": ranks.count(),
     }

@@ -22,7 +22,7 @@ from receipt_trainer.contract.names import MODEL_DIR, PREDICTIONS_FILE, RUN_FILE
 from receipt_trainer.contract.ports import MetricsSink
 from receipt_trainer.contract.predictions import write_predictions
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.data.examples import downsample
+from receipt_trainer.data.examples import VIEWS, downsample
 from receipt_trainer.data.prepare import Prepared
 from receipt_trainer.errors import UserError
 from receipt_trainer.train import checkpoints, hardware, metrics, ranks
@@ -169,7 +169,9 @@ def _trainer(
     found: checkpoints.Checkpoint | None,
 ) -> tuple[ReceiptTrainer, Records]:
     config = request.training
-    numbers = downsample(prepared.train.examples, request.data.o_entity_ratio, config.seed)
+    numbers = downsample(
+        prepared.train.examples, request.data.o_entity_ratio, config.seed, len(VIEWS[request.data.examples])
+    )
     examples = prepared.train.examples
     collator = PackingCollator(examples, select=True, augment=request.data.augment, seed=config.seed)
     batches = EpochBatches(
@@ -207,9 +209,7 @@ def _trainer(
 
 def _tensorboard(run_dir: Path, found: checkpoints.Checkpoint | None) -> TrainerCallback:
     """TensorBoard's curves; what an interrupted run logged beyond its checkpoint is hidden."""
-    return TensorBoardCallback(
-        SummaryWriter(str(run_dir / "tensorboard"), purge_step=found.step + 1 if found else None)
-    )
+    return TensorBoardCallback(SummaryWriter(str(run_dir / "tensorboard"), purge_step=found.step + 1 if found else 0))
 
 
 def _finish(

@@ -230,9 +230,7 @@ def _plan(wanted: dict[str, Item], existing: dict[str, Item]) -> _Plan:
     return plan
 
 
-def _judged_word_changed(
-    wanted: dict[str, Item], existing: dict[str, Item], kept: set[str]
-) -> tuple[str, str] | None:
+def _judged_word_changed(wanted: dict[str, Item], existing: dict[str, Item], kept: set[str]) -> tuple[str, str] | None:
     """The first word with a label of others that would get another text or go, and that label; None if there is none.
 
     A word that somebody else wrote and the import does not know stays.

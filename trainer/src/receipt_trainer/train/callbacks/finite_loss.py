@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from receipt_trainer.errors import WorldError
+
 LOWER: Final = "lower the learning rate, or use precision fp32 or bf16"
 
 
@@ -24,8 +26,8 @@ class FiniteLoss(TrainerCallback):
         """Look at every logged loss.
 
         Raises:
-            FloatingPointError: it is NaN or infinite.
+            WorldError: it is NaN or infinite.
         """
         loss = (logs or {}).get("loss")
         if loss is not None and not math.isfinite(loss):
-            raise FloatingPointError(f"step {state.global_step}: the loss is {loss}; {LOWER}")
+            raise WorldError(f"step {state.global_step}: the loss is {loss}; {LOWER}")

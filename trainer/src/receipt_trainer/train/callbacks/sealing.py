@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from receipt_trainer.errors import WorldError
 from receipt_trainer.train import checkpoints, ranks
 from receipt_trainer.train.callbacks.finite_loss import LOWER
 
@@ -28,6 +29,14 @@ class SealingCallback(TrainerCallback):
         at_end = state.global_step >= state.max_steps or float(state.epoch or 0).is_integer()
         if self._every_steps and state.global_step % self._every_steps == 0 and not at_end:
             control.should_save = True
+            control.should_log = True  # a resumed run's first logged loss then begins where this one's next does
+        return control
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Log before the epoch's checkpoint, for the same reason."""
+        control.should_log = True
         return control
 
     def on_save(
@@ -36,13 +45,13 @@ class SealingCallback(TrainerCallback):
         """Seal and prune, once every process has written its part.
 
         Raises:
-            FloatingPointError: a weight is no number; such a checkpoint is never sealed.
+            WorldError: a weight is no number; such a checkpoint is never sealed.
         """
         ranks.wait_for_all()
         if not state.is_world_process_zero:
             return
         if model is not None and not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
-            raise FloatingPointError(f"step {state.global_step}: a weight is NaN or infinite; {LOWER}")
+            raise WorldError(f"step {state.global_step}: a weight is NaN or infinite; {LOWER}")
         run_dir = Path(str(args.output_dir))
         checkpoints.seal(run_dir / f"checkpoint-{state.global_step}", self._fingerprint)
         checkpoints.prune(run_dir, self._keep, state.best_model_checkpoint)
