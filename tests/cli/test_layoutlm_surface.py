@@ -17,7 +17,7 @@ from tests.cli.conftest import Trained
 from tests.cli.layoutlm import PROGRAM, environment, run, succeed
 
 _MODEL = {"--model", "--device", "--precision"}
-_DATASET = {"--dataset", "--dynamo-table"}
+_DATASET = {"--dataset", "--dynamo-table", "--stack", "--outputs"}
 _DATA = _DATASET | {
     *("--eval-dataset", "--split-file", "--max-samples", "--examples", "--merge-amounts", "--no-merge-amounts"),
     *("--allowed-label", "--o-entity-ratio", "--set", "--config"),

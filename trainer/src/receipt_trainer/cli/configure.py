@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.config import DataConfig, TrainingConfig, load_job_file, parse, read_yaml
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import JobSpec
@@ -75,7 +76,7 @@ def data_options(function: Function) -> Function:
         ]
     ):
         function = option(function)
-    return function
+    return stack_options(function)
 
 
 def training_options(function: Function) -> Function:

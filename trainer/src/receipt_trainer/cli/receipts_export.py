@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from receipt_trainer.cli.show import progress_bar, progress_option, show_problems, table_option
+from receipt_trainer.cli.stack import stack_options
 
 if TYPE_CHECKING:
     from receipt_trainer.data.receipt import Receipt
 
 
 @click.command("export")
+@stack_options
 @table_option
 @click.option(
     "-o",

@@ -7,10 +7,12 @@ from pathlib import Path
 import click
 
 from receipt_trainer.cli.show import progress_bar, progress_option, show_problems, table_option
+from receipt_trainer.cli.stack import stack_options
 
 
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE...")
+@stack_options
 @table_option
 @progress_option
 @click.option("--dry-run", is_flag=True, help="Read the files and the table, say what would be done, write nothing.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from receipt_trainer.cli.show import progress_bar, progress_option, show_problems, table_option
+from receipt_trainer.cli.stack import stack_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("stats")
+@stack_options
 @table_option
 @progress_option
 def command(table: str, progress: bool | None) -> None:

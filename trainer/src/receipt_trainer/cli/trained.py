@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
 
@@ -58,7 +59,7 @@ def dataset_options(function: Function) -> Function:
         ),
     ):
         function = option(function)
-    return function
+    return stack_options(function)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,117 @@
+"""`--stack` and `--outputs`, as a user gives them, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receipt_trainer.contract.outputs import StackOutputs
+from tests.cli.test_receipts import COMMAND
+
+LAYOUTLM = [sys.executable, "-c", "from receipt_trainer.cli.layoutlm import main; main()"]
+POOL = {
+    "queue_urls": {"high": "https://queue/high.fifo", "normal": "https://queue/normal.fifo"},
+    "dead_letter_queue_url": "https://queue/dead.fifo",
+    "auto_scaling_group": "workers-gpu",
+    "launch_template_id": "lt-1",
+    "instance_types": ["g6.xlarge"],
+    "market": "spot",
+}
+
+
+def exported(receipts_table: str) -> dict[str, Any]:
+    """What a stack exports, with one real table."""
+    values: dict[str, Any] = {
+        name: f"a-{name}" for name, field in StackOutputs.model_fields.items() if field.annotation is str
+    }
+    known = {"region": "us-east-1", "receipts_table": receipts_table}
+    return values | known | {"private_subnet_ids": ["subnet-1"], "pools": {"gpu": POOL}, "of_a_newer_stack": 1}
+
+
+def run(command: list[str], *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in this environment, without a table's name in it."""
+    kept = {name: value for name, value in os.environ.items() if name != "DYNAMO_TABLE_NAME"}
+    return subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, timeout=60, check=False, env=kept | environ
+    )
+
+
+@pytest.fixture
+def saved(tmp_path: Path, receipts_table: str) -> Path:
+    """A saved copy of the outputs."""
+    path = tmp_path / "outputs.json"
+    path.write_text(json.dumps(exported(receipts_table)))
+    return path
+
+
+@pytest.fixture
+def pulumi(tmp_path: Path, saved: Path) -> str:
+    """PATH with a `pulumi` in front that knows stack dev."""
+    program = tmp_path / "bin" / "pulumi"
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\n[ "$*" = "stack output --json --non-interactive --stack dev" ] ||'
+        f' {{ echo "error: no stack named that" >&2; exit 255; }}\ncat "{saved}"\n'
+    )
+    program.chmod(0o755)
+    return f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_a_saved_copy_names_the_table(saved: Path) -> None:
+    """With --outputs a command needs no other name: it finds the receipts table of the stack."""
+    done = run(COMMAND, "receipts", "stats", "--outputs", str(saved))
+    assert done.returncode == 0, done.stderr
+    assert "Receipts" in done.stdout
+
+
+def test_the_stack_is_asked_through_pulumi(pulumi: str) -> None:
+    """With --stack the outputs come from the pulumi command."""
+    done = run(COMMAND, "receipts", "stats", "--stack", "dev", PATH=pulumi)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_flag_beside_it_wins(saved: Path) -> None:
+    """A table named by its own flag is taken, not the stack's, wherever the flag stands."""
+    for order in (0, 1):
+        pairs = [["--dynamo-table", "no-such-table"], ["--outputs", str(saved)]]
+        done = run(COMMAND, "receipts", "stats", *pairs[order], *pairs[1 - order])
+        assert done.returncode == 2
+        assert "no-such-table" in done.stderr
+
+
+def test_mistakes_are_one_line(saved: Path, pulumi: str, tmp_path: Path) -> None:
+    """No pulumi, no such stack, no such file, a copy without an output: one line that says what to do, exit code 2."""
+    values = json.loads(saved.read_text())
+    del values["pools"]["gpu"]["auto_scaling_group"]
+    lacking = tmp_path / "lacking.json"
+    lacking.write_text(json.dumps(values))
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for arguments, path, words in (
+        (("--stack", "dev"), str(empty), ("no pulumi on PATH", "--outputs")),
+        (("--stack", "prod"), pulumi, ("pulumi says: error: no stack named that",)),
+        (("--outputs", "nowhere.json"), pulumi, ("No such file", "pulumi stack output --json")),
+        (("--outputs", str(lacking)), pulumi, ("pools.gpu.auto_scaling_group", "up to date")),
+        (("--outputs", str(broken)), pulumi, ("broken.json", "pulumi stack output --json")),
+    ):
+        done = run(COMMAND, "receipts", "stats", *arguments, PATH=path)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_training_takes_table_and_bucket_from_the_stack(saved: Path) -> None:
+    """`layoutlm-cli train --outputs` uses the stack's jobs table: one that is not there is named."""
+    arguments = ("--dataset", "dynamodb", "--model", "tiny", "--output-dir", str(saved.parent / "run"))
+    environ = {"JOBS_TABLE_NAME": "", "ARTIFACTS_BUCKET": "", "RECEIPT_TRAINER_AWS_CLI": sys.executable}
+    done = run(LAYOUTLM, "train", "--job-name", "x", *arguments, "--outputs", str(saved), **environ)
+    assert done.returncode == 2
+    assert "a-jobs_table" in done.stderr or "a-artifacts_bucket" in done.stderr, done.stderr

@@ -1,0 +1,105 @@
+"""`--stack` and `--outputs`: names of tables, bucket and region from what the stack exports."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from receipt_trainer.contract.outputs import StackOutputs
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_TIMEOUT_S: Final = 120
+_SAVE: Final = "pulumi stack output --json > outputs.json"
+
+
+def stack_options(function: Function) -> Function:
+    """Adds both options; they are read first and fill the environment, so that a flag beside them wins."""
+    for option in (
+        click.option(
+            "--outputs",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            is_eager=True,
+            expose_value=False,
+            callback=_from_file,
+            help=f"Take names and region from a saved copy: {_SAVE}",
+        ),
+        click.option(
+            "--stack",
+            metavar="NAME",
+            is_eager=True,
+            expose_value=False,
+            callback=_from_pulumi,
+            help="Take names and region from this Pulumi stack's outputs.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def _from_file(context: click.Context, option: click.Parameter, path: Path | None) -> None:
+    if path is not None and not context.resilient_parsing:
+        _apply(load(path))
+
+
+def _from_pulumi(context: click.Context, option: click.Parameter, stack: str | None) -> None:
+    if stack is not None and not context.resilient_parsing:
+        _apply(ask_pulumi(stack))
+
+
+def _apply(outputs: StackOutputs) -> None:
+    os.environ.update(outputs.environment_variables())
+
+
+def load(path: Path) -> StackOutputs:
+    """Read a saved copy of the outputs.
+
+    Raises:
+        UserError: the file is not there or no copy of the outputs.
+    """
+    from receipt_trainer.contract.outputs import StackOutputs
+    from receipt_trainer.errors import UserError
+
+    try:
+        return StackOutputs.load(path)
+    except OSError as error:
+        raise UserError(f"--outputs {path}: {error.strerror or error}; make it with: {_SAVE}") from None
+    except ValueError as error:
+        raise UserError(f"--outputs {path}: {error}; make it anew with: {_SAVE}") from None
+
+
+def ask_pulumi(stack: str) -> StackOutputs:
+    """Run `pulumi stack output --json` in the current folder, which must be the program's.
+
+    Raises:
+        UserError: there is no pulumi, no such stack, or its outputs are not ours.
+    """
+    from receipt_trainer.contract.outputs import StackOutputs
+    from receipt_trainer.errors import UserError
+
+    command = ["pulumi", "stack", "output", "--json", "--non-interactive", "--stack", stack]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except FileNotFoundError:
+        raise UserError(
+            f"--stack {stack}: no pulumi on PATH; install it, or save the outputs elsewhere with"
+            f" `{_SAVE}` and give --outputs outputs.json"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise UserError(f"--stack {stack}: pulumi did not answer in {_TIMEOUT_S} s") from None
+    if done.returncode:
+        words = done.stderr.strip().splitlines() or ["no message"]
+        raise UserError(f"--stack {stack}: pulumi says: {words[-1]}")
+    try:
+        import json
+
+        return StackOutputs.parse(json.loads(done.stdout))
+    except ValueError as error:
+        raise UserError(f"--stack {stack}: {error}") from None
