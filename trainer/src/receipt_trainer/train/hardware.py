@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Any, Literal
 
@@ -48,6 +49,20 @@ def _cpu_has_bf16() -> bool:
     """Native bf16 products (AVX512-BF16 or AMX); emulated ones are slower than fp32."""
     capabilities: Mapping[str, Any] = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@contextmanager
+def without_cudnn_attention() -> Iterator[None]:
+    """Keep PyTorch from cuDNN's attention, which compiles a plan for every new shape: packed batches have new ones
+    in most steps. A flag of the process, set once for a training or a prediction: around each of the many calls it
+    would cost what a kernel costs. A CPU does not look at it.
+    """
+    before = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
 
 
 def describe(cuda: bool, chosen: Precision) -> dict[str, Any]:

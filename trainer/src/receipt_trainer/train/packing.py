@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AttentionInterface, LayoutLMForTokenClassification
 from transformers.models.layoutlm.modeling_layoutlm import LayoutLMLayer
@@ -20,24 +21,34 @@ PACKED: Final = "packed"
 """Name of the attention implementation, as registered with transformers."""
 
 
-def bucket_length(length: int) -> int:
-    """Length to which an example's attention is padded: steps of 4 for lines, about 6 % for longer ones."""
-    step = 4 if length <= 64 else 16
-    return -(-length // step) * step
+def bucket_lengths(lengths: NDArray[np.int64], *, coarse: bool = False) -> NDArray[np.int64]:
+    """Lengths to which the examples' attention is padded.
+
+    Steps of 4 for lines and about 6 % for longer ones, as a CPU's time goes with the padded tokens. With `coarse`
+    powers of two from 16: a GPU's time goes with the number of buckets, each of which is many small kernels.
+    """
+    if coarse:
+        bits = np.frexp(lengths - 1)[1].astype(np.int64)
+        return np.maximum(16, 1 << bits)
+    step = np.where(lengths <= 64, 4, 16)
+    return -(-lengths // step) * step
 
 
-def attention_plan(lengths: Sequence[int]) -> dict[str, Any]:
+def attention_plan(lengths: Sequence[int] | NDArray[np.int64], *, coarse: bool = False) -> dict[str, Any]:
     """How the attention of one packed row is cut.
+
+    Args:
+        coarse: few buckets, for a GPU; see `bucket_lengths`.
 
     Returns:
         gather: (padded tokens,) number of the packed token at each place of the buckets, one bucket after another.
         inverse: (tokens,) place of each packed token in the buckets.
-        keep: (padded tokens,) whether the place holds a token.
+        bias: (padded tokens,) what is added to the scores of a key at the place: 0, or -inf where no token is.
         buckets: (rows, length, padded) of each bucket.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
     starts = np.cumsum(sizes) - sizes
-    targets = np.array([bucket_length(int(size)) for size in sizes], dtype=np.int64)
+    targets = bucket_lengths(sizes, coarse=coarse)
     gather, keep, buckets = [], [], []
     for length in np.unique(targets):
         members = np.flatnonzero(targets == length)
@@ -52,7 +63,7 @@ def attention_plan(lengths: Sequence[int]) -> dict[str, Any]:
     return {
         "gather": torch.from_numpy(places),
         "inverse": torch.from_numpy(inverse),
-        "keep": torch.from_numpy(real),
+        "bias": torch.from_numpy(np.where(real, np.float32(0), np.float32("-inf"))),
         "buckets": tuple(buckets),
     }
 
@@ -82,16 +93,18 @@ def packed_attention(
     if packing is None:
         plain = attend(query, key, value, attention_mask, dropout_p=dropout, scale=scaling)
         return plain.transpose(1, 2).contiguous(), None
-    gather, keep = packing["gather"], packing["keep"]
-    rows = [part.transpose(1, 2)[0].index_select(0, gather) for part in (query, key, value)]
+    buckets = packing["buckets"]
+    # Few kernels: a bias is used as it is, where SDPA makes one of booleans in each call; the gradient of a split is
+    # one concatenation, those of slices and of [0] are tensors as large as the whole.
+    sizes = [count * length for count, length, _ in buckets]
+    tokens = [part.transpose(1, 2).squeeze(0) for part in (query, key, value)]
+    parts = [part.index_select(0, packing["gather"]).split_with_sizes(sizes) for part in tokens]
+    biases = packing["bias"].to(query.dtype).split_with_sizes(sizes)
     outputs = []
-    first = 0
-    for count, length, padded in packing["buckets"]:
-        last = first + count * length
-        q, k, v = (row[first:last].view(count, length, *row.shape[1:]).transpose(1, 2) for row in rows)
-        mask = keep[first:last].view(count, 1, 1, length) if padded else None
+    for (count, length, padded), bias, *rows in zip(buckets, biases, *parts, strict=True):
+        q, k, v = (row.view(count, length, *row.shape[1:]).transpose(1, 2) for row in rows)
+        mask = bias.view(count, 1, 1, length) if padded else None
         outputs.append(attend(q, k, v, mask, dropout_p=dropout, scale=scaling).transpose(1, 2).flatten(0, 1))
-        first = last
     packed = torch.cat(outputs).index_select(0, packing["inverse"])
     return packed.unsqueeze(0), None
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from receipt_trainer.data.examples import IGNORED, EncodedSplit
 from receipt_trainer.data.labels import LabelSpace
+from receipt_trainer.train import hardware
 from receipt_trainer.train.batches import PackingCollator, inference_batches
 
 Move = Callable[[dict[str, Any]], dict[str, Any]]
@@ -31,6 +32,7 @@ class Predictions:
     loss: float
 
 
+@hardware.without_cudnn_attention()
 @torch.inference_mode()
 def predict(
     model: nn.Module,
@@ -49,23 +51,24 @@ def predict(
     device = next(model.parameters()).device
     probabilities = np.zeros((len(split.words.texts), 1 + len(space.labels)), dtype=np.float32)
     views = np.zeros(len(probabilities), dtype=np.float32)
-    collate = PackingCollator(split.examples, select=True)
-    total_loss, supervised = 0.0, 0
+    collate = PackingCollator(split.examples, select=True, coarse=device.type == "cuda")
+    losses: list[tuple[Tensor, int]] = []  # stay on the device until all is done: reading one waits for the batch
     was_training = model.training
     model.eval()
     for numbers in inference_batches(split.examples):
-        batch = _to(collate(numbers), device)
+        batch = collate(numbers)
         labels = batch.pop("labels")
-        outputs = model(**batch)
-        _add(probabilities, views, outputs["logits"][0], split, numbers)
         count = int((labels != IGNORED).sum())
+        outputs = model(**_to(batch, device))
         if loss is not None and count:
-            total_loss += float(loss(outputs, labels)) * count
-            supervised += count
+            losses.append((loss(outputs, labels.to(device)), count))
+        _add(probabilities, views, outputs["logits"][0], split, numbers)
         if on_batch is not None:
             on_batch(len(numbers))
     model.train(was_training)
     probabilities /= np.maximum(views, 1)[:, None]
+    supervised = sum(count for _, count in losses)
+    total_loss = sum(float(mean) * count for mean, count in losses)
     return Predictions(probabilities, total_loss / supervised if supervised else float("nan"))
 
 

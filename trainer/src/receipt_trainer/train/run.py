@@ -173,7 +173,7 @@ def _trainer(
         prepared.train.examples, request.data.o_entity_ratio, config.seed, len(VIEWS[request.data.examples])
     )
     examples = prepared.train.examples
-    collator = PackingCollator(examples, select=True, augment=request.data.augment, seed=config.seed)
+    collator = PackingCollator(examples, select=True, augment=request.data.augment, seed=config.seed, coarse=cuda)
     batches = EpochBatches(
         numbers,
         config.batch_size,

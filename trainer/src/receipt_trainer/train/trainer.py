@@ -8,11 +8,12 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer
+from transformers.trainer_utils import TrainOutput
 
 from receipt_trainer.contract.run_record import Score
 from receipt_trainer.data.examples import EncodedSplit, Ints
 from receipt_trainer.data.labels import LabelSpace
-from receipt_trainer.train import ranks
+from receipt_trainer.train import hardware, ranks
 from receipt_trainer.train.batches import EpochBatches, Numbers, PackingCollator
 from receipt_trainer.train.loss import MarginalLoss
 from receipt_trainer.train.metrics import score
@@ -45,8 +46,15 @@ class ReceiptTrainer(Trainer):
             **kwargs,
         )
 
+    @hardware.without_cudnn_attention()
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        """Train as transformers does, with the attention that suits packed batches."""
+        return super().train(*args, **kwargs)
+
     def get_train_dataloader(self) -> DataLoader[Tensor]:
         """Batches whose order is a function of seed and epoch."""
+        # From pinned memory a batch's many small tensors need not be waited for.
+        self.accelerator.dataloader_config.non_blocking = self.args.dataloader_pin_memory
         loader: DataLoader[Tensor] = DataLoader(
             self.train_dataset,
             batch_sampler=self._batches,
