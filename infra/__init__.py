@@ -1,0 +1,1 @@
+"""The stack's components; `__main__.py` puts them together."""

@@ -1,0 +1,156 @@
+"""The objects of the configuration: every member with its default, bounds and meaning."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from infra import setting_rules as rules
+
+PARENT_IMAGE: Final = (
+    "/aws/service/deeplearning/ami/x86_64/oss-nvidia-driver-gpu-pytorch-2.13-amazon-linux-2023/latest/ami-id"
+)
+MIN_ROOT_VOLUME_GIB: Final = 100
+"""The parent image's snapshot of about 75 GiB, the trainer, a model cache and room to work."""
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticCustomError("float_type", "a boolean is not a number")
+    return value
+
+
+def _text_of_scalar(value: Any) -> Any:
+    """`pulumi config set --path` makes a number of 4711 and a boolean of true; tags and versions are text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+Whole = Annotated[int, BeforeValidator(_no_bool)]
+Text = Annotated[str, BeforeValidator(_text_of_scalar)]
+Email = Annotated[str, AfterValidator(rules.email)]
+
+
+class Group(BaseModel):
+    """Members left out have their defaults; others than these are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+class NetworkSettings(Group):
+    """The VPC."""
+
+    cidr: Annotated[str, AfterValidator(rules.cidr)] = Field(
+        "10.42.0.0/16", description="Private IPv4 network of the VPC, /16 to /23"
+    )
+    az_count: Whole = Field(2, ge=1, le=6, description="Availability zones to use; one more moves no subnet")
+    nat: Literal["none", "single"] = Field(
+        "none", description="none: AWS is reached through endpoints, the internet not at all; single: one NAT gateway"
+    )
+
+
+class PoolSettings(Group):
+    """One pool of workers."""
+
+    enabled: bool = Field(True, description="false: the pool and its queues do not exist")
+    instance_types: tuple[str, ...] = Field((), min_length=1, max_length=20, description="EC2 instance types, x86_64")
+    min_instances: Whole = Field(0, ge=0, le=100, description="Instances that are kept even without jobs")
+    max_instances: Whole = Field(
+        2, ge=0, le=100, validate_default=True, description="Instances at most; 0 pauses the pool, its jobs wait"
+    )
+    on_demand_base: Whole = Field(
+        0, ge=0, le=100, description="The first so many instances are on demand, whatever market says"
+    )
+    root_volume_gib: Whole = Field(
+        150, ge=MIN_ROOT_VOLUME_GIB, le=16384, description="Size of the root volume (gp3) in GiB"
+    )
+    market: Literal["spot", "on_demand"] = Field("spot", description="How instances beyond on_demand_base are bought")
+
+    @field_validator("max_instances")
+    @classmethod
+    def _not_below_min(cls, value: int, info: ValidationInfo) -> int:
+        least = info.data.get("min_instances", 0)
+        if value < least:
+            raise ValueError(f"{value} is below min_instances ({least}); allowed: {least} to 100")
+        return value
+
+    @field_validator("on_demand_base")
+    @classmethod
+    def _not_above_max(cls, value: int, info: ValidationInfo) -> int:
+        most = info.data.get("max_instances", value)
+        if value > most:
+            raise ValueError(f"{value} is above max_instances ({most}); allowed: 0 to {most}")
+        return value
+
+
+class GpuPoolSettings(PoolSettings):
+    """The pool of jobs that want a GPU."""
+
+    instance_types: Annotated[tuple[str, ...], AfterValidator(rules.gpu_types)] = Field(
+        ("g5.xlarge", "g6.xlarge", "g5.2xlarge", "g6.2xlarge"),
+        min_length=1,
+        max_length=20,
+        description="Types with NVIDIA GPUs of one memory size, x86_64; the more types, the fewer interruptions",
+    )
+
+
+class CpuPoolSettings(PoolSettings):
+    """The pool of jobs that do without a GPU."""
+
+    instance_types: Annotated[tuple[str, ...], AfterValidator(rules.cpu_types)] = Field(
+        ("c7i.2xlarge", "c6i.2xlarge", "c7a.2xlarge", "m7i.2xlarge", "m6i.2xlarge"),
+        min_length=1,
+        max_length=20,
+        description="Types without a GPU, x86_64; the more types, the fewer interruptions",
+    )
+
+
+class PoolsSettings(Group):
+    """Both pools."""
+
+    gpu: GpuPoolSettings = Field(default_factory=GpuPoolSettings, description="Workers with a GPU")
+    cpu: CpuPoolSettings = Field(default_factory=CpuPoolSettings, description="Workers without a GPU")
+
+
+class GoldenAmiSettings(Group):
+    """The image that workers boot from."""
+
+    enabled: bool = Field(True, description="Build a Golden AMI; false: workers install from the wheelhouse at boot")
+    parent_image: Annotated[str, AfterValidator(rules.image)] = Field(
+        PARENT_IMAGE, description="SSM parameter with an image id, or an image id (ami-...); x86_64, Amazon Linux 2023"
+    )
+    schedule: Annotated[str, AfterValidator(rules.schedule)] = Field(
+        "cron(0 6 ? * sun *)", description="When to build anew if the parent has changed (Image Builder's cron, UTC)"
+    )
+
+
+class RetentionSettings(Group):
+    """How long things are kept."""
+
+    logs_days: Annotated[Whole, AfterValidator(rules.log_days)] = Field(30, description="Days that logs are kept")
+    old_versions_days: Whole = Field(
+        30, ge=1, le=3650, description="Days that overwritten and deleted objects of the buckets can be restored"
+    )
+
+
+class BudgetSettings(Group):
+    """The monthly budget."""
+
+    monthly_usd: Annotated[float, BeforeValidator(_no_bool)] = Field(
+        gt=0, le=1_000_000, description="US dollars a month; mails at 80 % and 100 %, and at a forecast of 100 %"
+    )
+    email: Email = Field(description="Who is told")
+
+
+class WheelhouseSettings(Group):
+    """The wheels that workers install from."""
+
+    python_version: Annotated[Text, AfterValidator(rules.python_version)] = Field(
+        "3.12", description="Python of /opt/pytorch in the parent image, 3.11 or later"
+    )
+    path: Annotated[str, AfterValidator(rules.folder)] = Field(
+        "", description="Folder of a ready wheelhouse; empty: it is built"
+    )

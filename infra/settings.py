@@ -1,0 +1,185 @@
+"""The stack's configuration, read once: `StackSettings.load(pulumi.Config())` at the top of the program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+
+import pulumi
+from pulumi.runtime import config as pulumi_config
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+
+from infra import setting_rules as rules
+from infra.setting_groups import (
+    BudgetSettings,
+    Email,
+    GoldenAmiSettings,
+    Group,
+    NetworkSettings,
+    PoolSettings,
+    PoolsSettings,
+    RetentionSettings,
+    Text,
+    WheelhouseSettings,
+)
+from infra.setting_problems import SettingsError, problem_lines
+from infra.subnets import plan
+from receipt_trainer.config import TrainingConfig
+from receipt_trainer.contract.outputs import PoolName
+
+__all__ = [
+    "BudgetSettings",
+    "GoldenAmiSettings",
+    "NetworkSettings",
+    "PoolName",
+    "PoolSettings",
+    "RetentionSettings",
+    "SettingsError",
+    "StackSettings",
+    "WheelhouseSettings",
+]
+
+_TAKEN_ADDRESSES: Final = 24
+"""In each private subnet: interface endpoints, the mount target, an image build, and some to spare."""
+_NO_SECRETS: Final = "it would stand readable in names, tags or parameters; allowed: pulumi config set --plaintext"
+
+
+def _nothing_if_empty(value: Any) -> Any:
+    return None if value == {} or value == "" else value
+
+
+class StackSettings(Group):
+    """Everything that `pulumi config set receipt-trainer:...` can say."""
+
+    environment: Annotated[str, AfterValidator(rules.environment)] = Field(
+        "dev", description="Part of every name and tag; empty: the stack's name"
+    )
+    network: NetworkSettings = Field(default_factory=NetworkSettings, description="The VPC")
+    both_pools: PoolsSettings = Field(default_factory=PoolsSettings, alias="pools", description="The worker pools")
+    training_config: TrainingConfig = Field(
+        default_factory=TrainingConfig, alias="training", description="Default hyperparameters of every job"
+    )
+    golden_ami: GoldenAmiSettings = Field(default_factory=GoldenAmiSettings, description="The image of the workers")
+    retention: RetentionSettings = Field(default_factory=RetentionSettings, description="How long things are kept")
+    budget: Annotated[BudgetSettings | None, BeforeValidator(_nothing_if_empty)] = Field(
+        None, description="Monthly budget with a mail address; empty: none"
+    )
+    alarm_email: Annotated[Email | None, BeforeValidator(_nothing_if_empty)] = Field(
+        None, description="Who gets the alarms; empty: nobody, they show on the dashboard"
+    )
+    protect_data: bool = Field(True, description="Tables, buckets and file system outlive pulumi destroy")
+    tags: Annotated[
+        dict[Annotated[str, AfterValidator(rules.tag_key)], Annotated[Text, AfterValidator(rules.tag_value)]],
+        AfterValidator(rules.tags),
+    ] = Field(default_factory=dict, description="Tags of every resource, beside Name, Project and Environment")
+    wheelhouse: WheelhouseSettings = Field(default_factory=WheelhouseSettings, description="The workers' wheels")
+
+    @field_validator("both_pools")
+    @classmethod
+    def _fits(cls, value: PoolsSettings, info: ValidationInfo) -> PoolsSettings:
+        pools = [pool for pool in (value.gpu, value.cpu) if pool.enabled]
+        if not pools:
+            raise ValueError("no pool is enabled; allowed: enabled true for gpu, cpu or both")
+        network = info.data.get("network")
+        if network is not None:
+            room = plan(network.cidr, network.az_count).private_addresses - network.az_count * _TAKEN_ADDRESSES
+            wanted = sum(pool.max_instances for pool in pools)
+            if wanted > room:
+                raise ValueError(
+                    f"{wanted} instances (max_instances of all pools) find no addresses in {network.cidr} with "
+                    f"network.az_count {network.az_count}; allowed: up to {room}, or a larger network.cidr"
+                )
+        return value
+
+    @property
+    def pools(self) -> dict[PoolName, PoolSettings]:
+        """The enabled pools."""
+        both: dict[PoolName, PoolSettings] = {"gpu": self.both_pools.gpu, "cpu": self.both_pools.cpu}
+        return {name: pool for name, pool in both.items() if pool.enabled}
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The hyperparameters that the configuration sets, as JSON values; the others are the trainer's own."""
+        return self.training_config.model_dump(mode="json", exclude_unset=True)
+
+    def zones(self, available: Sequence[str], project: str = "receipt-trainer") -> list[str]:
+        """The first `network.az_count` zones of the region.
+
+        Raises:
+            SettingsError: the region has fewer.
+        """
+        count = self.network.az_count
+        if count > len(available):
+            what = f"{count} is above the number of zones here ({len(available)}: {', '.join(available)})"
+            raise SettingsError(f"{project}:network.az_count: {what}; allowed: 1 to {len(available)}")
+        return sorted(available)[:count]
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], project: str = "receipt-trainer", stack: str = "dev") -> StackSettings:
+        """Settings from values by key, objects as mappings or as JSON text.
+
+        Raises:
+            SettingsError: one line for each problem, with the full key, what is wrong, and what is allowed.
+        """
+        decoded, problems = _decode(values, project)
+        decoded["environment"] = decoded.get("environment") or stack
+        try:
+            settings = cls.model_validate(decoded)
+        except ValidationError as error:
+            problems += problem_lines(cls, error, project)
+        if problems:
+            raise SettingsError("\n".join(problems))
+        return settings
+
+    @classmethod
+    def load(cls, config: pulumi.Config) -> StackSettings:
+        """Settings of the current stack; also a key that is none of ours is refused.
+
+        Raises:
+            SettingsError: see `parse`; it ends the preview without a traceback.
+        """
+        values = _own_values(config.name)
+        secret = [key for key in values if pulumi_config.is_config_secret(f"{config.name}:{key}")]
+        if secret:
+            lines = (f"{config.name}:{key}: is set with --secret; {_NO_SECRETS}" for key in secret)
+            raise SettingsError("\n".join(lines))
+        return cls.parse(values, config.name, pulumi.get_stack())
+
+
+def _own_values(project: str) -> dict[str, Any]:
+    """Every value of the project's namespace, known or not: pulumi.Config only answers for names it is asked for."""
+    prefix = f"{project}:"
+    given = {**pulumi_config.get_config_env(), **pulumi_config.CONFIG.get()}
+    return {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
+
+
+def _decode(values: Mapping[str, Any], project: str) -> tuple[dict[str, Any], list[str]]:
+    """Objects out of their JSON texts; a null is a member left out."""
+    decoded: dict[str, Any] = {}
+    problems: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, str) and value and key in _OBJECTS:
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
+                problems.append(
+                    f"{project}:{key}: is not JSON; allowed: an object, as pulumi config set --path writes it"
+                )
+                continue
+        if value not in (None, ""):
+            decoded[key] = _without_nulls(value)
+    return decoded, problems
+
+
+def _without_nulls(value: Any, depth: int = 0) -> Any:
+    if not isinstance(value, dict) or depth > 3:
+        return value
+    return {key: _without_nulls(item, depth + 1) for key, item in value.items() if item is not None}
+
+
+_OBJECTS: Final = frozenset(
+    field.alias or name
+    for name, field in StackSettings.model_fields.items()
+    if name not in ("environment", "alarm_email", "protect_data")
+)
