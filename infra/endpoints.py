@@ -1,0 +1,207 @@
+"""VPC endpoints: the ways to AWS services that do not lead through the internet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.naming import Naming
+
+INTERFACE_SERVICES: Final[Mapping[str, str]] = {
+    "ssm": "parameters, and the SSM agent's registration",
+    "ssmmessages": "SSM sessions and the commands of Image Builder",
+    "ec2messages": "the same for SSM agents before 3.3.40",
+    "sqs": "the job queues",
+    "logs": "boot and worker logs",
+    "monitoring": "metrics of the workers",
+    "autoscaling": "scale-in protection, lifecycle hooks, ending one's own instance",
+    "ec2": "tags, spot prices, ending an instance whose boot failed",
+    "imagebuilder": "components of a bake, read by the build instance",
+    "sts": "who am I, asked by the AWS CLI and by bake scripts",
+}
+"""Service -> what would stop without it in a subnet without NAT; S3 and DynamoDB have gateways, EFS mount targets."""
+
+_S3_OBJECT_ACTIONS: Final = (
+    "s3:GetObject",
+    "s3:GetObjectTagging",
+    "s3:GetObjectVersion",
+    "s3:PutObject",
+    "s3:PutObjectTagging",
+    "s3:DeleteObject",
+    "s3:AbortMultipartUpload",
+    "s3:ListMultipartUploadParts",
+)
+_S3_BUCKET_ACTIONS: Final = ("s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads")
+_TABLE_ACTIONS: Final = (
+    "dynamodb:GetItem",
+    "dynamodb:BatchGetItem",
+    "dynamodb:Query",
+    "dynamodb:Scan",
+    "dynamodb:ConditionCheckItem",
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:BatchWriteItem",
+    "dynamodb:DescribeTable",
+)
+
+
+@dataclass(frozen=True)
+class EndpointsArgs:
+    """What the endpoints of one VPC need.
+
+    Attributes:
+        naming: names and tags.
+        region: AWS region, part of every service name.
+        account_id: the account whose buckets and tables may be reached.
+        partition: `aws`, `aws-cn` or `aws-us-gov`.
+        vpc_id: the VPC.
+        route_table_ids: tables that get the routes of the gateway endpoints.
+        interface_subnet_ids: at most one subnet an AZ for interface endpoints; none = no interface endpoints.
+    """
+
+    naming: Naming
+    region: str
+    account_id: str
+    partition: str
+    vpc_id: pulumi.Input[str]
+    route_table_ids: Sequence[pulumi.Input[str]]
+    interface_subnet_ids: Sequence[pulumi.Input[str]]
+
+
+class Endpoints(pulumi.ComponentResource):
+    """Gateway endpoints for S3 and DynamoDB (free), and interface endpoints where there is no NAT.
+
+    An interface endpoint costs about $0.01 an hour and AZ in us-east-1, $7.30 a month, and $0.01/GB: the ten of
+    INTERFACE_SERVICES are $73.00 a month in one AZ.
+
+    Attributes:
+        prefix_list_ids: `s3` and `dynamodb` -> managed prefix list of the service, for security group rules.
+        security_group_id: group of the interface endpoints, still without rules; None if there are none.
+    """
+
+    prefix_list_ids: dict[str, pulumi.Output[str]]
+    security_group_id: pulumi.Output[str] | None = None
+
+    def __init__(self, name: str, args: EndpointsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("receipts:infra:Endpoints", name, {}, opts)
+        self._name, self._args = name, args
+        policies = {"s3": _s3_policy(args), "dynamodb": _dynamodb_policy(args)}
+        self.prefix_list_ids = {service: self._gateway(service, policy) for service, policy in policies.items()}
+        if args.interface_subnet_ids:
+            self.security_group_id = self._group()
+            for service in INTERFACE_SERVICES:
+                self._interface(service, self.security_group_id)
+        self.register_outputs({"prefixListIds": self.prefix_list_ids, "securityGroupId": self.security_group_id})
+
+    def _group(self) -> pulumi.Output[str]:
+        return aws.ec2.SecurityGroup(
+            f"{self._name}-group",
+            vpc_id=self._args.vpc_id,
+            description="VPC endpoints: HTTPS from workers and builders",
+            tags=self._args.naming.tags_for("endpoints"),
+            opts=pulumi.ResourceOptions(parent=self),
+        ).id
+
+    def _gateway(self, service: str, policy: Mapping[str, Any]) -> pulumi.Output[str]:
+        endpoint = aws.ec2.VpcEndpoint(
+            f"{self._name}-{service}",
+            vpc_id=self._args.vpc_id,
+            service_name=f"com.amazonaws.{self._args.region}.{service}",
+            vpc_endpoint_type="Gateway",
+            route_table_ids=self._args.route_table_ids,
+            policy=pulumi.Output.json_dumps(policy),
+            tags=self._args.naming.tags_for(service),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return endpoint.prefix_list_id
+
+    def _interface(self, service: str, group: pulumi.Input[str]) -> None:
+        # No endpoint policy: what may be called is in the roles, and the group lets in workers and builders only.
+        aws.ec2.VpcEndpoint(
+            f"{self._name}-{service}",
+            vpc_id=self._args.vpc_id,
+            service_name=f"com.amazonaws.{self._args.region}.{service}",
+            vpc_endpoint_type="Interface",
+            private_dns_enabled=True,
+            subnet_ids=self._args.interface_subnet_ids,
+            security_group_ids=[group],
+            tags=self._args.naming.tags_for(service),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+
+def _public_buckets(region: str) -> list[str]:
+    """Buckets of AWS that an instance reads while it boots or is baked, as the pattern of their objects.
+
+    Sources: "SSM Agent communications with AWS managed S3 buckets", "Image Builder and AWS PrivateLink interface VPC
+    endpoints". The package repositories of Amazon Linux 2023 have a suffix in their names that AWS does not promise.
+    """
+    return [
+        f"al2023-repos-{region}-*/*",
+        f"ec2imagebuilder-toe-{region}-prod/*",
+        f"ec2imagebuilder-managed-resources-{region}-prod/components/*",
+        f"amazon-ssm-{region}/*",
+        f"amazon-ssm-packages-{region}/*",
+        f"aws-ssm-{region}/*",
+        f"aws-ssm-document-attachments-{region}/*",
+        f"aws-ssm-distributor-file-{region}/*",
+        f"{region}-birdwatcher-prod/*",
+        f"patch-baseline-snapshot-{region}/*",
+        f"aws-patch-manager-{region}-*/*",
+    ]
+
+
+def _s3_policy(args: EndpointsArgs) -> dict[str, Any]:
+    """Buckets of this account, and reading those of AWS: data cannot leave for another account's bucket this way."""
+    objects, own = f"arn:{args.partition}:s3:::", {"StringEquals": {"aws:ResourceAccount": args.account_id}}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "ObjectsOfThisAccount",
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": list(_S3_OBJECT_ACTIONS),
+                "Resource": f"{objects}*/*",
+                "Condition": own,
+            },
+            {
+                "Sid": "BucketsOfThisAccount",
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": list(_S3_BUCKET_ACTIONS),
+                "Resource": f"{objects}*",
+                "Condition": own,
+            },
+            {
+                "Sid": "PackagesAndAgentsOfAws",
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": ["s3:GetObject"],
+                "Resource": [objects + pattern for pattern in _public_buckets(args.region)],
+            },
+        ],
+    }
+
+
+def _dynamodb_policy(args: EndpointsArgs) -> dict[str, Any]:
+    """Items of this account's tables in this region; a receipts table of another stack may be read, so any name."""
+    tables = f"arn:{args.partition}:dynamodb:{args.region}:{args.account_id}:table/"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "TablesOfThisAccount",
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": list(_TABLE_ACTIONS),
+                "Resource": [f"{tables}*", f"{tables}*/index/*"],
+                "Condition": {"StringEquals": {"aws:PrincipalAccount": args.account_id}},
+            }
+        ],
+    }

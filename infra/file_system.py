@@ -1,0 +1,185 @@
+"""The EFS file system: training data and checkpoints, mounted by workers through access points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.naming import Naming
+from receipt_trainer.contract.names import WORKER_UID
+
+_CLIENT_ACTIONS: Final = (
+    "elasticfilesystem:ClientMount",
+    "elasticfilesystem:ClientWrite",
+    "elasticfilesystem:ClientRootAccess",
+)
+
+
+@dataclass(frozen=True)
+class FileSystemArgs:
+    """What the file system needs.
+
+    Attributes:
+        naming: names and tags.
+        private_subnet_ids: at most one an AZ; each gets a mount target.
+        security_group_id: group of the mount targets.
+        protect_data: refuse to delete the file system.
+    """
+
+    naming: Naming
+    private_subnet_ids: Sequence[pulumi.Input[str]]
+    security_group_id: pulumi.Input[str]
+    protect_data: bool
+
+
+class FileSystem(pulumi.ComponentResource):
+    """Encrypted EFS with elastic throughput, backed up daily; files unread for 30 days move to cheaper storage.
+
+    Attributes:
+        file_system_id, file_system_arn: of the file system.
+        training_access_point_id, training_access_point_arn: of `/training`.
+        checkpoints_access_point_id, checkpoints_access_point_arn: of `/checkpoints`.
+        mount_targets: one a subnet; who mounts must wait for them.
+    """
+
+    file_system_id: pulumi.Output[str]
+    file_system_arn: pulumi.Output[str]
+    training_access_point_id: pulumi.Output[str]
+    training_access_point_arn: pulumi.Output[str]
+    checkpoints_access_point_id: pulumi.Output[str]
+    checkpoints_access_point_arn: pulumi.Output[str]
+    mount_targets: list[aws.efs.MountTarget]
+
+    def __init__(self, name: str, args: FileSystemArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("receipts:infra:FileSystem", name, {}, opts)
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self)
+        file_system = self._file_system()
+        self.file_system_id, self.file_system_arn = file_system.id, file_system.arn
+        aws.efs.BackupPolicy(
+            f"{name}-backup",
+            file_system_id=self.file_system_id,
+            backup_policy={"status": "ENABLED"},
+            opts=self._child,
+        )
+        training, checkpoints = self._access_point("training"), self._access_point("checkpoints")
+        self.training_access_point_id, self.training_access_point_arn = training.id, training.arn
+        self.checkpoints_access_point_id, self.checkpoints_access_point_arn = checkpoints.id, checkpoints.arn
+        self.mount_targets = [
+            aws.efs.MountTarget(
+                f"{name}-mount-{number}",
+                file_system_id=self.file_system_id,
+                subnet_id=subnet,
+                security_groups=[args.security_group_id],
+                opts=self._child,
+            )
+            for number, subnet in enumerate(args.private_subnet_ids)
+        ]
+        self.register_outputs({"fileSystemId": self.file_system_id, "fileSystemArn": self.file_system_arn})
+
+    def _file_system(self) -> aws.efs.FileSystem:
+        protect = self._args.protect_data
+        return aws.efs.FileSystem(
+            f"{self._name}-efs",
+            creation_token=self._args.naming.name("efs"),
+            encrypted=True,
+            performance_mode="generalPurpose",
+            throughput_mode="elastic",
+            lifecycle_policies=[
+                {"transition_to_ia": "AFTER_30_DAYS"},
+                {"transition_to_primary_storage_class": "AFTER_1_ACCESS"},
+            ],
+            tags=self._args.naming.tags_for("efs"),
+            opts=pulumi.ResourceOptions(parent=self, protect=protect, retain_on_delete=protect),
+        )
+
+    def _access_point(self, role: str) -> aws.efs.AccessPoint:
+        """`/role`, made on first mount, in which every client is the worker's user."""
+        return aws.efs.AccessPoint(
+            f"{self._name}-{role}",
+            file_system_id=self.file_system_id,
+            posix_user={"uid": WORKER_UID, "gid": WORKER_UID},
+            root_directory={
+                "path": f"/{role}",
+                "creation_info": {"owner_uid": WORKER_UID, "owner_gid": WORKER_UID, "permissions": "0750"},
+            },
+            tags=self._args.naming.tags_for(role),
+            opts=self._child,
+        )
+
+
+@dataclass(frozen=True)
+class FileSystemAccessArgs:
+    """Who may mount what.
+
+    Attributes:
+        file_system_id, file_system_arn: the file system.
+        access_point_arns: the only ways in.
+        worker_role_arn: the only role that may take them.
+    """
+
+    file_system_id: pulumi.Input[str]
+    file_system_arn: pulumi.Input[str]
+    access_point_arns: Sequence[pulumi.Input[str]]
+    worker_role_arn: pulumi.Input[str]
+
+
+class FileSystemAccess(pulumi.ComponentResource):
+    """The file-system policy: workers only, over TLS only, through an access point only.
+
+    Apart from FileSystem, because the worker's role names the file system and this policy names the role. Who mounts
+    must say `tls`, `iam` and `accesspoint`.
+    """
+
+    def __init__(self, name: str, args: FileSystemAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("receipts:infra:FileSystemAccess", name, {}, opts)
+        aws.efs.FileSystemPolicy(
+            f"{name}-policy",
+            file_system_id=args.file_system_id,
+            policy=pulumi.Output.json_dumps(_policy(args)),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.register_outputs({})
+
+
+def _policy(args: FileSystemAccessArgs) -> dict[str, Any]:
+    """Source: "Using IAM to control access to file systems" and "Using access points in IAM policies".
+
+    The denials bind roles too whose own policies allow more. A key that is missing (no access point, no role) makes a
+    negated condition true, so such a client is denied.
+    """
+    access_points = {"elasticfilesystem:AccessPointArn": list(args.access_point_arns)}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "WorkersThroughAccessPoints",
+                "Effect": "Allow",
+                "Principal": {"AWS": args.worker_role_arn},
+                "Action": ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"],
+                "Resource": args.file_system_arn,
+                "Condition": {
+                    "Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"},
+                    "StringEquals": access_points,
+                },
+            },
+            _denial(args, "DenyUnencryptedTransport", {"Bool": {"aws:SecureTransport": "false"}}),
+            _denial(args, "DenyOutsideAccessPoints", {"StringNotEquals": access_points}),
+            _denial(args, "DenyOthers", {"ArnNotEquals": {"aws:PrincipalArn": args.worker_role_arn}}),
+        ],
+    }
+
+
+def _denial(args: FileSystemAccessArgs, sid: str, condition: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "Sid": sid,
+        "Effect": "Deny",
+        "Principal": {"AWS": "*"},
+        "Action": list(_CLIENT_ACTIONS),
+        "Resource": args.file_system_arn,
+        "Condition": condition,
+    }

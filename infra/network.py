@@ -1,0 +1,226 @@
+"""The VPC: subnets over the AZs, the way out, flow logs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.endpoints import Endpoints, EndpointsArgs
+from infra.naming import Naming
+from infra.security_groups import SecurityGroups, SecurityGroupsArgs
+from infra.subnets import plan
+
+
+@dataclass(frozen=True)
+class NetworkArgs:
+    """What the network needs.
+
+    Attributes:
+        naming: names and tags.
+        region: AWS region.
+        account_id: AWS account; the S3 and DynamoDB endpoints lead to its buckets and tables only.
+        cidr: IPv4 block of the VPC, divided among the subnets.
+        availability_zones: one public and one private subnet in each, in this order.
+        nat: `single` = one NAT gateway in the first AZ; `none` = no way to the internet.
+        flow_log_role_arn: role with which flow logs are written.
+        flow_log_group_arn: log group of the flow logs.
+        partition: `aws`, `aws-cn` or `aws-us-gov`.
+    """
+
+    naming: Naming
+    region: str
+    account_id: str
+    cidr: str
+    availability_zones: Sequence[str]
+    nat: Literal["none", "single"]
+    flow_log_role_arn: pulumi.Input[str]
+    flow_log_group_arn: pulumi.Input[str]
+    partition: str = "aws"
+
+
+class Network(pulumi.ComponentResource):
+    """A VPC whose instances nobody can call, and that call AWS over endpoints.
+
+    In us-east-1 a month costs: with `single` $32.85 for the NAT gateway (+ $0.045/GB) and $3.65 for its address; with
+    `none` $73.00 for the interface endpoints (+ $0.01/GB), see `infra.endpoints`. So `single` is the cheaper, and
+    `none` the tighter: nothing in the VPC can reach the internet or be reached from it.
+
+    Attributes:
+        vpc_id: id of the VPC.
+        public_subnet_ids: one an AZ; hold nothing but the NAT gateway.
+        private_subnet_ids: one an AZ; hold workers, builders and mount targets.
+        worker_security_group_id: group of the workers.
+        builder_security_group_id: group of the instances that bake an image.
+        file_system_security_group_id: group of the EFS mount targets.
+    """
+
+    vpc_id: pulumi.Output[str]
+    public_subnet_ids: list[pulumi.Output[str]]
+    private_subnet_ids: list[pulumi.Output[str]]
+    worker_security_group_id: pulumi.Output[str]
+    builder_security_group_id: pulumi.Output[str]
+    file_system_security_group_id: pulumi.Output[str]
+
+    def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("receipts:infra:Network", name, {}, opts)
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self)
+        self.vpc_id = self._vpc()
+        self._flow_log()
+        subnets = plan(args.cidr, len(args.availability_zones))
+        public, private = self._subnets("public", subnets.public), self._subnets("private", subnets.private)
+        public_table, private_tables = self._route_tables(public, private)
+        if args.nat == "single":
+            self._way_out(public[0], public_table, private_tables)
+        self._groups_and_endpoints(private, private_tables)
+        self.public_subnet_ids = [subnet.id for subnet in public]
+        self.private_subnet_ids = [subnet.id for subnet in private]
+        self.register_outputs(
+            {
+                "vpcId": self.vpc_id,
+                "publicSubnetIds": self.public_subnet_ids,
+                "privateSubnetIds": self.private_subnet_ids,
+                "workerSecurityGroupId": self.worker_security_group_id,
+                "builderSecurityGroupId": self.builder_security_group_id,
+                "fileSystemSecurityGroupId": self.file_system_security_group_id,
+            }
+        )
+
+    def _vpc(self) -> pulumi.Output[str]:
+        vpc = aws.ec2.Vpc(
+            f"{self._name}-vpc",
+            cidr_block=self._args.cidr,
+            enable_dns_support=True,
+            enable_dns_hostnames=True,
+            tags=self._args.naming.tags_for("vpc"),
+            opts=self._child,
+        )
+        # Adopts the VPC's default group and removes its rules: what forgets to name a group can talk to nothing.
+        aws.ec2.DefaultSecurityGroup(
+            f"{self._name}-default",
+            vpc_id=vpc.id,
+            ingress=[],
+            egress=[],
+            tags=self._args.naming.tags_for("closed"),
+            opts=self._child,
+        )
+        return vpc.id
+
+    def _flow_log(self) -> None:
+        aws.ec2.FlowLog(
+            f"{self._name}-flow-log",
+            vpc_id=self.vpc_id,
+            traffic_type="ALL",
+            log_destination_type="cloud-watch-logs",
+            log_destination=self._args.flow_log_group_arn,
+            iam_role_arn=self._args.flow_log_role_arn,
+            max_aggregation_interval=600,
+            tags=self._args.naming.tags_for("flow-log"),
+            opts=self._child,
+        )
+
+    def _subnets(self, kind: str, cidrs: Sequence[str]) -> list[aws.ec2.Subnet]:
+        return [
+            aws.ec2.Subnet(
+                f"{self._name}-{kind}-{number}",
+                vpc_id=self.vpc_id,
+                availability_zone=zone,
+                cidr_block=cidr,
+                map_public_ip_on_launch=False,
+                tags=self._args.naming.tags_for(f"{kind}-{number}"),
+                opts=self._child,
+            )
+            for number, (zone, cidr) in enumerate(zip(self._args.availability_zones, cidrs, strict=True))
+        ]
+
+    def _route_tables(
+        self, public: list[aws.ec2.Subnet], private: list[aws.ec2.Subnet]
+    ) -> tuple[aws.ec2.RouteTable, list[aws.ec2.RouteTable]]:
+        """One for all public subnets, one for each private subnet."""
+        public_table = self._route_table("public")
+        private_tables = [self._route_table(f"private-{number}") for number in range(len(private))]
+        pairs = [("public", number, subnet, public_table) for number, subnet in enumerate(public)]
+        pairs += [("private", number, subnet, private_tables[number]) for number, subnet in enumerate(private)]
+        for kind, number, subnet, table in pairs:
+            aws.ec2.RouteTableAssociation(
+                f"{self._name}-{kind}-{number}-routes", subnet_id=subnet.id, route_table_id=table.id, opts=self._child
+            )
+        return public_table, private_tables
+
+    def _route_table(self, kind: str) -> aws.ec2.RouteTable:
+        return aws.ec2.RouteTable(
+            f"{self._name}-{kind}-table",
+            vpc_id=self.vpc_id,
+            tags=self._args.naming.tags_for(kind),
+            opts=self._child,
+        )
+
+    def _way_out(
+        self, subnet: aws.ec2.Subnet, public_table: aws.ec2.RouteTable, private_tables: list[aws.ec2.RouteTable]
+    ) -> None:
+        """Private subnets -> NAT gateway in `subnet` -> internet gateway."""
+        naming = self._args.naming
+        gateway = aws.ec2.InternetGateway(
+            f"{self._name}-internet", vpc_id=self.vpc_id, tags=naming.tags_for("internet"), opts=self._child
+        )
+        # A gateway cannot be detached while the VPC has a public address: both of these must go before it.
+        after_gateway = pulumi.ResourceOptions(parent=self, depends_on=[gateway])
+        address = aws.ec2.Eip(f"{self._name}-nat-ip", domain="vpc", tags=naming.tags_for("nat"), opts=after_gateway)
+        nat = aws.ec2.NatGateway(
+            f"{self._name}-nat",
+            allocation_id=address.id,
+            subnet_id=subnet.id,
+            tags=naming.tags_for("nat"),
+            opts=after_gateway,
+        )
+        anywhere = "0.0.0.0/0"
+        aws.ec2.Route(
+            f"{self._name}-public-out",
+            route_table_id=public_table.id,
+            destination_cidr_block=anywhere,
+            gateway_id=gateway.id,
+            opts=self._child,
+        )
+        for number, table in enumerate(private_tables):
+            aws.ec2.Route(
+                f"{self._name}-private-{number}-out",
+                route_table_id=table.id,
+                destination_cidr_block=anywhere,
+                nat_gateway_id=nat.id,
+                opts=self._child,
+            )
+
+    def _groups_and_endpoints(self, private: list[aws.ec2.Subnet], tables: list[aws.ec2.RouteTable]) -> None:
+        args = self._args
+        # In one AZ only: each further AZ costs another $73 a month, and losing it stops work that can wait, as a single
+        # NAT gateway would. Calls from other AZs pay $0.01/GB; bulk data goes to S3 and EFS, not through these.
+        endpoints = Endpoints(
+            f"{self._name}-endpoints",
+            EndpointsArgs(
+                naming=args.naming,
+                region=args.region,
+                account_id=args.account_id,
+                partition=args.partition,
+                vpc_id=self.vpc_id,
+                route_table_ids=[table.id for table in tables],
+                interface_subnet_ids=[private[0].id] if args.nat == "none" else [],
+            ),
+            self._child,
+        )
+        groups = SecurityGroups(
+            f"{self._name}-groups",
+            SecurityGroupsArgs(
+                naming=args.naming,
+                vpc_id=self.vpc_id,
+                endpoint_group_id=endpoints.security_group_id,
+                prefix_list_ids=endpoints.prefix_list_ids,
+            ),
+            self._child,
+        )
+        self.worker_security_group_id = groups.worker_id
+        self.builder_security_group_id = groups.builder_id
+        self.file_system_security_group_id = groups.file_system_id

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from functools import cache
+from itertools import product
+from typing import Any
+
+import pytest
+
+from infra.file_system import FileSystem, FileSystemAccess, FileSystemAccessArgs, FileSystemArgs
+from infra.naming import Naming
+from receipt_trainer.local.program import Recording, run
+
+WORKER = "arn:aws:iam::123456789012:role/worker"
+ADMIN = "arn:aws:iam::123456789012:role/admin"
+SUBNETS = ("subnet-a", "subnet-b", "subnet-c")
+
+
+def program(protect_data: bool) -> None:
+    args = FileSystemArgs(Naming("receipt-trainer", "dev"), SUBNETS, "sg-1", protect_data)
+    file_system = FileSystem("files", args)
+    points = [file_system.training_access_point_arn, file_system.checkpoints_access_point_arn]
+    FileSystemAccess(
+        "access", FileSystemAccessArgs(file_system.file_system_id, file_system.file_system_arn, points, WORKER)
+    )
+
+
+@cache
+def recorded(protect_data: bool = True) -> Recording:
+    return run(lambda: program(protect_data))
+
+
+def matches(statement: dict[str, Any], action: str, context: dict[str, str]) -> bool:
+    """Whether a statement applies, as IAM evaluates it: a missing key fails a condition and passes a negated one."""
+    who = statement["Principal"]["AWS"]
+    if action not in statement["Action"] or who not in ("*", context.get("aws:PrincipalArn")):
+        return False
+    for operator, keys in statement.get("Condition", {}).items():
+        for key, wanted in keys.items():
+            among = context.get(key) in ([wanted] if isinstance(wanted, str) else wanted)
+            if among == ("Not" in operator):
+                return False
+    return True
+
+
+def statements() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(recorded().one("access-policy").inputs["policy"])["Statement"]
+    return found
+
+
+def access_points() -> list[str]:
+    """The ARNs that the policy lets through."""
+    (allowed,) = (statement for statement in statements() if statement["Effect"] == "Allow")
+    arns: list[str] = allowed["Condition"]["StringEquals"]["elasticfilesystem:AccessPointArn"]
+    return arns
+
+
+def decision(action: str, context: dict[str, str]) -> str:
+    effects = {s["Effect"] for s in statements() if matches(s, f"elasticfilesystem:{action}", context)}
+    return "deny" if "Deny" in effects else "allow" if "Allow" in effects else "none"
+
+
+def request(role: str | None, tls: str, point: str | None, through_mount_target: str = "true") -> dict[str, str]:
+    """What IAM knows of a client; None = it says nothing of it."""
+    context = {
+        "aws:PrincipalArn": role,
+        "aws:SecureTransport": tls,
+        "elasticfilesystem:AccessPointArn": point,
+        "elasticfilesystem:AccessedViaMountTarget": through_mount_target,
+    }
+    return {key: value for key, value in context.items() if value is not None}
+
+
+def test_only_the_worker_over_tls_through_an_access_point_gets_in() -> None:
+    """Of all mixes of who, how and where, the worker over TLS through one of two access points is allowed.
+
+    All others are denied in so many words, which no policy of a role can overrule.
+    """
+    assert len(set(access_points())) == 2
+    elsewhere = "arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/other"
+    for role, tls, point in product((WORKER, ADMIN, None), ("true", "false"), (*access_points(), elsewhere, None)):
+        allowed = role == WORKER and tls == "true" and point in access_points()
+        for action in ("ClientMount", "ClientWrite"):
+            assert decision(action, request(role, tls, point)) == ("allow" if allowed else "deny")
+
+
+def test_nobody_is_root_and_nobody_comes_from_outside_the_vpc() -> None:
+    """Root access is given to no one, the worker included, and a request that came by no mount target gets nothing."""
+    for point in access_points():
+        assert decision("ClientRootAccess", request(WORKER, "true", point)) == "none"
+        assert decision("ClientMount", request(WORKER, "true", point, through_mount_target="false")) == "none"
+
+
+@pytest.mark.parametrize("role", ["training", "checkpoints"])
+def test_access_points_belong_to_the_worker(role: str) -> None:
+    """Each has its own root, made for uid and gid 1000, closed to others, and every client is that user."""
+    inputs = recorded().one(f"files-{role}").inputs
+    assert inputs["posixUser"] == {"uid": 1000, "gid": 1000}
+    assert inputs["rootDirectory"] == {
+        "path": f"/{role}",
+        "creationInfo": {"ownerUid": 1000, "ownerGid": 1000, "permissions": "0750"},
+    }
+
+
+def test_every_subnet_has_a_mount_target() -> None:
+    """One mount target a subnet, in the given group, of the one file system."""
+    targets = [target.inputs for target in recorded().of_type("aws:efs/mountTarget:MountTarget")]
+    assert [target["subnetId"] for target in targets] == list(SUBNETS)
+    assert all(target["securityGroups"] == ["sg-1"] for target in targets)
+    assert {target["fileSystemId"] for target in targets} == {"files-efs-id"}
+
+
+def test_the_file_system_is_encrypted_elastic_tiered_and_backed_up() -> None:
+    """Encryption at rest, elastic throughput, cold files to cheap storage and back on first read, daily backups."""
+    inputs = recorded().one("files-efs").inputs
+    assert inputs["encrypted"] is True
+    assert inputs["throughputMode"] == "elastic"
+    assert inputs["lifecyclePolicies"] == [
+        {"transitionToIa": "AFTER_30_DAYS"},
+        {"transitionToPrimaryStorageClass": "AFTER_1_ACCESS"},
+    ]
+    assert recorded().one("files-backup").inputs["backupPolicy"] == {"status": "ENABLED"}
+
+
+@pytest.mark.parametrize("protect_data", [True, False])
+def test_protect_data_keeps_the_file_system(protect_data: bool) -> None:
+    """The file system is protected and retained by the setting; mount targets never, they would hold the subnets."""
+    recording = recorded(protect_data)
+    file_system = recording.one("files-efs")
+    assert (file_system.protect, file_system.retain_on_delete) == (protect_data, protect_data)
+    assert not any(target.protect for target in recording.of_type("aws:efs/mountTarget:MountTarget"))

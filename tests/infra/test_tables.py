@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra.naming import Naming
+from infra.tables import Tables, TablesArgs
+from receipt_trainer.contract.tables import ALL_TABLES, TableShape
+from receipt_trainer.local.program import Recording, run
+
+TABLE = "aws:dynamodb/table:Table"
+
+
+def program(protect_data: bool) -> None:
+    tables = Tables("tables", TablesArgs(Naming("receipt-trainer", "dev"), protect_data))
+    for shape in ALL_TABLES:
+        pulumi.export(shape.name, getattr(tables, shape.name).name)
+
+
+@cache
+def recorded(protect_data: bool = True) -> Recording:
+    return run(lambda: program(protect_data))
+
+
+def create_arguments(inputs: dict[str, Any]) -> dict[str, Any]:
+    """What the provider asks DynamoDB to create."""
+    arguments: dict[str, Any] = {
+        "TableName": inputs["name"],
+        "BillingMode": inputs["billingMode"],
+        "AttributeDefinitions": [
+            {"AttributeName": a["name"], "AttributeType": a["type"]} for a in inputs["attributes"]
+        ],
+        "KeySchema": key_schema(inputs),
+    }
+    if indexes := inputs.get("globalSecondaryIndexes"):
+        arguments["GlobalSecondaryIndexes"] = [
+            {
+                "IndexName": index["name"],
+                "KeySchema": key_schema(index),
+                "Projection": {"ProjectionType": index["projectionType"]},
+            }
+            for index in indexes
+        ]
+    return arguments
+
+
+def key_schema(inputs: dict[str, Any]) -> list[dict[str, str]]:
+    keys = (("hashKey", "HASH"), ("rangeKey", "RANGE"))
+    return [{"AttributeName": inputs[key], "KeyType": kind} for key, kind in keys if key in inputs]
+
+
+@pytest.mark.parametrize("shape", ALL_TABLES, ids=lambda shape: shape.name)
+def test_a_table_is_what_the_contract_says(shape: TableShape) -> None:
+    """Keys, indexes and billing are those with which local mode and the tests create the table."""
+    table = recorded().one(f"tables-{shape.name}", TABLE)
+    assert create_arguments(table.inputs) == shape.create_arguments(f"receipt-trainer-dev-{shape.name}")
+
+
+def test_every_table_of_the_contract_is_there_and_under_its_own_attribute() -> None:
+    """No shape is forgotten, no table added, and `Tables.<shape>` is the table of that shape."""
+    assert {table.name for table in recorded().of_type(TABLE)} == {f"tables-{shape.name}" for shape in ALL_TABLES}
+    assert recorded().outputs == {shape.name: f"receipt-trainer-dev-{shape.name}" for shape in ALL_TABLES}
+
+
+@pytest.mark.parametrize("shape", ALL_TABLES, ids=lambda shape: shape.name)
+def test_items_expire_only_where_the_contract_says(shape: TableShape) -> None:
+    """TTL is on the attribute of the shape, and off where the shape has none."""
+    ttl = recorded().one(f"tables-{shape.name}", TABLE).inputs.get("ttl")
+    assert ttl == ({"attributeName": shape.ttl_attribute, "enabled": True} if shape.ttl_attribute else None)
+
+
+@pytest.mark.parametrize("protect_data", [True, False])
+def test_protect_data_keeps_tables(protect_data: bool) -> None:
+    """Deletion is refused by DynamoDB, and by Pulumi, for every table or for none; restores are possible always."""
+    for table in recorded(protect_data).of_type(TABLE):
+        assert table.inputs["deletionProtectionEnabled"] is protect_data
+        assert (table.protect, table.retain_on_delete) == (protect_data, protect_data)
+        assert table.inputs["pointInTimeRecovery"] == {"enabled": True}
