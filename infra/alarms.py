@@ -1,0 +1,112 @@
+"""Alarms of one pool; each says in its mail what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.naming import Naming
+from receipt_trainer.contract import metrics
+from receipt_trainer.contract.outputs import PRIORITIES, PoolName, Priority
+
+WAITING_PERIOD_S: Final = 300
+WAITING_PERIODS: Final = 12
+"""An hour in which a queue was never empty."""
+BOOT_PERIOD_S: Final = 900
+
+_WAITING_MESSAGES: Final = {"namespace": "AWS/SQS", "metric_name": "ApproximateNumberOfMessagesVisible"}
+
+
+@dataclass(frozen=True)
+class PoolWatch:
+    """Makes the alarms of one pool.
+
+    Attributes:
+        parent: component that the alarms belong to.
+        name: beginning of their logical names.
+        naming: names and tags.
+        pool: name of the pool.
+        topic_arn: SNS topic that hears of them.
+    """
+
+    parent: pulumi.Resource
+    name: str
+    naming: Naming
+    pool: PoolName
+    topic_arn: pulumi.Input[str]
+
+    def alarms(
+        self, queue_names: Mapping[Priority, pulumi.Input[str]], dead_letter_queue_name: pulumi.Input[str]
+    ) -> list[aws.cloudwatch.MetricAlarm]:
+        """Dead letters, jobs that wait too long (one alarm a priority), boots that fail."""
+        waiting = [self._waiting(priority, queue_names[priority]) for priority in PRIORITIES]
+        return [self._dead_letters(dead_letter_queue_name), *waiting, self._boot_failures()]
+
+    def _alarm(self, kind: str, description: str, **measure: Any) -> aws.cloudwatch.MetricAlarm:
+        return aws.cloudwatch.MetricAlarm(
+            f"{self.name}-{kind}",
+            alarm_description=f"{self.naming.prefix}, {self.pool} pool: {description}",
+            treat_missing_data="notBreaching",
+            alarm_actions=[self.topic_arn],
+            tags=self.naming.tags_for(f"{kind}-{self.pool}", Pool=self.pool),
+            opts=pulumi.ResourceOptions(parent=self.parent),
+            **measure,
+        )
+
+    def _dead_letters(self, queue_name: pulumi.Input[str]) -> aws.cloudwatch.MetricAlarm:
+        return self._alarm(
+            "dead-letters",
+            "a message was received many times and never finished; it lies in the dead-letter queue. Read it there, "
+            f"look up its job id in the log group {self.naming.path('worker')}, submit the job again once the cause "
+            "is gone, and delete the message.",
+            **_WAITING_MESSAGES,
+            dimensions={"QueueName": queue_name},
+            statistic="Maximum",
+            period=WAITING_PERIOD_S,
+            evaluation_periods=1,
+            threshold=0,
+            comparison_operator="GreaterThanThreshold",
+        )
+
+    def _waiting(self, priority: Priority, queue_name: pulumi.Input[str]) -> aws.cloudwatch.MetricAlarm:
+        """A queue that was never empty for an hour.
+
+        SQS's age of the oldest message counts a job in flight, too: one that trains for three hours, with nobody
+        waiting, would be an alarm.
+        """
+        return self._alarm(
+            f"{priority}-waiting",
+            f"jobs of priority {priority} have been waiting for an hour. If the Auto Scaling group "
+            f"{self.naming.name('workers', self.pool)} has no instances, read its activity history (no spot "
+            f"capacity, a quota, a suspended Launch process) and the log group {self.naming.path('boot')}; if all "
+            f"are busy, raise pools.{self.pool}.max_instances, or wait.",
+            **_WAITING_MESSAGES,
+            dimensions={"QueueName": queue_name},
+            statistic="Minimum",
+            period=WAITING_PERIOD_S,
+            evaluation_periods=WAITING_PERIODS,
+            datapoints_to_alarm=WAITING_PERIODS,
+            threshold=0,
+            comparison_operator="GreaterThanThreshold",
+        )
+
+    def _boot_failures(self) -> aws.cloudwatch.MetricAlarm:
+        return self._alarm(
+            "boot-failures",
+            "an instance failed to boot and ended itself. The reason is in the log group "
+            f"{self.naming.path('boot')}. After three failures in a row the group launches nothing more; once the "
+            "cause is gone: aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name "
+            f"{self.naming.name('workers', self.pool)}",
+            namespace=metrics.NAMESPACE,
+            metric_name=metrics.BOOT_FAILURES,
+            dimensions=metrics.dimensions(self.naming.environment, self.pool),
+            statistic="Sum",
+            period=BOOT_PERIOD_S,
+            evaluation_periods=1,
+            threshold=1,
+            comparison_operator="GreaterThanOrEqualToThreshold",
+        )

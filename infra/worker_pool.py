@@ -1,0 +1,217 @@
+"""One worker pool: launch template, Auto Scaling group, and scale-out on backlog."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.boot import MAX_USER_DATA_BYTES
+from infra.naming import Naming
+from infra.scaling import BacklogScaling, BacklogScalingArgs
+from receipt_trainer.contract.outputs import PoolName, Priority
+
+LIFECYCLE_HOOK: Final = "checkpoint"
+CHECKPOINT_S: Final = 300
+"""Seconds that an instance which is taken away has for its last checkpoint; a spot notice leaves 120 of them."""
+ROOT_DEVICE: Final = "/dev/xvda"
+"""Root device of Amazon Linux 2023; another name would add a second, empty volume."""
+GROUP_METRICS: Final = (
+    aws.autoscaling.Metric.GROUP_DESIRED_CAPACITY,
+    aws.autoscaling.Metric.GROUP_IN_SERVICE_INSTANCES,
+    aws.autoscaling.Metric.GROUP_MAX_SIZE,
+    aws.autoscaling.Metric.GROUP_PENDING_INSTANCES,
+    aws.autoscaling.Metric.GROUP_TERMINATING_INSTANCES,
+    aws.autoscaling.Metric.GROUP_TOTAL_INSTANCES,
+)
+
+
+@dataclass(frozen=True)
+class WorkerPoolArgs:
+    """One pool of workers.
+
+    Attributes:
+        naming: names and tags.
+        pool: name of the pool.
+        instance_types: types that may be launched.
+        min_instances: instances that are always there.
+        max_instances: instances at most.
+        on_demand_base: instances, counted from the first, that are bought on demand.
+        root_volume_gib: size of the root volume in GiB.
+        market: how instances beyond the base are bought.
+        image_parameter_name: SSM parameter with the image id; read at every launch.
+        instance_profile_arn: profile of the worker role.
+        security_group_id: the group that workers are in.
+        subnet_ids: private subnets, one an AZ.
+        user_data: plain text; at most `MAX_USER_DATA_BYTES` bytes of UTF-8.
+        queue_names: name of the job queue of each priority.
+    """
+
+    naming: Naming
+    pool: PoolName
+    instance_types: Sequence[str]
+    min_instances: int
+    max_instances: int
+    on_demand_base: int
+    root_volume_gib: int
+    market: Literal["spot", "on_demand"]
+    image_parameter_name: pulumi.Input[str]
+    instance_profile_arn: pulumi.Input[str]
+    security_group_id: pulumi.Input[str]
+    subnet_ids: Sequence[pulumi.Input[str]]
+    user_data: pulumi.Input[str]
+    queue_names: Mapping[Priority, pulumi.Input[str]]
+
+
+def encode_user_data(text: str) -> str:
+    """User data as EC2 takes it.
+
+    Raises:
+        pulumi.RunError: it is longer than EC2 allows.
+    """
+    raw = text.encode()
+    if len(raw) > MAX_USER_DATA_BYTES:
+        raise pulumi.RunError(
+            f"user data: {len(raw)} bytes, allowed are {MAX_USER_DATA_BYTES}; "
+            "move text out of userdata/worker_boot.sh into the wheelhouse or the image"
+        )
+    return base64.b64encode(raw).decode()
+
+
+class WorkerPool(pulumi.ComponentResource):
+    """Instances that take jobs of one kind; none while there is no job.
+
+    Launched on backlog, never ended by a scaling policy: a worker ends its own instance when idle. An edit of the
+    template changes what is launched next and touches no instance that runs.
+
+    Attributes:
+        group_name: name of the Auto Scaling group.
+        launch_template_id: id of the launch template.
+    """
+
+    group_name: pulumi.Output[str]
+    launch_template_id: pulumi.Output[str]
+
+    def __init__(self, name: str, args: WorkerPoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("receipts:infra:WorkerPool", name, None, opts)
+        self._name, self._args = name, args
+        template = self._template()
+        group = self._group(template)
+        BacklogScaling(
+            f"{name}-scaling",
+            BacklogScalingArgs(args.naming, args.pool, args.max_instances, group.name, args.queue_names),
+            pulumi.ResourceOptions(parent=self),
+        )
+        self.group_name, self.launch_template_id = group.name, template.id
+        self.register_outputs({"group_name": group.name, "launch_template_id": template.id})
+
+    def _template(self) -> aws.ec2.LaunchTemplate:
+        args, tags = self._args, self._args.naming.tags_for(f"worker-{self._args.pool}", Pool=self._args.pool)
+        return aws.ec2.LaunchTemplate(
+            f"{self._name}-template",
+            description=f"Workers of the {args.pool} pool of {args.naming.prefix}",
+            # Resolved at every launch, so that a finished bake needs no `pulumi up`.
+            image_id=pulumi.Output.concat("resolve:ssm:", args.image_parameter_name),
+            user_data=pulumi.Output.from_input(args.user_data).apply(encode_user_data),
+            update_default_version=True,
+            iam_instance_profile=aws.ec2.LaunchTemplateIamInstanceProfileArgs(arn=args.instance_profile_arn),
+            instance_initiated_shutdown_behavior="terminate",
+            metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(
+                http_endpoint="enabled",
+                http_tokens="required",
+                http_put_response_hop_limit=1,
+                # With tags in the metadata, EC2 refuses to launch with a user's tag key that holds a space or a slash.
+                instance_metadata_tags="disabled",
+            ),
+            # Workers put their own metrics; one-minute EC2 metrics would cost and tell nothing of a GPU.
+            monitoring=aws.ec2.LaunchTemplateMonitoringArgs(enabled=False),
+            block_device_mappings=[self._root_volume()],
+            network_interfaces=[
+                aws.ec2.LaunchTemplateNetworkInterfaceArgs(
+                    device_index=0,
+                    associate_public_ip_address="false",
+                    delete_on_termination="true",
+                    security_groups=[args.security_group_id],
+                )
+            ],
+            tag_specifications=[
+                aws.ec2.LaunchTemplateTagSpecificationArgs(resource_type=kind, tags=tags)
+                for kind in ("instance", "volume")
+            ],
+            tags=tags,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _root_volume(self) -> aws.ec2.LaunchTemplateBlockDeviceMappingArgs:
+        return aws.ec2.LaunchTemplateBlockDeviceMappingArgs(
+            device_name=ROOT_DEVICE,
+            ebs=aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
+                volume_type="gp3",
+                volume_size=self._args.root_volume_gib,
+                encrypted="true",
+                delete_on_termination="true",
+            ),
+        )
+
+    def _group(self, template: aws.ec2.LaunchTemplate) -> aws.autoscaling.Group:
+        args, tags = self._args, self._args.naming.tags_for(f"worker-{self._args.pool}", Pool=self._args.pool)
+        return aws.autoscaling.Group(
+            f"{self._name}-group",
+            name=args.naming.name("workers", args.pool),
+            min_size=args.min_instances,
+            max_size=args.max_instances,
+            vpc_zone_identifiers=list(args.subnet_ids),
+            mixed_instances_policy=self._instances_policy(template),
+            # The notice two minutes before a spot instance is taken is late for a new one to boot.
+            capacity_rebalance=args.market == "spot",
+            # Workers end themselves; balancing zones would end one that trains.
+            protect_from_scale_in=True,
+            suspended_processes=["AZRebalance"],
+            health_check_type="EC2",
+            health_check_grace_period=CHECKPOINT_S,
+            default_instance_warmup=180,
+            initial_lifecycle_hooks=[
+                aws.autoscaling.GroupInitialLifecycleHookArgs(
+                    name=LIFECYCLE_HOOK,
+                    lifecycle_transition="autoscaling:EC2_INSTANCE_TERMINATING",
+                    heartbeat_timeout=CHECKPOINT_S,
+                    default_result="CONTINUE",
+                )
+            ],
+            enabled_metrics=[*GROUP_METRICS],
+            metrics_granularity="1Minute",
+            wait_for_capacity_timeout="0",
+            force_delete=True,
+            tags=[
+                aws.autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
+                for key, value in tags.items()
+            ],
+            # Moved by the alarm and by the workers; `pulumi up` must not set it back.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["desiredCapacity"]),
+        )
+
+    def _instances_policy(self, template: aws.ec2.LaunchTemplate) -> aws.autoscaling.GroupMixedInstancesPolicyArgs:
+        args, spot = self._args, self._args.market == "spot"
+        return aws.autoscaling.GroupMixedInstancesPolicyArgs(
+            launch_template=aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateArgs(
+                launch_template_specification=aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateLaunchTemplateSpecificationArgs(
+                    launch_template_id=template.id,
+                    # A number, never "$Latest": with that, a new version would show no difference in a preview.
+                    version=template.latest_version.apply(str),
+                ),
+                overrides=[
+                    aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateOverrideArgs(instance_type=instance_type)
+                    for instance_type in args.instance_types
+                ],
+            ),
+            instances_distribution=aws.autoscaling.GroupMixedInstancesPolicyInstancesDistributionArgs(
+                on_demand_base_capacity=args.on_demand_base,
+                on_demand_percentage_above_base_capacity=0 if spot else 100,
+                on_demand_allocation_strategy="lowest-price",
+                spot_allocation_strategy="price-capacity-optimized",
+            ),
+        )

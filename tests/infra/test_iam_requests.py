@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import pytest
+
+from receipt_trainer.contract import metrics
+from tests.infra.iam_program import (
+    ACCOUNT,
+    HERE,
+    PARENT,
+    POLICY,
+    REGION,
+    access_point,
+    group,
+    log_group,
+    policy,
+    queue,
+    recorded,
+    table,
+)
+from tests.infra.policy_reading import allowed, listed, statements
+
+MADE_BY_IMAGE_BUILDER = {"aws:ResourceTag/CreatedBy": "EC2 Image Builder"}
+RUN = "arn:aws:s3:::artifacts-1234567/runs/a/run.json"
+WHEEL = "arn:aws:s3:::wheels-1234567/wheelhouse/abc/x.whl"
+ARTIFACTS = "arn:aws:s3:::artifacts-1234567"
+FILES = f"arn:aws:elasticfilesystem:{HERE}:file-system/fs-0123456789abcdef0"
+THROUGH = {"elasticfilesystem:AccessPointArn": access_point("fsap-1")}
+INSTANCE = f"arn:aws:ec2:{HERE}:instance/i-0123456789abcdef0"
+IMAGE_PARAMETER = f"arn:aws:ssm:{HERE}:parameter/imagebuilder/receipt-trainer/dev/worker-image"
+WORKERS = group("receipt-trainer-dev-workers-gpu")
+BUILDER_ROLE = f"arn:aws:iam::{ACCOUNT}:role/roles-builder"
+
+
+@pytest.mark.parametrize(
+    ("role", "action", "resource", "context"),
+    [
+        ("worker", "dynamodb:Query", table("receipts"), {}),
+        ("worker", "dynamodb:Query", table("receipts") + "/index/GSI3", {}),
+        ("worker", "dynamodb:UpdateItem", table("jobs"), {}),
+        ("worker", "dynamodb:Query", table("jobs") + "/index/GSI1", {}),
+        ("worker", "dynamodb:PutItem", table("instances"), {}),
+        ("worker", "s3:PutObject", RUN, {}),
+        ("worker", "s3:ListBucket", ARTIFACTS, {"s3:prefix": "runs/a/"}),
+        ("worker", "s3:GetObject", WHEEL, {}),
+        ("worker", "sqs:ReceiveMessage", queue("gpu-high"), {}),
+        ("worker", "sqs:ChangeMessageVisibility", queue("cpu-normal"), {}),
+        ("worker", "elasticfilesystem:ClientWrite", FILES, THROUGH),
+        ("worker", "ssm:GetParameter", f"arn:aws:ssm:{HERE}:parameter/receipt-trainer/dev/training", {}),
+        ("worker", "autoscaling:SuspendProcesses", WORKERS, {}),
+        ("worker", "autoscaling:TerminateInstanceInAutoScalingGroup", WORKERS, {}),
+        ("worker", "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": metrics.NAMESPACE}),
+        ("worker", "logs:PutLogEvents", log_group("boot") + ":log-stream:i-0", {}),
+        ("worker", "ssm:UpdateInstanceInformation", INSTANCE, {}),
+        ("worker", "ssmmessages:OpenDataChannel", "*", {}),
+        ("builder", "imagebuilder:GetComponent", f"arn:aws:imagebuilder:{HERE}:component/NAME/1.2.3/1", {}),
+        ("builder", "s3:GetObject", "arn:aws:s3:::ec2imagebuilder-toe-us-east-1-prod/latest/awstoe", {}),
+        ("builder", "s3:GetObject", WHEEL, {}),
+        ("builder", "logs:CreateLogGroup", f"arn:aws:logs:{HERE}:log-group:/aws/imagebuilder/NAME", {}),
+        ("execution", "ssm:PutParameter", IMAGE_PARAMETER, {}),
+        ("execution", "ssm:GetParameter", f"arn:aws:ssm:{REGION}::parameter{PARENT}", {}),
+        ("execution", "ec2:TerminateInstances", INSTANCE, MADE_BY_IMAGE_BUILDER),
+        ("execution", "ec2:RunInstances", INSTANCE, {"aws:RequestTag/CreatedBy": "EC2 Image Builder"}),
+        ("execution", "ec2:RunInstances", f"arn:aws:ec2:{REGION}::image/ami-0123456789abcdef0", {}),
+        ("execution", "ssm:SendCommand", INSTANCE, MADE_BY_IMAGE_BUILDER),
+        ("execution", "ssm:SendCommand", f"arn:aws:ssm:{REGION}::document/AWS-RunShellScript", {}),
+        ("execution", "iam:PassRole", BUILDER_ROLE, {"iam:PassedToService": "ec2.amazonaws.com"}),
+        (
+            "execution",
+            "imagebuilder:StartImagePipelineExecution",
+            f"arn:aws:imagebuilder:{HERE}:image-pipeline/NAME",
+            {},
+        ),
+        ("flow", "logs:PutLogEvents", log_group("flow") + ":log-stream:eni-0-all", {}),
+    ],
+)
+def test_a_role_may_do_its_work(role: str, action: str, resource: str, context: dict[str, str]) -> None:
+    """What boot scripts, workers, bakes and flow logs ask for is allowed."""
+    assert allowed(policy(role), action, named(resource), context)
+
+
+@pytest.mark.parametrize(
+    ("role", "action", "resource", "context"),
+    [
+        ("worker", "dynamodb:DeleteTable", table("jobs"), {}),
+        ("worker", "dynamodb:UpdateTable", table("instances"), {}),
+        ("worker", "dynamodb:PutItem", table("receipts"), {}),
+        ("worker", "dynamodb:BatchWriteItem", table("receipts"), {}),
+        ("worker", "dynamodb:Query", table("jobs-of-others"), {}),
+        ("worker", "dynamodb:GetItem", table("receipts").replace("-dev-", "-prod-"), {}),
+        ("worker", "s3:PutObject", "arn:aws:s3:::artifacts-1234567/elsewhere/run.json", {}),
+        ("worker", "s3:PutObject", "arn:aws:s3:::artifacts-1234567/runs-of-others/run.json", {}),
+        ("worker", "s3:DeleteObject", RUN, {}),
+        ("worker", "s3:PutObject", WHEEL, {}),
+        ("worker", "s3:GetObject", "arn:aws:s3:::wheels-1234567/secret", {}),
+        ("worker", "s3:ListBucket", ARTIFACTS, {"s3:prefix": "elsewhere/"}),
+        ("worker", "s3:ListBucket", ARTIFACTS, {}),
+        ("worker", "sqs:SendMessage", queue("gpu-high"), {}),
+        ("worker", "sqs:ReceiveMessage", queue("gpu-dead"), {}),
+        ("worker", "sqs:PurgeQueue", queue("gpu-high"), {}),
+        ("worker", "elasticfilesystem:ClientMount", FILES, {}),
+        ("worker", "elasticfilesystem:ClientMount", FILES, {"elasticfilesystem:AccessPointArn": access_point("other")}),
+        ("worker", "elasticfilesystem:ClientRootAccess", FILES, THROUGH),
+        ("worker", "ssm:GetParameter", f"arn:aws:ssm:{HERE}:parameter/other/secret", {}),
+        ("worker", "ssm:PutParameter", f"arn:aws:ssm:{HERE}:parameter/receipt-trainer/dev/training", {}),
+        ("worker", "ssm:PutParameter", IMAGE_PARAMETER, {}),
+        ("worker", "autoscaling:SuspendProcesses", group("receipt-trainer-prod-workers-gpu"), {}),
+        ("worker", "autoscaling:UpdateAutoScalingGroup", WORKERS, {}),
+        ("worker", "autoscaling:ResumeProcesses", WORKERS, {}),
+        ("worker", "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "AWS/Billing"}),
+        ("worker", "logs:PutLogEvents", log_group("flow") + ":log-stream:i-0", {}),
+        ("worker", "ec2:TerminateInstances", INSTANCE, {}),
+        ("worker", "ssm:SendCommand", INSTANCE, {}),
+        ("worker", "ssm:StartSession", INSTANCE, {}),
+        ("worker", "iam:PassRole", BUILDER_ROLE, {"iam:PassedToService": "ec2.amazonaws.com"}),
+        ("builder", "s3:GetObject", RUN, {}),
+        ("builder", "s3:PutObject", WHEEL, {}),
+        ("builder", "ssm:PutParameter", IMAGE_PARAMETER, {}),
+        ("builder", "dynamodb:GetItem", table("receipts"), {}),
+        ("builder", "imagebuilder:GetComponent", f"arn:aws:imagebuilder:{HERE}:component/NAME-2/1.2.3/1", {}),
+        ("execution", "ssm:PutParameter", f"arn:aws:ssm:{HERE}:parameter/imagebuilder/other", {}),
+        ("execution", "ssm:GetParameter", f"arn:aws:ssm:{HERE}:parameter/receipt-trainer/dev/training", {}),
+        ("execution", "ec2:TerminateInstances", INSTANCE, {}),
+        ("execution", "ec2:RunInstances", INSTANCE, {}),
+        ("execution", "ssm:SendCommand", INSTANCE, {}),
+        ("execution", "ssm:SendCommand", f"arn:aws:ssm:{HERE}:document/mine", {}),
+        ("execution", "ec2:DeregisterImage", f"arn:aws:ec2:{REGION}::image/ami-0123456789abcdef0", {}),
+        (
+            "execution",
+            "iam:PassRole",
+            f"arn:aws:iam::{ACCOUNT}:role/admin",
+            {"iam:PassedToService": "ec2.amazonaws.com"},
+        ),
+        ("execution", "iam:PassRole", BUILDER_ROLE, {"iam:PassedToService": "lambda.amazonaws.com"}),
+        ("execution", "s3:GetObject", WHEEL, {}),
+        ("flow", "logs:PutLogEvents", log_group("boot") + ":log-stream:eni-0-all", {}),
+        ("flow", "logs:DeleteLogGroup", log_group("flow"), {}),
+    ],
+)
+def test_a_role_may_do_nothing_else(role: str, action: str, resource: str, context: dict[str, str]) -> None:
+    """What would harm data, another stack or the account is refused, also where names begin alike."""
+    assert not allowed(policy(role), action, named(resource), context)
+
+
+def named(resource: str) -> str:
+    """The resource, with what only the recorded program knows put in."""
+    recipe = recorded().one("roles-image-execution-policy", POLICY).inputs["policy"]
+    pipelines = [r for s in statements(recipe) for r in listed(s["Resource"]) if ":image-pipeline/" in r]
+    builder = next(r for s in statements(recipe) if s["Sid"] == "PassBuilderRole" for r in s["Resource"])
+    return resource.replace("NAME", pipelines[0].rpartition("/")[2]).replace(BUILDER_ROLE, builder)

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra.golden_ami import recipe_name
+from infra.naming import Naming
+from infra.observability import LogGroups, LogGroupsArgs, Observability, ObservabilityArgs, WatchedPool
+from infra.settings import BudgetSettings
+from receipt_trainer.contract import metrics
+from receipt_trainer.contract.outputs import PRIORITIES, PoolName
+from receipt_trainer.local.program import Recording, run
+
+ALARM, DASHBOARD = "aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/dashboard:Dashboard"
+BUDGET, TOPIC = "aws:budgets/budget:Budget", "aws:sns/topic:Topic"
+SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
+NAMING = Naming("receipt-trainer", "dev")
+POOLS: list[tuple[PoolName, ...]] = [("gpu",), ("gpu", "cpu")]
+
+
+def watched(pool: PoolName) -> WatchedPool:
+    names = {priority: pulumi.Output.from_input(f"{pool}-{priority}.fifo") for priority in PRIORITIES}
+    return WatchedPool(names, f"{pool}-dead.fifo", NAMING.name("workers", pool))
+
+
+@cache
+def recorded(pools: tuple[PoolName, ...] = ("gpu", "cpu"), told: bool = True) -> Recording:
+    def program() -> None:
+        args = ObservabilityArgs(
+            NAMING,
+            "eu-central-1",
+            {pool: watched(pool) for pool in pools},
+            pulumi.Output.from_input(NAMING.path("boot")),
+            NAMING.path("worker"),
+            alarm_email="ops@example.com" if told else None,
+            budget=BudgetSettings(monthly_usd=12.5, email="money@example.com") if told else None,
+        )
+        seen = Observability("observability", args)
+        pulumi.export("topic", seen.topic_arn)
+        pulumi.export("dashboard", seen.dashboard_name)
+
+    return run(program)
+
+
+def dashboard(pools: tuple[PoolName, ...] = ("gpu", "cpu")) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(recorded(pools).of_type(DASHBOARD)[0].inputs["dashboardBody"])
+    return body
+
+
+def alarms(kind: str) -> dict[str, dict[str, Any]]:
+    return {a.name: a.inputs for a in recorded().of_type(ALARM) if a.name.endswith(kind)}
+
+
+def lines(body: dict[str, Any]) -> list[list[Any]]:
+    return [line for widget in body["widgets"] for line in widget["properties"].get("metrics", [])]
+
+
+def test_every_log_group_forgets() -> None:
+    """Four groups under agreed names, Image Builder's by that of its recipe; each with the retention asked for."""
+    made = run(lambda: LogGroups("logs", LogGroupsArgs(NAMING, 14)) and None)
+    found = {group.inputs["name"]: group.inputs for group in made.of_type("aws:cloudwatch/logGroup:LogGroup")}
+    assert found.keys() == {
+        "/receipt-trainer/dev/boot",
+        "/receipt-trainer/dev/worker",
+        "/receipt-trainer/dev/flow",
+        f"/aws/imagebuilder/{recipe_name(NAMING)}",
+    }
+    assert {inputs["retentionInDays"] for inputs in found.values()} == {14}
+    assert all(inputs["tags"]["Project"] == "receipt-trainer" for inputs in found.values())
+
+
+def test_a_dead_letter_is_an_alarm() -> None:
+    """One message is enough, on the dead-letter queue of each pool."""
+    found = alarms("dead-letters")
+    assert {inputs["dimensions"]["QueueName"] for inputs in found.values()} == {"gpu-dead.fifo", "cpu-dead.fifo"}
+    for inputs in found.values():
+        assert (inputs["metricName"], inputs["statistic"]) == ("ApproximateNumberOfMessagesVisible", "Maximum")
+        assert (inputs["comparisonOperator"], inputs["threshold"]) == ("GreaterThanThreshold", 0)
+
+
+def test_an_hour_of_waiting_is_an_alarm_and_an_hour_of_training_is_none() -> None:
+    """Only messages that nobody has taken count, and only if the queue was never empty for the whole hour."""
+    found = alarms("-waiting")
+    queues = {f"{pool}-{priority}.fifo" for pool in ("gpu", "cpu") for priority in PRIORITIES}
+    assert {inputs["dimensions"]["QueueName"] for inputs in found.values()} == queues
+    for inputs in found.values():
+        assert (inputs["metricName"], inputs["statistic"]) == ("ApproximateNumberOfMessagesVisible", "Minimum")
+        assert inputs["period"] * inputs["evaluationPeriods"] == 3600
+        assert inputs["datapointsToAlarm"] == inputs["evaluationPeriods"]
+        assert (inputs["comparisonOperator"], inputs["threshold"]) == ("GreaterThanThreshold", 0)
+
+
+def test_one_failed_boot_in_a_quarter_of_an_hour_is_an_alarm() -> None:
+    """The alarm reads the very metric, with the very dimensions, that the contract gives to those who put it."""
+    found = alarms("boot-failures")
+    assert [inputs["dimensions"] for _, inputs in sorted(found.items())] == [
+        metrics.dimensions("dev", "cpu"),
+        metrics.dimensions("dev", "gpu"),
+    ]
+    for inputs in found.values():
+        assert (inputs["namespace"], inputs["metricName"]) == (metrics.NAMESPACE, metrics.BOOT_FAILURES)
+        assert (inputs["statistic"], inputs["period"], inputs["evaluationPeriods"]) == ("Sum", 900, 1)
+        assert (inputs["comparisonOperator"], inputs["threshold"]) == ("GreaterThanOrEqualToThreshold", 1)
+
+
+def test_the_boot_script_puts_the_metric_that_the_alarm_reads() -> None:
+    """Namespace, name and dimensions stand in a script, which cannot import the contract: they are the same."""
+    script = (Path(__file__).parents[2] / "userdata" / "boot_failed.sh").read_text()
+    put = script[script.index("put-metric-data") :].partition("\n}")[0]
+    assert re.findall(r'"(?:Namespace|MetricName|Name)": "(\w+)"', put) == [
+        metrics.NAMESPACE,
+        metrics.BOOT_FAILURES,
+        *metrics.dimensions("dev", "gpu"),
+    ]
+
+
+def test_every_alarm_says_what_to_do_and_reaches_the_topic() -> None:
+    """A mail names stack, pool and next step, in what CloudWatch keeps (1,024 signs); silence is no alarm."""
+    found = recorded().of_type(ALARM)
+    assert len(found) == 8
+    for alarm in found:
+        text = alarm.inputs["alarmDescription"]
+        assert text.startswith(("receipt-trainer-dev, gpu pool: ", "receipt-trainer-dev, cpu pool: "))
+        assert any(word in text for word in ("Read it there", "read its activity history", "aws autoscaling resume"))
+        assert len(text) <= 1024
+        assert alarm.inputs["alarmActions"] == [recorded().outputs["topic"]]
+        assert alarm.inputs["treatMissingData"] == "notBreaching"
+
+
+def test_alarms_are_mailed_where_there_is_an_address() -> None:
+    """Without an address there is a topic that one can subscribe to, and no mail."""
+    (mail,) = recorded().of_type(SUBSCRIPTION)
+    assert (mail.inputs["protocol"], mail.inputs["endpoint"]) == ("email", "ops@example.com")
+    assert not recorded(told=False).of_type(SUBSCRIPTION)
+    assert len(recorded(told=False).of_type(TOPIC)) == 1
+
+
+def test_the_budget_counts_what_carries_the_projects_tag() -> None:
+    """Mails at 80 % and 100 % of the money and at a forecast of 100 %, as the settings say; no budget, no resource."""
+    (budget,) = recorded().of_type(BUDGET)
+    assert budget.inputs["name"] == "receipt-trainer-dev-monthly"
+    assert (budget.inputs["budgetType"], budget.inputs["timeUnit"]) == ("COST", "MONTHLY")
+    assert (budget.inputs["limitAmount"], budget.inputs["limitUnit"]) == ("12.50", "USD")
+    assert budget.inputs["costFilters"] == [{"name": "TagKeyValue", "values": ["user:Project$receipt-trainer"]}]
+    notices = {(n["notificationType"], n["threshold"], n["thresholdType"]) for n in budget.inputs["notifications"]}
+    assert notices == {
+        ("ACTUAL", 80, "PERCENTAGE"),
+        ("ACTUAL", 100, "PERCENTAGE"),
+        ("FORECASTED", 100, "PERCENTAGE"),
+    }
+    assert {tuple(n["subscriberEmailAddresses"]) for n in budget.inputs["notifications"]} == {("money@example.com",)}
+    assert not recorded(told=False).of_type(BUDGET)
+
+
+@pytest.mark.parametrize("pools", POOLS)
+def test_widgets_fill_the_grid_without_overlap(pools: tuple[PoolName, ...]) -> None:
+    """Every cell of 24 columns, from the top to the last row, belongs to exactly one widget."""
+    cells: list[tuple[int, int]] = []
+    for widget in dashboard(pools)["widgets"]:
+        assert widget["x"] + widget["width"] <= 24
+        rows = range(widget["y"], widget["y"] + widget["height"])
+        cells += [(x, y) for x in range(widget["x"], widget["x"] + widget["width"]) for y in rows]
+    bottom = max(y for _, y in cells) + 1
+    assert len(cells) == len(set(cells)) == 24 * bottom
+
+
+@pytest.mark.parametrize("pools", POOLS)
+def test_the_dashboard_shows_each_pool_and_only_what_is_there(pools: tuple[PoolName, ...]) -> None:
+    """Backlog and age of every queue, the group's instances, and all metrics of the contract, for each pool."""
+    shown = {(line[0], line[1], line[3]) for line in lines(dashboard(pools)) if line[0] != metrics.NAMESPACE}
+    own = {
+        (line[1], dict(zip(line[2:-1:2], line[3:-1:2], strict=True))["Pool"])
+        for line in lines(dashboard(pools))
+        if line[0] == metrics.NAMESPACE
+    }
+    waiting, taken, age = (
+        "ApproximateNumberOfMessagesVisible",
+        "ApproximateNumberOfMessagesNotVisible",
+        "ApproximateAgeOfOldestMessage",
+    )
+    queues = {
+        ("AWS/SQS", metric, f"{pool}-{p}.fifo")
+        for pool in pools
+        for p in PRIORITIES
+        for metric in (waiting, taken, age)
+    }
+    queues |= {("AWS/SQS", waiting, f"{pool}-dead.fifo") for pool in pools}
+    groups = {
+        ("AWS/AutoScaling", f"Group{kind}", NAMING.name("workers", pool))
+        for pool in pools
+        for kind in ("DesiredCapacity", "PendingInstances", "InServiceInstances", "MaxSize")
+    }
+    assert shown == queues | groups
+    assert own == {(metric, pool) for metric in metrics.ALL_METRICS for pool in pools}
+
+
+def test_widgets_have_what_cloudwatch_asks_of_them() -> None:
+    """Region, title and view on each graph; logs by query; all alarms in one widget (at most 100)."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for widget in dashboard()["widgets"]:
+        kinds.setdefault(widget["type"], []).append(widget["properties"])
+    assert kinds.keys() == {"alarm", "metric", "log"}
+    for shown in kinds["metric"]:
+        assert shown["region"] == "eu-central-1"
+        assert shown["title"]
+        assert shown["view"] in ("timeSeries", "bar", "singleValue")
+        assert shown["period"] % 60 == 0
+        assert shown["metrics"]
+    assert [query["query"].split(" | ")[0] for query in kinds["log"]] == [
+        "SOURCE '/receipt-trainer/dev/boot'",
+        "SOURCE '/receipt-trainer/dev/worker'",
+    ]
+    (listed,) = kinds["alarm"]
+    assert len(listed["alarms"]) == len(set(listed["alarms"])) == len(recorded().of_type(ALARM)) <= 100
+
+
+def test_the_dashboard_is_named_as_the_stack() -> None:
+    """One dashboard a stack, under the name that the outputs tell."""
+    (found,) = recorded().of_type(DASHBOARD)
+    assert found.inputs["dashboardName"] == recorded().outputs["dashboard"] == "receipt-trainer-dev"

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.scaling import BACKLOG_METRICS, steps
+from receipt_trainer.contract.outputs import PRIORITIES
+from tests.infra.test_worker_pool import ALARM, POLICY, recorded
+
+
+def test_backlog_is_all_messages_less_the_instances_asked_for() -> None:
+    """Every queue of the pool, waiting and taken; each name of the expression is a metric of the alarm, each minute."""
+    queries = {query["id"]: query for query in recorded().of_type(ALARM)[0].inputs["metricQueries"]}
+    (returned,) = [query for query in queries.values() if query["returnData"]]
+    metrics = {name: query["metric"] for name, query in queries.items() if "metric" in query}
+    used = re.findall(r"FILL\((\w+), (\w+)\)", returned["expression"])
+    assert {name for name, _ in used} == metrics.keys()
+    assert {
+        (m["metricName"], m["dimensions"]["QueueName"]) for m in metrics.values() if m["namespace"] == "AWS/SQS"
+    } == {(metric, f"gpu-{priority}.fifo") for metric in BACKLOG_METRICS.values() for priority in PRIORITIES}
+    assert metrics["desired"]["metricName"] == "GroupDesiredCapacity"
+    assert metrics["desired"]["dimensions"] == {"AutoScalingGroupName": "receipt-trainer-dev-workers-gpu"}
+    assert all((metric["period"], metric["stat"]) == (60, "Maximum") for metric in metrics.values())
+    # A late minute of the group counts as the one before it: as 0, every busy instance would get a twin.
+    assert dict(used) == dict.fromkeys(metrics, "0") | {"desired": "REPEAT"}
+    assert returned["expression"].startswith("SUM([")
+    assert returned["expression"].endswith("]) - FILL(desired, REPEAT)")
+
+
+def test_an_alarm_on_backlog_adds_instances() -> None:
+    """More than none missing is a breach; silence is none; the action is the policy of the same group."""
+    alarm, policy = recorded().of_type(ALARM)[0].inputs, recorded().of_type(POLICY)[0]
+    assert alarm["comparisonOperator"] == "GreaterThanThreshold"
+    assert (alarm["threshold"], alarm["evaluationPeriods"], alarm["treatMissingData"]) == (0, 1, "notBreaching")
+    assert policy.urn in recorded().of_type(ALARM)[0].dependencies
+    assert len(alarm["alarmActions"]) == 1
+    assert policy.inputs["autoscalingGroupName"] == "receipt-trainer-dev-workers-gpu"
+    assert policy.inputs["adjustmentType"] == "ChangeInCapacity"
+    bounds = {
+        float(s["metricIntervalLowerBound"]): (s.get("metricIntervalUpperBound"), s["scalingAdjustment"])
+        for s in policy.inputs["stepAdjustments"]
+    }
+    assert bounds == {0.0: ("2", 1), 2.0: ("4", 2), 4.0: (None, 4)}
+
+
+@given(st.integers(1, 10_000), st.integers(1, 100_000))
+def test_a_step_adds_at_least_one_instance_and_never_more_than_jobs(max_instances: int, missing: int) -> None:
+    """For any backlog exactly one step holds; it is at least half of what is missing, up to half of the maximum."""
+    found = [
+        add for lower, upper, add in steps(max_instances) if lower <= missing and (upper is None or missing < upper)
+    ]
+    assert len(found) == 1
+    assert 1 <= found[0] <= min(missing, max_instances)
+    assert found[0] * 2 > min(missing, max_instances)
+
+
+@given(st.integers(1, 10_000))
+def test_steps_leave_no_gap(max_instances: int) -> None:
+    """AWS refuses gaps, overlaps and more than twenty steps ("Step scaling policies")."""
+    found = steps(max_instances)
+    assert found[0][0] == 0
+    assert found[-1][1] is None
+    assert all(before[1] == after[0] for before, after in pairwise(found))
+    assert len(found) <= 20

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import base64
+import re
+from functools import cache
+from typing import Any, Literal
+
+import pulumi
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.boot import MAX_USER_DATA_BYTES
+from infra.naming import Naming
+from infra.worker_pool import CHECKPOINT_S, LIFECYCLE_HOOK, WorkerPool, WorkerPoolArgs, encode_user_data
+from receipt_trainer.contract.outputs import PoolName
+from receipt_trainer.local.program import Recording, Registration, run
+
+TEMPLATE, GROUP = "aws:ec2/launchTemplate:LaunchTemplate", "aws:autoscaling/group:Group"
+ALARM, POLICY = "aws:cloudwatch/metricAlarm:MetricAlarm", "aws:autoscaling/policy:Policy"
+Market = Literal["spot", "on_demand"]
+
+
+def worker_pool(
+    pool: PoolName = "gpu", market: Market = "spot", user_data: str = "#!/bin/bash\n", **other: Any
+) -> None:
+    WorkerPool(
+        f"{pool}-pool",
+        WorkerPoolArgs(
+            **{
+                "naming": Naming("receipt-trainer", "dev", {"cost center/2": "a b"}),
+                "pool": pool,
+                "instance_types": ["g5.xlarge", "g6.xlarge"],
+                "min_instances": 0,
+                "max_instances": 5,
+                "on_demand_base": 1,
+                "root_volume_gib": 150,
+                "market": market,
+                "image_parameter_name": "/imagebuilder/receipt-trainer/dev/worker-image",
+                "instance_profile_arn": "arn:aws:iam::123456789012:instance-profile/worker",
+                "security_group_id": "sg-0123456789abcdef0",
+                "subnet_ids": ["subnet-0", "subnet-1"],
+                "user_data": user_data,
+                "queue_names": {"high": f"{pool}-high.fifo", "normal": f"{pool}-normal.fifo"},
+                **other,
+            }
+        ),
+    )
+
+
+@cache
+def recorded(market: Market = "spot") -> Recording:
+    return run(lambda: worker_pool(market=market))
+
+
+def template(market: Market = "spot") -> dict[str, Any]:
+    return recorded(market).of_type(TEMPLATE)[0].inputs
+
+
+def group(market: Market = "spot") -> Registration:
+    return recorded(market).of_type(GROUP)[0]
+
+
+def test_the_image_is_resolved_at_launch() -> None:
+    """A finished bake reaches the next instance without `pulumi up`."""
+    assert template()["imageId"] == "resolve:ssm:/imagebuilder/receipt-trainer/dev/worker-image"
+
+
+def test_metadata_needs_a_token_and_does_not_leave_the_instance() -> None:
+    """IMDSv2 only, one hop; no tags in it: with them, EC2 refuses to launch with a tag key such as 'cost center/2'."""
+    assert template()["metadataOptions"] == {
+        "httpEndpoint": "enabled",
+        "httpTokens": "required",
+        "httpPutResponseHopLimit": 1,
+        "instanceMetadataTags": "disabled",
+    }
+
+
+def test_nothing_of_an_instance_outlives_it() -> None:
+    """A shutdown ends the instance; its encrypted root volume and its interface, without public address, go with it."""
+    inputs = template()
+    assert inputs["instanceInitiatedShutdownBehavior"] == "terminate"
+    (root,) = inputs["blockDeviceMappings"]
+    assert root["deviceName"] == "/dev/xvda"
+    assert root["ebs"] == {"volumeType": "gp3", "volumeSize": 150, "encrypted": "true", "deleteOnTermination": "true"}
+    (interface,) = inputs["networkInterfaces"]
+    assert interface["associatePublicIpAddress"] == "false"
+    assert interface["deleteOnTermination"] == "true"
+    assert interface["securityGroups"] == ["sg-0123456789abcdef0"]
+    assert "keyName" not in inputs
+
+
+def test_instance_and_volume_carry_the_tags() -> None:
+    """Cost is found by tag: also that of the volume, which the group does not tag."""
+    by_kind = {tagged["resourceType"]: tagged["tags"] for tagged in template()["tagSpecifications"]}
+    assert by_kind.keys() == {"instance", "volume"}
+    for tags in by_kind.values():
+        assert tags["Project"] == "receipt-trainer"
+        assert tags["Pool"] == "gpu"
+        assert tags["cost center/2"] == "a b"
+    assert {tag["key"]: tag["value"] for tag in group().inputs["tags"]} == by_kind["instance"]
+    assert all(tag["propagateAtLaunch"] for tag in group().inputs["tags"])
+
+
+@given(st.text().filter(lambda text: len(text.encode(errors="replace")) <= MAX_USER_DATA_BYTES))
+def test_user_data_comes_out_as_it_went_in(text: str) -> None:
+    """Base64 of UTF-8: no sign is lost or replaced."""
+    text = text.encode(errors="replace").decode()
+    assert base64.b64decode(encode_user_data(text)).decode() == text
+
+
+@pytest.mark.parametrize("text", ["x" * (MAX_USER_DATA_BYTES + 1), "é" * (MAX_USER_DATA_BYTES // 2 + 1)])
+def test_user_data_that_ec2_would_refuse_stops_the_preview(text: str) -> None:
+    """The limit counts bytes, not signs; the message says how many there are and what to do."""
+    with pytest.raises(pulumi.RunError, match=r"user data: \d+ bytes, allowed are 16384; move"):
+        encode_user_data(text)
+    assert encode_user_data("x" * MAX_USER_DATA_BYTES)
+    with pytest.raises(pulumi.RunError):
+        run(lambda: worker_pool(user_data=text))
+
+
+def test_the_version_of_the_template_is_pinned() -> None:
+    """`$Latest` would hide a new version from a preview."""
+    chosen = group().inputs["mixedInstancesPolicy"]["launchTemplate"]["launchTemplateSpecification"]
+    assert re.fullmatch(r"[0-9]+", chosen["version"])
+    assert chosen["launchTemplateId"] == "gpu-pool-template-id"
+
+
+@pytest.mark.parametrize(("market", "percentage"), [("spot", 0), ("on_demand", 100)])
+def test_the_market_decides_how_instances_above_the_base_are_bought(market: Market, percentage: int) -> None:
+    """Several types, cheap and likely to last; the base is on demand on either market."""
+    policy = group(market).inputs["mixedInstancesPolicy"]
+    assert policy["instancesDistribution"] == {
+        "onDemandBaseCapacity": 1,
+        "onDemandPercentageAboveBaseCapacity": percentage,
+        "onDemandAllocationStrategy": "lowest-price",
+        "spotAllocationStrategy": "price-capacity-optimized",
+    }
+    types = [override["instanceType"] for override in policy["launchTemplate"]["overrides"]]
+    assert types == ["g5.xlarge", "g6.xlarge"]
+    assert group(market).inputs["capacityRebalance"] is (market == "spot")
+
+
+def test_nothing_ends_a_busy_instance_but_the_market() -> None:
+    """Protected from scale-in, zones are not balanced, no refresh, no policy that takes instances away."""
+    inputs = group().inputs
+    assert inputs["protectFromScaleIn"] is True
+    assert inputs["suspendedProcesses"] == ["AZRebalance"]
+    assert not inputs.keys() & {"instanceRefresh", "maxInstanceLifetime", "targetGroupArns"}
+    for policy in recorded().of_type(POLICY):
+        assert policy.inputs["policyType"] == "StepScaling"
+        assert all(step["scalingAdjustment"] > 0 for step in policy.inputs["stepAdjustments"])
+
+
+def test_the_checkpoint_hook_is_there_before_the_first_instance() -> None:
+    """Part of the group's creation; when nobody answers in time, the instance goes."""
+    assert group().inputs["initialLifecycleHooks"] == [
+        {
+            "name": LIFECYCLE_HOOK,
+            "lifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING",
+            "heartbeatTimeout": CHECKPOINT_S,
+            "defaultResult": "CONTINUE",
+        }
+    ]
+    assert (LIFECYCLE_HOOK, CHECKPOINT_S) == ("checkpoint", 300)
+
+
+def test_pulumi_neither_waits_for_capacity_nor_sets_it() -> None:
+    """`pulumi up` returns on a day without spot capacity, leaves running workers alone, and `destroy` does not hang."""
+    found = group()
+    assert found.inputs["waitForCapacityTimeout"] == "0"
+    assert "desiredCapacity" not in found.inputs
+    assert "desiredCapacity" in found.ignore_changes
+    assert found.inputs["forceDelete"] is True
+    assert found.inputs["name"] == "receipt-trainer-dev-workers-gpu"
+    assert (found.inputs["minSize"], found.inputs["maxSize"]) == (0, 5)
+
+
+def test_the_group_says_what_the_alarm_and_the_dashboard_read() -> None:
+    """A group sends no metrics unless asked, and the alarm would be silent for ever."""
+    assert {"GroupDesiredCapacity", "GroupInServiceInstances", "GroupPendingInstances", "GroupMaxSize"} <= set(
+        group().inputs["enabledMetrics"]
+    )
+    assert group().inputs["metricsGranularity"] == "1Minute"
+
+
+def test_two_pools_stand_side_by_side() -> None:
+    """Names differ by pool: no resource of one is registered for the other."""
+    both = run(lambda: [worker_pool("gpu"), worker_pool("cpu", "on_demand")])
+    assert {found.inputs["name"] for found in both.of_type(GROUP)} == {
+        "receipt-trainer-dev-workers-gpu",
+        "receipt-trainer-dev-workers-cpu",
+    }
+    queues = [
+        {
+            q["metric"]["dimensions"].get("QueueName", "").partition("-")[0]
+            for q in a.inputs["metricQueries"]
+            if "metric" in q
+        }
+        for a in both.of_type(ALARM)
+    ]
+    assert sorted(map(sorted, queues)) == [["", "cpu"], ["", "gpu"]]
