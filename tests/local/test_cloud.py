@@ -17,9 +17,27 @@ from moto.server import ThreadedMotoServer
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract.env import WorkerEnv
+from receipt_trainer.contract.names import (
+    ENV_ARTIFACTS_BUCKET,
+    ENV_JOBS_TABLE,
+    ENV_RECEIPTS_TABLE,
+    ENV_TRAINING_PARAMETER,
+)
+from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.tables import ALL_TABLES, RECEIPTS
 from receipt_trainer.errors import WorldError
 from receipt_trainer.local.cloud import LocalCloud
+
+OUTPUTS = StackOutputs.model_construct(
+    project="receipt-trainer",
+    environment="dev",
+    receipts_table="r",
+    jobs_table="j",
+    instances_table="i",
+    artifacts_bucket="a",
+    training_parameter="/training",
+    worker_log_group="/worker",
+)
 
 PARENT = """
 import sys, time
@@ -101,6 +119,34 @@ def test_an_environment_is_kept_but_for_what_leads_elsewhere(given: dict[str, st
     assert (applied["HOME"], applied["AWS_MAX_ATTEMPTS"]) == ("/h", "2")
     assert (applied["NO_PROXY"], applied["no_proxy"]) == (value, value)
     assert not {name for name in ELSEWHERE if name.startswith("AWS_")} & applied.keys()
+
+
+def test_an_empty_cloud_has_nothing_until_a_stack_is_adopted() -> None:
+    """`empty=True` creates no table and no bucket and names none; the outputs of a stack are named from then on."""
+    with LocalCloud(empty=True) as cloud:
+        assert cloud.client("dynamodb").list_tables()["TableNames"] == []
+        assert cloud.client("s3").list_buckets()["Buckets"] == []
+        assert not {ENV_RECEIPTS_TABLE, ENV_JOBS_TABLE, ENV_ARTIFACTS_BUCKET} & cloud.environment().keys()
+        cloud.adopt(OUTPUTS)
+        environment = cloud.environment()
+    assert (environment[ENV_RECEIPTS_TABLE], environment[ENV_JOBS_TABLE]) == ("r", "j")
+    assert (environment[ENV_ARTIFACTS_BUCKET], cloud.bucket) == ("a", "a")
+    assert environment[ENV_TRAINING_PARAMETER] == "/training"
+
+
+def test_a_client_goes_where_the_cloud_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment says of profiles, proxies and endpoints, `client` finds the embedded AWS."""
+    for name, value in ELSEWHERE.items():
+        monkeypatch.setenv(name, value)
+    with LocalCloud() as cloud:
+        assert cloud.client("s3").list_buckets()["Buckets"][0]["Name"] == cloud.bucket
+        assert cloud.client("s3") is cloud.client("s3")
+
+
+def test_the_cloud_alone_needs_no_pulumi() -> None:
+    """Only a stack imports pulumi: importing the embedded AWS, or the demo's command, does not."""
+    code = "import sys, receipt_trainer.local.cloud, receipt_trainer.cli.demo; sys.exit('pulumi' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_nothing_is_left_after_the_context() -> None:

