@@ -61,7 +61,7 @@ RECIPES = {
     "sroie": Recipe(SROIE, SROIE, (*WARM, *BOTH, "--epochs", "3")),
     "sroie-line": Recipe(SROIE, SROIE, (*WARM, *LINE, "--epochs", "5")),
     "sroie-receipt": Recipe(SROIE, SROIE, (*WARM, *RECEIPT, "--epochs", "6")),
-    "mixed": Recipe("sroie,wildreceipt", "sroie,wildreceipt", (*WARM, *BOTH, "--epochs", "4")),
+    "mixed": Recipe("sroie,wildreceipt", "sroie,wildreceipt", (*WARM, *BOTH, "--epochs", "8")),
     "twelve": Recipe("sroie,wildreceipt,cord", "sroie,wildreceipt,cord", (*WARM, *BOTH, "--epochs", "4")),
 }
 

@@ -206,7 +206,7 @@ def _artifacts(options: RunOptions, job_id: str) -> ArtifactSink | None:
     artifacts = S3Artifacts(options.artifacts_bucket, f"runs/{options.job_name}/{job_id}", cli=env.aws_cli)
     artifacts.check()
     with clients.aws_faults(f"look for bucket '{options.artifacts_bucket}'"):
-        clients.s3().list_objects_v2(Bucket=options.artifacts_bucket, MaxKeys=1)
+        clients.s3().list_objects_v2(Bucket=options.artifacts_bucket, Prefix="runs/", MaxKeys=1)
     return artifacts
 
 
