@@ -9,11 +9,12 @@ READY := $(VENV)/.ready
 AWS_CLI ?= $(firstword $(wildcard /usr/bin/aws) $(abspath $(BIN))/aws)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports unit format benchmarks clean
+.PHONY: help setup demo test lint types imports unit format wheelhouse clean
 
 help:
 	@echo "make demo [DATA=receipts.jsonl.gz] [EPOCHS=n]   train on an embedded cloud, write a report"
 	@echo "make test                                       lint, types, import rules, tests"
+	@echo "make wheelhouse                                 build the wheels that instances install from"
 	@echo "make setup                                      only the virtual environment in $(VENV)"
 	@echo "make format                                     let ruff format the code"
 
@@ -52,6 +53,9 @@ imports: $(READY)
 # One thread a process: two test processes share two cores.
 unit: $(READY)
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal
+
+wheelhouse: $(READY)
+	$(BIN)/python -m infra.wheelhouse_build
 
 format: $(READY)
 	$(BIN)/ruff check --fix-only --quiet .

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from infra.policies import WHEELHOUSE_PREFIX, Place, Statement, allow, prefix_statements, session_statements
 
+MODELS_PREFIX = "hf_cache"
+"""Where a team may put pretrained models that a bake takes along."""
 CREATED_BY = "EC2 Image Builder"
 """Value of the tag CreatedBy that Image Builder puts on all that it makes."""
 TAGGED = {"StringEquals": {"aws:ResourceTag/CreatedBy": CREATED_BY}}
@@ -68,7 +70,7 @@ def builder_statements(place: Place, scope: ImageScope) -> list[Statement]:
     return [
         allow("ReadComponents", "imagebuilder", ["GetComponent"], components),
         allow("DownloadRunner", "s3", ["GetObject"], downloads),
-        *prefix_statements("Wheelhouse", scope.wheels, [WHEELHOUSE_PREFIX], ["GetObject"]),
+        *prefix_statements("Wheelhouse", scope.wheels, [WHEELHOUSE_PREFIX, MODELS_PREFIX], ["GetObject"]),
         *log_statements(scope),
         *session_statements(place),
         # The agent of an older parent image takes commands from ec2messages.

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from receipt_trainer.contract import names
+from receipt_trainer.contract import env_file, names
 from receipt_trainer.contract.env import WorkerEnv
+from tests.contract.systemd_reader import read_like_systemd
 
 VARIABLES = {field.alias: name for name, field in WorkerEnv.model_fields.items()}
 
@@ -18,10 +19,23 @@ def test_values_are_read_from_their_variables() -> None:
     env = WorkerEnv.read({str(variable): f"v-{name}" for variable, name in VARIABLES.items()})
     assert env.model_dump() == {name: f"v-{name}" for name in VARIABLES.values()}
     assert set(VARIABLES) == {
+        "RECEIPT_TRAINER_PROJECT",
+        "RECEIPT_TRAINER_ENVIRONMENT",
+        "RECEIPT_TRAINER_POOL",
+        "AWS_REGION",
         "DYNAMO_TABLE_NAME",
         "JOBS_TABLE_NAME",
         "INSTANCE_REGISTRY_TABLE_NAME",
         "ARTIFACTS_BUCKET",
+        "JOB_QUEUE_URL_HIGH",
+        "JOB_QUEUE_URL_NORMAL",
+        "AUTO_SCALING_GROUP_NAME",
+        "TERMINATION_LIFECYCLE_HOOK",
+        "CHECKPOINTS_DIR",
+        "TRAINING_DATA_DIR",
+        "HF_HOME",
+        "TRAINING_DEFAULTS_PARAMETER",
+        "WORKER_LOG_GROUP",
         "RECEIPT_TRAINER_AWS_CLI",
     }
 
@@ -45,3 +59,50 @@ def test_it_cannot_be_changed() -> None:
     env = WorkerEnv.read({})
     with pytest.raises(ValidationError):
         env.jobs_table = "other"  # type: ignore[misc]
+
+
+@given(st.dictionaries(st.sampled_from(sorted(VARIABLES.values())), st.text(), max_size=6))
+def test_a_file_holds_what_was_written_or_names_what_it_cannot(values: dict[str, str]) -> None:
+    """Any text survives the file, by our reader and by another; what systemd may drop is refused by its name."""
+    refused = [name for name, value in values.items() if value == "" or env_file.why_undeliverable(value)]
+    if refused:
+        with pytest.raises(ValueError) as error:
+            WorkerEnv.build(**values).to_env_file()
+        assert str(error.value).partition(":")[0] in {*refused, *(WorkerEnv.model_fields[n].alias for n in refused)}
+        return
+    env = WorkerEnv.build(**values)
+    assert WorkerEnv.from_env_file(env.to_env_file()) == env
+    assert read_like_systemd(env.to_env_file()) == env.model_dump(by_alias=True, exclude_none=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "variables"),
+    [
+        ("A=1\nB=2", {"A": "1", "B": "2"}),
+        ("  A = 1 2  \n", {"A": "1 2"}),
+        ("A='1 \\ $x'\n", {"A": "1 \\ $x"}),
+        ('A="1 \\" \\\\ \\$x \\`id\\` \\n"\n', {"A": '1 " \\ $x `id` \\n'}),
+        ("A='1'  \"2\" 3 '4'\n", {"A": "123 '4'"}),
+        ("A=1\\\n2\nB=\\ 3\n", {"A": "12", "B": " 3"}),
+        ('A="1\\\n2\n3"\n', {"A": "12\n3"}),
+        ("# A=1\n;B=2\nC=3 # 4\n", {"C": "3 # 4"}),
+        ("# goes on \\\nA=1\nB=2\n", {"B": "2"}),
+        ("no assignment\n9A=1\nA-B=1\nA=\nA=2\n", {"A": "2"}),
+        ("A='1", {"A": "1"}),
+    ],
+)
+def test_files_are_read_as_systemd_reads_them(text: str, variables: dict[str, str]) -> None:
+    """Quotes, escapes, comments and continued lines; each answer is the one that systemd 252 gives."""
+    assert env_file.read(text) == variables
+
+
+def test_an_unknown_field_cannot_be_written() -> None:
+    """A misspelt field is refused by its name, with those that there are."""
+    with pytest.raises(ValueError, match=r"^job_table: no such field .* jobs_table"):
+        WorkerEnv.build(job_table="jobs")
+
+
+def test_what_is_no_character_spoils_a_whole_file() -> None:
+    """systemd would use nothing of such a file, so neither do we."""
+    with pytest.raises(ValueError, match=r"^'A': "):
+        env_file.read("A=\ufffe\nB=1\n")

@@ -1,28 +1,90 @@
-"""What a worker is told by the stack, through its environment."""
+"""What a worker is told by the stack: `/etc/receipt-trainer/worker.env`, then its environment."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from receipt_trainer.contract import names
+from receipt_trainer.contract import env_file, names
 
 
 class WorkerEnv(BaseModel):
-    """Values of `/etc/receipt-trainer/worker.env`; unknown variables are ignored when read."""
+    """Values of `/etc/receipt-trainer/worker.env`; unknown variables are refused when written, ignored when read."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
+    project: str = Field(names.PROJECT, alias=names.ENV_PROJECT, description="Name of the project")
+    environment: str | None = Field(None, alias=names.ENV_ENVIRONMENT, description="Environment, such as dev")
+    pool: str | None = Field(None, alias=names.ENV_POOL, description="Pool of this worker, gpu or cpu")
+    region: str | None = Field(None, alias=names.ENV_REGION, description="AWS region")
     receipts_table: str | None = Field(None, alias=names.ENV_RECEIPTS_TABLE, description="Name of the receipts table")
     jobs_table: str | None = Field(None, alias=names.ENV_JOBS_TABLE, description="Name of the jobs table")
     instances_table: str | None = Field(
         None, alias=names.ENV_INSTANCES_TABLE, description="Name of the instances table"
     )
     artifacts_bucket: str | None = Field(None, alias=names.ENV_ARTIFACTS_BUCKET, description="Bucket for run artifacts")
+    queue_url_high: str | None = Field(
+        None, alias=names.ENV_QUEUE_URL_HIGH, description="URL of the pool's job queue that is polled first"
+    )
+    queue_url_normal: str | None = Field(
+        None, alias=names.ENV_QUEUE_URL_NORMAL, description="URL of the pool's job queue that is polled second"
+    )
+    auto_scaling_group: str | None = Field(
+        None, alias=names.ENV_AUTO_SCALING_GROUP, description="Name of the pool's Auto Scaling group"
+    )
+    lifecycle_hook: str | None = Field(
+        None, alias=names.ENV_LIFECYCLE_HOOK, description="Name of the group's hook on termination"
+    )
+    checkpoints_dir: str | None = Field(None, alias=names.ENV_CHECKPOINTS_DIR, description="Where checkpoints live")
+    training_dir: str | None = Field(None, alias=names.ENV_TRAINING_DIR, description="Where training data lives")
+    hf_home: str | None = Field(None, alias=names.ENV_HF_HOME, description="Cache of pretrained models")
+    training_parameter: str | None = Field(
+        None, alias=names.ENV_TRAINING_PARAMETER, description="SSM parameter with the default hyperparameters, as JSON"
+    )
+    worker_log_group: str | None = Field(
+        None, alias=names.ENV_WORKER_LOG_GROUP, description="CloudWatch log group of the workers"
+    )
     aws_cli: str = Field(names.DEFAULT_AWS_CLI, alias=names.ENV_AWS_CLI, description="Absolute path of the AWS CLI")
 
     @classmethod
-    def read(cls, environ: Mapping[str, str]) -> WorkerEnv:
+    def build(cls, **values: str | None) -> Self:
+        """Made by field name, for writing.
+
+        Raises:
+            ValueError: an unknown field, or an empty value, which a reader would take for unset; names it.
+        """
+        unknown = sorted(values.keys() - cls.model_fields.keys())
+        if unknown:
+            raise ValueError(f"{unknown[0]}: no such field of the worker's environment; there are: {_listed(cls)}")
+        empty = next((name for name, value in values.items() if value == ""), None)
+        if empty:
+            raise ValueError(f"{empty}: empty; leave it out instead")
+        return cls.model_validate(values)
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
         """Read from an environment; an empty value counts as unset."""
         return cls.model_validate({key: value for key, value in environ.items() if value})
+
+    @classmethod
+    def from_env_file(cls, text: str) -> Self:
+        """Read what systemd would set from the text of an EnvironmentFile."""
+        return cls.read(env_file.read(text))
+
+    def to_env_file(self) -> str:
+        """The text of an EnvironmentFile with what is set.
+
+        Raises:
+            ValueError: systemd would not deliver a value unchanged; begins with the variable's name.
+        """
+        values = self.model_dump(by_alias=True, exclude_none=True)
+        empty = next((name for name, value in values.items() if not value), None)
+        if empty:
+            raise ValueError(f"{empty}: empty; leave it out instead")
+        return env_file.write(values)
+
+
+def _listed(model: type[BaseModel]) -> str:
+    return ", ".join(model.model_fields)

@@ -1,0 +1,112 @@
+"""What a stack has however many workers it runs: network, data, queues, logs, wheels, default hyperparameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import pulumi_aws as aws
+
+from infra import wheelhouse_build
+from infra.file_system import FileSystem, FileSystemArgs
+from infra.iam import FlowLogRole, FlowLogRoleArgs
+from infra.naming import Naming
+from infra.network import Network, NetworkArgs
+from infra.observability import LogGroups, LogGroupsArgs
+from infra.queues import JobQueues, JobQueuesArgs
+from infra.settings import StackSettings
+from infra.storage import Buckets, BucketsArgs
+from infra.tables import Tables, TablesArgs
+from infra.training_defaults import TrainingDefaults, TrainingDefaultsArgs
+from infra.wheelhouse import Wheelhouse, WheelhouseArgs
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the stack stands: partition such as `aws`, region, account id, and the availability zones it uses."""
+
+    partition: str
+    region: str
+    account_id: str
+    zones: tuple[str, ...]
+
+    @classmethod
+    def find(cls, settings: StackSettings) -> Self:
+        """Ask AWS.
+
+        Raises:
+            SettingsError: the region has fewer zones than `network.az_count`.
+        """
+        # Local Zones and Wavelength Zones have other prices, and no mount targets.
+        only_full = aws.GetAvailabilityZonesFilterArgs(name="zone-type", values=["availability-zone"])
+        # An old zone that lacks several interface endpoints and current instance types.
+        found = aws.get_availability_zones(state="available", filters=[only_full], exclude_zone_ids=["use1-az3"])
+        return cls(
+            partition=aws.get_partition().partition,
+            region=aws.get_region().region,
+            account_id=aws.get_caller_identity().account_id,
+            zones=tuple(settings.zones(found.names)),
+        )
+
+
+class Base:
+    """The components that stand before any worker."""
+
+    def __init__(self, settings: StackSettings, naming: Naming, place: Place) -> None:
+        self.logs = LogGroups("logs", LogGroupsArgs(naming=naming, retention_days=settings.retention.logs_days))
+        self.network = self._network(settings, naming, place)
+        self.buckets = Buckets(
+            "storage",
+            BucketsArgs(
+                naming=naming,
+                old_versions_days=settings.retention.old_versions_days,
+                protect_data=settings.protect_data,
+            ),
+        )
+        self.files = FileSystem(
+            "files",
+            FileSystemArgs(
+                naming=naming,
+                private_subnet_ids=self.network.private_subnet_ids,
+                security_group_id=self.network.file_system_security_group_id,
+                protect_data=settings.protect_data,
+            ),
+        )
+        self.tables = Tables("tables", TablesArgs(naming=naming, protect_data=settings.protect_data))
+        self.queues = JobQueues("jobs", JobQueuesArgs(naming=naming, pools=list(settings.pools)))
+        self.defaults = TrainingDefaults("training", TrainingDefaultsArgs(naming=naming, training=settings.training))
+        chosen = settings.wheelhouse
+        wheels = wheelhouse_build.chosen_folder(REPOSITORY, chosen.python_version, chosen.path)
+        self.wheelhouse = Wheelhouse(
+            "wheelhouse",
+            WheelhouseArgs(naming=naming, bucket=self.buckets.wheels.id, folder=wheels),
+        )
+
+    def _network(self, settings: StackSettings, naming: Naming, place: Place) -> Network:
+        flow_logs = FlowLogRole(
+            "flow-logs",
+            FlowLogRoleArgs(
+                naming=naming,
+                region=place.region,
+                account_id=place.account_id,
+                partition=place.partition,
+                flow_log_group_arn=self.logs.flow.arn,
+            ),
+        )
+        return Network(
+            "network",
+            NetworkArgs(
+                naming=naming,
+                region=place.region,
+                account_id=place.account_id,
+                partition=place.partition,
+                cidr=settings.network.cidr,
+                availability_zones=place.zones,
+                nat=settings.network.nat,
+                flow_log_role_arn=flow_logs.role_arn,
+                flow_log_group_arn=self.logs.flow.arn,
+            ),
+        )

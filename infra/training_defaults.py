@@ -1,0 +1,46 @@
+"""The default hyperparameters: one SSM parameter, so that editing them changes no instance and no template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.naming import Naming
+
+
+@dataclass(frozen=True)
+class TrainingDefaultsArgs:
+    """`training`: what the configuration sets, as JSON values; what it leaves out has the trainer's own default."""
+
+    naming: Naming
+    training: Mapping[str, Any]
+
+
+class TrainingDefaults(pulumi.ComponentResource):
+    """The parameter that `submit-job` merges into every job.
+
+    Attributes:
+        parameter_name, parameter_arn: of the SSM parameter; its value is a JSON object, at most 4 KB.
+    """
+
+    parameter_name: pulumi.Output[str]
+    parameter_arn: pulumi.Output[str]
+
+    def __init__(self, name: str, args: TrainingDefaultsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("receipts:infra:TrainingDefaults", name, None, opts)
+        parameter = aws.ssm.Parameter(
+            f"{name}-parameter",
+            name=args.naming.path("training-defaults"),
+            type="String",
+            description="Default hyperparameters; a job's own come before them",
+            value=json.dumps(dict(args.training), sort_keys=True),
+            tags=args.naming.tags_for("training-defaults"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.parameter_name, self.parameter_arn = parameter.name, parameter.arn
+        self.register_outputs({"parameter_name": parameter.name, "parameter_arn": parameter.arn})

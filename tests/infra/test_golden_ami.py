@@ -1,0 +1,226 @@
+"""What the Golden AMI registers, and the component document as a pure function."""
+
+from __future__ import annotations
+
+import subprocess
+from functools import cache
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra import image_document
+from infra.golden_ami import GoldenAmi, GoldenAmiArgs, image_parameter_name, recipe_name
+from infra.image_document import SCRIPTS, ImageDocumentError, read_scripts, render, semantic_version
+from infra.naming import Naming
+from receipt_trainer.local.program import Recording, run
+from tests.userdata.bake import USERDATA
+
+NAMING = Naming("receipt-trainer", "dev")
+PARENT = "/aws/service/deeplearning/ami/x86_64/some-image/latest/ami-id"
+VALUES = {
+    "AWS_REGION": "us-east-1",
+    "WHEELS_BUCKET": "wheels-" + "b" * 56,
+    "WHEELHOUSE_PREFIX": "wheelhouse/" + "0" * 64,
+    "WHEELHOUSE_HASH": "0" * 64,
+}
+
+
+def program(**changed: Any) -> None:
+    settings: dict[str, Any] = {
+        "naming": NAMING,
+        "region": "us-east-1",
+        "account_id": "123456789012",
+        "parent_image": PARENT,
+        "enabled": True,
+        "schedule": "cron(0 6 ? * sun *)",
+        "builder_instance_profile_name": "builder",
+        "execution_role_arn": "arn:aws:iam::123456789012:role/builder",
+        "subnet_id": "subnet-1",
+        "security_group_id": "sg-1",
+        "wheels_bucket": "wheels-1",
+        "wheelhouse_prefix": "wheelhouse/" + "0" * 64,
+        "wheelhouse_hash": "0" * 64,
+    }
+    image = GoldenAmi("image", GoldenAmiArgs(**settings | changed))
+    pulumi.export("parameter", image.image_parameter_name)
+    pulumi.export("pipeline", image.pipeline_arn)
+
+
+@cache
+def recorded(**changed: Any) -> Recording:
+    return run(lambda: program(**changed))
+
+
+def inputs(recording: Recording, kind: str) -> dict[str, Any]:
+    (found,) = recording.of_type(f"aws:imagebuilder/{kind[0].lower()}{kind[1:]}:{kind}")
+    return found.inputs
+
+
+def test_document_has_the_phases_and_holds_each_script_verbatim() -> None:
+    """The document is YAML of schema 1.0 with build, validate and test, and holds every script unchanged."""
+    scripts = read_scripts(USERDATA)
+    document = yaml.safe_load(render(scripts, VALUES))
+    assert document["schemaVersion"] == 1.0
+    assert [phase["name"] for phase in document["phases"]] == ["build", "validate", "test"]
+    steps = [step for phase in document["phases"] for step in phase["steps"]]
+    assert {(step["action"], step["onFailure"]) for step in steps} == {("ExecuteBash", "Abort")}
+    (unpack,) = steps[0]["inputs"]["commands"]
+    for name in SCRIPTS:
+        assert f"put {name} <<'" in unpack
+        assert scripts[name] in unpack
+    for step, script in zip(steps[1:], ("ami_install.sh", "ami_verify.sh", "ami_test.sh"), strict=True):
+        assert script in step["inputs"]["commands"][0]
+
+
+def test_document_leaves_room_below_image_builders_limit() -> None:
+    """With the longest bucket name there are 1000 characters to spare: a comment more does not stop an update."""
+    assert len(render(read_scripts(USERDATA), VALUES)) < image_document.MAX_CHARACTERS - 1000
+
+
+def test_document_that_is_too_long_is_refused() -> None:
+    """A script that no longer fits is refused with the length and the limit, not by AWS."""
+    scripts = read_scripts(USERDATA)
+    with pytest.raises(ImageDocumentError, match=r"has \d+ characters, Image Builder takes 16000"):
+        render({**scripts, "ami_test.sh": scripts["ami_test.sh"] + "# long\n" * 2000}, VALUES)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_braces_of_image_builder_are_refused_in_scripts(name: str) -> None:
+    """`{{` in a script, which Image Builder would replace, is refused with the script and its line."""
+    scripts = read_scripts(USERDATA)
+    line = scripts[name].count("\n") + 1
+    with pytest.raises(ImageDocumentError, match=f"^{name}:{line}: "):
+        render({**scripts, name: scripts[name] + "echo {{ here }}\n"}, VALUES)
+
+
+@pytest.mark.parametrize("script", ["echo", "echo\nEND_OF_AMI_TEST_SH\n", "echo \x00\n", "echo \x1b\n"])
+def test_text_that_would_not_arrive_is_refused(script: str) -> None:
+    """A script without a last newline, with the line that ends it, or with a control character is refused by name."""
+    with pytest.raises(ImageDocumentError, match=r"^ami_test\.sh: "):
+        render({**read_scripts(USERDATA), "ami_test.sh": script}, VALUES)
+
+
+@given(
+    value=st.text(max_size=60)
+    | st.sampled_from(["$(id)", "`id`", "a'b\"c", "#{x}", "%s", "a\nb", "{{x}}", "\x00", "é"])
+)
+def test_value_arrives_in_bash_or_is_refused(value: str) -> None:
+    """Whatever a value holds, it comes out of bash as it went into the document, or its name is in the refusal."""
+    scripts = read_scripts(USERDATA)
+    values = {**VALUES, "WHEELS_BUCKET": value}
+    if "{{" in value or not value.isprintable():
+        with pytest.raises(ImageDocumentError, match=r"^WHEELS_BUCKET:"):
+            render(scripts, values)
+        return
+    document = yaml.safe_load(render(scripts, values))
+    (unpack,) = document["phases"][0]["steps"][0]["inputs"]["commands"]
+    (line,) = [line for line in unpack.splitlines() if line.startswith("export WHEELS_BUCKET=")]
+    assert bash_value(line) == value
+
+
+def bash_value(line: str) -> str:
+
+    script = f'{line}\nprintf %s "$WHEELS_BUCKET"'
+    done = subprocess.run(["/bin/bash", "-c", script], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"})
+    return done.stdout.decode()
+
+
+@given(content=st.text(max_size=200), position=st.integers(0, 200), sign=st.characters(codec="utf-8"))
+def test_version_follows_from_the_content_alone(content: str, position: int, sign: str) -> None:
+    """The same content has the same version, other content another, and each node is one that Image Builder takes."""
+    version = semantic_version(content)
+    assert version == semantic_version(content)
+    nodes = [int(node) for node in version.split(".")]
+    assert len(nodes) == 3
+    assert all(0 <= node <= 2**30 - 1 for node in nodes)
+    changed = content[:position] + sign + content[position:]
+    assert semantic_version(changed) != version
+
+
+@given(data=st.data())
+def test_any_changed_character_of_a_script_is_another_component(data: st.DataObject) -> None:
+    """Replace any one character of any script: the document's version is another one, or the script is refused."""
+    scripts = read_scripts(USERDATA)
+    name = data.draw(st.sampled_from(SCRIPTS))
+    at = data.draw(st.integers(0, len(scripts[name]) - 2))
+    sign = data.draw(st.characters(min_codepoint=33, max_codepoint=126).filter(lambda sign: sign != scripts[name][at]))
+    changed = scripts[name][:at] + sign + scripts[name][at + 1 :]
+    first = semantic_version(render(scripts, VALUES))
+    if "{{" not in changed:
+        assert semantic_version(render({**scripts, name: changed}, VALUES)) != first
+
+
+def test_parameter_starts_at_the_parent_image_and_is_left_to_the_bakes() -> None:
+    """The image parameter gets the parent's id at creation, and later values are not Pulumi's business."""
+    (parameter,) = recorded().of_type("aws:ssm/parameter:Parameter")
+    assert parameter.inputs["name"] == image_parameter_name(NAMING) == recorded().outputs["parameter"]
+    assert parameter.inputs["value"].startswith("ami-")
+    assert parameter.inputs["dataType"] == "aws:ec2:image"
+    assert parameter.ignore_changes == ("value",)
+
+
+def test_disabled_image_is_only_a_parameter_that_follows_the_parent() -> None:
+    """Without bakes nothing of Image Builder exists, and a new parent image reaches the workers."""
+    recording = recorded(enabled=False, parent_image="ami-0123456789abcdef0")
+    assert [resource.type for resource in recording.resources if resource.custom] == ["aws:ssm/parameter:Parameter"]
+    (parameter,) = recording.of_type("aws:ssm/parameter:Parameter")
+    assert parameter.inputs["value"] == "ami-0123456789abcdef0"
+    assert parameter.ignore_changes == ()
+    assert not recording.outputs.get("pipeline")
+
+
+@pytest.mark.parametrize(("parent", "expected"), [(PARENT, f"ssm:{PARENT}"), ("ami-0123456789abcdef0",) * 2])
+def test_recipe_takes_its_parent_from_the_parameter_or_by_id(parent: str, expected: str) -> None:
+    """A parameter's name is handed to Image Builder, which reads it at each bake; an id is taken as it is."""
+    recipe = inputs(recorded(parent_image=parent), "ImageRecipe")
+    assert recipe["parentImage"] == expected
+    (mapping,) = recipe["blockDeviceMappings"]
+    assert mapping["ebs"]["encrypted"] == "true"
+    assert mapping["ebs"]["volumeType"] == "gp3"
+
+
+def test_finished_image_lands_in_the_parameter() -> None:
+    """The distribution writes the new image's id into the parameter that the workers resolve."""
+    (distribution,) = inputs(recorded(), "DistributionConfiguration")["distributions"]
+    assert distribution["region"] == "us-east-1"
+    (target,) = distribution["ssmParameterConfigurations"]
+    assert target == {"parameterName": image_parameter_name(NAMING), "dataType": "aws:ec2:image"}
+    assert "{{ imagebuilder:buildDate }}" in distribution["amiDistributionConfiguration"]["name"]
+
+
+def test_build_machines_answer_only_imdsv2_and_go_away() -> None:
+    """A build instance needs IMDSv2 tokens and ends even when its build fails."""
+    infrastructure = inputs(recorded(), "InfrastructureConfiguration")
+    assert infrastructure["instanceMetadataOptions"]["httpTokens"] == "required"
+    assert infrastructure["terminateInstanceOnFailure"] is True
+
+
+def test_no_schedule_means_bakes_by_hand() -> None:
+    """An empty schedule leaves the pipeline without one; another is Image Builder's cron, for a changed parent only."""
+    assert "schedule" not in inputs(recorded(schedule=""), "ImagePipeline")
+    schedule = inputs(recorded(), "ImagePipeline")["schedule"]
+    assert schedule["scheduleExpression"] == "cron(0 6 ? * sun *)"
+    assert schedule["pipelineExecutionStartCondition"] == "EXPRESSION_MATCH_AND_DEPENDENCY_UPDATES_AVAILABLE"
+
+
+def versions(recording: Recording) -> tuple[str, str]:
+    component, recipe = inputs(recording, "Component"), inputs(recording, "ImageRecipe")
+    assert component["name"] == recipe["name"] == recipe_name(NAMING)
+    return component["version"], recipe["version"]
+
+
+def test_component_version_is_that_of_its_document() -> None:
+    """Two runs agree on both versions; another wheelhouse is another component and another recipe, same names."""
+    assert versions(recorded()) == versions(run(program))
+    other = versions(recorded(wheelhouse_hash="1" * 64, wheelhouse_prefix="wheelhouse/" + "1" * 64))
+    assert not set(other) & set(versions(recorded()))
+
+
+def test_other_parent_is_another_recipe_of_the_same_component() -> None:
+    """A parent image in the configuration changes the recipe's version alone."""
+    first, other = versions(recorded()), versions(recorded(parent_image="ami-0123456789abcdef0"))
+    assert other[0] == first[0]

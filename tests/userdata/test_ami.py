@@ -1,0 +1,185 @@
+"""The bake of the Golden AMI, run for real from its component document in a scratch root."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.userdata.bake import BUCKET, PYTHON, USERDATA, Machine, make_wheel, make_wheelhouse, stand_ins
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """A parent image: Python with pip and torch in /opt/pytorch, a system Python, nothing else."""
+    folder = tmp_path_factory.mktemp("parent")
+    root = folder / "root"
+    python = root / "opt/pytorch/bin/python"
+    venv.create(python.parents[1], with_pip=True, symlinks=True)
+    torch = make_wheel(folder, "torch", {"torch.py": "__version__ = '1.0'\n"})
+    subprocess.run([python, "-m", "pip", "install", "-q", "--no-index", "--no-deps", torch], check=True)
+    system = root / "usr/bin/python3"
+    system.parent.mkdir(parents=True)
+    system.symlink_to(Path(sys.executable).resolve())
+    stand_ins(folder / "standins")
+    manifest = make_wheelhouse(folder / "wheelhouse")
+    wheels = folder / "buckets" / BUCKET / "wheelhouse" / manifest.hash
+    wheels.parent.mkdir(parents=True)
+    (folder / "wheelhouse").rename(wheels)
+    return Machine(root, folder / "buckets", folder / "standins", manifest.hash)
+
+
+def copied(machine: Machine, folder: Path) -> Machine:
+    parts = [machine.root, machine.buckets, machine.standins]
+    subprocess.run(["/bin/cp", "-a", *parts, folder], check=True)
+    return Machine(folder / "root", folder / "buckets", folder / "standins", machine.wheelhouse)
+
+
+@pytest.fixture(scope="module")
+def image(parent: Machine, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """A machine after a build that went well."""
+    machine = copied(parent, tmp_path_factory.mktemp("image"))
+    done = machine.run("build")
+    assert done.returncode == 0, done.stdout
+    return machine
+
+
+@pytest.fixture
+def machine(parent: Machine, tmp_path: Path) -> Machine:
+    """A fresh parent image."""
+    return copied(parent, tmp_path)
+
+
+def test_bake_makes_a_workers_image(image: Machine) -> None:
+    """Build, validate and test pass on the parent image, mark it, and ask neither a package index nor conda's aws."""
+    for phase in ("validate", "test"):
+        done = image.run(phase)
+        assert done.returncode == 0, done.stdout
+    assert json.loads(image.marker.read_text()) == {"wheelhouse": image.wheelhouse, "python": PYTHON}
+    asked = (image.standins / "dnf.log").read_text().split()
+    assert {"amazon-efs-utils", "amazon-cloudwatch-agent", "awscli-2"} <= set(asked)
+    assert not (image.standins / "conda-aws.log").exists()
+    entries = [image.root / "opt/wheels", *(image.root / "opt/wheels").iterdir(), image.root / "opt/hf_cache"]
+    assert len(entries) == 5
+    assert {entry.stat().st_uid for entry in entries} == {os.getuid() or 1000}
+
+
+def test_model_cache_comes_from_the_bucket(machine: Machine) -> None:
+    """What lies under hf_cache/ in the wheels bucket is in the image's model cache."""
+    model = machine.buckets / BUCKET / "hf_cache/hub/model/config.json"
+    model.parent.mkdir(parents=True)
+    model.write_text("{}")
+    assert machine.run("build").returncode == 0
+    assert (machine.root / "opt/hf_cache/hub/model/config.json").read_text() == "{}"
+
+
+def test_build_without_the_system_cli_fails(machine: Machine) -> None:
+    """Where the system has no AWS CLI, the one that is first on PATH is not taken: the build fails unmarked."""
+    done = machine.run("build", DNF_LACKS="awscli-2")
+    assert done.returncode != 0
+    assert "/usr/bin/aws" in done.stdout
+    assert not (machine.standins / "conda-aws.log").exists()
+    assert not machine.marker.exists()
+
+
+def test_broken_wheel_stops_the_build(machine: Machine) -> None:
+    """A wheel whose bytes are not those of the manifest is named, nothing is installed, and the image is not marked."""
+    wheel = next(machine.wheels.glob("pinned-*.whl"))
+    wheel.write_bytes(wheel.read_bytes()[:-1] + b"x")
+    done = machine.run("build")
+    assert done.returncode != 0
+    assert wheel.name in done.stdout
+    assert not machine.marker.exists()
+    assert not (machine.root / "opt/pytorch/bin/receipt-trainer").exists()
+
+
+def test_failed_bake_on_a_baked_parent_leaves_no_marker(image: Machine, tmp_path: Path) -> None:
+    """On a parent that is itself a worker's image, a bake that fails takes the old marker away."""
+    machine = copied(image, tmp_path)
+    shutil.rmtree(machine.wheels)
+    assert machine.marker.exists()
+    assert machine.run("build").returncode != 0
+    assert not machine.marker.exists()
+
+
+def _remove(path: str) -> Callable[[Machine], None]:
+    def damage(machine: Machine) -> None:
+        target = machine.root / path
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+
+    return damage
+
+
+def _forget_torch(machine: Machine) -> None:
+    (found,) = (machine.root / "opt/pytorch/lib").glob("python*/site-packages/torch.py")
+    found.unlink()
+
+
+def _read_only_wheel(machine: Machine) -> None:
+    next((machine.root / "opt/wheels").glob("*.whl")).chmod(0o444)
+
+
+def _other_wheel(machine: Machine) -> None:
+    with next((machine.root / "opt/wheels").glob("*.whl")).open("ab") as wheel:
+        wheel.write(b"x")
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (_remove("usr/bin/aws"), "system AWS CLI"),
+        (_remove("sbin/mount.efs"), "EFS mount helper"),
+        (_remove("opt/aws"), "CloudWatch agent"),
+        (_forget_torch, "torch"),
+        (_remove("opt/pytorch/bin/layoutlm-cli"), "layoutlm-cli"),
+        (_remove("opt/pytorch/bin/receipt-trainer"), "receipt-trainer"),
+        (_read_only_wheel, "wheels belong to ec2-user"),
+        (_other_wheel, "wheels are those of the manifest"),
+        (_remove("opt/hf_cache"), "model cache"),
+        (_remove("opt/receipt-trainer/image.json"), "marker"),
+    ],
+)
+def test_validate_names_what_is_missing(
+    image: Machine, tmp_path: Path, damage: Callable[[Machine], None], named: str
+) -> None:
+    """Each thing that a worker needs, taken away, fails the validation at the check that names it."""
+    machine = copied(image, tmp_path)
+    damage(machine)
+    done = machine.run("validate")
+    assert done.returncode == 1
+    checks = [line for line in done.stdout.splitlines() if line.startswith("ami_verify: ")]
+    assert checks[-1].startswith("ami_verify: failed:")
+    assert named in checks[-2]
+
+
+def test_validate_refuses_anothers_wheels(image: Machine) -> None:
+    """Wheels that belong to someone else than ec2-user fail the validation."""
+    done = image.run("validate", EC2_USER_UID="4242")
+    assert done.returncode == 1
+    assert "failed: is_owned" in done.stdout
+
+
+def test_missing_dependency_fails_the_test_phase(image: Machine, tmp_path: Path) -> None:
+    """A dependency that is not installed is seen on the instance of the finished image."""
+    machine = copied(image, tmp_path)
+    for found in (machine.root / "opt/pytorch/lib").glob("python*/site-packages/pinned*"):
+        shutil.rmtree(found) if found.is_dir() else found.unlink()
+    done = machine.run("test")
+    assert done.returncode != 0
+    assert "pinned" in done.stdout
+
+
+def test_scripts_pass_shellcheck() -> None:
+    """shellcheck finds nothing in the scripts of the bake."""
+    tool = Path(sys.executable).with_name("shellcheck")
+    scripts = sorted(USERDATA.glob("ami_*.sh"))
+    assert len(scripts) == 4
+    done = subprocess.run([tool, "-x", *scripts], cwd=USERDATA.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
