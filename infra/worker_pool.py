@@ -116,6 +116,8 @@ class WorkerPool(pulumi.ComponentResource):
             description=f"Workers of the {args.pool} pool of {args.naming.prefix}",
             # Resolved at every launch, so that a finished bake needs no `pulumi up`.
             image_id=pulumi.Output.concat("resolve:ssm:", args.image_parameter_name),
+            # The group overrides it; who starts one instance by hand from this template gets a type of the pool.
+            instance_type=args.instance_types[0],
             user_data=pulumi.Output.from_input(args.user_data).apply(encode_user_data),
             update_default_version=True,
             iam_instance_profile=aws.ec2.LaunchTemplateIamInstanceProfileArgs(arn=args.instance_profile_arn),

@@ -1,0 +1,74 @@
+"""What an edit of the stack changes: two evaluations of the program, compared resource by resource."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from receipt_trainer.local.program import Recording, Registration, load_config, run
+from receipt_trainer.local.program_become import become
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
+NAMESPACE = "receipt-trainer:"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is not the same in the two evaluations: `type/name`, and for changed ones the inputs that differ."""
+
+    added: frozenset[str]
+    removed: frozenset[str]
+    changed: Mapping[str, frozenset[str]]
+
+    def everything(self) -> set[str]:
+        """All that an update would touch."""
+        return {*self.added, *self.removed, *self.changed}
+
+
+def evaluate(wheelhouse: Path, changes: Mapping[str, Any] | None = None, program: Path = ROOT) -> Recording:
+    """The program with Pulumi.dev.yaml, over it `changes` by key (objects are merged into the stack's own)."""
+    config = load_config(program, "dev")
+    given = {"wheelhouse": {"python_version": "3.12", "path": str(wheelhouse)}, **(changes or {})}
+    for key, value in given.items():
+        before = json.loads(config.get(NAMESPACE + key) or "{}") if isinstance(value, dict) else None
+        config[NAMESPACE + key] = json.dumps(_merged(before, value)) if isinstance(value, dict) else str(value)
+    return run(program, config=config, become=_with_template_versions)
+
+
+def _merged(before: Any, value: Any) -> Any:
+    if not isinstance(before, dict) or not isinstance(value, dict):
+        return value
+    return {**before, **{key: _merged(before.get(key), item) for key, item in value.items()}}
+
+
+def _with_template_versions(resource: Registration) -> tuple[str, dict[str, Any]]:
+    """As AWS does it: another content of a launch template is another version of it."""
+    id_, outputs = become(resource, "us-east-1")
+    if resource.type == TEMPLATE:
+        content = json.dumps(resource.inputs, sort_keys=True, default=str)
+        outputs = {**outputs, "latestVersion": zlib.crc32(content.encode()) % 1000 + 1}
+    return id_, outputs
+
+
+def compare(before: Recording, after: Recording) -> Difference:
+    """Resources by type and name; components are left out, they are nothing on AWS."""
+    one, other = _by_name(before), _by_name(after)
+    changed = {}
+    for name in one.keys() & other.keys():
+        keys = {key for key in {*one[name], *other[name]} if _plain(one[name], key) != _plain(other[name], key)}
+        if keys:
+            changed[name] = frozenset(keys)
+    return Difference(frozenset(other.keys() - one.keys()), frozenset(one.keys() - other.keys()), changed)
+
+
+def _by_name(recording: Recording) -> dict[str, dict[str, Any]]:
+    return {f"{r.type.rpartition(':')[2]}/{r.name}": r.inputs for r in recording.resources if r.custom}
+
+
+def _plain(inputs: Mapping[str, Any], key: str) -> str:
+    return json.dumps(inputs.get(key), sort_keys=True, default=lambda asset: str(asset.path))

@@ -1,0 +1,146 @@
+"""One edit at a time: which resources differ, and that none of them holds data that would be lost."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receipt_trainer.local.program import Recording
+from tests.infra.edits import ROOT, Difference, compare, evaluate
+
+GPU_GROUP, GPU_TEMPLATE = "Group/gpu-group", "LaunchTemplate/gpu-template"
+CPU_GROUP, CPU_TEMPLATE = "Group/cpu-group", "LaunchTemplate/cpu-template"
+REPLACED_BY = {
+    "Table": {"name", "hashKey", "rangeKey", "localSecondaryIndexes"},
+    "Bucket": {"bucket", "bucketPrefix"},
+    "FileSystem": {"creationToken", "encrypted", "kmsKeyId", "performanceMode", "availabilityZoneName"},
+    "AccessPoint": {"fileSystemId", "posixUser", "rootDirectory"},
+    "Queue": {"name", "namePrefix", "fifoQueue"},
+}
+"""Inputs whose change makes AWS replace what holds data (or jobs), by the documentation of each resource."""
+
+
+@pytest.fixture(scope="module")
+def before(wheelhouse: Path) -> Recording:
+    """The stack as Pulumi.dev.yaml has it."""
+    return evaluate(wheelhouse)
+
+
+def edited(before: Recording, wheelhouse: Path, **changes: Any) -> Difference:
+    """What an edit changes; whatever it is, nothing that holds data goes away or is replaced."""
+    return without_loss(compare(before, evaluate(wheelhouse, changes)))
+
+
+def without_loss(found: Difference) -> Difference:
+    """The same, after a look at what holds data."""
+    kept = {name for name in found.removed if name.partition("/")[0] in REPLACED_BY}
+    assert not kept
+    for name, inputs in found.changed.items():
+        assert not inputs & REPLACED_BY.get(name.partition("/")[0], set()), name
+    return found
+
+
+def test_nothing_differs_without_an_edit(before: Recording, wheelhouse: Path) -> None:
+    """Two evaluations of the same configuration are the same, so that a preview shows edits alone."""
+    assert not compare(before, evaluate(wheelhouse)).everything()
+
+
+def test_hyperparameters_change_one_parameter(before: Recording, wheelhouse: Path) -> None:
+    """Editing hyperparameters changes the value of one SSM parameter: no template, no group, no image."""
+    found = edited(before, wheelhouse, training={"learning_rate": 1e-4, "num_epochs": 3})
+    assert dict(found.changed) == {"Parameter/training-parameter": {"value"}}
+    assert found.everything() == {"Parameter/training-parameter"}
+
+
+def test_instance_types_change_template_and_group(before: Recording, wheelhouse: Path) -> None:
+    """Editing a pool's instance types makes a template version and changes the group's overrides, of that pool."""
+    found = edited(before, wheelhouse, pools={"gpu": {"instance_types": ["g6.2xlarge", "g6.xlarge"]}})
+    assert dict(found.changed) == {GPU_TEMPLATE: {"instanceType"}, GPU_GROUP: {"mixedInstancesPolicy"}}
+    assert found.everything() == {GPU_TEMPLATE, GPU_GROUP}
+
+
+def test_bounds_change_the_group_and_its_steps(before: Recording, wheelhouse: Path) -> None:
+    """Editing max_instances changes the group's bound and the size of its steps, and no template."""
+    found = edited(before, wheelhouse, pools={"cpu": {"max_instances": 3}})
+    assert dict(found.changed) == {CPU_GROUP: {"maxSize"}, "Policy/cpu-scaling-out": {"stepAdjustments"}}
+
+
+def test_a_tag_changes_tags_only(before: Recording, wheelhouse: Path) -> None:
+    """A tag of the user's changes tags; templates carry those of instances, so groups follow their new versions."""
+    found = edited(before, wheelhouse, tags={"team": "ml"})
+    assert not found.added
+    assert not found.removed
+    tags = {"tags", "tagSpecifications", "resourceTags"}
+    beside = {GPU_GROUP: {"mixedInstancesPolicy"}, CPU_GROUP: {"mixedInstancesPolicy"}}
+    beside["DistributionConfiguration/image-distribution"] = {"distributions"}  # the tags of its images
+    for name, inputs in found.changed.items():
+        assert inputs <= tags | beside.get(name, set()), name
+    assert "Table/tables-receipts" in found.changed
+
+
+@pytest.mark.parametrize(
+    ("script", "image", "templates"),
+    [("worker_boot.sh", False, True), ("install_trainer.sh", True, True), ("ami_verify.sh", True, False)],
+)
+def test_a_line_of_userdata_changes_image_version_and_templates(
+    before: Recording, wheelhouse: Path, tmp_path: Path, script: str, image: bool, templates: bool
+) -> None:
+    """A line in a script makes a new image version if bakes run it, and new templates if boots do; nothing else."""
+    program = copy_of_the_program(tmp_path)
+    path = program / "userdata" / script
+    path.write_text(path.read_text() + "# one line more\n")
+    found = without_loss(compare(before, evaluate(wheelhouse, program=program)))
+    baked = {"Component/image-component", "ImageRecipe/image-recipe"}
+    # The pipeline names the recipe's ARN, which the version is a part of.
+    baked |= {"ImagePipeline/image-pipeline"} & found.everything()
+    booted = {GPU_TEMPLATE, CPU_TEMPLATE, GPU_GROUP, CPU_GROUP}
+    assert found.everything() == (baked if image else set()) | (booted if templates else set())
+    if image:
+        assert "version" in found.changed["Component/image-component"]
+        assert "version" in found.changed["ImageRecipe/image-recipe"]
+    if templates:
+        assert found.changed[GPU_TEMPLATE] == {"userData"}
+        assert found.changed[GPU_GROUP] == {"mixedInstancesPolicy"}
+
+
+def copy_of_the_program(folder: Path) -> Path:
+    """The program's own files, to edit."""
+    program = folder / "program"
+    unwanted = shutil.ignore_patterns("__pycache__")
+    for name in ("infra", "userdata"):
+        shutil.copytree(ROOT / name, program / name, ignore=unwanted)
+    for name in ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py"):
+        shutil.copy(ROOT / name, program / name)
+    return program
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"retention": {"logs_days": 90, "old_versions_days": 90}},
+        {"network": {"nat": "single"}},
+        {"network": {"az_count": 3}},
+        {"pools": {"cpu": {"root_volume_gib": 200, "market": "on_demand"}}},
+        {"golden_ami": {"enabled": False}},
+        {"golden_ami": {"parent_image": "ami-0123456789abcdef0", "schedule": ""}},
+        {"budget": {"monthly_usd": 100, "email": "a@example.com"}},
+        {"alarm_email": "a@example.com"},
+        {"protect_data": "true"},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_other_edits_lose_no_data(before: Recording, wheelhouse: Path, changes: dict[str, Any]) -> None:
+    """Each further key can be edited on a running stack; tables, buckets, files and queues stay what they are."""
+    assert edited(before, wheelhouse, **changes).everything()
+
+
+def test_a_pool_less_takes_its_queues_alone(before: Recording, wheelhouse: Path) -> None:
+    """Switching a pool off removes what is that pool's; jobs that wait in its queues go with them, nothing else."""
+    found = compare(before, evaluate(wheelhouse, {"pools": {"cpu": {"enabled": False}}}))
+    assert not found.added
+    assert {"Group/cpu-group", "Queue/jobs-cpu-high", "Queue/jobs-cpu-normal"} <= found.removed
+    assert all("cpu" in name for name in found.removed)
+    assert not any(name.startswith(("Table/", "Bucket/", "FileSystem/")) for name in found.everything())
