@@ -14,7 +14,7 @@ from tests.userdata.machine import WHEELHOUSE_HASH, Machine, upload_wheelhouse
 
 def _build_installed(venv_python: Path) -> str:
     code = "import receipt_trainer, tiny_train, tiny_report; print(receipt_trainer.BUILD)"
-    return subprocess.run([venv_python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run([venv_python, "-I", "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _assert_booted(machine: Machine) -> None:
