@@ -19,7 +19,7 @@ INTERFACE_SERVICES: Final[Mapping[str, str]] = {
     "logs": "boot and worker logs",
     "monitoring": "metrics of the workers",
     "autoscaling": "scale-in protection, lifecycle hooks, ending one's own instance",
-    "ec2": "tags, spot prices, ending an instance whose boot failed",
+    "ec2": "spot prices, of which a job's cost is made",
     "imagebuilder": "components of a bake, read by the build instance",
     "sts": "who am I, asked by the AWS CLI and by bake scripts",
 }

@@ -129,7 +129,7 @@ class FileSystemAccessArgs:
 
 
 class FileSystemAccess(pulumi.ComponentResource):
-    """The file-system policy: workers only, over TLS only, through an access point only.
+    """The file-system policy: over TLS only, through an access point only, and nobody but workers is let in by it.
 
     Apart from FileSystem, because the worker's role names the file system and this policy names the role. Who mounts
     must say `tls`, `iam` and `accesspoint`.
@@ -149,8 +149,10 @@ class FileSystemAccess(pulumi.ComponentResource):
 def _policy(args: FileSystemAccessArgs) -> dict[str, Any]:
     """Source: "Using IAM to control access to file systems" and "Using access points in IAM policies".
 
-    The denials bind roles too whose own policies allow more. A key that is missing (no access point, no role) makes a
-    negated condition true, so such a client is denied.
+    The denials bind roles too whose own policies allow more. A key that is missing (no access point) makes a negated
+    condition true, so such a client is denied. There is no denial by role: of clients EFS knows the keys used here and
+    aws:SourceIp alone, and a denial by aws:PrincipalArn would hit the worker. An administrator whose own role may mount
+    every file system may mount this one, if the security groups let it.
     """
     access_points = {"elasticfilesystem:AccessPointArn": list(args.access_point_arns)}
     return {
@@ -169,7 +171,6 @@ def _policy(args: FileSystemAccessArgs) -> dict[str, Any]:
             },
             _denial(args, "DenyUnencryptedTransport", {"Bool": {"aws:SecureTransport": "false"}}),
             _denial(args, "DenyOutsideAccessPoints", {"StringNotEquals": access_points}),
-            _denial(args, "DenyOthers", {"ArnNotEquals": {"aws:PrincipalArn": args.worker_role_arn}}),
         ],
     }
 

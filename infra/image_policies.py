@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from infra.policies import WHEELHOUSE_PREFIX, Place, Statement, allow, prefix_statements, session_statements
+from infra.policies import (
+    MODELS_PREFIX,
+    WHEELHOUSE_PREFIX,
+    Place,
+    Statement,
+    allow,
+    prefix_statements,
+    session_statements,
+)
 
-MODELS_PREFIX = "hf_cache"
-"""Where a team may put pretrained models that a bake takes along."""
 CREATED_BY = "EC2 Image Builder"
 """Value of the tag CreatedBy that Image Builder puts on all that it makes."""
 TAGGED = {"StringEquals": {"aws:ResourceTag/CreatedBy": CREATED_BY}}

@@ -124,6 +124,8 @@ class Network(pulumi.ComponentResource):
         )
 
     def _subnets(self, kind: str, cidrs: Sequence[str]) -> list[aws.ec2.Subnet]:
+        # A zone that opens, or is out of order for a day, shifts the list of zones: a subnet stays where it is.
+        stays = pulumi.ResourceOptions(parent=self, ignore_changes=["availabilityZone"])
         return [
             aws.ec2.Subnet(
                 f"{self._name}-{kind}-{number}",
@@ -132,7 +134,7 @@ class Network(pulumi.ComponentResource):
                 cidr_block=cidr,
                 map_public_ip_on_launch=False,
                 tags=self._args.naming.tags_for(f"{kind}-{number}"),
-                opts=self._child,
+                opts=stays,
             )
             for number, (zone, cidr) in enumerate(zip(self._args.availability_zones, cidrs, strict=True))
         ]

@@ -136,7 +136,8 @@ class Observability(pulumi.ComponentResource):
         return topic
 
     def _budget(self, budget: BudgetSettings) -> None:
-        """Sees the stack's cost once the tag `Project` is activated as a cost allocation tag (Billing console)."""
+        """Sees the cost of the project's stacks, all environments together, once the tag `Project` is activated as a
+        cost allocation tag (Billing console): a filter by two tags would mean either of them."""
         naming = self._args.naming
         aws.budgets.Budget(
             f"{self._name}-budget",

@@ -28,6 +28,8 @@ LIFECYCLE = (
 SESSION_CHANNELS = ("CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel")
 ARTIFACT_PREFIXES = ("runs", "snapshots")
 WHEELHOUSE_PREFIX = "wheelhouse"
+MODELS_PREFIX = "hf_cache"
+"""Where a team may put pretrained models, which bakes and boots from another image take along."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def worker_statements(place: Place, scope: WorkerScope) -> list[Statement]:
         allow("ReadState", "dynamodb", READ_ITEMS, written),
         allow("WriteState", "dynamodb", WRITE_ITEMS, [scope.jobs, scope.instances]),
         *prefix_statements("Artifacts", scope.artifacts, ARTIFACT_PREFIXES, artifact_actions),
-        *prefix_statements("Wheelhouse", scope.wheels, [WHEELHOUSE_PREFIX], ["GetObject"]),
+        *prefix_statements("Wheelhouse", scope.wheels, [WHEELHOUSE_PREFIX, MODELS_PREFIX], ["GetObject"]),
         allow("TakeJobs", "sqs", queue_actions, scope.queues),
         allow(
             "MountFiles",

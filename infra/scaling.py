@@ -13,8 +13,11 @@ from infra.naming import Naming
 from receipt_trainer.contract.outputs import PRIORITIES, PoolName, Priority
 
 PERIOD_S: Final = 60
-WARMUP_S: Final = 180
-"""For so long a step is not taken twice: a launch shows in the group's metric only after some minutes."""
+EVALUATION_PERIODS: Final = 5
+"""Minutes of which one must be short of instances. SQS's newest minutes arrive late, and FILL makes zeros of them: an
+alarm that looked at the newest minute alone would never fire (CloudWatch User Guide, "Using metric math", FILL)."""
+WARMUP_S: Final = 360
+"""For so long a step is not taken twice: the minutes before a launch are looked at for `EVALUATION_PERIODS` more."""
 BACKLOG_METRICS: Final = {
     "waiting": "ApproximateNumberOfMessagesVisible",
     "taken": "ApproximateNumberOfMessagesNotVisible",
@@ -73,6 +76,7 @@ class BacklogScaling(pulumi.ComponentResource):
             policy_type="StepScaling",
             adjustment_type="ChangeInCapacity",
             estimated_instance_warmup=WARMUP_S,
+            # Of the minutes looked at; any other would mix in those that have not arrived.
             metric_aggregation_type="Maximum",
             step_adjustments=[
                 aws.autoscaling.PolicyStepAdjustmentArgs(
@@ -92,7 +96,7 @@ class BacklogScaling(pulumi.ComponentResource):
             ),
             comparison_operator="GreaterThanThreshold",
             threshold=0,
-            evaluation_periods=1,
+            evaluation_periods=EVALUATION_PERIODS,
             datapoints_to_alarm=1,
             # Silent queues are idle queues.
             treat_missing_data="notBreaching",

@@ -14,7 +14,8 @@ install_packages() {
   [ -e "$ROOT/sbin/mount.efs" ] || missing+=(amazon-efs-utils)
   [ -e "$ROOT/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl" ] || missing+=(amazon-cloudwatch-agent)
   [ -e "$ROOT/usr/bin/aws" ] || missing+=(awscli-2)
-  if ((${#missing[@]})); then dnf -y -q install "${missing[@]}"; fi
+  # From the one repository that the S3 endpoint leads to: the parent may have others, out on the internet.
+  if ((${#missing[@]})); then dnf -y -q --repo amazonlinux install "${missing[@]}"; fi
   "$ROOT/usr/bin/aws" --version
 }
 
@@ -60,6 +61,16 @@ install_wheels() {
   # An image may hold another build of the same version, which pip would take for the same.
   "${pip[@]}" --force-reinstall --no-deps receipt-trainer
   "$TRAINER_PYTHON" -c 'import receipt_trainer'
+}
+
+# Without internet no model can be fetched from its hub: whoever wants one puts a cache under hf_cache/ in the bucket.
+warm_cache() {
+  local cache="$ROOT/opt/hf_cache"
+  mkdir -p "$cache"
+  "$ROOT/usr/bin/aws" s3 sync --only-show-errors "s3://$WHEELS_BUCKET/hf_cache/" "$cache/"
+  chown -R 1000:1000 "$cache"
+  chmod -R u=rwX,go=rX "$cache"
+  if [ -z "$(ls -A "$cache")" ]; then echo "nothing in s3://$WHEELS_BUCKET/hf_cache/: no model cache"; fi
 }
 
 write_marker() {

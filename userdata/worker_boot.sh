@@ -84,6 +84,7 @@ install() {
   install_packages
   fetch_wheels
   install_wheels
+  warm_cache
   write_marker
 }
 

@@ -74,14 +74,27 @@ def request(role: str | None, tls: str, point: str | None, through_mount_target:
 def test_only_the_worker_over_tls_through_an_access_point_gets_in() -> None:
     """Of all mixes of who, how and where, the worker over TLS through one of two access points is allowed.
 
-    All others are denied in so many words, which no policy of a role can overrule.
+    Without TLS or an access point all are denied in so many words, which no policy of a role can overrule; others, who
+    come as a worker does, get nothing from this policy.
     """
     assert len(set(access_points())) == 2
     elsewhere = "arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/other"
     for role, tls, point in product((WORKER, ADMIN, None), ("true", "false"), (*access_points(), elsewhere, None)):
-        allowed = role == WORKER and tls == "true" and point in access_points()
+        comes_right = tls == "true" and point in access_points()
+        expected = ("allow" if role == WORKER else "none") if comes_right else "deny"
         for action in ("ClientMount", "ClientWrite"):
-            assert decision(action, request(role, tls, point)) == ("allow" if allowed else "deny")
+            assert decision(action, request(role, tls, point)) == expected
+
+
+def test_conditions_use_only_what_efs_knows_of_a_client() -> None:
+    """EFS enforces four keys for clients ("EFS condition keys for clients"); a denial by another may hit the worker."""
+    known = {
+        "aws:SecureTransport",
+        "aws:SourceIp",
+        "elasticfilesystem:AccessPointArn",
+        "elasticfilesystem:AccessedViaMountTarget",
+    }
+    assert all(keys.keys() <= known for s in statements() for keys in s["Condition"].values())
 
 
 def test_nobody_is_root_and_nobody_comes_from_outside_the_vpc() -> None:

@@ -42,6 +42,8 @@ BUILDER_ROLE = f"arn:aws:iam::{ACCOUNT}:role/roles-builder"
         ("worker", "s3:PutObject", RUN, {}),
         ("worker", "s3:ListBucket", ARTIFACTS, {"s3:prefix": "runs/a/"}),
         ("worker", "s3:GetObject", WHEEL, {}),
+        ("worker", "s3:GetObject", "arn:aws:s3:::wheels-1234567/hf_cache/hub/model.safetensors", {}),
+        ("worker", "s3:ListBucket", "arn:aws:s3:::wheels-1234567", {"s3:prefix": "hf_cache/"}),
         ("worker", "sqs:ReceiveMessage", queue("gpu-high"), {}),
         ("worker", "sqs:ChangeMessageVisibility", queue("cpu-normal"), {}),
         ("worker", "elasticfilesystem:ClientWrite", FILES, THROUGH),

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.scaling import BACKLOG_METRICS, steps
+from infra.scaling import BACKLOG_METRICS, EVALUATION_PERIODS, PERIOD_S, WARMUP_S, steps
 from receipt_trainer.contract.outputs import PRIORITIES
 from tests.infra.test_worker_pool import ALARM, POLICY, recorded
 
@@ -34,7 +34,7 @@ def test_an_alarm_on_backlog_adds_instances() -> None:
     """More than none missing is a breach; silence is none; the action is the policy of the same group."""
     alarm, policy = recorded().of_type(ALARM)[0].inputs, recorded().of_type(POLICY)[0]
     assert alarm["comparisonOperator"] == "GreaterThanThreshold"
-    assert (alarm["threshold"], alarm["evaluationPeriods"], alarm["treatMissingData"]) == (0, 1, "notBreaching")
+    assert (alarm["threshold"], alarm["treatMissingData"]) == (0, "notBreaching")
     assert policy.urn in recorded().of_type(ALARM)[0].dependencies
     assert len(alarm["alarmActions"]) == 1
     assert policy.inputs["autoscalingGroupName"] == "receipt-trainer-dev-workers-gpu"
@@ -44,6 +44,28 @@ def test_an_alarm_on_backlog_adds_instances() -> None:
         for s in policy.inputs["stepAdjustments"]
     }
     assert bounds == {0.0: ("2", 1), 2.0: ("4", 2), 4.0: (None, 4)}
+
+
+@given(st.integers(1, 50), st.integers(0, 50), st.integers(0, 3))
+def test_minutes_that_arrive_late_do_not_silence_the_alarm(jobs: int, desired: int, num_late: int) -> None:
+    """The alarm fires exactly when jobs outnumber instances, also when SQS's newest minutes are not there yet.
+
+    As CloudWatch reads the expression: FILL makes 0 of such a minute, so the newest says "no jobs" whatever waits.
+    """
+    alarm, policy = recorded().of_type(ALARM)[0].inputs, recorded().of_type(POLICY)[0].inputs
+    minutes = [jobs] * (alarm["evaluationPeriods"] - num_late) + [0] * num_late
+    short_of = [filled - desired for filled in minutes]
+    breaching = sum(value > alarm["threshold"] for value in short_of)
+    assert (breaching >= alarm["datapointsToAlarm"]) == (jobs > desired)
+    # The policy is handed the largest of these minutes, and finds a step for it.
+    assert policy["metricAggregationType"] == "Maximum"
+    assert max(short_of) == jobs - desired
+
+
+def test_a_launch_is_not_repeated_while_the_minutes_before_it_are_looked_at() -> None:
+    """Until they have left the alarm's window, the new instances count as warming up."""
+    policy = recorded().of_type(POLICY)[0].inputs
+    assert policy["estimatedInstanceWarmup"] == WARMUP_S > EVALUATION_PERIODS * PERIOD_S
 
 
 @given(st.integers(1, 10_000), st.integers(1, 100_000))

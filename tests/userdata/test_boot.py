@@ -6,6 +6,8 @@ import json
 import subprocess
 from pathlib import Path
 
+import boto3
+
 from receipt_trainer.contract.env import WorkerEnv
 from tests.contract.systemd_reader import read_like_systemd
 from tests.infra.worker_values import worker_env
@@ -83,12 +85,15 @@ def test_the_agent_ships_both_logs(golden: Machine) -> None:
 
 
 def test_the_parent_image_installs_from_the_wheelhouse(machine: Machine, venv_python: Path, tmp_path: Path) -> None:
-    """Packages by dnf, wheels from S3, a real pip without an index; then the image says what it has."""
+    """Packages by dnf, wheels and models from S3, a real pip without an index; then the image says what it has."""
     upload_wheelhouse(machine.account, tmp_path / "wheels")
+    bucket = f"{machine.account.group}-wheels"
+    boto3.client("s3").put_object(Bucket=bucket, Key="hf_cache/hub/model.bin", Body=b"weights")
     done = machine.boot()
     assert done.returncode == 0, machine.read("var/log/receipt-trainer/boot.log")
     _assert_booted(machine)
-    assert machine.calls("dnf") == ["-y -q install amazon-efs-utils amazon-cloudwatch-agent"]
+    assert machine.calls("dnf") == ["-y -q --repo amazonlinux install amazon-efs-utils amazon-cloudwatch-agent"]
+    assert machine.read("opt/hf_cache/hub/model.bin") == "weights"
     pip = [arguments for arguments in machine.calls("python") if arguments.startswith("-m pip")]
     assert pip
     assert all("--no-index --find-links" in arguments for arguments in pip)
@@ -97,13 +102,17 @@ def test_the_parent_image_installs_from_the_wheelhouse(machine: Machine, venv_py
 
 
 def test_an_older_golden_image_gets_the_newer_trainer(golden: Machine, venv_python: Path, tmp_path: Path) -> None:
-    """Another hash in the marker: the newer wheel replaces the old one, though both have the same version."""
+    """Another hash in the marker: the newer wheel replaces the old one, though both have the same version.
+
+    Without models in the bucket there is a cache nevertheless, empty, that a worker behind a NAT gateway can fill.
+    """
     golden.make_golden("an-older-hash")
     upload_wheelhouse(golden.account, tmp_path / "wheels", build="second")
     done = golden.boot()
     assert done.returncode == 0, golden.read("var/log/receipt-trainer/boot.log")
     assert golden.calls("dnf") == []
     assert _build_installed(venv_python) == "second"
+    assert list((golden.root / "opt/hf_cache").iterdir()) == []
 
 
 def test_a_slow_file_system_is_waited_for(golden: Machine) -> None:
