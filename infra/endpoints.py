@@ -21,7 +21,6 @@ INTERFACE_SERVICES: Final[Mapping[str, str]] = {
     "autoscaling": "scale-in protection, lifecycle hooks, ending one's own instance",
     "ec2": "spot prices, of which a job's cost is made",
     "imagebuilder": "components of a bake, read by the build instance",
-    "sts": "who am I, asked by the AWS CLI and by bake scripts",
 }
 """Service -> what would stop without it in a subnet without NAT; S3 and DynamoDB have gateways, EFS mount targets."""
 
@@ -76,8 +75,8 @@ class EndpointsArgs:
 class Endpoints(pulumi.ComponentResource):
     """Gateway endpoints for S3 and DynamoDB (free), and interface endpoints where there is no NAT.
 
-    An interface endpoint costs about $0.01 an hour and AZ in us-east-1, $7.30 a month, and $0.01/GB: the ten of
-    INTERFACE_SERVICES are $73.00 a month in one AZ.
+    An interface endpoint costs about $0.01 an hour and AZ in us-east-1, $7.30 a month, and $0.01/GB: the nine of
+    INTERFACE_SERVICES are $65.70 a month in one AZ.
 
     Attributes:
         prefix_list_ids: `s3` and `dynamodb` -> managed prefix list of the service, for security group rules.

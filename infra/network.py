@@ -46,7 +46,7 @@ class Network(pulumi.ComponentResource):
     """A VPC whose instances nobody can call, and that call AWS over endpoints.
 
     In us-east-1 a month costs: with `single` $32.85 for the NAT gateway (+ $0.045/GB) and $3.65 for its address; with
-    `none` $73.00 for the interface endpoints (+ $0.01/GB), see `infra.endpoints`. So `single` is the cheaper, and
+    `none` $65.70 for the interface endpoints (+ $0.01/GB), see `infra.endpoints`. So `single` is the cheaper, and
     `none` the tighter: nothing in the VPC can reach the internet or be reached from it.
 
     Attributes:
@@ -198,7 +198,7 @@ class Network(pulumi.ComponentResource):
 
     def _groups_and_endpoints(self, private: list[aws.ec2.Subnet], tables: list[aws.ec2.RouteTable]) -> None:
         args = self._args
-        # In one AZ only: each further AZ costs another $73 a month, and losing it stops work that can wait, as a single
+        # In one AZ only: each further AZ costs another $66 a month, and losing it stops work that can wait, as a single
         # NAT gateway would. Calls from other AZs pay $0.01/GB; bulk data goes to S3 and EFS, not through these.
         endpoints = Endpoints(
             f"{self._name}-endpoints",

@@ -21,7 +21,8 @@ PYTHON_VERSIONS: Final = ("3.11", "3.12", "3.13", "3.14")
 PRIVATE_NETWORKS: Final = tuple(
     IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 )
-OWN_TAGS: Final = ("Name", "Project", "Environment")
+OWN_TAGS: Final = ("Name", "Project", "Environment", "Pool", "CreatedBy")
+"""Set by us or, the last, by Image Builder, whose resources our roles know by it."""
 MAX_TAGS: Final = 40
 """Of AWS's 50 a resource: the rest is for the stack's own tags and those of AWS services."""
 

@@ -121,7 +121,7 @@ def copy_of_the_program(folder: Path) -> Path:
     "changes",
     [
         {"retention": {"logs_days": 90, "old_versions_days": 90}},
-        {"network": {"nat": "single"}},
+        {"network": {"nat": "none"}},
         {"network": {"az_count": 3}},
         {"pools": {"cpu": {"root_volume_gib": 200, "market": "on_demand"}}},
         {"golden_ami": {"enabled": False}},

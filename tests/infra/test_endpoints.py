@@ -42,7 +42,7 @@ def test_without_nat_every_service_that_an_instance_calls_has_an_endpoint() -> N
     recording = network("none", az_count=3)
     interfaces = [e.inputs for e in recording.of_type(ENDPOINT) if e.inputs["vpcEndpointType"] == "Interface"]
     needed = ["ssm", "ssmmessages", "ec2messages", "sqs", "logs", "monitoring", "autoscaling", "ec2"]
-    needed += ["imagebuilder", "sts"]
+    needed += ["imagebuilder"]
     assert {e["serviceName"] for e in interfaces} == {f"com.amazonaws.us-east-1.{name}" for name in needed}
     assert set(INTERFACE_SERVICES) == set(needed)
     for endpoint in interfaces:
