@@ -55,7 +55,13 @@ def test_keys_are_written_as_documented() -> None:
     assert tables.word_sk(1, 2, 3) == "RECEIPT#00001#LINE#00002#WORD#00003"
     assert tables.label_sk(1, 2, 3, "DATE") == "RECEIPT#00001#LINE#00002#WORD#00003#LABEL#DATE"
     assert tables.validation_status_pk("VALID") == "VALIDATION_STATUS#VALID"
-    assert tables.job_pk("x") == "JOB#x"
+    assert (tables.job_pk("x"), tables.JOB_SK) == ("JOB#x", "JOB")
+    assert (tables.instance_pk("i-1"), tables.INSTANCE_SK) == ("INSTANCE#i-1", "INSTANCE")
+    assert tables.job_status_pk("PENDING") == "STATUS#PENDING"
+    assert tables.job_name_pk("a") == "NAME#a"
+    assert tables.job_order("2026-11-20T00:00:00Z", "x") == "2026-11-20T00:00:00Z#x"
+    assert tables.status_sk("2026-11-20T00:00:00Z", 7) == "STATUS#2026-11-20T00:00:00Z#00000007"
+    assert (tables.attempt_sk(7), tables.checkpoint_sk(7)) == ("ATTEMPT#000007", "CHECKPOINT#0000000007")
     assert tables.log_sk("2026-11-20T00:00:00Z", 7) == "LOG#2026-11-20T00:00:00Z#00000007"
     assert tables.metric_sk("eval_f1", "2026-11-20T00:00:00Z", 7) == "METRIC#eval_f1#2026-11-20T00:00:00Z#00000007"
 

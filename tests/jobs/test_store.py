@@ -61,6 +61,18 @@ def test_rows_have_the_contracts_keys(jobs_table: str) -> None:
     assert item["job_id"] == {"S": "job-1"}
 
 
+def test_rows_of_a_worker_say_which_attempt(jobs_table: str) -> None:
+    """Metrics and log lines carry the claim's number, so that two attempts at one step can be told apart."""
+    for attempt in (1, 2):
+        store = JobStore(clients.dynamodb(), jobs_table, "job-1", attempt=attempt, interval_s=NEVER_S)
+        store.metric("loss", 0.5, step=7, epoch=1)
+        store.log("info", "line")
+        store.close()
+    client = clients.dynamodb()
+    assert [row.attempt for row in read_metrics(client, jobs_table, "job-1")] == [1, 2]
+    assert [row.attempt for row in read_logs(client, jobs_table, "job-1")] == [1, 2]
+
+
 def test_values_that_dynamodb_has_no_number_for(jobs_table: str) -> None:
     """A loss that is NaN or infinite, and a message with half a character, are kept and spoil nothing."""
     store = open_store(jobs_table)

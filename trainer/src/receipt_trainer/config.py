@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -164,12 +164,22 @@ def _explain(model: type[BaseModel], item: Any) -> str:
     path = ".".join(str(part) for part in item["loc"])
     name = path if path.isprintable() else repr(path)[1:-1]
     if item["type"] == "extra_forbidden":
-        return f"unknown key '{name}' (known: {', '.join(sorted(model.model_fields))})"
+        return f"unknown key '{name}' (known: {', '.join(sorted(_model_at(model, item['loc']).model_fields))})"
     message = str(item["msg"]).removeprefix("Value error, ")
     if not path:  # it names its fields itself
         return message
     shown = "" if item["type"] in ("missing", "value_error") else f", not {_short(item['input'])}"
     return f"{name}: {message[:1].lower()}{message[1:]}{shown}"
+
+
+def _model_at(model: type[BaseModel], loc: Sequence[Any]) -> type[BaseModel]:
+    """The model in which the last key of `loc` was looked for."""
+    for key in loc[:-1]:
+        field = model.model_fields.get(str(key))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            break
+        model = field.annotation
+    return model
 
 
 def _short(value: Any) -> str:

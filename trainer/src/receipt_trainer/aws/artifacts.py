@@ -23,6 +23,11 @@ _EXCLUDED: Final = (RUN_FILE, "checkpoint-*/*", ".*", "*/.*")
 """What the sync leaves: the record that goes last, checkpoints (they live on EFS), hidden temporary files."""
 
 
+def run_prefix(job_name: str, job_id: str) -> str:
+    """Key prefix of a run: one of its own, so that no two runs' files ever mix."""
+    return f"runs/{job_name}/{job_id}"
+
+
 class S3Artifacts:
     """Copies a run's folder to S3 (the contract's `ArtifactSink`)."""
 

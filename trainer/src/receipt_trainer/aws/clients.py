@@ -15,8 +15,14 @@ from botocore.config import Config
 from receipt_trainer.errors import UserError, WorldError
 
 if TYPE_CHECKING:
+    from mypy_boto3_autoscaling.client import AutoScalingClient
+    from mypy_boto3_cloudwatch.client import CloudWatchClient
     from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_ec2.client import EC2Client
+    from mypy_boto3_logs.client import CloudWatchLogsClient
     from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_sqs.client import SQSClient
+    from mypy_boto3_ssm.client import SSMClient
 
 MAX_ATTEMPTS: Final = 6
 """Attempts of one request in all; botocore's standard mode waits up to 2**n seconds after each, 31 s at worst."""
@@ -55,6 +61,36 @@ def dynamodb() -> DynamoDBClient:
 def s3() -> S3Client:
     """A thread-safe S3 client; see `_client`."""
     return cast("S3Client", _client("s3"))
+
+
+def sqs() -> SQSClient:
+    """An SQS client, thread-safe; see `_client`."""
+    return cast("SQSClient", _client("sqs"))
+
+
+def ssm() -> SSMClient:
+    """An SSM client, thread-safe; see `_client`."""
+    return cast("SSMClient", _client("ssm"))
+
+
+def autoscaling() -> AutoScalingClient:
+    """An Auto Scaling client, thread-safe; see `_client`."""
+    return cast("AutoScalingClient", _client("autoscaling"))
+
+
+def ec2() -> EC2Client:
+    """An EC2 client, thread-safe; see `_client`."""
+    return cast("EC2Client", _client("ec2"))
+
+
+def cloudwatch() -> CloudWatchClient:
+    """A CloudWatch client, thread-safe; see `_client`."""
+    return cast("CloudWatchClient", _client("cloudwatch"))
+
+
+def logs() -> CloudWatchLogsClient:
+    """A CloudWatch Logs client, thread-safe; see `_client`."""
+    return cast("CloudWatchLogsClient", _client("logs"))
 
 
 def _client(service: str) -> Any:
@@ -143,6 +179,12 @@ def _explain(error: boto.ClientError, doing: str, table: str | None) -> UserErro
     if code in _REFUSED:
         return UserError(f"{doing}: AWS refuses these credentials: {code}: {message}")
     return WorldError(f"{doing}: {code}: {message}")
+
+
+def error_code(error: BaseException | None) -> str:
+    """The code of what AWS answered; "" for a fault of another kind."""
+    response = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
 
 
 def _region() -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _TIMEOUT_S: Final = 120
+_META: Final = f"{__name__}.outputs"
 _SAVE: Final = "pulumi stack output --json > outputs.json"
 
 
@@ -46,16 +47,23 @@ def stack_options(function: Function) -> Function:
 
 def _from_file(context: click.Context, option: click.Parameter, path: Path | None) -> None:
     if path is not None and not context.resilient_parsing:
-        _apply(load(path))
+        _apply(context, load(path))
 
 
 def _from_pulumi(context: click.Context, option: click.Parameter, stack: str | None) -> None:
     if stack is not None and not context.resilient_parsing:
-        _apply(ask_pulumi(stack))
+        _apply(context, ask_pulumi(stack))
 
 
-def _apply(outputs: StackOutputs) -> None:
+def _apply(context: click.Context, outputs: StackOutputs) -> None:
+    context.meta[_META] = outputs
     os.environ.update(outputs.environment_variables())
+
+
+def outputs() -> StackOutputs | None:
+    """What `--stack` or `--outputs` of the running command read; None without them."""
+    found: StackOutputs | None = click.get_current_context().meta.get(_META)
+    return found
 
 
 def load(path: Path) -> StackOutputs:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from receipt_trainer.contract import names
+from receipt_trainer.contract.outputs import PoolName, Priority
+
+
+class Resources(BaseModel):
+    """What a job needs of the machine that trains it; from this follows its pool."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    gpu: bool | None = Field(None, description="Whether it needs a GPU; unset: a GPU pool if the stack has one")
+    pool: PoolName | None = Field(None, description="The pool by name, instead of by need")
+
+    @model_validator(mode="after")
+    def _one_wish(self) -> Self:
+        if self.pool is not None and self.gpu is not None and self.gpu != (self.pool == "gpu"):
+            raise ValueError(f"gpu: {str(self.gpu).lower()} contradicts pool: {self.pool}")
+        return self
 
 
 class JobSpec(BaseModel):
@@ -20,8 +36,9 @@ class JobSpec(BaseModel):
     model: str = Field(names.DEFAULT_MODEL, description="Hub name, directory, installed package of weights, or 'tiny'")
     training_config: dict[str, Any] = Field(default_factory=dict)
     data_config: dict[str, Any] = Field(default_factory=dict)
-    priority: Literal["high", "normal"] = "normal"
-    resources: dict[str, Any] = Field(default_factory=dict, description="Pool and size that the job needs")
+    priority: Priority = Field("normal", description="Which of the pool's queues; workers poll high first")
+    resources: Resources = Field(default_factory=Resources, description="What the job needs of its machine")
+    max_failures: int = Field(3, ge=1, le=100, description="Failed attempts that end the job; interruptions are none")
 
     @field_validator("job_name")
     @classmethod

@@ -85,9 +85,45 @@ def validation_status_pk(status: str) -> str:
     return f"VALIDATION_STATUS#{status}"
 
 
+JOB_SK = "JOB"
+"""Sort key of a job's own row."""
+INSTANCE_SK = "INSTANCE"
+"""Sort key of an instance's row."""
+
+
 def job_pk(job_id: str) -> str:
     """Partition key of all rows of one job."""
     return f"JOB#{job_id}"
+
+
+def job_status_pk(status: str) -> str:
+    """GSI1 partition of all jobs of one state."""
+    return f"STATUS#{status}"
+
+
+def job_name_pk(name: str) -> str:
+    """GSI2 partition of all jobs of one name."""
+    return f"NAME#{name}"
+
+
+def job_order(created_at: str, job_id: str) -> str:
+    """GSI1 and GSI2 sort key: jobs in the order in which they were made."""
+    return f"{created_at}#{job_id}"
+
+
+def status_sk(timestamp: str, seq: int) -> str:
+    """Sort key of a change of a job's state; `seq` counts the job's changes, so that no two rows are one."""
+    return f"STATUS#{timestamp}#{seq:08d}"
+
+
+def attempt_sk(number: int) -> str:
+    """Sort key of an attempt."""
+    return f"ATTEMPT#{number:06d}"
+
+
+def checkpoint_sk(step: int) -> str:
+    """Sort key of a checkpoint."""
+    return f"CHECKPOINT#{step:010d}"
 
 
 def metric_sk(name: str, timestamp: str, seq: int) -> str:
@@ -98,3 +134,8 @@ def metric_sk(name: str, timestamp: str, seq: int) -> str:
 def log_sk(timestamp: str, seq: int) -> str:
     """Sort key of a log row."""
     return f"LOG#{timestamp}#{seq:08d}"
+
+
+def instance_pk(instance_id: str) -> str:
+    """Partition key of an instance."""
+    return f"INSTANCE#{instance_id}"

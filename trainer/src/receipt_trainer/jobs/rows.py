@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.dynamo import Item
-from receipt_trainer.contract.tables import job_pk
+from receipt_trainer.contract.tables import JOB_SK, job_name_pk, job_order, job_pk, job_status_pk
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """One value of one metric, as stored."""
+    """One value of one metric, as stored; `attempt` is None in rows of a run without a worker."""
 
     name: str
     value: float
@@ -25,16 +25,18 @@ class MetricRow:
     epoch: float
     timestamp: str
     seq: int
+    attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """One line of a job's log, as stored."""
+    """One line of a job's log, as stored; `attempt` as in `MetricRow`."""
 
     level: str
     message: str
     timestamp: str
     seq: int
+    attempt: int | None = None
 
 
 def put_job(
@@ -52,9 +54,9 @@ def put_job(
     Raises:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
-    own = {"PK": job_pk(job_id), "SK": "JOB", "TYPE": "JOB", "job_id": job_id, "name": name, "status": status}
-    keys = {"GSI1PK": f"STATUS#{status}", "GSI2PK": f"NAME#{name}"}
-    sort = {"GSI1SK": f"{created_at}#{job_id}", "GSI2SK": f"{created_at}#{job_id}", "created_at": created_at}
+    own = {"PK": job_pk(job_id), "SK": JOB_SK, "TYPE": "JOB", "job_id": job_id, "name": name, "status": status}
+    keys, order = {"GSI1PK": job_status_pk(status), "GSI2PK": job_name_pk(name)}, job_order(created_at, job_id)
+    sort = {"GSI1SK": order, "GSI2SK": order, "created_at": created_at}
     dynamo.put(client, table, {**(attributes or {}), **own, **keys, **sort}, "write the job")
 
 
@@ -65,8 +67,8 @@ def get_job(client: DynamoDBClient, table: str, job_id: str) -> Item:
         UserError: no such job, or as `put_job`.
         WorldError: as `put_job`.
     """
-    for item in _rows(client, table, job_id, "JOB"):
-        if item["SK"] == "JOB":
+    for item in _rows(client, table, job_id, JOB_SK):
+        if item["SK"] == JOB_SK:
             return item
     raise UserError(f"there is no job '{job_id}' in table '{table}'")
 
@@ -81,6 +83,7 @@ def read_metrics(client: DynamoDBClient, table: str, job_id: str, name: str | No
             epoch=_number(item["epoch"]),
             timestamp=str(item["timestamp"]),
             seq=int(item["seq"]),
+            attempt=item.get("attempt"),
         )
         for item in _rows(client, table, job_id, "METRIC#" if name is None else f"METRIC#{name}#")
         if name is None or item["name"] == name
@@ -91,7 +94,7 @@ def read_metrics(client: DynamoDBClient, table: str, job_id: str, name: str | No
 def read_logs(client: DynamoDBClient, table: str, job_id: str) -> list[LogRow]:
     """The log of a job in order of time; faults as `put_job`."""
     rows = [
-        LogRow(str(item["level"]), str(item["message"]), str(item["timestamp"]), int(item["seq"]))
+        LogRow(str(item["level"]), str(item["message"]), str(item["timestamp"]), int(item["seq"]), item.get("attempt"))
         for item in _rows(client, table, job_id, "LOG#")
     ]
     return sorted(rows, key=lambda row: (row.timestamp, row.seq))

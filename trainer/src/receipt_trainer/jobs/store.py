@@ -53,6 +53,7 @@ class JobStore:
         table: str,
         job_id: str,
         *,
+        attempt: int | None = None,
         interval_s: float = FLUSH_INTERVAL_S,
         max_pending: int = MAX_PENDING,
         clock: Callable[[], datetime] = utc_now,
@@ -64,12 +65,16 @@ class JobStore:
             client: see `receipt_trainer.aws.clients.dynamodb`.
             table: name of the jobs table.
             job_id: the job whose rows these are.
+            attempt: number of the worker's claim, kept in every row; None for a run without a worker.
             interval_s: seconds between two flushes.
             max_pending: rows kept at most while writing fails.
             clock: the time stamp of a row.
             sleep: waits between the tries of a flush, in seconds.
         """
         self._client, self._table, self._job_id = client, table, job_id
+        self._common: Item = {"PK": job_pk(job_id), "job_id": job_id}
+        if attempt is not None:
+            self._common["attempt"] = attempt
         self._interval_s, self._max_pending = interval_s, max_pending
         self._clock, self._sleep = clock, sleep
         self._pending: deque[Item] = deque()
@@ -103,7 +108,7 @@ class JobStore:
             if len(self._pending) >= self._max_pending:
                 self._pending.popleft()
                 self._num_lost += 1
-            self._pending.append({"PK": job_pk(self._job_id), "job_id": self._job_id, **row})
+            self._pending.append({**self._common, **row})
 
     def flush(self) -> None:
         """Write what is pending now; on a fault it stays pending.

@@ -1,0 +1,112 @@
+"""The state machine, without clock or table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import get_args
+
+import pytest
+
+from receipt_trainer.errors import UserError
+from receipt_trainer.jobs import lifecycle
+from receipt_trainer.jobs.lifecycle import MAX_LOST, OWNED, TERMINAL, WAITING, Claim, Job, Refusal, State
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+STATES: tuple[State, ...] = get_args(State)
+
+
+def job(status: State, lease_s: float | None = None) -> Job:
+    """A job of three attempts so far, whose lease ends so many seconds from now."""
+    until = None if lease_s is None else NOW + timedelta(seconds=lease_s)
+    return Job("j", "n", status, attempt=3, queue_url="q", worker_id="w", lease_expires_at=until)
+
+
+def test_every_state_is_of_one_kind() -> None:
+    """A job waits, is owned, or has ended: no state is two of these or none."""
+    assert sorted([*WAITING, *OWNED, *TERMINAL]) == sorted(STATES)
+
+
+def test_an_ended_job_only_begins_anew() -> None:
+    """From FAILED and CANCELLED a job goes back to PENDING only, from SUCCEEDED nowhere."""
+    reached = {before: {after for after in STATES if lifecycle.may(before, after)} for before in TERMINAL}
+    assert reached == {"SUCCEEDED": set(), "FAILED": {"PENDING"}, "CANCELLED": {"PENDING"}}
+
+
+@pytest.mark.parametrize("status", sorted(WAITING))
+def test_a_waiting_job_is_claimed_with_the_next_number(status: State) -> None:
+    """The fencing token grows by one."""
+    assert lifecycle.decide_claim(job(status), NOW) == Claim(4, is_takeover=False)
+
+
+@pytest.mark.parametrize("status", sorted(OWNED))
+def test_a_lease_holds_until_its_last_instant(status: State) -> None:
+    """Before its end a claim is refused and told when to come back; at its end the job is taken over."""
+    refusal = lifecycle.decide_claim(job(status, 0.000001), NOW)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.kind, refusal.lease_expires_at) == ("leased", NOW + timedelta(microseconds=1))
+    assert lifecycle.decide_claim(job(status, 0), NOW) == Claim(4, is_takeover=True)
+
+
+@pytest.mark.parametrize(("status", "kind"), [("SUCCEEDED", "done"), ("FAILED", "done"), ("CANCELLED", "cancelled")])
+def test_an_ended_job_is_refused(status: State, kind: str) -> None:
+    """The worker learns why, and the job stays as it is."""
+    refusal = lifecycle.decide_claim(job(status), NOW)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.kind, refusal.settles) == (kind, None)
+
+
+def test_a_cancelled_job_whose_worker_vanished_is_not_trained_again() -> None:
+    """The next worker that wants it only cancels it."""
+    refusal = lifecycle.decide_claim(replace(job("RUNNING", -1), cancel_requested=True), NOW)
+    assert isinstance(refusal, Refusal)
+    assert refusal.settles == "CANCELLED"
+
+
+def test_a_job_that_kills_its_workers_fails_in_the_end() -> None:
+    """After MAX_LOST vanished workers a job is FAILED instead of killing one more."""
+    assert isinstance(lifecycle.decide_claim(replace(job("RUNNING", -1), num_lost=MAX_LOST - 2), NOW), Claim)
+    refusal = lifecycle.decide_claim(replace(job("RUNNING", -1), num_lost=MAX_LOST - 1), NOW)
+    assert isinstance(refusal, Refusal)
+    assert refusal.settles == "FAILED"
+
+
+def test_failures_count_to_the_limit() -> None:
+    """Below the limit a failed job waits again; at it, or if the failure is final, it has failed."""
+    below, at_limit = replace(job("RUNNING"), num_failures=1), replace(job("RUNNING"), num_failures=2)
+    assert lifecycle.after_failure(below) == "PENDING"
+    assert lifecycle.after_failure(below, final=True) == "FAILED"
+    assert lifecycle.after_failure(at_limit) == "FAILED"
+    assert lifecycle.after_failure(replace(below, cancel_requested=True)) == "CANCELLED"
+
+
+@pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED"])
+def test_what_has_ended_cannot_be_cancelled(status: State) -> None:
+    """The user is told in which state it is."""
+    with pytest.raises(UserError, match=status):
+        lifecycle.after_cancel(job(status), NOW)
+
+
+def test_a_running_job_is_asked_and_a_waiting_one_cancelled() -> None:
+    """Only a worker that holds the lease has to be asked."""
+    assert lifecycle.after_cancel(job("RUNNING", 1), NOW) is None
+    assert lifecycle.after_cancel(job("RUNNING", 0), NOW) == "CANCELLED"
+    assert lifecycle.after_cancel(job("INTERRUPTED"), NOW) == "CANCELLED"
+
+
+def test_what_may_be_tried_again() -> None:
+    """An ended job that did not succeed goes back to PENDING, a waiting one stays; others are refused."""
+    assert lifecycle.after_retry(job("FAILED")) == lifecycle.after_retry(job("CANCELLED")) == "PENDING"
+    assert lifecycle.after_retry(job("INTERRUPTED")) == "INTERRUPTED"
+    for status in ("RUNNING", "SUCCEEDED"):
+        with pytest.raises(UserError, match=status):
+            lifecycle.after_retry(job(status, 1))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="not submitted to a queue"):
+        lifecycle.after_retry(replace(job("FAILED"), queue_url=None))
+
+
+def test_a_row_reads_back_as_the_job() -> None:
+    """Writing a job's row and reading it loses nothing; attributes of a newer version are ignored."""
+    full = replace(job("RUNNING", 5), spec={"model": "tiny"}, tags={"a": "b"}, f1=0.5, cancel_requested=True)
+    assert Job.from_row({**full.to_row(), "of_a_newer_version": 1}) == full
+    assert full.to_row()["GSI1PK"] == "STATUS#RUNNING"

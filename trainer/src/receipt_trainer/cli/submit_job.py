@@ -1,0 +1,144 @@
+"""`receipt-trainer submit-job`: a job file becomes a queued job."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from receipt_trainer.cli import stack
+from receipt_trainer.cli.stack import stack_options
+from receipt_trainer.contract import names
+from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES, PoolName, Priority
+
+if TYPE_CHECKING:
+    from receipt_trainer.contract.job import JobSpec
+    from receipt_trainer.jobs.lifecycle import Job
+
+_QUEUE_VARIABLES = {"high": names.ENV_QUEUE_URL_HIGH, "normal": names.ENV_QUEUE_URL_NORMAL}
+
+
+@click.command("submit-job")
+@stack_options
+@click.option("--config", "job_file", type=click.Path(path_type=Path), required=True, help="Job file (YAML).")
+@click.option(
+    "--queue-url",
+    metavar="URL",
+    help="FIFO queue; by default that of pool and priority in the stack, or JOB_QUEUE_URL_HIGH / _NORMAL.",
+)
+@click.option("--priority", type=click.Choice(PRIORITIES), help="Instead of the job file's; workers poll high first.")
+@click.option("--pool", type=click.Choice(POOL_NAMES), help="Instead of what the job file's resources ask for.")
+@click.option("--job-name", metavar="NAME", help="Instead of the job file's.")
+@click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Name of the jobs table.")
+@click.option("--client-token", metavar="TEXT", help="Submit once for this text, however often the command is run.")
+@click.option("--dry-run", is_flag=True, help="Print the job as it would be stored; store and queue nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+def command(
+    job_file: Path,
+    queue_url: str | None,
+    priority: Priority | None,
+    pool: PoolName | None,
+    job_name: str | None,
+    jobs_table: str | None,
+    client_token: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Queue the job of a job file for the workers and print its id.
+
+    With --stack or --outputs the queue, the jobs table and the stack's default hyperparameters are known. The job is
+    stored with every hyperparameter in it. A wrong file is refused with line and key, and nothing is queued.
+    """
+    spec = _spec(job_file, priority, pool, job_name)
+    spec, url = _place(spec, queue_url, pool)
+    from receipt_trainer.jobs.submit import new_job
+
+    job = new_job(spec, url, defaults=_training_defaults(), client_token=client_token)
+    if not dry_run:
+        job = _submit(job, url, jobs_table, client_token)
+    _print(job, dry_run, as_json)
+
+
+def _spec(job_file: Path, priority: Priority | None, pool: PoolName | None, job_name: str | None) -> JobSpec:
+    """The job file's job, with the command line's wishes in their places.
+
+    Raises:
+        UserError: a wrong file or flag.
+    """
+    from receipt_trainer.config import load_job_file
+    from receipt_trainer.contract.job import Resources
+    from receipt_trainer.errors import UserError
+
+    found = load_job_file(job_file)
+    if job_name is not None and not names.is_job_name(job_name):
+        raise UserError(f"--job-name '{job_name}': use 1 to 64 of A-Z a-z 0-9 . _ - and not '.' or '..'")
+    given = {"priority": priority, "job_name": job_name, "resources": Resources(pool=pool) if pool else None}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    # As parsed, not as written: 6e-5 is a text in YAML 1.1, and a number to the configuration.
+    changes["training_config"] = found.training.model_dump(mode="json", exclude_unset=True)
+    changes["data_config"] = found.data.model_dump(mode="json", exclude_unset=True)
+    return found.spec.model_copy(update=changes)
+
+
+def _place(spec: JobSpec, queue_url: str | None, pool: PoolName | None) -> tuple[JobSpec, str]:
+    """The job with its pool, and the URL of its queue.
+
+    Raises:
+        UserError: no such pool, or no queue is known.
+    """
+    from receipt_trainer.contract.job import Resources
+    from receipt_trainer.errors import UserError
+    from receipt_trainer.jobs.placement import choose_pool
+
+    outputs = stack.outputs()
+    if outputs is not None and queue_url is None:
+        chosen = choose_pool(spec.resources, list(outputs.pools), pool)
+        placed = spec.model_copy(update={"resources": Resources(pool=chosen)})
+        return placed, outputs.pools[chosen].queue_urls[spec.priority]
+    url = queue_url or os.environ.get(_QUEUE_VARIABLES[spec.priority])
+    if not url:
+        raise UserError("no queue is known: give --queue-url URL, or --stack NAME, or --outputs FILE")
+    return spec, url
+
+
+def _training_defaults() -> dict[str, Any] | None:
+    """The stack's hyperparameters; None where no stack is named."""
+    outputs = stack.outputs()
+    parameter = outputs.training_parameter if outputs else os.environ.get(names.ENV_TRAINING_PARAMETER)
+    if not parameter:
+        return None
+    from receipt_trainer.aws import clients
+    from receipt_trainer.jobs.placement import read_training_defaults
+
+    return read_training_defaults(clients.ssm(), parameter)
+
+
+def _submit(job: Job, url: str, jobs_table: str | None, client_token: str | None) -> Job:
+    from receipt_trainer.aws import clients
+    from receipt_trainer.jobs.job_table import JobTable
+    from receipt_trainer.jobs.queue import SqsQueue
+    from receipt_trainer.jobs.submit import jobs_table_of_environment, submit
+
+    queue = SqsQueue(clients.sqs(), url)
+    queue.check()
+    table = JobTable(clients.dynamodb(), jobs_table or jobs_table_of_environment())
+    return submit(job, table, queue, client_token=client_token)
+
+
+def _print(job: Job, dry_run: bool, as_json: bool) -> None:
+    said = {"job_id": job.job_id, "name": job.name, "status": job.status, "pool": job.pool, "priority": job.priority}
+    said |= {"queue_url": job.queue_url}
+    if as_json:
+        click.echo(json.dumps(said | {"dry_run": dry_run, "spec": dict(job.spec)}, indent=1))
+    elif dry_run:
+        import yaml
+
+        click.echo(yaml.safe_dump(dict(job.spec), sort_keys=False, allow_unicode=True), nl=False)
+        click.echo(f"dry run: would go to {job.queue_url}; nothing is stored or queued", err=True)
+    else:
+        click.echo(job.job_id)
+        click.echo(f"'{job.name}' is {job.status} in {job.queue_url}", err=True)
+        click.echo(f"follow it with: receipt-trainer logs {job.job_id} --follow", err=True)

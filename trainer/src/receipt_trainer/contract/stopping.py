@@ -1,0 +1,46 @@
+"""How a run is asked to stop, by whoever started it."""
+
+from __future__ import annotations
+
+
+class Interrupted(BaseException):
+    """A run stopped on request. Not an Exception: nothing that handles faults may take it for one."""
+
+
+class StopRequest:
+    """A request to stop: at once, or at the next checkpoint while training runs. Made for signal handlers."""
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self.asked = False
+        self._deferred = False
+
+    def ask(self) -> None:
+        """Ask.
+
+        Raises:
+            Interrupted: nothing is lost by stopping here.
+        """
+        self.asked = True
+        if not self._deferred:
+            raise Interrupted("stopped on request, outside training")
+
+    def defer(self) -> None:
+        """From here on whoever trains looks at `asked`.
+
+        Raises:
+            Interrupted: it was asked before.
+        """
+        self._deferred = True
+        if self.asked:
+            raise Interrupted("stopped on request, before training")
+
+    def undefer(self) -> None:
+        """From here on `ask` stops at once again.
+
+        Raises:
+            Interrupted: it was asked since the last checkpoint.
+        """
+        self._deferred = False
+        if self.asked:
+            raise Interrupted("stopped on request, after training")

@@ -1,0 +1,154 @@
+"""What each change of a job's state writes: plain values, made from the job as it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from receipt_trainer.contract.tables import checkpoint_sk
+from receipt_trainer.jobs.lifecycle import OWNED, Attempt, Claim, Job, Outcome, State
+from receipt_trainer.jobs.store import iso
+
+REASON_LENGTH: Final = 4000
+"""Characters of a reason that are kept; an item ends at 400 kB."""
+
+_OF_AN_ATTEMPT: Final = ("worker_id", "lease_expires_at")
+"""Attributes of a job's row that only a claimed job has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of a job's row and of the rows beside it. An attribute that is set to None is removed.
+
+    Attributes:
+        to: the new state.
+        at: the moment, as `iso` writes it.
+        reason: why, if there is more to say than the states do.
+        worker_id: the worker that changes it, if it is one.
+        sets: attributes of the job's row to set beside its state.
+        removes: attributes of the job's row to remove.
+        needs_same_lease: the change is right only if the lease has not been renewed meanwhile.
+        attempts: number -> attributes of its row to set; the row is made if it is not there.
+        puts: further rows of the job, without PK.
+    """
+
+    to: State
+    at: str
+    reason: str | None = None
+    worker_id: str | None = None
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    removes: tuple[str, ...] = ()
+    needs_same_lease: bool = False
+    attempts: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    puts: tuple[Mapping[str, Any], ...] = ()
+
+
+def claimed(job: Job, claim: Claim, given: Attempt, instance: Mapping[str, Any], now: datetime) -> Change:
+    """The job is the worker's; an attempt whose lease ran out is LOST in the same stroke."""
+    begun = {**instance, "worker_id": given.worker_id, "started_at": iso(now)}
+    return Change(
+        "CLAIMED",
+        iso(now),
+        reason=f"the lease of {job.worker_id} ran out" if claim.is_takeover else None,
+        worker_id=given.worker_id,
+        sets={
+            "attempt": given.number,
+            "worker_id": given.worker_id,
+            "lease_expires_at": iso(given.lease_expires_at),
+            "num_lost": job.num_lost + claim.is_takeover,
+            "reason": None,
+        },
+        needs_same_lease=claim.is_takeover,
+        attempts={**_lost(job, "CLAIMED"), given.number: begun},
+    )
+
+
+def started(attempt: Attempt, start_step: int | None, now: datetime) -> Change:
+    """Training begins."""
+    return Change(
+        "RUNNING", iso(now), worker_id=attempt.worker_id, attempts={attempt.number: {"start_step": start_step}}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended, as its worker says.
+
+    Attributes:
+        outcome: kept with the attempt.
+        reason: why; None for success.
+        checkpoint_step: step of the checkpoint that it left.
+        sets: attributes of the job's row: results.
+    """
+
+    outcome: Outcome
+    reason: str | None = None
+    checkpoint_step: int | None = None
+    sets: Mapping[str, Any] = field(default_factory=dict)
+
+
+def ended(job: Job, attempt: Attempt, to: State, ending: Ending, now: datetime) -> Change:
+    """The attempt is over and leaves the job as `to`; a job that waits for its next try keeps no reason in its row."""
+    reason = storable(ending.reason)
+    over = {"ended_at": iso(now), "outcome": ending.outcome, "reason": reason, "left": to}
+    sets = {**ending.sets, "reason": None if to == "PENDING" else reason}
+    if ending.outcome == "FAILED":
+        sets["num_failures"] = job.num_failures + 1
+    puts: tuple[Mapping[str, Any], ...] = ()
+    if ending.checkpoint_step is not None:
+        own = {"SK": checkpoint_sk(ending.checkpoint_step), "TYPE": "JOB_CHECKPOINT", "step": ending.checkpoint_step}
+        puts = ({**own, "attempt": attempt.number, "at": iso(now)},)
+    return Change(
+        to,
+        iso(now),
+        reason=reason,
+        worker_id=attempt.worker_id,
+        sets=sets,
+        removes=_OF_AN_ATTEMPT,
+        attempts={attempt.number: {**over, "checkpoint_step": ending.checkpoint_step}},
+        puts=puts,
+    )
+
+
+def settled(job: Job, to: State, reason: str | None, now: datetime) -> Change:
+    """A job that no worker holds ends."""
+    is_abandoned = job.status in OWNED
+    return Change(
+        to,
+        iso(now),
+        reason=reason,
+        sets={"reason": reason, "num_lost": job.num_lost + is_abandoned},
+        removes=_OF_AN_ATTEMPT,
+        needs_same_lease=is_abandoned,
+        attempts=_lost(job, to),
+    )
+
+
+def retried(to: State, now: datetime) -> Change:
+    """A job that had ended begins anew; its attempts stay, and their numbers go on."""
+    return Change(
+        to,
+        iso(now),
+        reason="asked to try again",
+        sets={"num_failures": 0, "num_lost": 0},
+        removes=("cancel_requested", "reason", "f1", "artifacts", *_OF_AN_ATTEMPT),
+    )
+
+
+def _lost(job: Job, left: State) -> dict[int, dict[str, Any]]:
+    """The row of the attempt whose worker vanished: it ended with its lease, as far as anybody knows."""
+    if job.status not in OWNED:
+        return {}
+    ended_at = iso(job.lease_expires_at) if job.lease_expires_at else None
+    reason = f"worker {job.worker_id} was not heard of until its lease ran out"
+    return {job.attempt: {"ended_at": ended_at, "outcome": "LOST", "reason": reason, "left": left}}
+
+
+def storable(reason: str | None) -> str | None:
+    """A reason as DynamoDB takes it: no half characters, and of a long one the end, which says most."""
+    if reason is None:
+        return None
+    text = reason.encode("utf-8", "replace").decode()
+    return text if len(text) <= REASON_LENGTH else f"... {text[4 - REASON_LENGTH :]}"

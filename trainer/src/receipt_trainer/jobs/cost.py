@@ -1,0 +1,72 @@
+"""What a job cost: the seconds of its attempts at the price of the instance that each ran on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from receipt_trainer.aws import dynamo
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Time and money of a job's attempts.
+
+    Attributes:
+        seconds: of all attempts, a running one up to now.
+        usd: dollars of the attempts whose price is known; None if none is.
+        num_attempts: attempts in all.
+        num_unknown: attempts without a price, such as those on a laptop.
+    """
+
+    seconds: float
+    usd: float | None
+    num_attempts: int
+    num_unknown: int
+
+
+def of_attempts(attempts: Sequence[Mapping[str, Any]], now: datetime) -> Cost:
+    """The cost of ATTEMPT rows in their order; `price_usd_per_h` is the price of an instance hour."""
+    known, total_s, num_unknown = [], 0.0, 0
+    for at, attempt in enumerate(attempts):
+        follower = attempts[at + 1] if at + 1 < len(attempts) else None
+        spent_s = seconds(attempt, now, follower)
+        total_s += spent_s or 0.0
+        price = price_usd_per_h(attempt)
+        if price is None or spent_s is None:
+            num_unknown += 1
+        else:
+            known.append(spent_s * price / 3600)
+    return Cost(total_s, sum(known) if known else None, len(attempts), num_unknown)
+
+
+def price_usd_per_h(row: Mapping[str, Any]) -> float | None:
+    """The price of an instance hour in a row of an attempt or an instance; None if it is not known."""
+    price = dynamo.to_float(row.get("price_usd_per_h"))
+    return price if price is not None and 0 <= price < float("inf") else None
+
+
+def seconds(attempt: Mapping[str, Any], now: datetime, follower: Mapping[str, Any] | None = None) -> float | None:
+    """How long an attempt took; None if it does not say when it began.
+
+    Args:
+        attempt: an ATTEMPT row; without `ended_at` it runs still, or its worker vanished.
+        now: what a running attempt is counted up to.
+        follower: the job's next attempt; a vanished worker's is counted up to its start at most.
+    """
+    began = moment(attempt.get("started_at"))
+    if began is None:
+        return None
+    ended = moment(attempt.get("ended_at")) or moment((follower or {}).get("started_at")) or now
+    return max(0.0, (ended - began).total_seconds())
+
+
+def moment(text: object) -> datetime | None:
+    """A time stamp as stored, in UTC if it names no zone; None for anything else."""
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

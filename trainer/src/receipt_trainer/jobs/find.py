@@ -1,0 +1,142 @@
+"""Jobs by state, name, pool and time, newest first, and one job by what people call it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from heapq import merge
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.contract.tables import JOB_SK, job_name_pk, job_pk, job_status_pk
+from receipt_trainer.errors import UserError
+from receipt_trainer.jobs.lifecycle import State
+from receipt_trainer.jobs.store import iso
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+STATES: Final[tuple[str, ...]] = get_args(State)
+MIN_PREFIX: Final = 6
+"""Characters of an id that name a job; fewer would soon be ambiguous."""
+MAX_PAGE: Final = 1000
+MAX_NAMED: Final = 5
+"""Candidates that the message about an ambiguous name lists."""
+
+_SHOWN: Final = (
+    *("job_id", "name", "status", "attempt", "num_failures", "max_failures", "pool", "priority", "model"),
+    *("worker_id", "lease_expires_at", "cancel_requested", "reason", "f1", "artifacts", "description", "tags"),
+    *("created_at", "updated_at", "GSI1SK"),
+)
+"""All but the spec, which is most of a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which jobs; None admits all.
+
+    Attributes:
+        since: created then or later.
+    """
+
+    status: str | None = None
+    name: str | None = None
+    pool: str | None = None
+    since: datetime | None = None
+    id_prefix: str | None = None
+
+
+def find(client: DynamoDBClient, table: str, wanted: Wanted, limit: int | None = None) -> list[Item]:
+    """JOB rows without their spec, newest first, `limit` at most; pages of an index are read, never a row a job.
+
+    Raises:
+        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
+    """
+    if wanted.name is not None:
+        found = _partition(client, table, "GSI2", job_name_pk(wanted.name), wanted, limit)
+        return list(islice(found, limit))
+    statuses = STATES if wanted.status is None else (wanted.status,)
+    partitions = [_partition(client, table, "GSI1", job_status_pk(status), wanted, limit) for status in statuses]
+    newest_first = merge(*partitions, key=lambda row: str(row["GSI1SK"]), reverse=True)
+    return list(islice(_once(newest_first), limit))
+
+
+def _once(rows: Iterator[Item]) -> Iterator[Item]:
+    """A job that changes its state while it is listed may be in two partitions."""
+    seen: set[str] = set()
+    for row in rows:
+        if row["job_id"] not in seen:
+            seen.add(row["job_id"])
+            yield row
+
+
+def _partition(
+    client: DynamoDBClient, table: str, index: str, value: str, wanted: Wanted, limit: int | None
+) -> Iterator[Item]:
+    keys, values = f"{index}PK = :pk", {":pk": value}
+    if wanted.since is not None:
+        keys, values[":since"] = f"{keys} AND {index}SK >= :since", iso(wanted.since)
+    tests, names = [], {f"#{name}": name for name in _SHOWN}
+    for field, text in (("pool", wanted.pool), ("status", wanted.status if index == "GSI2" else None)):
+        if text is not None:
+            tests.append(f"#{field} = :{field}")
+            values[f":{field}"] = text
+    if wanted.id_prefix is not None:
+        tests.append("begins_with(#job_id, :prefix)")
+        values[":prefix"] = wanted.id_prefix
+    given: dict[str, Any] = {"FilterExpression": " AND ".join(tests)} if tests else {}
+    # What a filter leaves out counts as read: only without one is the page as long as what is wanted.
+    page = MAX_PAGE if tests or limit is None else min(MAX_PAGE, limit)
+    return dynamo.query(
+        client,
+        table,
+        "list jobs",
+        IndexName=index,
+        KeyConditionExpression=keys,
+        ExpressionAttributeValues=values,
+        ExpressionAttributeNames=names,
+        ProjectionExpression=", ".join(names),
+        ScanIndexForward=False,
+        Limit=page,
+        **given,
+    )
+
+
+def job_id_of(client: DynamoDBClient, table: str, called: str) -> str:
+    """The id of the job that is called so: by its id, by its name if one job bears it, by the beginning of its id.
+
+    Raises:
+        UserError: no such job, or several: they are listed.
+        WorldError: see `receipt_trainer.aws.clients.aws_faults`.
+    """
+    if not called or len(called) > 200:
+        raise UserError("JOB must be a job's id, at least 6 characters of it, or its name")
+    if _is_there(client, table, called):
+        return called
+    found = find(client, table, Wanted(name=called), MAX_NAMED + 1)
+    if not found and len(called) >= MIN_PREFIX:
+        found = find(client, table, Wanted(id_prefix=called.lower()), MAX_NAMED + 1)
+    if not found:
+        short = f" (of an id, give at least {MIN_PREFIX} characters)" if len(called) < MIN_PREFIX else ""
+        raise UserError(f"there is no job '{called}' in table '{table}'{short}; `receipt-trainer jobs` lists them")
+    if len(found) > 1:
+        listed = "; ".join(f"{row['job_id']} {row['name']} {row['status']}" for row in found[:MAX_NAMED])
+        more = "; and more" if len(found) > MAX_NAMED else ""
+        raise UserError(f"'{called}' may be any of several jobs; name one by its id: {listed}{more}")
+    return str(found[0]["job_id"])
+
+
+def _is_there(client: DynamoDBClient, table: str, job_id: str) -> bool:
+    rows = dynamo.query(
+        client,
+        table,
+        "find the job",
+        KeyConditionExpression="PK = :pk AND SK = :sk",
+        ExpressionAttributeValues={":pk": job_pk(job_id), ":sk": JOB_SK},
+        ProjectionExpression="PK",
+        ConsistentRead=True,
+    )
+    return next(rows, None) is not None

@@ -1,0 +1,93 @@
+"""The instances table, read: which instances there are, what each does and when it was last heard of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from receipt_trainer.aws import dynamo
+from receipt_trainer.contract.tables import INSTANCE_SK, instance_pk
+from receipt_trainer.jobs.cost import moment, price_usd_per_h
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+GONE: Final = ("BOOT_FAILED", "ENDED")
+"""States of instances that are no more; their rows say why until they expire."""
+LATE_AFTER_S: Final = 180.0
+"""A worker beats every minute; after three missed beats it is said to be late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One instance as its worker, or its failed boot, registered it.
+
+    Attributes:
+        status: IDLE, RUNNING, STOPPING or ENDED by the worker; BOOT_FAILED by the boot script.
+        seen_at: the last heartbeat, or when the boot failed.
+        ended_at: when the worker went away, if it said so.
+        price_usd_per_h: dollars of an hour; None if it is not known.
+        reason: why it is of no use, if it is not.
+    """
+
+    instance_id: str
+    status: str
+    pool: str | None
+    instance_type: str | None
+    availability_zone: str | None
+    market: str | None
+    price_usd_per_h: float | None
+    job_id: str | None
+    worker_id: str | None
+    started_at: str | None
+    seen_at: str | None
+    ended_at: str | None
+    reason: str | None
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether a worker that should beat has missed its beats."""
+        seen = moment(self.seen_at)
+        return self.status not in GONE and (seen is None or (now - seen).total_seconds() > LATE_AFTER_S)
+
+
+def list_instances(client: DynamoDBClient, table: str, now: datetime) -> list[Instance]:
+    """All registered instances, the last heard of first; the whole table is read, a row an instance.
+
+    Rows past their expiry are left out: DynamoDB deletes those up to days later.
+
+    Raises:
+        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
+    """
+    rows = dynamo.scan(
+        client,
+        table,
+        "read the instances",
+        FilterExpression="SK = :sk AND (attribute_not_exists(expires_at) OR expires_at > :now)",
+        ExpressionAttributeValues={":sk": INSTANCE_SK, ":now": int(now.timestamp())},
+        ConsistentRead=True,
+    )
+    found = [_instance(row) for row in rows]
+    return sorted(found, key=lambda one: (one.seen_at or "", one.instance_id), reverse=True)
+
+
+def _instance(row: Mapping[str, Any]) -> Instance:
+    def text(*names: str) -> str | None:
+        return next((str(row[name]) for name in names if row.get(name)), None)
+
+    return Instance(
+        instance_id=text("instance_id") or str(row["PK"]).removeprefix(instance_pk("")),
+        status=text("status", "state") or "UNKNOWN",
+        pool=text("pool"),
+        instance_type=text("instance_type"),
+        availability_zone=text("availability_zone"),
+        market=text("market"),
+        price_usd_per_h=price_usd_per_h(row),
+        job_id=text("job_id"),
+        worker_id=text("worker_id"),
+        started_at=text("started_at", "at"),
+        seen_at=text("heartbeat_at", "at"),
+        ended_at=text("ended_at"),
+        reason=text("reason"),
+    )

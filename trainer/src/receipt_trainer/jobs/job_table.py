@@ -1,0 +1,249 @@
+"""Jobs in the jobs table: every change of state is one conditional transaction, fenced by the attempt's number."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from receipt_trainer.aws.dynamo import Sleep
+from receipt_trainer.contract.tables import JOB_SK, attempt_sk
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.jobs import changes, lifecycle
+from receipt_trainer.jobs.changes import Ending
+from receipt_trainer.jobs.lifecycle import OWNED, Attempt, Job, Refusal, State
+from receipt_trainer.jobs.store import iso, utc_now
+from receipt_trainer.jobs.transition import JobRows
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+MAX_TRIES: Final = 20
+"""Readings of a job that others keep changing between our reading and our writing; each time one of them got on."""
+
+
+class LeaseLost(Exception):  # noqa: N818 - an event of the protocol, which a worker expects
+    """The job is not this attempt's any more; nothing was written, and nothing more may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A renewed lease.
+
+    Attributes:
+        cancel_requested: somebody wants the job ended.
+        lease_expires_at: until when it holds now.
+    """
+
+    cancel_requested: bool
+    lease_expires_at: datetime
+
+
+class JobTable:
+    """Thread-safe as its client is. Methods raise UserError and WorldError as `aws_faults` says.
+
+    The ending methods (interrupt, succeed, fail, end_cancelled) may be called again after a WorldError: what the
+    attempt has reached already stands.
+    """
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        sleep: Sleep = time.sleep,
+    ) -> None:
+        """Take the table.
+
+        Args:
+            client: see `receipt_trainer.aws.clients.dynamodb`.
+            table: name of the jobs table.
+            clock: the time of day; leases are compared with it.
+            sleep: waits so many seconds where transactions meet.
+        """
+        self._table, self._clock = table, clock
+        self._rows = JobRows(client, table, sleep)
+
+    def create(self, job: Job) -> Job:
+        """Store a new job as it is given, with its times set; where the job is there already, that one is returned."""
+        at = iso(self._clock())
+        self._rows.create(replace(job, version=1, created_at=at, updated_at=at).to_row(), at)
+        return self.get(job.job_id)
+
+    def get(self, job_id: str) -> Job:
+        """The job as it is now.
+
+        Raises:
+            UserError: there is no such job.
+        """
+        job = self.find(job_id)
+        if job is None:
+            raise UserError(f"there is no job '{job_id}' in table '{self._table}'")
+        return job
+
+    def find(self, job_id: str) -> Job | None:
+        """The job as it is now; None if there is none."""
+        row = self._rows.row(job_id, JOB_SK)
+        return None if row is None else Job.from_row(row)
+
+    def claim(self, job_id: str, worker_id: str, lease_s: float, instance: Mapping[str, Any]) -> Attempt | Refusal:
+        """Make the job this worker's for `lease_s` seconds, if nobody else has it.
+
+        Args:
+            job_id: as the message names it.
+            worker_id: of the worker; no two workers share one.
+            lease_s: seconds from now, by this worker's clock.
+            instance: what is known of the machine (instance_id, instance_type, price_usd_per_h, ...); kept with the
+                attempt, so that its cost is known when the instance is gone.
+        """
+        for _ in range(MAX_TRIES):
+            job, now = self.find(job_id), self._clock()
+            if job is None:
+                return Refusal("not there")
+            decision = lifecycle.decide_claim(job, now)
+            if isinstance(decision, Refusal):
+                settles = decision.settles
+                if settles is None or self._rows.write(job, changes.settled(job, settles, decision.reason, now)):
+                    return decision
+                continue
+            given = Attempt(job_id, decision.number, worker_id, now + timedelta(seconds=lease_s))
+            if self._rows.write(job, changes.claimed(job, decision, given, instance, now)):
+                return given
+        raise self._contended(job_id)
+
+    def start(self, attempt: Attempt, start_step: int | None) -> None:
+        """Training begins, at a checkpoint's step if there is one.
+
+        Raises:
+            LeaseLost: the job is not this attempt's any more.
+        """
+        for _ in range(MAX_TRIES):
+            job = self._owned(attempt)
+            if job.status == "RUNNING" or self._rows.write(job, changes.started(attempt, start_step, self._clock())):
+                return
+        raise self._contended(attempt.job_id)
+
+    def renew(self, attempt: Attempt, lease_s: float) -> Renewed:
+        """Make the lease end `lease_s` seconds from now.
+
+        Raises:
+            LeaseLost: the job is not this attempt's any more.
+        """
+        until = self._clock() + timedelta(seconds=lease_s)
+        row = self._rows.renew(attempt, until)
+        if row is None:
+            raise LeaseLost(f"job {attempt.job_id} is not attempt {attempt.number}'s any more")
+        return Renewed(bool(row.get("cancel_requested")), until)
+
+    def interrupt(self, attempt: Attempt, reason: str, checkpoint_step: int | None) -> State:
+        """The attempt had to go; another one goes on at the checkpoint. No failure, unless it was to be cancelled.
+
+        Raises:
+            LeaseLost: the job is not this attempt's any more.
+        """
+
+        def to(job: Job) -> State:
+            return "CANCELLED" if job.cancel_requested else "INTERRUPTED"
+
+        return self._end(attempt, to, Ending("INTERRUPTED", reason, checkpoint_step))
+
+    def succeed(self, attempt: Attempt, f1: float | None, artifacts: str | None) -> None:
+        """The job is done and its results are where `artifacts` says.
+
+        Raises:
+            LeaseLost: the job is not this attempt's any more.
+        """
+        self._end(attempt, lambda job: "SUCCEEDED", Ending("SUCCEEDED", sets={"f1": f1, "artifacts": artifacts}))
+
+    def fail(self, attempt: Attempt, reason: str, *, final: bool = False) -> State:
+        """The attempt failed: PENDING again, or FAILED at the limit, or at once if another would fail as well.
+
+        Raises:
+            LeaseLost: the job is not this attempt's any more.
+        """
+
+        def to(job: Job) -> State:
+            return lifecycle.after_failure(job, final=final)
+
+        return self._end(attempt, to, Ending("FAILED", reason))
+
+    def end_cancelled(self, attempt: Attempt, reason: str) -> None:
+        """The attempt ended because the job was cancelled.
+
+        Raises:
+            LeaseLost: the job is not this attempt's any more.
+        """
+        self._end(attempt, lambda job: "CANCELLED", Ending("CANCELLED", reason))
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a waiting job; ask the worker of a claimed one to end it. Returns the job as it is then.
+
+        Raises:
+            UserError: no such job, or it has ended otherwise.
+        """
+        for _ in range(MAX_TRIES):
+            job, now = self.get(job_id), self._clock()
+            to = lifecycle.after_cancel(job, now)
+            if to == job.status or (to is None and job.cancel_requested):
+                return job
+            if to is None:
+                self._rows.ask_to_cancel(job, iso(now))
+                continue
+            if self._rows.write(job, changes.settled(job, to, "cancelled on request", now)):
+                return self.get(job_id)
+        raise self._contended(job_id)
+
+    def retry(self, job_id: str) -> Job:
+        """Make a failed or cancelled job PENDING, with its failures forgotten; the caller sends its message.
+
+        A waiting job is returned as it is. See `receipt_trainer.jobs.submit.retry_job`.
+
+        Raises:
+            UserError: no such job, it runs, or it has succeeded.
+        """
+        for _ in range(MAX_TRIES):
+            job = self.get(job_id)
+            to = lifecycle.after_retry(job)
+            if to == job.status:
+                return job
+            if self._rows.write(job, changes.retried(to, self._clock())):
+                return self.get(job_id)
+        raise self._contended(job_id)
+
+    def _end(self, attempt: Attempt, to: Callable[[Job], State], ending: Ending) -> State:
+        for _ in range(MAX_TRIES):
+            try:
+                job = self._owned(attempt)
+            except LeaseLost:
+                left = self._left_by(attempt, ending)
+                if left is None:
+                    raise
+                return left
+            change = changes.ended(job, attempt, to(job), ending, self._clock())
+            if self._rows.write(job, change):
+                return change.to
+        raise self._contended(attempt.job_id)
+
+    def _owned(self, attempt: Attempt) -> Job:
+        """The job, if it is still the attempt's; that its lease is over does not matter until another one claims it."""
+        job = self.find(attempt.job_id)
+        if (
+            job is None
+            or job.status not in OWNED
+            or (job.attempt, job.worker_id) != (attempt.number, attempt.worker_id)
+        ):
+            now = "gone" if job is None else f"{job.status}, attempt {job.attempt}"
+            raise LeaseLost(f"job {attempt.job_id} is not attempt {attempt.number}'s any more: it is {now}")
+        return job
+
+    def _left_by(self, attempt: Attempt, ending: Ending) -> State | None:
+        """The state in which this very ending has left the job before; None if the attempt ended otherwise."""
+        row = self._rows.row(attempt.job_id, attempt_sk(attempt.number)) or {}
+        is_this = row.get("worker_id") == attempt.worker_id and row.get("outcome") == ending.outcome
+        return row.get("left") if is_this else None
+
+    def _contended(self, job_id: str) -> WorldError:
+        return WorldError(f"job {job_id}: others changed it {MAX_TRIES} times while it was to be written")

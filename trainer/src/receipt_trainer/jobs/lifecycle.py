@@ -1,0 +1,219 @@
+"""The states of a job and who may change them: decisions only, no clock and no table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from receipt_trainer.aws import dynamo
+from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.contract.tables import JOB_SK, job_name_pk, job_order, job_pk, job_status_pk
+from receipt_trainer.errors import UserError
+from receipt_trainer.jobs.store import iso
+
+State = Literal["PENDING", "CLAIMED", "RUNNING", "INTERRUPTED", "SUCCEEDED", "FAILED", "CANCELLED"]
+Outcome = Literal["SUCCEEDED", "FAILED", "INTERRUPTED", "CANCELLED", "LOST"]
+"""How an attempt ended; LOST: its worker let the lease run out."""
+RefusalKind = Literal["not there", "leased", "done", "cancelled"]
+
+WAITING: Final[frozenset[State]] = frozenset({"PENDING", "INTERRUPTED"})
+OWNED: Final[frozenset[State]] = frozenset({"CLAIMED", "RUNNING"})
+TERMINAL: Final[frozenset[State]] = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
+
+MAX_LOST: Final = 10
+"""Vanished workers after which a job has failed: it may be what kills them (memory), and must not do so for ever."""
+
+_MAY: Final[Mapping[State, frozenset[State]]] = {
+    "PENDING": frozenset({"CLAIMED", "CANCELLED"}),
+    "CLAIMED": frozenset({"RUNNING", "CLAIMED", "INTERRUPTED", "PENDING", "SUCCEEDED", "FAILED", "CANCELLED"}),
+    "RUNNING": frozenset({"CLAIMED", "INTERRUPTED", "PENDING", "SUCCEEDED", "FAILED", "CANCELLED"}),
+    "INTERRUPTED": frozenset({"CLAIMED", "CANCELLED"}),
+    "SUCCEEDED": frozenset(),
+    "FAILED": frozenset({"PENDING"}),
+    "CANCELLED": frozenset({"PENDING"}),
+}
+
+
+def may(before: State, after: State) -> bool:
+    """Whether a job may go from one state to the other; CLAIMED and RUNNING to CLAIMED: over an expired lease."""
+    return after in _MAY[before]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job's own row.
+
+    Attributes:
+        version: counts the job's changes of state; every change is conditional on it.
+        attempt: number of the last claim, 0 before the first: the fencing token.
+        num_failures: failed attempts; `max_failures` of them end the job.
+        num_lost: attempts whose worker vanished.
+        spec: the resolved JobSpec, as plain values; `training_config` and `data_config` are complete.
+        queue_url: where its messages go; None for a run without a queue (`layoutlm-cli train`).
+        lease_expires_at: until when a CLAIMED or RUNNING job is its worker's.
+        artifacts: URL of the results.
+    """
+
+    job_id: str
+    name: str
+    status: State
+    version: int = 0
+    attempt: int = 0
+    num_failures: int = 0
+    max_failures: int = 3
+    num_lost: int = 0
+    pool: str | None = None
+    priority: str = "normal"
+    queue_url: str | None = None
+    model: str = ""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    created_at: str = ""
+    updated_at: str = ""
+    worker_id: str | None = None
+    lease_expires_at: datetime | None = None
+    cancel_requested: bool = False
+    reason: str | None = None
+    f1: float | None = None
+    artifacts: str | None = None
+    asked: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Job:
+        """Read a JOB row; unknown attributes are ignored.
+
+        Raises:
+            ValueError: the spec or the lease's end cannot be read.
+        """
+        known = {name: row[name] for name in cls.__slots__ if row.get(name) is not None}
+        known["f1"] = dynamo.to_float(row.get("f1"))
+        known["spec"] = json.loads(row.get("spec") or "{}")
+        if "lease_expires_at" in known:
+            known["lease_expires_at"] = datetime.fromisoformat(known["lease_expires_at"])
+        return cls(**known)
+
+    def to_row(self) -> dict[str, Any]:
+        """The JOB row, as `from_row` reads it and the indexes find it; unset attributes are left out."""
+        own = {name: getattr(self, name) for name in self.__slots__}
+        own["spec"] = json.dumps(dict(self.spec), sort_keys=True)
+        own["lease_expires_at"] = iso(self.lease_expires_at) if self.lease_expires_at else None
+        order = job_order(self.created_at, self.job_id)
+        keys = {"PK": job_pk(self.job_id), "SK": JOB_SK, "TYPE": "JOB", "GSI1SK": order, "GSI2SK": order}
+        keys |= {"GSI1PK": job_status_pk(self.status), "GSI2PK": job_name_pk(self.name)}
+        return keys | {name: value for name, value in own.items() if value is not None}
+
+    def job_spec(self) -> JobSpec:
+        """The resolved spec, read leniently: what a newer submitter added is left out."""
+        return JobSpec.model_validate({key: self.spec[key] for key in JobSpec.model_fields if key in self.spec})
+
+    def is_leased(self, now: datetime) -> bool:
+        """Whether a worker holds it."""
+        return self.status in OWNED and self.lease_expires_at is not None and now < self.lease_expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A claim that was granted: what its worker shows when it writes.
+
+    Attributes:
+        number: from 1; the fencing token.
+        lease_expires_at: until when it holds as granted; renewals move it on in the table.
+    """
+
+    job_id: str
+    number: int
+    worker_id: str
+    lease_expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The job may be claimed.
+
+    Attributes:
+        number: of the new attempt.
+        is_takeover: an earlier attempt's lease has run out; that attempt is LOST.
+    """
+
+    number: int
+    is_takeover: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The job may not be claimed.
+
+    Attributes:
+        kind: "leased": another worker has it; "done": SUCCEEDED or FAILED; "cancelled"; "not there": no such job.
+        status: the job's state; None if it is not there.
+        lease_expires_at: of a leased job, when it may be claimed at last.
+        settles: the state in which the refused claim leaves the job, if that is another one: CANCELLED where a
+            cancelled job's worker vanished, FAILED where too many did.
+        reason: why it settles.
+    """
+
+    kind: RefusalKind
+    status: State | None = None
+    lease_expires_at: datetime | None = None
+    settles: State | None = None
+    reason: str | None = None
+
+
+def decide_claim(job: Job, now: datetime) -> Claim | Refusal:
+    """What a worker that has the job's message may do with it."""
+    if job.status in TERMINAL:
+        return Refusal("cancelled" if job.status == "CANCELLED" else "done", job.status)
+    if job.is_leased(now):
+        return Refusal("leased", job.status, job.lease_expires_at)
+    is_takeover = job.status in OWNED
+    if job.cancel_requested:
+        reason = "cancelled on request; its worker had vanished" if is_takeover else "cancelled on request"
+        return Refusal("cancelled", job.status, settles="CANCELLED", reason=reason)
+    if is_takeover and job.num_lost + 1 >= MAX_LOST:
+        reason = f"{MAX_LOST} workers vanished while they had this job; it may need more memory than they have"
+        return Refusal("done", job.status, settles="FAILED", reason=reason)
+    return Claim(job.attempt + 1, is_takeover)
+
+
+def after_failure(job: Job, *, final: bool = False) -> State:
+    """Where one more failed attempt leaves the job.
+
+    Args:
+        job: as it was during the attempt.
+        final: another attempt would fail as well (a mistake in the job).
+    """
+    if job.cancel_requested:
+        return "CANCELLED"
+    return "FAILED" if final or job.num_failures + 1 >= job.max_failures else "PENDING"
+
+
+def after_cancel(job: Job, now: datetime) -> State | None:
+    """Where a request to cancel leaves the job at once; None: its worker is asked to end it.
+
+    Raises:
+        UserError: it has ended, or no queue knows it.
+    """
+    if job.queue_url is None and job.status not in TERMINAL:
+        raise UserError(f"job {job.job_id} runs without a queue; stop it where it runs")
+    if job.status in ("SUCCEEDED", "FAILED"):
+        raise UserError(f"job {job.job_id} is {job.status}; there is nothing to cancel")
+    return None if job.is_leased(now) else "CANCELLED"
+
+
+def after_retry(job: Job) -> State:
+    """Where a request to try again leaves the job; a waiting job stays as it is, only its message is sent again.
+
+    Raises:
+        UserError: it runs, it has succeeded, or no queue knows it.
+    """
+    if job.queue_url is None:
+        raise UserError(f"job {job.job_id} was not submitted to a queue; run it again where it ran")
+    if job.status in OWNED:
+        raise UserError(f"job {job.job_id} is {job.status} on {job.worker_id}; cancel it first")
+    if job.status == "SUCCEEDED":
+        raise UserError(f"job {job.job_id} has SUCCEEDED; submit it anew to train again")
+    return job.status if job.status in WAITING else "PENDING"

@@ -1,0 +1,83 @@
+"""Which pool and which queue a job goes to, and the hyperparameters that the stack adds to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from receipt_trainer.aws.clients import aws_faults, error_code
+from receipt_trainer.config import DataConfig, TrainingConfig, parse
+from receipt_trainer.contract.job import JobSpec, Resources
+from receipt_trainer.contract.outputs import POOL_NAMES, PoolName
+from receipt_trainer.errors import UserError, WorldError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm.client import SSMClient
+
+
+def choose_pool(resources: Resources, pools: Collection[PoolName], named: PoolName | None = None) -> PoolName:
+    """The pool of a job: the named one, else by its need of a GPU, else gpu where there is one, else the only one.
+
+    Args:
+        resources: of the job file.
+        pools: those of the stack, at least one.
+        named: on the command line; it wins over the job file.
+
+    Raises:
+        UserError: the stack has no such pool.
+    """
+    wanted: PoolName | None = named or resources.pool
+    if wanted is None and resources.gpu is not None:
+        wanted = "gpu" if resources.gpu else "cpu"
+    if wanted is None:
+        return next(pool for pool in POOL_NAMES if pool in pools)
+    if wanted not in pools:
+        there = ", ".join(sorted(pools))
+        raise UserError(f"the stack has no pool '{wanted}' (it has: {there}); give --pool, or set resources in the job")
+    return wanted
+
+
+def resolve(spec: JobSpec, defaults: Mapping[str, Any] | None = None) -> JobSpec:
+    """The job with every hyperparameter in it: its own, else the stack's, else the trainer's.
+
+    Args:
+        spec: as asked; what its two configurations leave out is not set.
+        defaults: TrainingConfig fields of the stack.
+
+    Raises:
+        UserError: defaults that are none, or that contradict the job.
+    """
+    own, below = spec.training_config, dict(defaults or {})
+    parse(TrainingConfig, below, "the stack's training defaults")
+    if any(own.get(name) is not None for name in ("precision", "fp16")):
+        below.pop("precision", None)  # two ways to say one thing: the job's own way stands alone
+        below.pop("fp16", None)
+    training = parse(TrainingConfig, {**below, **own}, "training_config with the stack's defaults")
+    data = parse(DataConfig, spec.data_config, "data_config")
+    complete = {"training_config": training.model_dump(mode="json"), "data_config": data.model_dump(mode="json")}
+    return spec.model_copy(update=complete)
+
+
+def read_training_defaults(client: SSMClient, parameter: str) -> dict[str, Any]:
+    """The hyperparameters that a stack keeps in this SSM parameter.
+
+    Raises:
+        UserError: there is no such parameter, or it holds no JSON object.
+        WorldError: AWS could not be asked.
+    """
+    doing = f"read the training defaults in SSM parameter {parameter}"
+    try:
+        with aws_faults(doing):
+            text = client.get_parameter(Name=parameter)["Parameter"].get("Value", "")
+    except WorldError as error:
+        if error_code(error.__cause__) == "ParameterNotFound":
+            raise UserError(f"{doing}: there is none; is the stack up, and the region right?") from error
+        raise
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise UserError(f"{doing}: it holds no JSON object; `pulumi up` writes it anew")
+    return values

@@ -1,0 +1,195 @@
+"""The job queue: five methods, on SQS and in memory."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+from uuid import UUID
+
+from botocore.exceptions import ClientError
+
+from receipt_trainer.aws.clients import aws_faults, error_code
+from receipt_trainer.errors import UserError, WorldError
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.client import SQSClient
+
+BODY_VERSION: Final = 1
+VISIBILITY_S: Final = 300
+"""For how long a received message is hidden from other workers, unless it is extended."""
+MAX_WAIT_S: Final = 20
+"""Longest long poll of SQS."""
+DEDUPLICATION_S: Final = 300
+"""For how long SQS swallows a second message of the same deduplication id."""
+
+_NO_QUEUE: Final = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+_GONE: Final = frozenset(
+    {
+        "AWS.SimpleQueueService.MessageNotInflight",
+        "MessageNotInflight",
+        "InvalidReceiptHandle",
+        "ReceiptHandleIsInvalid",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A received message.
+
+    Attributes:
+        job_id: the job; None if the body cannot be read.
+        receipt: what this receive is called when it is extended, released or deleted.
+        num_receives: how often it has been received, this time included.
+        reason: why the body cannot be read.
+        hide_s: of an unreadable message: `extend` it by so much and go on. What is no message of ours returns at once
+            (0), so that its receives are used up in seconds and the redrive policy moves it to the dead-letter queue,
+            where an alarm watches; one of a newer version is left to newer workers for a while.
+    """
+
+    job_id: str | None
+    receipt: str
+    num_receives: int = 1
+    reason: str | None = None
+    hide_s: int = 0
+
+
+class JobQueue(Protocol):
+    """Messages that name jobs. All methods raise UserError or WorldError as `aws_faults` says."""
+
+    def send(self, job_id: str, deduplication_id: str | None = None) -> None:
+        """Queue the job; within 5 minutes a second message of the same deduplication id (the job's id) is dropped."""
+
+    def receive(self, wait_s: int) -> Message | None:
+        """The next message, waited for up to `wait_s` seconds (20 at most); hidden from others from now on."""
+
+    def extend(self, message: Message, seconds: int) -> None:
+        """Hide the message for so many seconds from now. One that is not ours any more stays as it is."""
+
+    def release(self, message: Message) -> None:
+        """Let others have the message at once."""
+
+    def delete(self, message: Message) -> None:
+        """Remove the message: its job has ended."""
+
+
+def body_of(job_id: str) -> str:
+    """The text of a message."""
+    return json.dumps({"job_id": job_id, "version": BODY_VERSION})
+
+
+def read_body(body: str, receipt: str, num_receives: int) -> Message:
+    """The message of a received text; never raises, whatever somebody sent there."""
+    reason, hide_s = None, 0
+    try:
+        said = json.loads(body)
+        version = said["version"]
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+            reason = "its version is no number from 1"
+        elif version > BODY_VERSION:
+            reason, hide_s = f"it is of version {version}; this worker reads up to {BODY_VERSION}", VISIBILITY_S
+        else:
+            return Message(str(UUID(said["job_id"])), receipt, num_receives)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"it names no job ({type(error).__name__}): {body[:100]!r}"
+    return Message(None, receipt, num_receives, reason, hide_s)
+
+
+class SqsQueue:
+    """A FIFO queue of SQS. A job's messages form a group of their own, so that no job waits for another one."""
+
+    def __init__(self, client: SQSClient, url: str, *, visibility_s: int = VISIBILITY_S) -> None:
+        """Take the queue.
+
+        Args:
+            client: see `receipt_trainer.aws.clients.sqs`.
+            url: of a FIFO queue without content-based deduplication.
+            visibility_s: for how long a received message is hidden.
+
+        Raises:
+            UserError: the URL is none of a FIFO queue.
+        """
+        if not url.endswith(".fifo") or not url.startswith(("https://", "http://")):
+            raise UserError(f"--queue-url '{url}': expected the URL of a FIFO queue, which ends in .fifo")
+        self._client, self._url, self._visibility_s = client, url, visibility_s
+
+    def check(self) -> None:
+        """Look at the queue before something is stored for it.
+
+        Raises:
+            UserError: it is not there, it is none of ours, or it may not be looked at.
+        """
+        with queue_faults("look at the queue", self._url):
+            found = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["All"])
+        if found.get("Attributes", {}).get("ContentBasedDeduplication") == "true":
+            raise UserError(f"queue {self._url} deduplicates by content; turn that off, or equal jobs get lost")
+
+    def send(self, job_id: str, deduplication_id: str | None = None) -> None:
+        """See `JobQueue`."""
+        with queue_faults("send the job's message", self._url):
+            self._client.send_message(
+                QueueUrl=self._url,
+                MessageBody=body_of(job_id),
+                MessageGroupId=job_id,
+                MessageDeduplicationId=deduplication_id or job_id,
+            )
+
+    def receive(self, wait_s: int) -> Message | None:
+        """See `JobQueue`."""
+        with queue_faults("receive a message", self._url):
+            # Without an id of its own, a receive whose answer is lost would hide the message from everybody.
+            answer = self._client.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=1,
+                WaitTimeSeconds=max(0, min(wait_s, MAX_WAIT_S)),
+                VisibilityTimeout=self._visibility_s,
+                MessageSystemAttributeNames=["ApproximateReceiveCount"],
+                ReceiveRequestAttemptId=str(uuid.uuid4()),
+            )
+        for found in answer.get("Messages", []):
+            num_receives = int(found.get("Attributes", {}).get("ApproximateReceiveCount", 1))
+            return read_body(found["Body"], found["ReceiptHandle"], num_receives)
+        return None
+
+    def extend(self, message: Message, seconds: int) -> None:
+        """See `JobQueue`."""
+        with queue_faults("extend a message", self._url), _unless_gone():
+            self._client.change_message_visibility(
+                QueueUrl=self._url, ReceiptHandle=message.receipt, VisibilityTimeout=seconds
+            )
+
+    def release(self, message: Message) -> None:
+        """See `JobQueue`."""
+        self.extend(message, 0)
+
+    def delete(self, message: Message) -> None:
+        """See `JobQueue`."""
+        with queue_faults("delete a message", self._url), _unless_gone():
+            self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt)
+
+
+@contextmanager
+def queue_faults(doing: str, url: str) -> Iterator[None]:
+    """As `aws_faults`; a queue that is not there is named."""
+    try:
+        with aws_faults(doing):
+            yield
+    except WorldError as error:
+        if error_code(error.__cause__) in _NO_QUEUE:
+            raise UserError(f"{doing}: there is no queue {url}; check the URL and the region") from error
+        raise
+
+
+@contextmanager
+def _unless_gone() -> Iterator[None]:
+    """Passes over the refusal of a receipt that has run out: the message is another worker's, or deleted."""
+    try:
+        yield
+    except ClientError as error:
+        is_expired = error_code(error) == "InvalidParameterValue" and "expired" in str(error).lower()
+        if not is_expired and error_code(error) not in _GONE:
+            raise

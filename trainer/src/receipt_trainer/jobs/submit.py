@@ -1,0 +1,204 @@
+"""Submits training jobs: the job's row first, its message second, each once for a client token."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from receipt_trainer.aws import clients
+from receipt_trainer.config import DataConfig, TrainingConfig, parse
+from receipt_trainer.contract import names
+from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.contract.outputs import PoolName, Priority
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.jobs.job_table import JobTable
+from receipt_trainer.jobs.lifecycle import Job
+from receipt_trainer.jobs.placement import resolve
+from receipt_trainer.jobs.queue import JobQueue, SqsQueue
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_sqs.client import SQSClient
+
+_TOKENS: Final = uuid.UUID("6f1d1f4e-5c0b-4f5e-9d3a-2b8f5a7c9e10")
+"""Namespace of the job ids that come from client tokens."""
+
+
+def submit_training_job(
+    *,
+    queue_url: str,
+    model_name: str = names.DEFAULT_MODEL,
+    training_config: TrainingConfig | None = None,
+    data_config: DataConfig | None = None,
+    priority: Priority = "normal",
+    job_name: str | None = None,
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+    pool: PoolName | None = None,
+    max_failures: int = 3,
+    client_token: str | None = None,
+    jobs_table: str | None = None,
+    training_defaults: Mapping[str, Any] | None = None,
+    dynamodb: DynamoDBClient | None = None,
+    sqs: SQSClient | None = None,
+) -> str:
+    """Queue a job and return its id.
+
+    Args:
+        queue_url: of the FIFO queue whose workers shall take it.
+        model_name: hub name, directory, installed package of weights, or 'tiny'.
+        training_config: how to train; what it leaves unset is taken from `training_defaults`.
+        data_config: what to train on.
+        priority: kept with the job; the queue decides.
+        job_name: made from the job's id if it is left out.
+        description: free text for people.
+        tags: free key/value pairs.
+        pool: kept with the job; the queue decides.
+        max_failures: failed attempts that end the job; interruptions are none.
+        client_token: calls with the same token submit one job; a submission that was cut off is completed.
+        jobs_table: name of the jobs table; by default that of JOBS_TABLE_NAME.
+        training_defaults: the stack's TrainingConfig fields.
+        dynamodb, sqs: clients; by default made from the environment.
+
+    Raises:
+        UserError: a wrong value, no such queue or table, or a token that stands for another job.
+        WorldError: AWS could not be reached; where the job is stored already, the message says how to queue it.
+    """
+    training, data = training_config or TrainingConfig(), data_config or DataConfig()
+    asked = {
+        "job_name": job_name or "unnamed",
+        "description": description,
+        "tags": dict(tags or {}),
+        "model": model_name,
+        "training_config": training.model_dump(mode="json", exclude_unset=True),
+        "data_config": data.model_dump(mode="json", exclude_unset=True),
+        "priority": priority,
+        "resources": {"pool": pool},
+        "max_failures": max_failures,
+    }
+    job = new_job(
+        parse(JobSpec, asked, "submit_training_job"),
+        queue_url,
+        defaults=training_defaults,
+        client_token=client_token,
+        is_named=job_name is not None,
+    )
+    queue = SqsQueue(sqs or clients.sqs(), queue_url)
+    queue.check()
+    table = JobTable(dynamodb or clients.dynamodb(), jobs_table or jobs_table_of_environment())
+    return submit(job, table, queue, client_token=client_token).job_id
+
+
+def new_job(
+    spec: JobSpec,
+    queue_url: str,
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    client_token: str | None = None,
+    is_named: bool = True,
+) -> Job:
+    """A job that is stored nowhere yet, with all of its configuration resolved.
+
+    Args:
+        spec: as asked, unset fields left out of its two configurations; `resources.pool` is the pool it goes to.
+        queue_url: where its messages go.
+        defaults: the stack's TrainingConfig fields.
+        client_token: the job's id follows from it.
+        is_named: whether `job_name` is the user's; if not, the job is named by its id.
+
+    Raises:
+        UserError: an empty token, or defaults that are none.
+    """
+    if client_token is not None and not client_token.strip():
+        raise UserError("the client token is empty; leave it out, or give a text that stands for this job")
+    job_id = str(uuid.uuid5(_TOKENS, client_token) if client_token is not None else uuid.uuid4())
+    wanted = json.dumps([queue_url, spec.model_dump(mode="json")], sort_keys=True)
+    named = spec if is_named else spec.model_copy(update={"job_name": f"job-{job_id[:8]}"})
+    resolved = resolve(named, defaults)
+    return Job(
+        job_id=job_id,
+        name=resolved.job_name,
+        status="PENDING",
+        max_failures=resolved.max_failures,
+        pool=resolved.resources.pool,
+        priority=resolved.priority,
+        queue_url=queue_url,
+        model=resolved.model,
+        spec=resolved.model_dump(mode="json"),
+        description=resolved.description,
+        tags=resolved.tags,
+        asked=hashlib.sha256(wanted.encode("utf-8", "surrogatepass")).hexdigest(),
+    )
+
+
+def submit(job: Job, table: JobTable, queue: JobQueue, *, client_token: str | None = None) -> Job:
+    """Store the job and send its message; a job that is there already is sent again only if no worker has seen it.
+
+    Returns the job as it is stored, which may be further on than the given one.
+
+    Raises:
+        UserError: the token stands for another job.
+        UserError, WorldError: AWS refuses or cannot be reached.
+    """
+    stored = table.create(job)
+    if stored.asked != job.asked:
+        raise UserError(
+            f"client token '{client_token}' stands for job {stored.job_id} ({stored.name}), which asks for something "
+            "else; another job needs another token"
+        )
+    if stored.status == "PENDING" and stored.attempt == 0:
+        _send(stored, queue, None)
+    return stored
+
+
+def retry_job(
+    job_id: str,
+    *,
+    jobs_table: str | None = None,
+    dynamodb: DynamoDBClient | None = None,
+    sqs: SQSClient | None = None,
+) -> Job:
+    """Queue a FAILED or CANCELLED job again, or a waiting one whose message got lost.
+
+    A message too many does no harm: the worker that takes it is refused the job and deletes it.
+
+    Raises:
+        UserError: no such job, it runs, or it has succeeded.
+        WorldError: AWS could not be reached; the call may be repeated.
+    """
+    job = JobTable(dynamodb or clients.dynamodb(), jobs_table or jobs_table_of_environment()).retry(job_id)
+    # An id of its own: SQS would swallow a message with one that it has seen in the last five minutes.
+    _send(job, SqsQueue(sqs or clients.sqs(), job.queue_url or ""), f"{job_id}:{uuid.uuid4().hex[:12]}")
+    return job
+
+
+def _send(job: Job, queue: JobQueue, deduplication_id: str | None) -> None:
+    try:
+        queue.send(job.job_id, deduplication_id)
+    except (UserError, WorldError) as error:
+        raise type(error)(
+            f"job {job.job_id} is stored but not queued: {error}; queue it with: receipt-trainer retry {job.job_id}"
+        ) from error
+
+
+def jobs_table_of_environment() -> str:
+    """The name in JOBS_TABLE_NAME.
+
+    Raises:
+        UserError: it is not set.
+    """
+    table = os.environ.get(names.ENV_JOBS_TABLE)
+    if not table:
+        raise UserError(f"the jobs table is not known; set {names.ENV_JOBS_TABLE}, or give --jobs-table or --stack")
+    return table
+
+
+if __name__ == "__main__":
+    # The documented `python -m receipt_trainer.jobs.submit`. The command line lies above this room, which imports
+    # nothing of it: only the program that is started here knows both.
+    import_module("receipt_trainer.cli.lazy").run(import_module("receipt_trainer.cli.submit_job").command)
