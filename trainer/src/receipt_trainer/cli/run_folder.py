@@ -16,6 +16,10 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.train import ranks
 
 
+class FolderHeldError(UserError):
+    """Another process trains there: a mistake on a laptop, a matter of waiting for a worker."""
+
+
 def fail(run_dir: Path, error: str) -> None:
     """Mark the run's record as failed, if it has one."""
     path = run_dir / names.RUN_FILE
@@ -32,7 +36,8 @@ def own(run_dir: Path) -> Iterator[None]:
     """Hold the run's folder against other processes; those of the same run wait until it is theirs.
 
     Raises:
-        UserError: another process holds it, it cannot be written, or it is somebody else's.
+        FolderHeldError: another process holds it.
+        UserError: it cannot be written, or it is somebody else's.
     """
     if not ranks.is_main():
         ranks.wait_for_all()
@@ -48,7 +53,7 @@ def own(run_dir: Path) -> Iterator[None]:
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # flock's would live on in a killed run's workers
         except (BlockingIOError, PermissionError):
-            raise UserError(f"{run_dir}: another process is training there") from None
+            raise FolderHeldError(f"{run_dir}: another process is training there") from None
         except OSError as error:
             raise UserError(f"{run_dir}: cannot be locked there: {error.strerror}") from None
         _require_ours(run_dir)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import importlib.util
 import os
 import uuid
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from receipt_trainer.cli import run_folder
+from receipt_trainer.cli import run_folder, run_rows
 from receipt_trainer.cli.quiet import quiet_libraries, reading_progress
 from receipt_trainer.config import DataConfig, TrainingConfig
 from receipt_trainer.contract import names
 from receipt_trainer.contract.env import WorkerEnv
-from receipt_trainer.contract.ports import ArtifactSink, MetricsSink, NoMetrics
+from receipt_trainer.contract.ports import ArtifactSink, MetricsSink
 from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.stopping import Interrupted, StopRequest
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.train import ranks
 
@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """Where a run's data comes from and where its results go; see the flags of `layoutlm-cli train`."""
+    """Where a run's data comes from and where its results go; see the flags of `layoutlm-cli train`.
+
+    Attributes:
+        job_id: set by a worker, which then owns the job's row; the run itself writes metrics and log only.
+        attempt: the worker's claim that these rows belong to.
+        stop: asks the run to stop.
+    """
 
     job_name: str
     model: str
@@ -40,6 +46,9 @@ class RunOptions:
     snapshot_load: Path | None
     restart: bool
     progress: bool
+    job_id: str | None = None
+    attempt: int | None = None
+    stop: StopRequest = field(default_factory=StopRequest)
 
 
 def run_job(options: RunOptions, training: TrainingConfig, data: DataConfig) -> None:
@@ -47,6 +56,7 @@ def run_job(options: RunOptions, training: TrainingConfig, data: DataConfig) -> 
 
     Raises:
         UserError, WorldError: as the parts say.
+        Interrupted: `options.stop` was asked.
     """
     quiet_libraries()
     from receipt_trainer.train import hardware
@@ -65,28 +75,31 @@ def _run_job(options: RunOptions, training: TrainingConfig, data: DataConfig, co
     _require_report()
     with run_folder.own(run_dir):
         earlier = None if options.restart else run_folder.earlier(run_dir)
-        job_id = earlier.job_id if earlier is not None else str(uuid.uuid4())
+        job_id = options.job_id or (earlier.job_id if earlier is not None else str(uuid.uuid4()))
         artifacts = _artifacts(options, job_id)
         if earlier is not None and earlier.status == "complete":
             if ranks.is_main():
                 loaded = data if options.snapshot_load is None else None
                 run_folder.require_same(earlier, run_dir, options.model, training, loaded)
-                _deliver_again(earlier, run_dir, artifacts, console)
+                _deliver_again(earlier, run_dir, artifacts, console, is_asked=options.job_id is not None)
             return
-        sink = _sink(options, job_id)
+        sink = run_rows.open_sink(options, job_id)
         try:
             record = _train(options, training, data, name, job_id, run_dir, sink, console)
             _deliver(record, run_dir, artifacts, sink, console)
         except KeyboardInterrupt:
-            _end(options, job_id, sink, "INTERRUPTED", "interrupted from the keyboard")
+            run_rows.end(options, job_id, sink, "INTERRUPTED", "interrupted from the keyboard")
+            raise
+        except Interrupted as interrupted:
+            run_rows.end(options, job_id, sink, "INTERRUPTED", str(interrupted))
             raise
         except BaseException as error:
             reason = str(error) if isinstance(error, UserError | WorldError) else repr(error)
             if not isinstance(error, UserError):  # a mistake in this call says nothing of the run in the folder
                 run_folder.fail(run_dir, reason)
-            _end(options, job_id, sink, "FAILED", reason)
+            run_rows.end(options, job_id, sink, "FAILED", reason)
             raise
-        _put_job(options, job_id, "SUCCEEDED")
+        run_rows.put_job(options, job_id, "SUCCEEDED")
         sink.close()
 
 
@@ -137,7 +150,7 @@ def _train(
             run_folder.clear(run_dir)
         ranks.wait_for_all()
     resolved = resolve_defaults(training, data, start)
-    request = RunRequest(name, job_id, start, resolved, data, run_dir)
+    request = RunRequest(name, job_id, start, resolved, data, run_dir, options.stop)
     return train(request, prepared, tokenizer, sink=sink, console=console)
 
 
@@ -200,49 +213,26 @@ def _artifacts(options: RunOptions, job_id: str) -> ArtifactSink | None:
     if not options.artifacts_bucket:
         return None
     from receipt_trainer.aws import clients
-    from receipt_trainer.aws.artifacts import S3Artifacts
+    from receipt_trainer.aws.artifacts import S3Artifacts, run_prefix
 
     env = WorkerEnv.read(os.environ)
-    artifacts = S3Artifacts(options.artifacts_bucket, f"runs/{options.job_name}/{job_id}", cli=env.aws_cli)
+    artifacts = S3Artifacts(options.artifacts_bucket, run_prefix(options.job_name, job_id), cli=env.aws_cli)
     artifacts.check()
     with clients.aws_faults(f"look for bucket '{options.artifacts_bucket}'"):
         clients.s3().list_objects_v2(Bucket=options.artifacts_bucket, Prefix="runs/", MaxKeys=1)
     return artifacts
 
 
-def _sink(options: RunOptions, job_id: str) -> MetricsSink:
-    if not options.jobs_table or not ranks.is_main():
-        return NoMetrics()
-    from receipt_trainer.aws.clients import dynamodb
-    from receipt_trainer.jobs.store import JobStore
+def _deliver_again(
+    record: RunRecord, run_dir: Path, artifacts: ArtifactSink | None, console: Console, *, is_asked: bool
+) -> None:
+    """A complete run is not trained again; its upload may have failed, so that is repeated.
 
-    _put_job(options, job_id, "RUNNING")
-    return JobStore(dynamodb(), options.jobs_table, job_id)
-
-
-def _put_job(options: RunOptions, job_id: str, status: str) -> None:
-    """The job's own row; also how a table that is not there is found before training."""
-    if not options.jobs_table or not ranks.is_main():
+    Args:
+        is_asked: a worker asks for this very run, so that there being nothing to do is no mistake.
+    """
+    if artifacts is None and is_asked:
         return
-    from receipt_trainer.aws.clients import dynamodb
-    from receipt_trainer.jobs.rows import put_job
-
-    stamp = datetime.now(UTC).isoformat(timespec="seconds")
-    put_job(dynamodb(), options.jobs_table, job_id, name=options.job_name, status=status, created_at=stamp)
-
-
-def _end(options: RunOptions, job_id: str, sink: MetricsSink, status: str, reason: str) -> None:
-    """Say how the run ended. The fault that ended it is the one to report; rows that fail now come second."""
-    sink.log("error", reason)
-    try:
-        _put_job(options, job_id, status)
-        sink.close()
-    except (UserError, WorldError) as error:
-        Console(stderr=True).print(f"also: {error}", markup=False, highlight=False)
-
-
-def _deliver_again(record: RunRecord, run_dir: Path, artifacts: ArtifactSink | None, console: Console) -> None:
-    """A complete run is not trained again; its upload may have failed, so that is repeated."""
     if artifacts is None:
         raise UserError(
             f"{run_dir} holds the complete run '{record.job_name}'; use another --job-name, or --restart to start over"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from receipt_trainer.contract.names import MODEL_DIR, PREDICTIONS_FILE, RUN_FILE
 from receipt_trainer.contract.ports import MetricsSink
 from receipt_trainer.contract.predictions import write_predictions
 from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.stopping import StopRequest
 from receipt_trainer.data.examples import VIEWS, downsample
 from receipt_trainer.data.prepare import Prepared
 from receipt_trainer.errors import UserError
@@ -34,6 +35,7 @@ from receipt_trainer.train.callbacks.finite_loss import FiniteLoss
 from receipt_trainer.train.callbacks.progress import ProgressBar
 from receipt_trainer.train.callbacks.records import Records, best_of
 from receipt_trainer.train.callbacks.sealing import SealingCallback
+from receipt_trainer.train.callbacks.stop_signal import StopSignal
 from receipt_trainer.train.fingerprint import fingerprint
 from receipt_trainer.train.loss import MarginalLoss, target_table
 from receipt_trainer.train.model import Start, build
@@ -52,6 +54,7 @@ class RunRequest:
     training: TrainingConfig
     data: DataConfig
     run_dir: Path
+    stop: StopRequest = field(default_factory=StopRequest)
 
 
 def resolve_defaults(training: TrainingConfig, data: DataConfig, start: Start) -> TrainingConfig:
@@ -69,6 +72,7 @@ def train(request: RunRequest, prepared: Prepared, tokenizer: Any, *, sink: Metr
 
     Raises:
         UserError: the folder holds another run's checkpoint, or the configuration does not fit the machine.
+        Interrupted: `request.stop` was asked; the newest checkpoint is complete.
     """
     run_dir, config = request.run_dir, request.training
     cuda = hardware.use_cuda(config)
@@ -189,6 +193,7 @@ def _trainer(
         EarlyStopping(config.early_stopping_patience),
         FiniteLoss(),
         SealingCallback(print_of_run, config.save_total_limit, config.save_steps),
+        StopSignal(request.stop),
         *([_tensorboard(request.run_dir, found)] if ranks.is_main() else ()),
         ProgressBar(console),
     )

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from receipt_trainer.aws import clients
+from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET, ENV_AWS_CLI, ENV_INSTANCES_TABLE
+from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.imds import ImdsStandIn
+from tests.worker.bench import TIMEOUT_S, Bench, wait_for
+from tests.worker.conftest import receipts_file
+
+__all__ = ["receipts_file"]
+
+PROGRAM = "from receipt_trainer.cli.lazy import run; from receipt_trainer.cli.start_worker import command; run(command)"
+
+
+@pytest.fixture
+def bench(jobs_table: str, receipts_file: Path, tmp_path: Path) -> Bench:
+    """A queue and a table; the training processes are the real ones."""
+    name = f"jobs-{uuid4().hex[:12]}.fifo"
+    made = clients.sqs().create_queue(QueueName=name, Attributes={"FifoQueue": "true"})
+    return Bench(made["QueueUrl"], jobs_table, receipts_file, tmp_path, ())
+
+
+def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+    """The command as a process of its own."""
+    ours = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", ENV_ARTIFACTS_BUCKET: "", ENV_INSTANCES_TABLE: ""}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *map(str, arguments)],
+        env=os.environ | ours | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_the_real_worker_saves_its_job_on_sigterm(bench: Bench, tmp_path: Path) -> None:
+    """Command, training program and signal are the real ones: a checkpoint, INTERRUPTED, the message back, exit 0."""
+    job_id = bench.submit(num_epochs=1000, save_total_limit=1)
+    worker = start(
+        *("--queue-url", bench.queue_url, "--jobs-table", bench.settings.jobs_table),
+        *("--checkpoints-dir", tmp_path / "checkpoints"),
+    )
+    try:
+        wait_for(lambda: worker.poll() is not None or bench.steps(job_id))
+        worker.send_signal(signal.SIGTERM)
+        output, _ = worker.communicate(timeout=TIMEOUT_S)
+    finally:
+        worker.kill()
+    assert worker.returncode == 0, output
+    assert "the worker ended: SIGTERM" in output
+    job = bench.table.get(job_id)
+    assert job.status == "INTERRUPTED", output
+    (attempt,) = bench.attempts(job_id)
+    assert attempt["checkpoint_step"] >= max(bench.steps(job_id)) > 0
+    assert bench.queue.receive(1) is not None  # visible again
+
+
+def test_an_idle_worker_registers_leaves_and_says_why(bench: Bench, tmp_path: Path, aws: LocalCloud) -> None:
+    """With nothing to do it goes; its row in the instances table says what it was, and that it has ended."""
+    instances = aws.table_names["instances"]
+    with ImdsStandIn("i-0abc") as service:
+        worker = start(
+            *("--queue-url", bench.queue_url, "--jobs-table", bench.settings.jobs_table),
+            *("--checkpoints-dir", tmp_path, "--idle-timeout", 0),
+            AWS_EC2_METADATA_SERVICE_ENDPOINT=service.url,
+            **{ENV_INSTANCES_TABLE: instances},
+        )
+        output, _ = worker.communicate(timeout=TIMEOUT_S)
+    assert worker.returncode == 0, output
+    key = {"PK": {"S": "INSTANCE#i-0abc"}, "SK": {"S": "INSTANCE"}}
+    row = aws.client("dynamodb").get_item(TableName=instances, Key=key)["Item"]
+    assert row["status"]["S"] == "ENDED"
+    assert row["instance_type"]["S"] == "g5.xlarge"
+    assert row["market"]["S"] == "spot"
+    assert "idle" in row["reason"]["S"]
+    assert int(row["expires_at"]["N"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--jobs-table", "t"], "--queue-url is needed"),
+        (["--queue-url", "u", "--jobs-table", ""], "--jobs-table is needed"),
+        (["--queue-url", "u", "--jobs-table", "t", "--checkpoints-dir", "/", "--mount-efs"], "root file system"),
+        (["--queue-url", "u", "--jobs-table", "t", "--artifacts-bucket", "b"], "there is no AWS CLI at /nowhere/aws"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(aws: LocalCloud, arguments: list[str], words: str) -> None:
+    """A worker that cannot work ends at once, with exit code 2 and the option's name."""
+    worker = start(*arguments, JOBS_TABLE_NAME="", **{ENV_AWS_CLI: "/nowhere/aws"})
+    output, _ = worker.communicate(timeout=TIMEOUT_S)
+    assert (worker.returncode, len(output.splitlines())) == (2, 1), output
+    assert words in output

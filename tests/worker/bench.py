@@ -1,0 +1,147 @@
+"""What a test of workers does again and again: queue a job, run a worker over it, look at what became of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.contract.tables import job_pk
+from receipt_trainer.jobs.job_table import JobTable
+from receipt_trainer.jobs.lifecycle import Job
+from receipt_trainer.jobs.queue import SqsQueue
+from receipt_trainer.worker.attempt import run_dir_of
+from receipt_trainer.worker.instance import Machine
+from receipt_trainer.worker.loop import Worker
+from receipt_trainer.worker.settings import WorkerSettings
+
+TIMEOUT_S = 60.0
+
+TRAINING = {
+    "num_epochs": 3,
+    "batch_size": 10,
+    "gradient_accumulation_steps": 2,
+    "learning_rate": 3e-3,
+    "precision": "fp32",
+    "device": "cpu",
+    "logging_steps": 1,
+}
+"""27 steps of two losses each with nine receipts; an epoch has nine."""
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Until `condition` holds."""
+    until = time.monotonic() + TIMEOUT_S
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError("the condition did not come")
+        time.sleep(0.02)
+
+
+class Bench:
+    """One queue, one table, one folder of checkpoints."""
+
+    def __init__(self, queue_url: str, jobs_table: str, receipts: Path, folder: Path, command: Sequence[str]) -> None:
+        self.queue_url, self.command, self.folder = queue_url, command, folder
+        self.queue = SqsQueue(clients.sqs(), queue_url)
+        self.dynamodb = clients.dynamodb()
+        self.table = JobTable(self.dynamodb, jobs_table)
+        self.settings = WorkerSettings(
+            checkpoints_dir=folder / "checkpoints",
+            jobs_table=jobs_table,
+            poll_s=1,
+            beat_s=0.2,
+            idle_timeout_s=0.0,
+            retry_delay_s=0,
+        )
+        self._receipts = receipts
+
+    def submit(self, *, max_failures: int = 3, data: dict[str, Any] | None = None, **training: Any) -> str:
+        """Queue a job; returns its id."""
+        spec = {
+            "job_name": "test",
+            "model": "tiny",
+            "training_config": TRAINING | training,
+            "data_config": {"dataset_name": str(self._receipts), "examples": "line"} | (data or {}),
+        }
+        job = Job(
+            job_id=str(uuid4()),
+            name="test",
+            status="PENDING",
+            max_failures=max_failures,
+            queue_url=self.queue_url,
+            model="tiny",
+            spec=spec,
+            created_at=datetime.now(UTC).isoformat(timespec="microseconds"),
+        )
+        self.table.create(job)
+        self.queue.send(job.job_id)
+        return job.job_id
+
+    def worker(self, name: str = "worker", **settings: Any) -> Worker:
+        """A worker that goes when there is nothing to do."""
+        chosen = replace(self.settings, **settings)
+        queue = SqsQueue(clients.sqs(), self.queue_url, visibility_s=chosen.visibility_s)
+        return Worker(chosen, self.table, [queue], Machine(name), command=self.command)
+
+    def run_dir(self, job_id: str) -> Path:
+        return run_dir_of(self.settings.checkpoints_dir, job_id)
+
+    def attempts(self, job_id: str) -> list[dict[str, Any]]:
+        """The ATTEMPT rows in their order."""
+        return self.rows(job_id, "ATTEMPT#")
+
+    def steps(self, job_id: str, name: str = "loss") -> list[int]:
+        """The steps of a metric's rows, in order."""
+        return sorted(int(row["step"]) for row in self.rows(job_id, f"METRIC#{name}#"))
+
+    def rows(self, job_id: str, prefix: str = "") -> list[dict[str, Any]]:
+        """The rows of a job whose sort keys begin so."""
+        return list(
+            dynamo.query(
+                self.dynamodb,
+                self.settings.jobs_table,
+                "read rows",
+                KeyConditionExpression="PK = :pk AND SK BETWEEN :first AND :last",
+                ExpressionAttributeValues={":pk": job_pk(job_id), ":first": prefix or "!", ":last": f"{prefix}~"},
+                ConsistentRead=True,
+            )
+        )
+
+    def num_messages(self) -> int:
+        """Messages of the queue, hidden ones too."""
+        sqs: Any = clients.sqs()
+        found = sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=["All"])
+        counts = found["Attributes"]
+        return int(counts["ApproximateNumberOfMessages"]) + int(counts["ApproximateNumberOfMessagesNotVisible"])
+
+
+class Running:
+    """A worker in a thread of this process."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.reason: str | None = None
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.reason = self.worker.run()
+        except BaseException as error:
+            self.error = error
+
+    def end(self) -> str | None:
+        """Wait for its end; returns why it ended."""
+        self._thread.join(TIMEOUT_S)
+        assert not self._thread.is_alive(), "the worker does not end"
+        if self.error is not None:
+            raise self.error
+        return self.reason

@@ -1,0 +1,58 @@
+"""A queue, a table and training processes for workers in tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from receipt_trainer.aws import clients
+from receipt_trainer.data.receipts.jsonl import to_record
+from receipt_trainer.data.synthetic import generate
+from tests.worker.bench import Bench
+from tests.worker.hatchery import Hatchery
+
+HELD_AT = 13
+"""The first of the two losses of step 7, in the middle of the first epoch."""
+
+
+@pytest.fixture(scope="session")
+def hatchery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hatchery]:
+    """Training processes that start at once."""
+    running = Hatchery(tmp_path_factory.mktemp("hatchery"))
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def receipts_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine synthetic receipts as JSON lines."""
+    path = tmp_path_factory.mktemp("receipts") / "receipts.jsonl"
+    lines = [json.dumps(to_record(receipt), ensure_ascii=False) for receipt in generate(9, 7)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def make_bench(jobs_table: str, receipts_file: Path, tmp_path: Path, hatchery: Hatchery) -> Callable[..., Bench]:
+    """Jobs table, FIFO queue and checkpoints folder of a test."""
+    sqs = clients.sqs()
+    made = sqs.create_queue(QueueName=f"jobs-{uuid4().hex[:12]}.fifo", Attributes={"FifoQueue": "true"})
+    return lambda: Bench(made["QueueUrl"], jobs_table, receipts_file, tmp_path, hatchery.command)
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    return make_bench()
+
+
+@pytest.fixture
+def hold(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Training processes wait at loss `HELD_AT` until they are asked to stop; the file says that one does."""
+    path = tmp_path / "held"
+    monkeypatch.setenv("TEST_HOLD_AT", str(HELD_AT))
+    monkeypatch.setenv("TEST_HOLD_FILE", str(path))
+    return path

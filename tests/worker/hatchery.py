@@ -1,0 +1,143 @@
+"""Training processes for the price of one import: `launch.py` looks like one to the worker, and is served from here.
+
+For each launcher a process is forked that has its standard streams, environment and signals. TEST_HOLD_AT=n makes it
+wait for a signal at its n-th loss, and touch TEST_HOLD_FILE; TEST_DIE_AT=n ends it there by SIGKILL.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+
+
+class Hatchery:
+    """The test's side."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = folder / "socket"
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, str(self._socket)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise RuntimeError("the hatchery died")
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What stands for `python -m receipt_trainer.cli.run_attempt`."""
+        return (sys.executable, "-I", "-S", str(LAUNCHER), str(self._socket))
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait(timeout=60)
+
+
+def _at_loss(number: int, act: Any) -> None:
+    owner: Any = importlib.import_module("receipt_trainer.train.loss").MarginalLoss
+    original, calls = owner.__call__, 0
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            act()
+        return original(*args, **kwargs)
+
+    owner.__call__ = wrapped
+
+
+def _hold() -> None:
+    Path(os.environ["TEST_HOLD_FILE"]).touch()
+    signal.pause()
+
+
+def _obey(connection: socket.socket) -> None:
+    while connection.recv(1):
+        os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _child(connection: socket.socket, request: dict[str, Any], streams: list[int]) -> int:
+    os.setsid()
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(request["environment"] | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"})
+    threading.Thread(target=_obey, args=(connection,), daemon=True).start()
+    if "TEST_HOLD_AT" in os.environ:
+        _at_loss(int(os.environ["TEST_HOLD_AT"]), _hold)
+    if "TEST_DIE_AT" in os.environ:
+        _at_loss(int(os.environ["TEST_DIE_AT"]), lambda: os.kill(os.getpid(), signal.SIGKILL))
+    from receipt_trainer.cli.run_attempt import main as run
+
+    return run(request["argv"])
+
+
+def _serve(listener: socket.socket) -> None:
+    while True:
+        connection, _ = listener.accept()
+        content, ancillary, *_ = connection.recvmsg(1 << 20, socket.CMSG_SPACE(3 * 4))
+        streams = array.array("i", ancillary[0][2][:12]).tolist()
+        while not content.endswith(b"\n"):
+            content += connection.recv(1 << 20)
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                code = _child(connection, json.loads(content), streams)
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
+        for stream in streams:
+            os.close(stream)
+        threading.Thread(target=_report, args=(connection, pid), daemon=True).start()
+
+
+def _report(connection: socket.socket, pid: int) -> None:
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with connection, contextlib.suppress(OSError):
+        connection.sendall(f"{code}\n".encode())
+
+
+def main() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    for module in ("cli.run_attempt", "cli.run_job", "train.run", "report.html", "report.terminal", "jobs.store"):
+        importlib.import_module(f"receipt_trainer.{module}")
+    for module in ("torch._dynamo", "matplotlib.backends.backend_svg", "transformers.models.bert"):
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
+    parent = os.getppid()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(sys.argv[1])
+    listener.listen()
+    print("ready", flush=True)
+    threading.Thread(target=_serve, args=(listener,), daemon=True).start()
+    while os.getppid() == parent:
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    main()

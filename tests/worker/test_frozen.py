@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.worker.bench import TIMEOUT_S, Bench, wait_for
+
+
+def test_a_frozen_worker_can_write_nothing_when_it_wakes(
+    bench: Bench, hold: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped past its lease: its training process ends itself, another worker ends the job, and waking is no harm."""
+    job_id = bench.submit()
+    arguments = [bench.queue_url, bench.settings.jobs_table, str(bench.folder), *bench.command]
+    frozen = subprocess.Popen([sys.executable, "-m", "tests.worker.frozen_worker", *arguments])
+    try:
+        wait_for(hold.exists)
+        frozen.send_signal(signal.SIGSTOP)
+        monkeypatch.delenv("TEST_HOLD_AT")
+        bench.worker("second", max_jobs=1, idle_timeout_s=TIMEOUT_S).run()
+        job = bench.table.get(job_id)
+        assert (job.status, job.attempt) == ("SUCCEEDED", 2)
+        before = (bench.rows(job_id), bench.num_messages())
+        frozen.send_signal(signal.SIGCONT)
+        assert frozen.wait(TIMEOUT_S) == 0
+        assert (bench.rows(job_id), bench.num_messages()) == before
+        assert [row["outcome"] for row in bench.attempts(job_id)] == ["LOST", "SUCCEEDED"]
+    finally:
+        frozen.kill()
+        frozen.wait()

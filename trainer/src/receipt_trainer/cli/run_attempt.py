@@ -1,0 +1,123 @@
+"""One attempt at a queued job: what a worker starts as `python -m receipt_trainer.cli.run_attempt JOBFILE`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from receipt_trainer.config import DataConfig, TrainingConfig, parse
+from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.contract.stopping import Interrupted, StopRequest
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.worker.child import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LEASE, EXIT_MISTAKE, ChildJob
+from receipt_trainer.worker.leash import Leash
+
+EXIT_FAULT: Final = 1
+FOLDER_WAIT_S: Final = 60.0
+"""How long the process of an earlier attempt may take to leave the run's folder."""
+FOLDER_POLL_S: Final = 1.0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train; returns the exit code that the worker reads."""
+    stop, owner = StopRequest(), os.getpid()
+
+    def on_signal(number: int, frame: object) -> None:
+        if os.getpid() != owner:  # a process that builds batches
+            os._exit(128 + number)
+        stop.ask()
+
+    try:
+        signal.signal(signal.SIGTERM, on_signal)
+        signal.signal(signal.SIGINT, on_signal)
+        job = ChildJob.model_validate_json(Path(argv[0]).read_bytes())
+        Leash(
+            sys.stdin.fileno(),
+            job.lease_s,
+            on_gone=lambda: os.kill(owner, signal.SIGTERM),
+            on_expired=_leave_at_once,
+        )
+        run_attempt(job, stop)
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_FAULT if _is_elsewhere(error) else EXIT_MISTAKE
+    except WorldError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_FAULT
+    except BaseException:
+        traceback.print_exc()
+        return EXIT_FAULT
+    return EXIT_DONE
+
+
+def _leave_at_once() -> None:
+    os.write(2, b"error: the worker did not extend the lease in time; another one may have the job\n")
+    os._exit(EXIT_LEASE)
+
+
+def _is_elsewhere(error: UserError) -> bool:
+    """Whether not the job is wrong, but the machine, its rights or its neighbours: another attempt may well succeed."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from receipt_trainer.cli.run_folder import FolderHeldError
+
+    return isinstance(error, FolderHeldError) or isinstance(error.__cause__, BotoCoreError | ClientError)
+
+
+def run_attempt(
+    job: ChildJob,
+    stop: StopRequest,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Train what the job asks for, or go on with it.
+
+    Raises:
+        UserError: the job asks for what cannot be.
+        WorldError: as the parts say.
+        Interrupted: `stop` was asked.
+    """
+    spec = JobSpec.model_validate(job.spec)
+    where = f"job {spec.job_name}"
+    training = parse(TrainingConfig, spec.training_config, where)
+    data = parse(DataConfig, spec.data_config, where)
+    from receipt_trainer.cli.run_folder import FolderHeldError
+    from receipt_trainer.cli.run_job import RunOptions, run_job
+
+    options = RunOptions(
+        job_name=spec.job_name,
+        model=spec.model,
+        output_dir=job.run_dir,
+        receipts_table=job.receipts_table,
+        jobs_table=job.jobs_table,
+        artifacts_bucket=job.artifacts_bucket,
+        snapshot_save=None,
+        snapshot_load=None,
+        restart=False,
+        progress=False,
+        job_id=job.job_id,
+        attempt=job.attempt,
+        stop=stop,
+    )
+    until = clock() + FOLDER_WAIT_S
+    while True:
+        try:
+            return run_job(options, training, data)
+        except FolderHeldError:
+            if clock() >= until:
+                raise
+            sleep(FOLDER_POLL_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

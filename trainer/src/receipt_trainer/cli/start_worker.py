@@ -1,0 +1,168 @@
+"""`receipt-trainer start-worker`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from receipt_trainer.cli.stack import outputs, stack_options
+from receipt_trainer.contract import names
+from receipt_trainer.contract.outputs import PRIORITIES
+from receipt_trainer.errors import UserError
+
+if TYPE_CHECKING:
+    from receipt_trainer.contract.env import WorkerEnv
+    from receipt_trainer.worker.idle import GroupMember
+    from receipt_trainer.worker.instance import Machine
+    from receipt_trainer.worker.loop import Worker
+    from receipt_trainer.worker.settings import WorkerSettings
+
+
+@click.command("start-worker")
+@click.option("--queue-url", "queue_urls", multiple=True, metavar="URL", help="Job queue; repeat, in order of polling.")
+@click.option("--dynamo-table", envvar=names.ENV_RECEIPTS_TABLE, help="Name of the receipts table.")
+@click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, help="Name of the jobs table.")
+@click.option("--instance-registry-table", envvar=names.ENV_INSTANCES_TABLE, help="Name of the instances table.")
+@click.option("--artifacts-bucket", envvar=names.ENV_ARTIFACTS_BUCKET, help="Sync finished runs to this bucket.")
+@click.option(
+    "--checkpoints-dir",
+    envvar=names.ENV_CHECKPOINTS_DIR,
+    type=click.Path(path_type=Path),
+    help=f"Folder of the runs, shared by all workers ({names.DEFAULT_OUTPUT_ROOT}).",
+)
+@click.option("--mount-efs", is_flag=True, help="Refuse to start unless that folder is on a mounted file system.")
+@click.option(
+    "--idle-timeout",
+    type=click.FloatRange(min=0),
+    default=600.0,
+    show_default=True,
+    metavar="S",
+    help="Go after so many seconds without a job; 0: as soon as the queues are empty.",
+)
+@click.option("--max-jobs", type=click.IntRange(min=1), help="Go after so many jobs.")
+@stack_options
+def command(**flags: Any) -> None:
+    """Take jobs from the queues and train them, one at a time, until there are none.
+
+    SIGTERM, Ctrl-C or a spot notice ends the worker within a minute: the job is saved and goes back to the queue.
+    On an instance all names come from the stack, and the instance ends with the worker.
+    """
+    from receipt_trainer.contract.env import WorkerEnv
+    from receipt_trainer.worker import imds as metadata
+    from receipt_trainer.worker.instance import identify
+    from receipt_trainer.worker.spot import Interruption, Watch
+
+    env = WorkerEnv.read(os.environ)
+    settings = _settings(flags)
+    _require_mount(settings.checkpoints_dir, flags["mount_efs"] or env.auto_scaling_group is not None)
+    _require_artifacts(settings.artifacts_bucket, env)
+    imds = metadata.find(expected=env.auto_scaling_group is not None)
+    machine = identify(imds, pool=env.pool)
+    worker = _worker(settings, flags, env, machine)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(
+            number, lambda number, frame: worker.interrupt(Interruption("signal", signal.Signals(number).name))
+        )
+    watch = Watch(imds, worker.interrupt) if imds is not None else None
+    try:
+        reason = worker.run()
+    finally:
+        if watch is not None:
+            watch.close()
+    click.echo(f"the worker ended: {reason}")
+
+
+def _settings(flags: dict[str, Any]) -> WorkerSettings:
+    from receipt_trainer.worker.settings import WorkerSettings
+
+    if not flags["jobs_table"]:
+        raise UserError(f"--jobs-table is needed (or {names.ENV_JOBS_TABLE}, --stack, --outputs)")
+    return WorkerSettings(
+        checkpoints_dir=(flags["checkpoints_dir"] or Path(names.DEFAULT_OUTPUT_ROOT)).absolute(),
+        jobs_table=flags["jobs_table"],
+        receipts_table=flags["dynamo_table"],
+        artifacts_bucket=flags["artifacts_bucket"],
+        idle_timeout_s=flags["idle_timeout"],
+        max_jobs=flags["max_jobs"],
+    )
+
+
+def _queue_urls(given: tuple[str, ...], env: WorkerEnv) -> tuple[str, ...]:
+    """The given ones, or the pool's own, high before normal.
+
+    Raises:
+        UserError: there are none, or the stack has several pools and none is named.
+    """
+    urls = given or tuple(url for url in (env.queue_url_high, env.queue_url_normal) if url)
+    stack = outputs()
+    if not urls and stack is not None:
+        pools = {str(name): pool for name, pool in stack.pools.items()}
+        pool = env.pool or (next(iter(pools)) if len(pools) == 1 else "")
+        if pool not in pools:
+            raise UserError(f"{names.ENV_POOL} must name a pool of the stack: {', '.join(pools)}; or give --queue-url")
+        urls = tuple(pools[pool].queue_urls[priority] for priority in PRIORITIES)
+    if not urls:
+        raise UserError(
+            f"--queue-url is needed (or --stack, --outputs, {names.ENV_QUEUE_URL_HIGH}, {names.ENV_QUEUE_URL_NORMAL})"
+        )
+    return urls
+
+
+def _worker(settings: WorkerSettings, flags: dict[str, Any], env: WorkerEnv, machine: Machine) -> Worker:
+    from receipt_trainer.aws import clients
+    from receipt_trainer.jobs.job_table import JobTable
+    from receipt_trainer.jobs.queue import SqsQueue
+    from receipt_trainer.worker.instance import InstanceRegistry
+    from receipt_trainer.worker.loop import Worker
+
+    sqs, dynamodb = clients.sqs(), clients.dynamodb()
+    instances = flags["instance_registry_table"]
+    return Worker(
+        settings,
+        JobTable(dynamodb, settings.jobs_table),
+        [SqsQueue(sqs, url, visibility_s=settings.visibility_s) for url in _queue_urls(flags["queue_urls"], env)],
+        machine,
+        registry=InstanceRegistry(dynamodb, instances, machine) if instances else None,
+        member=_member(env, machine),
+    )
+
+
+def _member(env: WorkerEnv, machine: Machine) -> GroupMember | None:
+    if env.auto_scaling_group is None or machine.instance_id is None:
+        return None
+    from receipt_trainer.aws import clients
+    from receipt_trainer.worker.idle import GroupMember
+
+    return GroupMember(clients.autoscaling(), env.auto_scaling_group, machine.instance_id, hook=env.lifecycle_hook)
+
+
+def _require_artifacts(bucket: str | None, env: WorkerEnv) -> None:
+    """What every job would fail for is looked for before the first one is taken.
+
+    Raises:
+        UserError: no AWS CLI.
+    """
+    if bucket:
+        from receipt_trainer.aws.artifacts import S3Artifacts
+
+        S3Artifacts(bucket, "runs", cli=env.aws_cli).check()
+
+
+def _require_mount(folder: Path, wanted: bool) -> None:
+    """Checkpoints on an instance's own disk die with it.
+
+    Raises:
+        UserError: the folder is on no mounted file system but the root's.
+    """
+    if not wanted:
+        return
+    mount = next((path for path in (folder, *folder.parents) if path.is_mount()), Path("/"))
+    if mount == Path(mount.anchor):
+        raise UserError(
+            f"--mount-efs: {folder} is on the root file system; mount the checkpoints there "
+            f"(an instance has them at {names.CHECKPOINTS_MOUNT}), or leave --mount-efs out"
+        )

@@ -1,0 +1,55 @@
+"""Ends a run on request: after the current step, with a sealed checkpoint, so that the next attempt goes on there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from receipt_trainer.contract.stopping import Interrupted, StopRequest
+from receipt_trainer.train import ranks
+
+
+class StopSignal(TrainerCallback):
+    """Stands behind `SealingCallback`: what it ends the run at is sealed already."""
+
+    def __init__(self, stop: StopRequest) -> None:
+        self._stop = stop
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """From here on a request waits for a checkpoint.
+
+        Raises:
+            Interrupted: it was asked before.
+        """
+        self._stop.defer()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Ask for a checkpoint; the last step of an epoch leaves that to the epoch's end, behind its evaluation."""
+        at_end = state.global_step >= state.max_steps or float(state.epoch or 0).is_integer()
+        if not at_end and self._is_asked():
+            control.should_save = control.should_log = True
+        return control
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Leave.
+
+        Raises:
+            Interrupted: it was asked.
+        """
+        if self._is_asked():
+            raise Interrupted(f"stopped at step {state.global_step}, on request")
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """What follows can be done again: a request need not wait any more."""
+        self._stop.undefer()
+
+    def _is_asked(self) -> bool:
+        """The main process's answer in all of them: none may save alone."""
+        return bool(ranks.same_for_all({"asked": float(self._stop.asked)})["asked"])

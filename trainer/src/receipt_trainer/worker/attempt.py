@@ -1,0 +1,244 @@
+"""One claim of one job, from the claim to the last word about it: one child, one heartbeat, one ending."""
+
+from __future__ import annotations
+
+import queue as inboxes
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
+
+from receipt_trainer.contract import names
+from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.errors import WorldError
+from receipt_trainer.jobs.job_table import JobTable, LeaseLost
+from receipt_trainer.jobs.lifecycle import Attempt, Job, State
+from receipt_trainer.jobs.queue import JobQueue, Message
+from receipt_trainer.train import checkpoints
+from receipt_trainer.worker import child as children
+from receipt_trainer.worker.events import Cancelled, Ending, Exited, Inbox, Lost
+from receipt_trainer.worker.heartbeat import Heartbeat
+from receipt_trainer.worker.instance import InstanceRegistry
+from receipt_trainer.worker.leash import since_boot_s
+from receipt_trainer.worker.settings import WorkerSettings
+
+CONCLUDE_ATTEMPTS: Final = 3
+CONCLUDE_WAIT_S: Final = 2.0
+"""Between tries to write the end; each has botocore's own retries inside."""
+
+_log = structlog.get_logger(__name__)
+
+
+def run_dir_of(checkpoints_dir: Path, job_id: str) -> Path:
+    """The run's folder, the same for every attempt; a job's name is no part of it, so it can be no path."""
+    return checkpoints_dir / "jobs" / job_id
+
+
+def newest_step(run_dir: Path) -> int | None:
+    """Step of the newest sealed checkpoint; the child looks into it before it goes on from there."""
+    sealed = (path for path in checkpoints.folders(run_dir) if (path / checkpoints.SEAL).is_file())
+    return next((int(path.name.rpartition("-")[2]) for path in sealed), None)
+
+
+class AttemptRun:
+    """Runs one attempt. It is the heartbeat's `Beat`, too."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        table: JobTable,
+        queue: JobQueue,
+        registry: InstanceRegistry | None,
+        job: Job,
+        attempt: Attempt,
+        message: Message,
+        inbox: Inbox,
+        *,
+        held_until: float,
+        received_at: float,
+        command: Sequence[str] = children.COMMAND,
+        clock: Callable[[], float] = since_boot_s,
+    ) -> None:
+        """Take what the claim gave.
+
+        Args:
+            held_until: the moment, on `clock`, until which the claim's lease is ours.
+            received_at: the moment, on `clock`, before which the message was not received.
+            command: see `Child`.
+        """
+        self._settings, self._table, self._queue, self._registry = settings, table, queue, registry
+        self._job, self._attempt, self._message, self._inbox = job, attempt, message, inbox
+        self._held_until, self._received_at = held_until, received_at
+        self._command, self._clock = command, clock
+        self._run_dir = run_dir_of(settings.checkpoints_dir, job.job_id)
+        self._child: children.Child | None = None
+        self._log = _log.bind(job_id=job.job_id, attempt=attempt.number)
+
+    def run(self) -> Ending:
+        """Train, and leave job, attempt and message as the ending wants them.
+
+        Raises:
+            UserError, WorldError: the end could not be written; the lease runs out and the message comes back.
+        """
+        try:
+            ending = self._train()
+            Retrying(
+                retry=retry_if_exception_type(WorldError),
+                stop=stop_after_attempt(CONCLUDE_ATTEMPTS),
+                wait=wait_fixed(CONCLUDE_WAIT_S),
+                reraise=True,
+            )(self._conclude, ending)
+        except LeaseLost as lost:
+            ending = Ending("lost", str(lost))
+        self._log.info("attempt ended", how=ending.how, reason=ending.reason)
+        return ending
+
+    def _train(self) -> Ending:
+        self._table.start(self._attempt, newest_step(self._run_dir))
+        heartbeat = Heartbeat(
+            self,
+            held_until=self._held_until,
+            lease_s=self._settings.lease_s,
+            interval_s=self._settings.beat_s,
+            clock=self._clock,
+        )
+        try:
+            self._child = children.Child(
+                children.ChildJob(
+                    job_id=self._job.job_id,
+                    attempt=self._attempt.number,
+                    spec=dict(self._job.spec),
+                    run_dir=self._run_dir,
+                    lease_s=max(0.0, heartbeat.seconds_held - self._settings.lease_margin_s),
+                    jobs_table=self._settings.jobs_table,
+                    receipts_table=self._settings.receipts_table,
+                    artifacts_bucket=self._settings.artifacts_bucket,
+                ),
+                lambda code: self._inbox.put(Exited(code)),
+                command=self._command,
+            )
+            self._log.info("training", pid=self._child.pid, job_name=self._job.name)
+            return self._wait(self._child)
+        except OSError as error:
+            return Ending("failed", f"the training process could not be started: {error}")
+        finally:
+            heartbeat.close()
+            if self._child is not None:
+                self._child.kill()
+                self._child.join()
+
+    def _wait(self, child: children.Child) -> Ending:
+        """The first event decides."""
+        left_s = self._received_at + self._settings.max_receive_s - self._clock()
+        try:
+            event = self._inbox.get(timeout=max(0.0, left_s))
+        except inboxes.Empty:
+            return self._stop(child, Ending("interrupted", "SQS forgets a message that is held for 12 hours"))
+        if isinstance(event, Exited):
+            return self._judge(event.code, child, None)
+        if isinstance(event, Lost):
+            return Ending("lost", event.reason)
+        if isinstance(event, Cancelled):
+            return self._stop(child, Ending("cancelled", "cancelled on request"))
+        self._log.warning("interrupted", reason=event.reason)
+        return self._stop(child, Ending("interrupted", event.reason))
+
+    def _stop(self, child: children.Child, asked: Ending) -> Ending:
+        """Ask the child to stop; after its time, end it. What it managed to do counts more than what was asked."""
+        child.ask_to_stop()
+        if self._registry is not None and asked.how == "interrupted":
+            self._registry.stopping(asked.reason)
+        until = time.monotonic() + self._settings.stop_grace_s
+        while True:
+            try:
+                event = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
+            except inboxes.Empty:
+                self._log.warning("the training process did not stop in time", grace_s=self._settings.stop_grace_s)
+                child.kill()
+                child.join()
+                return asked
+            if isinstance(event, Lost):
+                return Ending("lost", event.reason)
+            if isinstance(event, Exited):
+                return self._judge(event.code, child, asked)
+
+    def _judge(self, code: int, child: children.Child, asked: Ending | None) -> Ending:
+        if code == children.EXIT_DONE:
+            record = self._record()
+            if record is not None and record.status == "complete":
+                return Ending("succeeded")
+            return Ending("failed", f"the training process left no complete {names.RUN_FILE}")
+        reason = children.why(code, child.last_words)
+        if code == children.EXIT_MISTAKE:
+            return Ending("mistaken", reason)
+        if asked is not None:
+            return asked
+        if code == children.EXIT_LEASE:
+            return Ending("interrupted", reason)
+        return Ending("failed", reason)
+
+    def _record(self) -> RunRecord | None:
+        try:
+            return RunRecord.load(self._run_dir / names.RUN_FILE)
+        except (OSError, ValueError):
+            return None
+
+    def _conclude(self, ending: Ending) -> None:
+        """State first, the message last: whatever fails between the two, the message brings a worker here again."""
+        if ending.how == "lost":
+            return
+        state = self._write_state(ending)
+        if state == "INTERRUPTED":
+            self._queue.release(self._message)
+        elif state == "PENDING":
+            self._queue.extend(self._message, self._settings.retry_delay_s)
+        else:
+            self._queue.delete(self._message)
+
+    def _write_state(self, ending: Ending) -> State:
+        """What the job is now; all these calls may be made again for the same attempt."""
+        if ending.how == "interrupted":
+            return self._table.interrupt(self._attempt, ending.reason, newest_step(self._run_dir))
+        if ending.how in ("failed", "mistaken"):
+            return self._table.fail(self._attempt, ending.reason, final=ending.how == "mistaken")
+        if ending.how == "cancelled":
+            self._table.end_cancelled(self._attempt, ending.reason)
+            return "CANCELLED"
+        record = self._record()
+        score = record.overall if record else None
+        self._table.succeed(self._attempt, score.f1 if score else None, self._artifacts())
+        return "SUCCEEDED"
+
+    def _artifacts(self) -> str | None:
+        from receipt_trainer.aws.artifacts import S3Artifacts, run_prefix
+
+        bucket = self._settings.artifacts_bucket
+        return S3Artifacts(bucket, run_prefix(self._job.name, self._job.job_id)).url if bucket else None
+
+    def renew(self) -> bool:
+        """See `Beat`."""
+        return self._table.renew(self._attempt, self._settings.lease_s).cancel_requested
+
+    def extend(self) -> None:
+        """See `Beat`."""
+        if self._registry is not None:
+            self._registry.beat()
+        self._queue.extend(self._message, self._settings.visibility_s)
+
+    def held(self, seconds: float) -> None:
+        """See `Beat`."""
+        if self._child is not None:
+            self._child.extend(max(0.0, seconds - self._settings.lease_margin_s))
+
+    def cancelled(self) -> None:
+        """See `Beat`."""
+        self._inbox.put(Cancelled())
+
+    def lost(self, reason: str) -> None:
+        """See `Beat`."""
+        if self._child is not None:
+            self._child.kill()
+        self._inbox.put(Lost(reason))

@@ -1,0 +1,155 @@
+"""The training process, as the worker sees it: started, asked to stop, ended, and what it left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+EXIT_DONE: Final = 0
+EXIT_MISTAKE: Final = 2
+"""What is wrong is the job itself: another attempt would end the same."""
+EXIT_LEASE: Final = 74
+"""The lease was not extended in time."""
+EXIT_INTERRUPTED: Final = 75
+"""Stopped on request, at a complete checkpoint (sysexits' EX_TEMPFAIL)."""
+
+COMMAND: Final = (sys.executable, "-m", "receipt_trainer.cli.run_attempt")
+"""What is run, with the path of the job file behind it."""
+
+TAIL_LINES: Final = 40
+MAX_REASON: Final = 1000
+"""Characters of a reason; the log has the rest."""
+
+
+class ChildJob(BaseModel):
+    """What the training process is told, by a file that only its user can read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    job_id: str
+    attempt: int = Field(description="Fencing token; every row that the run writes bears it")
+    spec: dict[str, Any] = Field(description="The resolved JobSpec")
+    run_dir: Path = Field(description="Folder of the run, the same for every attempt")
+    lease_s: float = Field(description="Seconds for which the lease is held already")
+    jobs_table: str
+    receipts_table: str | None = None
+    artifacts_bucket: str | None = None
+
+
+class Child:
+    """One training process with a session of its own, so that nothing it started outlives it."""
+
+    def __init__(self, job: ChildJob, on_exit: Callable[[int], None], *, command: Sequence[str] = COMMAND) -> None:
+        """Start it.
+
+        Args:
+            job: what to train.
+            on_exit: called once, in a thread, with the exit code; minus the signal's number if one ended it.
+            command: program and arguments before the job file.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        descriptor, name = tempfile.mkstemp(prefix="receipt-trainer-", suffix=".job.json")  # readable by us alone
+        self._job_file = Path(name)
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._on_exit = on_exit
+        try:
+            os.close(descriptor)
+            self._job_file.write_text(job.model_dump_json(), encoding="utf-8")
+            self._process = subprocess.Popen(
+                [*command, name],
+                stdin=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except BaseException:
+            self._job_file.unlink(missing_ok=True)
+            raise
+        self._reader = threading.Thread(target=self._read, args=(self._process.stderr,), daemon=True)
+        self._waiter = threading.Thread(target=self._wait, name="child-waiter", daemon=True)
+        self._reader.start()
+        self._waiter.start()
+
+    @property
+    def pid(self) -> int:
+        """Process id, and id of its session."""
+        return self._process.pid
+
+    @property
+    def last_words(self) -> str:
+        """The last line that it wrote to its standard error; empty if there is none."""
+        lines = [line for line in self._tail if line.strip()]
+        return lines[-1].strip()[:MAX_REASON] if lines else ""
+
+    def extend(self, seconds: float) -> None:
+        """Tell it that the lease is held for so many seconds from now."""
+        try:
+            if self._process.stdin is not None:
+                self._process.stdin.write(f"{seconds:.3f}\n".encode())
+                self._process.stdin.flush()
+        except (OSError, ValueError):  # it has ended: its exit code says the rest
+            return
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM: finish the step, write a checkpoint, exit with `EXIT_INTERRUPTED`."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL to it and to all that it started."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):  # nobody is left; or macOS, of a zombie
+            return
+
+    def _read(self, stream: IO[bytes]) -> None:
+        """Pass its words on, and keep the last of them."""
+        with stream:
+            for line in stream:
+                text = line.decode("utf-8", "replace")
+                self._tail.append(text)
+                sys.stderr.write(text)
+                sys.stderr.flush()
+
+    def _wait(self) -> None:
+        if hasattr(os, "waitid"):
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+            self.kill()  # what it started and left; unreaped as it is, its group's number cannot be another's yet
+        code = self._process.wait()
+        self._reader.join(timeout=5)
+        self._job_file.unlink(missing_ok=True)
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):  # lines that it did not read any more
+                self._process.stdin.close()
+        self._on_exit(code)
+
+    def join(self) -> None:
+        """Wait until it has ended and `on_exit` has been called."""
+        self._waiter.join()
+
+
+def why(code: int, last_words: str) -> str:
+    """One line for the attempt's row: how the process ended, and its last words."""
+    if code == EXIT_MISTAKE and last_words:
+        return last_words.removeprefix("error: ")
+    if code < 0:
+        try:
+            how = f"killed by {signal.Signals(-code).name}"
+        except ValueError:
+            how = f"killed by signal {-code}"
+        if -code == signal.SIGKILL:
+            how += " (out of memory?)"
+    else:
+        how = f"exit code {code}"
+    return f"{how}: {last_words}" if last_words else how

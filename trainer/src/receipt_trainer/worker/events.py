@@ -1,0 +1,43 @@
+"""What can happen to an attempt, and how it can end."""
+
+from __future__ import annotations
+
+import queue as inboxes
+from dataclasses import dataclass
+from typing import Literal
+
+from receipt_trainer.worker.spot import Interruption
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The child has ended."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The lease is another's, or may be."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody asked for the job's end."""
+
+
+Event = Exited | Lost | Cancelled | Interruption
+Inbox = inboxes.SimpleQueue[Event]
+"""Whatever happens to an attempt comes here, from threads and from signal handlers alike."""
+
+How = Literal["succeeded", "failed", "mistaken", "interrupted", "cancelled", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended, and why in one line."""
+
+    how: How
+    reason: str = ""

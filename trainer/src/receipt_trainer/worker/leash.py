@@ -1,0 +1,70 @@
+"""A training process lives no longer than the lease of the worker that started it.
+
+The worker writes, line by line, for how many more seconds the lease is surely its own. A worker that dies, freezes or
+cannot renew writes nothing; its training process then ends by itself, before another worker may take the job.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+
+
+def since_boot_s() -> float:
+    """Seconds that also pass while the machine sleeps, where the system can tell."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+class Leash:
+    """The training process's side: a thread that reads and watches the time."""
+
+    def __init__(
+        self,
+        descriptor: int,
+        first_s: float,
+        *,
+        on_gone: Callable[[], None],
+        on_expired: Callable[[], None],
+        clock: Callable[[], float] = since_boot_s,
+    ) -> None:
+        """Start watching.
+
+        Args:
+            descriptor: file descriptor to read from.
+            first_s: seconds that the lease lasts without any line.
+            on_gone: called in the thread once the worker has closed its end or died.
+            on_expired: called in the thread once the time is over.
+            clock: seconds that only grow.
+        """
+        self._descriptor, self._clock = descriptor, clock
+        self._on_gone, self._on_expired = on_gone, on_expired
+        self._deadline = clock() + first_s
+        threading.Thread(target=self._run, name="leash", daemon=True).start()
+
+    def _run(self) -> None:
+        text, is_open = b"", True
+        while (left_s := self._deadline - self._clock()) > 0:
+            if not is_open:
+                time.sleep(min(left_s, 1.0))
+                continue
+            if not select.select([self._descriptor], [], [], min(left_s, 1.0))[0]:
+                continue
+            piece = os.read(self._descriptor, 4096)
+            if not piece:
+                is_open = False
+                self._on_gone()
+                continue
+            *lines, text = (text + piece).split(b"\n")
+            self._extend(lines)
+        self._on_expired()
+
+    def _extend(self, lines: list[bytes]) -> None:
+        for line in lines[-1:]:
+            seconds = float(line)
+            if math.isfinite(seconds):
+                self._deadline = self._clock() + seconds

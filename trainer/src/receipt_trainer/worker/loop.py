@@ -1,0 +1,219 @@
+"""The worker: polls its queues in order, trains one job at a time, and goes when it must or has nothing to do."""
+
+from __future__ import annotations
+
+import queue as inboxes
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.jobs.job_table import JobTable
+from receipt_trainer.jobs.lifecycle import Refusal
+from receipt_trainer.jobs.queue import JobQueue, Message
+from receipt_trainer.jobs.store import utc_now
+from receipt_trainer.worker import child as children
+from receipt_trainer.worker.attempt import AttemptRun
+from receipt_trainer.worker.events import Inbox
+from receipt_trainer.worker.idle import GroupMember
+from receipt_trainer.worker.instance import InstanceRegistry, Machine
+from receipt_trainer.worker.leash import since_boot_s
+from receipt_trainer.worker.settings import WorkerSettings
+from receipt_trainer.worker.spot import Interruption
+
+FAULT_WAIT_S: Final = 10.0
+"""Wait after AWS could not be asked for a message."""
+
+STRANGER_S: Final = 10
+"""For how long a message is hidden that is none of ours; after 100 receives the redrive policy takes it away."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Takes jobs until it has to go; `run` is called once."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        table: JobTable,
+        queues: Sequence[JobQueue],
+        machine: Machine,
+        *,
+        registry: InstanceRegistry | None = None,
+        member: GroupMember | None = None,
+        command: Sequence[str] = children.COMMAND,
+        clock: Callable[[], float] = since_boot_s,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            queues: in the order in which they are polled.
+            registry: the machine's row, if there is such a table.
+            member: the machine in its Auto Scaling group, if it is in one.
+            command: see `Child`.
+            clock: seconds that only grow, also while the machine sleeps.
+            now: the time of day, to compare with leases.
+        """
+        self._settings, self._table, self._queues = settings, table, tuple(queues)
+        self._machine, self._registry, self._member = machine, registry, member
+        self._command, self._clock, self._now = command, clock, now
+        self._inbox: Inbox = inboxes.SimpleQueue()
+        self._interruption: Interruption | None = None
+        self._beat_at = 0.0
+
+    def interrupt(self, interruption: Interruption) -> None:
+        """The worker has to go. May be called in any thread and in a signal handler; the first one counts."""
+        if self._interruption is None:
+            self._interruption = interruption
+            self._inbox.put(interruption)
+
+    def run(self) -> str:
+        """Work; returns why it ended. On an instance of a group, the instance is then being ended.
+
+        Raises:
+            UserError: a queue or table is not there, or refuses.
+            WorldError: AWS could not be reached for longer than a worker may be idle.
+        """
+        if self._registry is not None:
+            self._registry.register()
+        num_jobs, useful_at, faults_since = 0, self._clock(), None
+        while self._interruption is None:
+            try:
+                found = self._receive()
+                faults_since = None
+            except WorldError as error:
+                faults_since = faults_since if faults_since is not None else self._clock()
+                if self._clock() - faults_since > self._settings.idle_timeout_s:
+                    raise
+                _log.warning("no message can be received", error=str(error))
+                self._pause(FAULT_WAIT_S)
+                continue
+            if found is not None and self._handle(*found):
+                num_jobs, useful_at = num_jobs + 1, self._clock()
+                if num_jobs == self._settings.max_jobs:
+                    return self._go(f"{num_jobs} jobs done", replace=False, must=True)
+            elif found is None:
+                if self._member is not None:
+                    self._member.protect(False)
+                if self._clock() - useful_at >= self._settings.idle_timeout_s:
+                    reason = f"idle for {self._settings.idle_timeout_s:g} s"
+                    if self._go(reason, replace=False):
+                        return reason
+                    useful_at = self._clock()  # the group keeps it: it is as small as it may be
+        return self._go(self._interruption.reason, replace=True, must=True)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, but not beyond an interruption."""
+        if self._interruption is None:
+            try:
+                self._inbox.get(timeout=seconds)
+            except inboxes.Empty:
+                return
+
+    def _receive(self) -> tuple[JobQueue, Message, float] | None:
+        """The first message of the first queue that has one, and a moment before it came."""
+        if self._registry is not None and self._clock() - self._beat_at >= self._settings.beat_s:
+            self._beat_at = self._clock()
+            self._registry.beat()
+        for queue in self._queues:
+            if self._interruption is not None:
+                return None
+            before = self._clock()
+            message = queue.receive(self._settings.poll_s if queue is self._queues[-1] else 0)
+            if message is not None:
+                return queue, message, before
+        return None
+
+    def _handle(self, queue: JobQueue, message: Message, received_at: float) -> bool:
+        """Claim and train; whether there was a job to train."""
+        if message.job_id is None:
+            _log.error("a message that cannot be read", reason=message.reason)
+            queue.extend(message, max(message.hide_s, STRANGER_S))
+            return False
+        if self._interruption is not None:
+            queue.release(message)
+            return False
+        log = _log.bind(job_id=message.job_id)
+        held_until = self._clock() + self._settings.lease_s
+        try:
+            claim = self._table.claim(
+                message.job_id, self._machine.worker_id, self._settings.lease_s, self._machine.as_row()
+            )
+            if isinstance(claim, Refusal):
+                log.info("not claimed", why=claim.kind)
+                self._refused(queue, message, claim)
+                return False
+            job = self._table.get(message.job_id)
+        except WorldError as error:
+            log.error("not claimed; its message comes back", error=str(error))
+            return False
+        log.info("claimed", attempt=claim.number, job_name=job.name)
+        self._begin(job.job_id, claim.number)
+        try:
+            AttemptRun(
+                self._settings,
+                self._table,
+                queue,
+                self._registry,
+                job,
+                claim,
+                message,
+                self._inbox,
+                held_until=held_until,
+                received_at=received_at,
+                command=self._command,
+                clock=self._clock,
+            ).run()
+        except (UserError, WorldError) as error:
+            log.error("the job's state is not written; its message comes back", error=str(error))
+        if self._registry is not None and self._interruption is None:
+            self._registry.idle()
+        return True
+
+    def _begin(self, job_id: str, attempt: int) -> None:
+        """Guard the instance, say what it does, and begin with an inbox that holds nothing of an earlier attempt."""
+        if self._member is not None:
+            self._member.protect(True)
+        if self._registry is not None:
+            self._registry.running(job_id, attempt)
+        self._inbox = inboxes.SimpleQueue()
+        if self._interruption is not None:
+            self._inbox.put(self._interruption)
+
+    def _refused(self, queue: JobQueue, message: Message, refusal: Refusal) -> None:
+        """A job that has ended needs no message; one that another worker has, needs it when that one's lease ends.
+
+        One that this table does not know may be another table's: the redrive policy keeps its message.
+        """
+        if refusal.kind in ("done", "cancelled"):
+            queue.delete(message)
+            return
+        if refusal.kind == "not there":
+            queue.extend(message, STRANGER_S)
+            return
+        until = refusal.lease_expires_at
+        left_s = (until - self._now()).total_seconds() if until is not None else self._settings.retry_delay_s
+        queue.extend(message, int(min(max(1.0, left_s + 1), self._settings.visibility_s)))
+
+    def _go(self, reason: str, *, replace: bool, must: bool = False) -> str:
+        """Say goodbye and end the instance, if it is one of a group; "" if the group keeps it.
+
+        Args:
+            replace: the group launches another one.
+            must: if the group keeps it, it is replaced.
+        """
+        if self._member is not None:
+            if self._interruption is not None and self._interruption.kind == "lifecycle":
+                self._member.complete_hook()
+            elif not self._member.end(replace=replace):
+                if not must:
+                    return ""
+                self._member.end(replace=True)
+        if self._registry is not None:
+            self._registry.deregister(reason)
+        _log.info("the worker goes", reason=reason)
+        return reason

@@ -1,0 +1,43 @@
+"""Where a worker's data is, and its times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Where the worker's data is, and its times in seconds.
+
+    Attributes:
+        checkpoints_dir: holds the runs' folders; shared by all workers that may take the same jobs.
+        jobs_table: name of the jobs table.
+        receipts_table: name of the receipts table, for jobs that train on it.
+        artifacts_bucket: where finished runs are copied.
+        visibility_s: for how long a received message is hidden, anew at every beat.
+        lease_s: for how long a claim holds, anew at every beat; shorter, so that a message never comes back to a lease.
+        lease_margin_s: so long before its lease ends a training process ends itself: clocks differ.
+        beat_s: between two heartbeats.
+        poll_s: of the long poll of the last queue; an interruption of an idle worker waits so long at most.
+        idle_timeout_s: without a job; then the worker goes.
+        stop_grace_s: for a checkpoint on request.
+        max_receive_s: for which one message is held; SQS forgets a receive after 12 hours.
+        retry_delay_s: before a failed job is tried again.
+        max_jobs: how many jobs the worker takes before it goes; None: no limit.
+    """
+
+    checkpoints_dir: Path
+    jobs_table: str
+    receipts_table: str | None = None
+    artifacts_bucket: str | None = None
+    visibility_s: int = 300
+    lease_s: int = 240
+    lease_margin_s: float = 5.0
+    beat_s: float = 60.0
+    poll_s: int = 5
+    idle_timeout_s: float = 600.0
+    stop_grace_s: float = 40.0
+    max_receive_s: float = 11 * 3600.0
+    retry_delay_s: int = 30
+    max_jobs: int | None = None

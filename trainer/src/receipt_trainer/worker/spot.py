@@ -1,0 +1,140 @@
+"""Why a worker has to go, noticed early: spot notices, rebalance recommendations, the group's own decision.
+
+Sources: EC2 User Guide, "Spot Instance interruption notices" and "EC2 instance rebalance recommendations"; EC2 Auto
+Scaling User Guide, "Retrieve the target lifecycle state through instance metadata".
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, Protocol
+
+import structlog
+
+from receipt_trainer.errors import WorldError
+
+POLL_S: Final = 2.0
+"""A notice comes two minutes before the end; the worker must notice it within five seconds."""
+
+ACTION: Final = "spot/instance-action"
+REBALANCE: Final = "events/recommendations/rebalance"
+LIFECYCLE: Final = "autoscaling/target-lifecycle-state"
+
+Kind = Literal["spot", "rebalance", "lifecycle", "signal"]
+
+_log = structlog.get_logger(__name__)
+
+
+class Metadata(Protocol):
+    """What is asked: `receipt_trainer.worker.imds.Imds`."""
+
+    def get(self, path: str) -> str | None:
+        """The text of a path, or None; raises `WorldError` if it cannot be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """Why the worker has to go.
+
+    Attributes:
+        kind: what said so.
+        reason: one line for the job's row.
+        deadline: when the instance is taken, where that is known.
+    """
+
+    kind: Kind
+    reason: str
+    deadline: datetime | None = None
+
+
+def look(imds: Metadata) -> Interruption | None:
+    """Ask once for all three.
+
+    Raises:
+        WorldError: the service cannot be asked.
+    """
+    notice = imds.get(ACTION)
+    if notice is not None:
+        said = _json(notice)
+        action, deadline = said.get("action", "terminate"), _moment(said.get("time"))
+        if action != "hibernate":  # the memory is kept, and the worker goes on where it was
+            return Interruption("spot", f"spot notice: {action} at {said.get('time', 'once')}", deadline)
+    if imds.get(LIFECYCLE) == "Terminated":
+        return Interruption("lifecycle", "the Auto Scaling group ends this instance")
+    advice = imds.get(REBALANCE)
+    if advice is not None:
+        return Interruption("rebalance", f"rebalance recommendation of {_json(advice).get('noticeTime', 'now')}")
+    return None
+
+
+def _json(text: str) -> dict[str, Any]:
+    """A notice is a notice, also where its details cannot be read."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+class Watch:
+    """A thread that looks every `interval_s` seconds until it finds an interruption or is closed."""
+
+    def __init__(
+        self,
+        imds: Metadata,
+        notify: Callable[[Interruption], None],
+        *,
+        interval_s: float = POLL_S,
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        """Start looking.
+
+        Args:
+            imds: whom to ask.
+            notify: called once, in the thread.
+            interval_s: seconds between two looks.
+            wait: waits so many seconds, True to end; by default until `close`.
+        """
+        self._imds, self._notify, self._interval_s = imds, notify, interval_s
+        self._closed = threading.Event()
+        self._wait = wait or self._closed.wait
+        self._complained = False
+        self._thread = threading.Thread(target=self._run, name="interruption-watch", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            found = self._look()
+            if found is not None:
+                self._notify(found)
+                return
+            if self._wait(self._interval_s):
+                return
+
+    def _look(self) -> Interruption | None:
+        try:
+            found = look(self._imds)
+        except WorldError as error:
+            if not self._complained:
+                _log.warning("interruptions cannot be seen", error=str(error))
+            self._complained = True
+            return None
+        self._complained = False
+        return found
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed.set()
+        self._thread.join()
