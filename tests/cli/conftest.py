@@ -1,4 +1,4 @@
-"""A small trained model, once a session."""
+"""A small trained model, once a session, and a caller of `receipt-trainer`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.data.receipts.jsonl import to_line
 from receipt_trainer.data.synthetic import generate
+from tests.cli.jobs import Caller
 from tests.cli.layoutlm import succeed
 
 
@@ -50,3 +51,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         cwd=folder,
     )
     return Trained(folder / "run", receipts, more)
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Caller:
+    """Calls `receipt-trainer` in this process, on a wide screen."""
+    monkeypatch.setenv("COLUMNS", "200")
+    return Caller(capsys)

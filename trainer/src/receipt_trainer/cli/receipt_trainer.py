@@ -1,4 +1,4 @@
-"""`receipt-trainer`: the command line of the receipts and what is around training."""
+"""`receipt-trainer`: the command line of receipts, jobs and workers."""
 
 from __future__ import annotations
 
@@ -28,11 +28,20 @@ receipts = LazyGroup(
     lazy_commands={
         "demo": LazyCommand(f"{_ROOM}.demo:command", "The whole job on this machine, on an embedded AWS."),
         "receipts": LazyCommand(f"{_ROOM}.receipt_trainer:receipts", "Receipts in, out, and counted."),
+        "submit-job": LazyCommand(f"{_ROOM}.submit_job:command", "Queue a job file for the workers."),
+        "start-worker": LazyCommand(f"{_ROOM}.start_worker:command", "Take jobs from the queues and train them."),
+        "jobs": LazyCommand(f"{_ROOM}.jobs_list:command", "List jobs by state, name, pool and age."),
+        "job-status": LazyCommand(f"{_ROOM}.job_status:command", "Where a job stands, at a glance."),
+        "job-details": LazyCommand(f"{_ROOM}.job_details:command", "Spec, attempts, curves, cost of a job."),
+        "logs": LazyCommand(f"{_ROOM}.job_logs:command", "The log of a job, and what comes."),
+        "cancel": LazyCommand(f"{_ROOM}.job_cancel:command", "End a job, running or waiting."),
+        "retry": LazyCommand(f"{_ROOM}.job_retry:command", "Queue a failed or cancelled job again."),
+        "instances": LazyCommand(f"{_ROOM}.instances:command", "The workers' instances, their jobs and prices."),
     },
 )
 @click.version_option(package_name="receipt-trainer")
 def group() -> None:
-    """Receipts for training LayoutLM: in DynamoDB, in JSON lines, in figures."""
+    """Receipts and training jobs: receipts in and out of DynamoDB, jobs submitted, worked on, seen and steered."""
 
 
 def main() -> None:

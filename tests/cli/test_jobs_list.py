@@ -1,0 +1,139 @@
+"""`receipt-trainer jobs`."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import pytest
+
+from receipt_trainer.cli import job_show, jobs_list
+from receipt_trainer.jobs.find import STATES
+from tests.cli.jobs import Caller, add_job
+from tests.cli.test_stack import exported
+
+
+def test_the_states_to_choose_from_are_all(jobs_table: str) -> None:
+    """`--status` knows, and has a colour for, each state of a job, and no other."""
+    assert set(job_show.STATUS_STYLES) == set(STATES)
+
+
+def test_json_has_the_same_keys_for_every_job(jobs_table: str, call: Caller) -> None:
+    """A script finds each key in each job, null where there is nothing, newest first."""
+    old = add_job(jobs_table, name="old", status="SUCCEEDED", f1=0.5)
+    new = add_job(jobs_table, name="new", minutes=1, max_failures=3)
+    said = call("jobs", "--json").json
+    assert [job["job_id"] for job in said] == [new, old]
+    assert all(tuple(job) == jobs_list.KEYS for job in said)
+    assert (said[1]["f1"], said[0]["f1"]) == (0.5, None)
+
+
+def test_filters_reach_the_table(jobs_table: str, call: Caller) -> None:
+    """State (in any case), name, pool and time are filters, and what is left out by `--limit` is said."""
+    wanted = add_job(jobs_table, name="a", status="FAILED", minutes=60)
+    add_job(jobs_table, name="a", status="FAILED", pool="cpu", minutes=61)
+    add_job(jobs_table, name="a", status="FAILED")
+    add_job(jobs_table, name="a", minutes=62)
+    add_job(jobs_table, name="b", status="FAILED", minutes=63)
+    filters = ("--status", "failed", "--name", "a", "--pool", "gpu", "--since", "2026-11-20T12:30")
+    assert [job["job_id"] for job in call("jobs", "--json", *filters).json] == [wanted]
+    said = call("jobs", "--limit", "2")
+    assert said.out.count("\n") == 3
+    assert "more than these 2" in said.err
+
+
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_the_table_says_what_a_person_needs(
+    columns: str, jobs_table: str, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Enough of the id to name the job by, its state and its age, also on a narrow screen."""
+    monkeypatch.setenv("COLUMNS", columns)
+    one = add_job(jobs_table, job_id="aaaaaaaa-aaaa-1", name="first", status="RUNNING", cancel_requested=True)
+    add_job(jobs_table, job_id="aaaaaaaa-aaaa-2", name="x\x1b[31m", status="FAILED", reason="no CUDA", f1="none")
+    out = call("jobs").out
+    assert one in out
+    assert "RUNNING (cancelling)" in out
+    assert "\x1b" not in out
+    assert all(len(line) <= int(columns) for line in out.splitlines())
+    assert ("no CUDA" in out) == (columns == "200")
+
+
+def test_no_job_is_said_and_is_no_error(jobs_table: str, call: Caller) -> None:
+    """An empty list is an empty list for a script, and a sentence on stderr for a person."""
+    assert call("jobs", "--json").json == []
+    assert call("jobs") == (0, "", "no such job\n")
+
+
+def test_the_stacks_outputs_name_the_table(
+    jobs_table: str, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `--outputs` nothing else has to be named."""
+    job_id = add_job(jobs_table)
+    saved = tmp_path / "outputs.json"
+    saved.write_text(json.dumps(exported("receipts") | {"jobs_table": jobs_table}))
+    monkeypatch.setenv("JOBS_TABLE_NAME", "another")
+    for name in ("DYNAMO_TABLE_NAME", "INSTANCE_REGISTRY_TABLE_NAME", "ARTIFACTS_BUCKET"):
+        monkeypatch.setenv(name, "restored-after-the-test")
+    assert [job["job_id"] for job in call("jobs", "--json", "--outputs", str(saved)).json] == [job_id]
+
+
+MISTAKES = {
+    "no table": (["jobs"], ["--jobs-table", "JOBS_TABLE_NAME"]),
+    "other table": (["jobs", "--jobs-table", "nowhere"], ["nowhere"]),
+    "unknown state": (["jobs", "--status", "DONE"], ["DONE", "succeeded"]),
+    "no time": (["jobs", "--since", "yesterday"], ["yesterday", "12h", "2026-11-20"]),
+    "time before time": (["jobs", "--since", "999999999w"], ["999999999w"]),
+    "no limit": (["jobs", "--limit", "0"], ["--limit"]),
+    "unknown job": (["job-status", "nobody", "--jobs-table", "TABLE"], ["nobody", "receipt-trainer jobs"]),
+}
+
+
+@pytest.mark.parametrize(("arguments", "said"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_name_what_is_allowed(
+    arguments: list[str], said: list[str], jobs_table: str, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake ends with exit code 2, names itself and what would do, and prints nothing on stdout."""
+    monkeypatch.delenv("JOBS_TABLE_NAME")
+    done = call(*(jobs_table if argument == "TABLE" else argument for argument in arguments))
+    assert (done.code, done.out) == (2, "")
+    assert all(words in done.err for words in said), done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-11-20", datetime(2026, 11, 20, tzinfo=UTC)),
+        ("2026-11-20T18:00", datetime(2026, 11, 20, 18, tzinfo=UTC)),
+        ("2026-11-20T18:00+02:00", datetime(2026, 11, 20, 16, tzinfo=UTC)),
+    ],
+)
+def test_dates_are_utc_unless_they_say_otherwise(text: str, moment: datetime) -> None:
+    """A date without a zone is UTC, as all times that are shown."""
+    assert jobs_list.moment(text) == moment
+
+
+@pytest.mark.parametrize("text", ["", "h", "12H", "-3h", "3 h", "3y", "٣h", "2026-13-01"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    """Nothing that could mean two things is taken for a time."""
+    with pytest.raises(click.BadParameter):
+        jobs_list.moment(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "now"), (59, "59 s ago"), (60, "1 min ago"), (7199, "1 h ago"), (172800, "2 d ago"), (-240, "in 4 min")],
+)
+def test_ages(seconds: int, said: str) -> None:
+    """An age is told in its largest unit, never rounded up; a time to come too."""
+    now = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    then = datetime.fromtimestamp(now.timestamp() - seconds, UTC)
+    assert job_show.ago(then.isoformat(), now) == said
+
+
+def test_ids_are_cut_where_all_still_differ() -> None:
+    """What is shown of ids is enough to tell them apart, and to name the jobs by."""
+    assert jobs_list.id_length(["aaaaaaaa-1", "bbbbbbbb-1"]) == 8
+    assert jobs_list.id_length(["aaaaaaaa-1", "aaaaaaaa-2"]) == 10
+    assert jobs_list.id_length(["short"]) == 5

@@ -1,0 +1,84 @@
+"""The commands and options of `receipt-trainer`, and what `--help` costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from receipt_trainer.cli.receipt_trainer import group
+from tests.cli.layoutlm import environment
+
+_STACK = {"--stack", "--outputs"}
+_JOBS = _STACK | {"--jobs-table", "--json"}
+_RECEIPTS = _STACK | {"--dynamo-table", "--progress", "--no-progress"}
+OPTIONS = {
+    "demo": {"--data", "--epochs", "--job-name", "--model", "--output-dir", "--program", "--receipts"},
+    "receipts import": {"--dry-run"} | _RECEIPTS,
+    "receipts export": {"--all", "--output", "-o"} | _RECEIPTS,
+    "receipts stats": _RECEIPTS,
+    "receipts generate": {"--count", "--output", "-o", "--seed"},
+    "submit-job": {"--config", "--queue-url", "--priority", "--pool", "--job-name", "--client-token", "--dry-run"}
+    | _JOBS,
+    "start-worker": {"--artifacts-bucket", "--checkpoints-dir", "--dynamo-table", "--idle-timeout"}
+    | {"--instance-registry-table", "--jobs-table", "--max-jobs", "--mount-efs", "--queue-url"}
+    | _STACK,
+    "jobs": {"--status", "--name", "--pool", "--since", "--limit"} | _JOBS,
+    "job-status": _JOBS,
+    "job-details": _JOBS,
+    "logs": {"--follow", "-f", "--lines", "-n", "--timeout"} | _JOBS,
+    "cancel": _JOBS,
+    "retry": _JOBS,
+    "instances": {"--instance-registry-table", "--pool", "--all", "--json"} | _STACK,
+}
+"""Scripts and READMEs use these: taking one away breaks them, and a new one is a decision, not an accident."""
+
+
+def walk(command: click.Command, path: tuple[str, ...] = ()) -> dict[str, click.Command]:
+    """All commands by their words."""
+    if not isinstance(command, click.Group):
+        return {" ".join(path): command}
+    context = click.Context(command)
+    found: dict[str, click.Command] = {}
+    for name in command.list_commands(context):
+        child = command.get_command(context, name)
+        assert child is not None
+        found |= walk(child, (*path, name))
+    return found
+
+
+def test_the_options_of_every_command() -> None:
+    """The option surface is frozen."""
+    found = {}
+    for name, command in walk(group).items():
+        options = [option for option in command.params if isinstance(option, click.Option)]
+        found[name] = {text for option in options for text in (*option.opts, *option.secondary_opts)}
+    assert found == OPTIONS
+
+
+@pytest.mark.parametrize("words", ["", *OPTIONS])
+def test_help_imports_no_heavy_library(words: str) -> None:
+    """Help of the group and of every command comes without what takes long to import."""
+    heavy = {"rich", "torch", "transformers", "datasets", "numpy", "boto3", "botocore", "moto", "pulumi", "matplotlib"}
+    code = (
+        "import sys\nfrom receipt_trainer.cli.receipt_trainer import group\n"
+        f"try: group.main({[*words.split(), '--help']!r})\n"
+        f"except SystemExit as end: assert not end.code\nprint('heavy:', sorted(sys.modules.keys() & {heavy!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_the_groups_help_names_every_command() -> None:
+    """`receipt-trainer --help` lists all commands with a line each."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from receipt_trainer.cli.receipt_trainer import main; main()", "--help"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    listed = {line.split()[0] for line in done.stdout.split("Commands:")[1].splitlines() if line.strip()}
+    assert listed == {name.split()[0] for name in OPTIONS}

@@ -1,0 +1,30 @@
+"""`receipt-trainer retry`: queue a job again."""
+
+from __future__ import annotations
+
+import click
+
+from receipt_trainer.cli import job_show
+from receipt_trainer.cli.stack import stack_options
+
+
+@click.command("retry")
+@stack_options
+@job_show.jobs_table_option
+@job_show.job_argument
+@job_show.json_option
+def command(table: str, job: str, as_json: bool) -> None:
+    """Queue JOB, which is FAILED or CANCELLED, again: its id, at least 6 characters of it, or its name.
+
+    It goes on from its last checkpoint. Of a job that waits already only the message is sent again.
+    """
+    from receipt_trainer.aws import clients
+    from receipt_trainer.jobs.find import job_id_of
+    from receipt_trainer.jobs.submit import retry_job
+
+    client = clients.dynamodb()
+    queued = retry_job(job_id_of(client, table, job), jobs_table=table, dynamodb=client)
+    if as_json:
+        job_show.print_json(job_show.steered(queued))
+    else:
+        click.echo(f"job {queued.job_id} is {queued.status}, and in the queue")

@@ -1,0 +1,131 @@
+"""What the commands on jobs share: their options, how a job is named, how times and states are written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from receipt_trainer.jobs.lifecycle import Job
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+WIDE: Final = 200
+"""Columns of output that no terminal cuts: tables in files and pipes stay whole."""
+STATUS_STYLES: Final = {
+    "PENDING": "cyan",
+    "CLAIMED": "yellow",
+    "RUNNING": "yellow",
+    "INTERRUPTED": "magenta",
+    "SUCCEEDED": "green",
+    "FAILED": "red",
+    "CANCELLED": "dim",
+}
+
+jobs_table_option = click.option(
+    "--jobs-table",
+    "table",
+    envvar="JOBS_TABLE_NAME",
+    required=True,
+    show_envvar=True,
+    help="Name of the jobs table.",
+)
+instances_table_option = click.option(
+    "--instance-registry-table",
+    "table",
+    envvar="INSTANCE_REGISTRY_TABLE_NAME",
+    required=True,
+    show_envvar=True,
+    help="Name of the instances table.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts instead of a table.")
+job_argument = click.argument("job")
+"""A job's id, the beginning of its id, or its name."""
+
+
+def console() -> Console:
+    """Standard output: as wide as the terminal, or wide enough for everything where there is none."""
+    from rich.console import Console
+
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return Console(width=None if known else WIDE, highlight=False, markup=False, emoji=False)
+
+
+def print_json(value: object) -> None:
+    """`value` as JSON that every reader takes: what is no number there (NaN, the infinities) becomes null."""
+    click.echo(json.dumps(_plain(value), indent=1, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """A table without lines; cells stay on one line."""
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in columns:
+        shown.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+    return shown
+
+
+def status_text(status: str, *, cancelling: bool = False) -> Text:
+    """A state in its colour; a running job that was asked to stop says so."""
+    from rich.text import Text
+
+    return Text(f"{status} (cancelling)" if cancelling else status, style=STATUS_STYLES.get(status, ""))
+
+
+def ago(text: object, now: datetime) -> str:
+    """How long before `now` a stored time was, or after it, in its largest unit."""
+    from receipt_trainer.jobs.cost import moment
+
+    then = moment(text)
+    if then is None:
+        return "–"
+    seconds = round((now - then).total_seconds())
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if abs(seconds) >= size:
+            return f"{seconds // size} {unit} ago" if seconds > 0 else f"in {-seconds // size} {unit}"
+    return "now"
+
+
+def when(text: object, now: datetime) -> str:
+    """A stored time in UTC, and how long ago that is."""
+    from receipt_trainer.jobs.cost import moment
+
+    then = moment(text)
+    return "–" if then is None else f"{then.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({ago(text, now)})"
+
+
+def public(row: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Those attributes of a stored row that scripts may rely on; one that the row lacks is null."""
+    return {key: row.get(key) for key in keys}
+
+
+def steered(job: Job) -> dict[str, Any]:
+    """What `cancel --json` and `retry --json` say of the job."""
+    return {"job_id": job.job_id, "status": job.status, "cancel_requested": job.cancel_requested}
+
+
+def is_cancelling(row: Mapping[str, Any]) -> bool:
+    """Whether a job's cancellation is asked for and not done yet."""
+    return bool(row.get("cancel_requested")) and row.get("status") in ("CLAIMED", "RUNNING")

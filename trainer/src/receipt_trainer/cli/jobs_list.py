@@ -1,0 +1,126 @@
+"""`receipt-trainer jobs`: the jobs there are, newest first."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from receipt_trainer.cli import job_show
+from receipt_trainer.cli.stack import stack_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+    from rich.text import Text
+
+KEYS: Final = (
+    *("job_id", "name", "status", "attempt", "num_failures", "max_failures", "pool", "priority", "model", "worker_id"),
+    *("f1", "reason", "cancel_requested", "description", "tags", "created_at", "updated_at"),
+)
+"""Of each job in `--json`."""
+_WIDE: Final = ("id", "name", "state", "pool", "attempts", "failures", "F1", "created", "changed", "reason")
+_NARROW: Final = ("id", "name", "state", "attempts", "F1", "created")
+_NARROW_BELOW: Final = 140
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def moment(text: str) -> datetime:
+    """A time in the past: an age such as 90m, 12h or 7d, or a date, with a time of day if wanted (UTC).
+
+    Raises:
+        click.BadParameter: it is neither.
+    """
+    try:
+        if match := re.fullmatch(r"(\d{1,9})([smhdw])", text, flags=re.ASCII):
+            return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
+        found = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        allowed = "an age such as 90m, 12h or 7d, or a date such as 2026-11-20 or 2026-11-20T18:00"
+        raise click.BadParameter(f"'{text}': must be {allowed}") from None
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _since(context: click.Context, option: click.Parameter, text: str | None) -> datetime | None:
+    return None if text is None else moment(text)
+
+
+@click.command("jobs")
+@stack_options
+@job_show.jobs_table_option
+@click.option(
+    "--status", type=click.Choice([*job_show.STATUS_STYLES], case_sensitive=False), help="Only in this state."
+)
+@click.option("--name", metavar="NAME", help="Only jobs of exactly this name.")
+@click.option("--pool", metavar="POOL", help="Only jobs of this pool, such as gpu.")
+@click.option("--since", callback=_since, metavar="WHEN", help="Only created since: 90m, 12h, 7d, or a date (UTC).")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Jobs to list at most.")
+@job_show.json_option
+def command(
+    table: str,
+    status: str | None,
+    name: str | None,
+    pool: str | None,
+    since: datetime | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List jobs, newest first."""
+    from receipt_trainer.aws import clients
+    from receipt_trainer.jobs import find
+    from receipt_trainer.jobs.store import utc_now
+
+    wanted = find.Wanted(status=status, name=name, pool=pool, since=since)
+    rows = find.find(clients.dynamodb(), table, wanted, limit + 1)
+    shown = rows[:limit]
+    if as_json:
+        job_show.print_json([job_show.public(row, KEYS) for row in shown])
+    elif shown:
+        console = job_show.console()
+        console.print(_table(shown, utc_now(), narrow=console.width < _NARROW_BELOW))
+    else:
+        click.echo("no such job", err=True)
+    if len(rows) > limit:
+        click.echo(f"there are more than these {limit}: --limit N lists more", err=True)
+
+
+def _table(rows: Sequence[dict[str, Any]], now: datetime, narrow: bool) -> Table:
+    length = id_length([row["job_id"] for row in rows])
+    names = _NARROW if narrow else _WIDE
+    shown = job_show.table(*names, right=("attempts", "failures", "F1"))
+    for row in rows:
+        cells = _cells(row, now, length, narrow)
+        shown.add_row(*(cells[name] for name in names))
+    return shown
+
+
+def _cells(row: dict[str, Any], now: datetime, length: int, narrow: bool) -> dict[str, Text]:
+    from rich.text import Text
+
+    from receipt_trainer.report import wording
+
+    f1, limit = row.get("f1"), row.get("max_failures")
+    texts = {
+        "id": row["job_id"][:length],
+        "name": wording.one_line(row["name"], 24 if narrow else 40),
+        "pool": wording.one_line(row.get("pool") or "–"),
+        "attempts": str(row.get("attempt") or 0),
+        "failures": f"{row.get('num_failures') or 0} of {limit}" if limit else "–",
+        "F1": wording.score(f1 if isinstance(f1, int | float) else None),
+        "created": job_show.ago(row["created_at"], now) if narrow else job_show.when(row["created_at"], now),
+        "changed": job_show.ago(row.get("updated_at"), now),
+        "reason": wording.one_line(row.get("reason") or "", 60),
+    }
+    state = job_show.status_text(row["status"], cancelling=job_show.is_cancelling(row))
+    return {name: Text(text) for name, text in texts.items()} | {"state": state}
+
+
+def id_length(job_ids: Sequence[str], shortest: int = 8) -> int:
+    """How much of each id is shown so that all differ."""
+    for length in range(shortest, max(map(len, job_ids), default=shortest)):
+        if len({job_id[:length] for job_id in job_ids}) == len(set(job_ids)):
+            return length
+    return max(map(len, job_ids), default=shortest)
