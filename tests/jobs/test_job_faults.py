@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -101,6 +102,30 @@ def test_a_lost_race_is_decided_anew(
     assert isinstance(refusal, Refusal)
     assert refusal.kind == "leased"
     assert table.get("job").worker_id == "faster"
+
+
+def test_a_lease_that_is_renewed_just_in_time_is_kept(
+    fault_proxy: FaultProxy, aws: LocalCloud, jobs_table: str
+) -> None:
+    """A takeover decided on an expired lease is refused if the lease was renewed before it was written."""
+    now = [datetime(2026, 11, 20, 12, 0, tzinfo=UTC)]
+    late = JobTable(clients.dynamodb(), jobs_table, clock=lambda: now[0], sleep=lambda seconds: None)
+    late.create(Job("job", "a-job", "PENDING", queue_url="https://queue/a.fifo"))
+    attempt = late.claim("job", "w1", 60, {})
+    assert isinstance(attempt, Attempt)
+    now[0] += timedelta(seconds=60)
+    fault_proxy.calls.clear()
+    direct = boto3.session.Session().client("dynamodb", endpoint_url=aws.endpoint)
+
+    def rule(operation: str, count: int, body: dict[str, Any]) -> Answer | None:
+        if operation == "TransactWriteItems" and count == 1:
+            JobTable(direct, jobs_table, clock=lambda: now[0]).renew(attempt, 60)
+        return None
+
+    fault_proxy.rule = rule
+    refusal = late.claim("job", "w2", 60, {})
+    assert isinstance(refusal, Refusal)
+    assert refusal.kind == "leased"
 
 
 def test_a_cancel_that_arrives_during_an_ending_is_not_overlooked(

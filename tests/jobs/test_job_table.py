@@ -57,13 +57,9 @@ def claim(table: JobTable, worker: str = "w1") -> Attempt:
 
 def rows(name: str, prefix: str) -> list[Item]:
     """Rows of the job in the order of their keys."""
-    found = dynamo.query(
-        clients.dynamodb(),
-        name,
-        "read",
-        KeyConditionExpression="PK = :pk",
-        ExpressionAttributeValues={":pk": job_pk("job")},
-    )
+    keys, values = "PK = :pk", {":pk": job_pk("job")}
+    client = clients.dynamodb()
+    found = dynamo.query(client, name, "read", KeyConditionExpression=keys, ExpressionAttributeValues=values)
     return [row for row in found if row["SK"].startswith(prefix)]
 
 
@@ -200,10 +196,7 @@ def test_the_endings_of_a_cancelled_job(table: JobTable, ending: str) -> None:
     """A cancelled job that is interrupted is CANCELLED, not INTERRUPTED."""
     attempt = claim(table)
     table.cancel("job")
-    if ending == "interrupt":
-        assert table.interrupt(attempt, "notice", 3) == "CANCELLED"
-    else:
-        table.end_cancelled(attempt, "cancelled on request")
+    getattr(table, ending)(attempt, "asked", *([3] if ending == "interrupt" else []))
     assert table.get("job").status == "CANCELLED"
     assert table.cancel("job").status == "CANCELLED"
 

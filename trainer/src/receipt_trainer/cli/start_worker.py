@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from receipt_trainer.worker.idle import GroupMember
     from receipt_trainer.worker.instance import Machine
     from receipt_trainer.worker.loop import Worker
+    from receipt_trainer.worker.outcomes import Outcomes
     from receipt_trainer.worker.settings import WorkerSettings
 
 
@@ -128,7 +129,17 @@ def _worker(settings: WorkerSettings, flags: dict[str, Any], env: WorkerEnv, mac
         machine,
         registry=InstanceRegistry(dynamodb, instances, machine) if instances else None,
         member=_member(env, machine),
+        outcomes=_outcomes(env, machine),
     )
+
+
+def _outcomes(env: WorkerEnv, machine: Machine) -> Outcomes | None:
+    if env.environment is None or env.pool is None:
+        return None
+    from receipt_trainer.aws import clients
+    from receipt_trainer.worker.outcomes import Outcomes
+
+    return Outcomes(clients.cloudwatch(), env.environment, env.pool, price_usd_per_h=machine.price_usd_per_h)
 
 
 def _member(env: WorkerEnv, machine: Machine) -> GroupMember | None:

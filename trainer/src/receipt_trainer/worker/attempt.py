@@ -44,7 +44,11 @@ def newest_step(run_dir: Path) -> int | None:
 
 
 class AttemptRun:
-    """Runs one attempt. It is the heartbeat's `Beat`, too."""
+    """Runs one attempt. It is the heartbeat's `Beat`, too.
+
+    Attributes:
+        state: in which the attempt left its job; None while it has not, or if the job is another's now.
+    """
 
     def __init__(
         self,
@@ -75,6 +79,7 @@ class AttemptRun:
         self._command, self._clock = command, clock
         self._run_dir = run_dir_of(settings.checkpoints_dir, job.job_id)
         self._child: children.Child | None = None
+        self.state: State | None = None
         self._log = _log.bind(job_id=job.job_id, attempt=attempt.number)
 
     def run(self) -> Ending:
@@ -190,7 +195,7 @@ class AttemptRun:
         """State first, the message last: whatever fails between the two, the message brings a worker here again."""
         if ending.how == "lost":
             return
-        state = self._write_state(ending)
+        self.state = state = self._write_state(ending)
         if state == "INTERRUPTED":
             self._queue.release(self._message)
         elif state == "PENDING":

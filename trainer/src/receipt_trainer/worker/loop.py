@@ -20,6 +20,7 @@ from receipt_trainer.worker.events import Inbox
 from receipt_trainer.worker.idle import GroupMember
 from receipt_trainer.worker.instance import InstanceRegistry, Machine
 from receipt_trainer.worker.leash import since_boot_s
+from receipt_trainer.worker.outcomes import Outcomes
 from receipt_trainer.worker.settings import WorkerSettings
 from receipt_trainer.worker.spot import Interruption
 
@@ -44,6 +45,7 @@ class Worker:
         *,
         registry: InstanceRegistry | None = None,
         member: GroupMember | None = None,
+        outcomes: Outcomes | None = None,
         command: Sequence[str] = children.COMMAND,
         clock: Callable[[], float] = since_boot_s,
         now: Callable[[], datetime] = utc_now,
@@ -54,12 +56,14 @@ class Worker:
             queues: in the order in which they are polled.
             registry: the machine's row, if there is such a table.
             member: the machine in its Auto Scaling group, if it is in one.
+            outcomes: the metrics of the worker's stack, if it belongs to one.
             command: see `Child`.
             clock: seconds that only grow, also while the machine sleeps.
             now: the time of day, to compare with leases.
         """
         self._settings, self._table, self._queues = settings, table, tuple(queues)
         self._machine, self._registry, self._member = machine, registry, member
+        self._outcomes = outcomes
         self._command, self._clock, self._now = command, clock, now
         self._inbox: Inbox = inboxes.SimpleQueue()
         self._interruption: Interruption | None = None
@@ -153,23 +157,26 @@ class Worker:
             return False
         log.info("claimed", attempt=claim.number, job_name=job.name)
         self._begin(job.job_id, claim.number)
+        run = AttemptRun(
+            self._settings,
+            self._table,
+            queue,
+            self._registry,
+            job,
+            claim,
+            message,
+            self._inbox,
+            held_until=held_until,
+            received_at=received_at,
+            command=self._command,
+            clock=self._clock,
+        )
         try:
-            AttemptRun(
-                self._settings,
-                self._table,
-                queue,
-                self._registry,
-                job,
-                claim,
-                message,
-                self._inbox,
-                held_until=held_until,
-                received_at=received_at,
-                command=self._command,
-                clock=self._clock,
-            ).run()
+            run.run()
         except (UserError, WorldError) as error:
             log.error("the job's state is not written; its message comes back", error=str(error))
+        if self._outcomes is not None:
+            self._outcomes.ended(run.state)
         if self._registry is not None and self._interruption is None:
             self._registry.idle()
         return True
@@ -206,6 +213,8 @@ class Worker:
             replace: the group launches another one.
             must: if the group keeps it, it is replaced.
         """
+        if self._outcomes is not None:
+            self._outcomes.gone()
         if self._member is not None:
             if self._interruption is not None and self._interruption.kind == "lifecycle":
                 self._member.complete_hook()
