@@ -17,12 +17,22 @@ from tests.worker.bench import Bench, Running, wait_for
 
 
 @pytest.fixture(scope="module")
-def undisturbed() -> dict[str, Any]:
-    """Curve and epochs of the job that the first test runs to its end."""
+def remembered() -> dict[str, Any]:
+    """What one undisturbed run left, for all tests that this process runs."""
     return {}
 
 
-def test_a_job_runs_to_its_end(bench: Bench, undisturbed: dict[str, Any]) -> None:
+@pytest.fixture
+def undisturbed(bench: Bench, remembered: dict[str, Any]) -> dict[str, Any]:
+    """Curve and epochs of a job that nobody disturbs; asked for before `hold`, which would disturb it."""
+    if not remembered:
+        job_id = bench.submit()
+        bench.worker().run()
+        remembered.update(curve=curve(bench.run_dir(job_id)), epochs=epochs(bench.run_dir(job_id)))
+    return remembered
+
+
+def test_a_job_runs_to_its_end(bench: Bench) -> None:
     """SUCCEEDED with its score, one attempt, a metric row for each step, no message left, and the worker goes."""
     job_id = bench.submit()
     assert bench.worker().run() == "idle for 0 s"
@@ -33,7 +43,6 @@ def test_a_job_runs_to_its_end(bench: Bench, undisturbed: dict[str, Any]) -> Non
     assert bench.num_messages() == 0
     (attempt,) = bench.attempts(job_id)
     assert (attempt["outcome"], attempt["worker_id"]) == ("SUCCEEDED", "worker")
-    undisturbed.update(curve=curve(bench.run_dir(job_id)), epochs=epochs(bench.run_dir(job_id)))
 
 
 def interrupted(bench: Bench, job_id: str, hold: Path, interrupt: Callable[[Running], None]) -> None:
@@ -66,7 +75,7 @@ def resumed(bench: Bench, job_id: str, undisturbed: dict[str, Any]) -> None:
 
 
 def test_an_interrupted_job_goes_on_where_it_was(
-    bench: Bench, hold: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, undisturbed: dict[str, Any], hold: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGTERM to the worker: the step is finished and saved, and the next worker's curve is the undisturbed one."""
     job_id = bench.submit()
@@ -76,7 +85,7 @@ def test_an_interrupted_job_goes_on_where_it_was(
 
 
 def test_a_spot_notice_does_the_same(
-    bench: Bench, hold: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, undisturbed: dict[str, Any], hold: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A notice of the metadata service reaches the training process, and the job's row says why it left."""
     job_id = bench.submit()
