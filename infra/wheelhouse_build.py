@@ -171,9 +171,17 @@ def _reuse(wanted: set[NormalizedName], pins: Pins, folder: Path, python: str) -
             name, file = canonicalize_name(wheel.name), path.parent / wheel.file
             pinned = name in wanted - found and wheel.version == pins.versions[name]
             if pinned and file.is_file() and file_sha256(file) == wheel.sha256:
-                shutil.copyfile(file, folder / wheel.file)
+                _link(file, folder / wheel.file)
                 found.add(name)
     return found
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same wheel in one more wheelhouse, without its bytes a second time where the file system can do that."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _pip(command: str, arguments: Sequence[str], scratch: Path) -> None:

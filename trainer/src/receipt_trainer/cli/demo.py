@@ -91,6 +91,7 @@ def _import(data: str | None, receipts: int, console: Console) -> None:
 def _show_traces(cloud: LocalCloud, run_dir: Path, name: str, console: Console) -> None:
     """What the run left in the cloud: its rows in the jobs table, its objects in S3."""
     from receipt_trainer.aws import clients
+    from receipt_trainer.aws.artifacts import run_prefix
     from receipt_trainer.contract.run_record import RunRecord
     from receipt_trainer.jobs.rows import read_logs, read_metrics
 
@@ -99,7 +100,7 @@ def _show_traces(cloud: LocalCloud, run_dir: Path, name: str, console: Console) 
     client = clients.dynamodb()
     num_metrics = len(read_metrics(client, jobs, record.job_id))
     num_logs = len(read_logs(client, jobs, record.job_id))
-    prefix = f"runs/{name}/{record.job_id}/"
+    prefix = f"{run_prefix(name, record.job_id)}/"
     listed = clients.s3().list_objects_v2(Bucket=cloud.bucket, Prefix=prefix)["Contents"]
     stored = clients.s3().get_object(Bucket=cloud.bucket, Key=f"{prefix}{names.RUN_FILE}")["Body"].read()
     console.print(
