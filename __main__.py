@@ -33,6 +33,7 @@ observability = Observability(
         pools=watched,
         boot_log_group_name=base.logs.boot.name,
         worker_log_group_name=base.logs.worker.name,
+        silence_function_name=workers.silence.function_name,
         alarm_email=settings.alarm_email,
         budget=settings.budget,
     ),

@@ -1,4 +1,4 @@
-"""Alarms of one pool; each says in its mail what to do."""
+"""Alarms of one pool, and of what looks after all pools; each says in its mail what to do."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.naming import Naming
-from receipt_trainer.contract import metrics
+from receipt_trainer.contract import metrics, silence
 from receipt_trainer.contract.outputs import PRIORITIES, PoolName, Priority
 
 WAITING_PERIOD_S: Final = 300
 WAITING_PERIODS: Final = 12
 """An hour in which a queue was never empty."""
 BOOT_PERIOD_S: Final = 900
+LOOKS_PERIOD_S: Final = 900
 
 _WAITING_MESSAGES: Final = {"namespace": "AWS/SQS", "metric_name": "ApproximateNumberOfMessagesVisible"}
 
@@ -42,9 +43,9 @@ class PoolWatch:
     def alarms(
         self, queue_names: Mapping[Priority, pulumi.Input[str]], dead_letter_queue_name: pulumi.Input[str]
     ) -> list[aws.cloudwatch.MetricAlarm]:
-        """Dead letters, jobs that wait too long (one alarm a priority), boots that fail."""
+        """Dead letters, jobs that wait too long (one alarm a priority), boots that fail, silent instances."""
         waiting = [self._waiting(priority, queue_names[priority]) for priority in PRIORITIES]
-        return [self._dead_letters(dead_letter_queue_name), *waiting, self._boot_failures()]
+        return [self._dead_letters(dead_letter_queue_name), *waiting, self._boot_failures(), self._silent_instances()]
 
     def _alarm(self, kind: str, description: str, **measure: Any) -> aws.cloudwatch.MetricAlarm:
         return aws.cloudwatch.MetricAlarm(
@@ -110,3 +111,56 @@ class PoolWatch:
             threshold=1,
             comparison_operator="GreaterThanOrEqualToThreshold",
         )
+
+    def _silent_instances(self) -> aws.cloudwatch.MetricAlarm:
+        return self._alarm(
+            "silent-instances",
+            "the stack ended an instance that nobody had heard of for "
+            f"{silence.HEARTBEAT_LIMIT_S // 60} minutes, or since its launch. Its job, if it had one, is back in the "
+            "queue. Why: receipt-trainer instances, and the log groups "
+            f"{self.naming.path('worker')} and {self.naming.path('boot')}, stream of the instance. Nothing else to do "
+            "unless it happens again.",
+            namespace=metrics.NAMESPACE,
+            metric_name=metrics.SILENT_INSTANCES,
+            dimensions=metrics.dimensions(self.naming.environment, self.pool),
+            statistic="Sum",
+            period=BOOT_PERIOD_S,
+            evaluation_periods=1,
+            threshold=1,
+            comparison_operator="GreaterThanOrEqualToThreshold",
+        )
+
+
+def look_failures(
+    parent: pulumi.Resource,
+    name: str,
+    naming: Naming,
+    function_name: pulumi.Input[str],
+    topic_arn: pulumi.Input[str],
+) -> aws.cloudwatch.MetricAlarm:
+    """The looks for silent instances fail one after the other, or are not taken at all.
+
+    Lambda counts errors, zero of them too, with each run: no data means that nothing ran. A new alarm begins without
+    data, which is no change and sends no mail.
+    """
+    return aws.cloudwatch.MetricAlarm(
+        f"{name}-looks",
+        alarm_description=(
+            f"{naming.prefix}: nobody looks for silent instances any more: the function "
+            f"{naming.name('silent-instances')} fails, or (INSUFFICIENT_DATA) is not run. An instance that hangs then "
+            f"costs money until somebody ends it. Read the log group {naming.path('silent-instances')}."
+        ),
+        namespace="AWS/Lambda",
+        metric_name="Errors",
+        dimensions={"FunctionName": function_name},
+        statistic="Sum",
+        period=LOOKS_PERIOD_S,
+        evaluation_periods=1,
+        threshold=LOOKS_PERIOD_S // 60 // silence.LOOK_EVERY_MIN,
+        comparison_operator="GreaterThanOrEqualToThreshold",
+        treat_missing_data="missing",
+        alarm_actions=[topic_arn],
+        insufficient_data_actions=[topic_arn],
+        tags=naming.tags_for("silence-looks"),
+        opts=pulumi.ResourceOptions(parent=parent),
+    )

@@ -26,6 +26,7 @@ SCRIPTS: Final = (
     "boot_failed.sh",
     "cloudwatch_agent.json",
     "install_trainer.sh",
+    "logrotate.conf",
     "receipt-worker-failed.service",
     "receipt-worker.service",
     "worker_boot.sh",

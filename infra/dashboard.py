@@ -95,11 +95,12 @@ def _outcome_widgets(region: str, environment: str, pools: Sequence[PoolName]) -
         for metric, color in _OUTCOMES.items()
     ]
     interruptions = [_own(environment, pool, metrics.INTERRUPTIONS, pool) for pool in pools]
-    boots = [_own(environment, pool, metrics.BOOT_FAILURES, pool) for pool in pools]
+    useless = {metrics.BOOT_FAILURES: "failed to boot", metrics.SILENT_INSTANCES: "silent"}
+    lost = [_own(environment, pool, metric, f"{pool}: {said}") for pool in pools for metric, said in useless.items()]
     return [
         _graph(region, "Jobs that ended, an hour", outcomes, HOUR_S, stat="Sum", view="bar"),
         _graph(region, "Interruptions, an hour", interruptions, HOUR_S, stat="Sum", view="bar"),
-        _graph(region, "Boots that failed, an hour", boots, HOUR_S, stat="Sum", view="bar"),
+        _graph(region, "Instances that were of no use, an hour", lost, HOUR_S, stat="Sum", view="bar"),
     ]
 
 

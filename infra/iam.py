@@ -51,6 +51,42 @@ class FlowLogRole(pulumi.ComponentResource):
 
 
 @dataclass(frozen=True)
+class SilenceRoleArgs:
+    """What the role of the function needs that ends silent instances: its table's and its log group's ARN."""
+
+    naming: Naming
+    region: str
+    account_id: str
+    partition: str
+    instances_table_arn: pulumi.Input[str]
+    log_group_arn: pulumi.Input[str]
+    pools: Sequence[PoolName]
+
+
+class SilenceRole(pulumi.ComponentResource):
+    """Role of the function that ends silent instances.
+
+    Attributes:
+        role_arn: ARN of the role, known once its policy is there.
+    """
+
+    role_arn: pulumi.Output[str]
+
+    def __init__(self, name: str, args: SilenceRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("receipts:infra:SilenceRole", name, None, opts)
+        place = policies.Place(args.partition, args.region, args.account_id)
+        role = _role(self, f"{name}-role", args.naming, "silence", policies.trust("lambda.amazonaws.com"))
+        groups = [args.naming.name("workers", pool) for pool in args.pools]
+        allowed = pulumi.Output.all(args.instances_table_arn, args.log_group_arn).apply(
+            lambda arns: policies.document(policies.silence_statements(place, arns[0], groups, arns[1]))
+        )
+        own = pulumi.ResourceOptions(parent=self)
+        policy = aws.iam.RolePolicy(f"{name}-policy", role=role.id, policy=allowed, opts=own)
+        self.role_arn = pulumi.Output.all(role.arn, policy.id).apply(lambda known: str(known[0]))
+        self.register_outputs({"role_arn": self.role_arn})
+
+
+@dataclass(frozen=True)
 class RolesArgs:
     """What the roles of workers and of bakes may touch.
 

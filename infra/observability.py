@@ -9,7 +9,7 @@ from typing import Final
 import pulumi
 import pulumi_aws as aws
 
-from infra.alarms import PoolWatch
+from infra.alarms import PoolWatch, look_failures
 from infra.dashboard import dashboard_body
 from infra.golden_ami import recipe_name
 from infra.image_policies import log_group_name
@@ -30,19 +30,21 @@ class LogGroupsArgs:
 
 
 class LogGroups(pulumi.ComponentResource):
-    """The four log groups; what writes to them never creates one without an end.
+    """The five log groups; what writes to them never creates one without an end.
 
     Attributes:
         boot: of the boot scripts.
         worker: of the workers.
         flow: of the VPC's flow logs.
         image: of Image Builder, under the name that it writes to.
+        silence: of the function that ends silent instances.
     """
 
     boot: aws.cloudwatch.LogGroup
     worker: aws.cloudwatch.LogGroup
     flow: aws.cloudwatch.LogGroup
     image: aws.cloudwatch.LogGroup
+    silence: aws.cloudwatch.LogGroup
 
     def __init__(self, name: str, args: LogGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("receipts:infra:LogGroups", name, None, opts)
@@ -51,6 +53,7 @@ class LogGroups(pulumi.ComponentResource):
         self.worker = self._group("worker", args.naming.path("worker"))
         self.flow = self._group("flow", args.naming.path("flow"))
         self.image = self._group("image", log_group_name(recipe_name(args.naming)))
+        self.silence = self._group("silence", args.naming.path("silent-instances"))
         self.register_outputs({"boot": self.boot.name, "worker": self.worker.name})
 
     def _group(self, kind: str, group_name: str) -> aws.cloudwatch.LogGroup:
@@ -82,6 +85,7 @@ class ObservabilityArgs:
         pools: the pools of the stack.
         boot_log_group_name: log group of the boot scripts.
         worker_log_group_name: log group of the workers.
+        silence_function_name: function that ends silent instances.
         alarm_email: who gets the alarms; None = nobody, they show on the dashboard only.
         budget: monthly budget; None = none.
     """
@@ -91,6 +95,7 @@ class ObservabilityArgs:
     pools: Mapping[PoolName, WatchedPool]
     boot_log_group_name: pulumi.Input[str]
     worker_log_group_name: pulumi.Input[str]
+    silence_function_name: pulumi.Input[str]
     alarm_email: str | None = None
     budget: BudgetSettings | None = None
 
@@ -114,6 +119,7 @@ class Observability(pulumi.ComponentResource):
         for pool, watched in args.pools.items():
             watch = PoolWatch(self, f"{name}-{pool}", args.naming, pool, topic.arn)
             alarms += watch.alarms(watched.queue_names, watched.dead_letter_queue_name)
+        alarms.append(look_failures(self, f"{name}-silence", args.naming, args.silence_function_name, topic.arn))
         if args.budget is not None:
             self._budget(args.budget)
         self.topic_arn = topic.arn

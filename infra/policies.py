@@ -161,6 +161,20 @@ def worker_statements(place: Place, scope: WorkerScope) -> list[Statement]:
     ]
 
 
+def silence_statements(place: Place, instances: str, groups: Sequence[str], log_group: str) -> list[Statement]:
+    """What the function needs that ends silent instances: of the account it may see instances, and end its own."""
+    own_namespace = {"StringEquals": {"cloudwatch:namespace": metrics.NAMESPACE}}
+    own_groups = [place.group(name) for name in groups]
+    return [
+        allow("FindGroups", "autoscaling", ["DescribeAutoScalingGroups"], "*"),
+        allow("FindLaunches", "ec2", ["DescribeInstances"], "*"),
+        allow("ReadHeartbeats", "dynamodb", ["BatchGetItem", "UpdateItem"], [instances]),
+        allow("EndSilent", "autoscaling", ["SuspendProcesses", "TerminateInstanceInAutoScalingGroup"], own_groups),
+        allow("PutMetrics", "cloudwatch", ["PutMetricData"], "*", own_namespace),
+        allow("WriteLogs", "logs", ["CreateLogStream", "PutLogEvents"], [f"{log_group}:log-stream:*"]),
+    ]
+
+
 def flow_log_statements(log_group: str) -> list[Statement]:
     """What VPC flow logs ask of their role; the group exists, and its creation is asked for all the same."""
     return [

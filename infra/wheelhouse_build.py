@@ -20,7 +20,7 @@ from infra.wheel_closure import Needed, Pins, requirements_of
 from infra.wheel_repack import repack
 from infra.wheelhouse import MANIFEST, Manifest, Wheel, WheelhouseError, file_sha256, load
 
-EXTRAS = ("train", "report")
+EXTRAS = ("train", "report", "vl")
 """What an instance installs of the trainer besides its base."""
 
 _FORMAT = 1  # raise it when this builder would make other wheels of the same sources

@@ -7,9 +7,10 @@ import pulumi
 from infra.base import Base, Place
 from infra.file_system import FileSystemAccess, FileSystemAccessArgs
 from infra.golden_ami import GoldenAmi, GoldenAmiArgs
-from infra.iam import Roles, RolesArgs
+from infra.iam import Roles, RolesArgs, SilenceRole, SilenceRoleArgs
 from infra.naming import Naming
 from infra.settings import StackSettings
+from infra.silence import SilentInstances, SilentInstancesArgs
 from infra.worker_data import WorkerData
 from infra.worker_pool import WorkerPool, WorkerPoolArgs
 from receipt_trainer.contract.outputs import PoolName
@@ -34,6 +35,7 @@ class Workers:
         self.image = self._golden_ami()
         data = self._worker_data()
         self.pools = {pool: self._pool(pool, data) for pool in settings.pools}
+        self.silence = self._silence()
 
     def _roles(self) -> Roles:
         base, place = self._base, self._place
@@ -131,5 +133,30 @@ class Workers:
             # A group with a minimum launches as soon as it is there: what a boot needs must be there before.
             pulumi.ResourceOptions(
                 depends_on=[*base.files.mount_targets, base.wheelhouse.manifest_object, self.image, self._access]
+            ),
+        )
+
+    def _silence(self) -> SilentInstances:
+        base, place, pools = self._base, self._place, self._settings.pools
+        role = SilenceRole(
+            "silence",
+            SilenceRoleArgs(
+                naming=self._naming,
+                region=place.region,
+                account_id=place.account_id,
+                partition=place.partition,
+                instances_table_arn=base.tables.instances.arn,
+                log_group_arn=base.logs.silence.arn,
+                pools=list(pools),
+            ),
+        )
+        return SilentInstances(
+            "silence",
+            SilentInstancesArgs(
+                naming=self._naming,
+                groups={pool: self.pools[pool].group_name for pool in pools},
+                instances_table=base.tables.instances.name,
+                log_group=base.logs.silence.name,
+                role_arn=role.role_arn,
             ),
         )

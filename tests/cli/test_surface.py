@@ -14,6 +14,7 @@ from tests.cli.layoutlm import environment
 _STACK = {"--stack", "--outputs"}
 _JOBS = _STACK | {"--jobs-table", "--json"}
 _RECEIPTS = _STACK | {"--dynamo-table", "--progress", "--no-progress"}
+_ASKING = {"--batch-size", "--device", "--limit", "--max-new-tokens", "--test-dir", "--progress", "--no-progress"}
 OPTIONS = {
     "demo": {"--data", "--epochs", "--job-name", "--model", "--output-dir", "--program", "--receipts"},
     "receipts import": {"--dry-run"} | _RECEIPTS,
@@ -31,7 +32,30 @@ OPTIONS = {
     "logs": {"--follow", "-f", "--lines", "-n", "--timeout"} | _JOBS,
     "cancel": _JOBS,
     "retry": _JOBS,
+    "sweep": {"--config", "--name", "--resume", "--learning-rates", "--batch-sizes", "--epochs", "--warmup-ratios"}
+    | {"--set", "--max-samples", "--seeds", "--plan", "--search", "--trials", "--sampler-seed", "--concurrency"}
+    | {"--prune", "--scale-lr", "--queue-url", "--priority", "--pool", "--monitor", "--monitor-timeout", "--dry-run"}
+    | _JOBS,
+    "sweep-status": _JOBS,
     "instances": {"--instance-registry-table", "--pool", "--all", "--json"} | _STACK,
+    "fleet": {"--start", "--stop", "--status", "--now", "--min-instances", "--max-instances", "--pool", "--json"}
+    | _STACK,
+    "vl validate-dataset": {"--input", "--schema", "--tokenizer", "--max-sequence-length", "--json"},
+    "vl generate": {"--boxes", "--count", "--font-dir", "--format", "--languages", "--level", "--output-dir", "--seed"}
+    | {"--split", "--template-set", "--workers", "--progress", "--no-progress"},
+    "vl import": {"--currency", "--date-order", "--decimal-point", "--images", "--output-dir", "--split"}
+    | {"--progress", "--no-progress"},
+    "vl find-lr": {"--config", "--train-file", "--output", "-o", "--start-lr", "--end-lr", "--steps"}
+    | {"--progress", "--no-progress"},
+    "vl experiments run": {"--allow-several", "--base", "--batch-size", "--dry-run", "--jobs-table", "--max-new-tokens"}
+    | {"--output-dir", "--pool", "--priority", "--queue", "--queue-url", "--retry-failed", "--scale-lr", "--test-dir"}
+    | _STACK,
+    "vl experiments compare": {"--by"} | _JOBS,
+    "vl evaluate": {"--adapter", "--model-path", "--output", "-o", "--predictions"} | _ASKING,
+    "vl compare": {"--baseline-model", "--baseline-predictions", "--finetuned-model", "--finetuned-predictions"}
+    | {"--output-dir", "--resamples", "--seed"}
+    | _ASKING,
+    "vl merge": {"--adapter-path", "--base-model", "--output-dir"},
 }
 """Scripts and READMEs use these: taking one away breaks them, and a new one is a decision, not an accident."""
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pulumi import AssetArchive
+
 from receipt_trainer.local.program import Recording, Registration, load_config, run
 from receipt_trainer.local.program_become import become
 
@@ -71,4 +73,11 @@ def _by_name(recording: Recording) -> dict[str, dict[str, Any]]:
 
 
 def _plain(inputs: Mapping[str, Any], key: str) -> str:
-    return json.dumps(inputs.get(key), sort_keys=True, default=lambda asset: str(asset.path))
+    return json.dumps(inputs.get(key), sort_keys=True, default=_asset)
+
+
+def _asset(asset: Any) -> Any:
+    """A file by its path, an archive by the content of its files."""
+    if isinstance(asset, AssetArchive):
+        return {name: Path(str(file.path)).read_text() for name, file in asset.assets.items()}
+    return str(asset.path)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from infra.iam import FlowLogRole, FlowLogRoleArgs, Roles, RolesArgs
+from infra.iam import FlowLogRole, FlowLogRoleArgs, Roles, RolesArgs, SilenceRole, SilenceRoleArgs
 from infra.naming import Naming
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
 from receipt_trainer.local.program import Recording, run
@@ -34,6 +34,18 @@ def roles_args(naming: Naming, parent_image: str = PARENT) -> RolesArgs:
     )
 
 
+def silence_args(naming: Naming) -> SilenceRoleArgs:
+    return SilenceRoleArgs(
+        naming=naming,
+        region=REGION,
+        account_id=ACCOUNT,
+        partition="aws",
+        instances_table_arn=table("instances"),
+        log_group_arn=log_group("silent-instances"),
+        pools=POOL_NAMES,
+    )
+
+
 def table(name: str) -> str:
     return f"arn:aws:dynamodb:{HERE}:table/receipt-trainer-dev-{name}"
 
@@ -60,6 +72,7 @@ def recorded(environment: str = "dev", parent_image: str = PARENT) -> Recording:
         naming = Naming("receipt-trainer", environment, {"team": "vision"})
         FlowLogRole("flow-log-role", FlowLogRoleArgs(naming, REGION, ACCOUNT, "aws", log_group("flow")))
         Roles("roles", roles_args(naming, parent_image))
+        SilenceRole("silence", silence_args(naming))
 
     return run(program)
 
@@ -70,6 +83,7 @@ def policy(role: str) -> str:
         "builder": "roles-builder-policy",
         "execution": "roles-image-execution-policy",
         "flow": "flow-log-role-policy",
+        "silence": "silence-policy",
     }[role]
     return str(recorded().one(name, POLICY).inputs["policy"])
 

@@ -106,6 +106,18 @@ def test_a_line_of_userdata_changes_image_version_and_templates(
         assert found.changed[GPU_GROUP] == {"mixedInstancesPolicy"}
 
 
+def test_a_line_of_the_function_changes_the_function(before: Recording, wheelhouse: Path, tmp_path: Path) -> None:
+    """Editing what ends silent instances changes the code of that function, and no instance or template."""
+    program = copy_of_the_program(tmp_path)
+    path = program / "infra/functions/silent_instances/handler.py"
+    path.write_text(path.read_text() + "# one line more\n")
+    (path.parent / "__pycache__").mkdir(exist_ok=True)
+    (path.parent / "__pycache__" / "handler.pyc").write_bytes(b"x")
+    found = without_loss(compare(before, evaluate(wheelhouse, program=program)))
+    assert dict(found.changed) == {"Function/silence-function": {"code"}}
+    assert found.everything() == {"Function/silence-function"}
+
+
 def copy_of_the_program(folder: Path) -> Path:
     """The program's own files, to edit."""
     program = folder / "program"
@@ -143,4 +155,6 @@ def test_a_pool_less_takes_its_queues_alone(before: Recording, wheelhouse: Path)
     assert not found.added
     assert {"Group/cpu-group", "Queue/jobs-cpu-high", "Queue/jobs-cpu-normal"} <= found.removed
     assert all("cpu" in name for name in found.removed)
+    assert "environment" in found.changed["Function/silence-function"]
+    assert found.changed["RolePolicy/silence-policy"] == {"policy"}
     assert not any(name.startswith(("Table/", "Bucket/", "FileSystem/")) for name in found.everything())

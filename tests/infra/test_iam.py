@@ -13,6 +13,7 @@ INLINE_LIMIT = 10_240
 
 NO_RESOURCE_TYPE: Final = frozenset(
     {
+        "autoscaling:DescribeAutoScalingGroups",
         "cloudwatch:PutMetricData",
         "ec2:DescribeHosts",
         "ec2:DescribeImages",
@@ -48,8 +49,8 @@ NO_RESOURCE_TYPE: Final = frozenset(
 
 def test_every_role_has_one_policy_and_it_is_read_here() -> None:
     """No role is left out of the tests below, and none gets a policy that cannot be read here."""
-    assert len(recorded().of_type(ROLE)) == len(recorded().of_type(POLICY)) == 4
-    assert len(documents()) == 8
+    assert len(recorded().of_type(ROLE)) == len(recorded().of_type(POLICY)) == 5
+    assert len(documents()) == 10
     assert not recorded().of_type("aws:iam/rolePolicyAttachment:RolePolicyAttachment")
     assert not any(role.inputs.keys() & {"managedPolicyArns", "inlinePolicies"} for role in recorded().of_type(ROLE))
 
@@ -66,7 +67,7 @@ def test_statements_allow_named_actions_only(name: str) -> None:
         assert statement.get("Principal") != "*"
 
 
-@pytest.mark.parametrize("role", ["worker", "builder", "execution", "flow"])
+@pytest.mark.parametrize("role", ["worker", "builder", "execution", "flow", "silence"])
 def test_everything_is_a_resource_only_where_aws_offers_no_narrower_one(role: str) -> None:
     """`*` stands for actions without a resource type; elsewhere service, region, account and kind are written out."""
     for statement in statements(policy(role)):
@@ -86,7 +87,7 @@ def test_the_table_of_actions_without_a_resource_type_has_no_idle_entry() -> Non
     """What the table excuses is in use: an entry that nobody needs would excuse the next mistake."""
     used = {
         action
-        for role in ("worker", "builder", "execution", "flow")
+        for role in ("worker", "builder", "execution", "flow", "silence")
         for statement in statements(policy(role))
         if statement["Resource"] == "*"
         for action in listed(statement["Action"])
@@ -118,6 +119,7 @@ def test_roles_are_assumed_by_their_service_for_this_account_only() -> None:
         "roles-builder": {"Service": "ec2.amazonaws.com"},
         "roles-image-execution": {"Service": "imagebuilder.amazonaws.com"},
         "roles-worker": {"Service": "ec2.amazonaws.com"},
+        "silence-role": {"Service": "lambda.amazonaws.com"},
     }
     for name in ("flow-log-role-role", "roles-image-execution"):
         assert trusts[name]["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}

@@ -73,6 +73,14 @@ BUILDER_ROLE = f"arn:aws:iam::{ACCOUNT}:role/roles-builder"
             {},
         ),
         ("flow", "logs:PutLogEvents", log_group("flow") + ":log-stream:eni-0-all", {}),
+        ("silence", "autoscaling:DescribeAutoScalingGroups", "*", {}),
+        ("silence", "ec2:DescribeInstances", "*", {}),
+        ("silence", "dynamodb:BatchGetItem", table("instances"), {}),
+        ("silence", "dynamodb:UpdateItem", table("instances"), {}),
+        ("silence", "autoscaling:TerminateInstanceInAutoScalingGroup", WORKERS, {}),
+        ("silence", "autoscaling:SuspendProcesses", group("receipt-trainer-dev-workers-cpu"), {}),
+        ("silence", "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": metrics.NAMESPACE}),
+        ("silence", "logs:PutLogEvents", log_group("silent-instances") + ":log-stream:2026/11/21/x", {}),
     ],
 )
 def test_a_role_may_do_its_work(role: str, action: str, resource: str, context: dict[str, str]) -> None:
@@ -136,6 +144,22 @@ def test_a_role_may_do_its_work(role: str, action: str, resource: str, context: 
         ("execution", "s3:GetObject", WHEEL, {}),
         ("flow", "logs:PutLogEvents", log_group("boot") + ":log-stream:eni-0-all", {}),
         ("flow", "logs:DeleteLogGroup", log_group("flow"), {}),
+        (
+            "silence",
+            "autoscaling:TerminateInstanceInAutoScalingGroup",
+            group("receipt-trainer-prod-workers-gpu"),
+            {},
+        ),
+        ("silence", "autoscaling:TerminateInstanceInAutoScalingGroup", group("receipt-trainer-dev-workers-gpu-2"), {}),
+        ("silence", "autoscaling:ResumeProcesses", WORKERS, {}),
+        ("silence", "autoscaling:UpdateAutoScalingGroup", WORKERS, {}),
+        ("silence", "ec2:TerminateInstances", INSTANCE, {}),
+        ("silence", "dynamodb:DeleteItem", table("instances"), {}),
+        ("silence", "dynamodb:Scan", table("instances"), {}),
+        ("silence", "dynamodb:UpdateItem", table("jobs"), {}),
+        ("silence", "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "AWS/Billing"}),
+        ("silence", "logs:PutLogEvents", log_group("worker") + ":log-stream:i-0", {}),
+        ("silence", "logs:CreateLogGroup", log_group("silent-instances"), {}),
     ],
 )
 def test_a_role_may_do_nothing_else(role: str, action: str, resource: str, context: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from infra.golden_ami import recipe_name
 from infra.naming import Naming
 from infra.observability import LogGroups, LogGroupsArgs, Observability, ObservabilityArgs, WatchedPool
 from infra.settings import BudgetSettings
-from receipt_trainer.contract import metrics
+from receipt_trainer.contract import metrics, silence
 from receipt_trainer.contract.outputs import PRIORITIES, PoolName
 from receipt_trainer.local.program import Recording, run
 
@@ -38,6 +38,7 @@ def recorded(pools: tuple[PoolName, ...] = ("gpu", "cpu"), told: bool = True) ->
             {pool: watched(pool) for pool in pools},
             pulumi.Output.from_input(NAMING.path("boot")),
             NAMING.path("worker"),
+            "receipt-trainer-dev-silent-instances",
             alarm_email="ops@example.com" if told else None,
             budget=BudgetSettings(monthly_usd=12.5, email="money@example.com") if told else None,
         )
@@ -62,13 +63,14 @@ def lines(body: dict[str, Any]) -> list[list[Any]]:
 
 
 def test_every_log_group_forgets() -> None:
-    """Four groups under agreed names, Image Builder's by that of its recipe; each with the retention asked for."""
+    """Five groups under agreed names, Image Builder's by that of its recipe; each with the retention asked for."""
     made = run(lambda: LogGroups("logs", LogGroupsArgs(NAMING, 14)) and None)
     found = {group.inputs["name"]: group.inputs for group in made.of_type("aws:cloudwatch/logGroup:LogGroup")}
     assert found.keys() == {
         "/receipt-trainer/dev/boot",
         "/receipt-trainer/dev/worker",
         "/receipt-trainer/dev/flow",
+        "/receipt-trainer/dev/silent-instances",
         f"/aws/imagebuilder/{recipe_name(NAMING)}",
     }
     assert {inputs["retentionInDays"] for inputs in found.values()} == {14}
@@ -120,14 +122,38 @@ def test_the_boot_script_puts_the_metric_that_the_alarm_reads() -> None:
     ]
 
 
+def test_an_instance_that_was_ended_for_its_silence_is_an_alarm() -> None:
+    """The alarm of each pool reads the metric that the function puts, which is told its name by the stack."""
+    found = alarms("silent-instances")
+    assert [inputs["dimensions"]["Pool"] for _, inputs in sorted(found.items())] == ["cpu", "gpu"]
+    for inputs in found.values():
+        assert (inputs["namespace"], inputs["metricName"]) == (metrics.NAMESPACE, metrics.SILENT_INSTANCES)
+        assert (inputs["statistic"], inputs["threshold"]) == ("Sum", 1)
+
+
+def test_looks_that_fail_or_are_not_taken_are_an_alarm() -> None:
+    """Every look of a quarter of an hour failed: a mail. No data, as nothing runs: a mail, too."""
+    (inputs,) = alarms("-looks").values()
+    assert (inputs["namespace"], inputs["metricName"]) == ("AWS/Lambda", "Errors")
+    assert inputs["dimensions"] == {"FunctionName": "receipt-trainer-dev-silent-instances"}
+    assert inputs["period"] // 60 // silence.LOOK_EVERY_MIN == inputs["threshold"] == 3
+    assert inputs["treatMissingData"] == "missing"
+    assert inputs["alarmActions"] == inputs["insufficientDataActions"] == [recorded().outputs["topic"]]
+    assert inputs["alarmDescription"].startswith("receipt-trainer-dev: ")
+
+
 def test_every_alarm_says_what_to_do_and_reaches_the_topic() -> None:
     """A mail names stack, pool and next step, in what CloudWatch keeps (1,024 signs); silence is no alarm."""
     found = recorded().of_type(ALARM)
-    assert len(found) == 8
+    assert len(found) == 11
     for alarm in found:
+        if alarm.name.endswith("-looks"):
+            continue
         text = alarm.inputs["alarmDescription"]
         assert text.startswith(("receipt-trainer-dev, gpu pool: ", "receipt-trainer-dev, cpu pool: "))
-        assert any(word in text for word in ("Read it there", "read its activity history", "aws autoscaling resume"))
+        assert any(
+            word in text for word in ("Read it there", "read its activity history", "aws autoscaling resume", "Why: ")
+        )
         assert len(text) <= 1024
         assert alarm.inputs["alarmActions"] == [recorded().outputs["topic"]]
         assert alarm.inputs["treatMissingData"] == "notBreaching"

@@ -93,14 +93,22 @@ def logs() -> CloudWatchLogsClient:
     return cast("CloudWatchLogsClient", _client("logs"))
 
 
-def _client(service: str) -> Any:
+def pricing() -> Any:
+    """A client of the Price List Query API; tries twice at most: what a thing costs is worth no long wait.
+
+    The API has endpoints in us-east-1, eu-central-1 and ap-south-1, and knows the prices of all regions.
+    """
+    return _client("pricing", region="us-east-1", max_attempts=2)
+
+
+def _client(service: str, *, region: str | None = None, max_attempts: int | None = None) -> Any:
     """A client from the environment alone: credentials, region, AWS_ENDPOINT_URL, AWS_MAX_ATTEMPTS.
 
     Raises:
         UserError: no region, no such profile, or a setting that is none.
     """
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": _max_attempts()},
+        retries={"mode": "standard", "total_max_attempts": max_attempts or _max_attempts()},
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         max_pool_connections=POOL_SIZE,
@@ -109,7 +117,8 @@ def _client(service: str) -> Any:
     )
     with aws_faults(f"open {service}"):
         # A session of its own: boto3's default session is not safe to use from several threads.
-        return boto3.session.Session().client(service, config=config)  # type: ignore[call-overload]
+        session: Any = boto3.session.Session()
+        return session.client(service, region_name=region, config=config)
 
 
 def _max_attempts() -> int:

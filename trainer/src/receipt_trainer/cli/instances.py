@@ -9,6 +9,7 @@ import click
 
 from receipt_trainer.cli import job_show
 from receipt_trainer.cli.stack import stack_options
+from receipt_trainer.contract.silence import STATUS_LOST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,14 +35,17 @@ def command(table: str, pool: str | None, every: bool, as_json: bool) -> None:
     """List the registered instances, the last heard of first: state, heartbeat, job, price."""
     from receipt_trainer.aws import clients
     from receipt_trainer.jobs.instances import list_instances
+    from receipt_trainer.jobs.list_prices import ListPrices
     from receipt_trainer.jobs.store import utc_now
 
     now = utc_now()
-    found = [
-        one
-        for one in list_instances(clients.dynamodb(), table, now)
-        if (pool is None or one.pool == pool) and (every or one.status != "ENDED")
-    ]
+    found = ListPrices().fill(
+        [
+            one
+            for one in list_instances(clients.dynamodb(), table, now)
+            if (pool is None or one.pool == pool) and (every or one.status != "ENDED")
+        ]
+    )
     if as_json:
         job_show.print_json([asdict(one) | {"late": one.is_late(now)} for one in found])
     elif found:
@@ -60,6 +64,13 @@ def _table(found: Sequence[Instance], now: datetime, narrow: bool) -> Table:
     return shown
 
 
+def price_text(one: Instance) -> str:
+    """Dollars of an hour; of an instance on demand, what AWS asks today."""
+    if one.price_usd_per_h is None:
+        return "unknown"
+    return f"{one.price_usd_per_h:.4f}{' (list)' if one.is_list_price else ''}"
+
+
 def _cells(one: Instance, now: datetime) -> dict[str, Text]:
     from rich.text import Text
 
@@ -73,11 +84,11 @@ def _cells(one: Instance, now: datetime) -> dict[str, Text]:
         "type": one.instance_type or "–",
         "zone": one.availability_zone or "–",
         "market": one.market or "–",
-        "$/h": "unknown" if one.price_usd_per_h is None else f"{one.price_usd_per_h:.4f}",
+        "$/h": price_text(one),
         "since": job_show.when(one.started_at, now),
         "reason": one.reason or "",
     }
-    bad = late or one.status == "BOOT_FAILED"
+    bad = late or one.status in ("BOOT_FAILED", STATUS_LOST)
     return {name: Text(wording.one_line(text, 60)) for name, text in texts.items()} | {
         "state": Text(wording.one_line(one.status), style="red" if bad else "green"),
         "heartbeat": Text(job_show.ago(one.seen_at, now) + (" (late)" if late else ""), style="red" if late else ""),

@@ -38,6 +38,7 @@ def command(table: str, job: str, as_json: bool) -> None:
     from receipt_trainer.aws import clients
     from receipt_trainer.jobs.curves import read_curves
     from receipt_trainer.jobs.find import job_id_of
+    from receipt_trainer.jobs.list_prices import ListPrices
     from receipt_trainer.jobs.past import read_past
     from receipt_trainer.jobs.rows import get_job
     from receipt_trainer.jobs.store import utc_now
@@ -45,10 +46,11 @@ def command(table: str, job: str, as_json: bool) -> None:
     client, now = clients.dynamodb(), utc_now()
     job_id = job_id_of(client, table, job)
     row = get_job(client, table, job_id)
-    past, curves = read_past(client, table, job_id, now), read_curves(client, table, job_id)
+    past, curves = read_past(client, table, job_id, now, ListPrices().of_row), read_curves(client, table, job_id)
     if as_json:
         said: dict[str, Any] = job_show.public(row, job_status.KEYS)
         said |= {"spec": spec_of(row), "attempts": past.attempts, "transitions": past.transitions}
+        said["checkpoints"] = past.checkpoints
         said |= {"metrics": {name: [asdict(point) for point in points] for name, points in curves.items()}}
         job_show.print_json(said | {"cost": asdict(past.cost)})
         return
@@ -56,6 +58,7 @@ def command(table: str, job: str, as_json: bool) -> None:
     job_status.print_title(console, row)
     job_status.print_lines(console, [*job_status.facts(row, now), ("cost", cost_text(past.cost))])
     _print_attempts(console, past, now)
+    _print_checkpoints(console, past, now)
     _print_transitions(console, past, now)
     _print_curves(console, curves)
     _print_spec(console, spec_of(row))
@@ -70,7 +73,8 @@ def spec_of(row: dict[str, Any]) -> dict[str, Any]:
     return spec if isinstance(spec, dict) else {}
 
 
-def _dollars(value: float) -> str:
+def dollars(value: float) -> str:
+    """Dollars, cents from ten of them on."""
     from receipt_trainer.report import wording
 
     return f"${value:,.2f}" if value >= 0.1 else wording.dollars(value)
@@ -85,9 +89,12 @@ def cost_text(cost: Cost) -> str:
     time = f"{wording.duration(cost.seconds)} of instance time"
     if cost.usd is None:
         return f"unknown ({time}; no price is recorded)"
+    said = [time]
+    if cost.num_at_list_price:
+        said.append(f"{cost.num_at_list_price} of {cost.num_attempts} attempts at today's on-demand list price")
     if cost.num_unknown:
-        return f"at least {_dollars(cost.usd)} ({time}; {cost.num_unknown} of {cost.num_attempts} without a price)"
-    return f"{_dollars(cost.usd)} ({time})"
+        said.append(f"{cost.num_unknown} of {cost.num_attempts} without a price")
+    return f"{'at least ' if cost.num_unknown else ''}{dollars(cost.usd)} ({'; '.join(said)})"
 
 
 def _heading(console: Console, text: str) -> None:
@@ -114,7 +121,7 @@ def _print_attempts(console: Console, past: Past, now: datetime) -> None:
             row["outcome"] or "running",
             job_show.ago(row["started_at"], now) if narrow else job_show.when(row["started_at"], now),
             wording.duration(row["seconds"]),
-            "unknown" if row["usd"] is None else _dollars(row["usd"]),
+            "unknown" if row["usd"] is None else dollars(row["usd"]),
         ]
         if not narrow:
             cells += [_steps(row), *(str(row[key] or "–") for key in ("worker_id", "instance_id", "instance_type"))]
@@ -127,6 +134,28 @@ def _print_attempts(console: Console, past: Past, now: datetime) -> None:
 def _steps(row: dict[str, Any]) -> str:
     ends = (("from", row["start_step"]), ("to", row["checkpoint_step"]))
     return " ".join(f"{name} {step}" for name, step in ends if step is not None) or "–"
+
+
+def _print_checkpoints(console: Console, past: Past, now: datetime) -> None:
+    from rich.text import Text
+
+    from receipt_trainer.report import wording
+
+    if not past.checkpoints:
+        return
+    _heading(console, "Checkpoints")
+    shown = job_show.table("step", "epoch", "attempt", "size", "at", right=("step", "epoch", "attempt", "size"))
+    for row in past.checkpoints:
+        size, epoch = row["size_bytes"], row["epoch"]
+        cells = [
+            f"{row['step']:,}",
+            "–" if epoch is None else f"{epoch:.2f}",
+            str(row["attempt"] or "–"),
+            "–" if size is None else f"{size / 1e6:,.1f} MB",
+            job_show.when(row["at"], now),
+        ]
+        shown.add_row(*(Text(wording.one_line(cell, 40)) for cell in cells))
+    console.print(shown)
 
 
 def _print_transitions(console: Console, past: Past, now: datetime) -> None:

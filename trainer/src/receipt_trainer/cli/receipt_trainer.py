@@ -36,7 +36,11 @@ receipts = LazyGroup(
         "logs": LazyCommand(f"{_ROOM}.job_logs:command", "The log of a job, and what comes."),
         "cancel": LazyCommand(f"{_ROOM}.job_cancel:command", "End a job, running or waiting."),
         "retry": LazyCommand(f"{_ROOM}.job_retry:command", "Queue a failed or cancelled job again."),
+        "sweep": LazyCommand(f"{_ROOM}.sweep:command", "Many jobs that differ in hyperparameters."),
+        "sweep-status": LazyCommand(f"{_ROOM}.sweep_status:command", "A sweep's trials, best first, and a verdict."),
         "instances": LazyCommand(f"{_ROOM}.instances:command", "The workers' instances, their jobs and prices."),
+        "fleet": LazyCommand(f"{_ROOM}.fleet:command", "The worker pools: bounds, backlog, prices, spend."),
+        "vl": LazyCommand(f"{_ROOM}.vl:group", "PaddleOCR-VL: whole documents from their images as JSON."),
     },
 )
 @click.version_option(package_name="receipt-trainer")

@@ -1,4 +1,4 @@
-"""CloudWatch metrics that workers and boot scripts put, and that alarms and the dashboard read."""
+"""CloudWatch metrics that workers, boot scripts and the stack put, and that alarms and the dashboard read."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ JOBS_FAILED: Final = "JobsFailed"
 """Jobs that reached FAILED; unit Count."""
 JOBS_CANCELLED: Final = "JobsCancelled"
 """Jobs that reached CANCELLED; unit Count."""
+SILENT_INSTANCES: Final = "SilentInstances"
+"""Instances that the stack ended because nobody heard of them; unit Count."""
 SPEND_USD: Final = "SpendUsd"
 """Dollars that an instance cost since it last said so; unit None."""
 
-ALL_METRICS: Final = (BOOT_FAILURES, INTERRUPTIONS, JOBS_SUCCEEDED, JOBS_FAILED, JOBS_CANCELLED, SPEND_USD)
+ALL_METRICS: Final = (
+    *(BOOT_FAILURES, SILENT_INSTANCES, INTERRUPTIONS, JOBS_SUCCEEDED, JOBS_FAILED, JOBS_CANCELLED, SPEND_USD),
+)
 
 
 def dimensions(environment: str, pool: str) -> dict[str, str]:

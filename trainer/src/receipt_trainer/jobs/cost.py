@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,27 +19,47 @@ class Cost:
         usd: dollars of the attempts whose price is known; None if none is.
         num_attempts: attempts in all.
         num_unknown: attempts without a price, such as those on a laptop.
+        num_at_list_price: attempts on demand, whose dollars are at a list price of today.
     """
 
     seconds: float
     usd: float | None
     num_attempts: int
     num_unknown: int
+    num_at_list_price: int = 0
 
 
-def of_attempts(attempts: Sequence[Mapping[str, Any]], now: datetime) -> Cost:
-    """The cost of ATTEMPT rows in their order; `price_usd_per_h` is the price of an instance hour."""
-    known, total_s, num_unknown = [], 0.0, 0
+ListPrice = Callable[[Mapping[str, Any]], float | None]
+"""Dollars of an hour of the instance that a row names, today; see `receipt_trainer.jobs.list_prices`."""
+
+
+def of_attempts(attempts: Sequence[Mapping[str, Any]], now: datetime, list_price: ListPrice | None = None) -> Cost:
+    """The cost of ATTEMPT rows in their order; `price_usd_per_h` is the price of an instance hour.
+
+    Args:
+        list_price: asked for the price of a row that has none.
+    """
+    known, total_s, num_unknown, num_listed = [], 0.0, 0, 0
     for at, attempt in enumerate(attempts):
         follower = attempts[at + 1] if at + 1 < len(attempts) else None
         spent_s = seconds(attempt, now, follower)
         total_s += spent_s or 0.0
-        price = price_usd_per_h(attempt)
+        price, is_listed = price_and_source(attempt, list_price)
         if price is None or spent_s is None:
             num_unknown += 1
         else:
             known.append(spent_s * price / 3600)
-    return Cost(total_s, sum(known) if known else None, len(attempts), num_unknown)
+            num_listed += is_listed
+    return Cost(total_s, sum(known) if known else None, len(attempts), num_unknown, num_listed)
+
+
+def price_and_source(row: Mapping[str, Any], list_price: ListPrice | None) -> tuple[float | None, bool]:
+    """The price of an instance hour, and whether it is a list price of today and not that of the row."""
+    recorded = price_usd_per_h(row)
+    if recorded is not None or list_price is None:
+        return recorded, False
+    listed = list_price(row)
+    return listed, listed is not None
 
 
 def price_usd_per_h(row: Mapping[str, Any]) -> float | None:

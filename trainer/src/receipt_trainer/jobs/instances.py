@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
+from receipt_trainer.contract.silence import STATUS_LOST
 from receipt_trainer.contract.tables import INSTANCE_SK, instance_pk
 from receipt_trainer.jobs.cost import moment, price_usd_per_h
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-GONE: Final = ("BOOT_FAILED", "ENDED")
+GONE: Final = ("BOOT_FAILED", "ENDED", STATUS_LOST)
 """States of instances that are no more; their rows say why until they expire."""
 LATE_AFTER_S: Final = 180.0
 """A worker beats every minute; after three missed beats it is said to be late."""
@@ -25,11 +26,13 @@ class Instance:
     """One instance as its worker, or its failed boot, registered it.
 
     Attributes:
-        status: IDLE, RUNNING, STOPPING or ENDED by the worker; BOOT_FAILED by the boot script.
+        status: IDLE, RUNNING, STOPPING or ENDED by the worker; BOOT_FAILED by the boot script; SILENT or LOST by the
+            stack, of what nobody heard of.
         seen_at: the last heartbeat, or when the boot failed.
         ended_at: when the worker went away, if it said so.
         price_usd_per_h: dollars of an hour; None if it is not known.
         reason: why it is of no use, if it is not.
+        is_list_price: the price is not the instance's own but what AWS asks today.
     """
 
     instance_id: str
@@ -45,11 +48,17 @@ class Instance:
     seen_at: str | None
     ended_at: str | None
     reason: str | None
+    is_list_price: bool = False
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the instance is no more."""
+        return self.status in GONE
 
     def is_late(self, now: datetime) -> bool:
         """Whether a worker that should beat has missed its beats."""
         seen = moment(self.seen_at)
-        return self.status not in GONE and (seen is None or (now - seen).total_seconds() > LATE_AFTER_S)
+        return not self.is_gone and (seen is None or (now - seen).total_seconds() > LATE_AFTER_S)
 
 
 def list_instances(client: DynamoDBClient, table: str, now: datetime) -> list[Instance]:

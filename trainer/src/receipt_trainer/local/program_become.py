@@ -69,6 +69,8 @@ _ARNS: Final[dict[str, Callable[[str, str, str], str]]] = {
     "aws:ec2/subnet:Subnet": _kind("ec2", "subnet/"),
     "aws:ec2/securityGroup:SecurityGroup": _kind("ec2", "security-group/"),
     "aws:autoscaling/group:Group": _kind("autoscaling", "autoScalingGroup:uuid:autoScalingGroupName/"),
+    "aws:lambda/function:Function": _kind("lambda", "function:"),
+    "aws:cloudwatch/eventRule:EventRule": _kind("events", "rule/"),
     "aws:imagebuilder/component:Component": _kind("imagebuilder", "component/"),
     "aws:imagebuilder/imageRecipe:ImageRecipe": _kind("imagebuilder", "image-recipe/"),
     "aws:imagebuilder/imagePipeline:ImagePipeline": _kind("imagebuilder", "image-pipeline/"),

@@ -20,6 +20,7 @@ from receipt_trainer.local import (
     program_become,
     provision_compute,
     provision_data,
+    provision_functions,
     provision_network,
     provision_storage,
     provision_wheelhouse,
@@ -35,6 +36,7 @@ CREATORS: Final[dict[str, Creator]] = {
     **provision_data.CREATORS,
     **provision_network.CREATORS,
     **provision_compute.CREATORS,
+    **provision_functions.CREATORS,
 }
 
 _REASONS: Final = {

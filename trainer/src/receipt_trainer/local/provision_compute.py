@@ -173,6 +173,7 @@ def _alarm(resource: Registration, name: str, clients: Clients) -> _Made:
         TreatMissingData="treatMissingData",
         AlarmActions="alarmActions",
         OKActions="okActions",
+        InsufficientDataActions="insufficientDataActions",
     )
     wanted["Dimensions"] = _dimensions(inputs.get("dimensions"))
     if queries := inputs.get("metricQueries"):

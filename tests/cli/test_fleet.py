@@ -1,0 +1,184 @@
+"""`receipt-trainer fleet`, on groups, queues and tables of the embedded AWS."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.contract.tables import attempt_sk, job_pk
+from receipt_trainer.jobs.store import iso, utc_now
+from receipt_trainer.local.cloud import LocalCloud
+from tests.cli.jobs import Caller, add_job
+from tests.fleet.stack import Stack, fall, stand
+from tests.price_list import PriceList, product
+
+
+@pytest.fixture
+def stack(aws: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    """Three instances, protected as they come, in the pool gpu; the price list knows one of its two types."""
+    with PriceList(product("g6.xlarge", "us-east-1", "0.8048")) as prices:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_PRICING", prices.url)
+        made = stand(aws.client, tmp_path, 3)
+        yield made
+        fall(aws.client, made)
+
+
+def bounds(stack: Stack, pool: str = "gpu") -> tuple[int, int, int]:
+    """Minimum, desired, maximum of a pool's group."""
+    found = {"gpu": stack.gpu, "cpu": stack.cpu}[pool].group()
+    return found["MinSize"], found["DesiredCapacity"], found["MaxSize"]
+
+
+def test_status_shows_all_and_changes_nothing(stack: Stack, call: Caller) -> None:
+    """Bounds, backlog, instances with worker and heartbeat, prices and spend, of each pool; and nothing is touched."""
+    busy, silent, booting = stack.ids
+    now, before = utc_now(), (bounds(stack), bounds(stack, "cpu"))
+    stack.gpu.beat(busy, now)
+    stack.gpu.beat(silent, now - timedelta(minutes=7))
+    url = stack.outputs.pools["gpu"].queue_urls["high"]
+    for number in range(2):
+        same = {"MessageGroupId": str(number), "MessageDeduplicationId": str(number)}
+        clients.sqs().send_message(QueueUrl=url, MessageBody="{}", **same)
+    clients.sqs().receive_message(QueueUrl=url)
+    out = call("fleet", "--outputs", str(stack.path)).out
+    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert "instances: 3 asked for, 0 at least, 9 at most" in out
+    assert "high: 1 waiting, 1 taken; normal: 0 waiting, 0 taken; dead letters: 0" in out
+    assert all(said in lines[busy] for said in ("InService", "RUNNING", "a-job", "g6.xlarge", "spot", "0.3000"))
+    assert "(late)" not in lines[busy]
+    assert "7 min ago (late)" in lines[silent]
+    assert "not registered" in lines[booting]
+    assert lines["g6.xlarge"].split()[-1] == "0.8048"
+    assert lines["g5.xlarge"].split()[-1] == "unknown"
+    assert "cpu: no instance" in out
+    assert "(from the start of each worker to its end" in out
+    assert (bounds(stack), bounds(stack, "cpu")) == before
+
+
+def test_status_for_scripts(stack: Stack, call: Caller) -> None:
+    """--json has the same, with the cheapest spot price first, and the spend of a job that runs today."""
+    now = utc_now()
+    stack.gpu.beat(stack.ids[0], now)
+    job_id = add_job(stack.outputs.jobs_table, name="runs", status="RUNNING", updated_at=iso(now))
+    row = {"PK": job_pk(job_id), "SK": attempt_sk(1), "started_at": iso(now), "market": "on_demand"}
+    row |= {"instance_type": "g6.xlarge", "availability_zone": "us-east-1a"}
+    dynamo.put(clients.dynamodb(), stack.outputs.jobs_table, row, "put an attempt")
+    said = call("fleet", "--status", "--json", "--pool", "gpu", "--outputs", str(stack.path)).json
+    (pool,) = said["pools"]
+    assert pool["group"]["desired"] == 3
+    assert {one["instance_id"] for one in pool["instances"]} == set(stack.ids)
+    assert {one["instance_id"] for one in pool["instances"] if one["worker"]} == {stack.ids[0]}
+    prices = [one["usd_per_h"] for one in pool["spot"]]
+    assert prices == sorted(prices)
+    assert {one["instance_type"] for one in pool["spot"]} == {"g6.xlarge", "g5.xlarge"}
+    assert {one["zone"] for one in pool["spot"]} <= set(pool["group"]["zones"])
+    assert pool["on_demand"] == {"g6.xlarge": 0.8048, "g5.xlarge": None}
+    assert pool["today"]["num_instances"] == 1
+    assert [(job["job_id"], job["cost"]["num_at_list_price"]) for job in said["jobs_today"]] == [(job_id, 1)]
+
+
+def test_without_a_price_list_the_rest_is_shown(stack: Stack, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may not read prices, or has no way to them, gets `unknown` and the reason."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL_PRICING")  # the embedded AWS has no price list
+    said = call("fleet", "--outputs", str(stack.path))
+    assert said.code == 0
+    assert "on-demand prices cannot be had: read list prices: " in said.out
+
+
+def test_start_and_stop_set_the_bounds(stack: Stack, call: Caller) -> None:
+    """Every pool or the named one; what was set is said, and until when it holds."""
+    saved = ("--outputs", str(stack.path))
+    out = call("fleet", "--stop", "--pool", "cpu", *saved).out
+    assert bounds(stack, "cpu") == (0, 0, 0)
+    assert "cpu: minimum 0 -> 0, maximum 9 -> 0, desired 0 -> 0" in out
+    assert "until a `pulumi up`" in out
+    assert call("fleet", "--start", "--pool", "cpu", *saved).code == 0
+    assert bounds(stack, "cpu") == (0, 0, 1)
+    said = call("fleet", "--start", "--min-instances", "1", "--max-instances", "4", "--json", *saved).json
+    assert [(one["pool"], one["minimum"], one["maximum"], one["desired"]) for one in said["pools"]] == [
+        ("gpu", 1, 4, 3),
+        ("cpu", 1, 4, 1),
+    ]
+    assert (bounds(stack), bounds(stack, "cpu")) == ((1, 3, 4), (1, 1, 4))
+
+
+def test_stop_spares_a_training_worker_and_now_does_not(stack: Stack, call: Caller) -> None:
+    """Protected instances outlive --stop, an idle one does not; --stop --now ends the others too, and none comes."""
+    busy, idle, booting = stack.ids
+    stack.gpu.beat(busy, utc_now())
+    protect = {"AutoScalingGroupName": stack.gpu.name, "ProtectedFromScaleIn": False}
+    clients.autoscaling().set_instance_protection(InstanceIds=[idle], **protect)  # as its worker does when idle
+    out = call("fleet", "--stop", "--outputs", str(stack.path)).out
+    assert "gpu: 3 there now" in out
+    assert bounds(stack) == (0, 0, 0)
+    assert set(stack.gpu.instances()) == {busy, booting}
+    assert not stack.gpu.is_up(idle)
+    out = call("fleet", "--stop", "--now", "--outputs", str(stack.path)).out
+    assert "each saves its job" in out
+    assert (stack.gpu.instances(), bounds(stack)) == ([], (0, 0, 0))
+    assert not stack.gpu.is_up(busy)
+
+
+def test_a_suspended_pool_says_why_nothing_comes(stack: Stack, call: Caller) -> None:
+    """After failed boots bounds alone launch nothing: --start and the status say so, and what to type."""
+    clients.autoscaling().suspend_processes(AutoScalingGroupName=stack.cpu.name, ScalingProcesses=["Launch"])
+    out = call("fleet", "--start", "--pool", "cpu", "--outputs", str(stack.path)).out
+    assert f"--auto-scaling-group-name {stack.cpu.name}" in out
+    assert "launches are suspended" in call("fleet", "--pool", "cpu", "--outputs", str(stack.path)).out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--start", "--stop"), "give one of them"),
+        (("--now",), "--now goes with --stop"),
+        (("--max-instances", "4"), "go with --start"),
+        (("--start", "--min-instances", "5", "--max-instances", "4"), "--min-instances 5 is above"),
+        (("--start", "--max-instances", "0"), "use --stop"),
+    ],
+)
+def test_mistakes_are_one_line_and_change_nothing(
+    stack: Stack, call: Caller, words: tuple[str, ...], said: str
+) -> None:
+    """What contradicts itself is refused before any group is touched."""
+    before = bounds(stack), bounds(stack, "cpu")
+    found = call("fleet", *words, "--outputs", str(stack.path))
+    assert (found.code, found.err.count("\n")) == (2, 1)
+    assert said in found.err
+    assert (bounds(stack), bounds(stack, "cpu")) == before
+
+
+def test_without_a_stack_there_is_no_fleet(aws: LocalCloud, call: Caller) -> None:
+    """The groups are known by the stack's outputs alone."""
+    found = call("fleet")
+    assert (found.code, found.err) == (2, "error: --stack NAME is needed (or --outputs FILE)\n")
+
+
+def test_a_group_that_is_not_there_is_named(stack: Stack, call: Caller) -> None:
+    """Outputs of a stack that was taken down lead to one clear line."""
+    text = stack.path.read_text().replace(stack.gpu.name, "workers-gone")
+    stack.path.write_text(text)
+    found = call("fleet", "--stop", "--outputs", str(stack.path))
+    assert (found.code, "'workers-gone'" in found.err) == (2, True)
+    assert bounds(stack, "cpu") == (0, 0, 9)
+
+
+def test_the_script_is_the_command() -> None:
+    """`python -m receipt_trainer.scripts.auto_scale` has exactly the options of `receipt-trainer fleet`."""
+    texts = []
+    for start in (
+        ["-m", "receipt_trainer.scripts.auto_scale"],
+        ["-c", "from receipt_trainer.cli import fleet; fleet.command(prog_name='fleet')"],
+    ):
+        done = subprocess.run(
+            [sys.executable, *start, "--help"], capture_output=True, text=True, check=True, timeout=60
+        )
+        texts.append(done.stdout)
+    assert texts[0] == texts[1]
+    assert "--min-instances" in texts[0]

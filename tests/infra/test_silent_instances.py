@@ -1,0 +1,273 @@
+"""The function that ends silent instances, on real groups, instances and tables of the embedded AWS."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receipt_trainer.contract import metrics, silence
+from receipt_trainer.local.cloud import LocalCloud
+from tests.fault_proxy import FaultProxy
+from tests.infra.pool_cloud import PoolCloud, load_handler
+
+HANDLER = load_handler()
+MINUTE = timedelta(minutes=1)
+
+
+def direct(service: str) -> Any:
+    """A client that tries once, at whatever endpoint the environment names."""
+    return _client(service, os.environ.get("AWS_ENDPOINT_URL"))
+
+
+@cache
+def _client(service: str, endpoint: str | None) -> Any:
+    return boto3.client(service, config=Config(retries={"total_max_attempts": 1}))  # type: ignore[call-overload]
+
+
+@pytest.fixture
+def pool(aws: LocalCloud) -> Iterator[PoolCloud]:
+    """A pool that is there until the end of the test."""
+    made = PoolCloud(aws.client)
+    yield made
+    made.drop()
+
+
+def look(pool: PoolCloud, now: datetime, client: Callable[[str], Any] = direct, **changes: Any) -> dict[str, list[str]]:
+    """One look at the pool; waits between tries take no time."""
+    found: dict[str, list[str]] = HANDLER.look(pool.rules(HANDLER, **changes), client, now, lambda seconds: None)
+    return found
+
+
+def test_silent_instances_are_ended_and_no_others(pool: PoolCloud) -> None:
+    """One that stopped beating and one that never began are ended at the second look, protected as they are; one that
+    beats, with a job or without, stays, and the group asks for two fewer."""
+    busy, idle, silent, mute = pool.make(4)
+    began = pool.launched_at(mute)
+    for one in (busy, idle, silent):
+        pool.beat(one, began + MINUTE, training=one != idle)
+    assert look(pool, began + 10 * MINUTE) == {"marked": [], "ended": []}  # all of them heard of, or young
+    for at, expected in ((46, "marked"), (47, ""), (51, "ended"), (56, "")):
+        for one in (busy, idle):
+            pool.beat(one, began + at * MINUTE, training=one == busy)
+        found = look(pool, began + at * MINUTE + timedelta(seconds=30))
+        assert {kind for kind, ids in found.items() if ids} == ({expected} if expected else set())
+        assert set(found["marked"] + found["ended"]) == ({silent, mute} if expected else set())
+        assert set(pool.instances()) == ({busy, idle} if at > 50 else {busy, idle, silent, mute})
+    assert (pool.group()["DesiredCapacity"], pool.group()["MinSize"]) == (2, 0)
+    assert [pool.is_up(one) for one in (busy, idle, silent, mute)] == [True, True, False, False]
+
+
+def test_the_row_says_why(pool: PoolCloud) -> None:
+    """Who was ended stands in the table with reason and time for a week; it was counted, and a boot that never said
+    anything counts as a failed one, but not a worker that stopped."""
+    silent, mute = pool.make(2)
+    began = pool.launched_at(mute)
+    pool.beat(silent, began)
+    look(pool, began + 46 * MINUTE)
+    assert pool.row(mute)["status"] == silence.STATUS_SILENT
+    assert pool.row(silent)["status"] == "RUNNING"
+    now = began + 51 * MINUTE
+    look(pool, now)
+    rows = [pool.row(one) for one in (silent, mute)]
+    assert {row["status"] for row in rows} == {silence.STATUS_LOST}
+    assert rows[0]["reason"].startswith("ended by the stack: last heard of at ")
+    assert rows[1]["reason"].startswith("ended by the stack: launched at ")
+    assert {row["ended_at"] for row in rows} == {f"{now:%FT%TZ}"}
+    assert {row["expires_at"] for row in rows} == {int(now.timestamp()) + 7 * 86_400}
+    assert rows[0]["job_id"] == "a-job"
+    assert pool.num_boot_failures() == 1
+    found = direct("cloudwatch").list_metrics(Namespace=metrics.NAMESPACE, MetricName=metrics.SILENT_INSTANCES)
+    dimensions = [{one["Name"]: one["Value"] for one in metric["Dimensions"]} for metric in found["Metrics"]]
+    assert metrics.dimensions(pool.name, "gpu") in dimensions
+
+
+def test_who_beats_again_stays(pool: PoolCloud) -> None:
+    """When nobody could write for an hour all are marked, and none is ended that beats once before the next look."""
+    one, other = pool.make(2)
+    began = pool.launched_at(one)
+    for each in (one, other):
+        pool.beat(each, began)
+    assert set(look(pool, began + 60 * MINUTE)["marked"]) == {one, other}
+    pool.beat(one, began + 61 * MINUTE)
+    assert look(pool, began + 65 * MINUTE)["ended"] == [other]
+    assert "silent_since" not in pool.row(one)
+
+
+def test_a_wrong_clock_ends_nobody_who_beats(pool: PoolCloud) -> None:
+    """Clocks that are hours ahead or behind are strange, but every beat takes the mark away; when the beats stop, the
+    clock does not save the instance."""
+    ahead, behind = pool.make(2)
+    began = pool.launched_at(ahead)
+    for at in range(0, 60, 20):
+        pool.beat(ahead, began + at * MINUTE + timedelta(hours=9))
+        pool.beat(behind, began + at * MINUTE - timedelta(hours=9))
+        assert set(look(pool, began + at * MINUTE)["marked"]) == {ahead, behind}
+    assert set(look(pool, began + 60 * MINUTE)["ended"]) == {ahead, behind}
+
+
+def test_a_beat_between_reading_and_ending_counts(pool: PoolCloud) -> None:
+    """The row is written on the condition that it is as it was read: a worker that beat in between is left alone."""
+    [one] = pool.make(1)
+    began = pool.launched_at(one)
+    pool.beat(one, began)
+    look(pool, began + 20 * MINUTE)
+
+    def late(service: str) -> Any:
+        client = _client.__wrapped__(service, None)  # with an event of its own
+        if service == "dynamodb":
+            client.meta.events.register(
+                "before-call.dynamodb.UpdateItem", lambda **_: pool.beat(one, began + 25 * MINUTE)
+            )
+        return client
+
+    assert look(pool, began + 25 * MINUTE, late) == {"marked": [], "ended": []}
+    assert pool.row(one)["status"] == "RUNNING"
+    assert pool.is_up(one)
+
+
+@pytest.mark.parametrize("kind", ["throttled", "unprocessed"])
+def test_a_table_that_cannot_be_read_ends_nobody(pool: PoolCloud, fault_proxy: FaultProxy, kind: str) -> None:
+    """Whether DynamoDB refuses or leaves keys unprocessed for ever: the look fails, and every instance stays."""
+    ids = pool.make(3)
+    began = pool.launched_at(ids[0])
+    for one in ids:
+        pool.beat(one, began)
+    look(pool, began + 20 * MINUTE)
+    answers: dict[str, tuple[int, dict[str, Any]]] = {
+        "throttled": (400, {"__type": "x#ThrottlingException", "message": "Rate exceeded"}),
+        "unprocessed": (200, {"Responses": {}, "UnprocessedKeys": {}}),
+    }
+
+    def rule(name: str, count: int, body: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+        if name != "BatchGetItem":
+            return None
+        status, answer = answers[kind]
+        return status, answer | ({"UnprocessedKeys": body["RequestItems"]} if kind == "unprocessed" else {})
+
+    fault_proxy.rule = rule
+    fault_proxy.calls.clear()
+    with pytest.raises((ClientError, RuntimeError), match=r"Rate exceeded|unprocessed 5 times"):
+        look(pool, began + 25 * MINUTE)
+    assert fault_proxy.calls["BatchGetItem"] == (1 if kind == "throttled" else 5)
+    assert fault_proxy.calls["UpdateItem"] == 0
+    assert set(pool.instances()) == set(ids)
+    assert all(pool.is_up(one) for one in ids)
+
+
+def test_what_dynamodb_left_over_is_read_before_anyone_is_judged(pool: PoolCloud, fault_proxy: FaultProxy) -> None:
+    """An answer without an instance's row but with its key unprocessed does not make it one that never registered."""
+    ids = pool.make(2)
+    began = pool.launched_at(ids[0])
+    now = began + 60 * MINUTE
+    for one in ids:
+        pool.beat(one, now)
+    fault_proxy.rule = lambda name, count, body: (
+        (200, {"Responses": {}, "UnprocessedKeys": body["RequestItems"]})
+        if name == "BatchGetItem" and count < 3
+        else None
+    )
+    assert look(pool, now) == {"marked": [], "ended": []}
+    assert fault_proxy.calls["BatchGetItem"] == 3
+
+
+def test_after_three_boots_without_a_word_the_pool_rests(pool: PoolCloud) -> None:
+    """Instances that never register are counted as failed boots: at the third the group launches no more."""
+    ids = pool.make(3)
+    began = pool.launched_at(ids[-1])
+    look(pool, began + 46 * MINUTE)
+    assert pool.group()["SuspendedProcesses"] == []
+    assert set(look(pool, began + 51 * MINUTE)["ended"]) == set(ids)
+    assert pool.num_boot_failures() == 3
+    assert [one["ProcessName"] for one in pool.group()["SuspendedProcesses"]] == ["Launch"]
+
+
+def test_a_boot_that_said_that_it_failed_is_counted_once(pool: PoolCloud) -> None:
+    """The boot script counted it; what it wrote as its reason is kept."""
+    [one] = pool.make(1)
+    began = pool.launched_at(one)
+    row = {"PK": {"S": f"INSTANCE#{one}"}, "SK": {"S": "INSTANCE"}, "status": {"S": "BOOT_FAILED"}}
+    row |= {"at": {"S": f"{began:%FT%TZ}"}, "reason": {"S": "boot failed: step=install"}}
+    direct("dynamodb").put_item(TableName=pool.table, Item=row)
+    assert look(pool, began + 20 * MINUTE)["marked"] == [one]
+    assert look(pool, began + 25 * MINUTE)["ended"] == [one]
+    assert pool.num_boot_failures() == 0
+    assert pool.row(one)["reason"].endswith("before that: boot failed: step=install")
+
+
+def test_a_person_can_keep_a_silent_instance(pool: PoolCloud) -> None:
+    """An instance in standby is not looked at."""
+    [one] = pool.make(1)
+    direct("autoscaling").enter_standby(
+        InstanceIds=[one], AutoScalingGroupName=pool.name, ShouldDecrementDesiredCapacity=True
+    )
+    began = pool.launched_at(one)
+    for at in (60, 70):
+        assert look(pool, began + at * MINUTE) == {"marked": [], "ended": []}
+
+
+class Group:
+    """Stands in for a group in states, and with answers, that the embedded AWS does not have."""
+
+    def __init__(self, states: list[str], refusal: str | None = None) -> None:
+        self.states, self.refusal, self.ended = states, refusal, list[tuple[str, bool]]()
+
+    def get_paginator(self, name: str) -> Any:
+        return self
+
+    def paginate(self, **_: Any) -> Any:
+        members = [{"InstanceId": f"i-{at}", "LifecycleState": state} for at, state in enumerate(self.states)]
+        return [{"AutoScalingGroups": [{"AutoScalingGroupName": "workers", "Instances": members}]}]
+
+    def terminate_instance_in_auto_scaling_group(self, **asked: Any) -> None:
+        decrement = asked["ShouldDecrementDesiredCapacity"]
+        if decrement and self.refusal:
+            error = {"Code": "ValidationError", "Message": self.refusal}
+            raise ClientError({"Error": error}, "TerminateInstanceInAutoScalingGroup")
+        self.ended.append((asked["InstanceId"], decrement))
+
+
+def test_only_who_is_in_service_or_booting_is_looked_at() -> None:
+    """Whom the group is ending already, and who waits in its lifecycle hook, is left alone."""
+    states = ["InService", "Pending", "Terminating", "Terminating:Wait", "Terminating:Proceed", "Terminated", "Standby"]
+    found = HANDLER._members(Group(states), {"gpu": "workers"})
+    assert [(one.pool, one.group, one.instance_id) for one in found] == [
+        ("gpu", "workers", "i-0"),
+        ("gpu", "workers", "i-1"),
+    ]
+
+
+def test_a_group_at_its_minimum_gets_another_instance() -> None:
+    """AWS refuses to go below the minimum: then the instance is replaced. Any other refusal is a fault."""
+    one = HANDLER.Member("gpu", "workers", "i-0")
+    group = Group([], "desiredSize equals minSize (1). Terminating instance without replacement will violate group's")
+    HANDLER._end(group, one)
+    assert group.ended == [("i-0", False)]
+    with pytest.raises(ClientError):
+        HANDLER._end(Group([], "Instance Id not found"), one)
+
+
+TEXTS = st.text(max_size=30) | st.datetimes().map(str) | st.datetimes(timezones=st.just(UTC)).map(str)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["heartbeat_at", "at", "status", "silent_since"]), TEXTS),
+    st.none() | st.datetimes(min_value=datetime(2026, 1, 1), timezones=st.just(UTC)),
+)
+def test_any_row_is_judged(row: dict[str, str], launched_at: datetime | None) -> None:
+    """Whatever stands in a row, an instance is silent or not; without row and launch it is not."""
+    now = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    rules = PoolCloud(direct).rules(HANDLER)
+    why = HANDLER.reason(rules, row, launched_at, now)
+    assert why is None or "the limit is" in why or "no heartbeat in" in why
+    if not row.get("heartbeat_at") and not row.get("at") and launched_at is None:
+        assert why is None

@@ -1,0 +1,134 @@
+"""The fleet's status as tables."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING, Final
+
+from receipt_trainer.cli import job_details, job_show
+from receipt_trainer.cli.instances import price_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from rich.console import Console
+
+    from receipt_trainer.fleet.spend import InstanceSpend, JobSpend
+    from receipt_trainer.fleet.status import FleetInstance, FleetStatus, PoolStatus
+
+MAX_JOBS: Final = 20
+"""Jobs of today that are listed; --json has all."""
+NOT_IN_IT: Final = (
+    "from the start of each worker to its end, at the price that it found then; not in it: boots, volumes, files, "
+    "network, and instances whose worker never registered"
+)
+
+
+def print_status(console: Console, found: FleetStatus) -> None:
+    """All pools, then what today cost."""
+    for pool in found.pools:
+        _print_pool(console, pool, found.at)
+    _print_spend(console, found)
+    if found.list_price_fault is not None:
+        _line(console, f"on-demand prices cannot be had: {found.list_price_fault}", style="dim")
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    from rich.text import Text
+
+    from receipt_trainer.report import wording
+
+    console.print(Text(wording.one_line(text, 300), style=style))
+
+
+def _print_pool(console: Console, pool: PoolStatus, now: datetime) -> None:
+    group = pool.group
+    _line(console, f"Pool {pool.pool}", style="bold")
+    _line(console, f"instances: {group.desired} asked for, {group.minimum} at least, {group.maximum} at most")
+    if group.is_suspended:
+        _line(console, "launches are suspended: nothing is launched whatever waits", style="red")
+    queues = [f"{name}: {one.num_waiting} waiting, {one.num_taken} taken" for name, one in pool.backlog.items()]
+    _line(console, f"jobs: {'; '.join(queues)}; dead letters: {pool.num_dead_letters}")
+    if pool.instances:
+        _print_instances(console, pool.instances, now)
+    _print_prices(console, pool)
+    console.print()
+
+
+def _print_instances(console: Console, instances: Sequence[FleetInstance], now: datetime) -> None:
+    from rich.text import Text
+
+    from receipt_trainer.report import wording
+
+    shown = job_show.table(
+        "instance", "in group", "worker", "heartbeat", "job", "type", "zone", "market", "$/h", right=("$/h",)
+    )
+    for one in instances:
+        row = one.worker
+        texts = [one.instance_id, one.state or "–", row.status if row else "not registered"]
+        texts.append(f"{job_show.ago(row.seen_at, now)}{' (late)' if one.is_late else ''}" if row else "–")
+        texts += [(row.job_id or "–")[:8] if row else "–", one.instance_type or "–", one.zone or "–"]
+        texts += [(row.market or "–") if row else "–", price_text(row) if row else "–"]
+        style = "red" if one.is_late else ""
+        shown.add_row(*(Text(wording.one_line(text, 40), style=style) for text in texts))
+    console.print(shown)
+
+
+def _print_prices(console: Console, pool: PoolStatus) -> None:
+    """A row a type, a column a zone; * is the cheapest that can be launched now."""
+    from rich.text import Text
+
+    from receipt_trainer.report import wording
+
+    zones = sorted({one.zone for one in pool.spot})
+    by_place = {(one.instance_type, one.zone): one.usd_per_h for one in pool.spot}
+    cheapest = pool.spot[0] if pool.spot else None
+    shown = job_show.table("$/h, spot (* cheapest)", *zones, "on demand", right=(*zones, "on demand"))
+    for kind, listed in pool.on_demand.items():
+        cells = [kind]
+        for zone in zones:
+            price = by_place.get((kind, zone))
+            best = cheapest is not None and (kind, zone) == (cheapest.instance_type, cheapest.zone)
+            cells.append("–" if price is None else f"{price:.4f}{'*' if best else ''}")
+        cells.append("unknown" if listed is None else f"{listed:.4f}")
+        shown.add_row(*(Text(wording.one_line(cell, 40)) for cell in cells))
+    console.print(shown)
+
+
+def _print_spend(console: Console, found: FleetStatus) -> None:
+    _line(console, f"Today, since 00:00 UTC ({found.at.astimezone(UTC):%Y-%m-%d})", style="bold")
+    for pool in found.pools:
+        _line(console, f"{pool.pool}: {_spent(pool.today)}")
+    _line(console, f"({NOT_IN_IT})", style="dim")
+    if found.jobs_today:
+        _print_jobs(console, found.jobs_today[:MAX_JOBS])
+    if (num_more := len(found.jobs_today) - MAX_JOBS) > 0:
+        _line(console, f"and {num_more} more jobs; --json has them all", style="dim")
+
+
+def _spent(spend: InstanceSpend) -> str:
+    from receipt_trainer.report import wording
+
+    if not spend.num_instances:
+        return "no instance"
+    count = f"{spend.num_instances} instance{'s' if spend.num_instances > 1 else ''}"
+    said = [f"{count}, {wording.duration(spend.seconds)}"]
+    if spend.num_at_list_price:
+        said.append(f"{spend.num_at_list_price} at today's on-demand list price")
+    if spend.num_unknown:
+        said.append(f"{spend.num_unknown} without a price")
+    least = "at least " if spend.num_unknown else ""
+    return f"{'unknown' if spend.usd is None else f'{least}{job_details.dollars(spend.usd)}'} ({'; '.join(said)})"
+
+
+def _print_jobs(console: Console, jobs: Iterable[JobSpend]) -> None:
+    from rich.text import Text
+
+    from receipt_trainer.report import wording
+
+    shown = job_show.table("job", "name", "state", "cost today")
+    for job in jobs:
+        names = [Text(wording.one_line(job.job_id[:8])), Text(wording.one_line(job.name, 40))]
+        shown.add_row(*names, job_show.status_text(job.status), Text(job_details.cost_text(job.cost)))
+    console.print(shown)

@@ -1,0 +1,123 @@
+"""What was spent since midnight (UTC): by instances, from their rows, and by jobs, from their attempts.
+
+Instances count from the start of their worker to its end; the minutes of the boot before it, volumes, files and
+network are not in it. Jobs count the time of their attempts alone, so their sum is less than what instances cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from receipt_trainer.aws import dynamo
+from receipt_trainer.contract.tables import job_pk
+from receipt_trainer.jobs import cost
+from receipt_trainer.jobs.find import STATES, Wanted, find
+from receipt_trainer.jobs.instances import Instance
+from receipt_trainer.jobs.store import iso
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+ACTIVE: Final = ("CLAIMED", "RUNNING")
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpend:
+    """What the attempts of one job cost today."""
+
+    job_id: str
+    name: str
+    status: str
+    pool: str | None
+    cost: cost.Cost
+
+
+def midnight_before(now: datetime) -> datetime:
+    """Where today began, in the zone of `now`."""
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def read_job_spend(
+    client: DynamoDBClient, table: str, now: datetime, list_price: cost.ListPrice | None = None
+) -> list[JobSpend]:
+    """Jobs that had an attempt today, the dearest first; all jobs' rows are listed, one query more for each of today.
+
+    Raises:
+        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
+    """
+    since, found = midnight_before(now), []
+    for row in _jobs_of_today(client, table, since):
+        keys = {":pk": job_pk(row["job_id"]), ":prefix": "ATTEMPT#"}
+        attempts = dynamo.query(
+            client,
+            table,
+            f"read the attempts of job {row['job_id']}",
+            KeyConditionExpression="PK = :pk AND begins_with(SK, :prefix)",
+            ExpressionAttributeValues=keys,
+        )
+        if today := clipped(list(attempts), since, now):
+            spent = cost.of_attempts(today, now, list_price)
+            found.append(JobSpend(row["job_id"], str(row["name"]), str(row["status"]), row.get("pool"), spent))
+    return sorted(found, key=lambda one: (-(one.cost.usd or 0.0), -one.cost.seconds, one.job_id))
+
+
+def _jobs_of_today(client: DynamoDBClient, table: str, since: datetime) -> Iterator[dynamo.Item]:
+    """Of what ended or changed before today nothing can be of today, but for jobs that run still."""
+    for status in STATES:
+        for row in find(client, table, Wanted(status=status)):
+            changed = cost.moment(row.get("updated_at"))
+            if status in ACTIVE or changed is None or changed >= since:
+                yield row
+
+
+def clipped(attempts: Sequence[Mapping[str, Any]], since: datetime, now: datetime) -> list[dict[str, Any]]:
+    """The attempts' part after `since`, as rows; those that ended before are left out."""
+    kept = []
+    for at, row in enumerate(attempts):
+        follower = attempts[at + 1] if at + 1 < len(attempts) else None
+        began, spent_s = cost.moment(row.get("started_at")), cost.seconds(row, now, follower)
+        if began is None or spent_s is None:
+            continue
+        ended = began + timedelta(seconds=spent_s)
+        if ended > since:
+            kept.append({**row, "started_at": iso(max(began, since)), "ended_at": iso(ended)})
+    return kept
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSpend:
+    """What instances cost today; `usd` of those whose price is known, None if of none it is."""
+
+    seconds: float
+    usd: float | None
+    num_instances: int
+    num_unknown: int
+    num_at_list_price: int
+
+
+def instance_spend(instances: Iterable[Instance], now: datetime) -> InstanceSpend:
+    """The sum over instances of the table; what is not known of one is not guessed."""
+    since, total_s, known, num_unknown, num_listed, num = midnight_before(now), 0.0, [], 0, 0, 0
+    for one in instances:
+        spent_s = _seconds(one, since, now)
+        if spent_s <= 0:
+            continue
+        num, total_s = num + 1, total_s + spent_s
+        if one.price_usd_per_h is None:
+            num_unknown += 1
+        else:
+            known.append(spent_s * one.price_usd_per_h / 3600)
+            num_listed += one.is_list_price
+    return InstanceSpend(total_s, sum(known) if known else None, num, num_unknown, num_listed)
+
+
+def _seconds(one: Instance, since: datetime, now: datetime) -> float:
+    """From its worker's start, or midnight, to its end; to its last heartbeat if it is late, for it may be gone."""
+    began = cost.moment(one.started_at)
+    if one.instance_type is None or began is None:
+        return 0.0  # a laptop, or a boot that failed before it said what it ran on
+    last = cost.moment(one.ended_at) or (cost.moment(one.seen_at) if one.is_late(now) else None) or now
+    return (min(last, now) - max(began, since)).total_seconds()

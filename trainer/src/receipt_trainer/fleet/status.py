@@ -1,0 +1,154 @@
+"""The fleet as it is now: each pool's group, queues, instances, prices, and what today cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from receipt_trainer.aws import clients
+from receipt_trainer.aws.clients import aws_faults
+from receipt_trainer.fleet.groups import Group, read_groups
+from receipt_trainer.fleet.spend import InstanceSpend, JobSpend, instance_spend, read_job_spend
+from receipt_trainer.fleet.spot import SpotPrice, read_spot_prices
+from receipt_trainer.jobs.instances import Instance, list_instances
+from receipt_trainer.jobs.list_prices import ListPrices
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.client import SQSClient
+
+    from receipt_trainer.contract.outputs import PoolOutputs, StackOutputs
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Messages of one queue: that wait, and that a worker has. SQS's numbers are approximate."""
+
+    num_waiting: int
+    num_taken: int
+
+
+@dataclass(frozen=True, slots=True)
+class FleetInstance:
+    """An instance as its group, or its worker, or both know it.
+
+    Attributes:
+        state: the group's; None if it is in no group, as a worker on a laptop or one that has just gone.
+        is_protected: the group's scaling in leaves it alone.
+        worker: its row of the instances table; None before its worker has registered.
+    """
+
+    instance_id: str
+    state: str | None
+    zone: str | None
+    instance_type: str | None
+    is_protected: bool
+    is_late: bool
+    worker: Instance | None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """One pool. `on_demand` has dollars of an hour by type, None where the list price cannot be had."""
+
+    pool: str
+    market: str
+    group: Group
+    backlog: dict[str, Backlog]
+    num_dead_letters: int
+    instances: list[FleetInstance]
+    spot: list[SpotPrice]
+    on_demand: dict[str, float | None]
+    today: InstanceSpend
+
+
+@dataclass(frozen=True, slots=True)
+class FleetStatus:
+    """The pools, and jobs with an attempt today.
+
+    Attributes:
+        list_price_fault: why on-demand prices are missing, if they are.
+    """
+
+    at: datetime
+    pools: list[PoolStatus]
+    jobs_today: list[JobSpend]
+    list_price_fault: str | None
+
+
+def read_status(outputs: StackOutputs, pools: Sequence[str], now: datetime) -> FleetStatus:
+    """Ask for everything; changes nothing.
+
+    Raises:
+        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
+    """
+    prices, dynamodb = ListPrices(), clients.dynamodb()
+    chosen: dict[str, PoolOutputs] = {str(name): pool for name, pool in outputs.pools.items() if name in pools}
+    groups = read_groups(clients.autoscaling(), [pool.auto_scaling_group for pool in chosen.values()])
+    known = prices.fill(list_instances(dynamodb, outputs.instances_table, now))
+    found = [
+        _pool(
+            name,
+            pool,
+            groups[pool.auto_scaling_group],
+            [one for one in known if one.pool == name],
+            outputs.region,
+            prices,
+            now,
+        )
+        for name, pool in chosen.items()
+    ]
+    jobs = [
+        one for one in read_job_spend(dynamodb, outputs.jobs_table, now, prices.of_row) if one.pool in (*chosen, None)
+    ]
+    return FleetStatus(now, found, jobs, prices.fault)
+
+
+def _pool(
+    name: str,
+    pool: PoolOutputs,
+    group: Group,
+    known: Sequence[Instance],
+    region: str,
+    prices: ListPrices,
+    now: datetime,
+) -> PoolStatus:
+    sqs = clients.sqs()
+    return PoolStatus(
+        pool=name,
+        market=pool.market,
+        group=group,
+        backlog={str(priority): _backlog(sqs, url) for priority, url in pool.queue_urls.items()},
+        num_dead_letters=_backlog(sqs, pool.dead_letter_queue_url).num_waiting,
+        instances=join(group, known, now),
+        spot=read_spot_prices(clients.ec2(), pool.instance_types, group.zones, now),
+        on_demand={kind: prices.usd_per_h(kind, region) for kind in pool.instance_types},
+        today=instance_spend(known, now),
+    )
+
+
+def _backlog(client: SQSClient, url: str) -> Backlog:
+    with aws_faults(f"read the queue {url.rpartition('/')[2]}"):
+        answer = client.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        )
+    counts = answer["Attributes"]
+    return Backlog(int(counts["ApproximateNumberOfMessages"]), int(counts["ApproximateNumberOfMessagesNotVisible"]))
+
+
+def join(group: Group, known: Sequence[Instance], now: datetime) -> list[FleetInstance]:
+    """The group's instances with their workers, then workers outside of it that have not ended."""
+    rows = {one.instance_id: one for one in known}
+    found = []
+    for member in group.members:
+        row = rows.pop(member.instance_id, None)
+        late = row is not None and row.is_late(now)
+        kind = member.instance_type or (row.instance_type if row else None)
+        place = member.zone, kind, member.is_protected, late
+        found.append(FleetInstance(member.instance_id, member.state, *place, row))
+    for row in rows.values():
+        if not row.is_gone and not row.is_late(now):
+            place_of_row = row.availability_zone, row.instance_type, False, False
+            found.append(FleetInstance(row.instance_id, None, *place_of_row, row))
+    return found

@@ -1,0 +1,102 @@
+"""On-demand prices of instance types, from the AWS Price List Query API; asked for on a laptop only.
+
+A worker in a private subnet cannot ask: the API has endpoints in three regions, and none in the stack's network. Spot
+prices are another matter: each worker writes down its own. Source: AWS Price List API Reference, GetProducts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from receipt_trainer.aws import clients
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.jobs.instances import Instance
+
+ON_DEMAND: Final = "on_demand"
+_ZONE: Final = re.compile(r"([a-z]{2}(?:-[a-z]+)+-\d)[a-z]")
+"""A zone of a region; local zones, which have other prices, do not match."""
+_HOURLY: Final = ("Hrs", "Hours")
+
+
+class ListPrices:
+    """Dollars of an hour on demand, Linux, shared tenancy. What was asked for once is not asked for again.
+
+    Attributes:
+        fault: why prices cannot be had, once that is known; then nobody asks any more.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is asked for yet."""
+        self._known: dict[tuple[str, str], float | None] = {}
+        self._client: Any = None
+        self.fault: str | None = None
+
+    def usd_per_h(self, instance_type: str, region: str) -> float | None:
+        """Today's list price; None if it cannot be had, or if AWS names no price or several."""
+        asked = (instance_type, region)
+        if asked not in self._known and self.fault is None:
+            try:
+                self._known[asked] = _price(self._products(*asked), *asked)
+            except (UserError, WorldError) as error:
+                self.fault = str(error)
+        return self._known.get(asked)
+
+    def of_row(self, row: Mapping[str, Any]) -> float | None:
+        """For an attempt or an instance that was bought on demand and says where it is; None for any other."""
+        place = _ZONE.fullmatch(str(row.get("availability_zone")))
+        if row.get("market") != ON_DEMAND or place is None or not row.get("instance_type"):
+            return None
+        return self.usd_per_h(str(row["instance_type"]), place[1])
+
+    def fill(self, instances: Sequence[Instance]) -> list[Instance]:
+        """The instances, those on demand without a price with their list price."""
+        return [self._filled(one) for one in instances]
+
+    def _filled(self, one: Instance) -> Instance:
+        if one.price_usd_per_h is not None:
+            return one
+        names = ("market", "availability_zone", "instance_type")
+        price = self.of_row({name: getattr(one, name) for name in names})
+        return one if price is None else replace(one, price_usd_per_h=price, is_list_price=True)
+
+    def _products(self, instance_type: str, region: str) -> list[str]:
+        wanted = {
+            "instanceType": instance_type,
+            "regionCode": region,
+            "operatingSystem": "Linux",
+            "tenancy": "Shared",
+            "preInstalledSw": "NA",
+            "capacitystatus": "Used",
+            "marketoption": "OnDemand",
+        }
+        filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
+        with clients.aws_faults("read list prices"):
+            if self._client is None:
+                self._client = clients.pricing()
+            answer = self._client.get_products(
+                ServiceCode="AmazonEC2", Filters=filters, FormatVersion="aws_v1", MaxResults=20
+            )
+        return list(answer.get("PriceList") or [])
+
+
+def _price(products: Sequence[str], instance_type: str, region: str) -> float | None:
+    """The one hourly price in dollars that all products of this type and region have; None if there is no such."""
+    found: set[float] = set()
+    for text in products:
+        try:
+            product = json.loads(text)
+            about = product["product"]["attributes"]
+            if (about["instanceType"], about["regionCode"]) != (instance_type, region):
+                continue
+            for term in product["terms"]["OnDemand"].values():
+                for part in term["priceDimensions"].values():
+                    if part["unit"] in _HOURLY:
+                        found.add(float(part["pricePerUnit"]["USD"]))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return None
+    prices = {price for price in found if 0 < price < float("inf")}
+    return prices.pop() if len(prices) == 1 else None
