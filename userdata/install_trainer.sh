@@ -57,7 +57,7 @@ fetch_wheels() {
 
 install_wheels() {
   local pip=("$TRAINER_PYTHON" -m pip install --no-index --find-links "$WHEELS_DIR" --disable-pip-version-check -q)
-  "${pip[@]}" "receipt-trainer[train,report]"
+  "${pip[@]}" "receipt-trainer[train,report,vl]"
   # An image may hold another build of the same version, which pip would take for the same.
   "${pip[@]}" --force-reinstall --no-deps receipt-trainer
   "$TRAINER_PYTHON" -c 'import receipt_trainer'

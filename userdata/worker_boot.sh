@@ -113,7 +113,7 @@ mount_efs() {
 
 configure() {
   local etc="$ROOT/etc/receipt-trainer" kept="$ROOT/opt/receipt-trainer/boot" file
-  mkdir -p "$etc" "$kept" "$ROOT/etc/systemd/system"
+  mkdir -p "$etc" "$kept" "$ROOT/etc/systemd/system" "$ROOT/etc/logrotate.d"
   cp "$BOOT_DIR/worker.env" "$etc/worker.env.new"
   chown root:ec2-user "$etc/worker.env.new"
   chmod 640 "$etc/worker.env.new"
@@ -122,6 +122,7 @@ configure() {
   for file in receipt-worker.service receipt-worker-failed.service; do
     cp "$BOOT_DIR/$file" "$ROOT/etc/systemd/system/$file"
   done
+  cp "$BOOT_DIR/logrotate.conf" "$ROOT/etc/logrotate.d/receipt-trainer"
 }
 
 start_worker() {

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,7 @@ def job(jobs_table: str) -> str:
         store.metric("loss", loss, step=step, epoch=step / 10)
         store.log("info", f"at \x1b[1mstep {step}")
     store.metric("eval_f1", 0.75, step=40, epoch=4)
+    store.checkpoint(20, epoch=2.0, path=Path("/mnt/checkpoints/jobs/a/checkpoint-20"), size_bytes=1_234_567_890)
     store.close()
     return job_id
 
@@ -79,12 +81,13 @@ def test_status_for_scripts(job: str, call: Caller) -> None:
 
 @pytest.mark.parametrize("columns", ["80", "200"])
 def test_details_show_everything(columns: str, job: str, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spec, attempts with their reasons, changes of state, curves and the cost so far, also on a narrow screen."""
+    """Spec, attempts with their reasons, checkpoints, states, curves and the cost so far, also on a narrow screen."""
     monkeypatch.setenv("COLUMNS", columns)
     out = call("job-details", job).out
     assert all(said in out for said in ("INTERRUPTED", "running", "1 h 00 min", "$0.36", "unknown"))
     assert "at least $0.36" in out
     assert "attempt 1  spot notice" in out
+    assert all(said in out for said in ("Checkpoints", "1,234.6 MB", "2.00"))
     assert "PENDING -> CLAIMED" in out
     assert "█" in out
     assert "num_epochs" in out
@@ -98,6 +101,7 @@ def test_details_for_scripts(job: str, call: Caller) -> None:
     assert said["spec"] == json.loads(SPEC)
     assert [row["usd"] for row in said["attempts"]] == [pytest.approx(0.36), None]
     assert said["attempts"][0]["checkpoint_step"] == 20
+    assert [(row["step"], row["size_bytes"]) for row in said["checkpoints"]] == [(20, 1_234_567_890)]
     assert [row["to"] for row in said["transitions"]] == ["CLAIMED"]
     assert [point["value"] for point in said["metrics"]["loss"]] == [2.0, 1.0, None, 0.5]
     assert (said["cost"]["usd"], said["cost"]["num_unknown"]) == (pytest.approx(0.36), 1)

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,3 +191,35 @@ def test_job_row(jobs_table: str) -> None:
         assert found["Count"] == 1
     with pytest.raises(UserError, match=r"there is no job 'other'"):
         get_job(client, jobs_table, "other")
+
+
+def test_a_checkpoints_row_comes_and_goes(jobs_table: str) -> None:
+    """One that was deleted leaves no row, also where both come in one batch; one that is made again has its new row."""
+    store = open_store(jobs_table)
+    for step in (10, 20, 30):
+        store.checkpoint(step, epoch=step / 10, path=Path(f"/runs/a/checkpoint-{step}"), size_bytes=step * 1000)
+    store.checkpoint_gone(10)
+    store.flush()
+    store.checkpoint_gone(20)
+    store.checkpoint(20, epoch=2.5, path=Path("/runs/b/checkpoint-20"), size_bytes=1)
+    store.checkpoint_gone(30)
+    store.close()
+    (item,) = clients.dynamodb().scan(TableName=jobs_table)["Items"]
+    assert item["SK"] == {"S": "CHECKPOINT#0000000020"}
+    assert (item["epoch"], item["path"], item["size_bytes"]) == (
+        {"N": "2.5"},
+        {"S": "/runs/b/checkpoint-20"},
+        {"N": "1"},
+    )
+
+
+def test_a_store_that_may_not_write_forgets(jobs_table: str) -> None:
+    """Whoever lost the job writes nothing of it, neither then nor later."""
+    may_write = False
+    store = JobStore(clients.dynamodb(), jobs_table, "job-1", interval_s=NEVER_S, may_write=lambda: may_write)
+    store.log("info", "from one that lost its lease")
+    store.flush()
+    may_write = True
+    store.log("info", "kept")
+    store.close()
+    assert [row.message for row in read_logs(clients.dynamodb(), jobs_table, "job-1")] == ["kept"]

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.contract.ports import NoMetrics
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.data.prepare import Prepared
 from receipt_trainer.errors import UserError
@@ -35,7 +36,7 @@ def finished(zygote: Zygote, receipts_file: Path, tmp_path_factory: pytest.TempP
     return run_dir
 
 
-class ListSink:
+class ListSink(NoMetrics):
     """Keeps what it is told."""
 
     def __init__(self) -> None:

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,10 +23,19 @@ from typing import Any
 class Zygote:
     """The test's side: starts children and waits for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = "receipt_trainer.cli.layoutlm", modules: Sequence[str] = ()) -> None:
+        """
+        Args:
+            program: module with the `group` to run.
+            modules: imported before the first child, beside what training always needs.
+        """
         environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+            [sys.executable, __file__, program, *modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
         )
 
     def start(self, argv: Sequence[object], log: Path, strike: dict[str, Any] | None = None) -> int:
@@ -81,8 +91,8 @@ def strike_at(target: str, call: int, how: str) -> None:
         if how == "nan":
             return original(*args, **kwargs) * float("nan")
         if how == "pause":
-            Path(os.environ["PAUSED"]).touch()
-            signal.pause()
+            pause()
+            return original(*args, **kwargs)
         if how != "before":
             original(*args, **kwargs)
         if how == "half":
@@ -93,14 +103,35 @@ def strike_at(target: str, call: int, how: str) -> None:
     setattr(owner, last, wrapped)
 
 
+def pause() -> None:
+    """Say by a file that the process waits, and wait for a signal that Python handles, however early it comes."""
+    arrived = []
+
+    def noting(before: Any) -> Any:
+        def handler(number: int, frame: object) -> None:
+            arrived.append(number)
+            before(number, frame)
+
+        return handler
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.getsignal(number)
+        if callable(before):
+            signal.signal(number, noting(before))
+    Path(os.environ["PAUSED"]).touch()
+    while not arrived:
+        time.sleep(0.01)
+
+
 def _child(request: dict[str, Any]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background ignores it
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    from receipt_trainer.cli.layoutlm import group
     from receipt_trainer.cli.lazy import run
+
+    group = importlib.import_module(sys.argv[1]).group
 
     os.environ["PAUSED"] = request["log"] + ".paused"
     if request["strike"]:
@@ -121,7 +152,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for module in ("cli.train", "cli.run_job", "train.run", "data.snapshot", "report.html", "report.terminal"):
         importlib.import_module(f"receipt_trainer.{module}")
-    for module in ("torch._dynamo", "matplotlib.backends.backend_svg", "transformers.models.bert"):
+    for module in ("torch._dynamo", "matplotlib.backends.backend_svg", "transformers.models.bert", *sys.argv[2:]):
         importlib.import_module(module)
     gc.collect()
     gc.freeze()  # children need not walk over what they all share

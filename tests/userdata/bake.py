@@ -27,6 +27,8 @@ _TRAINER = {
     "receipt_trainer/train/run.py": "import torch, pinned\n",
     "receipt_trainer/report/__init__.py": "",
     "receipt_trainer/report/build.py": "",
+    "receipt_trainer/vl/__init__.py": "",
+    "receipt_trainer/vl/train.py": "",
 }
 _SCRIPTS = "[console_scripts]\nlayoutlm-cli = receipt_trainer.cli:main\nreceipt-trainer = receipt_trainer.cli:main\n"
 

@@ -73,6 +73,16 @@ def test_a_restart_finds_its_file_systems_and_its_unit(golden: Machine) -> None:
     assert "EnvironmentFile=/etc/receipt-trainer/worker.env\n" in unit
 
 
+def test_the_logs_do_not_fill_the_disk(golden: Machine) -> None:
+    """Every log that the instance writes is rotated by the system, without the writer's help: systemd appends to it."""
+    golden.boot()
+    unit = golden.read("etc/systemd/system/receipt-worker.service")
+    log = next(line for line in unit.splitlines() if line.startswith("StandardOutput=append:")).partition(":")[2]
+    rules = golden.read("etc/logrotate.d/receipt-trainer")
+    assert f"{Path(log).parent}/*.log {{" in rules
+    assert {"copytruncate", "maxsize 50M", "rotate 3"} <= {line.strip() for line in rules.splitlines()}
+
+
 def test_the_agent_ships_both_logs(golden: Machine) -> None:
     """The agent is given a file with both logs, their groups, and a stream for each instance."""
     golden.boot()

@@ -16,8 +16,11 @@ from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import Job
 from receipt_trainer.jobs.queue import SqsQueue
+from receipt_trainer.jobs.rows import read_logs
 from receipt_trainer.worker.attempt import run_dir_of
+from receipt_trainer.worker.idle import GroupMember
 from receipt_trainer.worker.instance import Machine
+from receipt_trainer.worker.job_log import job_log
 from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.settings import WorkerSettings
 
@@ -84,11 +87,24 @@ class Bench:
         self.queue.send(job.job_id)
         return job.job_id
 
-    def worker(self, name: str = "worker", **settings: Any) -> Worker:
+    def worker(
+        self,
+        name: str = "worker",
+        *,
+        machine: Machine | None = None,
+        member: GroupMember | None = None,
+        **settings: Any,
+    ) -> Worker:
         """A worker that goes when there is nothing to do."""
         chosen = replace(self.settings, **settings)
         queue = SqsQueue(clients.sqs(), self.queue_url, visibility_s=chosen.visibility_s)
-        return Worker(chosen, self.table, [queue], Machine(name), command=self.command)
+        open_log = job_log(self.dynamodb, chosen.jobs_table)
+        machine = machine or Machine(name)
+        return Worker(chosen, self.table, [queue], machine, member=member, command=self.command, open_log=open_log)
+
+    def log(self, job_id: str) -> list[str]:
+        """The messages of the job's log, in order."""
+        return [row.message for row in read_logs(self.dynamodb, self.settings.jobs_table, job_id)]
 
     def run_dir(self, job_id: str) -> Path:
         return run_dir_of(self.settings.checkpoints_dir, job_id)

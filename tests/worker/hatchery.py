@@ -1,7 +1,9 @@
 """Training processes for the price of one import: `launch.py` looks like one to the worker, and is served from here.
 
 For each launcher a process is forked that has its standard streams, environment and signals. TEST_HOLD_AT=n makes it
-wait for a signal at its n-th loss, and touch TEST_HOLD_FILE; TEST_DIE_AT=n ends it there by SIGKILL.
+wait for a signal at its n-th loss, and touch TEST_HOLD_FILE; TEST_DIE_AT=n ends it there by SIGKILL; TEST_RAISE_AT=n
+raises there; TEST_FULL_AT=n lets no file grow beyond 20 kB from there on; TEST_UPLOAD_WAIT_S is between two uploads.
+TEST_HOOK names a module whose `install` is called with its arguments first.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -69,6 +72,22 @@ def _hold() -> None:
     signal.pause()
 
 
+def _raise() -> None:
+    raise RuntimeError("broken on purpose")
+
+
+def _fill_the_disk() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+
+
+_ACTS = {
+    "TEST_HOLD_AT": _hold,
+    "TEST_DIE_AT": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "TEST_RAISE_AT": _raise,
+    "TEST_FULL_AT": _fill_the_disk,
+}
+
+
 def _obey(connection: socket.socket) -> None:
     while connection.recv(1):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -83,10 +102,15 @@ def _child(connection: socket.socket, request: dict[str, Any], streams: list[int
     os.environ.clear()
     os.environ.update(request["environment"] | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"})
     threading.Thread(target=_obey, args=(connection,), daemon=True).start()
-    if "TEST_HOLD_AT" in os.environ:
-        _at_loss(int(os.environ["TEST_HOLD_AT"]), _hold)
-    if "TEST_DIE_AT" in os.environ:
-        _at_loss(int(os.environ["TEST_DIE_AT"]), lambda: os.kill(os.getpid(), signal.SIGKILL))
+    for name, act in _ACTS.items():
+        if name in os.environ:
+            _at_loss(int(os.environ[name]), act)
+    if "TEST_UPLOAD_WAIT_S" in os.environ:
+        uploads: Any = importlib.import_module("receipt_trainer.aws.artifacts").S3Artifacts.__init__
+        uploads.__kwdefaults__["retry_wait_s"] = float(os.environ["TEST_UPLOAD_WAIT_S"])
+    if "TEST_HOOK" in os.environ:
+        sys.path.insert(0, str(Path(__file__).parents[2]))
+        importlib.import_module(os.environ["TEST_HOOK"]).install(request["argv"])
     from receipt_trainer.cli.run_attempt import main as run
 
     return run(request["argv"])

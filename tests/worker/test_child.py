@@ -31,7 +31,7 @@ print(ascii(json.load(open(sys.argv[1]))["spec"]), file=sys.stderr)
 """
     child, codes = start(program, tmp_path, spec=spec)
     assert codes.get(timeout=WAIT_S) == 0
-    mode, name = child._tail[0].split()
+    mode, name = child._words._tail[0].split()
     assert mode == "0o600"
     assert child.last_words == ascii(spec)
     assert not Path(name).exists()

@@ -8,15 +8,21 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from receipt_trainer.cli import run_faults
 from receipt_trainer.config import DataConfig, TrainingConfig, parse
+from receipt_trainer.config_vl import VlJobData, VlJobTraining, is_vl_model, job_config
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.stopping import Interrupted, StopRequest
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.worker.child import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LEASE, EXIT_MISTAKE, ChildJob
+from receipt_trainer.worker.child import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LEASE, EXIT_MACHINE, EXIT_MISTAKE, ChildJob
 from receipt_trainer.worker.leash import Leash
+
+if TYPE_CHECKING:
+    from receipt_trainer.cli.run_job import RunOptions
 
 EXIT_FAULT: Final = 1
 FOLDER_WAIT_S: Final = 60.0
@@ -49,28 +55,21 @@ def main(argv: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return EXIT_FAULT if _is_elsewhere(error) else EXIT_MISTAKE
+        if run_faults.is_machines(error):
+            return EXIT_MACHINE
+        return EXIT_FAULT if run_faults.is_elsewhere(error) else EXIT_MISTAKE
     except WorldError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return EXIT_FAULT
-    except BaseException:
+        return EXIT_MACHINE if run_faults.is_machines(error) else EXIT_FAULT
+    except BaseException as error:
         traceback.print_exc()
-        return EXIT_FAULT
+        return EXIT_MACHINE if run_faults.is_machines(error) else EXIT_FAULT
     return EXIT_DONE
 
 
 def _leave_at_once() -> None:
     os.write(2, b"error: the worker did not extend the lease in time; another one may have the job\n")
     os._exit(EXIT_LEASE)
-
-
-def _is_elsewhere(error: UserError) -> bool:
-    """Whether not the job is wrong, but the machine, its rights or its neighbours: another attempt may well succeed."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from receipt_trainer.cli.run_folder import FolderHeldError
-
-    return isinstance(error, FolderHeldError) or isinstance(error.__cause__, BotoCoreError | ClientError)
 
 
 def run_attempt(
@@ -84,17 +83,49 @@ def run_attempt(
 
     Raises:
         UserError: the job asks for what cannot be.
-        WorldError: as the parts say.
+        WorldError: as the parts say; `MachineError` without the machine's GPU.
         Interrupted: `stop` was asked.
     """
     spec = JobSpec.model_validate(job.spec)
+    train, device = (_vl_training if is_vl_model(spec.model) else _training)(job, spec, stop)
+    if job.needs_gpu and device != "cpu":
+        run_faults.require_gpu()
+    from receipt_trainer.cli.run_folder import FolderHeldError
+
+    until = clock() + FOLDER_WAIT_S
+    while True:
+        try:
+            return train()
+        except FolderHeldError:
+            if clock() >= until:
+                raise
+            sleep(FOLDER_POLL_S)
+
+
+def _training(job: ChildJob, spec: JobSpec, stop: StopRequest) -> tuple[Callable[[], None], str]:
+    """What trains a job of the first model family, and the device that it asks for."""
     where = f"job {spec.job_name}"
     training = parse(TrainingConfig, spec.training_config, where)
     data = parse(DataConfig, spec.data_config, where)
-    from receipt_trainer.cli.run_folder import FolderHeldError
-    from receipt_trainer.cli.run_job import RunOptions, run_job
+    from receipt_trainer.cli.run_job import run_job
 
-    options = RunOptions(
+    return partial(run_job, _options(job, spec, stop), training, data), training.device
+
+
+def _vl_training(job: ChildJob, spec: JobSpec, stop: StopRequest) -> tuple[Callable[[], None], str]:
+    """The same of the second family."""
+    where = f"job {spec.job_name}"
+    training = parse(VlJobTraining, spec.training_config, where)
+    config = job_config(spec.model, training, parse(VlJobData, spec.data_config, where))
+    from receipt_trainer.cli.vl_run import VlRun, run_vl
+
+    return partial(run_vl, VlRun(_options(job, spec, stop), config)), training.device
+
+
+def _options(job: ChildJob, spec: JobSpec, stop: StopRequest) -> RunOptions:
+    from receipt_trainer.cli.run_job import RunOptions
+
+    return RunOptions(
         job_name=spec.job_name,
         model=spec.model,
         output_dir=job.run_dir,
@@ -108,15 +139,8 @@ def run_attempt(
         job_id=job.job_id,
         attempt=job.attempt,
         stop=stop,
+        save_interval_s=job.save_interval_s,
     )
-    until = clock() + FOLDER_WAIT_S
-    while True:
-        try:
-            return run_job(options, training, data)
-        except FolderHeldError:
-            if clock() >= until:
-                raise
-            sleep(FOLDER_POLL_S)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,20 @@ class FolderHeldError(UserError):
     """Another process trains there: a mistake on a laptop, a matter of waiting for a worker."""
 
 
+class FolderError(UserError):
+    """The folder cannot be written: a mistake on a laptop, a mount that is gone under a worker."""
+
+
 def fail(run_dir: Path, error: str) -> None:
-    """Mark the run's record as failed, if it has one."""
+    """Mark the run's record as failed, if it has one and the disk takes it."""
     path = run_dir / names.RUN_FILE
     if path.is_file() and ranks.is_main():
         record = RunRecord.load(path)
         if record.status == "complete":
             return  # what failed came after: the upload, which the next call repeats
         record.status, record.error = "failed", error
-        record.write(path)
+        with suppress(OSError):  # a full disk: what it failed of is the fault to report
+            record.write(path)
 
 
 @contextmanager
@@ -37,7 +42,8 @@ def own(run_dir: Path) -> Iterator[None]:
 
     Raises:
         FolderHeldError: another process holds it.
-        UserError: it cannot be written, or it is somebody else's.
+        FolderError: it cannot be written.
+        UserError: it is somebody else's.
     """
     if not ranks.is_main():
         ranks.wait_for_all()
@@ -48,14 +54,14 @@ def own(run_dir: Path) -> Iterator[None]:
         run_dir.mkdir(parents=True, exist_ok=True)
         lock: Any = (run_dir / ".lock").open("a")
     except OSError as error:
-        raise UserError(f"{run_dir}: cannot write there: {error.strerror}") from None
+        raise FolderError(f"{run_dir}: cannot write there: {error.strerror}") from None
     with lock:
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # flock's would live on in a killed run's workers
         except (BlockingIOError, PermissionError):
             raise FolderHeldError(f"{run_dir}: another process is training there") from None
         except OSError as error:
-            raise UserError(f"{run_dir}: cannot be locked there: {error.strerror}") from None
+            raise FolderError(f"{run_dir}: cannot be locked there: {error.strerror}") from None
         _require_ours(run_dir)
         ranks.wait_for_all()
         try:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from receipt_trainer.contract.ports import MetricsSink, NoMetrics
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.train import ranks
+from receipt_trainer.train import checkpoints, ranks
 
 if TYPE_CHECKING:
     from receipt_trainer.cli.run_job import RunOptions
@@ -23,7 +24,25 @@ def open_sink(options: RunOptions, job_id: str) -> MetricsSink:
     from receipt_trainer.jobs.store import JobStore
 
     put_job(options, job_id, "RUNNING")
-    return JobStore(dynamodb(), options.jobs_table, job_id, attempt=options.attempt)
+    return JobStore(dynamodb(), options.jobs_table, job_id, attempt=options.attempt, history=_history(options))
+
+
+def _history(options: RunOptions) -> list[dict[str, Any]]:
+    """What earlier attempts logged up to the checkpoint that this one goes on from."""
+    if (options.attempt or 1) == 1 or options.output_dir is None:
+        return []
+    found = checkpoints.latest(options.output_dir)
+    return list(json.loads((found.path / checkpoints.STATE).read_bytes())["log_history"]) if found else []
+
+
+def fill_gaps(options: RunOptions, job_id: str) -> None:
+    """Write what an earlier attempt trained to the end and could not write.
+
+    Raises:
+        WorldError: rows could not be written.
+    """
+    if options.job_id is not None:
+        open_sink(options, job_id).close()
 
 
 def put_job(options: RunOptions, job_id: str, status: str) -> None:
@@ -39,7 +58,8 @@ def put_job(options: RunOptions, job_id: str, status: str) -> None:
 
 def end(options: RunOptions, job_id: str, sink: MetricsSink, status: str, reason: str) -> None:
     """Say how the run ended. The fault that ended it is the one to report; rows that fail now come second."""
-    sink.log("info" if status == "INTERRUPTED" else "error", reason)
+    if options.job_id is None:  # a worker says it in its own words
+        sink.log("info" if status == "INTERRUPTED" else "error", reason)
     try:
         put_job(options, job_id, status)
         sink.close()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from receipt_trainer.cli.stack import outputs, stack_options
+from receipt_trainer.cli.stack import local_session, outputs, stack_options
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import PRIORITIES
 from receipt_trainer.errors import UserError
@@ -61,19 +62,24 @@ def command(**flags: Any) -> None:
     settings = _settings(flags)
     _require_mount(settings.checkpoints_dir, flags["mount_efs"] or env.auto_scaling_group is not None)
     _require_artifacts(settings.artifacts_bucket, env)
-    imds = metadata.find(expected=env.auto_scaling_group is not None)
-    machine = identify(imds, pool=env.pool)
-    worker = _worker(settings, flags, env, machine)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(
-            number, lambda number, frame: worker.interrupt(Interruption("signal", signal.Signals(number).name))
-        )
-    watch = Watch(imds, worker.interrupt) if imds is not None else None
-    try:
+    with ExitStack() as held:
+        if (session := local_session()) is not None:
+            from receipt_trainer.local.membership import Lifeline, join
+
+            os.environ[names.ENV_IMDS] = held.enter_context(join(session))
+        imds = metadata.find(expected=env.auto_scaling_group is not None)
+        machine = identify(imds, pool=env.pool)
+        worker = _worker(settings, flags, env, machine)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(
+                number, lambda number, frame: worker.interrupt(Interruption("signal", signal.Signals(number).name))
+            )
+        if session is not None:
+            ended = Interruption("signal", "the local session has ended")
+            held.enter_context(Lifeline(session, lambda: worker.interrupt(ended)))
+        if imds is not None:
+            held.callback(Watch(imds, worker.interrupt).close)
         reason = worker.run()
-    finally:
-        if watch is not None:
-            watch.close()
     click.echo(f"the worker ended: {reason}")
 
 
@@ -93,7 +99,7 @@ def _settings(flags: dict[str, Any]) -> WorkerSettings:
 
 
 def _queue_urls(given: tuple[str, ...], env: WorkerEnv) -> tuple[str, ...]:
-    """The given ones, or the pool's own, high before normal.
+    """The given ones, or the pool's own, high before normal; in the local session, where no pool is named, all.
 
     Raises:
         UserError: there are none, or the stack has several pools and none is named.
@@ -102,6 +108,8 @@ def _queue_urls(given: tuple[str, ...], env: WorkerEnv) -> tuple[str, ...]:
     stack = outputs()
     if not urls and stack is not None:
         pools = {str(name): pool for name, pool in stack.pools.items()}
+        if env.pool is None and local_session() is not None:
+            return tuple(one.queue_urls[priority] for priority in PRIORITIES for one in pools.values())
         pool = env.pool or (next(iter(pools)) if len(pools) == 1 else "")
         if pool not in pools:
             raise UserError(f"{names.ENV_POOL} must name a pool of the stack: {', '.join(pools)}; or give --queue-url")
@@ -118,6 +126,7 @@ def _worker(settings: WorkerSettings, flags: dict[str, Any], env: WorkerEnv, mac
     from receipt_trainer.jobs.job_table import JobTable
     from receipt_trainer.jobs.queue import SqsQueue
     from receipt_trainer.worker.instance import InstanceRegistry
+    from receipt_trainer.worker.job_log import job_log
     from receipt_trainer.worker.loop import Worker
 
     sqs, dynamodb = clients.sqs(), clients.dynamodb()
@@ -130,6 +139,7 @@ def _worker(settings: WorkerSettings, flags: dict[str, Any], env: WorkerEnv, mac
         registry=InstanceRegistry(dynamodb, instances, machine) if instances else None,
         member=_member(env, machine),
         outcomes=_outcomes(env, machine),
+        open_log=job_log(dynamodb, settings.jobs_table),
     )
 
 

@@ -7,13 +7,22 @@ from typing import Protocol
 
 
 class MetricsSink(Protocol):
-    """Takes metrics and log lines as training goes. Calls return at once; `close` waits until all is written."""
+    """Takes metrics, log lines and news of checkpoints as training goes.
+
+    Calls return at once; `close` waits until all is written.
+    """
 
     def metric(self, name: str, value: float, *, step: int, epoch: float) -> None:
         """Record one value of one metric."""
 
     def log(self, level: str, message: str) -> None:
         """Record one line of the log."""
+
+    def checkpoint(self, step: int, *, epoch: float, path: Path, size_bytes: int) -> None:
+        """Record that the checkpoint of a step is complete, in the folder `path`."""
+
+    def checkpoint_gone(self, step: int) -> None:
+        """Record that the checkpoint of a step was deleted."""
 
     def close(self) -> None:
         """Write what is buffered; raise `WorldError` if rows could not be written within the retry bound."""
@@ -33,6 +42,12 @@ class NoMetrics:
         """Forget it."""
 
     def log(self, level: str, message: str) -> None:
+        """Forget it."""
+
+    def checkpoint(self, step: int, *, epoch: float, path: Path, size_bytes: int) -> None:
+        """Forget it."""
+
+    def checkpoint_gone(self, step: int) -> None:
         """Forget it."""
 
     def close(self) -> None:

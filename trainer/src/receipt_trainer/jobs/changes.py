@@ -31,7 +31,7 @@ class Change:
         removes: attributes of the job's row to remove.
         needs_same_lease: the change is right only if the lease has not been renewed meanwhile.
         attempts: number -> attributes of its row to set; the row is made if it is not there.
-        puts: further rows of the job, without PK.
+        updates: sort key -> attributes of a further row of the job to set; it is made if it is not there.
     """
 
     to: State
@@ -42,7 +42,7 @@ class Change:
     removes: tuple[str, ...] = ()
     needs_same_lease: bool = False
     attempts: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    puts: tuple[Mapping[str, Any], ...] = ()
+    updates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def claimed(job: Job, claim: Claim, given: Attempt, instance: Mapping[str, Any], now: datetime) -> Change:
@@ -65,7 +65,7 @@ def claimed(job: Job, claim: Claim, given: Attempt, instance: Mapping[str, Any],
     )
 
 
-def started(attempt: Attempt, start_step: int | None, now: datetime) -> Change:
+def started(attempt: Attempt, start_step: int, now: datetime) -> Change:
     """Training begins."""
     return Change(
         "RUNNING", iso(now), worker_id=attempt.worker_id, attempts={attempt.number: {"start_step": start_step}}
@@ -96,10 +96,10 @@ def ended(job: Job, attempt: Attempt, to: State, ending: Ending, now: datetime) 
     sets = {**ending.sets, "reason": None if to == "PENDING" else reason}
     if ending.outcome == "FAILED":
         sets["num_failures"] = job.num_failures + 1
-    puts: tuple[Mapping[str, Any], ...] = ()
-    if ending.checkpoint_step is not None:
-        own = {"SK": checkpoint_sk(ending.checkpoint_step), "TYPE": "JOB_CHECKPOINT", "step": ending.checkpoint_step}
-        puts = ({**own, "attempt": attempt.number, "at": iso(now)},)
+    updates: dict[str, Mapping[str, Any]] = {}
+    if (step := ending.checkpoint_step) is not None:  # the run itself has said more of it, unless that was lost
+        own = {"TYPE": "JOB_CHECKPOINT", "job_id": attempt.job_id, "step": step, "attempt": attempt.number}
+        updates[checkpoint_sk(step)] = {**own, "at": iso(now)}
     return Change(
         to,
         iso(now),
@@ -108,7 +108,7 @@ def ended(job: Job, attempt: Attempt, to: State, ending: Ending, now: datetime) 
         sets=sets,
         removes=_OF_AN_ATTEMPT,
         attempts={attempt.number: {**over, "checkpoint_step": ending.checkpoint_step}},
-        puts=puts,
+        updates=updates,
     )
 
 

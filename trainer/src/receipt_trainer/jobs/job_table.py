@@ -70,8 +70,8 @@ class JobTable:
     def create(self, job: Job) -> Job:
         """Store a new job as it is given, with its times set; where the job is there already, that one is returned."""
         at = iso(self._clock())
-        self._rows.create(replace(job, version=1, created_at=at, updated_at=at).to_row(), at)
-        return self.get(job.job_id)
+        made = replace(job, version=1, created_at=at, updated_at=at)
+        return made if self._rows.create(made.to_row(), at) else self.get(job.job_id)
 
     def get(self, job_id: str) -> Job:
         """The job as it is now.
@@ -114,8 +114,8 @@ class JobTable:
                 return given
         raise self._contended(job_id)
 
-    def start(self, attempt: Attempt, start_step: int | None) -> None:
-        """Training begins, at a checkpoint's step if there is one.
+    def start(self, attempt: Attempt, start_step: int) -> None:
+        """Training begins, at a checkpoint's step or at 0.
 
         Raises:
             LeaseLost: the job is not this attempt's any more.

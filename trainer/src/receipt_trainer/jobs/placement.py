@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from receipt_trainer.aws.clients import aws_faults, error_code
 from receipt_trainer.config import DataConfig, TrainingConfig, parse
+from receipt_trainer.config_vl import VlJobData, VlJobTraining, is_vl_model, job_config
 from receipt_trainer.contract.job import JobSpec, Resources
 from receipt_trainer.contract.outputs import POOL_NAMES, PoolName
 from receipt_trainer.errors import UserError, WorldError
@@ -43,11 +44,13 @@ def resolve(spec: JobSpec, defaults: Mapping[str, Any] | None = None) -> JobSpec
 
     Args:
         spec: as asked; what its two configurations leave out is not set.
-        defaults: TrainingConfig fields of the stack.
+        defaults: TrainingConfig fields of the stack; they say nothing to a job of the second model family.
 
     Raises:
         UserError: defaults that are none, or that contradict the job.
     """
+    if is_vl_model(spec.model):
+        return _resolve_vl(spec)
     own, below = spec.training_config, dict(defaults or {})
     parse(TrainingConfig, below, "the stack's training defaults")
     if any(own.get(name) is not None for name in ("precision", "fp16")):
@@ -55,6 +58,14 @@ def resolve(spec: JobSpec, defaults: Mapping[str, Any] | None = None) -> JobSpec
         below.pop("fp16", None)
     training = parse(TrainingConfig, {**below, **own}, "training_config with the stack's defaults")
     data = parse(DataConfig, spec.data_config, "data_config")
+    complete = {"training_config": training.model_dump(mode="json"), "data_config": data.model_dump(mode="json")}
+    return spec.model_copy(update=complete)
+
+
+def _resolve_vl(spec: JobSpec) -> JobSpec:
+    training = parse(VlJobTraining, spec.training_config, "training_config")
+    data = parse(VlJobData, spec.data_config, "data_config")
+    job_config(spec.model, training, data)
     complete = {"training_config": training.model_dump(mode="json"), "data_config": data.model_dump(mode="json")}
     return spec.model_copy(update=complete)
 

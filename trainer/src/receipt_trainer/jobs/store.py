@@ -1,21 +1,23 @@
-"""A job's metrics and log lines, written to the jobs table in the background as training goes."""
+"""A job's metrics, log lines and checkpoints, written to the jobs table in the background as training goes."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.dynamo import Item, Sleep
-from receipt_trainer.contract.tables import job_pk, log_sk, metric_sk
+from receipt_trainer.contract.tables import checkpoint_sk, job_pk, log_sk, metric_sk
 from receipt_trainer.errors import WorldError
+from receipt_trainer.jobs.gaps import missing
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -26,6 +28,8 @@ MAX_PENDING: Final = 50_000
 CLOSE_ATTEMPTS: Final = 3
 MAX_MESSAGE: Final = 10_000
 """Characters of a log line that are kept; an item ends at 400 kB."""
+_GONE: Final = "gone"
+"""Marks a pending row as one to delete."""
 
 _log = structlog.get_logger(__name__)
 
@@ -41,7 +45,7 @@ def iso(moment: datetime) -> str:
 
 
 class JobStore:
-    """Takes metrics and log lines (the contract's `MetricsSink`): calls return at once, a thread writes.
+    """The contract's `MetricsSink`: calls return at once, a thread writes.
 
     Rows that cannot be written are kept and tried again at the next flush; training never waits and never fails for
     them. `close` writes the rest.
@@ -56,6 +60,9 @@ class JobStore:
         attempt: int | None = None,
         interval_s: float = FLUSH_INTERVAL_S,
         max_pending: int = MAX_PENDING,
+        first_seq: int = 0,
+        may_write: Callable[[], bool] = lambda: True,
+        history: Sequence[Mapping[str, Any]] = (),
         clock: Callable[[], datetime] = utc_now,
         sleep: Sleep = time.sleep,
     ) -> None:
@@ -68,6 +75,10 @@ class JobStore:
             attempt: number of the worker's claim, kept in every row; None for a run without a worker.
             interval_s: seconds between two flushes.
             max_pending: rows kept at most while writing fails.
+            first_seq: number of the first row; two stores of one job begin far from each other.
+            history: what earlier attempts logged up to the checkpoint that this one goes on from; what the table has
+                not of it is written first.
+            may_write: asked before each batch; while it says no, rows are forgotten, not kept.
             clock: the time stamp of a row.
             sleep: waits between the tries of a flush, in seconds.
         """
@@ -79,7 +90,8 @@ class JobStore:
         self._clock, self._sleep = clock, sleep
         self._pending: deque[Item] = deque()
         self._num_lost = 0
-        self._seq = count()
+        self._seq, self._may_write = count(first_seq), may_write
+        self._history = history
         self._lock = threading.Lock()  # of _pending and _num_lost
         self._flushing = threading.Lock()  # one flush at a time
         self._closed = threading.Event()
@@ -89,9 +101,12 @@ class JobStore:
 
     def metric(self, name: str, value: float, *, step: int, epoch: float) -> None:
         """Record one value of one metric."""
+        self._add(self._metric_row(name, value, step, epoch))
+
+    def _metric_row(self, name: str, value: float, step: int, epoch: float) -> Item:
         stamp, seq = iso(self._clock()), next(self._seq)
         row = {"TYPE": "JOB_METRIC", "name": name, "value": float(value), "step": int(step), "epoch": float(epoch)}
-        self._add({"SK": metric_sk(name, stamp, seq), "timestamp": stamp, "seq": seq, **row})
+        return {"SK": metric_sk(name, stamp, seq), "timestamp": stamp, "seq": seq, **row}
 
     def log(self, level: str, message: str) -> None:
         """Record one line of the log, cut to `MAX_MESSAGE` characters."""
@@ -100,6 +115,15 @@ class JobStore:
         text = message[:MAX_MESSAGE].encode("utf-8", "replace").decode()
         row = {"TYPE": "JOB_LOG", "level": level, "message": text}
         self._add({"SK": log_sk(stamp, seq), "timestamp": stamp, "seq": seq, **row})
+
+    def checkpoint(self, step: int, *, epoch: float, path: Path, size_bytes: int) -> None:
+        """Record a complete checkpoint, over an earlier one of the same step."""
+        row = {"TYPE": "JOB_CHECKPOINT", "step": int(step), "epoch": float(epoch), "path": str(path)}
+        self._add({"SK": checkpoint_sk(step), **row, "size_bytes": size_bytes, "at": iso(self._clock())})
+
+    def checkpoint_gone(self, step: int) -> None:
+        """Delete a checkpoint's row: what is listed is what a job can go on from."""
+        self._add({"SK": checkpoint_sk(step), _GONE: True})
 
     def _add(self, row: Item) -> None:
         with self._lock:
@@ -117,17 +141,34 @@ class JobStore:
             UserError, WorldError: the rows could not be written within the bound of retries.
         """
         with self._flushing:
+            self._fill_gaps()
             while True:
                 with self._lock:
                     rows = [self._pending.popleft() for _ in range(min(dynamo.WRITE_BATCH, len(self._pending)))]
                 if not rows:
                     return
+                if not self._may_write():
+                    continue
                 try:
-                    dynamo.batch_write(self._client, self._table, "write job rows", puts=rows, sleep=self._sleep)
+                    self._write(rows)
                 except BaseException:
                     with self._lock:
                         self._pending.extendleft(reversed(rows))
                     raise
+
+    def _fill_gaps(self) -> None:
+        if self._history and self._may_write():
+            found = [self._metric_row(*one) for one in missing(self._client, self._table, self._job_id, self._history)]
+            with self._lock:
+                self._pending.extendleft({**self._common, **row} for row in reversed(found))
+            self._history = ()
+
+    def _write(self, rows: list[Item]) -> None:
+        last = {str(row["SK"]): row for row in rows}  # DynamoDB refuses a batch that names a key twice
+        puts = [row for row in last.values() if _GONE not in row]
+        deletes = [{"PK": str(row["PK"]), "SK": str(row["SK"])} for row in last.values() if _GONE in row]
+        doing = "write job rows"
+        dynamo.batch_write(self._client, self._table, doing, puts=puts, deletes=deletes, sleep=self._sleep)
 
     def _run(self) -> None:
         while not self._closed.wait(self._interval_s):

@@ -42,7 +42,7 @@ class JobRows:
         status = _status_row(seq, job.status, change, attempt, token)
         items = [self._update_job(job, change, seq), self._put(job.job_id, status)]
         items += [self._update_attempt(job.job_id, number, sets) for number, sets in change.attempts.items()]
-        items += [self._put(job.job_id, row) for row in change.puts]
+        items += [self._update_row(job.job_id, sort_key, sets) for sort_key, sets in change.updates.items()]
         return self._commit(items, token, job.job_id, status["SK"])
 
     def create(self, row: Mapping[str, Any], at: str) -> bool:
@@ -66,8 +66,11 @@ class JobRows:
 
     def _update_attempt(self, job_id: str, number: int, sets: Mapping[str, Any]) -> dict[str, Any]:
         own = {"TYPE": "JOB_ATTEMPT", "job_id": job_id, "attempt": number}
-        key = {"PK": job_pk(job_id), "SK": attempt_sk(number)}
-        return {"Update": {"TableName": self._table, **_update(key, {**sets, **own}, (), {})}}
+        return self._update_row(job_id, attempt_sk(number), {**sets, **own})
+
+    def _update_row(self, job_id: str, sort_key: str, sets: Mapping[str, Any]) -> dict[str, Any]:
+        key = {"PK": job_pk(job_id), "SK": sort_key}
+        return {"Update": {"TableName": self._table, **_update(key, sets, (), {})}}
 
     def _put(self, job_id: str, row: Mapping[str, Any]) -> dict[str, Any]:
         item = {"PK": job_pk(job_id), "job_id": job_id, **row}

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,8 +33,8 @@ class Checkpoint:
     fingerprint: dict[str, Any]
 
 
-def seal(path: Path, fingerprint: Mapping[str, Any]) -> None:
-    """Mark a written checkpoint as complete, once all its bytes are on disk.
+def seal(path: Path, fingerprint: Mapping[str, Any]) -> int:
+    """Mark a written checkpoint as complete, once all its bytes are on disk; returns how many these are.
 
     Raises:
         ValueError: `path` is not called as a checkpoint is.
@@ -42,7 +42,7 @@ def seal(path: Path, fingerprint: Mapping[str, Any]) -> None:
     step = _step(path)
     if step is None:
         raise ValueError(f"{path} is no checkpoint folder")
-    files = {}
+    files: dict[str, dict[str, Any]] = {}
     for file in sorted(path.rglob("*")):
         if file.is_file() and file.name != SEAL:
             with file.open("rb") as stream:
@@ -54,6 +54,7 @@ def seal(path: Path, fingerprint: Mapping[str, Any]) -> None:
     write_atomically(path / SEAL, content.encode())
     flush_folder(path)
     flush_folder(path.parent)
+    return sum(int(file["size"]) for file in files.values())
 
 
 def flush_folder(path: Path) -> None:
@@ -121,21 +122,37 @@ def best_of(checkpoint: Checkpoint) -> Path | None:
     return checkpoint.path.with_name(f"checkpoint-{step}") if step else None
 
 
-def clear_leftovers(run_dir: Path, found: Checkpoint | None) -> None:
-    """Delete what no run goes on from: unsealed folders, and damaged ones behind the checkpoint that was found."""
-    for path in folders(run_dir):
-        if not (path / SEAL).is_file() or found is None or (_step(path) or 0) > found.step:
-            remove(path)
+def clear_leftovers(run_dir: Path, found: Checkpoint | None) -> list[int]:
+    """Delete what no run goes on from: unsealed folders, and damaged ones behind the checkpoint that was found.
+
+    Returns:
+        The steps of what was deleted.
+    """
+    return _remove_all(
+        path
+        for path in folders(run_dir)
+        if not (path / SEAL).is_file() or found is None or (_step(path) or 0) > found.step
+    )
 
 
-def prune(run_dir: Path, keep: int, best: str | None) -> None:
-    """Delete all but `keep` sealed checkpoints: the newest, the best, then the next newest; unsealed ones go too."""
+def prune(run_dir: Path, keep: int, best: str | None) -> list[int]:
+    """Delete all but `keep` sealed checkpoints: the newest, the best, then the next newest; unsealed ones go too.
+
+    Returns:
+        The steps of what was deleted.
+    """
     sealed = [path.name for path in folders(run_dir) if (path / SEAL).is_file()]
     wanted = sealed[:1] + ([Path(best).name] if best else [])
     kept = set(wanted) | set([name for name in sealed if name not in wanted][: max(0, keep - len(set(wanted)))])
-    for path in folders(run_dir):
-        if path.name not in kept:
-            remove(path)
+    return _remove_all(path for path in folders(run_dir) if path.name not in kept)
+
+
+def _remove_all(paths: Iterable[Path]) -> list[int]:
+    steps = []
+    for path in paths:
+        remove(path)
+        steps.append(_step(path) or 0)
+    return steps
 
 
 def remove(path: Path) -> None:

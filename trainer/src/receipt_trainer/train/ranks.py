@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from torch import distributed
+from torch import Tensor, distributed
 
 
 def count() -> int:
@@ -35,6 +35,15 @@ def wait_for_all() -> None:
     """Wait until every process is here."""
     if distributed.is_initialized():
         distributed.barrier()
+
+
+def mean_of_all(value: Tensor) -> float:
+    """The mean of every process's number, in every process."""
+    if not distributed.is_initialized():
+        return float(value)
+    total = value.detach().clone()
+    distributed.all_reduce(total)
+    return float(total) / count()
 
 
 def same_for_all(values: dict[str, float]) -> dict[str, float]:

@@ -36,6 +36,7 @@ from receipt_trainer.train.callbacks.progress import ProgressBar
 from receipt_trainer.train.callbacks.records import Records, best_of
 from receipt_trainer.train.callbacks.sealing import SealingCallback
 from receipt_trainer.train.callbacks.stop_signal import StopSignal
+from receipt_trainer.train.callbacks.unlogged import Unlogged
 from receipt_trainer.train.fingerprint import fingerprint
 from receipt_trainer.train.loss import MarginalLoss, target_table
 from receipt_trainer.train.model import Start, build
@@ -46,7 +47,11 @@ from receipt_trainer.train.verdicts import receipt_predictions
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to train and where its files go. The run's folder is `run_dir`; a run in it is continued."""
+    """What to train and where its files go. The run's folder is `run_dir`; a run in it is continued.
+
+    Attributes:
+        save_interval_s: seconds after which there is a checkpoint at the latest; 0: those of the configuration alone.
+    """
 
     job_name: str
     job_id: str
@@ -55,6 +60,7 @@ class RunRequest:
     data: DataConfig
     run_dir: Path
     stop: StopRequest = field(default_factory=StopRequest)
+    save_interval_s: float = 0.0
 
 
 def resolve_defaults(training: TrainingConfig, data: DataConfig, start: Start) -> TrainingConfig:
@@ -85,7 +91,8 @@ def train(request: RunRequest, prepared: Prepared, tokenizer: Any, *, sink: Metr
     model = build(request.start, prepared.space, tokenizer, config)
     record = _open_record(request, prepared, found, hardware.describe(cuda, precision))
     if ranks.is_main():
-        checkpoints.clear_leftovers(run_dir, found)
+        for gone in checkpoints.clear_leftovers(run_dir, found):
+            sink.checkpoint_gone(gone)
         record.write(run_dir / RUN_FILE)
     ranks.wait_for_all()
     trainer, records = _trainer(request, prepared, model, print_of_run, record, sink, console, cuda, precision, found)
@@ -186,13 +193,16 @@ def _trainer(
         batch_tokens=config.batch_tokens,
         ranks=ranks.count(),
     )
-    records = Records(record, request.run_dir, sink)
+    records, unlogged = Records(record, request.run_dir, sink), Unlogged(found)
     callbacks: Sequence[TrainerCallback] = (
         EpochOrder(batches, collator),
         records,
         EarlyStopping(config.early_stopping_patience),
         FiniteLoss(),
-        SealingCallback(print_of_run, config.save_total_limit, config.save_steps),
+        unlogged,
+        SealingCallback(
+            print_of_run, config.save_total_limit, config.save_steps, every_s=request.save_interval_s, sink=sink
+        ),
         StopSignal(request.stop),
         *([_tensorboard(request.run_dir, found)] if ranks.is_main() else ()),
         ProgressBar(console),
@@ -207,6 +217,7 @@ def _trainer(
         loss=MarginalLoss(target_table(prepared.space, prepared.sets), config.label_smoothing),
         callbacks=list(callbacks),
     )
+    unlogged.attach(trainer)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer, records

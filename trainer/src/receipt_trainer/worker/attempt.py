@@ -6,28 +6,25 @@ import queue as inboxes
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 import structlog
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from receipt_trainer.contract import names
-from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.errors import WorldError
+from receipt_trainer.contract.ports import MetricsSink, NoMetrics
 from receipt_trainer.jobs.job_table import JobTable, LeaseLost
 from receipt_trainer.jobs.lifecycle import Attempt, Job, State
 from receipt_trainer.jobs.queue import JobQueue, Message
-from receipt_trainer.train import checkpoints
 from receipt_trainer.worker import child as children
+from receipt_trainer.worker.conclusion import Conclusion, newest_step
 from receipt_trainer.worker.events import Cancelled, Ending, Exited, Inbox, Lost
 from receipt_trainer.worker.heartbeat import Heartbeat
 from receipt_trainer.worker.instance import InstanceRegistry
 from receipt_trainer.worker.leash import since_boot_s
 from receipt_trainer.worker.settings import WorkerSettings
+from receipt_trainer.worker.words import Words, close_in_time
 
-CONCLUDE_ATTEMPTS: Final = 3
-CONCLUDE_WAIT_S: Final = 2.0
-"""Between tries to write the end; each has botocore's own retries inside."""
+OpenLog = Callable[[Attempt, Callable[[], bool]], MetricsSink]
+"""Opens the log of an attempt's job; the second argument says whether it may still be written."""
 
 _log = structlog.get_logger(__name__)
 
@@ -35,12 +32,6 @@ _log = structlog.get_logger(__name__)
 def run_dir_of(checkpoints_dir: Path, job_id: str) -> Path:
     """The run's folder, the same for every attempt; a job's name is no part of it, so it can be no path."""
     return checkpoints_dir / "jobs" / job_id
-
-
-def newest_step(run_dir: Path) -> int | None:
-    """Step of the newest sealed checkpoint; the child looks into it before it goes on from there."""
-    sealed = (path for path in checkpoints.folders(run_dir) if (path / checkpoints.SEAL).is_file())
-    return next((int(path.name.rpartition("-")[2]) for path in sealed), None)
 
 
 class AttemptRun:
@@ -64,6 +55,8 @@ class AttemptRun:
         held_until: float,
         received_at: float,
         command: Sequence[str] = children.COMMAND,
+        open_log: OpenLog | None = None,
+        needs_gpu: bool = False,
         clock: Callable[[], float] = since_boot_s,
     ) -> None:
         """Take what the claim gave.
@@ -72,13 +65,19 @@ class AttemptRun:
             held_until: the moment, on `clock`, until which the claim's lease is ours.
             received_at: the moment, on `clock`, before which the message was not received.
             command: see `Child`.
+            open_log: opens the job's log.
+            needs_gpu: see `ChildJob`.
         """
         self._settings, self._table, self._queue, self._registry = settings, table, queue, registry
         self._job, self._attempt, self._message, self._inbox = job, attempt, message, inbox
         self._held_until, self._received_at = held_until, received_at
         self._command, self._clock = command, clock
+        self._needs_gpu = needs_gpu
         self._run_dir = run_dir_of(settings.checkpoints_dir, job.job_id)
+        self._conclusion = Conclusion(settings, table, queue, job, attempt, message, self._run_dir)
+        self._heartbeat: Heartbeat | None = None
         self._child: children.Child | None = None
+        self._sink = open_log(attempt, self._holds) if open_log is not None else NoMetrics()
         self.state: State | None = None
         self._log = _log.bind(job_id=job.job_id, attempt=attempt.number)
 
@@ -90,20 +89,34 @@ class AttemptRun:
         """
         try:
             ending = self._train()
-            Retrying(
-                retry=retry_if_exception_type(WorldError),
-                stop=stop_after_attempt(CONCLUDE_ATTEMPTS),
-                wait=wait_fixed(CONCLUDE_WAIT_S),
-                reraise=True,
-            )(self._conclude, ending)
+            self._say(ending)
+            self.state = self._conclusion.write(ending)
         except LeaseLost as lost:
             ending = Ending("lost", str(lost))
+        finally:
+            close_in_time(self._sink)
         self._log.info("attempt ended", how=ending.how, reason=ending.reason)
         return ending
 
+    def _holds(self) -> bool:
+        """Whether the lease is surely ours; without it nothing may be written."""
+        left_s = self._heartbeat.seconds_held if self._heartbeat else self._held_until - self._clock()
+        return left_s > 0
+
+    def _say(self, ending: Ending) -> None:
+        """The end in the job's log, before its state: whoever follows the log until then has all of it."""
+        if ending.how == "lost":
+            return
+        level = "error" if ending.how in ("failed", "mistaken") else "info"
+        reason = f": {ending.reason}" if ending.reason else ""
+        self._sink.log(level, f"attempt {self._attempt.number} {ending.how}{reason}")
+        close_in_time(self._sink)
+
     def _train(self) -> Ending:
-        self._table.start(self._attempt, newest_step(self._run_dir))
-        heartbeat = Heartbeat(
+        step = newest_step(self._run_dir) or 0
+        self._table.start(self._attempt, step)
+        self._sink.log("info", f"worker {self._attempt.worker_id} begins attempt {self._attempt.number} at step {step}")
+        heartbeat = self._heartbeat = Heartbeat(
             self,
             held_until=self._held_until,
             lease_s=self._settings.lease_s,
@@ -121,14 +134,17 @@ class AttemptRun:
                     jobs_table=self._settings.jobs_table,
                     receipts_table=self._settings.receipts_table,
                     artifacts_bucket=self._settings.artifacts_bucket,
+                    needs_gpu=self._needs_gpu,
+                    save_interval_s=self._settings.save_interval_s,
                 ),
                 lambda code: self._inbox.put(Exited(code)),
                 command=self._command,
+                words=Words(self._sink),
             )
             self._log.info("training", pid=self._child.pid, job_name=self._job.name)
             return self._wait(self._child)
         except OSError as error:
-            return Ending("failed", f"the training process could not be started: {error}")
+            return Ending("failed", f"the training process could not be started: {error}", is_machines=True)
         finally:
             heartbeat.close()
             if self._child is not None:
@@ -149,6 +165,7 @@ class AttemptRun:
         if isinstance(event, Cancelled):
             return self._stop(child, Ending("cancelled", "cancelled on request"))
         self._log.warning("interrupted", reason=event.reason)
+        self._sink.log("warning", f"interrupted, asked for a checkpoint: {event.reason}")
         return self._stop(child, Ending("interrupted", event.reason))
 
     def _stop(self, child: children.Child, asked: Ending) -> Ending:
@@ -172,56 +189,18 @@ class AttemptRun:
 
     def _judge(self, code: int, child: children.Child, asked: Ending | None) -> Ending:
         if code == children.EXIT_DONE:
-            record = self._record()
+            record = self._conclusion.record()
             if record is not None and record.status == "complete":
                 return Ending("succeeded")
             return Ending("failed", f"the training process left no complete {names.RUN_FILE}")
-        reason = children.why(code, child.last_words)
+        reason = child.why(code)
         if code == children.EXIT_MISTAKE:
             return Ending("mistaken", reason)
         if asked is not None:
             return asked
         if code == children.EXIT_LEASE:
             return Ending("interrupted", reason)
-        return Ending("failed", reason)
-
-    def _record(self) -> RunRecord | None:
-        try:
-            return RunRecord.load(self._run_dir / names.RUN_FILE)
-        except (OSError, ValueError):
-            return None
-
-    def _conclude(self, ending: Ending) -> None:
-        """State first, the message last: whatever fails between the two, the message brings a worker here again."""
-        if ending.how == "lost":
-            return
-        self.state = state = self._write_state(ending)
-        if state == "INTERRUPTED":
-            self._queue.release(self._message)
-        elif state == "PENDING":
-            self._queue.extend(self._message, self._settings.retry_delay_s)
-        else:
-            self._queue.delete(self._message)
-
-    def _write_state(self, ending: Ending) -> State:
-        """What the job is now; all these calls may be made again for the same attempt."""
-        if ending.how == "interrupted":
-            return self._table.interrupt(self._attempt, ending.reason, newest_step(self._run_dir))
-        if ending.how in ("failed", "mistaken"):
-            return self._table.fail(self._attempt, ending.reason, final=ending.how == "mistaken")
-        if ending.how == "cancelled":
-            self._table.end_cancelled(self._attempt, ending.reason)
-            return "CANCELLED"
-        record = self._record()
-        score = record.overall if record else None
-        self._table.succeed(self._attempt, score.f1 if score else None, self._artifacts())
-        return "SUCCEEDED"
-
-    def _artifacts(self) -> str | None:
-        from receipt_trainer.aws.artifacts import S3Artifacts, run_prefix
-
-        bucket = self._settings.artifacts_bucket
-        return S3Artifacts(bucket, run_prefix(self._job.name, self._job.job_id)).url if bucket else None
+        return Ending("failed", reason, is_machines=code < 0 or code == children.EXIT_MACHINE)
 
     def renew(self) -> bool:
         """See `Beat`."""

@@ -9,16 +9,20 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from receipt_trainer.worker.memory import num_oom_kills
+from receipt_trainer.worker.words import Words
 
 EXIT_DONE: Final = 0
 EXIT_MISTAKE: Final = 2
 """What is wrong is the job itself: another attempt would end the same."""
+EXIT_MACHINE: Final = 71
+"""The machine failed: no GPU, a disk that is full or broken (sysexits' EX_OSERR)."""
 EXIT_LEASE: Final = 74
 """The lease was not extended in time."""
 EXIT_INTERRUPTED: Final = 75
@@ -27,7 +31,6 @@ EXIT_INTERRUPTED: Final = 75
 COMMAND: Final = (sys.executable, "-m", "receipt_trainer.cli.run_attempt")
 """What is run, with the path of the job file behind it."""
 
-TAIL_LINES: Final = 40
 MAX_REASON: Final = 1000
 """Characters of a reason; the log has the rest."""
 
@@ -45,25 +48,36 @@ class ChildJob(BaseModel):
     jobs_table: str
     receipts_table: str | None = None
     artifacts_bucket: str | None = None
+    needs_gpu: bool = Field(False, description="The machine is one with a GPU: without it, it is broken")
+    save_interval_s: float = Field(0.0, description="Seconds between two checkpoints at most; 0: as the job says")
 
 
 class Child:
     """One training process with a session of its own, so that nothing it started outlives it."""
 
-    def __init__(self, job: ChildJob, on_exit: Callable[[int], None], *, command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self,
+        job: ChildJob,
+        on_exit: Callable[[int], None],
+        *,
+        command: Sequence[str] = COMMAND,
+        words: Words | None = None,
+    ) -> None:
         """Start it.
 
         Args:
             job: what to train.
             on_exit: called once, in a thread, with the exit code; minus the signal's number if one ended it.
             command: program and arguments before the job file.
+            words: hears what it writes to its standard error.
 
         Raises:
             OSError: it cannot be started.
         """
         descriptor, name = tempfile.mkstemp(prefix="receipt-trainer-", suffix=".job.json")  # readable by us alone
         self._job_file = Path(name)
-        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._words = words or Words()
+        self._num_oom_kills = num_oom_kills()
         self._on_exit = on_exit
         try:
             os.close(descriptor)
@@ -77,7 +91,7 @@ class Child:
         except BaseException:
             self._job_file.unlink(missing_ok=True)
             raise
-        self._reader = threading.Thread(target=self._read, args=(self._process.stderr,), daemon=True)
+        self._reader = threading.Thread(target=self._words.read, args=(self._process.stderr,), daemon=True)
         self._waiter = threading.Thread(target=self._wait, name="child-waiter", daemon=True)
         self._reader.start()
         self._waiter.start()
@@ -90,8 +104,12 @@ class Child:
     @property
     def last_words(self) -> str:
         """The last line that it wrote to its standard error; empty if there is none."""
-        lines = [line for line in self._tail if line.strip()]
-        return lines[-1].strip()[:MAX_REASON] if lines else ""
+        return self._words.last[:MAX_REASON]
+
+    def why(self, code: int) -> str:
+        """See `why`; for the process as it has ended."""
+        before, now = self._num_oom_kills, num_oom_kills()
+        return why(code, self.last_words, None if before is None or now is None else now > before)
 
     def extend(self, seconds: float) -> None:
         """Tell it that the lease is held for so many seconds from now."""
@@ -113,15 +131,6 @@ class Child:
         except (ProcessLookupError, PermissionError):  # nobody is left; or macOS, of a zombie
             return
 
-    def _read(self, stream: IO[bytes]) -> None:
-        """Pass its words on, and keep the last of them."""
-        with stream:
-            for line in stream:
-                text = line.decode("utf-8", "replace")
-                self._tail.append(text)
-                sys.stderr.write(text)
-                sys.stderr.flush()
-
     def _wait(self) -> None:
         if hasattr(os, "waitid"):
             os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
@@ -139,8 +148,12 @@ class Child:
         self._waiter.join()
 
 
-def why(code: int, last_words: str) -> str:
-    """One line for the attempt's row: how the process ended, and its last words."""
+def why(code: int, last_words: str, oom_killed: bool | None = None) -> str:
+    """One line for the attempt's row: how the process ended, and its last words.
+
+    Args:
+        oom_killed: whether the system has ended a process for want of memory meanwhile; None: it does not say.
+    """
     if code == EXIT_MISTAKE and last_words:
         return last_words.removeprefix("error: ")
     if code < 0:
@@ -148,8 +161,8 @@ def why(code: int, last_words: str) -> str:
             how = f"killed by {signal.Signals(-code).name}"
         except ValueError:
             how = f"killed by signal {-code}"
-        if -code == signal.SIGKILL:
-            how += " (out of memory?)"
+        if -code == signal.SIGKILL and oom_killed is not False:
+            how += ": the machine ran out of memory" if oom_killed else " (out of memory?)"
     else:
-        how = f"exit code {code}"
+        how = "the machine failed" if code == EXIT_MACHINE else f"exit code {code}"
     return f"{how}: {last_words}" if last_words else how

@@ -37,7 +37,12 @@ How = Literal["succeeded", "failed", "mistaken", "interrupted", "cancelled", "lo
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an attempt ended, and why in one line."""
+    """How an attempt ended, and why in one line.
+
+    Attributes:
+        is_machines: it is rather the machine that failed than the job.
+    """
 
     how: How
     reason: str = ""
+    is_machines: bool = False

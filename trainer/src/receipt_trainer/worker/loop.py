@@ -15,7 +15,8 @@ from receipt_trainer.jobs.lifecycle import Refusal
 from receipt_trainer.jobs.queue import JobQueue, Message
 from receipt_trainer.jobs.store import utc_now
 from receipt_trainer.worker import child as children
-from receipt_trainer.worker.attempt import AttemptRun
+from receipt_trainer.worker.attempt import AttemptRun, OpenLog
+from receipt_trainer.worker.breaker import Breaker
 from receipt_trainer.worker.events import Inbox
 from receipt_trainer.worker.idle import GroupMember
 from receipt_trainer.worker.instance import InstanceRegistry, Machine
@@ -47,6 +48,7 @@ class Worker:
         member: GroupMember | None = None,
         outcomes: Outcomes | None = None,
         command: Sequence[str] = children.COMMAND,
+        open_log: OpenLog | None = None,
         clock: Callable[[], float] = since_boot_s,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -58,6 +60,7 @@ class Worker:
             member: the machine in its Auto Scaling group, if it is in one.
             outcomes: the metrics of the worker's stack, if it belongs to one.
             command: see `Child`.
+            open_log: opens the log of a job, see `AttemptRun`.
             clock: seconds that only grow, also while the machine sleeps.
             now: the time of day, to compare with leases.
         """
@@ -65,6 +68,7 @@ class Worker:
         self._machine, self._registry, self._member = machine, registry, member
         self._outcomes = outcomes
         self._command, self._clock, self._now = command, clock, now
+        self._open_log, self._breaker = open_log, Breaker()
         self._inbox: Inbox = inboxes.SimpleQueue()
         self._interruption: Interruption | None = None
         self._beat_at = 0.0
@@ -98,6 +102,8 @@ class Worker:
                 continue
             if found is not None and self._handle(*found):
                 num_jobs, useful_at = num_jobs + 1, self._clock()
+                if (broken := self._breaker.reason) is not None:
+                    return self._go(broken, replace=True, must=True)
                 if num_jobs == self._settings.max_jobs:
                     return self._go(f"{num_jobs} jobs done", replace=False, must=True)
             elif found is None:
@@ -169,10 +175,12 @@ class Worker:
             held_until=held_until,
             received_at=received_at,
             command=self._command,
+            open_log=self._open_log,
+            needs_gpu=self._machine.pool == "gpu" and self._machine.instance_id is not None,
             clock=self._clock,
         )
         try:
-            run.run()
+            self._breaker.ended(run.run())
         except (UserError, WorldError) as error:
             log.error("the job's state is not written; its message comes back", error=str(error))
         if self._outcomes is not None:

@@ -24,6 +24,7 @@ class WorkerSettings:
         stop_grace_s: for a checkpoint on request.
         max_receive_s: for which one message is held; SQS forgets a receive after 12 hours.
         retry_delay_s: before a failed job is tried again.
+        save_interval_s: between two checkpoints at most: what an instance that vanishes takes with it.
         max_jobs: how many jobs the worker takes before it goes; None: no limit.
     """
 
@@ -40,4 +41,5 @@ class WorkerSettings:
     stop_grace_s: float = 40.0
     max_receive_s: float = 11 * 3600.0
     retry_delay_s: int = 30
+    save_interval_s: float = 600.0
     max_jobs: int | None = None

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from receipt_trainer.train.batches import EpochBatches, PackingCollator
+
+class Batches(Protocol):
+    """Batches whose order is a function of the epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch."""
+
+
+class Collator(Protocol):
+    """What is drawn for an example is a function of the epoch."""
+
+    epoch: int
 
 
 class EpochOrder(TrainerCallback):
     """Order and augmentation are functions of the epoch; this is the one place that sets it."""
 
-    def __init__(self, batches: EpochBatches, collator: PackingCollator) -> None:
+    def __init__(self, batches: Batches, collator: Collator) -> None:
         self._batches = batches
         self._collator = collator
 

@@ -32,7 +32,7 @@ class StopSignal(TrainerCallback):
         """Ask for a checkpoint; the last step of an epoch leaves that to the epoch's end, behind its evaluation."""
         at_end = state.global_step >= state.max_steps or float(state.epoch or 0).is_integer()
         if not at_end and self._is_asked():
-            control.should_save = control.should_log = True
+            control.should_save = True
         return control
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from receipt_trainer.aws import clients
+from receipt_trainer.cli.run_faults import MachineError, is_machines
+from receipt_trainer.contract.names import ENV_AWS_CLI
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.train import checkpoints
+from tests.fault_proxy import FaultProxy
+from tests.worker.bench import Bench
+
+AWS_CLI = Path(sys.executable).with_name("aws")
+
+
+def test_a_full_disk_fails_the_attempt_and_spares_the_checkpoints_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine is named at fault and takes no third attempt; where there is room the job goes on and succeeds."""
+    monkeypatch.setenv("TEST_FULL_AT", "19")  # behind the first epoch's checkpoint; before the second one's
+    job_id = bench.submit()
+    reason = bench.worker("full").run()
+    assert "2 attempts in a row" in reason
+    attempts = bench.attempts(job_id)
+    assert [row["outcome"] for row in attempts] == ["FAILED"] * 2
+    assert all(row["reason"].startswith("the machine failed: ") for row in attempts)
+    assert [row["start_step"] for row in attempts] == [0, 9]
+    found = checkpoints.latest(bench.run_dir(job_id))
+    assert found is not None
+    assert found.step == 18  # of the second attempt's room
+    monkeypatch.delenv("TEST_FULL_AT")
+    bench.worker("roomy").run()
+    job = bench.table.get(job_id)
+    assert (job.status, job.attempt) == ("SUCCEEDED", 3)
+    assert sorted(set(bench.steps(job_id))) == list(range(1, 28))
+
+
+@pytest.mark.skipif(not AWS_CLI.is_file(), reason="no aws CLI beside this Python")
+def test_an_upload_that_fails_is_made_again_and_nothing_is_trained_again(
+    fault_proxy: FaultProxy, bench: Bench, aws: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 refuses every file of the first attempt: it failed for that; the next one delivers the complete run."""
+    monkeypatch.setenv(ENV_AWS_CLI, str(AWS_CLI))
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("TEST_UPLOAD_WAIT_S", "0")
+    fault_proxy.rule = lambda name, count, body: (503, {"message": "slow down"}) if name == "PUT" else None
+    job_id = bench.submit()
+    bench.worker(artifacts_bucket=aws.bucket, max_jobs=1).run()
+    prefix = f"runs/test/{job_id}/"
+    assert bench.table.get(job_id).status == "PENDING"
+    assert "aws s3 sync" in bench.attempts(job_id)[0]["reason"]
+    assert "Contents" not in clients.s3().list_objects_v2(Bucket=aws.bucket, Prefix=prefix)
+    steps = bench.steps(job_id)
+    fault_proxy.rule = lambda name, count, body: None
+    bench.worker(artifacts_bucket=aws.bucket, max_jobs=1).run()
+    job = bench.table.get(job_id)
+    assert (job.status, job.attempt, job.artifacts) == ("SUCCEEDED", 2, f"s3://{aws.bucket}/{prefix.rstrip('/')}")
+    assert bench.steps(job_id) == steps == list(range(1, 28))
+    record = clients.s3().get_object(Bucket=aws.bucket, Key=f"{prefix}run.json")["Body"].read()
+    assert json.loads(record)["status"] == "complete"
+    listed = clients.s3().list_objects_v2(Bucket=aws.bucket, Prefix=prefix)["Contents"]
+    assert {f"{prefix}report.html", f"{prefix}model/model.safetensors"} <= {row["Key"] for row in listed}
+    newest = max(row["LastModified"] for row in listed)
+    assert next(row["LastModified"] for row in listed if row["Key"].endswith("run.json")) == newest
+
+
+def test_what_a_machine_is_blamed_for() -> None:
+    """A disk, a driver, a device: also where they are the cause of another error; a program's and a user's are not."""
+    caused = WorldError("the checkpoint cannot be written")
+    caused.__cause__ = OSError(28, "No space left on device")
+    for blamed in (
+        caused,
+        MachineError("no GPU"),
+        OSError(5, "Input/output error"),
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("[enforce fail] PytorchStreamWriter failed writing file data/3"),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ):
+        assert is_machines(blamed), blamed
+    for spared in (
+        FileNotFoundError(2, "No such file or directory"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        UserError("data_config: CUDA error is no label"),
+        WorldError("S3 cannot be reached"),
+        ValueError("no"),
+    ):
+        assert not is_machines(spared), spared

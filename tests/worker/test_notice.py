@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET, ENV_INSTANCES_TABLE
+from receipt_trainer.local.imds import ImdsStandIn
+from tests.worker.bench import TIMEOUT_S, Bench, wait_for
+
+PROGRAM = """
+import sys
+from receipt_trainer.worker import child
+child.COMMAND = tuple(sys.argv.pop(1).split("\\n"))
+from receipt_trainer.cli.lazy import run
+from receipt_trainer.cli.start_worker import command
+run(command)
+"""
+"""The command itself, with training processes that start at once."""
+
+NOTICED_S, RELEASED_S = 5.0, 60.0
+
+
+def test_a_notice_is_seen_within_5_s_and_the_job_is_free_within_60_s(
+    bench: Bench, hold: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`start-worker` with its own times, asked by the metadata service: the rows say when each thing happened."""
+    job_id = bench.submit()
+    ours = {ENV_ARTIFACTS_BUCKET: "", ENV_INSTANCES_TABLE: ""}
+    with ImdsStandIn("i-0abc") as service:
+        worker = subprocess.Popen(
+            [
+                *(sys.executable, "-c", PROGRAM, "\n".join(bench.command)),
+                *("--queue-url", bench.queue_url, "--jobs-table", bench.settings.jobs_table),
+                *("--checkpoints-dir", str(bench.settings.checkpoints_dir)),
+            ],
+            env=os.environ | ours | {"AWS_EC2_METADATA_SERVICE_ENDPOINT": service.url},
+        )
+        try:
+            wait_for(lambda: worker.poll() is not None or hold.exists())
+            told_at = datetime.now(UTC)
+            service.interrupt("spot")
+            assert worker.wait(TIMEOUT_S) == 0
+        finally:
+            worker.kill()
+            worker.wait()
+    rows = bench.rows(job_id, "LOG#")
+    (noticed,) = (row for row in rows if "interrupted, asked for a checkpoint: spot notice" in row["message"])
+    assert 0 <= (datetime.fromisoformat(noticed["timestamp"]) - told_at).total_seconds() < NOTICED_S
+    message = bench.queue.receive(1)
+    assert message is not None  # it is visible at once, not when its invisibility ends
+    assert (datetime.now(UTC) - told_at).total_seconds() < RELEASED_S
+    (attempt,) = bench.attempts(job_id)
+    assert (attempt["outcome"], attempt["checkpoint_step"], attempt["instance_id"]) == ("INTERRUPTED", 7, "i-0abc")
+    assert bench.table.get(job_id).status == "INTERRUPTED"

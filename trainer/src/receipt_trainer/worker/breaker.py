@@ -1,0 +1,39 @@
+"""Ends the work of a machine that fails one job after the other: it would spend the retries of a whole queue."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from receipt_trainer.worker.events import Ending
+
+LIMIT: Final = 2
+"""Failures of the machine in a row; one less than the attempts that a job has by default, so that its last one is made
+on another machine."""
+
+
+class Breaker:
+    """Counts what the machine, not the job, seems to be at fault for.
+
+    A mistake of the user, an interruption or a cancellation says nothing of the machine; a success, and a failure that
+    is the program's own, says that the machine works.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        """`limit`: failures in a row that end it."""
+        self._limit = limit
+        self._num_failures = 0
+        self._last = ""
+
+    def ended(self, ending: Ending) -> None:
+        """Hear how an attempt ended."""
+        if ending.how == "failed" and ending.is_machines:
+            self._num_failures, self._last = self._num_failures + 1, ending.reason
+        elif ending.how in ("succeeded", "failed"):
+            self._num_failures = 0
+
+    @property
+    def reason(self) -> str | None:
+        """Why the machine should take no more jobs; None: it should."""
+        if self._num_failures < self._limit:
+            return None
+        return f"{self._num_failures} attempts in a row failed on this machine, the last one: {self._last}"
