@@ -20,9 +20,10 @@ def main() -> None:
     from moto.moto_server.werkzeug_app import MotoRequestHandler
     from moto.server import ThreadedMotoServer
 
-    from receipt_trainer.local import moto_speed
+    from receipt_trainer.local import moto_speed, moto_writes
 
     moto_speed.install()
+    moto_writes.install()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     MotoRequestHandler.protocol_version = "HTTP/1.1"  # connections stay open, as with AWS
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

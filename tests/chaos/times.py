@@ -1,0 +1,51 @@
+"""The times of the chaos test's workers: a twentieth of the real ones, so that a lost lease is not a matter of minutes.
+
+The look for spot notices (2 s) and the time for a last checkpoint (40 s) stay as they are: what is measured from a
+notice to the released message is what an instance takes.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any, Final
+
+LEASE_S: Final = 12
+VISIBILITY_S: Final = 15
+BEAT_S: Final = 3.0
+IDLE_S: Final = 30.0
+SETTINGS: Final[dict[str, Any]] = {
+    "lease_s": LEASE_S,
+    "visibility_s": VISIBILITY_S,
+    "lease_margin_s": 1.0,
+    "beat_s": BEAT_S,
+    "poll_s": 1,
+    "retry_delay_s": 2,
+}
+
+
+def shorten_requests() -> None:
+    """A request that hangs must give up well within a lease, as the real times do."""
+    from receipt_trainer.aws import clients
+
+    for name, seconds in (("READ_TIMEOUT_S", 2), ("CONNECT_TIMEOUT_S", 1)):
+        setattr(clients, name, seconds)
+    os.environ["AWS_MAX_ATTEMPTS"] = "3"
+
+
+def shorten_worker(command: tuple[str, ...]) -> None:
+    """Give the worker of this process the short times, and another program for its training processes."""
+    from receipt_trainer.worker import conclusion, heartbeat, loop, settings
+
+    shorten_requests()
+    for module, name, value in (
+        (loop, "FAULT_WAIT_S", 0.5),
+        (conclusion, "WAIT_S", 0.2),
+        (settings, "WorkerSettings", partial(settings.WorkerSettings, **SETTINGS)),
+        (loop, "Worker", partial(loop.Worker, command=command)),
+    ):
+        assert hasattr(module, name)
+        setattr(module, name, value)
+    defaults = heartbeat.Heartbeat.__init__.__kwdefaults__
+    assert defaults is not None
+    defaults["retry_s"] = 0.3
