@@ -17,6 +17,11 @@ _RECEIPTS = _STACK | {"--dynamo-table", "--progress", "--no-progress"}
 _ASKING = {"--batch-size", "--device", "--limit", "--max-new-tokens", "--test-dir", "--progress", "--no-progress"}
 OPTIONS = {
     "demo": {"--data", "--epochs", "--job-name", "--model", "--output-dir", "--program", "--receipts"},
+    "local up": {"--data", "--receipts", "--program", "--detach", "-d"},
+    "local status": {"--json"},
+    "local interrupt": {"--kind", "--warning"},
+    "local env": set(),
+    "local down": set(),
     "receipts import": {"--dry-run"} | _RECEIPTS,
     "receipts export": {"--all", "--output", "-o"} | _RECEIPTS,
     "receipts stats": _RECEIPTS,
@@ -30,6 +35,7 @@ OPTIONS = {
     "job-status": _JOBS,
     "job-details": _JOBS,
     "logs": {"--follow", "-f", "--lines", "-n", "--timeout"} | _JOBS,
+    "watch": {"--interval", "--timeout", "--once"} | _JOBS,
     "cancel": _JOBS,
     "retry": _JOBS,
     "sweep": {"--config", "--name", "--resume", "--learning-rates", "--batch-sizes", "--epochs", "--warmup-ratios"}
@@ -38,6 +44,8 @@ OPTIONS = {
     | _JOBS,
     "sweep-status": _JOBS,
     "instances": {"--instance-registry-table", "--pool", "--all", "--json"} | _STACK,
+    "vl train": {"--artifacts-bucket", "--config", "--difficulty-schedule", "--jobs-table", "--output-dir", "--restart"}
+    | {"--resume", "--train-file", "--use-quantization", "--val-file"},
     "fleet": {"--start", "--stop", "--status", "--now", "--min-instances", "--max-instances", "--pool", "--json"}
     | _STACK,
     "vl validate-dataset": {"--input", "--schema", "--tokenizer", "--max-sequence-length", "--json"},

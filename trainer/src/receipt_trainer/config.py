@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from receipt_trainer.config_vl import VlJobData, VlJobTraining, is_vl_model, job_config
+from receipt_trainer.config_yaml import parse, parse_at, read_mapping, read_yaml
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError
 
-Model = TypeVar("Model", bound=BaseModel)
+__all__ = [
+    "DataConfig",
+    "ResolvedJob",
+    "ResolvedVlJob",
+    "TrainingConfig",
+    "load_any_job_file",
+    "load_job_file",
+    "parse",
+    "read_yaml",
+]
 
 
 class _Strict(BaseModel):
@@ -143,102 +153,46 @@ class ResolvedJob(_Strict):
     data: DataConfig
 
 
+class ResolvedVlJob(_Strict):
+    """A job of the second model family with both configurations validated."""
+
+    spec: JobSpec
+    training: VlJobTraining
+    data: VlJobData
+
+
 _SECTIONS: Final[Mapping[str, type[BaseModel]]] = {"training_config": TrainingConfig, "data_config": DataConfig}
-_DEPTH: Final = 4
-_SHOWN: Final = 80
-
-
-def parse(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
-    """Validate `values`.
-
-    Raises:
-        UserError: one line that names every wrong field, what is wrong, and the known fields for an unknown one.
-    """
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        raise UserError(f"{where}: {'; '.join(_explain(model, item) for item in error.errors())}") from None
-
-
-def _explain(model: type[BaseModel], item: Any) -> str:
-    path = ".".join(str(part) for part in item["loc"])
-    name = path if path.isprintable() else repr(path)[1:-1]
-    if item["type"] == "extra_forbidden":
-        return f"unknown key '{name}' (known: {', '.join(sorted(_model_at(model, item['loc']).model_fields))})"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if not path:  # it names its fields itself
-        return message
-    shown = "" if item["type"] in ("missing", "value_error") else f", not {_short(item['input'])}"
-    return f"{name}: {message[:1].lower()}{message[1:]}{shown}"
-
-
-def _model_at(model: type[BaseModel], loc: Sequence[Any]) -> type[BaseModel]:
-    """The model in which the last key of `loc` was looked for."""
-    for key in loc[:-1]:
-        field = model.model_fields.get(str(key))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            break
-        model = field.annotation
-    return model
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
-
-
-def read_yaml(text: str) -> Any:
-    """The value of a YAML text.
-
-    Raises:
-        ValueError: one line that says why it is none. PyYAML itself also throws what its constructors happen to
-            throw: `2024-13-45` is a ValueError, `!!bool maybe` a KeyError, deep nesting a RecursionError.
-    """
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        raise ValueError(" ".join(str(error).split())[:160] or type(error).__name__) from None
 
 
 def load_job_file(path: Path) -> ResolvedJob:
-    """Read and validate a job file (YAML).
+    """Read and validate a job file (YAML) of the first model family.
+
+    Raises:
+        UserError: no such file, not YAML, another family, or a wrong key or value, with the line of the key.
+    """
+    job = load_any_job_file(path)
+    if isinstance(job, ResolvedVlJob):
+        raise UserError(f"{path}: model {job.spec.model} is trained by `receipt-trainer vl train` or by a worker")
+    return job
+
+
+def load_any_job_file(path: Path) -> ResolvedJob | ResolvedVlJob:
+    """Read and validate a job file (YAML); its model says of which family it is.
 
     Raises:
         UserError: no such file, not YAML, or a wrong key or value, with the line of the key.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = read_yaml(text)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not a YAML file: {error}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a mapping with at least job_name")
-    lines = _key_lines(yaml.compose(text, Loader=yaml.SafeLoader), path)
+    values, lines = read_mapping(path, "at least job_name")
     values = {key: value for key, value in values.items() if value is not None or key not in _SECTIONS}
-    parsed: dict[str, Any] = {}
-    sections: list[tuple[str | None, type[BaseModel]]] = [(None, JobSpec), *_SECTIONS.items()]
-    for key, model in sections:
-        part = values if key is None else values.get(key, {})
-        try:
-            parsed[model.__name__] = model.model_validate(part)
-        except ValidationError as error:
-            item = error.errors()[0]
-            loc = tuple(str(step) for step in ([key] if key else []) + list(item["loc"]))
-            line = next((lines[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in lines), 1)
-            raise UserError(f"{path}:{line}: {_explain(model, item)}") from None
-    return ResolvedJob(spec=parsed["JobSpec"], training=parsed["TrainingConfig"], data=parsed["DataConfig"])
-
-
-def _key_lines(node: Any, file: Path, prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
-    """Line of each key. Not deeper than our keys lie: a node may contain itself."""
-    lines: dict[tuple[str, ...], int] = {}
-    if isinstance(node, yaml.MappingNode) and len(prefix) < _DEPTH:
-        for key, value in node.value:
-            path, line = (*prefix, str(key.value)), key.start_mark.line + 1
-            if path in lines and key.tag != "tag:yaml.org,2002:merge":
-                raise UserError(f"{file}:{line}: '{path[-1]}' is given twice, first in line {lines[path]}")
-            lines[path] = line
-            lines.update(_key_lines(value, file, path))
-    return lines
+    spec = parse_at(JobSpec, values, path, lines)
+    training, data = values.get("training_config", {}), values.get("data_config", {})
+    if is_vl_model(spec.model):
+        vl_training = parse_at(VlJobTraining, training, path, lines, "training_config")
+        vl_data = parse_at(VlJobData, data, path, lines, "data_config")
+        job_config(spec.model, vl_training, vl_data)
+        return ResolvedVlJob(spec=spec, training=vl_training, data=vl_data)
+    return ResolvedJob(
+        spec=spec,
+        training=parse_at(TrainingConfig, training, path, lines, "training_config"),
+        data=parse_at(DataConfig, data, path, lines, "data_config"),
+    )

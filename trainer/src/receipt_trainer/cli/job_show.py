@@ -64,16 +64,17 @@ def console() -> Console:
 
 def print_json(value: object) -> None:
     """`value` as JSON that every reader takes: what is no number there (NaN, the infinities) becomes null."""
-    click.echo(json.dumps(_plain(value), indent=1, ensure_ascii=False))
+    click.echo(json.dumps(plain(value), indent=1, ensure_ascii=False))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """`value` as JSON can write it; see `print_json`."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return value
 
 
@@ -106,6 +107,14 @@ def ago(text: object, now: datetime) -> str:
         if abs(seconds) >= size:
             return f"{seconds // size} {unit} ago" if seconds > 0 else f"in {-seconds // size} {unit}"
     return "now"
+
+
+def clock(moment: object) -> str:
+    """The time of day, in UTC, of a stored or another time; as long as that of an unknown one."""
+    from receipt_trainer.jobs import cost
+
+    then = moment if isinstance(moment, datetime) else cost.moment(moment)
+    return "--:--:--" if then is None else f"{then.astimezone(UTC):%H:%M:%S}"
 
 
 def when(text: object, now: datetime) -> str:

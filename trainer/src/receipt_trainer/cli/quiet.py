@@ -15,6 +15,7 @@ def quiet_libraries() -> None:
     """Errors of transformers and datasets stay; advice, banners and their own bars go."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad=True", category=UserWarning)
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
     from datasets.utils.logging import disable_progress_bar
     from transformers.utils import logging
 

@@ -21,12 +21,25 @@ receipts = LazyGroup(
     },
 )
 
+local = LazyGroup(
+    name="local",
+    help="The stack on this machine: up, down, and a worker interrupted. `--stack local` means it in every command.",
+    lazy_commands={
+        "up": LazyCommand(f"{_ROOM}.local_up:command", "Stand it up on an embedded AWS, receipts included."),
+        "status": LazyCommand(f"{_ROOM}.local_status:command", "What runs: the session and its workers."),
+        "interrupt": LazyCommand(f"{_ROOM}.local_interrupt:command", "Give a worker a spot notice."),
+        "env": LazyCommand(f"{_ROOM}.local_env:command", "Its variables, for the AWS CLI."),
+        "down": LazyCommand(f"{_ROOM}.local_down:command", "End it; nothing is left."),
+    },
+)
+
 
 @click.group(
     "receipt-trainer",
     cls=LazyGroup,
     lazy_commands={
         "demo": LazyCommand(f"{_ROOM}.demo:command", "The whole job on this machine, on an embedded AWS."),
+        "local": LazyCommand(f"{_ROOM}.receipt_trainer:local", "The stack on this machine, to play with."),
         "receipts": LazyCommand(f"{_ROOM}.receipt_trainer:receipts", "Receipts in, out, and counted."),
         "submit-job": LazyCommand(f"{_ROOM}.submit_job:command", "Queue a job file for the workers."),
         "start-worker": LazyCommand(f"{_ROOM}.start_worker:command", "Take jobs from the queues and train them."),
@@ -34,6 +47,7 @@ receipts = LazyGroup(
         "job-status": LazyCommand(f"{_ROOM}.job_status:command", "Where a job stands, at a glance."),
         "job-details": LazyCommand(f"{_ROOM}.job_details:command", "Spec, attempts, curves, cost of a job."),
         "logs": LazyCommand(f"{_ROOM}.job_logs:command", "The log of a job, and what comes."),
+        "watch": LazyCommand(f"{_ROOM}.watch:command", "A job as it trains: curves, pace, dollars, log."),
         "cancel": LazyCommand(f"{_ROOM}.job_cancel:command", "End a job, running or waiting."),
         "retry": LazyCommand(f"{_ROOM}.job_retry:command", "Queue a failed or cancelled job again."),
         "sweep": LazyCommand(f"{_ROOM}.sweep:command", "Many jobs that differ in hyperparameters."),

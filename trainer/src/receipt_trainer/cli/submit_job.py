@@ -52,27 +52,27 @@ def command(
     With --stack or --outputs the queue, the jobs table and the stack's default hyperparameters are known. The job is
     stored with every hyperparameter in it. A wrong file is refused with line and key, and nothing is queued.
     """
-    spec = _spec(job_file, priority, pool, job_name)
-    spec, url = _place(spec, queue_url, pool)
+    spec = asked_spec(job_file, priority, pool, job_name)
+    spec, url = place(spec, queue_url, pool)
     from receipt_trainer.jobs.submit import new_job
 
-    job = new_job(spec, url, defaults=_training_defaults(), client_token=client_token)
+    job = new_job(spec, url, defaults=training_defaults(), client_token=client_token)
     if not dry_run:
         job = _submit(job, url, jobs_table, client_token)
     _print(job, dry_run, as_json)
 
 
-def _spec(job_file: Path, priority: Priority | None, pool: PoolName | None, job_name: str | None) -> JobSpec:
+def asked_spec(job_file: Path, priority: Priority | None, pool: PoolName | None, job_name: str | None) -> JobSpec:
     """The job file's job, with the command line's wishes in their places.
 
     Raises:
         UserError: a wrong file or flag.
     """
-    from receipt_trainer.config import load_job_file
+    from receipt_trainer.config import load_any_job_file
     from receipt_trainer.contract.job import Resources
     from receipt_trainer.errors import UserError
 
-    found = load_job_file(job_file)
+    found = load_any_job_file(job_file)
     if job_name is not None and not names.is_job_name(job_name):
         raise UserError(f"--job-name '{job_name}': use 1 to 64 of A-Z a-z 0-9 . _ - and not '.' or '..'")
     given = {"priority": priority, "job_name": job_name, "resources": Resources(pool=pool) if pool else None}
@@ -83,7 +83,7 @@ def _spec(job_file: Path, priority: Priority | None, pool: PoolName | None, job_
     return found.spec.model_copy(update=changes)
 
 
-def _place(spec: JobSpec, queue_url: str | None, pool: PoolName | None) -> tuple[JobSpec, str]:
+def place(spec: JobSpec, queue_url: str | None, pool: PoolName | None) -> tuple[JobSpec, str]:
     """The job with its pool, and the URL of its queue.
 
     Raises:
@@ -104,7 +104,7 @@ def _place(spec: JobSpec, queue_url: str | None, pool: PoolName | None) -> tuple
     return spec, url
 
 
-def _training_defaults() -> dict[str, Any] | None:
+def training_defaults() -> dict[str, Any] | None:
     """The stack's hyperparameters; None where no stack is named."""
     outputs = stack.outputs()
     parameter = outputs.training_parameter if outputs else os.environ.get(names.ENV_TRAINING_PARAMETER)

@@ -68,6 +68,8 @@ ENV_HF_HOME: Final = "HF_HOME"
 ENV_TRAINING_PARAMETER: Final = "TRAINING_DEFAULTS_PARAMETER"
 ENV_WORKER_LOG_GROUP: Final = "WORKER_LOG_GROUP"
 ENV_AWS_CLI: Final = "RECEIPT_TRAINER_AWS_CLI"
+ENV_IMDS: Final = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+"""URL of the instance metadata service, where it is not the usual one; the AWS SDKs read it, too."""
 ENV_O_ENTITY_RATIO: Final = "LAYOUTLM_O_TO_ENTITY_RATIO"
 
 JOB_NAME_PATTERN: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}")

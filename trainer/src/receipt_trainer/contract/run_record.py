@@ -64,6 +64,7 @@ class RunRecord(BaseModel):
 
     schema_version: int = 1
     status: Literal["running", "complete", "failed"] = "running"
+    family: Literal["layoutlm", "paddleocr-vl"] = "layoutlm"
     job_name: str
     job_id: str
     model: str
@@ -79,6 +80,12 @@ class RunRecord(BaseModel):
     per_source: dict[str, Score] = Field(default_factory=dict, description="The same for each source of receipts")
     confusion: Confusion | None = None
     best: Best | None = None
+    vl: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Of the family paddleocr-vl: evaluations (epoch, step, train_loss, eval_loss, eval_accuracy, "
+        "learning_rate, elapsed_s), best (the evaluation whose model was kept), eval_loss (its loss), parameters "
+        "(trainable, total), peak_memory_gib, left_out (id and reason)",
+    )
     timings: dict[str, float] = Field(default_factory=dict, description="Seconds, and rates a second")
     versions: dict[str, str] = Field(default_factory=dict)
     hardware: dict[str, Any] = Field(default_factory=dict)

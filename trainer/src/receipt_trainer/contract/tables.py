@@ -139,3 +139,19 @@ def log_sk(timestamp: str, seq: int) -> str:
 def instance_pk(instance_id: str) -> str:
     """Partition key of an instance."""
     return f"INSTANCE#{instance_id}"
+
+
+SWEEP_SK = "SWEEP"
+"""Sort key of a sweep's own row in the jobs table."""
+SWEEPS_PK = "SWEEPS"
+"""GSI1 partition of all sweeps."""
+
+
+def sweep_pk(name: str) -> str:
+    """Partition key of a sweep and its trials in the jobs table."""
+    return f"SWEEP#{name}"
+
+
+def trial_sk(number: int) -> str:
+    """Sort key of a trial of a sweep."""
+    return f"TRIAL#{number:06d}"

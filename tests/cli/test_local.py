@@ -1,0 +1,187 @@
+"""`receipt-trainer local` and `--stack local`, as a person types them in several terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receipt_trainer.contract.names import ENV_AWS_CLI
+from receipt_trainer.local.session import ENV_DIR
+from tests.local.test_cloud import is_running
+from tests.worker.bench import TIMEOUT_S, wait_for
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+PROGRAM = [sys.executable, "-c", "from receipt_trainer.cli.receipt_trainer import main; main()"]
+JOB = """
+job_name: tiny
+model: tiny
+training_config: {num_epochs: 1000, max_steps: 400, batch_size: 10, precision: fp32, device: cpu, logging_steps: 20}
+data_config: {merge_amounts: true, examples: line}
+"""
+
+
+class Laptop:
+    """A user's environment, and the commands that the user types."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        ours = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", ENV_DIR: str(folder / "local")}
+        # What the user has set for another account must lead nowhere.
+        elsewhere = {
+            "AWS_PROFILE": "nobody",
+            "JOBS_TABLE_NAME": "another",
+            "AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:9",
+        }
+        path = {"PATH": "/usr/bin:/bin", "HOME": str(folder), ENV_AWS_CLI: str(BIN / "aws")}
+        self.environment = ours | elsewhere | path
+
+    def start(self, *words: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*PROGRAM, *map(str, words)],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def type(self, *words: object, code: int = 0) -> str:
+        """What a command says; it must end with `code`."""
+        process = self.start(*words)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == code, output
+        return output
+
+    def read_until(self, text: str, *words: object) -> None:
+        """Start a command that goes on, and end it when it has said so."""
+        process = self.start(*words)
+        assert process.stdout is not None
+        try:
+            assert any(text in line for line in process.stdout)
+        finally:
+            process.kill()
+            process.communicate()
+
+    def json(self, *words: object) -> Any:
+        return json.loads(self.type(*words, "--json"))
+
+    def status(self, job: str) -> str:
+        return str(self.json("job-status", "--stack", "local", job)["status"])
+
+
+@pytest.fixture
+def laptop(tmp_path: Path) -> Iterator[Laptop]:
+    """A laptop on which nothing runs, before and after."""
+    ours = Laptop(tmp_path)
+    yield ours
+    subprocess.run([*PROGRAM, "local", "down"], env=ours.environment, capture_output=True, check=False, timeout=120)
+
+
+def pid_of_training(worker: subprocess.Popen[str]) -> int:
+    """The worker says which process trains; read from its output so far."""
+    assert worker.stdout is not None
+    said = ""
+    for line in worker.stdout:
+        said += line
+        if found := re.search(r"pid=(\d+)", re.sub(r"\x1b\[[\d;]*m", "", line)):
+            return int(found[1])
+    raise AssertionError(said)
+
+
+@pytest.mark.timeout(300)
+def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None:
+    """Up, a job, a worker, a spot notice in mid-training, another worker, SUCCEEDED, down: nothing is left.
+
+    The notice is the first worker's alone. The training process is stopped while the notice is on its way, so that it
+    cannot be through before.
+    """
+    said = laptop.type("local", "up", "--detach", "--receipts", 9, "--program", ROOT)
+    assert "9 receipts from the generator" in said
+    session = laptop.json("local", "status")
+    server = f"http://127.0.0.1:{session['endpoint'].rpartition(':')[2]}"
+    assert server == session["endpoint"]
+    assert "already" in laptop.type("local", "up", "--program", ROOT, code=2)
+    assert "no local worker is running" in laptop.type("local", "interrupt", code=2)
+    (laptop.folder / "job.yaml").write_text(JOB)
+    job = laptop.json("submit-job", "--stack", "local", "--config", "job.yaml")
+    assert job["pool"] == "gpu"
+    first = laptop.start("start-worker", "--stack", "local", "--idle-timeout", 0)
+    try:
+        trains = pid_of_training(first)
+        laptop.read_until(" of 400 · ", "watch", "--stack", "local", "--interval", 0.5)
+        os.kill(trains, signal.SIGSTOP)
+        told = laptop.type("local", "interrupt", "--warning", 60)
+        assert "i-local-1" in told
+        laptop.read_until("asked for a checkpoint", "logs", "--stack", "local", "--follow", "tiny")
+        os.kill(trains, signal.SIGCONT)
+        output, _ = first.communicate(timeout=TIMEOUT_S)
+    finally:
+        first.kill()
+    assert first.returncode == 0, output
+    assert "the worker ended: spot notice" in output
+    assert laptop.status("tiny") == "INTERRUPTED"
+    second = laptop.start("start-worker", "--stack", "local", "--idle-timeout", 0)
+    watched = laptop.type("watch", "--stack", "local")
+    output, _ = second.communicate(timeout=TIMEOUT_S)
+    assert "idle for 0 s" in output
+    assert "SUCCEEDED · attempt 2" in watched
+    shown = laptop.type("watch", "--stack", "local", "tiny", "--once")
+    assert "step 400 of 400" in shown
+    assert "attempts (2)" in shown
+    assert "interrupted" in shown
+    assert "spot notice" in shown
+    instances = {one["instance_id"]: one for one in laptop.json("instances", "--stack", "local", "--all")}
+    assert {name: one["status"] for name, one in instances.items()} == {"i-local-1": "ENDED", "i-local-2": "ENDED"}
+    assert {one["price_usd_per_h"] for one in instances.values()} == {None}
+    details = laptop.json("job-details", "--stack", "local", "tiny")
+    saved, resumed = details["attempts"]
+    assert 0 < saved["checkpoint_step"] == resumed["start_step"] < 400
+    assert [point["step"] for point in details["metrics"]["loss"]] == list(range(20, 401, 20))
+    assert details["artifacts"].startswith("s3://")
+    idle = laptop.start("start-worker", "--stack", "local")
+    wait_for(lambda: any(one["alive"] for one in laptop.json("local", "status")["instances"]))
+    assert "ended" in laptop.type("local", "down")
+    output, _ = idle.communicate(timeout=TIMEOUT_S)
+    assert "the worker ended: SIGTERM" in output
+    assert not is_running(session["pid"])
+    assert not (laptop.folder / "local").exists()
+    assert "no local session is running" in laptop.type("jobs", "--stack", "local", code=2)
+
+
+@pytest.mark.timeout(120)
+def test_a_session_that_was_killed_does_not_mislead(laptop: Laptop) -> None:
+    """After SIGKILL its file is there still: commands say that it has died, a worker of it goes, `down` clears up."""
+    laptop.type("local", "up", "--detach", "--receipts", 0, "--program", ROOT)
+    session = laptop.json("local", "status")
+    worker = laptop.start("start-worker", "--stack", "local")
+    wait_for(lambda: any(one["alive"] for one in laptop.json("local", "status")["instances"]))
+    os.kill(session["pid"], signal.SIGKILL)
+    wait_for(lambda: not is_running(session["pid"]))
+    assert f"process {session['pid']} has died" in laptop.type("jobs", "--stack", "local", code=2)
+    output, _ = worker.communicate(timeout=TIMEOUT_S)
+    assert worker.returncode in (0, 1), output
+    assert "no local session is running" in laptop.type("local", "down")
+    assert not (laptop.folder / "local").exists()
+
+
+def test_what_cannot_be_is_one_line(laptop: Laptop) -> None:
+    """Without a session every command says what to do; an `up` that fails says why, also with --detach."""
+    for words in (
+        *(["jobs", "--stack", "local"], ["local", "status"], ["local", "interrupt"], ["local", "env"]),
+        ["receipts", "stats", "--stack", "local"],
+    ):
+        said = laptop.type(*words, code=2)
+        assert said == "error: no local session is running; start one with: receipt-trainer local up\n"
+    up = ["local", "up", "--program", ROOT, "--data", "none.jsonl", "--detach"]
+    assert laptop.type(*up, code=2).splitlines()[-1].startswith("error: none.jsonl: cannot read receipts")
+    assert not (laptop.folder / "local").exists()

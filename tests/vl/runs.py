@@ -1,0 +1,40 @@
+"""Configurations and commands of runs in tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+TRAINING: dict[str, Any] = {
+    "learning_rate": 3e-3,
+    "per_device_train_batch_size": 3,
+    "gradient_accumulation_steps": 2,
+    "num_train_epochs": 3,
+    "gradient_checkpointing": False,
+    "bf16": False,
+    "device": "cpu",
+    "logging_steps": 1,
+}
+"""Six steps of two batches with twelve receipts; an epoch has two."""
+
+
+def write_config(path: Path, model: Path, data: Path, *, lora: dict[str, Any] | None = None, **sections: Any) -> Path:
+    """A configuration file; `training` and the other sections are laid over the defaults of tests."""
+    values = {
+        "model_name_or_path": str(model),
+        "dataset_path": str(data),
+        "output_dir": str(path.with_name("run")),
+        "lora": {"r": 8, "dropout": 0.1} | (lora or {}),
+        **{name: section for name, section in sections.items() if name != "training"},
+        "training": TRAINING | sections.get("training", {}),
+    }
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return path
+
+
+def vl_train(config: Path, *more: object) -> list[object]:
+    """The words behind `receipt-trainer`."""
+    return ["vl", "train", "--config", config, *more]

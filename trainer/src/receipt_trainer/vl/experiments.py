@@ -1,0 +1,178 @@
+"""A folder of configurations, each of which changes one thing against a base."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from receipt_trainer.config_vl import VlConfig
+from receipt_trainer.config_yaml import parse_at, read_mapping
+from receipt_trainer.contract import names
+from receipt_trainer.errors import UserError
+
+Scaling = Literal["none", "linear", "sqrt"]
+
+BASE: Final = "base"
+"""Stem of the base's file in the folder."""
+
+_NOT_PARAMETERS: Final = frozenset({"experiment", "output_dir"})
+_RATE: Final = "training.learning_rate"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A parameter (dotted key) that differs from the base."""
+
+    key: str
+    base: Any
+    value: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_short(self.base)} -> {_short(self.value)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One configuration. `scaled_rate`: the learning rate was scaled with the batch size, from the base's."""
+
+    name: str
+    file: Path
+    config: VlConfig
+    changes: Sequence[Change]
+    scaled_rate: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Hash of all parameters: results of another configuration are not this one's."""
+        return hashlib.sha256(json.dumps(parameters(self.config), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def said(self) -> str:
+        """The changes in words."""
+        scaled = f"; learning rate scaled to {self.config.training.learning_rate:.3g}" if self.scaled_rate else ""
+        return ("; ".join(map(str, self.changes)) or "nothing: the base") + scaled
+
+
+def read_experiments(
+    folder: Path, *, base: Path | None = None, allow_several: bool = False, scaling: Scaling = "none"
+) -> list[Experiment]:
+    """The base, then the folder's other configurations by name.
+
+    A file is read over the base: what it does not say is as there.
+
+    Args:
+        base: its file; by default base.yaml in the folder.
+        allow_several: admit files that change more than one parameter.
+        scaling: multiply the base's learning rate by the factor of the documents a step (linear), or by its square
+            root, in experiments that change those and not the rate.
+
+    Raises:
+        UserError: no base, a wrong file, one that changes nothing or, all such named, several things, or whose
+            `hyperparameters_under_test` are not what it changes.
+    """
+    files = sorted(path for path in folder.glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
+    base_file = base or next((path for path in files if path.stem == BASE), None)
+    if base_file is None:
+        raise UserError(f"{folder}: there is no {BASE}.yaml in it; put the base there, or name it with --base")
+    base_values, lines = read_mapping(base_file, "dataset_path and sections such as lora and training")
+    start = Experiment(BASE, base_file, parse_at(VlConfig, _given(base_values), base_file, lines), ())
+    others = [
+        _read(path, base_values, start.config, scaling) for path in files if path.resolve() != base_file.resolve()
+    ]
+    if not others:
+        raise UserError(f"{folder}: there is no configuration in it besides the base")
+    if len({experiment.name for experiment in (start, *others)}) <= len(others):
+        raise UserError(f"{folder}: two files have the same name")
+    several = [experiment for experiment in others if len(experiment.changes) > 1]
+    if several and not allow_several:
+        told = "; ".join(f"{one.file.name} ({', '.join(change.key for change in one.changes)})" for one in several)
+        raise UserError(
+            f"an experiment that changes one parameter tells what it does; several are changed by {told}. "
+            "Split them, or give --allow-several"
+        )
+    return [start, *others]
+
+
+def _read(path: Path, base_values: Mapping[str, Any], base: VlConfig, scaling: Scaling) -> Experiment:
+    if not names.is_job_name(path.stem):
+        raise UserError(f"{path}: call it by 1 to 64 of A-Z a-z 0-9 . _ -")
+    values, lines = read_mapping(path, "the parameters that it changes")
+    parse_at(VlConfig, _given(values), path, lines)
+    # Name and purpose of the base are not those of an experiment.
+    below = {key: value for key, value in base_values.items() if key != "experiment"}
+    config = parse_at(VlConfig, _laid_over(below, _given(values)), path, lines)
+    changes = differences(base, config)
+    if not changes:
+        raise UserError(f"{path}: it changes nothing against the base")
+    _check_under_test(path, config, changes)
+    scaled = scale_rate(base, config, scaling) if _RATE not in {change.key for change in changes} else None
+    return Experiment(path.stem, path, scaled or config, changes, scaled is not None)
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        merged[key] = _laid_over(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def parameters(config: VlConfig) -> dict[str, Any]:
+    """Every parameter by its dotted key; name, purpose and folder are none."""
+    found: dict[str, Any] = {}
+    for key, value in config.model_dump(mode="json").items():
+        if key in _NOT_PARAMETERS:
+            continue
+        found |= {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
+    return found
+
+
+def differences(base: VlConfig, config: VlConfig) -> list[Change]:
+    """Parameters of `config` that are others than those of `base`."""
+    there = parameters(base)
+    return [Change(key, there[key], value) for key, value in parameters(config).items() if value != there[key]]
+
+
+def _check_under_test(path: Path, config: VlConfig, changes: Sequence[Change]) -> None:
+    """Whatever is said to be tested must be what is changed; a key may be said without its section."""
+    said = config.experiment.hyperparameters_under_test
+    changed = {change.key for change in changes}
+    for name in said:
+        if not any(key == name or key.endswith(f".{name}") for key in changed):
+            raise UserError(f"{path}: experiment.hyperparameters_under_test names {name}, which is as in the base")
+    unsaid = [
+        key for key in sorted(changed) if said and not any(key == name or key.endswith(f".{name}") for name in said)
+    ]
+    if unsaid:
+        raise UserError(f"{path}: it changes {unsaid[0]}, which experiment.hyperparameters_under_test does not name")
+
+
+def scale_rate(base: VlConfig, config: VlConfig, scaling: Scaling) -> VlConfig | None:
+    """The configuration with the rate scaled by its documents a step; None where there is nothing to scale.
+
+    linear: Goyal et al. 2017; sqrt: Krizhevsky 2014, usual with Adam.
+    """
+    factor = documents_per_step(config) / documents_per_step(base)
+    if scaling == "none" or factor == 1:
+        return None
+    rate = base.training.learning_rate * (factor if scaling == "linear" else math.sqrt(factor))
+    return config.model_copy(update={"training": config.training.model_copy(update={"learning_rate": min(rate, 1.0)})})
+
+
+def documents_per_step(config: VlConfig) -> int:
+    """Documents in one optimizer step of one device."""
+    return config.training.per_device_train_batch_size * config.training.gradient_accumulation_steps
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
