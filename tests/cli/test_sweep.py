@@ -1,0 +1,233 @@
+"""`receipt-trainer sweep` and `sweep-status`, as a user gives them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from receipt_trainer.aws import clients
+from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.sweep import monitor
+from tests.cli.jobs import Caller
+from tests.cli.test_stack import POOL, exported
+from tests.sweep.world import World, new_queue
+
+DOCUMENTED = (
+    *("--learning-rates", "5e-5,3e-5,1e-5", "--batch-sizes", "4,8,16", "--epochs", "3,5,10"),
+    *("--warmup-ratios", "0.1,0.2", "--max-samples", "1000", "--monitor", "--monitor-timeout", "3600"),
+)
+JOB = """
+job_name: base
+model: tiny
+tags: {owner: ana}
+training_config: {learning_rate: 1e-4, num_epochs: 2}
+"""
+
+
+@pytest.fixture
+def world(jobs_table: str) -> World:
+    """Workers that score by the learning rate and the seed."""
+    return World(jobs_table, lambda training: 0.9 - training["learning_rate"] * 100 + training["seed"] / 1000)
+
+
+@pytest.fixture
+def job_file(tmp_path: Path) -> Path:
+    path = tmp_path / "base.yaml"
+    path.write_text(JOB)
+    return path
+
+
+@pytest.fixture
+def outputs(aws: LocalCloud, jobs_table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The saved outputs of a stack with both pools and a default of three epochs."""
+    parameter = f"/training/{uuid4().hex}"
+    clients.ssm().put_parameter(Name=parameter, Value='{"num_epochs": 3}', Type="String")
+    pools = {
+        pool: POOL | {"queue_urls": {priority: new_queue() for priority in ("high", "normal")}}
+        for pool in ("gpu", "cpu")
+    }
+    said = exported("receipts") | {"pools": pools, "jobs_table": jobs_table, "training_parameter": parameter}
+    path = tmp_path / "outputs.json"
+    path.write_text(json.dumps(said))
+    for name in ("INSTANCE_REGISTRY_TABLE_NAME", "DYNAMO_TABLE_NAME", "ARTIFACTS_BUCKET"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("JOBS_TABLE_NAME", jobs_table)
+    return path
+
+
+def num_rows(table: str) -> int:
+    return clients.dynamodb().scan(TableName=table)["Count"]
+
+
+def test_the_documented_dry_run(call: Caller, outputs: Path, jobs_table: str) -> None:
+    """54 trials with the stack's defaults in their base, its pool and its queue; nothing is stored or queued."""
+    said = call("sweep", "--outputs", str(outputs), *DOCUMENTED, "--dry-run", "--json")
+    assert (said.json["num_trials"], said.json["num_jobs"], said.json["pool"]) == (54, 54, "gpu")
+    assert said.json["queue_url"].endswith(".fifo")
+    assert said.json["base"]["data_config"]["max_samples"] == 1000
+    first = {"learning_rate": 5e-5, "batch_size": 4, "num_epochs": 3.0, "warmup_ratio": 0.1}
+    assert said.json["trials"][0] == first
+    assert len({str(trial) for trial in said.json["trials"]}) == 54
+    shown = call("sweep", "--outputs", str(outputs), *DOCUMENTED, "--dry-run")
+    assert len(shown.out.splitlines()) == 55
+    assert "54 trials, 54 jobs; pool gpu" in shown.err
+    assert num_rows(jobs_table) == 0
+
+
+def test_the_documented_module(jobs_table: str) -> None:
+    """`python -m receipt_trainer.scripts.hyperparameter_sweep` is the same command; a dry run needs no queue."""
+    command = [sys.executable, "-m", "receipt_trainer.scripts.hyperparameter_sweep", *DOCUMENTED, "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    assert "54 trials" in done.stderr
+    assert "queue not known" in done.stderr
+
+
+def test_a_grid_and_its_table(call: Caller, job_file: Path, world: World) -> None:
+    """Queued once however often it is run; the table ranks by mean F1 and the verdict follows from the seeds."""
+    words = ("sweep", "--config", str(job_file), "--queue-url", world.queue_url, "--name", "g", "--seeds", "0,1,2")
+    first = call(*words, "--learning-rates", "5e-5,1e-4")
+    assert first.code == 0, first.err
+    assert "2 of 2 trials are queued" in first.err
+    assert "receipt-trainer sweep-status g" in first.err
+    assert call(*words, "--learning-rates", "5e-5,1e-4").code == 0
+    assert len(world.work()) == 6
+    jobs = world.all_jobs()
+    assert {job.spec["training_config"]["num_epochs"] for job in jobs} == {2.0}
+    assert all(job.tags["owner"] == "ana" and job.tags["sweep"] == "g" for job in jobs)
+    said = call("sweep-status", "g", "--json").json
+    assert [(row["trial"], row["state"]) for row in said["trials"]] == [(0, "COMPLETE"), (1, "COMPLETE")]
+    assert said["trials"][0]["f1"] == pytest.approx(0.896)
+    assert said["trials"][0]["f1_sd"] == pytest.approx(0.001)
+    verdict = said["verdict"]
+    assert (verdict["best"], verdict["is_better"], verdict["num_trials"]) == (0, True, 2)
+    base = verdict["comparisons"][1]
+    assert (base["trial"], base["role"], base["difference"]) == (1, "base", pytest.approx(0.005))
+    shown = call("sweep-status", "g")
+    lines = shown.out.splitlines()
+    assert lines[0].split() == ["trial", "learning_rate", "state", "F1", "±", "sd", "seeds", "time", "cost"]
+    assert lines[1].split()[:6] == ["0", "5e-05", "COMPLETE", "0.896", "0.0010", "3/3"]
+    assert "It is better than the runner-up (trial 1)" in shown.out
+    assert call("sweep-status").out.splitlines()[1].startswith("g ")
+
+
+def test_another_definition_is_refused(call: Caller, job_file: Path, world: World) -> None:
+    """The name is taken: one line says what differs; --resume takes the sweep as it is, and no definition beside."""
+    words = ("sweep", "--config", str(job_file), "--queue-url", world.queue_url, "--name", "g")
+    assert call(*words, "--learning-rates", "5e-5,1e-4").code == 0
+    refused = call(*words, "--learning-rates", "5e-5,2e-4")
+    assert refused.code == 2
+    assert "axes.learning_rate is learning_rate 5e-05, 0.0001 there and learning_rate 5e-05, 0.0002 here" in refused.err
+    assert refused.err.count("\n") == 1
+    assert call("sweep", "--resume", "g").code == 0
+    beside = call("sweep", "--resume", "g", "--seeds", "1")
+    assert (beside.code, "leave out --seeds" in beside.err) == (2, True)
+    missing = call("sweep", "--resume", "nope")
+    assert (missing.code, "there is no sweep 'nope'" in missing.err) == (2, True)
+    assert len(world.work()) == 2
+
+
+def test_the_same_flags_are_the_same_sweep(call: Caller, job_file: Path, world: World) -> None:
+    """Without --name the name follows from what is asked."""
+    words = ("sweep", "--config", str(job_file), "--queue-url", world.queue_url, "--epochs", "1,2", "--json")
+    first, second = call(*words).json, call(*words).json
+    assert first["name"] == second["name"]
+    assert first["name"].startswith("sweep-")
+    assert len(world.work()) == 2
+
+
+def test_monitoring_until_the_end(call: Caller, job_file: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TPE goes on as results come in; each change is a line, and at the end come table and verdict."""
+    monkeypatch.setattr(monitor, "follow", partial(monitor.follow, sleep=lambda seconds: world.work()))
+    words = ("sweep", "--config", str(job_file), "--queue-url", world.queue_url, "--name", "t", "--search", "tpe")
+    said = call(*words, "--trials", "3", "--concurrency", "2", "--learning-rates", "1e-5:1e-4", "--monitor")
+    assert said.code == 0, said.err
+    assert said.err.splitlines()[0] == "0 of 3 trials have ended, 2 are queued or running"
+    assert said.err.splitlines()[-1].startswith("3 of 3 trials have ended, 0 are queued or running; best F1 0.9")
+    assert "has the highest mean F1 of 3" in said.out
+    assert "--seeds 0,1,2" in said.out
+
+
+def test_monitoring_has_an_end(call: Caller, job_file: Path, world: World) -> None:
+    """After its time: exit code 1, and what becomes of the sweep."""
+    words = ("sweep", "--config", str(job_file), "--queue-url", world.queue_url, "--monitor", "--monitor-timeout", "0")
+    plan = call(*words, "--name", "g", "--epochs", "1,2")
+    assert plan.code == 1
+    assert "goes on in the cloud" in plan.err
+    search = call(*words, "--name", "t", "--learning-rates", "1e-5:1e-4", "--search", "tpe", "--trials", "9")
+    assert search.code == 1
+    assert "what follows from them waits for: receipt-trainer sweep --resume t --monitor" in search.err
+
+
+def test_ctrl_c(call: Caller, job_file: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says how to go on, and so it does."""
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    words = ("sweep", "--config", str(job_file), "--queue-url", world.queue_url, "--name", "g", "--epochs", "1,2")
+    with monkeypatch.context() as patch:
+        patch.setattr(monitor, "follow", partial(monitor.follow, sleep=interrupt))
+        stopped = call(*words, "--monitor")
+    assert stopped.code == 130
+    assert "nothing is lost. Go on with: receipt-trainer sweep --resume g --monitor" in stopped.err
+    assert len(world.work()) == 2
+    assert call("sweep", "--resume", "g", "--monitor").code == 0
+
+
+def test_without_optuna(
+    call: Caller, job_file: Path, world: World, monkeypatch: pytest.MonkeyPatch, jobs_table: str
+) -> None:
+    """Searches and pruning say what to install and store nothing; plans do without it."""
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    words = ("sweep", "--config", str(job_file), "--queue-url", world.queue_url, "--epochs", "1,2")
+    for flags in (("--search", "tpe", "--trials", "2"), ("--prune",)):
+        refused = call(*words, *flags)
+        assert (refused.code, refused.err.count("\n")) == (2, 1)
+        assert "receipt-trainer[sweep]" in refused.err
+    assert num_rows(jobs_table) == 0
+    assert call(*words, "--plan", "one-at-a-time").code == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ((), "nothing to vary"),
+        (("--set", "learning_rat=1"), "--set: unknown key 'learning_rat'"),
+        (("--set", "learning_rate"), "must be KEY=VALUE"),
+        (("--learning-rates", "5"), "--learning-rates 5: learning_rate: "),
+        (("--epochs", "1,2", "--set", "num_epochs=3"), "num_epochs is varied twice"),
+        (("--epochs", "1,2", "--trials", "3"), "--trials counts what --search"),
+        (("--epochs", "1,2", "--search", "tpe"), "--search tpe needs --trials N"),
+        (("--epochs", "1,2", "--search", "tpe", "--trials", "3", "--plan", "grid"), "two ways"),
+        (("--epochs", "1:2"), "a range needs --search"),
+        (("--epochs", "1,2", "--seeds", "1,1"), "--seeds 1,1: must be"),
+        (("--epochs", "1,2", "--name", "../x"), "--name '../x': use 1 to 40"),
+        (("--max-samples", "5", "--set", "max_samples=5,6"), "give one of them"),
+        (("--batch-sizes", "4,8", "--scale-lr", "sqrt"), "--scale-lr sqrt needs batch_size"),
+        (("--set", "max_length=64,512"), "trial 0 (max_length 64): "),
+    ],
+)
+def test_a_wrong_flag(
+    call: Caller, job_file: Path, world: World, jobs_table: str, flags: tuple[str, ...], says: str
+) -> None:
+    """One line names it; nothing is stored."""
+    said = call("sweep", "--config", str(job_file), "--queue-url", world.queue_url, *flags)
+    assert (said.code, said.err.count("\n")) == (2, 1), said.err
+    assert says in said.err
+    assert num_rows(jobs_table) == 0
+
+
+def test_scaled_rates_are_shown_as_trained(call: Caller, job_file: Path) -> None:
+    """The plan's table has the learning rate after scaling."""
+    job_file.write_text(JOB.replace("num_epochs: 2", "batch_size: 8"))
+    words = ("sweep", "--config", str(job_file), "--learning-rates", "1e-4", "--batch-sizes", "8,32")
+    said = call(*words, "--scale-lr", "linear", "--dry-run")
+    assert [line.split() for line in said.out.splitlines()[1:]] == [["0", "0.0001", "8"], ["1", "0.0004", "32"]]

@@ -1,0 +1,137 @@
+"""A sweep over the embedded AWS, workers that train by formula, and clients that die in the middle of a write."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.contract.tables import job_pk, metric_sk
+from receipt_trainer.jobs.find import Wanted, find
+from receipt_trainer.jobs.job_table import JobTable
+from receipt_trainer.jobs.lifecycle import Attempt, Job
+from receipt_trainer.jobs.queue import SqsQueue
+from receipt_trainer.sweep.axes import read_axis
+from receipt_trainer.sweep.definition import Definition, base_of
+from receipt_trainer.sweep.drive import Driver
+from receipt_trainer.sweep.observe import Observer
+from receipt_trainer.sweep.store import SweepTable
+
+WRITES = frozenset({"put_item", "update_item", "transact_write_items", "send_message"})
+Formula = Callable[[Mapping[str, Any]], float]
+
+
+class Killed(BaseException):
+    """The process is gone: nothing handles it."""
+
+
+class Dying:
+    """A client that carries out the n-th write of all that share `left`, and then is gone."""
+
+    def __init__(self, client: Any, left: list[int]) -> None:
+        self._client, self._left = client, left
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+        if name not in WRITES:
+            return call
+
+        def write(**arguments: Any) -> Any:
+            answer = call(**arguments)
+            self._left[0] -= 1
+            if self._left[0] == 0:
+                raise Killed
+            return answer
+
+        return write
+
+
+class Counting:
+    """A client that counts its calls."""
+
+    def __init__(self, client: Any) -> None:
+        self._client, self.calls = client, Counter[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls[name] += 1
+        return getattr(self._client, name)
+
+
+def axis(key: str, text: str) -> Any:
+    return read_axis("--set", key, text, "tiny")
+
+
+def new_queue() -> str:
+    made = clients.sqs().create_queue(QueueName=f"sweep-{uuid4().hex[:12]}.fifo", Attributes={"FifoQueue": "true"})
+    return str(made["QueueUrl"])
+
+
+def definition(
+    *axes: Any, queue_url: str | None = None, training: Mapping[str, Any] | None = None, **more: Any
+) -> Definition:
+    """Of a sweep over a base with learning rate 1e-4 and batch size 8."""
+    own = {"learning_rate": 1e-4, "batch_size": 8} | dict(training or {})
+    spec = JobSpec(job_name="x", model="tiny", training_config=own)
+    given: dict[str, Any] = {"name": "s", "seeds": (0,), "queue_url": queue_url} | more
+    return Definition(base=base_of(spec, None), axes=axes, **given)
+
+
+class World:
+    """One jobs table, one queue, and workers that need no time."""
+
+    def __init__(self, jobs_table: str, formula: Formula, queue_url: str | None = None) -> None:
+        self.jobs_table, self.formula = jobs_table, formula
+        self.queue_url = queue_url or new_queue()
+        self.dynamodb, self.sqs = clients.dynamodb(), clients.sqs()
+        self.jobs, self.sweeps = JobTable(self.dynamodb, jobs_table), SweepTable(self.dynamodb, jobs_table)
+        self.queue = SqsQueue(self.sqs, self.queue_url)
+
+    def driver(self, of: Definition, *, concurrency: int = 1, dynamodb: Any = None, sqs: Any = None) -> Driver:
+        """A new process that drives the sweep."""
+        client = dynamodb or self.dynamodb
+        sweeps, jobs = SweepTable(client, self.jobs_table), JobTable(client, self.jobs_table)
+        sweeps.define(of)
+        observer = Observer(client, self.jobs_table, clients.s3)
+        return Driver(of, sweeps, jobs, SqsQueue(sqs or self.sqs, self.queue_url), observer, concurrency)
+
+    def work(self) -> list[str]:
+        """Train all jobs of the queue; their ids, one for each message."""
+        taken = []
+        while message := self.queue.receive(0):
+            assert message.job_id is not None
+            taken.append(message.job_id)
+            attempt = self.claim(message.job_id)
+            if attempt is not None:
+                self.finish(attempt)
+            self.queue.delete(message)
+        return taken
+
+    def claim(self, job_id: str, price: float | None = 0.36) -> Attempt | None:
+        claimed = self.jobs.claim(job_id, "worker", 600, {"price_usd_per_h": price})
+        if not isinstance(claimed, Attempt):
+            return None
+        self.jobs.start(claimed, 0)
+        return claimed
+
+    def finish(self, attempt: Attempt, artifacts: str | None = None) -> None:
+        job = self.jobs.get(attempt.job_id)
+        f1 = self.formula(job.spec["training_config"] | job.spec["data_config"])
+        self.evaluate(attempt, [f1 / 2, f1])
+        self.jobs.succeed(attempt, f1, artifacts)
+
+    def evaluate(self, attempt: Attempt, f1s: Sequence[float], first: int = 1) -> None:
+        """Write the F1 of evaluations as a training process does."""
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        for step, f1 in enumerate(f1s, start=first):
+            row = {"PK": job_pk(attempt.job_id), "SK": metric_sk("eval_f1", now, step), "TYPE": "JOB_METRIC"}
+            row |= {"name": "eval_f1", "value": f1, "step": step, "epoch": float(step), "timestamp": now, "seq": step}
+            dynamo.put(self.dynamodb, self.jobs_table, row | {"attempt": attempt.number}, "write a metric")
+
+    def all_jobs(self) -> list[Job]:
+        """Every job of the table."""
+        rows = find(self.dynamodb, self.jobs_table, Wanted())
+        return [self.jobs.get(str(row["job_id"])) for row in rows]

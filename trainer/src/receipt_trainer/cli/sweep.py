@@ -1,0 +1,186 @@
+"""`receipt-trainer sweep`: many jobs that differ in chosen hyperparameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from receipt_trainer.cli import job_show
+from receipt_trainer.cli.stack import stack_options
+from receipt_trainer.contract import names
+from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
+
+if TYPE_CHECKING:
+    from receipt_trainer.sweep.definition import Definition
+    from receipt_trainer.sweep.drive import Driver
+    from receipt_trainer.sweep.trial import Trial
+
+
+@click.command("sweep")
+@stack_options
+@click.option("--config", "job_file", type=click.Path(path_type=Path), help="Job file (YAML) that the trials vary.")
+@click.option("--name", metavar="NAME", help="Of the sweep; by default one that follows from all that is asked.")
+@click.option("--resume", metavar="NAME", help="Continue this sweep as it is stored, instead of defining one.")
+@click.option("--learning-rates", metavar="LIST", help="Values joined by commas, or LOW:HIGH for a search.")
+@click.option("--batch-sizes", metavar="LIST", help="The same for the batch size.")
+@click.option("--epochs", metavar="LIST", help="The same for the number of epochs.")
+@click.option("--warmup-ratios", metavar="LIST", help="The same for the share of warm-up steps.")
+@click.option("--set", "sets", metavar="KEY=LIST", multiple=True, help="The same for any field; may be repeated.")
+@click.option("--max-samples", type=click.IntRange(1), metavar="N", help="Training receipts of every trial at most.")
+@click.option("--seeds", metavar="LIST", help="Train each trial once with each seed; by default the job's one seed.")
+@click.option(
+    "--plan",
+    "plan_name",
+    type=click.Choice(["grid", "one-at-a-time"]),
+    help="All combinations (the default), or the base and each other value alone.",
+)
+@click.option(
+    "--search",
+    type=click.Choice(["grid", "random", "tpe"]),
+    default="grid",
+    show_default=True,
+    help="The plan's trials, or --trials N proposed by Optuna.",
+)
+@click.option("--trials", "num_trials", type=click.IntRange(1, 1000), metavar="N", help="Trials of a search.")
+@click.option(
+    "--sampler-seed", type=click.IntRange(0), default=0, show_default=True, help="Another one searches elsewhere."
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 100),
+    default=4,
+    show_default=True,
+    help="Trials of tpe in the queue at once.",
+)
+@click.option("--prune", is_flag=True, help="Cancel trials that fall below the median F1 of complete ones.")
+@click.option(
+    "--scale-lr",
+    type=click.Choice(["none", "linear", "sqrt"]),
+    default="none",
+    show_default=True,
+    help="Learning rates are those of the base's batch size; scale them with each trial's.",
+)
+@click.option("--queue-url", metavar="URL", help="FIFO queue; by default that of pool and priority in the stack.")
+@click.option("--priority", type=click.Choice(PRIORITIES), help="Instead of the job file's; workers poll high first.")
+@click.option("--pool", type=click.Choice(POOL_NAMES), help="Instead of what the job file's resources ask for.")
+@click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Name of the jobs table.")
+@click.option("--monitor", is_flag=True, help="Follow the sweep until all trials have ended.")
+@click.option(
+    "--monitor-timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0),
+    default=86400.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds to follow at most; then exit code 1.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the trials; store and queue nothing.")
+@job_show.json_option
+@click.pass_context
+def command(context: click.Context, /, jobs_table: str | None, dry_run: bool, as_json: bool, **flags: Any) -> None:
+    """Train many jobs that differ in chosen hyperparameters, and compare them.
+
+    Running the same command again continues the sweep: no trial is lost, none is trained twice.
+    """
+    from receipt_trainer.cli import sweep_define
+
+    if flags["resume"] is not None:
+        sweep_define.refuse_beside_resume(context)
+    if dry_run and flags["resume"] is None:
+        from receipt_trainer.cli import sweep_show
+
+        sweep_show.print_plan(sweep_define.defined(flags, needs_queue=False), as_json)
+        return
+    driver = _driver(flags, jobs_table)
+    if dry_run:
+        from receipt_trainer.cli import sweep_show
+
+        sweep_show.print_plan(driver.definition, as_json)
+        return
+    try:
+        _run(driver, flags, as_json)
+    except KeyboardInterrupt:
+        click.echo(f"\nstopped; nothing is lost. Go on with: {_resume(driver.definition)}", err=True)
+        raise click.exceptions.Exit(130) from None
+
+
+def _driver(flags: dict[str, Any], jobs_table: str | None) -> Driver:
+    """The sweep, ready to be driven; nothing is stored yet.
+
+    Raises:
+        UserError: a wrong flag, no such sweep, queue or table.
+    """
+    from functools import cache
+
+    from receipt_trainer.aws import clients
+    from receipt_trainer.cli import sweep_define
+    from receipt_trainer.errors import UserError
+    from receipt_trainer.jobs.job_table import JobTable
+    from receipt_trainer.jobs.queue import SqsQueue
+    from receipt_trainer.jobs.submit import jobs_table_of_environment
+    from receipt_trainer.sweep.definition import SEARCHES
+    from receipt_trainer.sweep.drive import Driver
+    from receipt_trainer.sweep.observe import Observer
+    from receipt_trainer.sweep.store import SweepTable
+    from receipt_trainer.sweep.study import check_optuna
+
+    table, client = jobs_table or jobs_table_of_environment(), clients.dynamodb()
+    sweeps = SweepTable(client, table)
+    definition = sweeps.get(flags["resume"]) if flags["resume"] else sweep_define.defined(flags, needs_queue=True)
+    if definition.method in SEARCHES or definition.prune:
+        check_optuna()
+    if definition.queue_url is None:
+        raise UserError(f"sweep '{definition.name}' is stored without a queue")
+    queue = SqsQueue(clients.sqs(), definition.queue_url)
+    queue.check()
+    observer = Observer(client, table, cache(clients.s3))
+    return Driver(definition, sweeps, JobTable(client, table), queue, observer, flags["concurrency"])
+
+
+def _run(driver: Driver, flags: dict[str, Any], as_json: bool) -> None:
+    from receipt_trainer.cli import sweep_show
+    from receipt_trainer.cli.sweep_screen import Screen
+    from receipt_trainer.sweep.monitor import follow
+
+    driver.sweeps.define(driver.definition)
+    if not flags["monitor"]:
+        trials = driver.advance()
+        if as_json:
+            sweep_show.print_json(driver.definition, trials)
+        _say_queued(driver, trials)
+        return
+    with Screen(driver.definition, driver.num_trials) as screen:
+        trials, is_done = follow(driver, screen.show, timeout_s=flags["timeout_s"])
+    sweep_show.print_all(driver.definition, trials, as_json)
+    sweep_show.complain(driver.observer.complaint)
+    if not is_done:
+        click.echo(f"{flags['timeout_s']:g} s are over. {_left(driver.definition)}", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def _say_queued(driver: Driver, trials: list[Trial]) -> None:
+    from receipt_trainer.sweep.trial import ENDED
+
+    definition = driver.definition
+    ended = sum(trial.state in ENDED for trial in trials)
+    click.echo(
+        f"sweep '{definition.name}': {len(trials)} of {driver.num_trials} trials are queued, {ended} have ended",
+        err=True,
+    )
+    click.echo(f"look at it with: receipt-trainer sweep-status {definition.name}", err=True)
+    if definition.is_adaptive and not driver.is_done(trials):
+        click.echo(f"it goes on only while somebody follows it: {_resume(definition)}", err=True)
+    elif not driver.is_done(trials):
+        click.echo(f"follow it with: {_resume(definition)}", err=True)
+
+
+def _left(definition: Definition) -> str:
+    if definition.is_adaptive:
+        return f"The queued jobs go on; what follows from them waits for: {_resume(definition)}"
+    return f"The sweep goes on in the cloud; follow it again with: {_resume(definition)}"
+
+
+def _resume(definition: Definition) -> str:
+    return f"receipt-trainer sweep --resume {definition.name} --monitor"

@@ -1,0 +1,106 @@
+"""How a sweep is printed: its plan, its trials best first, the verdict, and all of it as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from receipt_trainer.cli import job_show
+from receipt_trainer.cli.sweep_table import effective, labels_table, texts, totals, trials_table, value_text
+
+if TYPE_CHECKING:
+    from receipt_trainer.sweep.definition import Definition
+    from receipt_trainer.sweep.results import Result
+    from receipt_trainer.sweep.trial import Trial
+
+
+def print_plan(definition: Definition, as_json: bool) -> None:
+    """What would be trained."""
+    from receipt_trainer.sweep import plan
+    from receipt_trainer.sweep.definition import SEARCHES
+
+    many, seeds = plan.num_planned(definition), len(definition.seeds)
+    is_search = definition.method in SEARCHES
+    trials = [] if is_search else plan.expand(definition)
+    if as_json:
+        said = {"name": definition.name, "method": definition.method, "num_trials": many, "num_jobs": many * seeds}
+        said |= {"pool": definition.base["resources"]["pool"], "queue_url": definition.queue_url, "dry_run": True}
+        said |= {"seeds": definition.seeds, "base": definition.base, "trials": trials}
+        job_show.print_json(said | {"axes": [axis.model_dump() for axis in definition.axes]})
+        return
+    console = job_show.console()
+    if trials:
+        shown = job_show.table("trial", *trials[0], right=("trial", *trials[0]))
+        for number, params in enumerate(trials):
+            shown.add_row(*texts([str(number), *(value_text(value) for value in effective(definition, params))]))
+        console.print(shown)
+    for axis in definition.axes if is_search else ():
+        click.echo(axis.text())
+    pool, queue = definition.base["resources"]["pool"] or "not known", definition.queue_url or "not known"
+    click.echo(
+        f"dry run of sweep '{definition.name}': {definition.method}, {many} trials, {many * seeds} jobs; pool {pool}, "
+        f"queue {queue}; nothing is stored or queued",
+        err=True,
+    )
+
+
+def print_names(names: Sequence[tuple[str, str]], as_json: bool) -> None:
+    """The sweeps there are, newest first."""
+    from receipt_trainer.jobs.store import utc_now
+
+    if as_json:
+        job_show.print_json([{"name": name, "created_at": at} for name, at in names])
+    elif names:
+        shown, now = job_show.table("sweep", "created"), utc_now()
+        for name, at in names:
+            shown.add_row(*texts([name, job_show.when(at, now)]))
+        job_show.console().print(shown)
+    else:
+        click.echo("no sweep", err=True)
+
+
+def print_all(definition: Definition, trials: Sequence[Trial], as_json: bool) -> None:
+    """Trials, F1 of each label, totals, verdict."""
+    from receipt_trainer.sweep.results import ranked, verdict_of
+
+    if as_json:
+        print_json(definition, trials)
+        return
+    console, results = job_show.console(), ranked(trials)
+    console.print(trials_table(definition, results))
+    labels = labels_table(results)
+    if labels is not None:
+        console.print()
+        console.print(labels)
+    console.print()
+    click.echo(totals(definition, results))
+    click.echo(verdict_of(definition, trials).text)
+
+
+def print_json(definition: Definition, trials: Sequence[Trial]) -> None:
+    """The same for scripts; best trial first."""
+    from receipt_trainer.sweep.plan import num_planned
+    from receipt_trainer.sweep.results import ranked, verdict_of
+
+    said = {"name": definition.name, "method": definition.method, "num_trials": num_planned(definition)}
+    verdict = verdict_of(definition, trials)
+    shown = asdict(verdict) | {
+        "comparisons": [asdict(one) | {"is_better": one.is_better} for one in verdict.comparisons]
+    }
+    job_show.print_json(said | {"trials": [_plain(result) for result in ranked(trials)], "verdict": shown})
+
+
+def _plain(result: Result) -> dict[str, Any]:
+    trial, said = result.trial, asdict(result)
+    said["trial"] = trial.number
+    said |= {"params": dict(trial.params), "reason": trial.reason, "jobs": [asdict(run) for run in trial.runs]}
+    return said
+
+
+def complain(complaint: str | None) -> None:
+    """Say why scores of labels are missing."""
+    if complaint is not None:
+        click.echo(f"scores of labels could not be read: {complaint}", err=True)

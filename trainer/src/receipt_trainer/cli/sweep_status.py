@@ -1,0 +1,36 @@
+"""`receipt-trainer sweep-status`: the trials of a sweep side by side, and what they say."""
+
+from __future__ import annotations
+
+import click
+
+from receipt_trainer.cli import job_show
+from receipt_trainer.cli.stack import stack_options
+
+
+@click.command("sweep-status")
+@stack_options
+@job_show.jobs_table_option
+@click.argument("name", required=False)
+@job_show.json_option
+def command(table: str, name: str | None, as_json: bool) -> None:
+    """Compare the trials of the sweep NAME, best first; without NAME, list the sweeps.
+
+    It only reads: a search goes on by `receipt-trainer sweep --resume NAME --monitor`.
+    """
+    from functools import cache
+
+    from receipt_trainer.aws import clients
+    from receipt_trainer.cli import sweep_show
+    from receipt_trainer.sweep.observe import Observer
+    from receipt_trainer.sweep.store import SweepTable
+
+    client = clients.dynamodb()
+    sweeps = SweepTable(client, table)
+    if name is None:
+        sweep_show.print_names(sweeps.names(), as_json)
+        return
+    observer = Observer(client, table, cache(clients.s3))
+    definition, trials = sweeps.get(name), observer.look(sweeps.trials(name))
+    sweep_show.print_all(definition, trials, as_json)
+    sweep_show.complain(observer.complaint)

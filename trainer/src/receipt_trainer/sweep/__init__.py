@@ -1,0 +1,1 @@
+"""Sweeps: many jobs that differ in chosen hyperparameters, compared by their scores."""

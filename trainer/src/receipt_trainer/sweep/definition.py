@@ -1,0 +1,134 @@
+"""What a sweep was asked to be: its base, what it varies and how it searches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.contract.names import is_job_name
+from receipt_trainer.errors import UserError
+from receipt_trainer.jobs.placement import resolve
+from receipt_trainer.sweep.axes import Axis
+
+Method = Literal["grid", "one-at-a-time", "random", "tpe"]
+ScaleLr = Literal["none", "linear", "sqrt"]
+SEARCHES: Final[frozenset[Method]] = frozenset({"random", "tpe"})
+"""Methods that propose so many trials, by Optuna's samplers."""
+
+MAX_TRIALS: Final = 1000
+MAX_SEEDS: Final = 20
+MAX_NAME: Final = 40
+"""Characters; trial and seed follow in the job's name."""
+_SHOWN: Final = 3
+_LONG: Final = 60
+
+
+class Definition(BaseModel):
+    """A sweep's definition; it never changes once the sweep is stored.
+
+    `base` is the job that the trials vary, with every hyperparameter in it: what the stack's defaults are later on
+    changes no trial.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    base: dict[str, Any]
+    axes: tuple[Axis, ...]
+    method: Method = "grid"
+    num_trials: int | None = Field(None, description="For random and tpe")
+    seeds: tuple[int, ...]
+    prune: bool = False
+    scale_lr: ScaleLr = "none"
+    sampler_seed: int = 0
+    queue_url: str | None = None
+
+    @property
+    def model(self) -> str:
+        """Of the base."""
+        return str(self.base["model"])
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether a process has to look at results for the sweep to go on."""
+        return self.method == "tpe" or self.prune
+
+    def to_text(self) -> str:
+        """As it is stored."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+    @classmethod
+    def from_text(cls, text: str, name: str) -> Definition:
+        """Read what `to_text` wrote.
+
+        Raises:
+            UserError: a newer version of this program wrote it.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError:
+            raise UserError(f"sweep '{name}' is stored in a form that this version does not read; update it") from None
+
+
+def base_of(spec: JobSpec, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The job that the trials vary, resolved; its name is the sweep's business.
+
+    Raises:
+        UserError: defaults that are none, or that contradict the job.
+    """
+    return resolve(spec, defaults).model_dump(mode="json", exclude={"job_name"})
+
+
+def default_name(definition: Definition) -> str:
+    """A name that the same definition always gets, so that the same command continues the same sweep."""
+    text = definition.model_copy(update={"name": ""}).to_text()
+    return f"sweep-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def check_name(name: str) -> str:
+    """`name`, if it can be one.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if not is_job_name(name) or len(name) > MAX_NAME:
+        raise UserError(f"--name '{name}': use 1 to {MAX_NAME} of A-Z a-z 0-9 . _ - and not '.' or '..'")
+    return name
+
+
+def refuse_other(asked: Definition, stored: Definition) -> None:
+    """Say what differs, if anything does.
+
+    Raises:
+        UserError: the sweep of this name is another one.
+    """
+    before, after = stored.model_dump(mode="json"), asked.model_dump(mode="json")
+    found = list(_differences(before, after))
+    if not found:
+        return
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    raise UserError(
+        f"sweep '{asked.name}' is there with another definition: {'; '.join(found[:_SHOWN])}{more}. Give another "
+        f"--name, or continue it as it is: receipt-trainer sweep --resume {asked.name}"
+    )
+
+
+def _differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
+    if path == "axes":
+        before, after = ({axis["key"]: Axis(**axis).text() for axis in axes} for axes in (before, after))
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            if before.get(key) != after.get(key):
+                yield from _differences(before.get(key), after.get(key), f"{path}.{key}" if path else key)
+    elif before != after:
+        yield f"{path} is {_short(before)} there and {_short(after)} here"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= _LONG else f"{text[: _LONG - 3]}..."

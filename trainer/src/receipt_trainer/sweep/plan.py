@@ -1,0 +1,131 @@
+"""The trials of a sweep: which values each has, and the jobs that train it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+from receipt_trainer.config import parse
+from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.errors import UserError
+from receipt_trainer.jobs.lifecycle import Job
+from receipt_trainer.jobs.submit import new_job
+from receipt_trainer.sweep.axes import Axis, canonical, sections
+from receipt_trainer.sweep.definition import MAX_TRIALS, Definition
+
+Params = dict[str, Any]
+"""A value for each axis, by its key."""
+
+
+def expand(definition: Definition) -> list[Params]:
+    """The trials of a plan, in an order that depends on nothing else.
+
+    Raises:
+        UserError: an axis is a range, there are too many trials, or one contradicts the configuration.
+    """
+    for axis in definition.axes:
+        if axis.is_range:
+            raise UserError(f"{axis.text()}: a range needs --search random or --search tpe; a plan needs values")
+    many = num_planned(definition)
+    if many > MAX_TRIALS:
+        raise UserError(f"the {definition.method} plan has {many:,} trials, at most {MAX_TRIALS:,} are allowed")
+    trials = _grid(definition.axes) if definition.method == "grid" else _one_at_a_time(definition)
+    for number, params in enumerate(trials):
+        try:
+            overrides(definition, params)
+        except UserError as error:
+            raise UserError(f"trial {number} ({text_of(params)}): {error}") from None
+    return trials
+
+
+def num_planned(definition: Definition) -> int:
+    """How many trials a plan or a search has at most."""
+    if definition.num_trials is not None:
+        return definition.num_trials
+    if definition.method == "one-at-a-time":
+        return len(_one_at_a_time(definition))
+    many = 1
+    for axis in definition.axes:
+        many *= len(axis.choices)
+    return many
+
+
+def _grid(axes: tuple[Axis, ...]) -> list[Params]:
+    keys = [axis.key for axis in axes]
+    return [dict(zip(keys, values, strict=True)) for values in product(*(axis.choices for axis in axes))]
+
+
+def _one_at_a_time(definition: Definition) -> list[Params]:
+    base = base_params(definition)
+    others = [(axis.key, value) for axis in definition.axes for value in axis.choices if value != base[axis.key]]
+    return [base, *({**base, key: value} for key, value in others)]
+
+
+def base_params(definition: Definition) -> Params:
+    """The base's value on each axis."""
+    return {axis.key: definition.base[axis.section][axis.key] for axis in definition.axes}
+
+
+def text_of(params: Mapping[str, Any]) -> str:
+    """For messages."""
+    return ", ".join(f"{key} {value}" for key, value in params.items()) or "the base"
+
+
+def overrides(definition: Definition, params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The two configurations of a trial, complete, with its learning rate scaled if that was asked for.
+
+    Raises:
+        UserError: the values contradict each other, or the learning rate cannot be scaled.
+    """
+    found = {name: dict(definition.base[name]) for name in ("training_config", "data_config")}
+    for axis in definition.axes:
+        found[axis.section][axis.key] = params[axis.key]
+    if definition.scale_lr != "none":
+        found["training_config"]["learning_rate"] = _scaled(definition, found["training_config"])
+    for section, config in sections(definition.model).items():
+        found[section] = parse(config, found[section], section).model_dump(mode="json")
+    return found
+
+
+def _scaled(definition: Definition, training: Mapping[str, Any]) -> float:
+    """The learning rate for this batch size: linear as Goyal et al. 2017, sqrt as Krizhevsky 2014."""
+    size = canonical("batch_size", definition.model)
+    base = definition.base["training_config"]
+    rate, batch, base_batch = training["learning_rate"], training[size], base[size]
+    if rate is None or batch is None or base_batch is None:
+        missing = "learning_rate" if rate is None else size
+        raise UserError(f"--scale-lr {definition.scale_lr} needs {missing}: set it in the training_config of --config")
+    steps = "gradient_accumulation_steps"
+    factor: float = (batch * training[steps]) / (base_batch * base[steps])
+    return float(rate * (factor if definition.scale_lr == "linear" else factor**0.5))
+
+
+def job_of(definition: Definition, number: int, params: Mapping[str, Any], seed: int) -> Job:
+    """The job that trains a trial with a seed. The same values and seed are the same job, whoever asks.
+
+    Raises:
+        UserError: see `overrides`.
+    """
+    if definition.queue_url is None:
+        raise UserError("no queue is known: give --queue-url URL, or --stack NAME, or --outputs FILE")
+    config = overrides(definition, params)
+    config["training_config"]["seed"] = seed
+    own = {"sweep": definition.name, "trial": str(number), "seed": str(seed)}
+    spec = parse(
+        JobSpec,
+        {
+            **definition.base,
+            "job_name": f"{definition.name}-t{number}-s{seed}",
+            "tags": {**definition.base["tags"], **own},
+            **config,
+        },
+        "the trial's job",
+    )
+    return new_job(spec, definition.queue_url, client_token=token(definition, params, seed))
+
+
+def token(definition: Definition, params: Mapping[str, Any], seed: int) -> str:
+    """The client token of a trial's job."""
+    return json.dumps(["sweep", definition.name, dict(params), seed], sort_keys=True)

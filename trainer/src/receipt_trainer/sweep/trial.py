@@ -1,0 +1,145 @@
+"""A trial: one choice of values, trained once for each seed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
+from typing import Any, Final, Literal
+
+from receipt_trainer.contract.tables import sweep_pk, trial_sk
+from receipt_trainer.jobs.lifecycle import TERMINAL
+
+State = Literal["PLANNED", "QUEUED", "PRUNING", "COMPLETE", "PRUNED", "FAILED", "CANCELLED"]
+"""PLANNED: stored, its jobs may not be; QUEUED: its jobs are; PRUNING: they are being cancelled."""
+
+ENDED: Final[frozenset[State]] = frozenset({"COMPLETE", "PRUNED", "FAILED", "CANCELLED"})
+SETTLED: Final[frozenset[State]] = frozenset({"COMPLETE", "PRUNED"})
+"""A FAILED or CANCELLED trial may come back: its job may be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRun:
+    """The job that trains a trial with one seed, as it was last seen.
+
+    Attributes:
+        status: of the job.
+        f1: of the kept model on the validation receipts.
+        seconds: of its attempts.
+        usd: dollars of its attempts whose price is known; None if none is.
+        num_unknown: attempts without a price.
+        curve: F1 of each evaluation.
+        per_label: F1 of each label; None where the run's record could not be read.
+    """
+
+    seed: int
+    job_id: str
+    status: str = "PENDING"
+    f1: float | None = None
+    reason: str | None = None
+    seconds: float = 0.0
+    usd: float | None = None
+    num_unknown: int = 0
+    curve: tuple[float, ...] = ()
+    per_label: Mapping[str, float] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its job has ended."""
+        return self.status in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One row of a sweep.
+
+    Attributes:
+        params: a value for each axis.
+        same_as: an earlier trial with the same values, whose jobs these are.
+        version: counts the row's changes; every change is conditional on it.
+    """
+
+    sweep: str
+    number: int
+    params: Mapping[str, Any]
+    runs: tuple[SeedRun, ...] = ()
+    state: State = "PLANNED"
+    reason: str | None = None
+    same_as: int | None = None
+    version: int = 1
+
+    @property
+    def f1s(self) -> tuple[float, ...]:
+        """Of the seeds that have one."""
+        return tuple(run.f1 for run in self.runs if run.f1 is not None and math.isfinite(run.f1))
+
+    @property
+    def value(self) -> float | None:
+        """Mean F1 of a complete trial; None if a seed has none."""
+        is_whole = self.state == "COMPLETE" and self.runs and len(self.f1s) == len(self.runs)
+        return fmean(self.f1s) if is_whole else None
+
+    @property
+    def curve(self) -> tuple[float, ...]:
+        """Mean F1 of each evaluation that all seeds have reached."""
+        return tuple(fmean(values) for values in zip(*(run.curve for run in self.runs), strict=False))
+
+    def seen(self, runs: tuple[SeedRun, ...]) -> Trial:
+        """The trial with its jobs as they are now, and the state that follows from them."""
+        return replace(self, runs=runs, state=_state(self.state, [run.status for run in runs]))
+
+    def to_row(self) -> dict[str, Any]:
+        """The TRIAL row; values and jobs as JSON, whose numbers come back as they were."""
+        said = {"TYPE": "SWEEP_TRIAL", "sweep": self.sweep, "trial": self.number, "state": self.state}
+        said |= {"PK": sweep_pk(self.sweep), "SK": trial_sk(self.number), "version": self.version}
+        said |= {"params": json.dumps(dict(self.params), sort_keys=True), "reason": self.reason}
+        said |= {"runs": json.dumps([asdict(run) for run in self.runs]), "same_as": self.same_as}
+        said["job_ids"] = [run.job_id for run in self.runs]
+        return {name: value for name, value in said.items() if value is not None}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Trial:
+        """Read a TRIAL row; what a newer version added is left out."""
+        runs = tuple(_run(values) for values in json.loads(row["runs"]))
+        return cls(
+            sweep=str(row["sweep"]),
+            number=int(row["trial"]),
+            params=json.loads(row["params"]),
+            runs=runs,
+            state=row["state"],
+            reason=row.get("reason"),
+            same_as=row.get("same_as"),
+            version=int(row["version"]),
+        )
+
+
+_RUN_FIELDS: Final = frozenset(SeedRun.__slots__)
+
+
+def _run(values: Mapping[str, Any]) -> SeedRun:
+    known = {name: value for name, value in values.items() if name in _RUN_FIELDS}
+    return SeedRun(**{**known, "curve": tuple(known.get("curve") or ())})
+
+
+def _state(before: State, statuses: list[str]) -> State:
+    if before in SETTLED or before == "PLANNED" or not statuses:
+        return before
+    if any(status not in TERMINAL for status in statuses):
+        return "PRUNING" if before == "PRUNING" else "QUEUED"
+    if all(status == "SUCCEEDED" for status in statuses):  # a pruned job may have been faster than its cancellation
+        return "COMPLETE"
+    if before == "PRUNING":
+        return "PRUNED"
+    return "FAILED" if "FAILED" in statuses else "CANCELLED"
+
+
+def shared(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials with jobs and state of the earlier ones that they are the same as."""
+    known = {trial.number: trial for trial in trials if trial.same_as is None}
+    linked = []
+    for trial in trials:
+        first = known.get(trial.same_as) if trial.same_as is not None else None
+        linked.append(replace(trial, runs=first.runs, state=first.state, reason=first.reason) if first else trial)
+    return linked
