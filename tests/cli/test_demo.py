@@ -1,25 +1,42 @@
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from receipt_trainer.contract.names import REPORT_FILE, RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.local.session import ENV_DIR
+from tests.local.test_cloud import is_running
+from tests.worker.bench import wait_for
 
 BIN = Path(sys.executable).parent
+PROGRAM = [sys.executable, "-c", "from receipt_trainer.cli.receipt_trainer import main; main()"]
 ELSEWHERE = {"http_proxy": "http://127.0.0.1:9", "AWS_PROFILE": "nobody", "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
 
 
-def test_the_demo_runs_the_whole_job(tmp_path: Path) -> None:
-    """One command: the stack, receipts into its table, training from it, rows, artifacts in its bucket, a report.
+@pytest.fixture(autouse=True)
+def own_session(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for the local session that no other test has; gone when the demo is."""
+    folder = tmp_path_factory.mktemp("state") / "local"
+    monkeypatch.setenv(ENV_DIR, str(folder))
+    return folder
 
-    A proxy, a profile and an endpoint of the user's own lead none of it elsewhere.
+
+def test_the_demo_runs_the_whole_job(tmp_path: Path, own_session: Path) -> None:
+    """One command: the stack, receipts into its table, a job through its queue, a worker, artifacts, a report.
+
+    A proxy, a profile and an endpoint of the user's own lead none of it elsewhere; nothing but the run's folder stays.
     """
     run_dir = tmp_path / "run"
     command = [str(BIN / "receipt-trainer"), "demo", "--model", "tiny", "--receipts", "16", "--epochs", "1"]
     done = subprocess.run(
         [*command, "--output-dir", str(run_dir), "--job-name", "shown"],
-        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "RECEIPT_TRAINER_AWS_CLI": str(BIN / "aws")} | ELSEWHERE,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "RECEIPT_TRAINER_AWS_CLI": str(BIN / "aws")}
+        | {ENV_DIR: str(own_session), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        | ELSEWHERE,
         capture_output=True,
         text=True,
         check=False,
@@ -30,7 +47,12 @@ def test_the_demo_runs_the_whole_job(tmp_path: Path) -> None:
     assert record.dataset_counts["receipts"] == 16
     assert (run_dir / REPORT_FILE).is_file()
     assert str(run_dir / REPORT_FILE) in done.stdout.replace("\n", "")
-    rows = re.search(r"jobs table: (\d+) metric rows, (\d+) log rows", done.stdout)
+    assert f"job {record.job_id} 'shown' is PENDING in jobs-cpu-normal-" in done.stdout
+    assert "SUCCEEDED · attempt 1" in done.stdout
+    assert "the worker ended: idle for 0 s" in done.stdout
+    assert "instances table: i-local-1 ENDED: idle for 0 s" in done.stdout
+    assert not own_session.exists()
+    rows = re.search(r"SUCCEEDED, (\d+) metric rows, (\d+) log rows", done.stdout)
     assert rows is not None
     assert int(rows[1]) >= 4
     assert int(rows[2]) >= 3
@@ -70,3 +92,42 @@ def test_the_demo_names_a_missing_file(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["error: none.jsonl: cannot read receipts: No such file or directory"]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_demo_that_is_ended_leaves_nothing(tmp_path: Path, own_session: Path) -> None:
+    """SIGTERM in mid-training: other terminals saw its stack till then; server, worker, training and files are gone."""
+    demo = subprocess.Popen(
+        [*PROGRAM, "demo", "--model", "tiny", "--receipts", "16", "--epochs", "1000", "--output-dir", tmp_path / "run"],
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), ENV_DIR: str(own_session), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert demo.stdout is not None
+        assert any("training from step 0" in line for line in demo.stdout)
+        listed = subprocess.run([*PROGRAM, "jobs", "--stack", "local"], capture_output=True, text=True, check=False)
+        assert "RUNNING" in listed.stdout, listed.stderr
+        children = _descendants(demo.pid)
+        assert len(children) >= 3
+        demo.send_signal(signal.SIGTERM)
+        output, _ = demo.communicate(timeout=120)
+    finally:
+        demo.kill()
+    assert demo.returncode == 128 + signal.SIGTERM, output
+    wait_for(lambda: not any(map(is_running, children)))
+    assert not own_session.exists()
+
+
+def _descendants(pid: int) -> list[int]:
+    """Processes that a process has started, and those that they have, by Linux's /proc."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found[1:]

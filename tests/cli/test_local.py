@@ -25,7 +25,7 @@ PROGRAM = [sys.executable, "-c", "from receipt_trainer.cli.receipt_trainer impor
 JOB = """
 job_name: tiny
 model: tiny
-training_config: {num_epochs: 1000, max_steps: 400, batch_size: 10, precision: fp32, device: cpu, logging_steps: 20}
+training_config: {num_epochs: 1000, max_steps: 300, batch_size: 10, precision: fp32, device: cpu, logging_steps: 20}
 data_config: {merge_amounts: true, examples: line}
 """
 
@@ -108,8 +108,6 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None
     said = laptop.type("local", "up", "--detach", "--receipts", 9, "--program", ROOT)
     assert "9 receipts from the generator" in said
     session = laptop.json("local", "status")
-    server = f"http://127.0.0.1:{session['endpoint'].rpartition(':')[2]}"
-    assert server == session["endpoint"]
     assert "already" in laptop.type("local", "up", "--program", ROOT, code=2)
     assert "no local worker is running" in laptop.type("local", "interrupt", code=2)
     (laptop.folder / "job.yaml").write_text(JOB)
@@ -118,7 +116,7 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None
     first = laptop.start("start-worker", "--stack", "local", "--idle-timeout", 0)
     try:
         trains = pid_of_training(first)
-        laptop.read_until(" of 400 · ", "watch", "--stack", "local", "--interval", 0.5)
+        laptop.read_until(" of 300 · ", "watch", "--stack", "local", "--interval", 0.5)
         os.kill(trains, signal.SIGSTOP)
         told = laptop.type("local", "interrupt", "--warning", 60)
         assert "i-local-1" in told
@@ -136,7 +134,7 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None
     assert "idle for 0 s" in output
     assert "SUCCEEDED · attempt 2" in watched
     shown = laptop.type("watch", "--stack", "local", "tiny", "--once")
-    assert "step 400 of 400" in shown
+    assert "step 300 of 300" in shown
     assert "attempts (2)" in shown
     assert "interrupted" in shown
     assert "spot notice" in shown
@@ -145,15 +143,17 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None
     assert {one["price_usd_per_h"] for one in instances.values()} == {None}
     details = laptop.json("job-details", "--stack", "local", "tiny")
     saved, resumed = details["attempts"]
-    assert 0 < saved["checkpoint_step"] == resumed["start_step"] < 400
-    assert [point["step"] for point in details["metrics"]["loss"]] == list(range(20, 401, 20))
+    assert 0 < saved["checkpoint_step"] == resumed["start_step"] < 300
+    steps = [point["step"] for point in details["metrics"]["loss"]]
+    assert steps == sorted(set(steps))
+    assert set(steps) >= set(range(20, 301, 20))
     assert details["artifacts"].startswith("s3://")
     idle = laptop.start("start-worker", "--stack", "local")
     wait_for(lambda: any(one["alive"] for one in laptop.json("local", "status")["instances"]))
     assert "ended" in laptop.type("local", "down")
     output, _ = idle.communicate(timeout=TIMEOUT_S)
     assert "the worker ended: SIGTERM" in output
-    assert not is_running(session["pid"])
+    wait_for(lambda: not is_running(session["pid"]))
     assert not (laptop.folder / "local").exists()
     assert "no local session is running" in laptop.type("jobs", "--stack", "local", code=2)
 

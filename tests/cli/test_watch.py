@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -62,13 +63,18 @@ def look(table: str, job_id: str) -> JobView:
     return LiveJob(clients.dynamodb(), table, job_id).look(NOON + timedelta(minutes=4))
 
 
+def drawn(view: JobView, width: int, height: int) -> str:
+    """What a terminal of this size shows, as text."""
+    console = Console(width=width, height=height, record=True, force_terminal=True, file=io.StringIO())
+    console.print(whole_view(view, width, height))
+    return console.export_text()
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (140, 40), (50, 20), (30, 10)])
 def test_the_view_fits_the_screen(jobs_table: str, width: int, height: int) -> None:
     """On screens of any size nothing is wider or higher than the screen, and what matters most is on top."""
     view = look(jobs_table, add_running(jobs_table))
-    console = Console(width=width, height=height, record=True, force_terminal=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(whole_view(view, width, height))
-    lines = console.export_text().splitlines()
+    lines = drawn(view, width, height).splitlines()
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
     assert lines[0].startswith("seven-la")
@@ -79,9 +85,7 @@ def test_the_view_fits_the_screen(jobs_table: str, width: int, height: int) -> N
 def test_the_view_of_an_ordinary_terminal(jobs_table: str) -> None:
     """80 by 24 has state, place, time, dollars, progress, both curves, both attempts with the reason, and the log."""
     view = look(jobs_table, add_running(jobs_table))
-    console = Console(width=80, height=24, record=True, force_terminal=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(whole_view(view, 80, 24))
-    text = console.export_text()
+    text = drawn(view, 80, 24)
     for words in (
         *("RUNNING · attempt 2 · i-0abc-77 · g5.xlarge · 3 min 00 s · $0.18", "2 steps/s · 3 min 10 s left"),
         *("lr 2.5e-05", "training loss 0.4167", "validation F1 0.8000", "attempts (2)", "from step 20"),
@@ -200,7 +204,7 @@ def test_lines_say_what_is_new_and_no_more(jobs_table: str, capsys: pytest.Captu
     later = NOON + timedelta(minutes=4)
     for seconds, words in ((0, "step 120"), (2, ""), (4, ""), (PROGRESS_EVERY_S + 1, "step 124")):
         if seconds == 4:
-            store = JobStore(clients.dynamodb(), jobs_table, job_id, attempt=2, first_seq=900, clock=Clock(NOON))
+            store = JobStore(clients.dynamodb(), jobs_table, job_id, attempt=2, first_seq=900, clock=Clock(later))
             store.metric("loss", 1.0, step=124, epoch=2.48)
             store.close()
         screen.show(live.look(NOON + timedelta(minutes=4, seconds=seconds)))

@@ -39,7 +39,7 @@ def job_id(jobs_table: str) -> str:
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each query has given."""
     counts: list[int] = []
     original: Any = dynamo.query
@@ -52,7 +52,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
             yield row
 
     monkeypatch.setattr(dynamo, "query", query)
-    yield counts
+    return counts
 
 
 def train(table: str, job_id: str, steps: range, clock: Clock, attempt: int, value: float) -> None:

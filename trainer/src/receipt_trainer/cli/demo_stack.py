@@ -16,6 +16,7 @@ from receipt_trainer.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from receipt_trainer.contract.outputs import StackOutputs
     from receipt_trainer.local.cloud import LocalCloud
     from receipt_trainer.local.provision import Deployment
 
@@ -40,7 +41,7 @@ def find_program(given: Path | None) -> Path:
         UserError: there is none; or what running it needs is not installed.
     """
     if importlib.util.find_spec("pulumi_aws") is None:
-        raise UserError("the demo runs the stack's program, which needs pulumi: pip install 'receipt-trainer[local]'")
+        raise UserError("the stack's program needs pulumi: pip install 'receipt-trainer[local]'")
     from receipt_trainer.local.program_config import read_yaml
 
     clone = Path(receipt_trainer.__file__).parents[3]  # <clone>/trainer/src/receipt_trainer
@@ -54,8 +55,12 @@ def find_program(given: Path | None) -> Path:
     )
 
 
-def stand_up(folder: Path, cloud: LocalCloud, console: Console) -> None:
-    """Run the program for the stack `dev`; print what was created and what was only recorded, and why."""
+def stand_up(folder: Path, cloud: LocalCloud, console: Console, *, details: bool = True) -> StackOutputs:
+    """Run the program for the stack `dev`, and say so; the outputs.
+
+    Args:
+        details: print what was created and what was only recorded, and why.
+    """
     from receipt_trainer.local.provision import provision
 
     started = time.monotonic()
@@ -67,8 +72,10 @@ def stand_up(folder: Path, cloud: LocalCloud, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    _show_created(deployment, console)
-    _show_recorded(deployment, console)
+    if details:
+        _show_created(deployment, console)
+        _show_recorded(deployment, console)
+    return deployment.outputs
 
 
 def _show_created(deployment: Deployment, console: Console) -> None:

@@ -12,11 +12,15 @@ import click
 
 if TYPE_CHECKING:
     from receipt_trainer.contract.outputs import StackOutputs
+    from receipt_trainer.local.session import Session
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _TIMEOUT_S: Final = 120
 _META: Final = f"{__name__}.outputs"
+_LOCAL: Final = f"{__name__}.local"
+LOCAL: Final = "local"
+"""The stack that means the local session."""
 _SAVE: Final = "pulumi stack output --json > outputs.json"
 
 
@@ -38,7 +42,7 @@ def stack_options(function: Function) -> Function:
             is_eager=True,
             expose_value=False,
             callback=_from_pulumi,
-            help="Take names and region from this Pulumi stack's outputs.",
+            help="Take names and region from this Pulumi stack's outputs; 'local': the session of `local up`.",
         ),
     ):
         function = option(function)
@@ -51,8 +55,29 @@ def _from_file(context: click.Context, option: click.Parameter, path: Path | Non
 
 
 def _from_pulumi(context: click.Context, option: click.Parameter, stack: str | None) -> None:
-    if stack is not None and not context.resilient_parsing:
+    if stack is None or context.resilient_parsing:
+        return
+    if stack == LOCAL:
+        from receipt_trainer.local import session
+
+        enter(found := session.require())
+        context.meta[_LOCAL] = found
+        context.meta[_META] = found.outputs
+    else:
         _apply(context, ask_pulumi(stack))
+
+
+def enter(session: Session) -> None:
+    """From here on this process works in a local session, whatever its environment said before."""
+    environment = session.applied_to(os.environ)
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def local_session() -> Session | None:
+    """The local session, if `--stack local` of the running command means it."""
+    found: Session | None = click.get_current_context().meta.get(_LOCAL)
+    return found
 
 
 def _apply(context: click.Context, outputs: StackOutputs) -> None:

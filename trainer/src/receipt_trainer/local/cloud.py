@@ -30,7 +30,7 @@ STOP_TIMEOUT_S: Final = 10.0
 _DUMMY: Final = "local"  # not a secret: the embedded AWS takes any credentials
 _HOSTS: Final = ("127.0.0.1", "localhost")
 
-_ELSEWHERE: Final = (
+ELSEWHERE: Final = (
     "AWS_DEFAULT_PROFILE",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
     "AWS_PROFILE",
@@ -40,15 +40,16 @@ _ELSEWHERE_PREFIX: Final = "AWS_ENDPOINT_URL_"  # of one service each, such as A
 """Variables that lead past the embedded AWS, whatever its `environment` says."""
 
 
-def _without_elsewhere(environ: Mapping[str, str]) -> dict[str, str]:
+def without_elsewhere(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` without the variables that lead past the embedded AWS."""
     return {
         name: value
         for name, value in environ.items()
-        if name not in _ELSEWHERE and not name.startswith(_ELSEWHERE_PREFIX)
+        if name not in ELSEWHERE and not name.startswith(_ELSEWHERE_PREFIX)
     }
 
 
-def _no_proxy(environ: Mapping[str, str]) -> dict[str, str]:
+def no_proxy(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that keep loopback addresses from proxies, with the hosts that they name in `environ`."""
     given = ",".join(environ.get(name, "") for name in ("no_proxy", "NO_PROXY"))
     hosts = dict.fromkeys([*filter(None, map(str.strip, given.split(","))), *_HOSTS])
@@ -101,7 +102,7 @@ class LocalCloud:
             "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
             "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
             **self._names(),
-            **_no_proxy(os.environ),
+            **no_proxy(os.environ),
         }
 
     def _names(self) -> dict[str, str]:
@@ -145,7 +146,7 @@ class LocalCloud:
 
     def applied_to(self, environ: Mapping[str, str]) -> dict[str, str]:
         """`environ` with `environment`, and without what would lead past it: profiles, tokens, other endpoints."""
-        return _without_elsewhere(environ) | self.environment() | _no_proxy(environ)
+        return without_elsewhere(environ) | self.environment() | no_proxy(environ)
 
     def __enter__(self) -> Self:
         """Start the server, and create tables and bucket unless it is to be empty.
@@ -177,7 +178,7 @@ class LocalCloud:
             stdin=subprocess.PIPE,  # its end tells the child that we are gone
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env=_without_elsewhere(os.environ),  # moto reads the profile, and fails if there is none of that name
+            env=without_elsewhere(os.environ),  # moto reads the profile, and fails if there is none of that name
             # A group of its own: Ctrl-C at the terminal must not end it before our last rows are written.
             start_new_session=True,
         )

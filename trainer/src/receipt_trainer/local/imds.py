@@ -34,16 +34,22 @@ class ImdsStandIn:
         *,
         instance_type: str = "g5.xlarge",
         zone: str = "us-east-1a",
+        life_cycle: str | None = "spot",
         port: int = 0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Say what the instance is; `port` 0 takes a free one."""
+        """Say what the instance is.
+
+        Args:
+            life_cycle: how it was bought; None: nobody did, and it has no price.
+            port: 0 takes a free one.
+        """
         self.paths = {
             "instance-id": instance_id,
             "instance-type": instance_type,
-            "instance-life-cycle": "spot",
             "placement/availability-zone": zone,
             "autoscaling/target-lifecycle-state": "InService",
+            **({"instance-life-cycle": life_cycle} if life_cycle else {}),
         }
         self.num_tokens = 0
         self._tokens: set[str] = set()

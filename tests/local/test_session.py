@@ -1,0 +1,162 @@
+"""The local session's file and lock, its instances and its control, without the cloud behind them."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from receipt_trainer.contract.outputs import StackOutputs
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.local import control, membership, session
+from receipt_trainer.local.machines import Machines
+from receipt_trainer.worker.imds import Imds
+from receipt_trainer.worker.spot import look
+from tests.cli.test_stack import exported
+
+HOLDER = """
+import sys, pathlib
+from receipt_trainer.local import session
+with session.own(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the user's session is."""
+    monkeypatch.setenv(session.ENV_DIR, str(tmp_path / "state"))
+    return session.home()
+
+
+def made(control_url: str = "http://127.0.0.1:9", session_id: str = "a") -> session.Session:
+    """A session of this process."""
+    return session.Session(
+        session_id=session_id,
+        pid=os.getpid(),
+        started_at="2026-11-20T12:00:00+00:00",
+        program="p",
+        endpoint="http://127.0.0.1:9",
+        control_url=control_url,
+        environment={"JOBS_TABLE_NAME": "jobs", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "QUOTED": "a b'c"},
+        outputs=StackOutputs.parse(exported("r")),
+    )
+
+
+@pytest.fixture
+def running(root: Path) -> Iterator[session.Session]:
+    """A session of this process, with its control."""
+    with session.own(root) as folder:
+        (folder / membership.WORKERS).mkdir()
+        machines = Machines(folder / membership.WORKERS)
+        with control.Control(machines, lambda: None) as served:
+            yield made(served.url)
+        machines.end(grace_s=0)
+
+
+def test_a_session_is_its_users_alone(root: Path) -> None:
+    """Folder and file admit nobody else; afterwards nothing is there."""
+    with session.own(root) as folder:
+        (folder / "checkpoints").mkdir()
+        session.write(made(), root)
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE((folder / "session.json").stat().st_mode) == 0o600
+    assert not root.exists()
+
+
+def test_what_the_user_has_there_stays(root: Path) -> None:
+    """A folder that the user named and keeps other things in loses only what is the session's."""
+    root.mkdir()
+    (root / "mine").touch()
+    with session.own(root):
+        pass
+    assert [path.name for path in root.iterdir()] == ["mine"]
+
+
+def test_there_is_one_at_a_time(root: Path) -> None:
+    """Another process's session is refused while that lives, and is no hindrance once it was killed."""
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, root], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match="still starting"):
+            session.require()
+        session.write(made(), root)  # for the holder
+        with pytest.raises(UserError, match=f"running already \\(process {os.getpid()}\\)"), session.own(root):
+            pass
+        assert session.require().session_id == "a"
+        assert not made(session_id="b").is_live()
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert session.find() is None
+    with pytest.raises(UserError, match="has died; start another one"):
+        session.require()
+    with session.own(root) as folder:
+        assert not list(folder.iterdir())
+
+
+def test_the_users_own_settings_lead_nowhere() -> None:
+    """Names, endpoint and credentials are the session's; profiles and other endpoints are taken out; the rest stays."""
+    mine = {"AWS_PROFILE": "p", "AWS_ENDPOINT_URL_S3": "http://x", "JOBS_TABLE_NAME": "mine", "HOME": "/h"}
+    mine |= {"JOB_QUEUE_URL_HIGH": "http://x", "AUTO_SCALING_GROUP_NAME": "theirs"}
+    found = made().applied_to(mine)
+    assert "AWS_PROFILE" not in found
+    assert not found.keys() & {"AWS_ENDPOINT_URL_S3", "JOB_QUEUE_URL_HIGH", "AUTO_SCALING_GROUP_NAME"}
+    assert (found["JOBS_TABLE_NAME"], found["HOME"]) == ("jobs", "/h")
+    assert "127.0.0.1" in found["NO_PROXY"]
+
+
+def test_a_shell_takes_its_variables() -> None:
+    """What `local env` prints is taken by a shell as it is meant, quotes and all, and removes a profile."""
+    script = f'{made().shell()}\nprintf %s "$QUOTED-${{AWS_PROFILE:-none}}"'
+    done = subprocess.run(
+        ["/bin/sh", "-c", script], env={"AWS_PROFILE": "p"}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "a b'c-none"
+
+
+def test_a_notice_is_for_one_worker(running: session.Session) -> None:
+    """Each worker is an instance that has no price; a notice reaches its own only, and none that comes later."""
+    with membership.join(running) as first, membership.join(running) as second:
+        alive = [(one["instance_id"], one["pid"]) for one in control.instances(running) if one["alive"]]
+        assert alive == [("i-local-1", os.getpid()), ("i-local-2", os.getpid())]
+        control.interrupt(running, "i-local-2", "spot", 30)
+        assert look(Imds(first)) is None
+        found = look(Imds(second))
+        assert found is not None
+        assert found.kind == "spot"
+        assert Imds(first).get("instance-life-cycle") is None
+    assert [one["alive"] for one in control.instances(running)] == [False, False]
+    with membership.join(running) as third:
+        assert look(Imds(third)) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/instances/i-local-9/notices/spot", ""),
+        ("PUT", "/instances/i-local-1/notices/flood", ""),
+        ("PUT", "/instances/i-local-1/notices/spot", "soon"),
+        ("POST", "/instances", '{"pid": 1, "lock": "../session.json"}'),
+        ("POST", "/instances", "[]"),
+        ("GET", "/session.json", ""),
+    ],
+)
+def test_the_control_refuses_what_it_does_not_know(running: session.Session, method: str, path: str, body: str) -> None:
+    """An instance that is none, a notice that is none, a path for a lock: one line, and nothing happens."""
+    with pytest.raises(UserError, match="the local session refuses"):
+        control.ask(running, method, path, body)
+    assert control.instances(running) == []
+
+
+def test_a_control_that_is_gone_is_a_fault_of_the_world(root: Path) -> None:
+    """Nobody answers: one line with the address."""
+    with pytest.raises(WorldError, match="does not answer"):
+        control.instances(made())

@@ -1,0 +1,160 @@
+"""The demo's job: submitted to the stack's queue, trained by a worker of its own, watched, and its files kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from receipt_trainer.contract import names
+from receipt_trainer.errors import UserError, WorldError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from receipt_trainer.aws.dynamo import Item
+    from receipt_trainer.contract.job import JobSpec
+    from receipt_trainer.jobs.lifecycle import Job
+    from receipt_trainer.jobs.live import JobView, LiveJob
+    from receipt_trainer.local.host import Hosted
+
+POOL: Final = "cpu"
+TIMEOUT_S: Final = 86_400.0
+MAX_WORKERS: Final = 10
+"""One after the other, where somebody keeps interrupting them."""
+_WORKER_END_S: Final = 90.0
+_WORKER: Final = "from receipt_trainer.cli.receipt_trainer import main; main()"
+_LOG: Final = "worker.log"
+
+
+def spec_of(name: str, model: str, epochs: float) -> JobSpec:
+    """The job file that the demo stands for.
+
+    Raises:
+        UserError: a value that no job file may have.
+    """
+    from receipt_trainer.config import DataConfig, TrainingConfig, parse
+    from receipt_trainer.contract.job import JobSpec, Resources
+
+    training, data = {"num_epochs": epochs}, {"merge_amounts": True}
+    parse(TrainingConfig, training, "--epochs")
+    parse(DataConfig, data, "the demo's data_config")
+    return JobSpec(
+        job_name=name, model=model, training_config=training, data_config=data, resources=Resources(pool=POOL)
+    )
+
+
+def require_free(run_dir: Path) -> None:
+    """What the run's folder will hold must not take the place of something else.
+
+    Raises:
+        UserError: it exists and is not empty.
+    """
+    if run_dir.exists() and not (run_dir.is_dir() and not any(run_dir.iterdir())):
+        raise UserError(f"{run_dir} is there already; choose another --output-dir or --job-name")
+
+
+def submit(spec: JobSpec, hosted: Hosted, console: Console) -> Job:
+    """Store the job and send its message, as `submit-job` does."""
+    from receipt_trainer.aws import clients
+    from receipt_trainer.jobs import submit as submission
+    from receipt_trainer.jobs.job_table import JobTable
+    from receipt_trainer.jobs.placement import read_training_defaults
+    from receipt_trainer.jobs.queue import SqsQueue
+
+    outputs = hosted.session.outputs
+    url = outputs.pools[POOL].queue_urls[spec.priority]
+    defaults = read_training_defaults(clients.ssm(), outputs.training_parameter)
+    job = submission.new_job(spec, url, defaults=defaults)
+    job = submission.submit(job, JobTable(clients.dynamodb(), outputs.jobs_table), SqsQueue(clients.sqs(), url))
+    console.print(f"job {job.job_id} '{job.name}' is {job.status} in {url.rpartition('/')[2]}", soft_wrap=True)
+    return job
+
+
+def work(job_id: str, hosted: Hosted, console: Console, on_end: Callable[[Item], None]) -> None:
+    """Start a worker and watch until the job has ended and the worker, idle, is gone; `on_end` takes the job's row.
+
+    A worker that is interrupted meanwhile (`local interrupt`) is followed by another one, as in the cloud.
+
+    Raises:
+        WorldError: a worker ended, and the job neither did nor waits.
+    """
+    from receipt_trainer.aws import clients
+    from receipt_trainer.jobs.live import LiveJob
+
+    log, live = hosted.folder / _LOG, LiveJob(clients.dynamodb(), hosted.session.outputs.jobs_table, job_id)
+    for _ in range(MAX_WORKERS):
+        with _worker(log) as worker:
+            view = _watch(live, worker, console)
+            if view is not None and view.has_ended:
+                on_end(view.row)
+                try:
+                    worker.wait(_WORKER_END_S)
+                except subprocess.TimeoutExpired:
+                    raise WorldError(f"the worker does not end: {_last_line(log)}") from None
+                console.print(_last_line(log), soft_wrap=True)
+                return
+        console.print(_last_line(log), soft_wrap=True)
+        if view is None or view.row["status"] != "INTERRUPTED":
+            break
+        console.print("the job is INTERRUPTED and back in its queue; another worker goes on with it")
+    raise WorldError("the worker ended before its job")
+
+
+def _watch(live: LiveJob, worker: subprocess.Popen[bytes], console: Console) -> JobView | None:
+    from receipt_trainer.cli.watch import follow
+    from receipt_trainer.cli.watch_screen import open_screen
+
+    console.print(
+        "a worker polls the queue; in another terminal: receipt-trainer watch --stack local, or local interrupt",
+        soft_wrap=True,
+    )
+    with open_screen(console) as screen:
+        return follow(live, screen, timeout_s=TIMEOUT_S, until=lambda: worker.poll() is not None)
+
+
+@contextmanager
+def _worker(log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`start-worker` in a process of its own, which ends when the queue is empty; what it says is in a file."""
+    command = [sys.executable, "-c", _WORKER, "start-worker", "--stack", "local", "--idle-timeout", "0"]
+    with log.open("wb") as stream:
+        worker = subprocess.Popen(
+            command,
+            env={**os.environ, names.ENV_POOL: POOL},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for us: we ask it to save its job
+        )
+    try:
+        yield worker
+    finally:
+        if worker.poll() is None:
+            worker.terminate()
+            try:
+                worker.wait(_WORKER_END_S)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def keep(job_id: str, hosted: Hosted, run_dir: Path) -> None:
+    """Move the run's files out of the session's folder, which goes with the session."""
+    from receipt_trainer.worker.attempt import run_dir_of
+
+    found = run_dir_of(Path(hosted.session.environment[names.ENV_CHECKPOINTS_DIR]), job_id)
+    if found.is_dir():
+        run_dir.parent.mkdir(parents=True, exist_ok=True)
+        if run_dir.exists():
+            run_dir.rmdir()
+        shutil.move(found, run_dir)

@@ -1,0 +1,191 @@
+"""The local session: one embedded AWS with a stack on it, which every command finds by the name `local`.
+
+A session has a folder of its user's alone. A lock beside it is held as long as the session's process lives, so that a
+file that was left behind is told from a session that runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from receipt_trainer.contract import names
+from receipt_trainer.contract.outputs import StackOutputs
+from receipt_trainer.contract.run_record import write_atomically
+from receipt_trainer.errors import UserError
+from receipt_trainer.local.cloud import ELSEWHERE, no_proxy, without_elsewhere
+
+ENV_DIR: Final = "RECEIPT_TRAINER_LOCAL_DIR"
+START: Final = "receipt-trainer local up"
+_LOCK: Final = "lock"
+_SESSION: Final = "session"
+_FILE: Final = "session.json"
+_LOCK_TRIES: Final = 5
+_OF_ANOTHER_STACK: Final = (
+    *(names.ENV_QUEUE_URL_HIGH, names.ENV_QUEUE_URL_NORMAL, names.ENV_AUTO_SCALING_GROUP, names.ENV_LIFECYCLE_HOOK),
+)
+"""Variables that an instance of the cloud has, and a local worker must not take for its own."""
+
+
+class Session(BaseModel):
+    """What other processes need to know of a session; readable by its user alone."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    session_id: str = Field(description="Of all sessions that ever were")
+    pid: int = Field(description="The process that holds it")
+    started_at: str
+    program: str = Field(description="Folder of the Pulumi program")
+    endpoint: str = Field(description="URL of the embedded AWS")
+    control_url: str = Field(description="URL of the session's own control; see `receipt_trainer.local.control`")
+    environment: dict[str, str] = Field(description="Variables for our commands and the AWS CLI")
+    outputs: StackOutputs = Field(description="What the stack exports")
+
+    def applied_to(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """`environ` with the session's variables, and without what would lead past it."""
+        kept = {name: value for name, value in without_elsewhere(environ).items() if name not in _OF_ANOTHER_STACK}
+        return kept | self.environment | no_proxy(environ)
+
+    def shell(self) -> str:
+        """The same as lines for a shell."""
+        unset = [f"unset {name}" for name in (*ELSEWHERE, *_OF_ANOTHER_STACK)]
+        given = self.environment | no_proxy(os.environ)
+        return "\n".join([*unset, *(f"export {name}={shlex.quote(value)}" for name, value in given.items())])
+
+    def is_live(self, root: Path | None = None) -> bool:
+        """Whether it is this session that runs."""
+        root = root or home()
+        found = _read(root) if is_held(root) else None
+        return found is not None and found.session_id == self.session_id
+
+
+def home() -> Path:
+    """Where the user's session is: RECEIPT_TRAINER_LOCAL_DIR, or a folder among the user's state."""
+    if given := os.environ.get(ENV_DIR):
+        return Path(given).absolute()
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "receipt-trainer" / "local"
+
+
+def folder(root: Path | None = None) -> Path:
+    """The session's own folder, which goes with it: checkpoints of its workers are below it."""
+    return (root or home()) / _SESSION
+
+
+def find(root: Path | None = None) -> Session | None:
+    """The session that runs, or None; one that is still starting counts as none."""
+    root = root or home()
+    return _read(root) if is_held(root) else None
+
+
+def require(root: Path | None = None) -> Session:
+    """The session that runs.
+
+    Raises:
+        UserError: there is none; the message says what to do.
+    """
+    root = root or home()
+    found = find(root)
+    if found is not None:
+        return found
+    if is_held(root):
+        raise UserError("the local session is still starting; try again in a moment")
+    left = _read(root)
+    if left is not None:
+        raise UserError(f"the local session of process {left.pid} has died; start another one with: {START}")
+    raise UserError(f"no local session is running; start one with: {START}")
+
+
+def write(session: Session, root: Path) -> None:
+    """Announce the session, atomically and to its user alone."""
+    path = folder(root) / _FILE
+    write_atomically(path, session.model_dump_json(indent=1).encode())
+    path.chmod(0o600)  # its folder admits nobody else meanwhile
+
+
+def _read(root: Path) -> Session | None:
+    try:
+        return Session.model_validate_json((folder(root) / _FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+@contextmanager
+def own(root: Path) -> Iterator[Path]:
+    """Hold the user's one session: its empty folder, which is removed again afterwards.
+
+    Raises:
+        UserError: a session runs already, or the folder cannot be written.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = _lock(root)
+    except OSError as error:
+        raise UserError(f"{root}: cannot write there: {error.strerror}; {ENV_DIR} names another folder") from None
+    if lock is None:
+        found = _read(root)
+        who = f" (process {found.pid})" if found else ""
+        raise UserError(f"a local session is running already{who}; end it with: receipt-trainer local down")
+    with lock:
+        try:
+            shutil.rmtree(folder(root), ignore_errors=True)  # of a session that died
+            folder(root).mkdir(mode=0o700)
+            yield folder(root)
+        finally:
+            clear(root)
+
+
+def clear(root: Path) -> None:
+    """Remove what a session has left; the caller holds its lock, or nobody does."""
+    shutil.rmtree(folder(root), ignore_errors=True)
+    (root / _LOCK).unlink(missing_ok=True)
+    with suppress(OSError):  # something of the user's is there
+        root.rmdir()
+
+
+def _lock(root: Path) -> IO[Any] | None:
+    """The lock, held as long as the file is open; None if another process has it."""
+    path = root / _LOCK
+    for _ in range(_LOCK_TRIES):  # who looks whether it is held holds it for a moment, and who ends removes it
+        stream = path.open("a")
+        with suppress(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):
+                if path.stat().st_ino == os.fstat(stream.fileno()).st_ino:
+                    return stream
+        stream.close()
+    return None
+
+
+def is_held(root: Path) -> bool:
+    """Whether a session's process lives there."""
+    return is_locked(root / _LOCK)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds this file's lock."""
+    try:
+        with path.open("r") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def aws_cli() -> str:
+    """The AWS CLI of local workers: the named one, the system's, else the one installed beside our own commands."""
+    beside = Path(sys.executable).with_name("aws")
+    if given := os.environ.get(names.ENV_AWS_CLI):
+        return given
+    return str(beside) if not Path(names.DEFAULT_AWS_CLI).exists() and beside.exists() else names.DEFAULT_AWS_CLI
