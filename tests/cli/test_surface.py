@@ -41,6 +41,7 @@ OPTIONS = {
     "sweep": {"--config", "--name", "--resume", "--learning-rates", "--batch-sizes", "--epochs", "--warmup-ratios"}
     | {"--set", "--max-samples", "--seeds", "--plan", "--search", "--trials", "--sampler-seed", "--concurrency"}
     | {"--prune", "--scale-lr", "--queue-url", "--priority", "--pool", "--monitor", "--monitor-timeout", "--dry-run"}
+    | {"--objective"}
     | _JOBS,
     "sweep-status": _JOBS,
     "instances": {"--instance-registry-table", "--pool", "--all", "--json"} | _STACK,

@@ -77,7 +77,7 @@ def test_the_documented_dry_run(call: Caller, outputs: Path, jobs_table: str) ->
     assert len({str(trial) for trial in said.json["trials"]}) == 54
     shown = call("sweep", "--outputs", str(outputs), *DOCUMENTED, "--dry-run")
     assert len(shown.out.splitlines()) == 55
-    assert "54 trials, 54 jobs; pool gpu" in shown.err
+    assert "54 trials, 54 jobs, ranked by F1; pool gpu" in shown.err
     assert num_rows(jobs_table) == 0
 
 
@@ -104,8 +104,8 @@ def test_a_grid_and_its_table(call: Caller, job_file: Path, world: World) -> Non
     assert all(job.tags["owner"] == "ana" and job.tags["sweep"] == "g" for job in jobs)
     said = call("sweep-status", "g", "--json").json
     assert [(row["trial"], row["state"]) for row in said["trials"]] == [(0, "COMPLETE"), (1, "COMPLETE")]
-    assert said["trials"][0]["f1"] == pytest.approx(0.896)
-    assert said["trials"][0]["f1_sd"] == pytest.approx(0.001)
+    assert said["trials"][0]["score"] == pytest.approx(0.896)
+    assert said["trials"][0]["score_sd"] == pytest.approx(0.001)
     verdict = said["verdict"]
     assert (verdict["best"], verdict["is_better"], verdict["num_trials"]) == (0, True, 2)
     base = verdict["comparisons"][1]
@@ -196,33 +196,88 @@ def test_without_optuna(
     assert call(*words, "--plan", "one-at-a-time").code == 0
 
 
-@pytest.mark.parametrize(
-    ("flags", "says"),
-    [
-        ((), "nothing to vary"),
-        (("--set", "learning_rat=1"), "--set: unknown key 'learning_rat'"),
-        (("--set", "learning_rate"), "must be KEY=VALUE"),
-        (("--learning-rates", "5"), "--learning-rates 5: learning_rate: "),
-        (("--epochs", "1,2", "--set", "num_epochs=3"), "num_epochs is varied twice"),
-        (("--epochs", "1,2", "--trials", "3"), "--trials counts what --search"),
-        (("--epochs", "1,2", "--search", "tpe"), "--search tpe needs --trials N"),
-        (("--epochs", "1,2", "--search", "tpe", "--trials", "3", "--plan", "grid"), "two ways"),
-        (("--epochs", "1:2"), "a range needs --search"),
-        (("--epochs", "1,2", "--seeds", "1,1"), "--seeds 1,1: must be"),
-        (("--epochs", "1,2", "--name", "../x"), "--name '../x': use 1 to 40"),
-        (("--max-samples", "5", "--set", "max_samples=5,6"), "give one of them"),
-        (("--batch-sizes", "4,8", "--scale-lr", "sqrt"), "--scale-lr sqrt needs batch_size"),
-        (("--set", "max_length=64,512"), "trial 0 (max_length 64): "),
-    ],
-)
-def test_a_wrong_flag(
-    call: Caller, job_file: Path, world: World, jobs_table: str, flags: tuple[str, ...], says: str
-) -> None:
+WRONG = [
+    ((), "nothing to vary"),
+    (("--set", "learning_rat=1"), "--set: unknown key 'learning_rat'"),
+    (("--set", "learning_rate"), "must be KEY=VALUE"),
+    (("--learning-rates", "5"), "--learning-rates 5: learning_rate: "),
+    (("--epochs", "1,2", "--set", "num_epochs=3"), "num_epochs is varied twice"),
+    (("--epochs", "1,2", "--trials", "3"), "--trials counts what --search"),
+    (("--epochs", "1,2", "--search", "tpe"), "--search tpe needs --trials N"),
+    (("--epochs", "1,2", "--search", "tpe", "--trials", "3", "--plan", "grid"), "two ways"),
+    (("--epochs", "1:2"), "a range needs --search"),
+    (("--epochs", "1,2", "--seeds", "1,1"), "--seeds 1,1: must be"),
+    (("--epochs", "1,2", "--name", "../x"), "--name '../x': use 1 to 40"),
+    (("--max-samples", "5", "--set", "max_samples=5,6"), "give one of them"),
+    (("--batch-sizes", "4,8", "--scale-lr", "sqrt"), "--scale-lr sqrt needs batch_size"),
+    (("--set", "max_length=64,512"), "trial 0 (max_length 64): "),
+]
+
+
+def test_a_wrong_flag(call: Caller, job_file: Path, world: World, jobs_table: str) -> None:
     """One line names it; nothing is stored."""
-    said = call("sweep", "--config", str(job_file), "--queue-url", world.queue_url, *flags)
-    assert (said.code, said.err.count("\n")) == (2, 1), said.err
-    assert says in said.err
+    for flags, says in WRONG:
+        said = call("sweep", "--config", str(job_file), "--queue-url", world.queue_url, *flags)
+        assert (said.code, said.err.count("\n")) == (2, 1), (flags, said.err)
+        assert says in said.err, flags
     assert num_rows(jobs_table) == 0
+
+
+VL_JOB = """
+job_name: base
+model: PaddlePaddle/PaddleOCR-VL
+training_config: {learning_rate: 2e-5, evaluation: {enabled: EVALUATION}}
+data_config: {dataset_path: /data}
+"""
+
+
+@pytest.fixture
+def vl_file(tmp_path: Path) -> Path:
+    path = tmp_path / "vl.yaml"
+    path.write_text(VL_JOB.replace("EVALUATION", "true"))
+    return path
+
+
+def test_the_second_family(call: Caller, vl_file: Path) -> None:
+    """Flags stand for its own fields, dots lead into sections, and the lowest loss is looked for."""
+    words = ("sweep", "--config", str(vl_file), "--batch-sizes", "8,16", "--epochs", "3", "--warmup-ratios", "0.1")
+    words += ("--learning-rates", "2e-5", "--scale-lr", "linear", "--set", "lora.r=8,16", "--dry-run")
+    plan = call(*words, "--json").json
+    assert (plan["num_trials"], plan["objective"]) == (4, "eval_loss")
+    keys = ["learning_rate", "per_device_train_batch_size", "num_train_epochs", "warmup_ratio", "lora.r"]
+    assert list(plan["trials"][0]) == keys
+    shown = call(*words)
+    rows = [line.split() for line in shown.out.splitlines()]
+    assert rows[0] == ["trial", "learning_rate", "batch_size", "num_epochs", "warmup_ratio", "lora.r"]
+    assert [row[1] for row in rows[1:]] == ["2e-05", "2e-05", "4e-05", "4e-05"]
+    assert "ranked by eval loss" in shown.err
+    assert call(*words, "--objective", "teds", "--json").json["objective"] == "teds"
+
+
+def test_the_example_job(call: Caller) -> None:
+    """The job file of the second family that comes with the trainer can be the base."""
+    example = Path(__file__).parents[2] / "trainer/examples/paddleocr_vl_job.yaml"
+    plan = call("sweep", "--config", str(example), "--set", "lora.r=8,16,32", "--dry-run", "--json").json
+    assert [trial["lora.r"] for trial in plan["trials"]] == [8, 16, 32]
+    assert plan["base"]["training_config"]["lora"]["lora_alpha"] == 32
+
+
+def test_wrong_flags_of_the_second_family(call: Caller, vl_file: Path) -> None:
+    """Each is refused in a line that says what there is instead."""
+    wrong = [
+        (("--set", "lora.rank=8"), "unknown key 'lora.rank' (known: lora.dropout, "),
+        (("--set", "lora.r=8", "--objective", "f1"), "have eval_loss, field_accuracy, teds"),
+        (("--set", "lora.r=8", "--objective", "teds", "--prune"), "teds is known only at the end"),
+        (("--set", "lora.r=8", "--max-samples", "5"), "--max-samples: jobs of this model train on all documents"),
+        (("--set", "use_quantization=true", "--set", "lora.enabled=false"), "needs lora.enabled"),
+    ]
+    for flags, says in wrong:
+        said = call("sweep", "--config", str(vl_file), *flags, "--dry-run")
+        assert (said.code, said.err.count("\n")) == (2, 1), (flags, said.err)
+        assert says in said.err, flags
+    vl_file.write_text(VL_JOB.replace("EVALUATION", "false"))
+    unknown = call("sweep", "--config", str(vl_file), "--set", "lora.r=8,9", "--objective", "teds", "--dry-run")
+    assert (unknown.code, "evaluation.enabled is false" in unknown.err) == (2, True)
 
 
 def test_scaled_rates_are_shown_as_trained(call: Caller, job_file: Path) -> None:

@@ -8,6 +8,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.contract.run_record import RunRecord, Score
 from receipt_trainer.local.cloud import LocalCloud
 from receipt_trainer.sweep.definition import Definition
+from receipt_trainer.sweep.objective import OBJECTIVES
 from receipt_trainer.sweep.results import ranked, result_of, verdict_of
 from receipt_trainer.sweep.trial import SeedRun, Trial
 from tests.sweep.world import Counting, World, axis, definition
@@ -42,8 +43,8 @@ def test_scores_of_labels_come_from_the_runs_records(world: World, aws: LocalClo
         world.finish(attempt, record(aws, TOTAL=total, DATE=0.5))
     result = result_of(driver.advance()[0])
     assert result.per_label == pytest.approx({"TOTAL": 0.7, "DATE": 0.5})
-    assert result.f1 == pytest.approx(0.82)
-    assert result.f1_sd == pytest.approx(0.02 / 2**0.5)
+    assert result.score == pytest.approx(0.82)
+    assert result.score_sd == pytest.approx(0.02 / 2**0.5)
     assert driver.observer.complaint is None
 
 
@@ -104,7 +105,7 @@ def test_the_order_of_the_table() -> None:
         trial(4, "COMPLETE", 0.9, same_as=3),
         trial(5, "PRUNED"),
     ]
-    assert [result.trial.number for result in ranked(trials)] == [3, 1, 2, 0, 5]
+    assert [result.trial.number for result in ranked(trials, OBJECTIVES["f1"])] == [3, 1, 2, 0, 5]
     of = definition(axis("num_epochs", "1,2"), training={"num_epochs": 1})
     assert verdict_of(of, trials).num_trials == 2
 

@@ -7,6 +7,7 @@ import pytest
 
 from receipt_trainer.jobs.lifecycle import Attempt
 from receipt_trainer.sweep.definition import Definition
+from receipt_trainer.sweep.objective import OBJECTIVES
 from receipt_trainer.sweep.results import ranked, verdict_of
 from receipt_trainer.sweep.store import SweepTable
 from receipt_trainer.sweep.trial import Trial
@@ -51,11 +52,11 @@ def test_a_hopeless_trial_is_cancelled_and_counts_as_pruned(world: World) -> Non
     driver = world.driver(of)
     trials = driver.advance()
     assert [trial.state for trial in trials] == ["COMPLETE"] * 5 + ["PRUNED", "COMPLETE"]
-    assert trials[5].reason == "below the median of the complete trials at evaluation 2"
+    assert trials[5].reason == "worse than the median of the complete trials at evaluation 2"
     assert driver.is_done(trials)
-    results = ranked(trials)
+    results = ranked(trials, OBJECTIVES["f1"])
     assert (results[0].trial.number, results[-1].trial.number) == (6, 5)
-    assert (results[-1].f1, results[-1].last_f1) == (None, 0.2)
+    assert (results[-1].score, results[-1].last_score) == (None, 0.2)
     assert verdict_of(of, trials).num_trials == 6
 
 

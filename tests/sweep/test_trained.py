@@ -14,6 +14,7 @@ from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.local.cloud import LocalCloud
 from receipt_trainer.sweep.definition import Definition, base_of
 from receipt_trainer.sweep.drive import Driver
+from receipt_trainer.sweep.objective import OBJECTIVES
 from receipt_trainer.sweep.observe import Observer
 from receipt_trainer.sweep.results import ranked, verdict_of
 from receipt_trainer.sweep.store import SweepTable
@@ -37,7 +38,7 @@ def test_a_sweep_that_is_really_trained(
     table = bench.settings.jobs_table
     sweeps = SweepTable(bench.dynamodb, table)
     sweeps.define(of)
-    driver = Driver(of, sweeps, bench.table, bench.queue, Observer(bench.dynamodb, table, clients.s3))
+    driver = Driver(of, sweeps, bench.table, bench.queue, Observer(bench.dynamodb, table, clients.s3, of.goal))
     driver.advance()
     bench.worker(artifacts_bucket=aws.bucket).run()
     trials = driver.advance()
@@ -54,10 +55,10 @@ def test_a_sweep_that_is_really_trained(
             assert run.per_label == {label: score["f1"] for label, score in record["per_label"].items()}
             assert run.seconds > 0
             f1s.append(record["overall"]["f1"])
-        assert trial.f1s == tuple(f1s)
+        assert trial.scores == tuple(f1s)
         means[trial.number] = fmean(f1s)
     best = max(means, key=lambda number: means[number])  # so short a training may lose to none at all
-    assert [result.trial.number for result in ranked(trials)] == [best, 1 - best]
+    assert [result.trial.number for result in ranked(trials, OBJECTIVES["f1"])] == [best, 1 - best]
     verdict = verdict_of(of, trials)
     assert (verdict.best, verdict.num_trials) == (best, 2)
     assert verdict.comparisons[0].difference == pytest.approx(means[best] - means[1 - best])

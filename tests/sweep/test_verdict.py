@@ -38,7 +38,7 @@ def test_welchs_interval_by_hand() -> None:
 def test_the_edge_of_the_noise(lead: float, is_better: bool) -> None:
     """Equal variances .0001, three seeds each: df = 4, and a lead counts from 2.7764 * sqrt(.0002/3) = .02267 on."""
     other = Scores(1, (0.80, 0.81, 0.82))
-    verdict = judge([other, Scores(2, tuple(f1 + lead for f1 in other.f1s))])
+    verdict = judge([other, Scores(2, tuple(f1 + lead for f1 in other.values))])
     assert (verdict.best, verdict.is_better) == (2, is_better)
 
 

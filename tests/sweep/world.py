@@ -15,9 +15,10 @@ from receipt_trainer.jobs.find import Wanted, find
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import Attempt, Job
 from receipt_trainer.jobs.queue import SqsQueue
-from receipt_trainer.sweep.axes import read_axis
+from receipt_trainer.sweep.axes import Axis, read_axis
 from receipt_trainer.sweep.definition import Definition, base_of
 from receipt_trainer.sweep.drive import Driver
+from receipt_trainer.sweep.keys import Family
 from receipt_trainer.sweep.observe import Observer
 from receipt_trainer.sweep.store import SweepTable
 
@@ -61,8 +62,8 @@ class Counting:
         return getattr(self._client, name)
 
 
-def axis(key: str, text: str) -> Any:
-    return read_axis("--set", key, text, "tiny")
+def axis(key: str, text: str, family: Family = "layoutlm") -> Axis:
+    return read_axis("--set", key, text, family)
 
 
 def new_queue() -> str:
@@ -80,6 +81,13 @@ def definition(
     return Definition(base=base_of(spec, None), axes=axes, **given)
 
 
+def vl_definition(*axes: Axis, queue_url: str | None = None, **more: Any) -> Definition:
+    """Of a sweep over a base of the second model family."""
+    spec = JobSpec(job_name="x", model="PaddlePaddle/PaddleOCR-VL", data_config={"dataset_path": "/data"})
+    given: dict[str, Any] = {"name": "v", "seeds": (0,), "objective": "eval_loss", "queue_url": queue_url} | more
+    return Definition(base=base_of(spec, None), family="paddleocr-vl", axes=axes, **given)
+
+
 class World:
     """One jobs table, one queue, and workers that need no time."""
 
@@ -95,7 +103,7 @@ class World:
         client = dynamodb or self.dynamodb
         sweeps, jobs = SweepTable(client, self.jobs_table), JobTable(client, self.jobs_table)
         sweeps.define(of)
-        observer = Observer(client, self.jobs_table, clients.s3)
+        observer = Observer(client, self.jobs_table, clients.s3, of.goal)
         return Driver(of, sweeps, jobs, SqsQueue(sqs or self.sqs, self.queue_url), observer, concurrency)
 
     def work(self) -> list[str]:
@@ -123,15 +131,15 @@ class World:
         self.evaluate(attempt, [f1 / 2, f1])
         self.jobs.succeed(attempt, f1, artifacts)
 
-    def evaluate(self, attempt: Attempt, f1s: Sequence[float], first: int = 1) -> None:
-        """Write the F1 of evaluations as a training process does."""
+    def evaluate(self, attempt: Attempt, values: Sequence[float], metric: str = "eval_f1") -> None:
+        """Write a score of each evaluation as a training process does."""
         now = datetime.now(UTC).isoformat(timespec="microseconds")
-        for step, f1 in enumerate(f1s, start=first):
-            row = {"PK": job_pk(attempt.job_id), "SK": metric_sk("eval_f1", now, step), "TYPE": "JOB_METRIC"}
-            row |= {"name": "eval_f1", "value": f1, "step": step, "epoch": float(step), "timestamp": now, "seq": step}
+        for step, value in enumerate(values, start=1):
+            row = {"PK": job_pk(attempt.job_id), "SK": metric_sk(metric, now, step), "TYPE": "JOB_METRIC"}
+            row |= {"name": metric, "value": value, "step": step, "epoch": float(step), "timestamp": now, "seq": step}
             dynamo.put(self.dynamodb, self.jobs_table, row | {"attempt": attempt.number}, "write a metric")
 
-    def all_jobs(self) -> list[Job]:
-        """Every job of the table."""
+    def all_jobs(self, prefix: str = "") -> list[Job]:
+        """Every job of the table whose name begins so."""
         rows = find(self.dynamodb, self.jobs_table, Wanted())
-        return [self.jobs.get(str(row["job_id"])) for row in rows]
+        return [self.jobs.get(str(row["job_id"])) for row in rows if str(row["name"]).startswith(prefix)]

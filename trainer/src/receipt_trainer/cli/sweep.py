@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--batch-sizes", metavar="LIST", help="The same for the batch size.")
 @click.option("--epochs", metavar="LIST", help="The same for the number of epochs.")
 @click.option("--warmup-ratios", metavar="LIST", help="The same for the share of warm-up steps.")
-@click.option("--set", "sets", metavar="KEY=LIST", multiple=True, help="The same for any field; may be repeated.")
+@click.option("--set", "sets", metavar="KEY=LIST", multiple=True, help="The same for any field, such as lora.r.")
 @click.option("--max-samples", type=click.IntRange(1), metavar="N", help="Training receipts of every trial at most.")
 @click.option("--seeds", metavar="LIST", help="Train each trial once with each seed; by default the job's one seed.")
 @click.option(
@@ -54,7 +54,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Trials of tpe in the queue at once.",
 )
-@click.option("--prune", is_flag=True, help="Cancel trials that fall below the median F1 of complete ones.")
+@click.option(
+    "--objective",
+    type=click.Choice(["f1", "eval_loss", "field_accuracy", "teds"]),
+    help="What trials are ranked by; by default f1, and eval_loss (lower is better) for PaddleOCR-VL.",
+)
+@click.option("--prune", is_flag=True, help="Cancel trials whose scores are worse than the median of complete ones.")
 @click.option(
     "--scale-lr",
     type=click.Choice(["none", "linear", "sqrt"]),
@@ -135,7 +140,7 @@ def _driver(flags: dict[str, Any], jobs_table: str | None) -> Driver:
         raise UserError(f"sweep '{definition.name}' is stored without a queue")
     queue = SqsQueue(clients.sqs(), definition.queue_url)
     queue.check()
-    observer = Observer(client, table, cache(clients.s3))
+    observer = Observer(client, table, cache(clients.s3), definition.goal)
     return Driver(definition, sweeps, JobTable(client, table), queue, observer, flags["concurrency"])
 
 

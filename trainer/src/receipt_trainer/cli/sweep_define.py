@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from receipt_trainer.contract.job import JobSpec
     from receipt_trainer.sweep.axes import Axis
     from receipt_trainer.sweep.definition import Definition, Method
+    from receipt_trainer.sweep.keys import Family
 
 _KEYS: Final = {
     "learning_rates": "learning_rate",
@@ -24,7 +25,7 @@ _KEYS: Final = {
 """The field that each flag of its own stands for."""
 _DEFINING: Final = (
     *("job_file", "name", *_KEYS, "sets", "max_samples", "seeds", "plan_name", "search", "num_trials"),
-    *("sampler_seed", "prune", "scale_lr", "queue_url", "priority", "pool"),
+    *("sampler_seed", "objective", "prune", "scale_lr", "queue_url", "priority", "pool"),
 )
 
 
@@ -47,14 +48,19 @@ def defined(flags: dict[str, Any], *, needs_queue: bool) -> Definition:
         UserError: a wrong flag, file, key or value, or no queue where one is needed.
     """
     from receipt_trainer.sweep.definition import SEARCHES, Definition, base_of, check_name, default_name
+    from receipt_trainer.sweep.keys import family_of
+    from receipt_trainer.sweep.objective import choose
     from receipt_trainer.sweep.plan import expand
 
     spec, url = _base(flags, needs_queue)
+    family = family_of(spec.model)
     base = base_of(spec, submit_job.training_defaults())
     definition = Definition(
         name="",
         base=base,
-        axes=_axes(flags, spec.model),
+        family=family,
+        objective=choose(family, flags["objective"], prune=flags["prune"]),
+        axes=_axes(flags, family),
         method=_method(flags),
         num_trials=flags["num_trials"],
         seeds=_seeds(flags["seeds"], base["training_config"]["seed"]),
@@ -63,6 +69,8 @@ def defined(flags: dict[str, Any], *, needs_queue: bool) -> Definition:
         sampler_seed=flags["sampler_seed"],
         queue_url=url,
     )
+    if not definition.goal.is_curve and not base["training_config"]["evaluation"]["enabled"]:
+        raise UserError(f"--objective {definition.objective}: evaluation.enabled is false, so nothing measures it")
     if not definition.axes and (definition.method in SEARCHES or len(definition.seeds) < 2):
         raise UserError("nothing to vary: give --learning-rates or another list, --set KEY=LIST, or several --seeds")
     if definition.method not in SEARCHES:
@@ -74,12 +82,15 @@ def defined(flags: dict[str, Any], *, needs_queue: bool) -> Definition:
 def _base(flags: dict[str, Any], needs_queue: bool) -> tuple[JobSpec, str | None]:
     """The job that the trials vary, with its pool, and the URL of its queue if one is known."""
     from receipt_trainer.contract.job import JobSpec
+    from receipt_trainer.sweep.keys import family_of
 
     if flags["job_file"] is None:
         spec = JobSpec(job_name="sweep", priority=flags["priority"] or "normal")
     else:
         spec = submit_job.asked_spec(flags["job_file"], flags["priority"], None, "sweep")
     if flags["max_samples"] is not None:
+        if family_of(spec.model) != "layoutlm":
+            raise UserError("--max-samples: jobs of this model train on all documents of their dataset_path")
         spec = spec.model_copy(update={"data_config": {**spec.data_config, "max_samples": flags["max_samples"]}})
     try:
         return submit_job.place(spec, flags["queue_url"], flags["pool"])
@@ -89,18 +100,18 @@ def _base(flags: dict[str, Any], needs_queue: bool) -> tuple[JobSpec, str | None
         return spec, None  # a dry run says that none is known
 
 
-def _axes(flags: dict[str, Any], model: str) -> tuple[Axis, ...]:
+def _axes(flags: dict[str, Any], family: Family) -> tuple[Axis, ...]:
     from receipt_trainer.sweep.axes import read_axis
 
     found = []
     for flag, key in _KEYS.items():
         if flags[flag] is not None:
-            found.append(read_axis(f"--{flag.replace('_', '-')}", key, flags[flag], model))
+            found.append(read_axis(f"--{flag.replace('_', '-')}", key, flags[flag], family))
     for text in flags["sets"]:
         key, equals, values = text.partition("=")
         if not equals:
             raise UserError(f"--set {text}: must be KEY=VALUE,VALUE,... or KEY=LOW:HIGH")
-        found.append(read_axis("--set", key.strip(), values, model))
+        found.append(read_axis("--set", key.strip(), values, family))
     keys = [axis.key for axis in found]
     twice = next((key for at, key in enumerate(keys) if key in keys[:at]), None)
     if twice is not None:

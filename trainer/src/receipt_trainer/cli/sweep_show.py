@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from receipt_trainer.cli import job_show
-from receipt_trainer.cli.sweep_table import effective, labels_table, texts, totals, trials_table, value_text
+from receipt_trainer.cli.sweep_table import effective, fit, parts_table, texts, totals, value_text
 
 if TYPE_CHECKING:
     from receipt_trainer.sweep.definition import Definition
@@ -21,6 +21,7 @@ def print_plan(definition: Definition, as_json: bool) -> None:
     """What would be trained."""
     from receipt_trainer.sweep import plan
     from receipt_trainer.sweep.definition import SEARCHES
+    from receipt_trainer.sweep.keys import title
 
     many, seeds = plan.num_planned(definition), len(definition.seeds)
     is_search = definition.method in SEARCHES
@@ -29,11 +30,12 @@ def print_plan(definition: Definition, as_json: bool) -> None:
         said = {"name": definition.name, "method": definition.method, "num_trials": many, "num_jobs": many * seeds}
         said |= {"pool": definition.base["resources"]["pool"], "queue_url": definition.queue_url, "dry_run": True}
         said |= {"seeds": definition.seeds, "base": definition.base, "trials": trials}
+        said["objective"] = definition.objective
         job_show.print_json(said | {"axes": [axis.model_dump() for axis in definition.axes]})
         return
     console = job_show.console()
     if trials:
-        shown = job_show.table("trial", *trials[0], right=("trial", *trials[0]))
+        shown = job_show.table(*(heads := ("trial", *map(title, trials[0]))), right=heads)
         for number, params in enumerate(trials):
             shown.add_row(*texts([str(number), *(value_text(value) for value in effective(definition, params))]))
         console.print(shown)
@@ -41,7 +43,8 @@ def print_plan(definition: Definition, as_json: bool) -> None:
         click.echo(axis.text())
     pool, queue = definition.base["resources"]["pool"] or "not known", definition.queue_url or "not known"
     click.echo(
-        f"dry run of sweep '{definition.name}': {definition.method}, {many} trials, {many * seeds} jobs; pool {pool}, "
+        f"dry run of sweep '{definition.name}': {definition.method}, {many} trials, {many * seeds} jobs, "
+        f"ranked by {definition.goal.title}; pool {pool}, "
         f"queue {queue}; nothing is stored or queued",
         err=True,
     )
@@ -63,18 +66,24 @@ def print_names(names: Sequence[tuple[str, str]], as_json: bool) -> None:
 
 
 def print_all(definition: Definition, trials: Sequence[Trial], as_json: bool) -> None:
-    """Trials, F1 of each label, totals, verdict."""
+    """Trials, scores of their parts, totals, verdict."""
     from receipt_trainer.sweep.results import ranked, verdict_of
 
     if as_json:
         print_json(definition, trials)
         return
-    console, results = job_show.console(), ranked(trials)
-    console.print(trials_table(definition, results))
-    labels = labels_table(results)
-    if labels is not None:
+    console, results = job_show.console(), ranked(trials, definition.goal)
+    shown, left_out = fit(definition, results, console)
+    console.print(shown)
+    if left_out:
+        console.print(f"no room for {', '.join(left_out)}; --json has everything", style="dim")
+    parts = [
+        parts_table("F1 of", {result.trial.number: result.per_label for result in results}),
+        parts_table("fields right in", {result.trial.number: result.per_region for result in results}),
+    ]
+    for part in (one for one in parts if one is not None):
         console.print()
-        console.print(labels)
+        console.print(part)
     console.print()
     click.echo(totals(definition, results))
     click.echo(verdict_of(definition, trials).text)
@@ -85,12 +94,15 @@ def print_json(definition: Definition, trials: Sequence[Trial]) -> None:
     from receipt_trainer.sweep.plan import num_planned
     from receipt_trainer.sweep.results import ranked, verdict_of
 
-    said = {"name": definition.name, "method": definition.method, "num_trials": num_planned(definition)}
+    said: dict[str, Any] = {"name": definition.name, "method": definition.method}
+    said |= {"num_trials": num_planned(definition), "objective": definition.objective}
+    said |= {"is_lower_better": definition.goal.is_lower_better}
     verdict = verdict_of(definition, trials)
     shown = asdict(verdict) | {
         "comparisons": [asdict(one) | {"is_better": one.is_better} for one in verdict.comparisons]
     }
-    job_show.print_json(said | {"trials": [_plain(result) for result in ranked(trials)], "verdict": shown})
+    said["trials"] = [_plain(result) for result in ranked(trials, definition.goal)]
+    job_show.print_json(said | {"verdict": shown})
 
 
 def _plain(result: Result) -> dict[str, Any]:
@@ -101,6 +113,6 @@ def _plain(result: Result) -> dict[str, Any]:
 
 
 def complain(complaint: str | None) -> None:
-    """Say why scores of labels are missing."""
+    """Say why scores are missing."""
     if complaint is not None:
-        click.echo(f"scores of labels could not be read: {complaint}", err=True)
+        click.echo(f"not all scores are known: {complaint}", err=True)

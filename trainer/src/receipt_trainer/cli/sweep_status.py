@@ -30,7 +30,8 @@ def command(table: str, name: str | None, as_json: bool) -> None:
     if name is None:
         sweep_show.print_names(sweeps.names(), as_json)
         return
-    observer = Observer(client, table, cache(clients.s3))
-    definition, trials = sweeps.get(name), observer.look(sweeps.trials(name))
+    definition = sweeps.get(name)
+    observer = Observer(client, table, cache(clients.s3), definition.goal)
+    trials = observer.look(sweeps.trials(name))
     sweep_show.print_all(definition, trials, as_json)
     sweep_show.complain(observer.complaint)

@@ -1,17 +1,19 @@
-"""The tables of a sweep: a row a trial, and the F1 of each label."""
+"""The tables of a sweep: a row a trial, and the scores of its parts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.cli import job_show
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from receipt_trainer.sweep.definition import Definition
+    from receipt_trainer.sweep.objective import Objective
     from receipt_trainer.sweep.results import Result
 
 _STYLES: Final = {
@@ -25,24 +27,43 @@ _STYLES: Final = {
     "CANCELLED": "dim",
 }
 
+_WIDE: Final = 30
+_NARROW: Final = 12
+"""Characters of a value at most, on a wide screen and on a narrow one."""
+_ENDLESS: Final = 100_000
+_DROPPED_FIRST: Final = ("seeds", "± sd", "time", "cost")
+
 
 def effective(definition: Definition, params: dict[str, Any]) -> list[Any]:
     """Values as trained with: the learning rate after scaling."""
-    from receipt_trainer.sweep import plan
+    from receipt_trainer.sweep import keys, plan
 
     if definition.scale_lr == "none":
         return [*params.values()]
     config = plan.overrides(definition, params)
-    return [config[axis.section][axis.key] for axis in definition.axes]
+    return [keys.get(config[axis.section], axis.key) for axis in definition.axes]
 
 
-def value_text(value: Any) -> str:
-    """A hyperparameter's value."""
+def value_text(value: Any, limit: int = _WIDE) -> str:
+    """A hyperparameter's value in so many characters at most, as a job file has it."""
     from receipt_trainer.report import wording
 
     if value is None:
         return "unset"
-    return f"{value:.4g}" if isinstance(value, float) else wording.one_line(str(value), 30)
+    if isinstance(value, list | tuple):
+        return wording.one_line(",".join(str(one) for one in value) or "none", limit)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.4g}" if isinstance(value, float) else wording.one_line(str(value), limit)
+
+
+def score_text(objective: Objective, value: float | None) -> str:
+    """A score with three digits; a loss, which may be small, with four that count."""
+    from receipt_trainer.report import wording
+
+    if value is None or not objective.is_lower_better:
+        return wording.score(value)
+    return f"{value:#.4g}"
 
 
 def texts(cells: Sequence[str]) -> list[Text]:
@@ -52,25 +73,65 @@ def texts(cells: Sequence[str]) -> list[Text]:
     return [Text(cell) for cell in cells]
 
 
-def trials_table(definition: Definition, results: Sequence[Result]) -> Table:
-    """A row a trial, in the order given."""
+def trials_table(
+    definition: Definition, results: Sequence[Result], *, is_stacked: bool = False, hidden: Collection[str] = ()
+) -> Table:
+    """A row a trial, in the order given.
+
+    Args:
+        is_stacked: write the words of a hyperparameter's name below each other, and cut its values short.
+        hidden: columns to leave out.
+    """
+    columns = _columns(definition, results, _NARROW if is_stacked else _WIDE)
+    kept = {name: cells for name, cells in columns.items() if name not in hidden}
+    heads = [name.replace("_", "\n").replace(".", "\n") if is_stacked else name for name in kept]
+    shown = job_show.table(*heads, right=[head for head in heads if head != "state"])
+    for cells in zip(*kept.values(), strict=True):
+        shown.add_row(*cells)
+    return shown
+
+
+def _columns(definition: Definition, results: Sequence[Result], limit: int) -> dict[str, list[Text]]:
+    """The cells of each column, by its head."""
     from rich.text import Text
 
     from receipt_trainer.report import wording
+    from receipt_trainer.sweep.keys import title
 
-    keys = [axis.key for axis in definition.axes]
-    right = ("trial", *keys, "F1", "± sd", "seeds", "time", "cost")
-    shown = job_show.table("trial", *keys, "state", "F1", "± sd", "seeds", "time", "cost", right=right)
-    for result in results:
-        trial = result.trial
-        f1 = f"({wording.score(result.last_f1)})" if result.last_f1 is not None else wording.score(result.f1)
-        values = effective(definition, {key: trial.params[key] for key in keys})
-        cells = texts([str(trial.number), *(value_text(value) for value in values)])
-        cells.append(Text(result.state, style=_STYLES.get(result.state, "")))
-        ended = f"{len(trial.f1s)}/{len(trial.runs)}"
-        sd = "–" if result.f1_sd is None else f"{result.f1_sd:.4f}"
-        shown.add_row(*cells, *texts([f1, sd, ended, wording.duration(result.seconds), _dollars(result)]))
-    return shown
+    goal, keys = definition.goal, [axis.key for axis in definition.axes]
+    rows = [effective(definition, {key: result.trial.params[key] for key in keys}) for result in results]
+    found = {"trial": texts([str(result.trial.number) for result in results])}
+    for place, key in enumerate(keys):
+        found[title(key)] = texts([value_text(row[place], limit) for row in rows])
+    found["state"] = [Text(result.state, style=_STYLES.get(result.state, "")) for result in results]
+    found[goal.title] = texts([_score(goal, result) for result in results])
+    found["± sd"] = texts(["–" if result.score_sd is None else f"{result.score_sd:.4f}" for result in results])
+    found["seeds"] = texts([f"{len(result.trial.scores)}/{len(result.trial.runs)}" for result in results])
+    found["time"] = texts([wording.duration(result.seconds or None) for result in results])
+    return found | {"cost": texts([_dollars(result) for result in results])}
+
+
+def _score(objective: Objective, result: Result) -> str:
+    last = result.last_score
+    return score_text(objective, result.score) if last is None else f"({score_text(objective, last)})"
+
+
+def fit(definition: Definition, results: Sequence[Result], console: Console) -> tuple[Table, list[str]]:
+    """The table as wide as the console at most, and the columns that there is no room for."""
+    from receipt_trainer.sweep.keys import title
+
+    def fits(table: Table) -> bool:
+        return console.measure(table, options=console.options.update(max_width=_ENDLESS)).maximum <= console.width
+
+    whole = trials_table(definition, results)
+    if fits(whole):
+        return whole, []
+    droppable = [*_DROPPED_FIRST, *(title(axis.key) for axis in reversed(definition.axes))]
+    for many in range(len(droppable) + 1):
+        shown = trials_table(definition, results, is_stacked=True, hidden=droppable[:many])
+        if fits(shown):
+            break
+    return shown, droppable[:many]
 
 
 def _dollars(result: Result) -> str:
@@ -78,21 +139,21 @@ def _dollars(result: Result) -> str:
 
     if result.usd is None:
         return "unknown" if result.num_unknown else "–"
-    return f"{'at least ' if result.num_unknown else ''}{wording.dollars(result.usd)}"
+    return f"{'≥ ' if result.num_unknown else ''}{wording.dollars(result.usd)}"
 
 
-def labels_table(results: Sequence[Result]) -> Table | None:
-    """F1 of each label, for the trials where it is known; None where it is for none."""
+def parts_table(what: str, found: Mapping[int, Mapping[str, float]]) -> Table | None:
+    """Scores of labels or regions by the trial's number; None where they are known of no trial."""
     from receipt_trainer.report import wording
 
-    labels = list(dict.fromkeys(label for result in results for label in result.per_label))
-    if not labels:
+    parts = list(dict.fromkeys(part for scores in found.values() for part in scores))
+    if not parts:
         return None
-    shown = job_show.table("F1 of", *(wording.one_line(label, 20) for label in labels), right=labels)
-    for result in results:
-        if result.per_label:
-            scores = [wording.score(result.per_label.get(label)) for label in labels]
-            shown.add_row(*texts([f"trial {result.trial.number}", *scores]))
+    heads = [wording.one_line(part, 20) for part in parts]
+    shown = job_show.table(what, *heads, right=heads)
+    for number, scores in found.items():
+        if scores:
+            shown.add_row(*texts([f"trial {number}", *(wording.score(scores.get(part)) for part in parts)]))
     return shown
 
 

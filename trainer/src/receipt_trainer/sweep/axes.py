@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ConfigDict, create_model
+from pydantic.fields import FieldInfo
 
-from receipt_trainer.config import DataConfig, TrainingConfig, parse, read_yaml
-from receipt_trainer.config_vl import SHORT_NAMES, VlJobData, VlJobTraining, is_vl_model
+from receipt_trainer.config import parse, read_yaml
 from receipt_trainer.errors import UserError
-
-Section = Literal["training_config", "data_config"]
+from receipt_trainer.sweep import keys
+from receipt_trainer.sweep.keys import Family, Section
 
 MAX_CHOICES: Final = 100
 _NUMBER: Final = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RANGE: Final = re.compile(rf"\s*({_NUMBER})\s*:\s*({_NUMBER})\s*", re.ASCII)
 _LOG: Final = frozenset({"learning_rate"})
 """Fields whose ranges are searched by their logarithm."""
+
+
+class _Alone(BaseModel):
+    """As the configurations of jobs are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Axis(BaseModel):
@@ -47,42 +53,29 @@ class Axis(BaseModel):
         return f"{self.key} {', '.join(str(choice) for choice in self.choices)}"
 
 
-def sections(model: str) -> dict[Section, type[BaseModel]]:
-    """The configuration of each section of a job of this model's family."""
-    if is_vl_model(model):
-        return {"training_config": VlJobTraining, "data_config": VlJobData}
-    return {"training_config": TrainingConfig, "data_config": DataConfig}
-
-
-def canonical(key: str, model: str) -> str:
-    """The name of a field in a job of this model's family, whose short names are understood."""
-    return SHORT_NAMES.get(key, key) if is_vl_model(model) else key
-
-
-def read_axis(option: str, key: str, text: str, model: str) -> Axis:
+def read_axis(option: str, key: str, text: str, family: Family) -> Axis:
     """The axis of a command line's option.
 
     Args:
         option: for messages, such as "--learning-rates".
-        key: a field of one of the two configurations.
+        key: a field of one of the two configurations; dots lead into their sections.
         text: values joined by commas, in YAML; or LOW:HIGH.
-        model: of the job; it says which fields there are.
+        family: of the job; it says which fields there are.
 
     Raises:
         UserError: an unknown field, a value that it does not take, a value twice, or no value.
     """
-    key = canonical(key, model)
-    known = sections(model)
-    section = next((name for name, config in known.items() if key in config.model_fields), None)
-    if section is None:
-        fields = sorted({field for config in known.values() for field in config.model_fields} - {"seed"})
-        raise UserError(f"{option}: unknown key '{key}' (known: {', '.join(fields)})")
+    key = keys.canonical(key, family)
+    found = ((section, keys.field(config, key)) for section, config in keys.sections(family).items())
+    section, field = next((one for one in found if one[1] is not None), ("data_config", None))
+    if field is None:
+        raise UserError(f"{option}: unknown key '{key}' (known: {', '.join(keys.known(family, key))})")
     if key == "seed":
         raise UserError(f"{option}: seeds are no hyperparameter to choose from; give --seeds")
     where = f"{option} {text}"
     if match := _RANGE.fullmatch(text):
-        return _range(where, section, key, known[section], match)
-    values = tuple(normal(known[section], key, value, where) for value in _values(text, where))
+        return _range(where, section, key, field, match)
+    values = tuple(normal(field, key, value, where) for value in _values(text, where))
     for at, value in enumerate(values):
         if any(value == other and type(value) is type(other) for other in values[:at]):
             raise UserError(f"{where}: {value} is given twice")
@@ -99,30 +92,27 @@ def _values(text: str, where: str) -> list[Any]:
     return values
 
 
-def normal(config: type[BaseModel], key: str, value: Any, where: str) -> Any:
+def normal(field: FieldInfo, key: str, value: Any, where: str) -> Any:
     """A value as the configuration keeps it: 5e-5 is a text in YAML, and a number in a job.
 
     Raises:
         UserError: the field does not take it.
     """
     # The field alone: how it goes with others is seen when a trial has all of its values.
-    alone = create_model(config.__name__, __config__=config.model_config, **{key: _typed(config, key)})
-    return parse(alone, {key: value}, where).model_dump(mode="json")[key]
+    *path, last = key.split(".")
+    fields: dict[str, Any] = {last: (field.annotation, field)}
+    for name in reversed(path):
+        fields = {name: (create_model(name, __base__=_Alone, **fields), ...)}
+    alone = create_model("Alone", __base__=_Alone, **fields)
+    return keys.get(parse(alone, keys.nested(key, value), where).model_dump(mode="json"), key)
 
 
-def _typed(config: type[BaseModel], key: str) -> Any:
-    field = config.model_fields[key]
-    return field.annotation, field
-
-
-def _range(where: str, section: Section, key: str, config: type[BaseModel], match: re.Match[str]) -> Axis:
-    allowed = get_args(config.model_fields[key].annotation) or (config.model_fields[key].annotation,)
+def _range(where: str, section: Section, key: str, field: FieldInfo, match: re.Match[str]) -> Axis:
+    allowed = get_args(field.annotation) or (field.annotation,)
     is_whole = int in allowed
     if not (is_whole or float in allowed):
         raise UserError(f"{where}: {key} is no number; give values joined by commas")
-    ends = [
-        normal(config, key, int(end) if is_whole and end.isdigit() else float(end), where) for end in match.groups()
-    ]
+    ends = [normal(field, key, int(end) if is_whole and end.isdigit() else float(end), where) for end in match.groups()]
     low, high = (float(end) for end in ends)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UserError(f"{where}: a range goes from a lower to a higher number")

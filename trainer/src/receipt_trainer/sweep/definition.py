@@ -14,6 +14,8 @@ from receipt_trainer.contract.names import is_job_name
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.placement import resolve
 from receipt_trainer.sweep.axes import Axis
+from receipt_trainer.sweep.keys import Family, family_of
+from receipt_trainer.sweep.objective import OBJECTIVES, Objective, ObjectiveName
 
 Method = Literal["grid", "one-at-a-time", "random", "tpe"]
 ScaleLr = Literal["none", "linear", "sqrt"]
@@ -39,6 +41,8 @@ class Definition(BaseModel):
 
     name: str
     base: dict[str, Any]
+    family: Family = "layoutlm"
+    objective: ObjectiveName = "f1"
     axes: tuple[Axis, ...]
     method: Method = "grid"
     num_trials: int | None = Field(None, description="For random and tpe")
@@ -52,6 +56,11 @@ class Definition(BaseModel):
     def model(self) -> str:
         """Of the base."""
         return str(self.base["model"])
+
+    @property
+    def goal(self) -> Objective:
+        """What the trials are ranked by."""
+        return OBJECTIVES[self.objective]
 
     @property
     def is_adaptive(self) -> bool:
@@ -99,6 +108,19 @@ def check_name(name: str) -> str:
     if not is_job_name(name) or len(name) > MAX_NAME:
         raise UserError(f"--name '{name}': use 1 to {MAX_NAME} of A-Z a-z 0-9 . _ - and not '.' or '..'")
     return name
+
+
+def require_family(definition: Definition) -> None:
+    """Which family a folder is of can be seen only where the folder is; jobs of another one would be wrong.
+
+    Raises:
+        UserError: the base's model is another thing on this machine.
+    """
+    if family_of(definition.model) != definition.family:
+        raise UserError(
+            f"sweep '{definition.name}' trains {definition.model}, a model of the family {definition.family}, which "
+            "is not there on this machine: continue the sweep where it is"
+        )
 
 
 def refuse_other(asked: Definition, stored: Definition) -> None:

@@ -15,7 +15,7 @@ from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.queue import JobQueue
 from receipt_trainer.jobs.submit import submit
 from receipt_trainer.sweep import plan, study
-from receipt_trainer.sweep.definition import SEARCHES, Definition
+from receipt_trainer.sweep.definition import SEARCHES, Definition, require_family
 from receipt_trainer.sweep.observe import Observer
 from receipt_trainer.sweep.store import SweepTable
 from receipt_trainer.sweep.trial import ENDED, SETTLED, SeedRun, Trial, shared
@@ -38,6 +38,7 @@ class Driver:
     _plan: list[plan.Params] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        require_family(self.definition)
         if self.definition.method not in SEARCHES:
             self._plan = plan.expand(self.definition)
 
@@ -77,7 +78,7 @@ class Driver:
         if trial.same_as is not None:
             return trial
         if trial.state == "QUEUED" and study.is_hopeless(self.definition, trial, trials):
-            reason = f"below the median of the complete trials at evaluation {len(trial.curve)}"
+            reason = f"worse than the median of the complete trials at evaluation {len(trial.curve)}"
             trial = self.sweeps.change(trial, replace(trial, state="PRUNING", reason=reason))
         if trial.state == "PRUNING":
             for run in trial.runs:

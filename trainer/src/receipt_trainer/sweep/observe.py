@@ -1,4 +1,4 @@
-"""What has become of a sweep's jobs: state, F1, curve, time, dollars, F1 of each label."""
+"""What has become of a sweep's jobs: state, score, curve, time, dollars, scores of the parts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs import cost, curves
 from receipt_trainer.jobs.lifecycle import TERMINAL
 from receipt_trainer.jobs.store import utc_now
+from receipt_trainer.sweep.objective import Objective
 from receipt_trainer.sweep.trial import SETTLED, SeedRun, Trial, shared
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_s3.client import S3Client
 
-METRIC: Final = "eval_f1"
 _READ: Final = ("job_id", "status", "attempt", "f1", "artifacts", "reason")
 
 
@@ -37,11 +37,13 @@ class Observer:
         client: DynamoDBClient,
         table: str,
         s3: Callable[[], S3Client],
+        objective: Objective,
         *,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """Take the jobs table, and what makes a client to read run records with."""
+        """Take the jobs table, what makes a client to read run records with, and which score of a run is wanted."""
         self._client, self._table, self._s3, self._clock = client, table, s3, clock
+        self._objective = objective
         self._over: dict[tuple[str, str, int], SeedRun] = {}
         self.complaint: str | None = None
 
@@ -76,20 +78,38 @@ class Observer:
     def _read(self, run: SeedRun, status: str, row: Mapping[str, Any]) -> SeedRun:
         attempts = list(self._rows(run.job_id, "ATTEMPT#"))
         spent = cost.of_attempts(attempts, self._clock())
-        curve = curves.curves(self._rows(run.job_id, f"METRIC#{METRIC}#")).get(METRIC, [])
-        f1 = dynamo.to_float(row.get("f1"))
+        record = self._record(row.get("artifacts")) if status == "SUCCEEDED" else None
+        curve = self._curve(run.job_id)
         return SeedRun(
             run.seed,
             run.job_id,
             status=status,
-            f1=f1 if f1 is not None and math.isfinite(f1) else None,
+            score=self._score(row, curve, record) if status == "SUCCEEDED" else None,
             reason=row.get("reason"),
             seconds=spent.seconds,
             usd=spent.usd,
             num_unknown=spent.num_unknown,
-            curve=tuple(point.value for point in curve if math.isfinite(point.value)),
-            per_label=self._per_label(row.get("artifacts")) if status == "SUCCEEDED" else None,
+            curve=curve,
+            per_label=None if record is None else {label: score.f1 for label, score in record.per_label.items()},
+            per_region=None if record is None else _regions(record),
         )
+
+    def _curve(self, job_id: str) -> tuple[float, ...]:
+        metric = self._objective.metric
+        points = curves.curves(self._rows(job_id, f"METRIC#{metric}#")).get(metric, [])
+        return tuple(point.value for point in points if math.isfinite(point.value))
+
+    def _score(self, row: Mapping[str, Any], curve: Sequence[float], record: RunRecord | None) -> float | None:
+        """Of a run that has succeeded: what its job's row, its metrics or its record say."""
+        if self._objective.name == "f1":
+            return _number(row.get("f1"))
+        if self._objective.is_curve:
+            return self._objective.best(curve) if curve else None
+        own = None if record is None else _number(_scores(record).get(self._objective.name))
+        score = curve[-1] if own is None and curve else own
+        if score is None:
+            self.complaint = f"job {row['job_id']} has succeeded and has left no {self._objective.name}"
+        return score
 
     def _rows(self, job_id: str, prefix: str) -> Any:
         return dynamo.query(
@@ -101,17 +121,33 @@ class Observer:
             ConsistentRead=True,
         )
 
-    def _per_label(self, artifacts: object) -> dict[str, float] | None:
-        """From the run's record in S3; a laptop that may not read it sees everything else all the same."""
+    def _record(self, artifacts: object) -> RunRecord | None:
+        """The run's record in S3; a laptop that may not read it sees everything else all the same."""
         if not isinstance(artifacts, str) or not artifacts.startswith("s3://"):
             return None
         bucket, _, prefix = artifacts.removeprefix("s3://").partition("/")
         try:
             with aws_faults(f"read {artifacts}/{RUN_FILE}"):
                 text = self._s3().get_object(Bucket=bucket, Key=f"{prefix}/{RUN_FILE}")["Body"].read()
-            record = RunRecord.model_validate_json(text)
+            return RunRecord.model_validate_json(text)
         except (UserError, WorldError, ValidationError) as error:
             if error_code(error.__cause__) != "NoSuchKey":
                 self.complaint = " ".join(str(error).split())
             return None
-        return {label: score.f1 for label, score in record.per_label.items()}
+
+
+def _scores(record: RunRecord) -> Mapping[str, Any]:
+    scores = record.vl.get("scores")
+    return scores if isinstance(scores, dict) else {}
+
+
+def _regions(record: RunRecord) -> dict[str, float] | None:
+    regions = _scores(record).get("regions")
+    known = {name: _number(value) for name, value in regions.items()} if isinstance(regions, dict) else {}
+    return {name: value for name, value in known.items() if value is not None} or None
+
+
+def _number(value: object) -> float | None:
+    """A finite number, or that of a share, which is written as {"value": ...}."""
+    number = dynamo.to_float(value.get("value") if isinstance(value, dict) else value)
+    return number if number is not None and math.isfinite(number) else None

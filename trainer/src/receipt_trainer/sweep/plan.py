@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from itertools import product
 from typing import Any
 
 from receipt_trainer.config import parse
+from receipt_trainer.config_vl import VlJobData, VlJobTraining, job_config
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.lifecycle import Job
 from receipt_trainer.jobs.submit import new_job
-from receipt_trainer.sweep.axes import Axis, canonical, sections
+from receipt_trainer.sweep import keys
+from receipt_trainer.sweep.axes import Axis
 from receipt_trainer.sweep.definition import MAX_TRIALS, Definition
 
 Params = dict[str, Any]
@@ -53,8 +56,8 @@ def num_planned(definition: Definition) -> int:
 
 
 def _grid(axes: tuple[Axis, ...]) -> list[Params]:
-    keys = [axis.key for axis in axes]
-    return [dict(zip(keys, values, strict=True)) for values in product(*(axis.choices for axis in axes))]
+    names = [axis.key for axis in axes]
+    return [dict(zip(names, values, strict=True)) for values in product(*(axis.choices for axis in axes))]
 
 
 def _one_at_a_time(definition: Definition) -> list[Params]:
@@ -65,7 +68,7 @@ def _one_at_a_time(definition: Definition) -> list[Params]:
 
 def base_params(definition: Definition) -> Params:
     """The base's value on each axis."""
-    return {axis.key: definition.base[axis.section][axis.key] for axis in definition.axes}
+    return {axis.key: keys.get(definition.base[axis.section], axis.key) for axis in definition.axes}
 
 
 def text_of(params: Mapping[str, Any]) -> str:
@@ -79,19 +82,22 @@ def overrides(definition: Definition, params: Mapping[str, Any]) -> dict[str, di
     Raises:
         UserError: the values contradict each other, or the learning rate cannot be scaled.
     """
-    found = {name: dict(definition.base[name]) for name in ("training_config", "data_config")}
+    configs = keys.sections(definition.family)
+    found: dict[str, dict[str, Any]] = {section: deepcopy(definition.base[section]) for section in configs}
     for axis in definition.axes:
-        found[axis.section][axis.key] = params[axis.key]
+        keys.put(found[axis.section], axis.key, params[axis.key])
     if definition.scale_lr != "none":
         found["training_config"]["learning_rate"] = _scaled(definition, found["training_config"])
-    for section, config in sections(definition.model).items():
-        found[section] = parse(config, found[section], section).model_dump(mode="json")
-    return found
+    parsed = {section: parse(config, found[section], section) for section, config in configs.items()}
+    training, data = parsed["training_config"], parsed["data_config"]
+    if isinstance(training, VlJobTraining) and isinstance(data, VlJobData):
+        job_config(definition.model, training, data)
+    return {section: config.model_dump(mode="json") for section, config in parsed.items()}
 
 
 def _scaled(definition: Definition, training: Mapping[str, Any]) -> float:
     """The learning rate for this batch size: linear as Goyal et al. 2017, sqrt as Krizhevsky 2014."""
-    size = canonical("batch_size", definition.model)
+    size = keys.canonical("batch_size", definition.family)
     base = definition.base["training_config"]
     rate, batch, base_batch = training["learning_rate"], training[size], base[size]
     if rate is None or batch is None or base_batch is None:

@@ -55,7 +55,7 @@ def propose(definition: Definition, earlier: Sequence[Trial]) -> dict[str, Any]:
 
 
 def is_hopeless(definition: Definition, trial: Trial, others: Sequence[Trial]) -> bool:
-    """Whether the trial's best evaluation so far is below the median of complete trials at the same evaluation."""
+    """Whether the trial's best evaluation so far is worse than the median of complete trials at the same evaluation."""
     if len(trial.curve) < FIRST_PRUNED:
         return False
     complete = [other for other in others if other.value is not None and other.same_as is None]
@@ -71,7 +71,9 @@ def is_hopeless(definition: Definition, trial: Trial, others: Sequence[Trial]) -
 def _study(definition: Definition, trials: Sequence[Trial], sampler: Any, pruner: Any) -> Study:
     import optuna
 
-    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    directions = optuna.study.StudyDirection
+    direction = directions.MINIMIZE if definition.goal.is_lower_better else directions.MAXIMIZE
+    study = optuna.create_study(direction=direction, sampler=sampler, pruner=pruner)
     for trial in trials:
         study.add_trial(_frozen(definition, trial))
     return study

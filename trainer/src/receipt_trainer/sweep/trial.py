@@ -26,24 +26,26 @@ class SeedRun:
 
     Attributes:
         status: of the job.
-        f1: of the kept model on the validation receipts.
+        score: the sweep's objective for the kept model, on the validation receipts.
         seconds: of its attempts.
         usd: dollars of its attempts whose price is known; None if none is.
         num_unknown: attempts without a price.
-        curve: F1 of each evaluation.
+        curve: the objective at each evaluation.
         per_label: F1 of each label; None where the run's record could not be read.
+        per_region: field accuracy of each region of a document; None where the record has none.
     """
 
     seed: int
     job_id: str
     status: str = "PENDING"
-    f1: float | None = None
+    score: float | None = None
     reason: str | None = None
     seconds: float = 0.0
     usd: float | None = None
     num_unknown: int = 0
     curve: tuple[float, ...] = ()
     per_label: Mapping[str, float] | None = None
+    per_region: Mapping[str, float] | None = None
 
     @property
     def is_over(self) -> bool:
@@ -71,19 +73,19 @@ class Trial:
     version: int = 1
 
     @property
-    def f1s(self) -> tuple[float, ...]:
+    def scores(self) -> tuple[float, ...]:
         """Of the seeds that have one."""
-        return tuple(run.f1 for run in self.runs if run.f1 is not None and math.isfinite(run.f1))
+        return tuple(run.score for run in self.runs if run.score is not None and math.isfinite(run.score))
 
     @property
     def value(self) -> float | None:
-        """Mean F1 of a complete trial; None if a seed has none."""
-        is_whole = self.state == "COMPLETE" and self.runs and len(self.f1s) == len(self.runs)
-        return fmean(self.f1s) if is_whole else None
+        """Mean score of a complete trial; None if a seed has none."""
+        is_whole = self.state == "COMPLETE" and self.runs and len(self.scores) == len(self.runs)
+        return fmean(self.scores) if is_whole else None
 
     @property
     def curve(self) -> tuple[float, ...]:
-        """Mean F1 of each evaluation that all seeds have reached."""
+        """Mean score of each evaluation that all seeds have reached."""
         return tuple(fmean(values) for values in zip(*(run.curve for run in self.runs), strict=False))
 
     def seen(self, runs: tuple[SeedRun, ...]) -> Trial:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, variance
 from typing import Final
 
+from receipt_trainer.sweep.objective import OBJECTIVES, Objective
 from receipt_trainer.sweep.student import critical
 
 LEVEL: Final = 0.95
@@ -16,25 +17,25 @@ LEVEL: Final = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A finished trial: the F1 of each seed."""
+    """A finished trial: the score of each seed."""
 
     trial: int
-    f1s: tuple[float, ...]
+    values: tuple[float, ...]
 
     @property
     def mean(self) -> float:
         """Over the seeds."""
-        return fmean(self.f1s)
+        return fmean(self.values)
 
     @property
     def sd(self) -> float | None:
         """Standard deviation over the seeds (n - 1); None of one seed."""
-        return math.sqrt(variance(self.f1s)) if len(self.f1s) > 1 else None
+        return math.sqrt(variance(self.values)) if len(self.values) > 1 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The best trial's mean F1 minus another's.
+    """The best trial's mean score minus another's.
 
     Attributes:
         trial: the other trial.
@@ -42,6 +43,7 @@ class Comparison:
         low, high: the interval of the true difference.
         df: degrees of freedom (Welch & Satterthwaite).
         num_comparisons: for how many the interval is widened (Bonferroni).
+        is_lower_better: whether the score is a loss; then a better trial's difference is below zero.
     """
 
     trial: int
@@ -51,11 +53,12 @@ class Comparison:
     high: float
     df: float
     num_comparisons: int
+    is_lower_better: bool = False
 
     @property
     def is_better(self) -> bool:
-        """Whether the interval lies above zero."""
-        return self.low > 0
+        """Whether the whole interval lies on the better side of zero."""
+        return self.high < 0 if self.is_lower_better else self.low > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Verdict:
     """What the scores say.
 
     Attributes:
-        best: number of the trial with the highest mean; None if no trial has finished.
+        best: number of the trial with the best mean; None if no trial has finished.
         is_better: whether it is better than the runner-up beyond the noise; None if that cannot be said.
         num_trials: finished trials that were compared.
         text: the same in words.
@@ -76,42 +79,46 @@ class Verdict:
     comparisons: tuple[Comparison, ...] = field(default_factory=tuple)
 
 
-def compare(best: Scores, other: Scores, role: str, num_comparisons: int = 1) -> Comparison | None:
+def compare(
+    best: Scores, other: Scores, role: str, num_comparisons: int = 1, objective: Objective = OBJECTIVES["f1"]
+) -> Comparison | None:
     """Welch's interval, which takes no equal spread for granted; None without two seeds each, or without any spread."""
-    if min(len(best.f1s), len(other.f1s)) < 2:
+    if min(len(best.values), len(other.values)) < 2:
         return None
-    shares = [variance(scores.f1s) / len(scores.f1s) for scores in (best, other)]
+    shares = [variance(scores.values) / len(scores.values) for scores in (best, other)]
     if sum(shares) <= 0:
         return None
-    ns = (len(best.f1s), len(other.f1s))
+    ns = (len(best.values), len(other.values))
     df = sum(shares) ** 2 / sum(share**2 / (n - 1) for share, n in zip(shares, ns, strict=True))
     difference = best.mean - other.mean
     half = critical((1 - LEVEL) / num_comparisons, df) * math.sqrt(sum(shares))
-    return Comparison(other.trial, role, difference, difference - half, difference + half, df, num_comparisons)
+    low, high, is_loss = difference - half, difference + half, objective.is_lower_better
+    return Comparison(other.trial, role, difference, low, high, df, num_comparisons, is_loss)
 
 
-def judge(finished: Sequence[Scores], base: int | None = None) -> Verdict:
+def judge(finished: Sequence[Scores], base: int | None = None, *, objective: Objective = OBJECTIVES["f1"]) -> Verdict:
     """Compare the best trial with the runner-up and with the base.
 
-    The runner-up needs no wider interval however many trials there are: among equal trials the two highest lie close
+    The runner-up needs no wider interval however many trials there are: among equal trials the two best lie close
     together (Gutmann & Maymin 1987, Annals of Statistics 15, 456-461). The base is one trial fixed beforehand, and
     the best was picked from all others: that interval is widened by their number (Bonferroni).
 
     Args:
         finished: trials all of whose seeds have a score, no trial twice.
         base: number of the trial that has the base's values.
+        objective: what the scores are.
     """
-    ranked = sorted(finished, key=lambda scores: (-scores.mean, scores.trial))
+    ranked = sorted(finished, key=lambda scores: (objective.cost(scores.mean), scores.trial))
     if len(ranked) < 2:
         only = ranked[0].trial if ranked else None
         return Verdict(only, None, len(ranked), f"{_count(len(ranked))} finished: there is nothing to compare yet.")
     best, second = ranked[0], ranked[1]
     others = [(second, "runner-up", 1)]
     others += [(scores, "base", len(ranked) - 1) for scores in ranked[1:] if scores.trial == base]
-    found = [compare(best, scores, role, num) for scores, role, num in others]
+    found = [compare(best, scores, role, num, objective) for scores, role, num in others]
     known = tuple(comparison for comparison in found if comparison is not None)
     lead = found[0]
-    text = " ".join([_opening(best, second, len(ranked), base), *_reasons(best, second, known)])
+    text = " ".join([_opening(best, second, len(ranked), base, objective), *_reasons(best, second, known, objective)])
     return Verdict(best.trial, None if lead is None else lead.is_better, len(ranked), text, known)
 
 
@@ -119,25 +126,28 @@ def _count(number: int) -> str:
     return {0: "No trial has", 1: "Only one trial has"}.get(number, f"{number} trials have")
 
 
-def _opening(best: Scores, second: Scores, num_trials: int, base: int | None) -> str:
-    seeds = f"{len(best.f1s)} seed{'s' if len(best.f1s) > 1 else ''}"
+def _opening(best: Scores, second: Scores, num_trials: int, base: int | None, objective: Objective) -> str:
+    seeds = f"{len(best.values)} seed{'s' if len(best.values) > 1 else ''}"
     is_base = ", the base," if best.trial == base else ""
     ties = " and shares that place" if best.mean == second.mean else ""
-    return f"Trial {best.trial}{is_base} has the highest mean F1 of {num_trials}{ties}: {best.mean:.4f} over {seeds}."
+    which = f"{objective.best_word} mean {objective.title} of {num_trials}"
+    how = " (lower is better)" if objective.is_lower_better else ""
+    return f"Trial {best.trial}{is_base} has the {which}{how}{ties}: {best.mean:.4f} over {seeds}."
 
 
-def _reasons(best: Scores, second: Scores, known: Sequence[Comparison]) -> list[str]:
+def _reasons(best: Scores, second: Scores, known: Sequence[Comparison], objective: Objective) -> list[str]:
     said = [_said(comparison) for comparison in known]
     if not known or known[0].role != "runner-up":
-        if min(len(best.f1s), len(second.f1s)) < 2:
+        if min(len(best.values), len(second.values)) < 2:
             said.append(
-                "How much F1 changes with the seed alone is unknown, because the best trials have one seed: this rank "
-                "says nothing yet. Sweep the few best values again under another --name with --seeds 0,1,2 or more."
+                f"How much the {objective.title} changes with the seed alone is unknown, because the best trials have "
+                "one seed: this rank says nothing yet. Sweep the few best values again under another --name with "
+                "--seeds 0,1,2 or more."
             )
         else:
-            said.append("All seeds of both scored alike, which measures no noise: validate on more receipts.")
+            said.append("All seeds of both scored alike, which measures no noise: validate on more documents.")
     else:
-        said.append("The best of several is partly luck: with new seeds expect it lower than here.")
+        said.append("The best of several is partly luck: with new seeds expect it worse than here.")
     return said
 
 
