@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _TIMEOUT_S: Final = 120
 _META: Final = f"{__name__}.outputs"
 _LOCAL: Final = f"{__name__}.local"
+_GIVEN: Final = f"{__name__}.given"
 LOCAL: Final = "local"
 """The stack that means the local session."""
 _SAVE: Final = "pulumi stack output --json > outputs.json"
@@ -51,12 +53,14 @@ def stack_options(function: Function) -> Function:
 
 def _from_file(context: click.Context, option: click.Parameter, path: Path | None) -> None:
     if path is not None and not context.resilient_parsing:
+        context.meta[_GIVEN] = f" --outputs {shlex.quote(str(path))}"
         _apply(context, load(path))
 
 
 def _from_pulumi(context: click.Context, option: click.Parameter, stack: str | None) -> None:
     if stack is None or context.resilient_parsing:
         return
+    context.meta[_GIVEN] = f" --stack {shlex.quote(stack)}"
     if stack == LOCAL:
         from receipt_trainer.local import session
 
@@ -77,6 +81,12 @@ def enter(session: Session) -> None:
 def local_session() -> Session | None:
     """The local session, if `--stack local` of the running command means it."""
     found: Session | None = click.get_current_context().meta.get(_LOCAL)
+    return found
+
+
+def given() -> str:
+    """The running command's `--stack` or `--outputs`, with a space before it, for a command that is proposed next."""
+    found: str = click.get_current_context().meta.get(_GIVEN, "")
     return found
 
 

@@ -141,4 +141,4 @@ def _print(job: Job, dry_run: bool, as_json: bool) -> None:
     else:
         click.echo(job.job_id)
         click.echo(f"'{job.name}' is {job.status} in {job.queue_url}", err=True)
-        click.echo(f"follow it with: receipt-trainer logs {job.job_id} --follow", err=True)
+        click.echo(f"follow it with: receipt-trainer logs{stack.given()} {job.job_id} --follow", err=True)

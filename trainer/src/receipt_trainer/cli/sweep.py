@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from receipt_trainer.cli import job_show
+from receipt_trainer.cli import job_show, stack
 from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
@@ -174,7 +174,7 @@ def _say_queued(driver: Driver, trials: list[Trial]) -> None:
         f"sweep '{definition.name}': {len(trials)} of {driver.num_trials} trials are queued, {ended} have ended",
         err=True,
     )
-    click.echo(f"look at it with: receipt-trainer sweep-status {definition.name}", err=True)
+    click.echo(f"look at it with: receipt-trainer sweep-status{stack.given()} {definition.name}", err=True)
     if definition.is_adaptive and not driver.is_done(trials):
         click.echo(f"it goes on only while somebody follows it: {_resume(definition)}", err=True)
     elif not driver.is_done(trials):
@@ -188,4 +188,4 @@ def _left(definition: Definition) -> str:
 
 
 def _resume(definition: Definition) -> str:
-    return f"receipt-trainer sweep --resume {definition.name} --monitor"
+    return f"receipt-trainer sweep{stack.given()} --resume {definition.name} --monitor"

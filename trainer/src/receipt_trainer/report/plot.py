@@ -82,7 +82,9 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     if high - low > 1e-12 * max(abs(low), abs(high)):
         return low, high
-    margin = abs(low) * _NO_SPAN or 1.0
+    if low == 0:
+        return 0.0, 1.0
+    margin = abs(low) * _NO_SPAN
     return low - margin, high + margin
 
 
