@@ -18,7 +18,7 @@ INTERFACE_SERVICES: Final[Mapping[str, str]] = {
     "sqs": "the job queues",
     "logs": "boot and worker logs",
     "monitoring": "metrics of the workers",
-    "autoscaling": "scale-in protection, lifecycle hooks, ending one's own instance",
+    "autoscaling": "scale-in protection, lifecycle hooks, the group's bounds, ending one's own instance",
     "ec2": "spot prices, of which a job's cost is made",
     "imagebuilder": "components of a bake, read by the build instance",
 }

@@ -153,6 +153,8 @@ def worker_statements(place: Place, scope: WorkerScope) -> list[Statement]:
         ),
         allow("ReadDefaults", "ssm", ["GetParameter"], scope.parameters),
         allow("OwnGroup", "autoscaling", LIFECYCLE, [place.group(name) for name in scope.groups]),
+        # No narrower resource exists; a worker takes no job for a group that somebody has stopped.
+        allow("FindGroup", "autoscaling", ["DescribeAutoScalingGroups"], "*"),
         allow("PutMetrics", "cloudwatch", ["PutMetricData"], "*", own_namespace),
         # No narrower resource exists; the worker writes its own price to its row of the instances table.
         allow("ReadSpotPrices", "ec2", ["DescribeSpotPriceHistory"], "*"),

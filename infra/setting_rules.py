@@ -85,6 +85,14 @@ def gpu_types(names: Sequence[str]) -> Sequence[str]:
     return names
 
 
+def idle_gpus(names: Sequence[str]) -> list[str]:
+    """A line for each type with several GPUs: a job uses one of them, and all are paid for."""
+    several = [CATALOGUE[name] for name in names if CATALOGUE[name].gpus > 1]
+    return [
+        f"{item.name} has {item.gpus} GPUs, a job uses one: {item.gpus - 1} are paid for and idle" for item in several
+    ]
+
+
 def cpu_types(names: Sequence[str]) -> Sequence[str]:
     """Types without a GPU: one with a GPU would be paid for and lie idle."""
     _known(names, with_gpu=False)

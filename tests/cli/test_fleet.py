@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +13,11 @@ import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract.tables import attempt_sk, job_pk
+from receipt_trainer.fleet import groups
 from receipt_trainer.jobs.store import iso, utc_now
 from receipt_trainer.local.cloud import LocalCloud
 from tests.cli.jobs import Caller, add_job
+from tests.fleet.refusing import Refusing
 from tests.fleet.stack import Stack, fall, stand
 from tests.price_list import PriceList, product
 
@@ -123,6 +126,60 @@ def test_stop_spares_a_training_worker_and_now_does_not(stack: Stack, call: Call
     assert "each saves its job" in out
     assert (stack.gpu.instances(), bounds(stack)) == ([], (0, 0, 0))
     assert not stack.gpu.is_up(busy)
+
+
+BUSY = ("ScalingActivityInProgress", "an activity is in progress")
+GONE = ("ValidationError", "Instance Id not found - No managed instance found for instance ID: i-1")
+
+
+def test_what_cannot_be_ended_is_named_and_all_else_is_done(
+    stack: Stack, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three instances one is refused and one is gone: the third is ended, both pools are at 0, and the error names
+    the first alone."""
+    busy, gone, third = stack.ids
+    client = Refusing(clients.autoscaling(), {busy: BUSY, gone: GONE})
+    monkeypatch.setattr(clients, "autoscaling", lambda: client)
+    found = call("fleet", "--stop", "--now", "--outputs", str(stack.path))
+    assert (found.code, found.err.count("\n")) == (1, 1)
+    assert f"end {busy}: ScalingActivityInProgress" in found.err
+    assert gone not in found.err
+    assert not stack.gpu.is_up(third)
+    assert (bounds(stack)[::2], bounds(stack, "cpu")) == ((0, 0), (0, 0, 0))
+
+
+def test_a_pool_whose_bounds_are_refused_keeps_its_instances_and_stops_no_other(
+    stack: Stack, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its instances would only be replaced; the next pool's bounds are set."""
+    client = Refusing(clients.autoscaling(), {stack.gpu.name: BUSY})
+    monkeypatch.setattr(clients, "autoscaling", lambda: client)
+    found = call("fleet", "--stop", "--now", "--json", "--outputs", str(stack.path))
+    assert found.code == 1
+    assert f"set the bounds of {stack.gpu.name}: ScalingActivityInProgress" in found.err
+    said = {one["pool"]: one for one in json.loads(found.out)["pools"]}
+    assert (said["gpu"]["maximum"], said["gpu"]["ended"], said["cpu"]["maximum"]) == (9, [], 0)
+    assert (set(stack.gpu.instances()), bounds(stack, "cpu")) == (set(stack.ids), (0, 0, 0))
+
+
+def test_what_a_group_wants_is_not_set_back(stack: Stack) -> None:
+    """An alarm that asked for more between the look at a group and the setting of its bounds is not undone."""
+    client, name = clients.autoscaling(), stack.cpu.name
+    before = groups.read_groups(client, [name])[name]
+    client.set_desired_capacity(AutoScalingGroupName=name, DesiredCapacity=2)
+    groups.set_bounds(client, before, 0, 4)
+    assert bounds(stack, "cpu") == (0, 2, 4)
+
+
+def test_without_spot_prices_the_rest_is_shown(stack: Stack, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may not read spot prices sees all else, and why they are missing."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    found = call("fleet", "--outputs", str(stack.path))
+    assert (found.code, found.err) == (0, "")
+    assert found.out.count("spot prices cannot be had: read spot prices: ") == 2
+    assert "instances: 3 asked for" in found.out
+    assert "0.8048" in found.out
 
 
 def test_a_suspended_pool_says_why_nothing_comes(stack: Stack, call: Caller) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,12 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.contract.tables import attempt_sk, job_pk
+from receipt_trainer.contract.tables import attempt_sk, instance_pk, job_pk, job_status_pk
 from receipt_trainer.fleet.spend import clipped, instance_spend, midnight_before, read_job_spend
 from receipt_trainer.jobs import cost
 from receipt_trainer.jobs.instances import Instance
+from receipt_trainer.jobs.past import read_past
 from receipt_trainer.jobs.store import iso
+from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.worker.instance import InstanceRegistry, Machine
 from tests.cli.jobs import add_job
+from tests.fault_proxy import FaultProxy
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 H = timedelta(hours=1)
@@ -78,6 +83,64 @@ def test_jobs_of_today_and_only_their_part_of_today(jobs_table: str) -> None:
         ("twice", pytest.approx(1.0)),
     ]
     assert [one.cost.num_unknown for one in found] == [0, 0, 1]
+
+
+def test_a_vanished_workers_job_costs_to_the_end_of_its_lease(jobs_table: str) -> None:
+    """With nobody to close the attempt the job stops costing when the lease ran out, in the fleet's spend and in the
+    job's own details alike; one whose lease ran out before today is not there."""
+    leases = {"today": NOON - 8 * H, "days-ago": NOON - 72 * H}
+    ids = {}
+    for name, until in leases.items():
+        given = {"status": "RUNNING", "updated_at": iso(until), "lease_expires_at": iso(until)}
+        ids[name] = add_job(jobs_table, name=name, **given)
+        key = {"PK": job_pk(ids[name]), "SK": attempt_sk(1)}
+        dynamo.put(clients.dynamodb(), jobs_table, key | attempt(until - 2 * H, None), "put an attempt")
+    found = read_job_spend(clients.dynamodb(), jobs_table, NOON)
+    assert [(one.name, one.cost.usd) for one in found] == [("today", pytest.approx(2.0))]
+    for job_id in ids.values():
+        past = read_past(clients.dynamodb(), jobs_table, job_id, NOON)
+        assert past.cost.usd == pytest.approx(2.0)
+        assert past.attempts[0]["usd"] == pytest.approx(2.0)
+
+
+def test_a_job_that_changes_its_state_while_it_is_listed_is_there_once(
+    jobs_table: str, fault_proxy: FaultProxy
+) -> None:
+    """The index is read state by state: a job found in two of them is of today once, and costs once."""
+    job_id = add_job(jobs_table, name="moves", status="RUNNING", updated_at=iso(NOON))
+    key = {"PK": job_pk(job_id), "SK": attempt_sk(1)}
+    dynamo.put(clients.dynamodb(), jobs_table, key | attempt(NOON - H, NOON), "put an attempt")
+    listed = {"job_id": job_id, "name": "moves", "updated_at": iso(NOON), "GSI1SK": iso(NOON)}
+
+    def twice(name: str, count: int, body: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+        partition = body.get("ExpressionAttributeValues", {}).get(":pk", {}).get("S", "")
+        for status in ("RUNNING", "SUCCEEDED"):
+            if body.get("IndexName") and partition == job_status_pk(status):
+                return 200, {"Items": [dynamo.serialise(listed | {"status": status})], "Count": 1}
+        return None
+
+    fault_proxy.rule = twice
+    found = read_job_spend(clients.dynamodb(), jobs_table, NOON)
+    assert [(one.job_id, one.cost.usd) for one in found] == [(job_id, pytest.approx(1.0))]
+
+
+def test_an_instance_whose_worker_was_started_again_costs_from_its_first_start(aws: LocalCloud) -> None:
+    """The second process on an instance keeps the start of the first, and takes away the mark of silence; a laptop's
+    worker has a row of its own."""
+    table, client = aws.table_names["instances"], clients.dynamodb()
+    machine = Machine("i-again-1", "gpu-again", "i-again", "g6.xlarge", "us-east-1a", "spot", 1.0)
+    InstanceRegistry(client, table, machine, clock=lambda: NOON - 3 * H).register()
+    key = dynamo.serialise({"PK": instance_pk("i-again"), "SK": "INSTANCE"})
+    marked = {"UpdateExpression": "SET silent_since = :now", "ExpressionAttributeValues": {":now": {"S": iso(NOON)}}}
+    client.update_item(TableName=table, Key=key, **marked)
+    again = InstanceRegistry(client, table, replace(machine, worker_id="i-again-2"), clock=lambda: NOON)
+    again.register()
+    again.idle()
+    row = dynamo.deserialise(client.get_item(TableName=table, Key=key)["Item"])
+    client.delete_item(TableName=table, Key=key)
+    assert (row["worker_id"], row["started_at"]) == ("i-again-2", iso(NOON - 3 * H))
+    assert "silent_since" not in row
+    assert instance_spend([instance(NOON, started_at=row["started_at"])], NOON).usd == pytest.approx(3.0)
 
 
 HOURS = st.floats(-48, 12, allow_nan=False)

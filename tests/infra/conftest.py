@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from receipt_trainer.local.cloud import LocalCloud
 from receipt_trainer.local.provision_wheelhouse import stand_in
+from tests.infra.pool_cloud import PoolCloud
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,11 @@ def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     stand_in(folder, "3.12")
     return folder
+
+
+@pytest.fixture
+def pool(aws: LocalCloud) -> Iterator[PoolCloud]:
+    """A pool that is there until the end of the test."""
+    made = PoolCloud(aws.client)
+    yield made
+    made.drop()

@@ -50,6 +50,7 @@ BUILDER_ROLE = f"arn:aws:iam::{ACCOUNT}:role/roles-builder"
         ("worker", "ssm:GetParameter", f"arn:aws:ssm:{HERE}:parameter/receipt-trainer/dev/training", {}),
         ("worker", "autoscaling:SuspendProcesses", WORKERS, {}),
         ("worker", "autoscaling:TerminateInstanceInAutoScalingGroup", WORKERS, {}),
+        ("worker", "autoscaling:DescribeAutoScalingGroups", "*", {}),
         ("worker", "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": metrics.NAMESPACE}),
         ("worker", "logs:PutLogEvents", log_group("boot") + ":log-stream:i-0", {}),
         ("worker", "ssm:UpdateInstanceInformation", INSTANCE, {}),

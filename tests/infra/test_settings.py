@@ -139,3 +139,14 @@ def test_dev_stack_is_cheap_and_leaves_nothing() -> None:
     assert not found.protect_data
     assert found.network.nat == "single"  # the cheaper way out, and the hub's models with it
     assert all((pool.min_instances, pool.max_instances) == (0, 1) for pool in found.pools.values())
+
+
+def test_types_with_idle_gpus_are_warned_of() -> None:
+    """A job uses one GPU: each type with several is named with their number; the default types are not."""
+    assert StackSettings.parse({}).warnings() == []
+    types = ["g5.xlarge", "g5.12xlarge", "g6.48xlarge"]
+    several, eight = StackSettings.parse({"pools": {"gpu": {"instance_types": types}}}).warnings()
+    assert several.startswith("receipt-trainer:pools.gpu.instance_types: g5.12xlarge has 4 GPUs, a job uses one: 3 ")
+    assert "g6.48xlarge has 8 GPUs" in eight
+    off = {"pools": {"gpu": {"instance_types": types, "enabled": False}}}
+    assert StackSettings.parse(off).warnings() == []

@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receipt_trainer.contract import metrics, silence
-from receipt_trainer.local.cloud import LocalCloud
 from tests.fault_proxy import FaultProxy
-from tests.infra.pool_cloud import PoolCloud, load_handler
-
-HANDLER = load_handler()
-MINUTE = timedelta(minutes=1)
-
-
-def direct(service: str) -> Any:
-    """A client that tries once, at whatever endpoint the environment names."""
-    return _client(service, os.environ.get("AWS_ENDPOINT_URL"))
-
-
-@cache
-def _client(service: str, endpoint: str | None) -> Any:
-    return boto3.client(service, config=Config(retries={"total_max_attempts": 1}))  # type: ignore[call-overload]
-
-
-@pytest.fixture
-def pool(aws: LocalCloud) -> Iterator[PoolCloud]:
-    """A pool that is there until the end of the test."""
-    made = PoolCloud(aws.client)
-    yield made
-    made.drop()
-
-
-def look(pool: PoolCloud, now: datetime, client: Callable[[str], Any] = direct, **changes: Any) -> dict[str, list[str]]:
-    """One look at the pool; waits between tries take no time."""
-    found: dict[str, list[str]] = HANDLER.look(pool.rules(HANDLER, **changes), client, now, lambda seconds: None)
-    return found
+from tests.infra.looks import HANDLER, MINUTE, direct, look, make_client
+from tests.infra.pool_cloud import PoolCloud
 
 
 def test_silent_instances_are_ended_and_no_others(pool: PoolCloud) -> None:
@@ -123,7 +91,7 @@ def test_a_beat_between_reading_and_ending_counts(pool: PoolCloud) -> None:
     look(pool, began + 20 * MINUTE)
 
     def late(service: str) -> Any:
-        client = _client.__wrapped__(service, None)  # with an event of its own
+        client = make_client.__wrapped__(service, None)  # with an event of its own
         if service == "dynamodb":
             client.meta.events.register(
                 "before-call.dynamodb.UpdateItem", lambda **_: pool.beat(one, began + 25 * MINUTE)
@@ -219,7 +187,7 @@ class Group:
     """Stands in for a group in states, and with answers, that the embedded AWS does not have."""
 
     def __init__(self, states: list[str], refusal: str | None = None) -> None:
-        self.states, self.refusal, self.ended = states, refusal, list[tuple[str, bool]]()
+        self.states, self.refusal, self.ended, self.num_asked = states, refusal, list[tuple[str, bool]](), 0
 
     def get_paginator(self, name: str) -> Any:
         return self
@@ -230,6 +198,7 @@ class Group:
 
     def terminate_instance_in_auto_scaling_group(self, **asked: Any) -> None:
         decrement = asked["ShouldDecrementDesiredCapacity"]
+        self.num_asked += 1
         if decrement and self.refusal:
             error = {"Code": "ValidationError", "Message": self.refusal}
             raise ClientError({"Error": error}, "TerminateInstanceInAutoScalingGroup")
@@ -252,13 +221,17 @@ def test_a_group_at_its_minimum_gets_another_instance() -> None:
     group = Group([], "desiredSize equals minSize (1). Terminating instance without replacement will violate group's")
     HANDLER._end(group, one)
     assert group.ended == [("i-0", False)]
+    gone = "Instance Id not found - No managed instance found for instance ID: i-0. Terminating is for members alone"
+    refusing = Group([], gone)
     with pytest.raises(ClientError):
-        HANDLER._end(Group([], "Instance Id not found"), one)
+        HANDLER._end(refusing, one)
+    assert refusing.num_asked == 1
 
 
 TEXTS = st.text(max_size=30) | st.datetimes().map(str) | st.datetimes(timezones=st.just(UTC)).map(str)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["heartbeat_at", "at", "status", "silent_since"]), TEXTS),
     st.none() | st.datetimes(min_value=datetime(2026, 1, 1), timezones=st.just(UTC)),

@@ -39,6 +39,16 @@ def test_a_vanished_worker_is_paid_to_the_next_claim_at_most() -> None:
     assert found.seconds == 7200
 
 
+@pytest.mark.parametrize(
+    ("lease_end", "hours"), [("09:00", 1.0), ("12:05", 4.0), ("07:00", 0.0), (None, 4.0), ("never", 4.0)]
+)
+def test_an_open_attempt_is_paid_to_the_end_of_its_lease(lease_end: str | None, hours: float) -> None:
+    """A worker that vanished stops costing when its lease ends; one that beats has a lease beyond now."""
+    text = lease_end if lease_end in (None, "never") else f"2026-11-20T{lease_end}:00+00:00"
+    found = cost.of_attempts([attempt("08:00", price=1.0)], cost.open_until(NOW, text))
+    assert found.usd == pytest.approx(hours)
+
+
 @pytest.mark.parametrize("price", [None, "free", float("nan"), float("inf"), -1.0, True])
 def test_what_is_no_price_is_unknown_and_not_free(price: Any) -> None:
     """An attempt without a price counts its time, and is said to be missing in the dollars."""

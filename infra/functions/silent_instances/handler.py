@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 
 import boto3
@@ -28,6 +29,7 @@ Row = dict[str, Any]
 
 STATES: Final = ("Pending", "InService")
 """Of all states in a group; whoever is on the way out, or was put into standby by a person, is left alone."""
+LOST: Final = "LOST"
 BATCH: Final = 100
 READ_ROUNDS: Final = 5
 KEPT_S: Final = 7 * 86_400
@@ -68,7 +70,7 @@ def handle(event: object, context: object) -> dict[str, list[str]]:
     config = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=10)
     rules = Rules(**json.loads(os.environ["RULES"]))
     aws: Any = boto3  # whose hints want the name of one service
-    return look(rules, lambda service: aws.client(service, config=config), datetime.now(UTC))
+    return look(rules, cache(lambda service: aws.client(service, config=config)), datetime.now(UTC))
 
 
 def look(
@@ -125,10 +127,11 @@ def _treat(rules: Rules, client: Clients, one: Member, row: Row, why: str, now: 
         _say("it was heard of again", one)
         return None
     if verdict == "ended":
+        # Counted first: an end that fails is tried again, at a row that says LOST, which is counted no more.
+        if "heartbeat_at" not in row and row.get("status") not in ("BOOT_FAILED", LOST):
+            _count_boot_failure(client, rules, one, now)
         _end(client("autoscaling"), one)
         _count(client("cloudwatch"), rules, one)
-        if "heartbeat_at" not in row and row.get("status") not in ("BOOT_FAILED", "LOST"):
-            _count_boot_failure(client, rules, one, now)
     _say(verdict, one, why)
     return verdict
 
@@ -181,7 +184,10 @@ def _launches(ec2: Any, members: Sequence[Member]) -> dict[str, datetime]:
 
 
 def _write(dynamodb: Any, table: str, one: Member, row: Row, why: str, now: datetime) -> bool:
-    """Mark the row, or say in a marked one that the instance is lost; False if its worker wrote in between."""
+    """Mark the row, or say in a marked one that the instance is lost; False if somebody wrote in between.
+
+    Both set the mark to now: of two looks at once one ends the instance, and an end that fails is tried again later.
+    """
     sign, marked = _last_sign(row), row.get("silent_since")
     texts = {":now": f"{now:%FT%TZ}"}
     if marked is None:
@@ -190,9 +196,9 @@ def _write(dynamodb: Any, table: str, one: Member, row: Row, why: str, now: date
         texts |= {":type": "INSTANCE", ":pool": one.pool, ":status": "SILENT"}
         names = {"#type": "TYPE", "#pool": "pool"}
     else:
-        update = "SET #status = :status, #reason = :reason, ended_at = :now, #expires = :expires"
-        before = f"; before that: {row['reason']}" if "reason" in row else ""
-        texts |= {":status": "LOST", ":reason": f"ended by the stack: {why}{before}"}
+        new = "silent_since = :now, ended_at = :now, #expires = :expires"
+        update = f"SET #status = :status, #reason = :reason, {new}"
+        texts |= {":status": LOST, ":reason": _reason_of_end(row, why)}
         names = {"#reason": "reason"}
     tests = ["silent_since = :marked" if marked else "attribute_not_exists(silent_since)"]
     tests.append("(heartbeat_at = :sign OR #at = :sign)" if sign else "attribute_not_exists(heartbeat_at)")
@@ -214,6 +220,14 @@ def _write(dynamodb: Any, table: str, one: Member, row: Row, why: str, now: date
     return True
 
 
+def _reason_of_end(row: Row, why: str) -> str:
+    """With what the row said before; what it said of an end that failed stays as it is."""
+    before = row.get("reason")
+    if before and row.get("status") == LOST:
+        return str(before)
+    return f"ended by the stack: {why}" + (f"; before that: {before}" if before else "")
+
+
 def _expires(now: datetime) -> dict[str, Any]:
     return {":expires": {"N": str(int(now.timestamp()) + KEPT_S)}}
 
@@ -225,16 +239,21 @@ def _end(autoscaling: Any, one: Member) -> None:
         end(InstanceId=one.instance_id, ShouldDecrementDesiredCapacity=True)
     except ClientError as error:
         said = error.response["Error"]
-        if said["Code"] != "ValidationError" or "min" not in said.get("Message", ""):
+        message = said.get("Message", "").lower().replace(" ", "")
+        if said["Code"] != "ValidationError" or "minsize" not in message:
             raise
         # The group is as small as it may be: it gets another one in its place.
         end(InstanceId=one.instance_id, ShouldDecrementDesiredCapacity=False)
 
 
 def _count(cloudwatch: Any, rules: Rules, one: Member) -> None:
+    """For the alarm. The instance is being ended already: a fault is said in the log and is none of the look's."""
     dimensions = [{"Name": "Environment", "Value": rules.environment}, {"Name": "Pool", "Value": one.pool}]
     datum = {"MetricName": rules.metric, "Value": 1.0, "Unit": "Count", "Dimensions": dimensions}
-    cloudwatch.put_metric_data(Namespace=rules.namespace, MetricData=[datum])
+    try:
+        cloudwatch.put_metric_data(Namespace=rules.namespace, MetricData=[datum])
+    except ClientError as error:
+        _say("it was not counted", one, str(error))
 
 
 def _count_boot_failure(client: Clients, rules: Rules, one: Member, now: datetime) -> None:

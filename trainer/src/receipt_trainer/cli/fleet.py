@@ -10,7 +10,7 @@ import click
 from receipt_trainer.cli import job_show
 from receipt_trainer.cli.stack import outputs, stack_options
 from receipt_trainer.contract.outputs import POOL_NAMES
-from receipt_trainer.errors import UserError
+from receipt_trainer.errors import UserError, WorldError
 
 if TYPE_CHECKING:
     from receipt_trainer.contract.outputs import StackOutputs
@@ -21,7 +21,7 @@ _UNTIL = "until a `pulumi up` that refreshes, or that edits them, sets them back
 
 @click.command("fleet")
 @click.option("--start", is_flag=True, help="Set the pools' bounds, so that they follow their queues.")
-@click.option("--stop", is_flag=True, help="Set both bounds to 0: nothing is launched; idle workers leave.")
+@click.option("--stop", is_flag=True, help="Set both bounds to 0: nothing is launched; workers leave after their jobs.")
 @click.option("--status", is_flag=True, help="Show the fleet and change nothing; the default.")
 @click.option(
     "--min-instances",
@@ -105,31 +105,37 @@ def _set(
         str(pool): (0, 0) if stop else groups.bounds_for_start(found[name], str(pool), *bounds)
         for pool, name in names.items()
     }
-    said = []
+    # What fails for one is said when all else is done.
+    faults = groups.set_all_bounds(client, {found[name]: wanted[pool] for pool, name in names.items()})
+    after, said = groups.read_groups(client, list(names.values())), []
     for pool, name in names.items():
-        least, most = wanted[pool]
-        desired = groups.set_bounds(client, found[name], least, most)
-        ended = groups.end_members(client, found[name]) if now else []
-        said.append({"pool": pool, "group": name, "minimum": least, "maximum": most, "desired": desired})
-        said[-1] |= {"ended": ended, "launches_suspended": found[name].is_suspended}
+        # In a group that keeps its bounds another one would come in the place of each that is ended.
+        ended, left = groups.end_members(client, after[name]) if now and name not in faults else ([], {})
+        faults |= left
+        said.append({"pool": pool, "group": name, "minimum": after[name].minimum, "maximum": after[name].maximum})
+        said[-1] |= {"desired": after[name].desired, "ended": ended, "not_ended": list(left)}
+        said[-1] |= {"launches_suspended": after[name].is_suspended}
         if not as_json:
-            _say(pool, found[name], (least, most), desired, ended, stop=stop)
+            _say(pool, found[name], after[name], ended, stop=stop, now=now)
     if as_json:
         job_show.print_json({"pools": said, "holds": _UNTIL})
     else:
         click.echo(f"these bounds hold {_UNTIL}")
+    if faults:
+        raise WorldError(f"{'; '.join(faults.values())}; all else is done: give the command again for the rest")
 
 
-def _say(pool: str, before: Group, bounds: tuple[int, int], desired: int, ended: list[str], *, stop: bool) -> None:
-    least, most = bounds
+def _say(pool: str, before: Group, after: Group, ended: list[str], *, stop: bool, now: bool) -> None:
     click.echo(
-        f"{pool}: minimum {before.minimum} -> {least}, maximum {before.maximum} -> {most}, "
-        f"desired {before.desired} -> {desired}"
+        f"{pool}: minimum {before.minimum} -> {after.minimum}, maximum {before.maximum} -> {after.maximum}, "
+        f"desired {before.desired} -> {after.desired}"
     )
     if ended:
         click.echo(f"{pool}: ending {', '.join(ended)}; each saves its job and gives it back within minutes")
-    elif stop and before.members:
-        click.echo(f"{pool}: {len(before.members)} there now: one with a job works on as long as its queue has jobs")
+    elif stop and not now and before.members:
+        click.echo(
+            f"{pool}: {len(before.members)} there now: one with a job finishes it and leaves; no other job is begun"
+        )
     if not stop and before.is_suspended:
         click.echo(
             f"{pool}: it launches nothing: launches are suspended, as after failed boots; when that is mended: "

@@ -53,6 +53,8 @@ def _print_pool(console: Console, pool: PoolStatus, now: datetime) -> None:
     if pool.instances:
         _print_instances(console, pool.instances, now)
     _print_prices(console, pool)
+    if pool.spot_fault is not None:
+        _line(console, f"spot prices cannot be had: {pool.spot_fault}", style="dim")
     console.print()
 
 

@@ -84,7 +84,8 @@ class RunRecord(BaseModel):
         default_factory=dict,
         description="Of the family paddleocr-vl: evaluations (epoch, step, train_loss, eval_loss, eval_accuracy, "
         "learning_rate, elapsed_s), best (the evaluation whose model was kept), eval_loss (its loss), parameters "
-        "(trainable, total), peak_memory_gib, left_out (id and reason)",
+        "(trainable, total), peak_memory_gib, left_out (id and reason), scores (of the kept model's answers: "
+        "field_accuracy, teds, numeric_accuracy, parse_share, 0..1; regions; documents scored, of how many)",
     )
     timings: dict[str, float] = Field(default_factory=dict, description="Seconds, and rates a second")
     versions: dict[str, str] = Field(default_factory=dict)

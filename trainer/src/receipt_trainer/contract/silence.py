@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 HEARTBEAT_LIMIT_S: Final = 900
-"""Seconds without a heartbeat. A worker beats every 60 s, while it trains too; no pause of its own is so long."""
+"""Seconds without a heartbeat. A worker beats every 60 s, also while its training process trains, or hangs."""
 BOOT_LIMIT_S: Final = 2700
 """Seconds from the launch to the first heartbeat. A boot ends itself after 1800 s and says why: that comes first."""
 LOOK_EVERY_MIN: Final = 5

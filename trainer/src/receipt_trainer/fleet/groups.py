@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from receipt_trainer.aws.clients import aws_faults
-from receipt_trainer.errors import UserError
+from receipt_trainer.aws.clients import aws_faults, error_code
+from receipt_trainer.errors import UserError, WorldError
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling.client import AutoScalingClient
@@ -109,36 +109,54 @@ def bounds_for_start(group: Group, pool: str, minimum: int | None, maximum: int 
     return least, most
 
 
-def set_bounds(client: AutoScalingClient, group: Group, minimum: int, maximum: int) -> int:
-    """Set both; the desired capacity follows as far as it must, and is returned.
+def set_bounds(client: AutoScalingClient, group: Group, minimum: int, maximum: int) -> None:
+    """Set both; the group itself moves its desired capacity as far as it must.
 
+    What it desires is not set: an alarm, or a worker that ended, may have moved it since `group` was read.
     With fewer desired than there are, the group ends instances that are not protected; a worker with a job is.
 
     Raises:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
-    desired = min(max(group.desired, minimum), maximum)
     with aws_faults(f"set the bounds of {group.name}"):
-        client.update_auto_scaling_group(
-            AutoScalingGroupName=group.name, MinSize=minimum, MaxSize=maximum, DesiredCapacity=desired
-        )
-    return desired
+        client.update_auto_scaling_group(AutoScalingGroupName=group.name, MinSize=minimum, MaxSize=maximum)
 
 
-def end_members(client: AutoScalingClient, group: Group) -> list[str]:
-    """End every instance of a group whose bounds are 0, so that none is launched in its place; their ids.
+def set_all_bounds(client: AutoScalingClient, wanted: Mapping[Group, tuple[int, int]]) -> dict[str, str]:
+    """Set the bounds of every group that lets them be set; the faults of the others, by their names."""
+    faults = {}
+    for group, bounds in wanted.items():
+        try:
+            set_bounds(client, group, *bounds)
+        except (UserError, WorldError) as error:
+            faults[group.name] = str(error)
+    return faults
 
-    Each passes the group's lifecycle hook: its worker sees that, saves a checkpoint and gives its job back.
 
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`; some may have been ended.
+def end_members(client: AutoScalingClient, group: Group) -> tuple[list[str], dict[str, str]]:
+    """End every instance of a group whose bounds are 0, so that none is launched in its place.
+
+    Each passes the group's lifecycle hook: its worker sees that, saves a checkpoint and gives its job back. One that
+    has left the group in the meantime is done already.
+
+    Returns:
+        ids of those that are being ended, and of those that could not be, with the reason.
     """
-    ended = []
+    ended, left = [], {}
     for one in group.members:
         if one.state in ENDABLE:
-            with aws_faults(f"end {one.instance_id}"):
-                client.terminate_instance_in_auto_scaling_group(
-                    InstanceId=one.instance_id, ShouldDecrementDesiredCapacity=False
-                )
-            ended.append(one.instance_id)
-    return ended
+            try:
+                with aws_faults(f"end {one.instance_id}"):
+                    client.terminate_instance_in_auto_scaling_group(
+                        InstanceId=one.instance_id, ShouldDecrementDesiredCapacity=False
+                    )
+            except (UserError, WorldError) as error:
+                if not _is_no_member(error.__cause__):
+                    left[one.instance_id] = str(error)
+            else:
+                ended.append(one.instance_id)
+    return ended, left
+
+
+def _is_no_member(cause: BaseException | None) -> bool:
+    return error_code(cause) == "ValidationError" and "not found" in str(cause).lower()

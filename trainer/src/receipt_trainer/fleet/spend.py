@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from receipt_trainer.aws import dynamo
 from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.jobs import cost
-from receipt_trainer.jobs.find import STATES, Wanted, find
+from receipt_trainer.jobs.find import Wanted, find
 from receipt_trainer.jobs.instances import Instance
 from receipt_trainer.jobs.store import iso
 
@@ -58,7 +58,7 @@ def read_job_spend(
             KeyConditionExpression="PK = :pk AND begins_with(SK, :prefix)",
             ExpressionAttributeValues=keys,
         )
-        if today := clipped(list(attempts), since, now):
+        if today := clipped(list(attempts), since, cost.open_until(now, row.get("lease_expires_at"))):
             spent = cost.of_attempts(today, now, list_price)
             found.append(JobSpend(row["job_id"], str(row["name"]), str(row["status"]), row.get("pool"), spent))
     return sorted(found, key=lambda one: (-(one.cost.usd or 0.0), -one.cost.seconds, one.job_id))
@@ -66,11 +66,10 @@ def read_job_spend(
 
 def _jobs_of_today(client: DynamoDBClient, table: str, since: datetime) -> Iterator[dynamo.Item]:
     """Of what ended or changed before today nothing can be of today, but for jobs that run still."""
-    for status in STATES:
-        for row in find(client, table, Wanted(status=status)):
-            changed = cost.moment(row.get("updated_at"))
-            if status in ACTIVE or changed is None or changed >= since:
-                yield row
+    for row in find(client, table, Wanted()):
+        changed = cost.moment(row.get("updated_at"))
+        if row["status"] in ACTIVE or changed is None or changed >= since:
+            yield row
 
 
 def clipped(attempts: Sequence[Mapping[str, Any]], since: datetime, now: datetime) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.clients import aws_faults
+from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.fleet.groups import Group, read_groups
 from receipt_trainer.fleet.spend import InstanceSpend, JobSpend, instance_spend, read_job_spend
 from receipt_trainer.fleet.spot import SpotPrice, read_spot_prices
@@ -50,7 +51,12 @@ class FleetInstance:
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
-    """One pool. `on_demand` has dollars of an hour by type, None where the list price cannot be had."""
+    """One pool.
+
+    Attributes:
+        spot: prices in the group's zones, the cheapest first; `spot_fault` says why there are none, if AWS said so.
+        on_demand: dollars of an hour by type, None where the list price cannot be had.
+    """
 
     pool: str
     market: str
@@ -59,6 +65,7 @@ class PoolStatus:
     num_dead_letters: int
     instances: list[FleetInstance]
     spot: list[SpotPrice]
+    spot_fault: str | None
     on_demand: dict[str, float | None]
     today: InstanceSpend
 
@@ -115,6 +122,7 @@ def _pool(
     now: datetime,
 ) -> PoolStatus:
     sqs = clients.sqs()
+    spot, spot_fault = _spot_prices(pool, group, now)
     return PoolStatus(
         pool=name,
         market=pool.market,
@@ -122,10 +130,19 @@ def _pool(
         backlog={str(priority): _backlog(sqs, url) for priority, url in pool.queue_urls.items()},
         num_dead_letters=_backlog(sqs, pool.dead_letter_queue_url).num_waiting,
         instances=join(group, known, now),
-        spot=read_spot_prices(clients.ec2(), pool.instance_types, group.zones, now),
+        spot=spot,
+        spot_fault=spot_fault,
         on_demand={kind: prices.usd_per_h(kind, region) for kind in pool.instance_types},
         today=instance_spend(known, now),
     )
+
+
+def _spot_prices(pool: PoolOutputs, group: Group, now: datetime) -> tuple[list[SpotPrice], str | None]:
+    """The prices, or why there are none: all else is worth showing without them."""
+    try:
+        return read_spot_prices(clients.ec2(), pool.instance_types, group.zones, now), None
+    except (UserError, WorldError) as error:
+        return [], str(error)
 
 
 def _backlog(client: SQSClient, url: str) -> Backlog:

@@ -15,7 +15,7 @@ class Cost:
     """Time and money of a job's attempts.
 
     Attributes:
-        seconds: of all attempts, a running one up to now.
+        seconds: of all attempts, a running one up to now, one whose worker vanished up to the end of its lease.
         usd: dollars of the attempts whose price is known; None if none is.
         num_attempts: attempts in all.
         num_unknown: attempts without a price, such as those on a laptop.
@@ -37,6 +37,7 @@ def of_attempts(attempts: Sequence[Mapping[str, Any]], now: datetime, list_price
     """The cost of ATTEMPT rows in their order; `price_usd_per_h` is the price of an instance hour.
 
     Args:
+        now: what a running attempt is counted up to; see `open_until`.
         list_price: asked for the price of a row that has none.
     """
     known, total_s, num_unknown, num_listed = [], 0.0, 0, 0
@@ -73,7 +74,7 @@ def seconds(attempt: Mapping[str, Any], now: datetime, follower: Mapping[str, An
 
     Args:
         attempt: an ATTEMPT row; without `ended_at` it runs still, or its worker vanished.
-        now: what a running attempt is counted up to.
+        now: what a running attempt is counted up to; see `open_until`.
         follower: the job's next attempt; a vanished worker's is counted up to its start at most.
     """
     began = moment(attempt.get("started_at"))
@@ -81,6 +82,16 @@ def seconds(attempt: Mapping[str, Any], now: datetime, follower: Mapping[str, An
         return None
     ended = moment(attempt.get("ended_at")) or moment((follower or {}).get("started_at")) or now
     return max(0.0, (ended - began).total_seconds())
+
+
+def open_until(now: datetime, lease_expires_at: object) -> datetime:
+    """What an attempt without an end is counted up to: now, or the end of its job's lease if that is past.
+
+    Args:
+        lease_expires_at: of the job's row; None, or no time at all, if nobody has the job.
+    """
+    lease_end = moment(lease_expires_at)
+    return now if lease_end is None else min(now, lease_end)
 
 
 def moment(text: object) -> datetime | None:

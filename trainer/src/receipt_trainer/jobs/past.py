@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
-from receipt_trainer.contract.tables import job_pk
+from receipt_trainer.contract.tables import JOB_SK, job_pk
 from receipt_trainer.jobs import cost
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ def read_attempts(
 ) -> tuple[list[dict[str, Any]], cost.Cost]:
     """The attempts alone, and what they cost; see `read_past`."""
     attempts = _rows(client, table, job_id, "ATTEMPT#")
+    if attempts and not attempts[-1].get("ended_at"):
+        job = next(iter(_rows(client, table, job_id, JOB_SK)), {})
+        now = cost.open_until(now, job.get("lease_expires_at"))
     return _priced(attempts, now, list_price), cost.of_attempts(attempts, now, list_price)
 
 
