@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from receipt_trainer.cli import job_show
-from receipt_trainer.cli.stack import outputs, stack_options
+from receipt_trainer.cli.stack import local_session, outputs, stack_options
 from receipt_trainer.contract.outputs import POOL_NAMES
 from receipt_trainer.errors import UserError, WorldError
 
@@ -76,7 +76,8 @@ def _show(stack: StackOutputs, pools: list[str], *, as_json: bool) -> None:
     from receipt_trainer.fleet.status import read_status
     from receipt_trainer.jobs.store import iso, utc_now
 
-    found = read_status(stack, pools, utc_now())
+    no_prices = "nobody sells the machines of a local stack" if local_session() is not None else None
+    found = read_status(stack, pools, utc_now(), no_prices)
     if as_json:
         job_show.print_json(asdict(found) | {"at": iso(found.at)})
         return

@@ -84,13 +84,18 @@ class FleetStatus:
     list_price_fault: str | None
 
 
-def read_status(outputs: StackOutputs, pools: Sequence[str], now: datetime) -> FleetStatus:
+def read_status(
+    outputs: StackOutputs, pools: Sequence[str], now: datetime, no_prices: str | None = None
+) -> FleetStatus:
     """Ask for everything; changes nothing.
+
+    Args:
+        no_prices: why no prices are asked for, as where AWS is an emulator, whose prices are none.
 
     Raises:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
-    prices, dynamodb = ListPrices(), clients.dynamodb()
+    prices, dynamodb = ListPrices(no_prices), clients.dynamodb()
     chosen: dict[str, PoolOutputs] = {str(name): pool for name, pool in outputs.pools.items() if name in pools}
     groups = read_groups(clients.autoscaling(), [pool.auto_scaling_group for pool in chosen.values()])
     known = prices.fill(list_instances(dynamodb, outputs.instances_table, now))
@@ -103,6 +108,7 @@ def read_status(outputs: StackOutputs, pools: Sequence[str], now: datetime) -> F
             outputs.region,
             prices,
             now,
+            no_prices,
         )
         for name, pool in chosen.items()
     ]
@@ -120,9 +126,10 @@ def _pool(
     region: str,
     prices: ListPrices,
     now: datetime,
+    no_prices: str | None,
 ) -> PoolStatus:
     sqs = clients.sqs()
-    spot, spot_fault = _spot_prices(pool, group, now)
+    spot, spot_fault = ([], no_prices) if no_prices else _spot_prices(pool, group, now)
     return PoolStatus(
         pool=name,
         market=pool.market,

@@ -29,11 +29,11 @@ class ListPrices:
         fault: why prices cannot be had, once that is known; then nobody asks any more.
     """
 
-    def __init__(self) -> None:
-        """Nothing is asked for yet."""
+    def __init__(self, fault: str | None = None) -> None:
+        """Nothing is asked for yet; nor ever, where a fault is known from the start."""
         self._known: dict[tuple[str, str], float | None] = {}
         self._client: Any = None
-        self.fault: str | None = None
+        self.fault = fault
 
     def usd_per_h(self, instance_type: str, region: str) -> float | None:
         """Today's list price; None if it cannot be had, or if AWS names no price or several."""

@@ -77,7 +77,8 @@ class Observer:
 
     def _read(self, run: SeedRun, status: str, row: Mapping[str, Any]) -> SeedRun:
         attempts = list(self._rows(run.job_id, "ATTEMPT#"))
-        spent = cost.of_attempts(attempts, self._clock())
+        until = cost.open_until(self._clock(), row.get("lease_expires_at"))
+        spent = cost.of_attempts(attempts, until)
         record = self._record(row.get("artifacts")) if status == "SUCCEEDED" else None
         curve = self._curve(run.job_id)
         return SeedRun(
