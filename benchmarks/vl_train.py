@@ -29,8 +29,7 @@ from transformers.utils import logging
 from receipt_trainer.config_vl import LoraSection, TrainingSection, VlConfig
 from receipt_trainer.vl.encode import IGNORED
 from receipt_trainer.vl.loss import TokenLoss, supervised
-from receipt_trainer.vl.start import count_parameters, prepare_for_training
-from receipt_trainer.vl.train import peak_memory_gib
+from receipt_trainer.vl.start import count_parameters, peak_memory_gib, prepare_for_training
 
 PATCH = 14
 MERGE = 2

@@ -49,7 +49,14 @@ OPTIONS = {
     | {"--resume", "--train-file", "--use-quantization", "--val-file"},
     "fleet": {"--start", "--stop", "--status", "--now", "--min-instances", "--max-instances", "--pool", "--json"}
     | _STACK,
-    "vl validate-dataset": {"--input", "--schema", "--tokenizer", "--max-sequence-length", "--json"},
+    "vl validate-dataset": {
+        "--input",
+        "--schema",
+        "--tokenizer",
+        "--max-image-pixels",
+        "--max-sequence-length",
+        "--json",
+    },
     "vl generate": {"--boxes", "--count", "--font-dir", "--format", "--languages", "--level", "--output-dir", "--seed"}
     | {"--split", "--template-set", "--workers", "--progress", "--no-progress"},
     "vl import": {"--currency", "--date-order", "--decimal-point", "--images", "--output-dir", "--split"}

@@ -6,11 +6,14 @@ import json
 import re
 from pathlib import Path
 
+import click
 import pytest
 from PIL import Image
 
 from receipt_trainer.vl.examples import VlExample, to_line
 from receipt_trainer.vl.predictions import write_predictions
+from receipt_trainer.vl.schema import FIELDS
+from receipt_trainer.vl.scores.rows import COLUMNS
 from tests.cli.jobs import Caller
 from tests.cli.vl_calls import refuse, succeed
 from tests.vl.documents import document, predict
@@ -37,6 +40,10 @@ def test_two_files(call: Caller, tmp_path: Path) -> None:
     assert fields["interval"]["difference"] == pytest.approx(8 / 12)
     assert fields["interval"]["excludes_zero"]
     assert fields["interval"]["low"] < 8 / 12 < fields["interval"]["high"]
+    rows = {line[:37].strip(): line.split() for line in said.splitlines() if line}
+    assert rows["field accuracy"][2:5] == ["0.333", "1.000", "+0.667"]
+    assert rows["field accuracy"][-1] == "better"
+    assert rows["answers that are JSON"][-1] == "better"
     assert "better: the interval excludes 0" in said
     page = (tmp_path / "out" / "comparison.html").read_text()
     assert "better: the interval excludes 0" in page
@@ -55,7 +62,7 @@ def test_two_models(call: Caller, tmp_path: Path) -> None:
         *("vl", "compare", "--baseline-model", model, "--finetuned-model", model, "--test-dir", tmp_path / "set.jsonl"),
         *("--output-dir", tmp_path / "out", "--max-new-tokens", "4", "--device", "cpu"),
     )
-    assert "cannot be said" in said
+    assert "unknown: fewer than 10 documents" in said
     texts = [(tmp_path / "out" / f"{side}.predictions.jsonl").read_text() for side in ("baseline", "finetuned")]
     answers = [json.loads(text)["text"] for text in texts]
     assert answers[0] == answers[1]
@@ -79,3 +86,30 @@ def test_other_documents(call: Caller, tmp_path: Path) -> None:
     before, after = write_answers(tmp_path / "a.jsonl", 0), write_answers(tmp_path / "b.jsonl", 0, count=11)
     words = ("--baseline-predictions", before, "--finetuned-predictions", after, "--output-dir", tmp_path / "out")
     assert "d11 stand in one only" in refuse(call, "vl", "compare", *words)
+
+
+def test_a_narrow_terminal(call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 80 columns every number stands whole, with its verdict in its line."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    before, after = write_answers(tmp_path / "a.jsonl", 8), write_answers(tmp_path / "b.jsonl", 0)
+    words = ("--baseline-predictions", before, "--finetuned-predictions", after, "--output-dir", tmp_path / "out")
+    lines = click.unstyle(succeed(call, "vl", "compare", *words, "--resamples", "500")).splitlines()
+    lines = [line for line in lines if not line.startswith("report: ")]
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "".join(lines)
+    whole = re.compile(r"0\.333 +1\.000 +\+0\.667 +\+0\.\d{3} to \+0\.\d{3} +better")
+    assert sum(bool(whole.search(line)) for line in lines) >= 8
+
+
+def test_fields_stand_below_their_regions(call: Caller, tmp_path: Path) -> None:
+    """comparison.html has each region with its own fields, in the order of the schema."""
+    before, after = write_answers(tmp_path / "a.jsonl", 8), write_answers(tmp_path / "b.jsonl", 0)
+    words = ("--baseline-predictions", before, "--finetuned-predictions", after, "--output-dir", tmp_path / "out")
+    succeed(call, "vl", "compare", *words, "--resamples", "500")
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    table = page[page.index("<h2>Fields</h2>") : page.index("What became worse")]
+    heads = re.findall(r'<tr><t[hd](?: scope="row")?>(.*?)</t', table)
+    cells = [f"line_items.{name}" for name in COLUMNS]
+    expected = [[region, *(cells if region == "table" else names)] for region, names in FIELDS.items()]
+    assert heads == [name for part in expected for name in part]

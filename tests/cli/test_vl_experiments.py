@@ -1,4 +1,4 @@
-"""`vl experiments`: real runs in processes of their own, jobs in the queue, and the ranking."""
+"""`vl experiments`: real runs in processes of their own, and the ranking."""
 
 from __future__ import annotations
 
@@ -9,51 +9,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
+import click
 import pytest
-import yaml
 from safetensors.torch import load_file, save_file
 
-from receipt_trainer.aws import clients
 from receipt_trainer.cli import vl_experiments_child
 from receipt_trainer.cli.vl_experiments_child import reason
-from receipt_trainer.config import load_any_job_file
-from receipt_trainer.config_vl import job_config
-from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.jobs.rows import get_job, put_job
-from receipt_trainer.local.cloud import LocalCloud
 from receipt_trainer.vl.experiment_log import Result, read_log, write_log
-from receipt_trainer.vl.experiments import parameters, read_experiments
 from tests.cli.jobs import Caller
 from tests.cli.vl_calls import refuse, succeed
+from tests.cli.vl_lab import base_of, write, write_lab
 from tests.vl.receipts import write_receipts
 from tests.vl.tiny import make_tiny
 
 
-def write(folder: Path, name: str, values: dict[str, Any]) -> None:
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump(values))
-
-
-def base_of(model: Path, data: Path) -> dict[str, Any]:
-    training = {"max_steps": 2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1, "device": "cpu"}
-    return {
-        "model_name_or_path": str(model),
-        "dataset_path": str(data),
-        "training": training | {"bf16": False, "gradient_checkpointing": False, "warmup_ratio": 0.0},
-        "lora": {"r": 2},
-    }
-
-
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
-    """A base and one experiment; no model behind them."""
-    folder = tmp_path / "lab"
-    write(folder, "base", base_of(tmp_path / "paddleocr-vl", tmp_path / "data"))
-    write(folder, "rank-4", {"lora": {"r": 4}})
-    return folder
+    return write_lab(tmp_path)
 
 
 def test_real_runs(call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,78 +131,12 @@ def test_the_program_is_ours() -> None:
     assert "experiments" in done.stdout
 
 
-@pytest.fixture
-def queue_url(aws: LocalCloud) -> str:
-    name = f"{uuid4().hex[:8]}.fifo"
-    url: str = clients.sqs().create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
-    return url
-
-
-def test_experiments_as_jobs(call: Caller, lab: Path, queue_url: str, jobs_table: str, tmp_path: Path) -> None:
-    """Each becomes one job that trains by the same configuration; queued again they are the same jobs."""
-    words = ("vl", "experiments", "run", lab, "--queue-url", queue_url, "--jobs-table", jobs_table)
-    succeed(call, *words)
-    log = read_log(lab / "results")
-    assert {one.status for one in log.values()} == {"submitted"}
-    for experiment in read_experiments(lab):
-        row = get_job(clients.dynamodb(), jobs_table, str(log[experiment.name].job_id))
-        assert row["name"] == experiment.name
-        (tmp_path / "job.yaml").write_text(yaml.safe_dump(json.loads(row["spec"])))
-        job = load_any_job_file(tmp_path / "job.yaml")
-        trained = job_config(job.spec.model, job.training, job.data)  # type: ignore[arg-type]
-        assert parameters(trained) == parameters(experiment.config)
-    count = clients.sqs().get_queue_attributes(QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages"])
-    assert count["Attributes"]["ApproximateNumberOfMessages"] == "2"
-    (lab / "results" / "experiments.jsonl").unlink()
-    succeed(call, *words)
-    assert read_log(lab / "results") == log
-
-
-def test_results_of_jobs(call: Caller, lab: Path, queue_url: str, jobs_table: str) -> None:
-    """compare reads them from the table and the run's record in S3: loss, hours, memory; a failure with its step."""
-    succeed(call, "vl", "experiments", "run", lab, "--queue-url", queue_url, "--jobs-table", jobs_table)
-    ids = {name: str(one.job_id) for name, one in read_log(lab / "results").items()}
-    said = succeed(call, "vl", "experiments", "compare", lab, "--jobs-table", jobs_table)
-    assert said.count("job is PENDING") == 2
-    bucket = f"b-{uuid4().hex}"
-    clients.s3().create_bucket(Bucket=bucket)
-    rows = [{"step": 5, "eval_loss": 0.25}, {"step": 10, "eval_loss": 0.5}]
-    record = RunRecord(
-        job_name="base", job_id="x", model="m", training_config={}, data_config={}, label_list=[], status="complete"
-    )
-    record.vl |= {"evaluations": rows, "best": rows[0], "peak_memory_gib": 3.0}
-    record.timings["train_s"] = 7200.0
-    clients.s3().put_object(Bucket=bucket, Key="runs/base/run.json", Body=record.model_dump_json().encode())
-    ends = {
-        "base": {"status": "SUCCEEDED", "attributes": {"artifacts": f"s3://{bucket}/runs/base"}},
-        "rank-4": {"status": "FAILED", "attributes": {"reason": "step 7: the loss is nan on d1"}},
-    }
-    for name, end in ends.items():
-        row = get_job(clients.dynamodb(), jobs_table, ids[name])
-        put_job(
-            clients.dynamodb(),
-            jobs_table,
-            ids[name],
-            name=name,
-            status=end["status"],
-            created_at=row["created_at"],
-            attributes=row | end["attributes"],
-        )
-    said = succeed(call, "vl", "experiments", "compare", lab, "--jobs-table", jobs_table, "--json")
-    found = {row["name"]: row for row in json.loads(said)}
-    base = found["base"]
-    assert (base["status"], base["eval_loss"], base["hours"], base["peak_memory_gib"]) == ("complete", 0.25, 2.0, 3.0)
-    assert (base["spikes"], base["places"]["eval_loss"]) == (1, 1)
-    assert (found["rank-4"]["status"], found["rank-4"]["failed_step"]) == ("failed", 7)
-    assert read_log(lab / "results")["base"].eval_loss == 0.25
-
-
 def test_the_ranking(call: Caller, tmp_path: Path) -> None:
     """--by decides; places stand in brackets; what failed comes last."""
     known = {"digest": "", "changes": "x", "status": "complete"}
     rows = [
-        {"name": "aa", "eval_loss": 0.5, "teds": 0.9},
-        {"name": "bb", "eval_loss": 0.4, "teds": 0.8},
+        {"name": "aa", "eval_loss": 0.5, "teds": 0.9, "field_accuracy": 0.6, "present_accuracy": 0.3},
+        {"name": "bb", "eval_loss": 0.4, "teds": 0.8, "field_accuracy": 0.5, "present_accuracy": 0.4},
         {"name": "cc", "status": "failed", "failed_step": 3},
     ]
     write_log(tmp_path, [Result.model_validate(known | row) for row in rows])
@@ -242,7 +149,25 @@ def test_the_ranking(call: Caller, tmp_path: Path) -> None:
     assert order("--by", "teds") == ["aa", "bb", "cc"]
     shown = succeed(call, "vl", "experiments", "compare", tmp_path)
     assert "0.4000 (1)" in shown
-    assert "failed at step 3" in shown
+    assert "cc: failed at step 3; x" in shown
+    assert order("--by", "field_accuracy") == ["bb", "aa", "cc"]
+
+
+def test_the_ranking_on_a_narrow_terminal(call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 80 columns numbers stand whole, what has no room is named, and what decides is there."""
+    values = {"eval_loss": 0.4567, "teds": 0.9, "field_accuracy": 0.6, "present_accuracy": 0.3, "hours": 12.5}
+    values |= {"spikes": 3, "spread": 0.1234, "peak_memory_gib": 39.5}
+    rows = [{"name": f"learning-rate-of-{n}e-4", "digest": "", "changes": "x " * 60} for n in range(3)]
+    write_log(tmp_path, [Result.model_validate({"status": "complete"} | values | row) for row in rows])
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    said = click.unstyle(succeed(call, "vl", "experiments", "compare", tmp_path, "--by", "time"))
+    table, _, notes = said.partition("\n\n")
+    assert max(map(len, table.splitlines())) <= 80
+    assert "…" not in said
+    assert table.count("0.4567 (1)") == table.count("0.300 (1)") == table.count("12.50 (1)") == 3
+    assert "no room for peak GiB" in table
+    assert notes.count("complete; x x") == 3
 
 
 def test_no_log(call: Caller, tmp_path: Path) -> None:

@@ -83,3 +83,12 @@ def test_four_bits_are_refused_here(refused: Callable[..., str], tmp_path: Path)
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     assert "need a CUDA GPU" in refused("{}", "--use-quantization", "--output-dir", tmp_path / "run")
+
+
+def test_resume_in_another_folder_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    """Nothing is started anew in the other folder; the same folder named twice is no mistake."""
+    run = make_run(tmp_path / "run", 2)
+    line = refused("{}", "--resume", run / "checkpoint-2", "--output-dir", tmp_path / "other")
+    assert f"--resume goes on in {run}, but --output-dir is {tmp_path / 'other'}" in line
+    assert not (tmp_path / "other").exists()
+    assert "--resume goes on" not in refused("model_name_or_path: /nowhere/model", "--resume", run, "--output-dir", run)

@@ -22,12 +22,14 @@ TRAINING: dict[str, Any] = {
 
 
 def write_config(path: Path, model: Path, data: Path, *, lora: dict[str, Any] | None = None, **sections: Any) -> Path:
-    """A configuration file; `training` and the other sections are laid over the defaults of tests."""
+    """A configuration file; `training` and the other sections are laid over the defaults of tests: answers, which take
+    time, are not asked for."""
     values = {
         "model_name_or_path": str(model),
         "dataset_path": str(data),
         "output_dir": str(path.with_name("run")),
         "lora": {"r": 8, "dropout": 0.1} | (lora or {}),
+        "evaluation": {"enabled": False},
         **{name: section for name, section in sections.items() if name != "training"},
         "training": TRAINING | sections.get("training", {}),
     }

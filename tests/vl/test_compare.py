@@ -49,11 +49,21 @@ def test_too_few_documents() -> None:
     assert compare(answers(9, 9), answers(0, 9)).headlines[0].verdict == "cannot be said: fewer than 10 documents"
 
 
-def test_a_score_that_a_model_does_not_have() -> None:
-    """A model of which no answer could be read has no arithmetic: nothing is said about it."""
-    rows = {row.name: row for row in compare(answers(20), answers(0)).headlines}
+def test_a_score_that_nobody_has() -> None:
+    """Where no truth has the parts of a sum there is no arithmetic: nothing is said about it."""
+    empty = evaluate(predict(document(subtotal=None), document(), f"d{n}") for n in range(20))
+    rows = {row.name: row for row in compare(empty, empty).headlines}
     assert rows["arithmetic.totals"].interval is None
-    assert rows["arithmetic.totals"].verdict == "cannot be said"
+    assert rows["arithmetic.totals"].verdict == "cannot be said: a model has no such score"
+
+
+def test_rows_that_only_one_side_makes_up() -> None:
+    """A table that the truth does not have is compared whichever model invents it."""
+    gold = [(document(line_items=[]), f"d{n}") for n in range(20)]
+    right = evaluate(predict(one, one, name) for one, name in gold)
+    wrong = evaluate(predict(one, document(), name) for one, name in gold)
+    for pair in ((right, wrong), (wrong, right)):
+        assert "field.line_items.total" in {row.name for row in compare(*pair).fields}
 
 
 def test_the_order_of_documents_does_not_count() -> None:

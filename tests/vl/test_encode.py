@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from transformers import AutoProcessor
 
 from receipt_trainer.errors import UserError
 from receipt_trainer.vl.encode import (
@@ -18,10 +22,11 @@ from receipt_trainer.vl.encode import (
     encode_prompts,
     image_size,
     open_image,
+    prompt_text,
 )
-from receipt_trainer.vl.examples import VlExample, read_examples
+from receipt_trainer.vl.examples import ExampleError, VlExample, read_examples
 from receipt_trainer.vl.model import load_processor
-from tests.vl.tiny import EOS, IMAGE, PAD
+from tests.vl.tiny import BOS, CONDITIONAL_TEMPLATE, EOS, IMAGE, IMAGE_END, IMAGE_START, PAD
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +86,70 @@ def test_padding_is_never_supervised(processor: Any, receipts: Path, example: Vl
     assert len({len(row.input_ids) for row in whole}) > 1, "nothing was padded"
 
 
-def test_a_pad_token_that_stands_in_an_answer_is_supervised(processor: Any, example: VlExample) -> None:
-    """Places are ignored because of where they are, not because of the token there."""
-    odd = VlExample("odd", example.image, "Read.", "", f'{{"x":"{PAD}"}}')
-    row = encode(processor, odd)
-    assert row is not None
-    assert processor.tokenizer.pad_token_id in row.labels[row.labels != IGNORED].tolist()
+@pytest.mark.parametrize("token", [PAD, BOS, EOS, IMAGE])
+@pytest.mark.parametrize("field", ["instruction", "input", "output"])
+def test_special_tokens_in_texts_are_refused(processor: Any, example: VlExample, field: str, token: str) -> None:
+    """They would cut the answer or stand for an image; the example is named, whatever is done with it."""
+    odd = replace(example, **{field: f'{{"x":"a {token} b"}}'})
+    for use in (count_tokens, encode):
+        with pytest.raises(ExampleError, match=f"example one: {field}: {re.escape(token)} stands in it"):
+            use(processor, odd)
+    if field != "output":
+        with pytest.raises(ExampleError, match=f"example one: {field}"):
+            encode_prompt(processor, odd)
+
+
+@pytest.mark.parametrize("size", [(10, 4000), (9000, 40)])
+def test_an_image_too_narrow_is_refused(processor: Any, example: VlExample, size: tuple[int, int]) -> None:
+    """The model's image processor takes sides up to 1 to 200; the example is named with its size."""
+    Image.new("RGB", size, "white").save(example.image)
+    for use in (count_tokens, encode, encode_prompt):
+        with pytest.raises(ExampleError, match=f"example one: image: {size[0]} x {size[1]} pixels: absolute aspect"):
+            use(processor, example)
+
+
+def test_the_image_stands_between_its_tokens(tiny_model: Path, example: VlExample, tmp_path: Path) -> None:
+    """With the published template, whose own definition transformers hides, prompts are those of a template that has
+    the tokens; so are they with the processor as it is stored."""
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    (folder / "chat_template.jinja").write_text(CONDITIONAL_TEMPLATE)
+    bare = AutoProcessor.from_pretrained(folder)
+    asked = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Read."}]}]
+    assert IMAGE_START not in bare.apply_chat_template(asked, tokenize=False), "transformers does it itself by now"
+    expected = encode(load_processor(str(tiny_model)), example)
+    load_processor(str(folder)).save_pretrained(tmp_path / "stored")
+    for processor in (load_processor(str(folder)), AutoProcessor.from_pretrained(tmp_path / "stored")):
+        row = encode(processor, example)
+        assert row is not None
+        assert expected is not None
+        assert row.input_ids.tolist() == expected.input_ids.tolist()
+        assert prompt_text(processor, example).count(IMAGE_START + IMAGE + IMAGE_END) == 1
+
+
+def test_a_template_without_the_tokens_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    """Where no definition helps, the model would not know where the image begins."""
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    template = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").write_text(template.replace(IMAGE_START, ""))
+    with pytest.raises(UserError, match="does not put the image between"):
+        load_processor(str(folder))
+
+
+def test_the_bound_of_images_is_kept_and_stored(tiny_model: Path, example: VlExample, tmp_path: Path) -> None:
+    """Images are scaled down to `max_image_pixels`, with the stored processor too; the model's own bound stays one."""
+    Image.new("RGB", (336, 336), "white").save(example.image)
+
+    def image_tokens(processor: Any) -> int:
+        row = encode(processor, example)
+        assert row is not None
+        assert len(row.input_ids) == count_tokens(processor, example).total
+        return int((row.input_ids == processor.image_token_id).sum())
+
+    assert [
+        image_tokens(load_processor(str(tiny_model), max_image_pixels=pixels)) for pixels in (None, 10**6, 56**2, 28**2)
+    ] == [16, 16, 4, 1]
+    load_processor(str(tiny_model), max_image_pixels=56**2).save_pretrained(tmp_path)
+    assert image_tokens(AutoProcessor.from_pretrained(tmp_path)) == 4
 
 
 def test_too_long_is_left_out_and_never_cut(processor: Any, example: VlExample) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from receipt_trainer.config_vl import VlConfig
 from receipt_trainer.errors import WorldError
 from receipt_trainer.vl.find_lr import find_lr
-from receipt_trainer.vl.lr_curve import LrCurve, draw_curve, exploded, ramp, smooth
+from receipt_trainer.vl.lr_curve import LrCurve, draw_curve, exploded, ramp, shown_losses, smooth
 from receipt_trainer.vl.model import load_processor
 from receipt_trainer.vl.prepare import prepare
 from receipt_trainer.vl.start import build, choose_machine
@@ -145,3 +145,38 @@ def test_explosions() -> None:
     assert not exploded([])
     assert not exploded([1.0] * 20 + [8.0])
     assert exploded([1.0] * 20 + [8.0] * 10)
+
+
+def test_the_picture_shows_every_step_but_an_explosion() -> None:
+    """Noise around the moving average is inside of the picture; losses that explode at the end do not flatten it."""
+    losses = [5.0 + (-1) ** n * 1.5 - 0.02 * n for n in range(60)]
+    low, high = shown_losses(LrCurve(ramp(1e-7, 1, 60), losses, ""))
+    assert low < min(losses)
+    assert max(losses) < high < 2 * max(losses)
+    low, high = shown_losses(LrCurve(ramp(1e-7, 1, 66), [*losses, *(100.0 * n for n in range(1, 7))], ""))
+    assert low < min(losses)
+    assert max(losses) < high < 30
+
+
+def test_the_picture_shows_a_flat_loss() -> None:
+    """Losses that are all the same, or a single one, have a picture too."""
+    for losses in ([2.0], [2.0] * 12):
+        low, high = shown_losses(LrCurve(ramp(1e-7, 1, len(losses)), losses, ""))
+        assert low < 2.0 < high
+
+
+def test_the_loss_of_a_step_can_be_seen() -> None:
+    """Its line is there in the picture: a curve of noise has far more dark ink than one whose loss is smooth."""
+    rates = ramp(1e-7, 1, 60)
+    noisy = [5.0 + (-1) ** n * 1.5 for n in range(60)]
+    ink = []
+    for losses in (noisy, [5.0 - 0.01 * n for n in range(60)]):
+        with Image.open(io.BytesIO(draw_curve(LrCurve(rates, losses, ""), "x"))) as image:
+            ink.append(sum(image.convert("L").histogram()[:190]))
+    assert ink[0] > 1.5 * ink[1]
+
+
+def test_the_picture_shows_the_fall() -> None:
+    """However deep the loss falls in the last steps, its lowest value is inside."""
+    losses = [6.0, 6.01] * 20 + [5.0, 3.0, 1.0]
+    assert shown_losses(LrCurve(ramp(1e-7, 1, len(losses)), losses, ""))[0] < 1.0

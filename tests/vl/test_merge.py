@@ -83,6 +83,48 @@ def test_a_folder_that_is_there_is_left_alone(models: Models, tmp_path: Path) ->
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize("name", ["config", "a[bc]*", "*"])
+def test_hidden_neighbours_survive(models: Models, tmp_path: Path, name: str) -> None:
+    """Only the folder itself appears, whatever its name means to a shell; a run's model is replaced as carefully."""
+    kept = {f".{name}.d", ".config.d", ".a.b", ".config.receipt-trainer", ".a[bc]*.old"}
+    for other in kept:
+        (tmp_path / other).mkdir(exist_ok=True)
+        (tmp_path / other / "precious").write_text("mine")
+    out = merge(str(models.base), models.adapter, tmp_path / name, warn=unexpected)
+    loaded = load(models.base, device="cpu")
+    for _ in range(2):
+        write_model(loaded.model, loaded.processor, out)
+    assert {path.name for path in tmp_path.iterdir()} == kept | {name}
+    assert all((tmp_path / other / "precious").read_text() == "mine" for other in kept)
+
+
+def test_what_a_killed_run_left_is_removed(models: Models, tmp_path: Path) -> None:
+    """By the run that goes on, in its own folder; a merge leaves it alone, for it may be another merge at work."""
+    (tmp_path / ".model.receipt-trainer-x1").mkdir()
+    loaded = load(models.base, device="cpu")
+    write_model(loaded.model, loaded.processor, tmp_path / "model", replace=False)
+    assert (tmp_path / ".model.receipt-trainer-x1").is_dir()
+    write_model(loaded.model, loaded.processor, tmp_path / "model")
+    assert {path.name for path in tmp_path.iterdir()} == {"model"}
+
+
+def test_two_merges_into_one_folder(models: Models, tmp_path: Path) -> None:
+    """The one that ends last is refused, and the other's model is whole."""
+    loaded = load(models.base, device="cpu")
+
+    class Slow:
+        """A processor that is saved while another merge puts its folder there."""
+
+        def save_pretrained(self, folder: Path) -> None:
+            merge(str(models.base), models.adapter, tmp_path / "out", warn=unexpected)
+
+    with pytest.raises(UserError, match="out is there already"):
+        write_model(loaded.model, Slow(), tmp_path / "out", replace=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
+    found, expected = (load(path, device="cpu").model.state_dict() for path in (tmp_path / "out", models.base))
+    assert any(not torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_what_breaks_leaves_nothing(models: Models, tmp_path: Path) -> None:
     """A damaged adapter is a user's error, and no folder appears."""
     adapter = tmp_path / "adapter"

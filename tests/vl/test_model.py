@@ -6,18 +6,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers.quantizers.quantizers_utils import should_convert_module
 
 from receipt_trainer.config_vl import LoraSection, TrainingSection, VlConfig
-from receipt_trainer.errors import UserError
+from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.vl.encode import collate, encode
 from receipt_trainer.vl.examples import read_examples
 from receipt_trainer.vl.lora import attach_lora
 from receipt_trainer.vl.loss import TokenLoss, supervised
-from receipt_trainer.vl.model import load, merge
+from receipt_trainer.vl.model import NOT_QUANTIZED, load, load_processor, merge, require_family
 from receipt_trainer.vl.start import choose_machine, count_parameters, prepare_for_training
+from tests.train.unreachable import reach_nobody
 from tests.vl.tiny import make_tiny
 
 PREFIX = "base_model.model."
@@ -111,6 +115,29 @@ def test_without_adapters_all_but_the_vision_tower(tiny_model: Path) -> None:
         assert (counts["trainable"] == counts["total"]) == include
 
 
+def test_only_the_language_model_is_quantised(tiny_model: Path) -> None:
+    """Of all linear layers transformers converts those of the language model, and none of tower, projector and head."""
+    linear = [n for n, module in load(tiny_model, device="cpu").model.named_modules() if isinstance(module, nn.Linear)]
+    converted = {name for name in linear if should_convert_module(name, NOT_QUANTIZED)}
+    assert converted == {name for name in linear if name.startswith("model.language_model.")}
+    assert {name.split(".")[1] for name in set(linear) - converted if "." in name} == {"visual", "projector"}
+    assert "lm_head" in set(linear) - converted
+
+
+def test_what_is_trained_is_float32_on_a_bf16_base(tiny_model: Path, batch: dict[str, Any]) -> None:
+    """Adapters and whole modules alike; loss and gradients come under autocast, and the frozen weights stay bf16."""
+    section = LoraSection(dropout=0, modules_to_save=("embed_tokens", "lm_head", "projector", "norm"))
+    model = attach_lora(load(tiny_model, device="cpu", dtype=torch.bfloat16).model, section)
+    dtypes = {w.requires_grad: {v.dtype for v in model.parameters() if v.requires_grad == w.requires_grad}
+              for w in model.parameters()}  # fmt: skip
+    assert dtypes == {True: {torch.float32}, False: {torch.bfloat16}}
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = TokenLoss()(*supervised(model, batch))
+    loss.backward()
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    assert all(weight.grad is not None and bool(torch.isfinite(weight.grad).all()) for weight in trained)
+
+
 def test_adapters_begin_the_same_for_a_seed(tiny_model: Path) -> None:
     """Adapters are drawn from the run's seed alone, whatever was drawn before."""
 
@@ -142,10 +169,12 @@ def test_checkpointing_changes_no_gradient(tiny_model: Path, batch: dict[str, An
 
 def test_four_bits_are_refused_without_cuda(tiny_model: Path) -> None:
     """A clear line instead of a traceback from bitsandbytes."""
+    with pytest.raises(UserError, match="need a CUDA GPU, and device is cpu"):
+        load(tiny_model, quantize=True, device="cpu")
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(UserError, match="need a CUDA GPU"):
-        load(tiny_model, quantize=True, device="cpu")
+        load(tiny_model, quantize=True)
     with pytest.raises(UserError, match="PyTorch sees no GPU"):
         choose_machine(VlConfig(training=TrainingSection(device="cuda")))
 
@@ -218,3 +247,27 @@ def test_an_adapter_leads_to_its_base(tiny_model: Path, tmp_path: Path) -> None:
         load(adapter, adapter=adapter, device="cpu")
     with pytest.raises(UserError, match="not an adapter"):
         load(tiny_model, adapter=tmp_path, device="cpu")
+
+
+def test_an_adapter_finds_a_base_that_was_named_relatively(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From any other folder than the one in which it was trained."""
+    monkeypatch.chdir(tiny_model.parent)
+    adapter = adapter_of(Path(tiny_model.name), tmp_path / "adapter")
+    monkeypatch.chdir(tmp_path)
+    assert load(adapter, device="cpu").name == str(tiny_model)
+
+
+def test_a_hub_out_of_reach_is_no_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name on the hub cannot be judged then; a folder, and any name in offline mode, can."""
+    reach_nobody(monkeypatch, tmp_path / "cache")
+    for look in (require_family, load_processor):
+        with pytest.raises(WorldError, match="model some/model: the hub could not be reached"):
+            look("some/model")
+        with pytest.raises(UserError):
+            look(str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    for look in (require_family, load_processor):
+        with pytest.raises(UserError):
+            look("some/model")

@@ -36,13 +36,17 @@ def test_twenty_receipts_are_learned_by_heart(vl_zygote: Zygote, tmp_path: Path)
             **{"learning_rate": 5e-3, "per_device_train_batch_size": 5, "gradient_accumulation_steps": 1},
             **{"num_train_epochs": 100, "save_steps": 30, "logging_steps": 4},
         },
+        evaluation={"documents": 4},
     )
     strike = {"target": "receipt_trainer.vl.loss:TokenLoss.__call__", "call": 260, "how": "before"}
     assert vl_zygote.run(vl_train(config), log, strike) == -signal.SIGKILL, log.read_text()
     run_dir = tmp_path / "run"
     assert newest_step(run_dir) > 0
     assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
-    assert record_of(run_dir).status == "complete"
+    record = record_of(run_dir)
+    assert record.status == "complete"
+    scores = record.vl["scores"]
+    assert (scores["documents"], scores["of"], scores["field_accuracy"], scores["teds"]) == (4, COUNT, 1.0, 1.0)
 
     merged, scores = tmp_path / "merged", tmp_path / "scores.json"
     merge = ["vl", "merge", "--base-model", base, "--adapter-path", run_dir / "model", "--output-dir", merged]

@@ -102,11 +102,13 @@ def test_what_decides_about_the_losses_may_not_change(
     log = tmp_path / "log"
     config = write_config(tmp_path / "config.yaml", tiny_model, receipts, training={"save_steps": 2})
     assert vl_zygote.run(vl_train(config), log, {"target": LOSS, "call": 10, "how": "before"}) == -signal.SIGKILL
-    for changed in ({"training": {"learning_rate": 1e-4}}, {"lora": {"r": 4}}, {"loss": {"use_focal": True}}):
+    training = {"learning_rate": 1e-4, "max_image_pixels": 56 * 56}
+    for changed in ({"training": training}, {"lora": {"r": 4}}, {"loss": {"use_focal": True}}):
         other = write_config(tmp_path / "config.yaml", tiny_model, receipts, **changed)
         assert vl_zygote.run(vl_train(other), tmp_path / "refused") == 2
     said = (tmp_path / "refused").read_text()
     assert "training.learning_rate is 0.003 there and 0.0001 here" in said
+    assert "training.max_image_pixels is 752640 there and 3136 here" in said
     assert "lora.r is 8 there and 4 here" in said
     assert "loss.use_focal is false there and true here" in said
     config = write_config(tmp_path / "config.yaml", tiny_model, receipts, training={"save_steps": 1})

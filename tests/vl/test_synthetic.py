@@ -1,52 +1,23 @@
 """Drawn documents: their truth is exactly what stands in the image, whoever draws them."""
 
-import hashlib
-import json
-import os
+from __future__ import annotations
+
 import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from decimal import Decimal
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fontTools.fontBuilder import FontBuilder
-from fontTools.pens.ttGlyphPen import TTGlyphPen
-from PIL import Image
 
-from receipt_trainer.data.problems import ProblemLog
-from receipt_trainer.data.receipts.jsonl import read_jsonl
-from receipt_trainer.errors import UserError
-from receipt_trainer.vl.examples import read_examples
 from receipt_trainer.vl.schema import arithmetic_problems, check
 from receipt_trainer.vl.sums import minor_digits
-from receipt_trainer.vl.synthetic.boxes import words_of
-from receipt_trainer.vl.synthetic.dataset import Plan, generate_dataset
-from receipt_trainer.vl.synthetic.draw import Drawn, draw_example
+from receipt_trainer.vl.synthetic.draw import Drawn
 from receipt_trainer.vl.synthetic.fonts import Face, bundled
-from receipt_trainer.vl.synthetic.languages import LANGUAGES, drawable, fonts_of
-from receipt_trainer.vl.synthetic.money import Money, date_text
-from receipt_trainer.vl.synthetic.page import LayoutFaultError, Page, wrap
-from receipt_trainer.vl.synthetic.templates import TEMPLATES
+from receipt_trainer.vl.synthetic.page import LayoutFaultError, Page
+from tests.vl.drawn import ALL, BUNDLED, draw, many
 
-ALL = tuple(TEMPLATES)
-BUNDLED = tuple(code for code in LANGUAGES if code not in ("ja", "zh"))
 MONEY = re.compile(r"-?\d[\d.,\u00a0]*")
-
-
-def draw(index: int, *, seed: int = 0, templates: tuple[str, ...] = ALL, languages: tuple[str, ...] = BUNDLED) -> Drawn:
-    return draw_example(seed, index, templates, [(LANGUAGES[code], fonts_of(LANGUAGES[code])) for code in languages])
-
-
-@cache
-def many() -> tuple[Drawn, ...]:
-    return tuple(draw(index) for index in range(240))
 
 
 def amounts(drawn: Drawn) -> set[Decimal]:
@@ -161,174 +132,6 @@ def test_an_example_depends_on_its_seed_and_number_alone() -> None:
     assert first.page.draw().tobytes() == again.page.draw().tobytes()
     others = [draw(7, seed=1), draw(8)]
     assert all(other.truth != first.truth for other in others)
-
-
-def files(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-PLAN = Plan(3, ("bistro", "thermal"), ("en", "de"), "mixed", 0.7)
-
-
-def test_any_number_of_workers_writes_the_same_bytes(tmp_path: Path) -> None:
-    """One process or two: every file is the same, and the lists read back as examples whose images are there."""
-    for workers in (1, 2):
-        summary = generate_dataset(tmp_path / str(workers), 24, PLAN, workers=workers)
-        assert (summary.count, summary.drawn) == (24, 24)
-    assert files(tmp_path / "1") == files(tmp_path / "2")
-    examples = [example for name in ("train", "val") for example in read_examples(tmp_path / "1" / f"{name}.jsonl")]
-    assert len({example.id for example in examples}) == 24
-    assert {example.image.suffix for example in examples} == {".png", ".jpg"}
-    assert all(example.image.is_file() for example in examples)
-
-
-def test_a_larger_set_begins_with_the_smaller(tmp_path: Path) -> None:
-    """More of the same plan in the same folder keeps what is there and adds to it."""
-    generate_dataset(tmp_path, 4, PLAN)
-    before = files(tmp_path)
-    summary = generate_dataset(tmp_path, 6, PLAN)
-    assert (summary.count, summary.drawn) == (6, 2)
-    images = {name: digest for name, digest in before.items() if name.startswith("images")}
-    assert images.items() <= files(tmp_path).items()
-
-
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
-    """Other settings, or files of the user's, are refused and nothing is touched."""
-    generate_dataset(tmp_path / "a", 2, PLAN)
-    before = files(tmp_path / "a")
-    with pytest.raises(UserError, match="other settings"):
-        generate_dataset(tmp_path / "a", 2, Plan(4, ALL, ("en",)))
-    assert files(tmp_path / "a") == before
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="other files"):
-        generate_dataset(tmp_path / "b", 2, PLAN)
-    assert list((tmp_path / "b").iterdir()) == [tmp_path / "b" / "mine.txt"]
-
-
-def test_a_killed_run_goes_on(tmp_path: Path) -> None:
-    """While images are drawn there is no list; after a SIGKILL the same command gives what an undisturbed one gives."""
-    code = (
-        "from pathlib import Path\nfrom tests.vl.test_synthetic import PLAN\n"
-        "from receipt_trainer.vl.synthetic.dataset import generate_dataset\n"
-        f"generate_dataset(Path({str(tmp_path / 'killed')!r}), 3000, PLAN)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2], env=dict(os.environ))
-    images = tmp_path / "killed" / "images"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and len(list(images.glob("0*"))) < 5:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "killed" / "train.jsonl").exists()
-    there = len(list(images.glob("0*")))
-    assert 5 <= there < 3000
-    summary = generate_dataset(tmp_path / "killed", there, PLAN)
-    assert summary.drawn == 0
-    generate_dataset(tmp_path / "whole", there, PLAN)
-    assert files(tmp_path / "killed") == files(tmp_path / "whole")
-
-
-def test_boxes_are_receipts_of_the_first_family(tmp_path: Path) -> None:
-    """Every word comes back with its box and label, with no complaint, and its ink is inside the box."""
-    plan = Plan(0, ("classic", "bistro"), ("en",), boxes=True, split=1)
-    generate_dataset(tmp_path, 4, plan)
-    problems = ProblemLog()
-    receipts = list(read_jsonl(tmp_path / "receipts.jsonl", problems))
-    examples = read_examples(tmp_path / "train.jsonl")
-    assert not problems.counts
-    assert [receipt.name for receipt in receipts] == [example.id for example in examples]
-    for receipt, example in zip(receipts, examples, strict=True):
-        merchant = " ".join(word.text for word in receipt.words if word.valid_label() == "MERCHANT_NAME")
-        assert merchant == json.loads(example.output)["vendor"]["name"]
-        with Image.open(example.image) as image:
-            assert image.size == (receipt.width, receipt.height)
-    texts = [text for drawn in many()[:30] for text in drawn.page.texts]
-    for text in texts:
-        boxes = [box for _, box in words_of(text)]
-        assert boxes == sorted(boxes)
-        assert boxes[-1][2] <= text.box[2] + 2
-
-
-def test_languages_without_a_font_are_named(tmp_path: Path) -> None:
-    """Of all languages those without a font are left out; one that was asked for by name is an error that says so."""
-    drawn, left_out = drawable((), (tmp_path,))
-    assert set(drawn) == set(BUNDLED)
-    assert set(left_out) == {"ja", "zh"}
-    with pytest.raises(UserError, match="no font here has all letters of ja"):
-        drawable(("en", "ja"), (tmp_path,))
-    with pytest.raises(UserError, match="no language xx"):
-        drawable(("xx",))
-
-
-def test_a_font_of_the_folder_is_taken(tmp_path: Path) -> None:
-    """A font that has the letters makes a language drawable, and its documents are drawn with it."""
-    letters = sorted({*LANGUAGES["ja"].letters, *map(chr, range(32, 127))})
-    builder = FontBuilder(1000, isTTF=True)
-    names = [".notdef", *(f"g{n}" for n in range(len(letters)))]
-    pen = TTGlyphPen(None)
-    pen.moveTo((100, 0))
-    for point in ((900, 0), (900, 800), (100, 800)):
-        pen.lineTo(point)
-    pen.closePath()
-    square = pen.glyph()
-    builder.setupGlyphOrder(names)
-    builder.setupCharacterMap({ord(letter): f"g{n}" for n, letter in enumerate(letters)})
-    builder.setupGlyf(dict.fromkeys(names, square))
-    builder.setupHorizontalMetrics(dict.fromkeys(names, (1000, 100)))
-    builder.setupHorizontalHeader(ascent=900, descent=-100)
-    builder.setupNameTable({"familyName": "Squares", "styleName": "Regular"})
-    builder.setupOS2()
-    builder.setupPost()
-    builder.save(tmp_path / "squares.ttf")
-    codes, left_out = drawable(("ja",), (tmp_path,))
-    assert (codes, left_out) == (("ja",), ())
-    families = fonts_of(LANGUAGES["ja"], (tmp_path,))
-    for index in range(12):
-        drawn = draw_example(0, index, ALL, [(LANGUAGES["ja"], families)])
-        assert {text.face.family.name for text in drawn.page.texts} == {"squares"}
-        assert drawn.truth["currency"] == "JPY"
-        assert all(isinstance(item["total"], int) for item in drawn.truth["line_items"])
-
-
-@pytest.mark.parametrize(
-    ("currency", "first", "amount", "text"),
-    [
-        ("EUR", False, "1234.5", "1.234,50 €"),
-        ("USD", True, "-1234567.89", "-$1.234.567,89"),
-        ("JPY", True, "1234", "¥1.234"),
-        ("KWD", True, "1.5", "KWD 1,500"),
-    ],
-)
-def test_amounts_are_written_as_people_do(currency: str, first: bool, amount: str, text: str) -> None:
-    """The currency's digits, the language's separators, the sign before or after."""
-    sign = {"EUR": "€", "USD": "$", "JPY": "¥"}.get(currency, currency)
-    money = Money(currency, sign, ",", ".", first, "" if first else " ")
-    assert money.signed(Decimal(amount)) == text
-
-
-def test_dates_are_written_in_the_language() -> None:
-    """Months by name, days with and without a leading zero."""
-    from datetime import date
-
-    day = date(2024, 3, 5)
-    assert date_text(day, "%-d. %B %Y", LANGUAGES["de"]) == "5. März 2024"
-    assert date_text(day, "%d/%m/%Y", LANGUAGES["fr"]) == "05/03/2024"
-    assert date_text(day, "%Y年%-m月%-d日", LANGUAGES["ja"]) == "2024年3月5日"
-
-
-def test_wrapping_loses_nothing() -> None:
-    """Lines joined again are the text, and each is as narrow as asked for."""
-    face = Face(bundled()[0], 16)
-    for text in ("Security audit with written report", "Bedienungsanleitungsübersetzung", "a"):
-        for width in (60, 100, 300):
-            lines = wrap(text, face, width)
-            assert "".join(lines).replace(" ", "") == text.replace(" ", "")
-            assert all(face.width(line) <= width for line in lines)
 
 
 def alike(text: str) -> str:

@@ -184,13 +184,20 @@ def test_it_stops_early_and_keeps_the_best(vl_zygote: Zygote, tiny_model: Path, 
 def test_what_is_too_long_is_counted_and_named(
     vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path: Path
 ) -> None:
-    """Left out with its lengths, on the screen and in run.json; with nothing left, the run is refused."""
+    """Left out with its lengths, or a token that the model cannot take; on the screen and in run.json, with a reason.
+
+    With nothing left, the run is refused.
+    """
     data = tmp_path / "data"
     short, long_ones = write_receipts(data, 4), write_receipts(data, 2, name="long", num_items=2)
+    ended = json.loads(short.read_text().splitlines()[0])
+    ended |= {"id": "ended", "output": ended["output"].replace("receipt", "</s>", 1)}
     short.write_text(short.read_text() + long_ones.read_text())
     shutil.copytree(receipts, data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("train*"))
     processor = load_processor(str(tiny_model))
     lengths = {example.id: count_tokens(processor, example).total for example in read_examples(short)}
+    with short.open("a") as file:
+        file.write(json.dumps(ended) + "\n")
     limit = max(length for name, length in lengths.items() if name.startswith("train"))
     long = {"long-0", "long-1"}
     training = {"max_sequence_length": limit, "num_train_epochs": 1}
@@ -205,10 +212,11 @@ def test_what_is_too_long_is_counted_and_named(
         assert f"{lengths[name]} tokens" in left_out[name]
         assert f"max_sequence_length is {limit}" in left_out[name]
         assert name in log.read_text()
+    assert left_out["ended"].startswith("output: </s> stands in it")
     assert record.dataset_counts["train"]["documents"] == 4
     config = write_config(tmp_path / "none.yaml", tiny_model, data, training={"max_sequence_length": 20})
     assert vl_zygote.run(vl_train(config, "--restart"), log) == 2
-    assert "no example to train on; 10 were left out" in log.read_text()
+    assert "no example to train on; 11 were left out" in log.read_text()
 
 
 def test_a_share_is_held_out_where_no_file_is_named(

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from receipt_trainer.errors import UserError
+from receipt_trainer.vl.encode import count_tokens
 from receipt_trainer.vl.examples import read_examples
+from receipt_trainer.vl.model import load_processor
 from receipt_trainer.vl.schema import canonical_json
 from receipt_trainer.vl.validate import Validation, load_schema
 from tests.vl.test_schema import document
@@ -142,3 +144,19 @@ def test_hostile_lines(folder: Path, lines: list[bytes], data: st.DataObject) ->
     assert validation.counts.sound >= 1
     if not problems:
         assert read_examples(path)
+
+
+def test_what_the_model_cannot_take_is_a_problem_of_its_line(folder: Path, tiny_model: Path) -> None:
+    """A strip of an image and tokens with a meaning of their own: named, and the lines behind them are looked at."""
+    Image.new("RGB", (10, 4000), "white").save(folder / "strip.png")
+    processor = load_processor(str(tiny_model))
+    ended = canonical_json(document() | {"invoice_number": "1</s>2"})
+    lines = [
+        record(id="a", image="strip.png"),
+        record(id="b", output=ended),
+        record(id="c", instruction="Read <|IMAGE_PLACEHOLDER|>."),
+        record(id="d", input="</s>"),
+        record(id="e"),
+    ]
+    measured = found(folder, *lines, measure=lambda example: count_tokens(processor, example).total)
+    assert measured == [(1, "image"), (2, "output"), (3, "instruction"), (4, "input")]

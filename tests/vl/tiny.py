@@ -41,6 +41,12 @@ CHAT_TEMPLATE = (
 )
 """Of the form of the published model's."""
 
+CONDITIONAL_TEMPLATE = (
+    "{%- if not image_token is defined -%}{%- set image_token = '" + IMAGE_START + IMAGE + IMAGE_END + "' -%}"
+    "{%- endif -%}" + CHAT_TEMPLATE.replace("'" + IMAGE_START + IMAGE + IMAGE_END + "'", "image_token")
+)
+"""As the published one has the image: transformers defines `image_token`, as the placeholder alone."""
+
 
 def make_tiny(folder: Path, seed: int = 0, *, hidden: int = 64, layers: int = 2, image_side: int = 112) -> Path:
     """Write a model and its processor, as `from_pretrained` reads them.

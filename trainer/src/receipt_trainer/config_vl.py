@@ -18,6 +18,9 @@ BASE_MODEL: Final = "PaddlePaddle/PaddleOCR-VL"
 MODEL_TYPE: Final = "paddleocr_vl"
 """What config.json of a model of this family says."""
 
+MAX_IMAGE_PIXELS: Final = 752_640
+"""960 image tokens, so that nearly every page fits 2048 tokens with its answer."""
+
 SHORT_NAMES: Final[Mapping[str, str]] = {
     "num_epochs": "num_train_epochs",
     "batch_size": "per_device_train_batch_size",
@@ -35,7 +38,7 @@ class _Strict(BaseModel):
 class LoraSection(_Strict):
     """Low-rank adapters (Hu et al. 2021) by peft."""
 
-    enabled: bool = Field(True, description="Train adapters; false trains all weights of the language model")
+    enabled: bool = Field(True, description="Train adapters; false trains all weights of language model and projector")
     r: int = Field(16, ge=1, le=1024, description="Rank of an adapter")
     lora_alpha: float = Field(32, gt=0, description="An adapter's output is scaled by lora_alpha / r")
     target_modules: tuple[str, ...] = Field(
@@ -67,6 +70,9 @@ class TrainingSection(_Strict):
     gradient_checkpointing: bool = Field(True, description="Recompute activations in the backward pass: less memory")
     max_sequence_length: int = Field(
         2048, ge=16, le=131072, description="Longest example in tokens, image and answer; longer ones are left out"
+    )
+    max_image_pixels: int | None = Field(
+        MAX_IMAGE_PIXELS, ge=28 * 28, description="Larger images are scaled down to it; null: the model's own bound"
     )
     bf16: bool = Field(True, description="bfloat16 products where the hardware has them; fp32 elsewhere")
     use_quantization: bool = Field(False, description="Base weights in 4 bits (QLoRA): needs CUDA and bitsandbytes")
@@ -114,6 +120,17 @@ class AugmentationSection(_Strict):
     blur_probability: float = Field(0.1, ge=0, le=1, description="Share of images that are blurred a little")
 
 
+class EvaluationSection(_Strict):
+    """Answers of the kept model to validation documents, scored when training is over."""
+
+    enabled: bool = Field(True, description="Let the kept model answer validation documents, and score its answers")
+    documents: int = Field(200, ge=0, description="Documents at most, chosen by hash; 0: all. Answers take time")
+    max_new_tokens: int | None = Field(
+        None, ge=1, le=131072, description="Longest answer in tokens; unset: one and a half times the longest true one"
+    )
+    batch_size: int = Field(4, ge=1, le=4096, description="Documents at once; halved where the GPU's memory is short")
+
+
 class ExperimentSection(_Strict):
     """What the configuration tries; for people and for the experiment log."""
 
@@ -133,6 +150,7 @@ class VlConfig(_Strict):
     training: TrainingSection = Field(default_factory=TrainingSection)
     loss: LossSection = Field(default_factory=LossSection)
     augmentation: AugmentationSection = Field(default_factory=AugmentationSection)
+    evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
     experiment: ExperimentSection = Field(default_factory=ExperimentSection)
     output_dir: str | None = Field(None, description="The run's folder; unset: runs/NAME")
 
@@ -144,10 +162,11 @@ class VlConfig(_Strict):
 
 
 class VlJobTraining(TrainingSection):
-    """`training_config` of a job file of this family: the training section's keys, with lora and loss among them."""
+    """`training_config` of a job file of this family: the training section's keys, with other sections among them."""
 
     lora: LoraSection = Field(default_factory=LoraSection)
     loss: LossSection = Field(default_factory=LossSection)
+    evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
     experiment: ExperimentSection = Field(default_factory=ExperimentSection)
 
     @model_validator(mode="before")
@@ -198,7 +217,7 @@ def job_config(model: str, training: VlJobTraining, data: VlJobData) -> VlConfig
     Raises:
         UserError: the parts contradict each other.
     """
-    sections = ("lora", "loss", "experiment")
+    sections = ("lora", "loss", "evaluation", "experiment")
     values = training.model_dump()
     parts = {name: values.pop(name) for name in sections}
     whole = {"model_name_or_path": model, "training": values, **parts, **data.model_dump()}

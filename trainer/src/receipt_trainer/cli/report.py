@@ -18,6 +18,14 @@ def command(run_dir: Path, terminal: bool) -> None:
     from receipt_trainer.report.terminal import print_report
 
     folder = load_run(run_dir)
+    if folder.record.family == "paddleocr-vl":
+        from receipt_trainer.cli.vl_run import describe_scores
+        from receipt_trainer.vl.run_report import write_run_report
+
+        if terminal:
+            click.echo(f"{folder.record.job_name} ({folder.record.status}): {describe_scores(folder.record)}")
+        click.echo(f"report: {write_run_report(run_dir, folder.record)}")
+        return
     if terminal:
         print_report(folder.record, folder.predictions, Console(), folder.notes)
     click.echo(f"report: {write_html(run_dir, folder)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,6 +13,9 @@ from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
     from receipt_trainer.vl.compare import Comparison
+
+_SHORT: Final = {"no difference shown": "not shown", "cannot be said": "unknown"}
+"""Verdicts as the table has them, where they are too long for it."""
 
 
 @click.command(name="compare", short_help="Two models on one test set, with intervals.")
@@ -96,13 +99,12 @@ def _write(output_dir: Path, page: str, record: dict[str, Any]) -> None:
 
 
 def _show(comparison: Comparison) -> None:
-    from rich.console import Console
-
-    from receipt_trainer.cli.score_tables import plain_table
+    from receipt_trainer.cli.fitted_table import print_fitted
     from receipt_trainer.report import wording
     from receipt_trainer.vl.evaluate import HEADLINES
 
-    table = plain_table("score", "baseline", "fine-tuned", "difference", "95 % interval", "verdict")
+    heads = ("score", "baseline", "tuned", "change", f"{100 * comparison.level:.0f}\u00a0% interval", "verdict")
+    rows = []
     for row in comparison.headlines:
         interval = row.interval
         difference = f"{interval.difference:+.3f}" if interval else wording.NOTHING
@@ -110,5 +112,9 @@ def _show(comparison: Comparison) -> None:
         if interval is not None and interval.low is not None and interval.high is not None:
             ends = f"{interval.low:+.3f} to {interval.high:+.3f}"
         values = (wording.score(row.baseline.value), wording.score(row.finetuned.value))
-        table.add_row(HEADLINES[row.name], *values, difference, ends, row.verdict)
-    Console().print(table)
+        verdict = row.verdict.partition(":")[0]
+        rows.append((HEADLINES[row.name], *values, difference, ends, _SHORT.get(verdict, verdict)))
+    print_fitted(heads, rows)
+    reasons = dict.fromkeys(row.verdict for row in comparison.headlines if ":" in row.verdict)
+    for verdict, _, reason in (text.partition(": ") for text in reasons):
+        click.echo(f"{_SHORT.get(verdict, verdict)}: {reason}")

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 _HEADINGS = {
     "eval_loss": "eval loss",
-    "field_accuracy": "fields",
+    "field_accuracy": "fields there",
     "teds": "TEDS",
-    "stability": "stability",
+    "stability": "spikes, spread",
     "time": "hours",
 }
+
+_DROPPED_FIRST = ("peak GiB", "all fields", "hours", "spikes, spread", "TEDS", "fields there", "eval loss")
 
 
 @click.command(name="compare", short_help="Rank what came of them.")
@@ -39,9 +41,10 @@ _HEADINGS = {
 def command(folder: Path, by: Criterion, jobs_table: str | None, as_json: bool) -> None:
     """Rank the experiments whose log is in FOLDER (or in its results/).
 
-    Eval loss is the lowest of the run; stability is the number of evaluations whose loss is above 1.1 times the lowest
-    one before, then the deviation of the last five over their mean; time is the hours of training. A value with its
-    place in brackets; equal values share one. What has no value comes after what has one, failed experiments come last.
+    Eval loss is the lowest of the run; field accuracy is over the fields that documents have; stability is the number
+    of evaluations whose loss is above 1.1 times the lowest one before, then the deviation of the last five over their
+    mean; time is the hours of training. A value with its place in brackets; equal values share one. What has no value
+    comes after what has one, failed experiments come last.
     """
     import json
 
@@ -61,32 +64,40 @@ def command(folder: Path, by: Criterion, jobs_table: str | None, as_json: bool) 
         rows = [one.result.model_dump() | {"places": dict(one.places)} for one in ranked]
         click.echo(json.dumps(rows, indent=1))
         return
-    _show(ranked)
+    _show(ranked, by)
 
 
-def _show(ranked: list[Ranked]) -> None:
-    from rich.console import Console
-
-    from receipt_trainer.cli.score_tables import plain_table
+def _show(ranked: list[Ranked], by: Criterion) -> None:
+    from receipt_trainer.cli.fitted_table import print_fitted
     from receipt_trainer.report import wording
 
-    table = plain_table("experiment", *_HEADINGS.values(), "peak GiB", "status", "changes and notes")
-    table.columns[-1].justify = table.columns[-2].justify = "left"
-    table.columns[-1].no_wrap = False
+    heads = ("experiment", *_HEADINGS.values(), "all fields", "peak GiB")
+    rows = []
     for one in ranked:
         result = one.result
         cells = [
             f"{_value(result, name)} ({place})" if place else wording.NOTHING for name, place in one.places.items()
         ]
+        memory = wording.NOTHING if result.peak_memory_gib is None else f"{result.peak_memory_gib:.1f}"
+        rows.append((result.name, *cells, wording.score(result.field_accuracy), memory))
+    droppable = [name for name in _DROPPED_FIRST if name != _HEADINGS[by]]
+    left_out = print_fitted(heads, rows, droppable)
+    if left_out:
+        click.echo(f"no room for {', '.join(left_out)}: a wider terminal or --json has them")
+    click.echo()
+    for one in ranked:
+        result = one.result
         status = f"{result.status} at step {result.failed_step}" if result.failed_step is not None else result.status
-        said = "; ".join(part for part in (result.changes, result.notes) if part)
-        table.add_row(result.name, *cells, wording.number(result.peak_memory_gib), status, said)
-    Console().print(table, markup=False)
+        click.echo(f"{result.name}: {'; '.join(part for part in (status, result.changes, result.notes) if part)}")
 
 
-def _value(result: Result, name: str) -> str:
-    from receipt_trainer.vl.experiment_log import shown
+def _value(result: Result, name: Criterion) -> str:
+    from receipt_trainer.report import wording
 
     if name == "stability":
-        return f"{result.spikes} spikes, {shown(result.spread)}"
-    return shown(result.hours if name == "time" else getattr(result, name))
+        return f"{result.spikes}, {result.spread or 0:.3f}"
+    if name == "time":
+        return f"{result.hours or 0:.2f}"
+    if name == "eval_loss":
+        return f"{result.eval_loss:#.4g}"
+    return wording.score(result.present_accuracy if name == "field_accuracy" else result.teds)

@@ -81,7 +81,7 @@ def job_spec(experiment: Experiment, priority: Priority, pool: PoolName | None) 
 
 
 def _sections(config: VlConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    parts = config.model_dump(mode="json", include={"lora", "loss", "experiment"})
+    parts = config.model_dump(mode="json", include={"lora", "loss", "evaluation", "experiment"})
     data = config.model_dump(mode="json", include={"dataset_path", "val_path", "validation_fraction", "augmentation"})
     if data["dataset_path"] is None:
         raise UserError("a job needs dataset_path in the configuration, as the worker sees it")
@@ -91,8 +91,8 @@ def _sections(config: VlConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 def refresh_results(folder: Path, results: Sequence[Result], jobs_table: str | None) -> list[Result]:
     """Results of queued experiments as their jobs are now; the log is written anew.
 
-    Eval loss, hours, memory and stability come from the run's record among the job's artifacts. Field accuracy and TEDS
-    are not known of jobs: workers train, they do not score.
+    Eval loss, scores, hours, memory and stability come from the run's record among the job's artifacts. Field accuracy
+    and TEDS are unknown of a job whose `evaluation` is not enabled.
     """
     from receipt_trainer.aws import clients
     from receipt_trainer.jobs.rows import get_job

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     help="Scale the learning rate where the documents a step change and it does not.",
 )
 @click.option("--output-dir", type=click.Path(path_type=Path), help="Runs and log; by default FOLDER/results.")
-@click.option("--test-dir", type=click.Path(path_type=Path), help="Documents to score on; by default val_path.")
+@click.option(
+    "--test-dir", type=click.Path(path_type=Path), help="Documents to score on; by default those of validation."
+)
 @click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Documents scored at once.")
 @click.option(
     "--max-new-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Longest answer scored."
@@ -93,6 +95,7 @@ def _run_here(experiments: list[Experiment], output: Path, retry_failed: bool, h
         output,
         train=children.train,
         evaluate=children.evaluate,
+        own_scores=how["test_dir"] is None,
         retry_failed=retry_failed,
         tell=click.echo,
     )

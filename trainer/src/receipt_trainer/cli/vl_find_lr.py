@@ -70,7 +70,7 @@ def _find(config: VlConfig, **options: Any) -> LrCurve:
 
     quiet_libraries()
     machine = choose_machine(config)
-    processor = load_processor(config.model_name_or_path)
+    processor = load_processor(config.model_name_or_path, max_image_pixels=config.training.max_image_pixels)
     data = prepare(config, processor)
     return find_lr(config, build(config, machine), data, processor, machine, **options)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from receipt_trainer.vl.prepare import VlData
 
 DEFAULT_ROOT: Final = "runs"
-_NEEDED: Final = ("peft", "PIL", "jsonschema")
+_NEEDED: Final = ("peft", "PIL", "jsonschema", "apted", "jinja2", "matplotlib")
 _SHOWN: Final = 5
 
 
@@ -92,20 +92,22 @@ def _run(run: VlRun, console: Console) -> None:
 def _require_extra() -> None:
     lacking = [package for package in _NEEDED if importlib.util.find_spec(package) is None]
     if lacking:
-        raise UserError(f"PaddleOCR-VL needs {', '.join(lacking)}: pip install 'receipt-trainer[train,vl]'")
+        raise UserError(f"PaddleOCR-VL needs {', '.join(lacking)}: pip install 'receipt-trainer[train,report,vl]'")
 
 
 def _train(run: VlRun, job_id: str, run_dir: Path, sink: MetricsSink, console: Console) -> RunRecord:
     from receipt_trainer.vl.model import load_processor, require_family, require_quantization
     from receipt_trainer.vl.prepare import prepare
+    from receipt_trainer.vl.progress import shown_progress
     from receipt_trainer.vl.train import VlRequest, train
 
     options, config = run.options, run.config
     if config.training.use_quantization:
-        require_quantization()
+        require_quantization(config.training.device)
     require_family(config.model_name_or_path)
-    processor = load_processor(config.model_name_or_path)
-    data = prepare(config, processor)
+    processor = load_processor(config.model_name_or_path, max_image_pixels=config.training.max_image_pixels)
+    with shown_progress(console, "measuring documents") as progress:
+        data = prepare(config, processor, progress)
     _announce(data, config, console)
     if options.restart:
         start = Path(config.model_name_or_path)
@@ -127,7 +129,7 @@ def _announce(data: VlData, config: VlConfig, console: Console) -> None:
         f"model {config.model_name_or_path}",
     )
     if data.left_out:
-        _say(console, f"{len(data.left_out)} documents are too long and are left out:")
+        _say(console, f"{len(data.left_out)} documents are too long, or not for this model, and are left out:")
         for row in data.left_out[:_SHOWN]:
             _say(console, f"  {row['id']}: {row['reason']}")
         if len(data.left_out) > _SHOWN:
@@ -141,18 +143,30 @@ def _say(console: Console, text: str) -> None:
 def _deliver(
     record: RunRecord, run_dir: Path, artifacts: ArtifactSink | None, sink: MetricsSink, console: Console
 ) -> None:
-    """The record as complete, then S3: what says `complete` comes after all that it speaks of."""
+    """Report, then the record as complete, then S3: what says `complete` comes after all that it speaks of."""
     if not ranks.is_main():
         return
+    from receipt_trainer.vl.run_report import write_run_report
+    from receipt_trainer.vl.run_scores import forget_answers
+
     record.status = "complete"
+    report = write_run_report(run_dir, record)
     record.write(run_dir / names.RUN_FILE)
+    forget_answers(run_dir)
     where = f"{run_dir}"
     if artifacts is not None:
         where += f" and {artifacts.upload(run_dir)}"
-    final = record.vl["final"]
-    told = f"validation loss {final['eval_loss']:.4f}, tokens right {final['eval_accuracy']:.4f}"
+    told = describe_scores(record)
     sink.log("info", f"run complete: {told}; files in {where}")
-    _say(console, f"best model: {told}\nfiles: {where}\nmodel: {run_dir / names.MODEL_DIR}")
+    _say(console, f"best model: {told}\nfiles: {where}\nmodel: {run_dir / names.MODEL_DIR}\nreport: {report}")
+
+
+def describe_scores(record: RunRecord) -> str:
+    """The kept model's validation loss and, where they are known, the scores of its answers, on one line."""
+    parts = {"eval_loss": "validation loss", "eval_accuracy": "tokens right", "field_accuracy": "field accuracy"}
+    parts |= {"teds": "TEDS", "numeric_accuracy": "numeric accuracy", "parse_share": "JSON"}
+    known: dict[str, Any] = (record.vl.get("final") or {}) | (record.vl.get("scores") or {})
+    return ", ".join(f"{word} {known[key]:.4f}" for key, word in parts.items() if known.get(key) is not None)
 
 
 def _deliver_again(
@@ -171,6 +185,10 @@ def _deliver_again(
             f"{run_dir} holds the complete run '{record.job_name}' with other settings ({', '.join(differing)}); "
             "use another --output-dir, or --restart to start over"
         )
+    from receipt_trainer.vl.run_scores import metric_row
+
+    row = metric_row(record)
+    run_rows.fill_gaps(run.options, record.job_id, [row] if row else [])
     if artifacts is None and run.options.job_id is None:
         raise UserError(f"{run_dir} holds the complete run '{record.job_name}'; use --restart to start over")
     if artifacts is not None:

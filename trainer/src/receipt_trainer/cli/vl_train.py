@@ -37,7 +37,7 @@ def command(**flags: Any) -> None:
     """Fine-tune PaddleOCR-VL on images and their JSON; a run that was interrupted goes on where it was.
 
     Ctrl+C ends after the current step with a checkpoint; a second one ends at once. Leaves model/ (the adapter, or
-    all weights), run.json and tensorboard/ in the run's folder.
+    all weights), report.html, predictions.jsonl, run.json and tensorboard/ in the run's folder.
     """
     from receipt_trainer.cli.run_job import RunOptions
     from receipt_trainer.cli.vl_run import VlRun, run_folder_of, run_vl
@@ -50,6 +50,8 @@ def command(**flags: Any) -> None:
     config = _with_flags(load_vl_config(flags["config_file"]), flags)
     name = _name(config, flags["config_file"])
     resumed = resume_folder(flags["resume"]) if flags["resume"] else None
+    if resumed and flags["output_dir"] and resumed.resolve() != flags["output_dir"].resolve():
+        raise UserError(f"--resume goes on in {resumed}, but --output-dir is {flags['output_dir']}: leave that out")
     stop = StopRequest()
     options = RunOptions(
         job_name=name,

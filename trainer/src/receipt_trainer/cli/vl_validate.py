@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from receipt_trainer.config_vl import MAX_IMAGE_PIXELS
+
 if TYPE_CHECKING:
     from receipt_trainer.vl.validate import Measure
 
@@ -29,9 +31,21 @@ if TYPE_CHECKING:
     show_default=True,
     help="Most tokens of an example; needs --tokenizer.",
 )
+@click.option(
+    "--max-image-pixels",
+    type=click.IntRange(min=28 * 28),
+    default=MAX_IMAGE_PIXELS,
+    show_default=True,
+    help="Larger images are scaled down to it, as training.max_image_pixels does; needs --tokenizer.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a problem, and one with the counts at the end.")
 def command(
-    path: Path, schema_file: Path | None, tokenizer: str | None, max_sequence_length: int, as_json: bool
+    path: Path,
+    schema_file: Path | None,
+    tokenizer: str | None,
+    max_sequence_length: int,
+    max_image_pixels: int,
+    as_json: bool,
 ) -> None:
     """Say line, field and reason of all that is wrong with a data set; exit code 1 if anything is."""
     import json
@@ -41,7 +55,7 @@ def command(
     from receipt_trainer.vl.validate import Validation, load_schema
 
     schema = DOCUMENT_SCHEMA if schema_file is None else load_schema(schema_file)
-    measure = None if tokenizer is None else _measure(tokenizer)
+    measure = None if tokenizer is None else _measure(tokenizer, max_image_pixels)
     validation = Validation(path, schema, measure, max_sequence_length)
     for problem in validation.problems():
         click.echo(json.dumps(asdict(problem)) if as_json else f"{path}: {problem}")
@@ -55,10 +69,10 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-def _measure(name: str) -> Measure:
+def _measure(name: str, max_image_pixels: int) -> Measure:
     """Counts tokens as training does."""
     from receipt_trainer.vl.encode import count_tokens
     from receipt_trainer.vl.model import load_processor
 
-    processor = load_processor(name)
+    processor = load_processor(name, max_image_pixels=max_image_pixels)
     return lambda example: count_tokens(processor, example).total

@@ -62,7 +62,7 @@ def _num_steps(spec: Mapping[str, Any], point: Point) -> int | None:
     """Steps of the job: as many as are asked for, or the epochs times those of one, which step and epoch tell."""
     training = spec.get("training_config")
     given = training if isinstance(training, dict) else {}
-    max_steps, num_epochs = given.get("max_steps"), given.get("num_epochs")
+    max_steps, num_epochs = given.get("max_steps"), given.get("num_epochs", given.get("num_train_epochs"))
     if isinstance(max_steps, int) and max_steps > 0:
         return max_steps
     if not isinstance(num_epochs, int | float) or not point.epoch > 0 or point.step < 1:

@@ -6,7 +6,7 @@ import base64
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -59,7 +59,7 @@ class Chart:
 
 
 def learning_curves(epochs: Sequence[EpochMetrics], best_epoch: float | None = None) -> list[Chart]:
-    """Charts of loss, scores and learning rate over epochs; those without any finite value are left out."""
+    """Charts of loss, scores and learning rate over epochs."""
     wanted = {
         "Loss": [
             Series("training", [row.train_loss for row in epochs], BLUE, "--"),
@@ -72,7 +72,19 @@ def learning_curves(epochs: Sequence[EpochMetrics], best_epoch: float | None = N
         ],
         "Learning rate": [Series("learning rate", [row.learning_rate for row in epochs], BLUE)],
     }
-    x = [row.epoch for row in epochs]
+    return draw_charts([row.epoch for row in epochs], wanted, best_epoch)
+
+
+def draw_charts(
+    x: Sequence[float], wanted: Mapping[str, Sequence[Series]], best_epoch: float | None = None
+) -> list[Chart]:
+    """A chart a title; what has no finite value is left out.
+
+    Args:
+        x: epochs of the values.
+        wanted: by title; one that begins with "Score" has an axis from 0 to 1 at most.
+        best_epoch: marked as that of the kept model.
+    """
     charts = []
     for title, series in wanted.items():
         known = [line for line in series if any(map(_is_finite, line.values))]

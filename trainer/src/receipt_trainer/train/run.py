@@ -32,6 +32,7 @@ from receipt_trainer.train.batches import EpochBatches, PackingCollator
 from receipt_trainer.train.callbacks.early_stopping import EarlyStopping, is_reached
 from receipt_trainer.train.callbacks.epoch_order import EpochOrder
 from receipt_trainer.train.callbacks.finite_loss import FiniteLoss
+from receipt_trainer.train.callbacks.moving import Moving
 from receipt_trainer.train.callbacks.progress import ProgressBar
 from receipt_trainer.train.callbacks.records import Records, best_of
 from receipt_trainer.train.callbacks.sealing import SealingCallback
@@ -196,6 +197,7 @@ def _trainer(
     records, unlogged = Records(record, request.run_dir, sink), Unlogged(found)
     callbacks: Sequence[TrainerCallback] = (
         EpochOrder(batches, collator),
+        Moving(),
         records,
         EarlyStopping(config.early_stopping_patience),
         FiniteLoss(),

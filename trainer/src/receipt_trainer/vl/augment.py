@@ -17,7 +17,7 @@ class Augmenter:
     def __init__(self, config: AugmentationSection) -> None:
         self.config = config
 
-    def augment(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def augment(self, image: Image.Image, rng: np.random.Generator, *, turn: bool = True) -> Image.Image:
         """A changed copy in RGB; the same image and generator state give the same pixels.
 
         Always the same number of values is drawn before the noise, so that turning one change off leaves the others as
@@ -26,13 +26,14 @@ class Augmenter:
         Args:
             image: any mode; transparent parts count as white paper.
             rng: the caller derives it from seed, epoch and example.
+            turn: False leaves rotation out, so that the size stays as it is.
         """
         config = self.config
         page = as_rgb(image)
         if not config.enabled:
             return page.copy()
         angle, brightness, contrast, blurred, radius = rng.uniform(-1, 1, 5).tolist()
-        if config.rotation_range:
+        if config.rotation_range and turn:
             page = rotate(page, angle * config.rotation_range)
         page = ImageEnhance.Brightness(page).enhance(1 + brightness * config.brightness_range)
         page = ImageEnhance.Contrast(page).enhance(1 + contrast * config.contrast_range)

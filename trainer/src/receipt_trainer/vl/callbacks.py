@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,19 +11,26 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from receipt_trainer.contract.names import RUN_FILE
 from receipt_trainer.contract.ports import MetricsSink
 from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.train.callbacks.numbers import Numbers
 from receipt_trainer.train.callbacks.progress import ProgressBar
 
 _SENT: Final = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy")
 
 
 def best_of(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
-    """The first evaluation of the lowest loss, whose model is the one that is kept; {} where there is none."""
-    return min(evaluations, key=lambda row: row["eval_loss"], default={})
+    """The first evaluation of the lowest loss, whose model is the one that is kept; {} where none has a finite loss."""
+    finite = [row for row in evaluations if _is_number(row["eval_loss"])]
+    return min(finite, key=lambda row: row["eval_loss"], default={})
+
+
+def _is_number(loss: float | None) -> bool:
+    """Whether a loss is finite; one that was not is null in a record that was read again."""
+    return loss is not None and math.isfinite(loss)
 
 
 def is_reached(state: TrainerState, patience: int) -> bool:
-    """Whether the best evaluation of the history is `patience` evaluations ago."""
-    history = [row["eval_loss"] for row in state.log_history if "eval_loss" in row]
+    """Whether the best evaluation of the history, of those with a finite loss, is `patience` evaluations ago."""
+    history = [row["eval_loss"] for row in state.log_history if _is_number(row.get("eval_loss"))]
     return bool(patience and history) and len(history) - 1 - history.index(min(history)) >= patience
 
 
@@ -65,42 +72,14 @@ class VlProgress(ProgressBar):
             )
 
 
-class VlRecords(TrainerCallback):
+class VlRecords(Numbers):
     """Keeps the run record true at every evaluation, and passes the numbers on."""
 
     def __init__(self, record: RunRecord, run_dir: Path, sink: MetricsSink) -> None:
-        self._record = record
-        self._path = run_dir / RUN_FILE
-        self.sink = sink
         rows = record.vl.get("evaluations", [])
-        self._elapsed_before = float(rows[-1]["elapsed_s"]) if rows else 0.0
-        self._started = time.monotonic()
-
-    def elapsed_s(self) -> float:
-        """Training time so far, with what earlier attempts had recorded, in seconds."""
-        return self._elapsed_before + time.monotonic() - self._started
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Start the clock."""
-        self._started = time.monotonic()
-        self.sink.log("info", f"training from step {state.global_step} of {state.max_steps}")
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Pass on the numbers."""
-        if not state.is_world_process_zero or logs is None:
-            return
-        for name in _SENT:
-            if name in logs:
-                self.sink.metric(name, float(logs[name]), step=state.global_step, epoch=float(state.epoch or 0))
+        super().__init__(sink, _SENT, float(rows[-1]["elapsed_s"]) if rows else 0.0)
+        self.record = record
+        self._path = run_dir / RUN_FILE
 
     def on_evaluate(
         self,
@@ -123,9 +102,9 @@ class VlRecords(TrainerCallback):
             "learning_rate": logged.get("learning_rate"),
             "elapsed_s": round(self.elapsed_s(), 3),
         }
-        vl = self._record.vl
+        vl = self.record.vl
         vl["evaluations"] = [old for old in vl.get("evaluations", []) if old["step"] < row["step"]] + [row]
         vl["best"] = best_of(vl["evaluations"])
-        vl["eval_loss"] = vl["best"]["eval_loss"]
-        self._record.write(self._path)
+        vl["eval_loss"] = vl["best"].get("eval_loss")
+        self.record.write(self._path)
         self.sink.log("info", f"epoch {row['epoch']:.2f}: validation loss {row['eval_loss']:.4f}")

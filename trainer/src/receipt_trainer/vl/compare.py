@@ -25,9 +25,9 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """The difference in words."""
-        if self.interval is None or self.interval.low is None:
-            return "cannot be said"
+        """The difference in words: a word or two, and behind a colon why."""
+        if self.interval is None:
+            return "cannot be said: a model has no such score"
         if self.interval.num_documents < MIN_DOCUMENTS:
             return f"cannot be said: fewer than {MIN_DOCUMENTS} documents"
         if not self.interval.excludes_zero:
@@ -101,7 +101,7 @@ def compare(
         num_resamples=num_resamples,
         level=level,
         headlines=[difference(name) for name in HEADLINES],
-        fields=[difference(name) for name in sums[0] if name.startswith(("field_region.", "field."))],
+        fields=[difference(name) for name in sums[0] | sums[1] if name.startswith(("field_region.", "field."))],
         regressions=[pair for pair in by_change if pair[1].accuracy < pair[0].accuracy][:num_changed],
         improvements=[pair for pair in reversed(by_change) if pair[1].accuracy > pair[0].accuracy][:num_changed],
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from receipt_trainer.errors import UserError
 from receipt_trainer.vl.augment import as_rgb
-from receipt_trainer.vl.examples import VlExample
+from receipt_trainer.vl.examples import ExampleError, VlExample
 
 IGNORED: Final = -100
 """Label of a token that is not learned."""
@@ -82,9 +82,23 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def prompt_text(processor: Any, example: VlExample) -> str:
-    """What stands before the answer, by the model's chat template; one placeholder stands for the image."""
+    """What stands before the answer, by the model's chat template; one placeholder stands for the image.
+
+    Raises:
+        ExampleError: a token with a meaning of its own stands in the instruction or the input.
+    """
+    _refuse_special_tokens(processor, example, ("instruction", "input"))
     text: str = processor.apply_chat_template([_question(example)], add_generation_prompt=True, tokenize=False)
     return text
+
+
+def _refuse_special_tokens(processor: Any, example: VlExample, fields: Sequence[str]) -> None:
+    """Such a token would end the answer in its middle, or be taken for an image."""
+    for field in fields:
+        text = getattr(example, field)
+        for token in processor.tokenizer.all_special_tokens:
+            if token in text:
+                raise ExampleError(example.id, field, f"{token} stands in it, which the model takes for a sign")
 
 
 def _question(example: VlExample) -> dict[str, Any]:
@@ -97,7 +111,9 @@ def answer_ids(processor: Any, example: VlExample) -> list[int]:
 
     Raises:
         UserError: the chat template does not put the answer behind the prompt.
+        ExampleError: a token with a meaning of its own stands in the texts.
     """
+    _refuse_special_tokens(processor, example, ("output",))
     tokenizer = processor.tokenizer
     prompt = prompt_text(processor, example)
     answer = {"role": "assistant", "content": [{"type": "text", "text": example.output}]}
@@ -126,8 +142,11 @@ def encode_prompts(processor: Any, examples: Sequence[VlExample], images: Sequen
 
     Raises:
         UserError: an image cannot be read.
+        ExampleError: an image has a shape, or a text a token, that the model cannot take.
     """
     shown = list(images) if images is not None else [open_image(example.image) for example in examples]
+    for example, image in zip(examples, shown, strict=True):
+        _num_patches(processor, example, image.width, image.height)
     texts = [prompt_text(processor, example) for example in examples]
     return processor(
         images=shown, text=texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
@@ -144,13 +163,21 @@ def count_tokens(processor: Any, example: VlExample) -> TokenCounts:
 
     Raises:
         UserError: the image cannot be read.
+        ExampleError: the image has a shape, or a text a token, that the model cannot take.
     """
     width, height = image_size(example.image)
-    image_processor = processor.image_processor
-    patches = image_processor.get_number_of_image_patches(height, width, {})
+    patches = _num_patches(processor, example, width, height)
     text = processor.tokenizer(prompt_text(processor, example), add_special_tokens=False)["input_ids"]
-    in_image = patches // image_processor.merge_size**2
+    in_image = patches // processor.image_processor.merge_size**2
     return TokenCounts(len(text) - 1 + in_image, len(answer_ids(processor, example)))
+
+
+def _num_patches(processor: Any, example: VlExample, width: int, height: int) -> int:
+    try:
+        patches: int = processor.image_processor.get_number_of_image_patches(height, width, {})
+    except ValueError as error:  # one side is more than 200 times the other
+        raise ExampleError(example.id, "image", f"{width} x {height} pixels: {error}") from None
+    return patches
 
 
 def encode(
@@ -163,6 +190,7 @@ def encode(
 
     Raises:
         UserError: the image cannot be read.
+        ExampleError: the image has a shape, or a text a token, that the model cannot take.
     """
     prompt = encode_prompt(processor, example, image)
     answer = torch.tensor(answer_ids(processor, example))

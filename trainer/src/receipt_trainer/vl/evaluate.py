@@ -13,6 +13,7 @@ from receipt_trainer.vl.scores.arithmetic import score_arithmetic
 from receipt_trainer.vl.scores.fields import score_fields
 from receipt_trainer.vl.scores.numbers import score_numbers
 from receipt_trainer.vl.scores.parse import read_strictly, read_tolerantly
+from receipt_trainer.vl.scores.rows import has_too_many_rows
 from receipt_trainer.vl.scores.share import Share, add_up, one
 from receipt_trainer.vl.scores.teds import score_table
 
@@ -23,7 +24,7 @@ HEADLINES: Final[Mapping[str, str]] = {
     "numeric": "numeric accuracy",
     "arithmetic.totals": "arithmetic validity of totals",
     "arithmetic.lines": "arithmetic validity of lines",
-    "arithmetic.all": "answers in which no sum contradicts",
+    "arithmetic.all": "answers whose sums all agree",
     "parse": "answers that are JSON",
     "schema": "answers valid by the schema",
     "tolerant.parse": "answers that hold JSON, read tolerantly",
@@ -96,11 +97,11 @@ def judge(prediction: Prediction) -> Judged:
     table = score_table(gold, found)
     scores = {
         "parse": one(found is not None),
-        "schema": one(found is not None and not check(found)),
+        "schema": one(found is not None and not has_too_many_rows(gold, found) and not check(found)),
         "teds": Share(table.value, 1.0),
         "tolerant.parse": one(tolerant is not None),
         "tolerant.fields": score_fields(gold, tolerant)["fields"],
     }
     scores |= score_fields(gold, found) | score_numbers(gold, found)
-    scores |= score_arithmetic(found) | score_arithmetic(gold, "gold_arithmetic")
+    scores |= score_arithmetic(gold, found) | score_arithmetic(gold, gold, "gold_arithmetic")
     return Judged(prediction, gold, found, scores, table.exact)

@@ -20,6 +20,21 @@ INSTRUCTION: Final = (
 KEYS: Final = frozenset({"id", "image", "instruction", "input", "output", "difficulty"})
 
 
+class ExampleError(UserError):
+    """An example that no model of the family can be given.
+
+    Attributes:
+        id: of the example.
+        field: of the example that is to blame.
+        reason: why.
+    """
+
+    def __init__(self, id: str, field: str, reason: str) -> None:
+        """All three are part of the message."""
+        self.id, self.field, self.reason = id, field, reason
+        super().__init__(f"example {printable(id)}: {field}: {reason}")
+
+
 @dataclass(frozen=True, slots=True)
 class VlExample:
     """One image, what is asked about it and what is to be answered.

@@ -54,6 +54,7 @@ def run_experiments(
     *,
     train: Do,
     evaluate: Do,
+    own_scores: bool = True,
     retry_failed: bool = False,
     tell: Callable[[str], None] = lambda text: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -63,6 +64,7 @@ def run_experiments(
     Args:
         train: trains into `Place.run`, going on with what is there.
         evaluate: scores the model of `Place.run` into `Place.scores`.
+        own_scores: where a run has scored its model itself, take these scores instead.
         retry_failed: do experiments again that failed before, from their last checkpoint.
 
     Raises:
@@ -79,7 +81,7 @@ def run_experiments(
         tell(f"{number} of {len(experiments)}: {experiment.name}: {experiment.said}")
         place = Place(output / experiment.name)
         write_atomically(place.config, _as_yaml(experiment).encode())
-        known[experiment.name] = _result(experiment, place, train, evaluate, now)
+        known[experiment.name] = _result(experiment, place, train, evaluate, own_scores, now)
         write_log(output, in_order(known, experiments))
     return list(in_order(known, experiments))
 
@@ -114,20 +116,26 @@ def _as_yaml(experiment: Experiment) -> str:
     return text
 
 
-def _result(experiment: Experiment, place: Place, train: Do, evaluate: Do, now: Callable[[], datetime]) -> Result:
+def _result(
+    experiment: Experiment, place: Place, train: Do, evaluate: Do, own_scores: bool, now: Callable[[], datetime]
+) -> Result:
     record = _record(place)
     failure = None
     if record is None or record.status != "complete":
         failure = train(experiment, place)
         record = _record(place)
     values: dict[str, Any] = from_record(record) if record is not None else {}
+    if not own_scores:
+        values |= {"field_accuracy": None, "present_accuracy": None, "teds": None}
     notes = []
     if failure is not None:
         notes.append(failure[:_REASON])
-    elif (unscored := evaluate(experiment, place)) is not None:
-        notes.append(f"not scored: {unscored[:_REASON]}")
-    else:
-        values |= from_scores(read_scores(place.scores))
+    elif values.get("present_accuracy") is None:
+        unscored = evaluate(experiment, place)
+        if unscored is None:
+            values |= from_scores(read_scores(place.scores))
+        else:
+            notes.append(f"not scored: {unscored[:_REASON]}")
     return Result(
         name=experiment.name,
         digest=experiment.digest,

@@ -83,7 +83,13 @@ def _steps(config: VlConfig, data: VlData, processor: Any) -> Iterator[Step]:
     """Batches of optimizer steps, epoch after epoch, without end."""
     training, examples = config.training, data.train.examples
     order = EpochBatches(data.train.lengths, training.per_device_train_batch_size, training.seed)
-    collator = VlCollator(examples, processor, augmentation=config.augmentation, seed=training.seed)
+    collator = VlCollator(
+        examples,
+        processor,
+        augmentation=config.augmentation,
+        seed=training.seed,
+        max_length=training.max_sequence_length,
+    )
 
     def batches() -> Iterator[dict[str, Any]]:
         for epoch in count():

@@ -7,8 +7,10 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from transformers import GenerationConfig
+from torch import Tensor
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
+from receipt_trainer.contract.progress import moved
 from receipt_trainer.errors import WorldError
 from receipt_trainer.vl.encode import encode_prompts
 from receipt_trainer.vl.examples import VlExample
@@ -90,11 +92,22 @@ def _greedy(loaded: Loaded, max_new_tokens: int) -> GenerationConfig:
     )
 
 
+class _Moving(StoppingCriteria):
+    """Says at every token that the run gets on; stops nothing. On a CPU a long answer takes many minutes."""
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        """(examples,), all false."""
+        moved("a token of an answer")
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+
 @torch.inference_mode()
 def _write(loaded: Loaded, examples: Sequence[VlExample], config: GenerationConfig) -> list[str]:
     batch: Any = encode_prompts(loaded.processor, examples).to(loaded.device)
     try:
-        tokens = loaded.model.generate(**batch, generation_config=config)
+        tokens = loaded.model.generate(
+            **batch, generation_config=config, stopping_criteria=StoppingCriteriaList([_Moving()])
+        )
     except torch.OutOfMemoryError:
         raise WorldError(
             f"{len(examples)} documents at once do not fit into the GPU's memory: use a smaller --batch-size"

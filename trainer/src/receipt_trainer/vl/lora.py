@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, Final
 
+import torch
 from torch import nn
 
 from receipt_trainer.config_vl import LoraSection
@@ -18,6 +20,8 @@ _VISION_NAMES: Final = {"o_proj": "out_proj", "gate_proj": "fc1", "up_proj": "fc
 
 def attach_lora(model: Any, section: LoraSection) -> Any:
     """Put adapters on the model's linear layers; all other weights stand still.
+
+    What is trained is kept in float32, modules_to_save among it: in bfloat16 a small step would be rounded away.
 
     Returns:
         A peft model around `model`.
@@ -35,11 +39,18 @@ def attach_lora(model: Any, section: LoraSection) -> Any:
         modules_to_save=_whole_modules(model, section) or None,
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, config)
+    adapted = get_peft_model(model, config)
+    for weight in adapted.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.to(torch.float32)
+    base = config.base_model_name_or_path
+    if base is not None and Path(base).is_dir():  # else the adapter finds its base from one folder only
+        config.base_model_name_or_path = str(Path(base).absolute())
+    return adapted
 
 
 def freeze_vision(model: Any, section: LoraSection) -> None:
-    """Without adapters, all is trained but the vision tower, unless it is asked for."""
+    """Without adapters, language model and projector are trained; the vision tower only if it is asked for."""
     for name, weight in model.named_parameters():
         weight.requires_grad_(section.include_vision or not name.startswith(_VISION))
 

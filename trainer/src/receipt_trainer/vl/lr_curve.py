@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -13,6 +14,10 @@ SMOOTHING: Final = 0.9
 
 EXPLODED: Final = 4.0
 """A smoothed loss so many times the lowest one ends the test."""
+
+
+_FAR: Final = 3.0
+"""Interquartile ranges above the third quartile up to which losses are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +91,32 @@ def ramp(start: float, end: float, num_steps: int) -> list[float]:
     return [start * (end / start) ** (step / max(1, num_steps - 1)) for step in range(num_steps)]
 
 
+def shown_losses(curve: LrCurve) -> tuple[float, float]:
+    """The losses at the lower and the upper end of the picture.
+
+    Every step's loss is between them but those far above most (three times the interquartile range, Tukey 1977): an
+    explosion at the end would press the fall into a line.
+    """
+    known = shown = [loss for loss in curve.losses if math.isfinite(loss)]
+    if len(known) > 1:
+        first, _, third = statistics.quantiles(known, n=4, method="inclusive")
+        shown = [loss for loss in known if loss <= third + _FAR * (third - first)]
+    low, top = min(shown, default=0.0), max(shown, default=1.0)
+    margin = 0.05 * (top - low) + 1e-6
+    return low - margin, top + margin
+
+
 def draw_curve(curve: LrCurve, title: str) -> bytes:
     """The curve as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from receipt_trainer.report.curves import BLUE, FAINT, GREEN, INK, VERMILION
+    from receipt_trainer.report.curves import BLUE, GREEN, INK, VERMILION
 
     figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.plot(curve.rates, curve.losses, color=FAINT, linewidth=1, label="loss of a step")
+    axes.plot(curve.rates, curve.losses, color=INK, alpha=0.55, linewidth=0.9, label="loss of a step")
     axes.plot(curve.rates, curve.smoothed, color=BLUE, linewidth=1.8, label="smoothed")
     marks = (("steepest descent", curve.steepest, GREEN), ("lowest / 10", curve.tenth_of_lowest, VERMILION))
     for label, rate, color in marks:
@@ -104,9 +124,7 @@ def draw_curve(curve: LrCurve, title: str) -> bytes:
             axes.axvline(rate, color=color, linestyle="--", linewidth=1.2, label=f"{label}: {rate:.2g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss (nats a token)")
     axes.set_title(title, loc="left", color=INK, fontsize=10)
-    # An explosion at the end would press the fall into a line.
-    top, low = max(curve.smoothed[0], *curve.smoothed[: max(1, len(curve.losses) * 3 // 4)]), min(curve.smoothed)
-    axes.set_ylim(low - 0.1 * (top - low) - 1e-6, top + 0.6 * (top - low) + 1e-6)
+    axes.set_ylim(*shown_losses(curve))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
     buffer = io.BytesIO()

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoProcessor, BitsAndBytesConfig, PaddleOCRVLForConditionalGeneration
+from transformers import BitsAndBytesConfig, PaddleOCRVLForConditionalGeneration
 
 from receipt_trainer.config_vl import MODEL_TYPE
 from receipt_trainer.errors import UserError
-from receipt_trainer.train.checkpoints import flush_folder
+from receipt_trainer.train import hub
 from receipt_trainer.vl.lora import attach_lora
+from receipt_trainer.vl.model_folder import write_model
+from receipt_trainer.vl.processor import LOAD_ERRORS, load_processor, one_line
 
 __all__ = ["Device", "Loaded", "attach_lora", "load", "load_processor", "merge", "write_model"]
 
 Device = Literal["auto", "cpu", "cuda"]
 ADAPTER_CONFIG: Final = "adapter_config.json"
-_NOT_QUANTIZED: Final = ["visual", "projector", "lm_head"]
-_LOAD_ERRORS: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
+NOT_QUANTIZED: Final = ["model.visual", "model.projector", "lm_head"]
+"""Full names: transformers compares from the start of a module's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +64,12 @@ def load(
 
     Raises:
         UserError: no such model, another kind of model, a broken one, or quantize without CUDA and bitsandbytes.
+        WorldError: the hub cannot be reached.
     """
     name, adapter = _locate(str(name_or_path), adapter)
     where = choose_device(device)
     if quantize:
-        require_quantization()
+        require_quantization(device)
     chosen = default_dtype(where) if dtype == "auto" else dtype
     require_family(name)
     model = _weights(name, where, chosen, quantize)
@@ -96,33 +96,18 @@ def default_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if has else torch.float32
 
 
-def require_quantization() -> None:
+def require_quantization(device: Device = "auto") -> None:
     """Refuse 4-bit weights where they cannot be.
 
     Raises:
-        UserError: there is no CUDA, or no bitsandbytes.
+        UserError: the CPU is asked for, there is no CUDA, or no bitsandbytes.
     """
+    if device == "cpu":
+        raise UserError("4-bit weights (use_quantization) need a CUDA GPU, and device is cpu; leave one of them out")
     if not torch.cuda.is_available():
         raise UserError("4-bit weights (use_quantization) need a CUDA GPU; leave it out, LoRA works without")
     if importlib.util.find_spec("bitsandbytes") is None:
         raise UserError("4-bit weights (use_quantization) need bitsandbytes: pip install bitsandbytes")
-
-
-def load_processor(name: str, adapter: Path | None = None) -> Any:
-    """Tokenizer, image processor and chat template; an adapter's own where it was stored with some.
-
-    Raises:
-        UserError: there is none.
-    """
-    stored = adapter is not None and (adapter / "processor_config.json").is_file()
-    source = str(adapter) if stored else name
-    try:
-        processor = AutoProcessor.from_pretrained(source)
-        if processor.chat_template is None:
-            raise ValueError("it has no chat template")
-        return processor
-    except _LOAD_ERRORS as error:
-        raise UserError(f"{source}: no processor of PaddleOCR-VL: {_line(error)}") from None
 
 
 def _locate(name: str, adapter: Path | None) -> tuple[str, Path | None]:
@@ -146,7 +131,7 @@ def adapter_base(folder: Path) -> str:
     try:
         base = json.loads((folder / ADAPTER_CONFIG).read_bytes())["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder}: not an adapter: {_line(error)}") from None
+        raise UserError(f"{folder}: not an adapter: {one_line(error)}") from None
     return str(base)
 
 
@@ -155,14 +140,16 @@ def require_family(name: str) -> None:
 
     Raises:
         UserError: no such model, or of another kind.
+        WorldError: the hub cannot be reached.
     """
     from transformers import PreTrainedConfig
 
     try:
         values, _ = PreTrainedConfig.get_config_dict(name)
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
+        hub.raise_if_unreachable(name, error)
         raise UserError(
-            f"model {name}: neither a folder with a model nor on the hub or in its cache: {_line(error)}"
+            f"model {name}: neither a folder with a model nor on the hub or in its cache: {one_line(error)}"
         ) from None
     found = values.get("model_type")
     if found != MODEL_TYPE:
@@ -177,15 +164,16 @@ def _weights(name: str, device: torch.device, dtype: torch.dtype, quantize: bool
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.bfloat16,
-            llm_int8_skip_modules=_NOT_QUANTIZED,
+            llm_int8_skip_modules=NOT_QUANTIZED,
         )
         options["device_map"] = {"": 0}
     try:
         model, info = PaddleOCRVLForConditionalGeneration.from_pretrained(name, **options)
     except torch.OutOfMemoryError:
         raise UserError(f"model {name}: it does not fit into the GPU's memory") from None
-    except _LOAD_ERRORS as error:
-        raise UserError(f"model {name}: not a whole model: {_line(error)}") from None
+    except LOAD_ERRORS as error:
+        hub.raise_if_unreachable(name, error)
+        raise UserError(f"model {name}: not a whole model: {one_line(error)}") from None
     lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lacking:  # transformers fills them with random numbers
         raise UserError(f"model {name}: {len(lacking)} weights are missing or misshapen, such as {lacking[0]}")
@@ -197,15 +185,15 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
 
     try:
         return PeftModel.from_pretrained(model, str(adapter))
-    except _LOAD_ERRORS as error:
-        raise UserError(f"{adapter}: not an adapter of this model: {_line(error)}") from None
+    except LOAD_ERRORS as error:
+        raise UserError(f"{adapter}: not an adapter of this model: {one_line(error)}") from None
 
 
 def merge(base: str, adapter: Path, out: Path) -> Path:
     """Write the whole model that answers as base and adapter do; its dtype is that of the base's file.
 
     Raises:
-        UserError: as `load`, or `out` is there already.
+        UserError: as `load`, or `out` is there already, also where another process put it there meanwhile.
     """
     if out.exists():
         raise UserError(f"{out} is there already; choose another folder")
@@ -217,30 +205,5 @@ def merge(base: str, adapter: Path, out: Path) -> Path:
     # Sums in float32: each merged weight is rounded once, at the end.
     model = _with_adapter(_weights(base, torch.device("cpu"), torch.float32, False), adapter)
     merged = model.merge_and_unload().to(getattr(torch, str(named).removeprefix("torch.")))
-    write_model(merged, load_processor(base, adapter), out)
+    write_model(merged, load_processor(base, adapter), out, replace=False)
     return out
-
-
-def write_model(model: Any, processor: Any, folder: Path) -> None:
-    """Write model (or adapter) and processor beside `folder`, then put them in its place."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.parent.glob(f".{folder.name}.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        model.save_pretrained(beside)
-        processor.save_pretrained(beside)
-        beside.chmod(0o755)  # mkdtemp makes it private
-        flush_folder(beside)
-        aside = Path(f"{beside}.old")
-        if folder.exists():
-            folder.replace(aside)
-        beside.replace(folder)
-        flush_folder(folder.parent)
-        shutil.rmtree(aside, ignore_errors=True)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _line(error: BaseException) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]

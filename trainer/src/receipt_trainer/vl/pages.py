@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.errors import UserError
-from receipt_trainer.vl.compare import Comparison
+from receipt_trainer.vl.compare import Comparison, Difference
 from receipt_trainer.vl.document_view import image_uri, view_document, view_fields
 from receipt_trainer.vl.evaluate import HEADLINES, Evaluation, Judged
 from receipt_trainer.vl.schema import FIELDS
@@ -27,10 +27,15 @@ def render_evaluation(evaluation: Evaluation, about: Mapping[str, str], folder: 
         about: what was evaluated, by name.
         folder: what relative paths of images start from.
     """
+    view = {"about": about} | evaluation_view(evaluation, folder)
+    return page_environment().get_template("evaluation.html.j2").render(view)
+
+
+def evaluation_view(evaluation: Evaluation, folder: Path) -> dict[str, Any]:
+    """What is shown of an evaluation; `folder` is what relative paths of images start from."""
     scores = evaluation.scores
     worst = evaluation.worst(len(evaluation.documents))
-    view = {
-        "about": about,
+    return {
         "num_documents": len(evaluation.documents),
         "num_imperfect": len(worst),
         "num_bounded": sum(not document.teds_is_exact for document in evaluation.documents),
@@ -40,7 +45,6 @@ def render_evaluation(evaluation: Evaluation, about: Mapping[str, str], folder: 
         "regions": field_table(scores),
         "worst": [view_document(document, folder) for document in worst[:NUM_WORST]],
     }
-    return _environment().get_template("evaluation.html.j2").render(view)
 
 
 def render_comparison(comparison: Comparison, about: Mapping[str, str], folders: tuple[Path, Path]) -> str:
@@ -48,13 +52,24 @@ def render_comparison(comparison: Comparison, about: Mapping[str, str], folders:
     view = {
         "about": about,
         "comparison": comparison,
+        "regions": _regions(comparison),
         "labels": HEADLINES,
         "changed": [
             ("What became worse", [_changed(pair, folders) for pair in comparison.regressions]),
             ("What became better", [_changed(pair, folders) for pair in comparison.improvements]),
         ],
     }
-    return _environment().get_template("comparison.html.j2").render(view)
+    return page_environment().get_template("comparison.html.j2").render(view)
+
+
+def _regions(comparison: Comparison) -> list[tuple[str, Difference, list[tuple[str, Difference]]]]:
+    """(region, its difference, its fields with theirs) in the order of `field_table`."""
+    rows = {row.name: row for row in comparison.fields}
+    table = field_table({name: row.baseline + row.finetuned for name, row in rows.items()})
+    return [
+        (region, rows[f"field_region.{region}"], [(name, rows[f"field.{name}"]) for name, *_ in fields])
+        for region, _, _, fields in table
+    ]
 
 
 def _changed(pair: tuple[Judged, Judged], folders: tuple[Path, Path]) -> dict[str, Any]:
@@ -91,11 +106,16 @@ def require_page_libraries() -> None:
     Raises:
         UserError: jinja2 is not installed.
     """
-    _environment()
+    page_environment()
 
 
 @cache
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Templates of both rooms, which escape whatever they are given.
+
+    Raises:
+        UserError: jinja2 is not installed.
+    """
     try:
         from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
@@ -114,6 +134,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names: Sequence[str] = ("score", "percent", "number", "one_line")
+    names: Sequence[str] = ("score", "percent", "number", "one_line", "duration", "when")
     environment.filters.update({name: getattr(wording, name) for name in names})
     return environment

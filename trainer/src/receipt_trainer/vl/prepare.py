@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from receipt_trainer.config_vl import VlConfig
+from receipt_trainer.contract.progress import moved
 from receipt_trainer.errors import UserError
 from receipt_trainer.vl.encode import count_tokens
-from receipt_trainer.vl.examples import VlExample, read_examples
+from receipt_trainer.vl.examples import ExampleError, VlExample, read_examples
+
+Progress = Callable[[int, int], None]
+"""Told how many are done, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class VlData:
     """What to train on and what to validate on.
 
     Attributes:
-        left_out: {"id", "reason"} of each example that is too long.
+        left_out: {"id", "reason"} of each example that is too long or that the model cannot take.
     """
 
     train: Side
@@ -85,8 +90,11 @@ def find_files(config: VlConfig) -> tuple[Path, Path | None]:
     return train, validation
 
 
-def prepare(config: VlConfig, processor: Any) -> VlData:
-    """Read both sides and leave out what does not fit the sequence.
+def prepare(config: VlConfig, processor: Any, progress: Progress | None = None) -> VlData:
+    """Read both sides and leave out what does not fit the sequence or the model.
+
+    Args:
+        progress: told after each example that has been measured.
 
     Raises:
         UserError: as `find_files` and `read_examples`, an image cannot be read, or a side is empty.
@@ -99,7 +107,15 @@ def prepare(config: VlConfig, processor: Any) -> VlData:
         examples, held_out = hold_out(examples, config.validation_fraction)
     limit = config.training.max_sequence_length
     left_out: list[dict[str, str]] = []
-    train, validation = (_measure(side, processor, limit, left_out) for side in (examples, held_out))
+    done, total = count(1), len(examples) + len(held_out)
+
+    def tell() -> None:
+        number = next(done)
+        moved(f"{number} of {total} documents measured")
+        if progress is not None:
+            progress(number, total)
+
+    train, validation = (_measure(side, processor, limit, left_out, tell) for side in (examples, held_out))
     for side, name in ((train, "to train on"), (validation, "to validate on")):
         if not side.examples:
             first = f": {left_out[0]['id']}: {left_out[0]['reason']}" if left_out else ""
@@ -122,10 +138,21 @@ def hold_out(examples: Sequence[VlExample], fraction: float) -> tuple[list[VlExa
     return sides, [example for example in examples if example.id in chosen]
 
 
-def _measure(examples: Sequence[VlExample], processor: Any, limit: int, left_out: list[dict[str, str]]) -> Side:
+def _measure(
+    examples: Sequence[VlExample],
+    processor: Any,
+    limit: int,
+    left_out: list[dict[str, str]],
+    tell: Callable[[], None],
+) -> Side:
     kept, lengths, answers = [], [], []
     for example in examples:
-        tokens = count_tokens(processor, example)
+        tell()
+        try:
+            tokens = count_tokens(processor, example)
+        except ExampleError as error:
+            left_out.append({"id": example.id, "reason": f"{error.field}: {error.reason}"})
+            continue
         if tokens.total > limit:
             reason = f"{tokens.total} tokens ({tokens.answer} of them the answer), max_sequence_length is {limit}"
             left_out.append({"id": example.id, "reason": reason})

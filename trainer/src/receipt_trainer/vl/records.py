@@ -21,7 +21,7 @@ _NOT_IN_THE_CURVE: Final = frozenset(
 
 def record_sections(config: VlConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """training_config and data_config of the run record: the keys of a job file."""
-    parts = config.model_dump(mode="json", include={"lora", "loss", "experiment"})
+    parts = config.model_dump(mode="json", include={"lora", "loss", "evaluation", "experiment"})
     training = config.training.model_dump(mode="json") | parts
     data = config.model_dump(mode="json", include={"dataset_path", "val_path", "validation_fraction", "augmentation"})
     return training, data
@@ -75,6 +75,8 @@ def open_record(
         record.vl["evaluations"] = [row for row in earlier.vl.get("evaluations", []) if row["step"] <= found.step]
         record.vl["best"] = best_of(record.vl["evaluations"])
         record.vl["eval_loss"] = record.vl["best"].get("eval_loss")
+        record.vl["peak_memory_gib"] = earlier.vl.get("peak_memory_gib", 0.0)
+        record.timings = dict(earlier.timings)
     return record
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,3 +86,10 @@ def count_parameters(model: Any) -> dict[str, int]:
     """Weights that are trained, and all."""
     sizes = [(weight.numel(), weight.requires_grad) for weight in model.parameters()]
     return {"trainable": sum(size for size, is_trained in sizes if is_trained), "total": sum(size for size, _ in sizes)}
+
+
+def peak_memory_gib(cuda: bool) -> float:
+    """Most memory so far, in GiB: what PyTorch had reserved of the GPU, or of the machine's the whole process."""
+    if cuda:
+        return round(torch.cuda.max_memory_reserved() / 2**30, 3)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)

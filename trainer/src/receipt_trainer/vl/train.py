@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from receipt_trainer.contract.stopping import StopRequest
 from receipt_trainer.errors import UserError
 from receipt_trainer.train import checkpoints, ranks
 from receipt_trainer.train.callbacks.epoch_order import EpochOrder
+from receipt_trainer.train.callbacks.moving import Moving
 from receipt_trainer.train.callbacks.sealing import SealingCallback
 from receipt_trainer.train.callbacks.stop_signal import StopSignal
 from receipt_trainer.train.callbacks.unlogged import Unlogged
@@ -32,10 +32,11 @@ from receipt_trainer.vl.callbacks import VlEarlyStopping, VlProgress, VlRecords,
 from receipt_trainer.vl.checkpoint_weights import load_weights
 from receipt_trainer.vl.curriculum import EpochBatches, difficulties
 from receipt_trainer.vl.loss import TokenLoss
-from receipt_trainer.vl.model import write_model
+from receipt_trainer.vl.model import Loaded, write_model
 from receipt_trainer.vl.prepare import VlData
 from receipt_trainer.vl.records import fingerprint, now, open_record
-from receipt_trainer.vl.start import Machine, build, choose_machine, count_parameters
+from receipt_trainer.vl.run_scores import Scoring, forget_answers, score_run
+from receipt_trainer.vl.start import Machine, build, choose_machine, count_parameters, peak_memory_gib
 from receipt_trainer.vl.trainer import VlTrainer
 
 
@@ -84,6 +85,8 @@ def train(request: VlRequest, data: VlData, processor: Any, *, sink: MetricsSink
     )
     record.vl["parameters"] = count_parameters(model)
     if ranks.is_main():
+        if found is None:
+            forget_answers(run_dir)
         for gone in checkpoints.clear_leftovers(run_dir, found):
             sink.checkpoint_gone(gone)
         record.write(run_dir / RUN_FILE)
@@ -97,22 +100,31 @@ def train(request: VlRequest, data: VlData, processor: Any, *, sink: MetricsSink
         "train_s": round(records.elapsed_s(), 3),
         "train_this_attempt_s": round(elapsed, 3),
         "steps": trainer.state.global_step,
-        "tokens_per_s": round(trainer.num_tokens / max(elapsed, 1e-9), 1),
     }
-    record.vl["peak_memory_gib"] = peak_memory_gib(machine.cuda)
+    if trainer.num_tokens:  # an attempt may have nothing left to train
+        record.timings["tokens_per_s"] = round(trainer.num_tokens / max(elapsed, 1e-9), 1)
+    record.vl["peak_memory_gib"] = max(record.vl.get("peak_memory_gib", 0.0), peak_memory_gib(machine.cuda))
     if trainer.is_world_process_zero():
         record.vl["final"] = {f"eval_{name}": value for name, value in trainer.judge().items()}
         write_model(trainer.model, processor, run_dir / MODEL_DIR)
+        record.write(run_dir / RUN_FILE)
+        if config.evaluation.enabled:
+            loaded, scoring = _scoring(trainer, request, data, processor, print_of_run)
+            with trainer.accelerator.autocast():
+                score_run(loaded, scoring, record, sink, console)
         record.finished_at = now()
         record.write(run_dir / RUN_FILE)
     return record
 
 
-def peak_memory_gib(cuda: bool) -> float:
-    """Most memory so far, in GiB: what PyTorch had reserved of the GPU, or of the machine's the whole process."""
-    if cuda:
-        return round(torch.cuda.max_memory_reserved() / 2**30, 3)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)
+def _scoring(
+    trainer: VlTrainer, request: VlRequest, data: VlData, processor: Any, print_of_run: dict[str, Any]
+) -> tuple[Loaded, Scoring]:
+    """The kept model, which the trainer holds now, and what it is to answer."""
+    device = trainer.args.device
+    asked = {"run": print_of_run, "step": trainer.state.best_global_step, "device": str(device)}
+    loaded = Loaded(trainer.model.eval(), processor, request.config.model_name_or_path, None, device)
+    return loaded, Scoring(request.run_dir, request.config.evaluation, data.validation, asked)
 
 
 def _run(trainer: VlTrainer, found: checkpoints.Checkpoint | None, config: VlConfig) -> None:
@@ -186,7 +198,13 @@ def _trainer(
         difficulty=difficulties(examples),
         num_epochs=_num_epochs(config, len(examples)),
     )
-    collator = VlCollator(examples, processor, augmentation=config.augmentation, seed=training.seed)
+    collator = VlCollator(
+        examples,
+        processor,
+        augmentation=config.augmentation,
+        seed=training.seed,
+        max_length=training.max_sequence_length,
+    )
     size = training.eval_batch_size or training.per_device_train_batch_size
     by_length = sorted(range(len(held_out)), key=lambda number: (data.validation.lengths[number], number))
     unlogged = Unlogged(found)
@@ -202,6 +220,7 @@ def _trainer(
         loss=TokenLoss(config.loss),
         callbacks=[
             EpochOrder(batches, collator),
+            Moving(),
             records,
             VlEarlyStopping(training.early_stopping_patience),
             unlogged,

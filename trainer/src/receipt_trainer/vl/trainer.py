@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
+from receipt_trainer.contract.progress import moved
 from receipt_trainer.errors import WorldError
 from receipt_trainer.train import checkpoints, ranks
 from receipt_trainer.train.batches import Numbers
@@ -88,7 +90,7 @@ class VlTrainer(Trainer):
         logits, targets = supervised(model, values)
         loss = self._loss(logits, targets) / (len(targets) if num_items_in_batch is None else num_items_in_batch)
         if not bool(torch.isfinite(loss.detach())):
-            raise self._diverged(f"the loss is {float(loss.detach())}", ids)
+            raise self._diverged(f"the loss is {float(loss.detach())}", ids, self.state.global_step + 1)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes
         return (loss, {"logits": logits}) if return_outputs else loss
@@ -101,13 +103,14 @@ class VlTrainer(Trainer):
         """
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         if norm is not None and not bool(torch.isfinite(torch.as_tensor(norm))):
-            raise self._diverged(f"the gradient's norm is {float(norm)}", self._ids_of_step)
+            what = f"the gradient's norm is {float(norm)}"
+            raise self._diverged(what, self._ids_of_step, self.state.global_step + 1)
         return norm
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_weights(model or self.model, Path(resume_from_checkpoint))
 
-    def _diverged(self, what: str, ids: list[str]) -> WorldError:
+    def _diverged(self, what: str, ids: list[str], step: int) -> WorldError:
         shown = ", ".join(ids[:_SHOWN]) + (f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else "")
         kept = next(
             (path.name for path in checkpoints.folders(Path(str(self.args.output_dir))) if checkpoints.verify(path)),
@@ -115,12 +118,15 @@ class VlTrainer(Trainer):
         )
         there = f"{kept} is the last good checkpoint" if kept else "there is no checkpoint yet"
         return WorldError(
-            f"step {self.state.global_step + 1}: {what} on {shown}; {there}; lower the learning rate, or look at "
-            "these examples"
+            f"step {step}: {what} on {shown}; {there}; lower the learning rate, or look at these examples"
         )
 
     def judge(self) -> dict[str, float]:
-        """Mean cross entropy (nats) and share of right tokens over the validation answers, teacher-forced."""
+        """Mean cross entropy (nats) and share of right tokens over the validation answers, teacher-forced.
+
+        Raises:
+            WorldError: the loss of a batch is NaN or infinite; says after which step and on which examples.
+        """
         model, plain = self.model, TokenLoss()
         was_training = model.training
         model.eval()
@@ -130,9 +136,14 @@ class VlTrainer(Trainer):
                 for numbers in self._validation_batches:
                     batch = self._prepare_inputs(self._validation(numbers))
                     logits, targets = supervised(model, {k: v for k, v in batch.items() if k != "ids"})
-                    total += float(plain(logits, targets))
+                    loss = float(plain(logits, targets))
+                    if not math.isfinite(loss):
+                        what = f"the validation loss is {loss}"
+                        raise self._diverged(what, batch["ids"], self.state.global_step)
+                    total += loss
                     right += int((logits.argmax(dim=-1) == targets).sum())
                     count += len(targets)
+                    moved("an evaluation batch")
         finally:
             model.train(was_training)
         return {"loss": total / max(count, 1), "accuracy": right / max(count, 1)}

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from receipt_trainer.errors import UserError
 from receipt_trainer.vl import schema as schemas
-from receipt_trainer.vl.examples import VlExample, make_example, numbered_lines, record_problems
+from receipt_trainer.vl.examples import ExampleError, VlExample, make_example, numbered_lines, record_problems
 from receipt_trainer.vl.sums import sum_problems
 
 _LONGEST_REASON: Final = 300
@@ -39,7 +39,7 @@ class Counts:
 
 
 Measure = Callable[[VlExample], int]
-"""Tokens of an example, prompt, image and answer together."""
+"""Tokens of an example, prompt, image and answer together; raises ExampleError where the model cannot take it."""
 
 
 @dataclass(slots=True)
@@ -128,7 +128,11 @@ class Validation:
     def _length(self, example: VlExample) -> Iterator[tuple[str, str]]:
         if self.measure is None:
             return
-        tokens = self.measure(example)
+        try:
+            tokens = self.measure(example)
+        except ExampleError as error:
+            yield error.field, error.reason
+            return
         self.counts.longest = max(self.counts.longest, tokens)
         if tokens > self.max_tokens:
             yield "output", f"{tokens} tokens with image and instruction, the sequence has {self.max_tokens}"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from receipt_trainer.contract.progress import moved
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.receipts.clean import MAX_WORDS
@@ -53,4 +54,9 @@ def _load(
         raise UserError("no receipts table is named: use --dynamo-table NAME, or --dataset FILE for JSON lines")
     from receipt_trainer.data.receipts.table_read import read_labelled
 
-    return list(read_labelled(table, problems, max_words=max_words, progress=progress))
+    def told(done: int, total: int) -> None:
+        moved(f"{done} of {total} receipts read")
+        if progress is not None:
+            progress(done, total)
+
+    return list(read_labelled(table, problems, max_words=max_words, progress=told))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from receipt_trainer.contract.names import RUN_FILE
 from receipt_trainer.contract.ports import MetricsSink
 from receipt_trainer.contract.run_record import Best, EpochMetrics, RunRecord
+from receipt_trainer.train.callbacks.numbers import Numbers
 
 _SENT = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_f1", "eval_precision", "eval_recall")
 
@@ -22,27 +22,14 @@ def best_of(rows: Sequence[EpochMetrics]) -> Best | None:
     return Best(epoch=best.epoch, step=best.step, f1=best.f1) if best else None
 
 
-class Records(TrainerCallback):
+class Records(Numbers):
     """Keeps the run record true at every epoch."""
 
     def __init__(self, record: RunRecord, run_dir: Path, sink: MetricsSink) -> None:
+        super().__init__(sink, _SENT, record.epoch_metrics[-1].elapsed_s if record.epoch_metrics else 0.0)
         self._record = record
         self._path = run_dir / RUN_FILE
-        self._sink = sink
-        self._elapsed_before = record.epoch_metrics[-1].elapsed_s if record.epoch_metrics else 0.0
-        self._started = time.monotonic()
         self._last: dict[str, float] = {}
-
-    def elapsed_s(self) -> float:
-        """Training time so far, with what earlier attempts had recorded, in seconds."""
-        return self._elapsed_before + time.monotonic() - self._started
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Start the clock."""
-        self._started = time.monotonic()
-        self._sink.log("info", f"training from step {state.global_step} of {state.max_steps}")
 
     def on_log(
         self,
@@ -53,12 +40,8 @@ class Records(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Pass on the numbers; keep the last scores for the epoch's row."""
-        if not state.is_world_process_zero or logs is None:
-            return
-        for name in _SENT:
-            if name in logs:
-                self._last[name] = float(logs[name])
-                self._sink.metric(name, float(logs[name]), step=state.global_step, epoch=float(state.epoch or 0))
+        super().on_log(args, state, control, logs=logs, **kwargs)
+        self._last.update({name: float(logs[name]) for name in _SENT if name in logs} if logs else {})
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Add the epoch to the record and write it."""
@@ -81,4 +64,4 @@ class Records(TrainerCallback):
         record.epoch_metrics = [row for row in record.epoch_metrics if row.step < metrics.step] + [metrics]
         record.best = best_of(record.epoch_metrics)
         record.write(self._path)
-        self._sink.log("info", f"epoch {metrics.epoch:.2f}: f1 {metrics.f1:.4f}, loss {metrics.eval_loss:.4f}")
+        self.sink.log("info", f"epoch {metrics.epoch:.2f}: f1 {metrics.f1:.4f}, loss {metrics.eval_loss:.4f}")

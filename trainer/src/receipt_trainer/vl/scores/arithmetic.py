@@ -1,35 +1,82 @@
-"""Arithmetic validity: do the numbers of a document agree with each other, whatever the truth is?"""
+"""Arithmetic validity: do the numbers of an answer agree with each other, wherever those of the document could?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from receipt_trainer.vl.scores.numbers import minor_unit_of
+from receipt_trainer.vl.scores.rows import match_rows, most_rows, row_of
 from receipt_trainer.vl.scores.share import Share, add_up, one
 from receipt_trainer.vl.scores.values import number, rows_of
-from receipt_trainer.vl.sums import arithmetic_problems
+from receipt_trainer.vl.sums import arithmetic_problems, as_decimal
+
+_TOTALS: Final = ("subtotal", "tax", "grand_total")
+_LINE: Final = ("quantity", "unit_price", "total")
+_AMOUNTS: Final = (*_TOTALS, "tax_rate", "discount")
 
 
-def score_arithmetic(document: Mapping[str, Any] | None, prefix: str = "arithmetic") -> dict[str, Share]:
-    """Shares of sums that hold to within half a minor unit, over those that have all their parts.
+def score_arithmetic(
+    gold: Mapping[str, Any], found: Mapping[str, Any] | None, prefix: str = "arithmetic"
+) -> dict[str, Share]:
+    """Shares of sums that hold in the answer, of those that have all their parts in the truth.
 
-    `PREFIX.totals`: subtotal + tax - discount = grand_total; a discount that is null is none, the other three must be
-    there. `PREFIX.lines`: quantity * unit_price = total of each line item that has all three. `PREFIX.all`: documents
-    in which nothing contradicts, by `sums.arithmetic_problems` (prices may include the tax; lines make the subtotal;
-    the tax is its rate). The answer alone is judged: one that is no JSON is not counted, as the totals show.
+    The truth only says where there is a sum, so leaving numbers out is no way around one; the numbers are the answer's.
+    `PREFIX.totals`: subtotal + tax - discount = grand_total, where the truth has these (a discount that is null is
+    none). `PREFIX.lines`: quantity * unit_price = total of the row that stands for each line item of the truth with all
+    three. Both hold to within half a minor unit of the true currency. `PREFIX.all`: answers that have every amount
+    that the truth has, as JSON numbers, and in which nothing contradicts by `sums.arithmetic_problems` (prices may
+    include the tax; lines make the subtotal; the tax is its rate), of truths with any sum. An answer that is no JSON
+    has no sum that holds.
     """
-    if document is None:
-        return {}
-    half = minor_unit_of(document) / 2
-    scores: list[dict[str, Share]] = [{f"{prefix}.all": one(not arithmetic_problems(document))}]
-    subtotal, tax, grand_total = (number(document.get(name)) for name in ("subtotal", "tax", "grand_total"))
-    if subtotal is not None and tax is not None and grand_total is not None:
-        discount = number(document.get("discount")) or Decimal(0)
-        scores.append({f"{prefix}.totals": one(abs(subtotal + tax - discount - grand_total) <= half)})
-    for item in rows_of(document):
-        quantity, price, total = (number(item.get(name)) for name in ("quantity", "unit_price", "total"))
-        if quantity is not None and price is not None and total is not None:
-            scores.append({f"{prefix}.lines": one(abs(quantity * price - total) <= half)})
+    answer = found if found is not None else {}
+    half = minor_unit_of(gold) / 2
+    scores = [_lines(gold, answer, half, prefix)]
+    if all(number(gold.get(name)) is not None for name in _TOTALS):
+        scores.append({f"{prefix}.totals": one(_totals_hold(answer, half))})
+    if _has_sums(gold):
+        judged = {**answer, "currency": gold.get("currency")}
+        scores.append({f"{prefix}.all": one(_has_the_parts(gold, answer) and not arithmetic_problems(judged))})
     return add_up(scores)
+
+
+def _totals_hold(answer: Mapping[str, Any], half: Decimal) -> bool:
+    subtotal, tax, grand_total = (number(answer.get(name)) for name in _TOTALS)
+    if subtotal is None or tax is None or grand_total is None:
+        return False
+    return abs(subtotal + tax - (number(answer.get("discount")) or Decimal(0)) - grand_total) <= half
+
+
+def _lines(gold: Mapping[str, Any], answer: Mapping[str, Any], half: Decimal, prefix: str) -> dict[str, Share]:
+    wanted, got = rows_of(gold), rows_of(answer)[: most_rows(gold)]
+    tried = [at for at, item in enumerate(wanted) if all(number(item.get(name)) is not None for name in _LINE)]
+    if not tried:
+        return {}
+    pairs = dict(match_rows([row_of(item) for item in wanted], [row_of(item) for item in got]))
+    hits = sum(at in pairs and _line_holds(got[pairs[at]], half) for at in tried)
+    return {f"{prefix}.lines": Share(float(hits), float(len(tried)))}
+
+
+def _line_holds(item: Mapping[str, Any], half: Decimal) -> bool:
+    quantity, price, total = (number(item.get(name)) for name in _LINE)
+    return quantity is not None and price is not None and total is not None and abs(quantity * price - total) <= half
+
+
+def _count(rows: list[Mapping[str, Any]], names: tuple[str, ...]) -> int:
+    """Rows that have all of these as JSON numbers."""
+    return sum(all(as_decimal(row.get(name)) is not None for name in names) for row in rows)
+
+
+def _has_sums(gold: Mapping[str, Any]) -> bool:
+    rows = rows_of(gold)
+    sides = _count([gold], ("subtotal",)) + _count([gold], ("grand_total",)) + bool(_count(rows, ("total",)))
+    return sides > 1 or _count(rows, _LINE) > 0
+
+
+def _has_the_parts(gold: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
+    rows = rows_of(gold), rows_of(answer)
+    asked = [name for name in _AMOUNTS if as_decimal(gold.get(name)) is not None]
+    return all(as_decimal(answer.get(name)) is not None for name in asked) and all(
+        _count(rows[1], names) >= _count(rows[0], names) for names in (("total",), _LINE)
+    )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receipt_trainer.vl.schema import FIELDS
-from receipt_trainer.vl.scores.rows import COLUMNS, Row, match_rows, row_of
+from receipt_trainer.vl.scores.rows import COLUMNS, Row, match_rows, most_rows, row_of
 from receipt_trainer.vl.scores.share import Share, add_up, one
 from receipt_trainer.vl.scores.values import at, normal, rows_of
 
@@ -18,8 +18,9 @@ def score_fields(gold: Mapping[str, Any], found: Mapping[str, Any] | None) -> di
 
     `field.NAME`, summed in `field_region.REGION` and `fields`, counts every field; `present.NAME`, summed in
     `present_region.REGION` and `presents`, only those that the document has. A field that is null on both sides is
-    a hit of the first and no try of the second. A cell of the table is a try for each row of the longer
-    table: a missing row misses its four cells, and so does one too many (of `present` only the missing one).
+    a hit of the first and no try of the second. A cell of the table is a try for each row of the longer table: a
+    missing row misses its four cells, and so does one too many (of `present` only the missing one). Rows after
+    `most_rows` are never hits.
     """
     scores: list[dict[str, Share]] = []
     for region, names in FIELDS.items():
@@ -39,8 +40,9 @@ def _field(name: str, gold: Mapping[str, Any], found: Mapping[str, Any] | None) 
 
 def _table(gold: Mapping[str, Any], found: Mapping[str, Any] | None) -> dict[str, Share]:
     wanted = [row_of(item) for item in rows_of(gold)]
-    got = [row_of(item) for item in rows_of(found)] if found is not None else []
-    num_rows = max(len(wanted), len(got))
+    items = rows_of(found) if found is not None else []
+    got = [row_of(item) for item in items[: most_rows(gold)]]
+    num_rows = max(len(wanted), len(items))
     if not num_rows:
         return {}
     pairs = match_rows(wanted, got)

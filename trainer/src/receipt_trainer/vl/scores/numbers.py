@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from receipt_trainer.vl.schema import FIELDS
 from receipt_trainer.vl.scores.fields import TABLE
-from receipt_trainer.vl.scores.rows import COLUMNS, match_rows, row_of
+from receipt_trainer.vl.scores.rows import COLUMNS, match_rows, most_rows, row_of
 from receipt_trainer.vl.scores.share import Share, add_up, one
 from receipt_trainer.vl.scores.values import NUMBERS, at, number, rows_of
 from receipt_trainer.vl.sums import minor_unit
@@ -34,7 +34,7 @@ def score_numbers(gold: Mapping[str, Any], found: Mapping[str, Any] | None) -> d
     """
     unit = minor_unit_of(gold)
     pairs = [(name, at(gold, name), at(found, name) if found is not None else None) for name in _totals()]
-    wanted, got = rows_of(gold), rows_of(found) if found is not None else []
+    wanted, got = rows_of(gold), rows_of(found)[: most_rows(gold)] if found is not None else []
     matched = dict(match_rows([row_of(item) for item in wanted], [row_of(item) for item in got]))
     for row, item in enumerate(wanted):
         other = got[matched[row]] if row in matched else {}

@@ -6,12 +6,27 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from receipt_trainer.vl.scores.values import Normal, normal
+from receipt_trainer.vl.scores.values import Normal, normal, rows_of
 
 COLUMNS: Final = ("description", "quantity", "unit_price", "total")
 
 Row = tuple[Normal, ...]
 """A line item's cells in the order of `COLUMNS`, each in its one form."""
+
+
+MIN_ROWS: Final = 200
+"""Rows of an answer that are looked at in any case; twice as many as the truth has are too."""
+
+
+def most_rows(gold: Mapping[str, Any]) -> int:
+    """How many rows of an answer are looked at. Those after them are wrong, whatever they say."""
+    return max(MIN_ROWS, 2 * len(rows_of(gold)))
+
+
+def has_too_many_rows(gold: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Whether an answer repeats itself: its table has more entries than are looked at."""
+    items = found.get("line_items")
+    return isinstance(items, list) and len(items) > most_rows(gold)
 
 
 def row_of(item: Mapping[str, Any]) -> Row:

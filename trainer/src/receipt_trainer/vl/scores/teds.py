@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from apted import APTED, Config  # type: ignore[import-untyped]
 
-from receipt_trainer.vl.scores.rows import COLUMNS, Row, row_of
+from receipt_trainer.vl.scores.rows import COLUMNS, Row, most_rows, row_of
 from receipt_trainer.vl.scores.values import Normal, rows_of
 
 MAX_PAIRS: Final = 100_000
@@ -40,14 +40,16 @@ def score_table(gold: Mapping[str, Any], found: Mapping[str, Any] | None) -> Ted
     A tree is table -> one node a row -> one node a column, with the column's name as its tag and the value in its one
     form as its text. Insertion and deletion of a node cost 1, as does renaming between tags; a cell's text costs its
     Levenshtein distance over the longer length. So two empty tables score 1, an empty one against n rows 1 / (5n + 1).
-    An answer that is no JSON has no tree at all: 0.
+    An answer that is no JSON has no tree at all: 0. Rows after `most_rows` are deleted, which is never too cheap.
     """
     if found is None:
         return Teds(0.0)
-    wanted, got = [row_of(item) for item in rows_of(gold)], [row_of(item) for item in rows_of(found)]
-    sizes = [1 + (1 + len(COLUMNS)) * len(rows) for rows in (wanted, got)]
-    exact = sizes[0] * sizes[1] <= MAX_PAIRS
+    items, whole = rows_of(found), 1 + len(COLUMNS)
+    wanted, got = [row_of(item) for item in rows_of(gold)], [row_of(item) for item in items[: most_rows(gold)]]
+    sizes = [1 + whole * len(rows) for rows in (wanted, items)]
+    exact = len(got) == len(items) and sizes[0] * sizes[1] <= MAX_PAIRS
     distance = edit_distance(wanted, got) if exact else aligned_distance(wanted, got)
+    distance += whole * (len(items) - len(got))
     return Teds(max(0.0, 1.0 - distance / max(sizes)), exact)
 
 

@@ -1,0 +1,102 @@
+"""`vl experiments` through the queue: jobs, and what came of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import yaml
+
+from receipt_trainer.aws import clients
+from receipt_trainer.config import load_any_job_file
+from receipt_trainer.config_vl import job_config
+from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.jobs.rows import get_job, put_job
+from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.vl.experiment_log import read_log
+from receipt_trainer.vl.experiments import parameters, read_experiments
+from tests.cli.jobs import Caller
+from tests.cli.vl_calls import succeed
+from tests.cli.vl_lab import write_lab
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    return write_lab(tmp_path)
+
+
+@pytest.fixture
+def queue_url(aws: LocalCloud) -> str:
+    name = f"{uuid4().hex[:8]}.fifo"
+    url: str = clients.sqs().create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
+    return url
+
+
+def test_experiments_as_jobs(call: Caller, lab: Path, queue_url: str, jobs_table: str, tmp_path: Path) -> None:
+    """Each becomes one job that trains by the same configuration; queued again they are the same jobs."""
+    words = ("vl", "experiments", "run", lab, "--queue-url", queue_url, "--jobs-table", jobs_table)
+    succeed(call, *words)
+    log = read_log(lab / "results")
+    assert {one.status for one in log.values()} == {"submitted"}
+    for experiment in read_experiments(lab):
+        row = get_job(clients.dynamodb(), jobs_table, str(log[experiment.name].job_id))
+        assert row["name"] == experiment.name
+        (tmp_path / "job.yaml").write_text(yaml.safe_dump(json.loads(row["spec"])))
+        job = load_any_job_file(tmp_path / "job.yaml")
+        trained = job_config(job.spec.model, job.training, job.data)  # type: ignore[arg-type]
+        assert parameters(trained) == parameters(experiment.config)
+    count = clients.sqs().get_queue_attributes(QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages"])
+    assert count["Attributes"]["ApproximateNumberOfMessages"] == "2"
+    (lab / "results" / "experiments.jsonl").unlink()
+    succeed(call, *words)
+    assert read_log(lab / "results") == log
+
+
+def test_results_of_jobs(call: Caller, lab: Path, queue_url: str, jobs_table: str) -> None:
+    """compare reads them from the table and the run's record in S3: loss, scores, hours, memory; a failed step."""
+    succeed(call, "vl", "experiments", "run", lab, "--queue-url", queue_url, "--jobs-table", jobs_table)
+    ids = {name: str(one.job_id) for name, one in read_log(lab / "results").items()}
+    said = succeed(call, "vl", "experiments", "compare", lab, "--jobs-table", jobs_table)
+    assert said.count("job is PENDING") == 2
+    bucket = f"b-{uuid4().hex}"
+    clients.s3().create_bucket(Bucket=bucket)
+    rows = [{"step": 5, "eval_loss": 0.25}, {"step": 10, "eval_loss": 0.5}]
+    record = RunRecord(
+        job_name="base", job_id="x", model="m", training_config={}, data_config={}, label_list=[], status="complete"
+    )
+    record.vl |= {"evaluations": rows, "best": rows[0], "peak_memory_gib": 3.0}
+    record.vl["scores"] = {
+        "field_accuracy": 0.75,
+        "present_accuracy": 0.625,
+        "teds": 0.5,
+        "numeric_accuracy": None,
+        "parse_share": 1.0,
+    }
+    record.timings["train_s"] = 7200.0
+    clients.s3().put_object(Bucket=bucket, Key="runs/base/run.json", Body=record.model_dump_json().encode())
+    ends = {
+        "base": {"status": "SUCCEEDED", "attributes": {"artifacts": f"s3://{bucket}/runs/base"}},
+        "rank-4": {"status": "FAILED", "attributes": {"reason": "step 7: the loss is nan on d1"}},
+    }
+    for name, end in ends.items():
+        row = get_job(clients.dynamodb(), jobs_table, ids[name])
+        put_job(
+            clients.dynamodb(),
+            jobs_table,
+            ids[name],
+            name=name,
+            status=end["status"],
+            created_at=row["created_at"],
+            attributes=row | end["attributes"],
+        )
+    said = succeed(call, "vl", "experiments", "compare", lab, "--jobs-table", jobs_table, "--json")
+    found = {row["name"]: row for row in json.loads(said)}
+    base = found["base"]
+    assert (base["status"], base["eval_loss"], base["hours"], base["peak_memory_gib"]) == ("complete", 0.25, 2.0, 3.0)
+    assert base["present_accuracy"] == 0.625
+    assert (base["field_accuracy"], base["teds"], base["places"]["field_accuracy"]) == (0.75, 0.5, 1)
+    assert (base["spikes"], base["places"]["eval_loss"]) == (1, 1)
+    assert (found["rank-4"]["status"], found["rank-4"]["failed_step"]) == ("failed", 7)
+    assert read_log(lab / "results")["base"].eval_loss == 0.25
