@@ -27,6 +27,7 @@ SCRIPTS: Final = (
     "cloudwatch_agent.json",
     "install_trainer.sh",
     "logrotate.conf",
+    "logrotate_timer.conf",
     "receipt-worker-failed.service",
     "receipt-worker.service",
     "worker_boot.sh",

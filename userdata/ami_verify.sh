@@ -30,6 +30,7 @@ has_wheels() { (cd "$WHEELS_DIR" && sha256sum --check --strict --quiet <<<"$(man
 check "the system AWS CLI" "$ROOT/usr/bin/aws" --version
 check "the EFS mount helper" test -x "$ROOT/sbin/mount.efs"
 check "the CloudWatch agent" test -e "$ROOT/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"
+check "logrotate" test -x "$ROOT/usr/sbin/logrotate"
 check "torch" "$TRAINER_PYTHON" -c 'import torch; print(torch.__version__)'
 check "layoutlm-cli" says_help layoutlm-cli
 check "receipt-trainer" says_help receipt-trainer

@@ -14,6 +14,7 @@ install_packages() {
   [ -e "$ROOT/sbin/mount.efs" ] || missing+=(amazon-efs-utils)
   [ -e "$ROOT/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl" ] || missing+=(amazon-cloudwatch-agent)
   [ -e "$ROOT/usr/bin/aws" ] || missing+=(awscli-2)
+  [ -e "$ROOT/usr/sbin/logrotate" ] || missing+=(logrotate)
   # From the one repository that the S3 endpoint leads to: the parent may have others, out on the internet.
   if ((${#missing[@]})); then dnf -y -q --repo amazonlinux install "${missing[@]}"; fi
   "$ROOT/usr/bin/aws" --version

@@ -113,7 +113,7 @@ mount_efs() {
 
 configure() {
   local etc="$ROOT/etc/receipt-trainer" kept="$ROOT/opt/receipt-trainer/boot" file
-  mkdir -p "$etc" "$kept" "$ROOT/etc/systemd/system" "$ROOT/etc/logrotate.d"
+  mkdir -p "$etc" "$kept" "$ROOT/etc/systemd/system/logrotate.timer.d" "$ROOT/etc/logrotate.d"
   cp "$BOOT_DIR/worker.env" "$etc/worker.env.new"
   chown root:ec2-user "$etc/worker.env.new"
   chmod 640 "$etc/worker.env.new"
@@ -123,11 +123,13 @@ configure() {
     cp "$BOOT_DIR/$file" "$ROOT/etc/systemd/system/$file"
   done
   cp "$BOOT_DIR/logrotate.conf" "$ROOT/etc/logrotate.d/receipt-trainer"
+  cp "$BOOT_DIR/logrotate_timer.conf" "$ROOT/etc/systemd/system/logrotate.timer.d/receipt-trainer.conf"
 }
 
 start_worker() {
   systemctl daemon-reload
   systemctl enable --now receipt-worker.service
+  if ! { systemctl enable logrotate.timer && systemctl restart logrotate.timer; }; then log "logs are not rotated"; fi
 }
 
 # A worker that cannot import or cannot reach its queue is a boot that failed, also where systemd started it.

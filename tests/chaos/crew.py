@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,7 +49,7 @@ class Member:
     def gave_up(self) -> bool:
         """Whether it found AWS cut off as it started: exit code 1, to be started again by systemd."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        is_fault = bool(lines) and lines[-1].startswith("error: write the instance's row: ")
+        is_fault = bool(lines) and re.match(r"error: (read|write) the instance's row: ", lines[-1]) is not None
         return self.process.returncode == 1 and is_fault
 
     def kill(self, why: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from receipt_trainer.aws import clients
 from receipt_trainer.jobs.curves import read_curves
-from receipt_trainer.jobs.gaps import NAMES
+from receipt_trainer.jobs.gaps import NAMES, Sealed
 from receipt_trainer.jobs.store import JobStore
 from tests.fault_proxy import FaultProxy, throttle
 
@@ -54,6 +55,25 @@ def test_a_gap_is_filled_as_soon_as_the_table_can_be_read(
     store.metric("loss", 0.25, step=4, epoch=4 / 3)
     store.close()
     assert [step for step, _ in _points(jobs_table)["loss"]] == [1, 2, 3, 4]
+
+
+def test_the_rows_of_checkpoints_are_made_to_say_what_is_there(jobs_table: str) -> None:
+    """A row without a checkpoint goes, one that is missing or names only the step is written whole; later calls win."""
+    first = _store(jobs_table, 1)
+    for step in (10, 20, 30):
+        first.checkpoint(step, epoch=1.0, path=Path("/old"), size_bytes=1)
+    first.close()
+    client: Any = clients.dynamodb()
+    key = {"PK": {"S": "JOB#j"}, "SK": {"S": "CHECKPOINT#0000000040"}}
+    client.put_item(TableName=jobs_table, Item={**key, "step": {"N": "40"}})
+    sealed = [Sealed(step, step / 10, Path(f"/c-{step}"), step) for step in (30, 40, 50, 60)]
+    second = _store(jobs_table, 2, sealed=sealed)
+    second.checkpoint_gone(60)
+    second.checkpoint(20, epoch=2.0, path=Path("/new"), size_bytes=2)
+    second.close()
+    rows = client.scan(TableName=jobs_table)["Items"]
+    found = sorted((int(row["step"]["N"]), row["path"]["S"]) for row in rows)
+    assert found == [(20, "/new"), (30, "/old"), (40, "/c-40"), (50, "/c-50")]
 
 
 def test_every_metric_of_a_run_can_be_filled_in() -> None:

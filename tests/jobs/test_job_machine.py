@@ -14,12 +14,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from receipt_trainer.aws import clients
 from receipt_trainer.errors import UserError
+from receipt_trainer.jobs import lifecycle
 from receipt_trainer.jobs.job_table import JobTable, LeaseLost
-from receipt_trainer.jobs.lifecycle import MAX_LOST, Attempt, Job, Refusal, may
+from receipt_trainer.jobs.lifecycle import Attempt, Job, Refusal, may
 from receipt_trainer.jobs.past import read_past
 
 LEASE_S = 60
 MAX_FAILURES = 2
+MAX_LOST = 3
+"""Fewer than a real job has, so that a sequence of events reaches them."""
 WORKERS = ("w1", "w2", "w3")
 NUMBERS = count()
 
@@ -135,19 +138,23 @@ class JobMachine(RuleBasedStateMachine):
             assert came == self.model.cancelling
             self.model.lease_until = self.now + timedelta(seconds=LEASE_S)
 
-    @rule(which=st.integers(0, 2), how=st.sampled_from(["INTERRUPTED", "SUCCEEDED", "FAILED", "FINAL", "CANCELLED"]))
+    @rule(
+        which=st.integers(0, 2),
+        how=st.sampled_from(["INTERRUPTED", "PUT OFF", "SUCCEEDED", "FAILED", "FINAL", "CANCELLED"]),
+    )
     def end(self, which: int, how: str) -> None:
         """An ending, of the holder or of somebody who was it; who ended so before is told the same again."""
         model, table = self.model, self.table
         acts: dict[str, Callable[[Attempt], object]] = {
             "INTERRUPTED": lambda attempt: table.interrupt(attempt, "notice", 3),
+            "PUT OFF": lambda attempt: table.interrupt(attempt, "rows left", 3, is_put_off=True),
             "SUCCEEDED": lambda attempt: table.succeed(attempt, 0.5, "s3://b/p") or "SUCCEEDED",
             "FAILED": lambda attempt: table.fail(attempt, "broken"),
             "FINAL": lambda attempt: table.fail(attempt, "mistake", final=True),
             "CANCELLED": lambda attempt: table.end_cancelled(attempt, "asked") or "CANCELLED",
         }
         holds, came = self._as(-1 - which, acts[how])
-        outcome = "FAILED" if how == "FINAL" else how
+        outcome = {"FINAL": "FAILED", "PUT OFF": "INTERRUPTED"}.get(how, how)
         if not model.attempts:
             return
         if not holds:
@@ -155,7 +162,8 @@ class JobMachine(RuleBasedStateMachine):
             assert came == (before.left if before.outcome == outcome else LeaseLost)
             return
         model.failures += outcome == "FAILED"
-        left = outcome
+        model.lost += how == "PUT OFF"
+        left = "FAILED" if how == "PUT OFF" and model.lost == MAX_LOST else outcome
         if how in ("FAILED", "FINAL"):
             left = "FAILED" if how == "FINAL" or model.failures >= MAX_FAILURES else "PENDING"
         if model.cancelling and how != "SUCCEEDED":
@@ -216,8 +224,9 @@ class JobMachine(RuleBasedStateMachine):
         assert ended == {number: one.outcome for number, one in model.ended.items()}
 
 
-def test_every_order_of_events(jobs_table: str) -> None:
+def test_every_order_of_events(jobs_table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever happens in whatever order: one holder at a time, nothing written by others, nothing lost."""
+    monkeypatch.setattr(lifecycle, "MAX_LOST", MAX_LOST)
 
     class Machine(JobMachine):
         table_name = jobs_table

@@ -71,6 +71,15 @@ def test_a_job_that_kills_its_workers_fails_in_the_end() -> None:
     assert refusal.settles == "FAILED"
 
 
+def test_a_complete_run_that_is_put_off_too_often_fails_in_the_end() -> None:
+    """What cannot be delivered is tried by MAX_LOST attempts; an interruption has no such limit."""
+    last = replace(job("RUNNING"), num_lost=MAX_LOST - 1)
+    assert lifecycle.after_interruption(replace(last, num_lost=MAX_LOST - 2), is_put_off=True) == "INTERRUPTED"
+    assert lifecycle.after_interruption(last, is_put_off=True) == "FAILED"
+    assert lifecycle.after_interruption(last) == "INTERRUPTED"
+    assert lifecycle.after_interruption(replace(last, cancel_requested=True), is_put_off=True) == "CANCELLED"
+
+
 def test_failures_count_to_the_limit() -> None:
     """Below the limit a failed job waits again; at it, or if the failure is final, it has failed."""
     below, at_limit = replace(job("RUNNING"), num_failures=1), replace(job("RUNNING"), num_failures=2)

@@ -27,7 +27,13 @@ def test_a_steady_job() -> None:
 def test_the_total_follows_from_the_job() -> None:
     """max_steps counts where it is set; half an epoch is counted up; without either the total is not known."""
     losses = [point(10, 0)]
-    for training, total in (({"max_steps": 40, "num_epochs": 3}, 40), ({"num_epochs": 2.5}, 125), ({}, None)):
+    totals: list[tuple[dict[str, float], int | None]] = [
+        ({"max_steps": 40, "num_epochs": 3}, 40),
+        ({"num_epochs": 2.5}, 125),
+        ({"max_steps": 0, "num_train_epochs": 2.5}, 125),
+        ({}, None),
+    ]
+    for training, total in totals:
         assert pace_of({"training_config": training}, losses, running=True).num_steps == total
     assert pace_of({}, losses, running=True).share is None
 

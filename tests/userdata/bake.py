@@ -45,6 +45,7 @@ for package in "$@"; do
   case "$package" in
     "$DNF_LACKS") ;;
     awscli-2) give /usr/bin/aws ;;
+    logrotate) give /usr/sbin/logrotate ;;
     amazon-efs-utils) give /sbin/mount.efs ;;
     amazon-cloudwatch-agent) give /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl ;;
   esac
@@ -171,6 +172,7 @@ def stand_ins(folder: Path) -> None:
         folder / "id": f"#!/bin/bash\necho ${{EC2_USER_UID:-{owner}}}\n",
         given / "aws": _AWS,
         given / "mount.efs": "#!/bin/bash\n",
+        given / "logrotate": "#!/bin/bash\n",
         given / "amazon-cloudwatch-agent-ctl": "#!/bin/bash\n",
     }
     if os.getuid():

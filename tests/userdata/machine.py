@@ -120,6 +120,7 @@ class Machine:
     def make_golden(self, content_hash: str = WHEELHOUSE_HASH) -> None:
         """What the bake leaves: packages, and the marker."""
         self.write("sbin/mount.efs", "")
+        self.write("usr/sbin/logrotate", "")
         self._put(AGENT_DIR, "amazon-cloudwatch-agent-ctl", "recorded")
         self.write("opt/receipt-trainer/image.json", json.dumps({"wheelhouse": content_hash, "python": "3.12"}))
 

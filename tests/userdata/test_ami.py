@@ -64,7 +64,7 @@ def test_bake_makes_a_workers_image(image: Machine) -> None:
         assert done.returncode == 0, done.stdout
     assert json.loads(image.marker.read_text()) == {"wheelhouse": image.wheelhouse, "python": PYTHON}
     asked = (image.standins / "dnf.log").read_text().split()
-    assert {"amazon-efs-utils", "amazon-cloudwatch-agent", "awscli-2"} <= set(asked)
+    assert {"amazon-efs-utils", "amazon-cloudwatch-agent", "awscli-2", "logrotate"} <= set(asked)
     assert not (image.standins / "conda-aws.log").exists()
     entries = [image.root / "opt/wheels", *(image.root / "opt/wheels").iterdir(), image.root / "opt/hf_cache"]
     assert len(entries) == 5
@@ -137,6 +137,7 @@ def _other_wheel(machine: Machine) -> None:
         (_remove("usr/bin/aws"), "system AWS CLI"),
         (_remove("sbin/mount.efs"), "EFS mount helper"),
         (_remove("opt/aws"), "CloudWatch agent"),
+        (_remove("usr/sbin/logrotate"), "logrotate"),
         (_forget_torch, "torch"),
         (_remove("opt/pytorch/bin/layoutlm-cli"), "layoutlm-cli"),
         (_remove("opt/pytorch/bin/receipt-trainer"), "receipt-trainer"),

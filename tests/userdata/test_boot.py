@@ -73,14 +73,18 @@ def test_a_restart_finds_its_file_systems_and_its_unit(golden: Machine) -> None:
     assert "EnvironmentFile=/etc/receipt-trainer/worker.env\n" in unit
 
 
-def test_the_logs_do_not_fill_the_disk(golden: Machine) -> None:
-    """Every log that the instance writes is rotated by the system, without the writer's help: systemd appends to it."""
+def test_the_logs_are_rotated_every_hour(golden: Machine) -> None:
+    """The rules match every log, work while systemd appends to it and more than once a day; their timer is hourly."""
     golden.boot()
     unit = golden.read("etc/systemd/system/receipt-worker.service")
     log = next(line for line in unit.splitlines() if line.startswith("StandardOutput=append:")).partition(":")[2]
     rules = golden.read("etc/logrotate.d/receipt-trainer")
     assert f"{Path(log).parent}/*.log {{" in rules
-    assert {"copytruncate", "maxsize 50M", "rotate 3"} <= {line.strip() for line in rules.splitlines()}
+    kept = {"copytruncate", "maxsize 50M", "rotate 3", "nodateext"}
+    assert kept <= {line.strip() for line in rules.splitlines()}
+    timer = golden.read("etc/systemd/system/logrotate.timer.d/receipt-trainer.conf")
+    assert "[Timer]\nOnCalendar=\nOnCalendar=hourly\n" in timer
+    assert {"enable logrotate.timer", "restart logrotate.timer"} <= set(golden.calls("systemctl"))
 
 
 def test_the_agent_ships_both_logs(golden: Machine) -> None:
@@ -102,7 +106,9 @@ def test_the_parent_image_installs_from_the_wheelhouse(machine: Machine, venv_py
     done = machine.boot()
     assert done.returncode == 0, machine.read("var/log/receipt-trainer/boot.log")
     _assert_booted(machine)
-    assert machine.calls("dnf") == ["-y -q --repo amazonlinux install amazon-efs-utils amazon-cloudwatch-agent"]
+    assert machine.calls("dnf") == [
+        "-y -q --repo amazonlinux install amazon-efs-utils amazon-cloudwatch-agent logrotate"
+    ]
     assert machine.read("opt/hf_cache/hub/model.bin") == "weights"
     pip = [arguments for arguments in machine.calls("python") if arguments.startswith("-m pip")]
     assert pip

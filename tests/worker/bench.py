@@ -21,6 +21,7 @@ from receipt_trainer.worker.attempt import run_dir_of
 from receipt_trainer.worker.idle import GroupMember
 from receipt_trainer.worker.instance import Machine
 from receipt_trainer.worker.job_log import job_log
+from receipt_trainer.worker.leash import since_boot_s
 from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.settings import WorkerSettings
 
@@ -93,6 +94,7 @@ class Bench:
         *,
         machine: Machine | None = None,
         member: GroupMember | None = None,
+        clock: Callable[[], float] = since_boot_s,
         **settings: Any,
     ) -> Worker:
         """A worker that goes when there is nothing to do."""
@@ -100,7 +102,16 @@ class Bench:
         queue = SqsQueue(clients.sqs(), self.queue_url, visibility_s=chosen.visibility_s)
         open_log = job_log(self.dynamodb, chosen.jobs_table)
         machine = machine or Machine(name)
-        return Worker(chosen, self.table, [queue], machine, member=member, command=self.command, open_log=open_log)
+        return Worker(
+            chosen,
+            self.table,
+            [queue],
+            machine,
+            member=member,
+            command=self.command,
+            open_log=open_log,
+            clock=clock,
+        )
 
     def log(self, job_id: str) -> list[str]:
         """The messages of the job's log, in order."""

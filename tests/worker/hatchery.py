@@ -3,6 +3,7 @@
 For each launcher a process is forked that has its standard streams, environment and signals. TEST_HOLD_AT=n makes it
 wait for a signal at its n-th loss, and touch TEST_HOLD_FILE; TEST_DIE_AT=n ends it there by SIGKILL; TEST_RAISE_AT=n
 raises there; TEST_FULL_AT=n lets no file grow beyond 20 kB from there on; TEST_UPLOAD_WAIT_S is between two uploads.
+TEST_STICK_AT=n makes it wait there for ever; TEST_TICK_FILE grows by a byte at each loss.
 TEST_HOOK names a module whose `install` is called with its arguments first.
 """
 
@@ -60,7 +61,7 @@ def _at_loss(number: int, act: Any) -> None:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == number:
+        if number in (0, calls):
             act()
         return original(*args, **kwargs)
 
@@ -70,6 +71,17 @@ def _at_loss(number: int, act: Any) -> None:
 def _hold() -> None:
     Path(os.environ["TEST_HOLD_FILE"]).touch()
     signal.pause()
+
+
+def _stick() -> None:
+    Path(os.environ["TEST_HOLD_FILE"]).touch()
+    while True:
+        signal.pause()
+
+
+def _tick() -> None:
+    with Path(os.environ["TEST_TICK_FILE"]).open("ab") as file:
+        file.write(b".")
 
 
 def _raise() -> None:
@@ -82,6 +94,7 @@ def _fill_the_disk() -> None:
 
 _ACTS = {
     "TEST_HOLD_AT": _hold,
+    "TEST_STICK_AT": _stick,
     "TEST_DIE_AT": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "TEST_RAISE_AT": _raise,
     "TEST_FULL_AT": _fill_the_disk,
@@ -105,6 +118,8 @@ def _child(connection: socket.socket, request: dict[str, Any], streams: list[int
     for name, act in _ACTS.items():
         if name in os.environ:
             _at_loss(int(os.environ[name]), act)
+    if "TEST_TICK_FILE" in os.environ:
+        _at_loss(0, _tick)
     if "TEST_UPLOAD_WAIT_S" in os.environ:
         uploads: Any = importlib.import_module("receipt_trainer.aws.artifacts").S3Artifacts.__init__
         uploads.__kwdefaults__["retry_wait_s"] = float(os.environ["TEST_UPLOAD_WAIT_S"])

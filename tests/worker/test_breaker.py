@@ -59,7 +59,12 @@ def test_an_instance_whose_gpu_is_gone_trains_nothing_and_is_replaced(
     )
     with Stubber(client) as stubber:
         instance = {"InstanceIds": ["i-1"], "AutoScalingGroupName": "group"}
+        group = {"AutoScalingGroupName": "group", "MinSize": 0, "MaxSize": 2, "DesiredCapacity": 1}
+        group |= {"DefaultCooldown": 300, "AvailabilityZones": [], "HealthCheckType": "EC2", "CreatedTime": 0}
+        bounds: tuple[Any, Any] = ({"AutoScalingGroups": [group]}, {"AutoScalingGroupNames": ["group"]})
+        stubber.add_response("describe_auto_scaling_groups", *bounds)
         stubber.add_response("set_instance_protection", {}, {**instance, "ProtectedFromScaleIn": True})
+        stubber.add_response("describe_auto_scaling_groups", *bounds)
         ended = {"InstanceId": "i-1", "ShouldDecrementDesiredCapacity": False}
         stubber.add_response("terminate_instance_in_auto_scaling_group", {}, ended)
         machine = Machine("gpu-worker", "gpu", "i-1")

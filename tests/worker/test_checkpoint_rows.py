@@ -51,6 +51,29 @@ def test_an_interruption_keeps_what_the_run_said_of_its_checkpoint(
     assert row["size_bytes"] > 0
 
 
+def test_rows_that_a_vanished_worker_left_wrong_are_put_right(
+    bench: Bench, hold: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for a checkpoint that is not there, none for one that is: the next attempt mends both."""
+    job_id = bench.submit(save_steps=4, save_total_limit=20)
+    running = Running(bench.worker())
+    wait_for(hold.exists)
+    running.worker.interrupt(Interruption("signal", "SIGTERM"))
+    running.end()
+    (row, *_) = bench.rows(job_id, "CHECKPOINT#0000000004")
+    client: Any = bench.dynamodb
+    table, key = bench.settings.jobs_table, {"PK": {"S": row["PK"]}}
+    client.delete_item(TableName=table, Key=key | {"SK": {"S": row["SK"]}})
+    client.put_item(TableName=table, Item=key | {"SK": {"S": "CHECKPOINT#0000000003"}, "step": {"N": "3"}})
+    monkeypatch.delenv("TEST_HOLD_AT")
+    bench.worker("second").run()
+    assert kept(bench, job_id) == on_disk(bench, job_id)
+    (again,) = bench.rows(job_id, "CHECKPOINT#0000000004")
+    assert {name: again[name] for name in ("step", "epoch", "path", "size_bytes")} == {
+        name: row[name] for name in ("step", "epoch", "path", "size_bytes")
+    }
+
+
 @pytest.fixture
 def undisturbed(bench: Bench) -> str:
     """A job that nobody disturbs, without any checkpoint but the epochs'."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local.cloud import LocalCloud
 from receipt_trainer.train import checkpoints
-from tests.fault_proxy import FaultProxy
+from tests.fault_proxy import THROTTLED, Answer, FaultProxy
 from tests.worker.bench import Bench
 
 AWS_CLI = Path(sys.executable).with_name("aws")
@@ -67,6 +68,31 @@ def test_an_upload_that_fails_is_made_again_and_nothing_is_trained_again(
     assert {f"{prefix}report.html", f"{prefix}model/model.safetensors"} <= {row["Key"] for row in listed}
     newest = max(row["LastModified"] for row in listed)
     assert next(row["LastModified"] for row in listed if row["Key"].endswith("run.json")) == newest
+
+
+def test_a_complete_run_whose_last_rows_cannot_be_written_is_delivered_later(
+    fault_proxy: FaultProxy, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two attempts in an outage, of a job that may not fail once; then the job succeeds with whole curves."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    job_id = bench.submit(max_failures=1)
+    is_out = True
+
+    def refuse(name: str, count: int, body: dict[str, Any]) -> Answer | None:
+        return THROTTLED if is_out and name == "BatchWriteItem" else None
+
+    fault_proxy.rule = refuse
+    for _ in range(2):
+        bench.worker(max_jobs=1).run()
+    job = bench.table.get(job_id)
+    assert (job.status, job.num_failures, job.num_lost) == ("INTERRUPTED", 0, 2)
+    assert all("the run is complete" in row["reason"] for row in bench.attempts(job_id))
+    assert bench.steps(job_id) == []
+    is_out = False
+    bench.worker(max_jobs=1).run()
+    assert bench.table.get(job_id).status == "SUCCEEDED"
+    assert bench.steps(job_id) == list(range(1, 28))
+    assert [row["start_step"] for row in bench.attempts(job_id)] == [0, 27, 27]
 
 
 def test_what_a_machine_is_blamed_for() -> None:

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import queue as inboxes
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.job_table import LeaseLost
+from receipt_trainer.jobs.lifecycle import Attempt
+from receipt_trainer.worker.attempt import AttemptRun
+from receipt_trainer.worker.events import Event, Exited, Lost
 from receipt_trainer.worker.heartbeat import Heartbeat
+from tests.worker.bench import Bench
 
 LEASE_S, INTERVAL_S = 240.0, 60.0
 
@@ -146,3 +152,24 @@ def test_closing_ends_the_thread_without_waiting_for_the_next_beat() -> None:
     closing.join(10)
     assert not closing.is_alive()
     assert recorder.num_renewals == 0
+
+
+def test_a_lost_lease_is_heard_before_the_end_that_it_makes(bench: Bench) -> None:
+    """The process is killed for the lease's sake: its exit must not be judged as a failure of the machine."""
+    job = bench.table.get(bench.submit())
+    message = bench.queue.receive(1)
+    attempt = bench.table.claim(job.job_id, "worker", LEASE_S, {})
+    assert message is not None
+    assert isinstance(attempt, Attempt)
+    inbox: inboxes.SimpleQueue[Event] = inboxes.SimpleQueue()
+    parts = (bench.settings, bench.table, bench.queue, None, job, attempt, message, inbox)
+    run = AttemptRun(*parts, held_until=0.0, received_at=0.0)
+
+    class Killed:
+        def kill(self) -> None:
+            inbox.put(Exited(-9))
+
+    stand_in: Any = Killed()
+    run._child = stand_in
+    run.lost("its time is over")
+    assert inbox.get_nowait() == Lost("its time is over")

@@ -73,6 +73,19 @@ def test_an_instance_that_cannot_be_ended_says_so(stubbed: tuple[Any, Stubber]) 
         GroupMember(client, GROUP, INSTANCE).end(replace=True)
 
 
+@pytest.mark.parametrize("replace", [False, True])
+def test_an_instance_that_is_no_member_any_more_has_nothing_to_end(stubbed: tuple[Any, Stubber], replace: bool) -> None:
+    """A worker whose instance was taken out of the group goes, and does not take the refusal for a group that must
+    keep it: it would be idle, and beat, for ever."""
+    client, stubber = stubbed
+    stubber.add_client_error(
+        "terminate_instance_in_auto_scaling_group",
+        "ValidationError",
+        "Instance Id not found - No managed instance found for instance ID: i-1",
+    )
+    assert GroupMember(client, GROUP, INSTANCE, hook=HOOK).end(replace=replace)
+
+
 def test_a_hook_that_never_comes_is_given_up(stubbed: tuple[Any, Stubber]) -> None:
     """A bounded number of tries: the hook ends by its own time."""
     client, stubber = stubbed

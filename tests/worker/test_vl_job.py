@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from receipt_trainer.cli.receipt_trainer import group
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.jobs.submit import new_job, submit
 from receipt_trainer.worker.spot import Interruption
@@ -32,15 +33,20 @@ def queue(bench: Bench, inputs: tuple[Path, Path], **training: Any) -> str:
     spec = JobSpec(
         job_name="vl",
         model=str(inputs[0]),
-        training_config=values | {"device": "cpu", "gradient_checkpointing": False, "lora": {"r": 4}} | training,
+        training_config=values
+        | {"device": "cpu", "gradient_checkpointing": False, "lora": {"r": 4}}
+        | {"evaluation": {"documents": 2, "max_new_tokens": 8}}
+        | training,
         data_config={"dataset_path": str(inputs[1]), "augmentation": {"enabled": True}},
     )
     job = new_job(spec, bench.queue_url, defaults={"num_epochs": 50.0})
     return submit(job, bench.table, bench.queue).job_id
 
 
-def test_a_job_of_the_second_family_runs_to_its_end(bench: Bench, inputs: tuple[Path, Path]) -> None:
-    """The same queue, worker and tables: SUCCEEDED, curves of loss and eval_loss, its record and adapter in place."""
+def test_a_job_of_the_second_family_runs_to_its_end(
+    bench: Bench, inputs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same queue, worker and tables: SUCCEEDED, curves, scores, record and adapter; commands on jobs show it."""
     job_id = queue(bench, inputs)
     bench.worker().run()
     job = bench.table.get(job_id)
@@ -51,6 +57,17 @@ def test_a_job_of_the_second_family_runs_to_its_end(bench: Bench, inputs: tuple[
     assert (record.status, record.family, record.job_id) == ("complete", "paddleocr-vl", job_id)
     assert record.training_config["num_train_epochs"] == 3
     assert (bench.run_dir(job_id) / "model" / "adapter_model.safetensors").is_file()
+    best = record.vl["best"]["step"]
+    for name in ("field_accuracy", "teds", "parse_share"):
+        assert bench.steps(job_id, name) == [best]
+    assert record.vl["scores"]["documents"] == 2
+    monkeypatch.setenv("JOBS_TABLE_NAME", bench.settings.jobs_table)
+    for words in (["job-details", job_id], ["watch", job_id, "--once"], ["job-status", job_id]):
+        capsys.readouterr()
+        group.main(words, standalone_mode=False)
+        said = capsys.readouterr().out
+        assert "SUCCEEDED" in said
+        assert words[0] != "job-details" or "field_accuracy" in said
     assert bench.num_messages() == 0
 
 

@@ -15,11 +15,22 @@ from typing import TYPE_CHECKING, Final
 from receipt_trainer.cli import run_faults
 from receipt_trainer.config import DataConfig, TrainingConfig, parse
 from receipt_trainer.config_vl import VlJobData, VlJobTraining, is_vl_model, job_config
+from receipt_trainer.contract import progress
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.stopping import Interrupted, StopRequest
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.worker.child import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LEASE, EXIT_MACHINE, EXIT_MISTAKE, ChildJob
+from receipt_trainer.jobs.store import RowsLeftError
+from receipt_trainer.worker.child import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_LEASE,
+    EXIT_MACHINE,
+    EXIT_MISTAKE,
+    EXIT_UNDELIVERED,
+    ChildJob,
+)
 from receipt_trainer.worker.leash import Leash
+from receipt_trainer.worker.progress import ProgressFile
 
 if TYPE_CHECKING:
     from receipt_trainer.cli.run_job import RunOptions
@@ -49,6 +60,8 @@ def main(argv: Sequence[str]) -> int:
             on_gone=lambda: os.kill(owner, signal.SIGTERM),
             on_expired=_leave_at_once,
         )
+        if job.progress_file is not None:
+            progress.listen(ProgressFile(job.progress_file))
         run_attempt(job, stop)
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
@@ -58,6 +71,9 @@ def main(argv: Sequence[str]) -> int:
         if run_faults.is_machines(error):
             return EXIT_MACHINE
         return EXIT_FAULT if run_faults.is_elsewhere(error) else EXIT_MISTAKE
+    except RowsLeftError as error:  # of a run that failed, its own fault is raised
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_UNDELIVERED
     except WorldError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_MACHINE if run_faults.is_machines(error) else EXIT_FAULT

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +16,29 @@ from receipt_trainer.train import checkpoints, ranks
 
 if TYPE_CHECKING:
     from receipt_trainer.cli.run_job import RunOptions
+    from receipt_trainer.jobs.gaps import Sealed
 
 
-def open_sink(options: RunOptions, job_id: str) -> MetricsSink:
-    """Where metrics and log lines go; the job is RUNNING from here on."""
+def open_sink(options: RunOptions, job_id: str, more: Sequence[Mapping[str, Any]] = ()) -> MetricsSink:
+    """Where metrics and log lines go; the job is RUNNING from here on.
+
+    Args:
+        more: rows of metrics that no checkpoint's history has, to be written where the table lacks them.
+    """
     if not options.jobs_table or not ranks.is_main():
         return NoMetrics()
     from receipt_trainer.aws.clients import dynamodb
     from receipt_trainer.jobs.store import JobStore
 
     put_job(options, job_id, "RUNNING")
-    return JobStore(dynamodb(), options.jobs_table, job_id, attempt=options.attempt, history=_history(options))
+    return JobStore(
+        dynamodb(),
+        options.jobs_table,
+        job_id,
+        attempt=options.attempt,
+        history=[*_history(options), *more],
+        sealed=_sealed(options),
+    )
 
 
 def _history(options: RunOptions) -> list[dict[str, Any]]:
@@ -35,14 +49,30 @@ def _history(options: RunOptions) -> list[dict[str, Any]]:
     return list(json.loads((found.path / checkpoints.STATE).read_bytes())["log_history"]) if found else []
 
 
-def fill_gaps(options: RunOptions, job_id: str) -> None:
-    """Write what an earlier attempt trained to the end and could not write.
+def _sealed(options: RunOptions) -> list[Sealed] | None:
+    """The checkpoints that earlier attempts left; None at the first, of which no row can be wrong."""
+    if (options.attempt or 1) == 1 or options.output_dir is None:
+        return None
+    from receipt_trainer.jobs import gaps
+
+    found = []
+    for path in checkpoints.folders(options.output_dir):
+        with contextlib.suppress(OSError, ValueError, KeyError):  # none that a run goes on from
+            marker = json.loads((path / checkpoints.SEAL).read_bytes())
+            epoch = json.loads((path / checkpoints.STATE).read_bytes())["epoch"]
+            size = sum(int(file["size"]) for file in marker["files"].values())
+            found.append(gaps.Sealed(int(marker["step"]), float(epoch), path, size))
+    return found
+
+
+def fill_gaps(options: RunOptions, job_id: str, more: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Write what an earlier attempt trained to the end and could not write; `more` as for `open_sink`.
 
     Raises:
         WorldError: rows could not be written.
     """
     if options.job_id is not None:
-        open_sink(options, job_id).close()
+        open_sink(options, job_id, more).close()
 
 
 def put_job(options: RunOptions, job_id: str, status: str) -> None:

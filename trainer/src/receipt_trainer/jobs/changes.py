@@ -80,12 +80,14 @@ class Ending:
         outcome: kept with the attempt.
         reason: why; None for success.
         checkpoint_step: step of the checkpoint that it left.
+        is_put_off: its complete run is to be delivered by another one; it counts among the lost ones.
         sets: attributes of the job's row: results.
     """
 
     outcome: Outcome
     reason: str | None = None
     checkpoint_step: int | None = None
+    is_put_off: bool = False
     sets: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -96,6 +98,8 @@ def ended(job: Job, attempt: Attempt, to: State, ending: Ending, now: datetime) 
     sets = {**ending.sets, "reason": None if to == "PENDING" else reason}
     if ending.outcome == "FAILED":
         sets["num_failures"] = job.num_failures + 1
+    if ending.is_put_off:
+        sets["num_lost"] = job.num_lost + 1
     updates: dict[str, Mapping[str, Any]] = {}
     if (step := ending.checkpoint_step) is not None:  # the run itself has said more of it, unless that was lost
         own = {"TYPE": "JOB_CHECKPOINT", "job_id": attempt.job_id, "step": step, "attempt": attempt.number}

@@ -138,17 +138,19 @@ class JobTable:
             raise LeaseLost(f"job {attempt.job_id} is not attempt {attempt.number}'s any more")
         return Renewed(bool(row.get("cancel_requested")), until)
 
-    def interrupt(self, attempt: Attempt, reason: str, checkpoint_step: int | None) -> State:
+    def interrupt(
+        self, attempt: Attempt, reason: str, checkpoint_step: int | None, *, is_put_off: bool = False
+    ) -> State:
         """The attempt had to go; another one goes on at the checkpoint. No failure, unless it was to be cancelled.
+
+        Args:
+            is_put_off: see `changes.Ending`; the last of `MAX_LOST` leaves the job FAILED.
 
         Raises:
             LeaseLost: the job is not this attempt's any more.
         """
-
-        def to(job: Job) -> State:
-            return "CANCELLED" if job.cancel_requested else "INTERRUPTED"
-
-        return self._end(attempt, to, Ending("INTERRUPTED", reason, checkpoint_step))
+        ending = Ending("INTERRUPTED", reason, checkpoint_step, is_put_off)
+        return self._end(attempt, lambda job: lifecycle.after_interruption(job, is_put_off=is_put_off), ending)
 
     def succeed(self, attempt: Attempt, f1: float | None, artifacts: str | None) -> None:
         """The job is done and its results are where `artifacts` says.
@@ -164,11 +166,7 @@ class JobTable:
         Raises:
             LeaseLost: the job is not this attempt's any more.
         """
-
-        def to(job: Job) -> State:
-            return lifecycle.after_failure(job, final=final)
-
-        return self._end(attempt, to, Ending("FAILED", reason))
+        return self._end(attempt, lambda job: lifecycle.after_failure(job, final=final), Ending("FAILED", reason))
 
     def end_cancelled(self, attempt: Attempt, reason: str) -> None:
         """The attempt ended because the job was cancelled.

@@ -24,7 +24,8 @@ OWNED: Final[frozenset[State]] = frozenset({"CLAIMED", "RUNNING"})
 TERMINAL: Final[frozenset[State]] = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 
 MAX_LOST: Final = 10
-"""Vanished workers after which a job has failed: it may be what kills them (memory), and must not do so for ever."""
+"""Vanished workers after which a job has failed: it may be what kills them (memory), and must not do so for ever.
+Attempts that cannot deliver a complete run count as well."""
 
 _MAY: Final[Mapping[State, frozenset[State]]] = {
     "PENDING": frozenset({"CLAIMED", "CANCELLED"}),
@@ -50,7 +51,7 @@ class Job:
         version: counts the job's changes of state; every change is conditional on it.
         attempt: number of the last claim, 0 before the first: the fencing token.
         num_failures: failed attempts; `max_failures` of them end the job.
-        num_lost: attempts whose worker vanished.
+        num_lost: attempts whose worker vanished, or could not deliver its complete run.
         spec: the resolved JobSpec, as plain values; `training_config` and `data_config` are complete.
         queue_url: where its messages go; None for a run without a queue (`layoutlm-cli train`).
         lease_expires_at: until when a CLAIMED or RUNNING job is its worker's.
@@ -189,6 +190,18 @@ def after_failure(job: Job, *, final: bool = False) -> State:
     if job.cancel_requested:
         return "CANCELLED"
     return "FAILED" if final or job.num_failures + 1 >= job.max_failures else "PENDING"
+
+
+def after_interruption(job: Job, *, is_put_off: bool = False) -> State:
+    """Where an attempt that had to go leaves the job.
+
+    Args:
+        job: as it was during the attempt.
+        is_put_off: its complete run could not be delivered, which is bounded as vanished workers are.
+    """
+    if job.cancel_requested:
+        return "CANCELLED"
+    return "FAILED" if is_put_off and job.num_lost + 1 >= MAX_LOST else "INTERRUPTED"
 
 
 def after_cancel(job: Job, now: datetime) -> State | None:

@@ -17,7 +17,7 @@ from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.dynamo import Item, Sleep
 from receipt_trainer.contract.tables import checkpoint_sk, job_pk, log_sk, metric_sk
 from receipt_trainer.errors import WorldError
-from receipt_trainer.jobs.gaps import missing
+from receipt_trainer.jobs.gaps import Sealed, missing, wrong_checkpoints
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -32,6 +32,10 @@ _GONE: Final = "gone"
 """Marks a pending row as one to delete."""
 
 _log = structlog.get_logger(__name__)
+
+
+class RowsLeftError(WorldError):
+    """Rows of a job that `close` could not write. Of a complete run, another attempt can write them."""
 
 
 def utc_now() -> datetime:
@@ -63,6 +67,7 @@ class JobStore:
         first_seq: int = 0,
         may_write: Callable[[], bool] = lambda: True,
         history: Sequence[Mapping[str, Any]] = (),
+        sealed: Sequence[Sealed] | None = None,
         clock: Callable[[], datetime] = utc_now,
         sleep: Sleep = time.sleep,
     ) -> None:
@@ -78,6 +83,8 @@ class JobStore:
             first_seq: number of the first row; two stores of one job begin far from each other.
             history: what earlier attempts logged up to the checkpoint that this one goes on from; what the table has
                 not of it is written first.
+            sealed: all checkpoints that are in the run's folder now; the table's rows are made to say the same first.
+                None: the rows are left as they are.
             may_write: asked before each batch; while it says no, rows are forgotten, not kept.
             clock: the time stamp of a row.
             sleep: waits between the tries of a flush, in seconds.
@@ -91,7 +98,7 @@ class JobStore:
         self._pending: deque[Item] = deque()
         self._num_lost = 0
         self._seq, self._may_write = count(first_seq), may_write
-        self._history = history
+        self._history, self._sealed = history, sealed
         self._lock = threading.Lock()  # of _pending and _num_lost
         self._flushing = threading.Lock()  # one flush at a time
         self._closed = threading.Event()
@@ -118,12 +125,15 @@ class JobStore:
 
     def checkpoint(self, step: int, *, epoch: float, path: Path, size_bytes: int) -> None:
         """Record a complete checkpoint, over an earlier one of the same step."""
-        row = {"TYPE": "JOB_CHECKPOINT", "step": int(step), "epoch": float(epoch), "path": str(path)}
-        self._add({"SK": checkpoint_sk(step), **row, "size_bytes": size_bytes, "at": iso(self._clock())})
+        self._add(self._checkpoint_row(Sealed(int(step), float(epoch), path, size_bytes)))
+
+    def _checkpoint_row(self, one: Sealed) -> Item:
+        row = {"TYPE": "JOB_CHECKPOINT", "step": one.step, "epoch": one.epoch, "path": str(one.path)}
+        return {"SK": checkpoint_sk(one.step), **row, "size_bytes": one.size_bytes, "at": iso(self._clock())}
 
     def checkpoint_gone(self, step: int) -> None:
         """Delete a checkpoint's row: what is listed is what a job can go on from."""
-        self._add({"SK": checkpoint_sk(step), _GONE: True})
+        self._add(_gone_row(step))
 
     def _add(self, row: Item) -> None:
         with self._lock:
@@ -157,11 +167,19 @@ class JobStore:
                     raise
 
     def _fill_gaps(self) -> None:
+        """Put what earlier attempts left undone before the rows of this one."""
+        where = (self._client, self._table, self._job_id)
         if self._history and self._may_write():
-            found = [self._metric_row(*one) for one in missing(self._client, self._table, self._job_id, self._history)]
-            with self._lock:
-                self._pending.extendleft({**self._common, **row} for row in reversed(found))
+            self._add_first([self._metric_row(*one) for one in missing(*where, self._history)])
             self._history = ()
+        if self._sealed is not None and self._may_write():
+            gone, lacking = wrong_checkpoints(*where, self._sealed)
+            self._add_first([*map(_gone_row, gone), *map(self._checkpoint_row, lacking)])
+            self._sealed = None
+
+    def _add_first(self, rows: list[Item]) -> None:
+        with self._lock:
+            self._pending.extendleft({**self._common, **row} for row in reversed(rows))
 
     def _write(self, rows: list[Item]) -> None:
         last = {str(row["SK"]): row for row in rows}  # DynamoDB refuses a batch that names a key twice
@@ -191,7 +209,7 @@ class JobStore:
         """Write what is pending and end the thread. A second call does nothing.
 
         Raises:
-            WorldError: rows could not be written, or had to be given up before; says how many and why.
+            RowsLeftError: rows could not be written, or had to be given up before; says how many and why.
         """
         with self._lock:
             if self._closed.is_set():
@@ -206,6 +224,12 @@ class JobStore:
             if attempt + 1 < CLOSE_ATTEMPTS:
                 self._sleep(self._interval_s)
         if fault is not None:
-            raise WorldError(f"{len(self._pending) + self._num_lost} rows of job {self._job_id} not written: {fault}")
+            num_left = len(self._pending) + self._num_lost
+            raise RowsLeftError(f"{num_left} rows of job {self._job_id} not written: {fault}")
         if self._num_lost:
-            raise WorldError(f"{self._num_lost} rows of job {self._job_id} given up: '{self._table}' took none in time")
+            given_up = f"{self._num_lost} rows of job {self._job_id} given up"
+            raise RowsLeftError(f"{given_up}: '{self._table}' took none in time")
+
+
+def _gone_row(step: int) -> Item:
+    return {"SK": checkpoint_sk(step), _GONE: True}

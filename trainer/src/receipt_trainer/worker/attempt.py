@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue as inboxes
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -16,10 +17,11 @@ from receipt_trainer.jobs.lifecycle import Attempt, Job, State
 from receipt_trainer.jobs.queue import JobQueue, Message
 from receipt_trainer.worker import child as children
 from receipt_trainer.worker.conclusion import Conclusion, newest_step
-from receipt_trainer.worker.events import Cancelled, Ending, Exited, Inbox, Lost
+from receipt_trainer.worker.events import Cancelled, Ending, Exited, Inbox, Lost, Stalled
 from receipt_trainer.worker.heartbeat import Heartbeat
 from receipt_trainer.worker.instance import InstanceRegistry
 from receipt_trainer.worker.leash import since_boot_s
+from receipt_trainer.worker.progress import StallWatch
 from receipt_trainer.worker.settings import WorkerSettings
 from receipt_trainer.worker.words import Words, close_in_time
 
@@ -77,6 +79,8 @@ class AttemptRun:
         self._conclusion = Conclusion(settings, table, queue, job, attempt, message, self._run_dir)
         self._heartbeat: Heartbeat | None = None
         self._child: children.Child | None = None
+        self._watch: StallWatch | None = None
+        self._is_stuck = False
         self._sink = open_log(attempt, self._holds) if open_log is not None else NoMetrics()
         self.state: State | None = None
         self._log = _log.bind(job_id=job.job_id, attempt=attempt.number)
@@ -88,11 +92,11 @@ class AttemptRun:
             UserError, WorldError: the end could not be written; the lease runs out and the message comes back.
         """
         try:
-            ending = self._train()
+            ending = replace(self._train(), is_stuck=self._is_stuck)
             self._say(ending)
             self.state = self._conclusion.write(ending)
         except LeaseLost as lost:
-            ending = Ending("lost", str(lost))
+            ending = Ending("lost", str(lost), is_stuck=self._is_stuck)
         finally:
             close_in_time(self._sink)
         self._log.info("attempt ended", how=ending.how, reason=ending.reason)
@@ -107,7 +111,7 @@ class AttemptRun:
         """The end in the job's log, before its state: whoever follows the log until then has all of it."""
         if ending.how == "lost":
             return
-        level = "error" if ending.how in ("failed", "mistaken") else "info"
+        level = "error" if ending.how in ("failed", "mistaken", "undelivered") else "info"
         reason = f": {ending.reason}" if ending.reason else ""
         self._sink.log(level, f"attempt {self._attempt.number} {ending.how}{reason}")
         close_in_time(self._sink)
@@ -141,6 +145,7 @@ class AttemptRun:
                 command=self._command,
                 words=Words(self._sink),
             )
+            self._watch = StallWatch(self._child.progress_file, self._settings.stall_s, self._clock)
             self._log.info("training", pid=self._child.pid, job_name=self._job.name)
             return self._wait(self._child)
         except OSError as error:
@@ -148,8 +153,7 @@ class AttemptRun:
         finally:
             heartbeat.close()
             if self._child is not None:
-                self._child.kill()
-                self._child.join()
+                self._is_stuck = not self._end(self._child)
 
     def _wait(self, child: children.Child) -> Ending:
         """The first event decides."""
@@ -164,6 +168,9 @@ class AttemptRun:
             return Ending("lost", event.reason)
         if isinstance(event, Cancelled):
             return self._stop(child, Ending("cancelled", "cancelled on request"))
+        if isinstance(event, Stalled):
+            self._sink.log("error", f"{event.reason}; the training process is ended")
+            return self._stop(child, Ending("failed", event.reason, is_machines=True))
         self._log.warning("interrupted", reason=event.reason)
         self._sink.log("warning", f"interrupted, asked for a checkpoint: {event.reason}")
         return self._stop(child, Ending("interrupted", event.reason))
@@ -179,13 +186,19 @@ class AttemptRun:
                 event = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
             except inboxes.Empty:
                 self._log.warning("the training process did not stop in time", grace_s=self._settings.stop_grace_s)
-                child.kill()
-                child.join()
                 return asked
             if isinstance(event, Lost):
                 return Ending("lost", event.reason)
             if isinstance(event, Exited):
                 return self._judge(event.code, child, asked)
+
+    def _end(self, child: children.Child) -> bool:
+        """Kill it; whether it is gone. What waits inside the kernel, for a file system or a driver, may stay."""
+        child.kill()
+        is_gone = child.join(self._settings.kill_grace_s)
+        if not is_gone:
+            self._log.error("the training process cannot be ended", pid=child.pid)
+        return is_gone
 
     def _judge(self, code: int, child: children.Child, asked: Ending | None) -> Ending:
         if code == children.EXIT_DONE:
@@ -200,6 +213,8 @@ class AttemptRun:
             return asked
         if code == children.EXIT_LEASE:
             return Ending("interrupted", reason)
+        if code == children.EXIT_UNDELIVERED:
+            return Ending("undelivered", reason)
         return Ending("failed", reason, is_machines=code < 0 or code == children.EXIT_MACHINE)
 
     def renew(self) -> bool:
@@ -216,6 +231,9 @@ class AttemptRun:
         """See `Beat`."""
         if self._child is not None:
             self._child.extend(max(0.0, seconds - self._settings.lease_margin_s))
+        if self._watch is not None and (reason := self._watch.look()) is not None:
+            self._watch = None
+            self._inbox.put(Stalled(reason))
 
     def cancelled(self) -> None:
         """See `Beat`."""
@@ -223,6 +241,6 @@ class AttemptRun:
 
     def lost(self, reason: str) -> None:
         """See `Beat`."""
+        self._inbox.put(Lost(reason))  # before the exit, which would be judged otherwise
         if self._child is not None:
             self._child.kill()
-        self._inbox.put(Lost(reason))

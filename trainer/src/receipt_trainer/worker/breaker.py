@@ -26,7 +26,9 @@ class Breaker:
 
     def ended(self, ending: Ending) -> None:
         """Hear how an attempt ended."""
-        if ending.how == "failed" and ending.is_machines:
+        if ending.is_stuck:
+            self._num_failures, self._last = self._limit, f"{ending.reason}; its process cannot be ended"
+        elif ending.how == "failed" and ending.is_machines:
             self._num_failures, self._last = self._num_failures + 1, ending.reason
         elif ending.how in ("succeeded", "failed"):
             self._num_failures = 0

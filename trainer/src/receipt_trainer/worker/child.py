@@ -27,6 +27,8 @@ EXIT_LEASE: Final = 74
 """The lease was not extended in time."""
 EXIT_INTERRUPTED: Final = 75
 """Stopped on request, at a complete checkpoint (sysexits' EX_TEMPFAIL)."""
+EXIT_UNDELIVERED: Final = 76
+"""The run is complete, but AWS did not take the last rows of it: another attempt only writes them."""
 
 COMMAND: Final = (sys.executable, "-m", "receipt_trainer.cli.run_attempt")
 """What is run, with the path of the job file behind it."""
@@ -49,6 +51,7 @@ class ChildJob(BaseModel):
     receipts_table: str | None = None
     artifacts_bucket: str | None = None
     needs_gpu: bool = Field(False, description="The machine is one with a GPU: without it, it is broken")
+    progress_file: Path | None = Field(None, description="Where it says that it gets on, see `ProgressFile`")
     save_interval_s: float = Field(0.0, description="Seconds between two checkpoints at most; 0: as the job says")
 
 
@@ -76,12 +79,15 @@ class Child:
         """
         descriptor, name = tempfile.mkstemp(prefix="receipt-trainer-", suffix=".job.json")  # readable by us alone
         self._job_file = Path(name)
+        self.progress_file = self._job_file.with_suffix(".progress")
         self._words = words or Words()
         self._num_oom_kills = num_oom_kills()
         self._on_exit = on_exit
         try:
             os.close(descriptor)
-            self._job_file.write_text(job.model_dump_json(), encoding="utf-8")
+            self.progress_file.touch(mode=0o600, exist_ok=False)
+            told = job.model_copy(update={"progress_file": self.progress_file})
+            self._job_file.write_text(told.model_dump_json(), encoding="utf-8")
             self._process = subprocess.Popen(
                 [*command, name],
                 stdin=subprocess.PIPE,
@@ -89,7 +95,7 @@ class Child:
                 start_new_session=True,
             )
         except BaseException:
-            self._job_file.unlink(missing_ok=True)
+            self._forget_files()
             raise
         self._reader = threading.Thread(target=self._words.read, args=(self._process.stderr,), daemon=True)
         self._waiter = threading.Thread(target=self._wait, name="child-waiter", daemon=True)
@@ -137,15 +143,20 @@ class Child:
             self.kill()  # what it started and left; unreaped as it is, its group's number cannot be another's yet
         code = self._process.wait()
         self._reader.join(timeout=5)
-        self._job_file.unlink(missing_ok=True)
+        self._forget_files()
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):  # lines that it did not read any more
                 self._process.stdin.close()
         self._on_exit(code)
 
-    def join(self) -> None:
-        """Wait until it has ended and `on_exit` has been called."""
-        self._waiter.join()
+    def _forget_files(self) -> None:
+        self._job_file.unlink(missing_ok=True)
+        self.progress_file.unlink(missing_ok=True)
+
+    def join(self, seconds: float | None = None) -> bool:
+        """Wait until it has ended and `on_exit` has been called; False if it has not after `seconds`."""
+        self._waiter.join(seconds)
+        return not self._waiter.is_alive()
 
 
 def why(code: int, last_words: str, oom_killed: bool | None = None) -> str:
@@ -164,5 +175,9 @@ def why(code: int, last_words: str, oom_killed: bool | None = None) -> str:
         if -code == signal.SIGKILL and oom_killed is not False:
             how += ": the machine ran out of memory" if oom_killed else " (out of memory?)"
     else:
-        how = "the machine failed" if code == EXIT_MACHINE else f"exit code {code}"
+        known = {
+            EXIT_MACHINE: "the machine failed",
+            EXIT_UNDELIVERED: "the run is complete, but its last rows are not written",
+        }
+        how = known.get(code, f"exit code {code}")
     return f"{how}: {last_words}" if last_words else how

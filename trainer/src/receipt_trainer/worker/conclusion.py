@@ -12,7 +12,7 @@ from receipt_trainer.contract import names
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Attempt, Job, State
+from receipt_trainer.jobs.lifecycle import WAITING, Attempt, Job, State
 from receipt_trainer.jobs.queue import JobQueue, Message
 from receipt_trainer.train import checkpoints
 from receipt_trainer.worker.events import Ending
@@ -70,9 +70,9 @@ class Conclusion:
         if ending.how == "lost":
             return None
         state = self._write_state(ending)
-        if state == "INTERRUPTED":
+        if state == "INTERRUPTED" and ending.how == "interrupted":
             self.queue.release(self.message)
-        elif state == "PENDING":
+        elif state in WAITING:
             self.queue.extend(self.message, self.settings.retry_delay_s)
         else:
             self.queue.delete(self.message)
@@ -80,8 +80,9 @@ class Conclusion:
 
     def _write_state(self, ending: Ending) -> State:
         """What the job is now; all these calls may be made again for the same attempt."""
-        if ending.how == "interrupted":
-            return self.table.interrupt(self.attempt, ending.reason, newest_step(self.run_dir))
+        if ending.how in ("interrupted", "undelivered"):
+            is_put_off = ending.how == "undelivered"
+            return self.table.interrupt(self.attempt, ending.reason, newest_step(self.run_dir), is_put_off=is_put_off)
         if ending.how in ("failed", "mistaken"):
             return self.table.fail(self.attempt, ending.reason, final=ending.how == "mistaken")
         if ending.how == "cancelled":

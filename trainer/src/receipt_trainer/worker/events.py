@@ -28,11 +28,18 @@ class Cancelled:
     """Somebody asked for the job's end."""
 
 
-Event = Exited | Lost | Cancelled | Interruption
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """The child gets on with nothing."""
+
+    reason: str
+
+
+Event = Exited | Lost | Cancelled | Stalled | Interruption
 Inbox = inboxes.SimpleQueue[Event]
 """Whatever happens to an attempt comes here, from threads and from signal handlers alike."""
 
-How = Literal["succeeded", "failed", "mistaken", "interrupted", "cancelled", "lost"]
+How = Literal["succeeded", "failed", "mistaken", "undelivered", "interrupted", "cancelled", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +48,10 @@ class Ending:
 
     Attributes:
         is_machines: it is rather the machine that failed than the job.
+        is_stuck: not even SIGKILL has ended the process: this machine can train nothing more.
     """
 
     how: How
     reason: str = ""
     is_machines: bool = False
+    is_stuck: bool = False

@@ -65,8 +65,20 @@ class GroupMember:
             return
         self._is_protected = wanted
 
+    def is_stopped(self) -> bool:
+        """Whether the group may have no instance at all; False, and said in the log, where it cannot be asked."""
+        try:
+            with aws_faults("look at the group"):
+                found = self._client.describe_auto_scaling_groups(AutoScalingGroupNames=[self._group])
+        except (UserError, WorldError) as error:
+            _log.warning("the group's bounds are not known", error=str(error))
+            return False
+        return any(group["MaxSize"] == 0 for group in found["AutoScalingGroups"])
+
     def end(self, *, replace: bool) -> bool:
         """End this instance; False if the group must keep it, being as small as it may be.
+
+        One that is no member any more has left the group with or without this worker: nothing is left to be done.
 
         Args:
             replace: the group launches another one; otherwise its desired capacity goes down by one.
@@ -80,9 +92,12 @@ class GroupMember:
                     InstanceId=self._instance_id, ShouldDecrementDesiredCapacity=not replace
                 )
             except ClientError as error:
-                if not replace and "min" in str(error) and error.response["Error"]["Code"] == "ValidationError":
+                if not replace and _refuses(error, "minsize"):
                     return False
-                raise
+                if not _refuses(error, "notfound"):
+                    raise
+                _log.warning("the instance is no member of the group any more", group=self._group)
+                return True
         self.complete_hook()
         return True
 
@@ -105,3 +120,9 @@ class GroupMember:
                     self._sleep(HOOK_WAIT_S)
             else:
                 return
+
+
+def _refuses(error: ClientError, words: str) -> bool:
+    """Whether Auto Scaling says so, in whatever case and with or without spaces, as its reason to refuse."""
+    said = error.response["Error"]
+    return said["Code"] == "ValidationError" and words in said.get("Message", "").lower().replace(" ", "")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import structlog
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.contract.tables import INSTANCE_SK, instance_pk
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.store import iso, utc_now
 from receipt_trainer.worker.imds import Imds
@@ -101,7 +102,7 @@ class InstanceRegistry:
     ) -> None:
         """Name the table; `register` writes."""
         self._client, self._table, self._machine, self._clock = client, table, machine, clock
-        self._started_at = iso(clock())
+        self._started_at = iso(clock())  # or that of the instance's row, see `register`
         self._status: Status = "IDLE"
         self._job: dict[str, Any] = {}
         self._lock = threading.Lock()  # the heartbeat's thread and the main one both write
@@ -109,11 +110,26 @@ class InstanceRegistry:
     def register(self) -> None:
         """The machine is there. Also how a table that is not there is found at once.
 
+        An instance whose worker was started again began with its first worker: it is paid for since then.
+
         Raises:
             UserError, WorldError: the row cannot be written.
         """
         with self._lock:
+            self._started_at = self._first_start() or self._started_at
             self._put()
+
+    def _first_start(self) -> str | None:
+        """As an earlier worker of this instance wrote it; a machine that is no instance has a row for each worker."""
+        if self._machine.instance_id is None:
+            return None
+        key = {"PK": instance_pk(self._machine.instance_id), "SK": INSTANCE_SK}
+        try:
+            rows = list(dynamo.batch_get(self._client, self._table, "read the instance's row", [key], ["started_at"]))
+        except WorldError as error:  # an hour's price is worth no worker
+            _log.warning("an earlier start of this instance is not known", error=str(error))
+            return None
+        return next((str(row["started_at"]) for row in rows if row.get("started_at")), None)
 
     def beat(self) -> None:
         """Still alive."""
@@ -151,8 +167,8 @@ class InstanceRegistry:
         name = self._machine.instance_id or self._machine.worker_id
         now = self._clock()
         row = {
-            "PK": f"INSTANCE#{name}",
-            "SK": "INSTANCE",
+            "PK": instance_pk(name),
+            "SK": INSTANCE_SK,
             "TYPE": "INSTANCE",
             "instance_id": name,
             "worker_id": self._machine.worker_id,

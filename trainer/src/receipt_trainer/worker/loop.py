@@ -28,6 +28,8 @@ from receipt_trainer.worker.spot import Interruption
 FAULT_WAIT_S: Final = 10.0
 """Wait after AWS could not be asked for a message."""
 
+STOPPED: Final = "the pool is stopped: its group's maximum is 0"
+
 STRANGER_S: Final = 10
 """For how long a message is hidden that is none of ours; after 100 receives the redrive policy takes it away."""
 
@@ -100,6 +102,9 @@ class Worker:
                 _log.warning("no message can be received", error=str(error))
                 self._pause(FAULT_WAIT_S)
                 continue
+            if found is not None and self._member is not None and self._member.is_stopped():
+                self._give_back(*found)
+                return self._go(STOPPED, replace=True, must=True)
             if found is not None and self._handle(*found):
                 num_jobs, useful_at = num_jobs + 1, self._clock()
                 if (broken := self._breaker.reason) is not None:
@@ -137,6 +142,12 @@ class Worker:
             if message is not None:
                 return queue, message, before
         return None
+
+    def _give_back(self, queue: JobQueue, message: Message, received_at: float) -> None:
+        try:
+            queue.release(message)
+        except (UserError, WorldError) as error:
+            _log.warning("the message comes back when its time is over", error=str(error))
 
     def _handle(self, queue: JobQueue, message: Message, received_at: float) -> bool:
         """Claim and train; whether there was a job to train."""
@@ -218,7 +229,7 @@ class Worker:
         """Say goodbye and end the instance, if it is one of a group; "" if the group keeps it.
 
         Args:
-            replace: the group launches another one.
+            replace: the group launches another one, if it wants as many.
             must: if the group keeps it, it is replaced.
         """
         if self._outcomes is not None:

@@ -22,6 +22,10 @@ class WorkerSettings:
         poll_s: of the long poll of the last queue; an interruption of an idle worker waits so long at most.
         idle_timeout_s: without a job; then the worker goes.
         stop_grace_s: for a checkpoint on request.
+        kill_grace_s: for a killed process to be gone; one that waits inside the kernel may never be.
+        stall_s: without progress; then a training process is taken for stuck. Nothing that is well is silent for so
+            long: a step, an evaluation batch and a thousand receipts read are seconds, a model of 2 GB is downloaded
+            at 10 Mbit/s or written as a checkpoint in less than 30 minutes, and an upload names its own bound.
         max_receive_s: for which one message is held; SQS forgets a receive after 12 hours.
         retry_delay_s: before a failed job is tried again.
         save_interval_s: between two checkpoints at most: what an instance that vanishes takes with it.
@@ -39,6 +43,8 @@ class WorkerSettings:
     poll_s: int = 5
     idle_timeout_s: float = 600.0
     stop_grace_s: float = 40.0
+    kill_grace_s: float = 30.0
+    stall_s: float = 1800.0
     max_receive_s: float = 11 * 3600.0
     retry_delay_s: int = 30
     save_interval_s: float = 600.0
