@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -26,9 +27,9 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Sequence[VlExample]:
     """Images of different shapes and instructions of different lengths: no two prompts are equally long."""
     folder = tmp_path_factory.mktemp("images")
-    made = []
+    made, noise = [], np.random.default_rng(0)
     for number, (width, height) in enumerate([(60, 60), (112, 56), (56, 168), (140, 140)]):
-        image = Image.effect_noise((width, height), 60.0 + number).convert("RGB")
+        image = Image.fromarray(noise.integers(0, 256, (height, width, 3), dtype=np.uint8))
         image.save(folder / f"{number}.png")
         made.append(VlExample(f"e{number}", folder / f"{number}.png", "Read" + " it" * 3 * number, "", "{}"))
     return made
@@ -40,7 +41,9 @@ def by_hand(loaded: Loaded, example: VlExample, count: int) -> list[int]:
     written: list[int] = []
     with torch.inference_mode():
         for _ in range(count):
-            token = int(loaded.model(**batch, use_cache=False).logits[0, -1].argmax())
+            logits = loaded.model(**batch, use_cache=False).logits[0, -1]
+            logits[loaded.model.config.image_token_id] = -torch.inf  # stands for a piece of an image, never for text
+            token = int(logits.argmax())
             if token == loaded.processor.tokenizer.eos_token_id:
                 break
             written.append(token)
@@ -114,3 +117,20 @@ def test_an_image_that_is_none(loaded: Loaded, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"x\.png: not a readable image"):
         answer(loaded, [VlExample("x", tmp_path / "x.png", "Read", "", "{}")])
+
+
+def test_the_image_token_is_never_written(
+    loaded: Loaded, examples: Sequence[VlExample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that likes the image token best writes the next best one instead: another token would need an image."""
+    head = loaded.model.lm_head
+    token = loaded.model.config.image_token_id
+    before = answer(loaded, examples[:1], max_new_tokens=4)
+
+    def forward(hidden: torch.Tensor) -> torch.Tensor:
+        logits = torch.nn.functional.linear(hidden, head.weight)
+        logits[..., token] += 1e4
+        return logits
+
+    monkeypatch.setattr(head, "forward", forward)
+    assert answer(loaded, examples[:1], max_new_tokens=4) == before

@@ -89,6 +89,8 @@ def _greedy(loaded: Loaded, max_new_tokens: int) -> GenerationConfig:
         max_new_tokens=max_new_tokens,
         eos_token_id=ends,
         pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0],
+        # It stands for a piece of the image in the input; written by the model it would stand for none.
+        suppress_tokens=[loaded.model.config.image_token_id],
     )
 
 
