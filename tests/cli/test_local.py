@@ -25,7 +25,7 @@ PROGRAM = [sys.executable, "-c", "from receipt_trainer.cli.receipt_trainer impor
 JOB = """
 job_name: tiny
 model: tiny
-training_config: {num_epochs: 1000, max_steps: 300, batch_size: 10, precision: fp32, device: cpu, logging_steps: 20}
+training_config: {num_epochs: 1000, max_steps: 200, batch_size: 10, precision: fp32, device: cpu, logging_steps: 20}
 data_config: {merge_amounts: true, examples: line}
 """
 
@@ -116,7 +116,7 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None
     first = laptop.start("start-worker", "--stack", "local", "--idle-timeout", 0)
     try:
         trains = pid_of_training(first)
-        laptop.read_until(" of 300 · ", "watch", "--stack", "local", "--interval", 0.5)
+        laptop.read_until(" of 200 · ", "watch", "--stack", "local", "--interval", 0.5)
         os.kill(trains, signal.SIGSTOP)
         told = laptop.type("local", "interrupt", "--warning", 60)
         assert "i-local-1" in told
@@ -134,7 +134,7 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None
     assert "idle for 0 s" in output
     assert "SUCCEEDED · attempt 2" in watched
     shown = laptop.type("watch", "--stack", "local", "tiny", "--once")
-    assert "step 300 of 300" in shown
+    assert "step 200 of 200" in shown
     assert "attempts (2)" in shown
     assert "interrupted" in shown
     assert "spot notice" in shown
@@ -146,10 +146,10 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None
     assert "nobody sells" in pool["spot_fault"]
     details = laptop.json("job-details", "--stack", "local", "tiny")
     saved, resumed = details["attempts"]
-    assert 0 < saved["checkpoint_step"] == resumed["start_step"] < 300
+    assert 0 < saved["checkpoint_step"] == resumed["start_step"] < 200
     steps = [point["step"] for point in details["metrics"]["loss"]]
     assert steps == sorted(set(steps))
-    assert set(steps) >= set(range(20, 301, 20))
+    assert set(steps) >= set(range(20, 201, 20))
     assert details["artifacts"].startswith("s3://")
     idle = laptop.start("start-worker", "--stack", "local")
     wait_for(lambda: any(one["alive"] for one in laptop.json("local", "status")["instances"]))

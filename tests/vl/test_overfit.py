@@ -34,7 +34,7 @@ def test_twenty_receipts_are_learned_by_heart(vl_zygote: Zygote, tmp_path: Path)
         },
         training={
             **{"learning_rate": 5e-3, "per_device_train_batch_size": 5, "gradient_accumulation_steps": 1},
-            **{"num_train_epochs": 100, "save_steps": 30, "logging_steps": 4},
+            **{"num_train_epochs": 80, "save_steps": 30, "logging_steps": 4},
         },
         evaluation={"documents": 4},
     )
