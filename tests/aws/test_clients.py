@@ -76,8 +76,20 @@ def test_no_region_and_bad_settings(aws: LocalCloud, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("AWS_REGION")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    with pytest.raises(UserError, match=r"no AWS region; set AWS_DEFAULT_REGION"):
+    with pytest.raises(UserError, match=r"no AWS region; set AWS_REGION or AWS_DEFAULT_REGION"):
         clients.dynamodb()
+
+
+@pytest.mark.parametrize("variable", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_either_variable_names_the_region(
+    aws: LocalCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    """botocore reads only one of the two; a worker, or a laptop, that has the other reaches its region as well."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv(variable, "eu-west-1")
+    assert clients.sqs().meta.region_name == "eu-west-1"
 
 
 def test_endpoint_that_nobody_serves(aws: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:

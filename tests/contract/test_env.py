@@ -72,7 +72,15 @@ def test_a_file_holds_what_was_written_or_names_what_it_cannot(values: dict[str,
         return
     env = WorkerEnv.build(**values)
     assert WorkerEnv.from_env_file(env.to_env_file()) == env
-    assert read_like_systemd(env.to_env_file()) == env.model_dump(by_alias=True, exclude_none=True)
+    found = read_like_systemd(env.to_env_file())
+    assert found.pop(names.ENV_DEFAULT_REGION, None) == env.region
+    assert found == env.model_dump(by_alias=True, exclude_none=True)
+
+
+def test_the_region_is_there_for_every_sdk() -> None:
+    """boto3 reads AWS_DEFAULT_REGION alone, others AWS_REGION: the file has both."""
+    found = env_file.read(WorkerEnv.build(region="eu-west-1").to_env_file())
+    assert (found["AWS_REGION"], found["AWS_DEFAULT_REGION"]) == ("eu-west-1", "eu-west-1")
 
 
 @pytest.mark.parametrize(

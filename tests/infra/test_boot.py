@@ -102,6 +102,7 @@ def test_hostile_values_come_out_as_they_went_in_or_are_refused_by_name(
     *printed, env_text = _run(text, root).split(b"\0")
     assert [value.decode() for value in printed] == [str(value) for value in boot_given.model_dump().values()]
     arrived = read_like_systemd(env_text.decode())
+    assert arrived.pop("AWS_DEFAULT_REGION") == worker_given.region
     assert arrived == worker_given.model_dump(by_alias=True)
     assert WorkerEnv.from_env_file(env_text.decode()) == worker_given
 

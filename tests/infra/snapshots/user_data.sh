@@ -183,6 +183,7 @@ HF_HOME="/opt/hf_cache"
 TRAINING_DEFAULTS_PARAMETER="/receipt-trainer/dev/training"
 WORKER_LOG_GROUP="/receipt-trainer/dev/worker"
 RECEIPT_TRAINER_AWS_CLI="/usr/bin/aws"
+AWS_DEFAULT_REGION="us-east-1"
 END
 # shellcheck source=/dev/null
 . "$BOOT_DIR/boot.env"

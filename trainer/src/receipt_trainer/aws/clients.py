@@ -12,6 +12,7 @@ import boto3
 from botocore import exceptions as boto
 from botocore.config import Config
 
+from receipt_trainer.contract.names import ENV_DEFAULT_REGION, ENV_REGION
 from receipt_trainer.errors import UserError, WorldError
 
 if TYPE_CHECKING:
@@ -104,6 +105,9 @@ def pricing() -> Any:
 def _client(service: str, *, region: str | None = None, max_attempts: int | None = None) -> Any:
     """A client from the environment alone: credentials, region, AWS_ENDPOINT_URL, AWS_MAX_ATTEMPTS.
 
+    botocore reads AWS_DEFAULT_REGION and not AWS_REGION, which other SDKs read; here either will do, and with neither
+    a profile's region applies.
+
     Raises:
         UserError: no region, no such profile, or a setting that is none.
     """
@@ -118,7 +122,7 @@ def _client(service: str, *, region: str | None = None, max_attempts: int | None
     with aws_faults(f"open {service}"):
         # A session of its own: boto3's default session is not safe to use from several threads.
         session: Any = boto3.session.Session()
-        return session.client(service, region_name=region, config=config)
+        return session.client(service, region_name=region or _environment_region(), config=config)
 
 
 def _max_attempts() -> int:
@@ -150,7 +154,9 @@ def aws_faults(doing: str, *, table: str | None = None) -> Iterator[None]:
             "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ) from error
     except boto.NoRegionError as error:
-        raise UserError(f"{doing}: no AWS region; set AWS_DEFAULT_REGION, or a region in the profile") from error
+        raise UserError(
+            f"{doing}: no AWS region; set AWS_REGION or AWS_DEFAULT_REGION, or a region in the profile"
+        ) from error
     except boto.ParamValidationError as error:
         if table is None or "TableName" not in str(error):
             raise
@@ -196,5 +202,9 @@ def error_code(error: BaseException | None) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
+def _environment_region() -> str | None:
+    return os.environ.get(ENV_DEFAULT_REGION) or os.environ.get(ENV_REGION) or None
+
+
 def _region() -> str:
-    return boto3.session.Session().region_name or "no region"
+    return _environment_region() or boto3.session.Session().region_name or "no region"

@@ -80,6 +80,8 @@ class WorkerEnv(BaseModel):
             ValueError: systemd would not deliver a value unchanged; begins with the variable's name.
         """
         values = self.model_dump(by_alias=True, exclude_none=True)
+        if self.region is not None:
+            values[names.ENV_DEFAULT_REGION] = self.region  # boto3 reads no other
         empty = next((name for name, value in values.items() if not value), None)
         if empty:
             raise ValueError(f"{empty}: empty; leave it out instead")
