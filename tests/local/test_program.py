@@ -56,6 +56,38 @@ def test_a_resource_is_recorded_with_all_that_was_said_about_it() -> None:
     assert recording.of_type("aws:s3/bucket:Bucket") == [bucket]
 
 
+def test_what_the_program_leaves_open_is_recorded_as_open() -> None:
+    """Whether a replaced resource is deleted first is yes, no, or left to the provider: three different things."""
+
+    def program() -> None:
+        for name, said in {"first": True, "last": False, "open": None}.items():
+            aws.s3.Bucket(name, opts=pulumi.ResourceOptions(delete_before_replace=said))
+
+    recording = run(program)
+    found = {name: recording.one(name).delete_before_replace for name in ("first", "last", "open")}
+    assert found == {"first": True, "last": False, "open": None}
+
+
+def test_aliases_are_recorded_as_urns() -> None:
+    """An earlier name, parent or whole URN is the URN that the engine would look for in the stack's state."""
+
+    def program() -> None:
+        shelf = Shelf("shelf")
+        aliases = [
+            pulumi.Alias(name="books"),
+            pulumi.Alias(parent=pulumi.ROOT_STACK_RESOURCE),
+            "urn:pulumi:dev::receipt-trainer::aws:dynamodb/table:Table::old",
+        ]
+        aws.dynamodb.Table("novels", opts=pulumi.ResourceOptions(parent=shelf, aliases=aliases))
+
+    start = "urn:pulumi:dev::receipt-trainer::"
+    assert run(program).one("novels").aliases == (
+        f"{start}receipts:tests:Shelf$aws:dynamodb/table:Table::books",
+        f"{start}aws:dynamodb/table:Table::novels",
+        f"{start}aws:dynamodb/table:Table::old",
+    )
+
+
 def test_a_secret_stays_one() -> None:
     """Secrets are unwrapped and named, and one that passes through a resource is a secret output."""
 
@@ -186,6 +218,30 @@ def test_messages_and_resources_that_are_read() -> None:
     recording = run(program)
     assert recording.messages == ["mind the gap"]
     assert (recording.one("theirs").read, recording.one("theirs").id) == (True, "vpc-42")
+
+
+def test_what_is_read_has_the_outputs_that_were_given() -> None:
+    """A resource that is read is what `answers` say of its type, or a function of its id and inputs."""
+    block = "aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions"
+
+    def program() -> None:
+        options = aws.ec2.VpcBlockPublicAccessOptions.get("block", "us-east-1")
+        pulumi.export("mode", options.internet_gateway_block_mode)
+
+    answers = {block: lambda asked: {"internetGatewayBlockMode": f"off in {asked['id']}"}}
+    assert run(program, answers=answers).outputs == {"mode": "off in us-east-1"}
+
+
+def test_a_stack_reference_reads_outputs() -> None:
+    """It has the outputs that were given, and none where nothing was: as of a stack before its first update."""
+
+    def program() -> None:
+        outputs = pulumi.StackReference("self", stack_name="local/receipt-trainer/dev").outputs
+        pulumi.export("word", outputs.apply(lambda values: values.get("word", "none")))
+
+    assert run(program).outputs == {"word": "none"}
+    given = {"outputs": {"word": "hello"}, "secretOutputNames": []}
+    assert run(program, answers={"pulumi:pulumi:StackReference": given}).outputs == {"word": "hello"}
 
 
 def test_one_names_what_is_missing() -> None:

@@ -45,7 +45,7 @@ def run(
         stack: name of the stack.
         config: as `load_config` gives it; nothing is read from files here.
         become: what a resource becomes; default: `<name>-id` and plausible outputs.
-        answers: results of provider functions by token, before the known ones.
+        answers: results of provider functions, and outputs of resources that are read, by token; before the known ones.
 
     Raises:
         LookupError: the program calls a provider function without an answer.

@@ -9,8 +9,13 @@ ACCOUNT: Final = "123456789012"
 PARTITION: Final = "aws"
 IMAGE: Final = "ami-12c6146b"  # one that moto knows
 
+STACK_REFERENCE: Final = "pulumi:pulumi:StackReference"
+
 Answer = Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]]
-"""What a provider function returns, or a function of its arguments (names of the wire) that says so."""
+"""What a provider function returns, or a function of its arguments (names of the wire) that says so.
+
+Under a resource's token: the outputs of one that is read by its id, or a function of `{"id": ..., **inputs}`.
+"""
 
 
 def call(token: str, arguments: dict[str, Any], region: str, answers: Mapping[str, Answer]) -> dict[str, Any]:
@@ -22,6 +27,19 @@ def call(token: str, arguments: dict[str, Any], region: str, answers: Mapping[st
     answer = answers.get(token) or _known(region).get(token)
     if answer is None:
         raise LookupError(f"no answer for the provider function {token}; arguments: {arguments}")
+    return dict(answer(arguments) if callable(answer) else answer)
+
+
+def read(token: str, arguments: dict[str, Any], answers: Mapping[str, Answer]) -> dict[str, Any] | None:
+    """The outputs of a resource that exists already; None where nothing is known of it.
+
+    A stack has no outputs before its first update, so that is what a reference to one reads where `answers` are silent.
+    """
+    answer = answers.get(token)
+    if answer is None and token == STACK_REFERENCE:
+        answer = {"name": arguments.get("name"), "outputs": {}, "secretOutputNames": []}
+    if answer is None:
+        return None
     return dict(answer(arguments) if callable(answer) else answer)
 
 

@@ -12,7 +12,7 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime import rpc
 from pulumi.runtime.proto import engine_pb2, resource_pb2
 
-from receipt_trainer.local.program_answers import Answer, call
+from receipt_trainer.local.program_answers import Answer, call, read
 from receipt_trainer.local.program_recording import Become, Recording, Registration
 
 _STACK: Final = "pulumi:pulumi:Stack"
@@ -58,9 +58,10 @@ class Monitor:
             dependencies=tuple(sorted(request.dependencies)),
             protect=request.protect,
             retain_on_delete=request.retainOnDelete,
-            delete_before_replace=request.deleteBeforeReplace,
+            delete_before_replace=request.deleteBeforeReplace if request.deleteBeforeReplaceDefined else None,
             ignore_changes=tuple(request.ignoreChanges),
             replace_on_changes=tuple(request.replaceOnChanges),
+            aliases=tuple(self._alias(request, alias) for alias in request.aliases),
             custom=request.custom,
             id=request.importId,
             secret_inputs=secret,
@@ -82,7 +83,8 @@ class Monitor:
             id=request.id,
             secret_inputs=secret,
         )
-        _, state = self._add(registration, request.properties)
+        outputs = read(request.type, {"id": request.id, **inputs}, self.answers)
+        _, state = self._add(registration, request.properties, outputs)
         return resource_pb2.ReadResourceResponse(urn=registration.urn, properties=state)
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
@@ -115,19 +117,35 @@ class Monitor:
         return Empty()
 
     def _urn(self, request: Any) -> str:
-        kind = request.type
-        if request.parent:
-            above = request.parent.split("::")[2]
-            kind = kind if above == _STACK else f"{above}${kind}"
-        return f"urn:pulumi:{self.stack}::{self.project}::{kind}::{request.name}"
+        return _urn(self.stack, self.project, request.parent, request.type, request.name)
 
-    def _add(self, registration: Registration, given: Struct) -> tuple[str, Struct]:
+    def _alias(self, request: Any, alias: Any) -> str:
+        """The URN that an alias names; what it leaves out is as the resource has it now."""
+        if alias.WhichOneof("alias") == "urn":
+            return str(alias.urn)
+        spec = alias.spec
+        parent = "" if spec.noParent else spec.parentUrn or request.parent
+        stack, project = spec.stack or self.stack, spec.project or self.project
+        return _urn(stack, project, parent, spec.type or request.type, spec.name or request.name)
+
+    def _add(
+        self, registration: Registration, given: Struct, read_outputs: dict[str, Any] | None = None
+    ) -> tuple[str, Struct]:
         with self._lock:
             if any(known.urn == registration.urn for known in self.recording.resources):
                 raise ValueError(f"two resources are called {registration.urn}")
             self.recording.resources.append(registration)
+        if read_outputs is not None:
+            return registration.id, _state(given, registration, read_outputs)
         id_, outputs = self.become(registration) if registration.custom else ("", {})
         return id_, _state(given, registration, outputs)
+
+
+def _urn(stack: str, project: str, parent: str, kind: str, name: str) -> str:
+    if parent:
+        above = parent.split("::")[2]
+        kind = kind if above == _STACK else f"{above}${kind}"
+    return f"urn:pulumi:{stack}::{project}::{kind}::{name}"
 
 
 def plain_properties(struct: Struct) -> tuple[dict[str, Any], tuple[str, ...]]:

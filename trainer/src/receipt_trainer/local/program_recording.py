@@ -18,6 +18,8 @@ class Registration:
         inputs: by their names on the wire (camelCase), secrets unwrapped; an integral number is an int.
         parent: URN; "" for none.
         dependencies: URNs, of `depends_on` and of the inputs.
+        delete_before_replace: None where the program leaves it to the provider.
+        aliases: URNs that the resource had before, as the engine would resolve them.
         custom: False for a component.
         read: True for a `.get()`, which the stack does not own.
         id: of the resource that is read or imported; "" for one to be created.
@@ -32,9 +34,10 @@ class Registration:
     dependencies: tuple[str, ...] = ()
     protect: bool = False
     retain_on_delete: bool = False
-    delete_before_replace: bool = False
+    delete_before_replace: bool | None = None
     ignore_changes: tuple[str, ...] = ()
     replace_on_changes: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     custom: bool = True
     read: bool = False
     id: str = ""
