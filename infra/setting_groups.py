@@ -68,6 +68,10 @@ class PoolSettings(Group):
         150, ge=MIN_ROOT_VOLUME_GIB, le=16384, description="Size of the root volume (gp3) in GiB"
     )
     market: Literal["spot", "on_demand"] = Field("spot", description="How instances beyond on_demand_base are bought")
+    capacity_rebalance: bool = Field(
+        False,
+        description="Replace a spot instance at EC2's rebalance recommendation already, whether it is taken or not",
+    )
 
     @field_validator("max_instances")
     @classmethod

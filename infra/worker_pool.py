@@ -43,6 +43,7 @@ class WorkerPoolArgs:
         on_demand_base: instances, counted from the first, that are bought on demand.
         root_volume_gib: size of the root volume in GiB.
         market: how instances beyond the base are bought.
+        capacity_rebalance: the group replaces a spot instance at EC2's rebalance recommendation.
         image_parameter_name: SSM parameter with the image id; read at every launch.
         instance_profile_arn: profile of the worker role.
         security_group_id: the group that workers are in.
@@ -59,6 +60,7 @@ class WorkerPoolArgs:
     on_demand_base: int
     root_volume_gib: int
     market: Literal["spot", "on_demand"]
+    capacity_rebalance: bool
     image_parameter_name: pulumi.Input[str]
     instance_profile_arn: pulumi.Input[str]
     security_group_id: pulumi.Input[str]
@@ -168,8 +170,8 @@ class WorkerPool(pulumi.ComponentResource):
             max_size=args.max_instances,
             vpc_zone_identifiers=list(args.subnet_ids),
             mixed_instances_policy=self._instances_policy(template),
-            # The notice two minutes before a spot instance is taken is late for a new one to boot.
-            capacity_rebalance=args.market == "spot",
+            # Off by default: the recommendation is no notice, and where capacity is scarce the next one gets it too.
+            capacity_rebalance=args.capacity_rebalance,
             # Workers end themselves; balancing zones would end one that trains.
             protect_from_scale_in=True,
             suspended_processes=["AZRebalance"],

@@ -123,6 +123,7 @@ class Workers:
                 on_demand_base=settings.on_demand_base,
                 root_volume_gib=settings.root_volume_gib,
                 market=settings.market,
+                capacity_rebalance=settings.capacity_rebalance,
                 image_parameter_name=self.image.image_parameter_name,
                 instance_profile_arn=self.roles.worker_instance_profile_arn,
                 security_group_id=base.network.worker_security_group_id,

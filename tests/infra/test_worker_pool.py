@@ -36,6 +36,7 @@ def worker_pool(
                 "on_demand_base": 1,
                 "root_volume_gib": 150,
                 "market": market,
+                "capacity_rebalance": False,
                 "image_parameter_name": "/imagebuilder/receipt-trainer/dev/worker-image",
                 "instance_profile_arn": "arn:aws:iam::123456789012:instance-profile/worker",
                 "security_group_id": "sg-0123456789abcdef0",
@@ -138,7 +139,13 @@ def test_the_market_decides_how_instances_above_the_base_are_bought(market: Mark
     }
     types = [override["instanceType"] for override in policy["launchTemplate"]["overrides"]]
     assert types == ["g5.xlarge", "g6.xlarge"]
-    assert group(market).inputs["capacityRebalance"] is (market == "spot")
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_instances_are_replaced_at_a_recommendation_only_if_asked_for(wanted: bool) -> None:
+    """`capacity_rebalance` reaches the group as it is set."""
+    found = run(lambda: worker_pool(capacity_rebalance=wanted)).of_type(GROUP)[0]
+    assert found.inputs["capacityRebalance"] is wanted
 
 
 def test_nothing_ends_a_busy_instance_but_the_market() -> None:
