@@ -68,7 +68,13 @@ outputs.export(
             "launch_template_id": workers.pools[pool].launch_template_id,
             "instance_types": list(chosen.instance_types),
             "market": chosen.market,
+            "max_instances": chosen.max_instances,
+            "on_demand_base": chosen.on_demand_base,
         }
         for pool, chosen in settings.pools.items()
     },
+    nat=settings.network.nat,
+    parent_image=settings.golden_ami.parent_image,
+    alarm_topic_arn=observability.topic_arn,
+    budget_usd=settings.budget.monthly_usd if settings.budget else 0,
 )

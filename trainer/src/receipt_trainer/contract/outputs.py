@@ -32,6 +32,8 @@ class PoolOutputs(_Exported):
     launch_template_id: str = Field(description="Id of the launch template")
     instance_types: list[str] = Field(description="Instance types that may be launched")
     market: Literal["spot", "on_demand"] = Field(description="How instances beyond the on-demand base are bought")
+    max_instances: int | None = Field(None, description="Instances at most, as configured; None of an older stack")
+    on_demand_base: int = Field(0, description="So many instances are on demand whatever the market")
 
 
 class StackOutputs(_Exported):
@@ -58,6 +60,10 @@ class StackOutputs(_Exported):
     vpc_id: str = Field(description="Id of the VPC")
     private_subnet_ids: list[str] = Field(description="Ids of the subnets of the workers")
     pools: dict[PoolName, PoolOutputs] = Field(description="The worker pools by name")
+    nat: str | None = Field(None, description="network.nat of the configuration; None of an older stack, as below")
+    parent_image: str | None = Field(None, description="golden_ami.parent_image: an SSM parameter or an image id")
+    alarm_topic_arn: str | None = Field(None, description="SNS topic of the alarms")
+    budget_usd: float | None = Field(None, description="Dollars of the monthly budget; 0: there is none")
 
     @classmethod
     def load(cls, path: Path) -> Self:
