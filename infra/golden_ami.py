@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,9 @@ import pulumi
 import pulumi_aws as aws
 
 from infra import image_document
+from infra.image_policies import log_group_name
 from infra.naming import Naming
+from receipt_trainer.contract import images
 
 ROOT_DEVICE = "/dev/xvda"
 ROOT_VOLUME_GIB = 100
@@ -20,6 +21,14 @@ ROOT_VOLUME_GIB = 100
 _INSTANCE_TYPES = ("m6i.large", "m6a.large", "m5.large")
 _USERDATA = Path(__file__).resolve().parents[1] / "userdata"
 _TEST_MINUTES = 60
+_RESERVED_TAGS = ("CreatedBy", "Ec2ImageBuilderArn", "Name", "Tags")
+"""Image Builder sets them itself on its instances (CreateInfrastructureConfiguration, "EC2 Image Builder API
+Reference": resourceTags)."""
+_FIRST_ONLY = (
+    *("allowed_pattern", "arn", "data_type", "description", "insecure_value", "key_id", "overwrite", "tier", "type"),
+    *("value", "value_wo", "value_wo_version"),
+)
+"""Inputs of the image parameter that an update of it would write: all but name, region and tags."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +60,22 @@ def image_parameter_name(naming: Naming) -> str:
 
 
 def recipe_name(naming: Naming) -> str:
-    """Name of component, recipe and pipeline; Image Builder logs to the group `/aws/imagebuilder/<recipe name>`."""
+    """Name of the pipeline, and with `-` and seven random signs behind it of each component and recipe."""
     return naming.name("worker")
 
 
 class GoldenAmi(pulumi.ComponentResource):
     """Component, recipe, infrastructure, distribution and pipeline, and the parameter that starts at the parent image.
 
-    Components and recipes are immutable: both carry a version that follows from their content, so that a change is a
-    new version beside the old one, and the same content the same version.
+    Components and recipes are immutable, and AWS refuses to delete one that a pipeline, a recipe or a baked image
+    refers to. So Pulumi names them, anew at each replacement: a changed script makes new ones beside the old, the
+    pipeline moves to them, and the old are left behind. They cost nothing; no name is ever used twice, not by a script
+    that is put back to its earlier text and not by `up` after `destroy`.
+
+    Attributes:
+        image_parameter_name: SSM parameter with the image id that workers boot.
+        image_parameter_arn: its ARN.
+        pipeline_arn: the pipeline; None without bakes.
     """
 
     image_parameter_name: str
@@ -88,12 +104,13 @@ class GoldenAmi(pulumi.ComponentResource):
             description="Image id of the workers: the parent image at first, then the newest that was baked",
             value=first,
             tags=self._args.naming.tags_for("worker-image"),
-            # Bakes move it.
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["value"] if self._args.enabled else None),
+            # Bakes move it. The provider writes the whole parameter, with the value that it knows, if any input but the
+            # tags differs: so none may, or workers would be back at the image of the first day.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=list(_FIRST_ONLY) if self._args.enabled else None),
         )
 
     def _component(self) -> aws.imagebuilder.Component:
-        args, name = self._args, recipe_name(self._args.naming)
+        args = self._args
         scripts = image_document.read_scripts(_USERDATA)
         document = pulumi.Output.all(
             AWS_REGION=args.region,
@@ -102,26 +119,22 @@ class GoldenAmi(pulumi.ComponentResource):
             WHEELHOUSE_HASH=args.wheelhouse_hash,
         ).apply(lambda values: image_document.render(scripts, values))
         return aws.imagebuilder.Component(
-            f"{self._name}-component",
-            name=name,
+            recipe_name(args.naming),
             platform="Linux",
             supported_os_versions=["Amazon Linux 2023"],
             data=document,
-            version=document.apply(lambda text: image_document.semantic_version(f"{name} {text}")),
+            version=images.VERSION,
             tags=args.naming.tags_for("worker-image"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._left_behind(),
         )
 
     def _recipe(self) -> aws.imagebuilder.ImageRecipe:
-        args, name = self._args, recipe_name(self._args.naming)
-        component = self._component()
+        args = self._args
         parent = args.parent_image if args.parent_image.startswith("ami-") else f"ssm:{args.parent_image}"
-        content = [name, parent, ROOT_DEVICE, ROOT_VOLUME_GIB]
         return aws.imagebuilder.ImageRecipe(
-            f"{self._name}-recipe",
-            name=name,
+            recipe_name(args.naming),
             parent_image=parent,
-            components=[{"component_arn": component.arn}],
+            components=[{"component_arn": self._component().arn}],
             block_device_mappings=[
                 {
                     "device_name": ROOT_DEVICE,
@@ -133,13 +146,18 @@ class GoldenAmi(pulumi.ComponentResource):
                     },
                 }
             ],
-            version=component.version.apply(lambda own: image_document.semantic_version(json.dumps([*content, own]))),
+            version=images.VERSION,
             tags=args.naming.tags_for("worker-image"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._left_behind(),
         )
+
+    def _left_behind(self) -> pulumi.ResourceOptions:
+        """What replaces it is made first, and pulumi never deletes it."""
+        return pulumi.ResourceOptions(parent=self, delete_before_replace=False, retain_on_delete=True)
 
     def _infrastructure(self) -> aws.imagebuilder.InfrastructureConfiguration:
         args = self._args
+        tags = args.naming.tags_for("image-build")
         return aws.imagebuilder.InfrastructureConfiguration(
             f"{self._name}-infrastructure",
             name=args.naming.name("worker-image"),
@@ -149,7 +167,7 @@ class GoldenAmi(pulumi.ComponentResource):
             subnet_id=args.subnet_id,
             security_group_ids=[args.security_group_id],
             terminate_instance_on_failure=True,
-            resource_tags=args.naming.tags_for("image-build"),
+            resource_tags={key: value for key, value in tags.items() if key not in _RESERVED_TAGS},
             tags=args.naming.tags_for("worker-image"),
             opts=pulumi.ResourceOptions(parent=self),
         )
@@ -177,14 +195,14 @@ class GoldenAmi(pulumi.ComponentResource):
         )
 
     def _pipeline(self) -> aws.imagebuilder.ImagePipeline:
-        args = self._args
+        args, name = self._args, recipe_name(self._args.naming)
         schedule: aws.imagebuilder.ImagePipelineScheduleArgsDict = {
             "schedule_expression": args.schedule,
             "pipeline_execution_start_condition": "EXPRESSION_MATCH_AND_DEPENDENCY_UPDATES_AVAILABLE",
         }
         return aws.imagebuilder.ImagePipeline(
             f"{self._name}-pipeline",
-            name=recipe_name(args.naming),
+            name=name,
             description="Bakes the workers' image",
             image_recipe_arn=self._recipe().arn,
             infrastructure_configuration_arn=self._infrastructure().arn,
@@ -192,6 +210,11 @@ class GoldenAmi(pulumi.ComponentResource):
             execution_role=args.execution_role_arn,
             image_tests_configuration={"image_tests_enabled": True, "timeout_minutes": _TEST_MINUTES},
             schedule=schedule if args.schedule else None,
+            # One group that has an end, instead of one without for each recipe.
+            logging_configuration={
+                "image_log_group_name": log_group_name(name),
+                "pipeline_log_group_name": log_group_name(name),
+            },
             tags=args.naming.tags_for("worker-image"),
             opts=pulumi.ResourceOptions(parent=self),
         )

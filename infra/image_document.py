@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
 from collections.abc import Mapping
@@ -19,7 +18,6 @@ MAX_CHARACTERS = 16_000
 
 _UNPACK = "ami_unpack.sh"
 _FOLDER = "/opt/receipt-trainer/bake"
-_NODE_LIMIT = 2**30  # CreateComponent: each node of a semantic version is at most 2^30 - 1
 
 
 class ImageDocumentError(ValueError):
@@ -63,12 +61,6 @@ def render(scripts: Mapping[str, str], values: Mapping[str, str]) -> str:
             f"shorten {', '.join(SCRIPTS)}"
         )
     return text
-
-
-def semantic_version(content: str) -> str:
-    """`1.<a>.<b>` from 60 bits of the content's sha256: the same content, and only that, has the same version."""
-    number = int.from_bytes(hashlib.sha256(content.encode()).digest()[:8], "big")
-    return f"1.{number // _NODE_LIMIT % _NODE_LIMIT}.{number % _NODE_LIMIT}"
 
 
 def _check(name: str, text: str, allowed: str) -> None:

@@ -15,12 +15,12 @@ from infra.policies import (
     Place,
     Statement,
     allow,
+    group_spellings,
     prefix_statements,
     session_statements,
 )
+from receipt_trainer.contract.images import CREATED_BY, VERSION
 
-CREATED_BY = "EC2 Image Builder"
-"""Value of the tag CreatedBy that Image Builder puts on all that it makes."""
 TAGGED = {"StringEquals": {"aws:ResourceTag/CreatedBy": CREATED_BY}}
 TAGGING = {"StringEquals": {"aws:RequestTag/CreatedBy": CREATED_BY}}
 
@@ -30,7 +30,7 @@ class ImageScope:
     """What a bake may touch.
 
     Attributes:
-        recipe: name that component, recipe and pipeline share.
+        recipe: name of the pipeline; components and recipes have it with random signs behind.
         wheels: ARN of the bucket of the wheelhouse.
         image_log_group: ARN of the group below /aws/imagebuilder, without `:*` at its end.
         image_parameter: ARN of the SSM parameter that is written.
@@ -47,15 +47,23 @@ class ImageScope:
 
 
 def log_group_name(recipe: str) -> str:
-    """Log group that Image Builder writes to for one recipe."""
+    """Log group of a pipeline and its bakes; any role of Image Builder may write below this prefix."""
     return f"/aws/imagebuilder/{recipe}"
+
+
+def auto_named(name: str) -> str:
+    """IAM pattern of what Pulumi names by itself: exactly seven random signs behind the name.
+
+    With `*` the stack dev would reach into a stack that is called dev-worker.
+    """
+    return f"{name}-" + 7 * "?"
 
 
 def log_statements(scope: ImageScope) -> list[Statement]:
     """Image Builder asks to create the group, even where it exists."""
     streams = f"{scope.image_log_group}:log-stream:*"
     return [
-        allow("CreateOwnGroup", "logs", ["CreateLogGroup"], [scope.image_log_group]),
+        allow("CreateOwnGroup", "logs", ["CreateLogGroup"], group_spellings(scope.image_log_group)),
         allow("WriteLogs", "logs", ["CreateLogStream", "PutLogEvents"], [streams]),
     ]
 
@@ -69,7 +77,7 @@ def builder_statements(place: Place, scope: ImageScope) -> list[Statement]:
         f"arn:{place.partition}:s3:::ec2imagebuilder-managed-resources-{place.region}-prod/components/*",
     ]
     components = [
-        place.arn("imagebuilder", f"component/{scope.recipe}/*"),
+        place.arn("imagebuilder", f"component/{auto_named(scope.recipe)}/{VERSION}/*"),
         place.arn("imagebuilder", "component/*/*", account="aws"),
     ]
     mailbox = ["AcknowledgeMessage", "DeleteMessage", "FailMessage", "GetEndpoint", "GetMessages", "SendReply"]
@@ -129,7 +137,10 @@ def _instance_statements(place: Place) -> list[Statement]:
         "DescribeTags",
     )
     on_create = {
-        "StringEquals": {"aws:RequestTag/CreatedBy": CREATED_BY, "ec2:CreateAction": ["CreateImage", "RunInstances"]}
+        "StringEquals": {
+            "aws:RequestTag/CreatedBy": CREATED_BY,
+            "ec2:CreateAction": ["CreateImage", "RunInstances"],
+        }
     }
     return [
         allow("LaunchFrom", "ec2", ["RunInstances"], [*images, *used]),

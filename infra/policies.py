@@ -119,13 +119,21 @@ def prefix_statements(sid: str, bucket: str, prefixes: Sequence[str], actions: S
     ]
 
 
+def group_spellings(log_group: str) -> list[str]:
+    """ARN of a log group, without `:*` at its end, in both ways in which CloudWatch Logs asks IAM about its creation.
+
+    The Service Authorization Reference writes it with `:*`; denials name it with and without what follows the name.
+    """
+    return [log_group, f"{log_group}:*"]
+
+
 def log_statements(log_groups: Sequence[str]) -> list[Statement]:
     """Writing to streams of existing log groups; streams are `<group>:log-stream:<name>`."""
     streams = [f"{group}:log-stream:*" for group in log_groups]
-    groups = [f"{group}:*" for group in log_groups]
+    groups = [spelling for group in log_groups for spelling in group_spellings(group)]
     return [
         allow("WriteLogs", "logs", ["CreateLogStream", "PutLogEvents"], streams),
-        allow("ListLogStreams", "logs", ["DescribeLogStreams"], [*log_groups, *groups]),
+        allow("ListLogStreams", "logs", ["DescribeLogStreams"], groups),
     ]
 
 
@@ -180,7 +188,7 @@ def silence_statements(place: Place, instances: str, groups: Sequence[str], log_
 def flow_log_statements(log_group: str) -> list[Statement]:
     """What VPC flow logs ask of their role; the group exists, and its creation is asked for all the same."""
     return [
-        allow("CreateOwnGroup", "logs", ["CreateLogGroup"], [log_group]),
+        allow("CreateOwnGroup", "logs", ["CreateLogGroup"], group_spellings(log_group)),
         *log_statements([log_group]),
         allow("FindGroup", "logs", ["DescribeLogGroups"], "*"),
     ]

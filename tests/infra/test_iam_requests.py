@@ -55,10 +55,16 @@ BUILDER_ROLE = f"arn:aws:iam::{ACCOUNT}:role/roles-builder"
         ("worker", "logs:PutLogEvents", log_group("boot") + ":log-stream:i-0", {}),
         ("worker", "ssm:UpdateInstanceInformation", INSTANCE, {}),
         ("worker", "ssmmessages:OpenDataChannel", "*", {}),
-        ("builder", "imagebuilder:GetComponent", f"arn:aws:imagebuilder:{HERE}:component/NAME/1.2.3/1", {}),
+        ("builder", "imagebuilder:GetComponent", f"arn:aws:imagebuilder:{HERE}:component/NAME-1a2b3c4/1.0.0/1", {}),
         ("builder", "s3:GetObject", "arn:aws:s3:::ec2imagebuilder-toe-us-east-1-prod/latest/awstoe", {}),
         ("builder", "s3:GetObject", WHEEL, {}),
-        ("builder", "logs:CreateLogGroup", f"arn:aws:logs:{HERE}:log-group:/aws/imagebuilder/NAME", {}),
+        *(
+            (role, "logs:CreateLogGroup", f"arn:aws:logs:{HERE}:log-group:/aws/imagebuilder/NAME{end}", {})
+            for role in ("builder", "execution")
+            for end in ("", ":log-stream:")
+        ),
+        ("flow", "logs:CreateLogGroup", log_group("flow"), {}),
+        ("flow", "logs:CreateLogGroup", log_group("flow") + ":log-stream:", {}),
         ("execution", "ssm:PutParameter", IMAGE_PARAMETER, {}),
         ("execution", "ssm:GetParameter", f"arn:aws:ssm:{REGION}::parameter{PARENT}", {}),
         ("execution", "ec2:TerminateInstances", INSTANCE, MADE_BY_IMAGE_BUILDER),
@@ -128,6 +134,15 @@ def test_a_role_may_do_its_work(role: str, action: str, resource: str, context: 
         ("builder", "ssm:PutParameter", IMAGE_PARAMETER, {}),
         ("builder", "dynamodb:GetItem", table("receipts"), {}),
         ("builder", "imagebuilder:GetComponent", f"arn:aws:imagebuilder:{HERE}:component/NAME-2/1.2.3/1", {}),
+        # The stack whose environment is "dev-worker".
+        (
+            "builder",
+            "imagebuilder:GetComponent",
+            f"arn:aws:imagebuilder:{HERE}:component/NAME-worker-1a2b3c4/1.0.0/1",
+            {},
+        ),
+        ("builder", "logs:CreateLogGroup", f"arn:aws:logs:{HERE}:log-group:/aws/imagebuilder/NAME-2", {}),
+        ("flow", "logs:CreateLogGroup", log_group("flow-2"), {}),
         ("execution", "ssm:PutParameter", f"arn:aws:ssm:{HERE}:parameter/imagebuilder/other", {}),
         ("execution", "ssm:GetParameter", f"arn:aws:ssm:{HERE}:parameter/receipt-trainer/dev/training", {}),
         ("execution", "ec2:TerminateInstances", INSTANCE, {}),

@@ -1,0 +1,126 @@
+"""Images that a stack has baked: which are its own, and which of them go.
+
+Only the standard library: the stack's function carries this file along, the command on a laptop imports it. Sources:
+EC2 Image Builder API Reference, ImageState; EC2 Image Builder User Guide, "Tag Image Builder output resources".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+VERSION: Final = "1.0.0"
+"""Semantic version of every recipe and component: each has a name of its own, so that none needs another."""
+CREATED_BY: Final = "EC2 Image Builder"
+"""Value of the tag CreatedBy that Image Builder puts on all that it makes."""
+SOURCE_TAG: Final = "Ec2ImageBuilderArn"
+"""Tag with which Image Builder says on an AMI which image resource it is of."""
+
+AVAILABLE: Final = "AVAILABLE"
+DELETED: Final = "DELETED"
+FINISHED: Final = frozenset({AVAILABLE, "FAILED", "CANCELLED", "DEPRECATED", "DISABLED"})
+"""States in which nothing is done any more. What is in none of these, or in one that we do not know, is left alone."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """An image resource of Image Builder: one bake.
+
+    Attributes:
+        arn: ends in `image/<recipe>/<version>/<number>`.
+        status: as Image Builder writes it.
+        created_at: ISO 8601 text, UTC.
+        image_ids: AMIs in the region asked, none if it failed early.
+    """
+
+    arn: str
+    status: str
+    created_at: str
+    image_ids: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`<recipe>/<version>/<number>`."""
+        return self.arn.partition(":image/")[2]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it may be deleted: Image Builder refuses to delete what is being built."""
+        return self.status in FINISHED
+
+
+@dataclass(frozen=True)
+class Ami:
+    """An AMI of a stack; `source` is the ARN of its image resource, "" if no tag says so."""
+
+    image_id: str
+    created_at: str
+    snapshot_ids: tuple[str, ...]
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Going:
+    """What is to be deleted, in this order: an image resource goes last, for it leads to its AMIs."""
+
+    amis: tuple[Ami, ...]
+    builds: tuple[Build, ...]
+
+
+def image_tag(recipe: str) -> str:
+    """Tag `Name` of the stack's AMIs; `recipe` is the name of the pipeline, `receipt-trainer-dev-worker`."""
+    return f"{recipe}-image"
+
+
+def is_own_name(name: str, recipe: str) -> bool:
+    """Whether a component, a recipe or an image resource is the stack's: Pulumi puts seven random signs behind.
+
+    Exactly so many, or `dev` would take what belongs to a stack that is called `dev-worker`.
+    """
+    return re.fullmatch(rf"{re.escape(recipe)}-[0-9a-f]{{7}}", name) is not None
+
+
+def is_own_ami(tags: Mapping[str, str], recipe: str) -> bool:
+    """Whether an AMI was made by Image Builder for this stack; the first tag without the second is somebody else's.
+
+    An AMI whose bake failed in its tests has not got our own tags yet: it names its image resource all the same.
+    """
+    if tags.get("CreatedBy") != CREATED_BY:
+        return False
+    source = tags.get(SOURCE_TAG, "").partition(":image/")[2].partition("/")[0]
+    return tags.get("Name") == image_tag(recipe) or is_own_name(source, recipe)
+
+
+def expired(builds: Collection[Build], amis: Iterable[Ami], in_force: str) -> Going:
+    """All but the image that the image parameter names, `in_force`, and the newest that is finished.
+
+    These are one, but for the moment between a bake's end and its parameter, or where a person has set the parameter
+    back.
+    """
+    newest = max((b for b in builds if b.status == AVAILABLE and b.image_ids), key=lambda b: b.created_at, default=None)
+    return going(builds, amis, {in_force, *(newest.image_ids if newest else ())})
+
+
+def going(builds: Collection[Build], amis: Iterable[Ami], kept: Collection[str] = ()) -> Going:
+    """All that is finished, but what has one of the AMIs `kept`.
+
+    An AMI that no image resource knows goes, too, but not while a bake is under way: it may be that one's.
+    """
+    gone = tuple(b for b in builds if b.is_finished and not set(b.image_ids) & set(kept))
+    staying = [b for b in builds if b not in gone and b.status != DELETED]
+    busy = any(not b.is_finished for b in staying)
+    arns, ids = {b.arn for b in gone}, {image_id for b in gone for image_id in b.image_ids}
+    kept_ids = {*kept, *(image_id for b in staying for image_id in b.image_ids)}
+    kept_arns = {b.arn for b in staying}
+    return Going(
+        tuple(
+            ami
+            for ami in amis
+            if ami.image_id not in kept_ids
+            and ami.source not in kept_arns
+            and (not busy or ami.image_id in ids or ami.source in arns)
+        ),
+        gone,
+    )
