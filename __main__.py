@@ -4,77 +4,84 @@ from __future__ import annotations
 
 import pulumi
 
-from infra import outputs
+from infra import last_update, outputs
 from infra.base import Base, Place
 from infra.naming import Naming
 from infra.observability import Observability, ObservabilityArgs, WatchedPool
 from infra.settings import StackSettings
 from infra.workers import Workers
 
-settings = StackSettings.load(pulumi.Config())
-naming = Naming(project=pulumi.get_project(), environment=settings.environment, tags=settings.tags)
-place = Place.find(settings)
 
-base = Base(settings, naming, place)
-workers = Workers(settings, naming, place, base)
-watched = {
-    pool: WatchedPool(
-        queue_names=base.queues.names[pool],
-        dead_letter_queue_name=base.queues.dead_letter_names[pool],
-        auto_scaling_group=workers.pools[pool].group_name,
+async def main() -> None:
+    """Register the stack. The SDK awaits it: the last update's outputs must be known before the first resource."""
+    settings = StackSettings.load(pulumi.Config())
+    naming = Naming(project=pulumi.get_project(), environment=settings.environment, tags=settings.tags)
+    place = Place.find(settings)
+    last_update.refuse_replaced_data(await last_update.read_outputs(), settings, place.region, naming.project)
+
+    base = Base(settings, naming, place)
+    workers = Workers(settings, naming, place, base)
+    watched = {
+        pool: WatchedPool(
+            queue_names=base.queues.names[pool],
+            dead_letter_queue_name=base.queues.dead_letter_names[pool],
+            auto_scaling_group=workers.pools[pool].group_name,
+        )
+        for pool in settings.pools
+    }
+    observability = Observability(
+        "observability",
+        ObservabilityArgs(
+            naming=naming,
+            region=place.region,
+            pools=watched,
+            boot_log_group_name=base.logs.boot.name,
+            worker_log_group_name=base.logs.worker.name,
+            silence_function_name=workers.silence.function_name,
+            alarm_email=settings.alarm_email,
+            budget=settings.budget,
+        ),
     )
-    for pool in settings.pools
-}
-observability = Observability(
-    "observability",
-    ObservabilityArgs(
-        naming=naming,
-        region=place.region,
-        pools=watched,
-        boot_log_group_name=base.logs.boot.name,
-        worker_log_group_name=base.logs.worker.name,
-        silence_function_name=workers.silence.function_name,
-        alarm_email=settings.alarm_email,
-        budget=settings.budget,
-    ),
-)
 
-outputs.export(
-    project=naming.project,
-    environment=naming.environment,
-    region=place.region,
-    receipts_table=base.tables.receipts.name,
-    jobs_table=base.tables.jobs.name,
-    instances_table=base.tables.instances.name,
-    artifacts_bucket=base.buckets.artifacts.id,
-    wheels_bucket=base.buckets.wheels.id,
-    wheelhouse_prefix=base.wheelhouse.prefix,
-    file_system_id=base.files.file_system_id,
-    training_access_point_id=base.files.training_access_point_id,
-    checkpoints_access_point_id=base.files.checkpoints_access_point_id,
-    training_parameter=base.defaults.parameter_name,
-    image_parameter=workers.image.image_parameter_name,
-    image_pipeline_arn=workers.image.pipeline_arn,
-    worker_log_group=base.logs.worker.name,
-    boot_log_group=base.logs.boot.name,
-    dashboard_name=observability.dashboard_name,
-    vpc_id=base.network.vpc_id,
-    private_subnet_ids=base.network.private_subnet_ids,
-    pools={
-        pool: {
-            "queue_urls": base.queues.urls[pool],
-            "dead_letter_queue_url": base.queues.dead_letter_urls[pool],
-            "auto_scaling_group": workers.pools[pool].group_name,
-            "launch_template_id": workers.pools[pool].launch_template_id,
-            "instance_types": list(chosen.instance_types),
-            "market": chosen.market,
-            "max_instances": chosen.max_instances,
-            "on_demand_base": chosen.on_demand_base,
-        }
-        for pool, chosen in settings.pools.items()
-    },
-    nat=settings.network.nat,
-    parent_image=settings.golden_ami.parent_image,
-    alarm_topic_arn=observability.topic_arn,
-    budget_usd=settings.budget.monthly_usd if settings.budget else 0,
-)
+    outputs.export(
+        project=naming.project,
+        environment=naming.environment,
+        region=place.region,
+        receipts_table=base.tables.receipts.name,
+        jobs_table=base.tables.jobs.name,
+        instances_table=base.tables.instances.name,
+        artifacts_bucket=base.buckets.artifacts.id,
+        wheels_bucket=base.buckets.wheels.id,
+        wheelhouse_prefix=base.wheelhouse.prefix,
+        file_system_id=base.files.file_system_id,
+        training_access_point_id=base.files.training_access_point_id,
+        checkpoints_access_point_id=base.files.checkpoints_access_point_id,
+        training_parameter=base.defaults.parameter_name,
+        image_parameter=workers.image.image_parameter_name,
+        image_pipeline_arn=workers.image.pipeline_arn,
+        worker_log_group=base.logs.worker.name,
+        boot_log_group=base.logs.boot.name,
+        dashboard_name=observability.dashboard_name,
+        vpc_id=base.network.vpc_id,
+        private_subnet_ids=base.network.private_subnet_ids,
+        pools={
+            pool: {
+                "queue_urls": base.queues.urls[pool],
+                "dead_letter_queue_url": base.queues.dead_letter_urls[pool],
+                "auto_scaling_group": workers.pools[pool].group_name,
+                "launch_template_id": workers.pools[pool].launch_template_id,
+                "instance_types": list(chosen.instance_types),
+                "market": chosen.market,
+                "max_instances": chosen.max_instances,
+                "on_demand_base": chosen.on_demand_base,
+            }
+            for pool, chosen in settings.pools.items()
+        },
+        nat=settings.network.nat,
+        parent_image=settings.golden_ami.parent_image,
+        alarm_topic_arn=observability.topic_arn,
+        budget_usd=settings.budget.monthly_usd if settings.budget else 0,
+    )
+
+
+pulumi.run(main)

@@ -69,6 +69,7 @@ class StackSettings(Group):
         None, description="Who gets the alarms; empty: nobody, they show on the dashboard"
     )
     protect_data: bool = Field(True, description="Tables, buckets and file system outlive pulumi destroy")
+    replace_data: bool = Field(False, description="An edit may replace what holds data by something empty")
     tags: Annotated[
         dict[Annotated[str, AfterValidator(rules.tag_key)], Annotated[Text, AfterValidator(rules.tag_value)]],
         AfterValidator(rules.tags),
@@ -192,5 +193,5 @@ def _without_nulls(value: Any, depth: int = 0) -> Any:
 _OBJECTS: Final = frozenset(
     field.alias or name
     for name, field in StackSettings.model_fields.items()
-    if name not in ("environment", "alarm_email", "protect_data")
+    if name not in ("environment", "alarm_email", "protect_data", "replace_data")
 )

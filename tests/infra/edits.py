@@ -34,12 +34,17 @@ class Difference:
 
 def evaluate(wheelhouse: Path, changes: Mapping[str, Any] | None = None, program: Path = ROOT) -> Recording:
     """The program with Pulumi.dev.yaml, over it `changes` by key (objects are merged into the stack's own)."""
+    return run(program, config=configuration(wheelhouse, changes, program), become=_with_template_versions)
+
+
+def configuration(wheelhouse: Path, changes: Mapping[str, Any] | None = None, program: Path = ROOT) -> dict[str, str]:
+    """What the CLI would hand to the program for Pulumi.dev.yaml with these changes."""
     config = load_config(program, "dev")
     given = {"wheelhouse": {"python_version": "3.12", "path": str(wheelhouse)}, **(changes or {})}
     for key, value in given.items():
         before = json.loads(config.get(NAMESPACE + key) or "{}") if isinstance(value, dict) else None
         config[NAMESPACE + key] = json.dumps(_merged(before, value)) if isinstance(value, dict) else str(value)
-    return run(program, config=config, become=_with_template_versions)
+    return config
 
 
 def _merged(before: Any, value: Any) -> Any:
