@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 
 from infra import last_update, outputs
-from infra.base import Base, Place
+from infra.base import Base, Place, refuse_another_trainer
 from infra.naming import Naming
 from infra.observability import Observability, ObservabilityArgs, WatchedPool
 from infra.settings import StackSettings
@@ -14,6 +14,7 @@ from infra.workers import Workers
 
 async def main() -> None:
     """Register the stack. The SDK awaits it: the last update's outputs must be known before the first resource."""
+    refuse_another_trainer()
     settings = StackSettings.load(pulumi.Config())
     naming = Naming(project=pulumi.get_project(), environment=settings.environment, tags=settings.tags)
     place = Place.find(settings)

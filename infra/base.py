@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import pulumi
 import pulumi_aws as aws
 
+import receipt_trainer
 from infra import wheelhouse_build
 from infra.file_system import FileSystem, FileSystemArgs
 from infra.iam import FlowLogRole, FlowLogRoleArgs
@@ -22,6 +24,22 @@ from infra.training_defaults import TrainingDefaults, TrainingDefaultsArgs
 from infra.wheelhouse import Wheelhouse, WheelhouseArgs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def refuse_another_trainer() -> None:
+    """Stop if Python finds another trainer than this repository's: workers get the wheel that is built from here.
+
+    Yesterday's copy in the virtual environment would render yesterday's `worker.env` for today's worker.
+
+    Raises:
+        RunError: says which one it finds, and how to put it right.
+    """
+    found, own = Path(receipt_trainer.__file__).resolve(), (REPOSITORY / "trainer" / "src").resolve()
+    if not found.is_relative_to(own):
+        raise pulumi.RunError(
+            f"receipt_trainer: Python finds the copy in {found.parent}, and workers would get the one in {own}; run "
+            "pulumi install (elsewhere: pip install --editable ./trainer)"
+        )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,6 +46,18 @@ def configuration(wheelhouse: Path, changes: Mapping[str, Any] | None = None, pr
         before = json.loads(config.get(NAMESPACE + key) or "{}") if isinstance(value, dict) else None
         config[NAMESPACE + key] = json.dumps(_merged(before, value)) if isinstance(value, dict) else str(value)
     return config
+
+
+def copy_of_the_program(folder: Path) -> Path:
+    """The program's own files, to edit."""
+    program = folder / "program"
+    unwanted = shutil.ignore_patterns("__pycache__")
+    for name in ("infra", "userdata"):
+        shutil.copytree(ROOT / name, program / name, ignore=unwanted)
+    for name in ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py"):
+        shutil.copy(ROOT / name, program / name)
+    (program / "trainer").symlink_to(ROOT / "trainer")  # what runs has to be the program's own trainer
+    return program
 
 
 def _merged(before: Any, value: Any) -> Any:

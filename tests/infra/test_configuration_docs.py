@@ -67,10 +67,10 @@ def test_every_key_has_type_default_and_description(key: str) -> None:
         assert re.search(rf"\b{member}\b", entry["description"]), member
 
 
-def test_object_types_are_known_to_the_required_pulumi() -> None:
-    """`type: object` in project configuration came in July 2025 (3.18x): an older CLI is refused by its version."""
-    assert any(entry["type"] == "object" for entry in DECLARED.values())
-    assert PROJECT["requiredPulumiVersion"] == ">=3.190.0"
+def test_the_required_pulumi_reads_the_requirement() -> None:
+    """CLIs read `requiredPulumiVersion` from 3.219 on (pulumi's CHANGELOG), so a lower bound would promise nothing."""
+    assert PROJECT["requiredPulumiVersion"] == ">=3.219.0"
+    assert "3.219 or newer" in (ROOT / "docs" / "operations.md").read_text()
 
 
 def rows() -> dict[str, str]:

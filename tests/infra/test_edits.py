@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from receipt_trainer.local.program import Recording
-from tests.infra.edits import ROOT, Difference, compare, evaluate
+from tests.infra.edits import Difference, compare, copy_of_the_program, evaluate
 
 GPU_GROUP, GPU_TEMPLATE = "Group/gpu-group", "LaunchTemplate/gpu-template"
 CPU_GROUP, CPU_TEMPLATE = "Group/cpu-group", "LaunchTemplate/cpu-template"
@@ -114,17 +113,6 @@ def test_a_line_of_the_function_changes_the_function(before: Recording, wheelhou
     found = without_loss(compare(before, evaluate(wheelhouse, program=program)))
     assert dict(found.changed) == {"Function/silence-function": {"code"}}
     assert found.everything() == {"Function/silence-function"}
-
-
-def copy_of_the_program(folder: Path) -> Path:
-    """The program's own files, to edit."""
-    program = folder / "program"
-    unwanted = shutil.ignore_patterns("__pycache__")
-    for name in ("infra", "userdata"):
-        shutil.copytree(ROOT / name, program / name, ignore=unwanted)
-    for name in ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py"):
-        shutil.copy(ROOT / name, program / name)
-    return program
 
 
 @pytest.mark.parametrize(

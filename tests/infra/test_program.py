@@ -12,7 +12,7 @@ import pytest
 
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.local.program import load_config, run
-from tests.infra.edits import ROOT, evaluate
+from tests.infra.edits import ROOT, copy_of_the_program, evaluate
 
 HOSTILE = json.loads((ROOT / "tests/infra/hostile.json").read_text())
 
@@ -69,6 +69,23 @@ def test_a_wrong_configuration_stops_before_any_resource(wheelhouse: Path) -> No
     assert len(lines) == 2
     assert any("receipt-trainer:pools.gpu.max_instances" in line for line in lines)
     assert any("receipt-trainer:netwrok" in line and "network" in line for line in lines)
+
+
+def test_another_trainer_is_refused(wheelhouse: Path, tmp_path: Path) -> None:
+    """Python must find the trainer that wheels are built from; else one line says which it finds, and what to do."""
+    copy = copy_of_the_program(tmp_path)
+    (copy / "trainer").unlink()
+    (copy / "trainer" / "src").mkdir(parents=True)
+    with pytest.raises(
+        pulumi.RunError, match=r"^receipt_trainer: Python finds the copy in .*; run pulumi install"
+    ) as no:
+        evaluate(wheelhouse, program=copy)
+    assert "\n" not in str(no.value)
+
+
+def test_the_requirement_is_the_folder_itself() -> None:
+    """`pulumi install` installs the trainer editable: after a pull it is today's, and no `trainer/build` is left."""
+    assert "-e ./trainer" in (ROOT / "requirements.txt").read_text().splitlines()
 
 
 def test_main_is_short() -> None:
