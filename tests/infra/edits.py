@@ -7,6 +7,7 @@ import shutil
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,53 @@ class Difference:
         return {*self.added, *self.removed, *self.changed}
 
 
+EDITS: Mapping[str, Mapping[str, Any]] = {
+    "nothing": {},
+    "hyperparameters": {"training": {"learning_rate": 1e-4, "num_epochs": 3}},
+    "instance types": {"pools": {"gpu": {"instance_types": ["g6.2xlarge", "g6.xlarge"]}}},
+    "bounds": {"pools": {"cpu": {"max_instances": 3}}},
+    "volume and market": {"pools": {"cpu": {"root_volume_gib": 200, "market": "on_demand"}}},
+    "a pool less": {"pools": {"cpu": {"enabled": False}}},
+    "tags": {"tags": {"team": "ml"}},
+    "retention": {"retention": {"logs_days": 90, "old_versions_days": 90}},
+    "nat none": {"network": {"nat": "none"}},
+    "nat single": {"network": {"nat": "single"}},
+    "three zones": {"network": {"az_count": 3}},
+    "image": {"golden_ami": {"enabled": True}},
+    "no image": {"golden_ami": {"enabled": False}},
+    "parent image": {"golden_ami": {"enabled": True, "parent_image": "ami-0123456789abcdef0", "schedule": ""}},
+    "budget": {"budget": {"monthly_usd": 100, "email": "a@example.com"}},
+    "mail": {"alarm_email": "a@example.com"},
+    "protection": {"protect_data": "true"},
+}
+"""Changes of the dev stack, by what they are about; each can be made on a running stack."""
+LINES: Mapping[str, str] = {
+    "a boot script": "userdata/worker_boot.sh",
+    "a script of boots and bakes": "userdata/install_trainer.sh",
+    "a bake script": "userdata/ami_verify.sh",
+    "the function": "infra/functions/silent_instances/handler.py",
+}
+"""Files of the program that get one line more, by what they are."""
+
+
 def evaluate(wheelhouse: Path, changes: Mapping[str, Any] | None = None, program: Path = ROOT) -> Recording:
-    """The program with Pulumi.dev.yaml, over it `changes` by key (objects are merged into the stack's own)."""
+    """The program with Pulumi.dev.yaml, over it `changes` by key (objects are merged into the stack's own).
+
+    The same recording for the same changes of the repository's own program: an evaluation takes a second or more.
+    """
+    if program == ROOT:
+        return _evaluated(wheelhouse, json.dumps(changes or {}))
+    return evaluate_anew(wheelhouse, changes, program)
+
+
+def evaluate_anew(wheelhouse: Path, changes: Mapping[str, Any] | None = None, program: Path = ROOT) -> Recording:
+    """As `evaluate`, whatever was evaluated before."""
     return run(program, config=configuration(wheelhouse, changes, program), become=_with_template_versions)
+
+
+@cache
+def _evaluated(wheelhouse: Path, changes: str) -> Recording:
+    return evaluate_anew(wheelhouse, json.loads(changes))
 
 
 def configuration(wheelhouse: Path, changes: Mapping[str, Any] | None = None, program: Path = ROOT) -> dict[str, str]:
@@ -57,6 +102,14 @@ def copy_of_the_program(folder: Path) -> Path:
     for name in ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py"):
         shutil.copy(ROOT / name, program / name)
     (program / "trainer").symlink_to(ROOT / "trainer")  # what runs has to be the program's own trainer
+    return program
+
+
+def with_a_line_more(path: str, folder: Path) -> Path:
+    """A copy of the program, in which one file (from the repository's root) ends with one comment more."""
+    program = copy_of_the_program(folder)
+    with (program / path).open("a") as file:
+        file.write("# one line more\n")
     return program
 
 

@@ -42,15 +42,21 @@ def test_a_resource_is_recorded_with_all_that_was_said_about_it() -> None:
             replace_on_changes=["name"],
             delete_before_replace=True,
         )
-        aws.sqs.Queue("jobs", visibility_timeout_seconds=30, fifo_queue=True, tags={"k": "v"}, opts=options)
+        tags = {"k": "v", "store": shelf.bucket.id}
+        aws.sqs.Queue("jobs", visibility_timeout_seconds=30, fifo_queue=True, tags=tags, opts=options)
 
     recording = run(program)
     shelf, bucket, jobs = recording.one("shelf"), recording.one("shelf-bucket"), recording.one("jobs")
     assert (shelf.custom, bucket.parent, jobs.parent) == (False, shelf.urn, shelf.urn)
     assert jobs.urn == "urn:pulumi:dev::receipt-trainer::receipts:tests:Shelf$aws:sqs/queue:Queue::jobs"
-    assert jobs.inputs == {"visibilityTimeoutSeconds": 30, "fifoQueue": True, "tags": {"k": "v"}}
+    assert jobs.inputs == {
+        "visibilityTimeoutSeconds": 30,
+        "fifoQueue": True,
+        "tags": {"k": "v", "store": bucket.name + "-id"},
+    }
     assert type(jobs.inputs["visibilityTimeoutSeconds"]) is int
     assert jobs.dependencies == (bucket.urn,)
+    assert {key: urns for key, urns in jobs.references.items() if urns} == {"tags": (bucket.urn,)}
     assert (jobs.protect, jobs.retain_on_delete, jobs.delete_before_replace, jobs.custom) == (True,) * 4
     assert (jobs.ignore_changes, jobs.replace_on_changes) == (("tags",), ("name",))
     assert recording.of_type("aws:s3/bucket:Bucket") == [bucket]

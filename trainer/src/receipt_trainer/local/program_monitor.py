@@ -61,6 +61,7 @@ class Monitor:
             delete_before_replace=request.deleteBeforeReplace if request.deleteBeforeReplaceDefined else None,
             ignore_changes=tuple(request.ignoreChanges),
             replace_on_changes=tuple(request.replaceOnChanges),
+            references={key: tuple(sorted(found.urns)) for key, found in request.propertyDependencies.items()},
             aliases=tuple(self._alias(request, alias) for alias in request.aliases),
             custom=request.custom,
             id=request.importId,

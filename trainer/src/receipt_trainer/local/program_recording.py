@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ class Registration:
         dependencies: URNs, of `depends_on` and of the inputs.
         delete_before_replace: None where the program leaves it to the provider.
         aliases: URNs that the resource had before, as the engine would resolve them.
+        references: for each input, the URNs of the resources whose ids or outputs it was made of.
         custom: False for a component.
         read: True for a `.get()`, which the stack does not own.
         id: of the resource that is read or imported; "" for one to be created.
@@ -38,6 +39,7 @@ class Registration:
     ignore_changes: tuple[str, ...] = ()
     replace_on_changes: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     custom: bool = True
     read: bool = False
     id: str = ""

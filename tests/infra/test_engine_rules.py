@@ -1,0 +1,148 @@
+"""The engine's rules over every edit, and over every way from one edit to another: nothing is lost, nothing blocks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import permutations
+from pathlib import Path
+
+import pulumi
+import pulumi_aws as aws
+import pytest
+
+from receipt_trainer.local.program import Recording, run
+from tests.infra.edits import EDITS, LINES, evaluate, with_a_line_more
+from tests.infra.replacements import (
+    HOLDS_DATA,
+    REPLACING,
+    Replacement,
+    colliding,
+    deleted_first,
+    left_behind,
+    own_name,
+    replacements,
+)
+
+URNS_0_1_0 = json.loads((Path(__file__).parent / "urns_0_1_0.json").read_text())
+READ_ONLY = {"pulumi:pulumi:StackReference"}
+Way = tuple[str, Recording, Recording]
+
+
+@pytest.fixture(scope="module")
+def stacks(wheelhouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Recording]:
+    """The stack after each edit of the dev stack."""
+    lines = {
+        name: evaluate(wheelhouse, EDITS["image"], with_a_line_more(path, tmp_path_factory.mktemp("lines")))
+        for name, path in LINES.items()
+    }
+    return {name: evaluate(wheelhouse, changes) for name, changes in EDITS.items()} | lines
+
+
+def ways(stacks: Mapping[str, Recording]) -> Iterator[Way]:
+    """From each stack to each other one."""
+    for (one, before), (other, after) in permutations(stacks.items(), 2):
+        yield f"from {one} to {other}", before, after
+
+
+def test_the_list_of_replacing_inputs_knows_every_type(stacks: Mapping[str, Recording]) -> None:
+    """Each type that the program registers with any edit was asked of the provider; a new one has to be, too."""
+    types = {resource.type for stack in stacks.values() for resource in stack.resources if resource.custom}
+    assert types - REPLACING.keys() <= READ_ONLY
+
+
+def test_no_edit_replaces_what_holds_data(stacks: Mapping[str, Recording]) -> None:
+    """Tables, buckets, file system, access points and queues are replaced on no way, and go only with their pool."""
+    for way, before, after in ways(stacks):
+        replaced = [found.new.name for found in replacements(before, after).values() if found.new.type in HOLDS_DATA]
+        assert not replaced, way
+        stays = {resource.urn for resource in after.resources}
+        lost = {resource.name for resource in before.resources if resource.type in HOLDS_DATA} - {
+            resource.name for resource in before.resources if resource.urn in stays
+        }
+        assert not lost or (way.endswith("to a pool less") and all(name.startswith("jobs-cpu-") for name in lost)), way
+
+
+def test_what_may_be_replaced_says_what_goes_first(stacks: Mapping[str, Recording]) -> None:
+    """A resource with a name of ours that an edit replaces says `delete_before_replace`: the provider would, else."""
+    silent = {
+        found.new.urn
+        for _, before, after in ways(stacks)
+        for found in replacements(before, after).values()
+        if own_name(found.new) and found.new.delete_before_replace is None
+    }
+    assert not silent
+
+
+def test_nothing_is_deleted_while_something_that_stays_refers_to_it(stacks: Mapping[str, Recording]) -> None:
+    """What the engine deletes before it makes the new one has nothing left that was made of it."""
+    found = {way: lines for way, before, after in ways(stacks) if (lines := left_behind(before, after))}
+    assert not found
+
+
+def test_no_name_is_given_twice(stacks: Mapping[str, Recording]) -> None:
+    """What is created before the old one goes has another name, for AWS refuses the same."""
+    found = {way: lines for way, before, after in ways(stacks) if (lines := colliding(before, after))}
+    assert not found
+
+
+def test_what_holds_data_has_the_urn_it_always_had(stacks: Mapping[str, Recording]) -> None:
+    """Under another URN the engine would delete the old and make a new one; an alias names the old."""
+    known = {
+        urn.split("::", 2)[2]
+        for resource in stacks["nothing"].resources
+        for urn in (resource.urn, *resource.aliases)
+        if resource.type in HOLDS_DATA
+    }
+    tails = {tail for tail in URNS_0_1_0 if tail.partition("::")[0].rpartition("$")[2] in HOLDS_DATA}
+    assert len(tails) > 10
+    assert tails <= known
+
+
+def chain(version: str, *, said: bool | None, named: bool = True) -> Recording:
+    """A component of images, a recipe made of it, and a pipeline that names the recipe and is updated in place."""
+
+    def program() -> None:
+        options = pulumi.ResourceOptions(delete_before_replace=said)
+        name = "worker" if named else None
+        component = aws.imagebuilder.Component(
+            "component", name=name, platform="Linux", version=version, data="x", opts=options
+        )
+        recipe = aws.imagebuilder.ImageRecipe(
+            "recipe",
+            name=name,
+            version="1.0.0",
+            parent_image="ami-1",
+            components=[{"component_arn": component.arn}],
+            opts=options,
+        )
+        aws.imagebuilder.ImagePipeline("pipeline", image_recipe_arn=recipe.arn, infrastructure_configuration_arn="i")
+
+    return run(program)
+
+
+def names(found: Mapping[str, Replacement] | set[str]) -> set[str]:
+    """Logical names of URNs."""
+    return {urn.rpartition("::")[2] for urn in found}
+
+
+def test_the_rules_find_a_recipe_that_goes_before_its_pipeline_lets_go() -> None:
+    """With the provider's word for resources that have a name, the recipe is deleted while the pipeline names it."""
+    before, after = chain("1.0.0", said=None), chain("1.0.1", said=None)
+    assert names(replacements(before, after)) == {"component", "recipe"}
+    assert names(deleted_first(before, replacements(before, after))) == {"component", "recipe"}
+    assert left_behind(before, after) == ["pipeline refers to recipe"]
+
+
+def test_the_rules_find_a_name_that_two_would_bear() -> None:
+    """Created first under the old one's name: nothing is left behind, and AWS refuses the second of that name."""
+    before, after = chain("1.0.0", said=False), chain("1.0.1", said=False)
+    assert left_behind(before, after) == []
+    assert "component is created as 'worker' before the old one goes" in colliding(before, after)
+
+
+def test_the_rules_let_unnamed_ones_pass() -> None:
+    """Names that Pulumi makes up are new each time, and the provider creates the new one first."""
+    before, after = chain("1.0.0", said=None, named=False), chain("1.0.1", said=None, named=False)
+    assert names(replacements(before, after)) == {"component", "recipe"}
+    assert (left_behind(before, after), colliding(before, after)) == ([], [])
