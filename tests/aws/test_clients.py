@@ -117,3 +117,13 @@ def test_refused_credentials(fault_proxy: FaultProxy) -> None:
     fault_proxy.rule = lambda name, count, body: answer
     with pytest.raises(UserError, match=r"refuses these credentials: UnrecognizedClientException: bad token"):
         list(dynamo.scan(clients.dynamodb(), "t", "read"))
+
+
+def test_a_page_of_html_is_never_shown(fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is no AWS error is named as such; of a long one only the first line is repeated."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    for text, said in (("<!doctype html>\n<html>...", "an HTML page"), ("first\nsecond", "first$")):
+        fault_proxy.rule = lambda name, count, body, text=text: (404, {"__type": "NotFound", "message": text})
+        with pytest.raises(WorldError, match=f"NotFound: {said}") as raised:
+            list(dynamo.scan(clients.dynamodb(), "t", "read"))
+        assert "\n" not in str(raised.value)

@@ -59,6 +59,7 @@ def test_status_shows_all_and_changes_nothing(stack: Stack, call: Caller) -> Non
     assert "not registered" in lines[booting]
     assert lines["g6.xlarge"].split()[-1] == "0.8048"
     assert lines["g5.xlarge"].split()[-1] == "unknown"
+    assert "0.0000" not in out  # the embedded AWS asks 0.00001 of each
     assert "cpu: no instance" in out
     assert "(from the start of each worker to its end" in out
     assert (bounds(stack), bounds(stack, "cpu")) == before
@@ -92,6 +93,7 @@ def test_without_a_price_list_the_rest_is_shown(stack: Stack, call: Caller, monk
     said = call("fleet", "--outputs", str(stack.path))
     assert said.code == 0
     assert "on-demand prices cannot be had: read list prices: " in said.out
+    assert "<" not in said.out.partition("cannot be had")[2].partition("\n")[0]
 
 
 def test_start_and_stop_set_the_bounds(stack: Stack, call: Caller) -> None:

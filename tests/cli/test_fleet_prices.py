@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.cli.job_details import cost_text
 from receipt_trainer.contract.tables import attempt_sk, instance_pk, job_pk
+from receipt_trainer.jobs.cost import Cost
 from receipt_trainer.jobs.store import iso, utc_now
 from receipt_trainer.local.cloud import LocalCloud
 from tests.cli.jobs import Caller, add_job
@@ -54,3 +56,13 @@ def test_instances_say_that_a_price_is_from_the_list(
     listed.status = 400
     assert "unknown" in call(*words).out
     clients.dynamodb().delete_item(TableName=table, Key=dynamo.serialise({"PK": row["PK"], "SK": "INSTANCE"}))
+
+
+@pytest.mark.parametrize(
+    ("usd", "num_unknown", "said"),
+    [(3.55e-08, 0, "< $0.01 ("), (3.55e-08, 1, "< $0.01 ("), (0.0123, 1, "at least $0.0123 ("), (0.0, 0, "$0.00 (")],
+)
+def test_less_than_a_cent_is_said_in_words(usd: float, num_unknown: int, said: str) -> None:
+    """Nobody reads an exponent: what costs less than a cent is said to, and nothing else is rounded away."""
+    cost = Cost(seconds=4.0, num_attempts=2, usd=usd, num_unknown=num_unknown, num_at_list_price=0)
+    assert cost_text(cost).startswith(said)

@@ -177,7 +177,7 @@ def aws_faults(doing: str, *, table: str | None = None) -> Iterator[None]:
 
 def _explain(error: boto.ClientError, doing: str, table: str | None) -> UserError | WorldError:
     details = error.response.get("Error", {})
-    code, message = details.get("Code", "unknown"), details.get("Message", "")
+    code, message = details.get("Code", "unknown"), _first_line(str(details.get("Message", "")))
     without_table = re.sub(rf"(?<![\w.-]){re.escape(table or '')}(?![\w-])", "", message)
     about_index = "index" in without_table.lower()  # a table's name may contain the word
     if code == "ResourceNotFoundException" and table is not None:
@@ -194,6 +194,12 @@ def _explain(error: boto.ClientError, doing: str, table: str | None) -> UserErro
     if code in _REFUSED:
         return UserError(f"{doing}: AWS refuses these credentials: {code}: {message}")
     return WorldError(f"{doing}: {code}: {message}")
+
+
+def _first_line(text: str) -> str:
+    """What a service says, as far as it fits a line; a page of HTML is none of AWS's answers and says nothing."""
+    line = text.strip().partition("\n")[0].strip()
+    return "an HTML page, no answer of AWS" if line[:1] == "<" else line
 
 
 def error_code(error: BaseException | None) -> str:

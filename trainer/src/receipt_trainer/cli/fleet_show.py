@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_JOBS: Final = 20
 """Jobs of today that are listed; --json has all."""
+_LEAST_SHOWN: Final = 0.00005
+"""Dollars of an hour that do not read 0.0000."""
 NOT_IN_IT: Final = (
     "from the start of each worker to its end, at the price that it found then; not in it: boots, volumes, files, "
     "network, and instances whose worker never registered"
@@ -84,15 +86,15 @@ def _print_prices(console: Console, pool: PoolStatus) -> None:
     from receipt_trainer.report import wording
 
     zones = sorted({one.zone for one in pool.spot})
-    by_place = {(one.instance_type, one.zone): one.usd_per_h for one in pool.spot}
-    cheapest = pool.spot[0] if pool.spot else None
+    # What would read 0.0000 is no price of AWS's; an emulator says such.
+    by_place = {(one.instance_type, one.zone): one.usd_per_h for one in pool.spot if one.usd_per_h >= _LEAST_SHOWN}
+    cheapest = min(by_place, key=lambda place: (by_place[place], place), default=None)
     shown = job_show.table("$/h, spot (* cheapest)", *zones, "on demand", right=(*zones, "on demand"))
     for kind, listed in pool.on_demand.items():
         cells = [kind]
         for zone in zones:
             price = by_place.get((kind, zone))
-            best = cheapest is not None and (kind, zone) == (cheapest.instance_type, cheapest.zone)
-            cells.append("–" if price is None else f"{price:.4f}{'*' if best else ''}")
+            cells.append("–" if price is None else f"{price:.4f}{'*' if (kind, zone) == cheapest else ''}")
         cells.append("unknown" if listed is None else f"{listed:.4f}")
         shown.add_row(*(Text(wording.one_line(cell, 40)) for cell in cells))
     console.print(shown)
@@ -120,8 +122,10 @@ def _spent(spend: InstanceSpend) -> str:
         said.append(f"{spend.num_at_list_price} at today's on-demand list price")
     if spend.num_unknown:
         said.append(f"{spend.num_unknown} without a price")
-    least = "at least " if spend.num_unknown else ""
-    return f"{'unknown' if spend.usd is None else f'{least}{job_details.dollars(spend.usd)}'} ({'; '.join(said)})"
+    if spend.usd is None:
+        return f"unknown ({'; '.join(said)})"
+    least = job_details.least(spend.usd, spend.num_unknown)
+    return f"{least}{job_details.dollars(spend.usd)} ({'; '.join(said)})"
 
 
 def _print_jobs(console: Console, jobs: Iterable[JobSpend]) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _CURVE_WIDTH: Final = 40
 _NARROW_BELOW: Final = 110
+_CENT: Final = 0.01
 
 
 @click.command("job-details")
@@ -74,9 +75,11 @@ def spec_of(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def dollars(value: float) -> str:
-    """Dollars, cents from ten of them on."""
+    """Dollars, cents from ten of them on; less than a cent is no sum that anybody asks for."""
     from receipt_trainer.report import wording
 
+    if 0 < value < _CENT:
+        return "< $0.01"
     return f"${value:,.2f}" if value >= 0.1 else wording.dollars(value)
 
 
@@ -94,7 +97,12 @@ def cost_text(cost: Cost) -> str:
         said.append(f"{cost.num_at_list_price} of {cost.num_attempts} attempts at today's on-demand list price")
     if cost.num_unknown:
         said.append(f"{cost.num_unknown} of {cost.num_attempts} without a price")
-    return f"{'at least ' if cost.num_unknown else ''}{dollars(cost.usd)} ({'; '.join(said)})"
+    return f"{least(cost.usd, cost.num_unknown)}{dollars(cost.usd)} ({'; '.join(said)})"
+
+
+def least(usd: float, num_unknown: int) -> str:
+    """`at least ` before a sum that lacks some prices; nothing before `< $0.01`, which would contradict it."""
+    return "at least " if num_unknown and not 0 < usd < _CENT else ""
 
 
 def _heading(console: Console, text: str) -> None:

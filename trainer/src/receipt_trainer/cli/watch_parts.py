@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.cli import job_show
-from receipt_trainer.cli.job_details import dollars
+from receipt_trainer.cli.job_details import dollars, least
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -56,7 +56,7 @@ def cost_text(view: JobView) -> str:
     """Dollars so far, in a few words."""
     if view.cost.usd is None:
         return "no price known"
-    return f"{'at least ' if view.cost.num_unknown else ''}{dollars(view.cost.usd)}"
+    return f"{least(view.cost.usd, view.cost.num_unknown)}{dollars(view.cost.usd)}"
 
 
 def progress_line(view: JobView, *, bar: int = 0) -> Text:

@@ -43,5 +43,6 @@ def read_spot_prices(
                 if where[0] in instance_types and where[1] in zones:
                     found = row["Timestamp"], float(row["SpotPrice"])
                     newest[where] = max(found, newest.get(where, found))
-    prices = [SpotPrice(*where, price) for where, (_, price) in newest.items()]
+    # Nothing is free: a price of 0 is one that is not known.
+    prices = [SpotPrice(*where, price) for where, (_, price) in newest.items() if price > 0]
     return sorted(prices, key=lambda one: (one.usd_per_h, one.instance_type, one.zone))
