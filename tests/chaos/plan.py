@@ -20,7 +20,7 @@ KINDS: Final[Mapping[str, tuple[Trigger, str]]] = {
     "worker killed": ("step", "SIGKILL to a worker; its training process is left alone"),
     "child killed": ("step", "SIGKILL to a training process, as out of memory"),
     "spot notice": ("step", "the metadata service announces the instance's end"),
-    "rebalance": ("step", "the metadata service recommends to rebalance"),
+    "rebalance": ("step", "the metadata service recommends to rebalance: a checkpoint, and no end"),
     "SIGTERM": ("step", "a worker is asked to end"),
     "freeze": ("step", "SIGSTOP to worker and training process; SIGCONT once another worker has the job"),
     "checkpoint flipped": ("step", "a byte of the newest checkpoint's weights is changed, and the instance is lost"),
@@ -48,7 +48,7 @@ IN_SHORT: Final = (
 )
 """Kinds of the short form."""
 
-NOTICES: Final = ("spot notice", "rebalance", "SIGTERM")
+NOTICES: Final = ("spot notice", "SIGTERM")
 LOSSES: Final = (
     *("instance lost", "worker killed", "freeze", "checkpoint flipped", "checkpoint cut", "killed at claim"),
     "killed at delete",

@@ -133,6 +133,8 @@ class Stage:
         elif kind in NOTICES:
             self._notice(kind, member)
             self._wait(NOTICE_S, lambda: injected.noticed_at is not None)
+        elif kind == "rebalance":
+            member.imds.interrupt("rebalance")
         elif kind == "freeze":
             self._freeze(step, member)
         elif kind in ("duplicate", "stray duplicate"):
@@ -180,7 +182,7 @@ class Stage:
         if kind == "SIGTERM":
             send(member.process.pid, signal.SIGTERM)
         else:
-            member.imds.interrupt("spot" if kind == "spot notice" else "rebalance")
+            member.imds.interrupt("spot")
 
     def _wait(self, seconds: float, condition: Callable[[], bool]) -> None:
         until = time.monotonic() + seconds

@@ -3,6 +3,7 @@
 For each launcher a process is forked that has its standard streams, environment and signals. TEST_HOLD_AT=n makes it
 wait for a signal at its n-th loss, and touch TEST_HOLD_FILE; TEST_DIE_AT=n ends it there by SIGKILL; TEST_RAISE_AT=n
 raises there; TEST_FULL_AT=n lets no file grow beyond 20 kB from there on; TEST_UPLOAD_WAIT_S is between two uploads.
+TEST_SAVE_AT=n makes it touch TEST_SAVE_FILE and wait until it is asked for a checkpoint.
 TEST_STICK_AT=n makes it wait there for ever; TEST_TICK_FILE grows by a byte at each loss.
 TEST_HOOK names a module whose `install` is called with its arguments first.
 """
@@ -73,6 +74,25 @@ def _hold() -> None:
     signal.pause()
 
 
+_save_asked = threading.Event()
+
+
+def _hear_of_saves() -> None:
+    owner: Any = importlib.import_module("receipt_trainer.contract.stopping").StopRequest
+    original = owner.ask_to_save
+
+    def ask_to_save(self: Any) -> None:
+        original(self)
+        _save_asked.set()
+
+    owner.ask_to_save = ask_to_save
+
+
+def _await_save() -> None:
+    Path(os.environ["TEST_SAVE_FILE"]).touch()
+    _save_asked.wait()
+
+
 def _stick() -> None:
     Path(os.environ["TEST_HOLD_FILE"]).touch()
     while True:
@@ -95,6 +115,7 @@ def _fill_the_disk() -> None:
 _ACTS = {
     "TEST_HOLD_AT": _hold,
     "TEST_STICK_AT": _stick,
+    "TEST_SAVE_AT": _await_save,
     "TEST_DIE_AT": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "TEST_RAISE_AT": _raise,
     "TEST_FULL_AT": _fill_the_disk,
@@ -118,6 +139,8 @@ def _child(connection: socket.socket, request: dict[str, Any], streams: list[int
     for name, act in _ACTS.items():
         if name in os.environ:
             _at_loss(int(os.environ[name]), act)
+    if "TEST_SAVE_AT" in os.environ:
+        _hear_of_saves()
     if "TEST_TICK_FILE" in os.environ:
         _at_loss(0, _tick)
     if "TEST_UPLOAD_WAIT_S" in os.environ:

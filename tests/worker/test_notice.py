@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,29 +27,35 @@ run(command)
 NOTICED_S, RELEASED_S = 5.0, 60.0
 
 
+@contextmanager
+def started(bench: Bench, service: ImdsStandIn) -> Iterator[subprocess.Popen[bytes]]:
+    """`start-worker` on an instance; killed if the test has not seen its end."""
+    ours = {ENV_ARTIFACTS_BUCKET: "", ENV_INSTANCES_TABLE: ""}
+    worker = subprocess.Popen(
+        [
+            *(sys.executable, "-c", PROGRAM, "\n".join(bench.command)),
+            *("--queue-url", bench.queue_url, "--jobs-table", bench.settings.jobs_table),
+            *("--checkpoints-dir", str(bench.settings.checkpoints_dir)),
+        ],
+        env=os.environ | ours | {"AWS_EC2_METADATA_SERVICE_ENDPOINT": service.url},
+    )
+    try:
+        yield worker
+    finally:
+        worker.kill()
+        worker.wait()
+
+
 def test_a_notice_is_seen_within_5_s_and_the_job_is_free_within_60_s(
     bench: Bench, hold: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`start-worker` with its own times, asked by the metadata service: the rows say when each thing happened."""
     job_id = bench.submit()
-    ours = {ENV_ARTIFACTS_BUCKET: "", ENV_INSTANCES_TABLE: ""}
-    with ImdsStandIn("i-0abc") as service:
-        worker = subprocess.Popen(
-            [
-                *(sys.executable, "-c", PROGRAM, "\n".join(bench.command)),
-                *("--queue-url", bench.queue_url, "--jobs-table", bench.settings.jobs_table),
-                *("--checkpoints-dir", str(bench.settings.checkpoints_dir)),
-            ],
-            env=os.environ | ours | {"AWS_EC2_METADATA_SERVICE_ENDPOINT": service.url},
-        )
-        try:
-            wait_for(lambda: worker.poll() is not None or hold.exists())
-            told_at = datetime.now(UTC)
-            service.interrupt("spot")
-            assert worker.wait(TIMEOUT_S) == 0
-        finally:
-            worker.kill()
-            worker.wait()
+    with ImdsStandIn("i-0abc") as service, started(bench, service) as worker:
+        wait_for(lambda: worker.poll() is not None or hold.exists())
+        told_at = datetime.now(UTC)
+        service.interrupt("spot")
+        assert worker.wait(TIMEOUT_S) == 0
     rows = bench.rows(job_id, "LOG#")
     (noticed,) = (row for row in rows if "interrupted, asked for a checkpoint: spot notice" in row["message"])
     assert 0 <= (datetime.fromisoformat(noticed["timestamp"]) - told_at).total_seconds() < NOTICED_S
@@ -57,3 +65,34 @@ def test_a_notice_is_seen_within_5_s_and_the_job_is_free_within_60_s(
     (attempt,) = bench.attempts(job_id)
     assert (attempt["outcome"], attempt["checkpoint_step"], attempt["instance_id"]) == ("INTERRUPTED", 7, "i-0abc")
     assert bench.table.get(job_id).status == "INTERRUPTED"
+
+
+def test_a_recommendation_is_a_checkpoint_and_no_end(
+    bench: Bench, hold: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a rebalance recommendation alone the job is saved at the end of its step and trains on in the same attempt;
+    the spot notice behind it ends the attempt as it always does."""
+    saving = tmp_path / "saving"
+    monkeypatch.setenv("TEST_SAVE_AT", "5")  # in step 3
+    monkeypatch.setenv("TEST_SAVE_FILE", str(saving))
+    job_id = bench.submit()
+    with ImdsStandIn("i-0abc") as service, started(bench, service) as worker:
+        wait_for(lambda: worker.poll() is not None or saving.exists())
+        service.interrupt("rebalance")
+        wait_for(lambda: worker.poll() is not None or hold.exists())
+        wait_for(lambda: bench.rows(job_id, "CHECKPOINT#"))
+        assert [row["step"] for row in bench.rows(job_id, "CHECKPOINT#")] == [3]
+        assert (worker.poll(), bench.table.get(job_id).status) == (None, "RUNNING")
+        assert any("checkpoint, training goes on: rebalance" in line for line in bench.log(job_id))
+        service.interrupt("spot")
+        assert worker.wait(TIMEOUT_S) == 0
+    (attempt,) = bench.attempts(job_id)
+    assert (attempt["outcome"], attempt["checkpoint_step"]) == ("INTERRUPTED", 7)
+    assert "spot notice" in attempt["reason"]
+
+
+def test_a_worker_without_a_job_goes_at_a_recommendation(bench: Bench) -> None:
+    """It does not wait for its idle time of ten minutes."""
+    with ImdsStandIn("i-0abc") as service, started(bench, service) as worker:
+        service.interrupt("rebalance")
+        assert worker.wait(TIMEOUT_S) == 0

@@ -12,7 +12,7 @@ from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local.imds import ImdsStandIn
 from receipt_trainer.worker import imds
 from receipt_trainer.worker.imds import Imds
-from receipt_trainer.worker.spot import ACTION, LIFECYCLE, REBALANCE, Interruption, Watch, look
+from receipt_trainer.worker.spot import ACTION, LIFECYCLE, REBALANCE, Advice, Interruption, Watch, look
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -32,19 +32,28 @@ def test_a_calm_instance_is_not_interrupted(service: ImdsStandIn) -> None:
     ("kind", "words", "deadline"),
     [
         ("spot", "terminate at 2026-01-01T12:02:00Z", datetime(2026, 1, 1, 12, 2, tzinfo=UTC)),
-        ("rebalance", "2026-01-01T12:00:00Z", None),
         ("lifecycle", "Auto Scaling group", None),
     ],
 )
 def test_each_notice_is_read(service: ImdsStandIn, kind: str, words: str, deadline: datetime | None) -> None:
-    """Spot notice, rebalance recommendation and the group's decision, each with what it says."""
+    """Spot notice and the group's decision, each with what it says."""
     service.interrupt(kind)
     found = look(Imds(service.url))
-    assert found is not None
+    assert isinstance(found, Interruption)
     assert (found.kind, found.deadline) == (kind, deadline)
     assert words in found.reason
     service.calm(kind)
     assert look(Imds(service.url)) is None
+
+
+def test_a_recommendation_is_advice_and_hides_no_notice(service: ImdsStandIn) -> None:
+    """It alone is no interruption; what has to be obeyed is told in its place."""
+    service.interrupt("rebalance")
+    found = look(Imds(service.url))
+    assert isinstance(found, Advice)
+    assert "2026-01-01T12:00:00Z" in found.reason
+    service.interrupt("lifecycle")
+    assert isinstance(look(Imds(service.url)), Interruption)
 
 
 def test_the_control_delivers_a_notice_over_http(service: ImdsStandIn) -> None:
@@ -53,7 +62,7 @@ def test_the_control_delivers_a_notice_over_http(service: ImdsStandIn) -> None:
     assert service.answer("PUT", "/control/notices/flood", {}, "")[0] == 404
     assert Imds(service.url)._request("PUT", "/control/notices/spot", {})[0] == 200
     found = look(Imds(service.url))
-    assert found is not None
+    assert isinstance(found, Interruption)
     assert found.kind == "spot"
 
 
@@ -88,9 +97,9 @@ def test_a_notice_that_cannot_be_read_is_still_a_notice(action: str, rebalance: 
     assert look(Metadata(action='{"action": "hibernate", "time": "2026-01-01T12:00:00Z"}')) is None
 
 
-def test_the_watch_goes_on_over_faults_and_tells_once() -> None:
-    """A service that fails for a while is asked again; the first notice is told, and the thread ends."""
-    told: list[Interruption] = []
+def test_the_watch_goes_on_over_faults_and_advice_and_tells_once() -> None:
+    """A service that fails for a while is asked again; advice is told once, and the notice after it ends it."""
+    told: list[Advice | Interruption] = []
     looks = 0
 
     class Failing(Metadata):
@@ -99,24 +108,27 @@ def test_the_watch_goes_on_over_faults_and_tells_once() -> None:
             looks += 1
             if looks < 4:
                 raise WorldError("not there")
+            if looks > 12:
+                self.paths[ACTION] = "{}"
             return super().get(path)
 
     waits: list[float] = []
     done = threading.Event()
 
-    def notify(found: Interruption) -> None:
+    def notify(found: Advice | Interruption) -> None:
         told.append(found)
-        done.set()
+        if isinstance(found, Interruption):
+            done.set()
 
     def wait(seconds: float) -> bool:
         waits.append(seconds)
         return False
 
-    watch = Watch(Failing(rebalance="{}"), notify, interval_s=2.0, wait=wait)
+    watch = Watch(Failing(rebalance="{}"), notify, notify, interval_s=2.0, wait=wait)
     assert done.wait(10)
     watch.close()
-    assert [found.kind for found in told] == ["rebalance"]
-    assert waits == [2.0] * 3
+    assert [type(found) for found in told] == [Advice, Interruption]
+    assert set(waits) == {2.0}
 
 
 def test_a_laptop_has_no_service_and_an_instance_must_have_one() -> None:

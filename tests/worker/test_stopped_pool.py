@@ -8,6 +8,7 @@ from botocore.stub import Stubber
 
 from receipt_trainer.worker.idle import GroupMember
 from receipt_trainer.worker.loop import STOPPED
+from receipt_trainer.worker.spot import Advice
 from tests.worker.bench import Bench
 
 NAMED = {"AutoScalingGroupNames": ["group"]}
@@ -46,3 +47,20 @@ def test_a_group_that_cannot_be_asked_is_not_taken_for_stopped(client: Any) -> N
     with Stubber(client) as stubber:
         stubber.add_client_error("describe_auto_scaling_groups", "AccessDenied", "no")
         assert not GroupMember(client, "group", "i-1").is_stopped()
+
+
+def test_an_idle_worker_goes_at_a_recommendation_and_is_not_replaced(bench: Bench, client: Any) -> None:
+    """No job waits: its group's desired capacity goes down with it. A job that does wait is trained first."""
+    job_id = bench.submit()
+    instance = {"InstanceIds": ["i-1"], "AutoScalingGroupName": "group"}
+    with Stubber(client) as stubber:
+        stubber.add_response("describe_auto_scaling_groups", bounds(1), NAMED)
+        stubber.add_response("set_instance_protection", {}, {**instance, "ProtectedFromScaleIn": True})
+        stubber.add_response("set_instance_protection", {}, {**instance, "ProtectedFromScaleIn": False})
+        ended = {"InstanceId": "i-1", "ShouldDecrementDesiredCapacity": True}
+        stubber.add_response("terminate_instance_in_auto_scaling_group", {}, ended)
+        worker = bench.worker(member=GroupMember(client, "group", "i-1"), idle_timeout_s=600)
+        worker.advise(Advice("rebalance recommendation of now"))
+        assert worker.run() == "idle at a rebalance recommendation of now"
+        stubber.assert_no_pending_responses()
+    assert bench.table.get(job_id).status == "SUCCEEDED"

@@ -29,6 +29,7 @@ _WORDS: Final = {
 def command(instance: str | None, kind: str, warning_s: float) -> None:
     """Interrupt a local worker as EC2 would: it saves its job, hands it back and goes.
 
+    At a rebalance recommendation it saves its job and goes on; only without a job does it go.
     INSTANCE is one of `receipt-trainer local status`; needed only where several workers run. The notice is for that
     worker alone: the next one is another instance, and goes on with the job.
     """

@@ -59,6 +59,7 @@ def main(argv: Sequence[str]) -> int:
             job.lease_s,
             on_gone=lambda: os.kill(owner, signal.SIGTERM),
             on_expired=_leave_at_once,
+            on_save=stop.ask_to_save,
         )
         if job.progress_file is not None:
             progress.listen(ProgressFile(job.progress_file))

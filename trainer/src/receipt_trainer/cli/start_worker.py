@@ -78,7 +78,7 @@ def command(**flags: Any) -> None:
             ended = Interruption("signal", "the local session has ended")
             held.enter_context(Lifeline(session, lambda: worker.interrupt(ended)))
         if imds is not None:
-            held.callback(Watch(imds, worker.interrupt).close)
+            held.callback(Watch(imds, worker.interrupt, worker.advise).close)
         reason = worker.run()
     click.echo(f"the worker ended: {reason}")
 

@@ -1,4 +1,4 @@
-"""How a run is asked to stop, by whoever started it."""
+"""How a run is asked to stop, or to save and go on, by whoever started it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ class Interrupted(BaseException):
 
 
 class StopRequest:
-    """A request to stop: at once, or at the next checkpoint while training runs. Made for signal handlers."""
+    """A request to stop: at once, or at the next checkpoint while training runs. Made for signal handlers.
+
+    Attributes:
+        asked: somebody wants the run to stop.
+        save_asked: somebody wants a checkpoint soon; the run goes on. Whoever writes one takes it back.
+    """
 
     def __init__(self) -> None:
         """Nobody has asked yet."""
         self.asked = False
+        self.save_asked = False
         self._deferred = False
 
     def ask(self) -> None:
@@ -24,6 +30,10 @@ class StopRequest:
         self.asked = True
         if not self._deferred:
             raise Interrupted("stopped on request, outside training")
+
+    def ask_to_save(self) -> None:
+        """Ask for a checkpoint at the end of the step; asked before training, at the end of its first step."""
+        self.save_asked = True
 
     def defer(self) -> None:
         """From here on whoever trains looks at `asked`.

@@ -23,6 +23,7 @@ from receipt_trainer.worker.instance import InstanceRegistry
 from receipt_trainer.worker.leash import since_boot_s
 from receipt_trainer.worker.progress import StallWatch
 from receipt_trainer.worker.settings import WorkerSettings
+from receipt_trainer.worker.spot import Advice, Interruption
 from receipt_trainer.worker.words import Words, close_in_time
 
 OpenLog = Callable[[Attempt, Callable[[], bool]], MetricsSink]
@@ -156,12 +157,20 @@ class AttemptRun:
                 self._is_stuck = not self._end(self._child)
 
     def _wait(self, child: children.Child) -> Ending:
-        """The first event decides."""
-        left_s = self._received_at + self._settings.max_receive_s - self._clock()
-        try:
-            event = self._inbox.get(timeout=max(0.0, left_s))
-        except inboxes.Empty:
-            return self._stop(child, Ending("interrupted", "SQS forgets a message that is held for 12 hours"))
+        """The first event but advice decides."""
+        while True:
+            left_s = self._received_at + self._settings.max_receive_s - self._clock()
+            try:
+                event = self._inbox.get(timeout=max(0.0, left_s))
+            except inboxes.Empty:
+                return self._stop(child, Ending("interrupted", "SQS forgets a message that is held for 12 hours"))
+            if not isinstance(event, Advice):
+                return self._decide(event, child)
+            self._log.info("asked for a checkpoint", reason=event.reason)
+            self._sink.log("info", f"asked for a checkpoint, training goes on: {event.reason}")
+            child.ask_to_save()
+
+    def _decide(self, event: Exited | Lost | Cancelled | Stalled | Interruption, child: children.Child) -> Ending:
         if isinstance(event, Exited):
             return self._judge(event.code, child, None)
         if isinstance(event, Lost):

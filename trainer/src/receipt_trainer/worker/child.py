@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from receipt_trainer.worker.leash import SAVE
 from receipt_trainer.worker.memory import num_oom_kills
 from receipt_trainer.worker.words import Words
 
@@ -119,9 +120,16 @@ class Child:
 
     def extend(self, seconds: float) -> None:
         """Tell it that the lease is held for so many seconds from now."""
+        self._tell(f"{seconds:.3f}")
+
+    def ask_to_save(self) -> None:
+        """Let it write a checkpoint at the end of its step, and go on."""
+        self._tell(SAVE)
+
+    def _tell(self, line: str) -> None:
         try:
             if self._process.stdin is not None:
-                self._process.stdin.write(f"{seconds:.3f}\n".encode())
+                self._process.stdin.write(f"{line}\n".encode())
                 self._process.stdin.flush()
         except (OSError, ValueError):  # it has ended: its exit code says the rest
             return

@@ -6,7 +6,7 @@ import queue as inboxes
 from dataclasses import dataclass
 from typing import Literal
 
-from receipt_trainer.worker.spot import Interruption
+from receipt_trainer.worker.spot import Advice, Interruption
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Stalled:
     reason: str
 
 
-Event = Exited | Lost | Cancelled | Stalled | Interruption
+Event = Exited | Lost | Cancelled | Stalled | Advice | Interruption
 Inbox = inboxes.SimpleQueue[Event]
 """Whatever happens to an attempt comes here, from threads and from signal handlers alike."""
 

@@ -23,7 +23,7 @@ from receipt_trainer.worker.instance import InstanceRegistry, Machine
 from receipt_trainer.worker.leash import since_boot_s
 from receipt_trainer.worker.outcomes import Outcomes
 from receipt_trainer.worker.settings import WorkerSettings
-from receipt_trainer.worker.spot import Interruption
+from receipt_trainer.worker.spot import Advice, Interruption
 
 FAULT_WAIT_S: Final = 10.0
 """Wait after AWS could not be asked for a message."""
@@ -73,6 +73,7 @@ class Worker:
         self._open_log, self._breaker = open_log, Breaker()
         self._inbox: Inbox = inboxes.SimpleQueue()
         self._interruption: Interruption | None = None
+        self._advice: Advice | None = None
         self._beat_at = 0.0
 
     def interrupt(self, interruption: Interruption) -> None:
@@ -80,6 +81,14 @@ class Worker:
         if self._interruption is None:
             self._interruption = interruption
             self._inbox.put(interruption)
+
+    def advise(self, advice: Advice) -> None:
+        """The instance may be taken soon, or not: a job that trains is saved and goes on; a worker without one goes.
+
+        May be called in any thread.
+        """
+        self._advice = advice
+        self._inbox.put(advice)
 
     def run(self) -> str:
         """Work; returns why it ended. On an instance of a group, the instance is then being ended.
@@ -114,12 +123,18 @@ class Worker:
             elif found is None:
                 if self._member is not None:
                     self._member.protect(False)
-                if self._clock() - useful_at >= self._settings.idle_timeout_s:
-                    reason = f"idle for {self._settings.idle_timeout_s:g} s"
+                reason = self._idle_reason(self._clock() - useful_at)
+                if reason is not None:
                     if self._go(reason, replace=False):
                         return reason
-                    useful_at = self._clock()  # the group keeps it: it is as small as it may be
+                    useful_at, self._advice = self._clock(), None  # the group keeps it: it is as small as it may be
         return self._go(self._interruption.reason, replace=True, must=True)
+
+    def _idle_reason(self, idle_s: float) -> str | None:
+        """Why a worker without a job goes; None while it waits for one."""
+        if self._advice is not None:
+            return f"idle at a {self._advice.reason}"
+        return f"idle for {self._settings.idle_timeout_s:g} s" if idle_s >= self._settings.idle_timeout_s else None
 
     def _pause(self, seconds: float) -> None:
         """Wait, but not beyond an interruption."""

@@ -1,4 +1,4 @@
-"""Why a worker has to go, noticed early: spot notices, rebalance recommendations, the group's own decision.
+"""What the metadata service says of the instance's end: it is taken, the group ends it, or it may be taken some day.
 
 Sources: EC2 User Guide, "Spot Instance interruption notices" and "EC2 instance rebalance recommendations"; EC2 Auto
 Scaling User Guide, "Retrieve the target lifecycle state through instance metadata".
@@ -24,7 +24,7 @@ ACTION: Final = "spot/instance-action"
 REBALANCE: Final = "events/recommendations/rebalance"
 LIFECYCLE: Final = "autoscaling/target-lifecycle-state"
 
-Kind = Literal["spot", "rebalance", "lifecycle", "signal"]
+Kind = Literal["spot", "lifecycle", "signal"]
 
 _log = structlog.get_logger(__name__)
 
@@ -51,8 +51,19 @@ class Interruption:
     deadline: datetime | None = None
 
 
-def look(imds: Metadata) -> Interruption | None:
-    """Ask once for all three.
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """EC2's rebalance recommendation: the instance is taken sooner than others, in hours, or never. No end by itself.
+
+    Attributes:
+        reason: one line for the job's log.
+    """
+
+    reason: str
+
+
+def look(imds: Metadata) -> Interruption | Advice | None:
+    """Ask once for all three; advice only where there is nothing that has to be obeyed.
 
     Raises:
         WorldError: the service cannot be asked.
@@ -67,7 +78,7 @@ def look(imds: Metadata) -> Interruption | None:
         return Interruption("lifecycle", "the Auto Scaling group ends this instance")
     advice = imds.get(REBALANCE)
     if advice is not None:
-        return Interruption("rebalance", f"rebalance recommendation of {_json(advice).get('noticeTime', 'now')}")
+        return Advice(f"rebalance recommendation of {_json(advice).get('noticeTime', 'now')}")
     return None
 
 
@@ -89,12 +100,16 @@ def _moment(text: object) -> datetime | None:
 
 
 class Watch:
-    """A thread that looks every `interval_s` seconds until it finds an interruption or is closed."""
+    """A thread that looks every `interval_s` seconds until it finds an interruption or is closed.
+
+    Advice is told once; an interruption may follow it.
+    """
 
     def __init__(
         self,
         imds: Metadata,
         notify: Callable[[Interruption], None],
+        advise: Callable[[Advice], None],
         *,
         interval_s: float = POLL_S,
         wait: Callable[[float], bool] | None = None,
@@ -104,10 +119,12 @@ class Watch:
         Args:
             imds: whom to ask.
             notify: called once, in the thread.
+            advise: called at most once, in the thread, and before `notify`.
             interval_s: seconds between two looks.
             wait: waits so many seconds, True to end; by default until `close`.
         """
-        self._imds, self._notify, self._interval_s = imds, notify, interval_s
+        self._imds, self._notify, self._advise, self._interval_s = imds, notify, advise, interval_s
+        self._is_advised = False
         self._closed = threading.Event()
         self._wait = wait or self._closed.wait
         self._complained = False
@@ -117,13 +134,16 @@ class Watch:
     def _run(self) -> None:
         while not self._closed.is_set():
             found = self._look()
-            if found is not None:
+            if isinstance(found, Interruption):
                 self._notify(found)
                 return
+            if found is not None and not self._is_advised:
+                self._is_advised = True
+                self._advise(found)
             if self._wait(self._interval_s):
                 return
 
-    def _look(self) -> Interruption | None:
+    def _look(self) -> Interruption | Advice | None:
         try:
             found = look(self._imds)
         except WorldError as error:

@@ -1,4 +1,4 @@
-"""Ends a run on request: after the current step, with a sealed checkpoint, so that the next attempt goes on there."""
+"""Checkpoints on request, after the current step: the run ends there, or goes on."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class StopSignal(TrainerCallback):
     ) -> TrainerControl:
         """Ask for a checkpoint; the last step of an epoch leaves that to the epoch's end, behind its evaluation."""
         at_end = state.global_step >= state.max_steps or float(state.epoch or 0).is_integer()
-        if not at_end and self._is_asked():
-            control.should_save = True
+        if not at_end and any(self._asked().values()):
+            control.should_save = True  # and logs nothing: when it is asked differs from run to run
         return control
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -41,7 +41,8 @@ class StopSignal(TrainerCallback):
         Raises:
             Interrupted: it was asked.
         """
-        if self._is_asked():
+        self._stop.save_asked = False
+        if self._asked()["stop"]:
             raise Interrupted(f"stopped at step {state.global_step}, on request")
 
     def on_train_end(
@@ -50,6 +51,6 @@ class StopSignal(TrainerCallback):
         """What follows can be done again: a request need not wait any more."""
         self._stop.undefer()
 
-    def _is_asked(self) -> bool:
-        """The main process's answer in all of them: none may save alone."""
-        return bool(ranks.same_for_all({"asked": float(self._stop.asked)})["asked"])
+    def _asked(self) -> dict[str, float]:
+        """The main process's answers in all of them: none may save alone."""
+        return ranks.same_for_all({"stop": float(self._stop.asked), "save": float(self._stop.save_asked)})
