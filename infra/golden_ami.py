@@ -10,7 +10,7 @@ import pulumi_aws as aws
 
 from infra import image_document
 from infra.image_policies import log_group_name
-from infra.naming import Naming
+from infra.naming import Naming, named
 from receipt_trainer.contract import images
 
 ROOT_DEVICE = "/dev/xvda"
@@ -106,7 +106,7 @@ class GoldenAmi(pulumi.ComponentResource):
             tags=self._args.naming.tags_for("worker-image"),
             # Bakes move it. The provider writes the whole parameter, with the value that it knows, if any input but the
             # tags differs: so none may, or workers would be back at the image of the first day.
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=list(_FIRST_ONLY) if self._args.enabled else None),
+            opts=named(self, ignore_changes=list(_FIRST_ONLY) if self._args.enabled else None),
         )
 
     def _component(self) -> aws.imagebuilder.Component:
@@ -169,7 +169,7 @@ class GoldenAmi(pulumi.ComponentResource):
             terminate_instance_on_failure=True,
             resource_tags={key: value for key, value in tags.items() if key not in _RESERVED_TAGS},
             tags=args.naming.tags_for("worker-image"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=named(self),
         )
 
     def _distribution(self) -> aws.imagebuilder.DistributionConfiguration:
@@ -191,7 +191,7 @@ class GoldenAmi(pulumi.ComponentResource):
                 }
             ],
             tags=args.naming.tags_for("worker-image"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=named(self),
         )
 
     def _pipeline(self) -> aws.imagebuilder.ImagePipeline:
@@ -216,5 +216,5 @@ class GoldenAmi(pulumi.ComponentResource):
                 "pipeline_log_group_name": log_group_name(name),
             },
             tags=args.naming.tags_for("worker-image"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=named(self),
         )

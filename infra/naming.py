@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
 
 
 @dataclass(frozen=True)
@@ -31,3 +34,13 @@ class Naming:
         """Tags of the resource called `name`: the stack's own, the user's, then `more`."""
         own = {"Name": self.name(name), "Project": self.project, "Environment": self.environment}
         return {**own, **self.tags, **more}
+
+
+def named(parent: pulumi.Resource, **more: Any) -> pulumi.ResourceOptions:
+    """Options of a resource whose physical name is ours, not one that Pulumi makes up.
+
+    What replaces it (another environment or region) gives it another name or place: the new one is made first, and the
+    old one goes when nothing refers to it any more. Without a word of ours the provider deletes it first, while others
+    still refer to it (pulumi-terraform-bridge: names that the user gives).
+    """
+    return pulumi.ResourceOptions(parent=parent, delete_before_replace=False, **more)

@@ -13,7 +13,7 @@ from infra.alarms import PoolWatch, look_failures
 from infra.dashboard import dashboard_body
 from infra.golden_ami import recipe_name
 from infra.image_policies import log_group_name
-from infra.naming import Naming
+from infra.naming import Naming, named
 from infra.settings import BudgetSettings
 from receipt_trainer.contract.outputs import PoolName, Priority
 
@@ -62,7 +62,7 @@ class LogGroups(pulumi.ComponentResource):
             name=group_name,
             retention_in_days=self._args.retention_days,
             tags=self._args.naming.tags_for(f"logs-{kind}"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=named(self),
         )
 
 
@@ -166,7 +166,7 @@ class Observability(pulumi.ComponentResource):
                 for compared, percent in BUDGET_NOTICES
             ],
             tags=naming.tags_for("monthly"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=named(self),
         )
 
     def _dashboard(self, alarm_arns: Sequence[pulumi.Output[str]]) -> aws.cloudwatch.Dashboard:
@@ -186,5 +186,5 @@ class Observability(pulumi.ComponentResource):
             f"{self._name}-dashboard",
             dashboard_name=args.naming.prefix,
             dashboard_body=pulumi.Output.json_dumps(body),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=named(self),
         )

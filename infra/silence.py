@@ -11,7 +11,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.boot import BootEnv
-from infra.naming import Naming
+from infra.naming import Naming, named
 from receipt_trainer.contract import metrics, silence
 from receipt_trainer.contract.outputs import PoolName
 
@@ -79,7 +79,7 @@ class SilentInstances(pulumi.ComponentResource):
             environment=aws.lambda_.FunctionEnvironmentArgs(variables={"RULES": self._rules()}),
             logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="Text", log_group=args.log_group),
             tags=args.naming.tags_for("silent-instances"),
-            opts=own,
+            opts=named(self),
         )
         aws.lambda_.FunctionEventInvokeConfig(
             f"{self._name}-no-retries",

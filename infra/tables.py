@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from infra.naming import Naming
+from infra.naming import Naming, named
 from receipt_trainer.contract.tables import INSTANCES, JOBS, RECEIPTS, TableShape
 
 
@@ -68,7 +68,7 @@ class Tables(pulumi.ComponentResource):
             ttl=_ttl(shape),
             deletion_protection_enabled=protect,
             tags=self._args.naming.tags_for(shape.name),
-            opts=pulumi.ResourceOptions(parent=self, protect=protect, retain_on_delete=protect),
+            opts=named(self, protect=protect, retain_on_delete=protect),
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from infra.naming import Naming
+from infra.naming import Naming, named
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class TrainingDefaults(pulumi.ComponentResource):
             description="Default hyperparameters; a job's own come before them",
             value=json.dumps(dict(args.training), sort_keys=True),
             tags=args.naming.tags_for("training-defaults"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=named(self),
         )
         self.parameter_name, self.parameter_arn = parameter.name, parameter.arn
         self.register_outputs({"parameter_name": parameter.name, "parameter_arn": parameter.arn})

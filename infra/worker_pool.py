@@ -11,7 +11,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.boot import MAX_USER_DATA_BYTES
-from infra.naming import Naming
+from infra.naming import Naming, named
 from infra.scaling import BacklogScaling, BacklogScalingArgs
 from receipt_trainer.contract.outputs import PoolName, Priority
 
@@ -195,7 +195,7 @@ class WorkerPool(pulumi.ComponentResource):
                 for key, value in tags.items()
             ],
             # Moved by the alarm and by the workers; `pulumi up` must not set it back.
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["desiredCapacity"]),
+            opts=named(self, ignore_changes=["desiredCapacity"]),
         )
 
     def _instances_policy(self, template: aws.ec2.LaunchTemplate) -> aws.autoscaling.GroupMixedInstancesPolicyArgs:

@@ -23,8 +23,8 @@ HOLDS_DATA = (
     "aws:sqs/queue:Queue",
 )
 """Types that hold data or jobs."""
-_NAMES = ("name", "bucket")
-"""Inputs that the provider fills in by itself; where the program does, the provider asks for delete-before-replace."""
+_NAMES = {"aws:s3/bucket:Bucket": "bucket", "aws:cloudwatch/dashboard:Dashboard": "dashboardName"}
+"""The input that is the physical name, where it is not `name`."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Replacement:
 
 def own_name(resource: Registration) -> str:
     """The physical name that the program gives to a resource; "" where Pulumi makes one up."""
-    return next((str(resource.inputs[key]) for key in _NAMES if resource.inputs.get(key)), "")
+    return str(resource.inputs.get(_NAMES.get(resource.type, "name")) or "")
 
 
 def replacements(before: Recording, after: Recording) -> dict[str, Replacement]:
@@ -78,9 +78,11 @@ def deleted_first(before: Recording, replaced: Mapping[str, Replacement]) -> set
     return found
 
 
-def left_behind(before: Recording, after: Recording) -> list[str]:
+def left_behind(before: Recording, replaced: Mapping[str, Replacement]) -> list[str]:
     """`resource refers to resource` for each that stays, at least for now, while what it refers to is deleted first."""
-    gone = deleted_first(before, replacements(before, after))
+    gone = deleted_first(before, replaced)
+    if not gone:
+        return []
     return [
         f"{resource.name} refers to {urn.rpartition('::')[2]}"
         for resource in _by_urn(before).values()
@@ -89,11 +91,11 @@ def left_behind(before: Recording, after: Recording) -> list[str]:
     ]
 
 
-def colliding(before: Recording, after: Recording) -> list[str]:
+def colliding(replaced: Mapping[str, Replacement]) -> list[str]:
     """Names that an update would give to a new resource while the old one still bears it."""
     return [
         f"{one.new.name} is created as '{own_name(one.new)}' before the old one goes"
-        for one in replacements(before, after).values()
+        for one in replaced.values()
         if own_name(one.new) and own_name(one.new) == own_name(one.old) and not one.deletes_first
     ]
 
