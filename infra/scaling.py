@@ -60,7 +60,9 @@ class BacklogScaling(pulumi.ComponentResource):
     """Adds instances while there are more jobs, waiting or taken, than instances asked for.
 
     SQS sends no metrics for a queue that nobody used for six hours, and needs up to 15 minutes to start again
-    (SQS Developer Guide, "CloudWatch metrics for Amazon SQS"): the first job after a long rest may wait so long.
+    (SQS Developer Guide, "CloudWatch metrics for Amazon SQS"): whoever submits a job asks for its instance at once, and
+    this one launches for what nobody asked for. An instance that was asked for warms up as any other does, so a step
+    for the minute before its launch adds nothing.
 
     Attributes:
         alarm_arn: ARN of the alarm.

@@ -77,7 +77,7 @@ def test_a_failed_job_is_queued_again(jobs: JobTable, queue_url: str, call: Call
     attempt = claimed(jobs, queue_url)
     jobs.fail(attempt, "there is no table 'x'", final=True)
     said = call("retry", "--json", attempt.job_id).json
-    assert (tuple(said), said["status"]) == (KEYS, "PENDING")
+    assert (tuple(said), said["status"], said["launch"]) == ((*KEYS, "launch"), "PENDING", None)
     assert queued(queue_url) == [attempt.job_id]
     details = call("job-details", "--json", attempt.job_id).json
     assert [row["reason"] for row in details["attempts"]] == ["there is no table 'x'"]

@@ -24,6 +24,10 @@ class Refusing:
         self._refuse(asked["AutoScalingGroupName"])
         return self._real.update_auto_scaling_group(**asked)
 
+    def set_desired_capacity(self, **asked: Any) -> Any:
+        self._refuse(asked["AutoScalingGroupName"])
+        return self._real.set_desired_capacity(**asked)
+
     def _refuse(self, name: str) -> None:
         if name in self._refusals:
             code, message = self._refusals[name]

@@ -74,14 +74,14 @@ def ssm() -> SSMClient:
     return cast("SSMClient", _client("ssm"))
 
 
-def autoscaling() -> AutoScalingClient:
+def autoscaling(max_attempts: int | None = None) -> AutoScalingClient:
     """An Auto Scaling client, thread-safe; see `_client`."""
-    return cast("AutoScalingClient", _client("autoscaling"))
+    return cast("AutoScalingClient", _client("autoscaling", max_attempts=max_attempts))
 
 
-def ec2() -> EC2Client:
+def ec2(max_attempts: int | None = None) -> EC2Client:
     """An EC2 client, thread-safe; see `_client`."""
-    return cast("EC2Client", _client("ec2"))
+    return cast("EC2Client", _client("ec2", max_attempts=max_attempts))
 
 
 def cloudwatch() -> CloudWatchClient:

@@ -16,15 +16,19 @@ from receipt_trainer.cli.stack import stack_options
 def command(table: str, job: str, as_json: bool) -> None:
     """Queue JOB, which is FAILED or CANCELLED, again: its id, at least 6 characters of it, or its name.
 
-    It goes on from its last checkpoint. Of a job that waits already only the message is sent again.
+    It goes on from its last checkpoint. Of a job that waits already only the message is sent again. The pool is asked
+    for an instance, unless it has one for each job.
     """
     from receipt_trainer.aws import clients
+    from receipt_trainer.cli import launch
     from receipt_trainer.jobs.find import job_id_of
     from receipt_trainer.jobs.submit import retry_job
 
     client = clients.dynamodb()
     queued = retry_job(job_id_of(client, table, job), jobs_table=table, dynamodb=client)
+    launched = launch.launch(queued.pool, table, [queued.job_id])
     if as_json:
-        job_show.print_json(job_show.steered(queued))
+        job_show.print_json(job_show.steered(queued) | {"launch": launched.as_json() if launched else None})
     else:
         click.echo(f"job {queued.job_id} is {queued.status}, and in the queue")
+        launch.say(launched)

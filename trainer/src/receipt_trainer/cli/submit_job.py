@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from receipt_trainer.cli import stack
+from receipt_trainer.cli import launch, stack
 from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES, PoolName, Priority
@@ -54,12 +54,16 @@ def command(
     """
     spec = asked_spec(job_file, priority, pool, job_name)
     spec, url = place(spec, queue_url, pool)
-    from receipt_trainer.jobs.submit import new_job
+    from receipt_trainer.jobs.lifecycle import WAITING
+    from receipt_trainer.jobs.submit import jobs_table_of_environment, new_job
 
     job = new_job(spec, url, defaults=training_defaults(), client_token=client_token)
+    launched = None
     if not dry_run:
-        job = _submit(job, url, jobs_table, client_token)
-    _print(job, dry_run, as_json)
+        table = jobs_table or jobs_table_of_environment()
+        job = _submit(job, url, table, client_token)
+        launched = launch.launch(job.pool, table, [job.job_id]) if job.status in WAITING else None
+    _print(job, launched, dry_run, as_json)
 
 
 def asked_spec(job_file: Path, priority: Priority | None, pool: PoolName | None, job_name: str | None) -> JobSpec:
@@ -116,22 +120,23 @@ def training_defaults() -> dict[str, Any] | None:
     return read_training_defaults(clients.ssm(), parameter)
 
 
-def _submit(job: Job, url: str, jobs_table: str | None, client_token: str | None) -> Job:
+def _submit(job: Job, url: str, jobs_table: str, client_token: str | None) -> Job:
     from receipt_trainer.aws import clients
     from receipt_trainer.jobs.job_table import JobTable
     from receipt_trainer.jobs.queue import SqsQueue
-    from receipt_trainer.jobs.submit import jobs_table_of_environment, submit
+    from receipt_trainer.jobs.submit import submit
 
     queue = SqsQueue(clients.sqs(), url)
     queue.check()
-    table = JobTable(clients.dynamodb(), jobs_table or jobs_table_of_environment())
+    table = JobTable(clients.dynamodb(), jobs_table)
     return submit(job, table, queue, client_token=client_token)
 
 
-def _print(job: Job, dry_run: bool, as_json: bool) -> None:
-    said = {"job_id": job.job_id, "name": job.name, "status": job.status, "pool": job.pool, "priority": job.priority}
+def _print(job: Job, launched: launch.Launched | None, dry_run: bool, as_json: bool) -> None:
+    said: dict[str, Any] = {"job_id": job.job_id, "name": job.name, "status": job.status, "pool": job.pool, "priority": job.priority}
     said |= {"queue_url": job.queue_url}
     if as_json:
+        said |= {"launch": launched.as_json() if launched is not None else None}
         click.echo(json.dumps(said | {"dry_run": dry_run, "spec": dict(job.spec)}, indent=1))
     elif dry_run:
         import yaml
@@ -141,4 +146,5 @@ def _print(job: Job, dry_run: bool, as_json: bool) -> None:
     else:
         click.echo(job.job_id)
         click.echo(f"'{job.name}' is {job.status} in {job.queue_url}", err=True)
+        launch.say(launched)
         click.echo(f"follow it with: receipt-trainer logs{stack.given()} {job.job_id} --follow", err=True)

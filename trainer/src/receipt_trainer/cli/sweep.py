@@ -13,6 +13,8 @@ from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from receipt_trainer.sweep.definition import Definition
     from receipt_trainer.sweep.drive import Driver
     from receipt_trainer.sweep.trial import Trial
@@ -141,7 +143,24 @@ def _driver(flags: dict[str, Any], jobs_table: str | None) -> Driver:
     queue = SqsQueue(clients.sqs(), definition.queue_url)
     queue.check()
     observer = Observer(client, table, cache(clients.s3), definition.goal)
-    return Driver(definition, sweeps, JobTable(client, table), queue, observer, flags["concurrency"])
+    driver = Driver(definition, sweeps, JobTable(client, table), queue, observer, flags["concurrency"])
+    driver.launch = _launcher(definition, table)
+    return driver
+
+
+def _launcher(definition: Definition, table: str) -> Callable[[Sequence[str]], None]:
+    """Asks the sweep's pool for instances; what comes of it is said once."""
+    from receipt_trainer.cli import launch
+
+    pool, said = definition.base["resources"]["pool"], set[str]()
+
+    def ask(job_ids: Sequence[str]) -> None:
+        launched = launch.launch(pool, table, job_ids)
+        if launched is not None and (line := launch.text(launched)) not in said:
+            said.add(line)
+            click.echo(line, err=True)
+
+    return ask
 
 
 def _run(driver: Driver, flags: dict[str, Any], as_json: bool) -> None:

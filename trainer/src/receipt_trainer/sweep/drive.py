@@ -6,7 +6,7 @@ values, and it counts as queued only when all of them are: whoever comes next fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ class Driver:
 
     Attributes:
         concurrency: trials in the queue at once, for a search that learns from results.
+        launch: called with the ids of jobs that were queued, so that instances come for them.
     """
 
     definition: Definition
@@ -35,6 +36,8 @@ class Driver:
     queue: JobQueue
     observer: Observer
     concurrency: int = 4
+    launch: Callable[[Sequence[str]], None] = lambda job_ids: None
+    _queued: list[str] = field(default_factory=list)
     _plan: list[plan.Params] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -64,6 +67,9 @@ class Driver:
         while len(trials) < self.num_trials and self._has_room(trials):
             self._add(trials)
             trials = shared(trials)
+        if self._queued:
+            self.launch(self._queued)
+            self._queued = []
         return trials
 
     def _observe(self, stored: list[Trial]) -> list[Trial]:
@@ -126,4 +132,5 @@ class Driver:
             job = plan.job_of(self.definition, trial.number, trial.params, run.seed)
             token = plan.token(self.definition, trial.params, run.seed)
             submit(job, self.jobs, self.queue, client_token=token)
+            self._queued.append(run.job_id)
         return self.sweeps.change(trial, replace(trial, state="QUEUED"))
