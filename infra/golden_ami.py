@@ -61,7 +61,7 @@ def image_parameter_name(naming: Naming) -> str:
 
 def recipe_name(naming: Naming) -> str:
     """Name of the pipeline, and with `-` and seven random signs behind it of each component and recipe."""
-    return naming.name("worker")
+    return images.recipe_name(naming.project, naming.environment)
 
 
 class GoldenAmi(pulumi.ComponentResource):

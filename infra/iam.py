@@ -63,8 +63,8 @@ class SilenceRoleArgs:
     pools: Sequence[PoolName]
 
 
-class SilenceRole(pulumi.ComponentResource):
-    """Role of the function that ends silent instances.
+class FunctionRole(pulumi.ComponentResource):
+    """Role of one function of the stack.
 
     Attributes:
         role_arn: ARN of the role, known once its policy is there.
@@ -72,18 +72,53 @@ class SilenceRole(pulumi.ComponentResource):
 
     role_arn: pulumi.Output[str]
 
-    def __init__(self, name: str, args: SilenceRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("receipts:infra:SilenceRole", name, None, opts)
-        place = policies.Place(args.partition, args.region, args.account_id)
-        role = _role(self, f"{name}-role", args.naming, "silence", policies.trust("lambda.amazonaws.com"))
-        groups = [args.naming.name("workers", pool) for pool in args.pools]
-        allowed = pulumi.Output.all(args.instances_table_arn, args.log_group_arn).apply(
-            lambda arns: policies.document(policies.silence_statements(place, arns[0], groups, arns[1]))
-        )
+    def __init__(
+        self,
+        token: str,
+        name: str,
+        naming: Naming,
+        kind: str,
+        allowed: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(token, name, None, opts)
+        role = _role(self, f"{name}-role", naming, kind, policies.trust("lambda.amazonaws.com"))
         own = pulumi.ResourceOptions(parent=self)
         policy = aws.iam.RolePolicy(f"{name}-policy", role=role.id, policy=allowed, opts=own)
         self.role_arn = pulumi.Output.all(role.arn, policy.id).apply(lambda known: str(known[0]))
         self.register_outputs({"role_arn": self.role_arn})
+
+
+class SilenceRole(FunctionRole):
+    """Role of the function that ends silent instances."""
+
+    def __init__(self, name: str, args: SilenceRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        place = policies.Place(args.partition, args.region, args.account_id)
+        groups = [args.naming.name("workers", pool) for pool in args.pools]
+        allowed = pulumi.Output.all(args.instances_table_arn, args.log_group_arn).apply(
+            lambda arns: policies.document(policies.silence_statements(place, arns[0], groups, arns[1]))
+        )
+        super().__init__("receipts:infra:SilenceRole", name, args.naming, "silence", allowed, opts)
+
+
+@dataclass(frozen=True)
+class ImageExpiryRoleArgs:
+    """What the role of the function needs that deletes expired images; all of it follows from names."""
+
+    naming: Naming
+    region: str
+    account_id: str
+    partition: str
+
+
+class ImageExpiryRole(FunctionRole):
+    """Role of the function that deletes expired images."""
+
+    def __init__(self, name: str, args: ImageExpiryRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        place = policies.Place(args.partition, args.region, args.account_id)
+        scope = image_policies.ImageScope(**_image_names(place, args.naming))
+        allowed = policies.document(image_policies.expiry_statements(place, scope))
+        super().__init__("receipts:infra:ImageExpiryRole", name, args.naming, "image-expiry", allowed, opts)
 
 
 @dataclass(frozen=True)
@@ -107,6 +142,7 @@ class RolesArgs:
         parent_image: image id, or SSM parameter that holds one and that a bake reads.
         pools: the pools of the stack.
         log_group_arns: log groups that workers write to, without `:*` at their ends.
+        bakes: whether images are baked.
     """
 
     naming: Naming
@@ -125,6 +161,7 @@ class RolesArgs:
     parent_image: str
     pools: Sequence[PoolName]
     log_group_arns: Sequence[pulumi.Input[str]]
+    bakes: bool = True
 
 
 class Roles(pulumi.ComponentResource):
@@ -153,6 +190,14 @@ class Roles(pulumi.ComponentResource):
         trusted = policies.trust("imagebuilder.amazonaws.com", same_account)
         execution = _role(self, f"{name}-image-execution", args.naming, "image-execution", trusted)
         self._policy(f"{name}-image-execution", execution, _execution_policy(place, args, builder.arn))
+        if args.bakes:
+            # Ours is cut out of it without a bake on a real account having been seen: what it lacks would stop one.
+            aws.iam.RolePolicyAttachment(
+                f"{name}-image-execution-managed",
+                role=execution.name,
+                policy_arn=f"arn:{args.partition}:iam::aws:policy/EC2ImageBuilderExecutionPolicy",
+                opts=pulumi.ResourceOptions(parent=self),
+            )
         self.worker_role_arn, self.worker_role_name = worker.arn, worker.name
         self.worker_instance_profile_arn = worker_profile.arn
         self.builder_instance_profile_name = builder_profile.name
@@ -204,13 +249,19 @@ def _worker_policy(place: policies.Place, args: RolesArgs) -> pulumi.Output[str]
     )
 
 
-def _image_scope(place: policies.Place, args: RolesArgs, builder_role: pulumi.Input[str] = "") -> dict[str, Any]:
-    recipe = golden_ami.recipe_name(args.naming)
+def _image_names(place: policies.Place, naming: Naming) -> dict[str, str]:
+    recipe = golden_ami.recipe_name(naming)
     return {
         "recipe": recipe,
-        "wheels": args.wheels_bucket_arn,
         "image_log_group": place.arn("logs", f"log-group:{image_policies.log_group_name(recipe)}"),
-        "image_parameter": place.arn("ssm", f"parameter{golden_ami.image_parameter_name(args.naming)}"),
+        "image_parameter": place.arn("ssm", f"parameter{golden_ami.image_parameter_name(naming)}"),
+    }
+
+
+def _image_scope(place: policies.Place, args: RolesArgs, builder_role: pulumi.Input[str] = "") -> dict[str, Any]:
+    return {
+        **_image_names(place, args.naming),
+        "wheels": args.wheels_bucket_arn,
         "parent_image": args.parent_image,
         "builder_role": builder_role,
     }

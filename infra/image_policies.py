@@ -19,7 +19,7 @@ from infra.policies import (
     prefix_statements,
     session_statements,
 )
-from receipt_trainer.contract.images import CREATED_BY, VERSION
+from receipt_trainer.contract.images import CREATED_BY, SOURCE_TAG, VERSION, image_tag
 
 TAGGED = {"StringEquals": {"aws:ResourceTag/CreatedBy": CREATED_BY}}
 TAGGING = {"StringEquals": {"aws:RequestTag/CreatedBy": CREATED_BY}}
@@ -39,10 +39,10 @@ class ImageScope:
     """
 
     recipe: str
-    wheels: str
     image_log_group: str
     image_parameter: str
-    parent_image: str
+    wheels: str = ""
+    parent_image: str = ""
     builder_role: str = ""
 
 
@@ -109,6 +109,30 @@ def execution_statements(place: Place, scope: ImageScope) -> list[Statement]:
         allow("PublishImageId", "ssm", ["GetParameter", "PutParameter"], [scope.image_parameter]),
         allow("StartOwnPipeline", "imagebuilder", ["StartImagePipelineExecution", "TagResource"], [pipeline]),
         *log_statements(scope),
+    ]
+
+
+def expiry_statements(place: Place, scope: ImageScope) -> list[Statement]:
+    """What the function needs that deletes expired images: it may see all, and delete what this stack has baked.
+
+    An AMI is the stack's by its tag `Name`, or, if its bake failed before it got that, by the image resource that Image
+    Builder names on it. Of snapshots only `CreatedBy` is sure.
+    """
+    image, snapshot = _images(place)
+    own = f"image/{auto_named(scope.recipe)}/{VERSION}"
+    by_name = {"StringEquals": TAGGED["StringEquals"] | {"aws:ResourceTag/Name": image_tag(scope.recipe)}}
+    by_source = TAGGED | {"StringLike": {f"aws:ResourceTag/{SOURCE_TAG}": place.arn("imagebuilder", f"{own}/*")}}
+    streams = f"{scope.image_log_group}:log-stream:*"
+    return [
+        allow("ReadImageInForce", "ssm", ["GetParameter"], [scope.image_parameter]),
+        allow("FindImages", "imagebuilder", ["ListImages"], "*"),
+        allow("FindOwnBuilds", "imagebuilder", ["ListImageBuildVersions"], [place.arn("imagebuilder", own)]),
+        allow("DeleteOwnBuilds", "imagebuilder", ["DeleteImage"], [place.arn("imagebuilder", f"{own}/*")]),
+        allow("FindAmis", "ec2", ["DescribeImages"], "*"),
+        allow("DeregisterByName", "ec2", ["DeregisterImage"], [image], by_name),
+        allow("DeregisterBySource", "ec2", ["DeregisterImage"], [image], by_source),
+        allow("DeleteSnapshots", "ec2", ["DeleteSnapshot"], [snapshot], TAGGED),
+        allow("WriteLogs", "logs", ["CreateLogStream", "PutLogEvents"], [streams]),
     ]
 
 

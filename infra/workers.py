@@ -6,8 +6,9 @@ import pulumi
 
 from infra.base import Base, Place
 from infra.file_system import FileSystemAccess, FileSystemAccessArgs
-from infra.golden_ami import GoldenAmi, GoldenAmiArgs
-from infra.iam import Roles, RolesArgs, SilenceRole, SilenceRoleArgs
+from infra.golden_ami import GoldenAmi, GoldenAmiArgs, recipe_name
+from infra.iam import ImageExpiryRole, ImageExpiryRoleArgs, Roles, RolesArgs, SilenceRole, SilenceRoleArgs
+from infra.image_expiry import ImageExpiry, ImageExpiryArgs
 from infra.naming import Naming
 from infra.settings import StackSettings
 from infra.silence import SilentInstances, SilentInstancesArgs
@@ -36,6 +37,8 @@ class Workers:
         data = self._worker_data()
         self.pools = {pool: self._pool(pool, data) for pool in settings.pools}
         self.silence = self._silence()
+        if settings.golden_ami.enabled:
+            self._image_expiry()
 
     def _roles(self) -> Roles:
         base, place = self._base, self._place
@@ -58,6 +61,7 @@ class Workers:
                 parent_image=self._settings.golden_ami.parent_image,
                 pools=list(self._settings.pools),
                 log_group_arns=[base.logs.boot.arn, base.logs.worker.arn],
+                bakes=self._settings.golden_ami.enabled,
             ),
         )
 
@@ -160,4 +164,26 @@ class Workers:
                 log_group=base.logs.silence.name,
                 role_arn=role.role_arn,
             ),
+        )
+
+    def _image_expiry(self) -> ImageExpiry:
+        place, naming = self._place, self._naming
+        role = ImageExpiryRole(
+            "image-expiry",
+            ImageExpiryRoleArgs(
+                naming=naming, region=place.region, account_id=place.account_id, partition=place.partition
+            ),
+        )
+        return ImageExpiry(
+            "image-expiry",
+            ImageExpiryArgs(
+                naming=naming,
+                recipe=recipe_name(naming),
+                image_arns=f"arn:{place.partition}:imagebuilder:{place.region}:{place.account_id}:image/",
+                image_parameter=self.image.image_parameter_name,
+                log_group=self._base.logs.image.name,
+                role_arn=role.role_arn,
+            ),
+            # Without the parameter every look fails.
+            pulumi.ResourceOptions(depends_on=[self.image]),
         )

@@ -49,6 +49,8 @@ OPTIONS = {
     | {"--resume", "--train-file", "--use-quantization", "--val-file"},
     "fleet": {"--start", "--stop", "--status", "--now", "--min-instances", "--max-instances", "--pool", "--json"}
     | _STACK,
+    "images list": {"--json"} | _STACK,
+    "images delete": {"--yes"} | _STACK,
     "vl validate-dataset": {
         "--input",
         "--schema",

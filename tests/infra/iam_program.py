@@ -2,7 +2,16 @@ from __future__ import annotations
 
 from functools import cache
 
-from infra.iam import FlowLogRole, FlowLogRoleArgs, Roles, RolesArgs, SilenceRole, SilenceRoleArgs
+from infra.iam import (
+    FlowLogRole,
+    FlowLogRoleArgs,
+    ImageExpiryRole,
+    ImageExpiryRoleArgs,
+    Roles,
+    RolesArgs,
+    SilenceRole,
+    SilenceRoleArgs,
+)
 from infra.naming import Naming
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
 from receipt_trainer.local.program import Recording, run
@@ -73,6 +82,7 @@ def recorded(environment: str = "dev", parent_image: str = PARENT) -> Recording:
         FlowLogRole("flow-log-role", FlowLogRoleArgs(naming, REGION, ACCOUNT, "aws", log_group("flow")))
         Roles("roles", roles_args(naming, parent_image))
         SilenceRole("silence", silence_args(naming))
+        ImageExpiryRole("expiry", ImageExpiryRoleArgs(naming, REGION, ACCOUNT, "aws"))
 
     return run(program)
 
@@ -84,6 +94,7 @@ def policy(role: str) -> str:
         "execution": "roles-image-execution-policy",
         "flow": "flow-log-role-policy",
         "silence": "silence-policy",
+        "expiry": "expiry-policy",
     }[role]
     return str(recorded().one(name, POLICY).inputs["policy"])
 

@@ -94,6 +94,11 @@ def logs() -> CloudWatchLogsClient:
     return cast("CloudWatchLogsClient", _client("logs"))
 
 
+def imagebuilder() -> Any:
+    """An EC2 Image Builder client; see `_client`."""
+    return _client("imagebuilder")
+
+
 def pricing() -> Any:
     """A client of the Price List Query API; tries twice at most: what a thing costs is worth no long wait.
 

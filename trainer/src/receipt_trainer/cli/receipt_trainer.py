@@ -33,6 +33,15 @@ local = LazyGroup(
     },
 )
 
+images = LazyGroup(
+    name="images",
+    help="The images that the stack has baked: seen, and deleted before the stack is taken down.",
+    lazy_commands={
+        "list": LazyCommand(f"{_ROOM}.images:list_command", "The stack's images, and which one workers boot."),
+        "delete": LazyCommand(f"{_ROOM}.images:delete_command", "Delete all of them, with their snapshots."),
+    },
+)
+
 
 @click.group(
     "receipt-trainer",
@@ -54,6 +63,7 @@ local = LazyGroup(
         "sweep-status": LazyCommand(f"{_ROOM}.sweep_status:command", "A sweep's trials, best first, and a verdict."),
         "instances": LazyCommand(f"{_ROOM}.instances:command", "The workers' instances, their jobs and prices."),
         "fleet": LazyCommand(f"{_ROOM}.fleet:command", "The worker pools: bounds, backlog, prices, spend."),
+        "images": LazyCommand(f"{_ROOM}.receipt_trainer:images", "The images that the stack has baked."),
         "vl": LazyCommand(f"{_ROOM}.vl:group", "PaddleOCR-VL: whole documents from their images as JSON."),
     },
 )

@@ -69,6 +69,11 @@ class Going:
     builds: tuple[Build, ...]
 
 
+def recipe_name(project: str, environment: str) -> str:
+    """Name of the pipeline, and with `-` and seven random signs behind it of each component and recipe."""
+    return f"{project}-{environment}-worker"
+
+
 def image_tag(recipe: str) -> str:
     """Tag `Name` of the stack's AMIs; `recipe` is the name of the pipeline, `receipt-trainer-dev-worker`."""
     return f"{recipe}-image"

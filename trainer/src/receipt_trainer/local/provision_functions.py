@@ -61,7 +61,8 @@ def _permission(resource: Registration, name: str, clients: Clients) -> _Made:
 
 
 def _rule(resource: Registration, name: str, clients: Clients) -> _Made:
-    wanted = given(resource, Description="description", ScheduleExpression="scheduleExpression")
+    names = {"ScheduleExpression": "scheduleExpression", "EventPattern": "eventPattern"}
+    wanted = given(resource, Description="description", **names)
     made = clients("events").put_rule(Name=name, **wanted)
     return name, {"arn": made["RuleArn"]}
 
