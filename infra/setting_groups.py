@@ -12,6 +12,7 @@ from infra import setting_rules as rules
 PARENT_IMAGE: Final = (
     "/aws/service/deeplearning/ami/x86_64/oss-nvidia-driver-gpu-pytorch-2.13-amazon-linux-2023/latest/ami-id"
 )
+SCHEDULE: Final = "cron(0 6 ? * sun *)"
 MIN_ROOT_VOLUME_GIB: Final = 100
 """The parent image's snapshot of about 75 GiB, the trainer, a model cache and room to work."""
 
@@ -27,6 +28,10 @@ def _text_of_scalar(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
+
+
+def _is_image_id(parent_image: str) -> bool:
+    return parent_image.startswith("ami-")
 
 
 Whole = Annotated[int, BeforeValidator(_no_bool)]
@@ -127,8 +132,21 @@ class GoldenAmiSettings(Group):
         PARENT_IMAGE, description="SSM parameter with an image id, or an image id (ami-...); x86_64, Amazon Linux 2023"
     )
     schedule: Annotated[str, AfterValidator(rules.schedule)] = Field(
-        "cron(0 6 ? * sun *)", description="When to build anew if the parent has changed (Image Builder's cron, UTC)"
+        # An image by its id never changes, so that a schedule would never build.
+        default_factory=lambda data: "" if _is_image_id(data.get("parent_image", "")) else SCHEDULE,
+        description="When to build anew if the parent has changed (Image Builder's cron, UTC)",
     )
+
+    @field_validator("schedule")
+    @classmethod
+    def _of_what_can_change(cls, value: str, info: ValidationInfo) -> str:
+        parent = info.data.get("parent_image", "")
+        if value and _is_image_id(parent):
+            raise ValueError(
+                f"{value!r} would never build: parent_image is {parent}, which never changes (API_Schedule); allowed: "
+                "an empty text, or an SSM parameter as parent_image"
+            )
+        return value
 
 
 class RetentionSettings(Group):

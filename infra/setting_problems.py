@@ -47,7 +47,12 @@ class SettingsError(pulumi.RunError):
 def problem_lines(model: type[BaseModel], error: ValidationError, project: str) -> list[str]:
     """The lines for what pydantic found in `model`, in the order of its fields."""
     # A list whose items are all wrong is also called too short: its items have their own lines.
-    items = [item for item in error.errors(include_url=False) if item["type"] != "too_short" or not item["input"]]
+    # A default that follows from another member has none where that one is wrong.
+    items = [
+        item
+        for item in error.errors(include_url=False)
+        if item["type"] != "default_factory_not_called" and (item["type"] != "too_short" or not item["input"])
+    ]
     return [f"{project}:{_key(item['loc'])}: {_explain(model, item, project)}" for item in items]
 
 

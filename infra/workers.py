@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
+from infra import launch_warnings
 from infra.base import Base, Place
 from infra.file_system import FileSystemAccess, FileSystemAccessArgs
 from infra.golden_ami import GoldenAmi, GoldenAmiArgs, recipe_name
@@ -33,6 +34,7 @@ class Workers:
                 worker_role_arn=self.roles.worker_role_arn,
             ),
         )
+        launch_warnings.warn(settings.golden_ami.parent_image, place.region)
         self.image = self._golden_ami()
         data = self._worker_data()
         self.pools = {pool: self._pool(pool, data) for pool in settings.pools}

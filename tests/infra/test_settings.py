@@ -150,3 +150,15 @@ def test_types_with_idle_gpus_are_warned_of() -> None:
     assert "g6.48xlarge has 8 GPUs" in eight
     off = {"pools": {"gpu": {"instance_types": types, "enabled": False}}}
     assert StackSettings.parse(off).warnings() == []
+
+
+def test_an_image_by_its_id_has_no_schedule() -> None:
+    """A literal image never changes, so that a schedule would never bake: the default is none then, and one that
+    somebody set is refused in one line. With a parameter as parent the default is every Sunday."""
+    literal = "ami-0123456789abcdef0"
+    assert StackSettings.parse({"golden_ami": {"parent_image": literal}}).golden_ami.schedule == ""
+    assert StackSettings.parse({"golden_ami": {}}).golden_ami.schedule == "cron(0 6 ? * sun *)"
+    with pytest.raises(SettingsError) as found:
+        StackSettings.parse({"golden_ami": {"parent_image": literal, "schedule": "cron(0 6 ? * sun *)"}})
+    (line,) = str(found.value).splitlines()
+    assert line.startswith("receipt-trainer:golden_ami.schedule: 'cron(0 6 ? * sun *)' would never build")

@@ -55,9 +55,9 @@ class Found:
         """All images, the newest first."""
         there = {ami.image_id for ami in self.amis}
         listed = [
-            Image(b.name, b.status, one, b.created_at, one is not None and one == self.in_force)
+            Image(b.name, b.status, one or None, b.created_at, bool(one) and one == self.in_force)
             for b in self.builds
-            for one in [image_id for image_id in b.image_ids if image_id in there] or [None]
+            for one in [image_id for image_id in b.image_ids if image_id in there] or [""]
         ]
         known = {image_id for b in self.builds for image_id in b.image_ids} | {b.arn for b in self.builds}
         listed += [

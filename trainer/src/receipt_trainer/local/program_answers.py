@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 ACCOUNT: Final = "123456789012"
@@ -78,5 +79,10 @@ def _known(region: str) -> dict[str, Answer]:
             "name": "ami",
             "architecture": "x86_64",
             "rootDeviceName": "/dev/xvda",
+            "creationDate": datetime.now(UTC).isoformat(),
+        },
+        "aws:ebs/getDefaultKmsKey:getDefaultKmsKey": {
+            "id": region,
+            "keyArn": f"arn:{PARTITION}:kms:{region}:{ACCOUNT}:alias/aws/ebs",
         },
     }
