@@ -58,6 +58,7 @@ def test_every_resource_is_created_or_recorded_for_a_reason(stood: Stood) -> Non
     lacking = {(one.type.split(":")[1].split("/")[0], one.reason) for one in stood.deployment.recorded}
     assert {reason for _, reason in lacking} <= {
         "the emulator lacks Image Builder",
+        "the emulator has no policies that AWS manages",
         "the emulator lacks backup policies of file systems",
         "the emulator lacks redrive-allow policies",
         "it refuses what comes without TLS, and the emulator speaks plain HTTP",
