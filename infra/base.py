@@ -124,6 +124,7 @@ class Base:
                 cidr=settings.network.cidr,
                 availability_zones=place.zones,
                 nat=settings.network.nat,
+                bakes=settings.golden_ami.enabled,
                 flow_log_role_arn=flow_logs.role_arn,
                 flow_log_group_arn=self.logs.flow.arn,
             ),

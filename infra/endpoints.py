@@ -61,6 +61,7 @@ class EndpointsArgs:
         vpc_id: the VPC.
         route_table_ids: tables that get the routes of the gateway endpoints.
         interface_subnet_ids: at most one subnet an AZ for interface endpoints; none = no interface endpoints.
+        reaches_internet: the subnets have another way out than these endpoints.
     """
 
     naming: Naming
@@ -70,6 +71,7 @@ class EndpointsArgs:
     vpc_id: pulumi.Input[str]
     route_table_ids: Sequence[pulumi.Input[str]]
     interface_subnet_ids: Sequence[pulumi.Input[str]]
+    reaches_internet: bool
 
 
 class Endpoints(pulumi.ComponentResource):
@@ -156,7 +158,12 @@ def _public_buckets(region: str) -> list[str]:
 
 
 def _s3_policy(args: EndpointsArgs) -> dict[str, Any]:
-    """Buckets of this account, and reading those of AWS: data cannot leave for another account's bucket this way."""
+    """Buckets of this account, and reading others: data cannot leave for another account's bucket this way.
+
+    The routes of the endpoint win over those of an internet gateway or NAT, so that this policy holds for every bucket
+    of the region. Without internet the others are those of AWS that an instance needs; with it all that may be read
+    anyway, such as a public data set: a policy that refused them would keep nothing in, for the internet is open.
+    """
     objects, own = f"arn:{args.partition}:s3:::", {"StringEquals": {"aws:ResourceAccount": args.account_id}}
     return {
         "Version": "2012-10-17",
@@ -177,14 +184,34 @@ def _s3_policy(args: EndpointsArgs) -> dict[str, Any]:
                 "Resource": f"{objects}*",
                 "Condition": own,
             },
-            {
-                "Sid": "PackagesAndAgentsOfAws",
-                "Effect": "Allow",
-                "Principal": "*",
-                "Action": ["s3:GetObject"],
-                "Resource": [objects + pattern for pattern in _public_buckets(args.region)],
-            },
+            _reading_any_bucket(objects) if args.reaches_internet else _reading_of_aws(objects, args.region),
         ],
+    }
+
+
+def _reading_of_aws(objects: str, region: str) -> dict[str, Any]:
+    return {
+        "Sid": "PackagesAndAgentsOfAws",
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": ["s3:GetObject"],
+        "Resource": [objects + pattern for pattern in _public_buckets(region)],
+    }
+
+
+def _reading_any_bucket(objects: str) -> dict[str, Any]:
+    return {
+        "Sid": "ReadingAnyBucket",
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": [
+            "s3:GetObject",
+            "s3:GetObjectTagging",
+            "s3:GetObjectVersion",
+            "s3:GetBucketLocation",
+            "s3:ListBucket",
+        ],
+        "Resource": f"{objects}*",
     }
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import pulumi
 import pulumi_aws as aws
 
 from infra.endpoints import Endpoints, EndpointsArgs
 from infra.naming import Naming
+from infra.public_access import PublicAccess, PublicAccessArgs
 from infra.security_groups import SecurityGroups, SecurityGroupsArgs
 from infra.subnets import plan
+
+_ANYWHERE: Final = "0.0.0.0/0"
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,9 @@ class NetworkArgs:
         account_id: AWS account; the S3 and DynamoDB endpoints lead to its buckets and tables only.
         cidr: IPv4 block of the VPC, divided among the subnets.
         availability_zones: one public and one private subnet in each, in this order.
-        nat: `single` = one NAT gateway in the first AZ; `none` = no way to the internet.
+        nat: `none` = no way to the internet; `single` = one NAT gateway in the first AZ; `public` = workers and
+            builders are in public subnets and have a public address while they run.
+        bakes: images are built; with `public` the builder's subnet then hands out addresses.
         flow_log_role_arn: role with which flow logs are written.
         flow_log_group_arn: log group of the flow logs.
         partition: `aws`, `aws-cn` or `aws-us-gov`.
@@ -36,31 +41,35 @@ class NetworkArgs:
     account_id: str
     cidr: str
     availability_zones: Sequence[str]
-    nat: Literal["none", "single"]
+    nat: Literal["none", "single", "public"]
+    bakes: bool
     flow_log_role_arn: pulumi.Input[str]
     flow_log_group_arn: pulumi.Input[str]
     partition: str = "aws"
 
 
 class Network(pulumi.ComponentResource):
-    """A VPC whose instances nobody can call, and that call AWS over endpoints.
+    """A VPC whose instances nobody can call.
 
-    In us-east-1 a month costs: with `single` $32.85 for the NAT gateway (+ $0.045/GB) and $3.65 for its address; with
-    `none` $65.70 for the interface endpoints (+ $0.01/GB), see `infra.endpoints`. So `single` is the cheaper, and
-    `none` the tighter: nothing in the VPC can reach the internet or be reached from it.
+    In us-east-1 a month costs: with `none` $65.70 for the interface endpoints (+ $0.01/GB), see `infra.endpoints`; with
+    `single` $32.85 for the NAT gateway (+ $0.045/GB) and $3.65 for its address; with `public` nothing but $0.005 for an
+    instance and hour. `none` is the tightest: nothing in the VPC can reach the internet or be reached from it. With
+    `public` no routing keeps callers away, but the groups and the network ACL do.
 
     Attributes:
         vpc_id: id of the VPC.
-        public_subnet_ids: one an AZ; hold nothing but the NAT gateway.
-        private_subnet_ids: one an AZ; hold workers, builders and mount targets.
+        private_subnet_ids: one an AZ; hold the mount targets.
+        worker_subnet_ids: one an AZ; the private ones, with `public` the public ones.
+        builder_subnet_id: the first of them.
         worker_security_group_id: group of the workers.
         builder_security_group_id: group of the instances that bake an image.
         file_system_security_group_id: group of the EFS mount targets.
     """
 
     vpc_id: pulumi.Output[str]
-    public_subnet_ids: list[pulumi.Output[str]]
     private_subnet_ids: list[pulumi.Output[str]]
+    worker_subnet_ids: list[pulumi.Output[str]]
+    builder_subnet_id: pulumi.Output[str]
     worker_security_group_id: pulumi.Output[str]
     builder_security_group_id: pulumi.Output[str]
     file_system_security_group_id: pulumi.Output[str]
@@ -74,16 +83,22 @@ class Network(pulumi.ComponentResource):
         subnets = plan(args.cidr, len(args.availability_zones))
         public, private = self._subnets("public", subnets.public), self._subnets("private", subnets.private)
         public_table, private_tables = self._route_tables(public, private)
-        if args.nat == "single":
-            self._way_out(public[0], public_table, private_tables)
-        self._groups_and_endpoints(private, private_tables)
-        self.public_subnet_ids = [subnet.id for subnet in public]
+        if args.nat != "none":
+            gateway = self._internet(public_table)
+            if args.nat == "single":
+                self._nat(gateway, public[0], private_tables)
+            else:
+                self._public_access(public)
+        tables = [*private_tables, public_table] if args.nat == "public" else private_tables
+        self._groups_and_endpoints(private, tables)
         self.private_subnet_ids = [subnet.id for subnet in private]
+        self.worker_subnet_ids = [subnet.id for subnet in (public if args.nat == "public" else private)]
+        self.builder_subnet_id = self.worker_subnet_ids[0]
         self.register_outputs(
             {
                 "vpcId": self.vpc_id,
-                "publicSubnetIds": self.public_subnet_ids,
                 "privateSubnetIds": self.private_subnet_ids,
+                "workerSubnetIds": self.worker_subnet_ids,
                 "workerSecurityGroupId": self.worker_security_group_id,
                 "builderSecurityGroupId": self.builder_security_group_id,
                 "fileSystemSecurityGroupId": self.file_system_security_group_id,
@@ -126,13 +141,16 @@ class Network(pulumi.ComponentResource):
     def _subnets(self, kind: str, cidrs: Sequence[str]) -> list[aws.ec2.Subnet]:
         # A zone that opens, or is out of order for a day, shifts the list of zones: a subnet stays where it is.
         stays = pulumi.ResourceOptions(parent=self, ignore_changes=["availabilityZone"])
+        # Image Builder cannot ask for an address (its infrastructure configuration has no such member): the subnet
+        # that it builds in must give one.
+        gives = kind == "public" and self._args.nat == "public" and self._args.bakes
         return [
             aws.ec2.Subnet(
                 f"{self._name}-{kind}-{number}",
                 vpc_id=self.vpc_id,
                 availability_zone=zone,
                 cidr_block=cidr,
-                map_public_ip_on_launch=False,
+                map_public_ip_on_launch=gives and number == 0,
                 tags=self._args.naming.tags_for(f"{kind}-{number}"),
                 opts=stays,
             )
@@ -161,14 +179,27 @@ class Network(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _way_out(
-        self, subnet: aws.ec2.Subnet, public_table: aws.ec2.RouteTable, private_tables: list[aws.ec2.RouteTable]
+    def _internet(self, public_table: aws.ec2.RouteTable) -> aws.ec2.InternetGateway:
+        gateway = aws.ec2.InternetGateway(
+            f"{self._name}-internet",
+            vpc_id=self.vpc_id,
+            tags=self._args.naming.tags_for("internet"),
+            opts=self._child,
+        )
+        aws.ec2.Route(
+            f"{self._name}-public-out",
+            route_table_id=public_table.id,
+            destination_cidr_block=_ANYWHERE,
+            gateway_id=gateway.id,
+            opts=self._child,
+        )
+        return gateway
+
+    def _nat(
+        self, gateway: aws.ec2.InternetGateway, subnet: aws.ec2.Subnet, private_tables: list[aws.ec2.RouteTable]
     ) -> None:
         """Private subnets -> NAT gateway in `subnet` -> internet gateway."""
         naming = self._args.naming
-        gateway = aws.ec2.InternetGateway(
-            f"{self._name}-internet", vpc_id=self.vpc_id, tags=naming.tags_for("internet"), opts=self._child
-        )
         # A gateway cannot be detached while the VPC has a public address: both of these must go before it.
         after_gateway = pulumi.ResourceOptions(parent=self, depends_on=[gateway])
         address = aws.ec2.Eip(f"{self._name}-nat-ip", domain="vpc", tags=naming.tags_for("nat"), opts=after_gateway)
@@ -179,22 +210,24 @@ class Network(pulumi.ComponentResource):
             tags=naming.tags_for("nat"),
             opts=after_gateway,
         )
-        anywhere = "0.0.0.0/0"
-        aws.ec2.Route(
-            f"{self._name}-public-out",
-            route_table_id=public_table.id,
-            destination_cidr_block=anywhere,
-            gateway_id=gateway.id,
-            opts=self._child,
-        )
         for number, table in enumerate(private_tables):
             aws.ec2.Route(
                 f"{self._name}-private-{number}-out",
                 route_table_id=table.id,
-                destination_cidr_block=anywhere,
+                destination_cidr_block=_ANYWHERE,
                 nat_gateway_id=nat.id,
                 opts=self._child,
             )
+
+    def _public_access(self, subnets: list[aws.ec2.Subnet]) -> None:
+        args = PublicAccessArgs(
+            naming=self._args.naming,
+            region=self._args.region,
+            cidr=self._args.cidr,
+            vpc_id=self.vpc_id,
+            subnet_ids=[subnet.id for subnet in subnets],
+        )
+        PublicAccess(f"{self._name}-public", args, self._child)
 
     def _groups_and_endpoints(self, private: list[aws.ec2.Subnet], tables: list[aws.ec2.RouteTable]) -> None:
         args = self._args
@@ -209,6 +242,7 @@ class Network(pulumi.ComponentResource):
                 partition=args.partition,
                 vpc_id=self.vpc_id,
                 route_table_ids=[table.id for table in tables],
+                reaches_internet=args.nat != "none",
                 interface_subnet_ids=[private[0].id] if args.nat == "none" else [],
             ),
             self._child,

@@ -20,7 +20,7 @@ class SecurityGroupsArgs:
     Attributes:
         naming: names and tags.
         vpc_id: the VPC.
-        endpoint_group_id: group of the interface endpoints; None = AWS is called over the internet, through NAT.
+        endpoint_group_id: group of the interface endpoints; None = AWS is called over the internet.
         prefix_list_ids: service -> prefix list of its gateway endpoint.
     """
 
@@ -68,7 +68,7 @@ class SecurityGroups(pulumi.ComponentResource):
         ).id
 
     def _https(self, caller: str, group: pulumi.Input[str]) -> None:
-        """HTTPS to AWS: to anywhere over NAT, else to the endpoints alone."""
+        """HTTPS to AWS: to anywhere where the internet can be reached, else to the endpoints alone."""
         if self._args.endpoint_group_id is None:
             self._egress(f"{caller}-to-anywhere", group, _HTTPS, cidr_ipv4="0.0.0.0/0")
             return

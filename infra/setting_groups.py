@@ -52,8 +52,10 @@ class NetworkSettings(Group):
         "10.42.0.0/16", description="Private IPv4 network of the VPC, /16 to /23"
     )
     az_count: Whole = Field(2, ge=1, le=6, description="Availability zones to use; one more moves no subnet")
-    nat: Literal["none", "single"] = Field(
-        "none", description="none: AWS is reached through endpoints, the internet not at all; single: one NAT gateway"
+    nat: Literal["none", "single", "public"] = Field(
+        "none",
+        description="none: AWS is reached through endpoints, the internet not at all; single: one NAT gateway; "
+        "public: workers have a public address while they run, and nobody can call them",
     )
 
 

@@ -42,7 +42,17 @@ __all__ = [
 
 _TAKEN_ADDRESSES: Final = 24
 """In each private subnet: interface endpoints, the mount target, an image build, and some to spare."""
+_TAKEN_PUBLIC_ADDRESSES: Final = 2
+"""In each public subnet: an image build or its test, and one to spare."""
 _NO_SECRETS: Final = "it would stand readable in names, tags or parameters; allowed: pulumi config set --plaintext"
+
+
+def _room(network: NetworkSettings) -> int:
+    """Addresses for workers."""
+    subnets = plan(network.cidr, network.az_count)
+    if network.nat == "public":
+        return subnets.public_addresses - network.az_count * _TAKEN_PUBLIC_ADDRESSES
+    return subnets.private_addresses - network.az_count * _TAKEN_ADDRESSES
 
 
 def _nothing_if_empty(value: Any) -> Any:
@@ -84,12 +94,13 @@ class StackSettings(Group):
             raise ValueError("no pool is enabled; allowed: enabled true for gpu, cpu or both")
         network = info.data.get("network")
         if network is not None:
-            room = plan(network.cidr, network.az_count).private_addresses - network.az_count * _TAKEN_ADDRESSES
+            room = _room(network)
             wanted = sum(pool.max_instances for pool in pools)
             if wanted > room:
                 raise ValueError(
                     f"{wanted} instances (max_instances of all pools) find no addresses in {network.cidr} with "
-                    f"network.az_count {network.az_count}; allowed: up to {room}, or a larger network.cidr"
+                    f"network.az_count {network.az_count} and network.nat {network.nat}; allowed: up to {room}, or a "
+                    "larger network.cidr"
                 )
         return value
 

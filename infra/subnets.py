@@ -28,7 +28,16 @@ class SubnetPlan:
     @property
     def private_addresses(self) -> int:
         """Addresses that AWS leaves to us in all private subnets together."""
-        return sum(IPv4Network(block).num_addresses - RESERVED_ADDRESSES for block in self.private)
+        return _addresses(self.private)
+
+    @property
+    def public_addresses(self) -> int:
+        """The same of all public subnets."""
+        return _addresses(self.public)
+
+
+def _addresses(blocks: tuple[str, ...]) -> int:
+    return sum(IPv4Network(block).num_addresses - RESERVED_ADDRESSES for block in blocks)
 
 
 def plan(cidr: str, az_count: int) -> SubnetPlan:

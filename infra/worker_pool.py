@@ -47,7 +47,8 @@ class WorkerPoolArgs:
         image_parameter_name: SSM parameter with the image id; read at every launch.
         instance_profile_arn: profile of the worker role.
         security_group_id: the group that workers are in.
-        subnet_ids: private subnets, one an AZ.
+        subnet_ids: subnets of the workers, one an AZ.
+        public_address: an instance has a public IPv4 address while it runs.
         user_data: plain text; at most `MAX_USER_DATA_BYTES` bytes of UTF-8.
         queue_names: name of the job queue of each priority.
     """
@@ -65,6 +66,7 @@ class WorkerPoolArgs:
     instance_profile_arn: pulumi.Input[str]
     security_group_id: pulumi.Input[str]
     subnet_ids: Sequence[pulumi.Input[str]]
+    public_address: bool
     user_data: pulumi.Input[str]
     queue_names: Mapping[Priority, pulumi.Input[str]]
 
@@ -137,7 +139,7 @@ class WorkerPool(pulumi.ComponentResource):
             network_interfaces=[
                 aws.ec2.LaunchTemplateNetworkInterfaceArgs(
                     device_index=0,
-                    associate_public_ip_address="false",
+                    associate_public_ip_address="true" if args.public_address else "false",
                     delete_on_termination="true",
                     security_groups=[args.security_group_id],
                 )

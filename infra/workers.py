@@ -80,7 +80,7 @@ class Workers:
                 schedule=bake.schedule,
                 builder_instance_profile_name=self.roles.builder_instance_profile_name,
                 execution_role_arn=self.roles.image_builder_execution_role_arn,
-                subnet_id=base.network.private_subnet_ids[0],
+                subnet_id=base.network.builder_subnet_id,
                 security_group_id=base.network.builder_security_group_id,
                 wheels_bucket=base.buckets.wheels.id,
                 wheelhouse_prefix=base.wheelhouse.prefix,
@@ -133,13 +133,20 @@ class Workers:
                 image_parameter_name=self.image.image_parameter_name,
                 instance_profile_arn=self.roles.worker_instance_profile_arn,
                 security_group_id=base.network.worker_security_group_id,
-                subnet_ids=base.network.private_subnet_ids,
+                subnet_ids=base.network.worker_subnet_ids,
+                public_address=self._settings.network.nat == "public",
                 user_data=data.user_data(pool, base.queues.urls[pool]),
                 queue_names=base.queues.names[pool],
             ),
             # A group with a minimum launches as soon as it is there: what a boot needs must be there before.
             pulumi.ResourceOptions(
-                depends_on=[*base.files.mount_targets, base.wheelhouse.manifest_object, self.image, self._access]
+                depends_on=[
+                    base.network,
+                    *base.files.mount_targets,
+                    base.wheelhouse.manifest_object,
+                    self.image,
+                    self._access,
+                ]
             ),
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 from pulumi import AssetArchive
 
 from receipt_trainer.local.program import Recording, Registration, load_config, run
+from receipt_trainer.local.program_answers import Answer
 from receipt_trainer.local.program_become import become
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,9 +74,15 @@ def evaluate(wheelhouse: Path, changes: Mapping[str, Any] | None = None, program
     return evaluate_anew(wheelhouse, changes, program)
 
 
-def evaluate_anew(wheelhouse: Path, changes: Mapping[str, Any] | None = None, program: Path = ROOT) -> Recording:
-    """As `evaluate`, whatever was evaluated before."""
-    return run(program, config=configuration(wheelhouse, changes, program), become=_with_template_versions)
+def evaluate_anew(
+    wheelhouse: Path,
+    changes: Mapping[str, Any] | None = None,
+    program: Path = ROOT,
+    answers: Mapping[str, Answer] | None = None,
+) -> Recording:
+    """As `evaluate`, whatever was evaluated before; `answers` as `run` takes them."""
+    config = configuration(wheelhouse, changes, program)
+    return run(program, config=config, become=_with_template_versions, answers=answers)
 
 
 @cache

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Literal
+from typing import Final, Literal
 
 from infra.naming import Naming
 from infra.network import Network, NetworkArgs
 from receipt_trainer.local.program import Recording, Registration, run
 
-Nat = Literal["none", "single"]
+Nat = Literal["none", "single", "public"]
+NATS: Final[tuple[Nat, ...]] = ("none", "single", "public")
 ZONES = [f"us-east-1{letter}" for letter in "abcdef"]
 SUBNET = "aws:ec2/subnet:Subnet"
 ROUTE = "aws:ec2/route:Route"
@@ -20,7 +21,7 @@ EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
 
 
 @cache
-def network(nat: Nat, cidr: str = "10.42.0.0/16", az_count: int = 2) -> Recording:
+def network(nat: Nat, cidr: str = "10.42.0.0/16", az_count: int = 2, bakes: bool = True) -> Recording:
     args = NetworkArgs(
         naming=Naming("receipt-trainer", "dev"),
         region="us-east-1",
@@ -28,6 +29,7 @@ def network(nat: Nat, cidr: str = "10.42.0.0/16", az_count: int = 2) -> Recordin
         cidr=cidr,
         availability_zones=ZONES[:az_count],
         nat=nat,
+        bakes=bakes,
         flow_log_role_arn="arn:aws:iam::123456789012:role/flow",
         flow_log_group_arn="arn:aws:logs:us-east-1:123456789012:log-group:/receipt-trainer/dev/flow",
     )

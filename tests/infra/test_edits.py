@@ -25,18 +25,18 @@ CPU_GROUP, CPU_TEMPLATE = "Group/cpu-group", "LaunchTemplate/cpu-template"
 
 @pytest.fixture(scope="module")
 def before(wheelhouse: Path) -> Recording:
-    """The stack as Pulumi.dev.yaml has it."""
-    return evaluate(wheelhouse)
+    """The stack as Pulumi.dev.yaml has it, with an image."""
+    return evaluate(wheelhouse, EDITS["image"])
 
 
 def edited(before: Recording, wheelhouse: Path, **changes: Any) -> Difference:
     """What an edit changes; test_engine_rules.py looks at what it replaces."""
-    return compare(before, evaluate(wheelhouse, changes))
+    return compare(before, evaluate(wheelhouse, {**EDITS["image"], **changes}))
 
 
 def test_nothing_differs_without_an_edit(before: Recording, wheelhouse: Path) -> None:
     """Two evaluations of the same configuration are the same, so that a preview shows edits alone."""
-    assert not compare(before, evaluate_anew(wheelhouse)).everything()
+    assert not compare(before, evaluate_anew(wheelhouse, EDITS["image"])).everything()
 
 
 def test_hyperparameters_change_one_parameter(before: Recording, wheelhouse: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_line_of_userdata_changes_image_version_and_templates(
 ) -> None:
     """A line in a script makes a new image version if bakes run it, and new templates if boots do; nothing else."""
     program = with_a_line_more(f"userdata/{script}", tmp_path)
-    found = compare(before, evaluate(wheelhouse, program=program))
+    found = compare(before, evaluate(wheelhouse, EDITS["image"], program))
     # Recipe and pipeline follow, as the engine replaces the component: its ARN is another then.
     baked = {"Component/receipt-trainer-dev-worker"}
     booted = {GPU_TEMPLATE, CPU_TEMPLATE, GPU_GROUP, CPU_GROUP}
@@ -100,22 +100,22 @@ def test_a_line_of_the_function_changes_the_function(before: Recording, wheelhou
     compiled = (program / file).parent / "__pycache__"
     compiled.mkdir(exist_ok=True)
     (compiled / "handler.pyc").write_bytes(b"x")
-    found = compare(before, evaluate(wheelhouse, program=program))
+    found = compare(before, evaluate(wheelhouse, EDITS["image"], program))
     assert dict(found.changed) == {"Function/silence-function": {"code"}}
     assert found.everything() == {"Function/silence-function"}
 
 
 @pytest.mark.parametrize("edit", [edit for edit in EDITS if edit != "nothing"])
-def test_each_edit_changes_something(before: Recording, wheelhouse: Path, edit: str) -> None:
+def test_each_edit_changes_something(wheelhouse: Path, edit: str) -> None:
     """Each of the edits whose rules are tested is one: it changes the stack, unless the stack has it so already."""
-    found = compare(before, evaluate(wheelhouse, EDITS[edit]))
+    found = compare(evaluate(wheelhouse), evaluate(wheelhouse, EDITS[edit]))
     own = configuration(wheelhouse) == configuration(wheelhouse, EDITS[edit])
     assert bool(found.everything()) is not own
 
 
 def test_a_pool_less_takes_its_queues_alone(before: Recording, wheelhouse: Path) -> None:
     """Switching a pool off removes what is that pool's; jobs that wait in its queues go with them, nothing else."""
-    found = compare(before, evaluate(wheelhouse, EDITS["a pool less"]))
+    found = edited(before, wheelhouse, **EDITS["a pool less"])
     assert not found.added
     assert {"Group/cpu-group", "Queue/jobs-cpu-high", "Queue/jobs-cpu-normal"} <= found.removed
     assert all("cpu" in name for name in found.removed)

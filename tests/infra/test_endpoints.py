@@ -8,7 +8,7 @@ import pytest
 
 from infra.endpoints import INTERFACE_SERVICES
 from receipt_trainer.local.program import Recording
-from tests.infra.networks import ENDPOINT, INGRESS, Nat, network, peer
+from tests.infra.networks import ENDPOINT, INGRESS, NATS, Nat, network, peer
 
 
 def policy(recording: Recording, service: str) -> list[dict[str, Any]]:
@@ -18,14 +18,15 @@ def policy(recording: Recording, service: str) -> list[dict[str, Any]]:
     return statements
 
 
-@pytest.mark.parametrize("nat", ["none", "single"])
-def test_s3_and_dynamodb_are_reached_through_gateways_from_every_private_subnet(nat: Nat) -> None:
-    """Both gateway endpoints are in the route table of each private subnet."""
+@pytest.mark.parametrize("nat", NATS)
+def test_s3_and_dynamodb_are_reached_through_gateways_from_every_subnet_with_instances(nat: Nat) -> None:
+    """Both gateway endpoints are in the route table of each private subnet, with `public` in the public one too."""
     recording = network(nat, az_count=3)
+    kinds = ("private", "public") if nat == "public" else ("private",)
     tables = {
         pair.inputs["routeTableId"]
         for pair in recording.of_type("aws:ec2/routeTableAssociation:RouteTableAssociation")
-        if "private" in pair.inputs["subnetId"]
+        if any(kind in pair.inputs["subnetId"] for kind in kinds)
     }
     for service in ("s3", "dynamodb"):
         endpoint = recording.one(f"network-endpoints-{service}", ENDPOINT).inputs
@@ -34,7 +35,7 @@ def test_s3_and_dynamodb_are_reached_through_gateways_from_every_private_subnet(
             f"com.amazonaws.us-east-1.{service}",
         )
         assert set(endpoint["routeTableIds"]) == tables
-        assert len(tables) == 3
+        assert len(tables) == 3 + (nat == "public")
 
 
 def test_without_nat_every_service_that_an_instance_calls_has_an_endpoint() -> None:
@@ -57,10 +58,11 @@ def test_without_nat_every_service_that_an_instance_calls_has_an_endpoint() -> N
     assert callers == {"network-groups-worker-id", "network-groups-builder-id"}
 
 
-def test_with_nat_no_endpoint_is_paid_for() -> None:
-    """`nat: single` has the two free gateway endpoints alone."""
-    assert {e.inputs["vpcEndpointType"] for e in network("single").of_type(ENDPOINT)} == {"Gateway"}
-    assert len(network("single").of_type(ENDPOINT)) == 2
+@pytest.mark.parametrize("nat", ["single", "public"])
+def test_with_internet_no_endpoint_is_paid_for(nat: Nat) -> None:
+    """`nat: single` and `public` have the two free gateway endpoints alone."""
+    assert {e.inputs["vpcEndpointType"] for e in network(nat).of_type(ENDPOINT)} == {"Gateway"}
+    assert len(network(nat).of_type(ENDPOINT)) == 2
 
 
 @pytest.mark.parametrize(
@@ -80,15 +82,30 @@ def test_the_s3_endpoint_lets_instances_read_what_aws_publishes(object_arn: str)
     assert any(fnmatchcase(object_arn, pattern) for s in allowed for pattern in s["Resource"])
 
 
-def test_the_s3_endpoint_leads_to_no_bucket_of_another_account() -> None:
+OWN = {"StringEquals": {"aws:ResourceAccount": "123456789012"}}
+
+
+def test_without_internet_the_s3_endpoint_leads_to_no_bucket_of_another_account() -> None:
     """Without the account condition one may read AWS's public buckets only: neither write, nor read anybody else's."""
-    for statement in policy(network("single"), "s3"):
-        if statement.get("Condition") == {"StringEquals": {"aws:ResourceAccount": "123456789012"}}:
+    for statement in policy(network("none"), "s3"):
+        if statement.get("Condition") == OWN:
             continue
         assert statement["Action"] == ["s3:GetObject"]
         for foreign in ("someone-elses", "al2023-repos", "us-east-1", "amazon-ssm-us-east-1x"):
             arn = f"arn:aws:s3:::{foreign}/object"
             assert not any(fnmatchcase(arn, pattern) for pattern in statement["Resource"]), arn
+
+
+@pytest.mark.parametrize("nat", ["single", "public"])
+def test_with_internet_the_s3_endpoint_reads_any_bucket_and_writes_only_those_of_the_account(nat: Nat) -> None:
+    """A public data set of the region can be read, though its traffic goes through the endpoint; nothing is written
+    to a bucket of another account this way."""
+    statements = policy(network(nat), "s3")
+    foreign = [statement for statement in statements if statement.get("Condition") != OWN]
+    actions = {action for statement in foreign for action in statement["Action"]}
+    assert {"s3:GetObject", "s3:ListBucket"} <= actions
+    assert all(action.startswith(("s3:Get", "s3:List")) for action in actions)
+    assert [statement["Resource"] for statement in foreign] == ["arn:aws:s3:::*"]
 
 
 def test_the_dynamodb_endpoint_leads_to_tables_of_this_account_alone() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receipt_trainer.local.program import Recording
-from tests.infra.networks import EGRESS, GROUP, INGRESS, ROUTE, SUBNET, ZONES, Nat, id_of, network, peer, subnets
+from receipt_trainer.local.program import Recording, Registration
+from tests.infra.networks import EGRESS, GROUP, INGRESS, NATS, ROUTE, SUBNET, ZONES, Nat, id_of, network, peer, subnets
 
 
 def reach(recording: Recording, role: str) -> set[tuple[str, int, int]]:
@@ -17,7 +17,7 @@ def reach(recording: Recording, role: str) -> set[tuple[str, int, int]]:
     return {(peer(rule), rule.inputs["fromPort"], rule.inputs["toPort"]) for rule in rules}
 
 
-@pytest.mark.parametrize("nat", ["none", "single"])
+@pytest.mark.parametrize("nat", NATS)
 def test_nothing_outside_the_groups_of_the_stack_may_call_in(nat: Nat) -> None:
     """Every ingress rule of the network names a group of the network, never an address or a prefix list."""
     recording = network(nat)
@@ -26,7 +26,7 @@ def test_nothing_outside_the_groups_of_the_stack_may_call_in(nat: Nat) -> None:
     assert recording.of_type(INGRESS)
 
 
-@pytest.mark.parametrize("nat", ["none", "single"])
+@pytest.mark.parametrize("nat", NATS)
 def test_every_rule_is_a_resource_of_its_own_and_the_default_group_has_none(nat: Nat) -> None:
     """No group has inline rules, which a test of rule resources would not see, and the default one is closed."""
     recording = network(nat)
@@ -37,7 +37,7 @@ def test_every_rule_is_a_resource_of_its_own_and_the_default_group_has_none(nat:
     assert closed.inputs["vpcId"] == "network-vpc-id"
 
 
-@pytest.mark.parametrize("nat", ["none", "single"])
+@pytest.mark.parametrize("nat", NATS)
 def test_workers_and_builders_are_called_by_nobody_and_mount_targets_by_workers_alone(nat: Nat) -> None:
     """Ingress on the worker's and builder's groups does not exist; that of EFS is NFS from workers."""
     rules = network(nat).of_type(INGRESS)
@@ -55,7 +55,7 @@ def test_subnets_are_disjoint_and_inside_the_vpc(data: st.DataObject) -> None:
     """For every allowed CIDR and zone count: a public and a private subnet a zone, none overlapping, none outside."""
     prefix, zones = data.draw(st.integers(16, 23)), data.draw(st.integers(1, 6))
     vpc = IPv4Network((data.draw(st.integers(0, 2**32 - 1)), prefix), strict=False)
-    recording = network(data.draw(st.sampled_from(["none", "single"])), str(vpc), zones)
+    recording = network(data.draw(st.sampled_from(NATS)), str(vpc), zones)
     blocks = [IPv4Network(subnet.inputs["cidrBlock"]) for subnet in recording.of_type(SUBNET)]
     assert all(block.subnet_of(vpc) for block in blocks)
     assert not any(one.overlaps(other) for number, one in enumerate(blocks) for other in blocks[:number])
@@ -70,11 +70,13 @@ def test_a_shifted_list_of_zones_moves_no_subnet() -> None:
     assert all(subnet.ignore_changes == ("availabilityZone",) for subnet in recorded)
 
 
-@pytest.mark.parametrize("nat", ["none", "single"])
-def test_no_subnet_hands_out_public_addresses(nat: Nat) -> None:
-    """An instance gets a public address nowhere, in public subnets neither."""
-    recorded = network(nat).of_type(SUBNET)
-    assert [subnet.inputs["mapPublicIpOnLaunch"] for subnet in recorded] == [False] * 4
+@pytest.mark.parametrize("nat", NATS)
+@pytest.mark.parametrize("bakes", [False, True])
+def test_no_subnet_hands_out_public_addresses_but_that_of_public_builds(nat: Nat, bakes: bool) -> None:
+    """Only the subnet that images are built in with `nat: public` gives an address to what starts there."""
+    recorded = network(nat, bakes=bakes).of_type(SUBNET)
+    giving = [subnet.name for subnet in recorded if subnet.inputs["mapPublicIpOnLaunch"] is not False]
+    assert giving == (["network-public-0"] if nat == "public" and bakes else [])
 
 
 def test_without_nat_there_is_no_way_to_or_from_the_internet() -> None:
@@ -112,14 +114,22 @@ def test_what_holds_a_public_address_goes_before_the_internet_gateway() -> None:
     assert gateway in recording.one("network-nat-ip").dependencies
 
 
-def test_the_nat_setting_moves_no_subnet_and_no_group() -> None:
+@pytest.mark.parametrize("one", NATS)
+@pytest.mark.parametrize("other", NATS)
+def test_the_nat_setting_moves_no_subnet_and_no_group(one: Nat, other: Nat) -> None:
     """Changing `nat` adds and removes ways out, and leaves every subnet, table, group and mount rule as it was."""
-    kept = (SUBNET, "aws:ec2/vpc:Vpc", "aws:ec2/routeTable:RouteTable")
-    none, single = network("none"), network("single")
-    for token in kept:
-        assert [r.inputs for r in none.of_type(token)] == [r.inputs for r in single.of_type(token)]
-    groups = {group.name: group.inputs for group in none.of_type(GROUP)}
-    assert all(groups[group.name] == group.inputs for group in single.of_type(GROUP))
+    before, after = network(one), network(other)
+    for token in (SUBNET, "aws:ec2/vpc:Vpc", "aws:ec2/routeTable:RouteTable"):
+        assert [without_address(r) for r in before.of_type(token)] == [without_address(r) for r in after.of_type(token)]
+    groups = {group.name: group.inputs for group in before.of_type(GROUP)}
+    shared = [group for group in after.of_type(GROUP) if group.name in groups]
+    assert len(shared) >= 3
+    assert all(groups[group.name] == group.inputs for group in shared)
+
+
+def without_address(resource: Registration) -> dict[str, object]:
+    """Inputs but for the one that EC2 changes in place (ModifySubnetAttribute)."""
+    return {key: value for key, value in resource.inputs.items() if key != "mapPublicIpOnLaunch"}
 
 
 def test_without_nat_instances_call_aws_and_nothing_else() -> None:
@@ -135,9 +145,10 @@ def test_without_nat_instances_call_aws_and_nothing_else() -> None:
     assert reach(recording, "file-system") == set()
 
 
-def test_with_nat_instances_call_out_by_https_alone() -> None:
+@pytest.mark.parametrize("nat", ["single", "public"])
+def test_with_internet_instances_call_out_by_https_alone(nat: Nat) -> None:
     """Egress is HTTPS to anywhere, and NFS to the mount targets for workers."""
-    recording = network("single")
+    recording = network(nat)
     assert reach(recording, "builder") == {("0.0.0.0/0", 443, 443)}
     assert reach(recording, "worker") == {("0.0.0.0/0", 443, 443), ("network-groups-file-system-id", 2049, 2049)}
 

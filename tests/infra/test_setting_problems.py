@@ -29,7 +29,7 @@ def nested(key: str, value: Any) -> Any:
         ("pools.tpu", {}, "unknown key", "gpu, cpu"),
         ("pools", [], "[] is not an object", "an object of gpu, cpu"),
         ("pools", "{", "is not JSON", "an object"),
-        ("network.nat", "double", '"double" is none of these', "none or single"),
+        ("network.nat", "double", '"double" is none of these', "none, single or public"),
         ("network.az_count", 7, "7 is out of bounds", "1 to 6"),
         ("network.az_count", 1.5, "1.5 is not a whole number", "1 to 6"),
         ("network.az_count", True, "true is not a number", "1 to 6"),
@@ -128,6 +128,19 @@ def test_more_instances_than_addresses() -> None:
     assert "allowed: up to 35" in line
     values["pools"]["gpu"]["max_instances"] = 33
     assert StackSettings.parse(values).pools["gpu"].max_instances == 33
+
+
+def test_workers_with_public_addresses_need_room_in_the_public_subnets() -> None:
+    """With `nat: public` it is the small public subnets that have to hold all instances, and an image build."""
+    values: dict[str, Any] = {
+        "network": {"cidr": "10.0.0.0/23", "az_count": 1, "nat": "public"},
+        "pools": {"gpu": {"max_instances": 8}},
+    }
+    (line,) = problems(values)
+    assert line.startswith("receipt-trainer:pools: 10 instances (max_instances of all pools) find no addresses")
+    assert "network.nat public; allowed: up to 9" in line
+    values["pools"]["gpu"]["max_instances"] = 7
+    assert StackSettings.parse(values).pools["gpu"].max_instances == 7
 
 
 def test_a_forgotten_path_option_is_recognised() -> None:

@@ -137,7 +137,7 @@ def test_dev_stack_is_cheap_and_leaves_nothing() -> None:
     assert config.pop("aws:region") == "us-east-1"
     found = StackSettings.parse({key.removeprefix("receipt-trainer:"): value for key, value in config.items()})
     assert not found.protect_data
-    assert found.network.nat == "single"  # the cheaper way out, and the hub's models with it
+    assert (found.network.nat, found.golden_ami.enabled) == ("public", False)
     assert all((pool.min_instances, pool.max_instances) == (0, 1) for pool in found.pools.values())
 
 

@@ -41,6 +41,7 @@ def worker_pool(
                 "instance_profile_arn": "arn:aws:iam::123456789012:instance-profile/worker",
                 "security_group_id": "sg-0123456789abcdef0",
                 "subnet_ids": ["subnet-0", "subnet-1"],
+                "public_address": False,
                 "user_data": user_data,
                 "queue_names": {"high": f"{pool}-high.fifo", "normal": f"{pool}-normal.fifo"},
                 **other,

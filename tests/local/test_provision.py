@@ -122,6 +122,10 @@ def test_what_else_the_outputs_name_is_there(stood: Stood) -> None:
     assert groups[outputs.worker_log_group]["retentionInDays"] == groups[outputs.boot_log_group]["retentionInDays"]
     subnets = client("ec2").describe_subnets(SubnetIds=outputs.private_subnet_ids)["Subnets"]
     assert {subnet["VpcId"] for subnet in subnets} == {outputs.vpc_id}
+    (acl,) = client("ec2").describe_network_acls(Filters=[{"Name": "default", "Values": ["false"]}])["NetworkAcls"]
+    ways = {(entry["RuleNumber"], entry["Egress"]) for entry in acl["Entries"]}
+    assert {(100, False), (110, False), (120, False), (100, True), (110, True)} <= ways
+    assert len({one["SubnetId"] for one in acl["Associations"]} - set(outputs.private_subnet_ids)) == 2
     assert client("cloudwatch").get_dashboard(DashboardName=outputs.dashboard_name)["DashboardBody"]
 
 

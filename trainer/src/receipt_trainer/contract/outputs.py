@@ -58,7 +58,7 @@ class StackOutputs(_Exported):
     boot_log_group: str = Field(description="CloudWatch log group of the boot scripts")
     dashboard_name: str = Field(description="CloudWatch dashboard")
     vpc_id: str = Field(description="Id of the VPC")
-    private_subnet_ids: list[str] = Field(description="Ids of the subnets of the workers")
+    private_subnet_ids: list[str] = Field(description="Ids of the private subnets, one a zone")
     pools: dict[PoolName, PoolOutputs] = Field(description="The worker pools by name")
     nat: str | None = Field(None, description="network.nat of the configuration; None of an older stack, as below")
     parent_image: str | None = Field(None, description="golden_ami.parent_image: an SSM parameter or an image id")

@@ -98,5 +98,6 @@ def _computed(resource: Registration, region: str, name: str) -> dict[str, Any]:
         "VpcEndpoint": {"prefixListId": f"{resource.name}-prefix-list-id", "networkInterfaceIds": [], "dnsEntries": []},
         "FileSystem": {"dnsName": f"{id_}.efs.{region}.amazonaws.com"},
         "Role": {"uniqueId": f"{resource.name}-unique-id"},
+        "VpcBlockPublicAccessOptions": {"internetGatewayBlockMode": "off"},
     }
     return by_kind.get(kind, {})

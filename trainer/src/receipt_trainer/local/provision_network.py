@@ -106,6 +106,33 @@ def _default_security_group(resource: Registration, name: str, clients: Clients)
     return group["GroupId"], {"name": group["GroupName"]}
 
 
+def _network_acl(resource: Registration, name: str, clients: Clients) -> _Made:
+    ec2, subnets = clients("ec2"), resource.inputs.get("subnetIds", [])
+    tags = tag_specification(resource, "network-acl")
+    made = ec2.create_network_acl(VpcId=resource.inputs["vpcId"], TagSpecifications=tags)
+    id_ = made["NetworkAcl"]["NetworkAclId"]
+    for way in ("ingress", "egress"):
+        for rule in resource.inputs.get(way, []):
+            icmp = {"Type": rule["icmpType"], "Code": rule["icmpCode"]} if "icmpType" in rule else None
+            ports = {"From": rule["fromPort"], "To": rule["toPort"]}
+            ec2.create_network_acl_entry(
+                NetworkAclId=id_,
+                Egress=way == "egress",
+                RuleNumber=rule["ruleNo"],
+                RuleAction=rule["action"],
+                CidrBlock=rule["cidrBlock"],
+                Protocol={"tcp": "6", "udp": "17", "icmp": "1"}.get(rule["protocol"], rule["protocol"]),
+                **({"IcmpTypeCode": icmp} if icmp else {"PortRange": ports}),
+            )
+    if subnets:
+        known = ec2.describe_network_acls(Filters=[{"Name": "association.subnet-id", "Values": subnets}])
+        for association in (one for acl in known["NetworkAcls"] for one in acl["Associations"]):
+            if association["SubnetId"] in subnets:
+                wanted = association["NetworkAclAssociationId"]
+                ec2.replace_network_acl_association(AssociationId=wanted, NetworkAclId=id_)
+    return id_, {}
+
+
 def _permission(resource: Registration) -> list[dict[str, Any]]:
     sources: dict[str, Any] = {}
     for parameter, member, key in (
@@ -180,6 +207,7 @@ CREATORS: Final[dict[str, Creator]] = {
     "aws:ec2/routeTableAssociation:RouteTableAssociation": _association,
     "aws:ec2/securityGroup:SecurityGroup": _security_group,
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": _default_security_group,
+    "aws:ec2/networkAcl:NetworkAcl": _network_acl,
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _ingress,
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _egress,
     "aws:ec2/vpcEndpoint:VpcEndpoint": _endpoint,
