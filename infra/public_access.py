@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import pulumi
 import pulumi_aws as aws
 
 from infra.naming import Naming
 
-_ANYWHERE, _ALL_PROTOCOLS, _ALLOW = "0.0.0.0/0", "-1", "allow"
+_ANYWHERE: Final = "0.0.0.0/0"
 
 
 @dataclass(frozen=True)
@@ -51,22 +52,27 @@ class PublicAccess(pulumi.ComponentResource):
         An ACL knows no connections: answers come to a port above 1023, which a service that listens there would
         share. Without ICMP type 3 code 4, "fragmentation needed", a large answer through a narrow path never arrives.
         """
-        own = {"protocol": _ALL_PROTOCOLS, "from_port": 0, "to_port": 0, "cidr_block": self._args.cidr}
-        answers = {"protocol": "tcp", "from_port": 1024, "to_port": 65535, "cidr_block": _ANYWHERE}
-        too_large = {"protocol": "icmp", "from_port": 0, "to_port": 0, "icmp_type": 3, "icmp_code": 4}
-        https = {"protocol": "tcp", "from_port": 443, "to_port": 443, "cidr_block": _ANYWHERE}
         aws.ec2.NetworkAcl(
             f"{self._name}-acl",
             vpc_id=self._args.vpc_id,
             subnet_ids=self._args.subnet_ids,
             ingress=[
-                aws.ec2.NetworkAclIngressArgs(rule_no=100, action=_ALLOW, **own),
-                aws.ec2.NetworkAclIngressArgs(rule_no=110, action=_ALLOW, **answers),
-                aws.ec2.NetworkAclIngressArgs(rule_no=120, action=_ALLOW, cidr_block=_ANYWHERE, **too_large),
+                _in(100, "-1", 0, 0, self._args.cidr),
+                _in(110, "tcp", 1024, 65535, _ANYWHERE),
+                aws.ec2.NetworkAclIngressArgs(
+                    rule_no=120,
+                    action="allow",
+                    protocol="icmp",
+                    from_port=0,
+                    to_port=0,
+                    icmp_type=3,
+                    icmp_code=4,
+                    cidr_block=_ANYWHERE,
+                ),
             ],
             egress=[
-                aws.ec2.NetworkAclEgressArgs(rule_no=100, action=_ALLOW, **own),
-                aws.ec2.NetworkAclEgressArgs(rule_no=110, action=_ALLOW, **https),
+                _out(100, "-1", 0, 0, self._args.cidr),
+                _out(110, "tcp", 443, 443, _ANYWHERE),
             ],
             tags=self._args.naming.tags_for("public"),
             opts=pulumi.ResourceOptions(parent=self),
@@ -81,6 +87,19 @@ class PublicAccess(pulumi.ComponentResource):
             f"{self._name}-block", id=self._args.region, opts=pulumi.ResourceOptions(parent=self)
         )
         found.internet_gateway_block_mode.apply(lambda mode: _warn(mode, self._args.region))
+
+
+def _in(number: int, protocol: str, first: int, last: int, cidr: str) -> aws.ec2.NetworkAclIngressArgs:
+    """Allow what comes in; protocol "-1" is every one, on every port."""
+    return aws.ec2.NetworkAclIngressArgs(
+        rule_no=number, action="allow", protocol=protocol, from_port=first, to_port=last, cidr_block=cidr
+    )
+
+
+def _out(number: int, protocol: str, first: int, last: int, cidr: str) -> aws.ec2.NetworkAclEgressArgs:
+    return aws.ec2.NetworkAclEgressArgs(
+        rule_no=number, action="allow", protocol=protocol, from_port=first, to_port=last, cidr_block=cidr
+    )
 
 
 def _warn(mode: str | None, region: str) -> None:
