@@ -46,6 +46,7 @@ EDITS: Mapping[str, Mapping[str, Any]] = {
     "retention": {"retention": {"logs_days": 90, "old_versions_days": 90}},
     "nat none": {"network": {"nat": "none"}},
     "nat single": {"network": {"nat": "single"}},
+    "nat public": {"network": {"nat": "public"}},
     "three zones": {"network": {"az_count": 3}},
     "image": {"golden_ami": {"enabled": True}},
     "no image": {"golden_ami": {"enabled": False}},
