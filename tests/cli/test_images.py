@@ -28,6 +28,7 @@ def stack(aws: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     """A pipeline whose recipe no bake was made from, and workers that boot the parent image."""
     with baked(aws.client) as made:
         monkeypatch.setenv("AWS_ENDPOINT_URL_IMAGEBUILDER", made.builder.url)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         made.put(PARENT)
         recipe = made.builder.add_recipe(made.name(99), PARENT, made.builder.add_component(made.name(99)))
         made.builder.add_pipeline(made.recipe, recipe)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from receipt_trainer.cli import job_show
-from receipt_trainer.cli.stack import outputs, stack_options
+from receipt_trainer.cli.stack import local_session, outputs, stack_options
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
@@ -71,4 +71,6 @@ def _stack() -> StackOutputs:
     found = outputs()
     if found is None:
         raise UserError("--stack NAME is needed (or --outputs FILE)")
+    if local_session() is not None:
+        raise UserError("a local stack bakes no images")
     return found

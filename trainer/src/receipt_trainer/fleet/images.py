@@ -148,7 +148,8 @@ def _put_back(stack: StackOutputs) -> str:
     with aws_faults("put the parent image into force"):
         if not parent.startswith("ami-"):
             parent = clients.ssm().get_parameter(Name=parent)["Parameter"].get("Value", "")
-        clients.ssm().put_parameter(Name=stack.image_parameter, Value=parent, Overwrite=True)
+        put = clients.ssm().put_parameter
+        put(Name=stack.image_parameter, Value=parent, DataType="aws:ec2:image", Overwrite=True)
     return parent
 
 
