@@ -107,7 +107,37 @@ def pricing() -> Any:
     return _client("pricing", region="us-east-1", max_attempts=2)
 
 
-def _client(service: str, *, region: str | None = None, max_attempts: int | None = None) -> Any:
+def brief(service: str, *, region: str | None = None) -> Any:
+    """A client for looks that are worth no long wait: it gives up within half a minute.
+
+    The error of a request that was refused names what was asked for, in IAM's words, as `Action` of its
+    ResponseMetadata.
+    """
+    client = _client(service, region=region, max_attempts=2, connect_timeout_s=3, read_timeout_s=10)
+    client.meta.events.register("after-call", _name_action)
+    return client
+
+
+_IAM_PREFIXES: Final = {"monitoring": "cloudwatch", "tagging": "tag"}
+_IAM_ACTIONS: Final = {"s3:HeadBucket": "s3:ListBucket", "s3:ListObjectsV2": "s3:ListBucket"}
+"""Where signing names and operations differ from IAM's words (Service Authorization Reference)."""
+
+
+def _name_action(parsed: dict[str, Any], model: Any, **_: Any) -> None:
+    """A handler of botocore's `after-call`."""
+    signed = model.service_model.signing_name
+    action = f"{_IAM_PREFIXES.get(signed, signed)}:{model.name}"
+    parsed.setdefault("ResponseMetadata", {})["Action"] = _IAM_ACTIONS.get(action, action)
+
+
+def _client(
+    service: str,
+    *,
+    region: str | None = None,
+    max_attempts: int | None = None,
+    connect_timeout_s: int = CONNECT_TIMEOUT_S,
+    read_timeout_s: int = READ_TIMEOUT_S,
+) -> Any:
     """A client from the environment alone: credentials, region, AWS_ENDPOINT_URL, AWS_MAX_ATTEMPTS.
 
     botocore reads AWS_DEFAULT_REGION and not AWS_REGION, which other SDKs read; here either will do, and with neither
@@ -118,8 +148,8 @@ def _client(service: str, *, region: str | None = None, max_attempts: int | None
     """
     config = Config(
         retries={"mode": "standard", "total_max_attempts": max_attempts or _max_attempts()},
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
+        connect_timeout=connect_timeout_s,
+        read_timeout=read_timeout_s,
         max_pool_connections=POOL_SIZE,
         tcp_keepalive=True,
         user_agent_extra="receipt-trainer",

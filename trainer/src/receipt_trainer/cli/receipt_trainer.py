@@ -64,6 +64,7 @@ images = LazyGroup(
         "instances": LazyCommand(f"{_ROOM}.instances:command", "The workers' instances, their jobs and prices."),
         "fleet": LazyCommand(f"{_ROOM}.fleet:command", "The worker pools: bounds, backlog, prices, spend."),
         "images": LazyCommand(f"{_ROOM}.receipt_trainer:images", "The images that the stack has baked."),
+        "doctor": LazyCommand(f"{_ROOM}.doctor:command", "What is wrong with account, stack or job, and its remedy."),
         "vl": LazyCommand(f"{_ROOM}.vl:group", "PaddleOCR-VL: whole documents from their images as JSON."),
     },
 )

@@ -1,0 +1,166 @@
+"""The account: credentials, region, zones, the default key of volumes, Block Public Access, the budget's tag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from receipt_trainer.aws import clients
+from receipt_trainer.doctor.findings import Finding, failure, ok, one_line, warning
+from receipt_trainer.doctor.subject import Subject
+from receipt_trainer.errors import UserError
+
+AWS_KEY: Final = "alias/aws/ebs"
+BUDGET_TAG: Final = "Project"
+"""The cost allocation tag by which the stack's budget counts."""
+
+_LAUNCHER: Final = "role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+
+
+def look_at_credentials(subject: Subject) -> Iterator[Finding]:
+    """Who we are. Sets the subject's account; without it nothing on AWS can be looked at."""
+    try:
+        if subject.region is None:
+            raise UserError("no region is known")
+        with clients.aws_faults("ask AWS who you are"):
+            said = clients.brief("sts", region=subject.region).get_caller_identity()
+    except Exception as error:  # whatever it is, it is the finding
+        yield failure(f"credentials: {one_line(error)}", "aws configure", "aws sso login")
+        return
+    subject.account, subject.partition = said["Account"], said["Arn"].split(":")[1]
+    yield ok(f"{said['Arn'].partition('::')[2] or said['Arn']}")
+
+
+def look_at_region(subject: Subject) -> Iterator[Finding]:
+    """The region that is looked at, against the one of plain `aws` commands and the one of the program's files."""
+    region, written = subject.region, subject.settings.get("aws:region")
+    if region is None:
+        yield failure("no region is known", "export AWS_REGION=us-east-1")
+        return
+    yield ok(region)
+    if subject.configured_region != region:
+        other = f"take {subject.configured_region}" if subject.configured_region else "have no region"
+        yield warning(f"the stack is in {region}, plain `aws` commands here {other}", f"export AWS_REGION={region}")
+    if subject.outputs and written and written != region:
+        yield failure(
+            f"the stack stands in {region}, its configuration names {written}",
+            subject.command(f"pulumi config set aws:region {region}"),
+        )
+
+
+def look_at_zones(subject: Subject) -> Iterator[Finding]:
+    """Zones enough for the stack, and in which of them its instance types are sold."""
+    ec2 = clients.brief("ec2", region=subject.region)
+    full = [{"Name": "zone-type", "Values": ["availability-zone"]}, {"Name": "state", "Values": ["available"]}]
+    there = sorted(one["ZoneName"] for one in ec2.describe_availability_zones(Filters=full)["AvailabilityZones"])
+    if len(there) < subject.num_zones:
+        yield failure(
+            f"{subject.region} has {len(there)} zones for this account, network.az_count is {subject.num_zones}",
+            subject.command(f"pulumi config set --path receipt-trainer:network.az_count {len(there)}"),
+        )
+    else:
+        yield ok(f"{len(there)} zones, {subject.num_zones or 'some'} of them used")
+    for pool in subject.pools:
+        yield _sold(ec2, pool.name, pool.instance_types, subject)
+
+
+def _sold(ec2: Any, pool: str, types: tuple[str, ...], subject: Subject) -> Finding:
+    # Filter values of Auto Scaling's kind, not InstanceType members: a misspelled type is no error, it is not sold.
+    pages = ec2.get_paginator("describe_instance_type_offerings").paginate(
+        LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": list(types)}]
+    )
+    sold = {one["InstanceType"] for page in pages for one in page["InstanceTypeOfferings"]}
+    if missing := [kind for kind in types if kind not in sold]:
+        level = warning if sold else failure
+        return level(
+            f"pool {pool}: not sold in {subject.region}: {', '.join(missing)}",
+            subject.command(f"pulumi config set --path 'receipt-trainer:pools.{pool}.instance_types[0]' TYPE"),
+        )
+    return ok(f"pool {pool}: its {len(types)} types are sold here")
+
+
+def look_at_volume_key(subject: Subject) -> Iterator[Finding]:
+    """The key that volumes without one of their own are encrypted with. Source: EC2 User Guide, EBS encryption, and
+    Auto Scaling User Guide, "Required KMS key policy for use with encrypted volumes".
+    """
+    key = clients.brief("ec2", region=subject.region).get_ebs_default_kms_key_id()["KmsKeyId"]
+    if key == AWS_KEY or key.endswith(AWS_KEY):
+        yield ok(f"default key of volumes: {AWS_KEY}")
+        return
+    role = f"arn:{subject.partition}:iam::{subject.account}:{_LAUNCHER}"
+    operations = "Encrypt Decrypt ReEncryptFrom ReEncryptTo GenerateDataKey GenerateDataKeyWithoutPlaintext"
+    yield warning(
+        f"volumes are encrypted with {key} by default; Auto Scaling needs a grant for it, and bakes need a key policy",
+        f"aws kms create-grant --key-id {key} --grantee-principal {role} --operations {operations} DescribeKey"
+        " CreateGrant",
+        "Or, for the whole account and region: aws ec2 reset-ebs-default-kms-key-id.",
+    )
+
+
+def look_at_public_access(subject: Subject) -> Iterator[Finding]:
+    """VPC Block Public Access: with either mode on, instances with public addresses reach nothing.
+
+    Source: EC2 API Reference, VpcBlockPublicAccessOptions.
+    """
+    answer = clients.brief("ec2", region=subject.region).describe_vpc_block_public_access_options()
+    mode = answer["VpcBlockPublicAccessOptions"].get("InternetGatewayBlockMode", "off")
+    vpc = subject.outputs.vpc_id if subject.outputs else "VPC"
+    if mode == "off":
+        yield ok("VPC Block Public Access is off")
+    elif subject.nat == "public":
+        yield failure(
+            f"VPC Block Public Access is {mode}: with network.nat public no worker reaches anything",
+            f"aws ec2 create-vpc-block-public-access-exclusion --vpc-id {vpc} --internet-gateway-exclusion-mode"
+            " allow-bidirectional",
+            "Or set network.nat to none, or to single if the mode is block-ingress.",
+        )
+    elif subject.nat == "single" and mode == "block-bidirectional":
+        yield warning(
+            f"VPC Block Public Access is {mode}: the NAT gateway reaches nothing",
+            f"aws ec2 create-vpc-block-public-access-exclusion --vpc-id {vpc} --internet-gateway-exclusion-mode"
+            " allow-egress",
+        )
+    else:
+        yield ok(f"VPC Block Public Access is {mode}; network.nat {subject.nat or 'none'} works with it")
+
+
+def look_at_budget(subject: Subject) -> Iterator[Finding]:
+    """Whether Cost Explorer knows the tag that the budget counts by. Source: ListCostAllocationTags."""
+    budget = (
+        subject.outputs.budget_usd if subject.outputs else (subject.settings.get("budget") or {}).get("monthly_usd")
+    )
+    if not budget:
+        yield ok("no budget is set")
+        return
+    answer = clients.brief("ce", region="us-east-1").list_cost_allocation_tags(TagKeys=[BUDGET_TAG])
+    if any(tag["TagKey"] == BUDGET_TAG and tag["Status"] == "Active" for tag in answer["CostAllocationTags"]):
+        yield ok(f"${float(budget):g} a month, counted by the tag {BUDGET_TAG}")
+    else:
+        yield warning(
+            f"the tag {BUDGET_TAG} is not active: the budget sees no costs",
+            "aws ce update-cost-allocation-tags-status --cost-allocation-tags-status"
+            f" TagKey={BUDGET_TAG},Status=Active",
+            "AWS knows a tag only some hours after the first resource bore it.",
+        )
+
+
+def look_at_alarm_mail(subject: Subject) -> Iterator[Finding]:
+    """Whether whoever gets the alarms has followed the link. Source: SNS API Reference, ListSubscriptionsByTopic."""
+    topic = subject.outputs.alarm_topic_arn if subject.outputs else None
+    if topic is None:
+        yield warning("the stack's outputs do not name the topic of its alarms", subject.command("pulumi up"))
+        return
+    pages = clients.brief("sns", region=subject.region).get_paginator("list_subscriptions_by_topic")
+    mails = [one for page in pages.paginate(TopicArn=topic) for one in page["Subscriptions"]]
+    mails = [one for one in mails if one["Protocol"].startswith("email")]
+    if not mails:
+        yield ok("nobody gets mail of alarms; they show on the dashboard")
+    for one in mails:
+        if one["SubscriptionArn"].startswith("arn:"):
+            yield ok(f"alarms go to {one['Endpoint']}")
+        else:
+            yield warning(
+                f"{one['Endpoint']} has not confirmed: no alarm arrives; the link is in a mail of AWS, or in a new one",
+                f"aws sns subscribe --topic-arn {topic} --protocol {one['Protocol']} --notification-endpoint"
+                f" {one['Endpoint']}",
+            )

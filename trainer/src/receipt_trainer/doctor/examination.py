@@ -1,0 +1,135 @@
+"""All checks, in the order in which they are shown, taken side by side."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from receipt_trainer.doctor import account, images, leftovers, models, parts, quotas, tools, workers
+from receipt_trainer.doctor.findings import Finding, cannot_look, failure, warning
+from receipt_trainer.doctor.subject import Subject
+
+LIMIT_S: Final = 60.0
+"""For one check; its requests give up sooner."""
+NUM_THREADS: Final = 8
+
+Needs = Literal["nothing", "account", "outputs", "stack"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One look.
+
+    Attributes:
+        group: heading under which it is shown.
+        name: what it looks at, in a word or two.
+        look: its findings; what it raises becomes one.
+        needs: credentials and a region (account), also a stack's outputs, or also its name (stack).
+    """
+
+    group: str
+    name: str
+    look: Callable[[Subject], Iterable[Finding]]
+    needs: Needs = "account"
+
+
+FIRST: Final = Check("Account", "credentials", account.look_at_credentials, "nothing")
+CHECKS: Final[tuple[Check, ...]] = (
+    Check("This machine", "program", tools.look_at_program, "nothing"),
+    Check("This machine", "pulumi", tools.look_at_pulumi, "nothing"),
+    Check("This machine", "pulumi SDK", tools.look_at_sdk, "nothing"),
+    Check("This machine", "AWS CLI", tools.look_at_aws_cli, "nothing"),
+    FIRST,
+    Check("Account", "region", account.look_at_region, "nothing"),
+    Check("Account", "zones", account.look_at_zones),
+    Check("Account", "quotas", quotas.look_at_quotas),
+    Check("Account", "key of volumes", account.look_at_volume_key),
+    Check("Account", "public access", account.look_at_public_access),
+    Check("Account", "budget", account.look_at_budget),
+    Check("Account", "parent image", images.look_at_parent_image),
+    Check("Stack", "workers' image", images.look_at_worker_image, "outputs"),
+    Check("Stack", "alarm mail", account.look_at_alarm_mail, "outputs"),
+    Check("Stack", "tables", parts.look_at_tables, "outputs"),
+    Check("Stack", "queues", parts.look_at_queues, "outputs"),
+    Check("Stack", "buckets", parts.look_at_buckets, "outputs"),
+    Check("Stack", "file system", parts.look_at_files, "outputs"),
+    Check("Stack", "leftovers", leftovers.look_at_leftovers, "stack"),
+    Check("Workers and jobs", "groups", workers.look_at_groups, "outputs"),
+    Check("Workers and jobs", "boots", workers.look_at_boots, "outputs"),
+    Check("Workers and jobs", "messages", workers.look_at_messages, "outputs"),
+    Check("Workers and jobs", "job files", models.look_at_jobs),
+)
+
+
+@dataclass
+class _Taken:
+    check: Check
+    findings: list[Finding] = field(default_factory=list)
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+def examine(
+    subject: Subject, checks: Sequence[Check] = CHECKS, limit_s: float = LIMIT_S
+) -> Iterator[tuple[Check, list[Finding]]]:
+    """Take all checks at once; findings come in the order of `checks`, each as soon as it is known.
+
+    Credentials come first: without them nothing else on AWS is asked, and that is said once. Nothing is changed.
+    """
+    credentials = _take(FIRST, subject) if any(check.needs != "nothing" or check is FIRST for check in checks) else []
+    taken = [_Taken(check) for check in checks]
+    waiting = iter(taken)
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                one = next(waiting, None)
+            if one is None:
+                return
+            one.findings = credentials if one.check is FIRST else _take(one.check, subject)
+            one.done.set()
+
+    for _ in range(NUM_THREADS):
+        # Daemons: a look that hangs keeps nobody from leaving.
+        threading.Thread(target=work, daemon=True).start()
+    for one in taken:
+        if one.done.wait(limit_s):
+            yield one.check, one.findings
+        else:
+            yield one.check, [failure(f"{one.check.name}: no answer in {limit_s:g} s", "Look again.")]
+
+
+def _take(check: Check, subject: Subject) -> list[Finding]:
+    if check.needs != "nothing" and not subject.account:
+        return []
+    if check.needs == "outputs" and subject.outputs is None:
+        return []
+    if check.needs == "stack" and subject.stack is None:
+        return []
+    found: list[Finding] = []
+    try:
+        found.extend(check.look(subject))
+    except Exception as error:  # one check that fails hides no other
+        found.append(cannot_look(check.name, error))
+    return found
+
+
+def not_looked_at(subject: Subject) -> list[Finding]:
+    """What was left out, and how it is looked at."""
+    if not subject.account:
+        return [warning("without credentials nothing on AWS was looked at", "aws configure")]
+    if subject.stack is None and subject.outputs is None:
+        return [
+            warning(
+                "no stack was named: only account and job files were looked at", "receipt-trainer doctor --stack dev"
+            )
+        ]
+    if subject.outputs is None:
+        return [warning(f"stack {subject.stack} has no outputs yet: it does not stand", subject.command("pulumi up"))]
+    if subject.stack is None:
+        return [
+            warning("leftovers of a killed update are seen with --stack only", "receipt-trainer doctor --stack dev")
+        ]
+    return []

@@ -1,0 +1,114 @@
+"""What holds the stack's data and jobs: tables, queues, buckets, file system."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from receipt_trainer.aws import clients
+from receipt_trainer.aws.clients import error_code
+from receipt_trainer.contract.outputs import StackOutputs
+from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok
+from receipt_trainer.doctor.subject import Subject
+
+_MISSING = frozenset(
+    {
+        *("ResourceNotFoundException", "NoSuchBucket", "404", "FileSystemNotFound"),
+        *("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"),
+    }
+)
+
+
+def look_at_tables(subject: Subject) -> Iterator[Finding]:
+    """Each is there and ACTIVE, its indexes too."""
+    client, outputs = clients.brief("dynamodb", region=subject.region), _outputs(subject)
+
+    def state(name: str) -> str:
+        table = client.describe_table(TableName=name)["Table"]
+        states = [table["TableStatus"], *(one["IndexStatus"] for one in table.get("GlobalSecondaryIndexes") or ())]
+        return next((one for one in states if one != "ACTIVE"), "")
+
+    names = (outputs.receipts_table, outputs.jobs_table, outputs.instances_table)
+    yield from _each("table", names, state, subject)
+
+
+def look_at_queues(subject: Subject) -> Iterator[Finding]:
+    """Each pool's two queues and its dead-letter queue are there; dead letters are said."""
+    client = clients.brief("sqs", region=subject.region)
+
+    def state(url: str) -> str:
+        client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return ""
+
+    for pool, out in _outputs(subject).pools.items():
+        urls = (*out.queue_urls.values(), out.dead_letter_queue_url)
+        found = list(_each(f"pool {pool}: queue", urls, state, subject))
+        yield from found
+        if any(one.level != "ok" for one in found):
+            continue
+        dead = client.get_queue_attributes(
+            QueueUrl=out.dead_letter_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+        )["Attributes"]["ApproximateNumberOfMessages"]
+        if int(dead):
+            receive = f"aws sqs receive-message --queue-url {out.dead_letter_queue_url} --visibility-timeout 0"
+            yield Finding("warning", f"pool {pool}: {dead} dead letters", (receive,))
+
+
+def look_at_buckets(subject: Subject) -> Iterator[Finding]:
+    """Both are there."""
+    client, outputs = clients.brief("s3", region=subject.region), _outputs(subject)
+
+    def state(name: str) -> str:
+        client.head_bucket(Bucket=name)
+        return ""
+
+    yield from _each("bucket", (outputs.artifacts_bucket, outputs.wheels_bucket), state, subject)
+
+
+def look_at_files(subject: Subject) -> Iterator[Finding]:
+    """The file system and its mount targets are available, one a zone. Source: EFS API Reference, LifeCycleState."""
+    client, outputs = clients.brief("efs", region=subject.region), _outputs(subject)
+    name = outputs.file_system_id
+
+    def state(name: str) -> str:
+        found: str = client.describe_file_systems(FileSystemId=name)["FileSystems"][0]["LifeCycleState"]
+        return "" if found == "available" else found
+
+    found = list(_each("file system", (name,), state, subject))
+    yield from found
+    if found[0].level != "ok":
+        return
+    targets = client.describe_mount_targets(FileSystemId=name)["MountTargets"]
+    states = [one["LifeCycleState"] for one in targets]
+    up, wanted = states.count("available"), len(outputs.private_subnet_ids)
+    if up < wanted:
+        text = f"{up} of {wanted} mount targets are available: workers in the other zones cannot boot"
+        yield failure(text, subject.command("pulumi up --refresh"))
+    else:
+        yield ok(f"{up} mount targets are available")
+
+
+def _outputs(subject: Subject) -> StackOutputs:
+    if subject.outputs is None:
+        raise ValueError("a look at a stack needs its outputs")
+    return subject.outputs
+
+
+def _each(kind: str, names: tuple[str, ...], state: Callable[[str], str], subject: Subject) -> Iterator[Finding]:
+    """One line for all that are well, and one for each other; `state` says "" of what is well."""
+    well = []
+    for name in names:
+        short = name.rpartition("/")[2]
+        try:
+            said = state(name)
+        except Exception as error:  # one that cannot be looked at hides no other
+            if error_code(error) in _MISSING:
+                yield failure(f"{kind} {short} is not there", subject.command("pulumi up --refresh"))
+            else:
+                yield cannot_look(f"{kind} {short}", error)
+        else:
+            if said:
+                yield failure(f"{kind} {short} is {said}", "Wait until AWS is done with it, then look again.")
+            else:
+                well.append(short)
+    if well:
+        yield ok(f"{kind}{'s' if len(well) > 1 else ''} {', '.join(well)}")

@@ -1,0 +1,104 @@
+"""What keeps jobs from training: groups that launch nothing, boots that fail, jobs without a message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from receipt_trainer.aws import clients
+from receipt_trainer.contract.outputs import PoolOutputs
+from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, one_line, warning
+from receipt_trainer.doctor.subject import Subject
+from receipt_trainer.errors import UserError
+from receipt_trainer.fleet.groups import Group, read_groups
+from receipt_trainer.jobs.find import Wanted, find
+from receipt_trainer.jobs.instances import GONE, list_instances
+
+_COUNTS = tuple(f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed"))
+_MAX_NAMED = 3
+
+
+def look_at_groups(subject: Subject) -> Iterator[Finding]:
+    """Whether each pool may launch: not suspended, its maximum above 0 and above what it has while jobs wait."""
+    client, sqs = (clients.brief(name, region=subject.region) for name in ("autoscaling", "sqs"))
+    for pool, out in _pools(subject).items():
+        try:
+            group = read_groups(client, [out.auto_scaling_group])[out.auto_scaling_group]
+        except UserError as error:
+            if error.__cause__ is None:
+                yield failure(f"pool {pool}: {error}", subject.command("pulumi up --refresh"))
+            else:
+                yield cannot_look(f"pool {pool}", error)
+        else:
+            yield _judge(pool, group, _messages(sqs, out)[0], subject)
+
+
+def _judge(pool: str, group: Group, num_waiting: int, subject: Subject) -> Finding:
+    text = f"pool {pool}: {group.desired} instances, {group.maximum} at most, {num_waiting} jobs queued"
+    if group.is_suspended:
+        resume = f"aws autoscaling resume-processes --auto-scaling-group-name {group.name} --scaling-processes Launch"
+        return failure(f"{text}; launches are suspended, as after three failed boots", resume)
+    if group.maximum == 0:
+        start = f"receipt-trainer fleet --start --pool {pool}{subject.given}"
+        return warning(f"{text}: it is stopped", start)
+    if num_waiting and group.desired >= group.maximum:
+        more = f"receipt-trainer fleet --start --pool {pool} --max-instances {group.maximum + 1}{subject.given}"
+        return warning(f"{text}: it is at its maximum, jobs wait for each other", more)
+    return ok(text)
+
+
+def look_at_boots(subject: Subject) -> Iterator[Finding]:
+    """What became of the last instances; rows of the table are kept for a week."""
+    if subject.outputs is None:
+        return
+    rows = list_instances(
+        clients.brief("dynamodb", region=subject.region), subject.outputs.instances_table, subject.now
+    )
+    if not rows:
+        yield ok("no instance has started in a week")
+    for pool in _pools(subject):
+        own = [row for row in rows if row.pool == pool]
+        bad = [row for row in own if row.status in GONE and row.status != "ENDED"]
+        if not bad:
+            if own:
+                yield ok(f"pool {pool}: {len(own)} instances in a week, no failed boot")
+            continue
+        text = f"pool {pool}: {len(bad)} of {len(own)} instances of a week failed; the last: {one_line(bad[0].reason)}"
+        see = f"aws logs tail {subject.outputs.boot_log_group} --since 7d --log-stream-name-prefix {bad[0].instance_id}"
+        yield failure(text, see) if bad[0] is own[0] else warning(text, see)
+
+
+def look_at_messages(subject: Subject) -> Iterator[Finding]:
+    """Jobs that have not ended, against the messages that stand for them; SQS's numbers are approximate."""
+    if subject.outputs is None:
+        return
+    dynamodb, sqs = (clients.brief(name, region=subject.region) for name in ("dynamodb", "sqs"))
+    for pool, out in _pools(subject).items():
+        by_state = {
+            state: find(dynamodb, subject.outputs.jobs_table, Wanted(status=state, pool=pool))
+            for state in ("PENDING", "INTERRUPTED", "CLAIMED", "RUNNING")
+        }
+        waiting = [*by_state["INTERRUPTED"], *by_state["PENDING"]]
+        num_jobs, num_messages = sum(map(len, by_state.values())), sum(_messages(sqs, out))
+        if waiting and num_jobs > num_messages:
+            text = f"pool {pool}: {num_jobs} jobs have not ended, the queues hold {num_messages} messages"
+            oldest = [str(row["job_id"]) for row in sorted(waiting, key=lambda row: str(row["created_at"]))]
+            retries = [f"receipt-trainer retry{subject.given} {job_id}" for job_id in oldest[:_MAX_NAMED]]
+            rest = [f"And {len(oldest) - _MAX_NAMED} more; one message too many does no harm."]
+            yield warning(f"{text}: some wait for nothing", *retries, *rest[: len(oldest) > _MAX_NAMED])
+        else:
+            yield ok(f"pool {pool}: {len(waiting)} jobs wait, {num_messages} messages")
+
+
+def _messages(sqs: Any, pool: PoolOutputs) -> tuple[int, int]:
+    """Messages that wait, and those that a worker has or that are delayed, in both queues."""
+    waiting = taken = 0
+    for url in pool.queue_urls.values():
+        counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(_COUNTS))["Attributes"]
+        waiting += int(counts[_COUNTS[0]])
+        taken += sum(int(counts.get(name, 0)) for name in _COUNTS[1:])
+    return waiting, taken
+
+
+def _pools(subject: Subject) -> dict[str, PoolOutputs]:
+    return {str(name): pool for name, pool in subject.outputs.pools.items()} if subject.outputs else {}
