@@ -16,6 +16,7 @@ _JOBS = _STACK | {"--jobs-table", "--json"}
 _RECEIPTS = _STACK | {"--dynamo-table", "--progress", "--no-progress"}
 _ASKING = {"--batch-size", "--device", "--limit", "--max-new-tokens", "--test-dir", "--progress", "--no-progress"}
 OPTIONS = {
+    "doctor": {"--stack", "--outputs", "--json"},
     "demo": {"--data", "--epochs", "--job-name", "--model", "--output-dir", "--program", "--receipts"},
     "local up": {"--data", "--receipts", "--program", "--detach", "-d"},
     "local status": {"--json"},

@@ -23,7 +23,7 @@ def look_at_credentials(subject: Subject) -> Iterator[Finding]:
         if subject.region is None:
             raise UserError("no region is known")
         with clients.aws_faults("ask AWS who you are"):
-            said = clients.brief("sts", region=subject.region).get_caller_identity()
+            said = subject.clients.of("sts", subject.region).get_caller_identity()
     except Exception as error:  # whatever it is, it is the finding
         yield failure(f"credentials: {one_line(error)}", "aws configure", "aws sso login")
         return
@@ -50,7 +50,7 @@ def look_at_region(subject: Subject) -> Iterator[Finding]:
 
 def look_at_zones(subject: Subject) -> Iterator[Finding]:
     """Zones enough for the stack, and in which of them its instance types are sold."""
-    ec2 = clients.brief("ec2", region=subject.region)
+    ec2 = subject.clients.of("ec2", subject.region)
     full = [{"Name": "zone-type", "Values": ["availability-zone"]}, {"Name": "state", "Values": ["available"]}]
     there = sorted(one["ZoneName"] for one in ec2.describe_availability_zones(Filters=full)["AvailabilityZones"])
     if len(there) < subject.num_zones:
@@ -83,7 +83,7 @@ def look_at_volume_key(subject: Subject) -> Iterator[Finding]:
     """The key that volumes without one of their own are encrypted with. Source: EC2 User Guide, EBS encryption, and
     Auto Scaling User Guide, "Required KMS key policy for use with encrypted volumes".
     """
-    key = clients.brief("ec2", region=subject.region).get_ebs_default_kms_key_id()["KmsKeyId"]
+    key = subject.clients.of("ec2", subject.region).get_ebs_default_kms_key_id()["KmsKeyId"]
     if key == AWS_KEY or key.endswith(AWS_KEY):
         yield ok(f"default key of volumes: {AWS_KEY}")
         return
@@ -102,7 +102,7 @@ def look_at_public_access(subject: Subject) -> Iterator[Finding]:
 
     Source: EC2 API Reference, VpcBlockPublicAccessOptions.
     """
-    answer = clients.brief("ec2", region=subject.region).describe_vpc_block_public_access_options()
+    answer = subject.clients.of("ec2", subject.region).describe_vpc_block_public_access_options()
     mode = answer["VpcBlockPublicAccessOptions"].get("InternetGatewayBlockMode", "off")
     vpc = subject.outputs.vpc_id if subject.outputs else "VPC"
     if mode == "off":
@@ -132,7 +132,7 @@ def look_at_budget(subject: Subject) -> Iterator[Finding]:
     if not budget:
         yield ok("no budget is set")
         return
-    answer = clients.brief("ce", region="us-east-1").list_cost_allocation_tags(TagKeys=[BUDGET_TAG])
+    answer = subject.clients.of("ce", "us-east-1").list_cost_allocation_tags(TagKeys=[BUDGET_TAG])
     if any(tag["TagKey"] == BUDGET_TAG and tag["Status"] == "Active" for tag in answer["CostAllocationTags"]):
         yield ok(f"${float(budget):g} a month, counted by the tag {BUDGET_TAG}")
     else:
@@ -150,7 +150,7 @@ def look_at_alarm_mail(subject: Subject) -> Iterator[Finding]:
     if topic is None:
         yield warning("the stack's outputs do not name the topic of its alarms", subject.command("pulumi up"))
         return
-    pages = clients.brief("sns", region=subject.region).get_paginator("list_subscriptions_by_topic")
+    pages = subject.clients.of("sns", subject.region).get_paginator("list_subscriptions_by_topic")
     mails = [one for page in pages.paginate(TopicArn=topic) for one in page["Subscriptions"]]
     mails = [one for one in mails if one["Protocol"].startswith("email")]
     if not mails:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
-from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import error_code
 from receipt_trainer.doctor.findings import Finding, failure, ok, warning
 from receipt_trainer.doctor.subject import Subject
@@ -63,7 +63,7 @@ def look_at_worker_image(subject: Subject) -> Iterator[Finding]:
 
 def _parameter(subject: Subject, name: str) -> str | None:
     try:
-        return str(clients.brief("ssm", region=subject.region).get_parameter(Name=name)["Parameter"]["Value"])
+        return str(subject.clients.of("ssm", subject.region).get_parameter(Name=name)["Parameter"]["Value"])
     except Exception as error:
         if error_code(error) == "ParameterNotFound":
             return None
@@ -72,7 +72,7 @@ def _parameter(subject: Subject, name: str) -> str | None:
 
 def _image(subject: Subject, image: str) -> dict[str, Any] | None:
     try:
-        found = clients.brief("ec2", region=subject.region).describe_images(ImageIds=[image])["Images"]
+        found = subject.clients.of("ec2", subject.region).describe_images(ImageIds=[image])["Images"]
     except Exception as error:
         if error_code(error).startswith("InvalidAMIID"):
             return None
@@ -82,7 +82,7 @@ def _image(subject: Subject, image: str) -> dict[str, Any] | None:
 
 def _python(subject: Subject, table: str) -> str | None:
     """As the worker that started last wrote it."""
-    client = clients.brief("dynamodb", region=subject.region)
+    client = subject.clients.of("dynamodb", subject.region)
     kept = {"FilterExpression": "attribute_exists(python)", "ProjectionExpression": "python, started_at"}
     rows = sorted(dynamo.scan(client, table, "read the instances", **kept), key=lambda row: str(row["started_at"]))
     return str(rows[-1]["python"]) if rows else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Final
 
-from receipt_trainer.aws import clients
 from receipt_trainer.doctor import named, orphans
 from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, one_line, warning
 from receipt_trainer.doctor.named import FINDERS, NAMED, Named
@@ -34,8 +34,14 @@ def look_at_leftovers(subject: Subject) -> Iterator[Finding]:
             subject.command("pulumi cancel"),
             subject.command("pulumi refresh --clear-pending-creates"),
         )
-    found = [*_named(subject, state), *_data(subject, state)]
-    for one in orphans.find_orphans(subject, state):
+    found = [*_named(subject, state)]
+    try:
+        arns = orphans.tagged_arns(subject)
+    except Exception as error:  # names are seen nevertheless
+        found.append(cannot_look("leftovers: what bears the stack's tags", error))
+        arns = []
+    found += _data(subject, state, arns)
+    for one in orphans.find_orphans(subject, state, arns):
         if isinstance(one, Finding):
             found.append(one)
         else:
@@ -57,7 +63,7 @@ def _named(subject: Subject, state: State) -> Iterator[Finding]:
             yield cannot_look(f"leftovers: {kind.rpartition(':')[2]}", error)
             continue
         for name, one in by_name.items():
-            if name in there and there[name] not in state.known:
+            if name in there and there[name] not in state.ids(kind):
                 yield _import(one, name, there[name], subject, state)
 
 
@@ -73,21 +79,21 @@ def _import(one: Named, name: str, id_: str, subject: Subject, state: State) -> 
     return failure(text, subject.command(command))
 
 
-def _data(subject: Subject, state: State) -> Iterator[Finding]:
-    """Buckets and queues, by their tags: imported if they hold something and their place is free, else deleted."""
-    for service, beginning in (("s3", "arn:aws"), ("sqs", "arn:aws")):
-        try:
-            arns = [arn for arn in orphans.tagged_arns(subject, service) if arn.startswith(beginning)]
-            for arn in arns:
-                name = arn.rpartition(":")[2]
-                if arn not in state.known and name not in state.known:
-                    yield _bucket(name, subject, state) if service == "s3" else _queue(name, subject, state)
-        except Exception as error:  # the other kind is seen nevertheless
-            yield cannot_look(f"leftovers: {service}", error)
+def _data(subject: Subject, state: State, arns: list[str]) -> Iterator[Finding]:
+    """Buckets and queues: imported if they hold something and their place is free, else deleted."""
+    for arn in arns:
+        service, name = arn.split(":")[2], arn.rpartition(":")[2]
+        kind, look = _HOLDING.get(service, ("", None))
+        # By type: what belongs to a bucket or a queue has its id, too.
+        if look and name not in {id_.rpartition("/")[2] for id_ in state.ids(kind)}:
+            try:
+                yield look(name, subject, state)
+            except Exception as error:  # others are seen nevertheless
+                yield cannot_look(f"leftovers: {name}", error)
 
 
 def _bucket(name: str, subject: Subject, state: State) -> Finding:
-    client = clients.brief("s3", region=subject.region)
+    client = subject.clients.of("s3", subject.region)
     found = client.list_object_versions(Bucket=name, MaxKeys=1)
     if not found.get("Versions") and not found.get("DeleteMarkers"):
         return warning(f"bucket {name} is not in the state, and empty", f"aws s3api delete-bucket --bucket {name}")
@@ -95,7 +101,7 @@ def _bucket(name: str, subject: Subject, state: State) -> Finding:
 
 
 def _queue(name: str, subject: Subject, state: State) -> Finding:
-    client = clients.brief("sqs", region=subject.region)
+    client = subject.clients.of("sqs", subject.region)
     url = client.get_queue_url(QueueName=name)["QueueUrl"]
     wanted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     counts = client.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"]
@@ -111,3 +117,7 @@ def _keep(kind: str, name: str, id_: str, look: str, subject: Subject, state: St
     if one is None or one.urn(subject) in state.urns:
         return warning(f"{name} is not in the state, holds something, and another one has its place", look)
     return _import(one, name, id_, subject, state)
+
+
+_HOLDING: Final = {"s3": (named.BUCKET, _bucket), "sqs": (named.QUEUE, _queue)}
+"""What may hold data or jobs, by service: its type token, and how it is looked at."""

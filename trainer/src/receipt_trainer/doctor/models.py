@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from receipt_trainer.aws import clients
 from receipt_trainer.config import load_any_job_file
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import JobSpec
@@ -72,7 +71,7 @@ def _copy(text: str, model: str, subject: Subject) -> Finding:
     if subject.outputs is None:
         return warning(f"{text}: workers have no internet; look again when the stack stands", "pulumi up")
     bucket, folder = subject.outputs.wheels_bucket, f"models--{model.replace('/', '--')}"
-    found = clients.brief("s3", region=subject.region).list_objects_v2(
+    found = subject.clients.of("s3", subject.region).list_objects_v2(
         Bucket=bucket, Prefix=f"{CACHE}/{folder}/", MaxKeys=1
     )
     if found.get("KeyCount"):

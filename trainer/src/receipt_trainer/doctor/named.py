@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from receipt_trainer.aws import clients
 from receipt_trainer.aws.clients import error_code
 from receipt_trainer.doctor.subject import Subject
 
@@ -95,46 +94,46 @@ Found = Mapping[str, str]
 
 
 def _log_groups(subject: Subject, names: Names) -> Found:
-    client = clients.brief("logs", region=subject.region)
+    client = subject.clients.of("logs", subject.region)
     pages = (client.describe_log_groups(logGroupNamePrefix=name)["logGroups"] for name in names)
     return {one["logGroupName"]: one["logGroupName"] for page in pages for one in page}
 
 
 def _parameters(subject: Subject, names: Names) -> Found:
-    found = clients.brief("ssm", region=subject.region).get_parameters(Names=list(names))["Parameters"]
+    found = subject.clients.of("ssm", subject.region).get_parameters(Names=list(names))["Parameters"]
     return {one["Name"]: one["Name"] for one in found}
 
 
 def _tables(subject: Subject, names: Names) -> Found:
-    pages = clients.brief("dynamodb", region=subject.region).get_paginator("list_tables").paginate()
+    pages = subject.clients.of("dynamodb", subject.region).get_paginator("list_tables").paginate()
     return {name: name for page in pages for name in page["TableNames"]}
 
 
 def _groups(subject: Subject, names: Names) -> Found:
-    client = clients.brief("autoscaling", region=subject.region)
+    client = subject.clients.of("autoscaling", subject.region)
     found = client.describe_auto_scaling_groups(AutoScalingGroupNames=list(names))["AutoScalingGroups"]
     return {one["AutoScalingGroupName"]: one["AutoScalingGroupName"] for one in found}
 
 
 def _functions(subject: Subject, names: Names) -> Found:
-    client = clients.brief("lambda", region=subject.region)
+    client = subject.clients.of("lambda", subject.region)
     return _if_there(names, lambda name: client.get_function_configuration(FunctionName=name)["FunctionName"])
 
 
 def _dashboards(subject: Subject, names: Names) -> Found:
-    client = clients.brief("cloudwatch", region=subject.region)
+    client = subject.clients.of("cloudwatch", subject.region)
     pages = (client.list_dashboards(DashboardNamePrefix=name)["DashboardEntries"] for name in names)
     return {one["DashboardName"]: one["DashboardName"] for page in pages for one in page}
 
 
 def _file_systems(subject: Subject, names: Names) -> Found:
-    client = clients.brief("efs", region=subject.region)
+    client = subject.clients.of("efs", subject.region)
     pages = (client.describe_file_systems(CreationToken=name)["FileSystems"] for name in names)
     return {one["CreationToken"]: one["FileSystemId"] for page in pages for one in page}
 
 
 def _budgets(subject: Subject, names: Names) -> Found:
-    client, account = clients.brief("budgets", region="us-east-1"), subject.account
+    client, account = subject.clients.of("budgets", "us-east-1"), subject.account
 
     def find(name: str) -> str:
         return f"{account}:{client.describe_budget(AccountId=account, BudgetName=name)['Budget']['BudgetName']}"
@@ -144,7 +143,7 @@ def _budgets(subject: Subject, names: Names) -> Found:
 
 def _image_builder(operation: str, key: str) -> Callable[[Subject, Names], Found]:
     def find(subject: Subject, names: Names) -> Found:
-        client: Any = clients.brief("imagebuilder", region=subject.region)
+        client: Any = subject.clients.of("imagebuilder", subject.region)
         wanted = [{"name": "name", "values": list(names)}]
         return {one["name"]: one["arn"] for one in getattr(client, operation)(filters=wanted)[key]}
 

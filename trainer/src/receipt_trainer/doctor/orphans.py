@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from receipt_trainer.aws import clients
 from receipt_trainer.doctor.findings import Finding, cannot_look
 from receipt_trainer.doctor.pulumi_state import State
 from receipt_trainer.doctor.subject import Subject
@@ -53,54 +52,52 @@ Left out, because workers or bakes make them beside pulumi: instances, volumes, 
 """
 
 
-def find_orphans(subject: Subject, state: State) -> Iterator[Orphan | Finding]:
+def find_orphans(subject: Subject, state: State, arns: list[str]) -> Iterator[Orphan | Finding]:
     """By tags, by the routes and rules of what the state knows, and the roles; what cannot be seen is a finding."""
-    looks: tuple[tuple[str, Callable[[Subject, State], Iterator[Orphan]]], ...] = (
-        ("what bears the stack's tags", _tagged),
-        ("routes", _routes),
-        ("rules of security groups", _rules),
-        ("mount targets", _mount_targets),
-        ("roles", _roles),
+    looks: tuple[tuple[str, Callable[[], Iterator[Orphan]]], ...] = (
+        ("what bears the stack's tags", lambda: _tagged(subject, state, arns)),
+        ("routes", lambda: _routes(subject, state)),
+        ("rules of security groups", lambda: _rules(subject, state)),
+        ("mount targets", lambda: _mount_targets(subject, state)),
+        ("instance profiles", lambda: _profiles(subject, state)),
+        ("roles", lambda: _roles(subject, state)),
     )
     found: list[Orphan] = []
     for name, look in looks:
         try:
-            found.extend(look(subject, state))
+            found.extend(look())
         except Exception as error:  # the others are seen nevertheless
             yield cannot_look(f"leftovers: {name}", error)
     yield from sorted(found, key=lambda one: one.order)
 
 
-def tagged_arns(subject: Subject, services: str = "") -> list[str]:
+def tagged_arns(subject: Subject) -> list[str]:
     """ARNs of what bears the stack's two tags. Roles are not among them: the service does not know IAM."""
-    client = clients.brief("resourcegroupstaggingapi", region=subject.region)
+    client = subject.clients.of("resourcegroupstaggingapi", subject.region)
     tags = {"Project": subject.project, "Environment": subject.environment}
-    wanted: dict[str, Any] = {"TagFilters": [{"Key": key, "Values": [value]} for key, value in tags.items()]}
-    if services:
-        wanted["ResourceTypeFilters"] = [services]
-    pages = client.get_paginator("get_resources").paginate(**wanted)
+    wanted = [{"Key": key, "Values": [value]} for key, value in tags.items()]
+    pages = client.get_paginator("get_resources").paginate(TagFilters=wanted)
     return [one["ResourceARN"] for page in pages for one in page["ResourceTagMappingList"]]
 
 
-def _tagged(subject: Subject, state: State) -> Iterator[Orphan]:
-    ec2 = clients.brief("ec2", region=subject.region)
-    for arn in tagged_arns(subject):
-        service, _, _, resource = arn.split(":", 5)[2:] if arn.count(":") >= 5 else ("", "", "", "")
+def _tagged(subject: Subject, state: State, arns: list[str]) -> Iterator[Orphan]:
+    for arn in arns:
+        if arn in state.known:
+            continue
+        service, resource = arn.split(":", 5)[2::3]
         for order, (owner, beginning, command) in enumerate(_DELETIONS):
-            if service != owner or not resource.startswith(beginning):
-                continue
             name = resource.removeprefix(beginning)
-            if arn in state.known or name in state.known:
-                break
-            detach = _detach(ec2, name) if "{detach}" in command else ""
-            yield Orphan(100 + order, resource, command.format(id=name, arn=arn, detach=detach))
-            break
-        if service == "events" and resource.removeprefix("rule/") not in state.known and arn not in state.known:
-            yield _event_rule(subject, resource.removeprefix("rule/"))
+            if service == owner and resource.startswith(beginning) and name not in state.known:
+                detach = _detach(subject, name) if "{detach}" in command else ""
+                yield Orphan(100 + order, resource, command.format(id=name, arn=arn, detach=detach))
+        if service == "events" and (name := resource.removeprefix("rule/")) not in state.known:
+            yield _event_rule(subject, name)
 
 
-def _detach(ec2: Any, gateway: str) -> str:
-    found = ec2.describe_internet_gateways(InternetGatewayIds=[gateway])["InternetGateways"]
+def _detach(subject: Subject, gateway: str) -> str:
+    found = subject.clients.of("ec2", subject.region).describe_internet_gateways(InternetGatewayIds=[gateway])[
+        "InternetGateways"
+    ]
     vpcs = [one["VpcId"] for gateway_ in found for one in gateway_["Attachments"]]
     return "".join(
         f"aws ec2 detach-internet-gateway --internet-gateway-id {gateway} --vpc-id {vpc} && " for vpc in vpcs
@@ -109,7 +106,7 @@ def _detach(ec2: Any, gateway: str) -> str:
 
 def _event_rule(subject: Subject, name: str) -> Orphan:
     """A rule goes after its targets."""
-    targets = clients.brief("events", region=subject.region).list_targets_by_rule(Rule=name)["Targets"]
+    targets = subject.clients.of("events", subject.region).list_targets_by_rule(Rule=name)["Targets"]
     first = f"aws events remove-targets --rule {name} --ids {' '.join(one['Id'] for one in targets)} && "
     return Orphan(50, f"rule/{name}", f"{first if targets else ''}aws events delete-rule --name {name}")
 
@@ -125,7 +122,7 @@ def _routes(subject: Subject, state: State) -> Iterator[Orphan]:
         if one.get("type") == "aws:ec2/route:Route"
     }
     associations = {*state.ids("aws:ec2/routeTableAssociation:RouteTableAssociation")}
-    found = clients.brief("ec2", region=subject.region).describe_route_tables(
+    found = subject.clients.of("ec2", subject.region).describe_route_tables(
         Filters=[{"Name": "route-table-id", "Values": tables}]
     )
     for table in found["RouteTables"]:
@@ -145,7 +142,7 @@ def _rules(subject: Subject, state: State) -> Iterator[Orphan]:
     if not groups:
         return
     known = {str((one.get("outputs") or {}).get("securityGroupRuleId", "")) for one in state.resources} | state.known
-    pages = clients.brief("ec2", region=subject.region).get_paginator("describe_security_group_rules")
+    pages = subject.clients.of("ec2", subject.region).get_paginator("describe_security_group_rules")
     for page in pages.paginate(Filters=[{"Name": "group-id", "Values": groups}]):
         for rule in page["SecurityGroupRules"]:
             name, way = rule["SecurityGroupRuleId"], "egress" if rule["IsEgress"] else "ingress"
@@ -155,39 +152,41 @@ def _rules(subject: Subject, state: State) -> Iterator[Orphan]:
 
 
 def _mount_targets(subject: Subject, state: State) -> Iterator[Orphan]:
-    client = clients.brief("efs", region=subject.region)
+    client = subject.clients.of("efs", subject.region)
     for file_system in state.ids("aws:efs/fileSystem:FileSystem"):
         for one in client.describe_mount_targets(FileSystemId=file_system)["MountTargets"]:
             if (name := one["MountTargetId"]) not in state.known:
                 yield Orphan(13, name, f"aws efs delete-mount-target --mount-target-id {name}")
 
 
-def _roles(subject: Subject, state: State) -> Iterator[Orphan]:
-    """Roles and instance profiles by their tags, each read for itself: of those only that pulumi named."""
-    iam = clients.brief("iam", region=subject.region)
-    mine = {("Project", subject.project), ("Environment", subject.environment)}
-
-    def ours(kind: str, name: str, argument: str) -> bool:
-        if not AUTO_NAMED.fullmatch(name) or name in state.known:
-            return False
-        tags = getattr(iam, f"list_{kind}_tags")(**{argument: name})["Tags"]
-        return mine <= {(tag["Key"], tag["Value"]) for tag in tags}
-
+def _profiles(subject: Subject, state: State) -> Iterator[Orphan]:
+    iam = subject.clients.of("iam", subject.region)
     for page in iam.get_paginator("list_instance_profiles").paginate():
         for one in page["InstanceProfiles"]:
             name, target = one["InstanceProfileName"], f"--instance-profile-name {one['InstanceProfileName']}"
-            if ours("instance_profile", name, "InstanceProfileName"):
+            if _is_ours(subject, state, name, lambda name: iam.list_instance_profile_tags(InstanceProfileName=name)):
                 parts = [
                     f"aws iam remove-role-from-instance-profile {target} --role-name {role['RoleName']}"
                     for role in one["Roles"]
                 ]
-                yield Orphan(
-                    200, f"instance profile {name}", " && ".join([*parts, f"aws iam delete-instance-profile {target}"])
-                )
+                parts.append(f"aws iam delete-instance-profile {target}")
+                yield Orphan(200, f"instance profile {name}", " && ".join(parts))
+
+
+def _roles(subject: Subject, state: State) -> Iterator[Orphan]:
+    iam = subject.clients.of("iam", subject.region)
     for page in iam.get_paginator("list_roles").paginate():
         for one in page["Roles"]:
-            if ours("role", one["RoleName"], "RoleName"):
+            if _is_ours(subject, state, one["RoleName"], lambda name: iam.list_role_tags(RoleName=name)):
                 yield Orphan(201, f"role {one['RoleName']}", _role_deletion(iam, one["RoleName"]))
+
+
+def _is_ours(subject: Subject, state: State, name: str, read_tags: Callable[[str], Any]) -> bool:
+    """Whether pulumi named it, the state does not know it, and it bears the stack's tags, which are read for each."""
+    if not AUTO_NAMED.fullmatch(name) or name in state.known:
+        return False
+    tags = {(tag["Key"], tag["Value"]) for tag in read_tags(name)["Tags"]}
+    return {("Project", subject.project), ("Environment", subject.environment)} <= tags
 
 
 def _role_deletion(iam: Any, name: str) -> str:

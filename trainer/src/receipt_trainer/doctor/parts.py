@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from receipt_trainer.aws import clients
 from receipt_trainer.aws.clients import error_code
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok
@@ -20,7 +19,7 @@ _MISSING = frozenset(
 
 def look_at_tables(subject: Subject) -> Iterator[Finding]:
     """Each is there and ACTIVE, its indexes too."""
-    client, outputs = clients.brief("dynamodb", region=subject.region), _outputs(subject)
+    client, outputs = subject.clients.of("dynamodb", subject.region), _outputs(subject)
 
     def state(name: str) -> str:
         table = client.describe_table(TableName=name)["Table"]
@@ -33,13 +32,13 @@ def look_at_tables(subject: Subject) -> Iterator[Finding]:
 
 def look_at_queues(subject: Subject) -> Iterator[Finding]:
     """Each pool's two queues and its dead-letter queue are there; dead letters are said."""
-    client = clients.brief("sqs", region=subject.region)
+    client = subject.clients.of("sqs", subject.region)
 
     def state(url: str) -> str:
         client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         return ""
 
-    for pool, out in _outputs(subject).pools.items():
+    for pool, out in subject.pool_outputs.items():
         urls = (*out.queue_urls.values(), out.dead_letter_queue_url)
         found = list(_each(f"pool {pool}: queue", urls, state, subject))
         yield from found
@@ -55,7 +54,7 @@ def look_at_queues(subject: Subject) -> Iterator[Finding]:
 
 def look_at_buckets(subject: Subject) -> Iterator[Finding]:
     """Both are there."""
-    client, outputs = clients.brief("s3", region=subject.region), _outputs(subject)
+    client, outputs = subject.clients.of("s3", subject.region), _outputs(subject)
 
     def state(name: str) -> str:
         client.head_bucket(Bucket=name)
@@ -66,7 +65,7 @@ def look_at_buckets(subject: Subject) -> Iterator[Finding]:
 
 def look_at_files(subject: Subject) -> Iterator[Finding]:
     """The file system and its mount targets are available, one a zone. Source: EFS API Reference, LifeCycleState."""
-    client, outputs = clients.brief("efs", region=subject.region), _outputs(subject)
+    client, outputs = subject.clients.of("efs", subject.region), _outputs(subject)
     name = outputs.file_system_id
 
     def state(name: str) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from receipt_trainer.aws import clients
 from receipt_trainer.aws.clients import error_code
 from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, warning
 from receipt_trainer.doctor.subject import Pool, Subject
@@ -60,7 +59,7 @@ def look_at_quotas(subject: Subject) -> Iterator[Finding]:
         yield from _add(needs, pool, sizes)
     if subject.bakes:
         needs["standard", "on_demand"].append(Need("bakes of the image", 1, _BUILD_VCPUS))
-    client = clients.brief("service-quotas", region=subject.region)
+    client = subject.clients.of("service-quotas", subject.region)
     for (kind, market), wanted in needs.items():
         name = f"{market.replace('_', ' ')} vCPUs of {NAMES[kind]}"
         try:
@@ -75,7 +74,7 @@ def _vcpus(subject: Subject, types: list[str]) -> dict[str, int]:
     """vCPUs by type, as EC2 says; types that it does not know are left out."""
     if not types:
         return {}
-    pages = clients.brief("ec2", region=subject.region).get_paginator("describe_instance_types")
+    pages = subject.clients.of("ec2", subject.region).get_paginator("describe_instance_types")
     found = pages.paginate(Filters=[{"Name": "instance-type", "Values": sorted(set(types))}])
     return {one["InstanceType"]: one["VCpuInfo"]["DefaultVCpus"] for page in found for one in page["InstanceTypes"]}
 

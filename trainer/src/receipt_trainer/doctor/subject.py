@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,11 +11,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from receipt_trainer.aws import clients
 from receipt_trainer.contract.names import PROJECT
-from receipt_trainer.contract.outputs import StackOutputs
+from receipt_trainer.contract.outputs import POOL_NAMES, PoolOutputs, StackOutputs
 from receipt_trainer.doctor.pulumi_state import State, read_state
 from receipt_trainer.errors import UserError
 from receipt_trainer.local.program_config import load_config, project_file
+
+
+class Clients:
+    """Clients that are made once each: making one takes longer than most requests, and two at a time is not safe."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str | None], Any] = {}
+        self._lock = threading.Lock()
+
+    def of(self, service: str, region: str | None) -> Any:
+        """See `receipt_trainer.aws.clients.brief`."""
+        with self._lock:
+            if (service, region) not in self._made:
+                self._made[service, region] = clients.brief(service, region=region)
+            return self._made[service, region]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +70,7 @@ class Subject:
     job_files: tuple[Path, ...] = ()
     account: str = ""
     partition: str = "aws"
+    clients: Clients = field(default_factory=Clients)
 
     @property
     def project(self) -> str:
@@ -89,12 +107,18 @@ class Subject:
         return len(self.outputs.private_subnet_ids) if self.outputs else int(self._setting("network", "az_count") or 0)
 
     @property
+    def pool_outputs(self) -> dict[str, PoolOutputs]:
+        """What the stack exports of its pools, in the order in which all commands name them."""
+        exported = self.outputs.pools if self.outputs else {}
+        return {name: exported[name] for name in POOL_NAMES if name in exported}
+
+    @property
     def pools(self) -> list[Pool]:
         """The enabled pools."""
         if self.outputs:
             return [
                 Pool(name, tuple(pool.instance_types), pool.market, pool.max_instances, pool.on_demand_base)
-                for name, pool in self.outputs.pools.items()
+                for name, pool in self.pool_outputs.items()
             ]
         configured: Mapping[str, Any] = self.settings.get("pools") or {}
         return [_pool(name, values) for name, values in configured.items() if values.get("enabled", True)]

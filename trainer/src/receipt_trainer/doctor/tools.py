@@ -43,10 +43,8 @@ def look_at_pulumi(subject: Subject) -> Iterator[Finding]:
 def look_at_sdk(subject: Subject) -> Iterator[Finding]:
     """pulumi's packages, in the environment that `pulumi install` made, or in this one."""
     own = sorted(subject.folder.glob("venv/lib/python*/site-packages"))
-    found = {
-        one.name.lower().replace("_", "-"): one.version
-        for one in distributions(**({"path": [str(own[-1])]} if own else {}))
-    }
+    there = distributions(path=[str(own[-1])]) if own else distributions()
+    found = {one.name.lower().replace("_", "-"): one.version for one in there}
     missing = [name for name in SDKS if name not in found]
     if missing:
         yield warning(f"not installed: {', '.join(missing)}, which `pulumi preview` needs", "pulumi install")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from receipt_trainer.aws import clients
 from receipt_trainer.contract.outputs import PoolOutputs
 from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, one_line, warning
 from receipt_trainer.doctor.subject import Subject
@@ -20,8 +19,8 @@ _MAX_NAMED = 3
 
 def look_at_groups(subject: Subject) -> Iterator[Finding]:
     """Whether each pool may launch: not suspended, its maximum above 0 and above what it has while jobs wait."""
-    client, sqs = (clients.brief(name, region=subject.region) for name in ("autoscaling", "sqs"))
-    for pool, out in _pools(subject).items():
+    client, sqs = (subject.clients.of(name, subject.region) for name in ("autoscaling", "sqs"))
+    for pool, out in subject.pool_outputs.items():
         try:
             group = read_groups(client, [out.auto_scaling_group])[out.auto_scaling_group]
         except UserError as error:
@@ -51,12 +50,10 @@ def look_at_boots(subject: Subject) -> Iterator[Finding]:
     """What became of the last instances; rows of the table are kept for a week."""
     if subject.outputs is None:
         return
-    rows = list_instances(
-        clients.brief("dynamodb", region=subject.region), subject.outputs.instances_table, subject.now
-    )
+    rows = list_instances(subject.clients.of("dynamodb", subject.region), subject.outputs.instances_table, subject.now)
     if not rows:
         yield ok("no instance has started in a week")
-    for pool in _pools(subject):
+    for pool in subject.pool_outputs:
         own = [row for row in rows if row.pool == pool]
         bad = [row for row in own if row.status in GONE and row.status != "ENDED"]
         if not bad:
@@ -72,8 +69,8 @@ def look_at_messages(subject: Subject) -> Iterator[Finding]:
     """Jobs that have not ended, against the messages that stand for them; SQS's numbers are approximate."""
     if subject.outputs is None:
         return
-    dynamodb, sqs = (clients.brief(name, region=subject.region) for name in ("dynamodb", "sqs"))
-    for pool, out in _pools(subject).items():
+    dynamodb, sqs = (subject.clients.of(name, subject.region) for name in ("dynamodb", "sqs"))
+    for pool, out in subject.pool_outputs.items():
         by_state = {
             state: find(dynamodb, subject.outputs.jobs_table, Wanted(status=state, pool=pool))
             for state in ("PENDING", "INTERRUPTED", "CLAIMED", "RUNNING")
@@ -98,7 +95,3 @@ def _messages(sqs: Any, pool: PoolOutputs) -> tuple[int, int]:
         waiting += int(counts[_COUNTS[0]])
         taken += sum(int(counts.get(name, 0)) for name in _COUNTS[1:])
     return waiting, taken
-
-
-def _pools(subject: Subject) -> dict[str, PoolOutputs]:
-    return {str(name): pool for name, pool in subject.outputs.pools.items()} if subject.outputs else {}

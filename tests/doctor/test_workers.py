@@ -1,0 +1,132 @@
+"""Groups, boots and messages, on the groups, tables and queues of a stack that stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.contract.outputs import PoolOutputs
+from receipt_trainer.contract.tables import INSTANCE_SK, instance_pk
+from receipt_trainer.doctor import workers
+from receipt_trainer.doctor.subject import Subject
+from receipt_trainer.jobs.queue import SqsQueue
+from receipt_trainer.jobs.store import iso
+from tests.cli.jobs import add_job
+from tests.doctor.conftest import levels, look, with_outputs
+from tests.doctor.wire import Wire, no_right_on_ec2
+
+
+@pytest.fixture(name="subject")
+def with_fresh_queues(subject: Subject) -> Iterator[Subject]:
+    """The stack with empty queues of the pool gpu; its groups and rows are put back afterwards."""
+    assert subject.outputs
+    sqs, dynamodb, pool = clients.sqs(), clients.dynamodb(), subject.outputs.pools["gpu"]
+    urls = {
+        kind: sqs.create_queue(QueueName=f"{uuid4().hex}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+        for kind in ("high", "normal")
+    }
+    fresh = pool.model_copy(update={"queue_urls": urls})
+    yield with_outputs(subject, pools={**subject.outputs.pools, "gpu": fresh})
+    group = clients.autoscaling()
+    group.resume_processes(AutoScalingGroupName=pool.auto_scaling_group, ScalingProcesses=["Launch"])
+    group.update_auto_scaling_group(AutoScalingGroupName=pool.auto_scaling_group, MinSize=0, MaxSize=1)
+    for url in urls.values():
+        sqs.delete_queue(QueueUrl=url)
+    for table in (subject.outputs.jobs_table, subject.outputs.instances_table):
+        for row in list(dynamo.scan(dynamodb, table, "read the rows")):
+            dynamodb.delete_item(TableName=table, Key=dynamo.serialise({"PK": row["PK"], "SK": row["SK"]}))
+
+
+@pytest.fixture
+def gpu(subject: Subject) -> PoolOutputs:
+    """The pool gpu."""
+    assert subject.outputs
+    return subject.outputs.pools["gpu"]
+
+
+def test_a_suspended_group(subject: Subject, gpu: PoolOutputs) -> None:
+    """Launches that are suspended are a failure with the command that resumes them."""
+    assert levels(look(workers.look_at_groups, subject)) == ["ok", "ok"]
+    group = clients.autoscaling()
+    group.suspend_processes(AutoScalingGroupName=gpu.auto_scaling_group, ScalingProcesses=["Launch"])
+    found = look(workers.look_at_groups, subject)
+    assert levels(found) == ["failure", "ok"]
+    assert found[0].remedies == (
+        "aws autoscaling resume-processes --auto-scaling-group-name receipt-trainer-dev-workers-gpu"
+        " --scaling-processes Launch",
+    )
+
+
+def test_a_stopped_group(subject: Subject, gpu: PoolOutputs) -> None:
+    """A maximum of 0 is a warning with the command that starts the pool."""
+    clients.autoscaling().update_auto_scaling_group(AutoScalingGroupName=gpu.auto_scaling_group, MaxSize=0)
+    found = look(workers.look_at_groups, subject)
+    assert levels(found) == ["warning", "ok"]
+    assert found[0].remedies == ("receipt-trainer fleet --start --pool gpu --stack dev",)
+
+
+def test_a_group_at_its_maximum(subject: Subject, gpu: PoolOutputs, wire: Wire) -> None:
+    """All that it may have, and jobs that wait: a warning; without jobs all is well."""
+    group = f"<AutoScalingGroupName>{gpu.auto_scaling_group}</AutoScalingGroupName>"
+    counts = "<MinSize>0</MinSize><MaxSize>2</MaxSize><DesiredCapacity>2</DesiredCapacity>"
+    inner = f"<AutoScalingGroups><member>{group}{counts}</member></AutoScalingGroups>"
+    name = "DescribeAutoScalingGroups"
+    wire.answers[name] = no_right_on_ec2()._replace(
+        status=200, body=f"<{name}Response><{name}Result>{inner}</{name}Result></{name}Response>"
+    )
+    only_gpu = with_outputs(subject, pools={"gpu": gpu})
+    assert levels(look(workers.look_at_groups, only_gpu)) == ["ok"]
+    SqsQueue(clients.sqs(), gpu.queue_urls["high"]).send("a-job")
+    (found,) = look(workers.look_at_groups, only_gpu)
+    assert found.level == "warning"
+    assert found.remedies == ("receipt-trainer fleet --start --pool gpu --max-instances 3 --stack dev",)
+
+
+def test_a_group_that_is_gone(subject: Subject, gpu: PoolOutputs) -> None:
+    """A group that is not there is a failure, and the other pool is seen."""
+    pools = {"gpu": gpu.model_copy(update={"auto_scaling_group": "gone"})}
+    assert subject.outputs
+    found = look(workers.look_at_groups, with_outputs(subject, pools=subject.outputs.pools | pools))
+    assert levels(found) == ["failure", "ok"]
+
+
+def put_instance(subject: Subject, name: str, status: str, minute: int, reason: str = "") -> None:
+    """A row of the instances table, so many minutes old."""
+    assert subject.outputs
+    at = iso(subject.now.replace(minute=0)).replace(":00:", f":{59 - minute:02}:")
+    row = {"PK": instance_pk(name), "SK": INSTANCE_SK, "instance_id": name, "pool": "gpu", "status": status, "at": at}
+    table = subject.outputs.instances_table
+    dynamo.put(clients.dynamodb(), table, row | {"reason": reason}, "put an instance")
+
+
+def test_failed_boots(subject: Subject, gpu: PoolOutputs) -> None:
+    """The last boot of a pool that failed is a failure with its reason; one before a good one is a warning."""
+    assert [one.text for one in look(workers.look_at_boots, subject)] == ["no instance has started in a week"]
+    put_instance(subject, "i-1", "ENDED", 9)
+    assert levels(look(workers.look_at_boots, subject)) == ["ok"]
+    put_instance(subject, "i-2", "BOOT_FAILED", 5, "boot failed: step=install exit=1")
+    (found,) = look(workers.look_at_boots, subject)
+    assert found.level == "failure"
+    assert "1 of 2 instances of a week failed; the last: boot failed: step=install exit=1" in found.text
+    assert found.remedies == ("aws logs tail /receipt-trainer/dev/boot --since 7d --log-stream-name-prefix i-2",)
+    put_instance(subject, "i-3", "RUNNING", 1)
+    assert levels(look(workers.look_at_boots, subject)) == ["warning"]
+
+
+def test_jobs_without_a_message(subject: Subject, gpu: PoolOutputs) -> None:
+    """More jobs than messages: the oldest are named with the command that queues them again."""
+    assert subject.outputs
+    ids = [add_job(subject.outputs.jobs_table, minutes=minute) for minute in range(5)]
+    queue = SqsQueue(clients.sqs(), gpu.queue_urls["normal"])
+    for job_id in ids[1:]:
+        queue.send(job_id)
+    found = look(workers.look_at_messages, subject)
+    assert levels(found) == ["warning", "ok"]
+    assert found[0].remedies[:3] == tuple(f"receipt-trainer retry --stack dev {job_id}" for job_id in ids[:3])
+    assert "5 jobs have not ended, the queues hold 4 messages" in found[0].text
+    queue.send(ids[0])
+    queue.receive(0)  # a message that a worker has counts
+    assert levels(look(workers.look_at_messages, subject)) == ["ok", "ok"]
