@@ -175,6 +175,7 @@ class InstanceRegistry:
             **self._machine.as_row(),
             "status": self._status,
             **self._job,
+            "python": platform.python_version(),
             "started_at": self._started_at,
             "heartbeat_at": iso(now),
             "at": iso(now),
