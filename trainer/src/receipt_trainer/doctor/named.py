@@ -74,6 +74,7 @@ NAMED: Final[tuple[Named, ...]] = (
     Named(GROUP, "gpu-group", "WorkerPool::gpu", "{prefix}-workers-gpu"),
     Named(GROUP, "cpu-group", "WorkerPool::cpu", "{prefix}-workers-cpu"),
     Named(FUNCTION, "silence-function", "SilentInstances::silence", "{prefix}-silent-instances"),
+    Named(FUNCTION, "image-expiry-function", "ImageExpiry::image-expiry", "{prefix}-expired-images"),
     Named(DASHBOARD, "observability-dashboard", "Observability::observability", "{prefix}"),
     Named(BUDGET, "observability-budget", "Observability::observability", "{prefix}-monthly"),
     Named(PIPELINE, "image-pipeline", "GoldenAmi::image", "{prefix}-worker"),
