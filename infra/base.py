@@ -97,7 +97,7 @@ class Base:
         self.queues = JobQueues("jobs", JobQueuesArgs(naming=naming, pools=list(settings.pools)))
         self.defaults = TrainingDefaults("training", TrainingDefaultsArgs(naming=naming, training=settings.training))
         chosen = settings.wheelhouse
-        wheels = wheelhouse_build.chosen_folder(REPOSITORY, chosen.python_version, chosen.path)
+        wheels = wheelhouse_build.chosen_folder(REPOSITORY, chosen.python_versions, chosen.path)
         self.wheelhouse = Wheelhouse(
             "wheelhouse",
             WheelhouseArgs(naming=naming, bucket=self.buckets.wheels.id, folder=wheels),

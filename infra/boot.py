@@ -61,6 +61,7 @@ class BootEnv(BaseModel):
     worker_log_group: Text = Field(description="CloudWatch log group of the worker")
     auto_scaling_group: Text = Field(description="Auto Scaling group of the pool")
     instances_table: Text = Field(description="Name of the instances table")
+    install_deadline_s: Seconds = Field(300, description="Seconds in which packages and wheels must begin to arrive")
     mount_deadline_s: Seconds = Field(300, description="Seconds in which a file system must be mounted")
     imds_deadline_s: Seconds = Field(60, description="Seconds in which the instance metadata service must answer")
     retry_first_s: Seconds = Field(1, description="Seconds before the second try; doubled for each next, up to 30")

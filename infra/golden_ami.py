@@ -49,9 +49,7 @@ class GoldenAmiArgs:
     execution_role_arn: pulumi.Input[str]
     subnet_id: pulumi.Input[str]
     security_group_id: pulumi.Input[str]
-    wheels_bucket: pulumi.Input[str]
-    wheelhouse_prefix: pulumi.Input[str]
-    wheelhouse_hash: pulumi.Input[str]
+    wheelhouse_parameter: pulumi.Input[str]
 
 
 def image_parameter_name(naming: Naming) -> str:
@@ -114,9 +112,7 @@ class GoldenAmi(pulumi.ComponentResource):
         scripts = image_document.read_scripts(_USERDATA)
         document = pulumi.Output.all(
             AWS_REGION=args.region,
-            WHEELS_BUCKET=args.wheels_bucket,
-            WHEELHOUSE_PREFIX=args.wheelhouse_prefix,
-            WHEELHOUSE_HASH=args.wheelhouse_hash,
+            WHEELHOUSE_PARAMETER=args.wheelhouse_parameter,
         ).apply(lambda values: image_document.render(scripts, values))
         return aws.imagebuilder.Component(
             recipe_name(args.naming),

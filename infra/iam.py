@@ -135,6 +135,7 @@ class RolesArgs:
         instances_table_arn: table that workers read and write.
         artifacts_bucket_arn: bucket of runs and snapshots.
         wheels_bucket_arn: bucket of the wheelhouse.
+        wheelhouse_parameter_arn: SSM parameter that names the current wheelhouse; a bake reads it.
         queue_arns: job queues of all pools; no dead-letter queue.
         file_system_arn: the EFS file system.
         access_point_arns: its access points; a mount without one is refused.
@@ -154,6 +155,7 @@ class RolesArgs:
     instances_table_arn: pulumi.Input[str]
     artifacts_bucket_arn: pulumi.Input[str]
     wheels_bucket_arn: pulumi.Input[str]
+    wheelhouse_parameter_arn: pulumi.Input[str]
     queue_arns: Sequence[pulumi.Input[str]]
     file_system_arn: pulumi.Input[str]
     access_point_arns: Sequence[pulumi.Input[str]]
@@ -262,6 +264,7 @@ def _image_scope(place: policies.Place, args: RolesArgs, builder_role: pulumi.In
     return {
         **_image_names(place, args.naming),
         "wheels": args.wheels_bucket_arn,
+        "wheelhouse_parameter": args.wheelhouse_parameter_arn,
         "parent_image": args.parent_image,
         "builder_role": builder_role,
     }

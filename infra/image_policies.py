@@ -33,6 +33,7 @@ class ImageScope:
         recipe: name of the pipeline; components and recipes have it with random signs behind.
         wheels: ARN of the bucket of the wheelhouse.
         image_log_group: ARN of the group below /aws/imagebuilder, without `:*` at its end.
+        wheelhouse_parameter: ARN of the SSM parameter that names the current wheelhouse.
         image_parameter: ARN of the SSM parameter that is written.
         parent_image: image id, or name of the SSM parameter that holds it.
         builder_role: ARN of the build instance's role.
@@ -42,6 +43,7 @@ class ImageScope:
     image_log_group: str
     image_parameter: str
     wheels: str = ""
+    wheelhouse_parameter: str = ""
     parent_image: str = ""
     builder_role: str = ""
 
@@ -85,6 +87,7 @@ def builder_statements(place: Place, scope: ImageScope) -> list[Statement]:
         allow("ReadComponents", "imagebuilder", ["GetComponent"], components),
         allow("DownloadRunner", "s3", ["GetObject"], downloads),
         *prefix_statements("Wheelhouse", scope.wheels, [WHEELHOUSE_PREFIX, MODELS_PREFIX], ["GetObject"]),
+        allow("FindWheelhouse", "ssm", ["GetParameter"], [scope.wheelhouse_parameter]),
         *log_statements(scope),
         *session_statements(place),
         # The agent of an older parent image takes commands from ec2messages.

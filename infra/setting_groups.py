@@ -172,8 +172,11 @@ class BudgetSettings(Group):
 class WheelhouseSettings(Group):
     """The wheels that workers install from."""
 
-    python_version: Annotated[Text, AfterValidator(rules.python_version)] = Field(
-        "3.12", description="Python of /opt/pytorch in the parent image, 3.11 or later"
+    python_versions: Annotated[tuple[Text, ...], AfterValidator(rules.python_versions)] = Field(
+        ("3.12", "3.13"),
+        min_length=1,
+        max_length=2,
+        description="The Pythons it has wheels for; that of /opt/pytorch in the parent image must be among them",
     )
     path: Annotated[str, AfterValidator(rules.folder)] = Field(
         "", description="Folder of a ready wheelhouse; empty: it is built"

@@ -34,7 +34,7 @@ _FORMS: Final = (
     ("int", "a whole number"),
     ("float", "a number"),
     ("bool", "true or false"),
-    ("tuple", "a list of 1 to 20 texts"),
+    ("tuple", "a list of {least} to {most} texts"),
     ("dict", "an object of texts"),
     ("str", "a text"),
 )
@@ -136,13 +136,16 @@ def _allowed(field: FieldInfo, item: Any) -> str:
         return f"{low} to {high}" if low and high else f"{low} or more" if "ge" in bounds else low or high
     if item["type"] == "literal_error":
         return str(item["ctx"]["expected"]).replace("'", "")
-    return _form(field.annotation)
+    return _form(field)
 
 
 def _allowed_form(item: Any) -> str:
     return {"string_type": "a text", "bool_type": "true or false"}.get(item["type"], "a text")
 
 
-def _form(annotation: Any) -> str:
-    name = str(annotation)
-    return next((form for kind, form in _FORMS if kind in name), "another value")
+def _form(field: FieldInfo) -> str:
+    name = str(field.annotation)
+    least = next((data.min_length for data in field.metadata if hasattr(data, "min_length")), 0)
+    most = next((data.max_length for data in field.metadata if hasattr(data, "max_length")), "any number of")
+    form = next((form for kind, form in _FORMS if kind in name), "another value")
+    return form.format(least=least, most=most)

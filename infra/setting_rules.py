@@ -130,11 +130,15 @@ def image(value: str) -> str:
     return value
 
 
-def python_version(value: str) -> str:
-    """A version of Python that the trainer runs on."""
-    if value not in PYTHON_VERSIONS:
-        raise ValueError(f"{value!r} is not a version of Python for the trainer; allowed: {', '.join(PYTHON_VERSIONS)}")
-    return value
+def python_versions(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Versions of Python that the trainer runs on, each once; comes back sorted."""
+    allowed = f"allowed: {', '.join(PYTHON_VERSIONS)}, each once"
+    for version in value:
+        if version not in PYTHON_VERSIONS:
+            raise ValueError(f"{version!r} is not a version of Python for the trainer; {allowed}")
+    if len(set(value)) != len(value):
+        raise ValueError(f"a version is named twice; {allowed}")
+    return tuple(sorted(value))
 
 
 def schedule(value: str) -> str:

@@ -1,4 +1,4 @@
-"""The wheelhouse: the trainer's wheel and the pinned wheels it needs, in S3 under one content hash.
+"""The wheelhouse in S3: pinned wheels as archives by content, the trainer's wheel, the manifest last.
 
 An instance has no way to a package index; what it installs, it installs from here.
 """
@@ -6,108 +6,27 @@ An instance has no way to a package index; what it installs, it installs from he
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pulumi
 import pulumi_aws as aws
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from infra.naming import Naming
+from infra.naming import Naming, named
+from infra.wheel_manifest import MANIFEST, Manifest, Stored, load
 
-MANIFEST = "manifest.json"
-"""Name of the manifest in the folder and under the prefix; written last in both places."""
-
-_FILE = r"^[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl$"
+ROOT = "wheelhouse"
+"""Prefix of all that a wheelhouse has in its bucket."""
 
 
-class WheelhouseError(pulumi.RunError, ValueError):
-    """A wheelhouse that cannot be built or trusted; stops a preview with its one line."""
-
-
-class Wheel(BaseModel):
-    """One wheel: its file name, the hex sha256 of its bytes, the distribution's canonical name and its version."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    file: str = Field(pattern=_FILE)
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    name: str = Field(min_length=1)
-    version: str = Field(min_length=1)
-
-
-class Manifest(BaseModel):
-    """What a wheelhouse holds, for which Python ("3.12"), under which hash; wheels are sorted by file name."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    hash: str = Field(pattern="^[0-9a-f]{64}$")
-    python: str = Field(pattern=r"^3\.[0-9]{1,2}$")
-    wheels: tuple[Wheel, ...] = Field(min_length=1)
-
-    @classmethod
-    def of(cls, python: str, wheels: Iterable[Wheel]) -> Manifest:
-        """The manifest of `wheels`, sorted, with the hash that follows from them."""
-        ordered = tuple(sorted(wheels, key=lambda wheel: wheel.file))
-        return cls(hash=content_hash(python, ordered), python=python, wheels=ordered)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Manifest:
-        files = [wheel.file for wheel in self.wheels]
-        names = [wheel.name for wheel in self.wheels]
-        if files != sorted(set(files)) or len(set(names)) != len(names):
-            raise ValueError("wheels must be sorted by file, each file and each name once")
-        if self.hash != content_hash(self.python, self.wheels):
-            raise ValueError("hash does not follow from the wheels")
-        return self
-
-    def text(self) -> str:
-        """The JSON that lies in the folder and in S3: the same bytes for the same wheels."""
-        return json.dumps(self.model_dump(mode="json"), indent=1) + "\n"
-
-
-def content_hash(python: str, wheels: Iterable[Wheel]) -> str:
-    """Hex sha256 over the Python version and each wheel's sha256 and file name, in order of the file names."""
-    lines = sorted(f"{wheel.file}  {wheel.sha256}\n" for wheel in wheels)
-    return hashlib.sha256("".join([f"python {python}\n", *lines]).encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def load(folder: Path) -> Manifest:
-    """The manifest of the wheelhouse in `folder`, after every file was read and compared with it.
-
-    Raises WheelhouseError (a ValueError) that names the file which is missing, strange or changed.
-    """
-    path = folder / MANIFEST
-    try:
-        manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WheelhouseError(f"{path}: {error.strerror}; delete the folder, and it is built anew") from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise WheelhouseError(f"{path}: not a manifest of a wheelhouse: {reason}") from error
-    for wheel in manifest.wheels:
-        file = folder / wheel.file
-        if not file.is_file():
-            raise WheelhouseError(f"{file}: missing, but {MANIFEST} lists it; delete the folder, and it is built anew")
-        if file_sha256(file) != wheel.sha256:
-            raise WheelhouseError(f"{file}: its sha256 is not the one in {MANIFEST}; delete the folder")
-    strange = {file.name for file in folder.glob("*.whl")} - {wheel.file for wheel in manifest.wheels}
-    if strange:
-        raise WheelhouseError(f"{folder / min(strange)}: not in {MANIFEST}; remove it or build the wheelhouse anew")
-    return manifest
+def parameter_name(naming: Naming) -> str:
+    """Name of the SSM parameter that says which wheelhouse is the current one."""
+    return naming.path("wheelhouse")
 
 
 @dataclass(frozen=True)
 class WheelhouseArgs:
-    """The bucket that receives the wheels, and the local folder that holds them (see `load`)."""
+    """The bucket that receives the wheels, and the local folder that holds them (see `wheel_manifest.load`)."""
 
     naming: Naming
     bucket: pulumi.Input[str]
@@ -115,39 +34,75 @@ class WheelhouseArgs:
 
 
 class Wheelhouse(pulumi.ComponentResource):
-    """The objects `wheelhouse/<hash>/<file>`, the manifest after all others.
+    """At most five objects below `wheelhouse/`, and an SSM parameter that names the newest.
+
+    `archives/<sha256>.tar` are pinned wheels, one archive that all Pythons share and one for each Python;
+    `trainer/<sha256>/` has the trainer's wheel; `<hash>/manifest.json` comes after all others, so that a prefix whose
+    manifest is there is complete. A new trainer is a new wheel and a new manifest, and no new archive.
 
     An object is never deleted with its resource (`retain_on_delete`): a launch template of yesterday names the prefix
     of yesterday, and an instance that boots from it while an update runs must still find its wheels. A lifecycle rule
-    cannot tell a prefix in use from one that is not, so old prefixes stay until someone removes them, or the bucket.
+    cannot tell a prefix in use from one that is not, so old objects stay until someone removes them, or the bucket.
+
+    Attributes:
+        prefix: `wheelhouse/<hash>`, where the manifest lies.
+        content_hash: the manifest's hash, 64 hex digits.
+        manifest_object: the object that is written last; who needs the wheels, depends on it.
+        parameter_name, parameter_arn: of the SSM parameter, JSON with `bucket`, `prefix` and `hash`; a bake reads it.
+            The name is known before the parameter is there: whoever uses it depends on this component, too.
     """
 
     prefix: str
     content_hash: str
     manifest_object: aws.s3.BucketObjectv2
+    parameter_name: str
+    parameter_arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: WheelhouseArgs, opts: pulumi.ResourceOptions | None = None):
         super().__init__("receipts:infra:Wheelhouse", name, None, opts)
+        self._name, self._args = name, args
         manifest = load(args.folder)
         self.content_hash = manifest.hash
-        self.prefix = f"wheelhouse/{manifest.hash}"
-        wheels = [
-            self._object(f"{name}-{wheel.name}", args, wheel.file, wheel.sha256, after=[]) for wheel in manifest.wheels
+        self.prefix = f"{ROOT}/{manifest.hash}"
+        parts = [
+            self._object(_logical(stored, manifest), f"{ROOT}/{stored.key}", stored.file, stored.sha256, after=[])
+            for stored in manifest.objects
         ]
-        digest = file_sha256(args.folder / MANIFEST)
-        self.manifest_object = self._object(f"{name}-manifest", args, MANIFEST, digest, after=wheels)
+        digest = hashlib.sha256(manifest.text().encode()).hexdigest()
+        self.manifest_object = self._object("manifest", f"{self.prefix}/{MANIFEST}", MANIFEST, digest, after=parts)
+        self.parameter_name, self.parameter_arn = parameter_name(args.naming), self._parameter().arn
         self.register_outputs({"prefix": self.prefix, "contentHash": self.content_hash})
 
     def _object(
-        self, logical: str, args: WheelhouseArgs, file: str, digest: str, after: list[aws.s3.BucketObjectv2]
+        self, logical: str, key: str, file: str, digest: str, after: list[aws.s3.BucketObjectv2]
     ) -> aws.s3.BucketObjectv2:
         return aws.s3.BucketObjectv2(
-            logical,
-            bucket=args.bucket,
-            key=f"{self.prefix}/{file}",
-            source=pulumi.FileAsset(str(args.folder / file)),
+            f"{self._name}-{logical}",
+            bucket=self._args.bucket,
+            key=key,
+            source=pulumi.FileAsset(str(self._args.folder / file)),
             source_hash=digest,
             content_type="application/json" if file == MANIFEST else "application/octet-stream",
             server_side_encryption="AES256",
             opts=pulumi.ResourceOptions(parent=self, depends_on=after, retain_on_delete=True),
         )
+
+    def _parameter(self) -> aws.ssm.Parameter:
+        """A bake reads it, so that a new trainer is no new Image Builder component."""
+        naming = self._args.naming
+        value = {"bucket": self._args.bucket, "prefix": self.prefix, "hash": self.content_hash}
+        return aws.ssm.Parameter(
+            f"{self._name}-parameter",
+            name=parameter_name(naming),
+            type="String",
+            description="The wheelhouse that the next image gets",
+            value=pulumi.Output.json_dumps(value, sort_keys=True),
+            tags=naming.tags_for("wheelhouse"),
+            opts=named(self, depends_on=[self.manifest_object]),
+        )
+
+
+def _logical(stored: Stored, manifest: Manifest) -> str:
+    if not stored.is_archive:
+        return "receipt-trainer"
+    return "archive" if stored.pythons == manifest.pythons else f"archive-{'-'.join(stored.pythons)}"

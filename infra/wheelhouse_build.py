@@ -6,56 +6,57 @@ import argparse
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pulumi
-from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from infra.setting_rules import PYTHON_VERSIONS
 from infra.settings import WheelhouseSettings
-from infra.wheel_closure import Needed, Pins, requirements_of
-from infra.wheel_repack import repack
-from infra.wheelhouse import MANIFEST, Manifest, Wheel, WheelhouseError, file_sha256, load
+from infra.wheel_archive import pack
+from infra.wheel_closure import GLIBC_MINOR, PROVIDED, resolve
+from infra.wheel_fetch import BACKEND, build_wheel, fetch
+from infra.wheel_manifest import MANIFEST, Manifest, Stored, Wheel, WheelhouseError, file_sha256, read
 
 EXTRAS = ("train", "report", "vl")
 """What an instance installs of the trainer besides its base."""
 
-_FORMAT = 1  # raise it when this builder would make other wheels of the same sources
-_BACKEND = "setuptools==84.2.1"  # another version may write other metadata
-_FROM_SOURCE = frozenset({canonicalize_name("seqeval")})  # pure Python, published without a wheel
-# Amazon Linux 2023 has glibc 2.34.
-_PLATFORMS = (
-    *(f"manylinux_2_{minor}_x86_64" for minor in range(34, 16, -1)),
-    *("manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64", "any"),
-)
+TRAINER = canonicalize_name("receipt-trainer")
+
+_FORMAT = 2  # raise it when this builder would make other wheels or archives of the same sources
+_KEY = 16
 
 
 def build(
     repository: Path,
-    python_version: str,
+    pythons: Sequence[str],
     cache: Path,
     extras: Sequence[str] = EXTRAS,
     report: Callable[[str], None] = pulumi.log.info,
 ) -> Path:
-    """The folder under `cache` with the wheelhouse of these sources for `python_version` ("3.12"), built if not there.
+    """The folder under `cache` with the wheelhouse of these sources for `pythons` ("3.12"), built if not there.
 
     It is filled beside its place and moved there whole, so that two builds at once, or one that is killed, do no harm.
-    Torch and what torch alone needs are left out: the parent image brings them. Raises WheelhouseError (a ValueError).
+    Archives of an earlier build with the same pins are taken over. Torch and what torch alone needs are left out: the
+    parent image brings them. Raises WheelhouseError (a ValueError).
     """
-    key = inputs_key(repository, python_version, extras)
-    folder = cache / key[:16]
+    wanted = sorted(pythons)
+    key = _key(repository, wanted, extras)
+    folder = cache / key
     if (folder / MANIFEST).is_file():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
-    report(f"wheelhouse: building {folder} for Python {python_version}; it is kept for the next time")
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=cache) as scratch:
-        filled = Path(scratch) / "wheels"
+    report(f"wheelhouse: building it for Python {' and '.join(wanted)} in {folder}; it is kept for the next time")
+    with tempfile.TemporaryDirectory(prefix="building.", dir=cache) as scratch:
+        filled = Path(scratch) / "house"
         filled.mkdir()
-        manifest = _fill(filled, Path(scratch), repository, python_version, extras, report)
-        if inputs_key(repository, python_version, extras) != key:
+        work = _Work(repository / "trainer", tuple(wanted), extras, filled, Path(scratch), cache, report)
+        manifest = work.manifest(dependencies=key.partition("-")[0])
+        if _key(repository, wanted, extras) != key:
             raise WheelhouseError("wheelhouse: the trainer's sources changed while it was built; run this again")
         (filled / MANIFEST).write_text(manifest.text(), encoding="utf-8")
         try:
@@ -63,40 +64,53 @@ def build(
         except OSError:
             if not (folder / MANIFEST).is_file():
                 raise
-    size_mb = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
-    report(f"wheelhouse: {len(manifest.wheels)} wheels, {size_mb:.0f} MB, hash {manifest.hash[:16]}")
+    size_mb = sum(stored.size for stored in manifest.objects) / 1e6
+    report(f"wheelhouse: {len(manifest.wheels)} wheels, {size_mb:.0f} MB, hash {manifest.hash[:_KEY]}")
     return folder
 
 
-def chosen_folder(repository: Path, python_version: str, path: str = "") -> Path:
+def chosen_folder(repository: Path, pythons: Sequence[str], path: str = "") -> Path:
     """The wheelhouse that the configuration asks for: the ready one at `path`, or with "" the one in `.wheelhouse/`.
 
-    Raises WheelhouseError when there is none at `path`, or one for another Python.
+    Raises WheelhouseError when there is none at `path`, or one that lacks a Python.
     """
     if not path:
-        return build(repository, python_version, repository / ".wheelhouse")
+        return build(repository, pythons, repository / ".wheelhouse")
     folder = repository / path
-    found = load(folder).python
-    if found != python_version:
+    found = read(folder).pythons
+    if not set(pythons) <= set(found):
         raise WheelhouseError(
-            f"wheelhouse.path: {folder} is for Python {found}, wheelhouse.python_version is {python_version}; "
-            'change one of them, or set wheelhouse.path to ""'
+            f"wheelhouse.path: {folder} is for Python {' and '.join(found)}, wheelhouse.python_versions asks for "
+            f'{" and ".join(pythons)}; change one of them, or set wheelhouse.path to ""'
         )
     return folder
 
 
-def inputs_key(repository: Path, python_version: str, extras: Sequence[str] = EXTRAS) -> str:
-    """Hex sha256 over all that decides a wheelhouse: sources, metadata, pins, Python, extras, this builder's format."""
-    digest = hashlib.sha256(f"{_FORMAT} {_BACKEND} {python_version} {sorted(extras)}".encode())
-    for path in _inputs(repository):
-        name = path.relative_to(repository).as_posix()
-        digest.update(f"\n{name} {file_sha256(path)}".encode())
+def dependencies_key(repository: Path, pythons: Sequence[str], extras: Sequence[str] = EXTRAS) -> str:
+    """Hex sha256 over all that decides the archives: metadata, pins, Pythons, extras, this builder's format."""
+    trainer = repository / "trainer"
+    about = f"{_FORMAT} {BACKEND} {GLIBC_MINOR} {PROVIDED} {sorted(pythons)} {sorted(extras)}"
+    return _digest(about, trainer, (trainer / "constraints.txt", trainer / "pyproject.toml"))
+
+
+def trainer_key(repository: Path) -> str:
+    """Hex sha256 over all that decides the trainer's own wheel."""
+    return _digest(f"{_FORMAT} {BACKEND}", repository / "trainer", _sources(repository / "trainer"))
+
+
+def _key(repository: Path, pythons: Sequence[str], extras: Sequence[str]) -> str:
+    return f"{dependencies_key(repository, pythons, extras)[:_KEY]}-{trainer_key(repository)[:_KEY]}"
+
+
+def _digest(about: str, trainer: Path, paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256(about.encode())
+    for path in paths:
+        digest.update(f"\n{path.relative_to(trainer).as_posix()} {file_sha256(path)}".encode())
     return digest.hexdigest()
 
 
-def _inputs(repository: Path) -> Iterator[Path]:
-    trainer = repository / "trainer"
-    yield from (trainer / "constraints.txt", trainer / "pyproject.toml")
+def _sources(trainer: Path) -> Iterator[Path]:
+    yield trainer / "pyproject.toml"
     for path in sorted((trainer / "src").rglob("*")):
         parts = path.relative_to(trainer).parts
         made = any(part == "__pycache__" or part.endswith(".egg-info") or part.startswith(".") for part in parts)
@@ -104,118 +118,100 @@ def _inputs(repository: Path) -> Iterator[Path]:
             yield path
 
 
-def _fill(
-    folder: Path, scratch: Path, repository: Path, python: str, extras: Sequence[str], report: Callable[[str], None]
-) -> Manifest:
-    pins = Pins.read(repository / "trainer" / "constraints.txt")
-    trainer = canonicalize_name("receipt-trainer")
-    names = {trainer: _build_trainer(folder, scratch, repository, report)}
-    needed = Needed(pins, python)
-    todo = needed.add(requirements_of(names[trainer]), set(extras), trainer)
-    while todo:
-        missing = todo - names.keys()
-        if missing:
-            report(f"wheelhouse: fetching {len(missing)} wheels: {', '.join(sorted(missing))}")
-            names |= _fetch(missing, pins, folder, scratch, python)
-        todo = {more for name in todo for more in needed.add(requirements_of(names[name]), needed.extras[name], name)}
-    return Manifest.of(python, (_entry(path) for path in names.values()))
+@dataclass(frozen=True)
+class _Work:
+    """One build: the trainer's sources, what is wanted, the folder to fill, room beside it, earlier wheelhouses."""
+
+    trainer: Path
+    pythons: tuple[str, ...]
+    extras: Sequence[str]
+    folder: Path
+    scratch: Path
+    cache: Path
+    report: Callable[[str], None]
+
+    def manifest(self, dependencies: str) -> Manifest:
+        """Fill the folder; `dependencies` begins the names of the folders with the same archives."""
+        trainer = self._trainer()
+        archives, wheels = self._taken_over(dependencies) or self._archived()
+        own = _wheel(trainer.file, trainer.sha256, self.pythons)
+        return Manifest.of(self.pythons, [trainer, *archives], [own, *wheels])
+
+    def _trainer(self) -> Stored:
+        self.report("wheelhouse: building the trainer's wheel")
+        source = self.scratch / "trainer"
+        for path in _sources(self.trainer):
+            copy = source / path.relative_to(self.trainer)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        wheel = build_wheel(str(source), self.folder, self.scratch)
+        sha256 = file_sha256(wheel)
+        key = f"trainer/{sha256}/{wheel.name}"
+        return Stored(key=key, sha256=sha256, size=wheel.stat().st_size, pythons=self.pythons)
+
+    def _taken_over(self, dependencies: str) -> tuple[list[Stored], list[Wheel]] | None:
+        """Archives of an earlier wheelhouse with the same pins; None if there is none that is whole."""
+        for house in sorted(self.cache.glob(f"{dependencies}-*/{MANIFEST}")):
+            manifest = read(house.parent)
+            archives = [stored for stored in manifest.objects if stored.is_archive]
+            files = {stored.file: house.parent / stored.file for stored in archives}
+            if all(files[s.file].is_file() and file_sha256(files[s.file]) == s.sha256 for s in archives):
+                for name, file in files.items():
+                    _link(file, self.folder / name)
+                return archives, [wheel for wheel in manifest.wheels if wheel.name != TRAINER]
+        return None
+
+    def _archived(self) -> tuple[list[Stored], list[Wheel]]:
+        pool = self.scratch / "pool"
+        pool.mkdir()
+        wanted = {python: resolve(self.trainer, python, self.extras, self.scratch) for python in self.pythons}
+        earlier = sorted(manifest.parent for manifest in self.cache.glob(f"*-*/{MANIFEST}"))
+        files = fetch(wanted, pool, self.scratch, earlier, self.report)
+        pythons = {
+            file: tuple(python for python in self.pythons if file in files[python])
+            for file in sorted(set().union(*files.values()))
+        }
+        archives = []
+        for group in dict.fromkeys([self.pythons, *((python,) for python in self.pythons)]):
+            if own := [pool / file for file, fits in pythons.items() if fits == group]:
+                archives.append(pack(own, group, self.folder))
+        return archives, [_wheel(file, file_sha256(pool / file), fits) for file, fits in pythons.items()]
 
 
-def _entry(path: Path) -> Wheel:
-    name, version, *_ = parse_wheel_filename(path.name)
-    return Wheel(file=path.name, sha256=file_sha256(path), name=name, version=str(version))
-
-
-def _build_trainer(folder: Path, scratch: Path, repository: Path, report: Callable[[str], None]) -> Path:
-    report("wheelhouse: building the trainer's wheel")
-    source = scratch / "trainer"
-    for path in _inputs(repository):
-        copy = source / path.relative_to(repository / "trainer")
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
-    return _build_wheel(str(source), folder, scratch)
-
-
-def _build_wheel(source: str, folder: Path, scratch: Path) -> Path:
-    """A pure wheel of a source folder or of a pinned sdist, with bytes that do not depend on this machine."""
-    made = Path(tempfile.mkdtemp(dir=scratch))
-    _pip("wheel", ["--no-deps", "--no-cache-dir", "--wheel-dir", str(made), source], scratch)
-    (wheel,) = made.glob("*.whl")
-    if not wheel.name.endswith("-none-any.whl"):
-        raise WheelhouseError(f"{wheel.name}: built here, it fits this machine only; pin a version that has a wheel")
-    repack(wheel)
-    return wheel.rename(folder / wheel.name)
-
-
-def _fetch(
-    wanted: set[NormalizedName], pins: Pins, folder: Path, scratch: Path, python: str
-) -> dict[NormalizedName, Path]:
-    reused = _reuse(wanted - _FROM_SOURCE, pins, folder, python)
-    ready = sorted(f"{name}=={pins.versions[name]}" for name in wanted - _FROM_SOURCE - reused)
-    if ready:
-        platforms = [f"--platform={platform}" for platform in _PLATFORMS]
-        target = ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}", *platforms]
-        _pip("download", ["--no-deps", *target, "--dest", str(folder), *ready], scratch)
-    for name in wanted & _FROM_SOURCE:
-        _build_wheel(f"{name}=={pins.versions[name]}", folder, scratch)
-    found = {parse_wheel_filename(path.name)[0]: path for path in folder.glob("*.whl")}
-    return {name: found[name] for name in wanted}
-
-
-def _reuse(wanted: set[NormalizedName], pins: Pins, folder: Path, python: str) -> set[NormalizedName]:
-    """Names of the wheels that an earlier wheelhouse beside this one has: an edit of the trainer fetches nothing."""
-    found: set[NormalizedName] = set()
-    for path in sorted(folder.parents[1].glob(f"*/{MANIFEST}")):
-        earlier = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-        for wheel in earlier.wheels if earlier.python == python else ():
-            name, file = canonicalize_name(wheel.name), path.parent / wheel.file
-            pinned = name in wanted - found and wheel.version == pins.versions[name]
-            if pinned and file.is_file() and file_sha256(file) == wheel.sha256:
-                _link(file, folder / wheel.file)
-                found.add(name)
-    return found
+def _wheel(file: str, sha256: str, pythons: tuple[str, ...]) -> Wheel:
+    name, version, *_ = parse_wheel_filename(file)
+    return Wheel(file=file, sha256=sha256, pythons=pythons, name=name, version=str(version))
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same wheel in one more wheelhouse, without its bytes a second time where the file system can do that."""
+    """The same archive in one more wheelhouse, without its bytes a second time where the file system can do that."""
     try:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
 
 
-def _pip(command: str, arguments: Sequence[str], scratch: Path) -> None:
-    constraint = scratch / "backend.txt"
-    constraint.write_text(_BACKEND + "\n", encoding="utf-8")
-    # Old pips take the pins of a build's own environment from the first variable, newer ones from the second.
-    pinned = {"PIP_CONSTRAINT": str(constraint), "PIP_BUILD_CONSTRAINT": str(constraint)}
-    quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", command, *quiet, *arguments],
-        env={**os.environ, **pinned, "SOURCE_DATE_EPOCH": "315532800", "PYTHONHASHSEED": "0"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines()
-        why = " ".join(errors[-2:]) or f"exit status {done.returncode}"
-        raise WheelhouseError(f"wheelhouse: pip {command} failed: {why}")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Build into `.wheelhouse/` of this repository and print the folder."""
+    """Build into `.wheelhouse/` of this repository, or another folder, and print the folder."""
     parser = argparse.ArgumentParser(description="Build the wheelhouse that instances install from.")
-    default = WheelhouseSettings().python_version
-    parser.add_argument("--python", default=default, metavar="3.x", help="Python of the parent image [%(default)s]")
-    chosen = parser.parse_args(arguments)
     repository = Path(__file__).resolve().parents[1]
+    default = list(WheelhouseSettings().python_versions)
+    parser.add_argument(
+        "--python",
+        nargs="+",
+        choices=PYTHON_VERSIONS,
+        default=default,
+        metavar="3.x",
+        help=f"Pythons to build for [{' '.join(default)}]",
+    )
+    parser.add_argument("--cache", type=Path, default=repository / ".wheelhouse", help="where to build [.wheelhouse]")
+    chosen = parser.parse_args(arguments)
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
     try:
-        print(build(repository, chosen.python, repository / ".wheelhouse", report=say))
+        print(build(repository, chosen.python, chosen.cache, report=say))
     except WheelhouseError as error:
         sys.exit(f"error: {error}")
 

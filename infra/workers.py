@@ -56,6 +56,7 @@ class Workers:
                 instances_table_arn=base.tables.instances.arn,
                 artifacts_bucket_arn=base.buckets.artifacts.arn,
                 wheels_bucket_arn=base.buckets.wheels.arn,
+                wheelhouse_parameter_arn=base.wheelhouse.parameter_arn,
                 queue_arns=[arn for arns in base.queues.arns.values() for arn in arns.values()],
                 file_system_arn=base.files.file_system_arn,
                 access_point_arns=self._access_points,
@@ -82,12 +83,10 @@ class Workers:
                 execution_role_arn=self.roles.image_builder_execution_role_arn,
                 subnet_id=base.network.builder_subnet_id,
                 security_group_id=base.network.builder_security_group_id,
-                wheels_bucket=base.buckets.wheels.id,
-                wheelhouse_prefix=base.wheelhouse.prefix,
-                wheelhouse_hash=base.wheelhouse.content_hash,
+                wheelhouse_parameter=base.wheelhouse.parameter_name,
             ),
-            # A schedule may start a bake at once: its wheels must be there.
-            pulumi.ResourceOptions(depends_on=[base.wheelhouse.manifest_object]),
+            # A schedule may start a bake at once: its wheels, and the parameter that names them, must be there.
+            pulumi.ResourceOptions(depends_on=[base.wheelhouse]),
         )
 
     def _worker_data(self) -> WorkerData:

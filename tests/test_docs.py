@@ -216,7 +216,7 @@ def instance_files() -> str:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Every name and value that the program registers for the stack `dev`."""
     wheels = tmp_path_factory.mktemp("wheels")
-    stand_in(wheels, "3.12")
+    stand_in(wheels)
     config = load_config(ROOT, "dev") | {"receipt-trainer:wheelhouse": json.dumps({"path": str(wheels)})}
     resources = run(ROOT, stack="dev", config=config).resources
     return "\n".join(f"{one.name}\n{json.dumps(one.inputs, default=str)}" for one in resources)

@@ -3,6 +3,8 @@
 set -euo pipefail
 ROOT="${ROOT:-}"
 BAKE_DIR="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+# shellcheck source=userdata/install_trainer.sh
+. "$BAKE_DIR/install_trainer.sh"
 bash "$BAKE_DIR/ami_verify.sh"
 
 cd /
@@ -10,7 +12,13 @@ offline() {
   unshare --net runuser -u ec2-user -- env HOME=/tmp HF_HUB_OFFLINE=1 "$ROOT/opt/pytorch/bin/python" -B "$@"
 }
 echo "ami_test: the trainer runs without a network"
-offline -c 'import receipt_trainer.train.run, receipt_trainer.report.build, receipt_trainer.vl.train'
-echo "ami_test: nothing is left to install"
-offline -m pip install --quiet --disable-pip-version-check --no-index --find-links "$ROOT/opt/wheels" \
-  --dry-run 'receipt-trainer[train,report,vl]'
+offline -c "$TRAINER_IMPORTS"
+echo "ami_test: what is installed are these wheels"
+offline -c '
+import importlib.metadata, pathlib, sys
+for wheel in sorted(pathlib.Path(sys.argv[1]).glob("*.whl")):
+    name, version = wheel.name.split("-")[:2]
+    found = importlib.metadata.version(name)
+    if found != version:
+        sys.exit("ami_test: failed: " + name + " is installed in version " + found + ", the wheel is of " + version)
+' "$WHEELS_DIR"

@@ -5,6 +5,8 @@ ROOT="${ROOT:-}"
 BAKE_DIR="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # shellcheck source=/dev/null
 . "$BAKE_DIR/bake.env"
+# shellcheck source=/dev/null
+. "$BAKE_DIR/wheelhouse.env"
 # shellcheck source=userdata/install_trainer.sh
 . "$BAKE_DIR/install_trainer.sh"
 
@@ -25,7 +27,8 @@ is_owned() {
     others="$(find "$1" '(' ! -uid "$owner" -o ! -perm -u=w ')' -print -quit)" &&
     [ -z "$others" ]
 }
-has_wheels() { (cd "$WHEELS_DIR" && sha256sum --check --strict --quiet <<<"$(manifest_sums)"); }
+# A function that is called for its exit code goes on after a failure inside it; a shell of its own does not.
+has_wheels() { bash -c 'set -euo pipefail; . "$1/install_trainer.sh"; check_wheels' bash "$BAKE_DIR"; }
 
 check "the system AWS CLI" "$ROOT/usr/bin/aws" --version
 check "the EFS mount helper" test -x "$ROOT/sbin/mount.efs"

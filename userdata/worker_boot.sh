@@ -42,23 +42,6 @@ step() {
   log "step $STEP took $((SECONDS - started)) s"
 }
 
-# retry SECONDS COMMAND...: waits 1, 2, 4 ... 30 s, each with jitter, between tries until SECONDS have passed.
-retry() {
-  local deadline=$((SECONDS + $1)) pause="$RETRY_FIRST_S" code=0
-  shift
-  while :; do
-    code=0
-    timeout "$CALL_TIMEOUT_S" "$@" || code=$?
-    [ "$code" -ne 0 ] || return 0
-    if ((SECONDS >= deadline)); then
-      log "gave up: $*"
-      return "$code"
-    fi
-    sleep "$((pause + RANDOM % (pause + 1)))"
-    pause=$((pause * 2 > 30 ? 30 : pause * 2))
-  done
-}
-
 imds() {
   retry "$IMDS_DEADLINE_S" curl -fsS --noproxy '*' --max-time 3 "$@"
 }
@@ -101,7 +84,7 @@ mount_one() {
   mkdir -p "$ROOT$dir"
   # For a restart of the instance; nofail, so that a missing file system fails the worker's unit, not the whole boot.
   echo "$FILE_SYSTEM_ID:/ $dir efs _netdev,nofail,$options 0 0" >>"$ROOT/etc/fstab"
-  retry "$MOUNT_DEADLINE_S" mount -t efs -o "$options" "$FILE_SYSTEM_ID:/" "$ROOT$dir"
+  retry "$MOUNT_DEADLINE_S" timeout "$CALL_TIMEOUT_S" mount -t efs -o "$options" "$FILE_SYSTEM_ID:/" "$ROOT$dir"
   setpriv --reuid=1000 --regid=1000 --clear-groups touch "$probe"
   rm -f "$probe"
 }

@@ -14,10 +14,10 @@ from tests.infra.pool_cloud import PoolCloud
 
 @pytest.fixture(scope="session")
 def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ready wheelhouse of one empty wheel, for the workers' Python."""
+    """A ready wheelhouse of empty wheels, for the workers' Pythons."""
     folder = tmp_path_factory.mktemp("stack") / "wheelhouse"
     folder.mkdir()
-    stand_in(folder, "3.12")
+    stand_in(folder)
     return folder
 
 

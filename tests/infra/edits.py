@@ -94,7 +94,7 @@ def _evaluated(wheelhouse: Path, changes: str) -> Recording:
 def configuration(wheelhouse: Path, changes: Mapping[str, Any] | None = None, program: Path = ROOT) -> dict[str, str]:
     """What the CLI would hand to the program for Pulumi.dev.yaml with these changes."""
     config = load_config(program, "dev")
-    given = {"wheelhouse": {"python_version": "3.12", "path": str(wheelhouse)}, **(changes or {})}
+    given = {"wheelhouse": {"path": str(wheelhouse)}, **(changes or {})}
     for key, value in given.items():
         before = json.loads(config.get(NAMESPACE + key) or "{}") if isinstance(value, dict) else None
         config[NAMESPACE + key] = json.dumps(_merged(before, value)) if isinstance(value, dict) else str(value)

@@ -33,6 +33,7 @@ def roles_args(naming: Naming, parent_image: str = PARENT) -> RolesArgs:
         instances_table_arn=table("instances"),
         artifacts_bucket_arn="arn:aws:s3:::artifacts-1234567",
         wheels_bucket_arn="arn:aws:s3:::wheels-1234567",
+        wheelhouse_parameter_arn=f"arn:aws:ssm:{HERE}:parameter/receipt-trainer/dev/wheelhouse",
         queue_arns=[queue(f"{pool}-{priority}") for pool in POOL_NAMES for priority in PRIORITIES],
         file_system_arn=f"arn:aws:elasticfilesystem:{HERE}:file-system/fs-0123456789abcdef0",
         access_point_arns=[access_point("fsap-0"), access_point("fsap-1")],

@@ -26,9 +26,7 @@ NAMING = Naming("receipt-trainer", "dev")
 PARENT = "/aws/service/deeplearning/ami/x86_64/some-image/latest/ami-id"
 VALUES = {
     "AWS_REGION": "us-east-1",
-    "WHEELS_BUCKET": "wheels-" + "b" * 56,
-    "WHEELHOUSE_PREFIX": "wheelhouse/" + "0" * 64,
-    "WHEELHOUSE_HASH": "0" * 64,
+    "WHEELHOUSE_PARAMETER": "/receipt-trainer/" + "e" * 16 + "/wheelhouse",
 }
 
 
@@ -44,9 +42,7 @@ def program(**changed: Any) -> None:
         "execution_role_arn": "arn:aws:iam::123456789012:role/builder",
         "subnet_id": "subnet-1",
         "security_group_id": "sg-1",
-        "wheels_bucket": "wheels-1",
-        "wheelhouse_prefix": "wheelhouse/" + "0" * 64,
-        "wheelhouse_hash": "0" * 64,
+        "wheelhouse_parameter": "/receipt-trainer/dev/wheelhouse",
     }
     image = GoldenAmi("image", GoldenAmiArgs(**settings | changed))
     pulumi.export("parameter", image.image_parameter_name)
@@ -84,7 +80,7 @@ def test_document_has_the_phases_and_holds_each_script_verbatim() -> None:
 
 
 def test_document_leaves_room_below_image_builders_limit() -> None:
-    """With the longest bucket name there are 1000 characters to spare: a comment more does not stop an update."""
+    """With the longest environment there are 1000 characters to spare: a comment more does not stop an update."""
     assert len(render(read_scripts(USERDATA), VALUES)) < image_document.MAX_CHARACTERS - 1000
 
 
@@ -118,20 +114,20 @@ def test_text_that_would_not_arrive_is_refused(script: str) -> None:
 def test_value_arrives_in_bash_or_is_refused(value: str) -> None:
     """Whatever a value holds, it comes out of bash as it went into the document, or its name is in the refusal."""
     scripts = read_scripts(USERDATA)
-    values = {**VALUES, "WHEELS_BUCKET": value}
+    values = {**VALUES, "WHEELHOUSE_PARAMETER": value}
     if "{{" in value or not value.isprintable():
-        with pytest.raises(ImageDocumentError, match=r"^WHEELS_BUCKET:"):
+        with pytest.raises(ImageDocumentError, match=r"^WHEELHOUSE_PARAMETER:"):
             render(scripts, values)
         return
     document = yaml.safe_load(render(scripts, values))
     (unpack,) = document["phases"][0]["steps"][0]["inputs"]["commands"]
-    (line,) = [line for line in unpack.splitlines() if line.startswith("export WHEELS_BUCKET=")]
+    (line,) = [line for line in unpack.splitlines() if line.startswith("export WHEELHOUSE_PARAMETER=")]
     assert bash_value(line) == value
 
 
 def bash_value(line: str) -> str:
 
-    script = f'{line}\nprintf %s "$WHEELS_BUCKET"'
+    script = f'{line}\nprintf %s "$WHEELHOUSE_PARAMETER"'
     done = subprocess.run(["/bin/bash", "-c", script], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"})
     return done.stdout.decode()
 
@@ -218,11 +214,12 @@ def test_what_is_immutable_is_named_by_pulumi_and_never_deleted(kind: str, name:
     assert found.inputs["version"] == "1.0.0"
 
 
-def test_another_wheelhouse_is_another_document_and_nothing_else() -> None:
-    """Of all that a bake is told only the document holds the wheels' place; the recipe follows through its ARN."""
-    other = recorded(wheelhouse_hash="1" * 64, wheelhouse_prefix="wheelhouse/" + "1" * 64)
-    assert inputs(other, "Component")["data"] != inputs(recorded(), "Component")["data"]
-    assert inputs(other, "ImageRecipe") == inputs(recorded(), "ImageRecipe")
+def test_the_document_names_a_parameter_and_no_wheelhouse() -> None:
+    """All values of the document are region and parameter: which wheels are current is read when a bake runs."""
+    (unpack,) = yaml.safe_load(inputs(recorded(), "Component")["data"])["phases"][0]["steps"][0]["inputs"]["commands"]
+    values = [line for line in unpack.splitlines() if line.startswith("export ") and "=" in line]
+    assert values[:2] == ["export AWS_REGION=us-east-1", "export WHEELHOUSE_PARAMETER=/receipt-trainer/dev/wheelhouse"]
+    assert "END_OF_BAKE_ENV" in unpack.splitlines()[unpack.splitlines().index(values[1]) + 1]
 
 
 def test_bakes_of_all_recipes_log_to_one_group() -> None:

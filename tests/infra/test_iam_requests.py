@@ -58,6 +58,7 @@ BUILDER_ROLE = f"arn:aws:iam::{ACCOUNT}:role/roles-builder"
         ("builder", "imagebuilder:GetComponent", f"arn:aws:imagebuilder:{HERE}:component/NAME-1a2b3c4/1.0.0/1", {}),
         ("builder", "s3:GetObject", "arn:aws:s3:::ec2imagebuilder-toe-us-east-1-prod/latest/awstoe", {}),
         ("builder", "s3:GetObject", WHEEL, {}),
+        ("builder", "ssm:GetParameter", f"arn:aws:ssm:{HERE}:parameter/receipt-trainer/dev/wheelhouse", {}),
         *(
             (role, "logs:CreateLogGroup", f"arn:aws:logs:{HERE}:log-group:/aws/imagebuilder/NAME{end}", {})
             for role in ("builder", "execution")
@@ -131,6 +132,7 @@ def test_a_role_may_do_its_work(role: str, action: str, resource: str, context: 
         ("worker", "iam:PassRole", BUILDER_ROLE, {"iam:PassedToService": "ec2.amazonaws.com"}),
         ("builder", "s3:GetObject", RUN, {}),
         ("builder", "s3:PutObject", WHEEL, {}),
+        ("builder", "ssm:GetParameter", f"arn:aws:ssm:{HERE}:parameter/receipt-trainer/dev/training", {}),
         ("builder", "ssm:PutParameter", IMAGE_PARAMETER, {}),
         ("builder", "dynamodb:GetItem", table("receipts"), {}),
         ("builder", "imagebuilder:GetComponent", f"arn:aws:imagebuilder:{HERE}:component/NAME-2/1.2.3/1", {}),

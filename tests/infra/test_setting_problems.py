@@ -77,7 +77,11 @@ def nested(key: str, value: Any) -> Any:
         ("tags", {str(number): "" for number in range(41)}, "41 tags are too many", "up to 40"),
         ("environment", "Prod", "'Prod' cannot be part of names", "1 to 16 of a-z 0-9 -"),
         ("environment", "a" * 17, "cannot be part of names", "1 to 16"),
-        ("wheelhouse.python_version", "3.9", "'3.9' is not a version of Python", "3.11, 3.12, 3.13, 3.14"),
+        ("wheelhouse.python_versions", ["3.13", "3.9"], "'3.9' is not a version of Python", "3.11, 3.12, 3.13, 3.14"),
+        ("wheelhouse.python_versions", ["3.13", 3.13], "a version is named twice", "3.11, 3.12, 3.13, 3.14, each once"),
+        ("wheelhouse.python_versions", ["3.11", "3.12", "3.13"], "is too long", "a list of 1 to 2 texts"),
+        ("wheelhouse.python_versions", "3.13", "is not a list", "a list of 1 to 2 texts"),
+        ("wheelhouse.python_version", "3.13", "unknown key; did you mean python_versions?", "python_versions, path"),
     ],
 )
 def test_a_wrong_value_is_told_in_one_line(key: str, value: Any, says: str, allowed: str) -> None:
@@ -169,7 +173,7 @@ JSON = st.recursive(
 )
 MEMBERS = sorted(
     {"gpu", "cpu", "cidr", "instance_types", "max_instances", "min_instances", "schedule", "email", "monthly_usd"}
-    | {"learning_rate", "fp16", "precision", "python_version", "path", "logs_days", "Name", "aws:x", "az_count"}
+    | {"learning_rate", "fp16", "precision", "python_versions", "path", "logs_days", "Name", "aws:x", "az_count"}
 )
 SHAPED = st.dictionaries(
     st.sampled_from([field.alias or name for name, field in StackSettings.model_fields.items()]) | st.text(max_size=8),

@@ -62,10 +62,10 @@ def test_a_list_is_replaced() -> None:
 def test_texts_of_the_command_line_are_understood() -> None:
     """Numbers and booleans as text, and numbers where text is wanted, are what `pulumi config set` writes."""
     found = StackSettings.parse(
-        {"protect_data": "false", "network": {"az_count": "3"}, "wheelhouse": {"python_version": 3.13}}
+        {"protect_data": "false", "network": {"az_count": "3"}, "wheelhouse": {"python_versions": [3.13]}}
         | {"tags": {"cost": 4711, "prod": True}, "budget": {"monthly_usd": "12.50", "email": "a@b.co"}}
     )
-    assert (found.protect_data, found.network.az_count, found.wheelhouse.python_version) == (False, 3, "3.13")
+    assert (found.protect_data, found.network.az_count, found.wheelhouse.python_versions) == (False, 3, ("3.13",))
     assert found.tags == {"cost": "4711", "prod": "true"}
     assert found.budget is not None
     assert found.budget.monthly_usd == 12.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,11 +15,13 @@ from typing import Any
 import yaml
 
 from infra import image_document
-from infra.wheelhouse import MANIFEST, Manifest, Wheel, file_sha256
+from infra.wheel_archive import pack
+from infra.wheel_manifest import MANIFEST, Manifest, Stored, Wheel, file_sha256
 
 USERDATA = Path(__file__).resolve().parents[2] / "userdata"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 BUCKET = "wheels-1"
+PARAMETER = "/receipt-trainer/dev/wheelhouse"
 
 _TRAINER = {
     "receipt_trainer/__init__.py": "",
@@ -36,7 +39,11 @@ _AWS = """#!/bin/bash
 if [ "$1" = --version ]; then echo aws-cli/2.99; exit 0; fi
 from="$BUCKETS/${*: -2:1}" to="${*: -1}"
 from="${from/s3:\\/\\//}"
-if [ -d "$from" ]; then mkdir -p "$to" && cp -R "$from." "$to"; fi
+case "$*" in
+  "ssm get-parameter "*) cat "$BUCKETS/parameter.json" ;;
+  *--include*) only="${*: -3:1}" && if [ -e "$from$only" ]; then cp "$from$only" "$to"; fi ;;
+  *) if [ -d "$from" ]; then mkdir -p "$to" && cp -R "$from." "$to"; fi ;;
+esac
 """
 _DNF = """#!/bin/bash
 echo "$*" >>"$DNF_LOG"
@@ -66,26 +73,46 @@ def make_wheel(folder: Path, name: str, files: dict[str, str], about: str = "", 
     everything = files | metadata
     with zipfile.ZipFile(path, "w") as archive:
         for file, text in everything.items():
-            archive.writestr(file, text)
-        archive.writestr(f"{info}/RECORD", "".join(f"{file},,\n" for file in [*everything, f"{info}/RECORD"]))
+            archive.writestr(zipfile.ZipInfo(file), text)  # dated 1980: the same bytes every time
+        archive.writestr(
+            zipfile.ZipInfo(f"{info}/RECORD"), "".join(f"{file},,\n" for file in [*everything, f"{info}/RECORD"])
+        )
     return path
 
 
-def make_wheelhouse(folder: Path) -> Manifest:
-    """A small trainer with one dependency, as the real wheelhouse lies in the bucket."""
-    folder.mkdir(parents=True)
+def make_wheelhouse(folder: Path, build: str = "first") -> Manifest:
+    """A small trainer that knows its build, with one dependency, as a real wheelhouse lies in its local folder."""
+    made = folder / "made"
+    made.mkdir(parents=True)
     extras = "Provides-Extra: train\nProvides-Extra: report\nRequires-Dist: torch; extra == 'train'\n"
     about = f"{extras}Requires-Dist: pinned==1.0; extra == 'train'\n"
-    wheels = [
-        make_wheel(folder, "receipt_trainer", _TRAINER, about, _SCRIPTS),
-        make_wheel(folder, "pinned", {"pinned.py": ""}),
+    files = _TRAINER | {"receipt_trainer/__init__.py": f"BUILD = {build!r}\n"}
+    trainer = make_wheel(folder, "receipt_trainer", files, about, _SCRIPTS)
+    pinned = make_wheel(made, "pinned", {"pinned.py": ""})
+    sha256 = file_sha256(trainer)
+    objects = [
+        Stored(key=f"trainer/{sha256}/{trainer.name}", sha256=sha256, size=trainer.stat().st_size, pythons=(PYTHON,)),
+        pack([pinned], [PYTHON], folder),
     ]
-    manifest = Manifest.of(
-        PYTHON,
-        [Wheel(file=w.name, sha256=file_sha256(w), name=w.name.partition("-")[0], version="1.0") for w in wheels],
-    )
+    wheels = [
+        Wheel(file=w.name, sha256=file_sha256(w), pythons=(PYTHON,), name=w.name.partition("-")[0], version="1.0")
+        for w in (trainer, pinned)
+    ]
+    shutil.rmtree(made)
+    manifest = Manifest.of([PYTHON], objects, wheels)
     (folder / MANIFEST).write_text(manifest.text())
     return manifest
+
+
+def upload(folder: Path, manifest: Manifest, buckets: Path) -> None:
+    """What `pulumi up` would: each object under its key, the manifest, and the parameter that names it."""
+    keys = {stored.file: stored.key for stored in manifest.objects} | {MANIFEST: f"{manifest.hash}/{MANIFEST}"}
+    for file, key in keys.items():
+        target = buckets / BUCKET / "wheelhouse" / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / file, target)
+    value = {"bucket": BUCKET, "prefix": f"wheelhouse/{manifest.hash}", "hash": manifest.hash}
+    (buckets / "parameter.json").write_text(json.dumps(value))
 
 
 @dataclass(frozen=True)
@@ -104,17 +131,12 @@ class Machine:
 
     @property
     def wheels(self) -> Path:
-        """The wheelhouse in the bucket."""
-        return self.buckets / BUCKET / "wheelhouse" / self.wheelhouse
+        """What lies below `wheelhouse/` in the bucket."""
+        return self.buckets / BUCKET / "wheelhouse"
 
     def document(self) -> dict[str, Any]:
-        """The component document for this machine's wheelhouse, read back from its YAML."""
-        values = {
-            "AWS_REGION": "eu-west-1",
-            "WHEELS_BUCKET": BUCKET,
-            "WHEELHOUSE_PREFIX": f"wheelhouse/{self.wheelhouse}",
-            "WHEELHOUSE_HASH": self.wheelhouse,
-        }
+        """The component document, read back from its YAML; it does not know which wheelhouse is the current one."""
+        values = {"AWS_REGION": "eu-west-1", "WHEELHOUSE_PARAMETER": PARAMETER}
         loaded: dict[str, Any] = yaml.safe_load(image_document.render(image_document.read_scripts(USERDATA), values))
         return loaded
 
@@ -147,6 +169,7 @@ class Machine:
             "STANDINS": str(self.standins),
             "DNF_LOG": str(self.standins / "dnf.log"),
             "DNF_LACKS": "none",
+            "INSTALL_DEADLINE_S": "0",
             # Whoever asks an index, fails.
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_INDEX_URL": "http://127.0.0.1:9/",

@@ -24,7 +24,6 @@ from tests.userdata.wheels import make_wheelhouse
 STAND_INS = Path(__file__).parent / "stand_ins"
 AGENT_DIR = "opt/aws/amazon-cloudwatch-agent/bin"
 WHEELHOUSE_HASH = "0123456789abcdef"
-PREFIX = f"wheelhouse/{WHEELHOUSE_HASH}"
 
 
 @dataclass
@@ -72,8 +71,10 @@ class Account:
 
     def upload(self, folder: Path) -> None:
         """The wheelhouse into the bucket."""
-        for path in folder.iterdir():
-            boto3.client("s3").upload_file(str(path), f"{self.group}-wheels", f"{PREFIX}/{path.name}")
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                key = f"wheelhouse/{path.relative_to(folder)}"
+                boto3.client("s3").upload_file(str(path), f"{self.group}-wheels", key)
 
 
 class Machine:
@@ -132,7 +133,13 @@ class Machine:
     def boot(self, *, imds_url: str | None = None, **changes: Any) -> subprocess.CompletedProcess[str]:
         """Run the user data, with deadlines of a second or none."""
         account = self.account
-        quick = {"mount_deadline_s": 0, "imds_deadline_s": 0, "retry_first_s": 0, "settle_s": 0}
+        quick = {
+            "mount_deadline_s": 0,
+            "imds_deadline_s": 0,
+            "install_deadline_s": 0,
+            "retry_first_s": 0,
+            "settle_s": 0,
+        }
         boot = boot_env(
             **quick
             | {

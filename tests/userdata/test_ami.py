@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.userdata.bake import BUCKET, PYTHON, USERDATA, Machine, make_wheel, make_wheelhouse, stand_ins
+from tests.userdata.bake import BUCKET, PYTHON, USERDATA, Machine, make_wheel, make_wheelhouse, stand_ins, upload
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     system.symlink_to(Path(sys.executable).resolve())
     stand_ins(folder / "standins")
     manifest = make_wheelhouse(folder / "wheelhouse")
-    wheels = folder / "buckets" / BUCKET / "wheelhouse" / manifest.hash
-    wheels.parent.mkdir(parents=True)
-    (folder / "wheelhouse").rename(wheels)
+    upload(folder / "wheelhouse", manifest, folder / "buckets")
     return Machine(root, folder / "buckets", folder / "standins", manifest.hash)
 
 
@@ -89,15 +87,29 @@ def test_build_without_the_system_cli_fails(machine: Machine) -> None:
     assert not machine.marker.exists()
 
 
-def test_broken_wheel_stops_the_build(machine: Machine) -> None:
-    """A wheel whose bytes are not those of the manifest is named, nothing is installed, and the image is not marked."""
-    wheel = next(machine.wheels.glob("pinned-*.whl"))
-    wheel.write_bytes(wheel.read_bytes()[:-1] + b"x")
+def test_broken_archive_stops_the_build(machine: Machine) -> None:
+    """An archive with other bytes than the manifest says is named, nothing is installed, the image is not marked."""
+    archive = next(machine.wheels.glob("archives/*.tar"))
+    archive.write_bytes(archive.read_bytes()[:-1] + b"x")
     done = machine.run("build")
     assert done.returncode != 0
-    assert wheel.name in done.stdout
+    assert archive.name in done.stdout
     assert not machine.marker.exists()
     assert not (machine.root / "opt/pytorch/bin/receipt-trainer").exists()
+
+
+def test_a_bake_takes_the_wheels_that_are_current_when_it_runs(image: Machine, tmp_path: Path) -> None:
+    """The same document, run after a new trainer was uploaded, makes an image of that one."""
+    machine = copied(image, tmp_path)
+    newer = json.loads(next(machine.wheels.glob("*/manifest.json")).read_text()) | {"hash": "f" * 64}
+    (machine.wheels / ("f" * 64)).mkdir()
+    (machine.wheels / ("f" * 64) / "manifest.json").write_text(json.dumps(newer))
+    value = {"bucket": BUCKET, "prefix": f"wheelhouse/{'f' * 64}", "hash": "f" * 64}
+    (machine.buckets / "parameter.json").write_text(json.dumps(value))
+    for phase in ("build", "validate"):
+        done = machine.run(phase)
+        assert done.returncode == 0, done.stdout
+    assert json.loads(machine.marker.read_text())["wheelhouse"] == "f" * 64
 
 
 def test_failed_bake_on_a_baked_parent_leaves_no_marker(image: Machine, tmp_path: Path) -> None:
@@ -107,6 +119,19 @@ def test_failed_bake_on_a_baked_parent_leaves_no_marker(image: Machine, tmp_path
     assert machine.marker.exists()
     assert machine.run("build").returncode != 0
     assert not machine.marker.exists()
+
+
+def test_an_inconsistent_image_still_installs(machine: Machine, tmp_path: Path) -> None:
+    """An image whose torch asks for an older setuptools than it has gets the trainer, where pip would refuse."""
+    setuptools = make_wheel(tmp_path, "setuptools", {"setuptools/__init__.py": ""})
+    torch = make_wheel(tmp_path, "torch", {"torch.py": "__version__ = '1.0'\n"}, "Requires-Dist: setuptools<1.0\n")
+    pip = [str(machine.root / "opt/pytorch/bin/python"), "-m", "pip"]
+    arguments = ["install", "-q", "--no-index", "--no-deps", "--force-reinstall", str(setuptools), str(torch)]
+    subprocess.run([*pip, *arguments], check=True)
+    assert subprocess.run([*pip, "check"], check=False, stdout=subprocess.DEVNULL).returncode != 0
+    for phase in ("build", "validate", "test"):
+        done = machine.run(phase)
+        assert done.returncode == 0, done.stdout
 
 
 def _remove(path: str) -> Callable[[Machine], None]:

@@ -53,7 +53,7 @@ def test_the_worker_gets_its_environment(golden: Machine) -> None:
     text = golden.read("etc/receipt-trainer/worker.env")
     expected = worker_env(jobs_table="jobs $(id) \"'\\ %n")
     assert WorkerEnv.from_env_file(text) == expected
-    assert read_like_systemd(text) == expected.model_dump(by_alias=True)
+    assert read_like_systemd(text) == expected.model_dump(by_alias=True) | {"AWS_DEFAULT_REGION": "us-east-1"}
     path = golden.root / "etc/receipt-trainer/worker.env"
     assert path.stat().st_mode & 0o777 == 0o640
     assert golden.calls("chown") == [f"root:ec2-user {path}.new"]
@@ -112,8 +112,11 @@ def test_the_parent_image_installs_from_the_wheelhouse(machine: Machine, venv_py
     assert machine.read("opt/hf_cache/hub/model.bin") == "weights"
     pip = [arguments for arguments in machine.calls("python") if arguments.startswith("-m pip")]
     assert pip
-    assert all("--no-index --find-links" in arguments for arguments in pip)
+    assert all("--no-index --no-deps" in arguments for arguments in pip)
     assert _build_installed(venv_python) == "first"
+    wheels = sorted(path.name for path in (machine.root / "opt/wheels").iterdir())
+    tiny = [f"tiny_{extra}-0.1.0-py3-none-any.whl" for extra in ("report", "train")]
+    assert wheels == ["manifest.json", "receipt_trainer-0.1.0-py3-none-any.whl", *tiny]
     assert json.loads(machine.read("opt/receipt-trainer/image.json"))["wheelhouse"] == WHEELHOUSE_HASH
 
 

@@ -50,17 +50,37 @@ def _failures_metric(account: Account) -> list[float]:
 
 
 def test_no_wheelhouse_in_s3(machine: Machine) -> None:
-    """An empty prefix is a failed boot that names it."""
-    assert machine.boot().returncode != 0
-    _assert_failed(machine, "install", f"no wheelhouse in s3://{machine.account.group}-wheels/wheelhouse/")
+    """An empty prefix is a failed boot that names it, at once: waiting would not help."""
+    assert machine.boot(install_deadline_s=7200).returncode != 0
+    prefix = f"s3://{machine.account.group}-wheels/wheelhouse/{WHEELHOUSE_HASH}/"
+    _assert_failed(machine, "install", f"no wheelhouse in {prefix}: manifest.json is missing")
     assert machine.calls("mount") == machine.calls("systemctl") == []
 
 
-def test_a_broken_wheel(machine: Machine, tmp_path: Path) -> None:
-    """A wheel with another sha256 than its manifest says is never installed."""
+@pytest.mark.parametrize("pattern", ["archives/*.tar", "trainer/*/receipt_trainer-*.whl"])
+@pytest.mark.parametrize("damage", ["broken", "missing"])
+def test_a_half_upload(machine: Machine, tmp_path: Path, pattern: str, damage: str) -> None:
+    """An archive or a trainer's wheel that is not there, or has another sha256 than its manifest says: named."""
     make_wheelhouse(tmp_path / "wheels", WHEELHOUSE_HASH)
-    with (tmp_path / "wheels" / "tiny_train-0.1.0-py3-none-any.whl").open("ab") as wheel:
-        wheel.write(b"!")
+    [found] = (tmp_path / "wheels").glob(pattern)
+    if damage == "missing":
+        found.unlink()
+    else:
+        found.write_bytes(found.read_bytes()[:-1])
+    machine.account.upload(tmp_path / "wheels")
+    assert machine.boot(install_deadline_s=7200 if damage == "missing" else 0).returncode != 0
+    said = f"{found.name} is missing" if damage == "missing" else f"{found.name}: FAILED"
+    _assert_failed(machine, "install", said)
+    assert not any("-m pip" in arguments for arguments in machine.calls("python"))
+
+
+def test_an_archive_of_other_wheels(machine: Machine, tmp_path: Path) -> None:
+    """Each wheel is compared, too: one with another sha256 than the manifest says is never installed."""
+    make_wheelhouse(tmp_path / "wheels", WHEELHOUSE_HASH)
+    manifest = tmp_path / "wheels" / WHEELHOUSE_HASH / "manifest.json"
+    listed = json.loads(manifest.read_text())
+    next(wheel for wheel in listed["wheels"] if wheel["name"] == "tiny_train")["sha256"] = "0" * 64
+    manifest.write_text(json.dumps(listed))
     machine.account.upload(tmp_path / "wheels")
     assert machine.boot().returncode != 0
     _assert_failed(machine, "install", "tiny_train-0.1.0-py3-none-any.whl: FAILED")
@@ -71,15 +91,21 @@ def test_a_broken_wheel(machine: Machine, tmp_path: Path) -> None:
     ("change", "reason"),
     [
         ({"hash": "another"}, "the wheelhouse has the hash another, not 0123456789abcdef"),
-        ({"python": "2.7"}, "the wheelhouse is for Python 2.7, the image has"),
-        ({"wheels": []}, "not both in the wheelhouse and in its manifest: receipt_trainer-0.1.0-py3-none-any.whl"),
+        (
+            {"pythons": ["2.6", "2.7"]},
+            "the wheelhouse is for 2.6 and 2.7: set receipt-trainer:wheelhouse.python_versions",
+        ),
+        ({"wheels": "but one"}, "but not in its manifest: receipt_trainer-0.1.0-py3-none-any.whl"),
     ],
 )
 def test_a_manifest_that_does_not_fit(machine: Machine, tmp_path: Path, change: dict[str, object], reason: str) -> None:
     """Another hash, another Python, or a wheel that the manifest does not name: refused before pip."""
     make_wheelhouse(tmp_path / "wheels", WHEELHOUSE_HASH)
-    manifest = tmp_path / "wheels" / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
+    manifest = tmp_path / "wheels" / WHEELHOUSE_HASH / "manifest.json"
+    listed = json.loads(manifest.read_text())
+    if "wheels" in change:
+        change = {"wheels": [wheel for wheel in listed["wheels"] if wheel["name"] != "receipt_trainer"]}
+    manifest.write_text(json.dumps(listed | change))
     machine.account.upload(tmp_path / "wheels")
     assert machine.boot().returncode != 0
     _assert_failed(machine, "install", reason)
@@ -90,7 +116,9 @@ def test_a_file_system_that_never_mounts(golden: Machine) -> None:
     """After the deadline the boot fails with mount's own words."""
     (golden.plans / "mount-failures").write_text("1000")
     assert golden.boot().returncode == 32
-    _assert_failed(golden, "mount_efs", "exit=32", "mount.nfs4: Connection reset by peer", "gave up: mount -t efs")
+    _assert_failed(
+        golden, "mount_efs", "exit=32", "mount.nfs4: Connection reset by peer", "gave up: timeout 45 mount -t efs"
+    )
 
 
 def test_a_full_disk(golden: Machine) -> None:

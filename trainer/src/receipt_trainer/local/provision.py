@@ -115,8 +115,9 @@ def _wheelhouse(project: Mapping[str, Any], config: Mapping[str, str], folder: P
     declared = project.get("config") or {}
     if key not in declared and "wheelhouse" not in declared:
         return {}
-    settings = {"python_version": "3.12"} | json.loads(config.get(key) or "{}") | {"path": str(folder)}
-    provision_wheelhouse.stand_in(folder, settings["python_version"])
+    own = json.loads(config.get(key) or "{}")
+    settings = {"python_versions": list(provision_wheelhouse.PYTHONS)} | own | {"path": str(folder)}
+    provision_wheelhouse.stand_in(folder, settings["python_versions"])
     return {key: json.dumps(settings)}
 
 

@@ -1,0 +1,165 @@
+"""What a wheelhouse holds: the manifest, and the check of a local folder against it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+MANIFEST = "manifest.json"
+"""Name of the manifest in the folder and under its prefix; written last in both places."""
+
+_SHA256 = "[0-9a-f]{64}"
+_FILE = r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl"
+
+
+class WheelhouseError(pulumi.RunError, ValueError):
+    """A wheelhouse that cannot be built or trusted; stops a preview with its one line."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str = Field(pattern=f"^{_SHA256}$")
+    pythons: tuple[str, ...] = Field(min_length=1)
+
+
+class Wheel(_Part):
+    """One wheel: its file name, the distribution's canonical name, its version, and the Pythons it is installed for."""
+
+    file: str = Field(pattern=f"^{_FILE}$")
+    name: str = Field(min_length=1)
+    version: str = Field(min_length=1)
+
+
+class Stored(_Part):
+    """One object in S3 (a tar of wheels, or the trainer's wheel): key below `wheelhouse/`, size in bytes, Pythons."""
+
+    key: str = Field(pattern=f"^(archives/{_SHA256}\\.tar|trainer/{_SHA256}/{_FILE})$")
+    size: int = Field(ge=0)
+
+    @property
+    def file(self) -> str:
+        """Its name in the local folder."""
+        return self.key.rpartition("/")[2]
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is a tar of wheels."""
+        return self.key.startswith("archives/")
+
+
+class Manifest(BaseModel):
+    """What a wheelhouse holds, for which Pythons ("3.12"), under which hash.
+
+    `objects` are sorted by key, `wheels` by file. An instance takes the objects and wheels that name its own Python.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hash: str = Field(pattern=f"^{_SHA256}$")
+    pythons: tuple[str, ...] = Field(min_length=1)
+    objects: tuple[Stored, ...] = Field(min_length=1)
+    wheels: tuple[Wheel, ...] = Field(min_length=1)
+
+    @classmethod
+    def of(cls, pythons: Iterable[str], objects: Iterable[Stored], wheels: Iterable[Wheel]) -> Manifest:
+        """The manifest of these, sorted, with the hash that follows from them."""
+        known: dict[str, Any] = {
+            "pythons": tuple(sorted(pythons)),
+            "objects": tuple(sorted(objects, key=lambda stored: stored.key)),
+            "wheels": tuple(sorted(wheels, key=lambda wheel: wheel.file)),
+        }
+        return cls(hash=content_hash(**known), **known)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        files, keys = [wheel.file for wheel in self.wheels], [stored.key for stored in self.objects]
+        if files != sorted(set(files)) or keys != sorted(set(keys)):
+            raise ValueError("objects must be sorted by key and wheels by file, each once")
+        if any(stored.sha256 not in stored.key for stored in self.objects):
+            raise ValueError("an object's key does not hold its sha256")
+        for part in (*self.objects, *self.wheels):
+            if not set(part.pythons) <= set(self.pythons):
+                raise ValueError("a part is for a Python that the wheelhouse is not for")
+        for python in self.pythons:
+            names = [wheel.name for wheel in self.wheels if python in wheel.pythons]
+            if len(set(names)) != len(names):
+                raise ValueError(f"a name comes twice for Python {python}")
+        if self.hash != content_hash(self.pythons, self.objects, self.wheels):
+            raise ValueError("hash does not follow from the rest")
+        return self
+
+    def text(self) -> str:
+        """The JSON that lies in the folder and in S3: the same bytes for the same wheels."""
+        return json.dumps(self.model_dump(mode="json"), indent=1) + "\n"
+
+
+def content_hash(pythons: Iterable[str], objects: Iterable[Stored], wheels: Iterable[Wheel]) -> str:
+    """Hex sha256 over everything else in the manifest, as JSON without spaces and with sorted keys."""
+    rest = {
+        "pythons": list(pythons),
+        "objects": [stored.model_dump(mode="json") for stored in objects],
+        "wheels": [wheel.model_dump(mode="json") for wheel in wheels],
+    }
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load(folder: Path) -> Manifest:
+    """The manifest of the wheelhouse in `folder`, after every file was read and compared with it.
+
+    Raises WheelhouseError (a ValueError) that names the file which is missing, strange or changed.
+    """
+    manifest = read(folder)
+    for stored in manifest.objects:
+        file = folder / stored.file
+        if not file.is_file():
+            raise WheelhouseError(f"{file}: missing, but {MANIFEST} lists it; delete the folder, and it is built anew")
+        if file_sha256(file) != stored.sha256:
+            raise WheelhouseError(f"{file}: its sha256 is not the one in {MANIFEST}; delete the folder")
+    for python in manifest.pythons:
+        _check_wheels(folder, manifest, python)
+    return manifest
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest in `folder`, without a look at the other files; raises WheelhouseError, by its path."""
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WheelhouseError(f"{path}: {error.strerror}; delete the folder, and it is built anew") from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise WheelhouseError(f"{path}: not a manifest of a wheelhouse: {reason}; delete the folder") from error
+
+
+def _check_wheels(folder: Path, manifest: Manifest, python: str) -> None:
+    """An instance with this Python refuses what is not the same in the objects and in the list; so does this."""
+    listed = {wheel.file for wheel in manifest.wheels if python in wheel.pythons}
+    there: set[str] = set()
+    for stored in manifest.objects:
+        if python in stored.pythons:
+            there |= _names(folder / stored.file) if stored.is_archive else {stored.file}
+    if listed != there:
+        raise WheelhouseError(f"{folder}: {min(listed ^ there)} is not both in {MANIFEST} and in an object of it")
+
+
+def _names(archive: Path) -> set[str]:
+    try:
+        with tarfile.open(archive) as tar:
+            return set(tar.getnames())
+    except tarfile.TarError as error:
+        raise WheelhouseError(f"{archive}: not a tar archive: {error}") from error
