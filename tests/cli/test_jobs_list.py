@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 import pytest
 
+from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.cli import job_show, jobs_list
+from receipt_trainer.contract.tables import attempt_sk, job_pk
 from receipt_trainer.jobs.find import STATES
-from tests.cli.jobs import Caller, add_job
+from receipt_trainer.jobs.store import iso
+from tests.cli.jobs import NOON, Caller, add_job
 from tests.cli.test_stack import exported
+from tests.fault_proxy import FaultProxy
 
 
 def test_the_states_to_choose_from_are_all(jobs_table: str) -> None:
@@ -26,7 +30,7 @@ def test_json_has_the_same_keys_for_every_job(jobs_table: str, call: Caller) -> 
     new = add_job(jobs_table, name="new", minutes=1, max_failures=3)
     said = call("jobs", "--json").json
     assert [job["job_id"] for job in said] == [new, old]
-    assert all(tuple(job) == jobs_list.KEYS for job in said)
+    assert all(tuple(job) == (*jobs_list.KEYS, *jobs_list.SPENT) for job in said)
     assert (said[1]["f1"], said[0]["f1"]) == (0.5, None)
 
 
@@ -137,3 +141,23 @@ def test_ids_are_cut_where_all_still_differ() -> None:
     assert jobs_list.id_length(["aaaaaaaa-1", "bbbbbbbb-1"]) == 8
     assert jobs_list.id_length(["aaaaaaaa-1", "aaaaaaaa-2"]) == 10
     assert jobs_list.id_length(["short"]) == 5
+
+
+def test_what_jobs_have_spent_is_read_in_one_request(jobs_table: str, call: Caller, fault_proxy: FaultProxy) -> None:
+    """Attempts of all listed jobs by their keys; a job shows its dollars beside those that were expected."""
+    for number in range(20):
+        job_id = add_job(
+            jobs_table, status="SUCCEEDED", minutes=number, attempt=2, expected_s=1200.0, expected_usd=0.25
+        )
+        for attempt, minute in ((1, 0), (2, 30)):
+            began = NOON + timedelta(minutes=minute)
+            row = {"PK": job_pk(job_id), "SK": attempt_sk(attempt), "job_id": job_id, "attempt": attempt}
+            row |= {"started_at": iso(began), "ended_at": iso(began + timedelta(minutes=10)), "price_usd_per_h": 0.6}
+            dynamo.put(clients.dynamodb(), jobs_table, row, "put an attempt")
+    fault_proxy.calls.clear()
+    said = call("jobs", "--json").json
+    assert fault_proxy.calls["BatchGetItem"] == 1
+    assert {(job["spent_s"], round(job["spent_usd"], 6), job["expected_usd"]) for job in said} == {(1200.0, 0.2, 0.25)}
+    line = call("jobs", "--limit", "1").out.splitlines()[-1]
+    assert "$0.20" in line
+    assert "$0.25" in line

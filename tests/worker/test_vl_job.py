@@ -7,6 +7,7 @@ import pytest
 
 from receipt_trainer.cli.receipt_trainer import group
 from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.jobs.estimate import read_history
 from receipt_trainer.jobs.submit import new_job, submit
 from receipt_trainer.worker.spot import Interruption
 from tests.train.runs import curve, record_of
@@ -61,6 +62,9 @@ def test_a_job_of_the_second_family_runs_to_its_end(
     for name in ("field_accuracy", "teds", "parse_share"):
         assert bench.steps(job_id, name) == [best]
     assert record.vl["scores"]["documents"] == 2
+    (run,) = read_history(bench.dynamodb, bench.settings.jobs_table)
+    assert (run.measured.steps, run.measured.epochs) == (6, 3.0)
+    assert run.measured.tokens == record.dataset_counts["train"]["tokens"]
     monkeypatch.setenv("JOBS_TABLE_NAME", bench.settings.jobs_table)
     for words in (["job-details", job_id], ["watch", job_id, "--once"], ["job-status", job_id]):
         capsys.readouterr()

@@ -82,6 +82,8 @@ def facts(row: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
         ran_out = (moment(until) or now) < now
         lease = "its lease ran out" if ran_out else "lease until"
         lines.append(("worker", f"{row['worker_id']}, {lease} {job_show.when(until, now)}"))
+    if row.get("expected_s") is not None:
+        lines.append(("expected", f"{jobs_list.amount(row['expected_s'], row.get('expected_usd'))}, boot not in it"))
     if row.get("num_failures"):
         lines.append(("failures", f"{row['num_failures']} of {row.get('max_failures', '?')}"))
     return lines + [(key, str(row[key])) for key in ("reason", "artifacts", "description") if row.get(key)]

@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 KEYS: Final = (
     *("job_id", "name", "status", "attempt", "num_failures", "max_failures", "pool", "priority", "model", "worker_id"),
     *("f1", "reason", "cancel_requested", "description", "tags", "created_at", "updated_at"),
+    *("expected_s", "expected_usd"),
 )
-"""Of each job in `--json`."""
-_WIDE: Final = ("id", "name", "state", "pool", "attempts", "failures", "F1", "created", "changed", "reason")
-_NARROW: Final = ("id", "name", "state", "attempts", "F1", "created")
+"""Of each job in `--json`; `SPENT` is beside them."""
+SPENT: Final = ("spent_s", "spent_usd")
+"""Instance time and dollars of the attempts so far."""
+_WIDE: Final = (
+    *("id", "name", "state", "pool", "attempts", "failures", "F1", "spent", "expected", "created", "changed", "reason"),
+)
+_NARROW: Final = ("id", "name", "state", "F1", "spent", "expected", "created")
 _NARROW_BELOW: Final = 140
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -71,16 +76,20 @@ def command(
     """List jobs, newest first."""
     from receipt_trainer.aws import clients
     from receipt_trainer.jobs import find
+    from receipt_trainer.jobs.spent import read_spent
     from receipt_trainer.jobs.store import utc_now
 
-    wanted = find.Wanted(status=status, name=name, pool=pool, since=since)
-    rows = find.find(clients.dynamodb(), table, wanted, limit + 1)
-    shown = rows[:limit]
+    wanted, client, now = find.Wanted(status=status, name=name, pool=pool, since=since), clients.dynamodb(), utc_now()
+    rows = find.find(client, table, wanted, limit + 1)
+    spent = read_spent(client, table, rows[:limit], now)
+    shown = [
+        row | {"spent_s": spent[row["job_id"]].seconds, "spent_usd": spent[row["job_id"]].usd} for row in rows[:limit]
+    ]
     if as_json:
-        job_show.print_json([job_show.public(row, KEYS) for row in shown])
+        job_show.print_json([job_show.public(row, (*KEYS, *SPENT)) for row in shown])
     elif shown:
         console = job_show.console()
-        console.print(_table(shown, utc_now(), narrow=console.width < _NARROW_BELOW))
+        console.print(_table(shown, now, narrow=console.width < _NARROW_BELOW))
     else:
         click.echo("no such job", err=True)
     if len(rows) > limit:
@@ -90,7 +99,7 @@ def command(
 def _table(rows: Sequence[dict[str, Any]], now: datetime, narrow: bool) -> Table:
     length = id_length([row["job_id"] for row in rows])
     names = _NARROW if narrow else _WIDE
-    shown = job_show.table(*names, right=("attempts", "failures", "F1"))
+    shown = job_show.table(*names, right=("attempts", "failures", "F1", "spent", "expected"))
     for row in rows:
         cells = _cells(row, now, length, narrow)
         shown.add_row(*(cells[name] for name in names))
@@ -105,17 +114,30 @@ def _cells(row: dict[str, Any], now: datetime, length: int, narrow: bool) -> dic
     f1, limit = row.get("f1"), row.get("max_failures")
     texts = {
         "id": row["job_id"][:length],
-        "name": wording.one_line(row["name"], 24 if narrow else 40),
+        "name": wording.one_line(row["name"], 18 if narrow else 40),
         "pool": wording.one_line(row.get("pool") or "–"),
         "attempts": str(row.get("attempt") or 0),
         "failures": f"{row.get('num_failures') or 0} of {limit}" if limit else "–",
         "F1": wording.score(f1 if isinstance(f1, int | float) else None),
+        "spent": amount(row.get("spent_s") or None, row.get("spent_usd"), short=narrow),
+        "expected": amount(row.get("expected_s"), row.get("expected_usd"), short=narrow),
         "created": job_show.ago(row["created_at"], now) if narrow else job_show.when(row["created_at"], now),
         "changed": job_show.ago(row.get("updated_at"), now),
         "reason": wording.one_line(row.get("reason") or "", 60),
     }
     state = job_show.status_text(row["status"], cancelling=job_show.is_cancelling(row))
     return {name: Text(text) for name, text in texts.items()} | {"state": state}
+
+
+def amount(seconds: object, usd: object, *, short: bool = False) -> str:
+    """Time and dollars as far as they are known; with `short` the dollars alone, or the time where they are unknown."""
+    from receipt_trainer.cli.job_details import dollars
+    from receipt_trainer.report import wording
+
+    known = [wording.duration(float(seconds))] if isinstance(seconds, int | float) else []
+    if isinstance(usd, int | float):
+        known.append(dollars(float(usd)))
+    return ", ".join(known[-1:] if short else known) or wording.NOTHING
 
 
 def id_length(job_ids: Sequence[str], shortest: int = 8) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from receipt_trainer.cli import launch, stack
+from receipt_trainer.cli import forecast, launch, stack
 from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES, PoolName, Priority
@@ -58,12 +59,18 @@ def command(
     from receipt_trainer.jobs.submit import jobs_table_of_environment, new_job
 
     job = new_job(spec, url, defaults=training_defaults(), client_token=client_token)
+    table = jobs_table or (os.environ.get(names.ENV_JOBS_TABLE) if dry_run else jobs_table_of_environment())
+    found = forecast.forecasts([job.spec], job.pool, table)
+    expected = found[0] if found else None
+    if expected is not None:
+        job = replace(job, expected_s=expected.estimate.seconds, expected_usd=expected.usd)
+    if not as_json:
+        forecast.say(expected)
     launched = None
-    if not dry_run:
-        table = jobs_table or jobs_table_of_environment()
+    if not dry_run and table:
         job = _submit(job, url, table, client_token)
         launched = launch.launch(job.pool, table, [job.job_id]) if job.status in WAITING else None
-    _print(job, launched, dry_run, as_json)
+    _print(job, expected, launched, dry_run, as_json)
 
 
 def asked_spec(job_file: Path, priority: Priority | None, pool: PoolName | None, job_name: str | None) -> JobSpec:
@@ -132,10 +139,13 @@ def _submit(job: Job, url: str, jobs_table: str, client_token: str | None) -> Jo
     return submit(job, table, queue, client_token=client_token)
 
 
-def _print(job: Job, launched: launch.Launched | None, dry_run: bool, as_json: bool) -> None:
-    said: dict[str, Any] = {"job_id": job.job_id, "name": job.name, "status": job.status, "pool": job.pool, "priority": job.priority}
-    said |= {"queue_url": job.queue_url}
+def _print(
+    job: Job, expected: forecast.Forecast | None, launched: launch.Launched | None, dry_run: bool, as_json: bool
+) -> None:
+    said: dict[str, Any] = {"job_id": job.job_id, "name": job.name, "status": job.status, "pool": job.pool}
+    said |= {"priority": job.priority, "queue_url": job.queue_url}
     if as_json:
+        said |= {"expected": expected.as_json() if expected is not None else None}
         said |= {"launch": launched.as_json() if launched is not None else None}
         click.echo(json.dumps(said | {"dry_run": dry_run, "spec": dict(job.spec)}, indent=1))
     elif dry_run:

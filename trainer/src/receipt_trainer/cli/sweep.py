@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,9 @@ def command(context: click.Context, /, jobs_table: str | None, dry_run: bool, as
     if dry_run and flags["resume"] is None:
         from receipt_trainer.cli import sweep_show
 
-        sweep_show.print_plan(sweep_define.defined(flags, needs_queue=False), as_json)
+        definition = sweep_define.defined(flags, needs_queue=False)
+        sweep_show.print_plan(definition, as_json)
+        _say_expected(definition, jobs_table or os.environ.get(names.ENV_JOBS_TABLE), as_json)
         return
     driver = _driver(flags, jobs_table)
     if dry_run:
@@ -106,6 +109,8 @@ def command(context: click.Context, /, jobs_table: str | None, dry_run: bool, as
 
         sweep_show.print_plan(driver.definition, as_json)
         return
+    if flags["resume"] is None:
+        _say_expected(driver.definition, jobs_table or os.environ.get(names.ENV_JOBS_TABLE), as_json)
     try:
         _run(driver, flags, as_json)
     except KeyboardInterrupt:
@@ -161,6 +166,23 @@ def _launcher(definition: Definition, table: str) -> Callable[[Sequence[str]], N
             click.echo(line, err=True)
 
     return ask
+
+
+def _say_expected(definition: Definition, table: str | None, as_json: bool) -> None:
+    """What all jobs together will take; of a search, whose values are not chosen yet, as many of the base."""
+    from receipt_trainer.cli import forecast
+    from receipt_trainer.sweep import plan
+    from receipt_trainer.sweep.definition import SEARCHES
+
+    if as_json or stack.outputs() is None:
+        return
+    is_search = definition.method in SEARCHES
+    trials = [{}] * plan.num_planned(definition) if is_search else plan.expand(definition)
+    specs = [plan.job_of(definition, number, params, definition.seeds[0]).spec for number, params in enumerate(trials)]
+    found = forecast.forecasts(specs, definition.base["resources"]["pool"], table)
+    if found:
+        line = forecast.sum_text([one for one in found for _ in definition.seeds])
+        click.echo(f"expected: {'by the base, ' if is_search else ''}{line}", err=True)
 
 
 def _run(driver: Driver, flags: dict[str, Any], as_json: bool) -> None:

@@ -137,7 +137,7 @@ def retried(to: State, now: datetime) -> Change:
         iso(now),
         reason="asked to try again",
         sets={"num_failures": 0, "num_lost": 0},
-        removes=("cancel_requested", "reason", "f1", "artifacts", *_OF_AN_ATTEMPT),
+        removes=("cancel_requested", "reason", "f1", "artifacts", "measured", *_OF_AN_ATTEMPT),
     )
 
 

@@ -14,6 +14,7 @@ from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs import changes, lifecycle
 from receipt_trainer.jobs.changes import Ending
 from receipt_trainer.jobs.lifecycle import OWNED, Attempt, Job, Refusal, State
+from receipt_trainer.jobs.measured import Measured
 from receipt_trainer.jobs.store import iso, utc_now
 from receipt_trainer.jobs.transition import JobRows
 
@@ -152,13 +153,16 @@ class JobTable:
         ending = Ending("INTERRUPTED", reason, checkpoint_step, is_put_off)
         return self._end(attempt, lambda job: lifecycle.after_interruption(job, is_put_off=is_put_off), ending)
 
-    def succeed(self, attempt: Attempt, f1: float | None, artifacts: str | None) -> None:
-        """The job is done and its results are where `artifacts` says.
+    def succeed(
+        self, attempt: Attempt, f1: float | None, artifacts: str | None, measured: Measured | None = None
+    ) -> None:
+        """The job is done and its results are where `artifacts` says; `measured` is kept for later jobs' estimates.
 
         Raises:
             LeaseLost: the job is not this attempt's any more.
         """
-        self._end(attempt, lambda job: "SUCCEEDED", Ending("SUCCEEDED", sets={"f1": f1, "artifacts": artifacts}))
+        results = {"f1": f1, "artifacts": artifacts, "measured": measured.to_text() if measured else None}
+        self._end(attempt, lambda job: "SUCCEEDED", Ending("SUCCEEDED", sets=results))
 
     def fail(self, attempt: Attempt, reason: str, *, final: bool = False) -> State:
         """The attempt failed: PENDING again, or FAILED at the limit, or at once if another would fail as well.

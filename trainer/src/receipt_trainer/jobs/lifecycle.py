@@ -56,6 +56,7 @@ class Job:
         queue_url: where its messages go; None for a run without a queue (`layoutlm-cli train`).
         lease_expires_at: until when a CLAIMED or RUNNING job is its worker's.
         artifacts: URL of the results.
+        expected_s, expected_usd: instance time and dollars as they were estimated when it was submitted, if they were.
     """
 
     job_id: str
@@ -82,6 +83,8 @@ class Job:
     f1: float | None = None
     artifacts: str | None = None
     asked: str | None = None
+    expected_s: float | None = None
+    expected_usd: float | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Job:
@@ -91,7 +94,7 @@ class Job:
             ValueError: the spec or the lease's end cannot be read.
         """
         known = {name: row[name] for name in cls.__slots__ if row.get(name) is not None}
-        known["f1"] = dynamo.to_float(row.get("f1"))
+        known |= {name: dynamo.to_float(row.get(name)) for name in ("f1", "expected_s", "expected_usd")}
         known["spec"] = json.loads(row.get("spec") or "{}")
         if "lease_expires_at" in known:
             known["lease_expires_at"] = datetime.fromisoformat(known["lease_expires_at"])

@@ -16,7 +16,7 @@ from receipt_trainer.jobs.job_table import JobTable, LeaseLost
 from receipt_trainer.jobs.lifecycle import Attempt, Job, State
 from receipt_trainer.jobs.queue import JobQueue, Message
 from receipt_trainer.worker import child as children
-from receipt_trainer.worker.conclusion import Conclusion, newest_step
+from receipt_trainer.worker.conclusion import Conclusion, Effort, newest_step
 from receipt_trainer.worker.events import Cancelled, Ending, Exited, Inbox, Lost, Stalled
 from receipt_trainer.worker.heartbeat import Heartbeat
 from receipt_trainer.worker.instance import InstanceRegistry
@@ -60,6 +60,7 @@ class AttemptRun:
         command: Sequence[str] = children.COMMAND,
         open_log: OpenLog | None = None,
         needs_gpu: bool = False,
+        instance_type: str | None = None,
         clock: Callable[[], float] = since_boot_s,
     ) -> None:
         """Take what the claim gave.
@@ -70,12 +71,14 @@ class AttemptRun:
             command: see `Child`.
             open_log: opens the job's log.
             needs_gpu: see `ChildJob`.
+            instance_type: of the machine.
         """
         self._settings, self._table, self._queue, self._registry = settings, table, queue, registry
         self._job, self._attempt, self._message, self._inbox = job, attempt, message, inbox
         self._held_until, self._received_at = held_until, received_at
         self._command, self._clock = command, clock
-        self._needs_gpu = needs_gpu
+        self._needs_gpu, self._instance_type = needs_gpu, instance_type
+        self._start_step = 0
         self._run_dir = run_dir_of(settings.checkpoints_dir, job.job_id)
         self._conclusion = Conclusion(settings, table, queue, job, attempt, message, self._run_dir)
         self._heartbeat: Heartbeat | None = None
@@ -95,7 +98,8 @@ class AttemptRun:
         try:
             ending = replace(self._train(), is_stuck=self._is_stuck)
             self._say(ending)
-            self.state = self._conclusion.write(ending)
+            effort = Effort(self._start_step, self._clock() - self._received_at, self._instance_type)
+            self.state = self._conclusion.write(ending, effort)
         except LeaseLost as lost:
             ending = Ending("lost", str(lost), is_stuck=self._is_stuck)
         finally:
@@ -118,7 +122,7 @@ class AttemptRun:
         close_in_time(self._sink)
 
     def _train(self) -> Ending:
-        step = newest_step(self._run_dir) or 0
+        step = self._start_step = newest_step(self._run_dir) or 0
         self._table.start(self._attempt, step)
         self._sink.log("info", f"worker {self._attempt.worker_id} begins attempt {self._attempt.number} at step {step}")
         heartbeat = self._heartbeat = Heartbeat(

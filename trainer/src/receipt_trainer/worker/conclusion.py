@@ -13,6 +13,7 @@ from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import WAITING, Attempt, Job, State
+from receipt_trainer.jobs.measured import measure
 from receipt_trainer.jobs.queue import JobQueue, Message
 from receipt_trainer.train import checkpoints
 from receipt_trainer.worker.events import Ending
@@ -36,6 +37,21 @@ def newest_step(run_dir: Path) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """What an attempt spent.
+
+    Attributes:
+        start_step: where it began.
+        seconds: from its claim to the end of its training process.
+        instance_type: of its machine, if that is an instance.
+    """
+
+    start_step: int
+    seconds: float
+    instance_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Conclusion:
     """Writes an attempt's end. State first, the message last: whatever fails between the two, the message comes back.
 
@@ -51,8 +67,11 @@ class Conclusion:
     message: Message
     run_dir: Path
 
-    def write(self, ending: Ending) -> State | None:
+    def write(self, ending: Ending, effort: Effort | None = None) -> State | None:
         """Leave job and message as the ending wants them; the job's new state, None if the job is another's.
+
+        Args:
+            effort: of the attempt; without it nothing is said of its speed.
 
         Raises:
             LeaseLost: the job is not the attempt's any more.
@@ -64,12 +83,12 @@ class Conclusion:
             wait=wait_fixed(WAIT_S),
             reraise=True,
         )
-        return retrying(self._write, ending)
+        return retrying(self._write, ending, effort)
 
-    def _write(self, ending: Ending) -> State | None:
+    def _write(self, ending: Ending, effort: Effort | None) -> State | None:
         if ending.how == "lost":
             return None
-        state = self._write_state(ending)
+        state = self._write_state(ending, effort)
         if state == "INTERRUPTED" and ending.how == "interrupted":
             self.queue.release(self.message)
         elif state in WAITING:
@@ -78,7 +97,7 @@ class Conclusion:
             self.queue.delete(self.message)
         return state
 
-    def _write_state(self, ending: Ending) -> State:
+    def _write_state(self, ending: Ending, effort: Effort | None) -> State:
         """What the job is now; all these calls may be made again for the same attempt."""
         if ending.how in ("interrupted", "undelivered"):
             is_put_off = ending.how == "undelivered"
@@ -90,7 +109,8 @@ class Conclusion:
             return "CANCELLED"
         record = self.record()
         score = record.overall if record else None
-        self.table.succeed(self.attempt, score.f1 if score else None, self._artifacts())
+        speed = measure(record, effort.start_step, effort.seconds, effort.instance_type) if record and effort else None
+        self.table.succeed(self.attempt, score.f1 if score else None, self._artifacts(), speed)
         return "SUCCEEDED"
 
     def record(self) -> RunRecord | None:

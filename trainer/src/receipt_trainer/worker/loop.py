@@ -203,6 +203,7 @@ class Worker:
             command=self._command,
             open_log=self._open_log,
             needs_gpu=self._machine.pool == "gpu" and self._machine.instance_id is not None,
+            instance_type=self._machine.instance_type,
             clock=self._clock,
         )
         try:

@@ -1,0 +1,104 @@
+"""`submit-job` and `sweep` say what a job will take and cost before it is queued."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receipt_trainer.aws import clients
+from receipt_trainer.jobs.job_table import JobTable
+from receipt_trainer.jobs.measured import Measured
+from receipt_trainer.local.cloud import LocalCloud
+from tests.cli.jobs import Caller, Said, add_job
+from tests.fleet.stack import Stack, fall, stand
+from tests.price_list import PriceList, product
+
+JOB = "job_name: my-job\nmodel: tiny\nresources: {pool: gpu}\ntraining_config: {num_epochs: 10}\n"
+
+
+@pytest.fixture
+def stack(aws: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    """A stack at rest, with a price list that knows one of the gpu pool's types."""
+    with PriceList(product("g6.xlarge", "us-east-1", "0.8048")) as prices:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_PRICING", prices.url)
+        made = stand(aws.client, tmp_path, 0)
+        clients.ssm().put_parameter(Name=made.outputs.training_parameter, Value="{}", Type="String", Overwrite=True)
+        (tmp_path / "job.yaml").write_text(JOB)
+        yield made
+        fall(aws.client, made)
+
+
+def type_(call: Caller, stack: Stack, command: str, *more: str) -> Said:
+    """A command on the job file and the stack."""
+    return call(command, "--config", str(stack.path.parent / "job.yaml"), "--outputs", str(stack.path), *more)
+
+
+def remember(call: Caller, stack: Stack) -> None:
+    """An earlier run of the job, of ten epochs of 60,000 tokens, on a g6.xlarge."""
+    spec = type_(call, stack, "submit-job", "--dry-run", "--json").json["spec"]
+    speed = Measured(60_000, 10.0, 100, 1000.0, 30.0, "g6.xlarge").to_text()
+    add_job(stack.outputs.jobs_table, status="SUCCEEDED", spec=json.dumps(spec), measured=speed)
+
+
+def test_nothing_is_guessed(stack: Stack, call: Caller) -> None:
+    """Without an earlier run the price is said and the rest is unknown; the job is queued."""
+    said = type_(call, stack, "submit-job")
+    assert said.code == 0, said.err
+    first, second = said.err.splitlines()[:2]
+    assert first.startswith("price now: spot from $")
+    assert second == "expected: unknown: no earlier run of this recipe was measured on these machines"
+    job = JobTable(clients.dynamodb(), stack.outputs.jobs_table).get(said.out.strip())
+    assert (job.expected_s, job.expected_usd) == (None, None)
+
+
+def test_time_and_dollars_are_said_and_kept(stack: Stack, call: Caller) -> None:
+    """600,000 tokens at 1,000 a second and half a minute; dollars at the type's spot price; kept in the job's row."""
+    remember(call, stack)
+    dry = type_(call, stack, "submit-job", "--dry-run", "--json").json["expected"]
+    assert (dry["seconds"], dry["instance_type"], dry["price"]["on_demand_usd_per_h"]) == (630.0, "g6.xlarge", 0.8048)
+    assert dry["usd"] == pytest.approx(630 / 3600 * dry["price"]["usd_per_h"])
+    said = type_(call, stack, "submit-job")
+    assert "for g6.xlarge in us-east-1" in said.err
+    assert "on demand $0.8048/h" in said.err
+    assert "expected: 10 min 30 s and < $0.01, boot not in it" in said.err
+    assert "(1,000 tokens/s on g6.xlarge in 1 earlier run)" in said.err
+    job = JobTable(clients.dynamodb(), stack.outputs.jobs_table).get(said.out.strip())
+    assert (job.expected_s, job.expected_usd) == (630.0, pytest.approx(dry["usd"]))
+
+
+def test_a_sweep_says_the_sum_first(stack: Stack, call: Caller) -> None:
+    """Of its plan: trials of other epochs take other times; in a dry run, too."""
+    remember(call, stack)
+    for more in (("--dry-run",), ("--name", "epochs")):
+        said = type_(call, stack, "sweep", "--epochs", "5,10", "--seeds", "0,1", *more)
+        assert said.code == 0, said.err
+        assert "expected: 4 jobs, 32 min 00 s of instance time and < $0.01" in said.err
+
+
+@pytest.mark.parametrize("endpoint", ["EC2", "PRICING", "AUTO_SCALING"])
+def test_a_price_that_cannot_be_had_stops_nothing(
+    stack: Stack, call: Caller, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    """Nobody answers: it is said, time is still known, and the job is queued."""
+    remember(call, stack)
+    monkeypatch.setenv(f"AWS_ENDPOINT_URL_{endpoint}", "http://127.0.0.1:9")
+    said = type_(call, stack, "submit-job")
+    assert (said.code, len(said.out.split())) == (0, 1)
+    assert "not all prices are known: read" in said.err
+    assert "expected: 10 min 30 s and " in said.err
+
+
+def test_expected_stands_beside_actual(stack: Stack, call: Caller) -> None:
+    """`jobs`, `job-status` and `job-details` show what was expected; scripts get it from the row."""
+    remember(call, stack)
+    job_id = type_(call, stack, "submit-job").out.strip()
+    stacked = ("--outputs", str(stack.path))
+    shown: Any = call("jobs", *stacked, "--json", "--name", "my-job").json[0]
+    assert (shown["expected_s"], shown["spent_s"]) == (630.0, 0.0)
+    assert "10 min 30 s" in call("job-status", *stacked, job_id).out
+    assert "10 min 30 s" in call("job-details", *stacked, job_id).out
+    assert "expected" in call("jobs", *stacked).out

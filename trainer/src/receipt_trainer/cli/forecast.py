@@ -1,0 +1,173 @@
+"""What a job will take and cost, said before it is queued; what could not be found out is said, and stops nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from receipt_trainer.cli import stack
+
+if TYPE_CHECKING:
+    from receipt_trainer.contract.outputs import PoolOutputs, StackOutputs
+    from receipt_trainer.jobs.estimate import Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Dollars of an instance hour of a pool, now.
+
+    Attributes:
+        usd_per_h: what is paid: of spot the cheapest, else the list price; None: not known.
+        on_demand_usd_per_h: list price of the same type.
+        fault: why a price is missing.
+    """
+
+    market: str
+    instance_type: str
+    zone: str | None = None
+    usd_per_h: float | None = None
+    on_demand_usd_per_h: float | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is known before a job is queued; `price` is None where nothing is sold, as in the local session."""
+
+    pool: str | None
+    estimate: Estimate
+    price: Price | None
+
+    @property
+    def usd(self) -> float | None:
+        """Dollars, boots not in it; None: unknown."""
+        price = self.price.usd_per_h if self.price is not None else None
+        seconds = self.estimate.seconds
+        return None if price is None or seconds is None else seconds / 3600 * price
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        price = asdict(self.price) if self.price is not None else None
+        return asdict(self.estimate) | {"usd": self.usd, "pool": self.pool, "price": price}
+
+
+def forecasts(specs: Sequence[Mapping[str, Any]], pool: str | None, table: str | None) -> list[Forecast] | None:
+    """One a job, of one pool; None where no stack is named. A handful of requests, however many jobs these are.
+
+    Args:
+        specs: resolved ones.
+        table: name of the jobs table; None: earlier runs are not known.
+    """
+    outputs = stack.outputs()
+    if outputs is None or not specs:
+        return None
+    from receipt_trainer.jobs.estimate import estimate
+
+    is_local = stack.local_session() is not None
+    of = {str(name): one for name, one in outputs.pools.items()}.get(pool or "")
+    history, fault = _history(table)
+    types = None if is_local or of is None else of.instance_types
+    estimates = [estimate(spec, history, types) for spec in specs]
+    if fault is not None:
+        estimates = [replace(one, why=fault) for one in estimates]
+    if is_local or of is None:
+        return [Forecast(pool, one, None) for one in estimates]
+    kind = next((one.instance_type for one in estimates if one.instance_type is not None), None)
+    price = _price(outputs, of, kind)
+    return [Forecast(pool, one, price) for one in estimates]
+
+
+def _history(table: str | None) -> tuple[list[Any], str | None]:
+    from receipt_trainer.aws import clients
+    from receipt_trainer.errors import UserError, WorldError
+    from receipt_trainer.jobs.estimate import read_history
+
+    if table is None:
+        return [], "the jobs table is not known"
+    try:
+        return read_history(clients.dynamodb(), table), None
+    except (UserError, WorldError) as error:
+        return [], str(error)
+
+
+def _price(outputs: StackOutputs, pool: PoolOutputs, kind: str | None) -> Price:
+    """Of the type that was measured, else of the pool's cheapest on spot, or its first on demand."""
+    from receipt_trainer.aws import clients
+    from receipt_trainer.errors import UserError, WorldError
+    from receipt_trainer.fleet.groups import read_groups
+    from receipt_trainer.fleet.spot import read_spot_prices
+    from receipt_trainer.jobs.list_prices import ListPrices
+    from receipt_trainer.jobs.store import utc_now
+
+    prices, listed = ListPrices(), kind or pool.instance_types[0]
+    if pool.market != "spot":
+        usd = prices.usd_per_h(listed, outputs.region)
+        return Price("on_demand", listed, None, usd, usd, prices.fault)
+    try:
+        group = read_groups(clients.autoscaling(max_attempts=2), [pool.auto_scaling_group])[pool.auto_scaling_group]
+        types = [kind] if kind is not None else pool.instance_types
+        found = read_spot_prices(clients.ec2(max_attempts=2), types, group.zones, utc_now())
+    except (UserError, WorldError) as error:
+        return Price("spot", listed, None, None, prices.usd_per_h(listed, outputs.region), str(error))
+    if not found:
+        return Price("spot", listed, None, None, prices.usd_per_h(listed, outputs.region), "EC2 names no spot price")
+    best = found[0]
+    on_demand = prices.usd_per_h(best.instance_type, outputs.region)
+    return Price("spot", best.instance_type, best.zone, best.usd_per_h, on_demand, prices.fault)
+
+
+def say(found: Forecast | None) -> None:
+    """Print it to standard error: the price in force, then time and dollars."""
+    if found is None:
+        return
+    if found.price is not None:
+        click.echo(price_text(found.price), err=True)
+    click.echo(f"expected: {expected_text(found)}", err=True)
+
+
+def price_text(price: Price) -> str:
+    """What an instance hour costs now."""
+    known = [] if price.usd_per_h is None else [f"${price.usd_per_h:.4f}/h for {price.instance_type}"]
+    if known and price.zone is not None:
+        known = [f"spot from {known[0]} in {price.zone}"]
+    if price.market == "spot" and price.on_demand_usd_per_h is not None:
+        known.append(f"on demand ${price.on_demand_usd_per_h:.4f}/h")
+    elif known and price.market != "spot":
+        known = [f"on demand {known[0]}"]
+    missing = f"; not all prices are known: {price.fault}" if price.fault else ""
+    return f"price now: {', '.join(known) or 'unknown'}{missing}"
+
+
+def expected_text(found: Forecast) -> str:
+    """Time and dollars, and where they come from."""
+    from receipt_trainer.cli.job_details import dollars
+    from receipt_trainer.report import wording
+
+    one = found.estimate
+    if one.seconds is None:
+        return f"unknown: {one.why}"
+    limit = "at most " if one.is_at_most else ""
+    usd = dollars(found.usd) if found.usd is not None else "unknown dollars"
+    cost = "" if found.price is None else f" and {usd}"
+    runs = f"{one.num_runs} earlier run{'' if one.num_runs == 1 else 's'}"
+    where = f" on {one.instance_type}" if one.instance_type else ""
+    rate = f"{one.tokens_per_s or 0:,.0f} tokens/s{where} in {runs}"
+    return f"{limit}{wording.duration(one.seconds)}{cost}, boot not in it ({rate})"
+
+
+def sum_text(found: Sequence[Forecast]) -> str:
+    """The same of many jobs: their sum, and of how many nothing is known."""
+    from receipt_trainer.cli.job_details import dollars
+    from receipt_trainer.report import wording
+
+    known = [one.estimate.seconds for one in found if one.estimate.seconds is not None]
+    unknown = len(found) - len(known)
+    if not known:
+        return f"unknown: {found[0].estimate.why}"
+    usd = [one.usd for one in found if one.usd is not None]
+    cost = "" if found[0].price is None else f" and {dollars(sum(usd)) if usd else 'unknown dollars'}"
+    more = f", and {unknown} jobs of which nothing is known" if unknown else ""
+    return f"{len(known)} jobs, {wording.duration(sum(known))} of instance time{cost}, boots not in it{more}"

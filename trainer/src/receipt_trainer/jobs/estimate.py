@@ -1,0 +1,150 @@
+"""What a job will take, from earlier runs of its recipe; what nobody measured is unknown, never guessed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+from receipt_trainer.aws import dynamo
+from receipt_trainer.config_vl import is_vl_model
+from receipt_trainer.contract.tables import job_status_pk
+from receipt_trainer.jobs import measured
+from receipt_trainer.jobs.measured import Measured
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+HISTORY: Final = 50
+"""The newest so many SUCCEEDED jobs are looked at: one page of an index, however many jobs there are."""
+_IMAGES: Final = ("max_image_pixels", "max_sequence_length")
+_BATCHES: Final = (
+    *("batch_size", "batch_tokens", "per_device_train_batch_size", "gradient_accumulation_steps"),
+    "difficulty_schedule",
+)
+_SAME_DATA: Final = frozenset({"augment", "augmentation", "annotated_labels"})
+"""Keys of `data_config` that change no number of tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An earlier run: what it was asked, and how it went."""
+
+    spec: Mapping[str, Any]
+    measured: Measured
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a job will take.
+
+    Attributes:
+        seconds: of instance time, boots not in it; None: unknown, and `why` says why.
+        tokens_per_s: median of the earlier runs.
+        instance_type: on which they ran; None if on no instance.
+        num_runs: how many they are.
+        is_at_most: early stopping may end it before.
+    """
+
+    seconds: float | None
+    why: str | None = None
+    tokens_per_s: float | None = None
+    instance_type: str | None = None
+    num_runs: int = 0
+    is_at_most: bool = False
+
+
+def read_history(client: DynamoDBClient, table: str) -> list[Run]:
+    """The newest runs that were measured, the newest first; one request.
+
+    Raises:
+        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
+    """
+    rows = dynamo.query(
+        client,
+        table,
+        "read earlier runs",
+        IndexName="GSI1",
+        KeyConditionExpression="GSI1PK = :pk",
+        ExpressionAttributeValues={":pk": job_status_pk("SUCCEEDED")},
+        ExpressionAttributeNames={"#spec": "spec", "#measured": "measured"},
+        ProjectionExpression="#spec, #measured",
+        ScanIndexForward=False,
+        Limit=HISTORY,
+    )
+    found = []
+    for row in islice(rows, HISTORY):
+        known = measured.read(row.get("measured"))
+        try:
+            spec = json.loads(row.get("spec") or "null")
+        except ValueError:
+            continue
+        if known is not None and isinstance(spec, dict):
+            found.append(Run(spec, known))
+    return found
+
+
+def estimate(spec: Mapping[str, Any], history: Sequence[Run], types: Collection[str] | None) -> Estimate:
+    """What a job will take.
+
+    Args:
+        spec: the resolved one.
+        history: the newest run first.
+        types: instance types that the job may get; None: any machine counts.
+    """
+    same = [run for run in history if _recipe(run.spec) == _recipe(spec)]
+    same = [run for run in same if types is None or run.measured.instance_type in types]
+    if not same:
+        return Estimate(None, "no earlier run of this recipe was measured on these machines")
+    kind = same[0].measured.instance_type
+    own = [run.measured for run in same if run.measured.instance_type == kind]
+    rate = median(one.tokens_per_s for one in own)
+    known = Estimate(None, None, rate, kind, len(own))
+    like = [run for run in history if _data(run.spec) == _data(spec)]
+    if not like:
+        return replace(known, why="no earlier run says how many tokens this data has")
+    epochs = _epochs(spec, like)
+    if epochs is None:
+        return replace(known, why="no earlier run says how many steps an epoch has")
+    seconds = like[0].measured.tokens * epochs / rate + median(one.overhead_s for one in own)
+    return replace(known, seconds=seconds, is_at_most=bool(_training(spec).get("early_stopping_patience")))
+
+
+def _training(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = spec.get("training_config")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _data_config(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = spec.get("data_config")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _recipe(spec: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What decides how fast a machine trains: family, model, kind of examples, size of images."""
+    model, data = str(spec.get("model")), _data_config(spec)
+    kinds = (data.get("examples"), data.get("o_entity_ratio"))
+    return is_vl_model(model), model, kinds, tuple(_training(spec).get(name) for name in _IMAGES)
+
+
+def _data(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """What decides how many tokens an epoch has."""
+    data = {name: value for name, value in _data_config(spec).items() if name not in _SAME_DATA}
+    images = [_training(spec).get(name) for name in _IMAGES]
+    return str(spec.get("model")), json.dumps([data, images], sort_keys=True, default=str)
+
+
+def _epochs(spec: Mapping[str, Any], like: Sequence[Run]) -> float | None:
+    """Passes over the examples; where steps are given, by the steps an epoch of the same batches had."""
+    training = _training(spec)
+    if not training.get("max_steps"):
+        given = training.get("num_epochs", training.get("num_train_epochs"))
+        return float(given) if isinstance(given, int | float) else None
+    batches = [training.get(name) for name in _BATCHES]
+    for run in like:
+        if [_training(run.spec).get(name) for name in _BATCHES] == batches:
+            return float(training["max_steps"]) * run.measured.epochs / run.measured.steps
+    return None
