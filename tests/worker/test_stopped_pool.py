@@ -63,5 +63,4 @@ def test_an_idle_worker_goes_at_a_recommendation_and_is_not_replaced(bench: Benc
         worker.advise(Advice("rebalance recommendation of now"))
         assert worker.run() == "idle at a rebalance recommendation of now"
         stubber.assert_no_pending_responses()
-    job = bench.table.get(job_id)
-    assert job.status == "SUCCEEDED"
+    assert bench.table.get(job_id).status == "SUCCEEDED"

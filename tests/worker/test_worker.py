@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients
+from receipt_trainer.jobs.estimate import read_history
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.local.imds import ImdsStandIn
 from receipt_trainer.worker.imds import Imds
@@ -43,6 +44,8 @@ def test_a_job_runs_to_its_end(bench: Bench) -> None:
     assert bench.num_messages() == 0
     (attempt,) = bench.attempts(job_id)
     assert (attempt["outcome"], attempt["worker_id"]) == ("SUCCEEDED", "worker")
+    (run,) = read_history(bench.dynamodb, bench.settings.jobs_table)
+    assert (run.measured.steps, run.measured.epochs, run.measured.instance_type) == (27, 3.0, None)
 
 
 def interrupted(bench: Bench, job_id: str, hold: Path, interrupt: Callable[[Running], None]) -> None:
