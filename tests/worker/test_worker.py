@@ -95,7 +95,7 @@ def test_a_spot_notice_does_the_same(
     with ImdsStandIn() as service:
 
         def notice(running: Running) -> None:
-            watch = Watch(Imds(service.url), running.worker.interrupt, interval_s=0.05)
+            watch = Watch(Imds(service.url), running.worker.interrupt, running.worker.advise, interval_s=0.05)
             service.interrupt("spot")
             running.end()
             watch.close()

@@ -134,10 +134,19 @@ def amount(seconds: object, usd: object, *, short: bool = False) -> str:
     from receipt_trainer.cli.job_details import dollars
     from receipt_trainer.report import wording
 
-    known = [wording.duration(float(seconds))] if isinstance(seconds, int | float) else []
+    known = []
+    if isinstance(seconds, int | float):
+        known.append(_rounded(seconds) if short else wording.duration(float(seconds)))
     if isinstance(usd, int | float):
         known.append(dollars(float(usd)))
     return ", ".join(known[-1:] if short else known) or wording.NOTHING
+
+
+def _rounded(seconds: float) -> str:
+    """A time in its largest unit."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def id_length(job_ids: Sequence[str], shortest: int = 8) -> int:
