@@ -9,11 +9,12 @@ READY := $(VENV)/.ready
 AWS_CLI ?= $(firstword $(wildcard /usr/bin/aws) $(abspath $(BIN))/aws)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports unit chaos format wheelhouse clean
+.PHONY: help setup demo test lint types imports unit boot chaos format wheelhouse clean
 
 help:
 	@echo "make demo [DATA=receipts.jsonl.gz] [EPOCHS=n]   train on an embedded cloud, write a report"
 	@echo "make test                                       lint, types, import rules, tests"
+	@echo "make boot                                       boot instances for real, as root, with Debian's systemd-nspawn"
 	@echo "make chaos [CHAOS_SEED=n] [CHAOS_JOBS=n]        break workers, queue and disk at random; no job may be lost"
 	@echo "make wheelhouse                                 build the wheels that instances install from"
 	@echo "make setup                                      only the virtual environment in $(VENV)"
@@ -54,6 +55,10 @@ imports: $(READY)
 # One thread a process: two test processes share two cores.
 unit: $(READY)
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal
+
+# Needs root and Debian's packages mmdebstrap, systemd-container, iproute2 and openssl; skipped with a line without them.
+boot: $(READY)
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/pytest tests/boot --timeout 1800
 
 # Some minutes; the short form is a test of its own. What it prints is explained in docs/chaos.md.
 chaos: $(READY)

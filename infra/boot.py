@@ -67,6 +67,9 @@ class BootEnv(BaseModel):
     retry_first_s: Seconds = Field(1, description="Seconds before the second try; doubled for each next, up to 30")
     call_timeout_s: Seconds = Field(45, description="Seconds that one try, or one call of the AWS CLI, may take")
     settle_s: Seconds = Field(90, description="Seconds that the worker must stay up for the boot to count as good")
+    log_flush_s: Seconds = Field(
+        8, description="Seconds that a failed boot leaves the CloudWatch agent to send its logs"
+    )
     boot_deadline_s: Seconds = Field(1800, description="Seconds in which the whole boot must be done")
     max_boot_failures: int = Field(
         3, ge=1, description="Failed boots of a pool in a row after which it launches no more"

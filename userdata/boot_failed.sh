@@ -25,11 +25,17 @@ instance_id() {
   echo unknown
 }
 
+# Where the worker is what failed, its own words say why; the boot's log knows only that it did.
 reason() {
-  local log_file="$LOG_DIR/boot.log" last=""
-  [ "$STEP" != worker ] || log_file="$LOG_DIR/worker.log"
+  local log_file="$LOG_DIR/boot.log" last="" unit=""
+  case "$STEP" in
+    worker | start_worker | watch_worker)
+      if [ -s "$LOG_DIR/worker.log" ]; then log_file="$LOG_DIR/worker.log"; fi
+      unit=" unit: $(timeout 10 systemctl show --property=Result,ExecMainStatus receipt-worker.service | tr '\n' ' ')"
+      ;;
+  esac
   if [ -f "$log_file" ]; then last="$(tail -c 1500 "$log_file" | tail -n 6 | tr -d '\r' | tr '\n' '|')"; fi
-  printf 'boot failed: step=%s exit=%s command=%s last lines: %s' "$STEP" "$CODE" "${COMMAND:0:500}" "$last"
+  printf 'boot failed: step=%s exit=%s command=%s%s last lines: %s' "$STEP" "$CODE" "${COMMAND:0:500}" "$unit" "$last"
 }
 
 record_log() {
@@ -79,6 +85,11 @@ resume-processes --auto-scaling-group-name $AUTO_SCALING_GROUP --scaling-process
   aws_call autoscaling suspend-processes --auto-scaling-group-name "$AUTO_SCALING_GROUP" --scaling-processes Launch
 }
 
+# The agent sends what it has read every 5 s (cloudwatch_agent.json); with the instance, the rest would be lost.
+flush_logs() {
+  if ((SECONDS < LOG_FLUSH_S)); then sleep "$((LOG_FLUSH_S - SECONDS))"; fi
+}
+
 end_instance() {
   aws_call autoscaling terminate-instance-in-auto-scaling-group --instance-id "$INSTANCE_ID" \
     --should-decrement-desired-capacity
@@ -94,6 +105,7 @@ attempt record_instance
 attempt record_metric
 # A spot instance that is taken back while it boots says nothing about the stack.
 [ "$STEP" = signal ] || attempt break_loop
+attempt flush_logs
 attempt end_instance
 # In any case: a lifecycle hook would keep the instance, and its price, for minutes.
 shutdown -h now

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from botocore.parsers import ResponseParserError
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract.tables import INSTANCES
@@ -127,3 +128,12 @@ def test_a_page_of_html_is_never_shown(fault_proxy: FaultProxy, monkeypatch: pyt
         with pytest.raises(WorldError, match=f"NotFound: {said}") as raised:
             list(dynamo.scan(clients.dynamodb(), "t", "read"))
         assert "\n" not in str(raised.value)
+
+
+def test_what_is_no_answer_of_aws_is_a_fault_of_the_world() -> None:
+    """A proxy's page where XML is expected, of which botocore makes no error of its own family, is one line."""
+    words = "Unable to parse response (syntax error: line 1, column 0), invalid XML received.\nb'<html>'"
+    with pytest.raises(WorldError) as caught, clients.aws_faults("end the instance"):
+        raise ResponseParserError(words)
+    assert str(caught.value).startswith("end the instance: what AWS answers cannot be read: Unable to parse")
+    assert "<html>" not in str(caught.value)

@@ -139,6 +139,7 @@ class Machine:
             "install_deadline_s": 0,
             "retry_first_s": 0,
             "settle_s": 0,
+            "log_flush_s": 0,
         }
         boot = boot_env(
             **quick

@@ -149,10 +149,18 @@ def test_a_silent_imds(golden: Machine) -> None:
 
 @pytest.mark.parametrize(("plan", "step"), [("fails", "start_worker"), ("restarts", "watch_worker")])
 def test_a_unit_that_does_not_stay_up(golden: Machine, plan: str, step: str) -> None:
-    """A unit that cannot start, or that systemd had to start again, is a failed boot."""
+    """A unit that cannot start, or that systemd had to start again, is a failed boot, in the worker's own words."""
     (golden.plans / "unit").write_text(plan)
+    golden.write("var/log/receipt-trainer/worker.log", "error: open sqs: no AWS region\n")
     assert golden.boot().returncode != 0
-    _assert_failed(golden, step)
+    _assert_failed(golden, step, "error: open sqs: no AWS region", "unit: Result=exit-code ExecMainStatus=2")
+
+
+def test_a_unit_that_says_nothing(golden: Machine) -> None:
+    """Without a word of the worker, the boot's own last lines say what there is to say."""
+    (golden.plans / "unit").write_text("fails")
+    assert golden.boot().returncode != 0
+    _assert_failed(golden, "start_worker", "Job for receipt-worker.service failed")
 
 
 def test_a_boot_that_hangs(machine: Machine) -> None:

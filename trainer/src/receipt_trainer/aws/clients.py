@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import boto3
 from botocore import exceptions as boto
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 
 from receipt_trainer.contract.names import ENV_DEFAULT_REGION, ENV_REGION
 from receipt_trainer.errors import UserError, WorldError
@@ -206,6 +207,8 @@ def aws_faults(doing: str, *, table: str | None = None) -> Iterator[None]:
         endpoint = os.environ.get("AWS_ENDPOINT_URL")
         hint = f"; AWS_ENDPOINT_URL is {endpoint}: is anything running there?" if endpoint else ""
         raise WorldError(f"{doing}: AWS cannot be reached: {error}{hint}") from error
+    except ResponseParserError as error:  # no BotoCoreError: what answers is not AWS, such as a proxy with its page
+        raise WorldError(f"{doing}: what AWS answers cannot be read: {str(error).splitlines()[0]}") from error
     except boto.BotoCoreError as error:
         raise WorldError(f"{doing}: {error}") from error
 

@@ -23,6 +23,8 @@ NOTICES: Final = {
 SPOT_WARNING_S: Final = 120.0
 _CONTROL: Final = "/control/notices/"
 _METADATA: Final = "/latest/meta-data/"
+_CREDENTIALS: Final = "iam/security-credentials/"
+_CREDENTIALS_LIFE: Final = timedelta(hours=6)
 
 
 class ImdsStandIn:
@@ -35,6 +37,8 @@ class ImdsStandIn:
         instance_type: str = "g5.xlarge",
         zone: str = "us-east-1a",
         life_cycle: str | None = "spot",
+        role: str | None = None,
+        host: str = "127.0.0.1",
         port: int = 0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -42,6 +46,8 @@ class ImdsStandIn:
 
         Args:
             life_cycle: how it was bought; None: nobody did, and it has no price.
+            role: of its instance profile, whose credentials it then gives; None: it has none.
+            host: the address to serve at.
             port: 0 takes a free one.
         """
         self.paths = {
@@ -50,13 +56,14 @@ class ImdsStandIn:
             "placement/availability-zone": zone,
             "autoscaling/target-lifecycle-state": "InService",
             **({"instance-life-cycle": life_cycle} if life_cycle else {}),
+            **({_CREDENTIALS: role, f"{_CREDENTIALS}{role}": _credentials(clock())} if role else {}),
         }
         self.num_tokens = 0
         self._tokens: set[str] = set()
         self._clock = clock
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self._server = ThreadingHTTPServer((host, port), self._handler())
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http://{host}:{self._server.server_port}"
 
     def interrupt(self, kind: str = "spot", *, warning_s: float = SPOT_WARNING_S) -> None:
         """Deliver a notice: the same as a PUT to the control.
@@ -146,3 +153,19 @@ class ImdsStandIn:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def _credentials(now: datetime) -> str:
+    """Those of an instance profile (Amazon EC2 user guide, "Retrieve security credentials from instance metadata")."""
+    stamps = [moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in (now, now + _CREDENTIALS_LIFE)]
+    return json.dumps(
+        {
+            "Code": "Success",
+            "LastUpdated": stamps[0],
+            "Type": "AWS-HMAC",
+            "AccessKeyId": "ASIALOCALSTANDIN",
+            "SecretAccessKey": "local",
+            "Token": "local",
+            "Expiration": stamps[1],
+        }
+    )

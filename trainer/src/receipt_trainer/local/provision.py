@@ -68,15 +68,25 @@ class Resource:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What stands on the embedded AWS, and what the program asked for that it cannot have; sorted by type and name."""
+    """What stands on the embedded AWS, and what the program asked for that it cannot have; sorted by type and name.
+
+    Attributes:
+        registered: all of it as the program registered it, with the inputs that it had here.
+    """
 
     outputs: StackOutputs
     created: list[Resource]
     recorded: list[Resource]
+    registered: list[Registration]
 
 
 def provision(
-    program: Path, cloud: LocalCloud, *, stack: str = "dev", overrides: Mapping[str, Any] | None = None
+    program: Path,
+    cloud: LocalCloud,
+    *,
+    stack: str = "dev",
+    overrides: Mapping[str, Any] | None = None,
+    with_wheels: bool = False,
 ) -> Deployment:
     """Run the program in a folder for a stack, create its resources, and hand the outputs to `cloud`.
 
@@ -85,6 +95,7 @@ def provision(
         cloud: a running embedded AWS, started with `empty=True`.
         stack: whose `Pulumi.<stack>.yaml` is read, if there is one.
         overrides: configuration over that of the files; a key replaces.
+        with_wheels: upload the wheelhouse that the program builds; otherwise one that nobody can install.
 
     Raises:
         UserError: the configuration cannot be read, or the program refuses it.
@@ -95,7 +106,8 @@ def provision(
     creation = Creation(cloud.client)
     with tempfile.TemporaryDirectory(prefix=f"{name}-") as scratch:
         config = load_config(program, stack, overrides) | {"aws:region": REGION}
-        config |= _wheelhouse(project, config, Path(scratch))
+        if not with_wheels:
+            config |= _wheelhouse(project, config, Path(scratch))
         try:
             recording = run(program, project=name, stack=stack, config=config, become=creation.become)
         except RunError as error:
@@ -106,7 +118,8 @@ def provision(
         raise UserError(f"{program}: {error}") from None
     cloud.adopt(outputs)
     found = sorted(creation.found, key=lambda one: (one.type, one.name))
-    return Deployment(outputs, [one for one in found if not one.reason], [one for one in found if one.reason])
+    created = [one for one in found if not one.reason]
+    return Deployment(outputs, created, [one for one in found if one.reason], recording.resources)
 
 
 def _wheelhouse(project: Mapping[str, Any], config: Mapping[str, str], folder: Path) -> dict[str, str]:

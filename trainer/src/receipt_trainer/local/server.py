@@ -20,8 +20,9 @@ def main() -> None:
     from moto.moto_server.werkzeug_app import MotoRequestHandler
     from moto.server import ThreadedMotoServer
 
-    from receipt_trainer.local import moto_speed, moto_writes
+    from receipt_trainer.local import moto_hooks, moto_speed, moto_writes
 
+    moto_hooks.install()
     moto_speed.install()
     moto_writes.install()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from receipt_trainer.aws.clients import aws_faults
 from receipt_trainer.errors import UserError, WorldError
@@ -107,13 +107,14 @@ class GroupMember:
             return
         for attempt in range(HOOK_ATTEMPTS):
             try:
-                self._client.complete_lifecycle_action(
-                    LifecycleHookName=self._hook,
-                    AutoScalingGroupName=self._group,
-                    LifecycleActionResult="CONTINUE",
-                    InstanceId=self._instance_id,
-                )
-            except (ClientError, BotoCoreError) as error:
+                with aws_faults("complete the lifecycle hook"):
+                    self._client.complete_lifecycle_action(
+                        LifecycleHookName=self._hook,
+                        AutoScalingGroupName=self._group,
+                        LifecycleActionResult="CONTINUE",
+                        InstanceId=self._instance_id,
+                    )
+            except (UserError, WorldError) as error:
                 if attempt + 1 == HOOK_ATTEMPTS:
                     _log.warning("the lifecycle hook will wait for its time", error=str(error))
                 else:
