@@ -23,7 +23,10 @@ POOL: PoolName = "cpu"
 CA_BUNDLE = "etc/ssl/aws-stand-in.pem"
 ENVIRONMENT = {"AWS_CA_BUNDLE": f"/{CA_BUNDLE}"}
 """What a machine here has and one of EC2 has not: it believes one more certificate."""
-CONFIG: Mapping[str, Any] = {"receipt-trainer:wheelhouse": {"python_version": PYTHON}}
+CONFIG: Mapping[str, Any] = {
+    "receipt-trainer:wheelhouse": {"python_version": PYTHON},
+    "receipt-trainer:golden_ami": {"enabled": True},
+}
 
 
 def user_data_of(cloud: LocalCloud, outputs: StackOutputs) -> str:
