@@ -38,6 +38,9 @@ reason() {
   printf 'boot failed: step=%s exit=%s command=%s%s last lines: %s' "$STEP" "$CODE" "${COMMAND:0:500}" "$unit" "$last"
 }
 
+# systemd starts it again: it would take a job here, and write its own row over ours.
+stop_worker() { timeout 100 systemctl stop receipt-worker.service; }
+
 record_log() {
   if ! aws_call logs create-log-stream --log-group-name "$BOOT_LOG_GROUP" --log-stream-name "$INSTANCE_ID"; then
     log "the log stream is there, or cannot be made"
@@ -100,6 +103,7 @@ NOW="$(date +%s)"
 EXPIRES=$((NOW + 7 * 86400))
 REASON="$(reason)"
 log "$REASON"
+case "$STEP" in start_worker | watch_worker) attempt stop_worker ;; esac
 attempt record_log
 attempt record_instance
 attempt record_metric

@@ -64,7 +64,7 @@ class Instance:
         for each in (self.layer, work):
             each.mkdir()
         lower = ":".join(map(str, layers))
-        options = f"lowerdir={lower},upperdir={self.layer},workdir={work}"
+        options = f"lowerdir={lower},upperdir={self.layer},workdir={work},volatile"  # nothing here outlives the test
         subprocess.run(["mount", "-t", "overlay", "-o", options, "instance", self.root], check=True)
         lines = "".join(f'"{name}={value}" ' for name, value in environment.items())
         self.write("etc/systemd/system.conf.d/aws.conf", f"[Manager]\nDefaultEnvironment={lines}\n")
@@ -189,6 +189,17 @@ class Instance:
             return wait_for("power off", lambda: not self.is_on)
         except TimeoutError as error:
             raise AssertionError(f"{error}\n{self.words()}") from None
+
+    def reboot(self) -> None:
+        """Have its systemd reboot it: systemd-nspawn then ends with 133, for its caller to start it again.
+
+        Raises:
+            AssertionError: it went off instead.
+        """
+        self.run("systemctl reboot", check=False)
+        self.wait_off()
+        assert self._process is not None and self._process.returncode == 133, self.words()
+        self.boot()
 
     def stop(self) -> None:
         """Switch it off as EC2 does it: its systemd is asked to."""

@@ -101,10 +101,9 @@ def _bytes(path: Path) -> bytes:
 
 def test_a_reboot_brings_the_worker_back(worker: Instance) -> None:
     """Both file systems come from fstab, the unit starts after them, and the user data does not run again."""
-    init = worker.init_pid()
     booted = worker.boot_log().count("booted in")
-    worker.run("systemctl reboot", check=False)
-    worker.wait_for("another process 1", lambda: worker.init_pid() not in (None, init))
+    worker.reboot()
+    worker.wait_for("process 1", worker.init_pid)
     worker.wait_for("systemd", lambda: "active" in worker.run("systemctl is-active receipt-worker", check=False))
     worker.wait_for("the worker", lambda: _show(worker, "ActiveState") == "active")
     mounts = worker.run("findmnt --noheadings --output=TARGET").split()

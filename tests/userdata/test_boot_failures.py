@@ -154,6 +154,7 @@ def test_a_unit_that_does_not_stay_up(golden: Machine, plan: str, step: str) -> 
     golden.write("var/log/receipt-trainer/worker.log", "error: open sqs: no AWS region\n")
     assert golden.boot().returncode != 0
     _assert_failed(golden, step, "error: open sqs: no AWS region", "unit: Result=exit-code ExecMainStatus=2")
+    assert golden.calls("systemctl")[-1] == "stop receipt-worker.service"
 
 
 def test_a_unit_that_says_nothing(golden: Machine) -> None:
