@@ -24,7 +24,7 @@ CA_BUNDLE = "etc/ssl/aws-stand-in.pem"
 ENVIRONMENT = {"AWS_CA_BUNDLE": f"/{CA_BUNDLE}"}
 """What a machine here has and one of EC2 has not: it believes one more certificate."""
 CONFIG: Mapping[str, Any] = {
-    "receipt-trainer:wheelhouse": {"python_version": PYTHON},
+    "receipt-trainer:wheelhouse": {"python_versions": [PYTHON]},
     "receipt-trainer:golden_ami": {"enabled": True},
 }
 

@@ -198,7 +198,8 @@ class Instance:
         """
         self.run("systemctl reboot", check=False)
         self.wait_off()
-        assert self._process is not None and self._process.returncode == 133, self.words()
+        code = self._process.returncode if self._process else None
+        assert code == 133, self.words()
         self.boot()
 
     def stop(self) -> None:
