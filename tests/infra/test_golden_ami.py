@@ -12,7 +12,7 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra import image_document
@@ -31,7 +31,7 @@ VALUES = {
 
 
 def program(**changed: Any) -> None:
-    settings: dict[str, Any] = {
+    given_values: dict[str, Any] = {
         "naming": NAMING,
         "region": "us-east-1",
         "account_id": "123456789012",
@@ -44,7 +44,7 @@ def program(**changed: Any) -> None:
         "security_group_id": "sg-1",
         "wheelhouse_parameter": "/receipt-trainer/dev/wheelhouse",
     }
-    image = GoldenAmi("image", GoldenAmiArgs(**settings | changed))
+    image = GoldenAmi("image", GoldenAmiArgs(**given_values | changed))
     pulumi.export("parameter", image.image_parameter_name)
     pulumi.export("pipeline", image.pipeline_arn)
 
@@ -107,6 +107,7 @@ def test_text_that_would_not_arrive_is_refused(script: str) -> None:
         render({**read_scripts(USERDATA), "ami_test.sh": script}, VALUES)
 
 
+@settings(deadline=None)
 @given(
     value=st.text(max_size=60)
     | st.sampled_from(["$(id)", "`id`", "a'b\"c", "#{x}", "%s", "a\nb", "{{x}}", "\x00", "é"])
@@ -132,6 +133,7 @@ def bash_value(line: str) -> str:
     return done.stdout.decode()
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_changed_character_of_a_script_is_another_component(data: st.DataObject) -> None:
     """Replace any one character of any script: the document is another one, or the script is refused."""
