@@ -49,7 +49,7 @@ class Stood:
 
 def record(folder: Path, become: Any = None, changes: dict[str, Any] | None = None) -> Recording:
     """The program with both pools, an image of its own, alarm mail and budget."""
-    stand_in(folder, "3.12")
+    stand_in(folder)
     config = load_config(ROOT, "dev", {**CHANGES, **(changes or {})})
     config["receipt-trainer:wheelhouse"] = json.dumps({"path": str(folder)})
     return run(ROOT, config=config, become=become)

@@ -66,6 +66,7 @@ NAMED: Final[tuple[Named, ...]] = (
     Named(LOG_GROUP, "logs-image", "LogGroups::logs", "/aws/imagebuilder/{prefix}-worker"),
     Named(LOG_GROUP, "logs-silence", "LogGroups::logs", "/{path}/silent-instances"),
     Named(PARAMETER, "training-parameter", "TrainingDefaults::training", "/{path}/training-defaults"),
+    Named(PARAMETER, "wheelhouse-parameter", "Wheelhouse::wheelhouse", "/{path}/wheelhouse"),
     Named(PARAMETER, "image-image", "GoldenAmi::image", "/imagebuilder/{path}/worker-image"),
     Named(TABLE, "tables-receipts", "Tables::tables", "{prefix}-receipts"),
     Named(TABLE, "tables-jobs", "Tables::tables", "{prefix}-jobs"),
