@@ -60,6 +60,13 @@ def test_a_hub_out_of_reach(subject: Subject, tmp_path: Path, monkeypatch: pytes
     assert job(subject, tmp_path).level == "warning"
 
 
+def test_outputs_of_an_older_stack(subject: Subject, tmp_path: Path) -> None:
+    """Where the outputs do not say how workers reach the internet, nothing is claimed."""
+    older = dataclasses.replace(with_outputs(subject, nat=None), settings={})
+    found = job(older, tmp_path)
+    assert (found.level, found.remedies) == ("warning", ("pulumi up --stack dev",))
+
+
 def test_a_folder(subject: Subject, tmp_path: Path) -> None:
     """A folder of this machine is on no worker; one of the workers' file system is not seen from here."""
     assert job(subject, tmp_path, f"model: {tmp_path}\n").level == "failure"

@@ -48,7 +48,9 @@ def look_at_leftovers(subject: Subject) -> Iterator[Finding]:
             found.append(warning(f"{one.what} is not in the state", one.command))
     yield from found
     if not found and not state.pending:
-        yield ok(f"none: what bears this stack's names or tags is in its state ({len(state.resources)} resources)")
+        yield ok(
+            f"no leftovers: what bears this stack's names or tags is in its state ({len(state.resources)} resources)"
+        )
 
 
 def _named(subject: Subject, state: State) -> Iterator[Finding]:

@@ -51,7 +51,10 @@ def _model(path: Path, spec: JobSpec, subject: Subject) -> Finding:
         return ok(f"{text} comes with the trainer")
     if model.startswith(("/", ".", "~")) or Path(model).is_dir():
         return _folder(text, model)
-    if subject.nat in (None, "none"):
+    if subject.nat is None:
+        up = subject.command("pulumi up")
+        return warning(f"{text}: network.nat is not known, the outputs are of an older stack", up)
+    if subject.nat == "none":
         return _copy(text, model, subject)
     return _hub(text, model)
 
