@@ -134,6 +134,16 @@ def test_an_older_golden_image_gets_the_newer_trainer(golden: Machine, venv_pyth
     assert list((golden.root / "opt/hf_cache").iterdir()) == []
 
 
+def test_a_network_that_is_not_there_yet_is_waited_for(machine: Machine, venv_python: Path, tmp_path: Path) -> None:
+    """While a stack is made the first calls may fail: packages and wheels are asked for again, and installed."""
+    upload_wheelhouse(machine.account, tmp_path / "wheels", build="third")
+    (machine.plans / "dnf-failures").write_text("1")
+    (machine.plans / "aws-failures").write_text("2")
+    assert machine.boot(install_deadline_s=60).returncode == 0, machine.read("var/log/receipt-trainer/boot.log")
+    assert len(machine.calls("dnf")) == 2
+    assert _build_installed(venv_python) == "third"
+
+
 def test_a_slow_file_system_is_waited_for(golden: Machine) -> None:
     """Three failed mounts before the deadline are no failed boot."""
     (golden.plans / "mount-failures").write_text("3")
