@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
 
 from receipt_trainer.aws import clients
 from receipt_trainer.jobs.job_table import JobTable
@@ -102,3 +104,21 @@ def test_expected_stands_beside_actual(stack: Stack, call: Caller) -> None:
     assert "10 min 30 s" in call("job-status", *stacked, job_id).out
     assert "10 min 30 s" in call("job-details", *stacked, job_id).out
     assert "expected" in call("jobs", *stacked).out
+
+
+def test_looks_are_few_however_many_jobs_there_are(stack: Stack, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The submission is two requests, as ever; with the looks before and the group's raising behind it, 19 in all."""
+    remember(call, stack)
+    for number in range(30):
+        add_job(stack.outputs.jobs_table, status="PENDING", minutes=number)
+    counts: Counter[str] = Counter()
+    real: Any = BaseClient._make_api_call
+
+    def count(client: Any, operation: str, asked: Any) -> Any:
+        counts[operation] += 1
+        return real(client, operation, asked)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", count)
+    assert type_(call, stack, "submit-job").code == 0
+    assert (counts["TransactWriteItems"], counts["SendMessage"], counts["SetDesiredCapacity"]) == (1, 1, 1)
+    assert counts.total() <= 19
