@@ -112,7 +112,7 @@ class CpuPoolSettings(PoolSettings):
     """The pool of jobs that do without a GPU."""
 
     instance_types: Annotated[tuple[str, ...], AfterValidator(rules.cpu_types)] = Field(
-        ("c7i.2xlarge", "c6i.2xlarge", "c7a.2xlarge", "m7i.2xlarge", "m6i.2xlarge"),
+        ("c7i.xlarge", "c6i.xlarge", "c7a.xlarge", "m7i.xlarge", "m6i.xlarge"),
         min_length=1,
         max_length=20,
         description="Types without a GPU, x86_64; the more types, the fewer interruptions",

@@ -94,7 +94,16 @@ mount_efs() {
   mount_one /mnt/training "$TRAINING_ACCESS_POINT_ID"
 }
 
+# People come in by SSM sessions. An image without sshd is as well.
+stop_sshd() {
+  local unit
+  for unit in sshd.socket sshd.service; do
+    if systemctl disable --now "$unit"; then log "$unit is off"; else log "$unit could not be switched off"; fi
+  done
+}
+
 configure() {
+  stop_sshd
   local etc="$ROOT/etc/receipt-trainer" kept="$ROOT/opt/receipt-trainer/boot" file
   mkdir -p "$etc" "$kept" "$ROOT/etc/systemd/system/logrotate.timer.d" "$ROOT/etc/logrotate.d"
   cp "$BOOT_DIR/worker.env" "$etc/worker.env.new"

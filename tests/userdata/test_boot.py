@@ -33,7 +33,9 @@ def _assert_booted(machine: Machine) -> None:
     for arguments, access_point in zip(mounts, ("fsap-0123456789abcdef0", "fsap-0123456789abcdef1"), strict=True):
         assert f"tls\\,iam\\,accesspoint={access_point} fs-0123456789abcdef0:/" in arguments
     assert all("--reuid=1000 --regid=1000" in arguments for arguments in machine.calls("setpriv"))
-    assert machine.calls("systemctl")[:2] == ["daemon-reload", "enable --now receipt-worker.service"]
+    off = ["disable --now sshd.socket", "disable --now sshd.service"]
+    assert machine.calls("systemctl")[:4] == [*off, "daemon-reload", "enable --now receipt-worker.service"]
+    assert "sshd.service is off" in machine.read("var/log/receipt-trainer/boot.log")
     assert len(machine.calls("amazon-cloudwatch-agent-ctl")) == 1
 
 
