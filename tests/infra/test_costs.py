@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ STANDING = {
     "aws:lb/loadBalancer:LoadBalancer": 16.0,
 }
 """At least so many dollars a month for one that is there; the stack has none of them, and the page no row."""
-COLUMNS = {
+COLUMNS: Mapping[str, Mapping[str, Any] | None] = {
     "`nat: none`": {},
     "`nat: single`": {"network": {"nat": "single"}},
     "`nat: public`": {"network": {"nat": "public"}},
