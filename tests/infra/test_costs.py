@@ -15,7 +15,7 @@ from receipt_trainer.local.program import Recording, run
 from tests.infra.edits import NAMESPACE, ROOT, evaluate
 
 HOURS = 730
-SNAPSHOT_GB, WHEELHOUSE_GB = 75, 0.25
+SNAPSHOT_GB, WHEELHOUSE_GB = 75, 0.39
 ENDPOINT, ALARM = "aws:ec2/vpcEndpoint:VpcEndpoint", "aws:cloudwatch/metricAlarm:MetricAlarm"
 STANDING = {
     "aws:kms/key:Key": 1.0,
