@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
-from infra import last_update, outputs
+from infra import instance_types, last_update, outputs
 from infra.base import Base, Place, refuse_another_trainer
 from infra.naming import Naming
 from infra.observability import Observability, ObservabilityArgs, WatchedPool
@@ -18,6 +18,7 @@ async def main() -> None:
     settings = StackSettings.load(pulumi.Config())
     naming = Naming(project=pulumi.get_project(), environment=settings.environment, tags=settings.tags)
     place = Place.find(settings)
+    instance_types.check(settings, naming.project)
     last_update.refuse_replaced_data(await last_update.read_outputs(), settings, place.region, naming.project)
 
     base = Base(settings, naming, place)

@@ -1,106 +1,129 @@
-"""Instance types that a pool may launch.
-
-Sizes as in Amazon EC2 Instance Types. Prices serve the arithmetic of the documentation only, nothing is bought by them:
-Linux on demand in us-east-1 as far as known here; Amazon EC2 On-Demand Pricing has today's. A new type is one more row.
-Graviton types are left out on purpose: the parent image is x86_64.
-"""
+"""What EC2 says of the pools' instance types, asked at preview: sizes are not written down here."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.settings import PoolName, SettingsError, StackSettings
+
+ARCHITECTURE: Final = "x86_64"
+"""Of the parent image."""
+OLD_GPUS: Final = ("K80", "M60", "V100")
+"""NVIDIA GPUs before Turing, which the open kernel driver of the parent image does not know (AWS Deep Learning AMIs
+Developer Guide, Important NVIDIA driver changes to DLAMIs)."""
+_ALLOWED: Final[dict[PoolName, str]] = {
+    "gpu": "x86_64 types of this region with whole NVIDIA GPUs from the T4 on, such as g6.xlarge",
+    "cpu": "x86_64 types of this region without GPUs and the like, such as c7i.xlarge",
+}
+_ONE_SIZE: Final = 1.1
+"""EC2 has given the A10G's 24 GB as 24,576 MiB and as 22,888, the L4's as 22,888; other sizes are a quarter apart."""
 
 
 @dataclass(frozen=True)
 class InstanceType:
-    """One row of the catalogue. `gpu_memory_gib` is of ONE GPU; `usd_per_hour` is on demand in us-east-1."""
+    """One type, as DescribeInstanceTypes has it (Amazon EC2 API Reference, InstanceTypeInfo).
+
+    Attributes:
+        name: such as g6.xlarge.
+        vcpus: vCPUs by default, as the quotas count them.
+        architectures: that its processor runs.
+        gpus: whole GPUs; 0 for a part of one as well.
+        maker: who makes the GPUs; "" for none.
+        gpu: their name.
+        gpu_memory_mib: memory of ONE GPU, or of the part of one, in MiB.
+        accelerated: it has FPGAs, or chips for inference, training or video.
+    """
 
     name: str
     vcpus: int
-    memory_gib: float
-    gpus: int = 0
-    gpu: str = ""
-    gpu_memory_gib: int = 0
-    usd_per_hour: float | None = None
-    architecture: str = "x86_64"
+    architectures: tuple[str, ...]
+    gpus: int
+    maker: str
+    gpu: str
+    gpu_memory_mib: int
+    accelerated: bool
 
 
-_GPUS: Final = {
-    "g4dn": ("NVIDIA T4", 16),
-    "g5": ("NVIDIA A10G", 24),
-    "g6": ("NVIDIA L4", 24),
-    "gr6": ("NVIDIA L4", 24),
-    "g6e": ("NVIDIA L40S", 48),
-    "p4d": ("NVIDIA A100", 40),
-    "p4de": ("NVIDIA A100", 80),
-    "p5": ("NVIDIA H100", 80),
-    "p5e": ("NVIDIA H200", 141),
-    "p5en": ("NVIDIA H200", 141),
-    "p6-b200": ("NVIDIA B200", 180),
-}
-"""Families of the x86_64 Deep Learning AMI (its release notes, Supported EC2 instances), without the fractions of a GPU
-of g6f and gr6f, whose 3 to 12 GiB are too little to count on."""
+def look_up(names: Iterable[str]) -> dict[str, InstanceType]:
+    """Those of `names` that the provider's region has.
 
-_GPU_SIZES: Final = """
-g4dn.xlarge 4 16 1 0.526      g4dn.2xlarge 8 32 1 0.752     g4dn.4xlarge 16 64 1 1.204    g4dn.8xlarge 32 128 1 2.176
-g4dn.12xlarge 48 192 4 3.912  g4dn.16xlarge 64 256 1 4.352
-g5.xlarge 4 16 1 1.006        g5.2xlarge 8 32 1 1.212       g5.4xlarge 16 64 1 1.624      g5.8xlarge 32 128 1 2.448
-g5.12xlarge 48 192 4 5.672    g5.16xlarge 64 256 1 4.096    g5.24xlarge 96 384 4 8.144    g5.48xlarge 192 768 8 16.288
-g6.xlarge 4 16 1 0.8048       g6.2xlarge 8 32 1 0.9776      g6.4xlarge 16 64 1 1.3232     g6.8xlarge 32 128 1 2.0144
-g6.12xlarge 48 192 4 4.6016   g6.16xlarge 64 256 1 3.3968   g6.24xlarge 96 384 4 6.6752   g6.48xlarge 192 768 8 13.3504
-gr6.4xlarge 16 128 1 1.5392   gr6.8xlarge 32 256 1 2.4464
-g6e.xlarge 4 32 1 1.861       g6e.2xlarge 8 64 1 2.24208    g6e.4xlarge 16 128 1 3.00424  g6e.8xlarge 32 256 1 4.52856
-g6e.12xlarge 48 384 4 10.49264    g6e.16xlarge 64 512 1 7.57719
-g6e.24xlarge 96 768 4 15.06559    g6e.48xlarge 192 1536 8 30.13118
-p4d.24xlarge 96 1152 8 -      p4de.24xlarge 96 1152 8 -     p5.4xlarge 16 256 1 -         p5.48xlarge 192 2048 8 -
-p5e.48xlarge 192 2048 8 -     p5en.48xlarge 192 2048 8 -    p6-b200.48xlarge 192 2048 8 -
-"""
-"""Name, vCPUs, GiB, GPUs, USD an hour (- where it is not known for certain)."""
-
-_CPU_FAMILIES: Final = {
-    "c6i": (2, 0.0425, "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 32xlarge"),
-    "c6a": (2, 0.03825, "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 32xlarge 48xlarge"),
-    "c7i": (2, 0.044625, "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 48xlarge"),
-    "c7a": (2, 0.05132, "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 32xlarge 48xlarge"),
-    "m6i": (4, 0.048, "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 32xlarge"),
-    "m6a": (4, 0.0432, "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 32xlarge 48xlarge"),
-    "m7i": (4, 0.0504, "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 48xlarge"),
-    "m7a": (4, 0.05796, "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 32xlarge 48xlarge"),
-    "r6i": (8, 0.063, "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 32xlarge"),
-    "r7i": (8, 0.06615, "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 48xlarge"),
-}
-"""GiB a vCPU, USD a vCPU and hour (the same for every size), sizes."""
-
-_GRAVITON: Final = re.compile(r"(?:a1|[a-z]+\d+(?:[a-z]*g[a-z]*|e-gb\d+))\.[a-z0-9-]+")
-"""The letter g behind the generation (EC2, Instance type naming conventions), and the Grace hosts of p6e."""
+    Two questions: a type that EC2 does not know is not found by a filter, but described it is an error, and an error of
+    a provider function ends the run.
+    """
+    # Each once, in the order given: the same questions for the same settings.
+    asked = aws.ec2.GetInstanceTypesFilterArgs(name="instance-type", values=list(dict.fromkeys(names)))
+    return {name: _describe(name) for name in aws.ec2.get_instance_types(filters=[asked]).instance_types}
 
 
-def _gpu_types() -> Iterator[InstanceType]:
-    fields = iter(_GPU_SIZES.split())
-    for name, vcpus, memory, gpus, price in zip(*[fields] * 5, strict=True):
-        gpu, gpu_memory_gib = _GPUS[name.split(".")[0]]
-        usd = None if price == "-" else float(price)
-        yield InstanceType(name, int(vcpus), float(memory), int(gpus), gpu, gpu_memory_gib, usd)
+def check(settings: StackSettings, project: str) -> None:
+    """Refuse what an enabled pool cannot run on; say which types have GPUs that would be idle.
+
+    Raises:
+        SettingsError: a line for each pool with types that the region does not have or that do not fit the pool.
+    """
+    known = look_up(name for pool in settings.pools.values() for name in pool.instance_types)
+    problems = {pool: _problem(pool, chosen.instance_types, known) for pool, chosen in settings.pools.items()}
+    if lines := [f"{project}:pools.{pool}.instance_types: {problem}" for pool, problem in problems.items() if problem]:
+        raise SettingsError("\n".join(lines))
+    for pool, chosen in settings.pools.items():
+        for name in chosen.instance_types:
+            if (gpus := known[name].gpus) > 1:
+                pulumi.warn(
+                    f"{project}:pools.{pool}.instance_types: {name} has {gpus} GPUs, a job uses one: {gpus - 1} are "
+                    "paid for and idle; better: types with one GPU, and a higher max_instances"
+                )
 
 
-def _cpu_types() -> Iterator[InstanceType]:
-    for family, (gib, usd, sizes) in _CPU_FAMILIES.items():
-        for size in sizes.split():
-            vcpus = {"large": 2, "xlarge": 4}.get(size) or 4 * int(size.removesuffix("xlarge"))
-            yield InstanceType(f"{family}.{size}", vcpus, float(vcpus * gib), usd_per_hour=round(vcpus * usd, 5))
+def _describe(name: str) -> InstanceType:
+    found = aws.ec2.get_instance_type(instance_type=name)
+    gpus = found.gpuses or []
+    others = (found.fpgas, found.inference_accelerators, found.media_accelerators, found.neuron_devices)
+    return InstanceType(
+        name=name,
+        vcpus=int(found.default_vcpus),
+        architectures=tuple(found.supported_architectures),
+        gpus=sum(int(gpu.count) for gpu in gpus),
+        maker=gpus[0].manufacturer if gpus else "",
+        gpu=gpus[0].name if gpus else "",
+        gpu_memory_mib=int(gpus[0].memory_size) if gpus else 0,
+        accelerated=any(others),
+    )
 
 
-CATALOGUE: Final = {item.name: item for item in (*_gpu_types(), *_cpu_types())}
-"""Every known type by name."""
+def _problem(pool: PoolName, names: Sequence[str], known: dict[str, InstanceType]) -> str:
+    reasons = {name: _why_not(pool, known.get(name)) for name in names}
+    if wrong := [f"{name!r} {reason}" for name, reason in reasons.items() if reason]:
+        return f"{'; '.join(wrong)}; allowed: {_ALLOWED[pool]}"
+    return _several_sizes([known[name] for name in names]) if pool == "gpu" else ""
 
 
-def is_arm64(name: str) -> bool:
-    """Whether a type, known or not, has a Graviton or Grace processor, by AWS's naming convention."""
-    return _GRAVITON.fullmatch(name) is not None
+def _several_sizes(types: Sequence[InstanceType]) -> str:
+    """A job that fits one instance must fit all."""
+    sizes = sorted({item.gpu_memory_mib for item in types})
+    if sizes[-1] <= sizes[0] * _ONE_SIZE:
+        return ""
+    parts = (
+        f"{size / 1024:.0f} GiB: {' '.join(item.name for item in types if item.gpu_memory_mib == size)}"
+        for size in sizes
+    )
+    return f"GPUs of several sizes ({'; '.join(parts)}); allowed: types whose GPUs have one memory size"
 
 
-def families(items: Iterable[InstanceType]) -> list[str]:
-    """The families of `items`, each once, in their order."""
-    return list(dict.fromkeys(item.name.split(".")[0] for item in items))
+def _why_not(pool: PoolName, item: InstanceType | None) -> str:
+    if item is None:
+        return "is not an instance type that EC2 has in this region"
+    if ARCHITECTURE not in item.architectures:
+        return f"is {' and '.join(item.architectures)}, and the parent image is {ARCHITECTURE}"
+    if pool == "cpu":
+        idle = "a GPU" if item.maker else "accelerators" if item.accelerated else ""
+        return f"has {idle}, which a cpu job would leave idle" if idle else ""
+    if not item.maker:
+        return "has no GPU"
+    if item.maker.upper() != "NVIDIA" or item.gpu in OLD_GPUS:
+        return f"has a GPU ({item.maker} {item.gpu}) that the parent image has no driver for"
+    return "" if item.gpus else f"has a part of a GPU only, {item.gpu_memory_mib / 1024:.0f} GiB"

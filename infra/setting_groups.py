@@ -100,7 +100,7 @@ class PoolSettings(Group):
 class GpuPoolSettings(PoolSettings):
     """The pool of jobs that want a GPU."""
 
-    instance_types: Annotated[tuple[str, ...], AfterValidator(rules.gpu_types)] = Field(
+    instance_types: Annotated[tuple[str, ...], AfterValidator(rules.type_names)] = Field(
         ("g5.xlarge", "g6.xlarge", "g5.2xlarge", "g6.2xlarge"),
         min_length=1,
         max_length=20,
@@ -111,7 +111,7 @@ class GpuPoolSettings(PoolSettings):
 class CpuPoolSettings(PoolSettings):
     """The pool of jobs that do without a GPU."""
 
-    instance_types: Annotated[tuple[str, ...], AfterValidator(rules.cpu_types)] = Field(
+    instance_types: Annotated[tuple[str, ...], AfterValidator(rules.type_names)] = Field(
         ("c7i.xlarge", "c6i.xlarge", "c7a.xlarge", "m7i.xlarge", "m6i.xlarge"),
         min_length=1,
         max_length=20,

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import Final
 
-from infra.instance_types import CATALOGUE, InstanceType, families, is_arm64
 from infra.subnets import LARGEST_PREFIX, SMALLEST_PREFIX
 
 LOG_RETENTION_DAYS: Final = (
@@ -38,6 +37,9 @@ _CRON_FIELDS: Final = (
 )
 _TAG_KEY: Final = re.compile(r"[A-Za-z0-9+\-=._:/]{1,128}")
 """The characters that every service allows; EC2 Image Builder knows neither spaces nor accents in a key."""
+_TYPE: Final = re.compile(r"[a-z][a-z0-9-]{0,30}\.[a-z0-9-]{1,30}")
+_ARM64_TYPE: Final = re.compile(r"(?:a1|[a-z]+\d+(?:[a-z]*g[a-z]*|e-gb\d+))\.[a-z0-9-]+")
+"""The letter g behind the generation (EC2, Instance type naming conventions), and the Grace hosts of p6e."""
 _ENVIRONMENT: Final = re.compile(r"[a-z](?:-?[a-z0-9])*")
 _EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}")
 _IMAGE: Final = re.compile(r"ami-(?:[0-9a-f]{8}|[0-9a-f]{17})|(?:/[A-Za-z0-9_.-]+){2,15}")
@@ -73,51 +75,20 @@ def cidr(value: str) -> str:
     return value
 
 
-def gpu_types(names: Sequence[str]) -> Sequence[str]:
-    """Types with GPUs of one memory size, so that a job that fits one fits all."""
-    known = _known(names, with_gpu=True)
-    sizes = sorted({item.gpu_memory_gib for item in known})
-    if len(sizes) > 1:
-        parts = (
-            f"{size} GiB: {' '.join(item.name for item in known if item.gpu_memory_gib == size)}" for size in sizes
-        )
-        raise ValueError(f"GPUs of several sizes ({'; '.join(parts)}); allowed: types whose GPUs have one memory size")
-    return names
-
-
-def idle_gpus(names: Sequence[str]) -> list[str]:
-    """A line for each type with several GPUs: a job uses one of them, and all are paid for."""
-    several = [CATALOGUE[name] for name in names if CATALOGUE[name].gpus > 1]
-    return [
-        f"{item.name} has {item.gpus} GPUs, a job uses one: {item.gpus - 1} are paid for and idle" for item in several
-    ]
-
-
-def cpu_types(names: Sequence[str]) -> Sequence[str]:
-    """Types without a GPU: one with a GPU would be paid for and lie idle."""
-    _known(names, with_gpu=False)
-    return names
-
-
-def _known(names: Sequence[str], with_gpu: bool) -> list[InstanceType]:
-    allowed = families(item for item in CATALOGUE.values() if bool(item.gpus) == with_gpu)
-    wrong = [f"{name!r} {reason}" for name in names if (reason := _why_not(name, with_gpu))]
+def type_names(names: Sequence[str]) -> Sequence[str]:
+    """What may be the names of x86_64 instance types, each once; the rest is EC2's to say (`instance_types.check`)."""
+    wrong = [f"{name!r} {reason}" for name in names if (reason := _why_no_type(name))]
     if len(set(names)) != len(names):
         wrong.append("a type is named twice")
     if wrong:
-        raise ValueError(f"{'; '.join(wrong)}; allowed: sizes of {', '.join(allowed)}")
-    return [CATALOGUE[name] for name in names]
+        raise ValueError(f"{'; '.join(wrong)}; allowed: x86_64 types such as g6.xlarge or c7i.xlarge, each once")
+    return names
 
 
-def _why_not(name: str, with_gpu: bool) -> str:
-    if is_arm64(name):
-        return "is arm64, and the parent image is x86_64"
-    item = CATALOGUE.get(name)
-    if item is None:
-        return "is not an instance type that the parent image is known to support"
-    if with_gpu and not item.gpus:
-        return "has no GPU"
-    return "has a GPU, which a cpu job would leave idle" if item.gpus and not with_gpu else ""
+def _why_no_type(name: str) -> str:
+    if not _TYPE.fullmatch(name):
+        return "is not the name of an instance type"
+    return "is arm64, and the parent image is x86_64" if _ARM64_TYPE.fullmatch(name) else ""
 
 
 def image(value: str) -> str:

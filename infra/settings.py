@@ -115,14 +115,6 @@ class StackSettings(Group):
         """The hyperparameters that the configuration sets, as JSON values; the others are the trainer's own."""
         return self.training_config.model_dump(mode="json", exclude_unset=True)
 
-    def warnings(self, project: str = "receipt-trainer") -> list[str]:
-        """What is allowed and costs more than it gives, a line each."""
-        return [
-            f"{project}:pools.{name}.instance_types: {line}; better: types with one GPU, and a higher max_instances"
-            for name, pool in self.pools.items()
-            for line in rules.idle_gpus(pool.instance_types)
-        ]
-
     def zones(self, available: Sequence[str], project: str = "receipt-trainer") -> list[str]:
         """The first `network.az_count` zones of the region.
 
@@ -164,10 +156,7 @@ class StackSettings(Group):
         if secret:
             lines = (f"{config.name}:{key}: is set with --secret; {_NO_SECRETS}" for key in secret)
             raise SettingsError("\n".join(lines))
-        settings = cls.parse(values, config.name, pulumi.get_stack())
-        for line in settings.warnings(config.name):
-            pulumi.warn(line)
-        return settings
+        return cls.parse(values, config.name, pulumi.get_stack())
 
 
 def _own_values(project: str) -> dict[str, Any]:

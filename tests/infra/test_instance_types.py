@@ -1,26 +1,153 @@
-"""The catalogue of instance types."""
+"""Instance types: what EC2 says of them decides, a name alone only where it must."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pulumi
 import pytest
 
-from infra.instance_types import CATALOGUE, is_arm64
+from infra import instance_types, setting_rules
+from infra.instance_types import InstanceType
+from infra.settings import SettingsError, StackSettings
+from receipt_trainer.local.program import run
+from receipt_trainer.local.program_answers import Answer
+from tests.infra.edits import evaluate_anew
+
+LIST, DESCRIBE = "aws:ec2/getInstanceTypes:getInstanceTypes", "aws:ec2/getInstanceType:getInstanceType"
 
 
-def test_every_row_is_whole() -> None:
-    """A type has processors and memory; a type with a GPU says which and how much memory, one without says none."""
-    for name, item in CATALOGUE.items():
-        assert item.name == name
-        assert item.architecture == "x86_64"
-        assert not is_arm64(name)
-        assert item.vcpus > 0
-        assert item.memory_gib > 0
-        assert bool(item.gpus) == bool(item.gpu) == bool(item.gpu_memory_gib)
-        assert item.usd_per_hour is None or 0.05 < item.usd_per_hour < 40
+def examined(
+    gpu: Sequence[str] = ("g6.xlarge",),
+    cpu: Sequence[str] = ("c7i.xlarge",),
+    answers: Mapping[str, Answer] | None = None,
+) -> list[str]:
+    """The warnings for pools of these types."""
+    settings = StackSettings.parse({"pools": {"gpu": {"instance_types": gpu}, "cpu": {"instance_types": cpu}}})
+    return run(lambda: instance_types.check(settings, "receipt-trainer"), answers=answers).messages
 
 
-@pytest.mark.parametrize(("name", "usd"), [("g5.xlarge", 1.006), ("g6.2xlarge", 0.9776), ("c7i.2xlarge", 0.357)])
-def test_prices_of_the_documentation(name: str, usd: float) -> None:
-    """CPU families (by arithmetic) and GPU rows have the hourly prices that the documentation reckons with."""
-    assert CATALOGUE[name].usd_per_hour == usd
+def refused(answers: Mapping[str, Answer] | None = None, **types: Sequence[str]) -> list[str]:
+    """The lines that pools of these types are refused with."""
+    with pytest.raises(SettingsError) as error:
+        examined(**types, answers=answers)
+    return str(error.value).splitlines()
+
+
+def described(**found: Any) -> dict[str, Answer]:
+    """EC2 in a year to come: it has every type that it is asked for, and says this of it."""
+    plain = {"defaultVcpus": 4, "supportedArchitectures": ["x86_64"], "gpuses": []}
+    return {
+        LIST: lambda arguments: {"id": "all", "instanceTypes": arguments["filters"][0]["values"]},
+        DESCRIBE: lambda arguments: {"id": arguments["instanceType"], **plain, **found},
+    }
+
+
+def default_types() -> dict[str, list[InstanceType]]:
+    """The types of the default pools."""
+    found: dict[str, list[InstanceType]] = {}
+
+    def look() -> None:
+        for pool, chosen in StackSettings.parse({}).pools.items():
+            known = instance_types.look_up(chosen.instance_types)
+            found[pool] = [known[name] for name in chosen.instance_types]
+
+    run(look)
+    return found
+
+
+def test_default_types_fit_and_are_small() -> None:
+    """The default types are accepted without a word; the cpu pool has one of at most 4 vCPUs, which a new account's
+    quota lets start, and every type of the gpu pool has one GPU of 24 GB."""
+    assert run(lambda: instance_types.check(StackSettings.parse({}), "receipt-trainer")).messages == []
+    types = default_types()
+    assert min(item.vcpus for item in types["cpu"]) <= 4
+    assert {(item.gpus, round(item.gpu_memory_mib, -3)) for item in types["gpu"]} == {(1, 23_000)}
+
+
+def test_a_type_that_only_ec2_knows_is_accepted() -> None:
+    """A type of a family that is written down nowhere is good if EC2 says that it fits, in either pool."""
+    gpu = {"count": 1, "manufacturer": "NVIDIA", "name": "Z9", "memorySize": 90_000}
+
+    def describe(arguments: dict[str, Any]) -> Mapping[str, Any]:
+        gpus = [gpu] if arguments["instanceType"].startswith("g") else []
+        return {"id": "x", "defaultVcpus": 4, "supportedArchitectures": ["x86_64"], "gpuses": gpus}
+
+    answers = described() | {DESCRIBE: describe}
+    assert examined(gpu=["g99z.xlarge"], cpu=["c99.xlarge", "q1-flex.large"], answers=answers) == []
+
+
+def test_sizes_that_ec2_gives_in_two_ways_are_one() -> None:
+    """A10G and L4 have 24 GB each, which EC2 has given as 24,576 and as 22,888 MiB: they go together."""
+
+    def describe(arguments: dict[str, Any]) -> Mapping[str, Any]:
+        a10g = arguments["instanceType"].startswith("g5")
+        gpu = {"count": 1, "manufacturer": "NVIDIA", "name": "any", "memorySize": 24_576 if a10g else 22_888}
+        gpus = [gpu] if arguments["instanceType"].startswith("g") else []
+        return {"id": "x", "defaultVcpus": 4, "supportedArchitectures": ["x86_64"], "gpuses": gpus}
+
+    assert examined(gpu=["g5.xlarge", "g6.xlarge"], answers=described() | {DESCRIBE: describe}) == []
+
+
+@pytest.mark.parametrize(
+    ("pool", "types", "says", "allowed"),
+    [
+        ("gpu", ["g5.xlarge", "g55.xlarge"], "'g55.xlarge' is not an instance type that EC2 has in", "NVIDIA GPUs"),
+        ("cpu", ["c7i.xlagre"], "'c7i.xlagre' is not an instance type that EC2 has in", "without GPUs"),
+        ("cpu", ["mac2.metal"], "'mac2.metal' is arm64_mac, and the parent image is x86_64", "x86_64 types"),
+        ("gpu", ["c7i.large"], "'c7i.large' has no GPU", "NVIDIA GPUs"),
+        ("gpu", ["p3dn.24xlarge"], "'p3dn.24xlarge' has a GPU (NVIDIA V100) that the parent image", "from the T4 on"),
+        ("gpu", ["g6f.xlarge"], "'g6f.xlarge' has a part of a GPU only, 3 GiB", "whole NVIDIA GPUs"),
+        ("gpu", ["g5.xlarge", "g4dn.xlarge"], "GPUs of several sizes (16 GiB: g4dn.xlarge; 22 GiB: g5", "one memory"),
+        ("gpu", ["p5e.48xlarge", "p6-b200.48xlarge"], "GPUs of several sizes (141 GiB: p5e", "one memory size"),
+        ("cpu", ["g5.xlarge"], "'g5.xlarge' has a GPU, which a cpu job would leave idle", "without GPUs"),
+        ("cpu", ["inf2.xlarge"], "'inf2.xlarge' has accelerators, which a cpu job", "without GPUs"),
+        ("cpu", ["f2.6xlarge"], "'f2.6xlarge' has accelerators, which a cpu job", "without GPUs"),
+    ],
+)
+def test_a_type_that_does_not_fit_is_told_in_one_line(pool: str, types: list[str], says: str, allowed: str) -> None:
+    """The one line begins with the key and says which type is wrong, why, and what is allowed."""
+    (line,) = refused(**{pool: types})
+    assert line.startswith(f"receipt-trainer:pools.{pool}.instance_types: {says}")
+    assert allowed in line.split("allowed:")[1]
+
+
+def test_what_ec2_says_of_makers_and_processors_decides() -> None:
+    """Arm processors without a g in the type's name, and GPUs of another maker, are refused by EC2's word."""
+    (line,) = refused(described(supportedArchitectures=["arm64"]), cpu=["c99.xlarge"], gpu=["g99.xlarge"])[1:]
+    assert "'c99.xlarge' is arm64" in line
+    amd = {"count": 1, "manufacturer": "AMD", "name": "Radeon Pro V520", "memorySize": 8192}
+    line = refused(described(gpuses=[amd]), gpu=["g4ad.xlarge"])[0]
+    assert "'g4ad.xlarge' has a GPU (AMD Radeon Pro V520) that the parent image has no driver for" in line
+
+
+def test_both_pools_are_told_at_once_and_a_disabled_one_is_not_asked_about() -> None:
+    """One line a pool with all its wrong types; the types of a pool that does not exist are nobody's concern."""
+    gpu, cpu = refused(gpu=["g55.xlarge", "c7i.large"], cpu=["g5.xlarge"])
+    assert gpu.startswith("receipt-trainer:pools.gpu.instance_types: 'g55.xlarge' is not an instance type")
+    assert "; 'c7i.large' has no GPU; allowed:" in gpu
+    assert cpu.startswith("receipt-trainer:pools.cpu.instance_types: 'g5.xlarge' has a GPU")
+    off = StackSettings.parse({"pools": {"gpu": {"instance_types": ["g55.xlarge"], "enabled": False}}})
+    assert run(lambda: instance_types.check(off, "receipt-trainer")).messages == []
+
+
+def test_types_with_idle_gpus_are_warned_of() -> None:
+    """A job uses one GPU: each type with several is named with their number, and the others are not."""
+    several, eight = examined(gpu=["g5.xlarge", "g5.12xlarge", "g6.48xlarge"])
+    start = "receipt-trainer:pools.gpu.instance_types: g5.12xlarge has 4 GPUs, a job uses one: 3 "
+    assert start in several
+    assert "g6.48xlarge has 8 GPUs" in eight
+
+
+def test_the_program_stops_at_a_type_that_ec2_does_not_know(wheelhouse: Path) -> None:
+    """The whole program ends in that line."""
+    with pytest.raises(
+        pulumi.RunError, match=r"^receipt-trainer:pools\.cpu\.instance_types: 'c7x\.large' is not an"
+    ) as error:
+        evaluate_anew(wheelhouse, {"pools": {"cpu": {"instance_types": ["c7x.large"]}}})
+    assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -38,21 +165,15 @@ def test_prices_of_the_documentation(name: str, usd: float) -> None:
     ],
 )
 def test_arm64_is_known_by_its_name(name: str) -> None:
-    """Graviton and Grace types are recognised without being in the catalogue."""
-    assert is_arm64(name)
+    """Graviton and Grace types are refused without asking EC2."""
+    with pytest.raises(ValueError, match="is arm64"):
+        setting_rules.type_names([name])
 
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "g4dn.xlarge",
-        "g4ad.xlarge",
-        "g6f.large",
-        "m7i-flex.large",
-        "p6-b200.48xlarge",
-        "dl1.24xlarge",
-    ],
+    ["g4dn.xlarge", "g4ad.xlarge", "g6f.large", "m7i-flex.large", "p6-b200.48xlarge", "dl1.24xlarge", "c7i.metal-24xl"],
 )
-def test_x86_is_not_taken_for_arm64(name: str) -> None:
+def test_names_of_x86_types_pass(name: str) -> None:
     """A g in front of the generation is the family of GPU instances, not the letter for Graviton."""
-    assert not is_arm64(name)
+    assert setting_rules.type_names([name]) == [name]

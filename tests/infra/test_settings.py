@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from infra.golden_ami import ROOT_VOLUME_GIB
-from infra.instance_types import CATALOGUE
 from infra.setting_groups import MIN_ROOT_VOLUME_GIB
 from infra.settings import SettingsError, StackSettings
 from receipt_trainer.local.program import run
@@ -19,11 +18,10 @@ HOSTILE = json.loads((Path(__file__).parent / "hostile.json").read_text())
 
 
 def test_default_is_two_cheap_pools() -> None:
-    """Without any configuration there are both pools, empty at rest, and GPUs of one memory size in the gpu pool."""
+    """Without any configuration there are both pools, empty at rest, both on spot."""
     found = StackSettings.parse({})
     assert list(found.pools) == ["gpu", "cpu"]
     assert all(pool.min_instances == 0 and pool.market == "spot" for pool in found.pools.values())
-    assert {CATALOGUE[name].gpu_memory_gib for name in found.pools["gpu"].instance_types} == {24}
     assert (found.budget, found.alarm_email, found.training, found.protect_data) == (None, None, {}, True)
 
 
@@ -139,17 +137,6 @@ def test_dev_stack_is_cheap_and_leaves_nothing() -> None:
     assert not found.protect_data
     assert (found.network.nat, found.golden_ami.enabled) == ("public", False)
     assert all((pool.min_instances, pool.max_instances) == (0, 1) for pool in found.pools.values())
-
-
-def test_types_with_idle_gpus_are_warned_of() -> None:
-    """A job uses one GPU: each type with several is named with their number; the default types are not."""
-    assert StackSettings.parse({}).warnings() == []
-    types = ["g5.xlarge", "g5.12xlarge", "g6.48xlarge"]
-    several, eight = StackSettings.parse({"pools": {"gpu": {"instance_types": types}}}).warnings()
-    assert several.startswith("receipt-trainer:pools.gpu.instance_types: g5.12xlarge has 4 GPUs, a job uses one: 3 ")
-    assert "g6.48xlarge has 8 GPUs" in eight
-    off = {"pools": {"gpu": {"instance_types": types, "enabled": False}}}
-    assert StackSettings.parse(off).warnings() == []
 
 
 def test_an_image_by_its_id_has_no_schedule() -> None:

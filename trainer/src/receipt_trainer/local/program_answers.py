@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
 ACCOUNT: Final = "123456789012"
@@ -44,6 +49,53 @@ def read(token: str, arguments: dict[str, Any], answers: Mapping[str, Answer]) -
     return dict(answer(arguments) if callable(answer) else answer)
 
 
+@cache
+def _types() -> dict[str, dict[str, Any]]:
+    """EC2's answers of DescribeInstanceTypes by type, as moto ships them.
+
+    Raises:
+        LookupError: there is no moto.
+    """
+    # Its file alone: importing moto would import boto3 too, which this program does without.
+    found = find_spec("moto")
+    if found is None or found.origin is None:
+        raise LookupError("instance types are read from moto, which is not installed")
+    packed = Path(found.origin).parent / "ec2" / "resources" / "instance_types.json.gz"
+    types: dict[str, dict[str, Any]] = json.loads(gzip.decompress(packed.read_bytes()))
+    return types
+
+
+def _instance_types(arguments: dict[str, Any]) -> Mapping[str, Any]:
+    """By a filter of names; no other filter is known here."""
+    (names,) = (item["values"] for item in arguments["filters"] if item["name"] == "instance-type")
+    return {"id": "types", "instanceTypes": [name for name in names if name in _types()]}
+
+
+def _instance_type(arguments: dict[str, Any]) -> Mapping[str, Any]:
+    name = arguments["instanceType"]
+    found = _types()[name]
+    return {
+        "id": name,
+        "instanceType": name,
+        "defaultVcpus": found["VCpuInfo"]["DefaultVCpus"],
+        "memorySize": found["MemoryInfo"]["SizeInMiB"],
+        "supportedArchitectures": found["ProcessorInfo"]["SupportedArchitectures"],
+        "gpuses": [
+            {
+                "count": gpu["Count"],
+                "manufacturer": gpu["Manufacturer"],
+                "name": gpu["Name"],
+                "memorySize": gpu["MemoryInfo"]["SizeInMiB"],
+            }
+            for gpu in found.get("GpuInfo", {}).get("Gpus", [])
+        ],
+        "fpgas": found.get("FpgaInfo", {}).get("Fpgas", []),
+        "inferenceAccelerators": found.get("InferenceAcceleratorInfo", {}).get("Accelerators", []),
+        "mediaAccelerators": found.get("MediaAcceleratorInfo", {}).get("Accelerators", []),
+        "neuronDevices": found.get("NeuronInfo", {}).get("NeuronDevices", []),
+    }
+
+
 def _known(region: str) -> dict[str, Answer]:
     return {
         "aws:index/getCallerIdentity:getCallerIdentity": {
@@ -81,6 +133,8 @@ def _known(region: str) -> dict[str, Answer]:
             "rootDeviceName": "/dev/xvda",
             "creationDate": datetime.now(UTC).isoformat(),
         },
+        "aws:ec2/getInstanceTypes:getInstanceTypes": _instance_types,
+        "aws:ec2/getInstanceType:getInstanceType": _instance_type,
         "aws:ebs/getDefaultKmsKey:getDefaultKmsKey": {
             "id": region,
             "keyArn": f"arn:{PARTITION}:kms:{region}:{ACCOUNT}:alias/aws/ebs",
