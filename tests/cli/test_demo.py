@@ -64,8 +64,8 @@ def test_the_demo_runs_the_whole_job(tmp_path: Path, own_session: Path) -> None:
     assert f"s3://{bucket}/runs/shown/{record.job_id}/" in done.stdout
     assert any(physical.endswith(".fifo") for _, physical in created)
     recorded = " ".join(done.stdout.partition("only recorded")[2].split())
-    assert "the emulator lacks Image Builder" in recorded
-    assert "1 ImageRecipe" in recorded
+    assert "it refuses what comes without TLS" in recorded
+    assert "2 BucketPolicy" in recorded
 
 
 def test_the_demo_needs_the_stacks_program(tmp_path: Path) -> None:
