@@ -74,7 +74,7 @@ def test_an_instance_that_is_taken_back_while_it_boots(
 
 def test_a_disk_that_fills_up(account: Account, parent: tuple[list[Path], dict[str, Path]], user_data: str) -> None:
     """A root volume too small for the wheels: the reason is the kernel's, and reaches the row without the disk."""
-    instance, _ = account.launch(parent[0], user_data, disk="120m")
+    instance, _ = account.launch(parent[0], with_values(user_data, install_deadline_s=5), disk="120m")
     instance.boot()
     instance.wait_off()
     _assert_failed(account, instance, "install", "No space left on device")
