@@ -73,12 +73,15 @@ def test_time_and_dollars_are_said_and_kept(stack: Stack, call: Caller) -> None:
 
 
 def test_a_sweep_says_the_sum_first(stack: Stack, call: Caller) -> None:
-    """Of its plan: trials of other epochs take other times; in a dry run, too."""
+    """Of its plan: trials of other epochs take other times; in a dry run, too. Each job keeps its own in its row."""
     remember(call, stack)
     for more in (("--dry-run",), ("--name", "epochs")):
         said = type_(call, stack, "sweep", "--epochs", "5,10", "--seeds", "0,1", *more)
         assert said.code == 0, said.err
         assert "expected: 4 jobs, 32 min 00 s of instance time and < $0.01" in said.err
+    rows = call("jobs", "--outputs", str(stack.path), "--json", "--status", "PENDING").json
+    assert sorted(row["expected_s"] for row in rows) == [330.0, 330.0, 630.0, 630.0]
+    assert all(row["expected_usd"] > 0 for row in rows)
 
 
 @pytest.mark.parametrize("endpoint", ["EC2", "PRICING", "AUTO_SCALING"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from receipt_trainer.cli import stack
 if TYPE_CHECKING:
     from receipt_trainer.contract.outputs import PoolOutputs, StackOutputs
     from receipt_trainer.jobs.estimate import Estimate
+    from receipt_trainer.jobs.lifecycle import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,10 @@ class Forecast:
         seconds = self.estimate.seconds
         return None if price is None or seconds is None else seconds / 3600 * price
 
+    def put_into(self, job: Job) -> Job:
+        """The job with what it will take in its row."""
+        return replace(job, expected_s=self.estimate.seconds, expected_usd=self.usd)
+
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         price = asdict(self.price) if self.price is not None else None
@@ -55,29 +61,36 @@ class Forecast:
 
 
 def forecasts(specs: Sequence[Mapping[str, Any]], pool: str | None, table: str | None) -> list[Forecast] | None:
-    """One a job, of one pool; None where no stack is named. A handful of requests, however many jobs these are.
+    """One a job, of one pool; None where no stack is named; see `forecaster`."""
+    foresee = forecaster(pool, table)
+    return [foresee(spec) for spec in specs] if foresee is not None and specs else None
+
+
+def forecaster(pool: str | None, table: str | None) -> Callable[[Mapping[str, Any]], Forecast] | None:
+    """What a job of the pool will take, by its resolved spec; None where no stack is named.
+
+    Earlier runs are read once, at the first question, and prices once for each instance type: a handful of requests,
+    however many jobs there are.
 
     Args:
-        specs: resolved ones.
         table: name of the jobs table; None: earlier runs are not known.
     """
     outputs = stack.outputs()
-    if outputs is None or not specs:
+    if outputs is None:
         return None
     from receipt_trainer.jobs.estimate import estimate
 
-    is_local = stack.local_session() is not None
     of = {str(name): one for name, one in outputs.pools.items()}.get(pool or "")
-    history, fault = _history(table)
-    types = None if is_local or of is None else of.instance_types
-    estimates = [estimate(spec, history, types) for spec in specs]
-    if fault is not None:
-        estimates = [replace(one, why=fault) for one in estimates]
-    if is_local or of is None:
-        return [Forecast(pool, one, None) for one in estimates]
-    kind = next((one.instance_type for one in estimates if one.instance_type is not None), None)
-    price = _price(outputs, of, kind)
-    return [Forecast(pool, one, price) for one in estimates]
+    sells = of if stack.local_session() is None else None
+    history = cache(lambda: _history(table))
+    price = cache(lambda kind: _price(outputs, sells, kind) if sells is not None else None)
+
+    def foresee(spec: Mapping[str, Any]) -> Forecast:
+        runs, fault = history()
+        one = estimate(spec, runs, None if sells is None else sells.instance_types)
+        return Forecast(pool, one if fault is None else replace(one, why=fault), price(one.instance_type))
+
+    return foresee
 
 
 def _history(table: str | None) -> tuple[list[Any], str | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +62,7 @@ def command(
     found = forecast.forecasts([job.spec], job.pool, table)
     expected = found[0] if found else None
     if expected is not None:
-        job = replace(job, expected_s=expected.estimate.seconds, expected_usd=expected.usd)
+        job = expected.put_into(job)
     if not as_json:
         forecast.say(expected)
     launched = None

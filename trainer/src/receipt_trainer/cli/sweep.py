@@ -127,7 +127,7 @@ def _driver(flags: dict[str, Any], jobs_table: str | None) -> Driver:
     from functools import cache
 
     from receipt_trainer.aws import clients
-    from receipt_trainer.cli import sweep_define
+    from receipt_trainer.cli import forecast, sweep_define
     from receipt_trainer.errors import UserError
     from receipt_trainer.jobs.job_table import JobTable
     from receipt_trainer.jobs.queue import SqsQueue
@@ -150,6 +150,9 @@ def _driver(flags: dict[str, Any], jobs_table: str | None) -> Driver:
     observer = Observer(client, table, cache(clients.s3), definition.goal)
     driver = Driver(definition, sweeps, JobTable(client, table), queue, observer, flags["concurrency"])
     driver.launch = _launcher(definition, table)
+    foresee = forecast.forecaster(definition.base["resources"]["pool"], table)
+    if foresee is not None:
+        driver.expect = lambda job: foresee(job.spec).put_into(job)
     return driver
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.job_table import JobTable
+from receipt_trainer.jobs.lifecycle import Job
 from receipt_trainer.jobs.queue import JobQueue
 from receipt_trainer.jobs.submit import submit
 from receipt_trainer.sweep import plan, study
@@ -27,6 +28,7 @@ class Driver:
 
     Attributes:
         concurrency: trials in the queue at once, for a search that learns from results.
+        expect: puts what a job will take into it, before it is queued.
         launch: called with the ids of jobs that were queued, so that instances come for them.
     """
 
@@ -36,6 +38,7 @@ class Driver:
     queue: JobQueue
     observer: Observer
     concurrency: int = 4
+    expect: Callable[[Job], Job] = lambda job: job
     launch: Callable[[Sequence[str]], None] = lambda job_ids: None
     _queued: list[str] = field(default_factory=list)
     _plan: list[plan.Params] = field(default_factory=list)
@@ -131,6 +134,6 @@ class Driver:
         for run in trial.runs:
             job = plan.job_of(self.definition, trial.number, trial.params, run.seed)
             token = plan.token(self.definition, trial.params, run.seed)
-            submit(job, self.jobs, self.queue, client_token=token)
+            submit(self.expect(job), self.jobs, self.queue, client_token=token)
             self._queued.append(run.job_id)
         return self.sweeps.change(trial, replace(trial, state="QUEUED"))
