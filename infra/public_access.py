@@ -83,10 +83,9 @@ class PublicAccess(pulumi.ComponentResource):
 
         No refusal: an account may have excluded this very VPC, which no function of the provider tells.
         """
-        found = aws.ec2.VpcBlockPublicAccessOptions.get(
-            f"{self._name}-block", id=self._args.region, opts=pulumi.ResourceOptions(parent=self)
-        )
-        found.internet_gateway_block_mode.apply(lambda mode: _warn(mode, self._args.region))
+        region, own = self._args.region, pulumi.ResourceOptions(parent=self)
+        found = aws.ec2.VpcBlockPublicAccessOptions.get(f"{self._name}-block", id=region, region=region, opts=own)
+        found.internet_gateway_block_mode.apply(lambda mode: _warn(mode, region))
 
 
 def _in(number: int, protocol: str, first: int, last: int, cidr: str) -> aws.ec2.NetworkAclIngressArgs:
