@@ -59,16 +59,19 @@ class Meter:
     def look(self, sights: Iterable[Sight], now: float) -> None:
         """What is there now: instances that were there before and are not among them have ended meanwhile."""
         self._now = now = max(now, self._now)
-        seen = {sight.instance_id: sight for sight in sights}
+        sights = list(sights)
+        seen = {sight.instance_id for sight in sights}
         for instance_id, run in self._runs.items():
             if run.is_there:
                 run.until = now
                 run.is_there = instance_id in seen
-        for sight in seen.values():
-            # The dearer of two prices: a spot price moves, and a price that was once not known is no reason to relax.
+        for sight in sights:
+            # The dearer of two prices, the earlier of two launches: a spot price moves, and a price that was once not
+            # known is no reason to relax.
             price = CEILING_USD_PER_H if sight.usd_per_h is None else sight.usd_per_h
             run = self._runs.setdefault(sight.instance_id, _Run(sight.launched_at, now, price))
             run.until, run.is_there, run.usd_per_h = now, True, max(run.usd_per_h, price)
+            run.launched_at = min(run.launched_at, sight.launched_at)
 
     @property
     def spent_usd(self) -> float:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.end_to_end.meter import (
@@ -35,6 +35,7 @@ def test_what_is_spent_only_grows(looks: list[tuple[list[Sight], float]]) -> Non
     assert [START_USD, *spent] == sorted([START_USD, *spent])
 
 
+@example([([Sight("a", 0.0, None), Sight("a", 180.0, None)], 0.0)], [Sight("a", 0.0, None)], 0.0)
 @given(LOOKS, SIGHTS, st.floats(0, 5000))
 def test_it_never_reckons_less_than_what_is_seen(
     looks: list[tuple[list[Sight], float]], sights: list[Sight], seconds: float
