@@ -35,8 +35,8 @@ from receipt_trainer.contract.tables import JOBS
 from receipt_trainer.jobs.find import Wanted, find, job_id_of
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import Job
+from receipt_trainer.jobs.metrics_writer import iso
 from receipt_trainer.jobs.queue import SqsQueue
-from receipt_trainer.jobs.store import iso
 from receipt_trainer.jobs.submit import new_job, submit
 from receipt_trainer.local.cloud import LocalCloud
 

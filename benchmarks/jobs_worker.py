@@ -21,15 +21,15 @@ from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.data.receipts.jsonl import to_record
 from receipt_trainer.data.synthetic import generate
-from receipt_trainer.jobs.curves import read_curves
+from receipt_trainer.jobs.history import read_past
 from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.past import read_past
+from receipt_trainer.jobs.metrics import read_curves
+from receipt_trainer.jobs.metrics_writer import utc_now
 from receipt_trainer.jobs.queue import SqsQueue
-from receipt_trainer.jobs.store import utc_now
 from receipt_trainer.jobs.submit import new_job, submit
 from receipt_trainer.worker.child import COMMAND
-from receipt_trainer.worker.instance import Machine
 from receipt_trainer.worker.loop import Worker
+from receipt_trainer.worker.registry import Machine
 from receipt_trainer.worker.settings import WorkerSettings
 
 NOTHING: Final = """
@@ -44,7 +44,7 @@ folder.joinpath("run.json").write_text(pathlib.Path(sys.argv[1]).read_text())
 IMPORTS: Final = {
     "python": "pass",
     "its command": "import receipt_trainer.cli.run_attempt",
-    "training (torch, transformers)": "import receipt_trainer.cli.run_attempt, receipt_trainer.train.run",
+    "training (torch, transformers)": "import receipt_trainer.cli.run_attempt, receipt_trainer.training.run",
 }
 
 

@@ -30,7 +30,7 @@ STEPS = ("imports", "tokenizer and its hash", "snapshot.load", "first batch")
 
 def write(directory: Path, windows: int) -> dict[str, float]:
     """Encode receipts until there are enough line windows and save them; what is in the snapshot."""
-    from receipt_trainer.cli.quiet import quiet_libraries
+    from receipt_trainer.cli.logging_setup import quiet_libraries
     from receipt_trainer.config import DataConfig
     from receipt_trainer.data import snapshot
     from receipt_trainer.data.examples import encode
@@ -40,7 +40,7 @@ def write(directory: Path, windows: int) -> dict[str, float]:
     from receipt_trainer.data.receipt import Receipt, image_id_for
     from receipt_trainer.data.split import Split
     from receipt_trainer.data.synthetic import generate
-    from receipt_trainer.train.model import load_tokenizer, resolve
+    from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
 
     def repeated(receipts: list[Receipt]) -> Iterator[Receipt]:
         for number, receipt in zip(count(), cycle(receipts), strict=False):
@@ -84,8 +84,8 @@ def measure(directory: Path) -> dict[str, float]:
     from receipt_trainer.data import snapshot
     from receipt_trainer.data.examples import downsample
     from receipt_trainer.data.prepare import tokenizer_hash
-    from receipt_trainer.train.batches import EpochBatches, PackingCollator
-    from receipt_trainer.train.model import load_tokenizer, resolve
+    from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollator
+    from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
 
     imported = time.perf_counter()
     digest = tokenizer_hash(load_tokenizer(resolve(MODEL)))

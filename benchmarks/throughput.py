@@ -47,13 +47,13 @@ from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.receipts.load import load_receipts
 from receipt_trainer.data.synthetic import generate
-from receipt_trainer.train import hardware
-from receipt_trainer.train.arguments import training_arguments
-from receipt_trainer.train.batches import EpochBatches, PackingCollator
-from receipt_trainer.train.callbacks.epoch_order import EpochOrder
-from receipt_trainer.train.loss import MarginalLoss, target_table
-from receipt_trainer.train.model import build, load_tokenizer, resolve
-from receipt_trainer.train.trainer import ReceiptTrainer
+from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollator
+from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
+from receipt_trainer.models.layoutlm.model import build, load_tokenizer, resolve
+from receipt_trainer.training import hardware
+from receipt_trainer.training.arguments import training_arguments
+from receipt_trainer.training.callbacks.set_epoch import SetEpoch
+from receipt_trainer.training.trainer import ReceiptTrainer
 
 STOCK = ("padded", "dynamic", "grouped")
 
@@ -213,7 +213,7 @@ def our_trainer(
         validation=task.split,
         space=task.space,
         loss=MarginalLoss(target_table(task.space, [])),
-        callbacks=[EpochOrder(batches, counting.collate)],
+        callbacks=[SetEpoch(batches, counting.collate)],
     )
     return trainer, counting
 

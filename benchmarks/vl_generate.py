@@ -9,10 +9,10 @@ import argparse
 import resource
 import time
 
-from receipt_trainer.vl.synthetic.dataset import encode_image
-from receipt_trainer.vl.synthetic.draw import Drawn, draw_example
-from receipt_trainer.vl.synthetic.languages import LANGUAGES, drawable, fonts_of
-from receipt_trainer.vl.synthetic.templates import TEMPLATES
+from receipt_trainer.models.paddleocr_vl.synthetic.dataset import encode_image
+from receipt_trainer.models.paddleocr_vl.synthetic.draw import Drawn, draw_example
+from receipt_trainer.models.paddleocr_vl.synthetic.languages import LANGUAGES, drawable, fonts_of
+from receipt_trainer.models.paddleocr_vl.synthetic.templates import TEMPLATES
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.naming import Naming
-from receipt_trainer.contract import metrics, silence
+from receipt_trainer.contract import liveness, metrics
 from receipt_trainer.contract.outputs import PRIORITIES, PoolName, Priority
 
 WAITING_PERIOD_S: Final = 300
@@ -116,7 +116,7 @@ class PoolWatch:
         return self._alarm(
             "silent-instances",
             "the stack ended an instance that nobody had heard of for "
-            f"{silence.HEARTBEAT_LIMIT_S // 60} minutes, or since its launch. Its job, if it had one, is back in the "
+            f"{liveness.HEARTBEAT_LIMIT_S // 60} minutes, or since its launch. Its job, if it had one, is back in the "
             "queue. Why: receipt-trainer instances, and the log groups "
             f"{self.naming.path('worker')} and {self.naming.path('boot')}, stream of the instance. Nothing else to do "
             "unless it happens again.",
@@ -156,7 +156,7 @@ def look_failures(
         statistic="Sum",
         period=LOOKS_PERIOD_S,
         evaluation_periods=1,
-        threshold=LOOKS_PERIOD_S // 60 // silence.LOOK_EVERY_MIN,
+        threshold=LOOKS_PERIOD_S // 60 // liveness.LOOK_EVERY_MIN,
         comparison_operator="GreaterThanOrEqualToThreshold",
         treat_missing_data="missing",
         alarm_actions=[topic_arn],

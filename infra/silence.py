@@ -12,7 +12,7 @@ import pulumi
 from infra.boot import BootEnv
 from infra.event_function import EventFunction, EventFunctionArgs
 from infra.naming import Naming
-from receipt_trainer.contract import metrics, silence
+from receipt_trainer.contract import liveness, metrics
 from receipt_trainer.contract.outputs import PoolName
 
 HANDLER: Final = Path(__file__).resolve().parent / "functions" / "silent_instances" / "handler.py"
@@ -51,7 +51,7 @@ class SilentInstances(EventFunction):
             rules=_rules(args),
             log_group=args.log_group,
             role_arn=args.role_arn,
-            schedule=f"rate({silence.LOOK_EVERY_MIN} minutes)",
+            schedule=f"rate({liveness.LOOK_EVERY_MIN} minutes)",
             purpose=f"Looks for silent workers of {prefix}",
         )
         super().__init__("receipts:infra:SilentInstances", name, function, opts)
@@ -60,9 +60,9 @@ class SilentInstances(EventFunction):
 def _rules(args: SilentInstancesArgs) -> dict[str, Any]:
     """The fields of the handler's `Rules`."""
     return {
-        "heartbeat_limit_s": silence.HEARTBEAT_LIMIT_S,
-        "boot_limit_s": silence.BOOT_LIMIT_S,
-        "second_look_s": silence.SECOND_LOOK_S,
+        "heartbeat_limit_s": liveness.HEARTBEAT_LIMIT_S,
+        "boot_limit_s": liveness.BOOT_LIMIT_S,
+        "second_look_s": liveness.SECOND_LOOK_S,
         "max_boot_failures": BootEnv.model_fields["max_boot_failures"].default,
         "environment": args.naming.environment,
         "table": args.instances_table,

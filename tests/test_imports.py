@@ -34,7 +34,7 @@ def test_what_the_base_install_uses_needs_no_training_packages(modules: tuple[st
 
 def test_training_does_not_load_aws() -> None:
     """What trains knows receipts, models and ports, and none of the rooms that talk to AWS or people."""
-    program = "import json, sys, receipt_trainer.train.run\nprint(json.dumps([*sys.modules]))"
+    program = "import json, sys, receipt_trainer.training.run\nprint(json.dumps([*sys.modules]))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     ours = {name for name in json.loads(done.stdout) if name.startswith("receipt_trainer.")}
     assert not {name for name in ours if name.split(".")[1] in ("aws", "jobs", "cli", "report", "local")}

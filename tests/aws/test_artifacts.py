@@ -10,7 +10,7 @@ import pytest
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.artifacts import S3Artifacts
-from receipt_trainer.contract.ports import ArtifactSink
+from receipt_trainer.contract.sinks import ArtifactSink
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local.cloud import LocalCloud
 

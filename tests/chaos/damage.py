@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from receipt_trainer.train import checkpoints
+from receipt_trainer.training import checkpoints
 
 WEIGHTS = "model.safetensors"
 

@@ -18,7 +18,7 @@ from receipt_trainer.contract.tables import INSTANCES, JOBS, job_pk
 from receipt_trainer.data.receipts.jsonl import to_record
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.errors import WorldError
-from receipt_trainer.jobs.curves import read_curves
+from receipt_trainer.jobs.metrics import read_curves
 from receipt_trainer.jobs.submit import new_job, retry_job, submit_training_job
 from receipt_trainer.local.cloud import LocalCloud
 from tests.chaos import times

@@ -35,12 +35,12 @@ def shorten_requests() -> None:
 
 def shorten_worker(command: tuple[str, ...]) -> None:
     """Give the worker of this process the short times, and another program for its training processes."""
-    from receipt_trainer.worker import conclusion, heartbeat, loop, settings
+    from receipt_trainer.worker import finalize, heartbeat, loop, settings
 
     shorten_requests()
     for module, name, value in (
         (loop, "FAULT_WAIT_S", 0.5),
-        (conclusion, "WAIT_S", 0.2),
+        (finalize, "WAIT_S", 0.2),
         (settings, "WorkerSettings", partial(settings.WorkerSettings, **SETTINGS)),
         (loop, "Worker", partial(loop.Worker, command=command)),
     ):

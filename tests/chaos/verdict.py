@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Any
 
-from receipt_trainer.jobs.curves import Point, curves
 from receipt_trainer.jobs.lifecycle import OWNED, may
+from receipt_trainer.jobs.metrics import Point, curves
 from tests.chaos.crew import Member
 from tests.chaos.journal import Journal
 from tests.chaos.plan import Fault, PlannedJob

@@ -14,7 +14,7 @@ import pytest
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract.tables import attempt_sk, job_pk
 from receipt_trainer.fleet import groups
-from receipt_trainer.jobs.store import iso, utc_now
+from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from receipt_trainer.local.cloud import LocalCloud
 from tests.cli.jobs import Caller, add_job
 from tests.fleet.refusing import Refusing

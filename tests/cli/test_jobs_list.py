@@ -13,7 +13,7 @@ from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.cli import job_show, jobs_list
 from receipt_trainer.contract.tables import attempt_sk, job_pk
 from receipt_trainer.jobs.find import STATES
-from receipt_trainer.jobs.store import iso
+from receipt_trainer.jobs.metrics_writer import iso
 from tests.cli.jobs import NOON, Caller, add_job
 from tests.cli.test_stack import exported
 from tests.fault_proxy import FaultProxy

@@ -15,9 +15,9 @@ from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.cli import job_status
 from receipt_trainer.cli.job_logs import follow_log
 from receipt_trainer.contract.tables import job_pk
-from receipt_trainer.jobs import curves
+from receipt_trainer.jobs import metrics
+from receipt_trainer.jobs.metrics_writer import JobStore, iso, utc_now
 from receipt_trainer.jobs.rows import get_job
-from receipt_trainer.jobs.store import JobStore, iso, utc_now
 from receipt_trainer.jobs.tail import Line, LogTail
 from tests.cli.jobs import NOON, Caller, add_job
 
@@ -123,7 +123,7 @@ def test_a_step_that_was_trained_twice_is_one_point() -> None:
         {"name": "loss", "step": 20, "epoch": 2, "value": 1.0, "timestamp": "1", "seq": 0, "attempt": 2},
     ]
     for order in (rows, rows[::-1]):
-        points = curves.curves(order)["loss"]
+        points = metrics.curves(order)["loss"]
         assert [(point.step, point.value) for point in points] == [(10, 3.0), (20, 1.0)]
 
 

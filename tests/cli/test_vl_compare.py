@@ -10,14 +10,14 @@ import click
 import pytest
 from PIL import Image
 
-from receipt_trainer.vl.examples import VlExample, to_line
-from receipt_trainer.vl.predictions import write_predictions
-from receipt_trainer.vl.schema import FIELDS
-from receipt_trainer.vl.scores.rows import COLUMNS
+from receipt_trainer.models.paddleocr_vl.examples import VlExample, to_line
+from receipt_trainer.models.paddleocr_vl.predictions import write_predictions
+from receipt_trainer.models.paddleocr_vl.schema import FIELDS
+from receipt_trainer.models.paddleocr_vl.scores.rows import COLUMNS
 from tests.cli.jobs import Caller
 from tests.cli.vl_calls import refuse, succeed
-from tests.vl.documents import document, predict
-from tests.vl.tiny import make_tiny
+from tests.models.paddleocr_vl.documents import document, predict
+from tests.models.paddleocr_vl.tiny import make_tiny
 
 
 def write_answers(path: Path, wrong: int, count: int = 12) -> Path:

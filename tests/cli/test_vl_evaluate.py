@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from receipt_trainer.errors import UserError
-from receipt_trainer.vl.examples import VlExample, to_line
-from receipt_trainer.vl.predictions import read_predictions, write_predictions
+from receipt_trainer.models.paddleocr_vl.examples import VlExample, to_line
+from receipt_trainer.models.paddleocr_vl.predictions import read_predictions, write_predictions
 from tests.cli.jobs import Caller
 from tests.cli.vl_calls import refuse, succeed
-from tests.vl.documents import ITEMS, document, predict
-from tests.vl.tiny import make_tiny
+from tests.models.paddleocr_vl.documents import ITEMS, document, predict
+from tests.models.paddleocr_vl.tiny import make_tiny
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_a_stopped_evaluation_goes_on(
     call: Caller, tiny: Path, test_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was answered is not asked again, with the scores of an undisturbed one; another question starts over."""
-    from receipt_trainer.vl import generate
+    from receipt_trainer.models.paddleocr_vl import generate
 
     words = ["vl", "evaluate", "--test-dir", test_set, "--model-path", tiny, "--device", "cpu", "--max-new-tokens"]
     succeed(call, *words, "6", "--output", tmp_path / "whole.json")

@@ -11,8 +11,8 @@ from PIL import Image
 
 from tests.cli.jobs import Caller
 from tests.cli.vl_calls import refuse, succeed
-from tests.vl.receipts import write_receipts
-from tests.vl.tiny import make_tiny
+from tests.models.paddleocr_vl.receipts import write_receipts
+from tests.models.paddleocr_vl.tiny import make_tiny
 
 
 def configuration(folder: Path, model: str) -> Path:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from receipt_trainer.cli.receipt_trainer import group
 from receipt_trainer.errors import UserError
-from receipt_trainer.vl.examples import read_examples
+from receipt_trainer.models.paddleocr_vl.examples import read_examples
 
 
 @pytest.fixture

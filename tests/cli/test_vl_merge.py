@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from receipt_trainer.config_vl import LoraSection
-from receipt_trainer.vl.lora import attach_lora
-from receipt_trainer.vl.model import load, write_model
+from receipt_trainer.models.paddleocr_vl.lora import attach_lora
+from receipt_trainer.models.paddleocr_vl.model import load, write_model
 from tests.cli.jobs import Caller
 from tests.cli.vl_calls import refuse, succeed
-from tests.vl.tiny import make_tiny
+from tests.models.paddleocr_vl.tiny import make_tiny
 
 
 def test_merge(call: Caller, tmp_path: Path) -> None:

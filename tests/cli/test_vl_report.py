@@ -8,8 +8,8 @@ import pytest
 
 from receipt_trainer.cli.layoutlm import group
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.vl.predictions import write_predictions
-from tests.vl.documents import document, predict
+from receipt_trainer.models.paddleocr_vl.predictions import write_predictions
+from tests.models.paddleocr_vl.documents import document, predict
 
 
 def test_a_run_of_the_second_family_has_its_own_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

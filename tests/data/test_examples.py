@@ -15,7 +15,7 @@ from receipt_trainer.config import DataConfig
 from receipt_trainer.data.examples import EncodedSplit, Examples, allowed_sets, downsample, encode
 from receipt_trainer.data.labels import LabelSpace, label_space
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
-from receipt_trainer.train.model import load_tokenizer, resolve
+from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
 
 TOKENIZER: Any = load_tokenizer(resolve("tiny"))
 CLS, SEP = 2, 3

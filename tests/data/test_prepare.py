@@ -18,7 +18,7 @@ from receipt_trainer.data.receipt import Receipt, Word, WordLabel, image_id_for
 from receipt_trainer.data.receipts.jsonl import to_line
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.errors import UserError
-from receipt_trainer.train.model import load_tokenizer, resolve
+from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
 
 TOKENIZER: Any = load_tokenizer(resolve("tiny"))
 RECEIPTS = list(generate(24, seed=3))

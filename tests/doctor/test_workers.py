@@ -12,8 +12,8 @@ from receipt_trainer.contract.outputs import PoolOutputs
 from receipt_trainer.contract.tables import INSTANCE_SK, instance_pk
 from receipt_trainer.doctor import workers
 from receipt_trainer.doctor.subject import Subject
+from receipt_trainer.jobs.metrics_writer import iso
 from receipt_trainer.jobs.queue import SqsQueue
-from receipt_trainer.jobs.store import iso
 from tests.cli.jobs import add_job
 from tests.doctor.conftest import levels, look, with_outputs
 from tests.doctor.wire import Wire, no_right_on_ec2

@@ -14,11 +14,11 @@ from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract.tables import attempt_sk, instance_pk, job_pk, job_status_pk
 from receipt_trainer.fleet.spend import clipped, instance_spend, midnight_before, read_job_spend
 from receipt_trainer.jobs import cost
+from receipt_trainer.jobs.history import read_past
 from receipt_trainer.jobs.instances import Instance
-from receipt_trainer.jobs.past import read_past
-from receipt_trainer.jobs.store import iso
+from receipt_trainer.jobs.metrics_writer import iso
 from receipt_trainer.local.cloud import LocalCloud
-from receipt_trainer.worker.instance import InstanceRegistry, Machine
+from receipt_trainer.worker.registry import InstanceRegistry, Machine
 from tests.cli.jobs import add_job
 from tests.fault_proxy import FaultProxy
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from pulumi import AssetArchive
 
+from receipt_trainer.local.mock_invokes import Answer
+from receipt_trainer.local.mock_outputs import become
 from receipt_trainer.local.program import Recording, Registration, load_config, run
-from receipt_trainer.local.program_answers import Answer
-from receipt_trainer.local.program_become import become
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"

@@ -13,10 +13,10 @@ from uuid import uuid4
 
 from infra.silence import HANDLER
 from receipt_trainer.aws import dynamo
-from receipt_trainer.contract import metrics, silence
+from receipt_trainer.contract import liveness, metrics
 from receipt_trainer.contract.tables import INSTANCES
-from receipt_trainer.worker.idle import GroupMember
-from receipt_trainer.worker.instance import InstanceRegistry, Machine
+from receipt_trainer.worker.autoscaling import GroupMember
+from receipt_trainer.worker.registry import InstanceRegistry, Machine
 
 
 def load_handler() -> ModuleType:
@@ -116,9 +116,9 @@ class PoolCloud:
             "table": self.table,
             "environment": self.name,
             "groups": {"gpu": self.name},
-            "heartbeat_limit_s": silence.HEARTBEAT_LIMIT_S,
-            "boot_limit_s": silence.BOOT_LIMIT_S,
-            "second_look_s": silence.SECOND_LOOK_S,
+            "heartbeat_limit_s": liveness.HEARTBEAT_LIMIT_S,
+            "boot_limit_s": liveness.BOOT_LIMIT_S,
+            "second_look_s": liveness.SECOND_LOOK_S,
             "max_boot_failures": 3,
             "namespace": metrics.NAMESPACE,
             "metric": metrics.SILENT_INSTANCES,

@@ -13,7 +13,7 @@ from infra.golden_ami import recipe_name
 from infra.naming import Naming
 from infra.observability import LogGroups, LogGroupsArgs, Observability, ObservabilityArgs, WatchedPool
 from infra.settings import BudgetSettings
-from receipt_trainer.contract import metrics, silence
+from receipt_trainer.contract import liveness, metrics
 from receipt_trainer.contract.outputs import PRIORITIES, PoolName
 from receipt_trainer.local.program import Recording, run
 
@@ -136,7 +136,7 @@ def test_looks_that_fail_or_are_not_taken_are_an_alarm() -> None:
     (inputs,) = alarms("-looks").values()
     assert (inputs["namespace"], inputs["metricName"]) == ("AWS/Lambda", "Errors")
     assert inputs["dimensions"] == {"FunctionName": "receipt-trainer-dev-silent-instances"}
-    assert inputs["period"] // 60 // silence.LOOK_EVERY_MIN == inputs["threshold"] == 3
+    assert inputs["period"] // 60 // liveness.LOOK_EVERY_MIN == inputs["threshold"] == 3
     assert inputs["treatMissingData"] == "missing"
     assert inputs["alarmActions"] == inputs["insufficientDataActions"] == [recorded().outputs["topic"]]
     assert inputs["alarmDescription"].startswith("receipt-trainer-dev: ")

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receipt_trainer.contract import metrics, silence
+from receipt_trainer.contract import liveness, metrics
 from tests.fault_proxy import FaultProxy
 from tests.infra.looks import HANDLER, MINUTE, direct, look, make_client
 from tests.infra.pool_cloud import PoolCloud
@@ -42,12 +42,12 @@ def test_the_row_says_why(pool: PoolCloud) -> None:
     began = pool.launched_at(mute)
     pool.beat(silent, began)
     look(pool, began + 46 * MINUTE)
-    assert pool.row(mute)["status"] == silence.STATUS_SILENT
+    assert pool.row(mute)["status"] == liveness.STATUS_SILENT
     assert pool.row(silent)["status"] == "RUNNING"
     now = began + 51 * MINUTE
     look(pool, now)
     rows = [pool.row(one) for one in (silent, mute)]
-    assert {row["status"] for row in rows} == {silence.STATUS_LOST}
+    assert {row["status"] for row in rows} == {liveness.STATUS_LOST}
     assert rows[0]["reason"].startswith("ended by the stack: last heard of at ")
     assert rows[1]["reason"].startswith("ended by the stack: launched at ")
     assert {row["ended_at"] for row in rows} == {f"{now:%FT%TZ}"}

@@ -15,9 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from receipt_trainer.aws import clients
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs import lifecycle
+from receipt_trainer.jobs.history import read_past
 from receipt_trainer.jobs.job_table import JobTable, LeaseLost
 from receipt_trainer.jobs.lifecycle import Attempt, Job, Refusal, may
-from receipt_trainer.jobs.past import read_past
 
 LEASE_S = 60
 MAX_FAILURES = 2

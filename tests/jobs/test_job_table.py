@@ -11,9 +11,9 @@ from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.dynamo import Item
 from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.errors import UserError
+from receipt_trainer.jobs.history import read_past
 from receipt_trainer.jobs.job_table import JobTable, LeaseLost
 from receipt_trainer.jobs.lifecycle import MAX_LOST, Attempt, Job, Refusal
-from receipt_trainer.jobs.past import read_past
 
 LEASE_S = 60.0
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

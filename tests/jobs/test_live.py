@@ -11,7 +11,7 @@ import pytest
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract.tables import attempt_sk, job_pk
 from receipt_trainer.jobs.live import LiveJob
-from receipt_trainer.jobs.store import JobStore, iso
+from receipt_trainer.jobs.metrics_writer import JobStore, iso
 from tests.cli.jobs import NOON, add_job
 
 

@@ -19,9 +19,9 @@ from receipt_trainer.contract.tables import ALL_TABLES
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local.cloud import LocalCloud
 from receipt_trainer.local.program import Registration, run
+from receipt_trainer.local.property_mapping import Clients
 from receipt_trainer.local.provision import CREATORS, Creation, Deployment, provision
 from receipt_trainer.local.provision_wheelhouse import stand_in
-from receipt_trainer.local.provision_wire import Clients
 
 REPOSITORY = Path(__file__).parents[2]
 

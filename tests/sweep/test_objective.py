@@ -9,12 +9,12 @@ from receipt_trainer.aws import clients
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
 from receipt_trainer.local.cloud import LocalCloud
-from receipt_trainer.sweep import plan, study
+from receipt_trainer.sweep import optuna_adapter, plan
 from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.objective import OBJECTIVES, choose
 from receipt_trainer.sweep.results import ranked, result_of, verdict_of
+from receipt_trainer.sweep.significance import Scores, judge
 from receipt_trainer.sweep.trial import SeedRun, Trial
-from receipt_trainer.sweep.verdict import Scores, judge
 from tests.sweep.world import World, axis, vl_definition
 
 LOSS = OBJECTIVES["eval_loss"]
@@ -81,7 +81,7 @@ def test_tpe_learns_to_lower_a_loss() -> None:
     of = vl_definition(axis("learning_rate", "1e-5:1e-3", "paddleocr-vl"), method="tpe", num_trials=30)
     trials: list[Trial] = []
     for number in range(30):
-        params = study.propose(of, trials)
+        params = optuna_adapter.propose(of, trials)
         trials.append(complete(number, params, 0.1 + params["learning_rate"] * 100))
     values = [trial.value or 9.9 for trial in trials]
     assert fmean(values[-10:]) < fmean(values[:10])
@@ -96,7 +96,7 @@ def test_losses_above_the_median_are_hopeless(curve: tuple[float, ...], is_hopel
         for at, loss in enumerate((0.4, 0.5, 0.6, 0.65, 0.7))
     ]
     running = Trial("v", 5, {"lora.r": 6}, (SeedRun(0, "x", "RUNNING", curve=curve),), "QUEUED")
-    assert study.is_hopeless(of, running, others) is is_hopeless
+    assert optuna_adapter.is_hopeless(of, running, others) is is_hopeless
 
 
 def test_the_loss_of_a_run_is_its_lowest(world: World) -> None:

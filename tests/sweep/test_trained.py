@@ -12,10 +12,10 @@ from receipt_trainer.aws import clients
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.sweep.collect import Observer
+from receipt_trainer.sweep.controller import Driver
 from receipt_trainer.sweep.definition import Definition, base_of
-from receipt_trainer.sweep.drive import Driver
 from receipt_trainer.sweep.objective import OBJECTIVES
-from receipt_trainer.sweep.observe import Observer
 from receipt_trainer.sweep.results import ranked, verdict_of
 from receipt_trainer.sweep.store import SweepTable
 from tests.sweep.world import axis

@@ -11,8 +11,8 @@ import yaml
 from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.local.cloud import LocalCloud
 from tests.cli.jobs import Caller
-from tests.vl.receipts import write_receipts
-from tests.vl.tiny import make_tiny
+from tests.models.paddleocr_vl.receipts import write_receipts
+from tests.models.paddleocr_vl.tiny import make_tiny
 from tests.worker.bench import Bench
 
 AWS_CLI = Path(sys.executable).with_name("aws")

@@ -15,11 +15,11 @@ from receipt_trainer.jobs.find import Wanted, find
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import Attempt, Job
 from receipt_trainer.jobs.queue import SqsQueue
-from receipt_trainer.sweep.axes import Axis, read_axis
+from receipt_trainer.sweep.collect import Observer
+from receipt_trainer.sweep.controller import Driver
 from receipt_trainer.sweep.definition import Definition, base_of
-from receipt_trainer.sweep.drive import Driver
 from receipt_trainer.sweep.keys import Family
-from receipt_trainer.sweep.observe import Observer
+from receipt_trainer.sweep.search_space import Axis, read_axis
 from receipt_trainer.sweep.store import SweepTable
 
 WRITES = frozenset({"put_item", "update_item", "transact_write_items", "send_message"})

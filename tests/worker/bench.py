@@ -18,11 +18,11 @@ from receipt_trainer.jobs.lifecycle import Job
 from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.rows import read_logs
 from receipt_trainer.worker.attempt import run_dir_of
-from receipt_trainer.worker.idle import GroupMember
-from receipt_trainer.worker.instance import Machine
+from receipt_trainer.worker.autoscaling import GroupMember
 from receipt_trainer.worker.job_log import job_log
-from receipt_trainer.worker.leash import since_boot_s
+from receipt_trainer.worker.lease_watchdog import since_boot_s
 from receipt_trainer.worker.loop import Worker
+from receipt_trainer.worker.registry import Machine
 from receipt_trainer.worker.settings import WorkerSettings
 
 TIMEOUT_S = 60.0

@@ -56,7 +56,7 @@ class Hatchery:
 
 
 def _at_loss(number: int, act: Any) -> None:
-    owner: Any = importlib.import_module("receipt_trainer.train.loss").MarginalLoss
+    owner: Any = importlib.import_module("receipt_trainer.models.layoutlm.loss").MarginalLoss
     original, calls = owner.__call__, 0
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -78,7 +78,7 @@ _save_asked = threading.Event()
 
 
 def _hear_of_saves() -> None:
-    owner: Any = importlib.import_module("receipt_trainer.contract.stopping").StopRequest
+    owner: Any = importlib.import_module("receipt_trainer.contract.interruption").StopRequest
     original = owner.ask_to_save
 
     def ask_to_save(self: Any) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from receipt_trainer.train import checkpoints
-from receipt_trainer.worker.spot import Interruption
-from tests.train.runs import curve, epochs
+from receipt_trainer.training import checkpoints
+from receipt_trainer.worker.interruptions import Interruption
+from tests.training.runs import curve, epochs
 from tests.worker.bench import Bench, Running, wait_for
 
 COARSE = {"logging_steps": 4}

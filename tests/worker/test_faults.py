@@ -12,7 +12,7 @@ from receipt_trainer.cli.run_faults import MachineError, is_machines
 from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local.cloud import LocalCloud
-from receipt_trainer.train import checkpoints
+from receipt_trainer.training import checkpoints
 from tests.fault_proxy import THROTTLED, Answer, FaultProxy
 from tests.worker.bench import Bench
 

@@ -6,9 +6,9 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from receipt_trainer.worker.idle import GroupMember
+from receipt_trainer.worker.autoscaling import GroupMember
+from receipt_trainer.worker.interruptions import Advice
 from receipt_trainer.worker.loop import STOPPED
-from receipt_trainer.worker.spot import Advice
 from tests.worker.bench import Bench
 
 NAMED = {"AutoScalingGroupNames": ["group"]}

@@ -9,10 +9,10 @@ from receipt_trainer.cli.receipt_trainer import group
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.jobs.estimate import read_history
 from receipt_trainer.jobs.submit import new_job, submit
-from receipt_trainer.worker.spot import Interruption
-from tests.train.runs import curve, record_of
-from tests.vl.receipts import write_receipts
-from tests.vl.tiny import make_tiny
+from receipt_trainer.worker.interruptions import Interruption
+from tests.models.paddleocr_vl.receipts import write_receipts
+from tests.models.paddleocr_vl.tiny import make_tiny
+from tests.training.runs import curve, record_of
 from tests.worker.bench import Bench, Running, wait_for
 
 STEPS = [1, 2, 3, 4, 5, 6]
@@ -82,7 +82,11 @@ def test_it_goes_on_where_it_was_interrupted(
     whole = queue(bench, inputs)
     bench.worker().run()
     held = tmp_path / "held"
-    for name, value in {"TEST_HOOK": "tests.vl.job_hook", "TEST_VL_HOLD_AT": "8", "TEST_HOLD_FILE": held}.items():
+    for name, value in {
+        "TEST_HOOK": "tests.models.paddleocr_vl.job_hook",
+        "TEST_VL_HOLD_AT": "8",
+        "TEST_HOLD_FILE": held,
+    }.items():
         monkeypatch.setenv(name, str(value))
     job_id = queue(bench, inputs)
     first = Running(bench.worker("first"))

@@ -12,8 +12,8 @@ from receipt_trainer.jobs.estimate import read_history
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.local.imds import ImdsStandIn
 from receipt_trainer.worker.imds import Imds
-from receipt_trainer.worker.spot import Interruption, Watch
-from tests.train.runs import curve, epochs
+from receipt_trainer.worker.interruptions import Interruption, Watch
+from tests.training.runs import curve, epochs
 from tests.worker.bench import Bench, Running, wait_for
 
 

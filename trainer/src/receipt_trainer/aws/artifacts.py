@@ -12,7 +12,7 @@ from typing import Final
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from receipt_trainer.contract.names import DEFAULT_AWS_CLI, ENV_AWS_CLI, RUN_FILE
-from receipt_trainer.contract.progress import moved
+from receipt_trainer.contract.progress import report_progress
 from receipt_trainer.errors import UserError, WorldError
 
 SYNC_TIMEOUT_S: Final = 3600.0
@@ -100,7 +100,7 @@ class S3Artifacts:
     def _run_once(self, *arguments: str) -> None:
         command = [self._cli, "s3", *arguments]
         doing = f"aws s3 {arguments[0]} to {self.url}"
-        moved(f"aws s3 {arguments[0]}", quiet_s=self._timeout_s)  # the time of one call is bounded here
+        report_progress(f"aws s3 {arguments[0]}", quiet_s=self._timeout_s)  # the time of one call is bounded here
         try:
             done = subprocess.run(
                 command,

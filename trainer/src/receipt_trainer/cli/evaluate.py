@@ -47,7 +47,7 @@ def command(
     from receipt_trainer.cli.show import show_problems
     from receipt_trainer.cli.trained import labelled, load_with_progress, open_reader
     from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.train.recipe import find_model
+    from receipt_trainer.models.layoutlm.preprocessing import find_model
 
     find_model(model)  # mistakes first: loading the model takes seconds
     problems = ProblemLog()
@@ -110,9 +110,9 @@ def _parts(dataset: str) -> set[str]:
 def _evaluate(reader: Reader, receipts: Sequence[Receipt]) -> tuple[dict[str, Any], list[ReceiptPrediction]]:
     from receipt_trainer.cli.show import progress_bar
     from receipt_trainer.cli.trained import label_notes
-    from receipt_trainer.train import metrics
-    from receipt_trainer.train.predict import choose
-    from receipt_trainer.train.verdicts import receipt_predictions
+    from receipt_trainer.models.layoutlm import metrics
+    from receipt_trainer.models.layoutlm.predictor import choose
+    from receipt_trainer.models.layoutlm.to_predictions import receipt_predictions
 
     space = reader.space
     with progress_bar("predicting", None) as progress:

@@ -39,9 +39,9 @@ def print_status(console: Console, found: FleetStatus) -> None:
 def _line(console: Console, text: str, style: str = "") -> None:
     from rich.text import Text
 
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
-    console.print(Text(wording.one_line(text, 300), style=style))
+    console.print(Text(formatting.one_line(text, 300), style=style))
 
 
 def _print_pool(console: Console, pool: PoolStatus, now: datetime) -> None:
@@ -63,7 +63,7 @@ def _print_pool(console: Console, pool: PoolStatus, now: datetime) -> None:
 def _print_instances(console: Console, instances: Sequence[FleetInstance], now: datetime) -> None:
     from rich.text import Text
 
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     shown = job_show.table(
         "instance", "in group", "worker", "heartbeat", "job", "type", "zone", "market", "$/h", right=("$/h",)
@@ -75,7 +75,7 @@ def _print_instances(console: Console, instances: Sequence[FleetInstance], now: 
         texts += [(row.job_id or "–")[:8] if row else "–", one.instance_type or "–", one.zone or "–"]
         texts += [(row.market or "–") if row else "–", price_text(row) if row else "–"]
         style = "red" if one.is_late else ""
-        shown.add_row(*(Text(wording.one_line(text, 40), style=style) for text in texts))
+        shown.add_row(*(Text(formatting.one_line(text, 40), style=style) for text in texts))
     console.print(shown)
 
 
@@ -83,7 +83,7 @@ def _print_prices(console: Console, pool: PoolStatus) -> None:
     """A row a type, a column a zone; * is the cheapest that can be launched now."""
     from rich.text import Text
 
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     zones = sorted({one.zone for one in pool.spot})
     # What would read 0.0000 is no price of AWS's; an emulator says such.
@@ -96,7 +96,7 @@ def _print_prices(console: Console, pool: PoolStatus) -> None:
             price = by_place.get((kind, zone))
             cells.append("–" if price is None else f"{price:.4f}{'*' if (kind, zone) == cheapest else ''}")
         cells.append("unknown" if listed is None else f"{listed:.4f}")
-        shown.add_row(*(Text(wording.one_line(cell, 40)) for cell in cells))
+        shown.add_row(*(Text(formatting.one_line(cell, 40)) for cell in cells))
     console.print(shown)
 
 
@@ -112,12 +112,12 @@ def _print_spend(console: Console, found: FleetStatus) -> None:
 
 
 def _spent(spend: InstanceSpend) -> str:
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     if not spend.num_instances:
         return "no instance"
     count = f"{spend.num_instances} instance{'s' if spend.num_instances > 1 else ''}"
-    said = [f"{count}, {wording.duration(spend.seconds)}"]
+    said = [f"{count}, {formatting.duration(spend.seconds)}"]
     if spend.num_at_list_price:
         said.append(f"{spend.num_at_list_price} at today's on-demand list price")
     if spend.num_unknown:
@@ -131,10 +131,10 @@ def _spent(spend: InstanceSpend) -> str:
 def _print_jobs(console: Console, jobs: Iterable[JobSpend]) -> None:
     from rich.text import Text
 
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     shown = job_show.table("job", "name", "state", "cost today")
     for job in jobs:
-        names = [Text(wording.one_line(job.job_id[:8])), Text(wording.one_line(job.name, 40))]
+        names = [Text(formatting.one_line(job.job_id[:8])), Text(formatting.one_line(job.name, 40))]
         shown.add_row(*names, job_show.status_text(job.status), Text(job_details.cost_text(job.cost)))
     console.print(shown)

@@ -113,7 +113,7 @@ def _price(outputs: StackOutputs, pool: PoolOutputs, kind: str | None) -> Price:
     from receipt_trainer.fleet.groups import read_groups
     from receipt_trainer.fleet.spot import read_spot_prices
     from receipt_trainer.jobs.list_prices import ListPrices
-    from receipt_trainer.jobs.store import utc_now
+    from receipt_trainer.jobs.metrics_writer import utc_now
 
     prices, listed = ListPrices(), kind or pool.instance_types[0]
     if pool.market != "spot":
@@ -157,7 +157,7 @@ def price_text(price: Price) -> str:
 def expected_text(found: Forecast) -> str:
     """Time and dollars, and where they come from."""
     from receipt_trainer.cli.job_details import dollars
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     one = found.estimate
     if one.seconds is None:
@@ -168,13 +168,13 @@ def expected_text(found: Forecast) -> str:
     runs = f"{one.num_runs} earlier run{'' if one.num_runs == 1 else 's'}"
     where = f" on {one.instance_type}" if one.instance_type else ""
     rate = f"{one.tokens_per_s or 0:,.0f} tokens/s{where} in {runs}"
-    return f"{limit}{wording.duration(one.seconds)}{cost}, boot not in it ({rate})"
+    return f"{limit}{formatting.duration(one.seconds)}{cost}, boot not in it ({rate})"
 
 
 def sum_text(found: Sequence[Forecast]) -> str:
     """The same of many jobs: their sum, and of how many nothing is known."""
     from receipt_trainer.cli.job_details import dollars
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     known = [one.estimate.seconds for one in found if one.estimate.seconds is not None]
     unknown = len(found) - len(known)
@@ -183,4 +183,4 @@ def sum_text(found: Sequence[Forecast]) -> str:
     usd = [one.usd for one in found if one.usd is not None]
     cost = "" if found[0].price is None else f" and {dollars(sum(usd)) if usd else 'unknown dollars'}"
     more = f", and {unknown} jobs of which nothing is known" if unknown else ""
-    return f"{len(known)} jobs, {wording.duration(sum(known))} of instance time{cost}, boots not in it{more}"
+    return f"{len(known)} jobs, {formatting.duration(sum(known))} of instance time{cost}, boots not in it{more}"

@@ -9,7 +9,7 @@ import click
 
 from receipt_trainer.cli import job_show
 from receipt_trainer.cli.stack import stack_options
-from receipt_trainer.contract.silence import STATUS_LOST
+from receipt_trainer.contract.liveness import STATUS_LOST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ def command(table: str, pool: str | None, every: bool, as_json: bool) -> None:
     from receipt_trainer.aws import clients
     from receipt_trainer.jobs.instances import list_instances
     from receipt_trainer.jobs.list_prices import ListPrices
-    from receipt_trainer.jobs.store import utc_now
+    from receipt_trainer.jobs.metrics_writer import utc_now
 
     now = utc_now()
     found = ListPrices().fill(
@@ -74,7 +74,7 @@ def price_text(one: Instance) -> str:
 def _cells(one: Instance, now: datetime) -> dict[str, Text]:
     from rich.text import Text
 
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     late = one.is_late(now)
     texts = {
@@ -89,7 +89,7 @@ def _cells(one: Instance, now: datetime) -> dict[str, Text]:
         "reason": one.reason or "",
     }
     bad = late or one.status in ("BOOT_FAILED", STATUS_LOST)
-    return {name: Text(wording.one_line(text, 60)) for name, text in texts.items()} | {
-        "state": Text(wording.one_line(one.status), style="red" if bad else "green"),
+    return {name: Text(formatting.one_line(text, 60)) for name, text in texts.items()} | {
+        "state": Text(formatting.one_line(one.status), style="red" if bad else "green"),
         "heartbeat": Text(job_show.ago(one.seen_at, now) + (" (late)" if late else ""), style="red" if late else ""),
     }

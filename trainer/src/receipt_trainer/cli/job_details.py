@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from receipt_trainer.jobs.cost import Cost
-    from receipt_trainer.jobs.curves import Point
-    from receipt_trainer.jobs.past import Past
+    from receipt_trainer.jobs.history import Past
+    from receipt_trainer.jobs.metrics import Point
 
 _CURVE_WIDTH: Final = 40
 _NARROW_BELOW: Final = 110
@@ -37,12 +37,12 @@ def command(table: str, job: str, as_json: bool) -> None:
     JOB is an id, at least 6 characters of it, or a name.
     """
     from receipt_trainer.aws import clients
-    from receipt_trainer.jobs.curves import read_curves
     from receipt_trainer.jobs.find import job_id_of
+    from receipt_trainer.jobs.history import read_past
     from receipt_trainer.jobs.list_prices import ListPrices
-    from receipt_trainer.jobs.past import read_past
+    from receipt_trainer.jobs.metrics import read_curves
+    from receipt_trainer.jobs.metrics_writer import utc_now
     from receipt_trainer.jobs.rows import get_job
-    from receipt_trainer.jobs.store import utc_now
 
     client, now = clients.dynamodb(), utc_now()
     job_id = job_id_of(client, table, job)
@@ -76,20 +76,20 @@ def spec_of(row: dict[str, Any]) -> dict[str, Any]:
 
 def dollars(value: float) -> str:
     """Dollars, cents from ten of them on; less than a cent is no sum that anybody asks for."""
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     if 0 < value < _CENT:
         return "< $0.01"
-    return f"${value:,.2f}" if value >= 0.1 else wording.dollars(value)
+    return f"${value:,.2f}" if value >= 0.1 else formatting.dollars(value)
 
 
 def cost_text(cost: Cost) -> str:
     """Dollars and time of a job, and of how many attempts the price is not known."""
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     if not cost.num_attempts:
         return "no attempt yet"
-    time = f"{wording.duration(cost.seconds)} of instance time"
+    time = f"{formatting.duration(cost.seconds)} of instance time"
     if cost.usd is None:
         return f"unknown ({time}; no price is recorded)"
     said = [time]
@@ -115,7 +115,7 @@ def _heading(console: Console, text: str) -> None:
 def _print_attempts(console: Console, past: Past, now: datetime) -> None:
     from rich.text import Text
 
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     if not past.attempts:
         return
@@ -128,12 +128,12 @@ def _print_attempts(console: Console, past: Past, now: datetime) -> None:
             str(row["attempt"]),
             row["outcome"] or "running",
             job_show.ago(row["started_at"], now) if narrow else job_show.when(row["started_at"], now),
-            wording.duration(row["seconds"]),
+            formatting.duration(row["seconds"]),
             "unknown" if row["usd"] is None else dollars(row["usd"]),
         ]
         if not narrow:
             cells += [_steps(row), *(str(row[key] or "–") for key in ("worker_id", "instance_id", "instance_type"))]
-        shown.add_row(*(Text(wording.one_line(cell, 40)) for cell in cells))
+        shown.add_row(*(Text(formatting.one_line(cell, 40)) for cell in cells))
     console.print(shown)
     reasons = [(f"attempt {row['attempt']}", str(row["reason"])) for row in past.attempts if row["reason"]]
     job_status.print_lines(console, reasons)
@@ -147,7 +147,7 @@ def _steps(row: dict[str, Any]) -> str:
 def _print_checkpoints(console: Console, past: Past, now: datetime) -> None:
     from rich.text import Text
 
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     if not past.checkpoints:
         return
@@ -162,7 +162,7 @@ def _print_checkpoints(console: Console, past: Past, now: datetime) -> None:
             "–" if size is None else f"{size / 1e6:,.1f} MB",
             job_show.when(row["at"], now),
         ]
-        shown.add_row(*(Text(wording.one_line(cell, 40)) for cell in cells))
+        shown.add_row(*(Text(formatting.one_line(cell, 40)) for cell in cells))
     console.print(shown)
 
 
@@ -179,8 +179,8 @@ def _print_transitions(console: Console, past: Past, now: datetime) -> None:
 def _print_curves(console: Console, curves: dict[str, list[Point]]) -> None:
     from rich.text import Text
 
-    from receipt_trainer.report import wording
-    from receipt_trainer.report.sparkline import sparkline
+    from receipt_trainer.reports import formatting
+    from receipt_trainer.reports.sparkline import sparkline
 
     if not curves:
         return
@@ -190,20 +190,20 @@ def _print_curves(console: Console, curves: dict[str, list[Point]]) -> None:
     for name, points in curves.items():
         values = [point.value for point in points]
         known = [value for value in values if math.isfinite(value)] or [math.nan]
-        ends = [Text(wording.number(value)) for value in (values[0], values[-1], min(known), max(known))]
+        ends = [Text(formatting.number(value)) for value in (values[0], values[-1], min(known), max(known))]
         curve = Text(sparkline(values, width), style="cyan")
-        shown.add_row(Text(wording.one_line(name, 30)), ends[0], curve, *ends[1:], Text(f"{points[-1].step:,}"))
+        shown.add_row(Text(formatting.one_line(name, 30)), ends[0], curve, *ends[1:], Text(f"{points[-1].step:,}"))
     console.print(shown)
 
 
 def _print_spec(console: Console, spec: dict[str, Any]) -> None:
     """What is set; in a part of the resolved spec null means that nothing is."""
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     single = {name: value for name, value in spec.items() if not isinstance(value, dict)}
     parts = {"Spec": single} | {name: value for name, value in spec.items() if isinstance(value, dict)}
     for name, values in parts.items():
-        known = [(key, wording.value_text(value)) for key, value in values.items() if value not in (None, "")]
+        known = [(key, formatting.value_text(value)) for key, value in values.items() if value not in (None, "")]
         if known:
             _heading(console, name)
             job_status.print_lines(console, known)

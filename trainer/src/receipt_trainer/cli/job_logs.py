@@ -104,7 +104,7 @@ def _show_json(lines: Iterable[Line]) -> None:
 def _shower() -> Show:
     from rich.text import Text
 
-    from receipt_trainer.report.wording import printable
+    from receipt_trainer.reports.formatting import printable
 
     console = job_show.console()
     attempt: int | None = None

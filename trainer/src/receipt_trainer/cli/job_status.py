@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from receipt_trainer.jobs.curves import Point
+    from receipt_trainer.jobs.metrics import Point
     from receipt_trainer.jobs.tail import Line
 
 KEYS: Final = (*jobs_list.KEYS, "lease_expires_at", "artifacts")
@@ -31,17 +31,17 @@ _METRICS: Final = {"loss": "training loss", "eval_loss": "validation loss", "eva
 def command(table: str, job: str, as_json: bool) -> None:
     """Say where JOB stands: its id, at least 6 characters of it, or its name."""
     from receipt_trainer.aws import clients
-    from receipt_trainer.jobs import curves
+    from receipt_trainer.jobs import metrics
     from receipt_trainer.jobs.find import job_id_of
+    from receipt_trainer.jobs.metrics_writer import utc_now
     from receipt_trainer.jobs.rows import get_job
-    from receipt_trainer.jobs.store import utc_now
     from receipt_trainer.jobs.tail import LogTail
 
     client = clients.dynamodb()
     job_id = job_id_of(client, table, job)
     row = get_job(client, table, job_id)
-    metrics = {name: curves.latest(client, table, job_id, name) for name in _METRICS}
-    known = {name: point for name, point in metrics.items() if point is not None}
+    points = {name: metrics.latest(client, table, job_id, name) for name in _METRICS}
+    known = {name: point for name, point in points.items() if point is not None}
     log = LogTail(client, table, job_id).last(1)
     if as_json:
         said: dict[str, Any] = job_show.public(row, KEYS)
@@ -58,16 +58,16 @@ def print_title(console: Console, row: dict[str, Any]) -> None:
     """Name, id and state of a job."""
     from rich.text import Text
 
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
-    title = Text(wording.one_line(row["name"]), style="bold")
+    title = Text(formatting.one_line(row["name"]), style="bold")
     console.print(title.append(f"  {row['job_id']}", style="not bold dim"))
     state = job_show.status_text(row["status"], cancelling=job_show.is_cancelling(row))
     known = [f"attempt {row['attempt']}"] if row.get("attempt") else []
     known += [f"{name} {row[name]}" for name in ("pool", "priority") if row.get(name)]
     if isinstance(row.get("f1"), int | float):
-        known.append(f"F1 {wording.score(row['f1'])}")
-    console.print(state.append("".join(f" · {wording.one_line(fact)}" for fact in known), style="not dim default"))
+        known.append(f"F1 {formatting.score(row['f1'])}")
+    console.print(state.append("".join(f" · {formatting.one_line(fact)}" for fact in known), style="not dim default"))
 
 
 def facts(row: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
@@ -94,13 +94,13 @@ def print_lines(console: Console, lines: list[tuple[str, str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     if not lines:
         return
     shown = Table.grid(padding=(0, 2, 0, 0))
     for name, value in lines:
-        shown.add_row(Text(f"  {name}", style="dim"), Text(wording.one_line(value, 2000)))
+        shown.add_row(Text(f"  {name}", style="dim"), Text(formatting.one_line(value, 2000)))
     console.print(shown)
 
 

@@ -76,8 +76,8 @@ def command(
     """List jobs, newest first."""
     from receipt_trainer.aws import clients
     from receipt_trainer.jobs import find
+    from receipt_trainer.jobs.metrics_writer import utc_now
     from receipt_trainer.jobs.spent import read_spent
-    from receipt_trainer.jobs.store import utc_now
 
     wanted, client, now = find.Wanted(status=status, name=name, pool=pool, since=since), clients.dynamodb(), utc_now()
     rows = find.find(client, table, wanted, limit + 1)
@@ -109,21 +109,21 @@ def _table(rows: Sequence[dict[str, Any]], now: datetime, narrow: bool) -> Table
 def _cells(row: dict[str, Any], now: datetime, length: int, narrow: bool) -> dict[str, Text]:
     from rich.text import Text
 
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     f1, limit = row.get("f1"), row.get("max_failures")
     texts = {
         "id": row["job_id"][:length],
-        "name": wording.one_line(row["name"], 18 if narrow else 40),
-        "pool": wording.one_line(row.get("pool") or "–"),
+        "name": formatting.one_line(row["name"], 18 if narrow else 40),
+        "pool": formatting.one_line(row.get("pool") or "–"),
         "attempts": str(row.get("attempt") or 0),
         "failures": f"{row.get('num_failures') or 0} of {limit}" if limit else "–",
-        "F1": wording.score(f1 if isinstance(f1, int | float) else None),
+        "F1": formatting.score(f1 if isinstance(f1, int | float) else None),
         "spent": amount(row.get("spent_s") or None, row.get("spent_usd"), short=narrow),
         "expected": amount(row.get("expected_s"), row.get("expected_usd"), short=narrow),
         "created": job_show.ago(row["created_at"], now) if narrow else job_show.when(row["created_at"], now),
         "changed": job_show.ago(row.get("updated_at"), now),
-        "reason": wording.one_line(row.get("reason") or "", 60),
+        "reason": formatting.one_line(row.get("reason") or "", 60),
     }
     state = job_show.status_text(row["status"], cancelling=job_show.is_cancelling(row))
     return {name: Text(text) for name, text in texts.items()} | {"state": state}
@@ -132,14 +132,14 @@ def _cells(row: dict[str, Any], now: datetime, length: int, narrow: bool) -> dic
 def amount(seconds: object, usd: object, *, short: bool = False) -> str:
     """Time and dollars as far as they are known; with `short` the dollars alone, or the time where they are unknown."""
     from receipt_trainer.cli.job_details import dollars
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     known = []
     if isinstance(seconds, int | float):
-        known.append(_rounded(seconds) if short else wording.duration(float(seconds)))
+        known.append(_rounded(seconds) if short else formatting.duration(float(seconds)))
     if isinstance(usd, int | float):
         known.append(dollars(float(usd)))
-    return ", ".join(known[-1:] if short else known) or wording.NOTHING
+    return ", ".join(known[-1:] if short else known) or formatting.NOTHING
 
 
 def _rounded(seconds: float) -> str:

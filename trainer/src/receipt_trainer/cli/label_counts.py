@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from receipt_trainer.cli.configure import configure, data_options
+from receipt_trainer.cli.overrides import configure, data_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,7 +31,7 @@ def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
     """
     from rich.console import Console
 
-    from receipt_trainer.cli.quiet import quiet_libraries, reading_progress
+    from receipt_trainer.cli.logging_setup import quiet_libraries, reading_progress
     from receipt_trainer.config import DataConfig, parse
 
     spec, training, data = configure(flags)
@@ -40,7 +40,7 @@ def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
         parse(DataConfig, {"o_entity_ratio": ratio}, "--ratio")
     from receipt_trainer.data.examples import VIEWS
     from receipt_trainer.data.prepare import prepare  # these bring torch: mistakes are found before it takes seconds
-    from receipt_trainer.train.model import load_tokenizer, resolve
+    from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
 
     quiet_libraries()
     name = model or _default_model(spec)
@@ -76,7 +76,7 @@ def _counts_table(counts: dict[str, Any]) -> Table:
     from rich.text import Text
 
     from receipt_trainer.cli.score_tables import plain_table
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     sides = [counts["train"], counts["validation"]]
     table = plain_table("", "train", "validation")
@@ -85,9 +85,11 @@ def _counts_table(counts: dict[str, Any]) -> Table:
     table.add_row("O words a labelled word", *(f"{side['o_entity_ratio']:.2f}" for side in sides))
     for group in ("words_by_label", "receipts_by_source"):
         table.add_section()
-        table.add_row(Text(wording.words_of(group), "dim"))
+        table.add_row(Text(formatting.words_of(group), "dim"))
         for name in dict.fromkeys(name for side in sides for name in side[group]):
-            table.add_row(Text(f"  {wording.one_line(name, 32)}"), *(f"{side[group].get(name, 0):,}" for side in sides))
+            table.add_row(
+                Text(f"  {formatting.one_line(name, 32)}"), *(f"{side[group].get(name, 0):,}" for side in sides)
+            )
     return table
 
 

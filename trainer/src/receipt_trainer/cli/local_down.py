@@ -15,7 +15,7 @@ def command() -> None:
     """End the local session: its workers save their jobs and go, and nothing of it is left, models included."""
     from receipt_trainer.cli.local_up import wait_for
     from receipt_trainer.errors import WorldError
-    from receipt_trainer.local import control
+    from receipt_trainer.local import control_api
     from receipt_trainer.local import session as sessions
 
     root = sessions.home()
@@ -26,7 +26,7 @@ def command() -> None:
         sessions.clear(root)
         click.echo("no local session is running", err=True)
         return
-    control.end(found)
+    control_api.end(found)
     if not wait_for(lambda: not found.is_live(root), TIMEOUT_S):
         raise WorldError(f"the local session does not end; its process is {found.pid}")
     click.echo("the local session has ended; nothing of it is left")

@@ -33,12 +33,12 @@ def command(instance: str | None, kind: str, warning_s: float) -> None:
     INSTANCE is one of `receipt-trainer local status`; needed only where several workers run. The notice is for that
     worker alone: the next one is another instance, and goes on with the job.
     """
-    from receipt_trainer.local import control
+    from receipt_trainer.local import control_api
     from receipt_trainer.local import session as sessions
 
     session = sessions.require()
-    chosen = _choose(control.instances(session), instance)
-    control.interrupt(session, chosen["instance_id"], kind, warning_s)
+    chosen = _choose(control_api.instances(session), instance)
+    control_api.interrupt(session, chosen["instance_id"], kind, warning_s)
     said = _WORDS[kind].format(warning_s=warning_s)
     click.echo(f"{chosen['instance_id']} (process {chosen['pid']}) is told {said}")
 

@@ -14,12 +14,12 @@ from receipt_trainer.cli import job_show
 def command(as_json: bool) -> None:
     """Say what runs: the local session and its workers. Exit code 2 where there is none."""
     from receipt_trainer.cli import job_status
-    from receipt_trainer.jobs.store import utc_now
-    from receipt_trainer.local import control
+    from receipt_trainer.jobs.metrics_writer import utc_now
+    from receipt_trainer.local import control_api
     from receipt_trainer.local import session as sessions
 
     session = sessions.require()
-    instances = control.instances(session)
+    instances = control_api.instances(session)
     if as_json:
         said: dict[str, Any] = session.model_dump(mode="json", exclude={"outputs", "environment"})
         job_show.print_json(said | {"instances": instances})

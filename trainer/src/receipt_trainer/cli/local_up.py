@@ -48,7 +48,7 @@ def command(data: str | None, receipts: int, program: Path | None, detach: bool)
         return
     from rich.console import Console
 
-    from receipt_trainer.local.host import host
+    from receipt_trainer.local.session_server import host
 
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     found = read(data, receipts)  # before the stack: a file that is not there is said at once

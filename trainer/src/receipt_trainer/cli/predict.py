@@ -15,7 +15,7 @@ from receipt_trainer.cli.trained import model_options
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
-    from receipt_trainer.cli.answers import Tally
+    from receipt_trainer.cli.predict_jsonl import Tally
 
 STDIO = "-"
 
@@ -39,18 +39,18 @@ def command(model: str, device: str, precision: str, source: str, output: str) -
 
     from receipt_trainer.cli.replacing import replacing
     from receipt_trainer.cli.trained import open_reader
-    from receipt_trainer.train.recipe import find_model
+    from receipt_trainer.models.layoutlm.preprocessing import find_model
 
     find_model(model)
     with ExitStack() as stack:
         lines = stack.enter_context(_input(source))
         to_stdout = output == STDIO
         out = stack.enter_context(_stdout() if to_stdout else replacing(Path(output)))
-        from receipt_trainer.cli import answers  # brings torch: mistakes are found before that takes its seconds
+        from receipt_trainer.cli import predict_jsonl
 
         reader = open_reader(model, device, precision)
-        tally = answers.Tally()
-        for answer in _shown(answers.answers(reader, _numbered(lines, source), tally), tally):
+        tally = predict_jsonl.Tally()
+        for answer in _shown(predict_jsonl.answers(reader, _numbered(lines, source), tally), tally):
             out.write(json.dumps(answer, ensure_ascii=False) + "\n")
     where = "" if to_stdout else f"; written to {output}"
     click.echo(f"{tally}{where}", err=True)

@@ -14,13 +14,13 @@ def command(run_dir: Path, terminal: bool) -> None:
     """Write report.html into RUN_DIR, the folder that holds a run's run.json, and print the report."""
     from rich.console import Console
 
-    from receipt_trainer.report.build import load_run, write_html
-    from receipt_trainer.report.terminal import print_report
+    from receipt_trainer.reports.build import load_run, write_html
+    from receipt_trainer.reports.terminal import print_report
 
     folder = load_run(run_dir)
     if folder.record.family == "paddleocr-vl":
         from receipt_trainer.cli.vl_run import describe_scores
-        from receipt_trainer.vl.run_report import write_run_report
+        from receipt_trainer.models.paddleocr_vl.run_report import write_run_report
 
         if terminal:
             click.echo(f"{folder.record.job_name} ({folder.record.status}): {describe_scores(folder.record)}")

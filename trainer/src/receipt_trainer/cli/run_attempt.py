@@ -16,10 +16,10 @@ from receipt_trainer.cli import run_faults
 from receipt_trainer.config import DataConfig, TrainingConfig, parse
 from receipt_trainer.config_vl import VlJobData, VlJobTraining, is_vl_model, job_config
 from receipt_trainer.contract import progress
+from receipt_trainer.contract.interruption import Interrupted, StopRequest
 from receipt_trainer.contract.job import JobSpec
-from receipt_trainer.contract.stopping import Interrupted, StopRequest
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.store import RowsLeftError
+from receipt_trainer.jobs.metrics_writer import RowsLeftError
 from receipt_trainer.worker.child import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
@@ -29,8 +29,8 @@ from receipt_trainer.worker.child import (
     EXIT_UNDELIVERED,
     ChildJob,
 )
-from receipt_trainer.worker.leash import Leash
-from receipt_trainer.worker.progress import ProgressFile
+from receipt_trainer.worker.lease_watchdog import LeaseWatchdog
+from receipt_trainer.worker.stall_detector import ProgressFile
 
 if TYPE_CHECKING:
     from receipt_trainer.cli.run_job import RunOptions
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         signal.signal(signal.SIGTERM, on_signal)
         signal.signal(signal.SIGINT, on_signal)
         job = ChildJob.model_validate_json(Path(argv[0]).read_bytes())
-        Leash(
+        LeaseWatchdog(
             sys.stdin.fileno(),
             job.lease_s,
             on_gone=lambda: os.kill(owner, signal.SIGTERM),

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from receipt_trainer.contract import names
 from receipt_trainer.contract.env import WorkerEnv
-from receipt_trainer.contract.ports import ArtifactSink, MetricsSink
 from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.sinks import ArtifactSink, MetricsSink
 from receipt_trainer.errors import UserError
-from receipt_trainer.train import ranks
+from receipt_trainer.training import distributed
 
 if TYPE_CHECKING:
     from receipt_trainer.cli.run_job import RunOptions
@@ -29,10 +29,10 @@ def deliver(
     console: Console,
 ) -> None:
     """Report, then the record as complete, then S3: what says `complete` comes after all that it speaks of."""
-    if not ranks.is_main():
+    if not distributed.is_main():
         return
-    from receipt_trainer.report.build import load_run, write_html
-    from receipt_trainer.report.terminal import print_report
+    from receipt_trainer.reports.build import load_run, write_html
+    from receipt_trainer.reports.terminal import print_report
 
     record.status = "complete"
     folder = replace(load_run(run_dir), record=record)

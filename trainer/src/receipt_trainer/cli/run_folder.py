@@ -13,7 +13,7 @@ from receipt_trainer.config import DataConfig, TrainingConfig
 from receipt_trainer.contract import names
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
-from receipt_trainer.train import ranks
+from receipt_trainer.training import distributed
 
 
 class FolderHeldError(UserError):
@@ -27,7 +27,7 @@ class FolderError(UserError):
 def fail(run_dir: Path, error: str) -> None:
     """Mark the run's record as failed, if it has one and the disk takes it."""
     path = run_dir / names.RUN_FILE
-    if path.is_file() and ranks.is_main():
+    if path.is_file() and distributed.is_main():
         record = RunRecord.load(path)
         if record.status == "complete":
             return  # what failed came after: the upload, which the next call repeats
@@ -45,8 +45,8 @@ def own(run_dir: Path) -> Iterator[None]:
         FolderError: it cannot be written.
         UserError: it is somebody else's.
     """
-    if not ranks.is_main():
-        ranks.wait_for_all()
+    if not distributed.is_main():
+        distributed.wait_for_all()
         yield
         return
     is_new = not run_dir.exists()
@@ -63,7 +63,7 @@ def own(run_dir: Path) -> Iterator[None]:
         except OSError as error:
             raise FolderError(f"{run_dir}: cannot be locked there: {error.strerror}") from None
         _require_ours(run_dir)
-        ranks.wait_for_all()
+        distributed.wait_for_all()
         try:
             yield
         except UserError:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from receipt_trainer.cli import run_delivery, run_folder, run_rows
-from receipt_trainer.cli.quiet import quiet_libraries, reading_progress
+from receipt_trainer.cli.logging_setup import quiet_libraries, reading_progress
 from receipt_trainer.config import DataConfig, TrainingConfig
 from receipt_trainer.contract import names
-from receipt_trainer.contract.ports import MetricsSink
+from receipt_trainer.contract.interruption import Interrupted, StopRequest
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.contract.stopping import Interrupted, StopRequest
+from receipt_trainer.contract.sinks import MetricsSink
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.train import ranks
+from receipt_trainer.training import distributed
 
 if TYPE_CHECKING:
     from receipt_trainer.data.prepare import Prepared
@@ -60,14 +60,14 @@ def run_job(options: RunOptions, training: TrainingConfig, data: DataConfig) -> 
         Interrupted: `options.stop` was asked.
     """
     quiet_libraries()
-    from receipt_trainer.train import hardware
+    from receipt_trainer.training import hardware
 
-    if ranks.count() > 1:
-        ranks.join(hardware.use_cuda(training))
+    if distributed.count() > 1:
+        distributed.join(hardware.use_cuda(training))
     try:
-        _run_job(options, training, data, Console(quiet=not ranks.is_main()))
+        _run_job(options, training, data, Console(quiet=not distributed.is_main()))
     finally:
-        ranks.leave()
+        distributed.leave()
 
 
 def _run_job(options: RunOptions, training: TrainingConfig, data: DataConfig, console: Console) -> None:
@@ -79,7 +79,7 @@ def _run_job(options: RunOptions, training: TrainingConfig, data: DataConfig, co
         job_id = options.job_id or (earlier.job_id if earlier is not None else str(uuid.uuid4()))
         artifacts = run_delivery.open_artifacts(options, job_id)
         if earlier is not None and earlier.status == "complete":
-            if ranks.is_main():
+            if distributed.is_main():
                 loaded = data if options.snapshot_load is None else None
                 run_folder.require_same(earlier, run_dir, options.model, training, loaded)
                 run_rows.fill_gaps(options, job_id)
@@ -117,8 +117,8 @@ def _train(
 ) -> RunRecord:
     from receipt_trainer.data import snapshot
     from receipt_trainer.data.prepare import prepare, tokenizer_hash
-    from receipt_trainer.train.model import load_tokenizer, resolve
-    from receipt_trainer.train.run import RunRequest, resolve_defaults, train
+    from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
+    from receipt_trainer.training.run import RunRequest, resolve_defaults, train
 
     start = resolve(options.model)
     tokenizer = load_tokenizer(start)
@@ -128,7 +128,7 @@ def _train(
     else:
         with reading_progress(console, options.progress) as progress:
             prepared = prepare(data, tokenizer, table=options.receipts_table, progress=progress)
-    if options.snapshot_save and ranks.is_main():
+    if options.snapshot_save and distributed.is_main():
         _save_snapshot(prepared, data, options.snapshot_save)
     for line in _told(prepared, options.model):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -136,9 +136,9 @@ def _train(
     if options.restart:
         if start.path and Path(start.path).resolve().is_relative_to(run_dir.resolve()):
             raise UserError(f"--restart would delete the model to start from, {start.path}; use another --job-name")
-        if ranks.is_main():
+        if distributed.is_main():
             run_folder.clear(run_dir)
-        ranks.wait_for_all()
+        distributed.wait_for_all()
     resolved = resolve_defaults(training, data, start)
     request = RunRequest(name, job_id, start, resolved, data, run_dir, options.stop, options.save_interval_s)
     return train(request, prepared, tokenizer, sink=sink, console=console)

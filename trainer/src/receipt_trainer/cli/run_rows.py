@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from receipt_trainer.contract.ports import MetricsSink, NoMetrics
+from receipt_trainer.contract.sinks import MetricsSink, NoMetrics
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.train import checkpoints, ranks
+from receipt_trainer.training import checkpoints, distributed
 
 if TYPE_CHECKING:
     from receipt_trainer.cli.run_job import RunOptions
-    from receipt_trainer.jobs.gaps import Sealed
+    from receipt_trainer.jobs.reconcile import Sealed
 
 
 def open_sink(options: RunOptions, job_id: str, more: Sequence[Mapping[str, Any]] = ()) -> MetricsSink:
@@ -25,10 +25,10 @@ def open_sink(options: RunOptions, job_id: str, more: Sequence[Mapping[str, Any]
     Args:
         more: rows of metrics that no checkpoint's history has, to be written where the table lacks them.
     """
-    if not options.jobs_table or not ranks.is_main():
+    if not options.jobs_table or not distributed.is_main():
         return NoMetrics()
     from receipt_trainer.aws.clients import dynamodb
-    from receipt_trainer.jobs.store import JobStore
+    from receipt_trainer.jobs.metrics_writer import JobStore
 
     put_job(options, job_id, "RUNNING")
     return JobStore(
@@ -53,7 +53,7 @@ def _sealed(options: RunOptions) -> list[Sealed] | None:
     """The checkpoints that earlier attempts left; None at the first, of which no row can be wrong."""
     if (options.attempt or 1) == 1 or options.output_dir is None:
         return None
-    from receipt_trainer.jobs import gaps
+    from receipt_trainer.jobs import reconcile
 
     found = []
     for path in checkpoints.folders(options.output_dir):
@@ -61,7 +61,7 @@ def _sealed(options: RunOptions) -> list[Sealed] | None:
             marker = json.loads((path / checkpoints.SEAL).read_bytes())
             epoch = json.loads((path / checkpoints.STATE).read_bytes())["epoch"]
             size = sum(int(file["size"]) for file in marker["files"].values())
-            found.append(gaps.Sealed(int(marker["step"]), float(epoch), path, size))
+            found.append(reconcile.Sealed(int(marker["step"]), float(epoch), path, size))
     return found
 
 
@@ -77,7 +77,7 @@ def fill_gaps(options: RunOptions, job_id: str, more: Sequence[Mapping[str, Any]
 
 def put_job(options: RunOptions, job_id: str, status: str) -> None:
     """The job's own row; also how a table that is not there is found before training."""
-    if not options.jobs_table or not ranks.is_main() or options.job_id is not None:
+    if not options.jobs_table or not distributed.is_main() or options.job_id is not None:
         return
     from receipt_trainer.aws.clients import dynamodb
     from receipt_trainer.jobs import rows

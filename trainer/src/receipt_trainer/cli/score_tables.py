@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from receipt_trainer.contract.run_record import Confusion, Score
-from receipt_trainer.report import wording
-from receipt_trainer.report.verdicts import top_confusions
+from receipt_trainer.reports import formatting
+from receipt_trainer.reports.word_errors import top_confusions
 
 
 def plain_table(*columns: str, title: str | None = None) -> Table:
@@ -26,8 +26,8 @@ def print_scores(console: Console, first: str, rows: Iterable[tuple[str, Score]]
     table = plain_table(first, "precision", "recall", "F1", "support")
     for name, one in [*rows, *([("all", overall)] if overall else [])]:
         style = "bold" if one is overall else ""
-        cells = [wording.score(value) for value in (one.precision, one.recall, one.f1)] + [f"{one.support:,}"]
-        table.add_row(Text(wording.one_line(name, 32), style), *(Text(cell, style) for cell in cells))
+        cells = [formatting.score(value) for value in (one.precision, one.recall, one.f1)] + [f"{one.support:,}"]
+        table.add_row(Text(formatting.one_line(name, 32), style), *(Text(cell, style) for cell in cells))
     console.print(table)
 
 
@@ -40,6 +40,6 @@ def print_confusions(console: Console, confusion: Confusion, limit: int = 10) ->
     totals: Mapping[str, int] = {label: sum(row) for label, row in zip(confusion.labels, confusion.counts, strict=True)}
     table = plain_table("most frequent confusions", "words", "of all gold")
     for gold, predicted, count in pairs:
-        said = f"{wording.one_line(gold, 24)} read as {wording.one_line(predicted, 24)}"
-        table.add_row(Text(said), f"{count:,}", wording.percent(count / totals[gold]))
+        said = f"{formatting.one_line(gold, 24)} read as {formatting.one_line(predicted, 24)}"
+        table.add_row(Text(said), f"{count:,}", formatting.percent(count / totals[gold]))
     console.print(table)

@@ -39,11 +39,11 @@ def command(
 
     from rich.console import Console
 
-    from receipt_trainer.cli.sample import draw
+    from receipt_trainer.cli.pick_receipt import draw
     from receipt_trainer.cli.show import show_problems
     from receipt_trainer.cli.trained import label_notes, open_reader
     from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.train.recipe import find_model
+    from receipt_trainer.models.layoutlm.preprocessing import find_model
 
     find_model(model)
     problems = ProblemLog()
@@ -65,8 +65,8 @@ def command(
 
 def _predictions(reader: Reader, receipt: Receipt) -> tuple[tuple[PredictedWord, ...], list[float]]:
     """Every word, and the probability that the model gave its gold label."""
-    from receipt_trainer.train.predict import choose
-    from receipt_trainer.train.verdicts import receipt_predictions
+    from receipt_trainer.models.layoutlm.predictor import choose
+    from receipt_trainer.models.layoutlm.to_predictions import receipt_predictions
 
     split, found = reader.read([receipt])
     chosen = choose(found, split, reader.space)
@@ -79,7 +79,7 @@ def _word_table(words: tuple[PredictedWord, ...]) -> Table:
     from rich.text import Text
 
     from receipt_trainer.cli.score_tables import plain_table
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     table = plain_table("line", "word", "gold", "predicted", "score", "")
     for column in table.columns[1:4]:
@@ -89,7 +89,7 @@ def _word_table(words: tuple[PredictedWord, ...]) -> Table:
             wrong = word.gold != word.pred
             labels = (Text("" if label == OUTSIDE and not wrong else label) for label in (word.gold, word.pred))
             score = "" if word.score is None else f"{word.score:.2f}"
-            text = Text(wording.one_line(word.text, 28))
+            text = Text(formatting.one_line(word.text, 28))
             mark = Text("<- wrong" if wrong else "", "red")
             table.add_row("" if at else str(line), text, *labels, score, mark, style="bold" if wrong else "")
     return table
@@ -99,7 +99,7 @@ def _label_table(words: tuple[PredictedWord, ...]) -> Table:
     from rich.text import Text
 
     from receipt_trainer.cli.score_tables import plain_table
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     gold = Counter(word.gold for word in words)
     found = Counter(word.pred for word in words)
@@ -109,7 +109,9 @@ def _label_table(words: tuple[PredictedWord, ...]) -> Table:
         precision = correct[label] / found[label] if found[label] else None
         recall = correct[label] / gold[label] if gold[label] else None
         counts = (str(count[label]) for count in (gold, found, correct))
-        table.add_row(Text(wording.one_line(label, 32)), *counts, wording.score(precision), wording.score(recall))
+        table.add_row(
+            Text(formatting.one_line(label, 32)), *counts, formatting.score(precision), formatting.score(recall)
+        )
     return table
 
 
@@ -118,7 +120,7 @@ def _mismatch_table(words: tuple[PredictedWord, ...], gold_scores: list[float]) 
     from rich.text import Text
 
     from receipt_trainer.cli.score_tables import plain_table
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     wrong = [(word, score) for word, score in zip(words, gold_scores, strict=True) if word.gold != word.pred]
     if not wrong:
@@ -129,7 +131,7 @@ def _mismatch_table(words: tuple[PredictedWord, ...], gold_scores: list[float]) 
         column.justify = "left"
     for word, gold_score in wrong[:_MAX_MISMATCHES]:
         scores = (f"{gold_score:.2f}", f"{word.score or 0.0:.2f}")
-        text = Text(wording.one_line(word.text, 28))
+        text = Text(formatting.one_line(word.text, 28))
         table.add_row(text, str(word.line), Text(word.gold), scores[0], Text(word.pred), scores[1])
     if len(wrong) > _MAX_MISMATCHES:
         table.add_row(Text(f"and {len(wrong) - _MAX_MISMATCHES} more", "dim"))

@@ -17,10 +17,10 @@ from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
     from receipt_trainer.contract.env import WorkerEnv
-    from receipt_trainer.worker.idle import GroupMember
-    from receipt_trainer.worker.instance import Machine
+    from receipt_trainer.worker.autoscaling import GroupMember
+    from receipt_trainer.worker.cloudwatch_metrics import Outcomes
     from receipt_trainer.worker.loop import Worker
-    from receipt_trainer.worker.outcomes import Outcomes
+    from receipt_trainer.worker.registry import Machine
     from receipt_trainer.worker.settings import WorkerSettings
 
 
@@ -55,8 +55,8 @@ def command(**flags: Any) -> None:
     """
     from receipt_trainer.contract.env import WorkerEnv
     from receipt_trainer.worker import imds as metadata
-    from receipt_trainer.worker.instance import identify
-    from receipt_trainer.worker.spot import Interruption, Watch
+    from receipt_trainer.worker.interruptions import Interruption, Watch
+    from receipt_trainer.worker.registry import identify
 
     env = WorkerEnv.read(os.environ)
     settings = _settings(flags)
@@ -64,7 +64,7 @@ def command(**flags: Any) -> None:
     _require_artifacts(settings.artifacts_bucket, env)
     with ExitStack() as held:
         if (session := local_session()) is not None:
-            from receipt_trainer.local.membership import Lifeline, join
+            from receipt_trainer.local.worker_registration import Lifeline, join
 
             os.environ[names.ENV_IMDS] = held.enter_context(join(session))
         imds = metadata.find(expected=env.auto_scaling_group is not None)
@@ -125,9 +125,9 @@ def _worker(settings: WorkerSettings, flags: dict[str, Any], env: WorkerEnv, mac
     from receipt_trainer.aws import clients
     from receipt_trainer.jobs.job_table import JobTable
     from receipt_trainer.jobs.queue import SqsQueue
-    from receipt_trainer.worker.instance import InstanceRegistry
     from receipt_trainer.worker.job_log import job_log
     from receipt_trainer.worker.loop import Worker
+    from receipt_trainer.worker.registry import InstanceRegistry
 
     sqs, dynamodb = clients.sqs(), clients.dynamodb()
     instances = flags["instance_registry_table"]
@@ -147,7 +147,7 @@ def _outcomes(env: WorkerEnv, machine: Machine) -> Outcomes | None:
     if env.environment is None or env.pool is None:
         return None
     from receipt_trainer.aws import clients
-    from receipt_trainer.worker.outcomes import Outcomes
+    from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 
     return Outcomes(clients.cloudwatch(), env.environment, env.pool, price_usd_per_h=machine.price_usd_per_h)
 
@@ -156,7 +156,7 @@ def _member(env: WorkerEnv, machine: Machine) -> GroupMember | None:
     if env.auto_scaling_group is None or machine.instance_id is None:
         return None
     from receipt_trainer.aws import clients
-    from receipt_trainer.worker.idle import GroupMember
+    from receipt_trainer.worker.autoscaling import GroupMember
 
     return GroupMember(clients.autoscaling(), env.auto_scaling_group, machine.instance_id, hook=env.lifecycle_hook)
 

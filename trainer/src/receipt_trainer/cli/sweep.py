@@ -16,8 +16,8 @@ from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from receipt_trainer.sweep.controller import Driver
     from receipt_trainer.sweep.definition import Definition
-    from receipt_trainer.sweep.drive import Driver
     from receipt_trainer.sweep.trial import Trial
 
 
@@ -132,11 +132,11 @@ def _driver(flags: dict[str, Any], jobs_table: str | None) -> Driver:
     from receipt_trainer.jobs.job_table import JobTable
     from receipt_trainer.jobs.queue import SqsQueue
     from receipt_trainer.jobs.submit import jobs_table_of_environment
+    from receipt_trainer.sweep.collect import Observer
+    from receipt_trainer.sweep.controller import Driver
     from receipt_trainer.sweep.definition import SEARCHES
-    from receipt_trainer.sweep.drive import Driver
-    from receipt_trainer.sweep.observe import Observer
+    from receipt_trainer.sweep.optuna_adapter import check_optuna
     from receipt_trainer.sweep.store import SweepTable
-    from receipt_trainer.sweep.study import check_optuna
 
     table, client = jobs_table or jobs_table_of_environment(), clients.dynamodb()
     sweeps = SweepTable(client, table)

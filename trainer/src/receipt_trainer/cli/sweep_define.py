@@ -12,9 +12,9 @@ from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
     from receipt_trainer.contract.job import JobSpec
-    from receipt_trainer.sweep.axes import Axis
     from receipt_trainer.sweep.definition import Definition, Method
     from receipt_trainer.sweep.keys import Family
+    from receipt_trainer.sweep.search_space import Axis
 
 _KEYS: Final = {
     "learning_rates": "learning_rate",
@@ -101,7 +101,7 @@ def _base(flags: dict[str, Any], needs_queue: bool) -> tuple[JobSpec, str | None
 
 
 def _axes(flags: dict[str, Any], family: Family) -> tuple[Axis, ...]:
-    from receipt_trainer.sweep.axes import read_axis
+    from receipt_trainer.sweep.search_space import read_axis
 
     found = []
     for flag, key in _KEYS.items():

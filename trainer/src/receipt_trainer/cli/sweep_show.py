@@ -52,7 +52,7 @@ def print_plan(definition: Definition, as_json: bool) -> None:
 
 def print_names(names: Sequence[tuple[str, str]], as_json: bool) -> None:
     """The sweeps there are, newest first."""
-    from receipt_trainer.jobs.store import utc_now
+    from receipt_trainer.jobs.metrics_writer import utc_now
 
     if as_json:
         job_show.print_json([{"name": name, "created_at": at} for name, at in names])

@@ -22,7 +22,7 @@ def command(table: str, name: str | None, as_json: bool) -> None:
 
     from receipt_trainer.aws import clients
     from receipt_trainer.cli import sweep_show
-    from receipt_trainer.sweep.observe import Observer
+    from receipt_trainer.sweep.collect import Observer
     from receipt_trainer.sweep.store import SweepTable
 
     client = clients.dynamodb()

@@ -46,23 +46,23 @@ def effective(definition: Definition, params: dict[str, Any]) -> list[Any]:
 
 def value_text(value: Any, limit: int = _WIDE) -> str:
     """A hyperparameter's value in so many characters at most, as a job file has it."""
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     if value is None:
         return "unset"
     if isinstance(value, list | tuple):
-        return wording.one_line(",".join(str(one) for one in value) or "none", limit)
+        return formatting.one_line(",".join(str(one) for one in value) or "none", limit)
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.4g}" if isinstance(value, float) else wording.one_line(str(value), limit)
+    return f"{value:.4g}" if isinstance(value, float) else formatting.one_line(str(value), limit)
 
 
 def score_text(objective: Objective, value: float | None) -> str:
     """A score with three digits; a loss, which may be small, with four that count."""
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     if value is None or not objective.is_lower_better:
-        return wording.score(value)
+        return formatting.score(value)
     return f"{value:#.4g}"
 
 
@@ -95,7 +95,7 @@ def _columns(definition: Definition, results: Sequence[Result], limit: int) -> d
     """The cells of each column, by its head."""
     from rich.text import Text
 
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
     from receipt_trainer.sweep.keys import title
 
     goal, keys = definition.goal, [axis.key for axis in definition.axes]
@@ -107,7 +107,7 @@ def _columns(definition: Definition, results: Sequence[Result], limit: int) -> d
     found[goal.title] = texts([_score(goal, result) for result in results])
     found["± sd"] = texts(["–" if result.score_sd is None else f"{result.score_sd:.4f}" for result in results])
     found["seeds"] = texts([f"{len(result.trial.scores)}/{len(result.trial.runs)}" for result in results])
-    found["time"] = texts([wording.duration(result.seconds or None) for result in results])
+    found["time"] = texts([formatting.duration(result.seconds or None) for result in results])
     return found | {"cost": texts([_dollars(result) for result in results])}
 
 
@@ -135,25 +135,25 @@ def fit(definition: Definition, results: Sequence[Result], console: Console) -> 
 
 
 def _dollars(result: Result) -> str:
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     if result.usd is None:
         return "unknown" if result.num_unknown else "–"
-    return f"{'≥ ' if result.num_unknown else ''}{wording.dollars(result.usd)}"
+    return f"{'≥ ' if result.num_unknown else ''}{formatting.dollars(result.usd)}"
 
 
 def parts_table(what: str, found: Mapping[int, Mapping[str, float]]) -> Table | None:
     """Scores of labels or regions by the trial's number; None where they are known of no trial."""
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     parts = list(dict.fromkeys(part for scores in found.values() for part in scores))
     if not parts:
         return None
-    heads = [wording.one_line(part, 20) for part in parts]
+    heads = [formatting.one_line(part, 20) for part in parts]
     shown = job_show.table(what, *heads, right=heads)
     for number, scores in found.items():
         if scores:
-            shown.add_row(*texts([f"trial {number}", *(wording.score(scores.get(part)) for part in parts)]))
+            shown.add_row(*texts([f"trial {number}", *(formatting.score(scores.get(part)) for part in parts)]))
     return shown
 
 
@@ -161,16 +161,16 @@ def totals(definition: Definition, results: Sequence[Result]) -> str:
     """States, time and dollars of all trials in a line."""
     from collections import Counter
 
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
     from receipt_trainer.sweep.plan import num_planned
 
     counts = Counter(result.state.lower() for result in results)
     states = ", ".join(f"{many} {state}" for state, many in counts.items()) or "none yet"
     known = [result.usd for result in results if result.usd is not None]
     unknown = sum(result.num_unknown for result in results)
-    dollars = wording.dollars(sum(known)) if known else "price unknown"
+    dollars = formatting.dollars(sum(known)) if known else "price unknown"
     more = f" and {unknown} attempts without a price" if known and unknown else ""
-    time = wording.duration(sum(result.seconds for result in results))
+    time = formatting.duration(sum(result.seconds for result in results))
     return (
         f"sweep '{definition.name}', {num_planned(definition)} trials ({definition.method}): {states}; "
         f"{time} of instance time, {dollars}{more}"

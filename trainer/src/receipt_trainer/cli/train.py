@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from receipt_trainer.cli.configure import configure, data_options, job_name, training_options
+from receipt_trainer.cli.overrides import configure, data_options, job_name, training_options
 from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from receipt_trainer.data.labels import LabelSpace
     from receipt_trainer.data.problems import ProblemLog
     from receipt_trainer.data.receipt import Receipt
-    from receipt_trainer.train.hardware import Precision
-    from receipt_trainer.train.predict import Predictions
-    from receipt_trainer.train.saved import SavedModel
+    from receipt_trainer.models.layoutlm.export import SavedModel
+    from receipt_trainer.models.layoutlm.predictor import Predictions
+    from receipt_trainer.training.hardware import Precision
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -84,7 +84,7 @@ class Reader:
             progress: told how many examples are done, of how many.
         """
         from receipt_trainer.data.examples import encode
-        from receipt_trainer.train.predict import predict
+        from receipt_trainer.models.layoutlm.predictor import predict
 
         split = encode(receipts, self.space, self.saved.tokenizer, self.saved.config)
         done = 0
@@ -112,10 +112,10 @@ def open_reader(model: str, device: str, precision: str) -> Reader:
     Raises:
         UserError: there is none, or the machine cannot do what is asked.
     """
-    from receipt_trainer.cli.quiet import quiet_libraries
+    from receipt_trainer.cli.logging_setup import quiet_libraries
     from receipt_trainer.config import TrainingConfig
-    from receipt_trainer.train import hardware
-    from receipt_trainer.train.saved import load_model
+    from receipt_trainer.models.layoutlm.export import load_model
+    from receipt_trainer.training import hardware
 
     quiet_libraries()
     wanted = TrainingConfig.model_validate({"device": device, "precision": precision})

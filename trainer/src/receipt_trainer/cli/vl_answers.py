@@ -12,10 +12,10 @@ import click
 from receipt_trainer.cli.show import progress_bar
 
 if TYPE_CHECKING:
-    from receipt_trainer.vl.evaluate import Evaluation
-    from receipt_trainer.vl.examples import VlExample
-    from receipt_trainer.vl.model import Device
-    from receipt_trainer.vl.predictions import Prediction
+    from receipt_trainer.models.paddleocr_vl.evaluate import Evaluation
+    from receipt_trainer.models.paddleocr_vl.examples import VlExample
+    from receipt_trainer.models.paddleocr_vl.model import Device
+    from receipt_trainer.models.paddleocr_vl.predictions import Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,11 @@ def asking_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def ask(model: str, adapter: Path | None, examples: Sequence[VlExample], how: Asking, predictions: Path) -> None:
     """Let a model answer, and write its predictions when all are there; what was stopped before goes on."""
-    from receipt_trainer.cli.quiet import quiet_libraries
-    from receipt_trainer.vl.generate import predict
-    from receipt_trainer.vl.model import load
-    from receipt_trainer.vl.predictions import write_predictions
-    from receipt_trainer.vl.unfinished import Unfinished, files_of
+    from receipt_trainer.cli.logging_setup import quiet_libraries
+    from receipt_trainer.models.paddleocr_vl.generate import predict
+    from receipt_trainer.models.paddleocr_vl.model import load
+    from receipt_trainer.models.paddleocr_vl.prediction_cache import Unfinished, files_of
+    from receipt_trainer.models.paddleocr_vl.predictions import write_predictions
 
     quiet_libraries()
     loaded = load(model, adapter=adapter, device=how.device)
@@ -83,8 +83,8 @@ def ask(model: str, adapter: Path | None, examples: Sequence[VlExample], how: As
 
 def score_file(predictions: Path, progress: bool | None) -> Evaluation:
     """Score a file of predictions."""
-    from receipt_trainer.vl.evaluate import evaluate
-    from receipt_trainer.vl.predictions import read_predictions
+    from receipt_trainer.models.paddleocr_vl.evaluate import evaluate
+    from receipt_trainer.models.paddleocr_vl.predictions import read_predictions
 
     listed = read_predictions(predictions)
     with progress_bar("scoring", progress) as told:

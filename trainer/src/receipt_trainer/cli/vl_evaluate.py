@@ -11,8 +11,8 @@ from receipt_trainer.cli.vl_answers import Asking, ask, asking_options, score_fi
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
-    from receipt_trainer.vl.evaluate import Evaluation
-    from receipt_trainer.vl.scores.share import Share
+    from receipt_trainer.models.paddleocr_vl.evaluate import Evaluation
+    from receipt_trainer.models.paddleocr_vl.scores.ratio import Share
 
 
 @click.command(name="evaluate", short_help="Score a model on a test set.")
@@ -39,8 +39,8 @@ def command(
     Beside the scores (R.json, written last) come R.predictions.jsonl, from which the scores can be made again, and
     R.html with the worst documents.
     """
-    from receipt_trainer.vl.evaluation_files import EvaluationFiles, write_evaluation
-    from receipt_trainer.vl.pages import require_page_libraries
+    from receipt_trainer.models.paddleocr_vl.evaluation_files import EvaluationFiles, write_evaluation
+    from receipt_trainer.models.paddleocr_vl.pages import require_page_libraries
 
     asking = Asking(**how)
     files = EvaluationFiles(output)
@@ -71,7 +71,7 @@ def _ask(
     model_path: str | None, adapter: Path | None, test_dir: Path | None, limit: int | None, asking: Asking, files: Any
 ) -> dict[str, str]:
     """Ask the model; returns what was asked, for the report."""
-    from receipt_trainer.vl.test_set import read_test_set
+    from receipt_trainer.models.paddleocr_vl.evaluation_set import read_test_set
 
     if model_path is None or test_dir is None:
         raise UserError("give --model-path and --test-dir, or --predictions")
@@ -87,9 +87,9 @@ def _show(evaluation: Evaluation) -> None:
     from rich.console import Console
 
     from receipt_trainer.cli.score_tables import plain_table
-    from receipt_trainer.vl.evaluate import HEADLINES
-    from receipt_trainer.vl.pages import field_table
-    from receipt_trainer.vl.scores.share import Share
+    from receipt_trainer.models.paddleocr_vl.evaluate import HEADLINES
+    from receipt_trainer.models.paddleocr_vl.pages import field_table
+    from receipt_trainer.models.paddleocr_vl.scores.ratio import Share
 
     console, scores = Console(), evaluation.scores
     table = plain_table("score", "share", "counted from")
@@ -106,6 +106,6 @@ def _show(evaluation: Evaluation) -> None:
 
 
 def _cells(share: Share) -> tuple[str, str]:
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
-    return wording.score(share.value), f"{wording.number(share.hits)} of {wording.number(share.total)}"
+    return formatting.score(share.value), f"{formatting.number(share.hits)} of {formatting.number(share.total)}"

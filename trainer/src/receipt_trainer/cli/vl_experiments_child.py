@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from receipt_trainer.vl.experiment_run import Place
-    from receipt_trainer.vl.experiments import Experiment
+    from receipt_trainer.models.paddleocr_vl.experiment_run import Place
+    from receipt_trainer.models.paddleocr_vl.experiments import Experiment
 
 PROGRAM: Final = (sys.executable, "-c", "from receipt_trainer.cli.receipt_trainer import main; main()")
 
@@ -32,7 +32,7 @@ class Children:
 
     def evaluate(self, experiment: Experiment, place: Place) -> str | None:
         """Score the kept model; None, or why it cannot be scored."""
-        from receipt_trainer.vl.prepare import find_files
+        from receipt_trainer.models.paddleocr_vl.prepare import find_files
 
         documents = self.test_dir or find_files(experiment.config)[1]
         if documents is None:

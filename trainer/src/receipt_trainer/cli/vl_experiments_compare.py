@@ -12,8 +12,8 @@ from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
-    from receipt_trainer.vl.experiment_log import Result
-    from receipt_trainer.vl.experiment_ranking import Criterion, Ranked
+    from receipt_trainer.models.paddleocr_vl.experiment_log import Result
+    from receipt_trainer.models.paddleocr_vl.experiment_ranking import Criterion, Ranked
 
 _HEADINGS = {
     "eval_loss": "eval loss",
@@ -48,8 +48,8 @@ def command(folder: Path, by: Criterion, jobs_table: str | None, as_json: bool) 
     """
     import json
 
-    from receipt_trainer.vl.experiment_log import LOG, read_log
-    from receipt_trainer.vl.experiment_ranking import rank
+    from receipt_trainer.models.paddleocr_vl.experiment_log import LOG, read_log
+    from receipt_trainer.models.paddleocr_vl.experiment_ranking import rank
 
     found = next((place for place in (folder, folder / "results") if (place / LOG).is_file()), None)
     if found is None:
@@ -69,17 +69,17 @@ def command(folder: Path, by: Criterion, jobs_table: str | None, as_json: bool) 
 
 def _show(ranked: list[Ranked], by: Criterion) -> None:
     from receipt_trainer.cli.fitted_table import print_fitted
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     heads = ("experiment", *_HEADINGS.values(), "all fields", "peak GiB")
     rows = []
     for one in ranked:
         result = one.result
         cells = [
-            f"{_value(result, name)} ({place})" if place else wording.NOTHING for name, place in one.places.items()
+            f"{_value(result, name)} ({place})" if place else formatting.NOTHING for name, place in one.places.items()
         ]
-        memory = wording.NOTHING if result.peak_memory_gib is None else f"{result.peak_memory_gib:.1f}"
-        rows.append((result.name, *cells, wording.score(result.field_accuracy), memory))
+        memory = formatting.NOTHING if result.peak_memory_gib is None else f"{result.peak_memory_gib:.1f}"
+        rows.append((result.name, *cells, formatting.score(result.field_accuracy), memory))
     droppable = [name for name in _DROPPED_FIRST if name != _HEADINGS[by]]
     left_out = print_fitted(heads, rows, droppable)
     if left_out:
@@ -92,7 +92,7 @@ def _show(ranked: list[Ranked], by: Criterion) -> None:
 
 
 def _value(result: Result, name: Criterion) -> str:
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     if name == "stability":
         return f"{result.spikes}, {result.spread or 0:.3f}"
@@ -100,4 +100,4 @@ def _value(result: Result, name: Criterion) -> str:
         return f"{result.hours or 0:.2f}"
     if name == "eval_loss":
         return f"{result.eval_loss:#.4g}"
-    return wording.score(result.present_accuracy if name == "field_accuracy" else result.teds)
+    return formatting.score(result.present_accuracy if name == "field_accuracy" else result.teds)

@@ -65,9 +65,9 @@ def command(
     import os
 
     from receipt_trainer.errors import UserError
-    from receipt_trainer.vl.synthetic.dataset import Plan, generate_dataset
-    from receipt_trainer.vl.synthetic.languages import drawable
-    from receipt_trainer.vl.synthetic.templates import TEMPLATES
+    from receipt_trainer.models.paddleocr_vl.synthetic.dataset import Plan, generate_dataset
+    from receipt_trainer.models.paddleocr_vl.synthetic.languages import drawable
+    from receipt_trainer.models.paddleocr_vl.synthetic.templates import TEMPLATES
 
     names = _names(templates) or tuple(TEMPLATES)
     unknown = [name for name in names if name not in TEMPLATES]

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 
 from receipt_trainer.cli import run_delivery, run_folder, run_rows
-from receipt_trainer.cli.quiet import quiet_libraries
+from receipt_trainer.cli.logging_setup import quiet_libraries
 from receipt_trainer.cli.run_job import RunOptions
 from receipt_trainer.config_vl import VlConfig
 from receipt_trainer.contract import names
-from receipt_trainer.contract.ports import ArtifactSink, MetricsSink
+from receipt_trainer.contract.interruption import Interrupted
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.contract.stopping import Interrupted
+from receipt_trainer.contract.sinks import ArtifactSink, MetricsSink
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.train import ranks
+from receipt_trainer.training import distributed
 
 if TYPE_CHECKING:
-    from receipt_trainer.vl.prepare import VlData
+    from receipt_trainer.models.paddleocr_vl.prepare import VlData
 
 DEFAULT_ROOT: Final = "runs"
 _NEEDED: Final = ("peft", "PIL", "jsonschema", "apted", "jinja2", "matplotlib")
@@ -51,15 +51,15 @@ def run_vl(run: VlRun) -> None:
     """
     _require_extra()
     quiet_libraries()
-    from receipt_trainer.vl.start import choose_machine
+    from receipt_trainer.models.paddleocr_vl.build import choose_machine
 
     machine = choose_machine(run.config)
-    if ranks.count() > 1:
-        ranks.join(machine.cuda)
+    if distributed.count() > 1:
+        distributed.join(machine.cuda)
     try:
-        _run(run, Console(quiet=not ranks.is_main()))
+        _run(run, Console(quiet=not distributed.is_main()))
     finally:
-        ranks.leave()
+        distributed.leave()
 
 
 def _run(run: VlRun, console: Console) -> None:
@@ -96,10 +96,10 @@ def _require_extra() -> None:
 
 
 def _train(run: VlRun, job_id: str, run_dir: Path, sink: MetricsSink, console: Console) -> RunRecord:
-    from receipt_trainer.vl.model import load_processor, require_family, require_quantization
-    from receipt_trainer.vl.prepare import prepare
-    from receipt_trainer.vl.progress import shown_progress
-    from receipt_trainer.vl.train import VlRequest, train
+    from receipt_trainer.models.paddleocr_vl.model import load_processor, require_family, require_quantization
+    from receipt_trainer.models.paddleocr_vl.prepare import prepare
+    from receipt_trainer.models.paddleocr_vl.progress import shown_progress
+    from receipt_trainer.models.paddleocr_vl.train import VlRequest, train
 
     options, config = run.options, run.config
     if config.training.use_quantization:
@@ -113,9 +113,9 @@ def _train(run: VlRun, job_id: str, run_dir: Path, sink: MetricsSink, console: C
         start = Path(config.model_name_or_path)
         if start.exists() and start.resolve().is_relative_to(run_dir.resolve()):
             raise UserError(f"--restart would delete the model to start from, {start}; choose another --output-dir")
-        if ranks.is_main():
+        if distributed.is_main():
             run_folder.clear(run_dir)
-        ranks.wait_for_all()
+        distributed.wait_for_all()
     request = VlRequest(options.job_name, job_id, config, run_dir, options.stop, options.save_interval_s)
     return train(request, data, processor, sink=sink, console=console)
 
@@ -144,10 +144,10 @@ def _deliver(
     record: RunRecord, run_dir: Path, artifacts: ArtifactSink | None, sink: MetricsSink, console: Console
 ) -> None:
     """Report, then the record as complete, then S3: what says `complete` comes after all that it speaks of."""
-    if not ranks.is_main():
+    if not distributed.is_main():
         return
-    from receipt_trainer.vl.run_report import write_run_report
-    from receipt_trainer.vl.run_scores import forget_answers
+    from receipt_trainer.models.paddleocr_vl.run_report import write_run_report
+    from receipt_trainer.models.paddleocr_vl.run_scores import forget_answers
 
     record.status = "complete"
     report = write_run_report(run_dir, record)
@@ -177,7 +177,7 @@ def _deliver_again(
     Raises:
         UserError: it was one of other settings, or there is nothing to do.
     """
-    if not ranks.is_main():
+    if not distributed.is_main():
         return
     differing = _differences(run.config, record)
     if differing:
@@ -185,7 +185,7 @@ def _deliver_again(
             f"{run_dir} holds the complete run '{record.job_name}' with other settings ({', '.join(differing)}); "
             "use another --output-dir, or --restart to start over"
         )
-    from receipt_trainer.vl.run_scores import metric_row
+    from receipt_trainer.models.paddleocr_vl.run_scores import metric_row
 
     row = metric_row(record)
     run_rows.fill_gaps(run.options, record.job_id, [row] if row else [])
@@ -196,7 +196,7 @@ def _deliver_again(
 
 
 def _differences(config: VlConfig, record: RunRecord) -> list[str]:
-    from receipt_trainer.vl.records import record_sections
+    from receipt_trainer.models.paddleocr_vl.records import record_sections
 
     training, data = record_sections(config)
     asked: dict[str, Any] = {"model": config.model_name_or_path, **training, **data}

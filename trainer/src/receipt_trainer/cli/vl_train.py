@@ -12,7 +12,7 @@ from receipt_trainer.contract import names
 
 if TYPE_CHECKING:
     from receipt_trainer.config_vl import VlConfig
-    from receipt_trainer.contract.stopping import StopRequest
+    from receipt_trainer.contract.interruption import StopRequest
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -42,7 +42,7 @@ def command(**flags: Any) -> None:
     from receipt_trainer.cli.run_job import RunOptions
     from receipt_trainer.cli.vl_run import VlRun, run_folder_of, run_vl
     from receipt_trainer.config_vl import load_vl_config
-    from receipt_trainer.contract.stopping import Interrupted, StopRequest
+    from receipt_trainer.contract.interruption import Interrupted, StopRequest
     from receipt_trainer.errors import UserError
 
     if flags["resume"] and flags["restart"]:
@@ -105,7 +105,7 @@ def resume_folder(path: Path) -> Path:
         UserError: there is no complete checkpoint, or a newer one than the one that is named.
     """
     from receipt_trainer.errors import UserError
-    from receipt_trainer.train import checkpoints
+    from receipt_trainer.training import checkpoints
 
     is_checkpoint = path.name.startswith("checkpoint-")
     run_dir = path.parent if is_checkpoint else path

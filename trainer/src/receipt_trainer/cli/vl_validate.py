@@ -10,7 +10,7 @@ import click
 from receipt_trainer.config_vl import MAX_IMAGE_PIXELS
 
 if TYPE_CHECKING:
-    from receipt_trainer.vl.validate import Measure
+    from receipt_trainer.models.paddleocr_vl.validate import Measure
 
 
 @click.command("validate-dataset")
@@ -51,8 +51,8 @@ def command(
     import json
     from dataclasses import asdict
 
-    from receipt_trainer.vl.schema import DOCUMENT_SCHEMA
-    from receipt_trainer.vl.validate import Validation, load_schema
+    from receipt_trainer.models.paddleocr_vl.schema import DOCUMENT_SCHEMA
+    from receipt_trainer.models.paddleocr_vl.validate import Validation, load_schema
 
     schema = DOCUMENT_SCHEMA if schema_file is None else load_schema(schema_file)
     measure = None if tokenizer is None else _measure(tokenizer, max_image_pixels)
@@ -71,8 +71,8 @@ def command(
 
 def _measure(name: str, max_image_pixels: int) -> Measure:
     """Counts tokens as training does."""
-    from receipt_trainer.vl.encode import count_tokens
-    from receipt_trainer.vl.model import load_processor
+    from receipt_trainer.models.paddleocr_vl.encode import count_tokens
+    from receipt_trainer.models.paddleocr_vl.model import load_processor
 
     processor = load_processor(name, max_image_pixels=max_image_pixels)
     return lambda example: count_tokens(processor, example).total

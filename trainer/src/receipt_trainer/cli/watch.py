@@ -71,7 +71,7 @@ def command(table: str, job: str | None, interval_s: float, timeout_s: float, on
     from receipt_trainer.jobs.find import job_id_of
     from receipt_trainer.jobs.list_prices import ListPrices
     from receipt_trainer.jobs.live import LiveJob
-    from receipt_trainer.jobs.store import utc_now
+    from receipt_trainer.jobs.metrics_writer import utc_now
 
     client = clients.dynamodb()
     job_id = newest(client, table) if job is None else job_id_of(client, table, job)
@@ -145,7 +145,7 @@ def follow(
         UserError, WorldError: the job could not be read, several times in a row.
     """
     from receipt_trainer.errors import WorldError
-    from receipt_trainer.jobs.store import utc_now
+    from receipt_trainer.jobs.metrics_writer import utc_now
 
     deadline, num_faults = monotonic() + timeout_s, 0
     try:

@@ -21,10 +21,10 @@ def header(view: JobView, width: int) -> list[Text]:
     """Name and id; state and place; progress: one line each."""
     from rich.text import Text
 
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     job_id = str(view.row["job_id"])
-    title = Text(wording.one_line(view.row["name"], max(10, width - len(job_id) - 2)), style="bold", no_wrap=True)
+    title = Text(formatting.one_line(view.row["name"], max(10, width - len(job_id) - 2)), style="bold", no_wrap=True)
     title.append(f"  {job_id}", style="not bold dim")
     lines = [title, state_line(view), progress_line(view, bar=_BAR if width >= _WIDE else _BAR // 2)]
     for line in lines:
@@ -34,7 +34,7 @@ def header(view: JobView, width: int) -> list[Text]:
 
 def state_line(view: JobView, *, elapsed: bool = True) -> Text:
     """State, attempt, where it runs, time and dollars; `elapsed` False leaves out what changes all the time."""
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     row, known = view.row, []
     if row.get("attempt"):
@@ -45,11 +45,11 @@ def state_line(view: JobView, *, elapsed: bool = True) -> Text:
     elif row.get("pool"):
         known.append(f"pool {row['pool']}")
     if isinstance(row.get("f1"), int | float):
-        known.append(f"F1 {wording.score(row['f1'])}")
+        known.append(f"F1 {formatting.score(row['f1'])}")
     if elapsed and view.cost.num_attempts:
-        known += [wording.duration(round(view.cost.seconds)), cost_text(view)]
+        known += [formatting.duration(round(view.cost.seconds)), cost_text(view)]
     state = job_show.status_text(row["status"], cancelling=job_show.is_cancelling(row))
-    return state.append("".join(f" · {wording.one_line(fact)}" for fact in known), style="not dim default")
+    return state.append("".join(f" · {formatting.one_line(fact)}" for fact in known), style="not dim default")
 
 
 def cost_text(view: JobView) -> str:
@@ -68,7 +68,7 @@ def progress_line(view: JobView, *, bar: int = 0) -> Text:
     from rich.text import Text
 
     from receipt_trainer.jobs.live import last_value
-    from receipt_trainer.report import sparkline, wording
+    from receipt_trainer.reports import formatting, sparkline
 
     pace, line = view.pace, Text(no_wrap=True)
     if pace.step is None:
@@ -80,9 +80,9 @@ def progress_line(view: JobView, *, bar: int = 0) -> Text:
     total = "of an unknown number" if pace.num_steps is None else f"of {pace.num_steps:,}"
     facts = [f"step {pace.step:,} {total}"]
     if pace.steps_per_s is not None:
-        facts.append(f"{wording.number(round(pace.steps_per_s, 2))} steps/s")
+        facts.append(f"{formatting.number(round(pace.steps_per_s, 2))} steps/s")
     if pace.left_s is not None and view.row["status"] == "RUNNING":
-        facts.append(f"{wording.duration(max(1, round(pace.left_s)))} left")
+        facts.append(f"{formatting.duration(max(1, round(pace.left_s)))} left")
     for name, title in (("learning_rate", "lr"),) if bar else (("learning_rate", "lr"), ("loss", "loss")):
         if (point := last_value(view.curves.get(name, []))) is not None:
             facts.append(f"{title} {point.value:.3g}")
@@ -115,29 +115,31 @@ def attempts_text(view: JobView, width: int, limit: int) -> list[Text]:
 def _attempt(row: dict[str, Any], width: int) -> Text:
     from rich.text import Text
 
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
-    facts = [f"{row['attempt']:>3}  {row['outcome'] or 'running'}", wording.duration(round(row["seconds"] or 0))]
+    facts = [f"{row['attempt']:>3}  {row['outcome'] or 'running'}", formatting.duration(round(row["seconds"] or 0))]
     facts += [
         f"{name} step {row[key]}" for name, key in (("from", "start_step"), ("to", "checkpoint_step")) if row[key]
     ]
     if row["reason"]:
         facts.append(str(row["reason"]))
-    return Text(wording.one_line(" · ".join(facts).strip(), width), no_wrap=True)
+    return Text(formatting.one_line(" · ".join(facts).strip(), width), no_wrap=True)
 
 
 def log_text(view: JobView, width: int, height: int) -> list[Text]:
     """The last lines of the log that fit, each cut to the width."""
     from rich.text import Text
 
-    from receipt_trainer.report import wording
+    from receipt_trainer.reports import formatting
 
     if height < 2 or not view.lines:
         return []
     lines = []
     for row in view.lines[-(height - 1) :]:
         line = Text(f"{job_show.clock(row.timestamp)} ", style="dim", no_wrap=True)
-        line.append(wording.one_line(row.message, max(10, width - 10)), style=_LEVELS.get(row.level, "not dim default"))
+        line.append(
+            formatting.one_line(row.message, max(10, width - 10)), style=_LEVELS.get(row.level, "not dim default")
+        )
         line.truncate(width)
         lines.append(line)
     return [_heading("log"), *lines]

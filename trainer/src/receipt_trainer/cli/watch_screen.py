@@ -52,7 +52,7 @@ def _num_lines(*parts: Text) -> int:
 def _plots(view: JobView, width: int, height: int) -> list[Text]:
     from rich.text import Text
 
-    from receipt_trainer.report.plot import curve
+    from receipt_trainer.reports.plot import curve
 
     shown = curve_names(view)
     each = (width - 1) // len(shown) if width >= SIDE_BY_SIDE else width
@@ -141,7 +141,7 @@ class LineScreen:
 
     def show(self, view: JobView) -> None:
         """See `Screen`."""
-        from receipt_trainer.report.wording import printable
+        from receipt_trainer.reports.formatting import printable
 
         state = state_line(view, elapsed=False).plain
         if state != self._state:

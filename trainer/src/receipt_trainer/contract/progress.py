@@ -20,7 +20,7 @@ def listen(listener: Listener | None) -> None:
     _listeners[:] = [listener] if listener is not None else []
 
 
-def moved(doing: str, *, quiet_s: float = 0.0) -> None:
+def report_progress(doing: str, *, quiet_s: float = 0.0) -> None:
     """Say that the run got on. Costs microseconds, so it may be said at every batch; without a listener it is nothing.
 
     Args:

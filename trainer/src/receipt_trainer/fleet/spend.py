@@ -16,7 +16,7 @@ from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.jobs import cost
 from receipt_trainer.jobs.find import Wanted, find
 from receipt_trainer.jobs.instances import Instance
-from receipt_trainer.jobs.store import iso
+from receipt_trainer.jobs.metrics_writer import iso
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from receipt_trainer.contract.tables import checkpoint_sk
 from receipt_trainer.jobs.lifecycle import OWNED, Attempt, Claim, Job, Outcome, State
-from receipt_trainer.jobs.store import iso
+from receipt_trainer.jobs.metrics_writer import iso
 
 REASON_LENGTH: Final = 4000
 """Characters of a reason that are kept; an item ends at 400 kB."""

@@ -14,7 +14,7 @@ from receipt_trainer.aws.dynamo import Item
 from receipt_trainer.contract.tables import JOB_SK, job_name_pk, job_pk, job_status_pk
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.lifecycle import State
-from receipt_trainer.jobs.store import iso
+from receipt_trainer.jobs.metrics_writer import iso
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -15,7 +15,7 @@ from receipt_trainer.jobs import changes, lifecycle
 from receipt_trainer.jobs.changes import Ending
 from receipt_trainer.jobs.lifecycle import OWNED, Attempt, Job, Refusal, State
 from receipt_trainer.jobs.measured import Measured
-from receipt_trainer.jobs.store import iso, utc_now
+from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from receipt_trainer.jobs.transition import JobRows
 
 if TYPE_CHECKING:

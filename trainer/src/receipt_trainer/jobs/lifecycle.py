@@ -12,7 +12,7 @@ from receipt_trainer.aws import dynamo
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.tables import JOB_SK, job_name_pk, job_order, job_pk, job_status_pk
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.store import iso
+from receipt_trainer.jobs.metrics_writer import iso
 
 State = Literal["PENDING", "CLAIMED", "RUNNING", "INTERRUPTED", "SUCCEEDED", "FAILED", "CANCELLED"]
 Outcome = Literal["SUCCEEDED", "FAILED", "INTERRUPTED", "CANCELLED", "LOST"]

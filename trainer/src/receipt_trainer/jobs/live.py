@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws.dynamo import Item
 from receipt_trainer.jobs.cost import Cost, ListPrice
-from receipt_trainer.jobs.curves import Point, age, curves
+from receipt_trainer.jobs.history import read_attempts
 from receipt_trainer.jobs.lifecycle import TERMINAL
-from receipt_trainer.jobs.pace import Pace, pace_of
-from receipt_trainer.jobs.past import read_attempts
+from receipt_trainer.jobs.metrics import Point, age, curves
 from receipt_trainer.jobs.rows import get_job
 from receipt_trainer.jobs.tail import Line, LogTail, RowTail
+from receipt_trainer.jobs.throughput import Pace, pace_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -33,7 +33,7 @@ class JobView:
 
     Attributes:
         row: the job's own row.
-        attempts: as in `receipt_trainer.jobs.past.Past`.
+        attempts: as in `receipt_trainer.jobs.history.Past`.
         curves: values by the metric's name and step, whatever was trained twice.
         lines: the last lines of the log.
         new_lines: those that came since the view before.

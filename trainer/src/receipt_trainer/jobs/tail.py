@@ -12,7 +12,7 @@ from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.dynamo import Item
 from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.jobs.cost import moment
-from receipt_trainer.jobs.store import iso
+from receipt_trainer.jobs.metrics_writer import iso
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -15,7 +15,7 @@ from receipt_trainer.contract.tables import JOB_SK, attempt_sk, job_pk, job_stat
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.changes import Change
 from receipt_trainer.jobs.lifecycle import OWNED, Attempt, Job, State, may
-from receipt_trainer.jobs.store import iso
+from receipt_trainer.jobs.metrics_writer import iso
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -17,8 +17,8 @@ from pulumi.runtime import settings
 from pulumi.runtime.config import set_all_config
 from pulumi.runtime.stack import run_in_stack
 
-from receipt_trainer.local import program_become
-from receipt_trainer.local.program_answers import Answer
+from receipt_trainer.local import mock_outputs
+from receipt_trainer.local.mock_invokes import Answer
 from receipt_trainer.local.program_config import load_config, qualified
 from receipt_trainer.local.program_monitor import Monitor
 from receipt_trainer.local.program_recording import Become, Recording, Registration
@@ -57,7 +57,7 @@ def run(
         project=project,
         stack=stack,
         region=region,
-        become=become or (lambda resource: program_become.become(resource, region)),
+        become=become or (lambda resource: mock_outputs.become(resource, region)),
         answers=answers or {},
     )
     # The SDK keeps its state in context variables: a copy of the context ends with the run.

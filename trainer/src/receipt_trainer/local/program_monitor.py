@@ -12,7 +12,7 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime import rpc
 from pulumi.runtime.proto import engine_pb2, resource_pb2
 
-from receipt_trainer.local.program_answers import Answer, call, read
+from receipt_trainer.local.mock_invokes import Answer, call, read
 from receipt_trainer.local.program_recording import Become, Recording, Registration
 
 _STACK: Final = "pulumi:pulumi:Stack"

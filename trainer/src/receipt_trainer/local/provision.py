@@ -17,7 +17,7 @@ from pulumi import RunError
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local import (
-    program_become,
+    mock_outputs,
     provision_compute,
     provision_data,
     provision_functions,
@@ -29,7 +29,7 @@ from receipt_trainer.local.cloud import REGION, LocalCloud
 from receipt_trainer.local.program import load_config, run
 from receipt_trainer.local.program_config import project_file
 from receipt_trainer.local.program_recording import Registration
-from receipt_trainer.local.provision_wire import Clients, Creator
+from receipt_trainer.local.property_mapping import Clients, Creator
 
 CREATORS: Final[dict[str, Creator]] = {
     **provision_storage.CREATORS,
@@ -148,13 +148,13 @@ class Creation:
         Raises:
             WorldError: the embedded AWS knows such resources and refuses this one.
         """
-        id_, outputs = program_become.become(resource, REGION)
+        id_, outputs = mock_outputs.become(resource, REGION)
         if resource.read or not resource.type.startswith("aws:"):
             return id_, outputs
         creator = CREATORS.get(resource.type)
         reason = "" if creator else _reason(resource.type)
         if creator:
-            name = program_become.name_of(resource)
+            name = mock_outputs.name_of(resource)
             try:
                 id_, real = creator(resource, name, self.clients)
                 outputs |= real

@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from receipt_trainer.local.program_recording import Registration
-from receipt_trainer.local.provision_wire import Clients, Creator, given, pascal, tag_list, tag_specification
+from receipt_trainer.local.property_mapping import Clients, Creator, given, pascal, tag_list, tag_specification
 
 _Made = tuple[str, dict[str, Any]]
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from pulumi import FileAsset, StringAsset
 
 from receipt_trainer.local.program_recording import Registration
-from receipt_trainer.local.provision_wire import Clients, Creator, given, pascal, tag_list
+from receipt_trainer.local.property_mapping import Clients, Creator, given, pascal, tag_list
 
 _Made = tuple[str, dict[str, Any]]
 

@@ -46,7 +46,7 @@ class Session(BaseModel):
     started_at: str
     program: str = Field(description="Folder of the Pulumi program")
     endpoint: str = Field(description="URL of the embedded AWS")
-    control_url: str = Field(description="URL of the session's own control; see `receipt_trainer.local.control`")
+    control_url: str = Field(description="URL of the session's own control; see `receipt_trainer.local.control_api`")
     environment: dict[str, str] = Field(description="Variables for our commands and the AWS CLI")
     outputs: StackOutputs = Field(description="What the stack exports")
 

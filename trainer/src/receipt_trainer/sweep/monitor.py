@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from receipt_trainer.sweep.drive import Driver
+from receipt_trainer.sweep.controller import Driver
 from receipt_trainer.sweep.trial import Trial
 
 POLL_S: Final = 5.0

@@ -15,8 +15,8 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.lifecycle import Job
 from receipt_trainer.jobs.submit import new_job
 from receipt_trainer.sweep import keys
-from receipt_trainer.sweep.axes import Axis
 from receipt_trainer.sweep.definition import MAX_TRIALS, Definition
+from receipt_trainer.sweep.search_space import Axis
 
 Params = dict[str, Any]
 """A value for each axis, by its key."""

@@ -11,8 +11,8 @@ from receipt_trainer.jobs.lifecycle import OWNED
 from receipt_trainer.sweep import plan
 from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.objective import Objective
+from receipt_trainer.sweep.significance import Scores, Verdict, judge
 from receipt_trainer.sweep.trial import ENDED, Trial
-from receipt_trainer.sweep.verdict import Scores, Verdict, judge
 
 
 @dataclass(frozen=True, slots=True)

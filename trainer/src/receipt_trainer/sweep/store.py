@@ -11,7 +11,7 @@ from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import aws_faults, error_code
 from receipt_trainer.contract.tables import SWEEP_SK, SWEEPS_PK, sweep_pk
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.store import iso, utc_now
+from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from receipt_trainer.sweep.definition import Definition, refuse_other
 from receipt_trainer.sweep.trial import Trial, shared
 

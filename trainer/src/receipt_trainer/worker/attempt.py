@@ -11,20 +11,20 @@ from pathlib import Path
 import structlog
 
 from receipt_trainer.contract import names
-from receipt_trainer.contract.ports import MetricsSink, NoMetrics
+from receipt_trainer.contract.sinks import MetricsSink, NoMetrics
 from receipt_trainer.jobs.job_table import JobTable, LeaseLost
 from receipt_trainer.jobs.lifecycle import Attempt, Job, State
 from receipt_trainer.jobs.queue import JobQueue, Message
 from receipt_trainer.worker import child as children
-from receipt_trainer.worker.conclusion import Conclusion, Effort, newest_step
 from receipt_trainer.worker.events import Cancelled, Ending, Exited, Inbox, Lost, Stalled
+from receipt_trainer.worker.finalize import Conclusion, Effort, newest_step
 from receipt_trainer.worker.heartbeat import Heartbeat
-from receipt_trainer.worker.instance import InstanceRegistry
-from receipt_trainer.worker.leash import since_boot_s
-from receipt_trainer.worker.progress import StallWatch
+from receipt_trainer.worker.interruptions import Advice, Interruption
+from receipt_trainer.worker.lease_watchdog import since_boot_s
+from receipt_trainer.worker.log_forwarder import LogForwarder, close_in_time
+from receipt_trainer.worker.registry import InstanceRegistry
 from receipt_trainer.worker.settings import WorkerSettings
-from receipt_trainer.worker.spot import Advice, Interruption
-from receipt_trainer.worker.words import Words, close_in_time
+from receipt_trainer.worker.stall_detector import StallWatch
 
 OpenLog = Callable[[Attempt, Callable[[], bool]], MetricsSink]
 """Opens the log of an attempt's job; the second argument says whether it may still be written."""
@@ -148,7 +148,7 @@ class AttemptRun:
                 ),
                 lambda code: self._inbox.put(Exited(code)),
                 command=self._command,
-                words=Words(self._sink),
+                words=LogForwarder(self._sink),
             )
             self._watch = StallWatch(self._child.progress_file, self._settings.stall_s, self._clock)
             self._log.info("training", pid=self._child.pid, job_name=self._job.name)

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from receipt_trainer.worker.leash import SAVE
-from receipt_trainer.worker.memory import num_oom_kills
-from receipt_trainer.worker.words import Words
+from receipt_trainer.worker.lease_watchdog import SAVE
+from receipt_trainer.worker.log_forwarder import LogForwarder
+from receipt_trainer.worker.oom import num_oom_kills
 
 EXIT_DONE: Final = 0
 EXIT_MISTAKE: Final = 2
@@ -65,7 +65,7 @@ class Child:
         on_exit: Callable[[int], None],
         *,
         command: Sequence[str] = COMMAND,
-        words: Words | None = None,
+        words: LogForwarder | None = None,
     ) -> None:
         """Start it.
 
@@ -81,7 +81,7 @@ class Child:
         descriptor, name = tempfile.mkstemp(prefix="receipt-trainer-", suffix=".job.json")  # readable by us alone
         self._job_file = Path(name)
         self.progress_file = self._job_file.with_suffix(".progress")
-        self._words = words or Words()
+        self._words = words or LogForwarder()
         self._num_oom_kills = num_oom_kills()
         self._on_exit = on_exit
         try:

@@ -6,7 +6,7 @@ import queue as inboxes
 from dataclasses import dataclass
 from typing import Literal
 
-from receipt_trainer.worker.spot import Advice, Interruption
+from receipt_trainer.worker.interruptions import Advice, Interruption
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from receipt_trainer.contract.ports import MetricsSink
+from receipt_trainer.contract.sinks import MetricsSink
 from receipt_trainer.jobs.lifecycle import Attempt
-from receipt_trainer.jobs.store import JobStore
+from receipt_trainer.jobs.metrics_writer import JobStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

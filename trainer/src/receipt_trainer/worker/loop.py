@@ -12,18 +12,18 @@ import structlog
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import Refusal
+from receipt_trainer.jobs.metrics_writer import utc_now
 from receipt_trainer.jobs.queue import JobQueue, Message
-from receipt_trainer.jobs.store import utc_now
 from receipt_trainer.worker import child as children
 from receipt_trainer.worker.attempt import AttemptRun, OpenLog
-from receipt_trainer.worker.breaker import Breaker
+from receipt_trainer.worker.autoscaling import GroupMember
+from receipt_trainer.worker.circuit_breaker import Breaker
+from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.events import Inbox
-from receipt_trainer.worker.idle import GroupMember
-from receipt_trainer.worker.instance import InstanceRegistry, Machine
-from receipt_trainer.worker.leash import since_boot_s
-from receipt_trainer.worker.outcomes import Outcomes
+from receipt_trainer.worker.interruptions import Advice, Interruption
+from receipt_trainer.worker.lease_watchdog import since_boot_s
+from receipt_trainer.worker.registry import InstanceRegistry, Machine
 from receipt_trainer.worker.settings import WorkerSettings
-from receipt_trainer.worker.spot import Advice, Interruption
 
 FAULT_WAIT_S: Final = 10.0
 """Wait after AWS could not be asked for a message."""

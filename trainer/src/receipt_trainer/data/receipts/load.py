@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from receipt_trainer.contract.progress import moved
+from receipt_trainer.contract.progress import report_progress
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.receipts.clean import MAX_WORDS
@@ -55,7 +55,7 @@ def _load(
     from receipt_trainer.data.receipts.table_read import read_labelled
 
     def told(done: int, total: int) -> None:
-        moved(f"{done} of {total} receipts read")
+        report_progress(f"{done} of {total} receipts read")
         if progress is not None:
             progress(done, total)
 

@@ -1,0 +1,84 @@
+"""Batches of augmented examples keep the bound on tokens, and all of the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from receipt_trainer.config_vl import AugmentationSection, load_vl_config
+from receipt_trainer.models.paddleocr_vl import prepare as prepared
+from receipt_trainer.models.paddleocr_vl.batches import VlCollator, shrunk
+from receipt_trainer.models.paddleocr_vl.encode import IGNORED, answer_ids, count_tokens
+from receipt_trainer.models.paddleocr_vl.examples import VlExample
+from receipt_trainer.models.paddleocr_vl.model import load_processor
+from tests.models.paddleocr_vl.runs import write_config
+
+
+@pytest.fixture
+def processor(tiny_model: Path) -> Any:
+    """One that takes images of up to 448 x 448 pixels as they are."""
+    found = load_processor(str(tiny_model))
+    found.image_processor.size = {"shortest_edge": 56 * 56, "longest_edge": 448 * 448}
+    return found
+
+
+def lengths(processor: Any, example: VlExample, max_length: int | None) -> list[int]:
+    """Tokens of an example in 20 epochs, with a rotation by up to 45 degrees; its answer is whole in each."""
+    augmentation = AugmentationSection(enabled=True, rotation_range=45)
+    collator = VlCollator([example], processor, augmentation=augmentation, seed=1, max_length=max_length)
+    found = []
+    for epoch in range(20):
+        collator.epoch = epoch
+        batch = collator([0])
+        labels = batch["labels"][0]
+        assert labels[labels != IGNORED].tolist() == answer_ids(processor, example)
+        found.append(int(batch["attention_mask"].sum()))
+    return found
+
+
+@pytest.mark.parametrize("size", [(224, 224), (100, 400), (60, 56)], ids=["square", "narrow", "tiny"])
+def test_a_turned_page_fits_the_sequence(processor: Any, tmp_path: Path, size: tuple[int, int]) -> None:
+    """Turned pages need more tokens; where those are too many they are scaled down, the others stay as they are."""
+    Image.effect_noise(size, 80).convert("RGB").save(tmp_path / "page.png")
+    example = VlExample("one", tmp_path / "page.png", "Read.", "", '{"grand_total":12}')
+    limit = count_tokens(processor, example).total
+    free = lengths(processor, example, None)
+    assert max(free) > limit
+    bounded = lengths(processor, example, limit)
+    assert max(bounded) <= limit
+    for one, other in zip(free, bounded, strict=True):
+        assert one > limit or one == other
+    assert lengths(processor, example, max(free)) == free
+
+
+def test_all_of_the_page_is_kept() -> None:
+    """A page that is scaled down has its mark in the same place; first to the pixels that it had before the turn."""
+    page = Image.new("L", (200, 100), 255)
+    page.paste(0, (180, 80, 200, 100))
+    sizes = []
+    for smaller in shrunk(page, 10_000):
+        assert smaller.width * smaller.height <= 10_000 or smaller.size == page.size
+        dark = np.argwhere(np.asarray(smaller) < 128) / (smaller.height, smaller.width)
+        assert dark.min(axis=0) == pytest.approx([0.8, 0.9], abs=0.03)
+        assert dark.max(axis=0) == pytest.approx([1.0, 1.0], abs=0.03)
+        sizes.append(smaller.size)
+    assert sizes[:2] == [(200, 100), (141, 70)]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_measuring_is_told(tiny_model: Path, receipts: Path, tmp_path: Path) -> None:
+    """Each of the 16 examples counts once, those that are left out too."""
+    config = load_vl_config(write_config(tmp_path / "config.yaml", tiny_model, receipts))
+    processor, told = load_processor(str(tiny_model)), []
+    data = prepared.prepare(config, processor, lambda done, total: told.append((done, total)))
+    assert told == [(number, 16) for number in range(1, 17)]
+    shortest = int(data.train.lengths.min())
+    training = config.training.model_copy(update={"max_sequence_length": int(data.train.lengths.max())})
+    assert shortest < training.max_sequence_length
+    told.clear()
+    prepared.prepare(config.model_copy(update={"training": training}), processor, lambda *seen: told.append(seen))
+    assert len(told) == 16

@@ -1,0 +1,68 @@
+"""Evaluation losses that are no numbers: the run ends, and records that hold one are read."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import TrainerState
+
+from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.models.paddleocr_vl.callbacks import best_of, is_reached
+from receipt_trainer.models.paddleocr_vl.experiment_log import from_record, step_of
+from receipt_trainer.training import checkpoints
+from tests.models.paddleocr_vl.runs import vl_train, write_config
+from tests.training.runs import record_of
+from tests.training.zygote import Zygote
+
+LOSS = "receipt_trainer.models.paddleocr_vl.loss:TokenLoss.__call__"
+
+
+@pytest.mark.parametrize(
+    ("call", "step", "kept"),
+    [(5, 2, "there is no checkpoint yet"), (12, 4, "checkpoint-2 is the last good checkpoint")],
+)
+def test_the_run_ends(
+    vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path: Path, call: int, step: int, kept: str
+) -> None:
+    """As for a training loss: exit 1, the examples in the error and in the record, the checkpoint before it kept."""
+    config = write_config(tmp_path / "config.yaml", tiny_model, receipts)
+    log = tmp_path / "log"
+    assert vl_zygote.run(vl_train(config), log, {"target": LOSS, "call": call, "how": "nan"}) == 1
+    line = next(line for line in log.read_text().splitlines() if line.startswith("error: "))
+    assert line.startswith(f"error: step {step}: the validation loss is nan on val-")
+    assert kept in line
+    assert step_of(line) == step
+    record = record_of(tmp_path / "run")
+    assert record.status == "failed"
+    assert record.error is not None
+    assert "validation loss is nan" in record.error
+    left = [path.name for path in checkpoints.folders(tmp_path / "run") if checkpoints.verify(path)]
+    assert left == ([f"checkpoint-{step - 2}"] if step > 2 else [])
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, None])
+def test_the_best_is_a_number(bad: float | None) -> None:
+    """An evaluation without a loss is never the best one, wherever it stands; of nothing else there is no best."""
+    rows: list[dict[str, Any]] = [{"eval_loss": bad}, {"eval_loss": 2.0}, {"eval_loss": 1.0}, {"eval_loss": bad}]
+    assert best_of(rows) == {"eval_loss": 1.0}
+    assert best_of(rows[:1]) == {}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_falling_loss_is_not_stopped(bad: float) -> None:
+    """A first evaluation without a number does not hold as the best; patience counts the others."""
+    falling = TrainerState(log_history=[{"eval_loss": bad}, {"eval_loss": 3.0}, {"eval_loss": 2.0}, {"eval_loss": 1.0}])
+    assert not is_reached(falling, 2)
+    rising = TrainerState(log_history=[{"eval_loss": bad}, {"eval_loss": 1.0}, {"eval_loss": 2.0}, {"eval_loss": 3.0}])
+    assert is_reached(rising, 2)
+    assert not is_reached(TrainerState(log_history=[{"eval_loss": bad}] * 5), 2)
+
+
+def test_a_record_with_such_an_evaluation_is_read() -> None:
+    """JSON has null for it: the rest of the losses count."""
+    record = RunRecord(job_name="x", job_id="x", model="m", training_config={}, data_config={}, label_list=[])
+    record.vl["evaluations"] = [{"eval_loss": None}, {"eval_loss": 1.0}, {"eval_loss": math.nan}, {"eval_loss": 2.0}]
+    assert from_record(record)["spikes"] == 1

@@ -1,0 +1,84 @@
+"""Reading a file of examples."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receipt_trainer.errors import UserError
+from receipt_trainer.models.paddleocr_vl.examples import INSTRUCTION, VlExample, leaves_folder, read_examples, to_line
+from tests.models.paddleocr_vl.test_schema import document
+
+
+def write(path: Path, *records: Any) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_a_file_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    """`to_line` and `read_examples` are inverse."""
+    examples = [
+        VlExample("a", tmp_path / "images" / "a.png", "Read this.", "It is ½.", '{"x":1}', 0.25),
+        VlExample("b", tmp_path / "b.png", INSTRUCTION, "", "{}"),
+    ]
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(to_line(example, tmp_path) for example in examples), encoding="utf-8")
+    assert read_examples(path) == examples
+
+
+def test_what_may_be_left_out(tmp_path: Path) -> None:
+    """An image and an answer are enough, and the answer may be an object."""
+    path = write(tmp_path / "d.jsonl", {"image": "a.png", "output": document()})
+    (example,) = read_examples(path)
+    assert (example.id, example.image, example.instruction) == ("a.png", tmp_path / "a.png", INSTRUCTION)
+    assert json.loads(example.output)["grand_total"] == 3.6
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ([], "line: not an object"),
+        ({"output": "{}"}, "image: missing"),
+        ({"image": "a.png"}, "output: missing"),
+        ({"image": 3, "output": "{}"}, "image: not a path"),
+        ({"image": "/etc/a.png", "output": "{}"}, "image: '/etc/a.png' leaves the folder"),
+        ({"image": "a/../../b.png", "output": "{}"}, "image: 'a/../../b.png' leaves the folder"),
+        ({"image": "a.png", "output": "{}", "colour": 1}, "colour: unknown key"),
+        ({"image": "a.png", "output": "{}", "difficulty": 2}, "difficulty: not a number from 0 to 1"),
+        ({"image": "a.png", "output": "{}", "id": 7}, "id: not a text"),
+        ({"image": "a.png", "output": "\ud800"}, "output: neither JSON text nor an object"),
+    ],
+)
+def test_a_line_that_is_none_is_named(tmp_path: Path, record: Any, reason: str) -> None:
+    """The error says file, line, field and reason."""
+    path = write(tmp_path / "d.jsonl", {"image": "a.png", "output": "{}"}, record)
+    with pytest.raises(UserError, match=re.escape(f"d.jsonl:2: {reason}")):
+        read_examples(path)
+
+
+def test_other_mistakes(tmp_path: Path) -> None:
+    """An id that stands twice, an empty file, no file, no JSON."""
+    same = {"id": "a", "image": "a.png", "output": "{}"}
+    with pytest.raises(UserError, match=":2: id: 'a' is that of line 1"):
+        read_examples(write(tmp_path / "d.jsonl", same, same))
+    with pytest.raises(UserError, match="no example in it"):
+        read_examples(write(tmp_path / "d.jsonl"))
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        read_examples(tmp_path / "none.jsonl")
+    (tmp_path / "d.jsonl").write_bytes(b"[" * 100_000)
+    with pytest.raises(UserError, match=r"d\.jsonl:1: not JSON"):
+        read_examples(tmp_path / "d.jsonl")
+
+
+@pytest.mark.parametrize("path", ["..", "../a.png", "/a.png", "C:\\a.png", "\\\\server\\a.png", "a\0.png"])
+def test_paths_that_leave_the_folder(path: str) -> None:
+    """Absolute ones of any system, and steps upwards."""
+    assert leaves_folder(path)
+
+
+@pytest.mark.parametrize("path", ["a.png", "images/a.png", "./a.png", "..a/b..png"])
+def test_paths_that_stay(path: str) -> None:
+    """Dots in names are no steps."""
+    assert not leaves_folder(path)

@@ -1,0 +1,147 @@
+"""Experiments one after the other: what is done, logged, and not done again."""
+
+from __future__ import annotations
+
+import csv
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receipt_trainer.config_vl import load_vl_config
+from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.errors import UserError
+from receipt_trainer.models.paddleocr_vl.evaluate import evaluate
+from receipt_trainer.models.paddleocr_vl.evaluation_files import EvaluationFiles, write_evaluation
+from receipt_trainer.models.paddleocr_vl.experiment_log import Result, read_log
+from receipt_trainer.models.paddleocr_vl.experiment_run import Place, run_experiments
+from receipt_trainer.models.paddleocr_vl.experiments import Experiment, read_experiments
+from tests.models.paddleocr_vl.documents import document, predict
+from tests.models.paddleocr_vl.lab import write, write_lab
+
+NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_lab(tmp_path)
+
+
+def leave_run(
+    place: Place, losses: list[float], status: Any = "complete", scores: dict[str, float] | None = None
+) -> None:
+    """What training leaves."""
+    rows = [{"step": 10 * at, "eval_loss": loss} for at, loss in enumerate(losses, start=1)]
+    vl = {"evaluations": rows, "best": min(rows, key=lambda row: row["eval_loss"], default={}), "peak_memory_gib": 2.5}
+    vl |= {} if scores is None else {"scores": scores}
+    record = RunRecord(
+        job_name="x", job_id="x", model="m", training_config={}, data_config={}, label_list=[], status=status, vl=vl
+    )
+    record.timings["train_s"] = 1800.0
+    record.write(place.run / "run.json")
+
+
+class Lab:
+    """Stands for the two child processes: trains and scores by a list of what becomes of each experiment."""
+
+    def __init__(self, failing: dict[str, str] | None = None) -> None:
+        self.failing = failing or {}
+        self.calls: list[str] = []
+
+    def train(self, experiment: Experiment, place: Place) -> str | None:
+        self.calls.append(f"train {experiment.name}")
+        assert load_vl_config(place.config).training == experiment.config.training
+        failure = self.failing.get(experiment.name)
+        if failure == "interrupt":
+            raise KeyboardInterrupt
+        leave_run(place, [3.0] if failure else [3.0, 1.0, 2.0], "failed" if failure else "complete")
+        return failure
+
+    def evaluate(self, experiment: Experiment, place: Place) -> str | None:
+        self.calls.append(f"evaluate {experiment.name}")
+        if experiment.name == "rank-8":
+            return "no documents to score on"
+        evaluation = evaluate([predict(document(), document(tax=4))])
+        write_evaluation(evaluation, EvaluationFiles(place.scores), {"model": "m"}, place.folder, NOON)
+        return None
+
+    def run(self, folder: Path, **options: Any) -> dict[str, Result]:
+        options = {"train": self.train, "evaluate": self.evaluate, "now": lambda: NOON} | options
+        results = run_experiments(read_experiments(folder), folder / "results", **options)
+        return {result.name: result for result in results}
+
+
+def test_results_are_logged(folder: Path) -> None:
+    """Eval loss, scores, hours, memory, stability, and notes; as lines, Markdown and CSV."""
+    lab = Lab({"hot": "step 7: the loss is nan on d1, d2; checkpoint-5 is the last good checkpoint"})
+    found = lab.run(folder)
+    assert found["base"].eval_loss == 1.0
+    assert found["base"].field_accuracy == pytest.approx(28 / 29)
+    assert found["base"].teds == 1.0
+    assert (found["base"].hours, found["base"].peak_memory_gib, found["base"].spikes) == (0.5, 2.5, 1)
+    assert found["base"].notes == "best at step 20 of 30"
+    assert (found["hot"].status, found["hot"].failed_step) == ("failed", 7)
+    assert "nan on d1, d2" in found["hot"].notes
+    assert found["hot"].field_accuracy is None
+    assert (found["rank-8"].status, found["rank-8"].field_accuracy) == ("complete", None)
+    assert "not scored: no documents" in found["rank-8"].notes
+    assert lab.calls == ["train base", "evaluate base", "train hot", "train rank-8", "evaluate rank-8"]
+    assert read_log(folder / "results") == found
+    table = (folder / "results" / "experiments.md").read_text().splitlines()
+    assert len(table) == 5
+    assert len({line.count(" | ") for line in table}) == 1
+    rows = list(csv.DictReader((folder / "results" / "experiments.csv").open()))
+    assert [row["name"] for row in rows] == ["base", "hot", "rank-8"]
+    assert rows[1]["failed_step"] == "7"
+
+
+def test_it_goes_on_where_it_stopped(folder: Path) -> None:
+    """What is in the log is not done again; failed experiments only on request."""
+    with pytest.raises(KeyboardInterrupt):
+        Lab({"hot": "interrupt"}).run(folder)
+    assert set(read_log(folder / "results")) == {"base"}
+    lab = Lab({"hot": "the GPU's memory is too small"})
+    assert lab.run(folder)["hot"].status == "failed"
+    assert lab.calls[0] == "train hot"
+    lab = Lab()
+    lab.run(folder)
+    assert lab.calls == []
+    assert lab.run(folder, retry_failed=True)["hot"].status == "complete"
+    assert lab.calls == ["train hot", "evaluate hot"]
+
+
+def test_a_run_that_is_complete_is_only_scored(folder: Path) -> None:
+    """If the end came between training and scoring, training is not repeated."""
+    leave_run(Place(folder / "results" / "base"), [1.0])
+    lab = Lab()
+    lab.run(folder)
+    assert lab.calls[0] == "evaluate base"
+
+
+def test_a_run_that_has_scored_itself_is_not_scored_again(folder: Path) -> None:
+    """Its own scores count, unless other documents are asked for; then they are never taken for those."""
+    scores = {"field_accuracy": 0.25, "present_accuracy": 0.125, "teds": 0.5}
+    for name in ("base", "rank-8"):
+        leave_run(Place(folder / "results" / name), [1.0], scores=scores)
+    lab = Lab()
+    found = lab.run(folder)
+    assert lab.calls == ["train hot", "evaluate hot"]
+    assert (found["base"].field_accuracy, found["base"].teds) == (0.25, 0.5)
+    assert found["base"].present_accuracy == 0.125
+    (folder / "results" / "experiments.jsonl").unlink()
+    lab = Lab()
+    found = lab.run(folder, own_scores=False)
+    assert "evaluate base" in lab.calls
+    assert found["base"].field_accuracy == pytest.approx(28 / 29)
+    assert found["rank-8"].field_accuracy is None
+
+
+def test_a_file_that_was_changed(folder: Path) -> None:
+    """Its old result is not taken for the new one, and nothing is run."""
+    Lab().run(folder)
+    write(folder, "hot", {"training": {"learning_rate": 6e-4}})
+    lab = Lab()
+    with pytest.raises(UserError, match=r"hot\.yaml was changed"):
+        lab.run(folder)
+    assert lab.calls == []

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from receipt_trainer.config_vl import LossSection
+from receipt_trainer.models.paddleocr_vl.encode import collate, encode
+from receipt_trainer.models.paddleocr_vl.examples import read_examples
+from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
+from receipt_trainer.models.paddleocr_vl.model import Loaded, load
+
+FOCAL = LossSection(use_focal=True, focal_alpha=0.25, focal_gamma=2)
+SMOOTH = LossSection(use_label_smoothing=True, label_smoothing=0.2)
+SECTIONS = {"cross entropy": LossSection(), "focal": FOCAL, "smoothing": SMOOTH}
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_model: Path) -> Loaded:
+    return load(tiny_model, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def batch(loaded: Loaded, receipts: Path) -> dict[str, Any]:
+    """Five examples of different lengths, without their ids."""
+    rows = [encode(loaded.processor, example) for example in read_examples(receipts / "train.jsonl")[:5]]
+    made = collate([row for row in rows if row is not None], loaded.processor.tokenizer.pad_token_id)
+    return {name: value for name, value in made.items() if name != "ids"}
+
+
+def test_the_losses_by_hand() -> None:
+    """Two tokens of a vocabulary of three, with probabilities 1/2, 1/4, 1/4 and 1/10, 1/10, 8/10."""
+    logits = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]).log()
+    targets = torch.tensor([1, 2])
+    plain = -math.log(0.25) - math.log(0.8)
+    assert float(TokenLoss()(logits, targets)) == pytest.approx(plain)
+    focal = 0.25 * (0.75**2 * -math.log(0.25) + 0.2**2 * -math.log(0.8))
+    assert float(TokenLoss(FOCAL)(logits, targets)) == pytest.approx(focal)
+    even = -(math.log(0.5) + 2 * math.log(0.25)) / 3 - (2 * math.log(0.1) + math.log(0.8)) / 3
+    assert float(TokenLoss(SMOOTH)(logits, targets)) == pytest.approx(0.8 * plain + 0.2 * even)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_loss_at_its_ends(gamma: float) -> None:
+    """Gamma 0 is cross entropy; a token that is surely known has no loss and a finite gradient."""
+    section = LossSection(use_focal=True, focal_alpha=1, focal_gamma=gamma)
+    logits = torch.tensor([[100.0, 0.0], [0.0, 100.0], [0.3, 0.1]], requires_grad=True)
+    loss = TokenLoss(section)(logits, torch.tensor([0, 0, 0]))
+    loss.backward()
+    assert logits.grad is not None
+    assert bool(torch.isfinite(logits.grad).all())
+    plain = TokenLoss()(logits.detach(), torch.tensor([0, 0, 0]))
+    assert (float(loss.detach()) == pytest.approx(float(plain))) is (gamma == 0)
+
+
+def test_half_precision_is_summed_in_float32() -> None:
+    """Many small losses in bfloat16 would add up to something else."""
+    logits = torch.zeros(4096, 8, dtype=torch.bfloat16)
+    assert float(TokenLoss()(logits, torch.zeros(4096, dtype=torch.long))) == pytest.approx(
+        4096 * math.log(8), rel=1e-6
+    )
+
+
+def test_it_is_the_models_own_loss(loaded: Loaded, batch: dict[str, Any]) -> None:
+    """Cross entropy over the supervised tokens is what the model computes from the labels itself."""
+    logits, targets = supervised(loaded.model, batch)
+    assert len(targets) == int((batch["labels"] != -100).sum())
+    own = loaded.model(**batch).loss
+    assert float(TokenLoss()(logits, targets).detach()) == pytest.approx(float(own.detach()) * len(targets), rel=1e-5)
+
+
+def gradient(loaded: Loaded, parts: list[dict[str, Any]], loss: TokenLoss, count: int) -> torch.Tensor:
+    loaded.model.zero_grad()
+    for part in parts:
+        (loss(*supervised(loaded.model, part)) / count).backward()
+    weights = [weight.grad.flatten() for weight in loaded.model.parameters() if weight.grad is not None]
+    return torch.cat(weights)
+
+
+def pieces(batch: dict[str, Any], sizes: list[int]) -> list[dict[str, Any]]:
+    """The batch in parts of so many examples."""
+    patches = batch["image_grid_thw"].prod(dim=1).tolist()
+    parts, first = [], 0
+    for size in sizes:
+        rows, before = slice(first, first + size), sum(patches[:first])
+        part = {name: value[rows] for name, value in batch.items() if name != "pixel_values"}
+        part["pixel_values"] = batch["pixel_values"][before : before + sum(patches[rows])]
+        parts.append(part)
+        first += size
+    return parts
+
+
+@pytest.mark.parametrize("kind", SECTIONS)
+def test_accumulated_gradients_are_those_of_one_batch(loaded: Loaded, batch: dict[str, Any], kind: str) -> None:
+    """The mean is over all supervised tokens of all parts, not a mean of the parts' means."""
+    loss, count = TokenLoss(SECTIONS[kind]), int((batch["labels"] != -100).sum())
+    whole = gradient(loaded, [batch], loss, count)
+    parts = gradient(loaded, pieces(batch, [1, 3, 1]), loss, count)
+    assert torch.allclose(whole, parts, rtol=1e-4, atol=1e-7)
+    assert float(whole.norm()) > 1e-3

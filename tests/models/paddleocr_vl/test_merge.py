@@ -1,0 +1,174 @@
+"""A merged model answers as base and adapter did."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from PIL import Image
+
+from receipt_trainer.config_vl import LoraSection
+from receipt_trainer.errors import UserError
+from receipt_trainer.models.paddleocr_vl.encode import encode_prompts
+from receipt_trainer.models.paddleocr_vl.examples import VlExample
+from receipt_trainer.models.paddleocr_vl.generate import answer
+from receipt_trainer.models.paddleocr_vl.lora import attach_lora
+from receipt_trainer.models.paddleocr_vl.merge import merge
+from receipt_trainer.models.paddleocr_vl.model import load, write_model
+from tests.models.paddleocr_vl.tiny import make_tiny
+
+
+class Models(NamedTuple):
+    base: Path
+    adapter: Path
+    examples: list[VlExample]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """A tiny model and an adapter on it with weights that are far from nothing."""
+    folder = tmp_path_factory.mktemp("models")
+    base = make_tiny(folder / "base", seed=5)
+    loaded = load(base, device="cpu")
+    adapted = attach_lora(loaded.model, LoraSection(r=4, lora_alpha=8))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if "lora_" in name:
+                weight.normal_(std=0.3)
+    write_model(adapted, loaded.processor, folder / "run" / "model")
+    examples = []
+    for number in range(3):
+        Image.effect_noise((60 + 30 * number, 80), 70.0).convert("RGB").save(folder / f"{number}.png")
+        examples.append(VlExample(str(number), folder / f"{number}.png", "Read this.", "", "{}"))
+    return Models(base, folder / "run" / "model", examples)
+
+
+def unexpected(text: str) -> None:
+    raise AssertionError(text)
+
+
+def test_the_merged_model_answers_as_the_adapter_did(models: Models, tmp_path: Path) -> None:
+    """Logits are close, texts the same, and they are not those of the base; no peft is left in the folder."""
+    merged = merge(str(models.base), models.adapter, tmp_path / "merged", warn=unexpected)
+    adapted, whole, base = (load(path, device="cpu") for path in (models.adapter, merged, models.base))
+    batch = encode_prompts(adapted.processor, models.examples)
+    with torch.inference_mode():
+        expected, found = (one.model(**batch).logits for one in (adapted, whole))
+        plain = base.model(**batch).logits
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert float((plain - expected).abs().max()) > 0.1
+    texts = [answer(one, models.examples, max_new_tokens=16) for one in (adapted, whole, base)]
+    assert texts[0] == texts[1] != texts[2]
+    names = {path.name for path in merged.iterdir()}
+    assert {"config.json", "tokenizer.json", "processor_config.json"} <= names
+    assert not any(name.startswith("adapter_") for name in names)
+
+
+def test_the_run_stands_for_its_adapter(models: Models, tmp_path: Path) -> None:
+    """The folder of a run, with the adapter in model/, is taken too."""
+    merged = merge(str(models.base), models.adapter.parent, tmp_path / "merged", warn=unexpected)
+    assert (merged / "config.json").is_file()
+
+
+def test_a_folder_that_is_there_is_left_alone(models: Models, tmp_path: Path) -> None:
+    """Refused, its content untouched."""
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match="out is there already"):
+        merge(str(models.base), models.adapter, tmp_path / "out", warn=unexpected)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("name", ["config", "a[bc]*", "*"])
+def test_hidden_neighbours_survive(models: Models, tmp_path: Path, name: str) -> None:
+    """Only the folder itself appears, whatever its name means to a shell; a run's model is replaced as carefully."""
+    kept = {f".{name}.d", ".config.d", ".a.b", ".config.receipt-trainer", ".a[bc]*.old"}
+    for other in kept:
+        (tmp_path / other).mkdir(exist_ok=True)
+        (tmp_path / other / "precious").write_text("mine")
+    out = merge(str(models.base), models.adapter, tmp_path / name, warn=unexpected)
+    loaded = load(models.base, device="cpu")
+    for _ in range(2):
+        write_model(loaded.model, loaded.processor, out)
+    assert {path.name for path in tmp_path.iterdir()} == kept | {name}
+    assert all((tmp_path / other / "precious").read_text() == "mine" for other in kept)
+
+
+def test_what_a_killed_run_left_is_removed(models: Models, tmp_path: Path) -> None:
+    """By the run that goes on, in its own folder; a merge leaves it alone, for it may be another merge at work."""
+    (tmp_path / ".model.receipt-trainer-x1").mkdir()
+    loaded = load(models.base, device="cpu")
+    write_model(loaded.model, loaded.processor, tmp_path / "model", replace=False)
+    assert (tmp_path / ".model.receipt-trainer-x1").is_dir()
+    write_model(loaded.model, loaded.processor, tmp_path / "model")
+    assert {path.name for path in tmp_path.iterdir()} == {"model"}
+
+
+def test_two_merges_into_one_folder(models: Models, tmp_path: Path) -> None:
+    """The one that ends last is refused, and the other's model is whole."""
+    loaded = load(models.base, device="cpu")
+
+    class Slow:
+        """A processor that is saved while another merge puts its folder there."""
+
+        def save_pretrained(self, folder: Path) -> None:
+            merge(str(models.base), models.adapter, tmp_path / "out", warn=unexpected)
+
+    with pytest.raises(UserError, match="out is there already"):
+        write_model(loaded.model, Slow(), tmp_path / "out", replace=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
+    found, expected = (load(path, device="cpu").model.state_dict() for path in (tmp_path / "out", models.base))
+    assert any(not torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_what_breaks_leaves_nothing(models: Models, tmp_path: Path) -> None:
+    """A damaged adapter is a user's error, and no folder appears."""
+    adapter = tmp_path / "adapter"
+    shutil.copytree(models.adapter, adapter)
+    (adapter / "adapter_model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="not an adapter"):
+        merge(str(models.base), adapter, tmp_path / "out", warn=unexpected)
+    assert {path.name for path in tmp_path.iterdir()} == {"adapter"}
+
+
+def test_no_adapter(models: Models, tmp_path: Path) -> None:
+    """A whole model is none."""
+    with pytest.raises(UserError, match="no adapter in it"):
+        merge(str(models.base), models.base, tmp_path / "out", warn=unexpected)
+
+
+def test_a_base_of_another_shape(models: Models, tmp_path: Path) -> None:
+    """Refused by what differs in the configuration."""
+    other = make_tiny(tmp_path / "other", hidden=32)
+    with pytest.raises(UserError, match="is another model: text_config"):
+        merge(str(other), models.adapter, tmp_path / "out", warn=unexpected)
+
+
+def test_a_base_with_other_weights(models: Models, tmp_path: Path) -> None:
+    """The same shapes do not make the same model: refused by the weights' hash."""
+    other = make_tiny(tmp_path / "other", seed=6)
+    with pytest.raises(UserError, match=r"the weights of .* are others"):
+        merge(str(other), models.adapter, tmp_path / "out", warn=unexpected)
+
+
+def test_a_copy_of_the_base(models: Models, tmp_path: Path) -> None:
+    """The same files elsewhere are the same base."""
+    copy = tmp_path / "copy"
+    shutil.copytree(models.base, copy)
+    assert merge(str(copy), models.adapter, tmp_path / "out", warn=unexpected).is_dir()
+
+
+def test_a_base_that_cannot_be_compared(models: Models, tmp_path: Path) -> None:
+    """Where the adapter's own base is not at hand, the merge says so and goes on."""
+    adapter, told = tmp_path / "adapter", []
+    shutil.copytree(models.adapter, adapter)
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = "/no/such/base"
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    merge(str(models.base), adapter, tmp_path / "out", warn=told.append)
+    assert len(told) == 1
+    assert "cannot be seen" in told[0]

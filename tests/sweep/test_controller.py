@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from receipt_trainer.aws import clients
+from receipt_trainer.contract.tables import JOBS
+from receipt_trainer.errors import UserError
+from receipt_trainer.sweep import optuna_adapter
+from receipt_trainer.sweep.definition import Definition
+from receipt_trainer.sweep.monitor import follow
+from receipt_trainer.sweep.plan import expand, job_of
+from receipt_trainer.sweep.trial import Trial
+from tests.sweep.world import Counting, Dying, Killed, World, axis, definition
+
+MAX_ROUNDS = 40
+
+
+def formula(training: Mapping[str, Any]) -> float:
+    """F1 that is highest at a learning rate of 3e-5, and a little higher for small batches."""
+    return float(0.9 - abs(training["learning_rate"] - 3e-5) * 1e3 - training["batch_size"] / 1000)
+
+
+@pytest.fixture
+def world(jobs_table: str) -> World:
+    return World(jobs_table, formula)
+
+
+def grid(world: World, name: str = "grid") -> Definition:
+    rates = axis("learning_rate", "5e-5,3e-5")
+    return definition(rates, seeds=(0, 1), name=name, queue_url=world.queue_url)
+
+
+def tpe(world: World, name: str, num_trials: int = 4) -> Definition:
+    axes = (axis("learning_rate", "1e-5:1e-4"), axis("batch_size", "4,8,16"))
+    return definition(*axes, name=name, method="tpe", num_trials=num_trials, queue_url=world.queue_url)
+
+
+def live(world: World, of: Definition, **clients_: Any) -> Sequence[Trial]:
+    """Drive a sweep and train its jobs until it is done."""
+    driver = world.driver(of, **clients_)
+    for _ in range(MAX_ROUNDS):
+        trials = driver.advance()
+        if driver.is_done(trials):
+            return trials
+        world.work()
+    raise AssertionError("the sweep does not end")
+
+
+def check_whole(world: World, of: Definition, trials: Sequence[Trial]) -> None:
+    """Each trial is complete, and each of its seeds has one job that was trained once."""
+    assert [trial.state for trial in trials] == ["COMPLETE"] * len(trials)
+    wanted = {job_of(of, trial.number, trial.params, seed).job_id for trial in trials for seed in of.seeds}
+    jobs = world.all_jobs(f"{of.name}-t")
+    assert sorted(job.job_id for job in jobs) == sorted(wanted)
+    assert all((job.status, job.attempt) == ("SUCCEEDED", 1) for job in jobs)
+
+
+def test_a_grid_from_end_to_end(world: World) -> None:
+    """One advance queues a message for each seed of each trial; the next ones find what they came to."""
+    of = grid(world)
+    driver = world.driver(of)
+    assert [trial.state for trial in driver.advance()] == ["QUEUED", "QUEUED"]
+    assert len(world.work()) == 4
+    trials = driver.advance()
+    assert driver.is_done(trials)
+    assert [trial.value for trial in trials] == pytest.approx([0.872, 0.892])
+    assert trials[0].curve == pytest.approx((0.436, 0.872))
+    assert [run.seed for run in trials[0].runs] == [0, 1]
+    assert trials[0].runs[0].usd is not None
+    check_whole(world, of, trials)
+
+
+def test_advancing_again_sends_nothing(world: World) -> None:
+    """What is queued stays queued once: a second process sends no message and makes no job."""
+    of, sqs = grid(world), Counting(clients.sqs())
+    world.driver(of).advance()
+    world.driver(of, sqs=sqs).advance()
+    assert sqs.calls["send_message"] == 0
+    assert len(world.work()) == 4
+
+
+def test_a_grid_survives_a_kill_at_any_write(world: World) -> None:
+    """Whichever write is the last one, another process ends the sweep: no trial lost, no job and no message twice."""
+    num_writes = 1 + 2 * (1 + 2 * 2 + 1)  # the definition; each trial: its row, its jobs and messages, its state
+    # The second trial repeats the first one's writes: its row and its end stand for them.
+    for number in (*range(1, 9), num_writes, num_writes + 1):
+        of, left = grid(world, f"grid-{number}"), [number]
+        dying = {"dynamodb": Dying(world.dynamodb, left), "sqs": Dying(world.sqs, left)}
+        try:
+            world.driver(of, **dying).advance()
+        except Killed:
+            assert number <= num_writes
+        else:
+            assert number == num_writes + 1
+            break
+        world.driver(of).advance()
+        sent = world.work()
+        assert len(sent) == len(set(sent)) == 4
+        check_whole(world, of, world.driver(of).advance())
+
+
+def test_tpe_that_is_killed_anywhere_proposes_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed at any write and driven on by another process, a search ends with the trials of an undisturbed one."""
+    monkeypatch.setattr(optuna_adapter, "NUM_STARTUP", 2)
+    of = tpe(world, "tpe")
+    whole = live(world, of)
+    check_whole(world, of, whole)
+    wanted = [(trial.params, trial.value) for trial in whole]
+    assert len({str(params) for params, _ in wanted}) == 4
+    for number in (3, 8, 16):
+        table = f"{world.jobs_table}-{number}"  # where nothing of the sweep is stored
+        clients.dynamodb().create_table(**JOBS.create_arguments(table))
+        other, left = World(table, formula, world.queue_url), [number]
+        with pytest.raises(Killed):
+            live(other, of, dynamodb=Dying(other.dynamodb, left), sqs=Dying(other.sqs, left))
+        trials = live(other, of)
+        assert [(trial.params, trial.value) for trial in trials] == wanted
+        check_whole(other, of, trials)
+        clients.dynamodb().delete_table(TableName=table)
+
+
+def test_concurrency(world: World) -> None:
+    """TPE keeps so many trials in the queue, and fills up as they end."""
+    driver = world.driver(tpe(world, "wide", 5), concurrency=2)
+    assert len(driver.advance()) == 2
+    assert len(driver.advance()) == 2
+    world.work()
+    assert len(driver.advance()) == 4
+
+
+def test_random_trials_are_queued_at_once_and_the_same_for_everybody(world: World) -> None:
+    """They depend on no result; values that were drawn before share the job of that trial."""
+    axes = (axis("batch_size", "4,8"),)
+    of = definition(*axes, name="rnd", method="random", num_trials=6, queue_url=world.queue_url)
+    first = world.driver(of).advance()
+    assert len(first) == 6
+    assert len(world.work()) == len({trial.params["batch_size"] for trial in first}) <= 2
+    trials = world.driver(of).advance()
+    assert [trial.params for trial in trials] == [trial.params for trial in first]
+    assert all(trial.value == pytest.approx(formula({"learning_rate": 1e-4, **trial.params})) for trial in trials)
+    assert [optuna_adapter.propose(of, first[:at]) for at in range(6)] == [trial.params for trial in first]
+
+
+def test_values_that_contradict_each_other_fail_their_trial_alone(world: World) -> None:
+    """A search goes on behind a combination that no job can have; the reason is kept, and nothing is queued for it."""
+    axes = (axis("max_length", "64,512"), axis("window_stride", "16,128"))
+    of = definition(*axes, name="odd", method="random", num_trials=8, queue_url=world.queue_url)
+    trials = live(world, of)
+    wrong = [trial for trial in trials if trial.params == {"max_length": 64, "window_stride": 128}]
+    assert wrong
+    assert all(trial.state == "FAILED" and "must be below" in str(trial.reason) for trial in wrong)
+    assert all(trial.state == "COMPLETE" for trial in trials if trial not in wrong)
+
+
+def test_two_drivers_of_one_sweep(world: World) -> None:
+    """Both may add trials: what one has stored counts for the other."""
+    of = grid(world)
+    one, two = world.driver(of), world.driver(of)
+    one.sweeps.add(Trial(of.name, 0, expand(of)[0], one._next(0, []).runs))
+    assert [trial.state for trial in two.advance()] == ["QUEUED", "QUEUED"]
+    assert [trial.version for trial in one.advance()] == [2, 2]
+    assert len(world.work()) == 4
+
+
+def test_a_failed_job_that_is_tried_again(world: World) -> None:
+    """Its trial FAILED, and is complete when the job has succeeded after all."""
+    of = grid(world)
+    driver = world.driver(of)
+    job_id = driver.advance()[0].runs[0].job_id
+    attempt = world.claim(job_id)
+    assert attempt is not None
+    world.jobs.fail(attempt, "a mistake", final=True)
+    world.work()
+    trials = driver.advance()
+    assert [trial.state for trial in trials] == ["FAILED", "COMPLETE"]
+    assert trials[0].runs[0].reason == "a mistake"
+    assert trials[0].value is None
+    assert driver.is_done(trials)
+    world.jobs.retry(job_id)
+    again = world.claim(job_id)
+    assert again is not None
+    world.finish(again)
+    assert world.driver(of).advance()[0].state == "COMPLETE"
+
+
+def test_a_job_that_is_not_there_any_more(world: World) -> None:
+    """A job's row that somebody deleted fails its trial instead of being waited for for ever."""
+    driver = world.driver(grid(world))
+    run = driver.advance()[0].runs[0]
+    world.dynamodb.delete_item(TableName=world.jobs_table, Key={"PK": {"S": f"JOB#{run.job_id}"}, "SK": {"S": "JOB"}})
+    world.work()
+    trial = driver.advance()[0]
+    assert (trial.state, trial.runs[0].reason) == ("FAILED", "its job is not in the table any more")
+
+
+def test_another_definition_of_the_same_name(world: World) -> None:
+    """It is refused before anything is written."""
+    world.driver(grid(world))
+    with pytest.raises(UserError, match="another definition"):
+        world.driver(definition(axis("batch_size", "4"), name="grid", queue_url=world.queue_url))
+
+
+def test_following_ends_when_the_trials_have(world: World) -> None:
+    """Time is passed in: workers train while it waits, and it comes back as soon as all is done."""
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        world.work()
+
+    shown: list[int] = []
+    driver = world.driver(tpe(world, "follow", 3))
+    trials, is_done = follow(
+        driver, lambda trials: shown.append(len(trials)), timeout_s=1e9, poll_s=5, monotonic=lambda: 0.0, sleep=sleep
+    )
+    assert is_done
+    assert len(trials) == 3
+    assert (slept, shown) == ([5, 5, 5], [1, 2, 3, 3])
+
+
+def test_following_has_an_end(world: World) -> None:
+    """After its time it comes back, and the sweep is as it was."""
+    clock = iter([0.0, 1.0, 8.0, 10.0])
+    slept: list[float] = []
+    _, is_done = follow(
+        world.driver(grid(world)),
+        lambda _: None,
+        timeout_s=10,
+        poll_s=5,
+        monotonic=lambda: next(clock),
+        sleep=slept.append,
+    )
+    assert (is_done, slept) == (False, [5, 2])

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receipt_trainer.training import checkpoints
+from tests.training.runs import curve, epochs, newest_step, predictions, record_of, state_of, train_command
+from tests.training.zygote import Zygote
+
+KINDS: dict[str, list[object]] = {
+    "line": ["--examples", "line"],
+    "receipt": ["--examples", "receipt", "--batch-size", 1, "--lr", 1e-3],
+}
+
+
+def same(one: Path, other: Path) -> None:
+    """Two runs took the same way: losses, gradients, learning rates, scores and predictions."""
+    curves = curve(one), curve(other)
+    assert curves[0].keys() == curves[1].keys()
+    for step, values in curves[0].items():
+        assert curves[1][step] == pytest.approx(values, abs=1e-6), f"step {step}"
+    for mine, others in zip(epochs(one), epochs(other), strict=True):
+        assert mine == pytest.approx(others, abs=1e-6)
+    assert [(r["key"], [w["pred"] for w in r["words"]]) for r in predictions(one)] == [
+        (r["key"], [w["pred"] for w in r["words"]]) for r in predictions(other)
+    ]
+    scores = [[w["score"] for r in predictions(run) for w in r["words"]] for run in (one, other)]
+    assert scores[0] == pytest.approx(scores[1], abs=2e-4)  # they are rounded to 4 places
+    records = record_of(one), record_of(other)
+    assert records[0].best == records[1].best
+    assert records[0].overall == records[1].overall
+    assert records[0].status == records[1].status == "complete"
+
+
+@pytest.fixture(scope="session")
+def undisturbed(zygote: Zygote, receipts_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One run of each kind that nobody interrupts."""
+    runs = {}
+    for kind, flags in KINDS.items():
+        runs[kind] = tmp_path_factory.mktemp(f"undisturbed-{kind}") / "run"
+        log = runs[kind].with_suffix(".log")
+        assert zygote.run(train_command(receipts_file, runs[kind], *flags, save_steps=7), log) == 0, log.read_text()
+    return runs
+
+
+MOMENTS: dict[str, dict[str, Any]] = {
+    "before the first checkpoint": {"target": "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", "call": 5},
+    "mid-epoch, between two checkpoints": {
+        "target": "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__",
+        "call": 17,
+    },
+    "as the weights are written": {"target": "transformers.modeling_utils:safe_save_file", "call": 2},
+    "half an optimizer file later": {"target": "torch:save", "call": 5, "how": "half"},
+    "before the seal": {"target": "receipt_trainer.training.checkpoints:seal", "call": 2},
+    "while an old checkpoint is deleted": {"target": "shutil:rmtree", "call": 1},
+    "during evaluation": {"target": "receipt_trainer.training.trainer:predict", "call": 2},
+    "between evaluation and its record": {"target": "receipt_trainer.contract.run_record:RunRecord.write", "call": 3},
+    "after the last checkpoint": {"target": "receipt_trainer.training.run:write_predictions", "call": 1},
+    "as the model is put in its place": {"target": "receipt_trainer.models.layoutlm.export:_flush", "call": 1},
+}
+FOUND = {"line": (0, 7, 7, 7, 7, 14, 14, 14, 27, 27), "receipt": (0, 7, 5, 5, 5, 7, 7, 7, 12, 12)}
+"""Step of the newest complete checkpoint after a kill at each of the moments: every 7 steps, and at an epoch's end."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "moment"),
+    [("line", moment) for moment in MOMENTS]
+    + [("receipt", "mid-epoch, between two checkpoints"), ("receipt", "before the seal")],
+)
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    zygote: Zygote, receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path, kind: str, moment: str
+) -> None:
+    """SIGKILL at any moment, the same command again: losses, scores and predictions of the undisturbed run."""
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    command = train_command(receipts_file, run_dir, *KINDS[kind], save_steps=7)
+    assert zygote.run(command, log, {"how": "before", **MOMENTS[moment]}) == -signal.SIGKILL, log.read_text()
+    assert newest_step(run_dir) == FOUND[kind][list(MOMENTS).index(moment)]
+    assert zygote.run(command, log) == 0, log.read_text()
+    same(run_dir, undisturbed[kind])
+
+
+def test_three_kills_in_one_run(
+    zygote: Zygote, receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path
+) -> None:
+    """A run that is killed again and again reaches the same end, and each attempt begins where it can."""
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    command = train_command(receipts_file, run_dir, *KINDS["line"], save_steps=7)
+    begun = []
+    for target, call in (
+        ("receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", 20),
+        ("receipt_trainer.training.checkpoints:seal", 2),
+        ("receipt_trainer.training.trainer:predict", 2),
+    ):
+        assert zygote.run(command, log, {"target": target, "call": call, "how": "before"}) == -signal.SIGKILL
+        begun.append(newest_step(run_dir))
+    assert begun == sorted(set(begun))
+    assert zygote.run(command, log) == 0, log.read_text()
+    same(run_dir, undisturbed["line"])
+
+
+def test_the_real_command_killed_from_outside(
+    receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path, zygote: Zygote
+) -> None:
+    """`layoutlm-cli train`, a process as a user starts it, killed as soon as its first checkpoint is complete."""
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    command = train_command(receipts_file, run_dir, *KINDS["line"], save_steps=7)
+    program = Path(sys.executable).with_name("layoutlm-cli")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with log.open("w") as stream:
+        process = subprocess.Popen([program, *map(str, command)], stdout=stream, stderr=stream, env=environment)
+        while process.poll() is None and not list(run_dir.glob(f"checkpoint-*/{checkpoints.SEAL}")):
+            time.sleep(0.01)
+        process.kill()
+    assert process.wait() == -signal.SIGKILL, log.read_text()
+    assert 0 < newest_step(run_dir) < max(curve(undisturbed["line"]))
+    assert zygote.run(command, log) == 0, log.read_text()
+    same(run_dir, undisturbed["line"])
+
+
+def test_a_flipped_byte_sends_the_run_back_to_the_checkpoint_before(
+    zygote: Zygote, receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path
+) -> None:
+    """A sealed checkpoint that was damaged later is not taken, is no reason to stop, and is not kept for a new one."""
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    command = train_command(receipts_file, run_dir, *KINDS["line"], save_steps=7, save_total_limit=3)
+    strike = {"target": "receipt_trainer.training.checkpoints:prune", "call": 4, "how": "before"}
+    assert zygote.run(command, log, strike) == -signal.SIGKILL
+    newest, before = checkpoints.folders(run_dir)[:2]
+    file = newest / "optimizer.pt"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert newest_step(run_dir) == int(before.name.removeprefix("checkpoint-"))
+    assert zygote.run(command, log) == 0, log.read_text()
+    same(run_dir, undisturbed["line"])
+
+
+def test_early_stopping_after_resume_stops_where_the_undisturbed_run_does(
+    zygote: Zygote, receipts_file: Path, tmp_path: Path
+) -> None:
+    """Patience is counted over all attempts: killed before the last evaluation or after the stop, the end is one."""
+    flags = ("--early-stopping-patience", 2, "--epochs", 30, "--lr", 1e-9)
+    log = tmp_path / "log"
+    runs = [tmp_path / "undisturbed", tmp_path / "before the stop", tmp_path / "after the stop"]
+    commands = [train_command(receipts_file, run, *KINDS["line"], *flags, "--batch-size", 30) for run in runs]
+    assert zygote.run(commands[0], log) == 0, log.read_text()
+    assert len(epochs(runs[0])) == 3
+    for run, command, call in zip(runs[1:], commands[1:], (3, 4), strict=True):  # the fourth is the final judgement
+        strike = {"target": "receipt_trainer.training.trainer:predict", "call": call, "how": "before"}
+        assert zygote.run(command, log, strike) == -signal.SIGKILL
+        assert zygote.run(command, log) == 0, log.read_text()
+        same(run, runs[0])
+
+
+@pytest.mark.parametrize("length", [["--epochs", 1.4], ["--set", "max_steps=10"]])
+def test_a_run_that_ended_inside_an_epoch_takes_no_further_step(
+    zygote: Zygote, receipts_file: Path, tmp_path: Path, length: list[object]
+) -> None:
+    """Killed after its last checkpoint, a run of a fraction of an epoch or of so many steps only finishes."""
+    runs = [tmp_path / "undisturbed", tmp_path / "killed"]
+    commands = [train_command(receipts_file, run, *KINDS["line"], *length, save_steps=5) for run in runs]
+    log = tmp_path / "log"
+    assert zygote.run(commands[0], log) == 0, log.read_text()
+    strike = {"target": "receipt_trainer.training.run:write_predictions", "call": 1, "how": "before"}
+    assert zygote.run(commands[1], log, strike) == -signal.SIGKILL
+    steps = newest_step(runs[1])
+    assert zygote.run(commands[1], log) == 0, log.read_text()
+    assert newest_step(runs[1]) == steps == state_of(checkpoints.folders(runs[0])[0])["max_steps"]
+    same(runs[1], runs[0])
+
+
+def test_a_run_folder_that_was_moved_keeps_its_best_model(
+    zygote: Zygote, receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path
+) -> None:
+    """The best checkpoint is found by its step, not by the path that the folder had before it was moved."""
+    first, second, log = tmp_path / "here", tmp_path / "there", tmp_path / "log"
+    strike = {"target": "receipt_trainer.training.trainer:predict", "call": 3, "how": "before"}
+    command = train_command(receipts_file, first, *KINDS["line"], save_steps=7)
+    assert zygote.run(command, log, strike) == -signal.SIGKILL
+    first.rename(second)
+    assert zygote.run(train_command(receipts_file, second, *KINDS["line"], save_steps=7), log) == 0, log.read_text()
+    same(second, undisturbed["line"])

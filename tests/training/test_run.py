@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.sinks import NoMetrics
+from receipt_trainer.data.prepare import Prepared
+from receipt_trainer.errors import UserError
+from receipt_trainer.models.layoutlm.model import resolve
+from receipt_trainer.training import checkpoints, hardware
+from receipt_trainer.training.run import RunRequest, resolve_defaults, train
+from tests.training.runs import curve, epochs, newest_step, predictions, record_of, state_of, train_command
+from tests.training.test_resume import same
+from tests.training.zygote import Zygote
+
+FEW: list[object] = ["--epochs", 2, "--batch-size", 20]
+
+
+@pytest.fixture(scope="session")
+def finished(zygote: Zygote, receipts_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short complete run."""
+    run_dir = tmp_path_factory.mktemp("finished") / "run"
+    log = run_dir.with_suffix(".log")
+    assert zygote.run(train_command(receipts_file, run_dir, *FEW), log) == 0, log.read_text()
+    return run_dir
+
+
+class ListSink(NoMetrics):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.metrics: list[tuple[str, int, float]] = []
+        self.lines: list[str] = []
+
+    def metric(self, name: str, value: float, *, step: int, epoch: float) -> None:
+        self.metrics.append((name, step, value))
+
+    def log(self, level: str, message: str) -> None:
+        self.lines.append(message)
+
+    def close(self) -> None:
+        raise AssertionError("whoever made the sink closes it")
+
+
+def trained(prepared: Prepared, tokenizer: Any, run_dir: Path, sink: Any = None, **training: Any) -> RunRecord:
+    """Train in this process."""
+    values: dict[str, Any] = {
+        "num_epochs": 1,
+        "batch_size": 20,
+        "learning_rate": 3e-3,
+        "precision": "fp32",
+        "device": "cpu",
+        "logging_steps": 1,
+        **training,
+    }
+    config, data, start = TrainingConfig(**values), DataConfig(), resolve("tiny")
+    request = RunRequest("job", "id", start, resolve_defaults(config, data, start), data, run_dir)
+    run_dir.mkdir(exist_ok=True)
+    return train(request, prepared, tokenizer, sink=sink or ListSink(), console=Console(quiet=True))
+
+
+@pytest.fixture(scope="module")
+def plain(prepared: Callable[..., Prepared], tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One epoch with no options, trained in this process."""
+    run_dir = tmp_path_factory.mktemp("plain")
+    trained(prepared(), tokenizer, run_dir)
+    return run_dir
+
+
+def losses(run_dir: Path) -> list[float]:
+    return [values["loss"] for values in curve(run_dir).values()]
+
+
+def test_the_record_of_a_complete_run_says_everything(finished: Path, receipts_file: Path) -> None:
+    """run.json holds what the design lists: configurations, labels, counts, split, scores, best, timings, versions."""
+    record = record_of(finished)
+    assert (record.status, record.error, record.job_name, record.model) == ("complete", None, "job", "tiny")
+    assert len(record.job_id) == 36
+    assert record.training_config["num_epochs"] == 2
+    assert TrainingConfig(**record.training_config).batch_size == 20
+    assert DataConfig(**record.data_config).dataset_name == str(receipts_file)
+    assert record.label_list[0] == "O"
+    assert record.label_list[1:] == [f"{prefix}-{label}" for label in record.entity_labels for prefix in "BI"]
+    assert record.dataset_counts["train"]["receipts"] + record.dataset_counts["validation"]["receipts"] == 9
+    assert record.split is not None
+    assert len(record.split.validation_keys) == record.split.validation_count > 0
+    assert [row.epoch for row in record.epoch_metrics] == [1, 2]
+    for row in record.epoch_metrics:
+        assert row.train_loss is not None
+        assert row.eval_loss is not None
+        assert row.learning_rate is not None
+        assert 0 < row.elapsed_s <= record.timings["train_s"]
+    assert record.best is not None
+    assert record.overall is not None
+    assert record.best.f1 == pytest.approx(max(row.f1 for row in record.epoch_metrics)) == record.overall.f1
+    assert list(record.per_label) == record.entity_labels
+    assert set(record.per_source) == {"synthetic"}
+    assert record.confusion is not None
+    words = record.dataset_counts["validation"]["words"]
+    assert sum(map(sum, record.confusion.counts)) == words == sum(len(r["words"]) for r in predictions(finished))
+    assert {"train_s", "steps_per_s", "steps"} <= record.timings.keys()
+    assert {"python", "torch", "transformers", "receipt-trainer"} <= record.versions.keys()
+    assert (record.hardware["device"], record.hardware["precision"]) == ("cpu", "fp32")
+    assert record.started_at
+    assert record.finished_at
+    assert (finished / "model" / "model.safetensors").is_file()
+    assert (finished / "report.html").is_file()
+    assert list((finished / "tensorboard").glob("events.out.*"))
+
+
+def test_the_record_is_written_after_every_epoch(
+    zygote: Zygote, receipts_file: Path, finished: Path, tmp_path: Path
+) -> None:
+    """Killed in its second epoch, a run has left a record that says `running` and holds the first."""
+    run_dir = tmp_path / "run"
+    strike = {"target": "receipt_trainer.training.trainer:predict", "call": 2, "how": "before"}
+    assert zygote.run(train_command(receipts_file, run_dir, *FEW), tmp_path / "log", strike) == -signal.SIGKILL
+    record = record_of(run_dir)
+    assert record.status == "running"
+    assert epochs(run_dir) == epochs(finished)[:1]
+    assert record.best is not None
+    assert record.best.epoch == 1
+
+
+def test_a_finished_run_is_not_trained_again_unless_restarted(
+    zygote: Zygote, receipts_file: Path, finished: Path
+) -> None:
+    """The same command again: exit 2, one line, the record untouched; with --restart it is trained from the start."""
+    before = record_of(finished)
+    command = train_command(receipts_file, finished, *FEW)
+    log = finished.with_suffix(".again.log")
+    assert zygote.run(command, log) == 2
+    assert "holds the complete run 'job'" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert record_of(finished) == before
+    first = losses(finished)
+    assert zygote.run([*command, "--restart"], log) == 0, log.read_text()
+    assert record_of(finished).job_id != before.job_id
+    assert losses(finished) == first
+    assert len(list((finished / "tensorboard").glob("events.out.*"))) == 1
+
+
+def test_two_processes_in_one_folder(zygote: Zygote, receipts_file: Path, tmp_path: Path) -> None:
+    """While one process trains in a folder another is refused, --restart or not, and the first is not disturbed."""
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    command = train_command(receipts_file, run_dir, *FEW)
+    pid = zygote.start(command, log, {"target": "receipt_trainer.training.trainer:predict", "call": 1, "how": "pause"})
+    paused = Path(f"{log}.paused")
+    while not paused.exists():
+        time.sleep(0.01)
+    for flags in ([], ["--restart"]):
+        assert zygote.run([*command, *flags], tmp_path / "second.log") == 2
+    assert (tmp_path / "second.log").read_text().count("another process is training there") == 2
+    assert record_of(run_dir).status == "running"
+    os.kill(pid, signal.SIGINT)
+    zygote.wait(pid)
+
+
+def test_control_c_leaves_a_run_that_goes_on(
+    zygote: Zygote, receipts_file: Path, finished: Path, tmp_path: Path
+) -> None:
+    """SIGINT ends with exit 1 and no traceback; the same command goes on and ends as an undisturbed run does."""
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    command = train_command(receipts_file, run_dir, *FEW)
+    pid = zygote.start(command, log, {"target": "receipt_trainer.training.trainer:predict", "call": 2, "how": "pause"})
+    while not Path(f"{log}.paused").exists():
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGINT)
+    assert zygote.wait(pid) == 1
+    assert "Traceback" not in log.read_text()
+    assert record_of(run_dir).status == "running"
+    assert newest_step(run_dir) > 0
+    assert zygote.run(command, log) == 0, log.read_text()
+    same(run_dir, finished)
+
+
+@pytest.mark.parametrize(
+    ("strike", "shown"),
+    [
+        ({"target": "receipt_trainer.training.trainer:choose", "call": 2, "how": "raise"}, "a bug of ours"),
+        (
+            {"target": "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", "call": 9, "how": "nan"},
+            "the loss is nan",
+        ),
+    ],
+)
+def test_a_bug_or_a_nan_marks_the_run_as_failed(
+    zygote: Zygote, receipts_file: Path, finished: Path, tmp_path: Path, strike: dict[str, Any], shown: str
+) -> None:
+    """Exit 1, the record says `failed` and why, our own bug with its traceback; the same command goes on."""
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    command = train_command(receipts_file, run_dir, *FEW)
+    assert zygote.run(command, log, strike) == 1
+    assert ("Traceback" in log.read_text()) == (strike["how"] == "raise")
+    record = record_of(run_dir)
+    assert record.status == "failed"
+    assert shown in (record.error or "")
+    assert zygote.run(command, log) == 0, log.read_text()
+    same(run_dir, finished)
+    assert record_of(run_dir).error is None
+
+
+def test_weights_that_are_no_numbers_are_never_sealed(
+    zygote: Zygote, receipts_file: Path, finished: Path, tmp_path: Path
+) -> None:
+    """A NaN ends the run before the next seal, however rarely losses are logged, and the one before it goes on."""
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    command = train_command(receipts_file, run_dir, *FEW, save_steps=1, logging_steps=1000)
+    strike = {"target": "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", "call": 6, "how": "nan"}
+    assert zygote.run(command, log, strike) == 1
+    assert "the loss is nan" in (record_of(run_dir).error or "")
+    assert newest_step(run_dir) == 2
+    assert zygote.run(train_command(receipts_file, run_dir, *FEW), log) == 0, log.read_text()
+    assert [row.f1 for row in record_of(run_dir).epoch_metrics] == [row.f1 for row in record_of(finished).epoch_metrics]
+
+
+def test_sparse_losses_after_a_resume_are_those_of_an_undisturbed_run(
+    zygote: Zygote, receipts_file: Path, tmp_path: Path
+) -> None:
+    """Where fewer losses are logged than steps are taken, each is the mean over the same steps as without a kill."""
+    log = tmp_path / "log"
+    whole, cut = (
+        train_command(receipts_file, tmp_path / name, *FEW, save_steps=3, logging_steps=5) for name in ("whole", "cut")
+    )
+    assert zygote.run(whole, log) == 0, log.read_text()
+    strike = {"target": "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", "call": 9, "how": "before"}
+    assert zygote.run(cut, log, strike) == -signal.SIGKILL
+    assert zygote.run(cut, log) == 0, log.read_text()
+    wanted = curve(tmp_path / "whole")
+    assert curve(tmp_path / "cut").keys() == wanted.keys()
+    for step, values in curve(tmp_path / "cut").items():
+        assert values == pytest.approx(wanted[step], abs=1e-6)
+
+
+def test_metrics_arrive_in_a_sink(prepared: Callable[..., Prepared], tokenizer: Any, tmp_path: Path) -> None:
+    """Every step's loss, gradient norm and learning rate and every evaluation's scores, each with its step."""
+    sink = ListSink()
+    record = trained(prepared(), tokenizer, tmp_path, sink, num_epochs=2)
+    steps = int(record.timings["steps"])
+    for name in ("loss", "grad_norm", "learning_rate"):
+        assert [step for what, step, _ in sink.metrics if what == name] == list(range(1, steps + 1))
+    for name in ("eval_loss", "eval_f1", "eval_precision", "eval_recall"):
+        assert [step for what, step, _ in sink.metrics if what == name] == [steps // 2, steps]
+    found = [value for name, _, value in sink.metrics if name == "eval_f1"]
+    assert found == [row.f1 for row in record.epoch_metrics]
+    assert [value for name, _, value in sink.metrics if name == "loss"] == losses(tmp_path)
+    assert any(line.startswith("training from step 0") for line in sink.lines)
+    assert sum(line.startswith("epoch") for line in sink.lines) == 2
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_the_limit_on_checkpoints_is_kept(
+    prepared: Callable[..., Prepared], tokenizer: Any, tmp_path: Path, limit: int
+) -> None:
+    """No more checkpoints stay than asked for, the newest and the best whatever the limit."""
+    record = trained(prepared(), tokenizer, tmp_path, save_total_limit=limit, save_steps=2)
+    left = [int(path.name.removeprefix("checkpoint-")) for path in checkpoints.folders(tmp_path)]
+    assert record.best is not None
+    assert {int(record.timings["steps"]), record.best.step} <= set(left)
+    assert len(left) == max(limit, len({left[0], record.best.step}))
+    assert all(checkpoints.verify(path) for path in checkpoints.folders(tmp_path))
+
+
+def test_fractions_of_an_epoch_and_numbers_of_steps(
+    prepared: Callable[..., Prepared], tokenizer: Any, plain: Path, tmp_path: Path
+) -> None:
+    """num_epochs may be a fraction, max_steps overrides it; both end with an evaluation and a checkpoint there."""
+    whole = len(curve(plain))
+    half = trained(prepared(), tokenizer, tmp_path / "half", num_epochs=0.5)
+    assert half.timings["steps"] == -(-whole // 2)
+    assert [row.step for row in half.epoch_metrics] == [half.timings["steps"]]
+    assert half.epoch_metrics[0].epoch == pytest.approx(0.5, abs=0.5 / whole + 1e-9)
+    some = trained(prepared(), tokenizer, tmp_path / "some", num_epochs=9, max_steps=whole + 2)
+    assert some.timings["steps"] == whole + 2 == newest_step(tmp_path / "some")
+    assert [row.step for row in some.epoch_metrics] == [whole, whole + 2]
+
+
+@pytest.mark.parametrize("option", [{"gradient_checkpointing": True}, {"dataloader_workers": 1}])
+def test_options_of_speed_and_memory_do_not_change_the_losses(
+    prepared: Callable[..., Prepared], tokenizer: Any, plain: Path, tmp_path: Path, option: dict[str, Any]
+) -> None:
+    """Recomputed activations and batches built by another process give the losses of the plain run."""
+    trained(prepared(), tokenizer, tmp_path, **option)
+    assert losses(tmp_path) == pytest.approx(losses(plain), abs=1e-6)
+
+
+def test_bf16_trains_nearly_the_same(
+    prepared: Callable[..., Prepared], tokenizer: Any, plain: Path, tmp_path: Path
+) -> None:
+    """bf16 runs, is recorded, keeps the weights in fp32, and loses like fp32 to two digits."""
+    record = trained(prepared(), tokenizer, tmp_path, precision="bf16")
+    assert record.hardware["precision"] == "bf16"
+    assert losses(tmp_path) == pytest.approx(losses(plain), rel=0.03)
+    assert losses(tmp_path) != losses(plain)
+
+
+def test_what_the_machine_cannot_do_is_the_users_mistake() -> None:
+    """A GPU or fp16 on a machine without one: an error that says what to use instead."""
+    with pytest.raises(UserError, match="--device cpu"):
+        hardware.use_cuda(TrainingConfig(device="cuda"))
+    for config in (TrainingConfig(precision="fp16"), TrainingConfig(fp16=True)):
+        with pytest.raises(UserError, match="fp16 needs a GPU"):
+            hardware.precision(config, cuda=False)
+    assert hardware.precision(TrainingConfig(fp16=False), cuda=False) == "fp32"
+    assert hardware.precision(TrainingConfig(precision="bf16"), cuda=False) == "bf16"
+    assert hardware.precision(TrainingConfig(), cuda=False) in ("bf16", "fp32")
+
+
+def test_an_interrupted_run_that_saves_a_snapshot_goes_on(
+    zygote: Zygote, receipts_file: Path, finished: Path, tmp_path: Path
+) -> None:
+    """The snapshot that the first attempt saved is left as it is, not taken for somebody else's."""
+    run_dir, log, snapshot = tmp_path / "run", tmp_path / "log", tmp_path / "snapshot"
+    command = train_command(receipts_file, run_dir, *FEW, "--dataset-snapshot-save", snapshot)
+    strike = {"target": "receipt_trainer.training.trainer:predict", "call": 2, "how": "before"}
+    assert zygote.run(command, log, strike) == -signal.SIGKILL
+    assert zygote.run(command, log) == 0, log.read_text()
+    same(run_dir, finished)
+    other = train_command(receipts_file, tmp_path / "other", *FEW, "--dataset-snapshot-save", snapshot)
+    assert zygote.run([*other, "--set", "split_seed=9"], log) == 2
+    assert "exists already" in log.read_text()
+
+
+def test_two_processes_train_one_run_under_torchrun(receipts_file: Path, tmp_path: Path) -> None:
+    """torchrun with two processes: both train (half the steps), one writes the record, checkpoints hold both states."""
+    run_dir = tmp_path / "run"
+    programs = Path(sys.executable).parent
+    command = train_command(receipts_file, run_dir, *FEW, "--gradient-accumulation-steps", 1)
+    done = subprocess.run(
+        [programs / "torchrun", "--nproc-per-node", "2", "--no-python", programs / "layoutlm-cli", *map(str, command)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    record = record_of(run_dir)
+    assert record.status == "complete"
+    assert done.stdout.count("report: ") == 1
+    examples = record.dataset_counts["train"]["examples"]
+    assert record.timings["steps"] == 2 * -(-examples // 40)
+    newest = checkpoints.latest(run_dir)
+    assert newest is not None
+    assert newest.fingerprint["processes"] == 2
+    sealed = {path.name for path in newest.path.iterdir()}
+    assert {"rng_state_0.pth", "rng_state_1.pth"} <= sealed
+    assert len(list((run_dir / "tensorboard").glob("events.out.*"))) == 1
+    assert state_of(newest.path)["global_step"] == record.timings["steps"]

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from receipt_trainer.worker.lease_watchdog import LeaseWatchdog
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    os.close(ends[0])
+
+
+def test_a_leash_that_is_extended_holds_and_one_that_is_not_ends(pipe: tuple[int, int]) -> None:
+    """The worker's last line counts; when its time is over, the training process is told to go."""
+    clock, expired = Clock(), threading.Event()
+    leash = LeaseWatchdog(pipe[0], 100.0, on_gone=lambda: None, on_expired=expired.set, clock=clock)
+    os.write(pipe[1], b"150.0\n3")
+    os.write(pipe[1], b"00.0\n")
+    for _ in range(1000):
+        if leash._deadline == 300.0:
+            break
+        expired.wait(0.01)
+    assert leash._deadline == 300.0
+    clock.now = 299.0
+    assert not expired.wait(0.05)
+    clock.now = 300.0
+    os.write(pipe[1], b"")
+    assert expired.wait(5)
+    os.close(pipe[1])
+
+
+def test_a_worker_that_died_is_noticed_at_once_and_the_lease_still_bounds_what_follows(pipe: tuple[int, int]) -> None:
+    """The closed pipe asks for a checkpoint; the end of the lease is the end in any case."""
+    clock, gone, expired = Clock(), threading.Event(), threading.Event()
+    LeaseWatchdog(pipe[0], 100.0, on_gone=gone.set, on_expired=expired.set, clock=clock)
+    os.close(pipe[1])
+    assert gone.wait(5)
+    assert not expired.is_set()
+    clock.now = 100.0
+    assert expired.wait(5)

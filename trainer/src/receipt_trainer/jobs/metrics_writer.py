@@ -1,0 +1,235 @@
+"""A job's metrics, log lines and checkpoints, written to the jobs table in the background as training goes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.dynamo import Item, Sleep
+from receipt_trainer.contract.tables import checkpoint_sk, job_pk, log_sk, metric_sk
+from receipt_trainer.errors import WorldError
+from receipt_trainer.jobs.reconcile import Sealed, missing, wrong_checkpoints
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+FLUSH_INTERVAL_S: Final = 1.0
+MAX_PENDING: Final = 50_000
+"""Rows kept while the table cannot be written; beyond it the oldest are given up, and `close` says how many."""
+CLOSE_ATTEMPTS: Final = 3
+MAX_MESSAGE: Final = 10_000
+"""Characters of a log line that are kept; an item ends at 400 kB."""
+_GONE: Final = "gone"
+"""Marks a pending row as one to delete."""
+
+_log = structlog.get_logger(__name__)
+
+
+class RowsLeftError(WorldError):
+    """Rows of a job that `close` could not write. Of a complete run, another attempt can write them."""
+
+
+def utc_now() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(UTC)
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601 in UTC with microseconds, always of one length, so that texts sort as times do."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+class JobStore:
+    """The contract's `MetricsSink`: calls return at once, a thread writes.
+
+    Rows that cannot be written are kept and tried again at the next flush; training never waits and never fails for
+    them. `close` writes the rest.
+    """
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        job_id: str,
+        *,
+        attempt: int | None = None,
+        interval_s: float = FLUSH_INTERVAL_S,
+        max_pending: int = MAX_PENDING,
+        first_seq: int = 0,
+        may_write: Callable[[], bool] = lambda: True,
+        history: Sequence[Mapping[str, Any]] = (),
+        sealed: Sequence[Sealed] | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        sleep: Sleep = time.sleep,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            client: see `receipt_trainer.aws.clients.dynamodb`.
+            table: name of the jobs table.
+            job_id: the job whose rows these are.
+            attempt: number of the worker's claim, kept in every row; None for a run without a worker.
+            interval_s: seconds between two flushes.
+            max_pending: rows kept at most while writing fails.
+            first_seq: number of the first row; two stores of one job begin far from each other.
+            history: what earlier attempts logged up to the checkpoint that this one goes on from; what the table has
+                not of it is written first.
+            sealed: all checkpoints that are in the run's folder now; the table's rows are made to say the same first.
+                None: the rows are left as they are.
+            may_write: asked before each batch; while it says no, rows are forgotten, not kept.
+            clock: the time stamp of a row.
+            sleep: waits between the tries of a flush, in seconds.
+        """
+        self._client, self._table, self._job_id = client, table, job_id
+        self._common: Item = {"PK": job_pk(job_id), "job_id": job_id}
+        if attempt is not None:
+            self._common["attempt"] = attempt
+        self._interval_s, self._max_pending = interval_s, max_pending
+        self._clock, self._sleep = clock, sleep
+        self._pending: deque[Item] = deque()
+        self._num_lost = 0
+        self._seq, self._may_write = count(first_seq), may_write
+        self._history, self._sealed = history, sealed
+        self._lock = threading.Lock()  # of _pending and _num_lost
+        self._flushing = threading.Lock()  # one flush at a time
+        self._closed = threading.Event()
+        self._complained = False
+        self._thread = threading.Thread(target=self._run, name="job-store", daemon=True)
+        self._thread.start()
+
+    def metric(self, name: str, value: float, *, step: int, epoch: float) -> None:
+        """Record one value of one metric."""
+        self._add(self._metric_row(name, value, step, epoch))
+
+    def _metric_row(self, name: str, value: float, step: int, epoch: float) -> Item:
+        stamp, seq = iso(self._clock()), next(self._seq)
+        row = {"TYPE": "JOB_METRIC", "name": name, "value": float(value), "step": int(step), "epoch": float(epoch)}
+        return {"SK": metric_sk(name, stamp, seq), "timestamp": stamp, "seq": seq, **row}
+
+    def log(self, level: str, message: str) -> None:
+        """Record one line of the log, cut to `MAX_MESSAGE` characters."""
+        stamp, seq = iso(self._clock()), next(self._seq)
+        # A lone surrogate (a broken file name) is no text for DynamoDB, and must not spoil the batch it is in.
+        text = message[:MAX_MESSAGE].encode("utf-8", "replace").decode()
+        row = {"TYPE": "JOB_LOG", "level": level, "message": text}
+        self._add({"SK": log_sk(stamp, seq), "timestamp": stamp, "seq": seq, **row})
+
+    def checkpoint(self, step: int, *, epoch: float, path: Path, size_bytes: int) -> None:
+        """Record a complete checkpoint, over an earlier one of the same step."""
+        self._add(self._checkpoint_row(Sealed(int(step), float(epoch), path, size_bytes)))
+
+    def _checkpoint_row(self, one: Sealed) -> Item:
+        row = {"TYPE": "JOB_CHECKPOINT", "step": one.step, "epoch": one.epoch, "path": str(one.path)}
+        return {"SK": checkpoint_sk(one.step), **row, "size_bytes": one.size_bytes, "at": iso(self._clock())}
+
+    def checkpoint_gone(self, step: int) -> None:
+        """Delete a checkpoint's row: what is listed is what a job can go on from."""
+        self._add(_gone_row(step))
+
+    def _add(self, row: Item) -> None:
+        with self._lock:
+            if self._closed.is_set():
+                raise ValueError("the job store is closed")
+            if len(self._pending) >= self._max_pending:
+                self._pending.popleft()
+                self._num_lost += 1
+            self._pending.append({**self._common, **row})
+
+    def flush(self) -> None:
+        """Write what is pending now; on a fault it stays pending.
+
+        Raises:
+            UserError, WorldError: the rows could not be written within the bound of retries.
+        """
+        with self._flushing:
+            self._fill_gaps()
+            while True:
+                with self._lock:
+                    rows = [self._pending.popleft() for _ in range(min(dynamo.WRITE_BATCH, len(self._pending)))]
+                if not rows:
+                    return
+                if not self._may_write():
+                    continue
+                try:
+                    self._write(rows)
+                except BaseException:
+                    with self._lock:
+                        self._pending.extendleft(reversed(rows))
+                    raise
+
+    def _fill_gaps(self) -> None:
+        """Put what earlier attempts left undone before the rows of this one."""
+        where = (self._client, self._table, self._job_id)
+        if self._history and self._may_write():
+            self._add_first([self._metric_row(*one) for one in missing(*where, self._history)])
+            self._history = ()
+        if self._sealed is not None and self._may_write():
+            gone, lacking = wrong_checkpoints(*where, self._sealed)
+            self._add_first([*map(_gone_row, gone), *map(self._checkpoint_row, lacking)])
+            self._sealed = None
+
+    def _add_first(self, rows: list[Item]) -> None:
+        with self._lock:
+            self._pending.extendleft({**self._common, **row} for row in reversed(rows))
+
+    def _write(self, rows: list[Item]) -> None:
+        last = {str(row["SK"]): row for row in rows}  # DynamoDB refuses a batch that names a key twice
+        puts = [row for row in last.values() if _GONE not in row]
+        deletes = [{"PK": str(row["PK"]), "SK": str(row["SK"])} for row in last.values() if _GONE in row]
+        doing = "write job rows"
+        dynamo.batch_write(self._client, self._table, doing, puts=puts, deletes=deletes, sleep=self._sleep)
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._interval_s):
+            self._try_flush()
+
+    def _try_flush(self) -> Exception | None:
+        try:
+            self.flush()
+        except Exception as error:  # whatever it is, training goes on; close() reports it
+            if not self._complained:
+                self._complained = True
+                _log.warning("job rows not written yet", job_id=self._job_id, table=self._table, error=str(error))
+            return error
+        if self._complained:
+            self._complained = False
+            _log.info("job rows are written again", job_id=self._job_id, table=self._table)
+        return None
+
+    def close(self) -> None:
+        """Write what is pending and end the thread. A second call does nothing.
+
+        Raises:
+            RowsLeftError: rows could not be written, or had to be given up before; says how many and why.
+        """
+        with self._lock:
+            if self._closed.is_set():
+                return
+            self._closed.set()
+        self._thread.join()
+        fault: Exception | None = None
+        for attempt in range(CLOSE_ATTEMPTS):
+            fault = self._try_flush()
+            if fault is None:
+                break
+            if attempt + 1 < CLOSE_ATTEMPTS:
+                self._sleep(self._interval_s)
+        if fault is not None:
+            num_left = len(self._pending) + self._num_lost
+            raise RowsLeftError(f"{num_left} rows of job {self._job_id} not written: {fault}")
+        if self._num_lost:
+            given_up = f"{self._num_lost} rows of job {self._job_id} given up"
+            raise RowsLeftError(f"{given_up}: '{self._table}' took none in time")
+
+
+def _gone_row(step: int) -> Item:
+    return {"SK": checkpoint_sk(step), _GONE: True}

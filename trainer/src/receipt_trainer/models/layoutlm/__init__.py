@@ -1,0 +1,1 @@
+"""LayoutLM: words and boxes in, a label for each word out."""

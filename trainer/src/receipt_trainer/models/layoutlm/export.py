@@ -1,0 +1,101 @@
+"""Finished models: plain transformers folders that also remember how their input is cut."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, LayoutLMForTokenClassification
+
+from receipt_trainer.config import DataConfig
+from receipt_trainer.data.labels import LabelSpace
+from receipt_trainer.errors import UserError
+from receipt_trainer.models.layoutlm.packing import use_packing
+from receipt_trainer.models.layoutlm.preprocessing import RECIPE, find_model
+from receipt_trainer.training.checkpoints import flush_folder
+
+
+@dataclass(frozen=True, slots=True)
+class SavedModel:
+    """A trained model, its tokenizer, label space and windows."""
+
+    model: LayoutLMForTokenClassification
+    tokenizer: Any
+    space: LabelSpace
+    config: DataConfig
+
+
+def save_model(model: Any, tokenizer: Any, space: LabelSpace, config: DataConfig, directory: Path) -> None:
+    """Write model, tokenizer and recipe beside `directory`, flush them to disk, then swap them in.
+
+    A kill between the two renames of the swap leaves the old model aside, and the next call puts a new one there.
+    """
+    for leftover in directory.parent.glob(f".{directory.name}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        model.save_pretrained(beside)
+        tokenizer.save_pretrained(beside)
+        recipe = {
+            "labels": list(space.labels),
+            "merge_amounts": space.merge_amounts,
+            "annotated": {source: sorted(names) for source, names in space.annotated.items()},
+            "examples": config.examples,
+            "max_length": config.max_length,
+            "use_sliding_window": config.use_sliding_window,
+            "window_stride": config.window_stride,
+        }
+        (beside / RECIPE).write_text(json.dumps(recipe, indent=1), encoding="utf-8")
+        beside.chmod(0o755)  # mkdtemp makes it private
+        _flush(beside)
+        aside = Path(f"{beside}.old")
+        if directory.exists():
+            os.replace(directory, aside)
+        os.replace(beside, directory)
+        flush_folder(directory.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _flush(directory: Path) -> None:
+    for path in directory.iterdir():
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+    flush_folder(directory)
+
+
+def load_model(name: str, device: str = "cpu") -> SavedModel:
+    """A model saved by a run: its folder, or the run's.
+
+    Raises:
+        UserError: no trained model there.
+    """
+    directory = find_model(name)
+    try:
+        recipe = json.loads((directory / RECIPE).read_bytes())
+        annotated = {source: frozenset(names) for source, names in recipe["annotated"].items()}
+        space = LabelSpace(tuple(recipe["labels"]), recipe["merge_amounts"], annotated)
+        windows = ("examples", "max_length", "use_sliding_window", "window_stride")
+        config = DataConfig(
+            merge_amounts=space.merge_amounts,
+            allowed_labels=space.labels,
+            **{field: recipe[field] for field in windows},
+        )
+        model = LayoutLMForTokenClassification.from_pretrained(directory, dtype=torch.float32)
+        if not (directory / "tokenizer.json").is_file():  # without it, transformers makes up another tokenizer
+            raise ValueError("tokenizer.json is missing")
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{directory}: not a whole model: {' '.join(str(error).split())[:160]}") from None
+    if tuple(model.config.id2label[index] for index in range(model.config.num_labels)) != space.tags:
+        raise UserError(f"{directory}: config.json and {RECIPE} disagree about the labels")
+    use_packing(model)
+    return SavedModel(model.to(device).eval(), tokenizer, space, config)

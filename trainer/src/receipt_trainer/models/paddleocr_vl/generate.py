@@ -1,0 +1,121 @@
+"""Answers of a model to documents: greedy, so that the same model gives the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+
+from receipt_trainer.contract.progress import report_progress
+from receipt_trainer.errors import WorldError
+from receipt_trainer.models.paddleocr_vl.encode import encode_prompts
+from receipt_trainer.models.paddleocr_vl.examples import VlExample
+from receipt_trainer.models.paddleocr_vl.model import Loaded
+from receipt_trainer.models.paddleocr_vl.predictions import Prediction
+
+Progress = Callable[[int, int], None]
+
+
+def answer(
+    loaded: Loaded,
+    examples: Sequence[VlExample],
+    *,
+    max_new_tokens: int = 1024,
+    batch_size: int = 1,
+    progress: Progress | None = None,
+) -> list[str]:
+    """What the model writes about each example, without special tokens; at most `max_new_tokens` tokens each.
+
+    Raises:
+        UserError: an image cannot be read.
+        WorldError: a batch does not fit into the GPU's memory.
+    """
+    texts: list[str] = []
+    for batch, _ in _batches(loaded, examples, max_new_tokens, batch_size):
+        texts += batch
+        if progress is not None:
+            progress(len(texts), len(examples))
+    return texts
+
+
+def predict(
+    loaded: Loaded,
+    examples: Sequence[VlExample],
+    *,
+    max_new_tokens: int = 1024,
+    batch_size: int = 1,
+    clock: Callable[[], float] = perf_counter,
+) -> Iterator[Prediction]:
+    """The same as predictions, each batch as soon as it is there; images by their absolute paths."""
+    ahead = iter(examples)
+    for texts, seconds in _batches(loaded, examples, max_new_tokens, batch_size, clock):
+        for text in texts:
+            example = next(ahead)
+            yield Prediction(example.id, str(example.image.resolve()), example.output, text, seconds / len(texts))
+
+
+def _batches(
+    loaded: Loaded,
+    examples: Sequence[VlExample],
+    max_new_tokens: int,
+    batch_size: int,
+    clock: Callable[[], float] = perf_counter,
+) -> Iterator[tuple[list[str], float]]:
+    """Answers of each batch in order, and the seconds that it took with its images."""
+    config = _greedy(loaded, max_new_tokens)
+    for start in range(0, len(examples), batch_size):
+        began = clock()
+        texts = _write(loaded, examples[start : start + batch_size], config)
+        yield texts, clock() - began
+
+
+def _greedy(loaded: Loaded, max_new_tokens: int) -> GenerationConfig:
+    """The likeliest token each time. Neutral values are named, or transformers takes the model's own instead."""
+    tokenizer, own = loaded.processor.tokenizer, loaded.model.generation_config
+    stops = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
+    ends = sorted({token for token in (*stops, tokenizer.eos_token_id) if token is not None})
+    return GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        encoder_repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        min_length=0,
+        use_cache=True,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=ends,
+        pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0],
+        # It stands for a piece of the image in the input; written by the model it would stand for none.
+        suppress_tokens=[loaded.model.config.image_token_id],
+    )
+
+
+class _Moving(StoppingCriteria):
+    """Says at every token that the run gets on; stops nothing. On a CPU a long answer takes many minutes."""
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        """(examples,), all false."""
+        report_progress("a token of an answer")
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+
+@torch.inference_mode()
+def _write(loaded: Loaded, examples: Sequence[VlExample], config: GenerationConfig) -> list[str]:
+    batch: Any = encode_prompts(loaded.processor, examples).to(loaded.device)
+    try:
+        tokens = loaded.model.generate(
+            **batch, generation_config=config, stopping_criteria=StoppingCriteriaList([_Moving()])
+        )
+    except torch.OutOfMemoryError:
+        raise WorldError(
+            f"{len(examples)} documents at once do not fit into the GPU's memory: use a smaller --batch-size"
+        ) from None
+    written = tokens[:, batch["input_ids"].shape[1] :]
+    texts: list[str] = loaded.processor.tokenizer.batch_decode(
+        written, skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return texts

@@ -1,0 +1,209 @@
+"""Models of the family: loaded, prepared for training, merged."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+from transformers import BitsAndBytesConfig, PaddleOCRVLForConditionalGeneration
+
+from receipt_trainer.config_vl import MODEL_TYPE
+from receipt_trainer.errors import UserError
+from receipt_trainer.models.layoutlm import hub
+from receipt_trainer.models.paddleocr_vl.lora import attach_lora
+from receipt_trainer.models.paddleocr_vl.model_folder import write_model
+from receipt_trainer.models.paddleocr_vl.processor import LOAD_ERRORS, load_processor, one_line
+
+__all__ = ["Device", "Loaded", "attach_lora", "load", "load_processor", "merge", "write_model"]
+
+Device = Literal["auto", "cpu", "cuda"]
+ADAPTER_CONFIG: Final = "adapter_config.json"
+NOT_QUANTIZED: Final = ["model.visual", "model.projector", "lm_head"]
+"""Full names: transformers compares from the start of a module's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model on its device, with what reads documents for it.
+
+    Attributes:
+        model: a PaddleOCRVLForConditionalGeneration, or a peft model around one.
+        processor: its PaddleOCRVLProcessor.
+        name: hub name or folder of the base model.
+        adapter: folder of the adapter, if there is one.
+    """
+
+    model: Any
+    processor: Any
+    name: str
+    adapter: Path | None
+    device: torch.device
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    adapter: Path | None = None,
+    quantize: bool = False,
+    device: Device = "auto",
+    dtype: torch.dtype | Literal["auto"] = "auto",
+) -> Loaded:
+    """A model for use, in evaluation mode.
+
+    Args:
+        name_or_path: hub name, folder of a whole model, folder of an adapter (its base is loaded below it), or the
+            folder of a run, which has either in `model/`.
+        adapter: folder of an adapter to put on it.
+        quantize: base weights in 4 bits.
+        device: auto: a GPU if there is one.
+        dtype: of the weights; auto: bfloat16 on a GPU that has it, float32 elsewhere.
+
+    Raises:
+        UserError: no such model, another kind of model, a broken one, or quantize without CUDA and bitsandbytes.
+        WorldError: the hub cannot be reached.
+    """
+    name, adapter = _locate(str(name_or_path), adapter)
+    where = choose_device(device)
+    if quantize:
+        require_quantization(device)
+    chosen = default_dtype(where) if dtype == "auto" else dtype
+    require_family(name)
+    model = _weights(name, where, chosen, quantize)
+    if adapter is not None:
+        model = _with_adapter(model, adapter)
+    return Loaded(model.eval(), load_processor(name, adapter), name, adapter, where)
+
+
+def choose_device(device: Device) -> torch.device:
+    """The device to compute on.
+
+    Raises:
+        UserError: cuda is asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise UserError("device cuda is asked for, but PyTorch sees no GPU; use cpu or auto")
+    return torch.device("cuda" if available and device != "cpu" else "cpu")
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where a GPU computes in it, float32 elsewhere."""
+    has = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if has else torch.float32
+
+
+def require_quantization(device: Device = "auto") -> None:
+    """Refuse 4-bit weights where they cannot be.
+
+    Raises:
+        UserError: the CPU is asked for, there is no CUDA, or no bitsandbytes.
+    """
+    if device == "cpu":
+        raise UserError("4-bit weights (use_quantization) need a CUDA GPU, and device is cpu; leave one of them out")
+    if not torch.cuda.is_available():
+        raise UserError("4-bit weights (use_quantization) need a CUDA GPU; leave it out, LoRA works without")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError("4-bit weights (use_quantization) need bitsandbytes: pip install bitsandbytes")
+
+
+def _locate(name: str, adapter: Path | None) -> tuple[str, Path | None]:
+    """The base model's name and the adapter's folder, for any folder that leads to them."""
+    folder = Path(name)
+    if not (folder / "config.json").is_file() and (folder / "model").is_dir():
+        folder = folder / "model"
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return (str(folder) if folder.is_dir() else name), adapter
+    if adapter is not None:
+        raise UserError(f"{folder} is an adapter itself; name its base model, or leave the other adapter out")
+    return adapter_base(folder), folder
+
+
+def adapter_base(folder: Path) -> str:
+    """Name of the base model that an adapter was trained on.
+
+    Raises:
+        UserError: `folder` holds no adapter.
+    """
+    try:
+        base = json.loads((folder / ADAPTER_CONFIG).read_bytes())["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder}: not an adapter: {one_line(error)}") from None
+    return str(base)
+
+
+def require_family(name: str) -> None:
+    """Look at config.json before any weight: transformers would make up what does not fit.
+
+    Raises:
+        UserError: no such model, or of another kind.
+        WorldError: the hub cannot be reached.
+    """
+    from transformers import PreTrainedConfig
+
+    try:
+        values, _ = PreTrainedConfig.get_config_dict(name)
+    except LOAD_ERRORS as error:
+        hub.raise_if_unreachable(name, error)
+        raise UserError(
+            f"model {name}: neither a folder with a model nor on the hub or in its cache: {one_line(error)}"
+        ) from None
+    found = values.get("model_type")
+    if found != MODEL_TYPE:
+        raise UserError(f"model {name}: it is of type {found or 'unknown'}, not {MODEL_TYPE}")
+
+
+def _weights(name: str, device: torch.device, dtype: torch.dtype, quantize: bool) -> Any:
+    options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True}
+    if quantize:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+            llm_int8_skip_modules=NOT_QUANTIZED,
+        )
+        options["device_map"] = {"": 0}
+    try:
+        model, info = PaddleOCRVLForConditionalGeneration.from_pretrained(name, **options)
+    except torch.OutOfMemoryError:
+        raise UserError(f"model {name}: it does not fit into the GPU's memory") from None
+    except LOAD_ERRORS as error:
+        hub.raise_if_unreachable(name, error)
+        raise UserError(f"model {name}: not a whole model: {one_line(error)}") from None
+    lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    if lacking:  # transformers fills them with random numbers
+        raise UserError(f"model {name}: {len(lacking)} weights are missing or misshapen, such as {lacking[0]}")
+    return model if quantize else model.to(device)
+
+
+def _with_adapter(model: Any, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, str(adapter))
+    except LOAD_ERRORS as error:
+        raise UserError(f"{adapter}: not an adapter of this model: {one_line(error)}") from None
+
+
+def merge(base: str, adapter: Path, out: Path) -> Path:
+    """Write the whole model that answers as base and adapter do; its dtype is that of the base's file.
+
+    Raises:
+        UserError: as `load`, or `out` is there already, also where another process put it there meanwhile.
+    """
+    if out.exists():
+        raise UserError(f"{out} is there already; choose another folder")
+    require_family(base)
+    from transformers import PreTrainedConfig
+
+    stored = PreTrainedConfig.get_config_dict(base)[0]
+    named = stored.get("dtype") or stored.get("torch_dtype") or "float32"
+    # Sums in float32: each merged weight is rounded once, at the end.
+    model = _with_adapter(_weights(base, torch.device("cpu"), torch.float32, False), adapter)
+    merged = model.merge_and_unload().to(getattr(torch, str(named).removeprefix("torch.")))
+    write_model(merged, load_processor(base, adapter), out, replace=False)
+    return out

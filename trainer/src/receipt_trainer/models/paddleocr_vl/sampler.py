@@ -1,0 +1,111 @@
+"""In which order examples are seen, as a function of seed and epoch alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from receipt_trainer.models.paddleocr_vl.examples import VlExample
+
+Schedule = Literal["none", "easy_to_hard"]
+_WINDOW: Final = 16
+"""Batches whose examples are sorted by length among themselves: little padding, and an order that is still random."""
+
+
+def difficulties(examples: Sequence[VlExample]) -> NDArray[np.float64]:
+    """How hard each example is, 0 to 1: as the data set says, or, where it does not say so for all, half by the
+    number of line items and half by the length of the answer, each as a share of the largest.
+    """
+    given = [example.difficulty for example in examples]
+    if all(value is not None for value in given):
+        return np.asarray(given, dtype=np.float64)
+    items = np.asarray([_num_items(example.output) for example in examples], dtype=np.float64)
+    letters = np.asarray([len(example.output) for example in examples], dtype=np.float64)
+    shares: NDArray[np.float64] = (items / max(items.max(), 1) + letters / max(letters.max(), 1)) / 2
+    return shares
+
+
+def _num_items(output: str) -> int:
+    try:
+        document: Any = json.loads(output)
+    except (ValueError, RecursionError):
+        return 0
+    items = document.get("line_items") if isinstance(document, dict) else None
+    return len(items) if isinstance(items, list) else 0
+
+
+class EpochBatches:
+    """Batches of example numbers; every example once an epoch. Resuming needs no state.
+
+    Without a schedule an epoch is shuffled, and examples of like length share a batch. With easy_to_hard the first
+    epoch goes strictly from the easiest example to the hardest; noise on the ranks grows from epoch to epoch, and
+    the last one is shuffled.
+    """
+
+    def __init__(
+        self,
+        lengths: NDArray[np.int64],
+        batch_size: int,
+        seed: int,
+        *,
+        schedule: Schedule = "none",
+        difficulty: NDArray[np.float64] | None = None,
+        num_epochs: float = 1.0,
+    ) -> None:
+        """
+        Args:
+            lengths: tokens of each example.
+            schedule: needs `difficulty` where it is easy_to_hard.
+            num_epochs: of the whole run; the schedule is stretched over them.
+        """
+        if schedule == "easy_to_hard" and difficulty is None:
+            raise ValueError("easy_to_hard needs difficulties")
+        self._lengths, self._seed, self._schedule = lengths, seed, schedule
+        self._ranks = None if difficulty is None else np.argsort(np.argsort(difficulty, kind="stable"), kind="stable")
+        self._num_epochs = num_epochs
+        self._epoch = 0
+        self.batch_size = batch_size
+        self.drop_last = False
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self._lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        draw = np.random.default_rng((self._seed, self._epoch))
+        noise = self._noise()
+        if noise < 1 and self._ranks is not None:
+            count = len(self._ranks)
+            order = np.argsort((1 - noise) * self._ranks + noise * count * draw.random(count), kind="stable")
+            yield from self._cut(order)
+            return
+        order = draw.permutation(len(self._lengths))
+        yield from self._by_length(order, draw)
+
+    def _noise(self) -> float:
+        """0: strictly by difficulty; 1: shuffled."""
+        if self._schedule == "none":
+            return 1.0
+        last = max(int(np.ceil(self._num_epochs)) - 1, 1)
+        return min(self._epoch / last, 1.0)
+
+    def _cut(self, order: NDArray[np.int64]) -> list[list[int]]:
+        size = self.batch_size
+        return [order[first : first + size].tolist() for first in range(0, len(order), size)]
+
+    def _by_length(self, order: NDArray[np.int64], draw: np.random.Generator) -> list[list[int]]:
+        """Batches of like lengths in a random order; the one that is not full stays the last."""
+        size, batches = self.batch_size, []
+        for first in range(0, len(order), size * _WINDOW):
+            window = order[first : first + size * _WINDOW]
+            batches += self._cut(window[np.argsort(self._lengths[window], kind="stable")])
+        full = [batch for batch in batches if len(batch) == size]
+        rest = [batch for batch in batches if len(batch) < size]
+        return [full[number] for number in draw.permutation(len(full))] + rest

@@ -1,0 +1,171 @@
+"""What a document says, as one JSON form: its schema, its canonical text, and whether its amounts add up.
+
+Amounts are JSON numbers in units of the currency (12.5 is twelve and a half dollars), `tax_rate` is in percent,
+`discount` is what was taken off (positive), dates are ISO 8601, and what a document does not say is null.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Final
+
+from receipt_trainer.models.paddleocr_vl.amount_checks import arithmetic_problems as arithmetic_problems
+
+_TEXT: Final = {"type": ["string", "null"], "minLength": 1}
+_NUMBER: Final = {"type": ["number", "null"]}
+_DATE: Final = {"type": ["string", "null"], "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "format": "date"}
+
+
+def _record(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+_LINE_ITEM: Final = _record({"description": _TEXT, "quantity": _NUMBER, "unit_price": _NUMBER, "total": _NUMBER})
+_CLIENT: Final = _record({"name": _TEXT, "address": _TEXT, "tax_id": _TEXT})
+
+DOCUMENT_SCHEMA: Final[dict[str, Any]] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "Invoice or receipt",
+} | _record(
+    {
+        "document_type": {"enum": ["invoice", "receipt"]},
+        "vendor": _record({"name": _TEXT, "address": _TEXT, "tax_id": _TEXT, "phone": _TEXT}),
+        "client": _CLIENT | {"type": ["object", "null"]},
+        "invoice_number": _TEXT,
+        "date": _DATE,
+        "due_date": _DATE,
+        "currency": {"type": ["string", "null"], "pattern": "^[A-Z]{3}$"},
+        "line_items": {"type": "array", "items": _LINE_ITEM},
+        "subtotal": _NUMBER,
+        "tax": _NUMBER,
+        "tax_rate": _NUMBER | {"minimum": 0, "maximum": 100},
+        "discount": _NUMBER | {"minimum": 0},
+        "grand_total": _NUMBER,
+    }
+)
+"""JSON Schema 2020-12 of a document. All keys are there, in this order; no others."""
+
+FIELDS: Final[dict[str, list[str]]] = {
+    "header": [
+        "document_type",
+        *("vendor.name", "vendor.address", "vendor.tax_id", "vendor.phone"),
+        *("invoice_number", "date", "due_date", "currency"),
+    ],
+    "client": ["client.name", "client.address", "client.tax_id"],
+    "table": ["line_items"],
+    "totals": ["subtotal", "tax", "tax_rate", "discount", "grand_total"],
+}
+"""Fields by the region of the page where they stand; dots lead into objects."""
+
+
+def check(document: Any, schema: Mapping[str, Any] = DOCUMENT_SCHEMA) -> list[str]:
+    """What is against the schema, each as "path: reason"; empty if nothing is.
+
+    Numbers that are not finite are problems under every schema, because JSON has none.
+
+    Raises:
+        jsonschema.exceptions.SchemaError: the schema itself is wrong.
+        referencing.exceptions.Unresolvable: it refers to what is not in it; nothing is fetched.
+    """
+    return [f"{path}: {reason}" for path, reason in schema_problems(document, schema)]
+
+
+def schema_problems(document: Any, schema: Mapping[str, Any] = DOCUMENT_SCHEMA) -> list[tuple[str, str]]:
+    """As `check`, in pairs (path, reason). The path of the document itself is "document"."""
+    validator = _canonical_validator() if schema is DOCUMENT_SCHEMA else make_validator(schema)
+    return problems_by(validator, document)
+
+
+def make_validator(schema: Mapping[str, Any]) -> Any:
+    """A validator of the draft that the schema names (2020-12 by default).
+
+    Raises:
+        jsonschema.exceptions.SchemaError: the schema is wrong.
+    """
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import validator_for
+    from referencing import Registry
+
+    kind = validator_for(schema, default=Draft202012Validator)
+    kind.check_schema(schema)
+    return kind(schema, registry=Registry(), format_checker=kind.FORMAT_CHECKER)  # an empty registry fetches nothing
+
+
+def problems_by(validator: Any, document: Any) -> list[tuple[str, str]]:
+    """What a validator of `make_validator` finds, by path, and all numbers that are not finite."""
+    found = [(dotted(error.absolute_path), _reason(error)) for error in validator.iter_errors(document)]
+    return sorted(set(found)) + [(path, "not a finite number") for path in _not_finite(document, "")]
+
+
+@lru_cache(maxsize=1)
+def _canonical_validator() -> Any:
+    return make_validator(DOCUMENT_SCHEMA)
+
+
+def dotted(path: Any) -> str:
+    """("line_items", 3, "total") as "line_items[3].total"."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+    return printable(text[:200]) or "document"
+
+
+def printable(text: str) -> str:
+    """A text of a stranger for a terminal: control characters and halves of surrogate pairs escaped."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _reason(error: Any) -> str:
+    """Short, whatever the size of the value."""
+    if error.validator in ("additionalProperties", "required", "minimum", "maximum"):
+        return printable(str(error.message)[:200])
+    value = error.instance
+    shown = f"a list of {len(value)}" if isinstance(value, list) else "an object" if isinstance(value, dict) else None
+    shown = shown or printable(json.dumps(value, ensure_ascii=False)[:60])
+    wanted = error.validator_value
+    expected = " or ".join(wanted) if error.validator == "type" and isinstance(wanted, list) else str(wanted)[:80]
+    return f"{shown} where {error.validator} is {expected}"
+
+
+def _not_finite(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, float) and not math.isfinite(value):
+        yield printable(path.removeprefix(".")[:200]) or "document"
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _not_finite(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _not_finite(inner, f"{path}[{index}]")
+
+
+def canonical_json(document: Mapping[str, Any]) -> str:
+    """The text that a model is trained to write: compact, keys in the schema's order, every key there.
+
+    Equal documents give equal texts: whole numbers have no decimals, others the fewest digits; `Decimal`s are taken.
+    Keys that the schema does not know follow the others, sorted.
+    """
+    return json.dumps(_ordered(document, DOCUMENT_SCHEMA), ensure_ascii=False, separators=(",", ":"))
+
+
+def _ordered(value: Any, schema: Mapping[str, Any]) -> Any:
+    if isinstance(value, Mapping):
+        known = schema.get("properties", {})
+        keys = [*known, *sorted(str(key) for key in value.keys() - known.keys())]
+        return {key: _ordered(value.get(key), known.get(key, {})) for key in keys}
+    if isinstance(value, (list, tuple)):
+        return [_ordered(inner, schema.get("items", {})) for inner in value]
+    if isinstance(value, Decimal | float):
+        number = float(value)
+        return int(number) if abs(number) < 1e15 and number.is_integer() else number
+    return value
+
+
+def is_date(text: str) -> bool:
+    """Whether a text is a day of the calendar, written YYYY-MM-DD."""
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False

@@ -1,0 +1,73 @@
+"""A run folder becomes its report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from receipt_trainer.contract.names import PREDICTIONS_FILE, REPORT_FILE, RUN_FILE
+from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions
+from receipt_trainer.contract.run_record import RunRecord, write_atomically
+from receipt_trainer.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """What a report is made of. `predictions` is None if there are none; `notes` say what could not be read."""
+
+    record: RunRecord
+    predictions: list[ReceiptPrediction] | None
+    notes: tuple[str, ...] = ()
+
+
+def load_run(run_dir: Path) -> RunFolder:
+    """Read a run folder.
+
+    Raises:
+        UserError: there is no run.json, or it is no run record.
+    """
+    path = run_dir / RUN_FILE
+    try:
+        record = RunRecord.load(path)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: not a run record: {where + ': ' if where else ''}{first['msg']}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; give the folder of a run, the one that holds {RUN_FILE}") from None
+    try:
+        found = read_predictions(run_dir / PREDICTIONS_FILE)
+    except FileNotFoundError:
+        return RunFolder(record, None)
+    except OSError as error:
+        return RunFolder(record, None, (f"{PREDICTIONS_FILE} cannot be read: {error.strerror}.",))
+    broken = found.broken_lines
+    if not broken:
+        return RunFolder(record, found.receipts)
+    named = ", ".join(map(str, broken[:5])) + (", …" if len(broken) > 5 else "")
+    note = f"{PREDICTIONS_FILE}: {len(broken)} lines are no receipts and are left out (line {named})."
+    return RunFolder(record, found.receipts, (note,))
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write report.html of a run folder, replacing an old one at once, and return its path.
+
+    Raises:
+        UserError: there is no run record, or the report's own dependencies are not installed.
+    """
+    return write_html(run_dir, load_run(run_dir))
+
+
+def write_html(run_dir: Path, folder: RunFolder) -> Path:
+    """The same for a folder that has been read already."""
+    try:
+        from receipt_trainer.reports.html import render_html
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("receipt_trainer"):
+            raise
+        raise UserError(f"the HTML report needs {error.name}: pip install 'receipt-trainer[report]'") from None
+    path = run_dir / REPORT_FILE
+    write_atomically(path, render_html(folder.record, folder.predictions, folder.notes).encode("utf-8", "replace"))
+    return path

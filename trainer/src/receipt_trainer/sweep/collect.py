@@ -1,0 +1,154 @@
+"""What has become of a sweep's jobs: state, score, curve, time, dollars, scores of the parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.clients import aws_faults, error_code
+from receipt_trainer.contract.names import RUN_FILE
+from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.tables import JOB_SK, job_pk
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.jobs import cost, metrics
+from receipt_trainer.jobs.lifecycle import TERMINAL
+from receipt_trainer.jobs.metrics_writer import utc_now
+from receipt_trainer.sweep.objective import Objective
+from receipt_trainer.sweep.trial import SETTLED, SeedRun, Trial, shared
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_s3.client import S3Client
+
+_READ: Final = ("job_id", "status", "attempt", "f1", "artifacts", "reason")
+
+
+class Observer:
+    """Reads jobs; of one that has ended each thing is read once. Methods raise as `aws_faults`."""
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        s3: Callable[[], S3Client],
+        objective: Objective,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Take the jobs table, what makes a client to read run records with, and which score of a run is wanted."""
+        self._client, self._table, self._s3, self._clock = client, table, s3, clock
+        self._objective = objective
+        self._over: dict[tuple[str, str, int], SeedRun] = {}
+        self.complaint: str | None = None
+
+    def look(self, trials: Sequence[Trial]) -> list[Trial]:
+        """The trials as their jobs are now; a settled one stays as it is stored."""
+        open_ = [trial for trial in trials if trial.state not in SETTLED and trial.same_as is None]
+        rows = self._jobs([run.job_id for trial in open_ for run in trial.runs])
+        known = {trial.number: trial.seen(tuple(self._run(trial, run, rows) for run in trial.runs)) for trial in open_}
+        return shared([known.get(trial.number, trial) for trial in trials])
+
+    def _jobs(self, job_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        keys = [{"PK": job_pk(job_id), "SK": JOB_SK} for job_id in job_ids]
+        found = dynamo.batch_get(self._client, self._table, "read the sweep's jobs", keys, _READ)
+        return {str(row["job_id"]): row for row in found}
+
+    def _run(self, trial: Trial, run: SeedRun, rows: Mapping[str, Mapping[str, Any]]) -> SeedRun:
+        row = rows.get(run.job_id)
+        if row is None:
+            is_due = trial.state != "PLANNED"
+            return replace(run, status="FAILED", reason="its job is not in the table any more") if is_due else run
+        status, attempt = str(row["status"]), int(row.get("attempt") or 0)
+        if attempt == 0:
+            return replace(run, status=status, reason=row.get("reason"))
+        key = (run.job_id, status, attempt)
+        if key not in self._over:
+            seen = self._read(run, status, row)
+            if status not in TERMINAL:
+                return seen
+            self._over[key] = seen
+        return self._over[key]
+
+    def _read(self, run: SeedRun, status: str, row: Mapping[str, Any]) -> SeedRun:
+        attempts = list(self._rows(run.job_id, "ATTEMPT#"))
+        until = cost.open_until(self._clock(), row.get("lease_expires_at"))
+        spent = cost.of_attempts(attempts, until)
+        record = self._record(row.get("artifacts")) if status == "SUCCEEDED" else None
+        curve = self._curve(run.job_id)
+        return SeedRun(
+            run.seed,
+            run.job_id,
+            status=status,
+            score=self._score(row, curve, record) if status == "SUCCEEDED" else None,
+            reason=row.get("reason"),
+            seconds=spent.seconds,
+            usd=spent.usd,
+            num_unknown=spent.num_unknown,
+            curve=curve,
+            per_label=None if record is None else {label: score.f1 for label, score in record.per_label.items()},
+            per_region=None if record is None else _regions(record),
+        )
+
+    def _curve(self, job_id: str) -> tuple[float, ...]:
+        metric = self._objective.metric
+        points = metrics.curves(self._rows(job_id, f"METRIC#{metric}#")).get(metric, [])
+        return tuple(point.value for point in points if math.isfinite(point.value))
+
+    def _score(self, row: Mapping[str, Any], curve: Sequence[float], record: RunRecord | None) -> float | None:
+        """Of a run that has succeeded: what its job's row, its metrics or its record say."""
+        if self._objective.name == "f1":
+            return _number(row.get("f1"))
+        if self._objective.is_curve:
+            return self._objective.best(curve) if curve else None
+        own = None if record is None else _number(_scores(record).get(self._objective.name))
+        score = curve[-1] if own is None and curve else own
+        if score is None:
+            self.complaint = f"job {row['job_id']} has succeeded and has left no {self._objective.name}"
+        return score
+
+    def _rows(self, job_id: str, prefix: str) -> Any:
+        return dynamo.query(
+            self._client,
+            self._table,
+            f"read job {job_id}",
+            KeyConditionExpression="PK = :pk AND begins_with(SK, :prefix)",
+            ExpressionAttributeValues={":pk": job_pk(job_id), ":prefix": prefix},
+            ConsistentRead=True,
+        )
+
+    def _record(self, artifacts: object) -> RunRecord | None:
+        """The run's record in S3; a laptop that may not read it sees everything else all the same."""
+        if not isinstance(artifacts, str) or not artifacts.startswith("s3://"):
+            return None
+        bucket, _, prefix = artifacts.removeprefix("s3://").partition("/")
+        try:
+            with aws_faults(f"read {artifacts}/{RUN_FILE}"):
+                text = self._s3().get_object(Bucket=bucket, Key=f"{prefix}/{RUN_FILE}")["Body"].read()
+            return RunRecord.model_validate_json(text)
+        except (UserError, WorldError, ValidationError) as error:
+            if error_code(error.__cause__) != "NoSuchKey":
+                self.complaint = " ".join(str(error).split())
+            return None
+
+
+def _scores(record: RunRecord) -> Mapping[str, Any]:
+    scores = record.vl.get("scores")
+    return scores if isinstance(scores, dict) else {}
+
+
+def _regions(record: RunRecord) -> dict[str, float] | None:
+    regions = _scores(record).get("regions")
+    known = {name: _number(value) for name, value in regions.items()} if isinstance(regions, dict) else {}
+    return {name: value for name, value in known.items() if value is not None} or None
+
+
+def _number(value: object) -> float | None:
+    """A finite number, or that of a share, which is written as {"value": ...}."""
+    number = dynamo.to_float(value.get("value") if isinstance(value, dict) else value)
+    return number if number is not None and math.isfinite(number) else None

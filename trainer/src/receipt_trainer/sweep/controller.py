@@ -1,0 +1,139 @@
+"""Moves a sweep on: what its jobs have done is stored, hopeless ones are cancelled, the next are queued.
+
+Each write can be the last one of a process. A trial's row is stored before its jobs, its jobs' ids follow from its
+values, and it counts as queued only when all of them are: whoever comes next finds what is left to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from receipt_trainer.errors import UserError
+from receipt_trainer.jobs.job_table import JobTable
+from receipt_trainer.jobs.lifecycle import Job
+from receipt_trainer.jobs.queue import JobQueue
+from receipt_trainer.jobs.submit import submit
+from receipt_trainer.sweep import optuna_adapter, plan
+from receipt_trainer.sweep.collect import Observer
+from receipt_trainer.sweep.definition import SEARCHES, Definition, require_family
+from receipt_trainer.sweep.store import SweepTable
+from receipt_trainer.sweep.trial import ENDED, SETTLED, SeedRun, Trial, shared
+
+
+@dataclass
+class Driver:
+    """Drives one sweep; several may drive the same one.
+
+    Attributes:
+        concurrency: trials in the queue at once, for a search that learns from results.
+        expect: puts what a job will take into it, before it is queued.
+        launch: called with the ids of jobs that were queued, so that instances come for them.
+    """
+
+    definition: Definition
+    sweeps: SweepTable
+    jobs: JobTable
+    queue: JobQueue
+    observer: Observer
+    concurrency: int = 4
+    expect: Callable[[Job], Job] = lambda job: job
+    launch: Callable[[Sequence[str]], None] = lambda job_ids: None
+    _queued: list[str] = field(default_factory=list)
+    _plan: list[plan.Params] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        require_family(self.definition)
+        if self.definition.method not in SEARCHES:
+            self._plan = plan.expand(self.definition)
+
+    @property
+    def num_trials(self) -> int:
+        """Trials there will be."""
+        return plan.num_planned(self.definition)
+
+    def is_done(self, trials: Sequence[Trial]) -> bool:
+        """Whether all trials are there and have ended."""
+        return len(trials) >= self.num_trials and all(trial.state in ENDED for trial in trials)
+
+    def advance(self) -> list[Trial]:
+        """Do all that can be done now; the trials as they are then.
+
+        Raises:
+            UserError, WorldError: AWS refuses or cannot be reached; what is done stays done.
+        """
+        trials = self._observe(self.sweeps.trials(self.definition.name))
+        if self.definition.prune:
+            trials = shared([self._prune(trial, trials) for trial in trials])
+        trials = shared([self._queue(trial) for trial in trials])
+        while len(trials) < self.num_trials and self._has_room(trials):
+            self._add(trials)
+            trials = shared(trials)
+        if self._queued:
+            self.launch(self._queued)
+            self._queued = []
+        return trials
+
+    def _observe(self, stored: list[Trial]) -> list[Trial]:
+        seen = []
+        for before, after in zip(stored, self.observer.look(stored), strict=True):
+            is_news = after.state != before.state or (after.state in ENDED - SETTLED and after != before)
+            is_own = before.same_as is None
+            seen.append(self.sweeps.change(before, after) if is_news and is_own else after)
+        return shared(seen)
+
+    def _prune(self, trial: Trial, trials: Sequence[Trial]) -> Trial:
+        if trial.same_as is not None:
+            return trial
+        if trial.state == "QUEUED" and optuna_adapter.is_hopeless(self.definition, trial, trials):
+            reason = f"worse than the median of the complete trials at evaluation {len(trial.curve)}"
+            trial = self.sweeps.change(trial, replace(trial, state="PRUNING", reason=reason))
+        if trial.state == "PRUNING":
+            for run in trial.runs:
+                self._cancel(run)
+        return trial
+
+    def _cancel(self, run: SeedRun) -> None:
+        if run.is_over:
+            return
+        try:
+            self.jobs.cancel(run.job_id)
+        except UserError:
+            if self.jobs.get(run.job_id).status not in ("SUCCEEDED", "FAILED"):  # it has ended meanwhile
+                raise
+
+    def _has_room(self, trials: Sequence[Trial]) -> bool:
+        if self.definition.method != "tpe":
+            return True
+        return sum(trial.state not in ENDED for trial in trials) < self.concurrency
+
+    def _add(self, trials: list[Trial]) -> None:
+        """Store the next trial and queue its jobs; where somebody else has stored it meanwhile, that one counts."""
+        number = len(trials)
+        trial = self._next(number, trials)
+        if not self.sweeps.add(trial):
+            trial = self.sweeps.trials(self.definition.name)[number]
+        trials.append(self._queue(trial))
+
+    def _next(self, number: int, trials: Sequence[Trial]) -> Trial:
+        params: dict[str, Any] = self._plan[number] if self._plan else optuna_adapter.propose(self.definition, trials)
+        own = Trial(self.definition.name, number, params)
+        first = next((trial for trial in trials if trial.params == params and trial.same_as is None), None)
+        if first is not None:
+            return replace(own, same_as=first.number)
+        try:
+            jobs = [(seed, plan.job_of(self.definition, number, params, seed)) for seed in self.definition.seeds]
+        except UserError as error:  # a search may draw values that contradict each other
+            return replace(own, state="FAILED", reason=str(error))
+        return replace(own, runs=tuple(SeedRun(seed, job.job_id) for seed, job in jobs))
+
+    def _queue(self, trial: Trial) -> Trial:
+        if trial.state != "PLANNED" or trial.same_as is not None:
+            return trial
+        for run in trial.runs:
+            job = plan.job_of(self.definition, trial.number, trial.params, run.seed)
+            token = plan.token(self.definition, trial.params, run.seed)
+            submit(self.expect(job), self.jobs, self.queue, client_token=token)
+            self._queued.append(run.job_id)
+        return self.sweeps.change(trial, replace(trial, state="QUEUED"))
