@@ -71,6 +71,16 @@ def test_a_job_that_kills_its_workers_fails_in_the_end() -> None:
     assert refusal.settles == "FAILED"
 
 
+def test_a_held_job_does_not_wait() -> None:
+    """Only an INTERRUPTED job is held; it keeps its moments and reason in its row, and a row of 0.1.0 has none."""
+    held = replace(job("INTERRUPTED"), undelivered_since=NOW, num_undelivered=3, next_try_at=NOW, held_reason="refused")
+    assert (held.is_held, held.is_waiting) == (True, False)
+    assert Job.from_row(held.to_row()) == held
+    assert [replace(held, status=status).is_held for status in STATES if status != "INTERRUPTED"] == [False] * 6
+    plain = Job.from_row(job("INTERRUPTED").to_row())
+    assert (plain.is_held, plain.is_waiting, plain.num_undelivered) == (False, True, 0)
+
+
 def test_a_complete_run_that_is_put_off_too_often_fails_in_the_end() -> None:
     """What cannot be delivered is tried by MAX_LOST attempts; an interruption has no such limit."""
     last = replace(job("RUNNING"), num_lost=MAX_LOST - 1)

@@ -27,6 +27,9 @@ MAX_LOST: Final = 10
 """Vanished workers after which a job has failed: it may be what kills them (memory), and must not do so for ever.
 Attempts that cannot deliver a complete run count as well."""
 
+_MOMENTS: Final = ("lease_expires_at", "undelivered_since", "next_try_at")
+"""Attributes of a job's row that are a date and time, as `iso` writes them."""
+
 _MAY: Final[Mapping[State, frozenset[State]]] = {
     "PENDING": frozenset({"CLAIMED", "CANCELLED"}),
     "CLAIMED": frozenset({"RUNNING", "CLAIMED", "INTERRUPTED", "PENDING", "SUCCEEDED", "FAILED", "CANCELLED"}),
@@ -57,6 +60,11 @@ class Job:
         lease_expires_at: until when a CLAIMED or RUNNING job is its worker's.
         artifacts: URL of the results.
         expected_s, expected_usd: instance time and dollars as they were estimated when it was submitted, if they were.
+        undelivered_since: when its run was complete and could not be delivered for the first time.
+        num_undelivered: tries to deliver it that failed since then.
+        next_try_at: before it no worker tries again.
+        waits_for: what failed, in one line, while it waits for the next try.
+        held_reason: why nobody tries any more; see `is_held`.
     """
 
     job_id: str
@@ -85,26 +93,30 @@ class Job:
     asked: str | None = None
     expected_s: float | None = None
     expected_usd: float | None = None
+    undelivered_since: datetime | None = None
+    num_undelivered: int = 0
+    next_try_at: datetime | None = None
+    waits_for: str | None = None
+    held_reason: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Job:
         """Read a JOB row; unknown attributes are ignored.
 
         Raises:
-            ValueError: the spec or the lease's end cannot be read.
+            ValueError: the spec or a moment cannot be read.
         """
         known = {name: row[name] for name in cls.__slots__ if row.get(name) is not None}
         known |= {name: dynamo.to_float(row.get(name)) for name in ("f1", "expected_s", "expected_usd")}
         known["spec"] = json.loads(row.get("spec") or "{}")
-        if "lease_expires_at" in known:
-            known["lease_expires_at"] = datetime.fromisoformat(known["lease_expires_at"])
+        known |= {name: datetime.fromisoformat(known[name]) for name in _MOMENTS if name in known}
         return cls(**known)
 
     def to_row(self) -> dict[str, Any]:
         """The JOB row, as `from_row` reads it and the indexes find it; unset attributes are left out."""
         own = {name: getattr(self, name) for name in self.__slots__}
         own["spec"] = json.dumps(dict(self.spec), sort_keys=True)
-        own["lease_expires_at"] = iso(self.lease_expires_at) if self.lease_expires_at else None
+        own |= {name: iso(own[name]) for name in _MOMENTS if own[name] is not None}
         order = job_order(self.created_at, self.job_id)
         keys = {"PK": job_pk(self.job_id), "SK": JOB_SK, "TYPE": "JOB", "GSI1SK": order, "GSI2SK": order}
         keys |= {"GSI1PK": job_status_pk(self.status), "GSI2PK": job_name_pk(self.name)}
@@ -117,6 +129,16 @@ class Job:
     def is_leased(self, now: datetime) -> bool:
         """Whether a worker holds it."""
         return self.status in OWNED and self.lease_expires_at is not None and now < self.lease_expires_at
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its complete run is delivered only on request (`retry`): it has no message."""
+        return self.status == "INTERRUPTED" and self.held_reason is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a worker, with a message in its queue."""
+        return self.status in WAITING and not self.is_held
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,9 @@ EXIT_LEASE: Final = 74
 EXIT_INTERRUPTED: Final = 75
 """Stopped on request, at a complete checkpoint (sysexits' EX_TEMPFAIL)."""
 EXIT_UNDELIVERED: Final = 76
-"""The run is complete, but AWS did not take the last rows of it: another attempt only writes them."""
+"""The run is complete, but AWS did not take its files or its last rows: another attempt only delivers them."""
+EXIT_UNDELIVERABLE: Final = 77
+"""The same, and this machine cannot deliver it: its rights or its AWS CLI do not let it (sysexits' EX_NOPERM)."""
 
 COMMAND: Final = (sys.executable, "-m", "receipt_trainer.cli.run_attempt")
 """What is run, with the path of the job file behind it."""
