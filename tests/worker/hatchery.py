@@ -185,7 +185,14 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    for module in ("cli.run_attempt", "cli.run_job", "train.run", "report.html", "report.terminal", "jobs.store"):
+    for module in (
+        "cli.run_attempt",
+        "cli.run_job",
+        "training.run",
+        "reports.html",
+        "reports.terminal",
+        "jobs.metrics_writer",
+    ):
         importlib.import_module(f"receipt_trainer.{module}")
     for module in ("torch._dynamo", "matplotlib.backends.backend_svg", "transformers.models.bert"):
         importlib.import_module(module)
