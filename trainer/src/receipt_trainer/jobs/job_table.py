@@ -13,7 +13,7 @@ from receipt_trainer.contract.tables import JOB_SK, attempt_sk
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs import changes, lifecycle
 from receipt_trainer.jobs.changes import Ending
-from receipt_trainer.jobs.lifecycle import OWNED, Attempt, Job, Refusal, State
+from receipt_trainer.jobs.lifecycle import OWNED, Attempt, Job, Refusal, State, UnreadableRow
 from receipt_trainer.jobs.measured import Measured
 from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from receipt_trainer.jobs.transition import JobRows
@@ -44,6 +44,8 @@ class Renewed:
 
 class JobTable:
     """Thread-safe as its client is. Methods raise UserError and WorldError as `aws_faults` says.
+
+    All that read a job raise UnreadableRow if its row cannot be read; `cancel` and `retry` make a UserError of it.
 
     The ending methods (interrupt, succeed, fail, end_cancelled) may be called again after a WorldError: what the
     attempt has reached already stands.
@@ -184,10 +186,10 @@ class JobTable:
         """Cancel a waiting job; ask the worker of a claimed one to end it. Returns the job as it is then.
 
         Raises:
-            UserError: no such job, or it has ended otherwise.
+            UserError: no such job, its row cannot be read, or it has ended otherwise.
         """
         for _ in range(MAX_TRIES):
-            job, now = self.get(job_id), self._clock()
+            job, now = self._readable(job_id), self._clock()
             to = lifecycle.after_cancel(job, now)
             if to == job.status or (to is None and job.cancel_requested):
                 return job
@@ -204,16 +206,23 @@ class JobTable:
         A waiting job is returned as it is. See `receipt_trainer.jobs.submit.retry_job`.
 
         Raises:
-            UserError: no such job, it runs, or it has succeeded.
+            UserError: no such job, its row cannot be read, it runs, or it has succeeded.
         """
         for _ in range(MAX_TRIES):
-            job = self.get(job_id)
+            job = self._readable(job_id)
             to = lifecycle.after_retry(job)
             if to == job.status:
                 return job
             if self._rows.write(job, changes.retried(to, self._clock())):
                 return self.get(job_id)
         raise self._contended(job_id)
+
+    def _readable(self, job_id: str) -> Job:
+        try:
+            return self.get(job_id)
+        except UnreadableRow as error:
+            remedy = "mend the row, or use the trainer's version that wrote it"
+            raise UserError(f"{error}; no worker takes the job: {remedy}") from None
 
     def _end(self, attempt: Attempt, to: Callable[[Job], State], ending: Ending) -> State:
         for _ in range(MAX_TRIES):

@@ -10,11 +10,12 @@ from typing import Any, Final, Literal
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.contract.job_row import State as State
+from receipt_trainer.contract.job_row import read_values
 from receipt_trainer.contract.tables import JOB_SK, job_name_pk, job_order, job_pk, job_status_pk
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.metrics_writer import iso
 
-State = Literal["PENDING", "CLAIMED", "RUNNING", "INTERRUPTED", "SUCCEEDED", "FAILED", "CANCELLED"]
 Outcome = Literal["SUCCEEDED", "FAILED", "INTERRUPTED", "CANCELLED", "LOST"]
 """How an attempt ended; LOST: its worker let the lease run out."""
 RefusalKind = Literal["not there", "leased", "done", "cancelled"]
@@ -30,6 +31,9 @@ Attempts that cannot deliver a complete run count as well."""
 _MOMENTS: Final = ("lease_expires_at", "undelivered_since", "next_try_at")
 """Attributes of a job's row that are a date and time, as `iso` writes them."""
 
+_NUMBERS: Final = ("f1", "expected_s", "expected_usd")
+"""Attributes that are only shown: what is no number counts as unknown."""
+
 _MAY: Final[Mapping[State, frozenset[State]]] = {
     "PENDING": frozenset({"CLAIMED", "CANCELLED"}),
     "CLAIMED": frozenset({"RUNNING", "CLAIMED", "INTERRUPTED", "PENDING", "SUCCEEDED", "FAILED", "CANCELLED"}),
@@ -44,6 +48,19 @@ _MAY: Final[Mapping[State, frozenset[State]]] = {
 def may(before: State, after: State) -> bool:
     """Whether a job may go from one state to the other; CLAIMED and RUNNING to CLAIMED: over an expired lease."""
     return after in _MAY[before]
+
+
+class UnreadableRow(ValueError):  # noqa: N818 - it says what the row is, to whoever can go on without it
+    """A job's row that this version cannot read: mended by hand, or written by a newer version.
+
+    Attributes:
+        job_id: the job, as far as the row names it.
+        reason: which attribute cannot be read, and why.
+    """
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        super().__init__(f"the row of job {job_id} cannot be read: {reason}")
+        self.job_id, self.reason = job_id, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +121,14 @@ class Job:
         """Read a JOB row; unknown attributes are ignored.
 
         Raises:
-            ValueError: the spec or a moment cannot be read.
+            UnreadableRow: an attribute cannot be read, or one is missing that every row has.
         """
-        known = {name: row[name] for name in cls.__slots__ if row.get(name) is not None}
-        known |= {name: dynamo.to_float(row.get(name)) for name in ("f1", "expected_s", "expected_usd")}
-        known["spec"] = json.loads(row.get("spec") or "{}")
-        known |= {name: datetime.fromisoformat(known[name]) for name in _MOMENTS if name in known}
+        try:
+            known = read_values(row)
+        except ValueError as error:
+            job_id = str(row.get("job_id") or str(row.get("PK", "")).removeprefix(job_pk("")) or "without an id")
+            raise UnreadableRow(job_id, str(error)) from None
+        known |= {name: dynamo.to_float(row.get(name)) for name in _NUMBERS}
         return cls(**known)
 
     def to_row(self) -> dict[str, Any]:
