@@ -8,8 +8,8 @@ import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.cli.job_details import cost_text
+from receipt_trainer.contract.cost import Cost
 from receipt_trainer.contract.tables import attempt_sk, instance_pk, job_pk
-from receipt_trainer.jobs.cost import Cost
 from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from receipt_trainer.local.cloud import LocalCloud
 from tests.cli.jobs import Caller, add_job

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_trainer.jobs import cost
+from receipt_trainer.contract import cost
 from receipt_trainer.jobs.list_prices import ListPrices, _price
 from receipt_trainer.local.cloud import LocalCloud
 from tests.price_list import PriceList, product

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from receipt_trainer.jobs.cost import Cost
+    from receipt_trainer.contract.cost import Cost
     from receipt_trainer.jobs.history import Past
     from receipt_trainer.jobs.metrics import Point
 

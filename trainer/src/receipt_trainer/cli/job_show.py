@@ -97,7 +97,7 @@ def status_text(status: str, *, cancelling: bool = False) -> Text:
 
 def ago(text: object, now: datetime) -> str:
     """How long before `now` a stored time was, or after it, in its largest unit."""
-    from receipt_trainer.jobs.cost import moment
+    from receipt_trainer.contract.cost import moment
 
     then = moment(text)
     if then is None:
@@ -111,7 +111,7 @@ def ago(text: object, now: datetime) -> str:
 
 def clock(moment: object) -> str:
     """The time of day, in UTC, of a stored or another time; as long as that of an unknown one."""
-    from receipt_trainer.jobs import cost
+    from receipt_trainer.contract import cost
 
     then = moment if isinstance(moment, datetime) else cost.moment(moment)
     return "--:--:--" if then is None else f"{then.astimezone(UTC):%H:%M:%S}"
@@ -119,7 +119,7 @@ def clock(moment: object) -> str:
 
 def when(text: object, now: datetime) -> str:
     """A stored time in UTC, and how long ago that is."""
-    from receipt_trainer.jobs.cost import moment
+    from receipt_trainer.contract.cost import moment
 
     then = moment(text)
     return "–" if then is None else f"{then.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({ago(text, now)})"

@@ -72,7 +72,7 @@ def print_title(console: Console, row: dict[str, Any]) -> None:
 
 def facts(row: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
     """When a job was made, who runs it, what went wrong, where its results are."""
-    from receipt_trainer.jobs.cost import moment
+    from receipt_trainer.contract.cost import moment
 
     lines = [("created", job_show.when(row["created_at"], now))]
     if row.get("updated_at"):

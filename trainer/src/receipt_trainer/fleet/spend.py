@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
+from receipt_trainer.contract import cost
 from receipt_trainer.contract.tables import job_pk
-from receipt_trainer.jobs import cost
 from receipt_trainer.jobs.find import Wanted, find
 from receipt_trainer.jobs.instances import Instance
 from receipt_trainer.jobs.metrics_writer import iso

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws.dynamo import Item
-from receipt_trainer.jobs.cost import Cost, ListPrice
+from receipt_trainer.contract.cost import Cost, ListPrice
 from receipt_trainer.jobs.history import read_attempts
 from receipt_trainer.jobs.lifecycle import TERMINAL
 from receipt_trainer.jobs.metrics import Point, age, curves

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
+from receipt_trainer.contract import cost
 from receipt_trainer.contract.tables import attempt_sk, job_pk
-from receipt_trainer.jobs import cost
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

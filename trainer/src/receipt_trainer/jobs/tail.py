@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.contract.cost import moment
 from receipt_trainer.contract.tables import job_pk
-from receipt_trainer.jobs.cost import moment
 from receipt_trainer.jobs.metrics_writer import iso
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from receipt_trainer.jobs.cost import moment
+from receipt_trainer.contract.cost import moment
 from receipt_trainer.jobs.metrics import Point
 
 WINDOW: Final = 20

@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import aws_faults, error_code
+from receipt_trainer.contract import cost
 from receipt_trainer.contract.names import RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.tables import JOB_SK, job_pk
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs import cost, metrics
+from receipt_trainer.jobs import metrics
 from receipt_trainer.jobs.lifecycle import TERMINAL
 from receipt_trainer.jobs.metrics_writer import utc_now
 from receipt_trainer.sweep.objective import Objective

@@ -1,13 +1,15 @@
-"""What a job cost: the seconds of its attempts at the price of the instance that each ran on."""
+"""What a job cost: the seconds of its attempts at the price of the instance that each ran on.
+
+Needs the standard library alone: a function of the stack reckons with it, too.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-
-from receipt_trainer.aws import dynamo
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,10 @@ def price_and_source(row: Mapping[str, Any], list_price: ListPrice | None) -> tu
 
 def price_usd_per_h(row: Mapping[str, Any]) -> float | None:
     """The price of an instance hour in a row of an attempt or an instance; None if it is not known."""
-    price = dynamo.to_float(row.get("price_usd_per_h"))
-    return price if price is not None and 0 <= price < float("inf") else None
+    price = row.get("price_usd_per_h")
+    if isinstance(price, bool) or not isinstance(price, int | float):
+        return None
+    return float(price) if 0 <= price <= sys.float_info.max else None
 
 
 def seconds(attempt: Mapping[str, Any], now: datetime, follower: Mapping[str, Any] | None = None) -> float | None:

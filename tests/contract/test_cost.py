@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_trainer.jobs import cost
+from receipt_trainer.contract import cost
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
