@@ -11,8 +11,9 @@ import pytest
 
 from receipt_trainer.contract.names import DEFAULT_OUTPUT_ROOT, RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.data.receipts.jsonl import open_text, to_line
+from receipt_trainer.data.receipts.jsonl import to_line
 from receipt_trainer.data.synthetic import generate
+from receipt_trainer.files import open_text
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent

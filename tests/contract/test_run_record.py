@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from receipt_trainer.contract.run_record import EpochMetrics, RunRecord, write_atomically
+from receipt_trainer.contract.run_record import EpochMetrics, RunRecord
+from receipt_trainer.files import write_atomically
 
 WRITER = """
 import sys

@@ -229,12 +229,12 @@ from receipt_trainer.config import DataConfig
 config = DataConfig.model_validate_json(sys.argv[1])
 loaded = snapshot.load(Path(sys.argv[2]), config, sys.argv[3])
 die = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
-replace = os.replace
-last = lambda source, target: die() if str(target) == sys.argv[4] else replace(source, target)
+rename = os.rename
+last = lambda source, target: die() if str(target) == sys.argv[4] else rename(source, target)
 patch = {
     "before the data": (snapshot.DatasetDict, "save_to_disk", die),
     "before the description": (snapshot, "write_atomically", die),
-    "before the rename": (os, "replace", last),
+    "before the rename": (os, "rename", last),
 }[sys.argv[5]]
 with mock.patch.object(*patch):
     snapshot.save(loaded, config, Path(sys.argv[4]))

@@ -10,8 +10,8 @@ from transformers import Trainer
 from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollator
 from receipt_trainer.models.layoutlm.predictor import predict
 from receipt_trainer.training.trainer import ReceiptTrainer
-from tests.training.test_packing import examples_of
-from tests.training.test_predict import MODEL, SPACE, encoded, receipt
+from tests.models.layoutlm.test_packing import examples_of
+from tests.models.layoutlm.test_predictor import MODEL, SPACE, encoded, receipt
 
 
 def test_positions_restart_in_every_example() -> None:

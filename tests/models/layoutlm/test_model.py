@@ -107,7 +107,7 @@ print(json.dumps({"ids": encoded["input_ids"][0].tolist(), "bbox": bbox, "logits
 
 def test_a_saved_model_works_where_this_program_is_not(tmp_path: Path) -> None:
     """Plain `from_pretrained` in a process that never imports us gives the logits that our packed model gives."""
-    from tests.training.test_packing import examples_of, packed_logits
+    from tests.models.layoutlm.test_packing import examples_of, packed_logits
 
     directory = tmp_path / "model"
     model = built("tiny").eval()
@@ -132,7 +132,7 @@ def test_a_saved_model_works_where_this_program_is_not(tmp_path: Path) -> None:
 
 def test_a_saved_model_replaces_the_one_before_and_leaves_nothing_beside(tmp_path: Path) -> None:
     """Saving again swaps the folder and clears what killed attempts left; the recipe comes back as it was given."""
-    (tmp_path / ".model.killed").mkdir()
+    (tmp_path / ".model.receipt-trainer-killed").mkdir()
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "stale.bin").touch()
     config = DataConfig(examples="receipt", max_length=128, window_stride=32, merge_amounts=True)

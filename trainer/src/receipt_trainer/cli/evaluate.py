@@ -43,10 +43,10 @@ def command(
 
     from rich.console import Console
 
-    from receipt_trainer.cli.replacing import replacing
     from receipt_trainer.cli.show import show_problems
     from receipt_trainer.cli.trained import labelled, load_with_progress, open_reader
     from receipt_trainer.data.problems import ProblemLog
+    from receipt_trainer.files import replacing
     from receipt_trainer.models.layoutlm.preprocessing import find_model
 
     find_model(model)  # mistakes first: loading the model takes seconds

@@ -37,8 +37,8 @@ def command(model: str, device: str, precision: str, source: str, output: str) -
     """
     import json
 
-    from receipt_trainer.cli.replacing import replacing
     from receipt_trainer.cli.trained import open_reader
+    from receipt_trainer.files import replacing
     from receipt_trainer.models.layoutlm.preprocessing import find_model
 
     find_model(model)

@@ -59,8 +59,9 @@ def _to_stdout(receipts: Iterable[Receipt]) -> int:
 
 def _to_file(receipts: Iterable[Receipt], output: Path) -> int:
     """Write beside `output` and rename: a stopped export leaves no half a file under the name."""
-    from receipt_trainer.data.receipts.jsonl import open_text, to_line
+    from receipt_trainer.data.receipts.jsonl import to_line
     from receipt_trainer.errors import UserError
+    from receipt_trainer.files import open_text
 
     beside = output.with_name(f".{os.getpid()}.{output.name}")
     count = 0

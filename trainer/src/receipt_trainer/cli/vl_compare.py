@@ -88,7 +88,7 @@ def _answers(
 
 
 def _write(output_dir: Path, page: str, record: dict[str, Any]) -> None:
-    from receipt_trainer.contract.run_record import write_atomically
+    from receipt_trainer.files import write_atomically
 
     marker = output_dir / "comparison.json"
     marker.unlink(missing_ok=True)

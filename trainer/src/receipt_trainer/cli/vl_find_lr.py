@@ -76,7 +76,7 @@ def _find(config: VlConfig, **options: Any) -> LrCurve:
 
 
 def _write(curve: LrCurve, config: VlConfig, output: Path) -> None:
-    from receipt_trainer.contract.run_record import write_atomically
+    from receipt_trainer.files import write_atomically
     from receipt_trainer.models.paddleocr_vl.lr_curve import draw_curve
 
     size = config.training.per_device_train_batch_size * config.training.gradient_accumulation_steps

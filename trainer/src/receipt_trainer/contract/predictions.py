@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from receipt_trainer.contract.run_record import write_atomically
+from receipt_trainer.files import write_atomically
 
 
 def _encodable(text: object) -> object:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from receipt_trainer.files import write_atomically
 
 
 class Score(BaseModel):
@@ -107,17 +108,3 @@ class RunRecord(BaseModel):
     def write(self, path: Path) -> None:
         """Replace `path` atomically: readers see the old record or the new one, never a part."""
         write_atomically(path, self.model_dump_json(indent=1).encode())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path`, flush to disk, rename over it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +14,12 @@ from datasets import Dataset, DatasetDict, load_from_disk
 from numpy.typing import NDArray
 
 from receipt_trainer.config import DataConfig
-from receipt_trainer.contract.run_record import SplitRecord, write_atomically
+from receipt_trainer.contract.run_record import SplitRecord
 from receipt_trainer.data.examples import EncodedSplit, Examples, Words
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.prepare import Prepared
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import replacing_folder, write_atomically
 
 META: Final = "snapshot.json"
 VERSION: Final = 1
@@ -55,17 +53,12 @@ def save(prepared: Prepared, config: DataConfig, directory: Path) -> None:
 
 
 def _write(prepared: Prepared, config: DataConfig, directory: Path) -> None:
-    beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
+    with replacing_folder(directory, replace=False) as beside:
         sides = {"train": prepared.train, "validation": prepared.validation}
         tables = {side: _examples_table(split.examples) for side, split in sides.items()}
         tables |= {f"{side}_receipts": _words_table(split.words) for side, split in sides.items()}
         DatasetDict({name: Dataset(table) for name, table in tables.items()}).save_to_disk(str(beside / "data"))
         write_atomically(beside / META, json.dumps(_meta(prepared, config), indent=1).encode())
-        beside.chmod(0o755)  # mkdtemp makes it private
-        os.replace(beside, directory)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _meta(prepared: Prepared, config: DataConfig) -> dict[str, Any]:

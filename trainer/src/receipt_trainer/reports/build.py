@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from receipt_trainer.contract.names import PREDICTIONS_FILE, REPORT_FILE, RUN_FILE
 from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions
-from receipt_trainer.contract.run_record import RunRecord, write_atomically
+from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)

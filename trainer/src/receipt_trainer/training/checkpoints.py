@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from receipt_trainer.contract.run_record import write_atomically
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import flush_folder, write_atomically
 
 SEAL: Final = "complete.json"
 """Completion marker: names, sizes and sha256 of a checkpoint's files, and the fingerprint of its run."""
@@ -55,15 +55,6 @@ def seal(path: Path, fingerprint: Mapping[str, Any]) -> int:
     flush_folder(path)
     flush_folder(path.parent)
     return sum(int(file["size"]) for file in files.values())
-
-
-def flush_folder(path: Path) -> None:
-    """Bring a folder's names to disk: what was renamed into it is there after a power cut too."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _step(path: Path) -> int | None:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel, image_id_for
 from receipt_trainer.data.receipts.clean import MAX_KEY, MAX_WORDS, clean, is_name, number, sound_box
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import open_text
 
 _WORD_FIELDS = ("text", "box", "line", "label", "labels", "confidence")
 _MAX_PIXELS = 1_000_000
 _MAX_NUMBER = 999_999_999  # nine digits are read of the numbers in a table's keys
 _RECEIPT_FIELDS = ("id", "image_id", "receipt_id", "source", "split", "width", "height", "words")
-
-
-def open_text(path: Path, mode: str = "r") -> IO[str]:
-    """Open a text file, through gzip if it is called *.gz."""
-    if path.suffix == ".gz":
-        return gzip.open(path, f"{mode}t", encoding="utf-8")  # type: ignore[return-value]
-    return path.open(mode, encoding="utf-8")
 
 
 def read_jsonl(path: Path, problems: ProblemLog, max_words: int = MAX_WORDS) -> Iterator[Receipt]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +14,9 @@ from transformers import AutoTokenizer, LayoutLMForTokenClassification
 from receipt_trainer.config import DataConfig
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import replacing_folder
 from receipt_trainer.models.layoutlm.packing import use_packing
 from receipt_trainer.models.layoutlm.preprocessing import RECIPE, find_model
-from receipt_trainer.training.checkpoints import flush_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +30,8 @@ class SavedModel:
 
 
 def save_model(model: Any, tokenizer: Any, space: LabelSpace, config: DataConfig, directory: Path) -> None:
-    """Write model, tokenizer and recipe beside `directory`, flush them to disk, then swap them in.
-
-    A kill between the two renames of the swap leaves the old model aside, and the next call puts a new one there.
-    """
-    for leftover in directory.parent.glob(f".{directory.name}.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
+    """Put model, tokenizer and recipe into `directory`, in the place of what is there; see `replacing_folder`."""
+    with replacing_folder(directory) as beside:
         model.save_pretrained(beside)
         tokenizer.save_pretrained(beside)
         recipe = {
@@ -53,23 +44,6 @@ def save_model(model: Any, tokenizer: Any, space: LabelSpace, config: DataConfig
             "window_stride": config.window_stride,
         }
         (beside / RECIPE).write_text(json.dumps(recipe, indent=1), encoding="utf-8")
-        beside.chmod(0o755)  # mkdtemp makes it private
-        _flush(beside)
-        aside = Path(f"{beside}.old")
-        if directory.exists():
-            os.replace(directory, aside)
-        os.replace(beside, directory)
-        flush_folder(directory.parent)
-        shutil.rmtree(aside, ignore_errors=True)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _flush(directory: Path) -> None:
-    for path in directory.iterdir():
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
-    flush_folder(directory)
 
 
 def load_model(name: str, device: str = "cpu") -> SavedModel:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from receipt_trainer.contract.run_record import write_atomically
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import write_atomically
 from receipt_trainer.models.paddleocr_vl.evaluate import HEADLINES, Evaluation, Judged
 from receipt_trainer.models.paddleocr_vl.pages import render_evaluation
 from receipt_trainer.models.paddleocr_vl.scores.ratio import Share

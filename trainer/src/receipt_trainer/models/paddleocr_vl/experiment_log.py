@@ -14,8 +14,9 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from receipt_trainer.contract.run_record import RunRecord, write_atomically
+from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import write_atomically
 
 LOG: Final = "experiments.jsonl"
 SPIKE: Final = 1.1

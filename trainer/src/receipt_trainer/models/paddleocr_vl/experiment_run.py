@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from receipt_trainer.config_vl import load_vl_config
 from receipt_trainer.contract.names import RUN_FILE
-from receipt_trainer.contract.run_record import RunRecord, write_atomically
+from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import write_atomically
 from receipt_trainer.models.paddleocr_vl.evaluation_files import read_scores
 from receipt_trainer.models.paddleocr_vl.experiment_log import (
     Result,

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from receipt_trainer.contract.run_record import write_atomically
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from receipt_trainer.config_vl import TrainingSection, VlConfig
 from receipt_trainer.contract.names import PREDICTIONS_FILE, REPORT_FILE
-from receipt_trainer.contract.run_record import RunRecord, write_atomically
+from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import write_atomically
 from receipt_trainer.models.paddleocr_vl.evaluate import Evaluation, evaluate
 from receipt_trainer.models.paddleocr_vl.pages import evaluation_view, page_environment
 from receipt_trainer.models.paddleocr_vl.predictions import read_predictions

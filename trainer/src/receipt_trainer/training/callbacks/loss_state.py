@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from receipt_trainer.contract.run_record import write_atomically
+from receipt_trainer.files import write_atomically
 from receipt_trainer.training import checkpoints, distributed
 
 FILE: Final = "unlogged.json"

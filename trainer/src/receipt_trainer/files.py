@@ -1,0 +1,126 @@
+"""Files and folders that are there complete or not at all."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from receipt_trainer.errors import UserError
+
+
+def open_text(path: Path, mode: str = "r") -> IO[str]:
+    """Open a text file, through gzip if it is called *.gz."""
+    if path.suffix == ".gz":
+        return gzip.open(path, f"{mode}t", encoding="utf-8")  # type: ignore[return-value]
+    return path.open(mode, encoding="utf-8")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside `path`, flush to disk, rename over it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[str]]:
+    """A stream that becomes `path` when the block ends without an error; gzipped if it is called *.gz.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    target = path.resolve()  # a link stays one: what it points to is replaced
+    if target.exists() and not target.is_file() and not target.is_dir():
+        with target.open("w", encoding="utf-8") as stream:  # a device or a pipe: renaming over it would destroy it
+            yield stream
+        return
+    beside = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open_text(beside, "w") as stream:
+            yield stream
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(target)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        if target.parent.is_dir():
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path, *, replace: bool = True) -> Iterator[Path]:
+    """A folder that takes the place of `folder`, all of it on disk, when the block ends without an error.
+
+    A kill between the two renames of a replacement leaves the old folder aside; the next call puts a new one there.
+
+    Args:
+        replace: put it in the place of a folder that is there, as the only one who writes to it; else that is refused.
+
+    Raises:
+        UserError: `folder` is there and not to be replaced, also where another process put it there meanwhile.
+        OSError: it cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{folder.name}.receipt-trainer-"
+    if replace:  # elsewhere another process may be writing at this moment
+        for leftover in list(folder.parent.iterdir()):
+            if leftover.name.startswith(prefix) and leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover, ignore_errors=True)
+    beside = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    try:
+        yield beside
+        beside.chmod(0o755)  # mkdtemp makes it private
+        _flush_all(beside)
+        aside = Path(f"{beside}.old")
+        if replace and folder.exists():
+            folder.replace(aside)
+        _put(beside, folder)
+        flush_folder(folder.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _put(beside: Path, folder: Path) -> None:
+    try:
+        beside.rename(folder)  # fails where a file or a folder with content is
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise UserError(f"{folder} is there already; choose another folder") from None
+
+
+def _flush_all(folder: Path) -> None:
+    """Have every file and folder below it on disk."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with Path(place, name).open("rb") as stream:
+                os.fsync(stream.fileno())
+        flush_folder(Path(place))
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring a folder's names to disk: what was renamed into it is there after a power cut too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
