@@ -83,6 +83,7 @@ async def main() -> None:
         parent_image=settings.golden_ami.parent_image,
         alarm_topic_arn=observability.topic_arn,
         budget_usd=settings.budget.monthly_usd if settings.budget else 0,
+        job_defaults=settings.jobs.model_dump(mode="json", exclude_none=True),
     )
 
 

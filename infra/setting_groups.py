@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from infra import setting_rules as rules
+from receipt_trainer.contract import names
 
 PARENT_IMAGE: Final = (
     "/aws/service/deeplearning/ami/x86_64/oss-nvidia-driver-gpu-pytorch-2.13-amazon-linux-2023/latest/ami-id"
@@ -157,6 +158,26 @@ class RetentionSettings(Group):
     logs_days: Annotated[Whole, AfterValidator(rules.log_days)] = Field(30, description="Days that logs are kept")
     old_versions_days: Whole = Field(
         30, ge=1, le=3650, description="Days that overwritten and deleted objects of the buckets can be restored"
+    )
+    checkpoints_days: Whole = Field(
+        names.DEFAULT_CHECKPOINTS_DAYS,
+        ge=1,
+        le=3650,
+        description="Days that checkpoints of FAILED and CANCELLED jobs are kept",
+    )
+    rows_days: Whole = Field(
+        names.DEFAULT_ROWS_DAYS, ge=1, le=3650, description="Days that metrics and log lines of jobs are kept"
+    )
+
+
+class JobsSettings(Group):
+    """What every job of the stack has, unless its job file or the command says otherwise."""
+
+    max_hours: Annotated[float, BeforeValidator(_no_bool)] | None = Field(
+        None, gt=0, le=100_000, description="Hours of instance time after which a job is stopped; unset: no limit"
+    )
+    max_usd: Annotated[float, BeforeValidator(_no_bool)] | None = Field(
+        None, gt=0, le=1_000_000, description="US dollars after which a job is stopped; unset: no limit"
     )
 
 

@@ -16,6 +16,7 @@ from infra.setting_groups import (
     Email,
     GoldenAmiSettings,
     Group,
+    JobsSettings,
     NetworkSettings,
     PoolSettings,
     PoolsSettings,
@@ -70,6 +71,7 @@ class StackSettings(Group):
     training_config: TrainingConfig = Field(
         default_factory=TrainingConfig, alias="training", description="Default hyperparameters of every job"
     )
+    jobs: JobsSettings = Field(default_factory=JobsSettings, description="What every job has that says nothing else")
     golden_ami: GoldenAmiSettings = Field(default_factory=GoldenAmiSettings, description="The image of the workers")
     retention: RetentionSettings = Field(default_factory=RetentionSettings, description="How long things are kept")
     budget: Annotated[BudgetSettings | None, BeforeValidator(_nothing_if_empty)] = Field(

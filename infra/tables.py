@@ -30,7 +30,7 @@ class Tables(pulumi.ComponentResource):
 
     Attributes:
         receipts: labelled receipts.
-        jobs: jobs, their states, metrics and logs.
+        jobs: jobs, their states, metrics and logs; these two go by TTL.
         instances: one item an instance, gone by TTL.
     """
 

@@ -112,6 +112,8 @@ class Workers:
                 "artifacts_bucket": base.buckets.artifacts.id,
                 "training_parameter": base.defaults.parameter_name,
                 "worker_log_group": base.logs.worker.name,
+                "checkpoints_days": str(self._settings.retention.checkpoints_days),
+                "rows_days": str(self._settings.retention.rows_days),
             },
         )
 

@@ -36,6 +36,8 @@ def test_values_are_read_from_their_variables() -> None:
         "HF_HOME",
         "TRAINING_DEFAULTS_PARAMETER",
         "WORKER_LOG_GROUP",
+        "RECEIPT_TRAINER_CHECKPOINTS_DAYS",
+        "RECEIPT_TRAINER_ROWS_DAYS",
         "RECEIPT_TRAINER_AWS_CLI",
     }
 
@@ -114,3 +116,12 @@ def test_what_is_no_character_spoils_a_whole_file() -> None:
     """systemd would use nothing of such a file, so neither do we."""
     with pytest.raises(ValueError, match=r"^'A': "):
         env_file.read("A=\ufffe\nB=1\n")
+
+
+def test_days_are_numbers_or_the_default() -> None:
+    """Days come as text: a number of them, the default where there is none, and one line for what is no number."""
+    assert (WorkerEnv.read({}).num_checkpoints_days, WorkerEnv.read({}).num_rows_days) == (14, 365)
+    assert WorkerEnv.read({names.ENV_ROWS_DAYS: "3650"}).num_rows_days == 3650
+    for text in ("0", "3651", "1.5", "-1", "ten", "\u0661"):
+        with pytest.raises(ValueError, match=f"^{names.ENV_CHECKPOINTS_DAYS}=.*1 to 3650$"):
+            _ = WorkerEnv.read({names.ENV_CHECKPOINTS_DAYS: text}).num_checkpoints_days

@@ -16,9 +16,9 @@ numbers = st.integers(0, 99_999)
 
 
 def test_shapes() -> None:
-    """Three tables: receipts with GSI1..GSI4, jobs with GSI1 and GSI2, instances with a TTL."""
+    """Three tables: receipts with GSI1..GSI4, jobs with GSI1 and GSI2, both jobs and instances with a TTL."""
     shapes = {shape.name: (shape.num_gsis, shape.ttl_attribute) for shape in ALL_TABLES}
-    assert shapes == {"receipts": (4, None), "jobs": (2, None), "instances": (0, "expires_at")}
+    assert shapes == {"receipts": (4, None), "jobs": (2, "expires_at"), "instances": (0, "expires_at")}
 
 
 def test_create_arguments_name_every_key_once() -> None:

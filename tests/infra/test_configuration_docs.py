@@ -9,6 +9,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from infra.setting_groups import JobsSettings
 from infra.settings import StackSettings
 from receipt_trainer.config import TrainingConfig
 
@@ -17,7 +18,7 @@ PROJECT = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
 DECLARED = PROJECT["config"]
 DOC = (ROOT / "docs" / "configuration.md").read_text()
 TYPES = {"string": str, "boolean": bool, "object": dict}
-EMPTY = {"environment": "", "alarm_email": "", "budget": {}, "training": {}}
+EMPTY = {"environment": "", "alarm_email": "", "budget": {}, "training": {}, "jobs": {}}
 """How Pulumi.yaml writes what is unset."""
 
 
@@ -81,6 +82,7 @@ def rows() -> dict[str, str]:
 def test_the_manual_has_every_key_with_its_default() -> None:
     """docs/configuration.md has a row for each key and hyperparameter, and its default is the settings' own."""
     expected = flat(defaults()) | {"budget.monthly_usd": None, "budget.email": None}
+    expected |= {f"jobs.{name}": field.default for name, field in JobsSettings.model_fields.items()}
     expected |= {f"training.{name}": field.default for name, field in TrainingConfig.model_fields.items()}
     found = rows()
     assert set(found) == set(expected)

@@ -43,6 +43,8 @@ WORKER: dict[str, str | None] = {
     "training_parameter": "/receipt-trainer/dev/training",
     "worker_log_group": "/receipt-trainer/dev/worker",
     "aws_cli": names.DEFAULT_AWS_CLI,
+    "checkpoints_days": "14",
+    "rows_days": "365",
 }
 
 

@@ -200,6 +200,8 @@ TRAINING_DATA_DIR="/mnt/training"
 HF_HOME="/opt/hf_cache"
 TRAINING_DEFAULTS_PARAMETER="/receipt-trainer/dev/training"
 WORKER_LOG_GROUP="/receipt-trainer/dev/worker"
+RECEIPT_TRAINER_CHECKPOINTS_DAYS="14"
+RECEIPT_TRAINER_ROWS_DAYS="365"
 RECEIPT_TRAINER_AWS_CLI="/usr/bin/aws"
 AWS_DEFAULT_REGION="us-east-1"
 END

@@ -46,6 +46,14 @@ class WorkerEnv(BaseModel):
     worker_log_group: str | None = Field(
         None, alias=names.ENV_WORKER_LOG_GROUP, description="CloudWatch log group of the workers"
     )
+    checkpoints_days: str | None = Field(
+        None,
+        alias=names.ENV_CHECKPOINTS_DAYS,
+        description="Days that checkpoints of FAILED and CANCELLED jobs are kept",
+    )
+    rows_days: str | None = Field(
+        None, alias=names.ENV_ROWS_DAYS, description="Days that metrics and log lines of jobs are kept"
+    )
     aws_cli: str = Field(names.DEFAULT_AWS_CLI, alias=names.ENV_AWS_CLI, description="Absolute path of the AWS CLI")
 
     @classmethod
@@ -67,6 +75,24 @@ class WorkerEnv(BaseModel):
     def read(cls, environ: Mapping[str, str]) -> Self:
         """Read from an environment; an empty value counts as unset."""
         return cls.model_validate({key: value for key, value in environ.items() if value})
+
+    @property
+    def num_checkpoints_days(self) -> int:
+        """`checkpoints_days` as a number, or the default.
+
+        Raises:
+            ValueError: it is none.
+        """
+        return _days(names.ENV_CHECKPOINTS_DAYS, self.checkpoints_days, names.DEFAULT_CHECKPOINTS_DAYS)
+
+    @property
+    def num_rows_days(self) -> int:
+        """`rows_days` as a number, or the default.
+
+        Raises:
+            ValueError: it is none.
+        """
+        return _days(names.ENV_ROWS_DAYS, self.rows_days, names.DEFAULT_ROWS_DAYS)
 
     @classmethod
     def from_env_file(cls, text: str) -> Self:
@@ -90,3 +116,12 @@ class WorkerEnv(BaseModel):
 
 def _listed(model: type[BaseModel]) -> str:
     return ", ".join(model.model_fields)
+
+
+def _days(variable: str, text: str | None, default: int) -> int:
+    if text is None:
+        return default
+    days = int(text) if text.isascii() and text.isdecimal() and len(text) <= 4 else 0
+    if not 1 <= days <= 3650:
+        raise ValueError(f"{variable}={text}: must be a whole number of days, 1 to 3650")
+    return days

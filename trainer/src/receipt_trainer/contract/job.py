@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import PoolName, Priority
+
+_LATER: Final = ("max_hours", "max_usd")
+"""Fields that version 0.1.0 does not know. Unset they are not written, so that ids and digests of equal jobs stay."""
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
+Limit = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, allow_inf_nan=False)]
+"""A bound of hours or dollars."""
 
 
 class Resources(BaseModel):
@@ -39,6 +61,10 @@ class JobSpec(BaseModel):
     priority: Priority = Field("normal", description="Which of the pool's queues; workers poll high first")
     resources: Resources = Field(default_factory=Resources, description="What the job needs of its machine")
     max_failures: int = Field(3, ge=1, le=100, description="Failed attempts that end the job; interruptions are none")
+    max_hours: Limit | None = Field(
+        None, description="Instance time of all attempts in hours; then a checkpoint is kept and the job is FAILED"
+    )
+    max_usd: Limit | None = Field(None, description="The same in US dollars, at the price of each attempt's instance")
 
     @field_validator("job_name")
     @classmethod
@@ -46,3 +72,8 @@ class JobSpec(BaseModel):
         if not names.is_job_name(value):
             raise ValueError("must be 1 to 64 of A-Z a-z 0-9 . _ - and not '.' or '..'")
         return value
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        said: dict[str, Any] = handler(self)
+        return {name: value for name, value in said.items() if value is not None or name not in _LATER}

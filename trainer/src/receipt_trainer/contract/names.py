@@ -34,6 +34,8 @@ VALIDATION_STATUSES: Final = ("NONE", "PENDING", "VALID", "INVALID", "NEEDS_REVI
 DEFAULT_MODEL: Final = "microsoft/layoutlm-base-uncased"
 DEFAULT_OUTPUT_ROOT: Final = "/tmp/receipt_layoutlm"  # noqa: S108 - documented path, one folder a job
 DEFAULT_AWS_CLI: Final = "/usr/bin/aws"
+DEFAULT_CHECKPOINTS_DAYS: Final = 14
+DEFAULT_ROWS_DAYS: Final = 365
 
 WORKER_ENV_FILE: Final = "/etc/receipt-trainer/worker.env"
 WHEELS_DIR: Final = "/opt/wheels"
@@ -67,6 +69,8 @@ ENV_TRAINING_DIR: Final = "TRAINING_DATA_DIR"
 ENV_HF_HOME: Final = "HF_HOME"
 ENV_TRAINING_PARAMETER: Final = "TRAINING_DEFAULTS_PARAMETER"
 ENV_WORKER_LOG_GROUP: Final = "WORKER_LOG_GROUP"
+ENV_CHECKPOINTS_DAYS: Final = "RECEIPT_TRAINER_CHECKPOINTS_DAYS"
+ENV_ROWS_DAYS: Final = "RECEIPT_TRAINER_ROWS_DAYS"
 ENV_AWS_CLI: Final = "RECEIPT_TRAINER_AWS_CLI"
 ENV_IMDS: Final = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 """URL of the instance metadata service, where it is not the usual one; the AWS SDKs read it, too."""

@@ -36,6 +36,13 @@ class PoolOutputs(_Exported):
     on_demand_base: int = Field(0, description="So many instances are on demand whatever the market")
 
 
+class JobDefaults(_Exported):
+    """What a job has that says nothing else; `jobs` of the configuration."""
+
+    max_hours: float | None = Field(None, description="See JobSpec; None: no limit")
+    max_usd: float | None = Field(None, description="See JobSpec; None: no limit")
+
+
 class StackOutputs(_Exported):
     """Exported names; unknown outputs of a newer stack are ignored when read."""
 
@@ -64,6 +71,7 @@ class StackOutputs(_Exported):
     parent_image: str | None = Field(None, description="golden_ami.parent_image: an SSM parameter or an image id")
     alarm_topic_arn: str | None = Field(None, description="SNS topic of the alarms")
     budget_usd: float | None = Field(None, description="Dollars of the monthly budget; 0: there is none")
+    job_defaults: JobDefaults = Field(default_factory=JobDefaults, description="What jobs have that say nothing else")
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,11 @@ def _key_schema(partition: str, sort: str) -> list[dict[str, str]]:
     return [{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]
 
 
+EXPIRES_AT: Final = "expires_at"
+"""Attribute of rows that DynamoDB deletes by itself: epoch seconds."""
 RECEIPTS = TableShape("receipts", num_gsis=4)
-JOBS = TableShape("jobs", num_gsis=2)
-INSTANCES = TableShape("instances", ttl_attribute="expires_at")
+JOBS = TableShape("jobs", num_gsis=2, ttl_attribute=EXPIRES_AT)
+INSTANCES = TableShape("instances", ttl_attribute=EXPIRES_AT)
 ALL_TABLES = (RECEIPTS, JOBS, INSTANCES)
 
 
