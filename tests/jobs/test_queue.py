@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.aws import clients
+from receipt_trainer.contract.message import body_of
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.memory_queue import MemoryQueue
-from receipt_trainer.jobs.queue import VISIBILITY_S, JobQueue, SqsQueue, body_of, read_body
+from receipt_trainer.jobs.queue import VISIBILITY_S, JobQueue, SqsQueue, read_body
 from receipt_trainer.local.cloud import LocalCloud
 
 ONE, TWO = (f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2))

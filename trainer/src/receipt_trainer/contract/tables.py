@@ -157,3 +157,7 @@ def sweep_pk(name: str) -> str:
 def trial_sk(number: int) -> str:
     """Sort key of a trial of a sweep."""
     return f"TRIAL#{number:06d}"
+
+
+LOOKS_PK = "LOOKS"
+"""Partition key of the last look at each job queue; the sort key is the queue's name."""

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 
-from receipt_trainer.jobs.queue import DEDUPLICATION_S, VISIBILITY_S, Message, body_of, read_body
+from receipt_trainer.contract.message import body_of
+from receipt_trainer.jobs.queue import DEDUPLICATION_S, VISIBILITY_S, Message, read_body
 
 
 @dataclass(slots=True)

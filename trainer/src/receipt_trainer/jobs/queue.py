@@ -13,12 +13,12 @@ from uuid import UUID
 from botocore.exceptions import ClientError
 
 from receipt_trainer.aws.clients import aws_faults, error_code
+from receipt_trainer.contract.message import BODY_VERSION, body_of
 from receipt_trainer.errors import UserError, WorldError
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
 
-BODY_VERSION: Final = 1
 VISIBILITY_S: Final = 300
 """For how long a received message is hidden from other workers, unless it is extended."""
 MAX_WAIT_S: Final = 20
@@ -75,11 +75,6 @@ class JobQueue(Protocol):
 
     def delete(self, message: Message) -> None:
         """Remove the message: its job has ended."""
-
-
-def body_of(job_id: str) -> str:
-    """The text of a message."""
-    return json.dumps({"job_id": job_id, "version": BODY_VERSION})
 
 
 def read_body(body: str, receipt: str, num_receives: int) -> Message:

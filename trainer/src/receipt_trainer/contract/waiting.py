@@ -1,0 +1,209 @@
+"""Jobs that wait without a message: who gets a new one, decided from rows and numbers. Nothing is asked here.
+
+A job is taken when a worker receives its message. Messages get lost: SQS forgets them after 14 days, a queue is purged,
+or deleted with its stack, and a `submit` or `retry` dies between row and message. No call says whose message is
+missing: a queue can only be counted. So where a queue has fewer messages than jobs that should have one there, in two
+looks five minutes apart, every job that waits for longer than that gets a new one. One too many is harmless: claims
+are fenced, and the worker that receives it is refused and deletes it.
+
+Needs the standard library alone: the stack's function and the commands on a laptop decide by this file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from receipt_trainer.contract.job_row import read_values
+
+WAIT_S: Final = 300
+"""A job that waits for less gets no new message: its own may be on its way."""
+APART_S: Final = 270
+"""Seconds between two looks that agree: five minutes, less what a schedule of five minutes may be early."""
+OLD_S: Final = 3600
+"""A look that is older says nothing of now."""
+AHEAD_S: Final = 60
+"""By so much another one's clock may be ahead."""
+
+WAITING: Final = ("PENDING", "INTERRUPTED")
+OWNED: Final = ("CLAIMED", "RUNNING")
+STATES: Final = (*WAITING, *OWNED)
+"""Of jobs that have a message; in the order in which a job passes them, so that one that moves on meanwhile is seen."""
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A job queue of the stack."""
+
+    pool: str
+    priority: str
+    url: str
+
+    @property
+    def name(self) -> str:
+        """The queue's name, under which looks are kept."""
+        return queue_name(self.url)
+
+    @property
+    def label(self) -> str:
+        """What people call it, such as cpu-normal."""
+        return f"{self.pool}-{self.priority}"
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """What a look reads of a job.
+
+    Attributes:
+        waits_since: since when any worker may take it; None while one has it, or until its next try is due.
+        is_readable: whether workers can read its row; what they cannot is left alone.
+    """
+
+    job_id: str
+    status: str
+    version: int
+    queue_url: str
+    waits_since: datetime | None
+    is_readable: bool = True
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Whether it waits for so long that its message must have arrived."""
+        return self.is_readable and self.waits_since is not None and now - self.waits_since > timedelta(seconds=WAIT_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """Messages of one queue, as SQS counts them; `num_hidden` are those that were received or are delayed."""
+
+    num_visible: int
+    num_hidden: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.num_visible + self.num_hidden
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at one queue found.
+
+    Attributes:
+        num_waiting: jobs that wait for a worker.
+        num_active: jobs that a worker has, or whose next try is not due: their messages are hidden.
+        num_messages: messages that may be theirs.
+        short_since: since when all looks have found fewer messages than jobs; None if this one has not.
+    """
+
+    at: datetime
+    num_waiting: int
+    num_active: int
+    num_messages: int
+    short_since: datetime | None = None
+
+    @property
+    def num_missing(self) -> int:
+        """Messages that the queue lacks, at least."""
+        return max(0, self.num_waiting + self.num_active - self.num_messages)
+
+    def is_confirmed(self) -> bool:
+        """Whether two looks, far enough apart, have found too few messages."""
+        return self.short_since is not None and self.at - self.short_since >= timedelta(seconds=APART_S)
+
+
+def read_job(row: Mapping[str, Any], now: datetime) -> QueuedJob | None:
+    """What a look needs of a job's row; None if the job should have no message. Never raises."""
+    try:
+        values = read_values(row)
+    except ValueError:
+        url = row.get("queue_url")
+        return QueuedJob(str(row.get("job_id")), "", -1, url, None, False) if isinstance(url, str) else None
+    is_held = values["status"] == "INTERRUPTED" and "held_reason" in values
+    if values["status"] not in STATES or "queue_url" not in values or is_held:
+        return None
+    since = _waits_since(values, moment(values.get("updated_at")) or _LONG_AGO, now)
+    return QueuedJob(values["job_id"], values["status"], values["version"], values["queue_url"], since)
+
+
+def _waits_since(values: Mapping[str, Any], changed_at: datetime, now: datetime) -> datetime | None:
+    """A worker that vanished leaves a job that waits from the end of its lease on."""
+    begins = values.get("lease_expires_at" if values["status"] in OWNED else "next_try_at") or changed_at
+    return None if begins > now else min(now, max(begins, changed_at))
+
+
+def moment(text: object) -> datetime | None:
+    """A time as it is stored; None if it is none, or in no time zone."""
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
+
+
+def take(jobs: Iterable[QueuedJob], messages: Messages, last: Look | None, now: datetime) -> Look:
+    """Look at one queue.
+
+    Of rows that cannot be read nobody knows whether they still have a message: workers hide it, time and again, until
+    the dead-letter queue takes it. So of the hidden messages that no other job explains, one for each such row is not
+    counted: it must stand for no job that waits.
+
+    Args:
+        jobs: those whose rows name this queue.
+        last: the look before.
+    """
+    known = list(jobs)
+    num_waiting = sum(job.is_readable and job.waits_since is not None for job in known)
+    num_active = sum(job.is_readable and job.waits_since is None for job in known)
+    num_unreadable = sum(not job.is_readable for job in known)
+    num_strange = min(num_unreadable, max(0, messages.num_hidden - num_active))
+    found = Look(now, num_waiting, num_active, messages.total - num_strange)
+    if not found.num_missing:
+        return found
+    return replace(found, short_since=(last.short_since if last and counts(last, now) else None) or now)
+
+
+def counts(last: Look, now: datetime) -> bool:
+    """Whether an earlier look still says something: it is neither too old nor of a clock that is far ahead."""
+    return -AHEAD_S <= (now - last.at).total_seconds() <= OLD_S
+
+
+def unsent(look: Look, jobs: Iterable[QueuedJob]) -> list[QueuedJob]:
+    """The jobs that get a new message now, the longest waiting first; none before a second look agrees."""
+    if not look.is_confirmed():
+        return []
+    overdue = [job for job in jobs if job.is_overdue(look.at)]
+    return sorted(overdue, key=lambda job: (job.waits_since or look.at, job.job_id))
+
+
+def settled(look: Look) -> Look:
+    """The look as it is kept once its messages are sent: two further ones must agree before there are more."""
+    return replace(look, short_since=None)
+
+
+def homes(jobs: Iterable[QueuedJob], places: Sequence[Place], now: datetime) -> list[tuple[QueuedJob, Place]]:
+    """Jobs that wait in a queue that is gone, each with the queue that came in its place.
+
+    A stack that was taken down and came back has new queues: the same names but for what Pulumi puts at their ends. A
+    queue of another name is somebody else's, and so are its jobs.
+    """
+    there = {place.url for place in places}
+    found = []
+    for job in jobs:
+        if job.queue_url not in there and job.is_overdue(now):
+            stem = _stem(job.queue_url)
+            found += [(job, place) for place in places if _stem(place.url) == stem]
+    return found
+
+
+def queue_name(url: str) -> str:
+    """The name at the end of a queue's URL."""
+    return url.rpartition("/")[2]
+
+
+def _stem(url: str) -> str:
+    """A queue's name without the random characters that Pulumi appends to it."""
+    return re.sub(r"-[0-9a-f]{7,}\.fifo$", "", queue_name(url))
