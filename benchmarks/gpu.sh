@@ -30,5 +30,6 @@ run() { # name, limit in seconds, arguments
 }
 run throughput 240 benchmarks/throughput.py --device cuda --model "$model" --rounds 2 --steps 60 \
   --batch-tokens 700 4096 16384 65536
+run attention 60 benchmarks/attention.py
 run vl_train 150 benchmarks/vl_train.py --device cuda --shape real --batch-size 1 4 8
 exit "$failed"
