@@ -31,7 +31,9 @@ from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.config import parse
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.names import ENV_JOBS_TABLE
-from receipt_trainer.contract.tables import JOBS
+from receipt_trainer.contract.tables import JOBS, attempt_sk, job_pk
+from receipt_trainer.errors import UserError
+from receipt_trainer.fleet.spend import read_job_spend
 from receipt_trainer.jobs.find import Wanted, find, job_id_of
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import Job
@@ -49,6 +51,9 @@ SPEC: Final = {
 }
 SHARES: Final = {"SUCCEEDED": 85, "FAILED": 8, "CANCELLED": 4, "PENDING": 2, "RUNNING": 1}
 """Per cent of the jobs of a team that has used its table for a while."""
+NOW: Final = datetime(2026, 12, 31, 12, tzinfo=UTC)
+TODAY: Final = 20
+"""Jobs that ended on the day of `NOW`; all others did before."""
 STEPS: Final = (100, 300, 1000)
 THREADS: Final = 8
 THREADED: Final = 200
@@ -130,14 +135,20 @@ def fill(table: str, num_jobs: int) -> list[dict[str, Any]]:
     states = rng.choices(list(SHARES), list(SHARES.values()), k=num_jobs)
     began = datetime(2026, 1, 1, tzinfo=UTC)
     like = new_job(spec, "https://queue.fifo")
-    rows = []
+    rows: list[dict[str, Any]] = []
+    attempts: list[dict[str, Any]] = []
     for number, status in enumerate(states):
         own = {name: getattr(like, name) for name in Job.__slots__}
         created = iso(began + timedelta(minutes=number))
         known = {"job_id": str(uuid4()), "name": f"sweep-{number % 100}", "status": status, "created_at": created}
-        pool = {"pool": "cpu" if number % 10 == 0 else "gpu", "version": 1, "updated_at": created}
+        is_of_today = status == "SUCCEEDED" and number >= num_jobs - TODAY
+        changed = iso(NOW - timedelta(hours=1)) if is_of_today else created
+        pool = {"pool": "cpu" if number % 10 == 0 else "gpu", "version": 1, "attempt": 1, "updated_at": changed}
         rows.append(Job(**(own | known | pool)).to_row())
-    dynamo.batch_write(clients.dynamodb(), table, "fill", puts=rows)
+        if is_of_today or status == "RUNNING":
+            began_at = {"started_at": iso(NOW - timedelta(hours=2)), "price_usd_per_h": 1.0}
+            attempts.append({"PK": job_pk(known["job_id"]), "SK": attempt_sk(1), "attempt": 1, **began_at})
+    dynamo.batch_write(clients.dynamodb(), table, "fill", puts=[*rows, *attempts])
     return rows
 
 
@@ -184,7 +195,20 @@ def _searches(table: str, middle: dict[str, Any]) -> dict[str, Callable[[Any], i
         "newest 20 of the newer half": listed(Wanted(since=since), 20),
         "one by its id": called(middle["job_id"]),
         "one by 8 characters of its id": called(middle["job_id"][:8]),
+        "none, by 8 characters of an id": _mistyped(table),
+        "those of today, for `fleet`": lambda client: len(read_job_spend(client, table, NOW)),
     }
+
+
+def _mistyped(table: str) -> Callable[[Any], int]:
+    def look(client: Any) -> int:
+        try:
+            job_id_of(client, table, "mistyped")
+        except UserError:
+            return 0
+        raise AssertionError("a job was found")
+
+    return look
 
 
 def _timed(look: Callable[[Any], int], repeats: int) -> tuple[int, Meter, float]:

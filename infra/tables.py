@@ -79,13 +79,16 @@ def _keys(schema: list[dict[str, str]]) -> dict[str, str]:
 def _index(index: dict[str, Any]) -> aws.dynamodb.TableGlobalSecondaryIndexArgsDict:
     # Not key_schemas, which is to replace hash_key and range_key: with it the provider has planned to rebuild indexes
     # that did not change (hashicorp/terraform-provider-aws #46513, #46602).
-    keys = _keys(index["KeySchema"])
-    return {
+    keys, projection = _keys(index["KeySchema"]), index["Projection"]
+    made: aws.dynamodb.TableGlobalSecondaryIndexArgsDict = {
         "name": index["IndexName"],
-        "projection_type": index["Projection"]["ProjectionType"],
+        "projection_type": projection["ProjectionType"],
         "hash_key": keys["HASH"],
         "range_key": keys["RANGE"],
     }
+    if included := projection.get("NonKeyAttributes"):
+        made["non_key_attributes"] = included
+    return made
 
 
 def _ttl(shape: TableShape) -> aws.dynamodb.TableTtlArgsDict | None:

@@ -69,7 +69,7 @@ def test_status_for_scripts(stack: Stack, call: Caller) -> None:
     """--json has the same, with the cheapest spot price first, and the spend of a job that runs today."""
     now = utc_now()
     stack.gpu.beat(stack.ids[0], now)
-    job_id = add_job(stack.outputs.jobs_table, name="runs", status="RUNNING", updated_at=iso(now))
+    job_id = add_job(stack.outputs.jobs_table, name="runs", status="RUNNING", updated_at=iso(now), attempt=1)
     row = {"PK": job_pk(job_id), "SK": attempt_sk(1), "started_at": iso(now), "market": "on_demand"}
     row |= {"instance_type": "g6.xlarge", "availability_zone": "us-east-1a"}
     dynamo.put(clients.dynamodb(), stack.outputs.jobs_table, row, "put an attempt")

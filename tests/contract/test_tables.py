@@ -9,27 +9,31 @@ from hypothesis import strategies as st
 
 from receipt_trainer.aws import clients
 from receipt_trainer.contract import tables
-from receipt_trainer.contract.tables import ALL_TABLES, TableShape
+from receipt_trainer.contract.tables import ALL_TABLES, Index, TableShape, numbered
 from receipt_trainer.local.cloud import LocalCloud
 
 numbers = st.integers(0, 99_999)
 
 
 def test_shapes() -> None:
-    """Three tables: receipts with GSI1..GSI4, jobs with GSI1 and GSI2, both jobs and instances with a TTL."""
-    shapes = {shape.name: (shape.num_gsis, shape.ttl_attribute) for shape in ALL_TABLES}
-    assert shapes == {"receipts": (4, None), "jobs": (2, "expires_at"), "instances": (0, "expires_at")}
+    """Three tables: receipts and jobs with GSI1..GSI4, jobs and instances with a TTL."""
+    shapes = {shape.name: ([index.name for index in shape.indexes], shape.ttl_attribute) for shape in ALL_TABLES}
+    four = ["GSI1", "GSI2", "GSI3", "GSI4"]
+    assert shapes == {"receipts": (four, None), "jobs": (four, "expires_at"), "instances": ([], "expires_at")}
 
 
 def test_create_arguments_name_every_key_once() -> None:
-    """CreateTable gets each key attribute once as a string, and a full projection for each index."""
-    arguments = TableShape("any", num_gsis=2).create_arguments("x-any")
+    """CreateTable gets each key attribute once as a string, and a projection for each index: all, unless it says."""
+    narrow = (Index("A", "status", "at", ("name",)), Index("B", "status", "id"))
+    arguments = TableShape("any", (*numbered(2), *narrow)).create_arguments("x-any")
     assert arguments["TableName"] == "x-any"
     assert arguments["BillingMode"] == "PAY_PER_REQUEST"
     names = [item["AttributeName"] for item in arguments["AttributeDefinitions"]]
-    assert names == ["PK", "SK", "GSI1PK", "GSI1SK", "GSI2PK", "GSI2SK"]
+    assert names == ["PK", "SK", "GSI1PK", "GSI1SK", "GSI2PK", "GSI2SK", "status", "at", "id"]
     assert {item["AttributeType"] for item in arguments["AttributeDefinitions"]} == {"S"}
-    for index, name in zip(arguments["GlobalSecondaryIndexes"], ("GSI1", "GSI2"), strict=True):
+    *first, by_time, _ = arguments["GlobalSecondaryIndexes"]
+    assert by_time["Projection"] == {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["name"]}
+    for index, name in zip(first, ("GSI1", "GSI2"), strict=True):
         assert index["IndexName"] == name
         assert [key["AttributeName"] for key in index["KeySchema"]] == [f"{name}PK", f"{name}SK"]
         assert index["Projection"] == {"ProjectionType": "ALL"}
@@ -43,7 +47,8 @@ def test_dynamodb_accepts_every_shape(aws: LocalCloud) -> None:
         name = f"shape-{shape.name}-{uuid4().hex[:8]}"
         client.create_table(**shape.create_arguments(name))
         table = client.describe_table(TableName=name)["Table"]
-        assert sorted(index["IndexName"] for index in table.get("GlobalSecondaryIndexes", [])) == shape.index_names()
+        made = sorted(index["IndexName"] for index in table.get("GlobalSecondaryIndexes", []))
+        assert made == [index.name for index in shape.indexes]
         client.delete_table(TableName=name)
 
 

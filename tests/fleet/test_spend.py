@@ -72,7 +72,7 @@ def test_jobs_of_today_and_only_their_part_of_today(jobs_table: str) -> None:
         "twice": ("FAILED", NOON, [attempt(NOON - 3 * H, NOON - 2 * H), attempt(NOON - 2 * H, NOON, None)]),
     }
     for name, (status, changed, attempts) in jobs.items():
-        job_id = add_job(jobs_table, name=name, status=status, updated_at=iso(changed))
+        job_id = add_job(jobs_table, name=name, status=status, updated_at=iso(changed), attempt=len(attempts))
         for number, row in enumerate(attempts, 1):
             key = {"PK": job_pk(job_id), "SK": attempt_sk(number)}
             dynamo.put(clients.dynamodb(), jobs_table, key | row, "put an attempt")
@@ -91,7 +91,7 @@ def test_a_vanished_workers_job_costs_to_the_end_of_its_lease(jobs_table: str) -
     leases = {"today": NOON - 8 * H, "days-ago": NOON - 72 * H}
     ids = {}
     for name, until in leases.items():
-        given = {"status": "RUNNING", "updated_at": iso(until), "lease_expires_at": iso(until)}
+        given = {"status": "RUNNING", "updated_at": iso(until), "lease_expires_at": iso(until), "attempt": 1}
         ids[name] = add_job(jobs_table, name=name, **given)
         key = {"PK": job_pk(ids[name]), "SK": attempt_sk(1)}
         dynamo.put(clients.dynamodb(), jobs_table, key | attempt(until - 2 * H, None), "put an attempt")
@@ -106,21 +106,32 @@ def test_a_vanished_workers_job_costs_to_the_end_of_its_lease(jobs_table: str) -
 def test_a_job_that_changes_its_state_while_it_is_listed_is_there_once(
     jobs_table: str, fault_proxy: FaultProxy
 ) -> None:
-    """The index is read state by state: a job found in two of them is of today once, and costs once."""
-    job_id = add_job(jobs_table, name="moves", status="RUNNING", updated_at=iso(NOON))
+    """Indexes are read state by state: a job found in two of them is of today once, and costs once."""
+    job_id = add_job(jobs_table, name="moves", status="RUNNING", updated_at=iso(NOON), attempt=1)
     key = {"PK": job_pk(job_id), "SK": attempt_sk(1)}
     dynamo.put(clients.dynamodb(), jobs_table, key | attempt(NOON - H, NOON), "put an attempt")
-    listed = {"job_id": job_id, "name": "moves", "updated_at": iso(NOON), "GSI1SK": iso(NOON)}
+    listed = {
+        "SK": "JOB",
+        "job_id": job_id,
+        "name": "moves",
+        "updated_at": iso(NOON),
+        "GSI1SK": iso(NOON),
+        "attempt": 1,
+    }
+    seen = []
 
     def twice(name: str, count: int, body: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
-        partition = body.get("ExpressionAttributeValues", {}).get(":pk", {}).get("S", "")
+        values = body.get("ExpressionAttributeValues", {})
+        asked = {values[key]["S"] for key in (":pk", ":status") if key in values}
         for status in ("RUNNING", "SUCCEEDED"):
-            if body.get("IndexName") and partition == job_status_pk(status):
+            if body.get("IndexName") and asked & {job_status_pk(status), status}:
+                seen.append(status)
                 return 200, {"Items": [dynamo.serialise(listed | {"status": status})], "Count": 1}
         return None
 
     fault_proxy.rule = twice
     found = read_job_spend(clients.dynamodb(), jobs_table, NOON)
+    assert seen == ["RUNNING", "SUCCEEDED"]
     assert [(one.job_id, one.cost.usd) for one in found] == [(job_id, pytest.approx(1.0))]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 
 from infra.naming import Naming
 from infra.tables import Tables, TablesArgs
-from receipt_trainer.contract.tables import ALL_TABLES, TableShape
+from receipt_trainer.contract.tables import ALL_TABLES, JOBS, TableShape
 from receipt_trainer.local.program import Recording, run
+from tests.infra.replacements import replacements
 
 TABLE = "aws:dynamodb/table:Table"
 
@@ -40,11 +42,16 @@ def create_arguments(inputs: dict[str, Any]) -> dict[str, Any]:
             {
                 "IndexName": index["name"],
                 "KeySchema": key_schema(index),
-                "Projection": {"ProjectionType": index["projectionType"]},
+                "Projection": projection(index),
             }
             for index in indexes
         ]
     return arguments
+
+
+def projection(index: dict[str, Any]) -> dict[str, Any]:
+    included = index.get("nonKeyAttributes")
+    return {"ProjectionType": index["projectionType"]} | ({"NonKeyAttributes": included} if included else {})
 
 
 def key_schema(inputs: dict[str, Any]) -> list[dict[str, str]]:
@@ -70,6 +77,15 @@ def test_items_expire_only_where_the_contract_says(shape: TableShape) -> None:
     """TTL is on the attribute of the shape, and off where the shape has none."""
     ttl = recorded().one(f"tables-{shape.name}", TABLE).inputs.get("ttl")
     assert ttl == ({"attributeName": shape.ttl_attribute, "enabled": True} if shape.ttl_attribute else None)
+
+
+def test_indexes_are_added_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack whose jobs table has the two indexes of version 0.1.0 gets the others without a new table."""
+    monkeypatch.setattr("infra.tables.JOBS", replace(JOBS, indexes=JOBS.indexes[:2]))
+    before = run(lambda: program(True))
+    assert len(before.one("tables-jobs", TABLE).inputs["globalSecondaryIndexes"]) == 2
+    assert len(recorded().one("tables-jobs", TABLE).inputs["globalSecondaryIndexes"]) == 4
+    assert replacements(before, recorded()) == {}
 
 
 @pytest.mark.parametrize("protect_data", [True, False])

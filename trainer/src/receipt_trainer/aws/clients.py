@@ -55,6 +55,10 @@ _REFUSED: Final = frozenset(
 )
 
 
+class NoIndexError(UserError):
+    """A table lacks an index, or DynamoDB is still filling it."""
+
+
 def dynamodb() -> DynamoDBClient:
     """A thread-safe DynamoDB client; see `_client`."""
     return cast("DynamoDBClient", _client("dynamodb"))
@@ -220,11 +224,11 @@ def _explain(error: boto.ClientError, doing: str, table: str | None) -> UserErro
     about_index = "index" in without_table.lower()  # a table's name may contain the word
     if code == "ResourceNotFoundException" and table is not None:
         if about_index:
-            return UserError(f"{doing}: table '{table}' has no such index ({message}); it must have GSI1 to GSI4")
+            return NoIndexError(f"{doing}: table '{table}' has no such index ({message}); it must have GSI1 to GSI4")
         where = os.environ.get("AWS_ENDPOINT_URL") or f"this account in {_region()}"
         return UserError(f"{doing}: there is no table '{table}' at {where}; check the table's name and the region")
     if code == "ValidationException" and table is not None and about_index:
-        return UserError(f"{doing}: table '{table}' is not of the expected shape: {message}")
+        return NoIndexError(f"{doing}: table '{table}' is not of the expected shape: {message}")
     if code == "ValidationException" and table is not None and "tableName" in message:
         return UserError(f"{doing}: '{table}' cannot be the name of a table")
     if code == "NoSuchBucket":

@@ -7,42 +7,63 @@ from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
+class Index:
+    """A global secondary index: it holds the rows that have both of its keys, which are strings.
+
+    Attributes:
+        included: what it holds beside its keys and the table's; None: the whole row.
+    """
+
+    name: str
+    partition: str
+    sort: str
+    included: tuple[str, ...] | None = None
+
+    def projection(self) -> dict[str, Any]:
+        """DynamoDB's Projection."""
+        if self.included is None:
+            return {"ProjectionType": "ALL"}
+        return {"ProjectionType": "INCLUDE", "NonKeyAttributes": list(self.included)}
+
+
+@dataclass(frozen=True, slots=True)
 class TableShape:
-    """One table: string keys PK/SK, `num_gsis` indexes GSI1.. with keys GSInPK/GSInSK, all attributes projected.
+    """One table with the string keys PK and SK.
 
     Attributes:
         name: suffix of the table's name; the stack puts its prefix before it.
-        num_gsis: number of global secondary indexes.
+        indexes: its global secondary indexes.
         ttl_attribute: attribute with the expiry in epoch seconds, or None.
     """
 
     name: str
-    num_gsis: int = 0
+    indexes: tuple[Index, ...] = ()
     ttl_attribute: str | None = None
-
-    def index_names(self) -> list[str]:
-        """GSI1, GSI2, ..."""
-        return [f"GSI{n}" for n in range(1, self.num_gsis + 1)]
 
     def create_arguments(self, table_name: str) -> dict[str, Any]:
         """Arguments of DynamoDB's CreateTable for this shape, billed by request."""
-        keys = ["PK", "SK"] + [f"{gsi}{part}" for gsi in self.index_names() for part in ("PK", "SK")]
+        keys = dict.fromkeys(["PK", "SK", *(key for one in self.indexes for key in (one.partition, one.sort))])
         arguments: dict[str, Any] = {
             "TableName": table_name,
             "BillingMode": "PAY_PER_REQUEST",
             "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"} for key in keys],
             "KeySchema": _key_schema("PK", "SK"),
         }
-        if self.num_gsis:
+        if self.indexes:
             arguments["GlobalSecondaryIndexes"] = [
                 {
-                    "IndexName": gsi,
-                    "KeySchema": _key_schema(f"{gsi}PK", f"{gsi}SK"),
-                    "Projection": {"ProjectionType": "ALL"},
+                    "IndexName": one.name,
+                    "KeySchema": _key_schema(one.partition, one.sort),
+                    "Projection": one.projection(),
                 }
-                for gsi in self.index_names()
+                for one in self.indexes
             ]
         return arguments
+
+
+def numbered(count: int) -> tuple[Index, ...]:
+    """GSI1, GSI2, ... with the keys GSI1PK and GSI1SK, ..., each with the whole row."""
+    return tuple(Index(f"GSI{n}", f"GSI{n}PK", f"GSI{n}SK") for n in range(1, count + 1))
 
 
 def _key_schema(partition: str, sort: str) -> list[dict[str, str]]:
@@ -51,8 +72,13 @@ def _key_schema(partition: str, sort: str) -> list[dict[str, str]]:
 
 EXPIRES_AT: Final = "expires_at"
 """Attribute of rows that DynamoDB deletes by itself: epoch seconds."""
-RECEIPTS = TableShape("receipts", num_gsis=4)
-JOBS = TableShape("jobs", num_gsis=2, ttl_attribute=EXPIRES_AT)
+# Their keys are attributes that a job's own row has always had, and no other row has both: DynamoDB fills them with the
+# jobs of older versions by itself.
+JOBS_BY_CHANGE: Final = Index("GSI3", "status", "updated_at", ("job_id", "name", "pool", "attempt"))
+JOBS_BY_ID: Final = Index("GSI4", "status", "job_id", ("name", "created_at"))
+
+RECEIPTS = TableShape("receipts", numbered(4))
+JOBS = TableShape("jobs", (*numbered(2), JOBS_BY_CHANGE, JOBS_BY_ID), ttl_attribute=EXPIRES_AT)
 INSTANCES = TableShape("instances", ttl_attribute=EXPIRES_AT)
 ALL_TABLES = (RECEIPTS, JOBS, INSTANCES)
 

@@ -6,7 +6,7 @@ network are not in it. Jobs count the time of their attempts alone, so their sum
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from receipt_trainer.aws import dynamo
 from receipt_trainer.contract import cost
 from receipt_trainer.contract.tables import job_pk
-from receipt_trainer.jobs.find import Wanted, find
+from receipt_trainer.jobs.find import STATES, Wanted, find, find_changed
 from receipt_trainer.jobs.instances import Instance
 from receipt_trainer.jobs.metrics_writer import iso
 
@@ -43,7 +43,7 @@ def midnight_before(now: datetime) -> datetime:
 def read_job_spend(
     client: DynamoDBClient, table: str, now: datetime, list_price: cost.ListPrice | None = None
 ) -> list[JobSpend]:
-    """Jobs that had an attempt today, the dearest first; all jobs' rows are listed, one query more for each of today.
+    """Jobs that had an attempt today, the dearest first: a query a state, and one for each job of today.
 
     Raises:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
@@ -64,12 +64,13 @@ def read_job_spend(
     return sorted(found, key=lambda one: (-(one.cost.usd or 0.0), -one.cost.seconds, one.job_id))
 
 
-def _jobs_of_today(client: DynamoDBClient, table: str, since: datetime) -> Iterator[dynamo.Item]:
-    """Of what ended or changed before today nothing can be of today, but for jobs that run still."""
-    for row in find(client, table, Wanted()):
-        changed = cost.moment(row.get("updated_at"))
-        if row["status"] in ACTIVE or changed is None or changed >= since:
-            yield row
+def _jobs_of_today(client: DynamoDBClient, table: str, since: datetime) -> list[dynamo.Item]:
+    """Of what ended or changed before today nothing can be of today, but for jobs that run still; nor can anything of
+    a job that nobody has claimed yet."""
+    running = [row for status in ACTIVE for row in find(client, table, Wanted(status=status))]
+    changed = find_changed(client, table, since, [state for state in STATES if state not in ACTIVE])
+    # By its id, for a job that changes its state meanwhile is found twice; the running one has the end of the lease.
+    return list({row["job_id"]: row for row in [*changed, *running] if row.get("attempt")}.values())
 
 
 def clipped(attempts: Sequence[Mapping[str, Any]], since: datetime, now: datetime) -> list[dict[str, Any]]:

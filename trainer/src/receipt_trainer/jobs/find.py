@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
@@ -10,8 +10,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.clients import NoIndexError
 from receipt_trainer.aws.dynamo import Item
-from receipt_trainer.contract.tables import JOB_SK, job_name_pk, job_pk, job_status_pk
+from receipt_trainer.contract.tables import (
+    JOB_SK,
+    JOBS_BY_CHANGE,
+    JOBS_BY_ID,
+    Index,
+    job_name_pk,
+    job_pk,
+    job_status_pk,
+)
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.lifecycle import State
 from receipt_trainer.jobs.metrics_writer import iso
@@ -118,7 +127,7 @@ def job_id_of(client: DynamoDBClient, table: str, called: str) -> str:
         return called
     found = find(client, table, Wanted(name=called), MAX_NAMED + 1)
     if not found and len(called) >= MIN_PREFIX:
-        found = find(client, table, Wanted(id_prefix=called.lower()), MAX_NAMED + 1)
+        found = _of_prefix(client, table, called.lower())
     if not found:
         short = f" (of an id, give at least {MIN_PREFIX} characters)" if len(called) < MIN_PREFIX else ""
         raise UserError(f"there is no job '{called}' in table '{table}'{short}; `receipt-trainer jobs` lists them")
@@ -127,6 +136,49 @@ def job_id_of(client: DynamoDBClient, table: str, called: str) -> str:
         more = "; and more" if len(found) > MAX_NAMED else ""
         raise UserError(f"'{called}' may be any of several jobs; name one by its id: {listed}{more}")
     return str(found[0]["job_id"])
+
+
+def _of_prefix(client: DynamoDBClient, table: str, prefix: str) -> list[Item]:
+    """Jobs whose id begins so, newest first; a query a state."""
+    try:
+        found = list(_once(_by_state(client, table, JOBS_BY_ID, "begins_with(job_id, :from)", prefix)))
+    except NoIndexError:  # the stack is of a version before this index
+        return find(client, table, Wanted(id_prefix=prefix), MAX_NAMED + 1)
+    return sorted(found, key=lambda row: str(row.get("created_at")), reverse=True)
+
+
+def find_changed(client: DynamoDBClient, table: str, since: datetime, states: Collection[str] = STATES) -> list[Item]:
+    """Jobs of these states whose state has changed since then: job_id, name, status, pool, attempt; a query a state.
+
+    Where the table lacks the index for it, all jobs' rows are read.
+
+    Raises:
+        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
+    """
+    try:
+        return list(_once(_by_state(client, table, JOBS_BY_CHANGE, "updated_at >= :from", iso(since), states)))
+    except NoIndexError:  # the stack is of a version before this index
+        found = find(client, table, Wanted())
+    return [row for row in found if row["status"] in states and str(row.get("updated_at") or "") >= iso(since)]
+
+
+def _by_state(
+    client: DynamoDBClient, table: str, index: Index, condition: str, value: str, states: Collection[str] = STATES
+) -> Iterator[Item]:
+    """The jobs of each state in an index by state, from a value of its sort key on."""
+    for status in STATES:
+        if status not in states:
+            continue
+        rows = dynamo.query(
+            client,
+            table,
+            "find jobs",
+            IndexName=index.name,
+            KeyConditionExpression=f"#status = :status AND {condition}",
+            ExpressionAttributeNames={"#status": index.partition},
+            ExpressionAttributeValues={":status": status, ":from": value},
+        )
+        yield from (row for row in rows if row["SK"] == JOB_SK)
 
 
 def _is_there(client: DynamoDBClient, table: str, job_id: str) -> bool:

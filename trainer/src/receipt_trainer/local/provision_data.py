@@ -16,10 +16,12 @@ def _keys(partition: str, sort: str | None) -> list[dict[str, str]]:
 
 
 def _index(index: dict[str, Any]) -> dict[str, Any]:
+    projection = {"ProjectionType": index["projectionType"]}
+    included = index.get("nonKeyAttributes")
     return {
         "IndexName": index["name"],
         "KeySchema": _keys(*_index_keys(index)),
-        "Projection": {"ProjectionType": index["projectionType"]},
+        "Projection": projection | ({"NonKeyAttributes": included} if included else {}),
     }
 
 
