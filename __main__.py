@@ -66,22 +66,11 @@ async def main() -> None:
         dashboard_name=observability.dashboard_name,
         vpc_id=base.network.vpc_id,
         private_subnet_ids=base.network.private_subnet_ids,
-        pools={
-            pool: {
-                "queue_urls": base.queues.urls[pool],
-                "dead_letter_queue_url": base.queues.dead_letter_urls[pool],
-                "auto_scaling_group": workers.pools[pool].group_name,
-                "launch_template_id": workers.pools[pool].launch_template_id,
-                "instance_types": list(chosen.instance_types),
-                "market": chosen.market,
-                "max_instances": chosen.max_instances,
-                "on_demand_base": chosen.on_demand_base,
-            }
-            for pool, chosen in settings.pools.items()
-        },
+        pools={pool: workers.outputs_of(pool) for pool in settings.pools},
         nat=settings.network.nat,
         parent_image=settings.golden_ami.parent_image,
         alarm_topic_arn=observability.topic_arn,
+        notices_topic_arn=workers.notices.topic_arn,
         budget_usd=settings.budget.monthly_usd if settings.budget else 0,
         job_defaults=settings.jobs.model_dump(mode="json", exclude_none=True),
     )

@@ -52,13 +52,27 @@ class FlowLogRole(pulumi.ComponentResource):
 
 @dataclass(frozen=True)
 class SilenceRoleArgs:
-    """What the role of the function needs that ends silent instances: its table's and its log group's ARN."""
+    """What the role of the function needs that ends silent instances and sends notices.
+
+    Attributes:
+        naming: names and tags; it also names the Auto Scaling groups.
+        region: AWS region, part of ARNs.
+        account_id: account, part of ARNs.
+        partition: `aws`, `aws-cn` or `aws-us-gov`.
+        instances_table_arn: table with the heartbeats.
+        jobs_table_arn: table that keeps notices until they are sent.
+        notices_topic_arn: topic of the notices.
+        log_group_arn: of the function, without `:*` at its end.
+        pools: the pools of the stack.
+    """
 
     naming: Naming
     region: str
     account_id: str
     partition: str
     instances_table_arn: pulumi.Input[str]
+    jobs_table_arn: pulumi.Input[str]
+    notices_topic_arn: pulumi.Input[str]
     log_group_arn: pulumi.Input[str]
     pools: Sequence[PoolName]
 
@@ -90,13 +104,19 @@ class FunctionRole(pulumi.ComponentResource):
 
 
 class SilenceRole(FunctionRole):
-    """Role of the function that ends silent instances."""
+    """Role of the function that ends silent instances and sends notices."""
 
     def __init__(self, name: str, args: SilenceRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         place = policies.Place(args.partition, args.region, args.account_id)
         groups = [args.naming.name("workers", pool) for pool in args.pools]
-        allowed = pulumi.Output.all(args.instances_table_arn, args.log_group_arn).apply(
-            lambda arns: policies.document(policies.silence_statements(place, arns[0], groups, arns[1]))
+        arns = [args.instances_table_arn, args.log_group_arn, args.jobs_table_arn, args.notices_topic_arn]
+        allowed = pulumi.Output.all(*arns).apply(
+            lambda known: policies.document(
+                [
+                    *policies.silence_statements(place, known[0], groups, known[1]),
+                    *policies.notice_statements(known[2], known[3]),
+                ]
+            )
         )
         super().__init__("receipts:infra:SilenceRole", name, args.naming, "silence", allowed, opts)
 

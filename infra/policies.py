@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from receipt_trainer.contract import metrics
+from receipt_trainer.contract import metrics, notices
 
 Statement = dict[str, Any]
 
@@ -182,6 +182,17 @@ def silence_statements(place: Place, instances: str, groups: Sequence[str], log_
         allow("EndSilent", "autoscaling", ["SuspendProcesses", "TerminateInstanceInAutoScalingGroup"], own_groups),
         allow("PutMetrics", "cloudwatch", ["PutMetricData"], "*", own_namespace),
         allow("WriteLogs", "logs", ["CreateLogStream", "PutLogEvents"], [f"{log_group}:log-stream:*"]),
+    ]
+
+
+def notice_statements(jobs: str, topic: str) -> list[Statement]:
+    """What the function needs that sends notices: it reads them and what a job's attempts cost, and deletes them."""
+    read = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [notices.PK, "JOB#*"]}}
+    deleted = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [notices.PK]}}
+    return [
+        allow("ReadNotices", "dynamodb", ["Query"], [jobs], read),
+        allow("DeleteNotices", "dynamodb", ["DeleteItem"], [jobs], deleted),
+        allow("SendNotices", "sns", ["Publish"], [topic]),
     ]
 
 

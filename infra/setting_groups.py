@@ -179,6 +179,9 @@ class JobsSettings(Group):
     max_usd: Annotated[float, BeforeValidator(_no_bool)] | None = Field(
         None, gt=0, le=1_000_000, description="US dollars after which a job is stopped; unset: no limit"
     )
+    notify: bool | None = Field(
+        None, description="true: a job sends a notice when it has ended or is held; unset: if it asks for it"
+    )
 
 
 class BudgetSettings(Group):

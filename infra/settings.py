@@ -80,6 +80,9 @@ class StackSettings(Group):
     alarm_email: Annotated[Email | None, BeforeValidator(_nothing_if_empty)] = Field(
         None, description="Who gets the alarms; empty: nobody, they show on the dashboard"
     )
+    notify_email: Annotated[Email | None, BeforeValidator(_nothing_if_empty)] = Field(
+        None, description="Who gets the notices of jobs; empty: nobody, unless somebody subscribes to the topic"
+    )
     protect_data: bool = Field(True, description="Tables, buckets and file system outlive pulumi destroy")
     replace_data: bool = Field(False, description="An edit may replace what holds data by something empty")
     tags: Annotated[
@@ -195,5 +198,5 @@ def _without_nulls(value: Any, depth: int = 0) -> Any:
 _OBJECTS: Final = frozenset(
     field.alias or name
     for name, field in StackSettings.model_fields.items()
-    if name not in ("environment", "alarm_email", "protect_data", "replace_data")
+    if name not in ("environment", "alarm_email", "notify_email", "protect_data", "replace_data")
 )

@@ -1,4 +1,4 @@
-"""Silent instances: a scheduled function ends those that nobody has heard of for too long."""
+"""A scheduled function: it ends instances that nobody has heard of for too long, and sends notices of jobs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,23 @@ import pulumi
 from infra.boot import BootEnv
 from infra.event_function import EventFunction, EventFunctionArgs
 from infra.naming import Naming
+from receipt_trainer import contract
 from receipt_trainer.contract import liveness, metrics
 from receipt_trainer.contract.outputs import PoolName
 
-HANDLER: Final = Path(__file__).resolve().parent / "functions" / "silent_instances" / "handler.py"
+_FOLDER: Final = Path(__file__).resolve().parent / "functions" / "silent_instances"
+HANDLER: Final = _FOLDER / "handler.py"
 """Never imported here: it runs in Lambda, whose Python has boto3."""
+_CONTRACT: Final = Path(contract.__file__).resolve().parent
+_PARTS: Final = ("notices.py",)
+_SHARED: Final = ("__init__.py", "cost.py", "notices.py")
+FILES: Final = {
+    "handler.py": HANDLER,
+    **{f"infra/functions/silent_instances/{name}": _FOLDER / name for name in _PARTS},
+    "receipt_trainer/__init__.py": _CONTRACT.parent / "__init__.py",
+    **{f"receipt_trainer/contract/{name}": _CONTRACT / name for name in _SHARED},
+}
+"""The handler, its other parts, and what they share with the commands on a laptop."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +39,8 @@ class SilentInstancesArgs:
         naming: names and tags.
         groups: name of the Auto Scaling group of each pool.
         instances_table: name of the instances table.
+        jobs_table: name of the jobs table, which keeps notices until they are sent.
+        notices_topic: ARN of the topic of the notices.
         log_group: name of the function's log group.
         role_arn: role of the function, which must be allowed everything before its first run.
     """
@@ -34,6 +48,8 @@ class SilentInstancesArgs:
     naming: Naming
     groups: Mapping[PoolName, pulumi.Input[str]]
     instances_table: pulumi.Input[str]
+    jobs_table: pulumi.Input[str]
+    notices_topic: pulumi.Input[str]
     log_group: pulumi.Input[str]
     role_arn: pulumi.Input[str]
 
@@ -46,9 +62,9 @@ class SilentInstances(EventFunction):
         function = EventFunctionArgs(
             naming=args.naming,
             kind="silent-instances",
-            description=f"Ends workers of {prefix} that nobody has heard of",
-            files={"handler.py": HANDLER},
-            rules=_rules(args),
+            description=f"Ends workers of {prefix} that nobody has heard of, and sends notices of jobs",
+            files=FILES,
+            rules={"silent_instances": _silence_rules(args), "notices": _notice_rules(args)},
             log_group=args.log_group,
             role_arn=args.role_arn,
             schedule=f"rate({liveness.LOOK_EVERY_MIN} minutes)",
@@ -57,7 +73,7 @@ class SilentInstances(EventFunction):
         super().__init__("receipts:infra:SilentInstances", name, function, opts)
 
 
-def _rules(args: SilentInstancesArgs) -> dict[str, Any]:
+def _silence_rules(args: SilentInstancesArgs) -> dict[str, Any]:
     """The fields of the handler's `Rules`."""
     return {
         "heartbeat_limit_s": liveness.HEARTBEAT_LIMIT_S,
@@ -70,3 +86,8 @@ def _rules(args: SilentInstancesArgs) -> dict[str, Any]:
         "namespace": metrics.NAMESPACE,
         "metric": metrics.SILENT_INSTANCES,
     }
+
+
+def _notice_rules(args: SilentInstancesArgs) -> dict[str, Any]:
+    """The fields of the `Rules` of its notices."""
+    return {"table": args.jobs_table, "topic": args.notices_topic, "stack": pulumi.get_stack()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pulumi
 
 from infra import launch_warnings
@@ -11,6 +13,7 @@ from infra.golden_ami import GoldenAmi, GoldenAmiArgs, recipe_name
 from infra.iam import ImageExpiryRole, ImageExpiryRoleArgs, Roles, RolesArgs, SilenceRole, SilenceRoleArgs
 from infra.image_expiry import ImageExpiry, ImageExpiryArgs
 from infra.naming import Naming
+from infra.notices import Notices, NoticesArgs
 from infra.settings import StackSettings
 from infra.silence import SilentInstances, SilentInstancesArgs
 from infra.worker_data import WorkerData
@@ -38,9 +41,25 @@ class Workers:
         self.image = self._golden_ami()
         data = self._worker_data()
         self.pools = {pool: self._pool(pool, data) for pool in settings.pools}
+        notices = NoticesArgs(naming=naming, email=settings.notify_email)
+        self.notices = Notices("notices", notices)
         self.silence = self._silence()
         if settings.golden_ami.enabled:
             self._image_expiry()
+
+    def outputs_of(self, pool: PoolName) -> dict[str, Any]:
+        """What the stack exports of a pool: the fields of the contract's `PoolOutputs`."""
+        chosen = self._settings.pools[pool]
+        return {
+            "queue_urls": self._base.queues.urls[pool],
+            "dead_letter_queue_url": self._base.queues.dead_letter_urls[pool],
+            "auto_scaling_group": self.pools[pool].group_name,
+            "launch_template_id": self.pools[pool].launch_template_id,
+            "instance_types": list(chosen.instance_types),
+            "market": chosen.market,
+            "max_instances": chosen.max_instances,
+            "on_demand_base": chosen.on_demand_base,
+        }
 
     def _roles(self) -> Roles:
         base, place = self._base, self._place
@@ -161,6 +180,8 @@ class Workers:
                 account_id=place.account_id,
                 partition=place.partition,
                 instances_table_arn=base.tables.instances.arn,
+                jobs_table_arn=base.tables.jobs.arn,
+                notices_topic_arn=self.notices.topic_arn,
                 log_group_arn=base.logs.silence.arn,
                 pools=list(pools),
             ),
@@ -171,6 +192,8 @@ class Workers:
                 naming=self._naming,
                 groups={pool: self.pools[pool].group_name for pool in pools},
                 instances_table=base.tables.instances.name,
+                jobs_table=base.tables.jobs.name,
+                notices_topic=self.notices.topic_arn,
                 log_group=base.logs.silence.name,
                 role_arn=role.role_arn,
             ),

@@ -33,6 +33,7 @@ CHANGES: dict[str, Any] = {
     "golden_ami": {"enabled": True},
     "network": {"az_count": 2, "nat": "single"},
     "alarm_email": EMAIL,
+    "notify_email": EMAIL,
     "budget": {"monthly_usd": 20, "email": EMAIL},
 }
 

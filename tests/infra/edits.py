@@ -53,6 +53,7 @@ EDITS: Mapping[str, Mapping[str, Any]] = {
     "parent image": {"golden_ami": {"enabled": True, "parent_image": "ami-0123456789abcdef0", "schedule": ""}},
     "budget": {"budget": {"monthly_usd": 100, "email": "a@example.com"}},
     "mail": {"alarm_email": "a@example.com"},
+    "notices": {"notify_email": "a@example.com", "jobs": {"notify": True}},
     "protection": {"protect_data": "true"},
 }
 """Changes of the dev stack, by what they are about; each can be made on a running stack."""

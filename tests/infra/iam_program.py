@@ -51,6 +51,8 @@ def silence_args(naming: Naming) -> SilenceRoleArgs:
         account_id=ACCOUNT,
         partition="aws",
         instances_table_arn=table("instances"),
+        jobs_table_arn=table("jobs"),
+        notices_topic_arn=topic("notices"),
         log_group_arn=log_group("silent-instances"),
         pools=POOL_NAMES,
     )
@@ -58,6 +60,10 @@ def silence_args(naming: Naming) -> SilenceRoleArgs:
 
 def table(name: str) -> str:
     return f"arn:aws:dynamodb:{HERE}:table/receipt-trainer-dev-{name}"
+
+
+def topic(name: str) -> str:
+    return f"arn:aws:sns:{HERE}:{name}"
 
 
 def queue(name: str) -> str:

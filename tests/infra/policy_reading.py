@@ -47,6 +47,8 @@ def _holds(operator: str, key: str, values: Sequence[str], context: Mapping[str,
         return False
     if operator == "StringEquals":
         return given in values
-    if operator in ("StringLike", "ArnLike"):
+    if operator == "ForAllValues:StringEquals":  # of requests with one value, as all are here
+        return given in values
+    if operator in ("StringLike", "ArnLike", "ForAllValues:StringLike"):
         return any(like(pattern, given) for pattern in values)
     raise AssertionError(f"the reader does not know the operator {operator}")

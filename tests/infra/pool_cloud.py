@@ -20,7 +20,7 @@ from receipt_trainer.worker.registry import InstanceRegistry, Machine
 
 
 def load_handler() -> ModuleType:
-    """The function's one file, as Lambda imports it: by itself."""
+    """The function's entry file, as Lambda imports it."""
     spec = importlib.util.spec_from_file_location("silent_instances_handler", HANDLER)
     assert spec is not None
     assert spec.loader is not None

@@ -18,7 +18,7 @@ PROJECT = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
 DECLARED = PROJECT["config"]
 DOC = (ROOT / "docs" / "configuration.md").read_text()
 TYPES = {"string": str, "boolean": bool, "object": dict}
-EMPTY = {"environment": "", "alarm_email": "", "budget": {}, "training": {}, "jobs": {}}
+EMPTY = {"environment": "", "alarm_email": "", "notify_email": "", "budget": {}, "training": {}, "jobs": {}}
 """How Pulumi.yaml writes what is unset."""
 
 

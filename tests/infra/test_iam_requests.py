@@ -16,6 +16,7 @@ from tests.infra.iam_program import (
     queue,
     recorded,
     table,
+    topic,
 )
 from tests.infra.policy_reading import allowed, listed, statements
 
@@ -89,6 +90,10 @@ BUILDER_ROLE = f"arn:aws:iam::{ACCOUNT}:role/roles-builder"
         ("silence", "autoscaling:SuspendProcesses", group("receipt-trainer-dev-workers-cpu"), {}),
         ("silence", "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": metrics.NAMESPACE}),
         ("silence", "logs:PutLogEvents", log_group("silent-instances") + ":log-stream:2026/11/21/x", {}),
+        ("silence", "dynamodb:Query", table("jobs"), {"dynamodb:LeadingKeys": "NOTICES"}),
+        ("silence", "dynamodb:Query", table("jobs"), {"dynamodb:LeadingKeys": "JOB#0b1c"}),
+        ("silence", "dynamodb:DeleteItem", table("jobs"), {"dynamodb:LeadingKeys": "NOTICES"}),
+        ("silence", "sns:Publish", topic("notices"), {}),
     ],
 )
 def test_a_role_may_do_its_work(role: str, action: str, resource: str, context: dict[str, str]) -> None:
@@ -178,6 +183,11 @@ def test_a_role_may_do_its_work(role: str, action: str, resource: str, context: 
         ("silence", "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "AWS/Billing"}),
         ("silence", "logs:PutLogEvents", log_group("worker") + ":log-stream:i-0", {}),
         ("silence", "logs:CreateLogGroup", log_group("silent-instances"), {}),
+        ("silence", "dynamodb:Query", table("jobs"), {"dynamodb:LeadingKeys": "SWEEPS"}),
+        ("silence", "dynamodb:DeleteItem", table("jobs"), {"dynamodb:LeadingKeys": "JOB#0b1c"}),
+        ("silence", "sns:Publish", topic("alarms"), {}),
+        ("silence", "sns:Subscribe", topic("notices"), {}),
+        ("worker", "sns:Publish", topic("notices"), {}),
     ],
 )
 def test_a_role_may_do_nothing_else(role: str, action: str, resource: str, context: dict[str, str]) -> None:

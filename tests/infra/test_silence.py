@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import json
+import shutil
+import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import boto3
+
 from infra.boot import BootEnv
+from infra.functions.silent_instances import notices
 from infra.naming import Naming
 from infra.silence import HANDLER, SilentInstances, SilentInstancesArgs
 from receipt_trainer.contract import liveness, metrics
@@ -19,6 +24,7 @@ from tests.infra.pool_cloud import load_handler
 
 FUNCTION, RULE = "aws:lambda/function:Function", "aws:cloudwatch/eventRule:EventRule"
 NAMING = Naming("receipt-trainer", "dev")
+TOPIC = "arn:aws:sns:us-east-1:123456789012:notices"
 
 
 @cache
@@ -30,6 +36,8 @@ def recorded() -> Recording:
                 naming=NAMING,
                 groups={"gpu": NAMING.name("workers", "gpu"), "cpu": NAMING.name("workers", "cpu")},
                 instances_table=NAMING.name("instances"),
+                jobs_table=NAMING.name("jobs"),
+                notices_topic=TOPIC,
                 log_group=NAMING.path("silent-instances"),
                 role_arn="arn:aws:iam::123456789012:role/silence",
             ),
@@ -64,24 +72,37 @@ def test_a_failed_run_is_not_repeated() -> None:
     assert config.inputs["maximumEventAgeInSeconds"] <= liveness.LOOK_EVERY_MIN * 60
 
 
-def test_the_code_is_one_file_that_needs_nothing_of_ours() -> None:
-    """Lambda gets handler.py alone; it imports what Lambda's Python has, and its entry point exists."""
-    assert function()["code"].assets["handler.py"].path == str(HANDLER)
-    assert len(function()["code"].assets) == 1
-    imported = {
-        name.partition(".")[0]
-        for node in ast.walk(ast.parse(HANDLER.read_text()))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [str(node.module)])
-    }
-    assert imported - sys.stdlib_module_names == {"boto3", "botocore"}
+def test_the_package_needs_nothing_but_what_lambda_has(tmp_path: Path) -> None:
+    """The entry point of the unpacked package is there, in a Python that has boto3 and none of our other files; what
+    of ours it then has imported is all that is packed."""
+    for name, asset in function()["code"].assets.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(asset.path, tmp_path / name)
     module, entry = function()["handler"].split(".")
-    assert (module, callable(getattr(load_handler(), entry))) == ("handler", True)
+    program = f"""
+import sys
+sys.path[:0] = [{str(tmp_path)!r}]
+sys.path.append({str(Path(boto3.__file__).parents[1])!r})  # without what its .pth files would add
+import {module}
+assert callable({module}.{entry})
+print(*sorted(str(getattr(one, "__file__", None)) for one in sys.modules.values()), sep="\\n")
+print(*sorted(sys.modules), sep="\\n")
+"""
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    imported = set(done.stdout.split("\n"))
+    assert {str(tmp_path / name) for name in function()["code"].assets} == {
+        one for one in imported if one.startswith(str(tmp_path))
+    }
+    assert not imported & {"pydantic", "receipt_trainer.aws", "receipt_trainer.errors"}
 
 
 def test_the_function_reads_the_rules_of_the_stack() -> None:
     """What the stack writes into its environment is what the function reads, with the contract's limits and names."""
-    rules = load_handler().Rules(**json.loads(function()["environment"]["variables"]["RULES"]))
+    given = json.loads(function()["environment"]["variables"]["RULES"])
+    told = notices.Rules(**given.pop("notices"))
+    assert (told.table, told.topic, told.stack) == ("receipt-trainer-dev-jobs", TOPIC, "dev")
+    rules = load_handler().Rules(**given["silent_instances"])
     assert rules.table == "receipt-trainer-dev-instances"
     assert rules.groups == {pool: f"receipt-trainer-dev-workers-{pool}" for pool in ("gpu", "cpu")}
     assert (rules.namespace, rules.metric) == (metrics.NAMESPACE, metrics.SILENT_INSTANCES)

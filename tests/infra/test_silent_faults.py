@@ -73,14 +73,16 @@ def test_two_looks_at_once_end_an_instance_once(pool: PoolCloud) -> None:
 
 
 def test_the_entry_point_reads_its_rules_and_makes_each_client_once(
-    pool: PoolCloud, monkeypatch: pytest.MonkeyPatch
+    pool: PoolCloud, jobs_table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What Lambda calls marks silent instances, then ends them, by the rules in RULES, with one client a service."""
+    """What Lambda calls marks silent instances, then ends them, by the rules in RULES, with one client a service. That
+    notices cannot be read, as the table is gone, is said, and keeps it from ending none."""
     ids = pool.make(3)
     for one in ids:
         pool.beat(one, datetime.now(UTC) - 60 * MINUTE)
-    rules = pool.rules(HANDLER, second_look_s=0)
-    monkeypatch.setenv("RULES", json.dumps(dataclasses.asdict(rules)))
+    rules = {"silent_instances": dataclasses.asdict(pool.rules(HANDLER, second_look_s=0))}
+    rules["notices"] = {"table": jobs_table, "topic": "arn:aws:sns:us-east-1:123456789012:none", "stack": "dev"}
+    monkeypatch.setenv("RULES", json.dumps(rules))
     made: Counter[str] = Counter()
     real: Any = boto3.client
 
@@ -90,9 +92,10 @@ def test_the_entry_point_reads_its_rules_and_makes_each_client_once(
 
     monkeypatch.setattr(boto3, "client", client)
     found = HANDLER.handle({}, None)
-    assert (set(found["marked"]), found["ended"]) == (set(ids), [])
-    made.clear()
-    found = HANDLER.handle({}, None)
-    assert (found["marked"], set(found["ended"])) == ([], set(ids))
-    assert pool.instances() == []
+    assert (set(found["marked"]), found["ended"], found["notified"]) == (set(ids), [], [])
     assert set(made.values()) == {1}
+    rules["notices"]["table"] = "no-such-table"
+    monkeypatch.setenv("RULES", json.dumps(rules))
+    with pytest.raises(RuntimeError, match=r"^notices: ResourceNotFoundException: "):
+        HANDLER.handle({}, None)
+    assert pool.instances() == []

@@ -5,7 +5,9 @@ The first look that finds it so marks its row; a later one ends it if nothing ha
 replaces its whole row, and the mark with it: so wrong clocks, or minutes in which nobody could write to the table,
 end nobody who still beats. If anything cannot be read, the run fails before it ends anyone.
 
-Needs nothing but Lambda's Python and its boto3. Sources: EC2 Auto Scaling API Reference,
+Besides, each run sends the notices of jobs that have ended (`notices`).
+
+Needs nothing but the files beside it, Lambda's Python and its boto3. Sources: EC2 Auto Scaling API Reference,
 TerminateInstanceInAutoScalingGroup; DynamoDB API Reference, BatchGetItem.
 """
 
@@ -24,6 +26,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from infra.functions.silent_instances import notices
+
 Clients = Callable[[str], Any]
 Row = dict[str, Any]
 
@@ -38,7 +42,7 @@ _READ: Final = ("PK", "status", "reason", "at", "heartbeat_at", "silent_since")
 
 @dataclass(frozen=True)
 class Rules:
-    """What the stack says, as JSON in the variable RULES: names, limits, the Auto Scaling group of each pool."""
+    """What the stack says of silent instances: names, limits, the Auto Scaling group of each pool."""
 
     table: str
     environment: str
@@ -66,11 +70,29 @@ class Member:
 
 
 def handle(event: object, context: object) -> dict[str, list[str]]:
-    """Lambda's entry point."""
+    """Lambda's entry point; RULES has the rules of each part, by its name, as JSON. A part's fault stops no other.
+
+    Raises:
+        RuntimeError: what could not be done; all else was.
+    """
     config = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=10)
-    rules = Rules(**json.loads(os.environ["RULES"]))
+    given = json.loads(os.environ["RULES"])
     aws: Any = boto3  # whose hints want the name of one service
-    return look(rules, cache(lambda service: aws.client(service, config=config)), datetime.now(UTC))
+    client, now = cache(lambda service: aws.client(service, config=config)), datetime.now(UTC)
+    parts: dict[str, Callable[[], dict[str, list[str]]]] = {
+        "silent_instances": lambda: look(Rules(**given["silent_instances"]), client, now),
+        "notices": lambda: notices.send(notices.Rules(**given["notices"]), client, now),
+    }
+    found: dict[str, list[str]] = {}
+    faults = []
+    for name, part in parts.items():
+        try:
+            found |= part()
+        except Exception as error:
+            faults.append(f"{name}: {type(error).__name__}: {error}")
+    if faults:
+        raise RuntimeError("; ".join(faults))
+    return found
 
 
 def look(

@@ -65,6 +65,9 @@ class JobSpec(BaseModel):
         None, description="Instance time of all attempts in hours; then a checkpoint is kept and the job is FAILED"
     )
     max_usd: Limit | None = Field(None, description="The same in US dollars, at the price of each attempt's instance")
+    notify: bool | None = Field(
+        None, description="Send a notice when it has ended or is held; unset: as the stack does by default"
+    )
 
     @field_validator("job_name")
     @classmethod

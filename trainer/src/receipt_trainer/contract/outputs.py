@@ -41,6 +41,7 @@ class JobDefaults(_Exported):
 
     max_hours: float | None = Field(None, description="See JobSpec; None: no limit")
     max_usd: float | None = Field(None, description="See JobSpec; None: no limit")
+    notify: bool = Field(False, description="See JobSpec")
 
 
 class StackOutputs(_Exported):
@@ -70,6 +71,7 @@ class StackOutputs(_Exported):
     nat: str | None = Field(None, description="network.nat of the configuration; None of an older stack, as below")
     parent_image: str | None = Field(None, description="golden_ami.parent_image: an SSM parameter or an image id")
     alarm_topic_arn: str | None = Field(None, description="SNS topic of the alarms")
+    notices_topic_arn: str | None = Field(None, description="SNS topic of the notices of jobs; None of an older stack")
     budget_usd: float | None = Field(None, description="Dollars of the monthly budget; 0: there is none")
     job_defaults: JobDefaults = Field(default_factory=JobDefaults, description="What jobs have that say nothing else")
 

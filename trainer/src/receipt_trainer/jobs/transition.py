@@ -16,6 +16,7 @@ from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.changes import Change
 from receipt_trainer.jobs.lifecycle import OWNED, Attempt, Job, State, may
 from receipt_trainer.jobs.metrics_writer import iso
+from receipt_trainer.jobs.outbox import notice_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -43,6 +44,8 @@ class JobRows:
         items = [self._update_job(job, change, seq), self._put(job.job_id, status)]
         items += [self._update_attempt(job.job_id, number, sets) for number, sets in change.attempts.items()]
         items += [self._update_row(job.job_id, sort_key, sets) for sort_key, sets in change.updates.items()]
+        if (notice := notice_of(job, change)) is not None:
+            items.append({"Put": {"TableName": self._table, "Item": dynamo.serialise(notice.to_row(seq))}})
         return self._commit(items, token, job.job_id, status["SK"])
 
     def create(self, row: Mapping[str, Any], at: str) -> bool:
