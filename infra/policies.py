@@ -139,7 +139,8 @@ def log_statements(log_groups: Sequence[str]) -> list[Statement]:
 
 def worker_statements(place: Place, scope: WorkerScope) -> list[Statement]:
     """What a worker needs from boot to its own end, and nothing of another stack."""
-    queue_actions = ["ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes", "GetQueueUrl"]
+    # SendMessage: a waiting job's message is sent anew before SQS drops it.
+    queue_actions = ["ReceiveMessage", "DeleteMessage", "SendMessage", "ChangeMessageVisibility", "GetQueueAttributes"]
     artifact_actions = ["GetObject", "PutObject", "AbortMultipartUpload", "ListMultipartUploadParts"]
     through_access_points = {"StringEquals": {"elasticfilesystem:AccessPointArn": list(scope.access_points)}}
     own_namespace = {"StringEquals": {"cloudwatch:namespace": metrics.NAMESPACE}}

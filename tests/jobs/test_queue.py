@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from receipt_trainer.aws import clients
 from receipt_trainer.contract.message import body_of
-from receipt_trainer.errors import UserError
+from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.memory_queue import MemoryQueue
-from receipt_trainer.jobs.queue import VISIBILITY_S, JobQueue, SqsQueue, read_body
+from receipt_trainer.jobs.queue import VISIBILITY_S, JobQueue, Message, SqsQueue, read_body
 from receipt_trainer.local.cloud import LocalCloud
+from tests.fault_proxy import FaultProxy
 
 ONE, TWO = (f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2))
 
@@ -129,6 +130,54 @@ def test_another_deduplication_id_queues_again(under: Under) -> None:
     second = under.queue.receive(0)
     assert second is not None
     assert second.job_id == ONE
+
+
+def test_a_renewed_message_is_a_fresh_one(under: Under) -> None:
+    """It is there at once, once, and has been received for the first time."""
+    under.queue.send(ONE)
+    for _ in range(2):
+        message = under.queue.receive(0)
+        assert message is not None
+        assert message.num_receives == 1
+        under.queue.renew(message, ONE)
+    again = under.queue.receive(0)
+    assert again is not None
+    assert (again.job_id, again.num_receives) == (ONE, 1)
+    assert under.queue.receive(0) is None
+
+
+def test_a_message_that_is_gone_is_said_to_be(under: Under) -> None:
+    """Hiding or releasing says whether there is still something to hide; nothing fails."""
+    under.queue.send(ONE)
+    message = under.queue.receive(0)
+    assert message is not None
+    assert under.queue.extend(message, 5)
+    assert under.queue.release(message)
+    under.queue.delete(message)
+    assert not under.queue.extend(message, 5)
+    assert not under.queue.release(message)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_over"),
+    [
+        ("Message does not exist or is not available for visibility timeout change.", True),
+        ("The receipt handle has expired.", True),
+        ("Total VisibilityTimeout for the message is beyond the limit [43200 seconds]", False),
+    ],
+)
+def test_sqs_own_words_for_a_receipt_that_is_over(fault_proxy: FaultProxy, said: str, is_over: bool) -> None:
+    """Which the embedded AWS says otherwise: one code has many meanings, and only these are none of a fault."""
+    text = f"Value AQEB for parameter ReceiptHandle is invalid. Reason: {said}"
+    answer = 400, {"__type": "com.amazonaws.sqs#InvalidParameterValue", "message": text}
+    fault_proxy.rule = lambda name, count, body: answer
+    queue, message = SqsQueue(clients.sqs(), f"{fault_proxy.url}/123456789012/a.fifo"), Message(ONE, "AQEB")
+    if is_over:
+        assert not queue.extend(message, 5)
+        queue.delete(message)
+    else:
+        with pytest.raises(WorldError, match="beyond the limit"):
+            queue.extend(message, 5)
 
 
 def test_an_unreadable_message_is_given_with_its_reason(under: Under) -> None:

@@ -6,9 +6,10 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 
-from receipt_trainer.contract.message import body_of
+from receipt_trainer.contract.message import body_of, new_deduplication_id
 from receipt_trainer.jobs.queue import DEDUPLICATION_S, VISIBILITY_S, Message, read_body
 
 
@@ -16,6 +17,7 @@ from receipt_trainer.jobs.queue import DEDUPLICATION_S, VISIBILITY_S, Message, r
 class _Entry:
     group: str
     body: str
+    sent_at: float
     visible_at: float
     receipt: str = ""
     num_receives: int = 0
@@ -62,7 +64,7 @@ class MemoryQueue:
             if now - self._sent.get(key, -float("inf")) < DEDUPLICATION_S:
                 return
             self._sent[key] = now
-            self._entries[next(self._ids)] = _Entry(group, body, now)
+            self._entries[next(self._ids)] = _Entry(group, body, now, now)
 
     def receive(self, wait_s: int) -> Message | None:
         """See `JobQueue`."""
@@ -86,25 +88,32 @@ class MemoryQueue:
                 else:
                     entry.num_receives += 1
                     entry.visible_at, entry.receipt = now + self._visibility_s, f"{key}:{uuid.uuid4().hex}"
-                    return read_body(entry.body, entry.receipt, entry.num_receives)
+                    sent_at = datetime.fromtimestamp(entry.sent_at, UTC)
+                    return read_body(entry.body, entry.receipt, entry.num_receives, sent_at)
             return None
 
-    def extend(self, message: Message, seconds: int) -> None:
+    def extend(self, message: Message, seconds: int) -> bool:
         """See `JobQueue`."""
         with self._lock:
             entry = self._mine(message)
             if entry is not None:
                 entry.visible_at = self._clock() + seconds
+            return entry is not None
 
-    def release(self, message: Message) -> None:
+    def release(self, message: Message) -> bool:
         """See `JobQueue`."""
-        self.extend(message, 0)
+        return self.extend(message, 0)
 
     def delete(self, message: Message) -> None:
         """See `JobQueue`."""
         with self._lock:
             if self._mine(message) is not None:
                 del self._entries[int(message.receipt.partition(":")[0])]
+
+    def renew(self, message: Message, job_id: str) -> None:
+        """See `JobQueue`."""
+        self.send(job_id, new_deduplication_id(job_id))
+        self.delete(message)
 
     def _mine(self, message: Message) -> _Entry | None:
         """The message, while this receive is its last and still hides it."""

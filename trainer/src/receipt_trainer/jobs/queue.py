@@ -1,4 +1,4 @@
-"""The job queue: five methods, on SQS and in memory."""
+"""The job queue, on SQS; `memory_queue` has it in memory."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 from uuid import UUID
 
 from botocore.exceptions import ClientError
 
 from receipt_trainer.aws.clients import aws_faults, error_code
-from receipt_trainer.contract.message import BODY_VERSION, body_of
+from receipt_trainer.contract.message import BODY_VERSION, body_of, new_deduplication_id
 from receipt_trainer.errors import UserError, WorldError
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ MAX_WAIT_S: Final = 20
 DEDUPLICATION_S: Final = 300
 """For how long SQS swallows a second message of the same deduplication id."""
 
+RENEW_RECEIVES: Final = 50
+"""Receives from which a message is renewed: at 100 the redrive policy takes it, whatever they were for."""
+RENEW_AGE: Final = timedelta(days=7)
+"""Age from which a message is renewed: SQS drops it 14 days after it was sent, and tells nobody."""
+
 _NO_QUEUE: Final = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 _GONE: Final = frozenset(
     {
@@ -35,6 +41,8 @@ _GONE: Final = frozenset(
         "ReceiptHandleIsInvalid",
     }
 )
+_OVER: Final = ("receipt handle has expired", "does not exist or is not available")
+"""How SQS words the same as an InvalidParameterValue: at a deletion, at a change of visibility."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,7 @@ class Message:
         job_id: the job; None if the body cannot be read.
         receipt: what this receive is called when it is extended, released or deleted.
         num_receives: how often it has been received, this time included.
+        sent_at: when it was sent; None if the queue does not say.
         reason: why the body cannot be read.
         hide_s: of an unreadable message: `extend` it by so much and go on. What is no message of ours returns at once
             (0), so that its receives are used up in seconds and the redrive policy moves it to the dead-letter queue,
@@ -56,6 +65,12 @@ class Message:
     num_receives: int = 1
     reason: str | None = None
     hide_s: int = 0
+    sent_at: datetime | None = None
+
+    def is_worn(self, now: datetime) -> bool:
+        """Whether the queue may soon drop it, so that it is to be renewed if its job waits."""
+        is_old = self.sent_at is not None and now - self.sent_at >= RENEW_AGE
+        return is_old or self.num_receives >= RENEW_RECEIVES
 
 
 class JobQueue(Protocol):
@@ -67,17 +82,27 @@ class JobQueue(Protocol):
     def receive(self, wait_s: int) -> Message | None:
         """The next message, waited for up to `wait_s` seconds (20 at most); hidden from others from now on."""
 
-    def extend(self, message: Message, seconds: int) -> None:
-        """Hide the message for so many seconds from now. One that is not ours any more stays as it is."""
+    def extend(self, message: Message, seconds: int) -> bool:
+        """Hide the message for so many seconds from now; False if it is not ours any more, which leaves it as it is.
 
-    def release(self, message: Message) -> None:
-        """Let others have the message at once."""
+        It is another worker's then, or gone: it was purged, or SQS has dropped it for its age.
+        """
+
+    def release(self, message: Message) -> bool:
+        """Let others have the message at once; False as `extend`."""
 
     def delete(self, message: Message) -> None:
         """Remove the message: its job has ended."""
 
+    def renew(self, message: Message, job_id: str) -> None:
+        """Send the job's message anew, then remove the old one.
 
-def read_body(body: str, receipt: str, num_receives: int) -> Message:
+        The two are of one group: the new one is not delivered before the old one is gone. If only the removal fails,
+        the old one comes back first, and one message is too many, which its claim's refusal removes some day.
+        """
+
+
+def read_body(body: str, receipt: str, num_receives: int, sent_at: datetime | None = None) -> Message:
     """The message of a received text; never raises, whatever somebody sent there."""
     reason, hide_s = None, 0
     try:
@@ -88,10 +113,10 @@ def read_body(body: str, receipt: str, num_receives: int) -> Message:
         elif version > BODY_VERSION:
             reason, hide_s = f"it is of version {version}; this worker reads up to {BODY_VERSION}", VISIBILITY_S
         else:
-            return Message(str(UUID(said["job_id"])), receipt, num_receives)
+            return Message(str(UUID(said["job_id"])), receipt, num_receives, sent_at=sent_at)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         reason = f"it names no job ({type(error).__name__}): {body[:100]!r}"
-    return Message(None, receipt, num_receives, reason, hide_s)
+    return Message(None, receipt, num_receives, reason, hide_s, sent_at)
 
 
 class SqsQueue:
@@ -142,29 +167,39 @@ class SqsQueue:
                 MaxNumberOfMessages=1,
                 WaitTimeSeconds=max(0, min(wait_s, MAX_WAIT_S)),
                 VisibilityTimeout=self._visibility_s,
-                MessageSystemAttributeNames=["ApproximateReceiveCount"],
+                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
                 ReceiveRequestAttemptId=str(uuid.uuid4()),
             )
         for found in answer.get("Messages", []):
-            num_receives = int(found.get("Attributes", {}).get("ApproximateReceiveCount", 1))
-            return read_body(found["Body"], found["ReceiptHandle"], num_receives)
+            told = found.get("Attributes", {})
+            sent_ms = told.get("SentTimestamp")
+            sent_at = datetime.fromtimestamp(int(sent_ms) / 1000, UTC) if sent_ms else None
+            num_receives = int(told.get("ApproximateReceiveCount", 1))
+            return read_body(found["Body"], found["ReceiptHandle"], num_receives, sent_at)
         return None
 
-    def extend(self, message: Message, seconds: int) -> None:
+    def extend(self, message: Message, seconds: int) -> bool:
         """See `JobQueue`."""
         with queue_faults("extend a message", self._url), _unless_gone():
             self._client.change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=message.receipt, VisibilityTimeout=seconds
             )
+            return True
+        return False
 
-    def release(self, message: Message) -> None:
+    def release(self, message: Message) -> bool:
         """See `JobQueue`."""
-        self.extend(message, 0)
+        return self.extend(message, 0)
 
     def delete(self, message: Message) -> None:
         """See `JobQueue`."""
         with queue_faults("delete a message", self._url), _unless_gone():
             self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt)
+
+    def renew(self, message: Message, job_id: str) -> None:
+        """See `JobQueue`."""
+        self.send(job_id, new_deduplication_id(job_id))
+        self.delete(message)
 
 
 @contextmanager
@@ -181,10 +216,13 @@ def queue_faults(doing: str, url: str) -> Iterator[None]:
 
 @contextmanager
 def _unless_gone() -> Iterator[None]:
-    """Passes over the refusal of a receipt that has run out: the message is another worker's, or deleted."""
+    """Passes over the refusal of a receipt that has run out: the message is another worker's, or gone.
+
+    SQS does not tell the two apart.
+    """
     try:
         yield
     except ClientError as error:
-        is_expired = error_code(error) == "InvalidParameterValue" and "expired" in str(error).lower()
-        if not is_expired and error_code(error) not in _GONE:
+        is_over = error_code(error) == "InvalidParameterValue" and any(text in str(error) for text in _OVER)
+        if not is_over and error_code(error) not in _GONE:
             raise

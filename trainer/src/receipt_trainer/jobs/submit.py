@@ -14,6 +14,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.config import DataConfig, TrainingConfig, parse
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.contract.message import new_deduplication_id
 from receipt_trainer.contract.outputs import PoolName, Priority
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.job_table import JobTable
@@ -172,8 +173,7 @@ def retry_job(
         WorldError: AWS could not be reached; the call may be repeated.
     """
     job = JobTable(dynamodb or clients.dynamodb(), jobs_table or jobs_table_of_environment()).retry(job_id)
-    # An id of its own: SQS would swallow a message with one that it has seen in the last five minutes.
-    _send(job, SqsQueue(sqs or clients.sqs(), job.queue_url or ""), f"{job_id}:{uuid.uuid4().hex[:12]}")
+    _send(job, SqsQueue(sqs or clients.sqs(), job.queue_url or ""), new_deduplication_id(job_id))
     return job
 
 

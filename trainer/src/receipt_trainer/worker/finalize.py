@@ -9,6 +9,7 @@ from typing import Final
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from receipt_trainer.contract import names
+from receipt_trainer.contract.message import new_deduplication_id
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.job_table import JobTable
@@ -89,12 +90,13 @@ class Conclusion:
         if ending.how == "lost":
             return None
         state = self._write_state(ending, effort)
-        if state == "INTERRUPTED" and ending.how == "interrupted":
-            self.queue.release(self.message)
-        elif state in WAITING:
-            self.queue.extend(self.message, self.settings.retry_delay_s)
-        else:
+        if state not in WAITING:
             self.queue.delete(self.message)
+            return state
+        pause_s = 0 if ending.how == "interrupted" else self.settings.retry_delay_s
+        if not self.queue.extend(self.message, pause_s):
+            # Purged, dropped for its age, or another worker's after all: one too many is harmless, one too few is not.
+            self.queue.send(self.job.job_id, new_deduplication_id(self.job.job_id))
         return state
 
     def _write_state(self, ending: Ending, effort: Effort | None) -> State:

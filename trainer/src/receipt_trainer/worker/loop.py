@@ -11,9 +11,9 @@ import structlog
 
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Refusal
+from receipt_trainer.jobs.lifecycle import Refusal, UnreadableRow
 from receipt_trainer.jobs.metrics_writer import utc_now
-from receipt_trainer.jobs.queue import JobQueue, Message
+from receipt_trainer.jobs.queue import VISIBILITY_S, JobQueue, Message
 from receipt_trainer.worker import child as children
 from receipt_trainer.worker.attempt import AttemptRun, OpenLog
 from receipt_trainer.worker.autoscaling import GroupMember
@@ -23,6 +23,7 @@ from receipt_trainer.worker.events import Inbox
 from receipt_trainer.worker.interruptions import Advice, Interruption
 from receipt_trainer.worker.lease_watchdog import since_boot_s
 from receipt_trainer.worker.registry import InstanceRegistry, Machine
+from receipt_trainer.worker.renewal import Renewal
 from receipt_trainer.worker.settings import WorkerSettings
 
 FAULT_WAIT_S: Final = 10.0
@@ -71,6 +72,7 @@ class Worker:
         self._outcomes = outcomes
         self._command, self._clock, self._now = command, clock, now
         self._open_log, self._breaker = open_log, Breaker()
+        self._renewal = Renewal(table, clock, now)
         self._inbox: Inbox = inboxes.SimpleQueue()
         self._interruption: Interruption | None = None
         self._advice: Advice | None = None
@@ -110,6 +112,8 @@ class Worker:
                     raise
                 _log.warning("no message can be received", error=str(error))
                 self._pause(FAULT_WAIT_S)
+                continue
+            if found is not None and self._renewal.renew(*found[:2]):
                 continue
             if found is not None and self._member is not None and self._member.is_stopped():
                 self._give_back(*found)
@@ -187,6 +191,10 @@ class Worker:
         except WorldError as error:
             log.error("not claimed; its message comes back", error=str(error))
             return False
+        except UnreadableRow as error:
+            log.error("not claimed; this version cannot read the job's row", reason=error.reason)
+            queue.extend(message, VISIBILITY_S)
+            return False
         log.info("claimed", attempt=claim.number, job_name=job.name)
         self._begin(job.job_id, claim.number)
         run = AttemptRun(
@@ -208,7 +216,7 @@ class Worker:
         )
         try:
             self._breaker.ended(run.run())
-        except (UserError, WorldError) as error:
+        except (UserError, WorldError, UnreadableRow) as error:
             log.error("the job's state is not written; its message comes back", error=str(error))
         if self._outcomes is not None:
             self._outcomes.ended(run.state)
