@@ -43,9 +43,10 @@ class PoolWatch:
     def alarms(
         self, queue_names: Mapping[Priority, pulumi.Input[str]], dead_letter_queue_name: pulumi.Input[str]
     ) -> list[aws.cloudwatch.MetricAlarm]:
-        """Dead letters, jobs that wait too long (one alarm a priority), boots that fail, silent instances."""
+        """Dead letters, jobs that wait too long (an alarm a priority), boots that fail, silent instances, held jobs."""
         waiting = [self._waiting(priority, queue_names[priority]) for priority in PRIORITIES]
-        return [self._dead_letters(dead_letter_queue_name), *waiting, self._boot_failures(), self._silent_instances()]
+        own = [self._boot_failures(), self._silent_instances(), self._held_jobs()]
+        return [self._dead_letters(dead_letter_queue_name), *waiting, *own]
 
     def _alarm(self, kind: str, description: str, **measure: Any) -> aws.cloudwatch.MetricAlarm:
         return aws.cloudwatch.MetricAlarm(
@@ -122,6 +123,23 @@ class PoolWatch:
             "unless it happens again.",
             namespace=metrics.NAMESPACE,
             metric_name=metrics.SILENT_INSTANCES,
+            dimensions=metrics.dimensions(self.naming.environment, self.pool),
+            statistic="Sum",
+            period=BOOT_PERIOD_S,
+            evaluation_periods=1,
+            threshold=1,
+            comparison_operator="GreaterThanOrEqualToThreshold",
+        )
+
+    def _held_jobs(self) -> aws.cloudwatch.MetricAlarm:
+        return self._alarm(
+            "held-jobs",
+            "a job's complete run could not be delivered to S3 or to the jobs table for 14 days, and nobody tries any "
+            "more. Its files are on the checkpoints' file system. Why: receipt-trainer jobs --status INTERRUPTED, and "
+            "job-status of the one that is held. Once the cause is gone: receipt-trainer retry JOB delivers it; "
+            "nothing is trained again.",
+            namespace=metrics.NAMESPACE,
+            metric_name=metrics.JOBS_HELD,
             dimensions=metrics.dimensions(self.naming.environment, self.pool),
             statistic="Sum",
             period=BOOT_PERIOD_S,

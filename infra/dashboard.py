@@ -26,6 +26,7 @@ _OUTCOMES: Final = {
     metrics.JOBS_SUCCEEDED: "#2ca02c",
     metrics.JOBS_FAILED: "#d62728",
     metrics.JOBS_CANCELLED: "#7f7f7f",
+    metrics.JOBS_HELD: "#ff7f0e",
 }
 
 
@@ -98,7 +99,7 @@ def _outcome_widgets(region: str, environment: str, pools: Sequence[PoolName]) -
     useless = {metrics.BOOT_FAILURES: "failed to boot", metrics.SILENT_INSTANCES: "silent"}
     lost = [_own(environment, pool, metric, f"{pool}: {said}") for pool in pools for metric, said in useless.items()]
     return [
-        _graph(region, "Jobs that ended, an hour", outcomes, HOUR_S, stat="Sum", view="bar"),
+        _graph(region, "Jobs that ended or are held, an hour", outcomes, HOUR_S, stat="Sum", view="bar"),
         _graph(region, "Interruptions, an hour", interruptions, HOUR_S, stat="Sum", view="bar"),
         _graph(region, "Instances that were of no use, an hour", lost, HOUR_S, stat="Sum", view="bar"),
     ]

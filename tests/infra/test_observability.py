@@ -131,6 +131,19 @@ def test_an_instance_that_was_ended_for_its_silence_is_an_alarm() -> None:
         assert (inputs["statistic"], inputs["threshold"]) == ("Sum", 1)
 
 
+def test_a_job_that_is_held_is_an_alarm() -> None:
+    """The alarm of each pool reads the metric that a worker puts when it is the last that tried to deliver."""
+    found = alarms("held-jobs")
+    assert [inputs["dimensions"] for _, inputs in sorted(found.items())] == [
+        metrics.dimensions("dev", "cpu"),
+        metrics.dimensions("dev", "gpu"),
+    ]
+    for inputs in found.values():
+        assert (inputs["namespace"], inputs["metricName"]) == (metrics.NAMESPACE, metrics.JOBS_HELD)
+        assert (inputs["statistic"], inputs["threshold"]) == ("Sum", 1)
+        assert "receipt-trainer retry" in inputs["alarmDescription"]
+
+
 def test_looks_that_fail_or_are_not_taken_are_an_alarm() -> None:
     """Every look of a quarter of an hour failed: a mail. No data, as nothing runs: a mail, too."""
     (inputs,) = alarms("-looks").values()
@@ -145,7 +158,7 @@ def test_looks_that_fail_or_are_not_taken_are_an_alarm() -> None:
 def test_every_alarm_says_what_to_do_and_reaches_the_topic() -> None:
     """A mail names stack, pool and next step, in what CloudWatch keeps (1,024 signs); silence is no alarm."""
     found = recorded().of_type(ALARM)
-    assert len(found) == 11
+    assert len(found) == 13
     for alarm in found:
         if alarm.name.endswith("-looks"):
             continue

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from receipt_trainer.aws import clients
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs import lifecycle
+from receipt_trainer.jobs import delivery, lifecycle
 from receipt_trainer.jobs.history import read_past
 from receipt_trainer.jobs.job_table import JobTable, LeaseLost
 from receipt_trainer.jobs.lifecycle import Attempt, Job, Refusal, may
@@ -23,6 +23,9 @@ LEASE_S = 60
 MAX_FAILURES = 2
 MAX_LOST = 3
 """Fewer than a real job has, so that a sequence of events reaches them."""
+FIRST_PAUSE_S = 30
+DELIVERY = timedelta(seconds=100)
+"""Tried for so long, which sequences of events reach, too."""
 WORKERS = ("w1", "w2", "w3")
 NUMBERS = count()
 
@@ -45,6 +48,10 @@ class Model:
     failures: int = 0
     lost: int = 0
     cancelling: bool = False
+    undelivered_since: datetime | None = None
+    tries: int = 0
+    next_try_at: datetime | None = None
+    is_held: bool = False
     attempts: list[Attempt] = field(default_factory=list)
     ended: dict[int, Ended] = field(default_factory=dict)
 
@@ -53,7 +60,20 @@ class Model:
         assert self.holder is not None
         self.ended[self.holder.number] = Ended(outcome, left)
         self.status, self.holder, self.lease_until = left, None, None
+        if left in lifecycle.TERMINAL:
+            self.forget_delivery()
         return left
+
+    def forget_delivery(self) -> None:
+        """Nothing waits for being delivered."""
+        self.undelivered_since, self.tries, self.next_try_at, self.is_held = None, 0, None, False
+
+    def put_off(self, now: datetime) -> None:
+        """The complete run could not be delivered once more."""
+        self.undelivered_since, self.tries = self.undelivered_since or now, self.tries + 1
+        self.is_held = now - self.undelivered_since >= DELIVERY
+        pause = timedelta(seconds=FIRST_PAUSE_S * 2 ** (self.tries - 1))
+        self.next_try_at = None if self.is_held else now + pause
 
     def lose(self, left: str) -> None:
         """The holder vanished."""
@@ -101,6 +121,12 @@ class JobMachine(RuleBasedStateMachine):
         elif model.holder is not None and model.lost + 1 == MAX_LOST:
             assert isinstance(answer, Refusal)
             model.lose("FAILED")
+        elif model.is_held:
+            assert isinstance(answer, Refusal)
+            assert answer.kind == "held"
+        elif model.next_try_at is not None and self.now < model.next_try_at:
+            assert isinstance(answer, Refusal)
+            assert (answer.kind, answer.next_try_at) == ("too early", model.next_try_at)
         else:
             if model.holder is not None:
                 model.lose("CLAIMED")
@@ -108,6 +134,7 @@ class JobMachine(RuleBasedStateMachine):
             assert (answer.number, answer.worker_id) == (len(model.attempts) + 1, worker)
             model.attempts.append(answer)
             model.status, model.holder, model.lease_until = "CLAIMED", answer, self.now + timedelta(seconds=LEASE_S)
+            model.next_try_at = None
 
     def _as(self, which: int, act: Callable[[Attempt], object]) -> tuple[bool, object]:
         """Act as one of the attempts there ever were; whether it still holds the job, and what came of it."""
@@ -147,7 +174,7 @@ class JobMachine(RuleBasedStateMachine):
         model, table = self.model, self.table
         acts: dict[str, Callable[[Attempt], object]] = {
             "INTERRUPTED": lambda attempt: table.interrupt(attempt, "notice", 3),
-            "PUT OFF": lambda attempt: table.interrupt(attempt, "rows left", 3, is_put_off=True),
+            "PUT OFF": lambda attempt: table.put_off(attempt, "S3 is away", 3, FIRST_PAUSE_S).status,
             "SUCCEEDED": lambda attempt: table.succeed(attempt, 0.5, "s3://b/p") or "SUCCEEDED",
             "FAILED": lambda attempt: table.fail(attempt, "broken"),
             "FINAL": lambda attempt: table.fail(attempt, "mistake", final=True),
@@ -159,16 +186,25 @@ class JobMachine(RuleBasedStateMachine):
             return
         if not holds:
             before = model.ended[model.attempts[(-1 - which) % len(model.attempts)].number]
-            assert came == (before.left if before.outcome == outcome else LeaseLost)
+            now = model.status if how == "PUT OFF" else before.left  # it is told what the job is, if it ended so
+            assert came == (now if before.outcome == outcome else LeaseLost)
             return
         model.failures += outcome == "FAILED"
-        model.lost += how == "PUT OFF"
-        left = "FAILED" if how == "PUT OFF" and model.lost == MAX_LOST else outcome
+        left = outcome
         if how in ("FAILED", "FINAL"):
             left = "FAILED" if how == "FINAL" or model.failures >= MAX_FAILURES else "PENDING"
         if model.cancelling and how != "SUCCEEDED":
             left = "CANCELLED"
+        if how == "PUT OFF" and left == "INTERRUPTED":
+            model.put_off(self.now)
         assert came == model.end(outcome, left)
+
+    @rule(seconds=st.sampled_from([1, 61, 200]))
+    def deliver_in_vain(self, seconds: int) -> None:
+        """After a while a worker tries to deliver the run in vain: steps that seldom follow each other by chance."""
+        self.time_passes(seconds)
+        self.claim("w1")
+        self.end(0, "PUT OFF")
 
     @rule()
     def cancel(self) -> None:
@@ -181,6 +217,7 @@ class JobMachine(RuleBasedStateMachine):
         self.table.cancel(self.job_id)
         if model.holder is None:
             model.status = "CANCELLED"
+            model.forget_delivery()
         elif model.lease_until is not None and self.now < model.lease_until:
             model.cancelling = True
         else:
@@ -197,6 +234,9 @@ class JobMachine(RuleBasedStateMachine):
         self.table.retry(self.job_id)
         if model.status in ("FAILED", "CANCELLED"):
             model.status, model.failures, model.lost, model.cancelling = "PENDING", 0, 0, False
+        elif model.status == "INTERRUPTED" and model.undelivered_since is not None:
+            model.failures, model.lost = 0, 0
+            model.forget_delivery()
 
     @invariant()
     def the_row_is_the_model(self) -> None:
@@ -209,6 +249,9 @@ class JobMachine(RuleBasedStateMachine):
         assert job.worker_id == (model.holder.worker_id if model.holder else None)
         assert job.lease_expires_at == model.lease_until
         assert job.cancel_requested == model.cancelling
+        assert (job.undelivered_since, job.num_undelivered) == (model.undelivered_since, model.tries)
+        assert (job.next_try_at, job.is_held) == (model.next_try_at, model.is_held)
+        assert job.is_waiting == (model.status in ("PENDING", "INTERRUPTED") and not model.is_held)
 
     def teardown(self) -> None:
         """The past is whole: no change is missing, every attempt is there and ended as the model says."""
@@ -227,6 +270,7 @@ class JobMachine(RuleBasedStateMachine):
 def test_every_order_of_events(jobs_table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever happens in whatever order: one holder at a time, nothing written by others, nothing lost."""
     monkeypatch.setattr(lifecycle, "MAX_LOST", MAX_LOST)
+    monkeypatch.setattr(delivery, "GIVEN_UP_AFTER", DELIVERY)
 
     class Machine(JobMachine):
         table_name = jobs_table

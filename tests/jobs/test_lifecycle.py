@@ -81,13 +81,35 @@ def test_a_held_job_does_not_wait() -> None:
     assert (plain.is_held, plain.is_waiting, plain.num_undelivered) == (False, True, 0)
 
 
-def test_a_complete_run_that_is_put_off_too_often_fails_in_the_end() -> None:
-    """What cannot be delivered is tried by MAX_LOST attempts; an interruption has no such limit."""
-    last = replace(job("RUNNING"), num_lost=MAX_LOST - 1)
-    assert lifecycle.after_interruption(replace(last, num_lost=MAX_LOST - 2), is_put_off=True) == "INTERRUPTED"
-    assert lifecycle.after_interruption(last, is_put_off=True) == "FAILED"
-    assert lifecycle.after_interruption(last) == "INTERRUPTED"
-    assert lifecycle.after_interruption(replace(last, cancel_requested=True), is_put_off=True) == "CANCELLED"
+def test_an_attempt_that_had_to_go_leaves_its_job_waiting_however_often() -> None:
+    """Only a request to cancel ends it: neither interruptions nor tries to deliver are counted against it."""
+    worn = replace(job("RUNNING"), num_lost=MAX_LOST, num_failures=2, num_undelivered=1000)
+    assert lifecycle.after_interruption(worn) == "INTERRUPTED"
+    assert lifecycle.after_interruption(replace(worn, cancel_requested=True)) == "CANCELLED"
+
+
+def test_a_held_job_is_not_claimed() -> None:
+    """Its message is one too many; a request to cancel comes first."""
+    refusal = lifecycle.decide_claim(replace(job("INTERRUPTED"), held_reason="refused"), NOW)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.kind, refusal.settles) == ("held", None)
+
+
+def test_nobody_tries_to_deliver_before_the_time() -> None:
+    """A message that comes early, of whatever kind, claims nothing; at the time the job is claimed."""
+    later = NOW + timedelta(seconds=90)
+    refusal = lifecycle.decide_claim(replace(job("INTERRUPTED"), next_try_at=later), NOW)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.kind, refusal.next_try_at) == ("too early", later)
+    assert isinstance(lifecycle.decide_claim(replace(job("INTERRUPTED"), next_try_at=later), later), Claim)
+
+
+def test_a_try_further_off_than_any_pause_is_not_waited_for() -> None:
+    """A clock that was a year ahead keeps no job from its delivery."""
+    longest = NOW + timedelta(seconds=lifecycle.MAX_PAUSE_S)
+    assert isinstance(lifecycle.decide_claim(replace(job("INTERRUPTED"), next_try_at=longest), NOW), Refusal)
+    wrong = longest + timedelta(seconds=1)
+    assert isinstance(lifecycle.decide_claim(replace(job("INTERRUPTED"), next_try_at=wrong), NOW), Claim)
 
 
 def test_failures_count_to_the_limit() -> None:

@@ -33,6 +33,15 @@ def test_two_failures_of_the_machine_in_a_row_end_its_work() -> None:
         assert reason_after(BROKEN, good, BROKEN) is None
 
 
+def test_one_run_that_this_machine_cannot_deliver_ends_its_work() -> None:
+    """Rights or a CLI that lack will lack for the next job, too; S3 that is away says nothing of the machine."""
+    refused = Ending("undelivered", "AccessDenied", is_machines=True)
+    assert "AccessDenied" in (reason_after(refused) or "")
+    assert "AccessDenied" in (reason_after(refused, Ending("succeeded")) or "")
+    assert reason_after(BROKEN, Ending("undelivered", "S3 is away")) is None
+    assert reason_after(BROKEN, Ending("undelivered", "S3 is away"), BROKEN) is not None
+
+
 def test_a_job_that_a_broken_machine_failed_twice_succeeds_on_another(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

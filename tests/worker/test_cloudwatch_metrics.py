@@ -10,6 +10,7 @@ from receipt_trainer.contract import metrics
 from receipt_trainer.jobs.lifecycle import State
 from receipt_trainer.local.cloud import LocalCloud
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
+from receipt_trainer.worker.finalize import Left
 
 
 def total(metric: str, environment: str) -> float:
@@ -31,14 +32,15 @@ def total(metric: str, environment: str) -> float:
 
 def test_endings_and_dollars_reach_cloudwatch(aws: LocalCloud) -> None:
     """Each ending counts once under the dimensions that the dashboard asks for, and every second is paid once."""
-    moments = iter([0.0, 1800.0, 3600.0, 3600.0, 7200.0])
+    moments = iter([0.0, 1800.0, 3600.0, 3600.0, 3600.0, 3600.0, 7200.0])
     outcomes = Outcomes(clients.cloudwatch(), "ends", "gpu", price_usd_per_h=0.5, clock=lambda: next(moments))
     states: tuple[State, ...] = ("SUCCEEDED", "INTERRUPTED", "PENDING")
-    for state in states:
-        outcomes.ended(state)
+    for left in (*map(Left, states), Left("INTERRUPTED", pause_s=30), Left("INTERRUPTED", is_held=True)):
+        outcomes.ended(left)
     outcomes.gone()
     assert total(metrics.JOBS_SUCCEEDED, "ends") == 1
     assert total(metrics.INTERRUPTIONS, "ends") == 1
+    assert total(metrics.JOBS_HELD, "ends") == 1
     assert total(metrics.JOBS_FAILED, "ends") == 0
     assert total(metrics.SPEND_USD, "ends") == pytest.approx(1.0)
 
@@ -46,7 +48,7 @@ def test_endings_and_dollars_reach_cloudwatch(aws: LocalCloud) -> None:
 def test_an_unknown_price_puts_no_dollars(aws: LocalCloud) -> None:
     """Where the price is not known nothing is said of dollars, rather than zero."""
     outcomes = Outcomes(clients.cloudwatch(), "free", "gpu")
-    outcomes.ended("FAILED")
+    outcomes.ended(Left("FAILED"))
     outcomes.gone()
     listed = clients.cloudwatch().list_metrics(Namespace=metrics.NAMESPACE)["Metrics"]
     found = {
@@ -64,7 +66,7 @@ def test_a_fault_stops_no_worker(aws: LocalCloud, monkeypatch: pytest.MonkeyPatc
     working = clients.cloudwatch()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     outcomes = Outcomes(clients.cloudwatch(), "late", "gpu", price_usd_per_h=1.0, clock=lambda: next(moments))
-    outcomes.ended("SUCCEEDED")
+    outcomes.ended(Left("SUCCEEDED"))
     monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint)
     outcomes._client = working
     outcomes.gone()

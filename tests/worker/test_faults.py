@@ -85,7 +85,7 @@ def test_a_complete_run_whose_last_rows_cannot_be_written_is_delivered_later(
     for _ in range(2):
         bench.worker(max_jobs=1).run()
     job = bench.table.get(job_id)
-    assert (job.status, job.num_failures, job.num_lost) == ("INTERRUPTED", 0, 2)
+    assert (job.status, job.num_failures, job.num_lost, job.num_undelivered) == ("INTERRUPTED", 0, 0, 2)
     assert all("the run is complete" in row["reason"] for row in bench.attempts(job_id))
     assert bench.steps(job_id) == []
     is_out = False

@@ -18,7 +18,7 @@ from receipt_trainer.jobs.lifecycle import Attempt, Job
 from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from receipt_trainer.jobs.queue import RENEW_AGE, RENEW_RECEIVES, Message
 from receipt_trainer.worker.events import Ending
-from receipt_trainer.worker.finalize import Conclusion
+from receipt_trainer.worker.finalize import Conclusion, Left
 from receipt_trainer.worker.interruptions import Interruption
 from receipt_trainer.worker.renewal import AGAIN_S, Renewal
 from tests.fault_proxy import FaultProxy
@@ -64,7 +64,7 @@ def test_a_job_outlives_any_number_of_interruptions(bench: Bench) -> None:
         attempt = bench.table.claim(job_id, "worker", 60, {})
         assert isinstance(attempt, Attempt)
         conclusion = Conclusion(bench.settings, bench.table, bench.queue, job, attempt, message, bench.run_dir(job_id))
-        assert conclusion.write(Ending("interrupted", "spot notice")) == "INTERRUPTED"
+        assert conclusion.write(Ending("interrupted", "spot notice")) == Left("INTERRUPTED")
         num_interrupted += 1
     assert num_renewed == NUM_INTERRUPTIONS // (RENEW_RECEIVES - 1) > 1
     bench.worker().run()

@@ -20,13 +20,16 @@ JOBS_FAILED: Final = "JobsFailed"
 """Jobs that reached FAILED; unit Count."""
 JOBS_CANCELLED: Final = "JobsCancelled"
 """Jobs that reached CANCELLED; unit Count."""
+JOBS_HELD: Final = "JobsHeld"
+"""Jobs whose complete run nobody tries to deliver any more, until somebody asks for it; unit Count."""
 SILENT_INSTANCES: Final = "SilentInstances"
 """Instances that the stack ended because nobody heard of them; unit Count."""
 SPEND_USD: Final = "SpendUsd"
 """Dollars that an instance cost since it last said so; unit None."""
 
 ALL_METRICS: Final = (
-    *(BOOT_FAILURES, SILENT_INSTANCES, INTERRUPTIONS, JOBS_SUCCEEDED, JOBS_FAILED, JOBS_CANCELLED, SPEND_USD),
+    *(BOOT_FAILURES, SILENT_INSTANCES, INTERRUPTIONS, JOBS_SUCCEEDED, JOBS_FAILED, JOBS_CANCELLED, JOBS_HELD),
+    SPEND_USD,
 )
 
 

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from receipt_trainer.contract.tables import checkpoint_sk
-from receipt_trainer.jobs.lifecycle import OWNED, Attempt, Claim, Job, Outcome, State
+from receipt_trainer.jobs import delivery
+from receipt_trainer.jobs.lifecycle import OWNED, TERMINAL, Attempt, Claim, Job, Outcome, State
 from receipt_trainer.jobs.metrics_writer import iso
 
 REASON_LENGTH: Final = 4000
@@ -58,6 +59,7 @@ def claimed(job: Job, claim: Claim, given: Attempt, instance: Mapping[str, Any],
             "worker_id": given.worker_id,
             "lease_expires_at": iso(given.lease_expires_at),
             "num_lost": job.num_lost + claim.is_takeover,
+            "next_try_at": None,
             "reason": None,
         },
         needs_same_lease=claim.is_takeover,
@@ -80,26 +82,29 @@ class Ending:
         outcome: kept with the attempt.
         reason: why; None for success.
         checkpoint_step: step of the checkpoint that it left.
-        is_put_off: its complete run is to be delivered by another one; it counts among the lost ones.
+        first_pause_s: its run is complete and could not be delivered: see `delivery.pause_s`; None: it is not that.
         sets: attributes of the job's row: results.
     """
 
     outcome: Outcome
     reason: str | None = None
     checkpoint_step: int | None = None
-    is_put_off: bool = False
+    first_pause_s: int | None = None
     sets: Mapping[str, Any] = field(default_factory=dict)
 
 
 def ended(job: Job, attempt: Attempt, to: State, ending: Ending, now: datetime) -> Change:
-    """The attempt is over and leaves the job as `to`; a job that waits for its next try keeps no reason in its row."""
+    """The attempt is over and leaves the job as `to`; a job that waits for its next try keeps no reason in its row.
+
+    This is where a job becomes held: its change sets `held_reason`.
+    """
     reason = storable(ending.reason)
     over = {"ended_at": iso(now), "outcome": ending.outcome, "reason": reason, "left": to}
     sets = {**ending.sets, "reason": None if to == "PENDING" else reason}
     if ending.outcome == "FAILED":
         sets["num_failures"] = job.num_failures + 1
-    if ending.is_put_off:
-        sets["num_lost"] = job.num_lost + 1
+    if ending.first_pause_s is not None and to == "INTERRUPTED":
+        sets |= delivery.after_failed_try(job, now, ending.first_pause_s).sets(reason)
     updates: dict[str, Mapping[str, Any]] = {}
     if (step := ending.checkpoint_step) is not None:  # the run itself has said more of it, unless that was lost
         own = {"TYPE": "JOB_CHECKPOINT", "job_id": attempt.job_id, "step": step, "attempt": attempt.number}
@@ -110,7 +115,7 @@ def ended(job: Job, attempt: Attempt, to: State, ending: Ending, now: datetime) 
         reason=reason,
         worker_id=attempt.worker_id,
         sets=sets,
-        removes=_OF_AN_ATTEMPT,
+        removes=(*_OF_AN_ATTEMPT, *(delivery.ATTRIBUTES if to in TERMINAL else ())),
         attempts={attempt.number: {**over, "checkpoint_step": ending.checkpoint_step}},
         updates=updates,
     )
@@ -124,20 +129,23 @@ def settled(job: Job, to: State, reason: str | None, now: datetime) -> Change:
         iso(now),
         reason=reason,
         sets={"reason": reason, "num_lost": job.num_lost + is_abandoned},
-        removes=_OF_AN_ATTEMPT,
+        removes=(*_OF_AN_ATTEMPT, *delivery.ATTRIBUTES),
         needs_same_lease=is_abandoned,
         attempts=_lost(job, to),
     )
 
 
 def retried(to: State, now: datetime) -> Change:
-    """A job that had ended begins anew; its attempts stay, and their numbers go on."""
+    """A job that had ended begins anew, or one whose run is not delivered is due at once.
+
+    Its attempts stay, and their numbers go on.
+    """
     return Change(
         to,
         iso(now),
         reason="asked to try again",
         sets={"num_failures": 0, "num_lost": 0},
-        removes=("cancel_requested", "reason", "f1", "artifacts", "measured", *_OF_AN_ATTEMPT),
+        removes=("cancel_requested", "reason", "f1", "artifacts", "measured", *_OF_AN_ATTEMPT, *delivery.ATTRIBUTES),
     )
 
 

@@ -141,19 +141,29 @@ class JobTable:
             raise LeaseLost(f"job {attempt.job_id} is not attempt {attempt.number}'s any more")
         return Renewed(bool(row.get("cancel_requested")), until)
 
-    def interrupt(
-        self, attempt: Attempt, reason: str, checkpoint_step: int | None, *, is_put_off: bool = False
-    ) -> State:
+    def interrupt(self, attempt: Attempt, reason: str, checkpoint_step: int | None) -> State:
         """The attempt had to go; another one goes on at the checkpoint. No failure, unless it was to be cancelled.
-
-        Args:
-            is_put_off: see `changes.Ending`; the last of `MAX_LOST` leaves the job FAILED.
 
         Raises:
             LeaseLost: the job is not this attempt's any more.
         """
-        ending = Ending("INTERRUPTED", reason, checkpoint_step, is_put_off)
-        return self._end(attempt, lambda job: lifecycle.after_interruption(job, is_put_off=is_put_off), ending)
+        return self._end(attempt, lifecycle.after_interruption, Ending("INTERRUPTED", reason, checkpoint_step))
+
+    def put_off(self, attempt: Attempt, reason: str, checkpoint_step: int | None, first_pause_s: int) -> Job:
+        """The attempt's run is complete and could not be delivered: the job waits for the next try, or is held.
+
+        Args:
+            first_pause_s: seconds before the second try, see `delivery.pause_s`.
+
+        Returns:
+            The job as it is then.
+
+        Raises:
+            LeaseLost: the job is not this attempt's any more.
+        """
+        ending = Ending("INTERRUPTED", reason, checkpoint_step, first_pause_s)
+        self._end(attempt, lifecycle.after_interruption, ending)
+        return self.get(attempt.job_id)
 
     def succeed(
         self, attempt: Attempt, f1: float | None, artifacts: str | None, measured: Measured | None = None
@@ -203,7 +213,8 @@ class JobTable:
     def retry(self, job_id: str) -> Job:
         """Make a failed or cancelled job PENDING, with its failures forgotten; the caller sends its message.
 
-        A waiting job is returned as it is. See `receipt_trainer.jobs.submit.retry_job`.
+        One whose run is not delivered waits for nothing then, a held one waits again; another waiting job is returned
+        as it is. See `receipt_trainer.jobs.submit.retry_job`.
 
         Raises:
             UserError: no such job, its row cannot be read, it runs, or it has succeeded.
@@ -211,7 +222,7 @@ class JobTable:
         for _ in range(MAX_TRIES):
             job = self._readable(job_id)
             to = lifecycle.after_retry(job)
-            if to == job.status:
+            if to == job.status and (job.status == "PENDING" or job.undelivered_since is None):
                 return job
             if self._rows.write(job, changes.retried(to, self._clock())):
                 return self.get(job_id)

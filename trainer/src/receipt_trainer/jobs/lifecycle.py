@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from receipt_trainer.aws import dynamo
@@ -18,15 +18,16 @@ from receipt_trainer.jobs.metrics_writer import iso
 
 Outcome = Literal["SUCCEEDED", "FAILED", "INTERRUPTED", "CANCELLED", "LOST"]
 """How an attempt ended; LOST: its worker let the lease run out."""
-RefusalKind = Literal["not there", "leased", "done", "cancelled"]
+RefusalKind = Literal["not there", "leased", "done", "cancelled", "held", "too early"]
 
 WAITING: Final[frozenset[State]] = frozenset({"PENDING", "INTERRUPTED"})
 OWNED: Final[frozenset[State]] = frozenset({"CLAIMED", "RUNNING"})
 TERMINAL: Final[frozenset[State]] = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 
 MAX_LOST: Final = 10
-"""Vanished workers after which a job has failed: it may be what kills them (memory), and must not do so for ever.
-Attempts that cannot deliver a complete run count as well."""
+"""Vanished workers after which a job has failed: it may be what kills them (memory), and must not do so for ever."""
+MAX_PAUSE_S: Final = 6 * 3600
+"""Longest pause between two tries to deliver a complete run; half of what SQS hides a message for at most."""
 
 _MOMENTS: Final = ("lease_expires_at", "undelivered_since", "next_try_at")
 """Attributes of a job's row that are a date and time, as `iso` writes them."""
@@ -38,7 +39,7 @@ _MAY: Final[Mapping[State, frozenset[State]]] = {
     "PENDING": frozenset({"CLAIMED", "CANCELLED"}),
     "CLAIMED": frozenset({"RUNNING", "CLAIMED", "INTERRUPTED", "PENDING", "SUCCEEDED", "FAILED", "CANCELLED"}),
     "RUNNING": frozenset({"CLAIMED", "INTERRUPTED", "PENDING", "SUCCEEDED", "FAILED", "CANCELLED"}),
-    "INTERRUPTED": frozenset({"CLAIMED", "CANCELLED"}),
+    "INTERRUPTED": frozenset({"CLAIMED", "INTERRUPTED", "CANCELLED"}),
     "SUCCEEDED": frozenset(),
     "FAILED": frozenset({"PENDING"}),
     "CANCELLED": frozenset({"PENDING"}),
@@ -46,7 +47,10 @@ _MAY: Final[Mapping[State, frozenset[State]]] = {
 
 
 def may(before: State, after: State) -> bool:
-    """Whether a job may go from one state to the other; CLAIMED and RUNNING to CLAIMED: over an expired lease."""
+    """Whether a job may go from one state to the other.
+
+    CLAIMED and RUNNING to CLAIMED: over an expired lease; INTERRUPTED to itself: its run is to be delivered at once.
+    """
     return after in _MAY[before]
 
 
@@ -71,7 +75,7 @@ class Job:
         version: counts the job's changes of state; every change is conditional on it.
         attempt: number of the last claim, 0 before the first: the fencing token.
         num_failures: failed attempts; `max_failures` of them end the job.
-        num_lost: attempts whose worker vanished, or could not deliver its complete run.
+        num_lost: attempts whose worker vanished.
         spec: the resolved JobSpec, as plain values; `training_config` and `data_config` are complete.
         queue_url: where its messages go; None for a run without a queue (`layoutlm-cli train`).
         lease_expires_at: until when a CLAIMED or RUNNING job is its worker's.
@@ -159,6 +163,12 @@ class Job:
         """Whether it waits for a worker, with a message in its queue."""
         return self.status in WAITING and not self.is_held
 
+    def is_paused(self, now: datetime) -> bool:
+        """Whether it waits for its next try to deliver; one further off than any pause was set by a wrong clock."""
+        if self.status != "INTERRUPTED" or self.next_try_at is None:
+            return False
+        return now < self.next_try_at <= now + timedelta(seconds=MAX_PAUSE_S)
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -193,9 +203,11 @@ class Refusal:
     """The job may not be claimed.
 
     Attributes:
-        kind: "leased": another worker has it; "done": SUCCEEDED or FAILED; "cancelled"; "not there": no such job.
+        kind: "leased": another worker has it; "done": SUCCEEDED or FAILED; "cancelled"; "not there": no such job;
+            "held": see `Job.is_held`; "too early": the next try to deliver its run is later.
         status: the job's state; None if it is not there.
         lease_expires_at: of a leased job, when it may be claimed at last.
+        next_try_at: of one that is tried later, when.
         settles: the state in which the refused claim leaves the job, if that is another one: CANCELLED where a
             cancelled job's worker vanished, FAILED where too many did.
         reason: why it settles.
@@ -204,6 +216,7 @@ class Refusal:
     kind: RefusalKind
     status: State | None = None
     lease_expires_at: datetime | None = None
+    next_try_at: datetime | None = None
     settles: State | None = None
     reason: str | None = None
 
@@ -221,6 +234,10 @@ def decide_claim(job: Job, now: datetime) -> Claim | Refusal:
     if is_takeover and job.num_lost + 1 >= MAX_LOST:
         reason = f"{MAX_LOST} workers vanished while they had this job; it may need more memory than they have"
         return Refusal("done", job.status, settles="FAILED", reason=reason)
+    if job.is_held:
+        return Refusal("held", job.status)
+    if job.is_paused(now):
+        return Refusal("too early", job.status, next_try_at=job.next_try_at)
     return Claim(job.attempt + 1, is_takeover)
 
 
@@ -236,16 +253,9 @@ def after_failure(job: Job, *, final: bool = False) -> State:
     return "FAILED" if final or job.num_failures + 1 >= job.max_failures else "PENDING"
 
 
-def after_interruption(job: Job, *, is_put_off: bool = False) -> State:
-    """Where an attempt that had to go leaves the job.
-
-    Args:
-        job: as it was during the attempt.
-        is_put_off: its complete run could not be delivered, which is bounded as vanished workers are.
-    """
-    if job.cancel_requested:
-        return "CANCELLED"
-    return "FAILED" if is_put_off and job.num_lost + 1 >= MAX_LOST else "INTERRUPTED"
+def after_interruption(job: Job) -> State:
+    """Where an attempt that had to go, or could not deliver its complete run, leaves the job."""
+    return "CANCELLED" if job.cancel_requested else "INTERRUPTED"
 
 
 def after_cancel(job: Job, now: datetime) -> State | None:
@@ -262,7 +272,7 @@ def after_cancel(job: Job, now: datetime) -> State | None:
 
 
 def after_retry(job: Job) -> State:
-    """Where a request to try again leaves the job; a waiting job stays as it is, only its message is sent again.
+    """Where a request to try again leaves the job; a waiting one, and a held one, keep their state.
 
     Raises:
         UserError: it runs, it has succeeded, or no queue knows it.

@@ -13,11 +13,11 @@ import structlog
 from receipt_trainer.contract import names
 from receipt_trainer.contract.sinks import MetricsSink, NoMetrics
 from receipt_trainer.jobs.job_table import JobTable, LeaseLost
-from receipt_trainer.jobs.lifecycle import Attempt, Job, State
+from receipt_trainer.jobs.lifecycle import Attempt, Job
 from receipt_trainer.jobs.queue import JobQueue, Message
 from receipt_trainer.worker import child as children
 from receipt_trainer.worker.events import Cancelled, Ending, Exited, Inbox, Lost, Stalled
-from receipt_trainer.worker.finalize import Conclusion, Effort, newest_step
+from receipt_trainer.worker.finalize import Conclusion, Effort, Left, newest_step
 from receipt_trainer.worker.heartbeat import Heartbeat
 from receipt_trainer.worker.interruptions import Advice, Interruption
 from receipt_trainer.worker.lease_watchdog import since_boot_s
@@ -41,7 +41,7 @@ class AttemptRun:
     """Runs one attempt. It is the heartbeat's `Beat`, too.
 
     Attributes:
-        state: in which the attempt left its job; None while it has not, or if the job is another's now.
+        left: how the attempt left its job; None while it has not, or if the job is another's now.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class AttemptRun:
         self._watch: StallWatch | None = None
         self._is_stuck = False
         self._sink = open_log(attempt, self._holds) if open_log is not None else NoMetrics()
-        self.state: State | None = None
+        self.left: Left | None = None
         self._log = _log.bind(job_id=job.job_id, attempt=attempt.number)
 
     def run(self) -> Ending:
@@ -99,7 +99,7 @@ class AttemptRun:
             ending = replace(self._train(), is_stuck=self._is_stuck)
             self._say(ending)
             effort = Effort(self._start_step, self._clock() - self._received_at, self._instance_type)
-            self.state = self._conclusion.write(ending, effort)
+            self.left = self._conclusion.write(ending, effort)
         except LeaseLost as lost:
             ending = Ending("lost", str(lost), is_stuck=self._is_stuck)
         finally:
@@ -222,12 +222,13 @@ class AttemptRun:
         reason = child.why(code)
         if code == children.EXIT_MISTAKE:
             return Ending("mistaken", reason)
+        is_undelivered = code in (children.EXIT_UNDELIVERED, children.EXIT_UNDELIVERABLE)
+        if is_undelivered and (asked is None or asked.how != "cancelled"):
+            return Ending("undelivered", reason, is_machines=code == children.EXIT_UNDELIVERABLE)
         if asked is not None:
             return asked
         if code == children.EXIT_LEASE:
             return Ending("interrupted", reason)
-        if code == children.EXIT_UNDELIVERED:
-            return Ending("undelivered", reason)
         return Ending("failed", reason, is_machines=code < 0 or code == children.EXIT_MACHINE)
 
     def renew(self) -> bool:

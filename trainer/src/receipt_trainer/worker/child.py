@@ -187,7 +187,8 @@ def why(code: int, last_words: str, oom_killed: bool | None = None) -> str:
     else:
         known = {
             EXIT_MACHINE: "the machine failed",
-            EXIT_UNDELIVERED: "the run is complete, but its last rows are not written",
+            EXIT_UNDELIVERED: "the run is complete, but not delivered",
+            EXIT_UNDELIVERABLE: "the run is complete, but this machine cannot deliver it",
         }
         how = known.get(code, f"exit code {code}")
     return f"{how}: {last_words}" if last_words else how

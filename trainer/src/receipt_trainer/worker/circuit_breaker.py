@@ -15,7 +15,8 @@ class Breaker:
     """Counts what the machine, not the job, seems to be at fault for.
 
     A mistake of the user, an interruption or a cancellation says nothing of the machine; a success, and a failure that
-    is the program's own, says that the machine works.
+    is the program's own, says that the machine works. One run that this machine cannot deliver is enough: it would
+    train the next one for hours, for it to lie there as well.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -23,11 +24,14 @@ class Breaker:
         self._limit = limit
         self._num_failures = 0
         self._last = ""
+        self._refused: str | None = None
 
     def ended(self, ending: Ending) -> None:
         """Hear how an attempt ended."""
         if ending.is_stuck:
             self._num_failures, self._last = self._limit, f"{ending.reason}; its process cannot be ended"
+        elif ending.how == "undelivered" and ending.is_machines:
+            self._refused = ending.reason
         elif ending.how == "failed" and ending.is_machines:
             self._num_failures, self._last = self._num_failures + 1, ending.reason
         elif ending.how in ("succeeded", "failed"):
@@ -36,6 +40,8 @@ class Breaker:
     @property
     def reason(self) -> str | None:
         """Why the machine should take no more jobs; None: it should."""
+        if self._refused is not None:
+            return f"this machine cannot deliver what it trains: {self._refused}"
         if self._num_failures < self._limit:
             return None
         return f"{self._num_failures} attempts in a row failed on this machine, the last one: {self._last}"

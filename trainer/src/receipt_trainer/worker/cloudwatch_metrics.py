@@ -11,6 +11,7 @@ from receipt_trainer.aws.clients import aws_faults
 from receipt_trainer.contract import metrics
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.lifecycle import State
+from receipt_trainer.worker.finalize import Left
 from receipt_trainer.worker.lease_watchdog import since_boot_s
 
 if TYPE_CHECKING:
@@ -50,9 +51,11 @@ class Outcomes:
         self._client, self._price, self._clock = client, price_usd_per_h, clock
         self._paid_until = clock()
 
-    def ended(self, state: State | None) -> None:
-        """An attempt left its job in this state; a failed one that is tried again counts as nothing yet."""
-        counted = _COUNTED.get(state) if state is not None else None
+    def ended(self, left: Left | None) -> None:
+        """How an attempt left its job; a failed one, or one that is not delivered yet, counts as nothing yet."""
+        counted = None if left is None or left.is_paused else _COUNTED.get(left.state)
+        if left is not None and left.is_held:
+            counted = metrics.JOBS_HELD
         self._put([{"MetricName": counted, "Value": 1.0, "Unit": "Count"}] if counted else [])
 
     def gone(self) -> None:

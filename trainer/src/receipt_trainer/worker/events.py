@@ -47,7 +47,8 @@ class Ending:
     """How an attempt ended, and why in one line.
 
     Attributes:
-        is_machines: it is rather the machine that failed than the job.
+        is_machines: it is rather the machine that failed than the job; of an undelivered run: this machine cannot
+            deliver any, because it lacks the rights or an AWS CLI.
         is_stuck: not even SIGKILL has ended the process: this machine can train nothing more.
     """
 

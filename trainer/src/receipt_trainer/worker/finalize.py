@@ -12,6 +12,7 @@ from receipt_trainer.contract import names
 from receipt_trainer.contract.message import new_deduplication_id
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import WorldError
+from receipt_trainer.jobs import delivery
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import WAITING, Attempt, Job, State
 from receipt_trainer.jobs.measured import measure
@@ -53,6 +54,25 @@ class Effort:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """How an attempt left its job.
+
+    Attributes:
+        pause_s: seconds before the next try to deliver its complete run; None: that is not what it waits for.
+        is_held: see `Job.is_held`.
+    """
+
+    state: State
+    pause_s: int | None = None
+    is_held: bool = False
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether its complete run is delivered later."""
+        return self.pause_s is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Conclusion:
     """Writes an attempt's end. State first, the message last: whatever fails between the two, the message comes back.
 
@@ -68,8 +88,8 @@ class Conclusion:
     message: Message
     run_dir: Path
 
-    def write(self, ending: Ending, effort: Effort | None = None) -> State | None:
-        """Leave job and message as the ending wants them; the job's new state, None if the job is another's.
+    def write(self, ending: Ending, effort: Effort | None = None) -> Left | None:
+        """Leave job and message as the ending wants them; how the job is left, None if it is another's.
 
         Args:
             effort: of the attempt; without it nothing is said of its speed.
@@ -86,34 +106,46 @@ class Conclusion:
         )
         return retrying(self._write, ending, effort)
 
-    def _write(self, ending: Ending, effort: Effort | None) -> State | None:
+    def _write(self, ending: Ending, effort: Effort | None) -> Left | None:
         if ending.how == "lost":
             return None
-        state = self._write_state(ending, effort)
-        if state not in WAITING:
+        left = self._write_state(ending, effort)
+        pause_s = self._pause_s(left, ending, effort)
+        if pause_s is None:
             self.queue.delete(self.message)
-            return state
-        pause_s = 0 if ending.how == "interrupted" else self.settings.retry_delay_s
-        if not self.queue.extend(self.message, pause_s):
+        elif not self.queue.extend(self.message, pause_s):
             # Purged, dropped for its age, or another worker's after all: one too many is harmless, one too few is not.
             self.queue.send(self.job.job_id, new_deduplication_id(self.job.job_id))
-        return state
+        return left
 
-    def _write_state(self, ending: Ending, effort: Effort | None) -> State:
-        """What the job is now; all these calls may be made again for the same attempt."""
-        if ending.how in ("interrupted", "undelivered"):
-            is_put_off = ending.how == "undelivered"
-            return self.table.interrupt(self.attempt, ending.reason, newest_step(self.run_dir), is_put_off=is_put_off)
+    def _pause_s(self, left: Left, ending: Ending, effort: Effort | None) -> int | None:
+        """Seconds for which the message is hidden; None: the job needs none."""
+        if left.state not in WAITING or left.is_held:
+            return None
+        if left.pause_s is not None:
+            held_s = effort.seconds if effort is not None else 0.0
+            return int(max(0.0, min(left.pause_s, self.settings.max_receive_s - held_s)))
+        return 0 if ending.how == "interrupted" else self.settings.retry_delay_s
+
+    def _write_state(self, ending: Ending, effort: Effort | None) -> Left:
+        """How the job is left; all these calls may be made again for the same attempt."""
+        if ending.how == "interrupted":
+            return Left(self.table.interrupt(self.attempt, ending.reason, newest_step(self.run_dir)))
+        if ending.how == "undelivered":
+            first_s = self.settings.retry_delay_s
+            job = self.table.put_off(self.attempt, ending.reason, newest_step(self.run_dir), first_s)
+            is_paused = job.status == "INTERRUPTED" and job.next_try_at is not None
+            return Left(job.status, delivery.pause_s(job.num_undelivered, first_s) if is_paused else None, job.is_held)
         if ending.how in ("failed", "mistaken"):
-            return self.table.fail(self.attempt, ending.reason, final=ending.how == "mistaken")
+            return Left(self.table.fail(self.attempt, ending.reason, final=ending.how == "mistaken"))
         if ending.how == "cancelled":
             self.table.end_cancelled(self.attempt, ending.reason)
-            return "CANCELLED"
+            return Left("CANCELLED")
         record = self.record()
         score = record.overall if record else None
         speed = measure(record, effort.start_step, effort.seconds, effort.instance_type) if record and effort else None
         self.table.succeed(self.attempt, score.f1 if score else None, self._artifacts(), speed)
-        return "SUCCEEDED"
+        return Left("SUCCEEDED")
 
     def record(self) -> RunRecord | None:
         """The run's record; None if there is none that can be read."""

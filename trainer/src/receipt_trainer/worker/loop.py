@@ -11,7 +11,7 @@ import structlog
 
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Refusal, UnreadableRow
+from receipt_trainer.jobs.lifecycle import MAX_PAUSE_S, Refusal, UnreadableRow
 from receipt_trainer.jobs.metrics_writer import utc_now
 from receipt_trainer.jobs.queue import VISIBILITY_S, JobQueue, Message
 from receipt_trainer.worker import child as children
@@ -219,7 +219,7 @@ class Worker:
         except (UserError, WorldError, UnreadableRow) as error:
             log.error("the job's state is not written; its message comes back", error=str(error))
         if self._outcomes is not None:
-            self._outcomes.ended(run.state)
+            self._outcomes.ended(run.left)
         if self._registry is not None and self._interruption is None:
             self._registry.idle()
         return True
@@ -235,15 +235,20 @@ class Worker:
             self._inbox.put(self._interruption)
 
     def _refused(self, queue: JobQueue, message: Message, refusal: Refusal) -> None:
-        """A job that has ended needs no message; one that another worker has, needs it when that one's lease ends.
+        """A job that has ended or is held needs no message; one that another worker has, when that one's lease ends.
 
-        One that this table does not know may be another table's: the redrive policy keeps its message.
+        One whose run is delivered later needs it then: SQS hides it for so long in one go. One that this table does
+        not know may be another table's: the redrive policy keeps its message.
         """
-        if refusal.kind in ("done", "cancelled"):
+        if refusal.kind in ("done", "cancelled", "held"):
             queue.delete(message)
             return
         if refusal.kind == "not there":
             queue.extend(message, STRANGER_S)
+            return
+        if refusal.next_try_at is not None:
+            pause_s = (refusal.next_try_at - self._now()).total_seconds()
+            queue.extend(message, int(min(max(1.0, pause_s + 1), MAX_PAUSE_S)))
             return
         until = refusal.lease_expires_at
         left_s = (until - self._now()).total_seconds() if until is not None else self._settings.retry_delay_s

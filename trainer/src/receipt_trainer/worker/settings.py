@@ -27,7 +27,7 @@ class WorkerSettings:
             long: a step, an evaluation batch and a thousand receipts read are seconds, a model of 2 GB is downloaded
             at 10 Mbit/s or written as a checkpoint in less than 30 minutes, and an upload names its own bound.
         max_receive_s: for which one message is held; SQS forgets a receive after 12 hours.
-        retry_delay_s: before a failed job is tried again.
+        retry_delay_s: before a failed job is tried again; the first pause of one whose run is not delivered.
         save_interval_s: between two checkpoints at most: what an instance that vanishes takes with it.
         max_jobs: how many jobs the worker takes before it goes; None: no limit.
     """
