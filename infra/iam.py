@@ -52,7 +52,7 @@ class FlowLogRole(pulumi.ComponentResource):
 
 @dataclass(frozen=True)
 class SilenceRoleArgs:
-    """What the role of the function needs that ends silent instances and sends notices.
+    """What the role of the function needs that ends silent instances, looks at queues, and sends notices.
 
     Attributes:
         naming: names and tags; it also names the Auto Scaling groups.
@@ -60,7 +60,8 @@ class SilenceRoleArgs:
         account_id: account, part of ARNs.
         partition: `aws`, `aws-cn` or `aws-us-gov`.
         instances_table_arn: table with the heartbeats.
-        jobs_table_arn: table that keeps notices until they are sent.
+        jobs_table_arn: table of the jobs, which keeps notices until they are sent.
+        queue_arns: job queues of all pools; no dead-letter queue.
         notices_topic_arn: topic of the notices.
         log_group_arn: of the function, without `:*` at its end.
         pools: the pools of the stack.
@@ -72,6 +73,7 @@ class SilenceRoleArgs:
     partition: str
     instances_table_arn: pulumi.Input[str]
     jobs_table_arn: pulumi.Input[str]
+    queue_arns: Sequence[pulumi.Input[str]]
     notices_topic_arn: pulumi.Input[str]
     log_group_arn: pulumi.Input[str]
     pools: Sequence[PoolName]
@@ -108,13 +110,20 @@ class SilenceRole(FunctionRole):
 
     def __init__(self, name: str, args: SilenceRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         place = policies.Place(args.partition, args.region, args.account_id)
+        given: dict[str, Any] = {
+            "instances": args.instances_table_arn,
+            "jobs": args.jobs_table_arn,
+            "queues": list(args.queue_arns),
+            "topic": args.notices_topic_arn,
+            "log_group": args.log_group_arn,
+        }
         groups = [args.naming.name("workers", pool) for pool in args.pools]
-        arns = [args.instances_table_arn, args.log_group_arn, args.jobs_table_arn, args.notices_topic_arn]
-        allowed = pulumi.Output.all(*arns).apply(
+        allowed = pulumi.Output.from_input(given).apply(
             lambda known: policies.document(
                 [
-                    *policies.silence_statements(place, known[0], groups, known[1]),
-                    *policies.notice_statements(known[2], known[3]),
+                    *policies.silence_statements(place, known["instances"], groups, known["log_group"]),
+                    *policies.waiting_statements(known["jobs"], known["queues"]),
+                    *policies.notice_statements(known["jobs"], known["topic"]),
                 ]
             )
         )

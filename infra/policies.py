@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from receipt_trainer.contract import metrics, notices
+from receipt_trainer.contract.tables import LOOKS_PK, job_pk, job_status_pk
 
 Statement = dict[str, Any]
 
@@ -183,6 +184,20 @@ def silence_statements(place: Place, instances: str, groups: Sequence[str], log_
         allow("EndSilent", "autoscaling", ["SuspendProcesses", "TerminateInstanceInAutoScalingGroup"], own_groups),
         allow("PutMetrics", "cloudwatch", ["PutMetricData"], "*", own_namespace),
         allow("WriteLogs", "logs", ["CreateLogStream", "PutLogEvents"], [f"{log_group}:log-stream:*"]),
+    ]
+
+
+def waiting_statements(jobs: str, queues: Sequence[str]) -> list[Statement]:
+    """What the function needs that gives jobs without a message a new one: it reads jobs by state, counts and sends
+    messages, keeps its looks, and lets a job name the queue that came in the place of one that is gone."""
+    of_states = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [job_status_pk("*")]}}
+    of_looks = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [LOOKS_PK]}}
+    of_jobs = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [job_pk("*")]}}
+    return [
+        allow("FindJobs", "dynamodb", ["Query"], [f"{jobs}/index/GSI1"], of_states),
+        allow("KeepLooks", "dynamodb", ["PutItem", "Query"], [jobs], of_looks),
+        allow("MoveJobs", "dynamodb", ["UpdateItem"], [jobs], of_jobs),
+        allow("SendMessages", "sqs", ["GetQueueAttributes", "SendMessage"], queues),
     ]
 
 

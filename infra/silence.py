@@ -1,4 +1,5 @@
-"""A scheduled function: it ends instances that nobody has heard of for too long, and sends notices of jobs."""
+"""A scheduled function: it ends instances that nobody has heard of for too long, gives jobs without a message a new
+one, and sends notices of jobs."""
 
 from __future__ import annotations
 
@@ -14,14 +15,17 @@ from infra.event_function import EventFunction, EventFunctionArgs
 from infra.naming import Naming
 from receipt_trainer import contract
 from receipt_trainer.contract import liveness, metrics
-from receipt_trainer.contract.outputs import PoolName
+from receipt_trainer.contract.outputs import PoolName, Priority
 
 _FOLDER: Final = Path(__file__).resolve().parent / "functions" / "silent_instances"
 HANDLER: Final = _FOLDER / "handler.py"
 """Never imported here: it runs in Lambda, whose Python has boto3."""
 _CONTRACT: Final = Path(contract.__file__).resolve().parent
-_PARTS: Final = ("notices.py",)
-_SHARED: Final = ("__init__.py", "cost.py", "notices.py")
+_PARTS: Final = ("notices.py", "waiting_jobs.py")
+_SHARED: Final = (
+    *("__init__.py", "cost.py", "job_row.py", "message.py", "notices.py", "tables.py", "waiting.py"),
+    "waiting_calls.py",
+)
 FILES: Final = {
     "handler.py": HANDLER,
     **{f"infra/functions/silent_instances/{name}": _FOLDER / name for name in _PARTS},
@@ -39,7 +43,8 @@ class SilentInstancesArgs:
         naming: names and tags.
         groups: name of the Auto Scaling group of each pool.
         instances_table: name of the instances table.
-        jobs_table: name of the jobs table, which keeps notices until they are sent.
+        jobs_table: name of the jobs table, which keeps notices until they are sent, and the last looks at the queues.
+        queue_urls: URL of each job queue, by pool and priority.
         notices_topic: ARN of the topic of the notices.
         log_group: name of the function's log group.
         role_arn: role of the function, which must be allowed everything before its first run.
@@ -49,6 +54,7 @@ class SilentInstancesArgs:
     groups: Mapping[PoolName, pulumi.Input[str]]
     instances_table: pulumi.Input[str]
     jobs_table: pulumi.Input[str]
+    queue_urls: Mapping[PoolName, Mapping[Priority, pulumi.Input[str]]]
     notices_topic: pulumi.Input[str]
     log_group: pulumi.Input[str]
     role_arn: pulumi.Input[str]
@@ -62,9 +68,13 @@ class SilentInstances(EventFunction):
         function = EventFunctionArgs(
             naming=args.naming,
             kind="silent-instances",
-            description=f"Ends workers of {prefix} that nobody has heard of, and sends notices of jobs",
+            description=f"Ends silent workers of {prefix}, sends lost messages of jobs anew, and notices of their ends",
             files=FILES,
-            rules={"silent_instances": _silence_rules(args), "notices": _notice_rules(args)},
+            rules={
+                "silent_instances": _silence_rules(args),
+                "waiting_jobs": _waiting_rules(args),
+                "notices": _notice_rules(args),
+            },
             log_group=args.log_group,
             role_arn=args.role_arn,
             schedule=f"rate({liveness.LOOK_EVERY_MIN} minutes)",
@@ -86,6 +96,11 @@ def _silence_rules(args: SilentInstancesArgs) -> dict[str, Any]:
         "namespace": metrics.NAMESPACE,
         "metric": metrics.SILENT_INSTANCES,
     }
+
+
+def _waiting_rules(args: SilentInstancesArgs) -> dict[str, Any]:
+    """The fields of the `Rules` of its looks at the queues."""
+    return {"table": args.jobs_table, "queues": {pool: dict(urls) for pool, urls in args.queue_urls.items()}}
 
 
 def _notice_rules(args: SilentInstancesArgs) -> dict[str, Any]:

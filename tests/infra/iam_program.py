@@ -52,6 +52,7 @@ def silence_args(naming: Naming) -> SilenceRoleArgs:
         partition="aws",
         instances_table_arn=table("instances"),
         jobs_table_arn=table("jobs"),
+        queue_arns=[queue(f"{pool}-{priority}") for pool in POOL_NAMES for priority in PRIORITIES],
         notices_topic_arn=topic("notices"),
         log_group_arn=log_group("silent-instances"),
         pools=POOL_NAMES,

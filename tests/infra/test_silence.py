@@ -13,10 +13,10 @@ from typing import Any
 import boto3
 
 from infra.boot import BootEnv
-from infra.functions.silent_instances import notices
+from infra.functions.silent_instances import notices, waiting_jobs
 from infra.naming import Naming
 from infra.silence import HANDLER, SilentInstances, SilentInstancesArgs
-from receipt_trainer.contract import liveness, metrics
+from receipt_trainer.contract import liveness, metrics, waiting
 from receipt_trainer.jobs.instances import GONE, LATE_AFTER_S
 from receipt_trainer.local.program import Recording, run
 from receipt_trainer.worker.settings import WorkerSettings
@@ -37,6 +37,7 @@ def recorded() -> Recording:
                 groups={"gpu": NAMING.name("workers", "gpu"), "cpu": NAMING.name("workers", "cpu")},
                 instances_table=NAMING.name("instances"),
                 jobs_table=NAMING.name("jobs"),
+                queue_urls={"cpu": {"high": "https://sqs/high.fifo", "normal": "https://sqs/normal.fifo"}},
                 notices_topic=TOPIC,
                 log_group=NAMING.path("silent-instances"),
                 role_arn="arn:aws:iam::123456789012:role/silence",
@@ -102,6 +103,12 @@ def test_the_function_reads_the_rules_of_the_stack() -> None:
     given = json.loads(function()["environment"]["variables"]["RULES"])
     told = notices.Rules(**given.pop("notices"))
     assert (told.table, told.topic, told.stack) == ("receipt-trainer-dev-jobs", TOPIC, "dev")
+    of_jobs = waiting_jobs.Rules(**given.pop("waiting_jobs"))
+    assert of_jobs.table == "receipt-trainer-dev-jobs"
+    assert [(one.label, one.name) for one in of_jobs.places()] == [
+        ("cpu-high", "high.fifo"),
+        ("cpu-normal", "normal.fifo"),
+    ]
     rules = load_handler().Rules(**given["silent_instances"])
     assert rules.table == "receipt-trainer-dev-instances"
     assert rules.groups == {pool: f"receipt-trainer-dev-workers-{pool}" for pool in ("gpu", "cpu")}
@@ -117,6 +124,8 @@ def test_limits_leave_room_for_whoever_is_well() -> None:
     assert LATE_AFTER_S < liveness.HEARTBEAT_LIMIT_S
     assert BootEnv.model_fields["boot_deadline_s"].default + 600 < liveness.BOOT_LIMIT_S
     assert 60 < liveness.SECOND_LOOK_S < liveness.LOOK_EVERY_MIN * 60
+    assert liveness.LOOK_EVERY_MIN * 60 - 60 < waiting.APART_S <= liveness.LOOK_EVERY_MIN * 60
+    assert waiting.OLD_S > 2 * liveness.LOOK_EVERY_MIN * 60
 
 
 def test_the_function_writes_the_words_of_the_contract() -> None:

@@ -7,10 +7,16 @@ import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import boto3
 import pytest
 
+from infra.functions.silent_instances import waiting_jobs
+from receipt_trainer.contract import waiting, waiting_calls
+from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.jobs.job_table import JobTable
+from receipt_trainer.jobs.submit import new_job
 from tests.infra.looks import HANDLER, MINUTE, direct, look, refuse, with_answers
 from tests.infra.pool_cloud import PoolCloud
 
@@ -75,12 +81,14 @@ def test_two_looks_at_once_end_an_instance_once(pool: PoolCloud) -> None:
 def test_the_entry_point_reads_its_rules_and_makes_each_client_once(
     pool: PoolCloud, jobs_table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What Lambda calls marks silent instances, then ends them, by the rules in RULES, with one client a service. That
-    notices cannot be read, as the table is gone, is said, and keeps it from ending none."""
+    """What Lambda calls marks silent instances, then ends them, and gives a job without a message one, by the rules in
+    RULES, with one client a service. That notices cannot be read, as the table is gone, is said, and stops neither."""
     ids = pool.make(3)
     for one in ids:
         pool.beat(one, datetime.now(UTC) - 60 * MINUTE)
     rules = {"silent_instances": dataclasses.asdict(pool.rules(HANDLER, second_look_s=0))}
+    url, job_id = forgotten_job(jobs_table)
+    rules["waiting_jobs"] = {"table": jobs_table, "queues": {"cpu": {"normal": url}}}
     rules["notices"] = {"table": jobs_table, "topic": "arn:aws:sns:us-east-1:123456789012:none", "stack": "dev"}
     monkeypatch.setenv("RULES", json.dumps(rules))
     made: Counter[str] = Counter()
@@ -93,9 +101,47 @@ def test_the_entry_point_reads_its_rules_and_makes_each_client_once(
     monkeypatch.setattr(boto3, "client", client)
     found = HANDLER.handle({}, None)
     assert (set(found["marked"]), found["ended"], found["notified"]) == (set(ids), [], [])
-    assert set(made.values()) == {1}
+    assert (found["sent"], found["moved"], set(made.values())) == ([], [], {1})
+    monkeypatch.setattr(waiting, "APART_S", 0)
     rules["notices"]["table"] = "no-such-table"
     monkeypatch.setenv("RULES", json.dumps(rules))
     with pytest.raises(RuntimeError, match=r"^notices: ResourceNotFoundException: "):
         HANDLER.handle({}, None)
     assert pool.instances() == []
+    message = direct("sqs").receive_message(QueueUrl=url, WaitTimeSeconds=0)["Messages"][0]
+    assert json.loads(message["Body"])["job_id"] == job_id
+
+
+def forgotten_job(table: str) -> tuple[str, str]:
+    """A queue, and a job of an hour ago that has no message there."""
+    sqs, dynamodb = direct("sqs"), direct("dynamodb")
+    url = sqs.create_queue(QueueName=f"{uuid4().hex}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    an_hour_ago = datetime.now(UTC) - 60 * MINUTE
+    job = new_job(JobSpec(job_name="a", model="tiny"), url)
+    return url, JobTable(dynamodb, table, clock=lambda: an_hour_ago).create(job).job_id
+
+
+def test_a_silent_look_that_fails_stops_no_look_at_queues(
+    pool: PoolCloud, jobs_table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the instances table gone the queues are looked at all the same; the run fails by name."""
+    pool.beat(pool.make(1)[0], datetime.now(UTC) - 60 * MINUTE)
+    url, _ = forgotten_job(jobs_table)
+    rules = {
+        "silent_instances": dataclasses.asdict(pool.rules(HANDLER, table="nowhere")),
+        "waiting_jobs": {"table": jobs_table, "queues": {"cpu": {"normal": url}}},
+        "notices": {"table": jobs_table, "topic": "arn:aws:sns:us-east-1:123456789012:none", "stack": "dev"},
+    }
+    monkeypatch.setenv("RULES", json.dumps(rules))
+    with pytest.raises(RuntimeError, match=r"^silent_instances: ResourceNotFoundException: [^;]*$"):
+        HANDLER.handle({}, None)
+    assert len(waiting_calls.read_looks(direct("dynamodb"), jobs_table)) == 1
+
+
+def test_a_fault_of_one_queue_is_the_runs(jobs_table: str) -> None:
+    """A queue that is not there: the other one is looked at, and the run fails by name."""
+    url, _ = forgotten_job(jobs_table)
+    rules = waiting_jobs.Rules(jobs_table, {"cpu": {"high": f"{url}-gone", "normal": url}})
+    with pytest.raises(RuntimeError, match=r"cpu-high: .*NonExistentQueue"):
+        waiting_jobs.look(rules, direct, datetime.now(UTC))
+    assert len(waiting_calls.read_looks(direct("dynamodb"), jobs_table)) == 1

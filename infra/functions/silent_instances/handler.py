@@ -5,7 +5,8 @@ The first look that finds it so marks its row; a later one ends it if nothing ha
 replaces its whole row, and the mark with it: so wrong clocks, or minutes in which nobody could write to the table,
 end nobody who still beats. If anything cannot be read, the run fails before it ends anyone.
 
-Besides, each run sends the notices of jobs that have ended (`notices`).
+Besides, each run gives jobs without a message a new one (`waiting_jobs`), and sends the notices of jobs that have
+ended (`notices`).
 
 Needs nothing but the files beside it, Lambda's Python and its boto3. Sources: EC2 Auto Scaling API Reference,
 TerminateInstanceInAutoScalingGroup; DynamoDB API Reference, BatchGetItem.
@@ -26,7 +27,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from infra.functions.silent_instances import notices
+from infra.functions.silent_instances import notices, waiting_jobs
 
 Clients = Callable[[str], Any]
 Row = dict[str, Any]
@@ -81,6 +82,7 @@ def handle(event: object, context: object) -> dict[str, list[str]]:
     client, now = cache(lambda service: aws.client(service, config=config)), datetime.now(UTC)
     parts: dict[str, Callable[[], dict[str, list[str]]]] = {
         "silent_instances": lambda: look(Rules(**given["silent_instances"]), client, now),
+        "waiting_jobs": lambda: waiting_jobs.look(waiting_jobs.Rules(**given["waiting_jobs"]), client, now),
         "notices": lambda: notices.send(notices.Rules(**given["notices"]), client, now),
     }
     found: dict[str, list[str]] = {}
