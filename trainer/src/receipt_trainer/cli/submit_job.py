@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from receipt_trainer.cli import forecast, launch, stack
+from receipt_trainer.cli import audience, forecast, launch, stack
 from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES, PoolName, Priority
@@ -32,6 +32,11 @@ _QUEUE_VARIABLES = {"high": names.ENV_QUEUE_URL_HIGH, "normal": names.ENV_QUEUE_
 @click.option("--priority", type=click.Choice(PRIORITIES), help="Instead of the job file's; workers poll high first.")
 @click.option("--pool", type=click.Choice(POOL_NAMES), help="Instead of what the job file's resources ask for.")
 @click.option("--job-name", metavar="NAME", help="Instead of the job file's.")
+@click.option(
+    "--notify/--no-notify",
+    default=None,
+    help="Send a notice when it has ended; by default as the job file says, or else the stack.",
+)
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Name of the jobs table.")
 @click.option("--client-token", metavar="TEXT", help="Submit once for this text, however often the command is run.")
 @click.option("--dry-run", is_flag=True, help="Print the job as it would be stored; store and queue nothing.")
@@ -42,6 +47,7 @@ def command(
     priority: Priority | None,
     pool: PoolName | None,
     job_name: str | None,
+    notify: bool | None,
     jobs_table: str | None,
     client_token: str | None,
     dry_run: bool,
@@ -53,11 +59,15 @@ def command(
     stored with every hyperparameter in it. A wrong file is refused with line and key, and nothing is queued.
     """
     spec = asked_spec(job_file, priority, pool, job_name)
+    if notify is not None:
+        spec = spec.model_copy(update={"notify": notify})
     spec, url = place(spec, queue_url, pool)
     from receipt_trainer.jobs.lifecycle import WAITING
     from receipt_trainer.jobs.submit import jobs_table_of_environment, new_job
 
-    job = new_job(spec, url, defaults=training_defaults(), client_token=client_token)
+    outputs = stack.outputs()
+    default = outputs is not None and outputs.job_defaults.notify
+    job = new_job(spec, url, defaults=training_defaults(), client_token=client_token, notify=default)
     table = jobs_table or (os.environ.get(names.ENV_JOBS_TABLE) if dry_run else jobs_table_of_environment())
     found = forecast.forecasts([job.spec], job.pool, table)
     expected = found[0] if found else None
@@ -65,6 +75,8 @@ def command(
         job = expected.put_into(job)
     if not as_json:
         forecast.say(expected)
+    if job.spec.get("notify"):
+        audience.warn()
     launched = None
     if not dry_run and table:
         job = _submit(job, url, table, client_token)

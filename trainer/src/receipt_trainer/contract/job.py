@@ -69,6 +69,11 @@ class JobSpec(BaseModel):
         None, description="Send a notice when it has ended or is held; unset: as the stack does by default"
     )
 
+    def asked(self) -> dict[str, Any]:
+        """Plain values of what is asked; a field that says nothing is left out, so that none that a newer version adds
+        makes another job of the same words."""
+        return {name: value for name, value in self.model_dump(mode="json").items() if value is not None}
+
     @field_validator("job_name")
     @classmethod
     def _valid_name(cls, value: str) -> str:

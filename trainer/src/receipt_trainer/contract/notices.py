@@ -70,7 +70,7 @@ class Notice:
         """One line of printable ASCII, as the subject of a mail must be (SNS API Reference, Publish)."""
         score = f", F1 {self.f1:.3f}" if self.f1 is not None else ""
         line = f"{self.name} {self.state}{score} (stack {stack})"
-        return "".join(sign if " " <= sign <= "~" else "?" for sign in line)[:_SUBJECT_LENGTH]
+        return "".join(sign if " " <= sign <= "~" else "?" for sign in line.strip())[:_SUBJECT_LENGTH]
 
     def text(self, stack: str, cost: Cost) -> str:
         """Name, state, score, dollars, and the commands to look at it and to go on.
@@ -92,7 +92,8 @@ class Notice:
         lines += ["", "Look at it:", f"receipt-trainer job-details {where}"]
         if self.state in _NEXT:
             lines += ["", _NEXT[self.state], f"receipt-trainer retry {where}"]
-        return "\n".join(lines) + "\n"
+        text = "\n".join(lines) + "\n"
+        return "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text)
 
 
 _SAID: Final[Mapping[str, str]] = {

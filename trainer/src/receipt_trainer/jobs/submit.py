@@ -42,6 +42,7 @@ def submit_training_job(
     tags: Mapping[str, str] | None = None,
     pool: PoolName | None = None,
     max_failures: int = 3,
+    notify: bool | None = None,
     client_token: str | None = None,
     jobs_table: str | None = None,
     training_defaults: Mapping[str, Any] | None = None,
@@ -61,6 +62,7 @@ def submit_training_job(
         tags: free key/value pairs.
         pool: kept with the job; the queue decides.
         max_failures: failed attempts that end the job; interruptions are none.
+        notify: whether it sends a notice when it has ended or is held.
         client_token: calls with the same token submit one job; a submission that was cut off is completed.
         jobs_table: name of the jobs table; by default that of JOBS_TABLE_NAME.
         training_defaults: the stack's TrainingConfig fields.
@@ -81,6 +83,7 @@ def submit_training_job(
         "priority": priority,
         "resources": {"pool": pool},
         "max_failures": max_failures,
+        "notify": notify,
     }
     job = new_job(
         parse(JobSpec, asked, "submit_training_job"),
@@ -102,6 +105,7 @@ def new_job(
     defaults: Mapping[str, Any] | None = None,
     client_token: str | None = None,
     is_named: bool = True,
+    notify: bool = False,
 ) -> Job:
     """A job that is stored nowhere yet, with all of its configuration resolved.
 
@@ -111,6 +115,7 @@ def new_job(
         defaults: the stack's TrainingConfig fields.
         client_token: the job's id follows from it.
         is_named: whether `job_name` is the user's; if not, the job is named by its id.
+        notify: whether a job that says nothing of it sends a notice when it has ended.
 
     Raises:
         UserError: an empty token, or defaults that are none.
@@ -118,9 +123,11 @@ def new_job(
     if client_token is not None and not client_token.strip():
         raise UserError("the client token is empty; leave it out, or give a text that stands for this job")
     job_id = str(uuid.uuid5(_TOKENS, client_token) if client_token is not None else uuid.uuid4())
-    wanted = json.dumps([queue_url, spec.model_dump(mode="json")], sort_keys=True)
+    wanted = json.dumps([queue_url, spec.asked()], sort_keys=True)
     named = spec if is_named else spec.model_copy(update={"job_name": f"job-{job_id[:8]}"})
     resolved = resolve(named, defaults)
+    if resolved.notify is None and notify:
+        resolved = resolved.model_copy(update={"notify": True})
     return Job(
         job_id=job_id,
         name=resolved.job_name,

@@ -85,12 +85,13 @@ class Definition(BaseModel):
 
 
 def base_of(spec: JobSpec, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The job that the trials vary, resolved; its name is the sweep's business.
+    """The job that the trials vary, resolved; its name is the sweep's business, and its trials send no notices.
 
     Raises:
         UserError: defaults that are none, or that contradict the job.
     """
-    return resolve(spec, defaults).model_dump(mode="json", exclude={"job_name"})
+    found = resolve(spec, defaults).asked()
+    return {name: value for name, value in found.items() if name not in ("job_name", "notify")}
 
 
 def default_name(definition: Definition) -> str:
