@@ -53,9 +53,7 @@ def stack(aws: LocalCloud, jobs_table: str, tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("flags", "job", "default", "stored"),
     [
-        ((), "", False, None),
         ((), "", True, True),
-        ((), "notify: true\n", False, True),
         ((), "notify: false\n", True, False),
         (("--notify",), "notify: false\n", False, True),
         (("--no-notify",), "notify: true\n", True, False),

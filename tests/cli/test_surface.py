@@ -28,6 +28,7 @@ OPTIONS = {
     "receipts stats": _RECEIPTS,
     "receipts generate": {"--count", "--output", "-o", "--seed"},
     "submit-job": {"--config", "--queue-url", "--priority", "--pool", "--job-name", "--client-token", "--dry-run"}
+    | {"--notify", "--no-notify"}
     | _JOBS,
     "start-worker": {"--artifacts-bucket", "--checkpoints-dir", "--dynamo-table", "--idle-timeout"}
     | {"--instance-registry-table", "--jobs-table", "--max-jobs", "--mount-efs", "--queue-url"}
