@@ -88,11 +88,16 @@ def table(*columns: str, right: Sequence[str] = ()) -> Table:
     return shown
 
 
-def status_text(status: str, *, cancelling: bool = False) -> Text:
-    """A state in its colour; a running job that was asked to stop says so."""
+def status_text(status: str, note: str = "") -> Text:
+    """A state in its colour, with a note in brackets."""
     from rich.text import Text
 
-    return Text(f"{status} (cancelling)" if cancelling else status, style=STATUS_STYLES.get(status, ""))
+    return Text(f"{status} ({note})" if note else status, style=STATUS_STYLES.get(status, ""))
+
+
+def state_text(row: Mapping[str, Any]) -> Text:
+    """A job's state; a running job that was asked to stop says so, and one whose row no worker can read."""
+    return status_text(row["status"], "unreadable" if "unreadable" in row else "cancelling" if _stops(row) else "")
 
 
 def ago(text: object, now: datetime) -> str:
@@ -135,6 +140,6 @@ def steered(job: Job) -> dict[str, Any]:
     return {"job_id": job.job_id, "status": job.status, "cancel_requested": job.cancel_requested}
 
 
-def is_cancelling(row: Mapping[str, Any]) -> bool:
+def _stops(row: Mapping[str, Any]) -> bool:
     """Whether a job's cancellation is asked for and not done yet."""
     return bool(row.get("cancel_requested")) and row.get("status") in ("CLAIMED", "RUNNING")

@@ -62,7 +62,7 @@ def print_title(console: Console, row: dict[str, Any]) -> None:
 
     title = Text(formatting.one_line(row["name"]), style="bold")
     console.print(title.append(f"  {row['job_id']}", style="not bold dim"))
-    state = job_show.status_text(row["status"], cancelling=job_show.is_cancelling(row))
+    state = job_show.state_text(row)
     known = [f"attempt {row['attempt']}"] if row.get("attempt") else []
     known += [f"{name} {row[name]}" for name in ("pool", "priority") if row.get(name)]
     if isinstance(row.get("f1"), int | float):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KEYS: Final = (
     *("job_id", "name", "status", "attempt", "num_failures", "max_failures", "pool", "priority", "model", "worker_id"),
     *("f1", "reason", "cancel_requested", "description", "tags", "created_at", "updated_at"),
-    *("expected_s", "expected_usd"),
+    *("expected_s", "expected_usd", "unreadable"),
 )
 """Of each job in `--json`; `SPENT` is beside them."""
 SPENT: Final = ("spent_s", "spent_usd")
@@ -125,7 +125,7 @@ def _cells(row: dict[str, Any], now: datetime, length: int, narrow: bool) -> dic
         "changed": job_show.ago(row.get("updated_at"), now),
         "reason": formatting.one_line(row.get("reason") or "", 60),
     }
-    state = job_show.status_text(row["status"], cancelling=job_show.is_cancelling(row))
+    state = job_show.state_text(row)
     return {name: Text(text) for name, text in texts.items()} | {"state": state}
 
 

@@ -48,7 +48,7 @@ def state_line(view: JobView, *, elapsed: bool = True) -> Text:
         known.append(f"F1 {formatting.score(row['f1'])}")
     if elapsed and view.cost.num_attempts:
         known += [formatting.duration(round(view.cost.seconds)), cost_text(view)]
-    state = job_show.status_text(row["status"], cancelling=job_show.is_cancelling(row))
+    state = job_show.state_text(row)
     return state.append("".join(f" · {formatting.one_line(fact)}" for fact in known), style="not dim default")
 
 
@@ -71,6 +71,8 @@ def progress_line(view: JobView, *, bar: int = 0) -> Text:
     from receipt_trainer.reports import formatting, sparkline
 
     pace, line = view.pace, Text(no_wrap=True)
+    if "unreadable" in view.row:
+        return Text(formatting.one_line(view.row["reason"], 300), style="red", no_wrap=True)
     if pace.step is None:
         waits = {"PENDING": "waits in its queue", "INTERRUPTED": "waits for a worker to go on"}
         return Text(waits.get(view.row["status"], "no step logged yet"), style="dim", no_wrap=True)

@@ -1,4 +1,4 @@
-"""What a job's row must be like to be read: one rule for all who claim or count jobs. Standard library only."""
+"""What a job's row must be like to be read: one rule for all who claim, show or count jobs. Standard library only."""
 
 from __future__ import annotations
 
@@ -38,6 +38,32 @@ def read_values(row: Mapping[str, Any]) -> dict[str, Any]:
     if "queue_url" in values:
         _require_fences(values)
     return values
+
+
+def presentable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row for people: what its readers rely on is there and of its type, whatever was stored.
+
+    Where the row cannot be read, `unreadable` says why, and so does `reason`; what cannot be read is left out, or is
+    text where a text belongs. Attributes that are not known here stay as they are.
+    """
+    try:
+        read_values(row)
+    except ValueError as error:
+        reason = str(error)
+    else:
+        return {"created_at": "", **row}
+    shown = dict(row)
+    for name, read in _READ.items():
+        try:
+            read(row[name])
+        except (KeyError, ValueError, OverflowError, RecursionError):
+            if row.get(name) is None or read not in (_text, _status):
+                shown.pop(name, None)
+            else:
+                shown[name] = row[name] if isinstance(row[name], str) else _quoted(row[name])
+    unknown = {"job_id": str(row.get("PK", "?")).removeprefix("JOB#"), "name": "?", "status": "?", "created_at": ""}
+    said = {"unreadable": reason, "reason": f"no worker can read its row: {reason}"}
+    return {**unknown, **shown, **said}
 
 
 def _require_fences(values: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import NoIndexError
 from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.contract.job_row import presentable
 from receipt_trainer.contract.tables import (
     JOB_SK,
     JOBS_BY_CHANGE,
@@ -38,7 +39,7 @@ MAX_NAMED: Final = 5
 _SHOWN: Final = (
     *("job_id", "name", "status", "attempt", "num_failures", "max_failures", "pool", "priority", "model"),
     *("worker_id", "lease_expires_at", "cancel_requested", "reason", "f1", "artifacts", "description", "tags"),
-    *("expected_s", "expected_usd", "created_at", "updated_at", "GSI1SK"),
+    *("expected_s", "expected_usd", "created_at", "updated_at", "GSI1SK", "PK", "version", "queue_url"),
 )
 """All but the spec, which is most of a row."""
 
@@ -60,6 +61,8 @@ class Wanted:
 
 def find(client: DynamoDBClient, table: str, wanted: Wanted, limit: int | None = None) -> list[Item]:
     """JOB rows without their spec, newest first, `limit` at most; pages of an index are read, never a row a job.
+
+    They are as `presentable` shows them; without a limit the spec is not read, so nothing is said of it.
 
     Raises:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
@@ -88,7 +91,7 @@ def _partition(
     keys, values = f"{index}PK = :pk", {":pk": value}
     if wanted.since is not None:
         keys, values[":since"] = f"{keys} AND {index}SK >= :since", iso(wanted.since)
-    tests, names = [], {f"#{name}": name for name in _SHOWN}
+    tests, names = [], {f"#{name}": name for name in (*_SHOWN, *(() if limit is None else ("spec",)))}
     for field, text in (("pool", wanted.pool), ("status", wanted.status if index == "GSI2" else None)):
         if text is not None:
             tests.append(f"#{field} = :{field}")
@@ -99,7 +102,7 @@ def _partition(
     given: dict[str, Any] = {"FilterExpression": " AND ".join(tests)} if tests else {}
     # What a filter leaves out counts as read: only without one is the page as long as what is wanted.
     page = MAX_PAGE if tests or limit is None else min(MAX_PAGE, limit)
-    return dynamo.query(
+    rows = dynamo.query(
         client,
         table,
         "list jobs",
@@ -112,6 +115,13 @@ def _partition(
         Limit=page,
         **given,
     )
+    return map(_without_spec, rows)
+
+
+def _without_spec(row: Item) -> Item:
+    shown = presentable(row)
+    shown.pop("spec", None)
+    return shown
 
 
 def job_id_of(client: DynamoDBClient, table: str, called: str) -> str:
@@ -178,7 +188,7 @@ def _by_state(
             ExpressionAttributeNames={"#status": index.partition},
             ExpressionAttributeValues={":status": status, ":from": value},
         )
-        yield from (row for row in rows if row["SK"] == JOB_SK)
+        yield from (presentable(row) for row in rows if row["SK"] == JOB_SK)
 
 
 def _is_there(client: DynamoDBClient, table: str, job_id: str) -> bool:

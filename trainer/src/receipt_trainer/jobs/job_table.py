@@ -71,10 +71,14 @@ class JobTable:
         self._rows = JobRows(client, table, sleep)
 
     def create(self, job: Job) -> Job:
-        """Store a new job as it is given, with its times set; where the job is there already, that one is returned."""
+        """Store a new job as it is given, with its times set; where the job is there already, that one is returned.
+
+        Raises:
+            UserError: it is there, and its row cannot be read.
+        """
         at = iso(self._clock())
         made = replace(job, version=1, created_at=at, updated_at=at)
-        return made if self._rows.create(made.to_row(), at) else self.get(job.job_id)
+        return made if self._rows.create(made.to_row(), at) else self._readable(job.job_id)
 
     def get(self, job_id: str) -> Job:
         """The job as it is now.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.contract.job_row import presentable
 from receipt_trainer.contract.tables import JOB_SK, job_name_pk, job_order, job_pk, job_status_pk
 from receipt_trainer.errors import UserError
 
@@ -61,7 +62,7 @@ def put_job(
 
 
 def get_job(client: DynamoDBClient, table: str, job_id: str) -> Item:
-    """The job's own row.
+    """The job's own row, as `presentable` shows it.
 
     Raises:
         UserError: no such job, or as `put_job`.
@@ -69,7 +70,7 @@ def get_job(client: DynamoDBClient, table: str, job_id: str) -> Item:
     """
     for item in _rows(client, table, job_id, JOB_SK):
         if item["SK"] == JOB_SK:
-            return item
+            return presentable(item)
     raise UserError(f"there is no job '{job_id}' in table '{table}'")
 
 

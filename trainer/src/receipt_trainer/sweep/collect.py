@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import aws_faults, error_code
 from receipt_trainer.contract import cost
+from receipt_trainer.contract.job_row import presentable
 from receipt_trainer.contract.names import RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.tables import JOB_SK, job_pk
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_s3.client import S3Client
 
-_READ: Final = ("job_id", "status", "attempt", "f1", "artifacts", "reason")
+_READ: Final = ("PK", "job_id", "name", "status", "attempt", "f1", "artifacts", "reason")
 
 
 class Observer:
@@ -58,7 +59,7 @@ class Observer:
     def _jobs(self, job_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         keys = [{"PK": job_pk(job_id), "SK": JOB_SK} for job_id in job_ids]
         found = dynamo.batch_get(self._client, self._table, "read the sweep's jobs", keys, _READ)
-        return {str(row["job_id"]): row for row in found}
+        return {str(row["job_id"]): row for row in map(presentable, found)}
 
     def _run(self, trial: Trial, run: SeedRun, rows: Mapping[str, Mapping[str, Any]]) -> SeedRun:
         row = rows.get(run.job_id)

@@ -12,7 +12,7 @@ from typing import Any
 
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Job
+from receipt_trainer.jobs.lifecycle import Job, UnreadableRow
 from receipt_trainer.jobs.queue import JobQueue
 from receipt_trainer.jobs.submit import submit
 from receipt_trainer.sweep import optuna_adapter, plan
@@ -100,7 +100,11 @@ class Driver:
         try:
             self.jobs.cancel(run.job_id)
         except UserError:
-            if self.jobs.get(run.job_id).status not in ("SUCCEEDED", "FAILED"):  # it has ended meanwhile
+            try:
+                has_ended = self.jobs.get(run.job_id).status in ("SUCCEEDED", "FAILED")  # meanwhile
+            except UnreadableRow:
+                return  # no worker takes it either
+            if not has_ended:
                 raise
 
     def _has_room(self, trials: Sequence[Trial]) -> bool:
