@@ -132,6 +132,28 @@ def test_a_retried_job_is_queued_though_its_first_message_was_just_there(jobs_ta
     assert queued(queue_url) == [job_id, job_id]
 
 
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_run_is_delivered_at_once_when_somebody_asks(jobs_table: str, queue_url: str, is_cancelled: bool) -> None:
+    """Its message is hidden for hours, and with it every other one of its group; also if it was cancelled meanwhile."""
+    job_id = submit_training_job(model_name="tiny", queue_url=queue_url)
+    table, queue = JobTable(clients.dynamodb(), jobs_table), SqsQueue(clients.sqs(), queue_url)
+    message, attempt = queue.receive(0), table.claim(job_id, "w1", 60, {})
+    assert message is not None
+    assert isinstance(attempt, Attempt)
+    table.put_off(attempt, "S3 is away", None, 3600)
+    queue.extend(message, 3600)
+    if is_cancelled:
+        table.cancel(job_id)
+    queue.send(job_id, "another")
+    assert queue.receive(0) is None
+    job = retry_job(job_id)
+    assert (job.status, job.num_undelivered, job.next_try_at) == ("PENDING" if is_cancelled else "INTERRUPTED", 0, None)
+    found = queue.receive(0)
+    assert found is not None
+    assert found.job_id == job_id
+    assert isinstance(table.claim(job_id, "w2", 60, {}), Attempt)
+
+
 def test_the_table_must_be_known(queue_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a jobs table the caller is told how to name it."""
     monkeypatch.delenv("JOBS_TABLE_NAME", raising=False)

@@ -129,7 +129,7 @@ def settled(job: Job, to: State, reason: str | None, now: datetime) -> Change:
         iso(now),
         reason=reason,
         sets={"reason": reason, "num_lost": job.num_lost + is_abandoned},
-        removes=(*_OF_AN_ATTEMPT, *delivery.ATTRIBUTES),
+        removes=(*_OF_AN_ATTEMPT, *delivery.STATE),
         needs_same_lease=is_abandoned,
         attempts=_lost(job, to),
     )

@@ -203,7 +203,7 @@ class JobTable:
             UserError: no such job, its row cannot be read, or it has ended otherwise.
         """
         for _ in range(MAX_TRIES):
-            job, now = self._readable(job_id), self._clock()
+            job, now = self.readable(job_id), self._clock()
             to = lifecycle.after_cancel(job, now)
             if to == job.status or (to is None and job.cancel_requested):
                 return job
@@ -224,7 +224,7 @@ class JobTable:
             UserError: no such job, its row cannot be read, it runs, or it has succeeded.
         """
         for _ in range(MAX_TRIES):
-            job = self._readable(job_id)
+            job = self.readable(job_id)
             to = lifecycle.after_retry(job)
             if to == job.status and (job.status == "PENDING" or job.undelivered_since is None):
                 return job
@@ -232,7 +232,12 @@ class JobTable:
                 return self.get(job_id)
         raise self._contended(job_id)
 
-    def _readable(self, job_id: str) -> Job:
+    def readable(self, job_id: str) -> Job:
+        """The job as it is now, for somebody who wants to change it.
+
+        Raises:
+            UserError: there is no such job, or its row cannot be read.
+        """
         try:
             return self.get(job_id)
         except UnreadableRow as error:

@@ -83,7 +83,7 @@ class Job:
         expected_s, expected_usd: instance time and dollars as they were estimated when it was submitted, if they were.
         undelivered_since: when its run was complete and could not be delivered for the first time.
         num_undelivered: tries to deliver it that failed since then.
-        next_try_at: before it no worker tries again.
+        next_try_at: before it no worker tries again, and its message is hidden.
         waits_for: what failed, in one line, while it waits for the next try.
         held_reason: why nobody tries any more; see `is_held`.
     """
@@ -165,9 +165,11 @@ class Job:
 
     def is_paused(self, now: datetime) -> bool:
         """Whether it waits for its next try to deliver; one further off than any pause was set by a wrong clock."""
-        if self.status != "INTERRUPTED" or self.next_try_at is None:
-            return False
-        return now < self.next_try_at <= now + timedelta(seconds=MAX_PAUSE_S)
+        return self.status == "INTERRUPTED" and self.hides_message(now)
+
+    def hides_message(self, now: datetime) -> bool:
+        """Whether its message is hidden until its next try: SQS delivers no other one of its group before."""
+        return self.next_try_at is not None and now < self.next_try_at <= now + timedelta(seconds=MAX_PAUSE_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,9 +53,9 @@ class MemoryQueue:
         self._lock = threading.Lock()
         self.dead_letters: list[str] = []
 
-    def send(self, job_id: str, deduplication_id: str | None = None) -> None:
+    def send(self, job_id: str, deduplication_id: str | None = None, group: str | None = None) -> None:
         """See `JobQueue`."""
-        self.send_body(body_of(job_id), group=job_id, deduplication_id=deduplication_id or job_id)
+        self.send_body(body_of(job_id), group=group or job_id, deduplication_id=deduplication_id or job_id)
 
     def send_body(self, body: str, *, group: str, deduplication_id: str) -> None:
         """Queue any text."""

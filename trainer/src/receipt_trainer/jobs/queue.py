@@ -76,8 +76,11 @@ class Message:
 class JobQueue(Protocol):
     """Messages that name jobs. All methods raise UserError or WorldError as `aws_faults` says."""
 
-    def send(self, job_id: str, deduplication_id: str | None = None) -> None:
-        """Queue the job; within 5 minutes a second message of the same deduplication id (the job's id) is dropped."""
+    def send(self, job_id: str, deduplication_id: str | None = None, group: str | None = None) -> None:
+        """Queue the job; within 5 minutes a second message of the same deduplication id (the job's id) is dropped.
+
+        `group`: the job's own one by default, whose messages are delivered one after the other.
+        """
 
     def receive(self, wait_s: int) -> Message | None:
         """The next message, waited for up to `wait_s` seconds (20 at most); hidden from others from now on."""
@@ -148,13 +151,13 @@ class SqsQueue:
         if found.get("Attributes", {}).get("ContentBasedDeduplication") == "true":
             raise UserError(f"queue {self._url} deduplicates by content; turn that off, or equal jobs get lost")
 
-    def send(self, job_id: str, deduplication_id: str | None = None) -> None:
+    def send(self, job_id: str, deduplication_id: str | None = None, group: str | None = None) -> None:
         """See `JobQueue`."""
         with queue_faults("send the job's message", self._url):
             self._client.send_message(
                 QueueUrl=self._url,
                 MessageBody=body_of(job_id),
-                MessageGroupId=job_id,
+                MessageGroupId=group or job_id,
                 MessageDeduplicationId=deduplication_id or job_id,
             )
 

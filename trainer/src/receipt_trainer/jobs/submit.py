@@ -19,6 +19,7 @@ from receipt_trainer.contract.outputs import PoolName, Priority
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import Job
+from receipt_trainer.jobs.metrics_writer import utc_now
 from receipt_trainer.jobs.placement import resolve
 from receipt_trainer.jobs.queue import JobQueue, SqsQueue
 
@@ -171,7 +172,7 @@ def retry_job(
     dynamodb: DynamoDBClient | None = None,
     sqs: SQSClient | None = None,
 ) -> Job:
-    """Queue a FAILED or CANCELLED job again, or a waiting one whose message got lost.
+    """Queue a FAILED or CANCELLED job again, a held one, or a waiting one whose message got lost.
 
     A message too many does no harm: the worker that takes it is refused the job and deletes it.
 
@@ -179,14 +180,18 @@ def retry_job(
         UserError: no such job, it runs, or it has succeeded.
         WorldError: AWS could not be reached; the call may be repeated.
     """
-    job = JobTable(dynamodb or clients.dynamodb(), jobs_table or jobs_table_of_environment()).retry(job_id)
-    _send(job, SqsQueue(sqs or clients.sqs(), job.queue_url or ""), new_deduplication_id(job_id))
+    table = JobTable(dynamodb or clients.dynamodb(), jobs_table or jobs_table_of_environment())
+    # Behind a message that is hidden for hours, one of the same group would wait as long.
+    is_hidden = table.readable(job_id).hides_message(utc_now())
+    job, message = table.retry(job_id), new_deduplication_id(job_id)
+    group = message if is_hidden else None
+    _send(job, SqsQueue(sqs or clients.sqs(), job.queue_url or ""), message, group)
     return job
 
 
-def _send(job: Job, queue: JobQueue, deduplication_id: str | None) -> None:
+def _send(job: Job, queue: JobQueue, deduplication_id: str | None, group: str | None = None) -> None:
     try:
-        queue.send(job.job_id, deduplication_id)
+        queue.send(job.job_id, deduplication_id, group)
     except (UserError, WorldError) as error:
         raise type(error)(
             f"job {job.job_id} is stored but not queued: {error}; queue it with: receipt-trainer retry {job.job_id}"
