@@ -162,7 +162,18 @@ def _client(
     with aws_faults(f"open {service}"):
         # A session of its own: boto3's default session is not safe to use from several threads.
         session: Any = boto3.session.Session()
-        return session.client(service, region_name=region or _environment_region(), config=config)
+        client = session.client(service, region_name=region or _environment_region(), config=config)
+    client.meta.events.register("before-parse", _refuse_page)
+    return client
+
+
+def _refuse_page(response_dict: dict[str, Any], **_: Any) -> None:
+    """A handler of botocore's `before-parse`: a proxy's page with status 200 is no answer. botocore takes it for an
+    empty one, or fails over it with a KeyError."""
+    status, body = response_dict["status_code"], response_dict["body"]
+    is_read = status == 200 and isinstance(body, bytes)  # else a stream: an object of S3
+    if is_read and body.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+        raise ResponseParserError("an HTML page, no answer of AWS")
 
 
 def _max_attempts() -> int:

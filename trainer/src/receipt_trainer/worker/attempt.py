@@ -18,7 +18,7 @@ from receipt_trainer.jobs.queue import JobQueue, Message
 from receipt_trainer.worker import child as children
 from receipt_trainer.worker.events import Cancelled, Ending, Exited, Inbox, Lost, Stalled
 from receipt_trainer.worker.finalize import Conclusion, Effort, Left, newest_step
-from receipt_trainer.worker.heartbeat import Heartbeat
+from receipt_trainer.worker.heartbeat import RETRY_S, Heartbeat
 from receipt_trainer.worker.interruptions import Advice, Interruption
 from receipt_trainer.worker.lease_watchdog import since_boot_s
 from receipt_trainer.worker.log_forwarder import LogForwarder, close_in_time
@@ -130,6 +130,7 @@ class AttemptRun:
             held_until=self._held_until,
             lease_s=self._settings.lease_s,
             interval_s=self._settings.beat_s,
+            retry_s=min(RETRY_S, self._settings.beat_s),
             clock=self._clock,
         )
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue as inboxes
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
@@ -25,9 +26,12 @@ from receipt_trainer.worker.lease_watchdog import since_boot_s
 from receipt_trainer.worker.registry import InstanceRegistry, Machine
 from receipt_trainer.worker.renewal import Renewal
 from receipt_trainer.worker.settings import WorkerSettings
+from receipt_trainer.worker.shutdown import InstanceNotEndedError, Shutdown
 
 FAULT_WAIT_S: Final = 10.0
-"""Wait after AWS could not be asked for a message."""
+"""Wait after AWS could not be asked for a message, or for the job that it names."""
+FAULTS_S: Final = 60.0
+"""For how long a worker endures nothing but faults, if it would not be idle for longer anyway."""
 
 STOPPED: Final = "the pool is stopped: its group's maximum is 0"
 
@@ -54,6 +58,7 @@ class Worker:
         open_log: OpenLog | None = None,
         clock: Callable[[], float] = since_boot_s,
         now: Callable[[], datetime] = utc_now,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Take the parts.
 
@@ -66,10 +71,12 @@ class Worker:
             open_log: opens the log of a job, see `AttemptRun`.
             clock: seconds that only grow, also while the machine sleeps.
             now: the time of day, to compare with leases.
+            sleep: waits so many seconds between two requests to end the instance.
         """
         self._settings, self._table, self._queues = settings, table, tuple(queues)
         self._machine, self._registry, self._member = machine, registry, member
         self._outcomes = outcomes
+        self._shutdown = Shutdown(member, registry, outcomes, clock=clock, sleep=sleep)
         self._command, self._clock, self._now = command, clock, now
         self._open_log, self._breaker = open_log, Breaker()
         self._renewal = Renewal(table, clock, now)
@@ -77,6 +84,8 @@ class Worker:
         self._interruption: Interruption | None = None
         self._advice: Advice | None = None
         self._beat_at = 0.0
+        self._has_received = False
+        self._faults_since: float | None = None
 
     def interrupt(self, interruption: Interruption) -> None:
         """The worker has to go. May be called in any thread and in a signal handler; the first one counts."""
@@ -95,44 +104,83 @@ class Worker:
     def run(self) -> str:
         """Work; returns why it ended. On an instance of a group, the instance is then being ended.
 
+        An instance whose worker fails is ended as well, unless the worker has never been of use: a boot that fails is
+        counted, and the count ends it.
+
         Raises:
             UserError: a queue or table is not there, or refuses.
-            WorldError: AWS could not be reached for longer than a worker may be idle.
+            WorldError: AWS could not be used for longer than a worker may be idle, or does not end the instance.
         """
-        if self._registry is not None:
-            self._registry.register()
-        num_jobs, useful_at, faults_since = 0, self._clock(), None
+        try:
+            if self._registry is not None:
+                self._registry.register()
+            return self._work()
+        except InstanceNotEndedError:
+            raise
+        except (UserError, WorldError) as error:
+            if self._has_received:
+                self._shutdown.leave(str(error), replace=False)
+            else:
+                self._shutdown.deregister(str(error))
+            raise
+        except Exception as error:
+            self._shutdown.deregister(f"{type(error).__name__}: {error}")
+            raise
+
+    def _work(self) -> str:
+        num_jobs, useful_at = 0, self._clock()
         while self._interruption is None:
             try:
                 found = self._receive()
-                faults_since = None
-            except WorldError as error:
-                faults_since = faults_since if faults_since is not None else self._clock()
-                if self._clock() - faults_since > self._settings.idle_timeout_s:
-                    raise
-                _log.warning("no message can be received", error=str(error))
-                self._pause(FAULT_WAIT_S)
+                if found is not None and self._renewal.renew(*found[:2]):
+                    continue
+                if found is not None and self._member is not None and self._member.is_stopped():
+                    self._give_back(*found)
+                    return self._go(STOPPED, replace=True)
+                has_worked = found is not None and self._handle(*found)
+                self._faults_since = None
+            except (UserError, WorldError) as error:
+                self._endure(error)
                 continue
-            if found is not None and self._renewal.renew(*found[:2]):
-                continue
-            if found is not None and self._member is not None and self._member.is_stopped():
-                self._give_back(*found)
-                return self._go(STOPPED, replace=True, must=True)
-            if found is not None and self._handle(*found):
+            if has_worked:
                 num_jobs, useful_at = num_jobs + 1, self._clock()
                 if (broken := self._breaker.reason) is not None:
-                    return self._go(broken, replace=True, must=True)
+                    return self._go(broken, replace=True)
                 if num_jobs == self._settings.max_jobs:
-                    return self._go(f"{num_jobs} jobs done", replace=False, must=True)
+                    return self._go(f"{num_jobs} jobs done", replace=False)
             elif found is None:
                 if self._member is not None:
                     self._member.protect(False)
                 reason = self._idle_reason(self._clock() - useful_at)
                 if reason is not None:
-                    if self._go(reason, replace=False):
+                    answer = self._shutdown.leave_idle(reason)
+                    if answer == "left":
                         return reason
-                    useful_at, self._advice = self._clock(), None  # the group keeps it: it is as small as it may be
-        return self._go(self._interruption.reason, replace=True, must=True)
+                    if answer == "kept":  # the group is as small as it may be
+                        useful_at, self._advice = self._clock(), None
+                    else:
+                        self._pause(FAULT_WAIT_S)
+        if self._interruption.kind == "lifecycle":
+            self._shutdown.leave_to_group(self._interruption.reason)
+            return self._interruption.reason
+        return self._go(self._interruption.reason, replace=True)
+
+    def _go(self, reason: str, *, replace: bool) -> str:
+        self._shutdown.leave(reason, replace=replace)
+        return reason
+
+    def _endure(self, error: UserError | WorldError) -> None:
+        """Wait after a fault of AWS; raises it where there has been nothing else for too long.
+
+        A refusal is endured as well once the queue has been read: rights that are being changed lack for a moment.
+        """
+        now = self._clock()
+        self._faults_since = now if self._faults_since is None else self._faults_since
+        is_mistake = isinstance(error, UserError) and not self._has_received
+        if is_mistake or now - self._faults_since > max(self._settings.idle_timeout_s, FAULTS_S):
+            raise error
+        _log.warning("no job can be taken", error=str(error))
+        self._pause(FAULT_WAIT_S)
 
     def _idle_reason(self, idle_s: float) -> str | None:
         """Why a worker without a job goes; None while it waits for one."""
@@ -158,6 +206,7 @@ class Worker:
                 return None
             before = self._clock()
             message = queue.receive(self._settings.poll_s if queue is self._queues[-1] else 0)
+            self._has_received = True
             if message is not None:
                 return queue, message, before
         return None
@@ -169,13 +218,17 @@ class Worker:
             _log.warning("the message comes back when its time is over", error=str(error))
 
     def _handle(self, queue: JobQueue, message: Message, received_at: float) -> bool:
-        """Claim and train; whether there was a job to train."""
+        """Claim and train; whether there was a job to train.
+
+        Raises:
+            UserError, WorldError: nothing could be claimed; the message comes back when its time is over.
+        """
         if message.job_id is None:
             _log.error("a message that cannot be read", reason=message.reason)
             queue.extend(message, max(message.hide_s, STRANGER_S))
             return False
         if self._interruption is not None:
-            queue.release(message)
+            self._give_back(queue, message, received_at)
             return False
         log = _log.bind(job_id=message.job_id)
         held_until = self._clock() + self._settings.lease_s
@@ -183,17 +236,15 @@ class Worker:
             claim = self._table.claim(
                 message.job_id, self._machine.worker_id, self._settings.lease_s, self._machine.as_row()
             )
-            if isinstance(claim, Refusal):
-                log.info("not claimed", why=claim.kind)
-                self._refused(queue, message, claim)
-                return False
-            job = self._table.get(message.job_id)
-        except WorldError as error:
-            log.error("not claimed; its message comes back", error=str(error))
-            return False
+            job = None if isinstance(claim, Refusal) else self._table.find(message.job_id)
         except UnreadableRow as error:
             log.error("not claimed; this version cannot read the job's row", reason=error.reason)
             queue.extend(message, VISIBILITY_S)
+            return False
+        if isinstance(claim, Refusal) or job is None:
+            refusal = claim if isinstance(claim, Refusal) else Refusal("not there")
+            log.info("not claimed", why=refusal.kind)
+            self._refused(queue, message, refusal)
             return False
         log.info("claimed", attempt=claim.number, job_name=job.name)
         self._begin(job.job_id, claim.number)
@@ -253,24 +304,3 @@ class Worker:
         until = refusal.lease_expires_at
         left_s = (until - self._now()).total_seconds() if until is not None else self._settings.retry_delay_s
         queue.extend(message, int(min(max(1.0, left_s + 1), self._settings.visibility_s)))
-
-    def _go(self, reason: str, *, replace: bool, must: bool = False) -> str:
-        """Say goodbye and end the instance, if it is one of a group; "" if the group keeps it.
-
-        Args:
-            replace: the group launches another one, if it wants as many.
-            must: if the group keeps it, it is replaced.
-        """
-        if self._outcomes is not None:
-            self._outcomes.gone()
-        if self._member is not None:
-            if self._interruption is not None and self._interruption.kind == "lifecycle":
-                self._member.complete_hook()
-            elif not self._member.end(replace=replace):
-                if not must:
-                    return ""
-                self._member.end(replace=True)
-        if self._registry is not None:
-            self._registry.deregister(reason)
-        _log.info("the worker goes", reason=reason)
-        return reason

@@ -126,7 +126,7 @@ class InstanceRegistry:
         key = {"PK": instance_pk(self._machine.instance_id), "SK": INSTANCE_SK}
         try:
             rows = list(dynamo.batch_get(self._client, self._table, "read the instance's row", [key], ["started_at"]))
-        except WorldError as error:  # an hour's price is worth no worker
+        except (UserError, WorldError) as error:  # an hour's price is worth no worker
             _log.warning("an earlier start of this instance is not known", error=str(error))
             return None
         return next((str(row["started_at"]) for row in rows if row.get("started_at")), None)
@@ -148,20 +148,22 @@ class InstanceRegistry:
         """It leaves, perhaps with a job still in its hands."""
         self._set("STOPPING", {**self._job, "reason": reason})
 
-    def deregister(self, reason: str) -> None:
-        """It is no worker any more; the row says so until it expires."""
-        self._set("ENDED", {"reason": reason, "ended_at": iso(self._clock())})
+    def deregister(self, reason: str) -> bool:
+        """It is no worker any more; the row says so until it expires. False if it could not be written."""
+        return self._set("ENDED", {"reason": reason, "ended_at": iso(self._clock())})
 
-    def _set(self, status: Status, job: dict[str, Any]) -> None:
+    def _set(self, status: Status, job: dict[str, Any]) -> bool:
         with self._lock:
             self._status, self._job = status, job
-            self._try_put()
+            return self._try_put()
 
-    def _try_put(self) -> None:
+    def _try_put(self) -> bool:
         try:
             self._put()
         except (UserError, WorldError) as error:
             _log.warning("the instance's row could not be written", table=self._table, error=str(error))
+            return False
+        return True
 
     def _put(self) -> None:
         name = self._machine.instance_id or self._machine.worker_id
