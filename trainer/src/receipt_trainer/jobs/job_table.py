@@ -78,7 +78,7 @@ class JobTable:
         """
         at = iso(self._clock())
         made = replace(job, version=1, created_at=at, updated_at=at)
-        return made if self._rows.create(made.to_row(), at) else self._readable(job.job_id)
+        return made if self._rows.create(made.to_row(), at) else self.readable(job.job_id)
 
     def get(self, job_id: str) -> Job:
         """The job as it is now.
