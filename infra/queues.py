@@ -16,8 +16,8 @@ VISIBILITY_TIMEOUT_S: Final = 300
 """How long a message is hidden from other workers; the worker that has it extends this by heartbeats."""
 
 MAX_RECEIVES: Final = 100
-"""Receives before a message is a dead letter. Generous, for every release and interruption counts as one: failures are
-counted with the job, and this only catches messages that no worker can read."""
+"""Receives before a message is a dead letter. Generous, for every release and interruption counts as one: a waiting
+job's message is renewed at half of it, so this only catches messages that no worker can use."""
 
 _RETENTION_S: Final = 14 * 24 * 3600
 _LONG_POLL_S: Final = 20
@@ -37,7 +37,7 @@ class JobQueuesArgs:
 
 
 class JobQueues(pulumi.ComponentResource):
-    """FIFO queues whose group and deduplication ids are the job's id: jobs run side by side, and none twice.
+    """FIFO queues in which each job's messages form a group: jobs run side by side, and none twice.
 
     Attributes:
         urls, arns, names: pool -> priority -> of the job queue.

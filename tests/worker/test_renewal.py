@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract.message import new_deduplication_id
@@ -17,12 +19,15 @@ from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.jobs.lifecycle import Attempt, Job
 from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from receipt_trainer.jobs.queue import RENEW_AGE, RENEW_RECEIVES, Message
+from receipt_trainer.worker.autoscaling import GroupMember
 from receipt_trainer.worker.events import Ending
 from receipt_trainer.worker.finalize import Conclusion, Left
 from receipt_trainer.worker.interruptions import Interruption
+from receipt_trainer.worker.loop import STOPPED
 from receipt_trainer.worker.renewal import AGAIN_S, Renewal
 from tests.fault_proxy import FaultProxy
 from tests.worker.bench import Bench, Running, wait_for
+from tests.worker.test_stopped_pool import NAMED, bounds
 
 NUM_INTERRUPTIONS = 120
 """More than the hundred receives after which SQS takes a message away."""
@@ -97,6 +102,24 @@ def test_a_worker_whose_time_of_day_is_wrong_renews_once(bench: Bench) -> None:
     assert worker.run() == "idle for 0 s"
     assert bench.table.get(job_id).status == "SUCCEEDED"
     assert bench.num_messages() == 0
+
+
+def test_a_message_that_a_stopped_pool_gives_back_is_a_fresh_one(bench: Bench) -> None:
+    """A worker that goes at once gives back what it has renewed."""
+    job_id = bench.submit()
+    bench.queue.release(received(bench))
+    client = boto3.client("autoscaling", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    with Stubber(client) as stubber:
+        stubber.add_response("describe_auto_scaling_groups", bounds(0), NAMED)
+        ended = {"InstanceId": "i-1", "ShouldDecrementDesiredCapacity": False}
+        stubber.add_response("terminate_instance_in_auto_scaling_group", {}, ended)
+        worker = bench.worker(member=GroupMember(client, "group", "i-1"))
+        worker._renewal = renewal(bench, later=RENEW_AGE)
+        assert worker.run() == STOPPED
+        stubber.assert_no_pending_responses()
+    found = received(bench)
+    assert (found.job_id, found.num_receives) == (job_id, 2)
+    assert bench.table.get(job_id).attempt == 0
 
 
 @pytest.mark.parametrize(
