@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -130,6 +131,42 @@ def _price(outputs: StackOutputs, pool: PoolOutputs, kind: str | None) -> Price:
     best = found[0]
     on_demand = prices.usd_per_h(best.instance_type, outputs.region)
     return Price("spot", best.instance_type, best.zone, best.usd_per_h, on_demand, prices.fault)
+
+
+def list_prices(pool: str | None) -> str | None:
+    """What the types of a pool cost on demand, as a job's row keeps it, for attempts whose own price is unknown.
+
+    A worker cannot ask for these prices itself. Where they cannot be had, the job's log says so if it matters.
+    """
+    from receipt_trainer.jobs.list_prices import ListPrices
+
+    outputs = stack.outputs()
+    if outputs is None or stack.local_session() is not None:
+        return None
+    of = {str(name): one for name, one in outputs.pools.items()}.get(pool or "")
+    prices, types = ListPrices(), of.instance_types if of is not None else []
+    found = {kind: price for kind in types if (price := prices.usd_per_h(kind, outputs.region)) is not None}
+    return json.dumps(found, sort_keys=True) if found else None
+
+
+def warn_of_limits(found: Forecast | None, max_hours: float | None, max_usd: float | None) -> None:
+    """Say that a job will be stopped before it is done, as far as that can be foreseen."""
+    if found is not None:
+        for line in limit_lines(found.estimate.seconds, found.usd, max_hours, max_usd):
+            click.echo(f"warning: {line}", err=True)
+
+
+def limit_lines(
+    seconds: float | None, usd: float | None, max_hours: float | None, max_usd: float | None
+) -> Iterator[str]:
+    """What is expected and above a limit."""
+    from receipt_trainer.cli.job_details import dollars
+    from receipt_trainer.reports import formatting
+
+    if max_hours is not None and seconds is not None and seconds > max_hours * 3600:
+        yield f"{formatting.duration(seconds)} are expected, and max_hours {max_hours:g} stops it before"
+    if max_usd is not None and usd is not None and usd > max_usd:
+        yield f"{dollars(usd)} are expected, and max_usd {max_usd:g} stops it before"
 
 
 def say(found: Forecast | None) -> None:

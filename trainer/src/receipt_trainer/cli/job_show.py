@@ -50,6 +50,34 @@ instances_table_option = click.option(
     help="Name of the instances table.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts instead of a table.")
+
+
+class _Above0(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no argument
+    """A finite number above 0."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            self.fail(f"'{value}': must be a number above 0", param, ctx)
+        return number
+
+
+ABOVE_0: Final = _Above0()
+
+
+def limit_options(function: Function) -> Function:
+    """--max-hours and --max-usd."""
+    hours = "Stop at so many hours of instance time, all attempts counted."
+    usd = "Stop at so many US dollars, all attempts counted."
+    function = click.option("--max-usd", type=ABOVE_0, metavar="USD", help=usd)(function)
+    return click.option("--max-hours", type=ABOVE_0, metavar="H", help=hours)(function)
+
+
 job_argument = click.argument("job")
 """A job's id, the beginning of its id, or its name."""
 

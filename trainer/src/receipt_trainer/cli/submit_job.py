@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from receipt_trainer.cli import audience, forecast, launch, stack
+from receipt_trainer.cli import audience, forecast, job_show, launch, stack
 from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES, PoolName, Priority
@@ -37,6 +38,7 @@ _QUEUE_VARIABLES = {"high": names.ENV_QUEUE_URL_HIGH, "normal": names.ENV_QUEUE_
     default=None,
     help="Send a notice when it has ended; by default as the job file says, or else the stack.",
 )
+@job_show.limit_options
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Name of the jobs table.")
 @click.option("--client-token", metavar="TEXT", help="Submit once for this text, however often the command is run.")
 @click.option("--dry-run", is_flag=True, help="Print the job as it would be stored; store and queue nothing.")
@@ -48,6 +50,8 @@ def command(
     pool: PoolName | None,
     job_name: str | None,
     notify: bool | None,
+    max_hours: float | None,
+    max_usd: float | None,
     jobs_table: str | None,
     client_token: str | None,
     dry_run: bool,
@@ -58,7 +62,7 @@ def command(
     With --stack or --outputs the queue, the jobs table and the stack's default hyperparameters are known. The job is
     stored with every hyperparameter in it. A wrong file is refused with line and key, and nothing is queued.
     """
-    spec = asked_spec(job_file, priority, pool, job_name)
+    spec = with_limits(asked_spec(job_file, priority, pool, job_name), max_hours, max_usd)
     if notify is not None:
         spec = spec.model_copy(update={"notify": notify})
     spec, url = place(spec, queue_url, pool)
@@ -73,8 +77,11 @@ def command(
     expected = found[0] if found else None
     if expected is not None:
         job = expected.put_into(job)
+    if spec.max_usd is not None:
+        job = replace(job, list_prices=forecast.list_prices(job.pool))
     if not as_json:
         forecast.say(expected)
+        forecast.warn_of_limits(expected, spec.max_hours, spec.max_usd)
     if job.spec.get("notify"):
         audience.warn()
     launched = None
@@ -103,6 +110,17 @@ def asked_spec(job_file: Path, priority: Priority | None, pool: PoolName | None,
     changes["training_config"] = found.training.model_dump(mode="json", exclude_unset=True)
     changes["data_config"] = found.data.model_dump(mode="json", exclude_unset=True)
     return found.spec.model_copy(update=changes)
+
+
+def with_limits(spec: JobSpec, max_hours: float | None, max_usd: float | None) -> JobSpec:
+    """The job with the limits of the command line, else its own, `null` included, else those of the stack."""
+    outputs = stack.outputs()
+    below = outputs.job_defaults.model_dump() if outputs is not None else {}
+    wanted = {"max_hours": max_hours, "max_usd": max_usd}
+    for name, value in wanted.items():
+        if value is None and name not in spec.model_fields_set:
+            wanted[name] = below.get(name)
+    return spec.model_copy(update={name: value for name, value in wanted.items() if value is not None})
 
 
 def place(spec: JobSpec, queue_url: str | None, pool: PoolName | None) -> tuple[JobSpec, str]:

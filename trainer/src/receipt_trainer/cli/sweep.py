@@ -73,6 +73,8 @@ if TYPE_CHECKING:
 @click.option("--queue-url", metavar="URL", help="FIFO queue; by default that of pool and priority in the stack.")
 @click.option("--priority", type=click.Choice(PRIORITIES), help="Instead of the job file's; workers poll high first.")
 @click.option("--pool", type=click.Choice(POOL_NAMES), help="Instead of what the job file's resources ask for.")
+@click.option("--max-hours", type=job_show.ABOVE_0, metavar="H", help="Instance hours of all trials together at most.")
+@click.option("--max-usd", type=job_show.ABOVE_0, metavar="USD", help="The same in US dollars.")
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Name of the jobs table.")
 @click.option("--monitor", is_flag=True, help="Follow the sweep until all trials have ended.")
 @click.option(
@@ -101,7 +103,7 @@ def command(context: click.Context, /, jobs_table: str | None, dry_run: bool, as
 
         definition = sweep_define.defined(flags, needs_queue=False)
         sweep_show.print_plan(definition, as_json)
-        _say_expected(definition, jobs_table or os.environ.get(names.ENV_JOBS_TABLE), as_json)
+        _say_expected(definition, jobs_table or os.environ.get(names.ENV_JOBS_TABLE), as_json, flags)
         return
     driver = _driver(flags, jobs_table)
     if dry_run:
@@ -110,7 +112,7 @@ def command(context: click.Context, /, jobs_table: str | None, dry_run: bool, as
         sweep_show.print_plan(driver.definition, as_json)
         return
     if flags["resume"] is None:
-        _say_expected(driver.definition, jobs_table or os.environ.get(names.ENV_JOBS_TABLE), as_json)
+        _say_expected(driver.definition, jobs_table or os.environ.get(names.ENV_JOBS_TABLE), as_json, flags)
     try:
         _run(driver, flags, as_json)
     except KeyboardInterrupt:
@@ -124,6 +126,7 @@ def _driver(flags: dict[str, Any], jobs_table: str | None) -> Driver:
     Raises:
         UserError: a wrong flag, no such sweep, queue or table.
     """
+    from dataclasses import replace
     from functools import cache
 
     from receipt_trainer.aws import clients
@@ -153,6 +156,9 @@ def _driver(flags: dict[str, Any], jobs_table: str | None) -> Driver:
     foresee = forecast.forecaster(definition.base["resources"]["pool"], table)
     if foresee is not None:
         driver.expect = lambda job: foresee(job.spec).put_into(job)
+    if flags["max_usd"] is not None or definition.base.get("max_usd") is not None:
+        expect, prices = driver.expect, cache(forecast.list_prices)
+        driver.expect = lambda job: replace(expect(job), list_prices=prices(job.pool))
     return driver
 
 
@@ -171,7 +177,7 @@ def _launcher(definition: Definition, table: str) -> Callable[[Sequence[str]], N
     return ask
 
 
-def _say_expected(definition: Definition, table: str | None, as_json: bool) -> None:
+def _say_expected(definition: Definition, table: str | None, as_json: bool, flags: dict[str, Any]) -> None:
     """What all jobs together will take; of a search, whose values are not chosen yet, as many of the base."""
     from receipt_trainer.cli import forecast
     from receipt_trainer.sweep import plan
@@ -186,27 +192,41 @@ def _say_expected(definition: Definition, table: str | None, as_json: bool) -> N
     if found:
         line = forecast.sum_text([one for one in found for _ in definition.seeds])
         click.echo(f"expected: {'by the base, ' if is_search else ''}{line}", err=True)
+        many = len(definition.seeds)
+        seconds = sum(one.estimate.seconds or 0.0 for one in found) * many
+        usd = sum(one.usd or 0.0 for one in found) * many
+        for line in forecast.limit_lines(seconds, usd, flags["max_hours"], flags["max_usd"]):
+            click.echo(f"warning: {line}", err=True)
 
 
 def _run(driver: Driver, flags: dict[str, Any], as_json: bool) -> None:
     from receipt_trainer.cli import sweep_show
     from receipt_trainer.cli.sweep_screen import Screen
+    from receipt_trainer.jobs.limits import Limits
     from receipt_trainer.sweep.monitor import follow
 
-    driver.sweeps.define(driver.definition)
+    limits = Limits(flags["max_hours"], flags["max_usd"])
+    driver.sweeps.define(driver.definition, limits)
     if not flags["monitor"]:
         trials = driver.advance()
         if as_json:
             sweep_show.print_json(driver.definition, trials)
         _say_queued(driver, trials)
+        _say_spent(driver)
         return
     with Screen(driver.definition, driver.num_trials) as screen:
         trials, is_done = follow(driver, screen.show, timeout_s=flags["timeout_s"])
     sweep_show.print_all(driver.definition, trials, as_json)
     sweep_show.complain(driver.observer.complaint)
+    _say_spent(driver)
     if not is_done:
         click.echo(f"{flags['timeout_s']:g} s are over. {_left(driver.definition)}", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _say_spent(driver: Driver) -> None:
+    if driver.spent is not None:
+        click.echo(driver.spent, err=True)
 
 
 def _say_queued(driver: Driver, trials: list[Trial]) -> None:

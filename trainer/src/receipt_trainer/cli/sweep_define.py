@@ -88,6 +88,7 @@ def _base(flags: dict[str, Any], needs_queue: bool) -> tuple[JobSpec, str | None
         spec = JobSpec(job_name="sweep", priority=flags["priority"] or "normal")
     else:
         spec = submit_job.asked_spec(flags["job_file"], flags["priority"], None, "sweep")
+    spec = submit_job.with_limits(spec, None, None)  # of each job; the flags bound all trials together
     if flags["max_samples"] is not None:
         if family_of(spec.model) != "layoutlm":
             raise UserError("--max-samples: jobs of this model train on all documents of their dataset_path")

@@ -18,7 +18,7 @@ from pydantic import (
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import PoolName, Priority
 
-_LATER: Final = ("max_hours", "max_usd")
+_LATER: Final = ("max_hours", "max_usd", "notify")
 """Fields that version 0.1.0 does not know. Unset they are not written, so that ids and digests of equal jobs stay."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -83,6 +84,7 @@ class Ending:
         reason: why; None for success.
         checkpoint_step: step of the checkpoint that it left.
         first_pause_s: its run is complete and could not be delivered: see `delivery.pause_s`; None: it is not that.
+        is_limit: the job had taken as much as it may, which is no failed attempt.
         sets: attributes of the job's row: results.
     """
 
@@ -90,6 +92,7 @@ class Ending:
     reason: str | None = None
     checkpoint_step: int | None = None
     first_pause_s: int | None = None
+    is_limit: bool = False
     sets: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -101,7 +104,7 @@ def ended(job: Job, attempt: Attempt, to: State, ending: Ending, now: datetime) 
     reason = storable(ending.reason)
     over = {"ended_at": iso(now), "outcome": ending.outcome, "reason": reason, "left": to}
     sets = {**ending.sets, "reason": None if to == "PENDING" else reason}
-    if ending.outcome == "FAILED":
+    if ending.outcome == "FAILED" and not ending.is_limit:
         sets["num_failures"] = job.num_failures + 1
     if ending.first_pause_s is not None and to == "INTERRUPTED":
         sets |= delivery.after_failed_try(job, now, ending.first_pause_s).sets(reason)
@@ -135,8 +138,8 @@ def settled(job: Job, to: State, reason: str | None, now: datetime) -> Change:
     )
 
 
-def retried(to: State, now: datetime) -> Change:
-    """A job that had ended begins anew, or one whose run is not delivered is due at once.
+def retried(job: Job, to: State, now: datetime) -> Change:
+    """A job that had ended begins anew, or one whose run is not delivered is due at once, with the spec as it is given.
 
     Its attempts stay, and their numbers go on.
     """
@@ -144,7 +147,7 @@ def retried(to: State, now: datetime) -> Change:
         to,
         iso(now),
         reason="asked to try again",
-        sets={"num_failures": 0, "num_lost": 0},
+        sets={"num_failures": 0, "num_lost": 0, "spec": json.dumps(dict(job.spec), sort_keys=True)},
         removes=("cancel_requested", "reason", "f1", "artifacts", "measured", *_OF_AN_ATTEMPT, *delivery.ATTRIBUTES),
     )
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from receipt_trainer.aws.dynamo import Sleep
 from receipt_trainer.contract.tables import JOB_SK, attempt_sk
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs import changes, lifecycle
+from receipt_trainer.jobs import changes, lifecycle, limits
 from receipt_trainer.jobs.changes import Ending
 from receipt_trainer.jobs.lifecycle import OWNED, Attempt, Job, Refusal, State, UnreadableRow
+from receipt_trainer.jobs.limits import Limits
 from receipt_trainer.jobs.measured import Measured
 from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from receipt_trainer.jobs.transition import JobRows
@@ -68,6 +69,7 @@ class JobTable:
             sleep: waits so many seconds where transactions meet.
         """
         self._table, self._clock = table, clock
+        self.client, self.name = client, table
         self._rows = JobRows(client, table, sleep)
 
     def create(self, job: Job) -> Job:
@@ -188,6 +190,15 @@ class JobTable:
         """
         return self._end(attempt, lambda job: lifecycle.after_failure(job, final=final), Ending("FAILED", reason))
 
+    def stop_at_limit(self, attempt: Attempt, reason: str, checkpoint_step: int | None) -> State:
+        """The job has taken as much as it may: FAILED, and by `retry` with a higher limit it goes on.
+
+        Raises:
+            LeaseLost: the job is not this attempt's any more.
+        """
+        ending = Ending("FAILED", reason, checkpoint_step, is_limit=True)
+        return self._end(attempt, lambda job: lifecycle.after_failure(job, final=True), ending)
+
     def end_cancelled(self, attempt: Attempt, reason: str) -> None:
         """The attempt ended because the job was cancelled.
 
@@ -196,8 +207,11 @@ class JobTable:
         """
         self._end(attempt, lambda job: "CANCELLED", Ending("CANCELLED", reason))
 
-    def cancel(self, job_id: str) -> Job:
+    def cancel(self, job_id: str, reason: str | None = None) -> Job:
         """Cancel a waiting job; ask the worker of a claimed one to end it. Returns the job as it is then.
+
+        Args:
+            reason: why a waiting one is cancelled, if it is not on a person's request.
 
         Raises:
             UserError: no such job, its row cannot be read, or it has ended otherwise.
@@ -210,25 +224,35 @@ class JobTable:
             if to is None:
                 self._rows.ask_to_cancel(job, iso(now))
                 continue
-            if self._rows.write(job, changes.settled(job, to, "cancelled on request", now)):
+            if self._rows.write(job, changes.settled(job, to, reason or "cancelled on request", now)):
                 return self.get(job_id)
         raise self._contended(job_id)
 
-    def retry(self, job_id: str) -> Job:
+    def retry(self, job_id: str, given: Limits | None = None) -> Job:
         """Make a failed or cancelled job PENDING, with its failures forgotten; the caller sends its message.
 
-        One whose run is not delivered waits for nothing then, a held one waits again; another waiting job is returned
-        as it is. See `receipt_trainer.jobs.submit.retry_job`.
+        One whose run is not delivered waits for nothing then, a held one waits again; another waiting job stays as it
+        is, but for its limits. See `receipt_trainer.jobs.submit.retry_job`.
+
+        Args:
+            given: limits that replace the job's own from now on.
 
         Raises:
-            UserError: no such job, its row cannot be read, it runs, or it has succeeded.
+            UserError: no such job, its row cannot be read, it runs, it has succeeded, or it has reached a limit.
         """
         for _ in range(MAX_TRIES):
-            job = self.readable(job_id)
+            job, now = self.readable(job_id), self._clock()
             to = lifecycle.after_retry(job)
-            if to == job.status and (job.status == "PENDING" or job.undelivered_since is None):
+            wanted = limits.with_limits(job, given or Limits())
+            stays = to == job.status and (job.status == "PENDING" or job.undelivered_since is None)
+            if stays and wanted is job:
                 return job
-            if self._rows.write(job, changes.retried(to, self._clock())):
+            limits.require_room(self.client, self.name, wanted, now)
+            if stays:
+                is_written = self._rows.put_spec(wanted, iso(now))
+            else:
+                is_written = self._rows.write(job, changes.retried(wanted, to, now))
+            if is_written:
                 return self.get(job_id)
         raise self._contended(job_id)
 

@@ -85,6 +85,8 @@ class Job:
         num_undelivered: tries to deliver it that failed since then.
         next_try_at: before it no worker tries again, and its message is hidden.
         waits_for: what failed, in one line, while it waits for the next try.
+        list_prices: JSON object of dollars an hour by instance type, for attempts whose own price is not known; of a
+            job that is bounded by dollars.
         held_reason: why nobody tries any more; see `is_held`.
     """
 
@@ -119,6 +121,7 @@ class Job:
     next_try_at: datetime | None = None
     waits_for: str | None = None
     held_reason: str | None = None
+    list_prices: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Job:

@@ -19,6 +19,7 @@ from receipt_trainer.contract.outputs import PoolName, Priority
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import Job
+from receipt_trainer.jobs.limits import Limits
 from receipt_trainer.jobs.metrics_writer import utc_now
 from receipt_trainer.jobs.placement import resolve
 from receipt_trainer.jobs.queue import JobQueue, SqsQueue
@@ -44,6 +45,8 @@ def submit_training_job(
     pool: PoolName | None = None,
     max_failures: int = 3,
     notify: bool | None = None,
+    max_hours: float | None = None,
+    max_usd: float | None = None,
     client_token: str | None = None,
     jobs_table: str | None = None,
     training_defaults: Mapping[str, Any] | None = None,
@@ -64,6 +67,8 @@ def submit_training_job(
         pool: kept with the job; the queue decides.
         max_failures: failed attempts that end the job; interruptions are none.
         notify: whether it sends a notice when it has ended or is held.
+        max_hours: instance time of all attempts in hours, after which the job is stopped.
+        max_usd: the same in US dollars.
         client_token: calls with the same token submit one job; a submission that was cut off is completed.
         jobs_table: name of the jobs table; by default that of JOBS_TABLE_NAME.
         training_defaults: the stack's TrainingConfig fields.
@@ -85,6 +90,8 @@ def submit_training_job(
         "resources": {"pool": pool},
         "max_failures": max_failures,
         "notify": notify,
+        "max_hours": max_hours,
+        "max_usd": max_usd,
     }
     job = new_job(
         parse(JobSpec, asked, "submit_training_job"),
@@ -168,6 +175,7 @@ def submit(job: Job, table: JobTable, queue: JobQueue, *, client_token: str | No
 def retry_job(
     job_id: str,
     *,
+    limits: Limits | None = None,
     jobs_table: str | None = None,
     dynamodb: DynamoDBClient | None = None,
     sqs: SQSClient | None = None,
@@ -176,14 +184,17 @@ def retry_job(
 
     A message too many does no harm: the worker that takes it is refused the job and deletes it.
 
+    Args:
+        limits: what the job may take at most from now on, earlier attempts counted; unset ones stay.
+
     Raises:
-        UserError: no such job, it runs, or it has succeeded.
+        UserError: no such job, it runs, it has succeeded, or it has reached a limit.
         WorldError: AWS could not be reached; the call may be repeated.
     """
     table = JobTable(dynamodb or clients.dynamodb(), jobs_table or jobs_table_of_environment())
     # Behind a message that is hidden for hours, one of the same group would wait as long.
     is_hidden = table.readable(job_id).hides_message(utc_now())
-    job, message = table.retry(job_id), new_deduplication_id(job_id)
+    job, message = table.retry(job_id, limits), new_deduplication_id(job_id)
     group = message if is_hidden else None
     _send(job, SqsQueue(sqs or clients.sqs(), job.queue_url or ""), message, group)
     return job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import uuid
 from collections.abc import Mapping
@@ -133,6 +134,12 @@ class JobRows:
         sets = {"cancel_requested": True, "updated_at": at, "version": job.version + 1}
         read = {"version": job.version, "attempt": job.attempt}
         self._update_if(job.job_id, sets, read, states=frozenset({job.status}))
+
+    def put_spec(self, job: Job, at: str) -> bool:
+        """Write a waiting job's spec as it is given; False if the job has changed meanwhile."""
+        sets = {"spec": json.dumps(dict(job.spec), sort_keys=True), "updated_at": at, "version": job.version + 1}
+        read = {"version": job.version, "attempt": job.attempt}
+        return self._update_if(job.job_id, sets, read, states=frozenset({job.status})) is not None
 
     def _update_if(
         self, job_id: str, sets: Mapping[str, Any], read: Mapping[str, Any], *, states: frozenset[State]

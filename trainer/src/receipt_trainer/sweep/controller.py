@@ -12,9 +12,10 @@ from typing import Any
 
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Job, UnreadableRow
+from receipt_trainer.jobs.lifecycle import WAITING, Job, UnreadableRow
+from receipt_trainer.jobs.limits import Limits, Spending
 from receipt_trainer.jobs.queue import JobQueue
-from receipt_trainer.jobs.submit import submit
+from receipt_trainer.jobs.submit import retry_job, submit
 from receipt_trainer.sweep import optuna_adapter, plan
 from receipt_trainer.sweep.collect import Observer
 from receipt_trainer.sweep.definition import SEARCHES, Definition, require_family
@@ -29,6 +30,7 @@ class Driver:
     Attributes:
         concurrency: trials in the queue at once, for a search that learns from results.
         expect: puts what a job will take into it, before it is queued.
+        spent: why no further trial begins, once all jobs together have taken as much as they may.
         launch: called with the ids of jobs that were queued, so that instances come for them.
     """
 
@@ -40,6 +42,7 @@ class Driver:
     concurrency: int = 4
     expect: Callable[[Job], Job] = lambda job: job
     launch: Callable[[Sequence[str]], None] = lambda job_ids: None
+    spent: str | None = None
     _queued: list[str] = field(default_factory=list)
     _plan: list[plan.Params] = field(default_factory=list)
 
@@ -54,7 +57,9 @@ class Driver:
         return plan.num_planned(self.definition)
 
     def is_done(self, trials: Sequence[Trial]) -> bool:
-        """Whether all trials are there and have ended."""
+        """Whether all trials are there and have ended, or no further one begins."""
+        if self.spent is not None:
+            return all(trial.state in ENDED or trial.state == "PLANNED" for trial in trials)
         return len(trials) >= self.num_trials and all(trial.state in ENDED for trial in trials)
 
     def advance(self) -> list[Trial]:
@@ -64,6 +69,13 @@ class Driver:
             UserError, WorldError: AWS refuses or cannot be reached; what is done stays done.
         """
         trials = self._observe(self.sweeps.trials(self.definition.name))
+        limits = self.sweeps.limits(self.definition.name)
+        self.spent = self._spent(limits, trials)
+        if self.spent is not None:
+            self._withdraw(trials)
+            return trials
+        if limits:
+            self._resume(trials)
         if self.definition.prune:
             trials = shared([self._prune(trial, trials) for trial in trials])
         trials = shared([self._queue(trial) for trial in trials])
@@ -74,6 +86,31 @@ class Driver:
             self.launch(self._queued)
             self._queued = []
         return trials
+
+    def _spent(self, limits: Limits, trials: Sequence[Trial]) -> str | None:
+        runs = [run for trial in trials if trial.same_as is None for run in trial.runs]
+        taken = Spending(sum(run.seconds for run in runs), sum(run.usd or 0.0 for run in runs))
+        name = taken.reached(limits)
+        if name is None:
+            return None
+        more = f"receipt-trainer sweep --resume {self.definition.name} {limits.doubled(name)} resumes"
+        bound = f"{name} {limits.known()[name]:g}"
+        return f"sweep '{self.definition.name}' reached {bound} ({taken.text(name)}); {more}"
+
+    def _withdraw(self, trials: Sequence[Trial]) -> None:
+        """Cancel the jobs that wait, so that no instance is launched for them; the workers end those that run."""
+        queued = (trial for trial in trials if trial.same_as is None and trial.state == "QUEUED")
+        for run in (run for trial in queued for run in trial.runs):
+            if run.status in WAITING:
+                self.jobs.cancel(run.job_id, self.spent)
+
+    def _resume(self, trials: Sequence[Trial]) -> None:
+        """Queue again what was stopped at a limit that is higher by now."""
+        stopped = f"sweep '{self.definition.name}' reached "
+        for run in (run for trial in trials if trial.same_as is None for run in trial.runs):
+            if run.status in ("FAILED", "CANCELLED") and (run.reason or "").startswith(stopped):
+                retry_job(run.job_id, jobs_table=self.jobs.name, dynamodb=self.jobs.client)
+                self._queued.append(run.job_id)
 
     def _observe(self, stored: list[Trial]) -> list[Trial]:
         seen = []

@@ -11,6 +11,7 @@ from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import aws_faults, error_code
 from receipt_trainer.contract.tables import SWEEP_SK, SWEEPS_PK, sweep_pk
 from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.jobs.limits import Limits
 from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from receipt_trainer.sweep.definition import Definition, refuse_other
 from receipt_trainer.sweep.trial import Trial, shared
@@ -26,8 +27,8 @@ class SweepTable:
         """Take the jobs table; `clock` is the time of day."""
         self._client, self._table, self._clock = client, table, clock
 
-    def define(self, definition: Definition) -> None:
-        """Store a new sweep; one that is there already must be the same.
+    def define(self, definition: Definition, limits: Limits | None = None) -> None:
+        """Store a new sweep; one that is there already must be the same. Its limits may be others each time.
 
         Raises:
             UserError: it is another one; says what differs.
@@ -35,8 +36,29 @@ class SweepTable:
         at = iso(self._clock())
         row = {"PK": sweep_pk(definition.name), "SK": SWEEP_SK, "TYPE": "SWEEP", "name": definition.name}
         row |= {"GSI1PK": SWEEPS_PK, "GSI1SK": f"{at}#{definition.name}", "created_at": at}
-        if not self._put(row | {"definition": definition.to_text()}, "store the sweep"):
+        bounds: dict[str, Any] = {**(limits or Limits()).known()}
+        row |= {"definition": definition.to_text()}
+        if not self._put(row | bounds, "store the sweep"):
             refuse_other(definition, self.get(definition.name))
+            self.limit(definition.name, limits or Limits())
+
+    def limit(self, name: str, limits: Limits) -> None:
+        """Bound what all jobs of a stored sweep may take together from now on; unset bounds stay."""
+        known = limits.known()
+        if not known:
+            return
+        with aws_faults("store the sweep's limits", table=self._table):
+            self._client.update_item(
+                TableName=self._table,
+                Key=dynamo.serialise({"PK": sweep_pk(name), "SK": SWEEP_SK}),
+                UpdateExpression="SET " + ", ".join(f"{key} = :{key}" for key in known),
+                ConditionExpression="attribute_exists(PK)",
+                ExpressionAttributeValues=dynamo.serialise({f":{key}": value for key, value in known.items()}),
+            )
+
+    def limits(self, name: str) -> Limits:
+        """What all jobs of the sweep may take together."""
+        return next((Limits.read(row) for row in self._rows(name) if row["SK"] == SWEEP_SK), Limits())
 
     def get(self, name: str) -> Definition:
         """The definition of a sweep.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -21,10 +22,14 @@ from receipt_trainer.worker.finalize import Conclusion, Effort, Left, newest_ste
 from receipt_trainer.worker.heartbeat import RETRY_S, Heartbeat
 from receipt_trainer.worker.interruptions import Advice, Interruption
 from receipt_trainer.worker.lease_watchdog import since_boot_s
+from receipt_trainer.worker.limit_watch import LimitWatch
 from receipt_trainer.worker.log_forwarder import LogForwarder, close_in_time
 from receipt_trainer.worker.registry import InstanceRegistry
 from receipt_trainer.worker.settings import WorkerSettings
 from receipt_trainer.worker.stall_detector import StallWatch
+
+MAX_WAIT_S: Final = 3600.0
+"""Longest wait for an event: a thread takes no infinite one."""
 
 OpenLog = Callable[[Attempt, Callable[[], bool]], MetricsSink]
 """Opens the log of an attempt's job; the second argument says whether it may still be written."""
@@ -61,6 +66,7 @@ class AttemptRun:
         open_log: OpenLog | None = None,
         needs_gpu: bool = False,
         instance_type: str | None = None,
+        limit_watch: LimitWatch | None = None,
         clock: Callable[[], float] = since_boot_s,
     ) -> None:
         """Take what the claim gave.
@@ -72,12 +78,14 @@ class AttemptRun:
             open_log: opens the job's log.
             needs_gpu: see `ChildJob`.
             instance_type: of the machine.
+            limit_watch: says when the job has taken as much as it may; None: never.
         """
         self._settings, self._table, self._queue, self._registry = settings, table, queue, registry
         self._job, self._attempt, self._message, self._inbox = job, attempt, message, inbox
         self._held_until, self._received_at = held_until, received_at
         self._command, self._clock = command, clock
         self._needs_gpu, self._instance_type = needs_gpu, instance_type
+        self._limit_watch = limit_watch
         self._start_step = 0
         self._run_dir = run_dir_of(settings.checkpoints_dir, job.job_id)
         self._conclusion = Conclusion(settings, table, queue, job, attempt, message, self._run_dir)
@@ -96,7 +104,7 @@ class AttemptRun:
             UserError, WorldError: the end could not be written; the lease runs out and the message comes back.
         """
         try:
-            ending = replace(self._train(), is_stuck=self._is_stuck)
+            ending = replace(self._limit() or self._train(), is_stuck=self._is_stuck)
             self._say(ending)
             effort = Effort(self._start_step, self._clock() - self._received_at, self._instance_type)
             self.left = self._conclusion.write(ending, effort)
@@ -107,6 +115,17 @@ class AttemptRun:
         self._log.info("attempt ended", how=ending.how, reason=ending.reason)
         return ending
 
+    def _limit(self) -> Ending | None:
+        """The ending of a job that has taken as much as it may. To deliver a complete run, no limit forbids."""
+        if self._limit_watch is None or self._is_complete():
+            return None
+        reason = self._limit_watch.look()
+        return None if reason is None or self._is_complete() else Ending("limited", reason)
+
+    def _is_complete(self) -> bool:
+        record = self._conclusion.record()
+        return record is not None and record.status == "complete"
+
     def _holds(self) -> bool:
         """Whether the lease is surely ours; without it nothing may be written."""
         left_s = self._heartbeat.seconds_held if self._heartbeat else self._held_until - self._clock()
@@ -116,7 +135,7 @@ class AttemptRun:
         """The end in the job's log, before its state: whoever follows the log until then has all of it."""
         if ending.how == "lost":
             return
-        level = "error" if ending.how in ("failed", "mistaken", "undelivered") else "info"
+        level = "error" if ending.how in ("failed", "mistaken", "undelivered", "limited") else "info"
         reason = f": {ending.reason}" if ending.reason else ""
         self._sink.log(level, f"attempt {self._attempt.number} {ending.how}{reason}")
         close_in_time(self._sink)
@@ -163,11 +182,19 @@ class AttemptRun:
 
     def _wait(self, child: children.Child) -> Ending:
         """The first event but advice decides."""
+        if self._limit_watch is not None and (unpriced := self._limit_watch.unpriced) is not None:
+            self._sink.log("warning", unpriced)
         while True:
             left_s = self._received_at + self._settings.max_receive_s - self._clock()
+            limit_s = MAX_WAIT_S if self._limit_watch is None else self._limit_watch.wait_s()
             try:
-                event = self._inbox.get(timeout=max(0.0, left_s))
+                event = self._inbox.get(timeout=max(0.0, min(left_s, limit_s, MAX_WAIT_S)))
             except inboxes.Empty:
+                if (limited := self._limit()) is not None:
+                    self._sink.log("warning", f"asked for a checkpoint: {limited.reason}")
+                    return self._stop(child, limited)
+                if self._received_at + self._settings.max_receive_s > self._clock():
+                    continue
                 return self._stop(child, Ending("interrupted", "SQS forgets a message that is held for 12 hours"))
             if not isinstance(event, Advice):
                 return self._decide(event, child)
@@ -226,6 +253,8 @@ class AttemptRun:
         is_undelivered = code in (children.EXIT_UNDELIVERED, children.EXIT_UNDELIVERABLE)
         if is_undelivered and (asked is None or asked.how != "cancelled"):
             return Ending("undelivered", reason, is_machines=code == children.EXIT_UNDELIVERABLE)
+        if asked is not None and asked.how == "limited" and self._is_complete():
+            asked = Ending("interrupted", f"its run is complete and not delivered; {asked.reason}")
         if asked is not None:
             return asked
         if code == children.EXIT_LEASE:

@@ -39,7 +39,7 @@ Event = Exited | Lost | Cancelled | Stalled | Advice | Interruption
 Inbox = inboxes.SimpleQueue[Event]
 """Whatever happens to an attempt comes here, from threads and from signal handlers alike."""
 
-How = Literal["succeeded", "failed", "mistaken", "undelivered", "interrupted", "cancelled", "lost"]
+How = Literal["succeeded", "failed", "mistaken", "undelivered", "interrupted", "cancelled", "limited", "lost"]
 
 
 @dataclass(frozen=True, slots=True)

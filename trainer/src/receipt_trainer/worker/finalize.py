@@ -138,6 +138,8 @@ class Conclusion:
             return Left(job.status, delivery.pause_s(job.num_undelivered, first_s) if is_paused else None, job.is_held)
         if ending.how in ("failed", "mistaken"):
             return Left(self.table.fail(self.attempt, ending.reason, final=ending.how == "mistaken"))
+        if ending.how == "limited":
+            return Left(self.table.stop_at_limit(self.attempt, ending.reason, newest_step(self.run_dir)))
         if ending.how == "cancelled":
             self.table.end_cancelled(self.attempt, ending.reason)
             return Left("CANCELLED")

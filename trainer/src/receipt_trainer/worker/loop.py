@@ -23,6 +23,7 @@ from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.events import Inbox
 from receipt_trainer.worker.interruptions import Advice, Interruption
 from receipt_trainer.worker.lease_watchdog import since_boot_s
+from receipt_trainer.worker.limit_watch import LimitWatch
 from receipt_trainer.worker.registry import InstanceRegistry, Machine
 from receipt_trainer.worker.renewal import Renewal
 from receipt_trainer.worker.settings import WorkerSettings
@@ -263,6 +264,15 @@ class Worker:
             open_log=self._open_log,
             needs_gpu=self._machine.pool == "gpu" and self._machine.instance_id is not None,
             instance_type=self._machine.instance_type,
+            limit_watch=LimitWatch(
+                self._table,
+                job,
+                price_usd_per_h=self._machine.price_usd_per_h,
+                instance_type=self._machine.instance_type,
+                began=held_until - self._settings.lease_s,
+                clock=self._clock,
+                now=self._now,
+            ),
             clock=self._clock,
         )
         try:

@@ -1,0 +1,228 @@
+"""What a job, or all trials of a sweep together, may take at most: hours of instance time and dollars.
+
+Attempts count from claim to end, whatever came of them. An attempt whose price nobody knows counts at the list price
+that was known when the job was submitted; where there is none, only the hours bound it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from receipt_trainer.aws import dynamo
+from receipt_trainer.contract import cost
+from receipt_trainer.contract.tables import JOB_SK, SWEEP_SK, attempt_sk, job_pk, sweep_pk
+from receipt_trainer.errors import UserError
+from receipt_trainer.jobs.lifecycle import OWNED, Job
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+_ATTEMPT: Final = ("job_id", "attempt", "started_at", "ended_at", "price_usd_per_h", "instance_type")
+_JOB: Final = ("job_id", "status", "attempt", "lease_expires_at", "list_prices")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds; None: no such bound."""
+
+    max_hours: float | None = None
+    max_usd: float | None = None
+
+    def __bool__(self) -> bool:
+        return self.max_hours is not None or self.max_usd is not None
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Limits:
+        """Those in a resolved spec or a SWEEP row; what is no positive number is no bound."""
+        return cls(_positive(values.get("max_hours")), _positive(values.get("max_usd")))
+
+    def known(self) -> dict[str, float]:
+        """Those that are set."""
+        both = {"max_hours": self.max_hours, "max_usd": self.max_usd}
+        return {name: value for name, value in both.items() if value is not None}
+
+    def over(self, below: Limits) -> Limits:
+        """These, and of `below` what they leave unset."""
+        return Limits(**{**below.known(), **self.known()})
+
+    def text(self) -> str:
+        """`max_hours 2, max_usd 3.5`."""
+        return ", ".join(f"{name} {value:g}" for name, value in self.known().items())
+
+    def doubled(self, name: str) -> str:
+        """The flag that gives twice as much."""
+        return f"--{name.replace('_', '-')} {2 * self.known()[name]:g}"
+
+
+def of_job(job: Job) -> Limits:
+    """Those of a job itself."""
+    return Limits.read(job.spec)
+
+
+def with_limits(job: Job, given: Limits) -> Job:
+    """The job with these limits over its own; the very same one if nothing changes."""
+    wanted = given.over(of_job(job))
+    return job if wanted == of_job(job) else replace(job, spec={**job.spec, **wanted.known()})
+
+
+def sweep_of(job: Job) -> str | None:
+    """The sweep that a job is a trial of, by the tags that a sweep gives its jobs."""
+    return job.tags.get("sweep") if "trial" in job.tags and "seed" in job.tags else None
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What has been taken, and how fast more is.
+
+    Attributes:
+        seconds, usd: of all attempts; dollars of those whose price is known.
+        num_running: attempts that go on.
+        usd_per_h: of those, as far as their prices are known.
+        num_unpriced: attempts without any price.
+    """
+
+    seconds: float = 0.0
+    usd: float = 0.0
+    num_running: int = 0
+    usd_per_h: float = 0.0
+    num_unpriced: int = 0
+
+    def __add__(self, other: Spending) -> Spending:
+        return Spending(
+            self.seconds + other.seconds,
+            self.usd + other.usd,
+            self.num_running + other.num_running,
+            self.usd_per_h + other.usd_per_h,
+            self.num_unpriced + other.num_unpriced,
+        )
+
+    def reached(self, limits: Limits) -> str | None:
+        """The name of the limit that is reached; None if none is."""
+        if limits.max_hours is not None and self.seconds >= limits.max_hours * 3600:
+            return "max_hours"
+        return "max_usd" if limits.max_usd is not None and self.usd >= limits.max_usd else None
+
+    def left_s(self, limits: Limits) -> float:
+        """Seconds until a limit is reached if nothing else begins; infinite if that is never."""
+        left = [math.inf]
+        if limits.max_hours is not None and self.num_running:
+            left.append((limits.max_hours * 3600 - self.seconds) / self.num_running)
+        if limits.max_usd is not None and self.usd_per_h > 0:
+            left.append((limits.max_usd - self.usd) / self.usd_per_h * 3600)
+        return max(0.0, min(left))
+
+    def text(self, name: str) -> str:
+        """What was taken of a limit's kind."""
+        return f"{self.seconds / 3600:.2f} h of instance time" if name == "max_hours" else f"${self.usd:.2f}"
+
+
+def spending_of(attempts: Sequence[Mapping[str, Any]], job: Mapping[str, Any], now: datetime) -> Spending:
+    """What a job's attempts have taken.
+
+    Args:
+        attempts: ATTEMPT rows in their order.
+        job: attributes of the job's row: `status`, `lease_expires_at`, `list_prices`.
+    """
+    prices = read_prices(job.get("list_prices"))
+    until = cost.open_until(now, job.get("lease_expires_at"))
+    spent = cost.of_attempts(attempts, until, lambda row: prices.get(str(row.get("instance_type"))))
+    last = attempts[-1] if attempts and job.get("status") in OWNED and not attempts[-1].get("ended_at") else None
+    price = None if last is None else cost.price_and_source(last, lambda row: prices.get(str(row["instance_type"])))[0]
+    return Spending(spent.seconds, spent.usd or 0.0, int(last is not None), price or 0.0, spent.num_unknown)
+
+
+def read_prices(text: object) -> dict[str, float]:
+    """The list prices that a job's row keeps, by instance type; empty if there are none that can be read."""
+    try:
+        said = json.loads(str(text))
+    except ValueError:
+        return {}
+    pairs = said.items() if isinstance(said, dict) else ()
+    return {str(name): price for name, value in pairs if (price := _positive(value)) is not None}
+
+
+def read_spending(
+    client: DynamoDBClient, table: str, jobs: Sequence[str], now: datetime, *, but: str | None = None
+) -> Spending:
+    """What the jobs of these ids have taken so far.
+
+    Args:
+        but: a job whose newest attempt is left out: whoever makes it counts it by a clock of its own.
+
+    Raises:
+        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
+    """
+    keys = [{"PK": job_pk(job_id), "SK": JOB_SK} for job_id in dict.fromkeys(jobs)]
+    rows = dynamo.batch_get(client, table, "read what jobs have taken", keys, _JOB)
+    newest = {str(row["job_id"]): int(row.get("attempt") or 0) - (row["job_id"] == but) for row in rows}
+    keys = [
+        {"PK": job_pk(job_id), "SK": attempt_sk(number)}
+        for job_id, last in newest.items()
+        for number in range(1, last + 1)
+    ]
+    attempts = dynamo.batch_get(client, table, "read what jobs have taken", keys, _ATTEMPT) if keys else []
+    total = Spending()
+    for row in rows:
+        own = [attempt for attempt in attempts if attempt["job_id"] == row["job_id"]]
+        own.sort(key=lambda attempt: int(attempt["attempt"]))
+        job = row | {"status": None, "lease_expires_at": None} if row["job_id"] == but else row
+        total += spending_of(own, job, now)
+    return total
+
+
+def read_sweep(client: DynamoDBClient, table: str, name: str) -> tuple[Limits, list[str]]:
+    """The limits of a sweep, and the ids of its jobs if it has any limit."""
+    rows = _query(client, table, f"read sweep {name}", sweep_pk(name), SWEEP_SK)
+    limits = Limits.read(rows[0]) if rows else Limits()
+    if not limits:
+        return limits, []
+    trials = _query(client, table, f"read sweep {name}", sweep_pk(name), "TRIAL#")
+    return limits, [str(job_id) for trial in trials for job_id in trial.get("job_ids") or ()]
+
+
+def require_room(client: DynamoDBClient, table: str, job: Job, now: datetime) -> None:
+    """Refuse to try again what would be stopped at once.
+
+    Raises:
+        UserError: the job, or its sweep, has reached a limit; says how to raise it.
+    """
+    if job.undelivered_since is not None:  # all that is left is to deliver its run, which no limit forbids
+        return
+    if limits := of_job(job):
+        spent = read_spending(client, table, [job.job_id], now)
+        if (name := spent.reached(limits)) is not None:
+            raise UserError(
+                f"job {job.job_id} has reached its {name} {limits.known()[name]:g} ({spent.text(name)}); give it "
+                f"more: receipt-trainer retry {job.job_id} {limits.doubled(name)}"
+            )
+    if (sweep := sweep_of(job)) is not None:
+        limits, job_ids = read_sweep(client, table, sweep)
+        spent = read_spending(client, table, job_ids, now) if limits else Spending()
+        if (name := spent.reached(limits)) is not None:
+            raise UserError(
+                f"job {job.job_id} is of sweep '{sweep}', which has reached its {name} {limits.known()[name]:g} "
+                f"({spent.text(name)}); give it more: receipt-trainer sweep --resume {sweep} {limits.doubled(name)}"
+            )
+
+
+def _query(client: DynamoDBClient, table: str, doing: str, key: str, prefix: str) -> list[dynamo.Item]:
+    return list(
+        dynamo.query(
+            client,
+            table,
+            doing,
+            KeyConditionExpression="PK = :pk AND begins_with(SK, :prefix)",
+            ExpressionAttributeValues={":pk": key, ":prefix": prefix},
+            ConsistentRead=True,
+        )
+    )
+
+
+def _positive(value: object) -> float | None:
+    number = dynamo.to_float(value)
+    return number if number is not None and 0 < number < math.inf else None

@@ -1,0 +1,111 @@
+"""Whether an attempt's job, or the sweep that it is of, has taken as much as it may."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.jobs import limits
+from receipt_trainer.jobs.job_table import JobTable
+from receipt_trainer.jobs.lifecycle import Job
+from receipt_trainer.jobs.limits import Limits, Spending
+
+AGAIN_S: Final = 60.0
+"""Wait after the table could not be read."""
+SWEEP_S: Final = 600.0
+"""At least so often a sweep is looked at: others of its jobs may have begun meanwhile."""
+
+_log = structlog.get_logger(__name__)
+
+
+class LimitWatch:
+    """Looks when a limit may be reached, and not before; a job without limits, of no sweep, costs no request."""
+
+    def __init__(
+        self,
+        table: JobTable,
+        job: Job,
+        *,
+        price_usd_per_h: float | None,
+        instance_type: str | None,
+        began: float,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+    ) -> None:
+        """Take the claimed job.
+
+        Args:
+            price_usd_per_h: of the machine's hour, if that is known.
+            began: the moment of the claim, on `clock`.
+            clock: seconds that only grow: what this attempt takes does not depend on the time of day.
+            now: the time of day, for what the sweep's other jobs take.
+        """
+        self._table, self._job = table, job
+        self._began, self._clock, self._now = began, clock, now
+        listed = limits.read_prices(job.list_prices).get(instance_type or "")
+        self._price = price_usd_per_h if price_usd_per_h is not None else listed
+        self._limits, self._sweep = limits.of_job(job), limits.sweep_of(job)
+        self._sweep_limits = Limits()
+        self._earlier: Spending | None = None  # of the job's attempts before this one
+        self._next_at = self._began if self._limits or self._sweep else math.inf
+
+    def wait_s(self) -> float:
+        """Seconds until the next look; infinite if there is none."""
+        return max(0.0, self._next_at - self._clock())
+
+    def look(self) -> str | None:
+        """Why the job has to be stopped; None while it has not. Before its time a look costs nothing."""
+        if self.wait_s() > 0:
+            return None
+        try:
+            return self._look()
+        except (UserError, WorldError) as error:
+            _log.warning("what the job has taken is not known", job_id=self._job.job_id, error=str(error))
+            self._next_at = self._clock() + AGAIN_S
+            return None
+
+    def _look(self) -> str | None:
+        own, left_s = self._own(), math.inf
+        if self._limits:
+            if self._earlier is None:
+                self._earlier = self._spending([self._job.job_id])
+            spent = self._earlier + own
+            if (name := spent.reached(self._limits)) is not None:
+                resume = f"receipt-trainer retry {self._job.job_id} {self._limits.doubled(name)}"
+                return f"reached {name} {self._limits.known()[name]:g} ({spent.text(name)}); {resume} resumes"
+            left_s = spent.left_s(self._limits)
+        if self._sweep is not None:
+            self._sweep_limits, job_ids = limits.read_sweep(self._table.client, self._table.name, self._sweep)
+            if self._sweep_limits:
+                spent = self._spending(job_ids) + own
+                if (name := spent.reached(self._sweep_limits)) is not None:
+                    resume = f"receipt-trainer sweep --resume {self._sweep} {self._sweep_limits.doubled(name)}"
+                    bound = f"{name} {self._sweep_limits.known()[name]:g}"
+                    return f"sweep '{self._sweep}' reached {bound} ({spent.text(name)}); {resume} resumes"
+                left_s = min(left_s, spent.left_s(self._sweep_limits))
+            left_s = min(left_s, SWEEP_S)  # a limit may be set later, too
+        self._next_at = self._clock() + left_s
+        return None
+
+    def _own(self) -> Spending:
+        """What this attempt has taken."""
+        seconds, price = self._clock() - self._began, self._price or 0.0
+        return Spending(seconds, seconds * price / 3600, 1, price, int(self._price is None))
+
+    def _spending(self, job_ids: list[str]) -> Spending:
+        where = (self._table.client, self._table.name)
+        return limits.read_spending(*where, job_ids, self._now(), but=self._job.job_id)
+
+    @property
+    def unpriced(self) -> str | None:
+        """Said where dollars are bounded and the machine's price is not known; None elsewhere."""
+        bounds = self._limits.over(self._sweep_limits)
+        if bounds.max_usd is None or self._price is not None:
+            return None
+        bound = f"max_usd {bounds.max_usd:g} cannot be kept"
+        return f"{bound}: what an hour of this machine costs is not known, and its time counts for nothing"
