@@ -12,6 +12,7 @@ import pytest
 from botocore.client import BaseClient
 
 from receipt_trainer.aws import clients
+from receipt_trainer.cli import forecast
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.measured import Measured
 from receipt_trainer.local.cloud import LocalCloud
@@ -125,3 +126,48 @@ def test_looks_are_few_however_many_jobs_there_are(stack: Stack, call: Caller, m
     assert type_(call, stack, "submit-job").code == 0
     assert (counts["TransactWriteItems"], counts["SendMessage"], counts["SetDesiredCapacity"]) == (1, 1, 1)
     assert counts.total() <= 19
+
+
+def test_what_exceeds_a_limit_is_said_and_the_limit_is_kept(stack: Stack, call: Caller) -> None:
+    """Ten and a half minutes are above an eighth of an hour; the job has the limits, and list prices for dollars."""
+    remember(call, stack)
+    said = type_(call, stack, "submit-job", "--max-hours", "0.125", "--max-usd", "0.001")
+    assert "warning: 10 min 30 s are expected, and max_hours 0.125 stops it before\n" in said.err
+    assert "max_usd" not in said.err  # the embedded AWS sells for next to nothing
+    dear = ["$3.20 are expected, and max_usd 3 stops it before"]
+    assert list(forecast.limit_lines(60.0, 3.2, 1.0, 3.0)) == dear
+    assert not [*forecast.limit_lines(60.0, 3.2, None, 3.2), *forecast.limit_lines(None, None, 1.0, 1.0)]
+    job = JobTable(clients.dynamodb(), stack.outputs.jobs_table).get(said.out.strip())
+    assert (job.spec["max_hours"], job.spec["max_usd"]) == (0.125, 0.001)
+    assert json.loads(job.list_prices or "") == {"g6.xlarge": 0.8048}
+    said = type_(call, stack, "submit-job", "--max-hours", "1")
+    assert "warning" not in said.err
+    assert JobTable(clients.dynamodb(), stack.outputs.jobs_table).get(said.out.strip()).list_prices is None
+    said = type_(call, stack, "sweep", "--epochs", "5,10", "--dry-run", "--max-hours", "0.2")
+    assert "warning: 16 min 00 s are expected, and max_hours 0.2 stops it before\n" in said.err
+
+
+def test_limits_come_from_flag_file_and_stack(stack: Stack, call: Caller, tmp_path: Path) -> None:
+    """The flag wins over the job file, `null` in the file is no limit, and what nobody says is the stack's default."""
+    outputs = json.loads(stack.path.read_text()) | {"job_defaults": {"max_hours": 7.0}}
+    stack.path.write_text(json.dumps(outputs))
+
+    def asked(text: str, *flags: str) -> tuple[float | None, float | None]:
+        (tmp_path / "job.yaml").write_text(JOB + text)
+        spec = type_(call, stack, "submit-job", "--dry-run", "--json", *flags).json["spec"]
+        return spec.get("max_hours"), spec.get("max_usd")
+
+    assert asked("") == (7.0, None)
+    assert asked("max_hours: 3\nmax_usd: 2.5\n") == (3.0, 2.5)
+    assert asked("max_hours: 3\n", "--max-hours", "4.5", "--max-usd", "1") == (4.5, 1.0)
+    assert asked("max_hours: null\n") == (None, None)
+    for text, value in (("max_hours: 0\n", "0"), ("max_usd: .nan\n", "nan"), ("max_usd: true\n", "number")):
+        (tmp_path / "job.yaml").write_text(JOB + text)
+        said = type_(call, stack, "submit-job", "--dry-run")
+        assert (said.code, said.err.count("\n")) == (2, 1)
+        assert "job.yaml:5: max_" in said.err
+        assert value in said.err
+    for flag in ("0", "nan", "-1", "inf", "x"):
+        said = type_(call, stack, "submit-job", "--dry-run", "--max-hours", flag)
+        assert said.code == 2
+        assert "must be a number above 0" in said.err

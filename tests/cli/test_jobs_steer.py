@@ -118,3 +118,26 @@ def test_a_job_that_succeeded_shows_its_score_and_artifacts(jobs: JobTable, queu
     assert [row["to"] for row in said["transitions"]] == ["PENDING", "CLAIMED", "RUNNING", "SUCCEEDED"]
     out = call("job-details", "a-job").out
     assert all(words in out for words in ("SUCCEEDED", "F1 0.912", "s3://bucket/run", "CLAIMED -> RUNNING"))
+
+
+def test_a_job_at_its_limit_needs_a_higher_one(jobs: JobTable, queue_url: str, call: Caller) -> None:
+    """`retry` refuses with the limit and the command that raises it; with that it is queued; commands show both."""
+    job_id = str(uuid4())
+    spec = {"model": "tiny", "max_hours": 1e-9, "max_usd": 5.0}
+    jobs.create(Job(job_id, "bounded", "PENDING", queue_url=queue_url, pool="gpu", model="tiny", spec=spec))
+    attempt = jobs.claim(job_id, "w-1", 300, {"price_usd_per_h": 0.3})
+    assert isinstance(attempt, Attempt)
+    assert jobs.stop_at_limit(attempt, "reached max_hours 1e-09", 7) == "FAILED"
+    refused = call("retry", "bounded")
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert "has reached its max_hours 1e-09 (0.00 h of instance time); give it more: " in refused.err
+    assert f"receipt-trainer retry {job_id} --max-hours 2e-09" in refused.err
+    assert queued(queue_url) == []
+    assert call("retry", "bounded", "--max-hours", "2", "--json").json["status"] == "PENDING"
+    assert queued(queue_url) == [job_id]
+    assert "max_hours 2, max_usd 5" in call("job-status", "bounded").out
+    (row,) = call("jobs", "--name", "bounded", "--json").json
+    assert (row["max_hours"], row["max_usd"], row["num_failures"]) == (2.0, 5.0, 0)
+    assert " of 2 h, $5" in call("jobs", "--name", "bounded").out
+    details = call("job-details", "bounded", "--json").json
+    assert (details["max_hours"], details["attempts"][0]["checkpoint_step"]) == (2.0, 7)

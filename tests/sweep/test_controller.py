@@ -8,6 +8,7 @@ import pytest
 from receipt_trainer.aws import clients
 from receipt_trainer.contract.tables import JOBS
 from receipt_trainer.errors import UserError
+from receipt_trainer.jobs.limits import Limits
 from receipt_trainer.sweep import optuna_adapter
 from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.monitor import follow
@@ -234,3 +235,33 @@ def test_following_has_an_end(world: World) -> None:
         sleep=slept.append,
     )
     assert (is_done, slept) == (False, [5, 2])
+
+
+def test_a_sweep_at_its_limit_begins_nothing_and_a_higher_one_resumes_it(world: World) -> None:
+    """One trial of two has taken too much: what waits is withdrawn with the reason; a higher limit queues it again."""
+    of = tpe(world, "bounded", 3)
+    driver = world.driver(of)
+    driver.sweeps.define(of, Limits(max_hours=1e-9))
+    first = driver.advance()[0].runs[0].job_id
+    attempt = world.claim(first)
+    assert attempt is not None
+    world.finish(attempt)
+    two = world.driver(of, concurrency=2)  # somebody without a limit in mind: it is the stored one that counts
+    trials = two.advance()
+    assert (len(trials), trials[0].state, two.is_done(trials)) == (1, "COMPLETE", True)
+    assert two.spent is not None
+    assert two.spent.startswith("sweep 'bounded' reached max_hours 1e-09 (0.00 h of instance time); receipt-trainer")
+    assert two.sweeps.limits(of.name) == Limits(max_hours=1e-9)
+    two.sweeps.limit(of.name, Limits(max_hours=5, max_usd=7))
+    assert len(two.advance()) == 3
+    waiting = [run.job_id for trial in two.sweeps.trials(of.name)[1:] for run in trial.runs]
+    two.sweeps.limit(of.name, Limits(max_hours=1e-9))
+    trials = two.advance()
+    assert [world.jobs.get(job_id).status for job_id in waiting] == ["CANCELLED"] * 2
+    two.sweeps.limit(of.name, Limits(max_hours=5))
+    two.advance()
+    assert [world.jobs.get(job_id).status for job_id in waiting] == ["PENDING"] * 2
+    world.work()
+    trials = two.advance()
+    assert two.is_done(trials)
+    assert [trial.state for trial in trials] == ["COMPLETE"] * 3

@@ -37,6 +37,7 @@ def command(table: str, job: str, as_json: bool) -> None:
     JOB is an id, at least 6 characters of it, or a name.
     """
     from receipt_trainer.aws import clients
+    from receipt_trainer.jobs import limits
     from receipt_trainer.jobs.find import job_id_of
     from receipt_trainer.jobs.history import read_past
     from receipt_trainer.jobs.list_prices import ListPrices
@@ -49,7 +50,7 @@ def command(table: str, job: str, as_json: bool) -> None:
     row = get_job(client, table, job_id)
     past, curves = read_past(client, table, job_id, now, ListPrices().of_row), read_curves(client, table, job_id)
     if as_json:
-        said: dict[str, Any] = job_show.public(row, job_status.KEYS)
+        said: dict[str, Any] = job_show.public(row | limits.of_row(row), job_status.KEYS)
         said |= {"spec": spec_of(row), "attempts": past.attempts, "transitions": past.transitions}
         said["checkpoints"] = past.checkpoints
         said |= {"metrics": {name: [asdict(point) for point in points] for name, points in curves.items()}}

@@ -31,7 +31,7 @@ _METRICS: Final = {"loss": "training loss", "eval_loss": "validation loss", "eva
 def command(table: str, job: str, as_json: bool) -> None:
     """Say where JOB stands: its id, at least 6 characters of it, or its name."""
     from receipt_trainer.aws import clients
-    from receipt_trainer.jobs import metrics
+    from receipt_trainer.jobs import limits, metrics
     from receipt_trainer.jobs.find import job_id_of
     from receipt_trainer.jobs.metrics_writer import utc_now
     from receipt_trainer.jobs.rows import get_job
@@ -44,7 +44,7 @@ def command(table: str, job: str, as_json: bool) -> None:
     known = {name: point for name, point in points.items() if point is not None}
     log = LogTail(client, table, job_id).last(1)
     if as_json:
-        said: dict[str, Any] = job_show.public(row, KEYS)
+        said: dict[str, Any] = job_show.public(row | limits.of_row(row), KEYS)
         said["last_metrics"] = {name: asdict(point) for name, point in known.items()}
         said["last_log"] = log[0].message if log else None
         job_show.print_json(said)
@@ -73,6 +73,8 @@ def print_title(console: Console, row: dict[str, Any]) -> None:
 def facts(row: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
     """When a job was made, who runs it, what went wrong, where its results are."""
     from receipt_trainer.contract.cost import moment
+    from receipt_trainer.jobs import limits
+    from receipt_trainer.jobs.limits import Limits
 
     lines = [("created", job_show.when(row["created_at"], now))]
     if row.get("updated_at"):
@@ -84,6 +86,8 @@ def facts(row: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
         lines.append(("worker", f"{row['worker_id']}, {lease} {job_show.when(until, now)}"))
     if row.get("expected_s") is not None:
         lines.append(("expected", f"{jobs_list.amount(row['expected_s'], row.get('expected_usd'))}, boot not in it"))
+    if bounds := Limits.read(limits.of_row(row)):
+        lines.append(("stops at", bounds.text()))
     if row.get("num_failures"):
         lines.append(("failures", f"{row['num_failures']} of {row.get('max_failures', '?')}"))
     return lines + [(key, str(row[key])) for key in ("reason", "artifacts", "description") if row.get(key)]

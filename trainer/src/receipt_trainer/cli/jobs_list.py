@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KEYS: Final = (
     *("job_id", "name", "status", "attempt", "num_failures", "max_failures", "pool", "priority", "model", "worker_id"),
     *("f1", "reason", "cancel_requested", "description", "tags", "created_at", "updated_at"),
-    *("expected_s", "expected_usd", "unreadable"),
+    *("expected_s", "expected_usd", "max_hours", "max_usd", "unreadable"),
 )
 """Of each job in `--json`; `SPENT` is beside them."""
 SPENT: Final = ("spent_s", "spent_usd")
@@ -75,7 +75,7 @@ def command(
 ) -> None:
     """List jobs, newest first."""
     from receipt_trainer.aws import clients
-    from receipt_trainer.jobs import find
+    from receipt_trainer.jobs import find, limits
     from receipt_trainer.jobs.metrics_writer import utc_now
     from receipt_trainer.jobs.spent import read_spent
 
@@ -83,7 +83,8 @@ def command(
     rows = find.find(client, table, wanted, limit + 1)
     spent = read_spent(client, table, rows[:limit], now)
     shown = [
-        row | {"spent_s": spent[row["job_id"]].seconds, "spent_usd": spent[row["job_id"]].usd} for row in rows[:limit]
+        row | limits.of_row(row) | {"spent_s": spent[row["job_id"]].seconds, "spent_usd": spent[row["job_id"]].usd}
+        for row in rows[:limit]
     ]
     if as_json:
         job_show.print_json([job_show.public(row, (*KEYS, *SPENT)) for row in shown])
@@ -119,7 +120,7 @@ def _cells(row: dict[str, Any], now: datetime, length: int, narrow: bool) -> dic
         "attempts": str(row.get("attempt") or 0),
         "failures": f"{row.get('num_failures') or 0} of {limit}" if limit else "–",
         "F1": formatting.score(f1 if isinstance(f1, int | float) else None),
-        "spent": amount(row.get("spent_s") or None, row.get("spent_usd"), short=narrow),
+        "spent": amount(row.get("spent_s") or None, row.get("spent_usd"), short=narrow) + ("" if narrow else _of(row)),
         "expected": amount(row.get("expected_s"), row.get("expected_usd"), short=narrow),
         "created": job_show.ago(row["created_at"], now) if narrow else job_show.when(row["created_at"], now),
         "changed": job_show.ago(row.get("updated_at"), now),
@@ -127,6 +128,14 @@ def _cells(row: dict[str, Any], now: datetime, length: int, narrow: bool) -> dic
     }
     state = job_show.state_text(row)
     return {name: Text(text) for name, text in texts.items()} | {"state": state}
+
+
+def _of(row: dict[str, Any]) -> str:
+    """The limits behind what is spent."""
+    hours, usd = row.get("max_hours"), row.get("max_usd")
+    known = [f"{hours:g} h"] if hours is not None else []
+    known += [f"${usd:g}"] if usd is not None else []
+    return f" of {', '.join(known)}" if known else ""
 
 
 def amount(seconds: object, usd: object, *, short: bool = False) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -147,7 +146,7 @@ def retried(job: Job, to: State, now: datetime) -> Change:
         to,
         iso(now),
         reason="asked to try again",
-        sets={"num_failures": 0, "num_lost": 0, "spec": json.dumps(dict(job.spec), sort_keys=True)},
+        sets={"num_failures": 0, "num_lost": 0, **spec_values(job.spec)},
         removes=("cancel_requested", "reason", "f1", "artifacts", "measured", *_OF_AN_ATTEMPT, *delivery.ATTRIBUTES),
     )
 

@@ -46,6 +46,11 @@ _MAY: Final[Mapping[State, frozenset[State]]] = {
 }
 
 
+def spec_values(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a job's row that say its spec; the limits stand beside it, for lists that leave it out."""
+    return {"spec": json.dumps(dict(spec), sort_keys=True), **{name: spec.get(name) for name in ("max_hours", "max_usd")}}
+
+
 def may(before: State, after: State) -> bool:
     """Whether a job may go from one state to the other.
 
@@ -141,7 +146,7 @@ class Job:
     def to_row(self) -> dict[str, Any]:
         """The JOB row, as `from_row` reads it and the indexes find it; unset attributes are left out."""
         own = {name: getattr(self, name) for name in self.__slots__}
-        own["spec"] = json.dumps(dict(self.spec), sort_keys=True)
+        own |= spec_values(self.spec)
         own |= {name: iso(own[name]) for name in _MOMENTS if own[name] is not None}
         order = job_order(self.created_at, self.job_id)
         keys = {"PK": job_pk(self.job_id), "SK": JOB_SK, "TYPE": "JOB", "GSI1SK": order, "GSI2SK": order}

@@ -38,7 +38,7 @@ class Limits:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Limits:
-        """Those in a resolved spec or a SWEEP row; what is no positive number is no bound."""
+        """Those in a resolved spec, or in the row of a job or a sweep; what is no positive number is no bound."""
         return cls(_positive(values.get("max_hours")), _positive(values.get("max_usd")))
 
     def known(self) -> dict[str, float]:
@@ -62,6 +62,11 @@ class Limits:
 def of_job(job: Job) -> Limits:
     """Those of a job itself."""
     return Limits.read(job.spec)
+
+
+def of_row(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """`max_hours` and `max_usd` of a job by its row, None where it has none; for people and scripts."""
+    return {"max_hours": None, "max_usd": None} | Limits.read(row).known()
 
 
 def with_limits(job: Job, given: Limits) -> Job:

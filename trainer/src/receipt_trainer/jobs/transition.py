@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import uuid
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from receipt_trainer.aws.dynamo import Item, Sleep
 from receipt_trainer.contract.tables import JOB_SK, attempt_sk, job_pk, job_status_pk, status_sk
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.changes import Change
-from receipt_trainer.jobs.lifecycle import OWNED, Attempt, Job, State, may
+from receipt_trainer.jobs.lifecycle import OWNED, Attempt, Job, State, may, spec_values
 from receipt_trainer.jobs.metrics_writer import iso
 from receipt_trainer.jobs.outbox import notice_of
 
@@ -137,7 +136,7 @@ class JobRows:
 
     def put_spec(self, job: Job, at: str) -> bool:
         """Write a waiting job's spec as it is given; False if the job has changed meanwhile."""
-        sets = {"spec": json.dumps(dict(job.spec), sort_keys=True), "updated_at": at, "version": job.version + 1}
+        sets = spec_values(job.spec) | {"updated_at": at, "version": job.version + 1}
         read = {"version": job.version, "attempt": job.attempt}
         return self._update_if(job.job_id, sets, read, states=frozenset({job.status})) is not None
 
