@@ -13,6 +13,7 @@ from tests.cli.layoutlm import environment
 
 _STACK = {"--stack", "--outputs"}
 _JOBS = _STACK | {"--jobs-table", "--json"}
+_LIMITS = {"--max-hours", "--max-usd"}
 _RECEIPTS = _STACK | {"--dynamo-table", "--progress", "--no-progress"}
 _ASKING = {"--batch-size", "--device", "--limit", "--max-new-tokens", "--test-dir", "--progress", "--no-progress"}
 OPTIONS = {
@@ -29,6 +30,7 @@ OPTIONS = {
     "receipts generate": {"--count", "--output", "-o", "--seed"},
     "submit-job": {"--config", "--queue-url", "--priority", "--pool", "--job-name", "--client-token", "--dry-run"}
     | {"--notify", "--no-notify"}
+    | _LIMITS
     | _JOBS,
     "start-worker": {"--artifacts-bucket", "--checkpoints-dir", "--dynamo-table", "--idle-timeout"}
     | {"--instance-registry-table", "--jobs-table", "--max-jobs", "--mount-efs", "--queue-url"}
@@ -39,11 +41,12 @@ OPTIONS = {
     "logs": {"--follow", "-f", "--lines", "-n", "--timeout"} | _JOBS,
     "watch": {"--interval", "--timeout", "--once"} | _JOBS,
     "cancel": _JOBS,
-    "retry": _JOBS,
+    "retry": _JOBS | _LIMITS,
     "sweep": {"--config", "--name", "--resume", "--learning-rates", "--batch-sizes", "--epochs", "--warmup-ratios"}
     | {"--set", "--max-samples", "--seeds", "--plan", "--search", "--trials", "--sampler-seed", "--concurrency"}
     | {"--prune", "--scale-lr", "--queue-url", "--priority", "--pool", "--monitor", "--monitor-timeout", "--dry-run"}
     | {"--objective"}
+    | _LIMITS
     | _JOBS,
     "sweep-status": _JOBS,
     "instances": {"--instance-registry-table", "--pool", "--all", "--json"} | _STACK,
