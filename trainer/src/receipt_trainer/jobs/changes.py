@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from receipt_trainer.contract.tables import checkpoint_sk
 from receipt_trainer.jobs import delivery
-from receipt_trainer.jobs.lifecycle import OWNED, TERMINAL, Attempt, Claim, Job, Outcome, State
+from receipt_trainer.jobs.lifecycle import OWNED, TERMINAL, Attempt, Claim, Job, Outcome, State, spec_values
 from receipt_trainer.jobs.metrics_writer import iso
 
 REASON_LENGTH: Final = 4000

@@ -48,7 +48,8 @@ _MAY: Final[Mapping[State, frozenset[State]]] = {
 
 def spec_values(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes of a job's row that say its spec; the limits stand beside it, for lists that leave it out."""
-    return {"spec": json.dumps(dict(spec), sort_keys=True), **{name: spec.get(name) for name in ("max_hours", "max_usd")}}
+    limits = {name: spec.get(name) for name in ("max_hours", "max_usd")}
+    return {"spec": json.dumps(dict(spec), sort_keys=True), **limits}
 
 
 def may(before: State, after: State) -> bool:
