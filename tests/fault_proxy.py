@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -28,10 +28,14 @@ def throttle(operation: str, times: int) -> Rule:
 
 
 class FaultProxy:
-    """Serves on a free port while the context is open. Set `rule` to inject faults; `calls` counts operations."""
+    """Serves on a free port while the context is open. Set `rule` to inject faults, `check` to refuse headers.
+
+    `calls` counts operations.
+    """
 
     def __init__(self, target: str) -> None:
         self.rule: Rule = lambda name, count, body: None
+        self.check: Callable[[Mapping[str, str]], Answer | None] = lambda headers: None
         self.calls: Counter[str] = Counter()
         self._lock = threading.Lock()
         parts = urlsplit(target)
@@ -47,7 +51,9 @@ class FaultProxy:
             def _handle(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 target = self.headers.get("X-Amz-Target", "")
-                answer = proxy._decide(target.rpartition(".")[2] or self.command, body)
+                answer = proxy.check(dict(self.headers)) or proxy._decide(
+                    target.rpartition(".")[2] or self.command, body
+                )
                 if answer is not None:
                     self._send(
                         answer[0], [("Content-Type", "application/x-amz-json-1.0")], json.dumps(answer[1]).encode()

@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.tables import JOB_SK, SWEEP_SK, attempt_sk, job_pk, sweep_pk, trial_sk
 from receipt_trainer.errors import UserError
@@ -22,7 +23,6 @@ from receipt_trainer.jobs.limits import Limits
 from receipt_trainer.jobs.metrics_writer import iso
 from receipt_trainer.jobs.submit import retry_job
 from receipt_trainer.worker.interruptions import Advice
-from receipt_trainer.worker.lease_watchdog import since_boot_s
 from receipt_trainer.worker.registry import Machine
 from tests.worker.bench import Bench, Running, wait_for
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.worker.child import Child
-from receipt_trainer.worker.lease_watchdog import since_boot_s
 from receipt_trainer.worker.stall_detector import ProgressFile, StallWatch
 from tests.worker.bench import Bench, Running, wait_for
 

@@ -13,6 +13,7 @@ from botocore import exceptions as boto
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
+from receipt_trainer.aws.server_time import SERVER_TIME
 from receipt_trainer.contract.names import ENV_DEFAULT_REGION, ENV_REGION
 from receipt_trainer.errors import UserError, WorldError
 
@@ -57,6 +58,12 @@ _REFUSED: Final = frozenset(
 
 class NoIndexError(UserError):
     """A table lacks an index, or DynamoDB is still filling it."""
+
+
+_TOO_SKEWED: Final = frozenset({"RequestExpired", "RequestTimeTooSkewed"})
+_SIGNED_WRONG: Final = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch"})
+_OF_TIME: Final = re.compile(r"Signature (expired|not yet current)")
+"""How services refuse a request whose signature is older or newer than five minutes."""
 
 
 def dynamodb() -> DynamoDBClient:
@@ -163,8 +170,14 @@ def _client(
         # A session of its own: boto3's default session is not safe to use from several threads.
         session: Any = boto3.session.Session()
         client = session.client(service, region_name=region or _environment_region(), config=config)
+    client.meta.events.register("before-parse", _hear_date)
     client.meta.events.register("before-parse", _refuse_page)
     return client
+
+
+def _hear_date(response_dict: dict[str, Any], **_: Any) -> None:
+    """A handler of botocore's `before-parse`."""
+    SERVER_TIME.hear(response_dict["headers"].get("date"))
 
 
 def _refuse_page(response_dict: dict[str, Any], **_: Any) -> None:
@@ -244,6 +257,8 @@ def _explain(error: boto.ClientError, doing: str, table: str | None) -> UserErro
         return UserError(f"{doing}: '{table}' cannot be the name of a table")
     if code == "NoSuchBucket":
         return UserError(f"{doing}: there is no bucket '{details.get('BucketName', '')}'")
+    if code in _TOO_SKEWED or (code in _SIGNED_WRONG and _OF_TIME.search(message)):
+        return UserError(f"{doing}: AWS refuses this machine's clock, which is wrong by more than 5 minutes: {message}")
     if code in _REFUSED:
         return UserError(f"{doing}: AWS refuses these credentials: {code}: {message}")
     return WorldError(f"{doing}: {code}: {message}")

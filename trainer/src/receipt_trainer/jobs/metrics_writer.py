@@ -15,6 +15,7 @@ import structlog
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.dynamo import Item, Sleep
+from receipt_trainer.aws.server_time import SERVER_TIME
 from receipt_trainer.contract.tables import checkpoint_sk, job_pk, log_sk, metric_sk
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.reconcile import Sealed, missing, wrong_checkpoints
@@ -39,8 +40,8 @@ class RowsLeftError(WorldError):
 
 
 def utc_now() -> datetime:
-    """Now, in UTC."""
-    return datetime.now(UTC)
+    """Now, in UTC; see `ServerTime`: rows and leases of several machines are compared."""
+    return SERVER_TIME.now()
 
 
 def iso(moment: datetime) -> str:

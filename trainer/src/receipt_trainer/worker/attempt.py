@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.contract import names
 from receipt_trainer.contract.sinks import MetricsSink, NoMetrics
 from receipt_trainer.jobs.job_table import JobTable, LeaseLost
@@ -21,7 +22,6 @@ from receipt_trainer.worker.events import Cancelled, Ending, Exited, Inbox, Lost
 from receipt_trainer.worker.finalize import Conclusion, Effort, Left, newest_step
 from receipt_trainer.worker.heartbeat import RETRY_S, Heartbeat
 from receipt_trainer.worker.interruptions import Advice, Interruption
-from receipt_trainer.worker.lease_watchdog import since_boot_s
 from receipt_trainer.worker.limit_watch import LimitWatch
 from receipt_trainer.worker.log_forwarder import LogForwarder, close_in_time
 from receipt_trainer.worker.registry import InstanceRegistry

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from receipt_trainer.aws.clients import aws_faults
+from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.contract import metrics
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.lifecycle import State
 from receipt_trainer.worker.finalize import Left
-from receipt_trainer.worker.lease_watchdog import since_boot_s
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch.client import CloudWatchClient

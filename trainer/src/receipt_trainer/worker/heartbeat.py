@@ -8,9 +8,9 @@ from typing import Final, Protocol
 
 import structlog
 
+from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.job_table import LeaseLost
-from receipt_trainer.worker.lease_watchdog import since_boot_s
 
 RETRY_S: Final = 5.0
 """Wait after a beat that failed: the next one must come before the lease ends."""

@@ -15,14 +15,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from receipt_trainer.aws.server_time import since_boot_s
+
 SAVE: Final = "save"
 """The line that asks for a checkpoint; training goes on."""
-
-
-def since_boot_s() -> float:
-    """Seconds that also pass while the machine sleeps, where the system can tell."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 class LeaseWatchdog:

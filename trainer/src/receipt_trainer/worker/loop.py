@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import MAX_PAUSE_S, Refusal, UnreadableRow
@@ -22,7 +23,6 @@ from receipt_trainer.worker.circuit_breaker import Breaker
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.events import Inbox
 from receipt_trainer.worker.interruptions import Advice, Interruption
-from receipt_trainer.worker.lease_watchdog import since_boot_s
 from receipt_trainer.worker.limit_watch import LimitWatch
 from receipt_trainer.worker.registry import InstanceRegistry, Machine
 from receipt_trainer.worker.renewal import Renewal
