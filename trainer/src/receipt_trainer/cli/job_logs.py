@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receipt_trainer.cli import job_show
+from receipt_trainer.cli import delivery_show, job_show
 from receipt_trainer.cli.stack import stack_options
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def command(table: str, job: str, follow: bool, lines: int | None, timeout_s: fl
         return
     row = follow_log(lambda: get_job(client, table, job_id), tail, show, lines=lines, timeout_s=timeout_s)
     if row["status"] != "SUCCEEDED":
-        reason = f": {row['reason']}" if row.get("reason") else ""
-        click.echo(f"job {job_id} is {row['status']}{reason}", err=True)
+        click.echo(delivery_show.ended(row), err=True)
         raise click.exceptions.Exit(1)
 
 
@@ -81,12 +80,12 @@ def follow_log(
         monotonic: a clock in seconds.
         sleep: waits so many seconds.
     """
-    from receipt_trainer.jobs.lifecycle import TERMINAL
+    from receipt_trainer.jobs.delivery import is_over
 
     deadline = monotonic() + timeout_s
     row = read_job()  # before the log: what an ended job has written is in the reading that follows
     show(tail.more() if lines is None else tail.last(lines))
-    while row["status"] not in TERMINAL and (left_s := deadline - monotonic()) > 0:
+    while not is_over(row) and (left_s := deadline - monotonic()) > 0:
         sleep(min(poll_s, left_s))
         row = read_job()
         show(tail.more())

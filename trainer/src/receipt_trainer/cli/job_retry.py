@@ -17,8 +17,9 @@ from receipt_trainer.cli.stack import stack_options
 def command(table: str, job: str, max_hours: float | None, max_usd: float | None, as_json: bool) -> None:
     """Queue JOB, which is FAILED or CANCELLED, again: its id, at least 6 characters of it, or its name.
 
-    It goes on from its last checkpoint. Of a job that waits already only the message is sent again. The pool is asked
-    for an instance, unless it has one for each job. A job that was stopped at a limit needs a higher one.
+    It goes on from its last checkpoint. A complete run that is not delivered, or is held, is delivered at once, and not
+    trained again. Of another job that waits only the message is sent again. The pool is asked for an instance, unless
+    it has one for each job. A job that was stopped at a limit needs a higher one.
     """
     from receipt_trainer.aws import clients
     from receipt_trainer.cli import launch

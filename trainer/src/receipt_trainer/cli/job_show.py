@@ -124,8 +124,11 @@ def status_text(status: str, note: str = "") -> Text:
 
 
 def state_text(row: Mapping[str, Any]) -> Text:
-    """A job's state; a running job that was asked to stop says so, and one whose row no worker can read."""
-    return status_text(row["status"], "unreadable" if "unreadable" in row else "cancelling" if _stops(row) else "")
+    """A job's state, and what keeps it: it is being cancelled, not delivered, held, or no worker can read its row."""
+    from receipt_trainer.cli import delivery_show
+
+    note = "unreadable" if "unreadable" in row else "cancelling" if _stops(row) else delivery_show.note(row)
+    return status_text(row["status"], note)
 
 
 def ago(text: object, now: datetime) -> str:

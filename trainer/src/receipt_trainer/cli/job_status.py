@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receipt_trainer.cli import job_show, jobs_list
+from receipt_trainer.cli import delivery_show, job_show, jobs_list
 from receipt_trainer.cli.stack import stack_options
 
 if TYPE_CHECKING:
@@ -90,7 +90,11 @@ def facts(row: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
         lines.append(("stops at", bounds.text()))
     if row.get("num_failures"):
         lines.append(("failures", f"{row['num_failures']} of {row.get('max_failures', '?')}"))
-    return lines + [(key, str(row[key])) for key in ("reason", "artifacts", "description") if row.get(key)]
+    if told := delivery_show.lines(row, now):
+        lines += told
+    elif row.get("reason"):
+        lines.append(("reason", str(row["reason"])))
+    return lines + [(key, str(row[key])) for key in ("artifacts", "description") if row.get(key)]
 
 
 def print_lines(console: Console, lines: list[tuple[str, str]]) -> None:

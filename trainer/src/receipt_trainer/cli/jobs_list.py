@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receipt_trainer.cli import job_show
+from receipt_trainer.cli import delivery_show, job_show
 from receipt_trainer.cli.stack import stack_options
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KEYS: Final = (
     *("job_id", "name", "status", "attempt", "num_failures", "max_failures", "pool", "priority", "model", "worker_id"),
     *("f1", "reason", "cancel_requested", "description", "tags", "created_at", "updated_at"),
-    *("expected_s", "expected_usd", "max_hours", "max_usd", "unreadable"),
+    *("expected_s", "expected_usd", "max_hours", "max_usd", "unreadable", *delivery_show.KEYS),
 )
 """Of each job in `--json`; `SPENT` is beside them."""
 SPENT: Final = ("spent_s", "spent_usd")
@@ -124,7 +124,7 @@ def _cells(row: dict[str, Any], now: datetime, length: int, narrow: bool) -> dic
         "expected": amount(row.get("expected_s"), row.get("expected_usd"), short=narrow),
         "created": job_show.ago(row["created_at"], now) if narrow else job_show.when(row["created_at"], now),
         "changed": job_show.ago(row.get("updated_at"), now),
-        "reason": formatting.one_line(row.get("reason") or "", 60),
+        "reason": formatting.one_line(delivery_show.short(row, now) or row.get("reason") or "", 60),
     }
     state = job_show.state_text(row)
     return {name: Text(text) for name, text in texts.items()} | {"state": state}

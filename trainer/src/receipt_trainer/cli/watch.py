@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import click
 
-from receipt_trainer.cli import job_show
+from receipt_trainer.cli import delivery_show, job_show
 from receipt_trainer.cli.stack import stack_options
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 INTERVAL_S: Final = 2.0
 MAX_FAULTS: Final = 5
 """Looks in a row that may fail: a network that is gone for a moment is no reason to end."""
+NUM_CANDIDATES: Final = 20
+"""Jobs of a state that are looked at for one that is not held."""
 EXIT_STOPPED: Final = 130
 """Ctrl-C, as shells count it."""
 
@@ -97,8 +99,7 @@ def conclude(job_id: str, view: JobView | None) -> None:
         click.echo(f"not watched any more; job {job_id} goes on", err=True)
         raise click.exceptions.Exit(EXIT_STOPPED)
     if view.row["status"] != "SUCCEEDED":
-        reason = f": {view.row['reason']}" if view.row.get("reason") else ""
-        click.echo(f"job {job_id} is {view.row['status']}{reason}", err=True)
+        click.echo(delivery_show.ended(view.row), err=True)
         raise click.exceptions.Exit(1)
 
 
@@ -110,10 +111,12 @@ def newest(client: DynamoDBClient, table: str) -> str:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     from receipt_trainer.errors import UserError
+    from receipt_trainer.jobs.delivery import is_held
     from receipt_trainer.jobs.find import Wanted, find
 
     for status in ("RUNNING", "CLAIMED", "INTERRUPTED", "PENDING"):
-        if found := find(client, table, Wanted(status=status), 1):
+        found = [row for row in find(client, table, Wanted(status=status), NUM_CANDIDATES) if not is_held(row)]
+        if found:
             return str(found[0]["job_id"])
     raise UserError("no job runs or waits; name the one to watch: receipt-trainer jobs lists them")
 

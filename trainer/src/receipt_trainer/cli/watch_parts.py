@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from receipt_trainer.cli import job_show
+from receipt_trainer.cli import delivery_show, job_show
 from receipt_trainer.cli.job_details import dollars, least
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def progress_line(view: JobView, *, bar: int = 0) -> Text:
     pace, line = view.pace, Text(no_wrap=True)
     if "unreadable" in view.row:
         return Text(formatting.one_line(view.row["reason"], 300), style="red", no_wrap=True)
+    if told := delivery_show.short(view.row, view.at):
+        return Text(formatting.one_line(told, 300), style="magenta", no_wrap=True)
     if pace.step is None:
         waits = {"PENDING": "waits in its queue", "INTERRUPTED": "waits for a worker to go on"}
         return Text(waits.get(view.row["status"], "no step logged yet"), style="dim", no_wrap=True)

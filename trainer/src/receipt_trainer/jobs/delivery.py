@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from receipt_trainer.jobs.lifecycle import MAX_PAUSE_S, Job
+from receipt_trainer.jobs.lifecycle import MAX_PAUSE_S, TERMINAL, Job
 from receipt_trainer.jobs.metrics_writer import iso
 
 GIVEN_UP_AFTER: Final = timedelta(days=14)
@@ -44,6 +45,16 @@ class Undelivered:
             "waits_for": reason if waits else None,
             "held_reason": None if waits else held_reason,
         }
+
+
+def is_held(row: Mapping[str, Any]) -> bool:
+    """Whether a job's row is that of a held one, see `Job.is_held`."""
+    return row.get("status") == "INTERRUPTED" and bool(row.get("held_reason")) and not row.get("unreadable")
+
+
+def is_over(row: Mapping[str, Any]) -> bool:
+    """Whether a job's row is that of one that nobody goes on with by himself: it has ended, or it is held."""
+    return row.get("status") in TERMINAL or is_held(row)
 
 
 def pause_s(num_tries: int, first_s: int) -> int:

@@ -39,6 +39,7 @@ MAX_NAMED: Final = 5
 _SHOWN: Final = (
     *("job_id", "name", "status", "attempt", "num_failures", "max_failures", "pool", "priority", "model"),
     *("worker_id", "lease_expires_at", "cancel_requested", "reason", "f1", "artifacts", "description", "tags"),
+    *("undelivered_since", "num_undelivered", "next_try_at", "waits_for", "held_reason"),
     *("expected_s", "expected_usd", "max_hours", "max_usd", "created_at", "updated_at", "GSI1SK"),
     *("PK", "version", "queue_url"),
 )

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws.dynamo import Item
 from receipt_trainer.contract.cost import Cost, ListPrice
+from receipt_trainer.jobs.delivery import is_over
 from receipt_trainer.jobs.history import read_attempts
-from receipt_trainer.jobs.lifecycle import TERMINAL
 from receipt_trainer.jobs.metrics import Point, age, curves
 from receipt_trainer.jobs.rows import get_job
 from receipt_trainer.jobs.tail import Line, LogTail, RowTail
@@ -51,8 +51,8 @@ class JobView:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more will come."""
-        return self.row["status"] in TERMINAL
+        """Whether nothing more will come by itself."""
+        return is_over(self.row)
 
 
 class LiveJob:

@@ -1,0 +1,75 @@
+"""What the commands say of a complete run that is not delivered, and of one that is held."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from receipt_trainer.cli import delivery_show
+from receipt_trainer.jobs.metrics_writer import iso, utc_now
+from tests.cli.jobs import Caller, add_job
+
+REASON = "the run is complete, but not delivered: error: aws s3 sync failed"
+LATER = utc_now() + timedelta(hours=5, minutes=30)
+PUT_OFF: dict[str, Any] = {
+    "status": "INTERRUPTED",
+    "attempt": 9,
+    "reason": REASON,
+    "undelivered_since": iso(utc_now() - timedelta(days=2, hours=1)),
+    "num_undelivered": 8,
+}
+WAITING = PUT_OFF | {"waits_for": REASON, "next_try_at": iso(LATER)}
+HELD = PUT_OFF | {"held_reason": "not delivered for 14 days; the last try: AccessDenied"}
+
+
+@pytest.mark.parametrize("command", ["job-status", "job-details"])
+def test_what_a_job_waits_for(command: str, jobs_table: str, call: Caller) -> None:
+    """Its state says that it is not delivered; the reason once, since when, how often, and the next try."""
+    out = call(command, add_job(jobs_table, **WAITING)).out
+    assert "INTERRUPTED (undelivered) · attempt 9" in out
+    assert out.count(REASON) == 1
+    assert all(said in out for said in ("waits for", "(2 d ago), 8 tries failed", "next try", "(in 5 h)"))
+
+
+@pytest.mark.parametrize("command", ["job-status", "job-details"])
+def test_why_a_job_is_held(command: str, jobs_table: str, call: Caller) -> None:
+    """The reason, and the command that delivers it."""
+    job_id = add_job(jobs_table, **HELD)
+    out = call(command, job_id).out
+    assert all(said in out for said in ("INTERRUPTED (held)", "AccessDenied", f"receipt-trainer retry {job_id}"))
+    assert "next try" not in out
+
+
+@pytest.mark.parametrize(("row", "note"), [(WAITING, "undelivered"), (HELD, "held"), ({"status": "INTERRUPTED"}, "")])
+def test_the_list_tells_them_apart(row: dict[str, Any], note: str, jobs_table: str, call: Caller) -> None:
+    """A word behind the state, the reason beside it; scripts find the attributes, null where there are none."""
+    job_id = add_job(jobs_table, **row)
+    out = call("jobs").out
+    assert (f"INTERRUPTED ({note})" if note else "INTERRUPTED  ") in out
+    assert ("next try" in out, f"receipt-trainer retry {job_id[:8]}" in out) == (row == WAITING, row == HELD)
+    (said,) = call("jobs", "--json").json
+    assert {key: said[key] for key in delivery_show.KEYS} == {key: row.get(key) for key in delivery_show.KEYS}
+
+
+def test_watching_a_job_that_waits(jobs_table: str, call: Caller) -> None:
+    """The line of its progress says what it waits for, and when it is tried again."""
+    out = call("watch", "--once", add_job(jobs_table, **WAITING)).out
+    assert "complete, not delivered; next try" in out
+
+
+@pytest.mark.parametrize("command", [("watch",), ("logs", "--follow")])
+def test_nobody_watches_a_held_job_for_ever(command: tuple[str, ...], jobs_table: str, call: Caller) -> None:
+    """Nothing more comes by itself: the command ends with 1, the reason and what to do."""
+    job_id = add_job(jobs_table, **HELD)
+    said = call(*command, job_id)
+    assert said.code == 1
+    assert f"job {job_id} is held; receipt-trainer retry {job_id} delivers it: not delivered for 14 days" in said.err
+
+
+def test_watch_looks_for_a_job_that_goes_on(jobs_table: str, call: Caller) -> None:
+    """Without a name it is the newest one that is not held."""
+    waiting = add_job(jobs_table, status="INTERRUPTED")
+    add_job(jobs_table, minutes=1, **HELD)
+    assert call("watch", "--once", "--json").json["job_id"] == waiting
