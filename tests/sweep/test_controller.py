@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from receipt_trainer.aws import clients
+from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract.tables import JOBS
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.limits import Limits
@@ -14,6 +14,7 @@ from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.monitor import follow
 from receipt_trainer.sweep.plan import expand, job_of
 from receipt_trainer.sweep.trial import Trial
+from tests.odd_rows import ODD
 from tests.sweep.world import Counting, Dying, Killed, World, axis, definition
 
 MAX_ROUNDS = 40
@@ -195,6 +196,22 @@ def test_a_job_that_is_not_there_any_more(world: World) -> None:
     world.work()
     trial = driver.advance()[0]
     assert (trial.state, trial.runs[0].reason) == ("FAILED", "its job is not in the table any more")
+
+
+def test_a_job_whose_row_cannot_be_read_is_waited_for(world: World) -> None:
+    """It says why as far as it reads rows, and once the row is mended its trial goes on like the others."""
+    driver = world.driver(grid(world))
+    job_id = driver.advance()[0].runs[0].job_id
+    whole = world.jobs.get(job_id).to_row()
+    for change, reason in ODD.values():
+        dynamo.put(world.dynamodb, world.jobs_table, whole | change, "spoil the row")
+        trial = driver.advance()[0]
+        assert (trial.state, trial.runs[1].reason) == ("QUEUED", None)
+        is_read = bool(change.keys() & {"name", "status", "attempt", "lease_expires_at"})
+        assert (reason in str(trial.runs[0].reason)) is is_read
+    dynamo.put(world.dynamodb, world.jobs_table, whole, "mend the row")
+    world.work()
+    assert [trial.state for trial in driver.advance()] == ["COMPLETE", "COMPLETE"]
 
 
 def test_another_definition_of_the_same_name(world: World) -> None:

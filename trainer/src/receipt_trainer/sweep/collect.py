@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_s3.client import S3Client
 
-_READ: Final = ("PK", "job_id", "name", "status", "attempt", "f1", "artifacts", "reason")
+_READ: Final = ("PK", "job_id", "name", "status", "attempt", "f1", "artifacts", "reason", "lease_expires_at")
 
 
 class Observer:

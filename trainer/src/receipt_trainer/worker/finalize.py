@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from receipt_trainer.contract import names
@@ -24,6 +25,8 @@ from receipt_trainer.worker.settings import WorkerSettings
 ATTEMPTS: Final = 3
 WAIT_S: Final = 2.0
 """Between tries to write the end; each has botocore's own retries inside."""
+
+_log = structlog.get_logger(__name__)
 
 
 def newest_step(run_dir: Path) -> int | None:
@@ -116,6 +119,7 @@ class Conclusion:
         elif not self.queue.extend(self.message, pause_s):
             # Purged, dropped for its age, or another worker's after all: one too many is harmless, one too few is not.
             self.queue.send(self.job.job_id, new_deduplication_id(self.job.job_id))
+            _log.warning("the job's message was gone; it has another one", job_id=self.job.job_id)
         return left
 
     def _pause_s(self, left: Left, ending: Ending, effort: Effort | None) -> int | None:
