@@ -9,7 +9,8 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from receipt_trainer.config_vl import VlJobData, VlJobTraining, is_vl_model, job_config
-from receipt_trainer.config_yaml import parse, parse_at, read_mapping, read_yaml
+from receipt_trainer.config_yaml import line_of, parse, parse_at, read_mapping, read_yaml
+from receipt_trainer.contract import job_limits
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError
 
@@ -185,6 +186,9 @@ def load_any_job_file(path: Path) -> ResolvedJob | ResolvedVlJob:
     values, lines = read_mapping(path, "at least job_name")
     values = {key: value for key, value in values.items() if value is not None or key not in _SECTIONS}
     spec = parse_at(JobSpec, values, path, lines)
+    if (found := job_limits.too_long(spec)) is not None:
+        key, said = found
+        raise UserError(f"{path}:{line_of(lines, key)}: {'.'.join(key)} {said}")
     training, data = values.get("training_config", {}), values.get("data_config", {})
     if is_vl_model(spec.model):
         vl_training = parse_at(VlJobTraining, training, path, lines, "training_config")

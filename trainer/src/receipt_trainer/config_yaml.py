@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -9,10 +10,13 @@ from typing import Any, Final, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from receipt_trainer.contract.job_limits import half_character
 from receipt_trainer.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+MAX_BYTES: Final = 500_000
+"""Bytes of a file of values; PyYAML takes some seconds for as much, and a stored job has less."""
 _DEPTH: Final = 4
 _SHOWN: Final = 80
 
@@ -76,10 +80,10 @@ def read_mapping(path: Path, expected: str) -> tuple[dict[str, Any], dict[tuple[
         expected: what the mapping should have, for the message.
 
     Raises:
-        UserError: no such file, not YAML, no mapping, or a key given twice.
+        UserError: no such file, one of more than `MAX_BYTES`, not YAML, no mapping, or a key given twice.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _read_text(path)
         values = read_yaml(text)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
@@ -87,7 +91,19 @@ def read_mapping(path: Path, expected: str) -> tuple[dict[str, Any], dict[tuple[
         raise UserError(f"{path}: not a YAML file: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a mapping with {expected}")
-    return values, _key_lines(yaml.compose(text, Loader=yaml.SafeLoader), path)
+    tree = yaml.compose(text, Loader=yaml.SafeLoader)
+    _refuse_half_characters(tree, path)
+    return values, _key_lines(tree, path)
+
+
+def _read_text(path: Path) -> str:
+    """The text of a file that is looked at before it is read; a pipe is read as far as it may be long."""
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+        size = max(os.fstat(file.fileno()).st_size, len(content))
+    if size > MAX_BYTES:
+        raise UserError(f"{path}: it has {size:,} bytes; at most {MAX_BYTES:,}")
+    return content.decode("utf-8")
 
 
 def parse_at(
@@ -107,8 +123,31 @@ def parse_at(
     except ValidationError as error:
         item = error.errors()[0]
         loc = tuple(str(step) for step in ([key] if key else []) + list(item["loc"]))
-        line = next((lines[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in lines), 1)
-        raise UserError(f"{path}:{line}: {_explain(model, item)}") from None
+        raise UserError(f"{path}:{line_of(lines, loc)}: {_explain(model, item)}") from None
+
+
+def line_of(lines: Mapping[tuple[str, ...], int], key: tuple[str, ...]) -> int:
+    """The line of a key, or of the nearest one above it that is known."""
+    return next((lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in lines), 1)
+
+
+def _refuse_half_characters(tree: Any, file: Path) -> None:
+    """An escape can write half a character (`"\\ud83d"`), which is no text for a table, a queue or a file."""
+    waiting, seen = [("", tree)], set()
+    while waiting:
+        key, node = waiting.pop()
+        if id(node) in seen:  # an alias
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            if half := half_character(node.value):
+                where = f"{file}:{node.start_mark.line + 1}: {key or 'a key'}"
+                raise UserError(f"{where} holds {half}, half a character: write the character itself")
+        elif isinstance(node, yaml.MappingNode):
+            for name, value in node.value:
+                waiting += [(f"{key}.{name.value}".lstrip("."), value), (key, name)]
+        else:
+            waiting += [(key, value) for value in node.value]
 
 
 def _key_lines(node: Any, file: Path, prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:

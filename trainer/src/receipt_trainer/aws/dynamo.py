@@ -72,6 +72,23 @@ def _python(value: Any) -> Any:
     return value
 
 
+def size_bytes(item: Mapping[str, Any]) -> int:
+    """The bytes of an item as DynamoDB counts them against its limit of 409,600 (Developer Guide, "Item sizes")."""
+    return sum(len(name.encode()) + _size_of(value) for name, value in item.items())
+
+
+def _size_of(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, bool) or value is None:
+        return 1
+    if isinstance(value, int | float):
+        return 21  # at most; one of few digits has less
+    if isinstance(value, Mapping):
+        return 3 + size_bytes(value) + len(value)
+    return 3 + sum(1 + _size_of(inner) for inner in value)
+
+
 def to_float(value: Any) -> float | None:
     """A number as `serialise` stored it, NaN and the infinities included; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):

@@ -50,7 +50,7 @@ def defined(flags: dict[str, Any], *, needs_queue: bool) -> Definition:
     from receipt_trainer.sweep.definition import SEARCHES, Definition, base_of, check_name, default_name
     from receipt_trainer.sweep.keys import family_of
     from receipt_trainer.sweep.objective import choose
-    from receipt_trainer.sweep.plan import expand
+    from receipt_trainer.sweep.plan import check_size, expand
 
     spec, url = _base(flags, needs_queue)
     family = family_of(spec.model)
@@ -76,7 +76,9 @@ def defined(flags: dict[str, Any], *, needs_queue: bool) -> Definition:
     if definition.method not in SEARCHES:
         expand(definition)
     name = default_name(definition) if flags["name"] is None else check_name(flags["name"])
-    return definition.model_copy(update={"name": name})
+    named = definition.model_copy(update={"name": name})
+    check_size(named)
+    return named
 
 
 def _base(flags: dict[str, Any], needs_queue: bool) -> tuple[JobSpec, str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.models.paddleocr_vl.experiment_log import Result, from_record, read_log, step_of, write_log
 from receipt_trainer.models.paddleocr_vl.experiments import Experiment
+
+if TYPE_CHECKING:
+    from receipt_trainer.jobs.lifecycle import Job
 
 _ENDED = {"SUCCEEDED": "complete", "FAILED": "failed", "CANCELLED": "failed"}
 
@@ -45,16 +48,22 @@ def submit_experiments(
         result = known.get(experiment.name)
         if result is not None and result.digest != experiment.digest:
             raise UserError(f"{experiment.file} was changed after {experiment.name} ran: give it another name")
+
+    def job_of(experiment: Experiment) -> Job:
+        spec, url = place(job_spec(experiment, priority, pool), queue_url, pool)
+        return new_job(spec, url, client_token=_token(experiment))
+
+    # All of them are made before the first is queued: what one of them is refused for, all are.
+    jobs = {experiment.name: job_of(experiment) for experiment in experiments if experiment.name not in known}
     table = JobTable(clients.dynamodb(), jobs_table or jobs_table_of_environment())
     for experiment in experiments:
         if experiment.name in known:
             click.echo(f"{experiment.name}: {known[experiment.name].status}")
             continue
-        spec, url = place(job_spec(experiment, priority, pool), queue_url, pool)
-        queue = SqsQueue(clients.sqs(), url)
+        job = jobs[experiment.name]
+        queue = SqsQueue(clients.sqs(), job.queue_url or "")
         queue.check()
-        token = f"vl experiment {experiment.name} {experiment.digest}"
-        job = submit(new_job(spec, url, client_token=token), table, queue, client_token=token)
+        job = submit(job, table, queue, client_token=_token(experiment))
         known[experiment.name] = Result(
             name=experiment.name,
             digest=experiment.digest,
@@ -64,6 +73,10 @@ def submit_experiments(
         )
         write_log(output, known.values())
         click.echo(f"{experiment.name}: job {job.job_id}")
+
+
+def _token(experiment: Experiment) -> str:
+    return f"vl experiment {experiment.name} {experiment.digest}"
 
 
 def job_spec(experiment: Experiment, priority: Priority, pool: PoolName | None) -> JobSpec:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from receipt_trainer.aws import clients
+from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.config import DataConfig, TrainingConfig, parse
-from receipt_trainer.contract import names
+from receipt_trainer.contract import job_limits, names
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.message import new_deduplication_id
 from receipt_trainer.contract.outputs import PoolName, Priority
@@ -126,17 +126,22 @@ def new_job(
         notify: whether a job that says nothing of it sends a notice when it has ended.
 
     Raises:
-        UserError: an empty token, or defaults that are none.
+        UserError: a token that is empty or no text, defaults that are none, or a job that is too large
+            (`receipt_trainer.contract.job_limits`).
     """
     if client_token is not None and not client_token.strip():
         raise UserError("the client token is empty; leave it out, or give a text that stands for this job")
+    if client_token is not None and job_limits.half_character(client_token):
+        raise UserError("the client token is no UTF-8 text")
     job_id = str(uuid.uuid5(_TOKENS, client_token) if client_token is not None else uuid.uuid4())
     wanted = json.dumps([queue_url, spec.asked()], sort_keys=True)
     named = spec if is_named else spec.model_copy(update={"job_name": f"job-{job_id[:8]}"})
     resolved = resolve(named, defaults)
     if resolved.notify is None and notify:
         resolved = resolved.model_copy(update={"notify": True})
-    return Job(
+    if (found := job_limits.too_long(resolved) or job_limits.no_text(resolved)) is not None:
+        raise UserError(f"{'.'.join(found[0])} {found[1]}")
+    job = Job(
         job_id=job_id,
         name=resolved.job_name,
         status="PENDING",
@@ -150,6 +155,24 @@ def new_job(
         tags=resolved.tags,
         asked=hashlib.sha256(wanted.encode("utf-8", "surrogatepass")).hexdigest(),
     )
+    _check_row(job)
+    return job
+
+
+def _check_row(job: Job) -> None:
+    """Refuse a job whose row would leave no room for what its life adds.
+
+    Raises:
+        UserError: says how large the row is, and which part of the job most of it is.
+    """
+    size = dynamo.size_bytes(job.to_row())
+    if size > job_limits.MAX_ROW_BYTES:
+        parts = {name: len(json.dumps(value, ensure_ascii=False).encode()) for name, value in job.spec.items()}
+        largest = max(parts, key=lambda name: parts[name])
+        raise UserError(
+            f"the job takes {size:,} bytes in the jobs table; at most {job_limits.MAX_ROW_BYTES:,}. "
+            f"Most of it is {largest} ({parts[largest]:,} bytes)"
+        )
 
 
 def submit(job: Job, table: JobTable, queue: JobQueue, *, client_token: str | None = None) -> Job:

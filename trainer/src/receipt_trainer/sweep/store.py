@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import aws_faults, error_code
+from receipt_trainer.contract.job_limits import MAX_ROW_BYTES
 from receipt_trainer.contract.tables import SWEEP_SK, SWEEPS_PK, sweep_pk
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.limits import Limits
@@ -31,13 +32,15 @@ class SweepTable:
         """Store a new sweep; one that is there already must be the same. Its limits may be others each time.
 
         Raises:
-            UserError: it is another one; says what differs.
+            UserError: it is another one; says what differs. Or it is too large.
         """
         at = iso(self._clock())
         row = {"PK": sweep_pk(definition.name), "SK": SWEEP_SK, "TYPE": "SWEEP", "name": definition.name}
         row |= {"GSI1PK": SWEEPS_PK, "GSI1SK": f"{at}#{definition.name}", "created_at": at}
         bounds: dict[str, Any] = {**(limits or Limits()).known()}
         row |= {"definition": definition.to_text()}
+        if (size := dynamo.size_bytes(row)) > MAX_ROW_BYTES:
+            raise UserError(f"the sweep takes {size:,} bytes in the jobs table; at most {MAX_ROW_BYTES:,}")
         if not self._put(row | bounds, "store the sweep"):
             refuse_other(definition, self.get(definition.name))
             self.limit(definition.name, limits or Limits())

@@ -1,0 +1,74 @@
+"""Files of values that are too large or no text, as a user meets it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from receipt_trainer.aws import clients
+from receipt_trainer.config import load_any_job_file
+from receipt_trainer.config_yaml import MAX_BYTES
+from receipt_trainer.errors import UserError
+from receipt_trainer.local.cloud import LocalCloud
+from tests.cli.jobs import Caller
+
+
+@pytest.fixture
+def queue_url(aws: LocalCloud) -> str:
+    """A fresh FIFO queue."""
+    name = f"{uuid4().hex}.fifo"
+    return clients.sqs().create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
+
+
+@pytest.mark.parametrize("command", ["submit-job", "sweep"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("description: {long}", "job.yaml:3: description has 5,000 characters; at most 4,000"),
+        ('description: "a \\ud83e b"', "job.yaml:3: description holds \\ud83e, half a character"),
+        ('tags: {{"a\\ud800": b}}', "job.yaml:3: tags holds \\ud800, half a character"),
+        ('data_config:\n  allowed_labels: ["A",\n  "\\udfff"]', "job.yaml:5: data_config.allowed_labels holds \\udfff"),
+        ("tags: {{team: {long}}}", "job.yaml:3: tags.team has 5,000 characters; at most 256"),
+        ("data_config: {{allowed_labels: [{many}]}}", "bytes in the jobs table; at most 350,000"),
+    ],
+)
+def test_a_job_file_is_refused_with_line_and_key(
+    command: str, text: str, said: str, call: Caller, tmp_path: Path, jobs_table: str, queue_url: str
+) -> None:
+    """One line, exit code 2, and nothing is stored, by the commands that read one."""
+    path = tmp_path / "job.yaml"
+    many = ", ".join(f"LABEL_{n:05d}" for n in range(26_000))
+    path.write_text(f"job_name: a\nmodel: tiny\n{text.format(long='d' * 5000, many=many)}\n")
+    more = ("--learning-rates", "1e-4,1e-5") if command == "sweep" else ()
+    found = call(command, "--config", str(path), "--queue-url", queue_url, *more)
+    assert (found.code, found.out) == (2, "")
+    assert said in found.err
+    assert len(found.err.splitlines()) == 1
+    assert clients.dynamodb().scan(TableName=jobs_table)["Count"] == 0
+
+
+def test_a_file_of_megabytes_is_refused_before_it_is_parsed(call: Caller, tmp_path: Path) -> None:
+    """8 MB of YAML take a minute to parse: of every file of values that a command reads the size is looked at first."""
+    path = tmp_path / "job.yaml"
+    path.write_text("job_name: a\ntags:\n" + "".join(f"  key-{n:06d}: value\n" for n in range(400_000)))
+    assert path.stat().st_size > 8_000_000
+    began = time.process_time()
+    with pytest.raises(UserError, match=f"it has 8,...,... bytes; at most {MAX_BYTES:,}"):
+        load_any_job_file(path)
+    assert time.process_time() - began < 1
+    (tmp_path / "base.yaml").write_text(path.read_text())
+    for words in (
+        ("submit-job", "--config", str(path)),
+        ("sweep", "--config", str(path), "--learning-rates", "1e-4", "--dry-run"),
+        ("vl", "train", "--config", str(path)),
+        ("vl", "experiments", "run", str(tmp_path), "--base", str(tmp_path / "base.yaml")),
+    ):
+        began = time.process_time()
+        said = call(*words)
+        assert said.code == 2, words
+        assert f"at most {MAX_BYTES:,}" in said.err
+        assert len(said.err.splitlines()) == 1
+        assert time.process_time() - began < 5  # parsing takes 20 s and more; imports take part of this
