@@ -123,3 +123,10 @@ def test_alarm_mail(subject: Subject, stood: Stood, wire: Wire) -> None:
     assert found.level == "warning"
     assert found.remedies[0].startswith(f"aws sns subscribe --topic-arn {stood.outputs.alarm_topic_arn}")
     assert levels(look(account.look_at_alarm_mail, with_outputs(subject, alarm_topic_arn=None))) == ["warning"]
+
+
+def test_notice_mail(subject: Subject) -> None:
+    """The same of the topic of the notices; a stack that is older than the notices is to be updated."""
+    (found,) = look(account.look_at_notice_mail, subject)
+    assert (found.level, found.text) == ("ok", f"notices go to {EMAIL}")
+    assert levels(look(account.look_at_notice_mail, with_outputs(subject, notices_topic_arn=None))) == ["warning"]

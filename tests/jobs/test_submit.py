@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 from uuid import uuid4
@@ -93,6 +94,23 @@ def test_the_stacks_defaults_may_change_between_two_calls(jobs_table: str, queue
     job_id = submit_training_job(**call, training_defaults={"num_epochs": 3})
     assert submit_training_job(**call, training_defaults={"num_epochs": 4}) == job_id
     assert JobTable(clients.dynamodb(), jobs_table).get(job_id).spec["training_config"]["num_epochs"] == 3
+
+
+def test_a_token_of_an_older_trainer_is_the_same_job() -> None:
+    """Fields that were added since, and say nothing, change nothing of what was asked."""
+    of_0_1_0 = {"job_name": "a", "description": "", "tags": {}, "model": "tiny", "training_config": {}}
+    of_0_1_0 |= {"data_config": {}, "priority": "normal", "resources": {"gpu": None, "pool": None}, "max_failures": 3}
+    asked = hashlib.sha256(json.dumps(["q", of_0_1_0], sort_keys=True).encode()).hexdigest()
+    assert new_job(JobSpec(job_name="a", model="tiny"), "q").asked == asked
+    assert new_job(JobSpec(job_name="a", model="tiny", notify=True), "q").asked != asked
+
+
+def test_the_default_notice_is_no_part_of_what_was_asked() -> None:
+    """The stack's default is stored with the job that says nothing; a token stands for it whatever the default is."""
+    spec, refused = JobSpec(job_name="a", model="tiny"), JobSpec(job_name="a", model="tiny", notify=False)
+    assert new_job(spec, "q", notify=True).spec["notify"] is True
+    assert new_job(spec, "q", notify=True).asked == new_job(spec, "q").asked
+    assert new_job(refused, "q", notify=True).spec["notify"] is False
 
 
 def test_a_submission_that_was_cut_off_is_completed(

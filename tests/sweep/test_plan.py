@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.lifecycle import Job
 from receipt_trainer.sweep import plan
-from receipt_trainer.sweep.definition import Definition, default_name, refuse_other
+from receipt_trainer.sweep.definition import Definition, base_of, default_name, refuse_other
 from tests.sweep.world import axis, definition
 
 VALUES = {
@@ -41,6 +42,15 @@ def test_a_grid_has_every_combination_once(given_axes: list[Any]) -> None:
     assert len({plan.text_of(trial) for trial in trials}) == size
     assert all(trial[one.key] in one.choices for trial in trials for one in given_axes)
     assert plan.expand(Definition.from_text(of.to_text(), "s")) == trials
+
+
+def test_the_trials_of_a_sweep_send_no_notices() -> None:
+    """A job file that asks for a notice asks for none a trial, and is the base that it is without."""
+    asking, silent = (JobSpec(job_name="s", model="tiny", notify=notify) for notify in (True, None))
+    assert base_of(asking, None) == base_of(silent, None)
+    of = definition(axis("num_epochs", "3,10"))
+    of = of.model_copy(update={"base": base_of(asking, {"seed": 1}), "queue_url": "q"})
+    assert plan.job_of(of, 0, {"num_epochs": 3.0}, 1).spec["notify"] is None
 
 
 @given(axes())

@@ -145,22 +145,33 @@ def look_at_budget(subject: Subject) -> Iterator[Finding]:
 
 
 def look_at_alarm_mail(subject: Subject) -> Iterator[Finding]:
-    """Whether whoever gets the alarms has followed the link. Source: SNS API Reference, ListSubscriptionsByTopic."""
+    """Whether whoever gets the alarms has followed the link."""
     topic = subject.outputs.alarm_topic_arn if subject.outputs else None
+    yield from _mail_of(subject, topic, "alarm", "they show on the dashboard")
+
+
+def look_at_notice_mail(subject: Subject) -> Iterator[Finding]:
+    """Whether whoever gets the notices of jobs has followed the link."""
+    topic = subject.outputs.notices_topic_arn if subject.outputs else None
+    yield from _mail_of(subject, topic, "notice", "`notify_email` is not set")
+
+
+def _mail_of(subject: Subject, topic: str | None, kind: str, otherwise: str) -> Iterator[Finding]:
+    """Who gets mail of a topic. Source: SNS API Reference, ListSubscriptionsByTopic."""
     if topic is None:
-        yield warning("the stack's outputs do not name the topic of its alarms", subject.command("pulumi up"))
+        yield warning(f"the stack's outputs do not name the topic of its {kind}s", subject.command("pulumi up"))
         return
     pages = subject.clients.of("sns", subject.region).get_paginator("list_subscriptions_by_topic")
     mails = [one for page in pages.paginate(TopicArn=topic) for one in page["Subscriptions"]]
     mails = [one for one in mails if one["Protocol"].startswith("email")]
     if not mails:
-        yield ok("nobody gets mail of alarms; they show on the dashboard")
+        yield ok(f"nobody gets mail of {kind}s; {otherwise}")
     for one in mails:
         if one["SubscriptionArn"].startswith("arn:"):
-            yield ok(f"alarms go to {one['Endpoint']}")
+            yield ok(f"{kind}s go to {one['Endpoint']}")
         else:
             yield warning(
-                f"{one['Endpoint']} has not confirmed: no alarm arrives; the link is in a mail of AWS, or in a new one",
+                f"{one['Endpoint']} has not confirmed: no {kind} arrives; the link is in AWS's mail, or in a new one",
                 f"aws sns subscribe --topic-arn {topic} --protocol {one['Protocol']} --notification-endpoint"
                 f" {one['Endpoint']}",
             )

@@ -51,6 +51,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("Account", "parent image", images.look_at_parent_image),
     Check("Stack", "workers' image", images.look_at_worker_image, "outputs"),
     Check("Stack", "alarm mail", account.look_at_alarm_mail, "outputs"),
+    Check("Stack", "notice mail", account.look_at_notice_mail, "outputs"),
     Check("Stack", "tables", parts.look_at_tables, "outputs"),
     Check("Stack", "queues", parts.look_at_queues, "outputs"),
     Check("Stack", "buckets", parts.look_at_buckets, "outputs"),
