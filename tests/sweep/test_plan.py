@@ -50,7 +50,7 @@ def test_the_trials_of_a_sweep_send_no_notices() -> None:
     assert base_of(asking, None) == base_of(silent, None)
     of = definition(axis("num_epochs", "3,10"))
     of = of.model_copy(update={"base": base_of(asking, {"seed": 1}), "queue_url": "q"})
-    assert plan.job_of(of, 0, {"num_epochs": 3.0}, 1).spec["notify"] is None
+    assert plan.job_of(of, 0, {"num_epochs": 3.0}, 1).spec.get("notify") is None
 
 
 @given(axes())
