@@ -29,7 +29,7 @@ from tests.fault_proxy import FaultProxy
 from tests.worker.bench import Bench, Running, wait_for
 from tests.worker.test_stopped_pool import NAMED, bounds
 
-NUM_INTERRUPTIONS = 120
+NUM_INTERRUPTIONS = 101
 """More than the hundred receives after which SQS takes a message away."""
 LATER = utc_now() + timedelta(hours=1)
 
