@@ -13,6 +13,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET, ENV_AWS_CLI, ENV_INSTANCES_TABLE
 from receipt_trainer.local.cloud import LocalCloud
 from receipt_trainer.local.imds import ImdsStandIn
+from tests.fault_proxy import FaultProxy
 from tests.worker.bench import TIMEOUT_S, Bench, wait_for
 from tests.worker.conftest import receipts_file
 
@@ -99,3 +100,16 @@ def test_what_is_missing_is_said_in_one_line(aws: LocalCloud, arguments: list[st
     output, _ = worker.communicate(timeout=TIMEOUT_S)
     assert (worker.returncode, len(output.splitlines())) == (2, 1), output
     assert words in output
+
+
+def test_a_worker_that_is_refused_its_queue_says_so_in_one_line(bench: Bench, fault_proxy: FaultProxy) -> None:
+    """AccessDenied at the first look: exit code 2, no traceback, and the job waits for others."""
+    denied = {"__type": "com.amazonaws.sqs#AccessDeniedException", "message": "not authorized: sqs:receivemessage"}
+    fault_proxy.rule = lambda name, count, body: (403, denied) if name == "ReceiveMessage" else None
+    job_id = bench.submit()
+    worker = start("--queue-url", bench.queue_url, "--jobs-table", bench.settings.jobs_table, "--idle-timeout", 0)
+    output, _ = worker.communicate(timeout=TIMEOUT_S)
+    assert worker.returncode == 2, output
+    assert "Traceback" not in output
+    assert output.splitlines()[-1].startswith("error: receive a message: AWS refuses these credentials: AccessDenied")
+    assert bench.table.get(job_id).status == "PENDING"

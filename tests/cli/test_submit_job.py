@@ -168,3 +168,25 @@ def test_the_documented_module(job_file: Path, urls: dict[str, dict[str, str]], 
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     assert job_in(urls["gpu"]["normal"]) == done.stdout.strip()
+
+
+def test_submissions_of_one_name_at_once(
+    call: Caller, job_file: Path, outputs: Path, urls: dict[str, dict[str, str]]
+) -> None:
+    """Two processes without a token: two jobs of that name, each with its message; two with one token: one job with
+    one. Whoever asks by the name is told the ids, in one line."""
+    command = [sys.executable, "-c", "from receipt_trainer.cli.receipt_trainer import main; main()", "submit-job"]
+    command += ["--config", str(job_file), "--outputs", str(outputs), "--json"]
+    tokens = ([], [], ["--client-token", "t"], ["--client-token", "t"])
+    running = [subprocess.Popen([*command, *token], stdout=subprocess.PIPE, text=True) for token in tokens]
+    said = [process.communicate(timeout=60)[0] for process in running]
+    assert [process.returncode for process in running] == [0] * 4
+    ids = [json.loads(text)["job_id"] for text in said]
+    assert ids[2] == ids[3]
+    assert len(set(ids)) == 3
+    queue = SqsQueue(clients.sqs(), urls["gpu"]["normal"])
+    received = [message.job_id for message in iter(lambda: queue.receive(0), None)]
+    assert sorted(map(str, received)) == sorted(set(ids))
+    asked = call("job-status", "my-job", "--outputs", str(outputs))
+    assert (asked.code, len(asked.err.splitlines())) == (2, 1)
+    assert all(job_id in asked.err for job_id in ids)

@@ -13,12 +13,18 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError
 from botocore.httpsession import URLLib3Session
 
-Kind = Literal["reset", "lost", "refused", "500", "page"]
+Kind = Literal["reset", "lost", "refused", "500", "page", "kept"]
 """reset: the connection breaks and nothing is done; lost: it is done, and the answer does not arrive; refused:
-AccessDenied; 500: a fault of the service; page: a proxy's HTML with status 200."""
+AccessDenied; 500: a fault of the service; page: a proxy's HTML with status 200. kept is no fault: the group is as small
+as it may be."""
 KINDS: tuple[Kind, ...] = ("reset", "lost", "refused", "500", "page")
 
-_ANSWERS = {"refused": (403, "AccessDeniedException", "is not authorized"), "500": (500, "InternalError", "try again")}
+_KEPT = "Terminating instance without replacement will violate group's min size constraint."
+_ANSWERS = {
+    "refused": (403, "AccessDeniedException", "is not authorized"),
+    "500": (500, "InternalError", "try again"),
+    "kept": (400, "ValidationError", _KEPT),
+}
 
 
 @dataclass(frozen=True, order=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from typing import Final
+from uuid import uuid4
 
 import pytest
 
@@ -186,3 +187,28 @@ def test_what_cannot_be_read_or_is_gone_ends_no_worker(lab: Lab) -> None:
     assert lab.wire.struck
     assert claimed
     assert job.members() == []
+
+
+@pytest.mark.parametrize("answer", [None, "kept", "reset"])
+def test_a_job_that_arrives_while_an_idle_worker_ends_is_not_lost(lab: Lab, answer: Kind | None) -> None:
+    """It comes when the group is asked to end the instance. One that is ended leaves it in the queue, visible; one that
+    the group keeps, or that could not be ended yet, takes it."""
+    job, late = WholeJob(lab), str(uuid4())
+
+    def arrive(call: Call) -> Kind | None:
+        if call.operation != END or call.number > 1:
+            return None
+        job.submit(late)
+        return answer
+
+    lab.wire.reset(arrive)
+    assert job.run() is None
+    assert job.members() == []
+    assert job.job().status == "SUCCEEDED"
+    found = lab.table.get(late)
+    assert (found.status, found.attempt) == (("PENDING", 0) if answer is None else ("SUCCEEDED", 1))
+    if answer is None:
+        assert job.num_messages(hidden=False) == 1
+        job.finish_elsewhere()
+    assert lab.table.get(late).status == "SUCCEEDED"
+    assert job.num_messages() == 0

@@ -77,9 +77,7 @@ class WholeJob:
         self.slept_s = 0.0
         made = lab.sqs.create_queue(QueueName=f"{self.name}.fifo", Attributes={"FifoQueue": "true"})
         self.queue_url = made["QueueUrl"]
-        lab.table.create(Job(self.job_id, "test", "PENDING", queue_url=self.queue_url, model="tiny"))
-        SqsQueue(lab.sqs, self.queue_url).send(self.job_id)
-        self._leave_a_complete_run()
+        self.submit(self.job_id)
         lab.autoscaling.create_auto_scaling_group(
             AutoScalingGroupName=self.name,
             MinSize=0,
@@ -90,10 +88,13 @@ class WholeJob:
         )
         (self.instance_id,) = self.members()
 
-    def _leave_a_complete_run(self) -> None:
-        own = {"job_name": "test", "job_id": self.job_id, "model": "tiny", "label_list": ["O"]}
+    def submit(self, job_id: str) -> None:
+        """Queue a job whose stub leaves a complete run."""
+        self.lab.table.create(Job(job_id, "test", "PENDING", queue_url=self.queue_url, model="tiny"))
+        SqsQueue(self.lab.sqs, self.queue_url).send(job_id)
+        own = {"job_name": "test", "job_id": job_id, "model": "tiny", "label_list": ["O"]}
         record = RunRecord(status="complete", training_config={}, data_config={}, **own)  # type: ignore[arg-type]
-        record.write(run_dir_of(self.settings.checkpoints_dir, self.job_id) / names.RUN_FILE)
+        record.write(run_dir_of(self.settings.checkpoints_dir, job_id) / names.RUN_FILE)
 
     def run(
         self, seen: Callable[[Worker], object] = lambda worker: None, **settings: Any
@@ -155,10 +156,12 @@ class WholeJob:
     def job(self) -> Job:
         return self.lab.table.get(self.job_id)
 
-    def num_messages(self) -> int:
-        """Messages of the queue, hidden ones too."""
+    def num_messages(self, *, hidden: bool = True) -> int:
+        """Messages of the queue, hidden ones too unless `hidden` says no."""
         found = self.lab.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=["All"])["Attributes"]
-        return sum(int(found[f"ApproximateNumberOfMessages{which}"]) for which in ("", "NotVisible"))
+        return sum(
+            int(found[f"ApproximateNumberOfMessages{which}"]) for which in (("", "NotVisible") if hidden else ("",))
+        )
 
     def finish_elsewhere(self) -> None:
         """Another worker, on a quiet wire and an hour later, takes what is left."""

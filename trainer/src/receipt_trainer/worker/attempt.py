@@ -42,6 +42,14 @@ def run_dir_of(checkpoints_dir: Path, job_id: str) -> Path:
     return checkpoints_dir / "jobs" / job_id
 
 
+def _is_there(folder: Path) -> bool:
+    """Whether it is a folder that can be looked at: not one that was deleted, or whose file system has gone."""
+    try:
+        return folder.is_dir()
+    except OSError:
+        return False
+
+
 class AttemptRun:
     """Runs one attempt. It is the heartbeat's `Beat`, too.
 
@@ -259,6 +267,8 @@ class AttemptRun:
             return asked
         if code == children.EXIT_LEASE:
             return Ending("interrupted", reason)
+        if not _is_there(self._run_dir):
+            return Ending("failed", f"the machine failed: the run's folder is gone: {reason}", is_machines=True)
         return Ending("failed", reason, is_machines=code < 0 or code == children.EXIT_MACHINE)
 
     def renew(self) -> bool:
