@@ -10,6 +10,7 @@ import pytest
 from receipt_trainer.cli import delivery_show
 from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from tests.cli.jobs import Caller, add_job
+from tests.sweep.world import World, axis, definition
 
 REASON = "the run is complete, but not delivered: error: aws s3 sync failed"
 LATER = utc_now() + timedelta(hours=5, minutes=30)
@@ -73,3 +74,20 @@ def test_watch_looks_for_a_job_that_goes_on(jobs_table: str, call: Caller) -> No
     waiting = add_job(jobs_table, status="INTERRUPTED")
     add_job(jobs_table, minutes=1, **HELD)
     assert call("watch", "--once", "--json").json["job_id"] == waiting
+
+
+def test_a_sweep_says_what_its_trials_wait_for(jobs_table: str, call: Caller) -> None:
+    """A line for each: what it waits for, and what delivers a held one, which is HELD in the table and ended."""
+    world = World(jobs_table, lambda training: 0.5)
+    trials = world.driver(definition(axis("num_epochs", "1,2,3"), name="s", queue_url=world.queue_url)).advance()
+    waiting, held, _ = (trial.runs[0].job_id for trial in trials)
+    for job_id, row in ((waiting, WAITING), (held, HELD)):
+        add_job(jobs_table, job_id=job_id, **row)
+    world.work()
+    out = call("sweep-status", "s").out
+    assert "HELD" in out
+    assert f"trial 0, seed 0: complete, not delivered; next try {iso(LATER)[:10]}" in out
+    assert f"trial 1, seed 0: held; receipt-trainer retry {held} delivers it: not delivered for 14 days" in out
+    assert "trial 2, seed 0" not in out
+    states = {trial["trial"]: trial["state"] for trial in call("sweep-status", "s", "--json").json["trials"]}
+    assert states == {0: "WAITING", 1: "HELD", 2: "COMPLETE"}

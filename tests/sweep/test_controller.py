@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +10,9 @@ import pytest
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract.tables import JOBS
 from receipt_trainer.errors import UserError
+from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.limits import Limits
+from receipt_trainer.jobs.metrics_writer import utc_now
 from receipt_trainer.sweep import optuna_adapter
 from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.monitor import follow
@@ -186,6 +190,55 @@ def test_a_failed_job_that_is_tried_again(world: World) -> None:
     assert again is not None
     world.finish(again)
     assert world.driver(of).advance()[0].state == "COMPLETE"
+
+
+def put_off(world: World, job_id: str, days: int = 0) -> None:
+    """A worker trains the job, and cannot deliver its run, so many days from now."""
+    attempt = world.claim(job_id)
+    assert attempt is not None
+    world.evaluate(attempt, [0.1, 0.2])
+    later = JobTable(world.dynamodb, world.jobs_table, clock=lambda: utc_now() + timedelta(days=days))
+    later.put_off(attempt, "AccessDenied", None, 0)
+
+
+def test_a_run_that_is_not_delivered_is_waited_for_and_in_the_end_not(world: World) -> None:
+    """Its trial is QUEUED while it is tried; held, it has no score, and the sweep is done; delivered, it counts."""
+    of = definition(axis("learning_rate", "5e-5,3e-5"), name="grid", queue_url=world.queue_url)
+    driver = world.driver(of)
+    job_id = driver.advance()[0].runs[0].job_id
+    put_off(world, job_id)
+    trials = driver.advance()
+    assert (trials[0].state, driver.is_done(trials)) == ("QUEUED", False)
+    assert (trials[0].runs[0].delivery or {})["waits_for"] == "AccessDenied"
+    put_off(world, job_id, days=15)
+    world.work()
+    trials = driver.advance()
+    assert [trial.state for trial in trials] == ["HELD", "COMPLETE"]
+    assert (trials[0].value, driver.is_done(trials)) == (None, True)
+    assert world.driver(of).advance() == trials
+    world.jobs.retry(job_id)
+    assert world.driver(of).advance()[0].state == "QUEUED"
+    attempt = world.claim(job_id)
+    assert attempt is not None
+    world.finish(attempt)
+    trials = world.driver(of).advance()
+    assert (trials[0].state, trials[0].runs[0].delivery) == ("COMPLETE", None)
+
+
+def test_a_held_trial_can_be_pruned_or_fail_beside_another_seed(world: World) -> None:
+    """What is said of it is what a person can still change: nothing, once another of its seeds has failed."""
+    driver = world.driver(grid(world))
+    held, other = driver.advance()[0].runs
+    put_off(world, held.job_id)
+    put_off(world, held.job_id, days=15)
+    assert driver.advance()[0].state == "QUEUED"
+    attempt = world.claim(other.job_id)
+    assert attempt is not None
+    world.jobs.fail(attempt, "a mistake", final=True)
+    assert driver.advance()[0].state == "FAILED"
+    trial = replace(driver.advance()[0], state="PRUNING")
+    assert driver._prune(trial, []).state == "PRUNING"
+    assert world.jobs.get(held.job_id).status == "CANCELLED"
 
 
 def test_a_job_that_is_not_there_any_more(world: World) -> None:

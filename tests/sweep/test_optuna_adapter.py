@@ -68,6 +68,14 @@ def test_trials_without_a_score_are_known_and_not_learned_from() -> None:
     assert optuna_adapter.propose(of, trials).keys() == {"learning_rate", "batch_size", "allowed_labels"}
 
 
+def test_a_held_trial_is_one_that_goes_on() -> None:
+    """It was trained and has no score yet: to the sampler that is no failure, but a place that is taken."""
+    of = search()
+    params = optuna_adapter.propose(of, [])
+    held = optuna_adapter._frozen(of, Trial("s", 0, params, (SeedRun(0, "a", "INTERRUPTED", curve=(0.1,)),), "HELD"))
+    assert (held.state.name, held.value) == ("RUNNING", None)
+
+
 def test_without_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line says what is missing and how to install it."""
     monkeypatch.setitem(sys.modules, "optuna", None)

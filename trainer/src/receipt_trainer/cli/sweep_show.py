@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,21 @@ def print_all(definition: Definition, trials: Sequence[Trial], as_json: bool) ->
     console.print()
     click.echo(totals(definition, results))
     click.echo(verdict_of(definition, trials).text)
+    for line in _undelivered(trials):
+        click.echo(line)
+
+
+def _undelivered(trials: Sequence[Trial]) -> Iterator[str]:
+    """A line for each complete run that is not delivered: what it waits for, or why it is held and what to do."""
+    from receipt_trainer.cli import delivery_show
+    from receipt_trainer.jobs.metrics_writer import utc_now
+
+    now = utc_now()
+    for trial in trials:
+        for run in trial.runs if trial.same_as is None else ():
+            row = {"job_id": run.job_id, "status": run.status, **(run.delivery or {})}
+            if told := delivery_show.short(row, now):
+                yield f"trial {trial.number}, seed {run.seed}: {told}"
 
 
 def print_json(definition: Definition, trials: Sequence[Trial]) -> None:

@@ -22,6 +22,7 @@ _STYLES: Final = {
     "RUNNING": "yellow",
     "PRUNING": "yellow",
     "COMPLETE": "green",
+    "HELD": "magenta",
     "FAILED": "red",
     "PRUNED": "dim",
     "CANCELLED": "dim",

@@ -18,8 +18,8 @@ from receipt_trainer.contract.names import RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.tables import JOB_SK, job_pk
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs import metrics
-from receipt_trainer.jobs.lifecycle import TERMINAL
+from receipt_trainer.jobs import delivery, metrics
+from receipt_trainer.jobs.lifecycle import OWNED, TERMINAL
 from receipt_trainer.jobs.metrics_writer import utc_now
 from receipt_trainer.sweep.objective import Objective
 from receipt_trainer.sweep.trial import SETTLED, SeedRun, Trial, shared
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_s3.client import S3Client
 
-_READ: Final = ("PK", "job_id", "name", "status", "attempt", "f1", "artifacts", "reason", "lease_expires_at")
+_READ: Final = (
+    *("PK", "job_id", "name", "status", "attempt", "f1", "artifacts", "reason", "lease_expires_at"),
+    *delivery.ATTRIBUTES,
+)
 
 
 class Observer:
@@ -95,6 +98,7 @@ class Observer:
             curve=curve,
             per_label=None if record is None else {label: score.f1 for label, score in record.per_label.items()},
             per_region=None if record is None else _regions(record),
+            delivery=None if status in OWNED else _undelivered(row),
         )
 
     def _curve(self, job_id: str) -> tuple[float, ...]:
@@ -137,6 +141,12 @@ class Observer:
             if error_code(error.__cause__) != "NoSuchKey":
                 self.complaint = " ".join(str(error).split())
             return None
+
+
+def _undelivered(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    if not row.get("waits_for") and not delivery.is_held(row):
+        return None
+    return {name: row.get(name) for name in delivery.ATTRIBUTES}
 
 
 def _scores(record: RunRecord) -> Mapping[str, Any]:

@@ -83,7 +83,7 @@ def _frozen(definition: Definition, trial: Trial) -> Any:
     from optuna.trial import TrialState, create_trial
 
     state = TrialState.RUNNING
-    if trial.state in ENDED:
+    if trial.state in ENDED and trial.state != "HELD":  # trained, and its score may still come: no failure
         ended = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED}
         state = ended.get(trial.state, TrialState.FAIL)
         if trial.state == "COMPLETE" and trial.value is None:

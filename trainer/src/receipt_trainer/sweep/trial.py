@@ -12,12 +12,14 @@ from typing import Any, Final, Literal
 from receipt_trainer.contract.tables import sweep_pk, trial_sk
 from receipt_trainer.jobs.lifecycle import TERMINAL
 
-State = Literal["PLANNED", "QUEUED", "PRUNING", "COMPLETE", "PRUNED", "FAILED", "CANCELLED"]
-"""PLANNED: stored, its jobs may not be; QUEUED: its jobs are; PRUNING: they are being cancelled."""
+State = Literal["PLANNED", "QUEUED", "PRUNING", "COMPLETE", "PRUNED", "FAILED", "CANCELLED", "HELD"]
+"""PLANNED: stored, its jobs may not be; QUEUED: its jobs are; PRUNING: they are being cancelled; HELD: a complete run
+cannot be delivered, and nobody tries any more until somebody asks for it."""
 
-ENDED: Final[frozenset[State]] = frozenset({"COMPLETE", "PRUNED", "FAILED", "CANCELLED"})
+ENDED: Final[frozenset[State]] = frozenset({"COMPLETE", "PRUNED", "FAILED", "CANCELLED", "HELD"})
+"""The sweep does not wait for these."""
 SETTLED: Final[frozenset[State]] = frozenset({"COMPLETE", "PRUNED"})
-"""A FAILED or CANCELLED trial may come back: its job may be tried again."""
+"""A FAILED, CANCELLED or HELD trial may come back: its job may be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class SeedRun:
         curve: the objective at each evaluation.
         per_label: F1 of each label; None where the run's record could not be read.
         per_region: field accuracy of each region of a document; None where the record has none.
+        delivery: of a complete run that is not delivered, what its job's row says of that (`jobs.delivery.ATTRIBUTES`).
     """
 
     seed: int
@@ -46,6 +49,12 @@ class SeedRun:
     curve: tuple[float, ...] = ()
     per_label: Mapping[str, float] | None = None
     per_region: Mapping[str, float] | None = None
+    delivery: Mapping[str, Any] | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its complete run is delivered only on request."""
+        return self.delivery is not None and bool(self.delivery.get("held_reason"))
 
     @property
     def is_over(self) -> bool:
@@ -90,7 +99,7 @@ class Trial:
 
     def seen(self, runs: tuple[SeedRun, ...]) -> Trial:
         """The trial with its jobs as they are now, and the state that follows from them."""
-        return replace(self, runs=runs, state=_state(self.state, [run.status for run in runs]))
+        return replace(self, runs=runs, state=_state(self.state, runs))
 
     def to_row(self) -> dict[str, Any]:
         """The TRIAL row; values and jobs as JSON, whose numbers come back as they were."""
@@ -125,11 +134,14 @@ def _run(values: Mapping[str, Any]) -> SeedRun:
     return SeedRun(**{**known, "curve": tuple(known.get("curve") or ())})
 
 
-def _state(before: State, statuses: list[str]) -> State:
+def _state(before: State, runs: Sequence[SeedRun]) -> State:
+    statuses = [run.status for run in runs]
     if before in SETTLED or before == "PLANNED" or not statuses:
         return before
-    if any(status not in TERMINAL for status in statuses):
+    if any(not run.is_over and not run.is_held for run in runs):
         return "PRUNING" if before == "PRUNING" else "QUEUED"
+    if any(run.is_held for run in runs) and "FAILED" not in statuses:
+        return "PRUNING" if before == "PRUNING" else "HELD"
     if all(status == "SUCCEEDED" for status in statuses):  # a pruned job may have been faster than its cancellation
         return "COMPLETE"
     if before == "PRUNING":
