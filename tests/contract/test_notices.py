@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +70,21 @@ receipt-trainer retry --stack dev {ID}
 def test_the_text_says_what_happened_and_what_to_do(notice: Notice, cost: Cost, text: str) -> None:
     """Name, state, score, dollars, reason, and the command to look at it; what goes on from there if anything does."""
     assert notice.text("dev", cost) == text
+
+
+def test_dollars_on_demand_are_those_of_the_list() -> None:
+    """An attempt on demand has no price of its own: the one that its job knows counts, and the text says so. A spot
+    instance without a price stays unknown."""
+    times = {"started_at": "2026-11-20T11:00:00+00:00", "ended_at": "2026-11-20T12:00:00+00:00"}
+    row = times | {"instance_type": "g6.xlarge"}
+    rows = [row | {"market": "on_demand"}, row | {"market": "spot"}, row | {"market": "spot", "price_usd_per_h": 0.3}]
+    notice = Notice(ID, "a-job", "SUCCEEDED", AT, list_prices='{"g6.xlarge": 0.8}')
+    said = "at least $1.10 (3 h 0 min of instance time in 3 attempts; 1 at the list price; 1 without a price)"
+    now = datetime(2026, 11, 20, 13, tzinfo=UTC)
+    assert cost_text(notice.cost(rows, now)) == said
+    assert notice.cost(rows, now) == Notice.from_row(notice.to_row(1)).cost(rows, now)
+    assert notice.cost(rows[:1], now).usd == 0.8
+    assert Notice(ID, "a-job", "SUCCEEDED", AT, list_prices="{").cost(rows[:1], now).usd is None
 
 
 def test_a_cancelled_job_that_nobody_had_cost_nothing() -> None:

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from receipt_trainer.contract import cost, notices
+from receipt_trainer.contract import notices
+from receipt_trainer.contract.cost import Cost
 
 Clients = Callable[[str], Any]
 
@@ -52,7 +53,7 @@ def send(
             break
         notice = notices.Notice.from_row(row)
         try:
-            sns.publish(TopicArn=rules.topic, **_message(rules, notice, _cost(dynamodb, rules.table, notice, now)))
+            sns.publish(TopicArn=rules.topic, **_message(rules, notice, _cost(dynamodb, rules, notice, now)))
             dynamodb.delete_item(TableName=rules.table, Key={"PK": {"S": row["PK"]}, "SK": {"S": row["SK"]}})
         except (ClientError, BotoCoreError) as error:
             faults.append(f"{row['SK']}: {error}")
@@ -64,7 +65,7 @@ def send(
     return found
 
 
-def _message(rules: Rules, notice: notices.Notice, spent: cost.Cost) -> dict[str, Any]:
+def _message(rules: Rules, notice: notices.Notice, spent: Cost) -> dict[str, Any]:
     """Arguments of Publish; by the attributes a subscription can choose, such as failures alone."""
     told = {"state": notice.state, "job_name": notice.name}
     attributes = {name: {"DataType": "String", "StringValue": value} for name, value in told.items() if value}
@@ -75,8 +76,8 @@ def _message(rules: Rules, notice: notices.Notice, spent: cost.Cost) -> dict[str
     }
 
 
-def _cost(dynamodb: Any, table: str, notice: notices.Notice, now: datetime) -> cost.Cost:
-    return cost.of_attempts(list(_rows(dynamodb, table, f"JOB#{notice.job_id}", "ATTEMPT#")), now)
+def _cost(dynamodb: Any, rules: Rules, notice: notices.Notice, now: datetime) -> Cost:
+    return notice.cost(list(_rows(dynamodb, rules.table, f"JOB#{notice.job_id}", "ATTEMPT#")), now)
 
 
 def _rows(dynamodb: Any, table: str, partition: str, prefix: str = "", **bounds: Any) -> Iterator[Mapping[str, Any]]:

@@ -77,7 +77,7 @@ def command(
     expected = found[0] if found else None
     if expected is not None:
         job = expected.put_into(job)
-    if spec.max_usd is not None:
+    if spec.max_usd is not None or job.spec.get("notify"):
         job = replace(job, list_prices=forecast.list_prices(job.pool))
     if not as_json:
         forecast.say(expected)

@@ -5,6 +5,7 @@ Needs the standard library alone: a function of the stack reckons with it, too.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,16 @@ def price_usd_per_h(row: Mapping[str, Any]) -> float | None:
     if isinstance(price, bool) or not isinstance(price, int | float):
         return None
     return float(price) if 0 <= price <= sys.float_info.max else None
+
+
+def read_prices(text: object) -> dict[str, float]:
+    """The list prices that a job's row keeps, by instance type; empty if there are none that can be read."""
+    try:
+        said = json.loads(str(text))
+    except ValueError:
+        return {}
+    pairs = said.items() if isinstance(said, dict) else ()
+    return {str(name): price for name, value in pairs if (price := price_usd_per_h({"price_usd_per_h": value}))}
 
 
 def seconds(attempt: Mapping[str, Any], now: datetime, follower: Mapping[str, Any] | None = None) -> float | None:

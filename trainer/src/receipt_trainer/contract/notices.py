@@ -6,12 +6,12 @@ its notice, whatever fails between, and one may come twice. Needs the standard l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from receipt_trainer.contract.cost import Cost, moment
+from receipt_trainer.contract.cost import Cost, moment, of_attempts, read_prices
 
 PK: Final = "NOTICES"
 """Partition key of all notices that are not sent yet."""
@@ -41,6 +41,7 @@ class Notice:
         at: when it ended, as the rows of the jobs table have it.
         reason: why, if there is more to say than the state does.
         f1: score of the kept model on its validation receipts, if it has one.
+        list_prices: as the job's row has them, for attempts that were bought on demand.
     """
 
     job_id: str
@@ -49,6 +50,7 @@ class Notice:
     at: str
     reason: str | None = None
     f1: float | None = None
+    list_prices: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Notice:
@@ -56,7 +58,8 @@ class Notice:
         texts = {name: str(row.get(name) or "") for name in ("job_id", "name", "state", "at")}
         f1 = row.get("f1")
         score = float(f1) if isinstance(f1, int | float) and not isinstance(f1, bool) else None
-        return cls(**texts, reason=str(row["reason"]) if row.get("reason") else None, f1=score)
+        known = {name: str(row[name]) for name in ("reason", "list_prices") if row.get(name)}
+        return cls(**texts, **known, f1=score)
 
     def to_row(self, seq: int) -> dict[str, Any]:
         """The row, as `from_row` reads it; `seq` counts the job's changes."""
@@ -65,6 +68,15 @@ class Notice:
         ended = moment(self.at)
         expiry = {"expires_at": int(ended.timestamp()) + KEPT_S} if ended else {}
         return keys | expiry | {name: value for name, value in own.items() if value is not None}
+
+    def cost(self, attempts: Sequence[Mapping[str, Any]], now: datetime) -> Cost:
+        """Of the job, by its ATTEMPT rows; those on demand at the list price of the day on which it was submitted."""
+        prices = read_prices(self.list_prices)
+
+        def listed(row: Mapping[str, Any]) -> float | None:
+            return prices.get(str(row.get("instance_type"))) if row.get("market") == "on_demand" else None
+
+        return of_attempts(attempts, now, listed)
 
     def subject(self, stack: str) -> str:
         """One line of printable ASCII, as the subject of a mail must be (SNS API Reference, Publish)."""
@@ -115,6 +127,8 @@ def cost_text(cost: Cost) -> str:
         return "nothing, no worker had it"
     time = f"{_duration(cost.seconds)} of instance time in {cost.num_attempts} "
     time += "attempt" if cost.num_attempts == 1 else "attempts"
+    if cost.num_at_list_price:
+        time += f"; {cost.num_at_list_price} at the list price"
     if cost.usd is None:
         return f"unknown, no price is recorded ({time})"
     if 0 < cost.usd < _CENT:

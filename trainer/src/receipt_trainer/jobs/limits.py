@@ -6,7 +6,6 @@ that was known when the job was submitted; where there is none, only the hours b
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -133,22 +132,12 @@ def spending_of(attempts: Sequence[Mapping[str, Any]], job: Mapping[str, Any], n
         attempts: ATTEMPT rows in their order.
         job: attributes of the job's row: `status`, `lease_expires_at`, `list_prices`.
     """
-    prices = read_prices(job.get("list_prices"))
+    prices = cost.read_prices(job.get("list_prices"))
     until = cost.open_until(now, job.get("lease_expires_at"))
     spent = cost.of_attempts(attempts, until, lambda row: prices.get(str(row.get("instance_type"))))
     last = attempts[-1] if attempts and job.get("status") in OWNED and not attempts[-1].get("ended_at") else None
     price = None if last is None else cost.price_and_source(last, lambda row: prices.get(str(row["instance_type"])))[0]
     return Spending(spent.seconds, spent.usd or 0.0, int(last is not None), price or 0.0, spent.num_unknown)
-
-
-def read_prices(text: object) -> dict[str, float]:
-    """The list prices that a job's row keeps, by instance type; empty if there are none that can be read."""
-    try:
-        said = json.loads(str(text))
-    except ValueError:
-        return {}
-    pairs = said.items() if isinstance(said, dict) else ()
-    return {str(name): price for name, value in pairs if (price := _positive(value)) is not None}
 
 
 def read_spending(

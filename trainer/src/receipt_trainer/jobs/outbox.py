@@ -24,5 +24,6 @@ def notice_of(job: Job, change: Change) -> Notice | None:
         state=HELD if held_reason is not None else change.to,
         at=change.at,
         reason=held_reason or change.reason,
+        list_prices=job.list_prices,
         f1=dynamo.to_float(change.sets.get("f1")),
     )

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from receipt_trainer.contract import cost
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs import limits
 from receipt_trainer.jobs.job_table import JobTable
@@ -47,7 +48,7 @@ class LimitWatch:
         """
         self._table, self._job = table, job
         self._began, self._clock, self._now = began, clock, now
-        listed = limits.read_prices(job.list_prices).get(instance_type or "")
+        listed = cost.read_prices(job.list_prices).get(instance_type or "")
         self._price = price_usd_per_h if price_usd_per_h is not None else listed
         self._limits, self._sweep = limits.of_job(job), limits.sweep_of(job)
         self._sweep_limits = Limits()
