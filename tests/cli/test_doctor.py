@@ -6,10 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from receipt_trainer.aws import clients
+from receipt_trainer.contract import waiting_calls
+from receipt_trainer.contract.outputs import StackOutputs
+from receipt_trainer.contract.tables import JOBS
+from tests.cli.jobs import add_job
 from tests.cli.test_receipts import COMMAND
 from tests.doctor.conftest import ROOT, Stood, made_clients, served, stood, wire, write_pulumi
 from tests.doctor.wire import Wire, quota
@@ -94,6 +102,61 @@ def test_mistakes(tmp_path: Path) -> None:
         assert done.returncode == 2, arguments
         assert len(done.stderr.splitlines()) == 1
     assert call("--stack", "dev", "--outputs", "x").returncode == 2
+
+
+def test_heal(stood: Stood, wire: Wire, tmp_path: Path) -> None:
+    """--heal takes the function's look of six minutes ago as its first, sends what is missing, and says so, also for
+    scripts; a second call finds nothing to do."""
+    outputs, dynamodb, sqs = own_queue(stood)
+    saved = tmp_path / "saved.json"
+    saved.write_text(json.dumps(outputs.model_dump(mode="json")))
+    [place] = outputs.places()
+    six_minutes_ago = datetime.now(UTC) - timedelta(minutes=6)
+    jobs = []
+    for more in ((), ("--json",)):
+        jobs.append(add_job(outputs.jobs_table, queue_url=place.url, version=1, pool="gpu"))
+        asked = dynamodb, sqs, outputs.jobs_table
+        waiting_calls.heal(*asked, waiting_calls.survey(*asked, [place], six_minutes_ago))
+        done = call("--heal", "--outputs", str(saved), *more)
+        assert done.returncode == 0, done.stderr
+        if more:
+            said = json.loads(done.stdout)
+            assert sorted(said["sent"]["gpu-normal"]) == sorted(jobs)
+            assert (said["moved"], said["not_done"]) == ({}, [])
+        else:
+            assert done.stdout.splitlines() == [
+                "1 job waits in gpu-normal, 0 messages",
+                f"gpu-normal: 1 new message: {jobs[0]}",
+            ]
+    done = call("--heal", "--outputs", str(saved))
+    assert done.stdout.splitlines() == ["2 jobs wait in gpu-normal, 3 messages"]
+    dynamodb.delete_table(TableName=outputs.jobs_table)
+
+
+def own_queue(stood: Stood) -> tuple[StackOutputs, Any, Any]:
+    """The stack's outputs with one queue and a jobs table of the test's own, and clients."""
+    dynamodb, sqs, name = clients.dynamodb(), clients.sqs(), uuid4().hex[:8]
+    dynamodb.create_table(**JOBS.create_arguments(f"jobs-{name}"))
+    url = sqs.create_queue(QueueName=f"{name}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    pool = stood.outputs.pools["gpu"].model_copy(update={"queue_urls": {"normal": url}})
+    return stood.outputs.model_copy(update={"jobs_table": f"jobs-{name}", "pools": {"gpu": pool}}), dynamodb, sqs
+
+
+def test_heal_that_cannot_be_done_to_the_end(stood: Stood, wire: Wire, tmp_path: Path) -> None:
+    """A queue that is not there: one line, exit code 1; without a stack, or with a job file: exit code 2."""
+    outputs, dynamodb, sqs = own_queue(stood)
+    sqs.delete_queue(QueueUrl=outputs.places()[0].url)
+    saved = tmp_path / "saved.json"
+    saved.write_text(json.dumps(outputs.model_dump(mode="json")))
+    done = call("--heal", "--outputs", str(saved))
+    assert done.returncode == 1
+    assert "gpu-normal: " in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    saved.with_name("job.yaml").write_text("model: tiny")
+    for arguments in ((), (str(saved.with_name("job.yaml")), "--outputs", str(saved))):
+        done = call("--heal", *arguments)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    dynamodb.delete_table(TableName=outputs.jobs_table)
 
 
 def test_help_needs_no_aws() -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.tables import attempt_sk, job_pk
+from receipt_trainer.contract.waiting import Look
 from receipt_trainer.fleet import groups
 from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from receipt_trainer.local.cloud import LocalCloud
@@ -85,6 +87,22 @@ def test_status_for_scripts(stack: Stack, call: Caller) -> None:
     assert pool["on_demand"] == {"g6.xlarge": 0.8048, "g5.xlarge": None}
     assert pool["today"]["num_instances"] == 1
     assert [(job["job_id"], job["cost"]["num_at_list_price"]) for job in said["jobs_today"]] == [(job_id, 1)]
+
+
+def test_jobs_without_a_message_are_said(stack: Stack, call: Caller) -> None:
+    """What the stack's function saw minutes ago, with the command that mends it at once; of the chosen pools alone."""
+    now, [gpu] = utc_now(), [one for one in stack.outputs.places() if one.label == "gpu-high"]
+    look = Look("gpu-high", now - timedelta(minutes=9), 1, 0, 0, now - timedelta(minutes=9))
+    waiting_calls.keep(clients.dynamodb(), stack.outputs.jobs_table, gpu, look)
+    given = "--outputs", str(stack.path)
+    said = " ".join(call("fleet", *given).out.split())
+    assert (
+        "1 job waits in gpu-high, 0 messages: they get a new one within ten minutes, or at once by "
+        f"`receipt-trainer doctor --heal --outputs {stack.path}`"
+    ) in said
+    [short] = call("fleet", "--json", *given).json["short"]
+    assert (short["queue"], short["num_waiting"], short["at"]) == ("gpu-high", 1, iso(look.at))
+    assert "--heal" not in call("fleet", "--pool", "cpu", *given).out
 
 
 def test_without_a_price_list_the_rest_is_shown(stack: Stack, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:

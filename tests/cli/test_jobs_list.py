@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.cli import job_show, jobs_list
+from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.tables import attempt_sk, job_pk
+from receipt_trainer.contract.waiting import Look, Place
 from receipt_trainer.jobs.find import STATES
-from receipt_trainer.jobs.metrics_writer import iso
+from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from tests.cli.jobs import NOON, Caller, add_job
 from tests.cli.test_stack import exported
 from tests.fault_proxy import FaultProxy
@@ -161,3 +164,21 @@ def test_what_jobs_have_spent_is_read_in_one_request(jobs_table: str, call: Call
     line = call("jobs", "--limit", "1").out.splitlines()[-1]
     assert "$0.20" in line
     assert "$0.25" in line
+
+
+def test_jobs_without_a_message_are_said_in_one_request(jobs_table: str, call: Caller, fault_proxy: FaultProxy) -> None:
+    """What the stack's function saw minutes ago stands below the list, with the command that mends it at once; what
+    it saw an hour ago, or where nothing is missing, is not said. It takes one request more."""
+    add_job(jobs_table)
+    now, client = utc_now(), clients.dynamodb()
+    look = Look("cpu-normal", now - timedelta(minutes=4), 3, 1, 2, now - timedelta(minutes=4))
+    others = [replace(look, queue="old", at=now - timedelta(hours=1)), replace(look, queue="ok", short_since=None)]
+    for number, one in enumerate([look, *others]):
+        waiting_calls.keep(client, jobs_table, Place("cpu", "normal", f"https://sqs/{number}.fifo"), one)
+    fault_proxy.calls.clear()
+    assert call("jobs").err.splitlines() == [
+        "3 jobs wait and 1 is taken in cpu-normal, 2 messages: they get a new one within ten minutes, or at once by "
+        "`receipt-trainer doctor --heal`"
+    ]
+    assert fault_proxy.calls["Query"] == len(STATES) + 1
+    assert call("jobs", "--json").err == ""

@@ -38,7 +38,7 @@ def looks(jobs: list[QueuedJob], messages: Messages, *minutes: float) -> Look:
     """Looks at these minutes, each after the one before; the last of them."""
     last: Look | None = None
     for minute in minutes:
-        last = waiting.take(jobs, messages, last, NOW + minute * MINUTE)
+        last = waiting.take("cpu-normal", jobs, messages, last, NOW + minute * MINUTE)
     assert last is not None
     return last
 
@@ -102,7 +102,7 @@ def test_one_of_ten_messages_is_gone() -> None:
     assert waiting.unsent(looks(ten, Messages(9), 0, 3), ten) == []
     found = looks(ten, Messages(9), 0, 5)
     assert {one.job_id for one in waiting.unsent(found, ten)} == {one.job_id for one in ten}
-    after = waiting.take(ten, Messages(9), waiting.settled(found), NOW + 10 * MINUTE)
+    after = waiting.take("cpu-normal", ten, Messages(9), waiting.settled(found), NOW + 10 * MINUTE)
     assert waiting.unsent(after, ten) == []  # SQS counts late: two further looks have to agree
 
 
@@ -125,9 +125,9 @@ def test_a_look_that_finds_enough_begins_anew() -> None:
     """Two looks that found too few do not count together if one between them did not."""
     jobs = [job("a")]
     short = looks(jobs, Messages(0), 0)
-    enough = waiting.take(jobs, Messages(1), short, NOW + 5 * MINUTE)
+    enough = waiting.take("cpu-normal", jobs, Messages(1), short, NOW + 5 * MINUTE)
     assert enough.short_since is None
-    assert waiting.unsent(waiting.take(jobs, Messages(0), enough, NOW + 10 * MINUTE), jobs) == []
+    assert waiting.unsent(waiting.take("cpu-normal", jobs, Messages(0), enough, NOW + 10 * MINUTE), jobs) == []
 
 
 @pytest.mark.parametrize("minutes", [61, -2])
@@ -135,7 +135,7 @@ def test_a_look_of_another_time_says_nothing(minutes: float) -> None:
     """One that is older than an hour, or of a clock that is minutes ahead, is as none."""
     jobs = [job("a")]
     short = looks(jobs, Messages(0), 0)
-    found = waiting.take(jobs, Messages(0), short, NOW + minutes * MINUTE)
+    found = waiting.take("cpu-normal", jobs, Messages(0), short, NOW + minutes * MINUTE)
     assert found.short_since == found.at
 
 

@@ -14,7 +14,6 @@ from receipt_trainer.doctor import workers
 from receipt_trainer.doctor.subject import Subject
 from receipt_trainer.jobs.metrics_writer import iso
 from receipt_trainer.jobs.queue import SqsQueue
-from tests.cli.jobs import add_job
 from tests.doctor.conftest import levels, look, with_outputs
 from tests.doctor.wire import Wire, no_right_on_ec2
 
@@ -114,19 +113,3 @@ def test_failed_boots(subject: Subject, gpu: PoolOutputs) -> None:
     assert found.remedies == ("aws logs tail /receipt-trainer/dev/boot --since 7d --log-stream-name-prefix i-2",)
     put_instance(subject, "i-3", "RUNNING", 1)
     assert levels(look(workers.look_at_boots, subject)) == ["warning"]
-
-
-def test_jobs_without_a_message(subject: Subject, gpu: PoolOutputs) -> None:
-    """More jobs than messages: the oldest are named with the command that queues them again."""
-    assert subject.outputs
-    ids = [add_job(subject.outputs.jobs_table, minutes=minute) for minute in range(5)]
-    queue = SqsQueue(clients.sqs(), gpu.queue_urls["normal"])
-    for job_id in ids[1:]:
-        queue.send(job_id)
-    found = look(workers.look_at_messages, subject)
-    assert levels(found) == ["warning", "ok"]
-    assert found[0].remedies[:3] == tuple(f"receipt-trainer retry --stack dev {job_id}" for job_id in ids[:3])
-    assert "5 jobs have not ended, the queues hold 4 messages" in found[0].text
-    queue.send(ids[0])
-    queue.receive(0)  # a message that a worker has counts
-    assert levels(look(workers.look_at_messages, subject)) == ["ok", "ok"]

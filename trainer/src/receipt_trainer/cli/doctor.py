@@ -32,15 +32,29 @@ _STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red"}
 @click.option(
     "--outputs", "saved", metavar="FILE", type=click.Path(path_type=Path), help="Instead of --stack: its saved outputs."
 )
+@click.option(
+    "--heal", is_flag=True, help="Instead: send a new message to jobs of the stack that wait without one; up to 5 min."
+)
 @job_show.json_option
 @click.pass_context
 def command(
-    context: click.Context, jobs: tuple[Path, ...], stack_name: str | None, saved: Path | None, as_json: bool
+    context: click.Context,
+    jobs: tuple[Path, ...],
+    stack_name: str | None,
+    saved: Path | None,
+    heal: bool,
+    as_json: bool,
 ) -> None:
     """Look at this machine, the AWS account, a stack and job files, and say what is wrong and what mends it.
 
-    Nothing is changed. The exit code is 1 if anything fails; a right that you lack is a warning that names it.
+    Without --heal nothing is changed. The exit code is 1 if anything fails; a right that you lack is a warning that
+    names it.
     """
+    if heal:
+        if jobs or (stack_name is None and saved is None):
+            raise UserError("--heal takes --stack NAME (or --outputs FILE), and no job file")
+        _heal(_subject(stack_name, saved, ()), as_json=as_json)
+        return
     for path in jobs:
         if not path.is_file():
             raise UserError(f"{path}: no such job file")
@@ -81,6 +95,36 @@ def _subject(stack_name: str | None, saved: Path | None, jobs: tuple[Path, ...])
     if saved:
         given = f" --outputs {shlex.quote(str(saved))}"
     return Subject(utc_now(), folder, stack_name, outputs, given, region, configured, settings, jobs)
+
+
+def _heal(found: Subject, *, as_json: bool) -> None:
+    """What is found and done goes to the standard output, with `as_json` only what was done.
+
+    Raises:
+        UserError: the stack has no outputs.
+        WorldError: something could not be done; all else is.
+    """
+    from rich.console import Console
+
+    from receipt_trainer.aws import clients
+    from receipt_trainer.doctor import heal
+    from receipt_trainer.doctor.findings import one_line
+    from receipt_trainer.errors import WorldError
+
+    if found.outputs is None:
+        raise UserError(f"stack {found.stack} has no outputs: it does not stand, or pulumi cannot say")
+    os.environ.update(found.outputs.environment_variables())
+
+    def say(line: str) -> None:
+        click.echo(line, err=as_json)
+
+    with Console(stderr=True).status("looking ...") as status:
+        done = heal.heal(found.outputs, clients.dynamodb(), clients.sqs(), say, status.update)
+    if as_json:
+        job_show.print_json({"sent": done.sent, "moved": done.moved, "not_done": list(done.faults)})
+    if done.faults:
+        faults = "; ".join(f"{at}: {one_line(error)}" for at, error in done.faults.items())
+        raise WorldError(f"{faults}; all else is done: give the command again for the rest")
 
 
 def _print(found: Subject, taken: Iterable[tuple[Check, list[Finding]]]) -> Counter[str]:

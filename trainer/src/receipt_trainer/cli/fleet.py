@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from receipt_trainer.cli import job_show
-from receipt_trainer.cli.stack import local_session, outputs, stack_options
+from receipt_trainer.cli.stack import given, local_session, outputs, stack_options
 from receipt_trainer.contract.outputs import POOL_NAMES
 from receipt_trainer.errors import UserError, WorldError
 
@@ -79,11 +79,14 @@ def _show(stack: StackOutputs, pools: list[str], *, as_json: bool) -> None:
     no_prices = "nobody sells the machines of a local stack" if local_session() is not None else None
     found = read_status(stack, pools, utc_now(), no_prices)
     if as_json:
-        job_show.print_json(asdict(found) | {"at": iso(found.at)})
+        short = [
+            asdict(one) | {"at": iso(one.at), "short_since": iso(one.short_since or one.at)} for one in found.short
+        ]
+        job_show.print_json(asdict(found) | {"at": iso(found.at), "short": short})
         return
     from receipt_trainer.cli import fleet_show
 
-    fleet_show.print_status(job_show.console(), found)
+    fleet_show.print_status(job_show.console(), found, given())
 
 
 def _set(

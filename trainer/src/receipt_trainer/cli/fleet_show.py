@@ -27,10 +27,14 @@ NOT_IN_IT: Final = (
 )
 
 
-def print_status(console: Console, found: FleetStatus) -> None:
-    """All pools, then what today cost."""
+def print_status(console: Console, found: FleetStatus, given: str = "") -> None:
+    """All pools, jobs without a message, then what today cost; `given` names the stack in commands."""
+    from receipt_trainer.jobs import looks
+
     for pool in found.pools:
         _print_pool(console, pool, found.at)
+    for look in found.short:
+        _line(console, looks.promise(look, given), style="yellow")
     _print_spend(console, found)
     if found.list_price_fault is not None:
         _line(console, f"on-demand prices cannot be had: {found.list_price_fault}", style="dim")

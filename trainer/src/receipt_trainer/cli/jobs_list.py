@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from receipt_trainer.cli import delivery_show, job_show
-from receipt_trainer.cli.stack import stack_options
+from receipt_trainer.cli.stack import given, stack_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,7 @@ def command(
 ) -> None:
     """List jobs, newest first."""
     from receipt_trainer.aws import clients
-    from receipt_trainer.jobs import find, limits
+    from receipt_trainer.jobs import find, limits, looks
     from receipt_trainer.jobs.metrics_writer import utc_now
     from receipt_trainer.jobs.spent import read_spent
 
@@ -91,6 +91,8 @@ def command(
     elif shown:
         console = job_show.console()
         console.print(_table(shown, now, narrow=console.width < _NARROW_BELOW))
+        for look in looks.read_short(client, table, now):
+            click.echo(looks.promise(look, given()), err=True)
     else:
         click.echo("no such job", err=True)
     if len(rows) > limit:

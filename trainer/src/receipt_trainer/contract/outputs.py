@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from receipt_trainer.contract import names
+from receipt_trainer.contract.waiting import Place
 
 PoolName = Literal["gpu", "cpu"]
 Priority = Literal["high", "normal"]
@@ -98,6 +99,12 @@ class StackOutputs(_Exported):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise ValueError(f"stack output {where}: {first['msg'].lower()}; is the stack up to date?") from None
+
+    def places(self) -> list[Place]:
+        """All job queues."""
+        return [
+            Place(pool, priority, url) for pool, out in self.pools.items() for priority, url in out.queue_urls.items()
+        ]
 
     def environment_variables(self) -> dict[str, str]:
         """The variables from which our commands take what they are not given by flags."""

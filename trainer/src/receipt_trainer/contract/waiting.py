@@ -93,12 +93,14 @@ class Look:
     """What a look at one queue found.
 
     Attributes:
+        queue: what people call it, such as cpu-normal.
         num_waiting: jobs that wait for a worker.
         num_active: jobs that a worker has, or whose next try is not due: their messages are hidden.
         num_messages: messages that may be theirs.
         short_since: since when all looks have found fewer messages than jobs; None if this one has not.
     """
 
+    queue: str
     at: datetime
     num_waiting: int
     num_active: int
@@ -144,7 +146,7 @@ def moment(text: object) -> datetime | None:
     return found if found.tzinfo else None
 
 
-def take(jobs: Iterable[QueuedJob], messages: Messages, last: Look | None, now: datetime) -> Look:
+def take(queue: str, jobs: Iterable[QueuedJob], messages: Messages, last: Look | None, now: datetime) -> Look:
     """Look at one queue.
 
     Of rows that cannot be read nobody knows whether they still have a message: workers hide it, time and again, until
@@ -152,6 +154,7 @@ def take(jobs: Iterable[QueuedJob], messages: Messages, last: Look | None, now: 
     counted: it must stand for no job that waits.
 
     Args:
+        queue: what people call it.
         jobs: those whose rows name this queue.
         last: the look before.
     """
@@ -160,7 +163,7 @@ def take(jobs: Iterable[QueuedJob], messages: Messages, last: Look | None, now: 
     num_active = sum(job.is_readable and job.waits_since is None for job in known)
     num_unreadable = sum(not job.is_readable for job in known)
     num_strange = min(num_unreadable, max(0, messages.num_hidden - num_active))
-    found = Look(now, num_waiting, num_active, messages.total - num_strange)
+    found = Look(queue, now, num_waiting, num_active, messages.total - num_strange)
     if not found.num_missing:
         return found
     return replace(found, short_since=(last.short_since if last and counts(last, now) else None) or now)

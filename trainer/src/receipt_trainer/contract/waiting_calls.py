@@ -33,11 +33,13 @@ class Seen:
     Attributes:
         look: what is kept of it.
         jobs: whose rows name this queue.
+        last: the look that was kept before, if there was one.
     """
 
     place: Place
     look: Look
     jobs: tuple[QueuedJob, ...]
+    last: Look | None = None
 
     @property
     def unsent(self) -> list[QueuedJob]:
@@ -52,11 +54,13 @@ class Survey:
     Attributes:
         seen: each queue that could be counted.
         homeless: jobs that wait in queues that are gone, each with the queue that came in its place.
+        strays: jobs that wait in queues that are none of the stack's, nor were.
         faults: what could not be done, by queue or job.
     """
 
     seen: tuple[Seen, ...]
     homeless: tuple[tuple[QueuedJob, Place], ...]
+    strays: tuple[QueuedJob, ...] = ()
     faults: dict[str, Exception] = field(default_factory=dict)
 
 
@@ -69,14 +73,21 @@ def survey(dynamodb: Any, sqs: Any, table: str, places: Sequence[Place], now: da
     jobs, last = read_jobs(dynamodb, table, now), read_looks(dynamodb, table)
     seen, faults = [], {}
     for place in places:
+        before = last.get(place.name)
         own = tuple(job for job in jobs if job.queue_url == place.url)
         try:
             messages = count(sqs, place.url)
         except Exception as error:
             faults[place.label] = error
         else:
-            seen.append(Seen(place, waiting.take(own, messages, last.get(place.name), now), own))
-    return Survey(tuple(seen), tuple(waiting.homes(jobs, places, now)), faults)
+            seen.append(Seen(place, waiting.take(place.label, own, messages, before, now), own, before))
+    homeless = tuple(waiting.homes(jobs, places, now))
+    known = {place.url for place in places}
+    at_home = {job.job_id for job, _ in homeless}
+    strays = tuple(
+        job for job in jobs if job.queue_url not in known and job.job_id not in at_home and job.is_overdue(now)
+    )
+    return Survey(tuple(seen), homeless, strays, faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +157,14 @@ def read_looks(dynamodb: Any, table: str) -> dict[str, Look]:
         at, short_since = (waiting.moment(row.get(name)) for name in ("at", "short_since"))
         if at is not None:
             numbers = [int(row.get(name, 0)) for name in _NUMBERS]
-            found[str(row["SK"])] = Look(at, numbers[0], numbers[1], numbers[2], short_since)
+            found[str(row["SK"])] = Look(str(row.get("queue", "")), at, numbers[0], numbers[1], numbers[2], short_since)
     return found
 
 
 def keep(dynamodb: Any, table: str, place: Place, look: Look) -> None:
     """Write the look at a queue over the one before."""
     numbers = {name: getattr(look, name) for name in _NUMBERS} | {"expires_at": int(look.at.timestamp()) + KEPT_S}
-    texts = {"PK": LOOKS_PK, "SK": place.name, "TYPE": "LOOK", "queue": place.label, "at": look.at.isoformat()}
+    texts = {"PK": LOOKS_PK, "SK": place.name, "TYPE": "LOOK", "queue": look.queue, "at": look.at.isoformat()}
     if look.short_since is not None:
         texts["short_since"] = look.short_since.isoformat()
     item = {name: {"S": text} for name, text in texts.items()} | {

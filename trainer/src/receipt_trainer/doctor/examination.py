@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from receipt_trainer.doctor import account, images, leftovers, models, parts, quotas, tools, workers
+from receipt_trainer.doctor import account, images, leftovers, messages, models, parts, quotas, tools, workers
 from receipt_trainer.doctor.findings import Finding, cannot_look, failure, warning
 from receipt_trainer.doctor.subject import Subject
 
@@ -59,7 +59,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("Stack", "leftovers", leftovers.look_at_leftovers, "stack"),
     Check("Workers and jobs", "groups", workers.look_at_groups, "outputs"),
     Check("Workers and jobs", "boots", workers.look_at_boots, "outputs"),
-    Check("Workers and jobs", "messages", workers.look_at_messages, "outputs"),
+    Check("Workers and jobs", "messages", messages.look_at_messages, "outputs"),
     Check("Workers and jobs", "job files", models.look_at_jobs),
 )
 

@@ -1,4 +1,4 @@
-"""What keeps jobs from training: groups that launch nothing, boots that fail, jobs without a message."""
+"""What keeps jobs from training: groups that launch nothing, boots that fail."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, o
 from receipt_trainer.doctor.subject import Subject
 from receipt_trainer.errors import UserError
 from receipt_trainer.fleet.groups import Group, read_groups
-from receipt_trainer.jobs.find import Wanted, find
 from receipt_trainer.jobs.instances import GONE, list_instances
 
 _COUNTS = tuple(f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed"))
-_MAX_NAMED = 3
 
 
 def look_at_groups(subject: Subject) -> Iterator[Finding]:
@@ -63,28 +61,6 @@ def look_at_boots(subject: Subject) -> Iterator[Finding]:
         text = f"pool {pool}: {len(bad)} of {len(own)} instances of a week failed; the last: {one_line(bad[0].reason)}"
         see = f"aws logs tail {subject.outputs.boot_log_group} --since 7d --log-stream-name-prefix {bad[0].instance_id}"
         yield failure(text, see) if bad[0] is own[0] else warning(text, see)
-
-
-def look_at_messages(subject: Subject) -> Iterator[Finding]:
-    """Jobs that have not ended, against the messages that stand for them; SQS's numbers are approximate."""
-    if subject.outputs is None:
-        return
-    dynamodb, sqs = (subject.clients.of(name, subject.region) for name in ("dynamodb", "sqs"))
-    for pool, out in subject.pool_outputs.items():
-        by_state = {
-            state: find(dynamodb, subject.outputs.jobs_table, Wanted(status=state, pool=pool))
-            for state in ("PENDING", "INTERRUPTED", "CLAIMED", "RUNNING")
-        }
-        waiting = [*by_state["INTERRUPTED"], *by_state["PENDING"]]
-        num_jobs, num_messages = sum(map(len, by_state.values())), sum(_messages(sqs, out))
-        if waiting and num_jobs > num_messages:
-            text = f"pool {pool}: {num_jobs} jobs have not ended, the queues hold {num_messages} messages"
-            oldest = [str(row["job_id"]) for row in sorted(waiting, key=lambda row: str(row["created_at"]))]
-            retries = [f"receipt-trainer retry{subject.given} {job_id}" for job_id in oldest[:_MAX_NAMED]]
-            rest = [f"And {len(oldest) - _MAX_NAMED} more; one message too many does no harm."]
-            yield warning(f"{text}: some wait for nothing", *retries, *rest[: len(oldest) > _MAX_NAMED])
-        else:
-            yield ok(f"pool {pool}: {len(waiting)} jobs wait, {num_messages} messages")
 
 
 def _messages(sqs: Any, pool: PoolOutputs) -> tuple[int, int]:

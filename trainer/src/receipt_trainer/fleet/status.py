@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.clients import aws_faults
+from receipt_trainer.contract.waiting import Look
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.fleet.groups import Group, read_groups
 from receipt_trainer.fleet.spend import InstanceSpend, JobSpend, instance_spend, read_job_spend
 from receipt_trainer.fleet.spot import SpotPrice, read_spot_prices
+from receipt_trainer.jobs import looks
 from receipt_trainer.jobs.instances import Instance, list_instances
 from receipt_trainer.jobs.list_prices import ListPrices
 
@@ -76,12 +78,14 @@ class FleetStatus:
 
     Attributes:
         list_price_fault: why on-demand prices are missing, if they are.
+        short: queues with fewer messages than jobs, as the stack's function saw them minutes ago.
     """
 
     at: datetime
     pools: list[PoolStatus]
     jobs_today: list[JobSpend]
     list_price_fault: str | None
+    short: list[Look] = field(default_factory=list)
 
 
 def read_status(
@@ -115,7 +119,9 @@ def read_status(
     jobs = [
         one for one in read_job_spend(dynamodb, outputs.jobs_table, now, prices.of_row) if one.pool in (*chosen, None)
     ]
-    return FleetStatus(now, found, jobs, prices.fault)
+    queues = {f"{name}-{priority}" for name, pool in chosen.items() for priority in pool.queue_urls}
+    short = [look for look in looks.read_short(dynamodb, outputs.jobs_table, now) if look.queue in queues]
+    return FleetStatus(now, found, jobs, prices.fault, short)
 
 
 def _pool(
