@@ -17,7 +17,7 @@ _LIMITS = {"--max-hours", "--max-usd"}
 _RECEIPTS = _STACK | {"--dynamo-table", "--progress", "--no-progress"}
 _ASKING = {"--batch-size", "--device", "--limit", "--max-new-tokens", "--test-dir", "--progress", "--no-progress"}
 OPTIONS = {
-    "doctor": {"--stack", "--outputs", "--json"},
+    "doctor": {"--stack", "--outputs", "--heal", "--json"},
     "demo": {"--data", "--epochs", "--job-name", "--model", "--output-dir", "--program", "--receipts"},
     "local up": {"--data", "--receipts", "--program", "--detach", "-d"},
     "local status": {"--json"},
