@@ -43,8 +43,8 @@ folder.joinpath("run.json").write_text(pathlib.Path(sys.argv[1]).read_text())
 
 IMPORTS: Final = {
     "python": "pass",
-    "its command": "import receipt_trainer.cli.run_attempt",
-    "training (torch, transformers)": "import receipt_trainer.cli.run_attempt, receipt_trainer.training.run",
+    "its command": "import receipt_trainer.worker.main",
+    "training (torch, transformers)": "import receipt_trainer.worker.main, receipt_trainer.models.layoutlm.family",
 }
 
 

@@ -30,7 +30,6 @@ STEPS = ("imports", "tokenizer and its hash", "snapshot.load", "first batch")
 
 def write(directory: Path, windows: int) -> dict[str, float]:
     """Encode receipts until there are enough line windows and save them; what is in the snapshot."""
-    from receipt_trainer.cli.logging_setup import quiet_libraries
     from receipt_trainer.config import DataConfig
     from receipt_trainer.data import snapshot
     from receipt_trainer.data.examples import encode
@@ -41,6 +40,7 @@ def write(directory: Path, windows: int) -> dict[str, float]:
     from receipt_trainer.data.split import Split
     from receipt_trainer.data.synthetic import generate
     from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
+    from receipt_trainer.training.console import quiet_libraries
 
     def repeated(receipts: list[Receipt]) -> Iterator[Receipt]:
         for number, receipt in zip(count(), cycle(receipts), strict=False):

@@ -48,12 +48,13 @@ from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.receipts.load import load_receipts
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollator
+from receipt_trainer.models.layoutlm.family import layoutlm_arguments
 from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import build, load_tokenizer, resolve
+from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
 from receipt_trainer.training import hardware
-from receipt_trainer.training.arguments import training_arguments
 from receipt_trainer.training.callbacks.set_epoch import SetEpoch
-from receipt_trainer.training.trainer import ReceiptTrainer
+from receipt_trainer.training.hardware import Machine
 
 STOCK = ("padded", "dynamic", "grouped")
 
@@ -172,8 +173,8 @@ def measure(way: Way, steps: int, task: Task, batch_size: int, seed: int) -> Spe
     config = TrainingConfig(batch_size=batch_size, learning_rate=1e-5, max_steps=steps + first, logging_steps=10**6)
     attention = nullcontext() if way.batching == "padded" else hardware.without_cudnn_attention()
     with tempfile.TemporaryDirectory() as folder, attention:
-        arguments = training_arguments(config, Path(folder), task.cuda, way.precision)
-        quiet: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+        arguments = layoutlm_arguments(config, Path(folder), Machine(task.cuda, way.precision))
+        quiet: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no"}
         for name, value in quiet.items():
             setattr(arguments, name, value)
         make = stock_trainer if way.batching in STOCK else our_trainer

@@ -8,7 +8,7 @@ export AWS_REGION
 WHEELS_DIR="$ROOT/opt/wheels"
 TRAINER_PYTHON="$ROOT/opt/pytorch/bin/python"
 IMAGE_MARKER="$ROOT/opt/receipt-trainer/image.json"
-TRAINER_IMPORTS="import receipt_trainer.training.run, receipt_trainer.reports.build, receipt_trainer.models.paddleocr_vl.train"
+TRAINER_IMPORTS="import receipt_trainer.worker.main, receipt_trainer.models.layoutlm.family, receipt_trainer.models.paddleocr_vl.family"
 
 # retry SECONDS COMMAND...: waits 1, 2, 4 ... 30 s, each with jitter, between tries until SECONDS have passed.
 retry() {

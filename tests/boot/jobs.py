@@ -17,7 +17,7 @@ from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import Job
 from tests.boot.cloud import POOL, Account
 
-CHILD = "receipt_trainer.cli.run_attempt"
+CHILD = "receipt_trainer.worker.main"
 """In the command line of a training process."""
 NUM_EPOCHS = 3
 EXAMPLE = Path(__file__).resolve().parents[2] / "trainer/examples/smoke.yaml"

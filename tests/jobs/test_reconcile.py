@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from receipt_trainer.aws import clients
+from receipt_trainer.contract.sinks import Sealed
 from receipt_trainer.jobs.metrics import read_curves
 from receipt_trainer.jobs.metrics_writer import JobStore
-from receipt_trainer.jobs.reconcile import NAMES, Sealed
+from receipt_trainer.jobs.reconcile import NAMES
 from tests.fault_proxy import FaultProxy, throttle
 
 HISTORY: list[dict[str, Any]] = [
@@ -78,7 +79,7 @@ def test_the_rows_of_checkpoints_are_made_to_say_what_is_there(jobs_table: str) 
 
 def test_every_metric_of_a_run_can_be_filled_in() -> None:
     """What the two families send are names that are looked for."""
-    from receipt_trainer.models.paddleocr_vl import callbacks
-    from receipt_trainer.training.callbacks import records
+    from receipt_trainer.models.layoutlm.family import F1Evaluations
+    from receipt_trainer.models.paddleocr_vl.records import LossEvaluations
 
-    assert {*records._SENT, *callbacks._SENT} <= set(NAMES)
+    assert {*F1Evaluations.sent, *LossEvaluations.sent} <= set(NAMES)

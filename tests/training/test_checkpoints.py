@@ -208,7 +208,7 @@ def test_another_runs_checkpoint_is_refused_by_the_difference(
 def test_the_command_refuses_what_is_not_the_same_run(zygote: Zygote, receipts_file: Path, tmp_path: Path) -> None:
     """Other labels, configuration, data or model over an interrupted run: exit 2, one line, nothing changed."""
     run_dir = tmp_path / "run"
-    strike = {"target": "receipt_trainer.training.trainer:predict", "call": 2, "how": "before"}
+    strike = {"target": "receipt_trainer.models.layoutlm.trainer:predict", "call": 2, "how": "before"}
     assert zygote.run(train_command(receipts_file, run_dir), tmp_path / "first.log", strike) == -9
     other = tmp_path / "other.jsonl"
     other.write_text("".join(receipts_file.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]))

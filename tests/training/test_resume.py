@@ -60,9 +60,9 @@ MOMENTS: dict[str, dict[str, Any]] = {
     "half an optimizer file later": {"target": "torch:save", "call": 5, "how": "half"},
     "before the seal": {"target": "receipt_trainer.training.checkpoints:seal", "call": 2},
     "while an old checkpoint is deleted": {"target": "shutil:rmtree", "call": 1},
-    "during evaluation": {"target": "receipt_trainer.training.trainer:predict", "call": 2},
+    "during evaluation": {"target": "receipt_trainer.models.layoutlm.trainer:predict", "call": 2},
     "between evaluation and its record": {"target": "receipt_trainer.contract.run_record:RunRecord.write", "call": 3},
-    "after the last checkpoint": {"target": "receipt_trainer.training.run:write_predictions", "call": 1},
+    "after the last checkpoint": {"target": "receipt_trainer.models.layoutlm.family:write_predictions", "call": 1},
     "as the model is put in its place": {"target": "receipt_trainer.models.layoutlm.export:_flush", "call": 1},
 }
 FOUND = {"line": (0, 7, 7, 7, 7, 14, 14, 14, 27, 27), "receipt": (0, 7, 5, 5, 5, 7, 7, 7, 12, 12)}
@@ -96,7 +96,7 @@ def test_three_kills_in_one_run(
     for target, call in (
         ("receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", 20),
         ("receipt_trainer.training.checkpoints:seal", 2),
-        ("receipt_trainer.training.trainer:predict", 2),
+        ("receipt_trainer.models.layoutlm.trainer:predict", 2),
     ):
         assert zygote.run(command, log, {"target": target, "call": call, "how": "before"}) == -signal.SIGKILL
         begun.append(newest_step(run_dir))
@@ -153,7 +153,7 @@ def test_early_stopping_after_resume_stops_where_the_undisturbed_run_does(
     assert zygote.run(commands[0], log) == 0, log.read_text()
     assert len(epochs(runs[0])) == 3
     for run, command, call in zip(runs[1:], commands[1:], (3, 4), strict=True):  # the fourth is the final judgement
-        strike = {"target": "receipt_trainer.training.trainer:predict", "call": call, "how": "before"}
+        strike = {"target": "receipt_trainer.models.layoutlm.trainer:predict", "call": call, "how": "before"}
         assert zygote.run(command, log, strike) == -signal.SIGKILL
         assert zygote.run(command, log) == 0, log.read_text()
         same(run, runs[0])
@@ -168,7 +168,7 @@ def test_a_run_that_ended_inside_an_epoch_takes_no_further_step(
     commands = [train_command(receipts_file, run, *KINDS["line"], *length, save_steps=5) for run in runs]
     log = tmp_path / "log"
     assert zygote.run(commands[0], log) == 0, log.read_text()
-    strike = {"target": "receipt_trainer.training.run:write_predictions", "call": 1, "how": "before"}
+    strike = {"target": "receipt_trainer.models.layoutlm.family:write_predictions", "call": 1, "how": "before"}
     assert zygote.run(commands[1], log, strike) == -signal.SIGKILL
     steps = newest_step(runs[1])
     assert zygote.run(commands[1], log) == 0, log.read_text()
@@ -181,7 +181,7 @@ def test_a_run_folder_that_was_moved_keeps_its_best_model(
 ) -> None:
     """The best checkpoint is found by its step, not by the path that the folder had before it was moved."""
     first, second, log = tmp_path / "here", tmp_path / "there", tmp_path / "log"
-    strike = {"target": "receipt_trainer.training.trainer:predict", "call": 3, "how": "before"}
+    strike = {"target": "receipt_trainer.models.layoutlm.trainer:predict", "call": 3, "how": "before"}
     command = train_command(receipts_file, first, *KINDS["line"], save_steps=7)
     assert zygote.run(command, log, strike) == -signal.SIGKILL
     first.rename(second)

@@ -17,9 +17,11 @@ from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.sinks import NoMetrics
 from receipt_trainer.data.prepare import Prepared
 from receipt_trainer.errors import UserError
+from receipt_trainer.jobs.run_store import AwsRunStore
+from receipt_trainer.models.layoutlm.family import LayoutLM, LayoutLMTask
 from receipt_trainer.models.layoutlm.model import resolve
 from receipt_trainer.training import checkpoints, hardware
-from receipt_trainer.training.run import RunRequest, resolve_defaults, train
+from receipt_trainer.training.run import RunRequest, train
 from tests.training.runs import curve, epochs, newest_step, predictions, record_of, state_of, train_command
 from tests.training.test_resume import same
 from tests.training.zygote import Zygote
@@ -64,10 +66,12 @@ def trained(prepared: Prepared, tokenizer: Any, run_dir: Path, sink: Any = None,
         "logging_steps": 1,
         **training,
     }
-    config, data, start = TrainingConfig(**values), DataConfig(), resolve("tiny")
-    request = RunRequest("job", "id", start, resolve_defaults(config, data, start), data, run_dir)
+    config, data = TrainingConfig(**values), DataConfig()
+    family = LayoutLM("tiny", config, data)
+    task = LayoutLMTask(resolve("tiny"), config, data, prepared, tokenizer)
+    request = RunRequest(family, "job", run_dir, AwsRunStore(None, None))
     run_dir.mkdir(exist_ok=True)
-    return train(request, prepared, tokenizer, sink=sink or ListSink(), console=Console(quiet=True))
+    return train(request, "id", task, family.machine(), sink=sink or ListSink(), console=Console(quiet=True))
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +128,7 @@ def test_the_record_is_written_after_every_epoch(
 ) -> None:
     """Killed in its second epoch, a run has left a record that says `running` and holds the first."""
     run_dir = tmp_path / "run"
-    strike = {"target": "receipt_trainer.training.trainer:predict", "call": 2, "how": "before"}
+    strike = {"target": "receipt_trainer.models.layoutlm.trainer:predict", "call": 2, "how": "before"}
     assert zygote.run(train_command(receipts_file, run_dir, *FEW), tmp_path / "log", strike) == -signal.SIGKILL
     record = record_of(run_dir)
     assert record.status == "running"
@@ -155,7 +159,9 @@ def test_two_processes_in_one_folder(zygote: Zygote, receipts_file: Path, tmp_pa
     """While one process trains in a folder another is refused, --restart or not, and the first is not disturbed."""
     run_dir, log = tmp_path / "run", tmp_path / "log"
     command = train_command(receipts_file, run_dir, *FEW)
-    pid = zygote.start(command, log, {"target": "receipt_trainer.training.trainer:predict", "call": 1, "how": "pause"})
+    pid = zygote.start(
+        command, log, {"target": "receipt_trainer.models.layoutlm.trainer:predict", "call": 1, "how": "pause"}
+    )
     paused = Path(f"{log}.paused")
     while not paused.exists():
         time.sleep(0.01)
@@ -167,28 +173,47 @@ def test_two_processes_in_one_folder(zygote: Zygote, receipts_file: Path, tmp_pa
     zygote.wait(pid)
 
 
-def test_control_c_leaves_a_run_that_goes_on(
-    zygote: Zygote, receipts_file: Path, finished: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("number", "target", "call", "step"),
+    [
+        (signal.SIGINT, "receipt_trainer.models.layoutlm.trainer:predict", 2, 10),
+        (signal.SIGTERM, "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", 3, 2),
+    ],
+)
+def test_a_signal_leaves_a_run_that_resumes(
+    zygote: Zygote,
+    receipts_file: Path,
+    finished: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+    target: str,
+    call: int,
+    step: int,
 ) -> None:
-    """SIGINT ends with exit 1 and no traceback; the same command goes on and ends as an undisturbed run does."""
+    """The step and its checkpoint are finished, exit 130 or 143, one line; the same command ends as an undisturbed run.
+
+    It says from which step it resumes.
+    """
     run_dir, log = tmp_path / "run", tmp_path / "log"
     command = train_command(receipts_file, run_dir, *FEW)
-    pid = zygote.start(command, log, {"target": "receipt_trainer.training.trainer:predict", "call": 2, "how": "pause"})
+    pid = zygote.start(command, log, {"target": target, "call": call, "how": "pause"})
     while not Path(f"{log}.paused").exists():
         time.sleep(0.01)
-    os.kill(pid, signal.SIGINT)
-    assert zygote.wait(pid) == 1
+    os.kill(pid, number)
+    assert zygote.wait(pid) == 128 + number
+    assert f"stopped at step {step}, on request; the same command resumes from the newest checkpoint" in log.read_text()
     assert "Traceback" not in log.read_text()
     assert record_of(run_dir).status == "running"
-    assert newest_step(run_dir) > 0
+    assert newest_step(run_dir) == step
     assert zygote.run(command, log) == 0, log.read_text()
+    assert f"resuming from step {step}" in log.read_text()
     same(run_dir, finished)
 
 
 @pytest.mark.parametrize(
     ("strike", "shown"),
     [
-        ({"target": "receipt_trainer.training.trainer:choose", "call": 2, "how": "raise"}, "a bug of ours"),
+        ({"target": "receipt_trainer.models.layoutlm.trainer:choose", "call": 2, "how": "raise"}, "a bug of ours"),
         (
             {"target": "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", "call": 9, "how": "nan"},
             "the loss is nan",
@@ -323,7 +348,7 @@ def test_an_interrupted_run_that_saves_a_snapshot_goes_on(
     """The snapshot that the first attempt saved is left as it is, not taken for somebody else's."""
     run_dir, log, snapshot = tmp_path / "run", tmp_path / "log", tmp_path / "snapshot"
     command = train_command(receipts_file, run_dir, *FEW, "--dataset-snapshot-save", snapshot)
-    strike = {"target": "receipt_trainer.training.trainer:predict", "call": 2, "how": "before"}
+    strike = {"target": "receipt_trainer.models.layoutlm.trainer:predict", "call": 2, "how": "before"}
     assert zygote.run(command, log, strike) == -signal.SIGKILL
     assert zygote.run(command, log) == 0, log.read_text()
     same(run_dir, finished)

@@ -150,7 +150,14 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    for module in ("cli.train", "cli.run_job", "training.run", "data.snapshot", "reports.html", "reports.terminal"):
+    for module in (
+        "cli.train",
+        "models.layoutlm.family",
+        "training.run",
+        "data.snapshot",
+        "reports.html",
+        "reports.terminal",
+    ):
         importlib.import_module(f"receipt_trainer.{module}")
     for module in ("torch._dynamo", "matplotlib.backends.backend_svg", "transformers.models.bert", *sys.argv[2:]):
         importlib.import_module(module)

@@ -47,7 +47,7 @@ class Hatchery:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """What stands for `python -m receipt_trainer.cli.run_attempt`."""
+        """What stands for `python -m receipt_trainer.worker.main`."""
         return (sys.executable, "-I", "-S", str(LAUNCHER), str(self._socket))
 
     def close(self) -> None:
@@ -149,7 +149,7 @@ def _child(connection: socket.socket, request: dict[str, Any], streams: list[int
     if "TEST_HOOK" in os.environ:
         sys.path.insert(0, str(Path(__file__).parents[2]))
         importlib.import_module(os.environ["TEST_HOOK"]).install(request["argv"])
-    from receipt_trainer.cli.run_attempt import main as run
+    from receipt_trainer.worker.main import main as run
 
     return run(request["argv"])
 
@@ -185,14 +185,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    for module in (
-        "cli.run_attempt",
-        "cli.run_job",
-        "training.run",
-        "reports.html",
-        "reports.terminal",
-        "jobs.metrics_writer",
-    ):
+    for module in ("worker.main", "models.layoutlm.family", "training.run", "reports.html", "reports.terminal"):
         importlib.import_module(f"receipt_trainer.{module}")
     for module in ("torch._dynamo", "matplotlib.backends.backend_svg", "transformers.models.bert"):
         importlib.import_module(module)

@@ -71,9 +71,9 @@ def test_a_lease_that_is_not_extended_ends_the_real_program(tmp_path: Path) -> N
     program = """
 import sys
 sys.path[:] = PATHS
-from receipt_trainer.cli import run_attempt
-run_attempt.run_attempt = lambda job, stop: __import__("time").sleep(600)
-sys.exit(run_attempt.main(sys.argv[1:]))
+from receipt_trainer.worker import main as entry
+entry.run_attempt = lambda job, stop: __import__("time").sleep(600)
+sys.exit(entry.main(sys.argv[1:]))
 """.replace("PATHS", repr(sys.path))
     child, codes = start(program, tmp_path, lease_s=0.2)
     assert codes.get(timeout=WAIT_S) == EXIT_LEASE
@@ -85,9 +85,9 @@ def test_a_worker_that_dies_takes_the_program_with_it_in_order(tmp_path: Path) -
     program = """
 import sys, time
 sys.path[:] = PATHS
-from receipt_trainer.cli import run_attempt
-run_attempt.run_attempt = lambda job, stop: time.sleep(600)
-sys.exit(run_attempt.main(sys.argv[1:]))
+from receipt_trainer.worker import main as entry
+entry.run_attempt = lambda job, stop: time.sleep(600)
+sys.exit(entry.main(sys.argv[1:]))
 """.replace("PATHS", repr(sys.path))
     child, codes = start(program, tmp_path, lease_s=600.0)
     assert child._process.stdin is not None

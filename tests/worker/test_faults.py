@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.cli.run_faults import MachineError, is_machines
 from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local.cloud import LocalCloud
 from receipt_trainer.training import checkpoints
+from receipt_trainer.training.failures import MachineError, is_machines
 from tests.fault_proxy import THROTTLED, Answer, FaultProxy
 from tests.worker.bench import Bench
 
@@ -45,7 +45,7 @@ def test_a_full_disk_fails_the_attempt_and_spares_the_checkpoints_before(
 def test_an_upload_that_fails_is_made_again_and_nothing_is_trained_again(
     fault_proxy: FaultProxy, bench: Bench, aws: LocalCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """S3 refuses every file of the first attempt: it failed for that; the next one delivers the complete run."""
+    """S3 is away at the first attempt: the job is interrupted, not failed; the next one delivers the complete run."""
     monkeypatch.setenv(ENV_AWS_CLI, str(AWS_CLI))
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("TEST_UPLOAD_WAIT_S", "0")
@@ -53,7 +53,8 @@ def test_an_upload_that_fails_is_made_again_and_nothing_is_trained_again(
     job_id = bench.submit()
     bench.worker(artifacts_bucket=aws.bucket, max_jobs=1).run()
     prefix = f"runs/test/{job_id}/"
-    assert bench.table.get(job_id).status == "PENDING"
+    job = bench.table.get(job_id)
+    assert (job.status, job.num_failures) == ("INTERRUPTED", 0)
     assert "aws s3 sync" in bench.attempts(job_id)[0]["reason"]
     assert "Contents" not in clients.s3().list_objects_v2(Bucket=aws.bucket, Prefix=prefix)
     steps = bench.steps(job_id)

@@ -9,7 +9,7 @@ from transformers import Trainer
 
 from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollator
 from receipt_trainer.models.layoutlm.predictor import predict
-from receipt_trainer.training.trainer import ReceiptTrainer
+from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
 from tests.models.layoutlm.test_packing import examples_of
 from tests.models.layoutlm.test_predictor import MODEL, SPACE, encoded, receipt
 

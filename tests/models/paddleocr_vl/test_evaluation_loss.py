@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import TrainerState
 
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.models.paddleocr_vl.callbacks import best_of, is_reached
 from receipt_trainer.models.paddleocr_vl.experiment_log import from_record, step_of
+from receipt_trainer.models.paddleocr_vl.records import best_of
 from receipt_trainer.training import checkpoints
 from tests.models.paddleocr_vl.runs import vl_train, write_config
 from tests.training.runs import record_of
@@ -49,16 +48,6 @@ def test_the_best_is_a_number(bad: float | None) -> None:
     rows: list[dict[str, Any]] = [{"eval_loss": bad}, {"eval_loss": 2.0}, {"eval_loss": 1.0}, {"eval_loss": bad}]
     assert best_of(rows) == {"eval_loss": 1.0}
     assert best_of(rows[:1]) == {}
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_falling_loss_is_not_stopped(bad: float) -> None:
-    """A first evaluation without a number does not hold as the best; patience counts the others."""
-    falling = TrainerState(log_history=[{"eval_loss": bad}, {"eval_loss": 3.0}, {"eval_loss": 2.0}, {"eval_loss": 1.0}])
-    assert not is_reached(falling, 2)
-    rising = TrainerState(log_history=[{"eval_loss": bad}, {"eval_loss": 1.0}, {"eval_loss": 2.0}, {"eval_loss": 3.0}])
-    assert is_reached(rising, 2)
-    assert not is_reached(TrainerState(log_history=[{"eval_loss": bad}] * 5), 2)
 
 
 def test_a_record_with_such_an_evaluation_is_read() -> None:

@@ -64,7 +64,7 @@ MOMENTS: dict[str, tuple[dict[str, Any], int]] = {
     "as a checkpoint's state is half written": ({"target": "torch:save", "call": 6, "how": "half"}, 2),
     "before the seal": ({"target": "receipt_trainer.training.checkpoints:seal", "call": 2}, 2),
     "during evaluation": ({"target": "receipt_trainer.models.paddleocr_vl.trainer:VlTrainer.judge", "call": 2}, 2),
-    "after the last checkpoint": ({"target": "receipt_trainer.models.paddleocr_vl.train:write_model", "call": 1}, 6),
+    "after the last checkpoint": ({"target": "receipt_trainer.models.paddleocr_vl.family:write_model", "call": 1}, 6),
 }
 """When a run is killed, and the step of the newest complete checkpoint then: every two, and at an epoch's end."""
 

@@ -14,20 +14,21 @@ import numpy as np
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.cli.run_job import RunOptions
-from receipt_trainer.cli.vl_run import VlRun, run_vl
 from receipt_trainer.config_vl import EvaluationSection, load_vl_config
 from receipt_trainer.contract import progress
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.jobs.metrics import read_curves
+from receipt_trainer.jobs.run_store import AwsRunStore
 from receipt_trainer.models.paddleocr_vl.evaluate import evaluate
 from receipt_trainer.models.paddleocr_vl.examples import VlExample, read_examples
+from receipt_trainer.models.paddleocr_vl.family import PaddleOcrVl
 from receipt_trainer.models.paddleocr_vl.generate import answer
 from receipt_trainer.models.paddleocr_vl.model import load
 from receipt_trainer.models.paddleocr_vl.predictions import read_predictions
 from receipt_trainer.models.paddleocr_vl.prepare import Side
 from receipt_trainer.models.paddleocr_vl.run_report import render_run
 from receipt_trainer.models.paddleocr_vl.run_scores import METRICS, Scoring, summary
+from receipt_trainer.training.run import RunRequest, run
 from tests.models.paddleocr_vl.runs import vl_train, write_config
 from tests.models.paddleocr_vl.test_train import wait_for
 from tests.training.runs import curve, newest_step, record_of
@@ -109,7 +110,7 @@ def test_scoring_goes_on_where_it_was_stopped(
     if how == "pause":
         wait_for(Path(f"{log}.paused"))
         os.kill(pid, number)
-        assert vl_zygote.wait(pid) == 1
+        assert vl_zygote.wait(pid) == 128 + number
         assert "on request" in log.read_text()
         assert "Traceback" not in log.read_text()
     else:
@@ -139,15 +140,11 @@ def test_a_complete_run_fills_the_gaps_of_its_metrics(
     run_dir = tmp_path / "run"
     shutil.copytree(scored, run_dir, ignore=shutil.ignore_patterns(".lock"))
     record = record_of(run_dir)
-    options = RunOptions(
-        job_name="job", model=str(tiny_model), output_dir=run_dir, receipts_table=None, jobs_table=jobs_table,
-        artifacts_bucket=None, snapshot_save=None, snapshot_load=None, restart=False, progress=False,
-        job_id=record.job_id, attempt=2,
-    )  # fmt: skip
-    config = load_vl_config(config_of(tmp_path, tiny_model, receipts))
+    family = PaddleOcrVl(load_vl_config(config_of(tmp_path, tiny_model, receipts)))
     counts = []
     for attempt in (2, 3):
-        run_vl(VlRun(replace(options, attempt=attempt), config))
+        store = AwsRunStore(jobs_table, None, attempt)
+        run(RunRequest(family, "job", run_dir, store, job_id=record.job_id, attempt=attempt))
         client: Any = clients.dynamodb()
         counts.append(client.scan(TableName=jobs_table)["Count"])
     found = read_curves(clients.dynamodb(), jobs_table, record.job_id)

@@ -150,18 +150,19 @@ def wait_for(path: Path) -> None:
 def test_control_c_ends_with_a_good_checkpoint(
     vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """The step is finished and saved, exit 1 with one line; the same command ends as an undisturbed run does."""
+    """The step is finished and saved, exit 130 or 143 with one line; the same command resumes there, and says so."""
     config = write_config(tmp_path / "config.yaml", tiny_model, receipts)
     run_dir, log = tmp_path / "run", tmp_path / "log"
     pid = vl_zygote.start(vl_train(config), log, {"target": LOSS, "call": 1, "how": "pause"})
     wait_for(Path(f"{log}.paused"))
     os.kill(pid, number)
-    assert vl_zygote.wait(pid) == 1
-    assert "stopped at step 1, on request; the same command goes on from there" in log.read_text()
+    assert vl_zygote.wait(pid) == 128 + number
+    assert "stopped at step 1, on request; the same command resumes from the newest checkpoint" in log.read_text()
     assert "Traceback" not in log.read_text()
     assert newest_step(run_dir) == 1
     assert record_of(run_dir).status == "running"
     assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
+    assert "resuming from step 1" in log.read_text()
     assert list(curve(run_dir)) == [1, 2, 3, 4, 5, 6]
 
 

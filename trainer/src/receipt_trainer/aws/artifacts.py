@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+    wait_fixed,
+)
 
 from receipt_trainer.contract.names import DEFAULT_AWS_CLI, ENV_AWS_CLI, RUN_FILE
 from receipt_trainer.contract.progress import report_progress
@@ -17,8 +24,15 @@ from receipt_trainer.errors import UserError, WorldError
 
 SYNC_TIMEOUT_S: Final = 3600.0
 """Longest run of one CLI call. A model of 1 GB takes 100 s at 80 Mbit/s."""
+VERSION_TIMEOUT_S: Final = 60.0
 ATTEMPTS: Final = 3
 RETRY_WAIT_S: Final = 5.0
+
+_REFUSED: Final = re.compile(
+    r"AccessDenied|Access Denied|AllAccessDisabled|\(403\)|NoSuchBucket|InvalidAccessKeyId|SignatureDoesNotMatch"
+    r"|Unable to locate credentials|KMS\.\w+"
+)
+"""What AWS says of an upload that this machine may not make, however often it tries."""
 
 _EXCLUDED: Final = (RUN_FILE, "checkpoint-*/*", ".*", "*/.*")
 """What the sync leaves: the record that goes last, checkpoints (they live on EFS), hidden temporary files."""
@@ -27,6 +41,14 @@ _EXCLUDED: Final = (RUN_FILE, "checkpoint-*/*", ".*", "*/.*")
 def run_prefix(job_name: str, job_id: str) -> str:
     """Key prefix of a run: one of its own, so that no two runs' files ever mix."""
     return f"runs/{job_name}/{job_id}"
+
+
+class CliError(UserError):
+    """The AWS CLI is missing, or not even says its version."""
+
+
+class UploadRefusedError(WorldError):
+    """AWS refuses the upload: another try from this machine is in vain."""
 
 
 class S3Artifacts:
@@ -61,18 +83,20 @@ class S3Artifacts:
         """Look for the CLI before hours of training, and never on PATH: a conda `aws` found there is another one.
 
         Raises:
-            UserError: the path is not absolute, or no program is there; says how to set it.
+            CliError: the path is not absolute, or no program is there; says how to set it.
         """
         if not Path(self._cli).is_absolute():
-            raise UserError(f"the path of the AWS CLI must be absolute, not '{self._cli}'; set {ENV_AWS_CLI}")
+            raise CliError(f"the path of the AWS CLI must be absolute, not '{self._cli}'; set {ENV_AWS_CLI}")
         if not (Path(self._cli).is_file() and os.access(self._cli, os.X_OK)):
-            raise UserError(f"there is no AWS CLI at {self._cli}; install it, or set {ENV_AWS_CLI} to its full path")
+            raise CliError(f"there is no AWS CLI at {self._cli}; install it, or set {ENV_AWS_CLI} to its full path")
 
     def upload(self, run_dir: Path) -> str:
         """Copy the run's files, its run.json last; returns the s3:// URL of the folder.
 
         Raises:
-            UserError: as `check`, or `run_dir` is not a folder.
+            CliError: as `check`, or the CLI is broken.
+            UserError: `run_dir` is not a folder.
+            UploadRefusedError: AWS refuses it, or the bucket is not there.
             WorldError: the CLI failed three times or ran too long; with its own words.
         """
         self.check()
@@ -90,12 +114,21 @@ class S3Artifacts:
 
     def _run(self, *arguments: str) -> None:
         retrying = Retrying(
-            retry=retry_if_exception_type(WorldError),
+            retry=retry_if_exception_type(WorldError) & retry_if_not_exception_type(UploadRefusedError),
             stop=stop_after_attempt(ATTEMPTS),
             wait=wait_fixed(self._retry_wait_s),
             reraise=True,
         )
         retrying(self._run_once, *arguments)
+
+    def _is_broken(self) -> bool:
+        """Whether the CLI cannot even say its version."""
+        try:
+            asked = [self._cli, "--version"]
+            done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, timeout=VERSION_TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired):
+            return True
+        return done.returncode != 0
 
     def _run_once(self, *arguments: str) -> None:
         command = [self._cli, "s3", *arguments]
@@ -115,7 +148,13 @@ class S3Artifacts:
         except subprocess.TimeoutExpired:
             raise WorldError(f"{doing}: not done after {self._timeout_s:g} s") from None
         except OSError as error:
-            raise UserError(f"{self._cli} cannot be run: {error.strerror}") from error
+            raise CliError(f"{self._cli} cannot be run: {error.strerror}") from error
         if done.returncode != 0:
-            words = " ".join((done.stderr.strip() or done.stdout.strip() or "no message").split())
-            raise WorldError(f"{doing} failed with exit code {done.returncode}: {words}")
+            first, *more = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
+            words = " ".join(first.split()) + (f" (and {len(more)} lines more)" if more else "")
+            told = f"{doing} failed with exit code {done.returncode}: {words}"
+            if _REFUSED.search(words):
+                raise UploadRefusedError(told)
+            if self._is_broken():
+                raise CliError(f"the AWS CLI at {self._cli} is broken: {told}")
+            raise WorldError(told)

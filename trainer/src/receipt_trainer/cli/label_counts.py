@@ -31,8 +31,8 @@ def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
     """
     from rich.console import Console
 
-    from receipt_trainer.cli.logging_setup import quiet_libraries, reading_progress
     from receipt_trainer.config import DataConfig, parse
+    from receipt_trainer.training.console import progress_bar, quiet_libraries
 
     spec, training, data = configure(flags)
     wanted = [ratio for ratio in (data.o_entity_ratio, *ratios) if ratio is not None]
@@ -45,7 +45,7 @@ def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
     quiet_libraries()
     name = model or _default_model(spec)
     tokenizer = load_tokenizer(resolve(name))
-    with reading_progress(Console(stderr=True), True) as progress:
+    with progress_bar(Console(stderr=True), "reading receipts") as progress:
         prepared = prepare(data, tokenizer, table=flags["dynamo_table"], progress=progress)
     console = Console()
     said = f"{data.dataset_name}: examples: {data.examples}, tokens as {name} cuts them"

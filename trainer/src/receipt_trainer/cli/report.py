@@ -19,8 +19,7 @@ def command(run_dir: Path, terminal: bool) -> None:
 
     folder = load_run(run_dir)
     if folder.record.family == "paddleocr-vl":
-        from receipt_trainer.cli.vl_run import describe_scores
-        from receipt_trainer.models.paddleocr_vl.run_report import write_run_report
+        from receipt_trainer.models.paddleocr_vl.run_report import describe_scores, write_run_report
 
         if terminal:
             click.echo(f"{folder.record.job_name} ({folder.record.status}): {describe_scores(folder.record)}")

@@ -25,9 +25,10 @@ from receipt_trainer.errors import UserError
 @click.option("--restart", is_flag=True, help="Forget what an earlier run of this name left.")
 @click.option("--progress/--no-progress", default=True, help="Show progress on a terminal.")
 def command(**flags: Any) -> None:
-    """Fine-tune LayoutLM on labelled receipts; a run that was interrupted goes on where it was.
+    """Fine-tune LayoutLM on labelled receipts; a run that was interrupted resumes where it was.
 
-    Leaves model/, run.json, predictions.jsonl, report.html and tensorboard/ in the run's folder.
+    Ctrl+C or SIGTERM end after the current step with a checkpoint; a second one ends at once. Leaves
+    model/, run.json, predictions.jsonl, report.html and tensorboard/ in the run's folder.
     """
     spec, training, data = configure(flags)
     if flags["dataset_snapshot_load"] and (flags["dataset"] or flags["eval_dataset"]):
@@ -36,18 +37,28 @@ def command(**flags: Any) -> None:
     if not asked and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("--job-name is needed where several processes train together")
     name = job_name(asked, "run")
-    from receipt_trainer.cli.run_job import RunOptions, run_job
+    from receipt_trainer.cli.interruptible import interruptible
+    from receipt_trainer.jobs.run_store import AwsRunStore
+    from receipt_trainer.models.layoutlm.family import LayoutLM
+    from receipt_trainer.training.run import RunRequest, run
 
-    options = RunOptions(
-        job_name=name,
+    family = LayoutLM(
         model=flags["model"] or (spec.model if spec else names.DEFAULT_MODEL),
-        output_dir=flags["output_dir"],
+        training=training,
+        data=data,
         receipts_table=flags["dynamo_table"],
-        jobs_table=flags["jobs_table"],
-        artifacts_bucket=flags["artifacts_bucket"],
         snapshot_save=flags["dataset_snapshot_save"],
         snapshot_load=flags["dataset_snapshot_load"],
-        restart=flags["restart"],
-        progress=flags["progress"],
     )
-    run_job(options, training, data)
+    with interruptible() as stop:
+        run(
+            RunRequest(
+                family=family,
+                job_name=name,
+                run_dir=flags["output_dir"] or Path(names.DEFAULT_OUTPUT_ROOT) / name,
+                store=AwsRunStore(flags["jobs_table"], flags["artifacts_bucket"]),
+                restart=flags["restart"],
+                is_shown=flags["progress"],
+                stop=stop,
+            )
+        )

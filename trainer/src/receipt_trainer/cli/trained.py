@@ -112,10 +112,10 @@ def open_reader(model: str, device: str, precision: str) -> Reader:
     Raises:
         UserError: there is none, or the machine cannot do what is asked.
     """
-    from receipt_trainer.cli.logging_setup import quiet_libraries
     from receipt_trainer.config import TrainingConfig
     from receipt_trainer.models.layoutlm.export import load_model
     from receipt_trainer.training import hardware
+    from receipt_trainer.training.console import quiet_libraries
 
     quiet_libraries()
     wanted = TrainingConfig.model_validate({"device": device, "precision": precision})

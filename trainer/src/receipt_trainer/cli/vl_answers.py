@@ -55,11 +55,11 @@ def asking_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def ask(model: str, adapter: Path | None, examples: Sequence[VlExample], how: Asking, predictions: Path) -> None:
     """Let a model answer, and write its predictions when all are there; what was stopped before goes on."""
-    from receipt_trainer.cli.logging_setup import quiet_libraries
     from receipt_trainer.models.paddleocr_vl.generate import predict
     from receipt_trainer.models.paddleocr_vl.model import load
     from receipt_trainer.models.paddleocr_vl.prediction_cache import Unfinished, files_of
     from receipt_trainer.models.paddleocr_vl.predictions import write_predictions
+    from receipt_trainer.training.console import quiet_libraries
 
     quiet_libraries()
     loaded = load(model, adapter=adapter, device=how.device)

@@ -62,11 +62,11 @@ def command(
 
 
 def _find(config: VlConfig, **options: Any) -> LrCurve:
-    from receipt_trainer.cli.logging_setup import quiet_libraries
     from receipt_trainer.models.paddleocr_vl.build import build, choose_machine
     from receipt_trainer.models.paddleocr_vl.find_lr import find_lr
     from receipt_trainer.models.paddleocr_vl.model import load_processor
     from receipt_trainer.models.paddleocr_vl.prepare import prepare
+    from receipt_trainer.training.console import quiet_libraries
 
     quiet_libraries()
     machine = choose_machine(config)

@@ -18,8 +18,8 @@ def command(base_model: str, adapter_path: Path, output_dir: Path) -> None:
 
     The folder appears when all is in it. A base that is not the adapter's own is refused.
     """
-    from receipt_trainer.cli.logging_setup import quiet_libraries
     from receipt_trainer.models.paddleocr_vl.merge import merge
+    from receipt_trainer.training.console import quiet_libraries
 
     quiet_libraries()
     merge(base_model, adapter_path, output_dir, warn=lambda text: click.echo(f"warning: {text}", err=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -12,7 +12,9 @@ from receipt_trainer.contract import names
 
 if TYPE_CHECKING:
     from receipt_trainer.config_vl import VlConfig
-    from receipt_trainer.contract.interruption import StopRequest
+
+DEFAULT_ROOT: Final = "runs"
+"""Where the folders of runs are if nothing else is said."""
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -34,16 +36,17 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, help="Write metrics and log lines to this table.")
 @click.option("--artifacts-bucket", envvar=names.ENV_ARTIFACTS_BUCKET, help="Sync the run's files to this bucket.")
 def command(**flags: Any) -> None:
-    """Fine-tune PaddleOCR-VL on images and their JSON; a run that was interrupted goes on where it was.
+    """Fine-tune PaddleOCR-VL on images and their JSON; a run that was interrupted resumes where it was.
 
-    Ctrl+C ends after the current step with a checkpoint; a second one ends at once. Leaves model/ (the adapter, or
-    all weights), report.html, predictions.jsonl, run.json and tensorboard/ in the run's folder.
+    Ctrl+C or SIGTERM end after the current step with a checkpoint; a second one ends at once. Leaves model/ (the
+    adapter, or all weights), report.html, predictions.jsonl, run.json and tensorboard/ in the run's folder.
     """
-    from receipt_trainer.cli.run_job import RunOptions
-    from receipt_trainer.cli.vl_run import VlRun, run_folder_of, run_vl
+    from receipt_trainer.cli.interruptible import interruptible
     from receipt_trainer.config_vl import load_vl_config
-    from receipt_trainer.contract.interruption import Interrupted, StopRequest
     from receipt_trainer.errors import UserError
+    from receipt_trainer.jobs.run_store import AwsRunStore
+    from receipt_trainer.models.paddleocr_vl.family import PaddleOcrVl
+    from receipt_trainer.training.run import RunRequest, run
 
     if flags["resume"] and flags["restart"]:
         raise UserError("--resume goes on with a run and --restart forgets it: give one of them")
@@ -52,26 +55,18 @@ def command(**flags: Any) -> None:
     resumed = resume_folder(flags["resume"]) if flags["resume"] else None
     if resumed and flags["output_dir"] and resumed.resolve() != flags["output_dir"].resolve():
         raise UserError(f"--resume goes on in {resumed}, but --output-dir is {flags['output_dir']}: leave that out")
-    stop = StopRequest()
-    options = RunOptions(
-        job_name=name,
-        model=config.model_name_or_path,
-        output_dir=flags["output_dir"] or resumed or run_folder_of(config, name),
-        receipts_table=None,
-        jobs_table=flags["jobs_table"],
-        artifacts_bucket=flags["artifacts_bucket"],
-        snapshot_save=None,
-        snapshot_load=None,
-        restart=flags["restart"],
-        progress=True,
-        stop=stop,
-    )
-    _listen(stop)
-    try:
-        run_vl(VlRun(options, config))
-    except Interrupted as interrupted:
-        click.echo(f"{interrupted}; the same command goes on from there", err=True)
-        raise click.exceptions.Exit(1) from None
+    given = Path(config.output_dir) if config.output_dir else Path(DEFAULT_ROOT) / name
+    with interruptible() as stop:
+        run(
+            RunRequest(
+                family=PaddleOcrVl(config),
+                job_name=name,
+                run_dir=flags["output_dir"] or resumed or given,
+                store=AwsRunStore(flags["jobs_table"], flags["artifacts_bucket"]),
+                restart=flags["restart"],
+                stop=stop,
+            )
+        )
 
 
 def _with_flags(config: VlConfig, flags: dict[str, Any]) -> VlConfig:
@@ -117,21 +112,3 @@ def resume_folder(path: Path) -> Path:
             f"--resume {path}: the newest complete checkpoint is {found.path.name}; name that, or {run_dir}"
         )
     return run_dir
-
-
-def _listen(stop: StopRequest) -> None:
-    """SIGINT and SIGTERM ask for the end; asked twice, it comes at once."""
-    import os
-    import signal
-
-    owner = os.getpid()
-
-    def on_signal(number: int, frame: object) -> None:
-        if os.getpid() != owner:  # a process that builds batches
-            os._exit(128 + number)
-        if stop.asked:
-            raise KeyboardInterrupt
-        stop.ask()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)

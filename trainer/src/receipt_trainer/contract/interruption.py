@@ -1,6 +1,11 @@
-"""How a run is asked to stop, or to save and go on, by whoever started it."""
+"""How a run is asked to stop, or to save and continue, by whoever started it."""
 
 from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Interrupted(BaseException):
@@ -13,12 +18,14 @@ class StopRequest:
     Attributes:
         asked: somebody wants the run to stop.
         save_asked: somebody wants a checkpoint soon; the run goes on. Whoever writes one takes it back.
+        signal: the number of the last signal that asked; None if none did.
     """
 
     def __init__(self) -> None:
         """Nobody has asked yet."""
         self.asked = False
         self.save_asked = False
+        self.signal: int | None = None
         self._deferred = False
 
     def ask(self) -> None:
@@ -54,3 +61,28 @@ class StopRequest:
         self._deferred = False
         if self.asked:
             raise Interrupted("stopped on request, after training")
+
+
+@contextmanager
+def listen(stop: StopRequest, *, insist: bool = True) -> Iterator[None]:
+    """SIGINT and SIGTERM ask for the end.
+
+    Args:
+        insist: the second signal ends the run at once, by KeyboardInterrupt.
+    """
+    owner = os.getpid()
+
+    def on_signal(number: int, frame: object) -> None:
+        if os.getpid() != owner:  # a process that builds batches
+            os._exit(128 + number)
+        stop.signal = number
+        if stop.asked and insist:
+            raise KeyboardInterrupt
+        stop.ask()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set from Python

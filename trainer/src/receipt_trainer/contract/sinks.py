@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A complete checkpoint in the run's folder.
+
+    Attributes:
+        size_bytes: of its files.
+    """
+
+    step: int
+    epoch: float
+    path: Path
+    size_bytes: int
 
 
 class MetricsSink(Protocol):
@@ -33,6 +49,35 @@ class ArtifactSink(Protocol):
 
     def upload(self, run_dir: Path) -> str:
         """Copy the run's files, its run.json last; returns where they are."""
+
+
+class RunStore(Protocol):
+    """Where a run reports to and leaves its files, beside its folder; opened once the run's id is known."""
+
+    def set_status(self, job_id: str, job_name: str, status: str) -> None:
+        """Write the job's own row, unless a worker owns that; also how a table that is missing is found early.
+
+        Raises:
+            UserError, WorldError: the row cannot be written.
+        """
+
+    def open_metrics(
+        self, job_id: str, history: Sequence[Mapping[str, Any]], sealed: Sequence[Sealed] | None
+    ) -> MetricsSink:
+        """Where metrics and log lines go.
+
+        Args:
+            history: rows of metrics that earlier attempts logged; those that are missing are written first.
+            sealed: the checkpoints in the run's folder, which the rows are made to agree with; None: leave them.
+        """
+
+    def open_artifacts(self, job_id: str, job_name: str) -> ArtifactSink | None:
+        """Where the files go: a prefix of the run's own, so that no two runs' files mix; None: they stay.
+
+        Raises:
+            UserError: no AWS CLI, or no such bucket.
+            WorldError: the bucket cannot be looked for.
+        """
 
 
 class NoMetrics:

@@ -16,9 +16,10 @@ import structlog
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.dynamo import Item, Sleep
 from receipt_trainer.aws.server_time import SERVER_TIME
+from receipt_trainer.contract.sinks import Sealed
 from receipt_trainer.contract.tables import checkpoint_sk, job_pk, log_sk, metric_sk
 from receipt_trainer.errors import WorldError
-from receipt_trainer.jobs.reconcile import Sealed, missing, wrong_checkpoints
+from receipt_trainer.jobs.reconcile import missing, wrong_checkpoints
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.contract.sinks import Sealed
 from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.jobs.metrics import ORDER
 
@@ -17,20 +16,6 @@ if TYPE_CHECKING:
 
 NAMES: Final = (*ORDER, "eval_accuracy", "field_accuracy", "teds", "numeric_accuracy", "parse_share")
 """Metrics that runs write; what else a history holds is for the trainer alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """A complete checkpoint in the run's folder.
-
-    Attributes:
-        size_bytes: of its files.
-    """
-
-    step: int
-    epoch: float
-    path: Path
-    size_bytes: int
 
 
 def missing(

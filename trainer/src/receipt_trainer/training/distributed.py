@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, distributed
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def count() -> int:
@@ -19,37 +21,44 @@ def is_main() -> bool:
 
 def join(cuda: bool) -> None:
     """Meet the other processes, so that they can wait for each other before training begins."""
-    if count() > 1 and not distributed.is_initialized():
+    if count() > 1 and _group() is None:
         from accelerate import PartialState  # type: ignore[import-untyped]
 
         PartialState(cpu=not cuda)
 
 
+def _group() -> Any:
+    """torch.distributed where this process has joined others, else None; PyTorch takes seconds to import."""
+    from torch import distributed
+
+    return distributed if distributed.is_initialized() else None
+
+
 def leave() -> None:
     """Part from the other processes."""
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
+    if (group := _group()) is not None:
+        group.destroy_process_group()
 
 
 def wait_for_all() -> None:
     """Wait until every process is here."""
-    if distributed.is_initialized():
-        distributed.barrier()
+    if (group := _group()) is not None:
+        group.barrier()
 
 
 def mean_of_all(value: Tensor) -> float:
     """The mean of every process's number, in every process."""
-    if not distributed.is_initialized():
+    if (group := _group()) is None:
         return float(value)
     total = value.detach().clone()
-    distributed.all_reduce(total)
+    group.all_reduce(total)
     return float(total) / count()
 
 
 def same_for_all(values: dict[str, float]) -> dict[str, float]:
     """The main process's values, in every process: none may decide differently from the others."""
-    if not distributed.is_initialized():
+    if (group := _group()) is None:
         return values
     shared = [values]
-    distributed.broadcast_object_list(shared, src=0)
+    group.broadcast_object_list(shared, src=0)
     return shared[0]

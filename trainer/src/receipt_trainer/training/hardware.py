@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal
 
@@ -15,6 +16,14 @@ from receipt_trainer.config import TrainingConfig
 from receipt_trainer.errors import UserError
 
 Precision = Literal["fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a run computes on, and in which arithmetic."""
+
+    cuda: bool
+    precision: Precision
 
 
 def use_cuda(config: TrainingConfig) -> bool:
@@ -65,16 +74,26 @@ def without_cudnn_attention() -> Iterator[None]:
         torch.backends.cuda.enable_cudnn_sdp(before)
 
 
-def describe(cuda: bool, chosen: Precision) -> dict[str, Any]:
+def choose(config: TrainingConfig) -> Machine:
+    """Device and arithmetic of a run.
+
+    Raises:
+        UserError: as `use_cuda` and `precision`.
+    """
+    cuda = use_cuda(config)
+    return Machine(cuda, precision(config, cuda))
+
+
+def describe(machine: Machine) -> dict[str, Any]:
     """The machine, for run.json."""
     about: dict[str, Any] = {
-        "device": "cuda" if cuda else "cpu",
-        "precision": chosen,
+        "device": "cuda" if machine.cuda else "cpu",
+        "precision": machine.precision,
         "machine": platform.machine(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
     }
-    if cuda:
+    if machine.cuda:
         about |= {"gpu": torch.cuda.get_device_name(), "gpus": torch.cuda.device_count()}
     return about
 

@@ -1,55 +1,70 @@
-"""transformers' Trainer on packed batches, judged word by word."""
+"""transformers' Trainer on batches in an order of our own, with a look at every step's loss and gradient."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
 
-import numpy as np
-from torch import Tensor
-from torch.utils.data import DataLoader
-from transformers import Trainer
-from transformers.trainer_utils import TrainOutput
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from transformers import PrinterCallback, Trainer
+from transformers.trainer_callback import ProgressCallback
 
-from receipt_trainer.contract.run_record import Score
-from receipt_trainer.data.examples import EncodedSplit, Ints
-from receipt_trainer.data.labels import LabelSpace
-from receipt_trainer.models.layoutlm.collator import EpochBatches, Numbers, PackingCollator
-from receipt_trainer.models.layoutlm.loss import MarginalLoss
-from receipt_trainer.models.layoutlm.metrics import score
-from receipt_trainer.models.layoutlm.predictor import Predictions, choose, predict
-from receipt_trainer.training import distributed, hardware
+from receipt_trainer.errors import WorldError
+from receipt_trainer.training import checkpoints, distributed
+
+LOWER: Final = "lower the learning rate, or use precision fp32 or bf16"
+_SHOWN: Final = 8
 
 
-class ReceiptTrainer(Trainer):
-    """Batches come from `batches`, in one packed row each; evaluation is `predict` over the validation windows."""
+class Numbers(Dataset[int]):
+    """A dataset whose items are the examples' numbers: the collator does the reading, once a batch."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: int) -> int:
+        return number
+
+
+class BatchTrainer(Trainer):
+    """What the families' trainers have in common: `batches` of example numbers, `judge` for an evaluation."""
 
     def __init__(
         self,
         *,
-        batches: EpochBatches,
-        collator: PackingCollator,
-        validation: EncodedSplit,
-        space: LabelSpace,
-        loss: MarginalLoss,
+        batches: Any,
+        collator: Callable[[Sequence[int]], dict[str, Any]],
+        num_examples: int,
+        num_validation: int,
+        loss: Callable[..., Tensor],
         **kwargs: Any,
     ) -> None:
-        self._batches = batches
-        self._collator = collator
-        self._validation = validation
-        self._space = space
-        self._loss = loss
-        count = len(collator.examples)
+        """Take what to train on.
+
+        Args:
+            batches: a batch sampler whose order is a function of seed and epoch.
+            collator: makes a batch of example numbers.
+            loss: see `compute_loss_func` of transformers.
+        """
+        self._batches, self._collator = batches, collator
+        self._losses: list[Tensor] = []
+        self._ids: list[Sequence[str]] = []
+        self.num_tokens = 0
+        """Tokens that this process has trained on, where the family counts them."""
         super().__init__(
-            train_dataset=Numbers(count),
-            eval_dataset=Numbers(len(validation.examples)),
+            train_dataset=Numbers(num_examples),
+            eval_dataset=Numbers(num_validation),
             compute_loss_func=loss,
             **kwargs,
         )
-
-    @hardware.without_cudnn_attention()
-    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """Train as transformers does, with the attention that suits packed batches."""
-        return super().train(*args, **kwargs)
+        self.remove_callback(PrinterCallback)
+        self.remove_callback(ProgressCallback)
 
     def get_train_dataloader(self) -> DataLoader[Tensor]:
         """Batches whose order is a function of seed and epoch."""
@@ -65,20 +80,76 @@ class ReceiptTrainer(Trainer):
         prepared: DataLoader[Tensor] = self.accelerator.prepare(loader)
         return prepared
 
-    def judge(self) -> tuple[Predictions, Ints]:
-        """Predictions on the validation receipts and the label ids chosen from them."""
-        with self.accelerator.autocast():
-            predictions = predict(self.model, self._validation, self._space, loss=self._loss)
-        return predictions, choose(predictions, self._validation, self._space)
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """As transformers does; the loss is kept until the step's gradient is looked at."""
+        self._ids.append(self.ids_of(inputs))
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        self._losses.append(loss)
+        return loss
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """Looks at losses and gradient before they reach the weights: all at once, as a GPU is waited for.
+
+        Raises:
+            WorldError: one is NaN or infinite.
+        """
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        losses, ids = self._losses, self._ids
+        self._losses, self._ids = [], []
+        seen = [*losses] if norm is None else [*losses, torch.as_tensor(norm, device=self.args.device)]
+        if not seen or bool(torch.stack([value.detach().float().reshape(()) for value in seen]).isfinite().all()):
+            return norm
+        for loss, names in zip(losses, ids, strict=True):
+            if not bool(loss.isfinite()):
+                raise self.diverged(f"the loss is {float(loss)}", names, self.state.global_step + 1)
+        scaler = self.accelerator.scaler
+        if scaler is not None and scaler.get_scale() > 1:
+            return norm  # of scaled fp16 gradients: the step is skipped and the next scale is lower
+        names = [name for batch in ids for name in batch]
+        raise self.diverged(f"the gradient's norm is {float(norm)}", names, self.state.global_step + 1)
+
+    def diverged(self, what: str, ids: Sequence[str], step: int) -> WorldError:
+        """What to say of a value that is NaN or infinite.
+
+        Args:
+            ids: the examples that it came from; empty where they have no names.
+        """
+        shown = ", ".join(ids[:_SHOWN]) + (f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else "")
+        kept = next(
+            (path.name for path in checkpoints.folders(Path(str(self.args.output_dir))) if checkpoints.verify(path)),
+            None,
+        )
+        there = f"{kept} is the last good checkpoint" if kept else "there is no checkpoint yet"
+        advice = f"{LOWER}, or look at these examples" if ids else LOWER
+        return WorldError(f"step {step}: {what}{' on ' + shown if shown else ''}; {there}; {advice}")
+
+    def ids_of(self, inputs: Mapping[str, Any]) -> Sequence[str]:
+        """Names of a batch's examples."""
+        return inputs.get("ids", ())
+
+    def load_weights(self, folder: Path) -> None:
+        """Put the weights of a checkpoint into the model.
+
+        Raises:
+            UserError: they do not fit.
+        """
+        raise NotImplementedError
+
+    def judge(self) -> dict[str, float]:
+        """The model's scores and mean loss on the validation examples.
+
+        Raises:
+            WorldError: a loss is NaN or infinite.
+        """
+        raise NotImplementedError
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Entity scores (0..1) and the mean loss on the validation receipts."""
-        predictions, labels = self.judge()
-        overall: Score = score(self._validation.words, labels, self._space)[0]
-        values = {"loss": predictions.loss, "precision": overall.precision, "recall": overall.recall, "f1": overall.f1}
-        metrics = {f"{metric_key_prefix}_{name}": float(np.nan_to_num(value)) for name, value in values.items()}
+        """`judge`, the main process's values for all, told to whoever listens."""
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.judge().items()}
         metrics = distributed.same_for_all(metrics)
         self.log(dict(metrics))
         handler: Any = self.callback_handler

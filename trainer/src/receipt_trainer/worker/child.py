@@ -33,7 +33,7 @@ EXIT_UNDELIVERED: Final = 76
 EXIT_UNDELIVERABLE: Final = 77
 """The same, and this machine cannot deliver it: its rights or its AWS CLI do not let it (sysexits' EX_NOPERM)."""
 
-COMMAND: Final = (sys.executable, "-m", "receipt_trainer.cli.run_attempt")
+COMMAND: Final = (sys.executable, "-m", "receipt_trainer.worker.main")
 """What is run, with the path of the job file behind it."""
 
 MAX_REASON: Final = 1000

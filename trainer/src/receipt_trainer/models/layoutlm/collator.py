@@ -151,19 +151,6 @@ class EpochBatches:
         return borders
 
 
-class Numbers(torch.utils.data.Dataset[int]):
-    """A dataset whose items are the examples' numbers: the collator does the reading, once a batch."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, number: int) -> int:
-        return number
-
-
 def inference_batches(examples: Examples, max_tokens: int = 8192) -> Iterator[list[int]]:
     """Examples in order of length, at most `max_tokens` tokens a batch (one example at least)."""
     batch: list[int] = []

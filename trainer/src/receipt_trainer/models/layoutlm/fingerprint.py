@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from receipt_trainer.config import DataConfig, TrainingConfig
 from receipt_trainer.data import snapshot
 from receipt_trainer.data.prepare import Prepared
 from receipt_trainer.training import distributed
-
-_NOT_IN_THE_CURVE: Final = frozenset(
-    {"save_total_limit", "save_steps", "logging_steps", "early_stopping_patience", "dataloader_workers"}
-)
-"""Training fields that a resumed run may change: its losses do not depend on them."""
+from receipt_trainer.training.arguments import NOT_IN_THE_CURVE
 
 
 def fingerprint(model: str, training: TrainingConfig, data: DataConfig, prepared: Prepared) -> dict[str, Any]:
@@ -30,6 +26,6 @@ def fingerprint(model: str, training: TrainingConfig, data: DataConfig, prepared
         "data": snapshot.fingerprint(prepared),
         "allowed_sets": [sorted(names) for names in prepared.sets],
         "data_config": {name: value for name, value in data_values.items() if name != "split_file"},
-        "training_config": {name: value for name, value in values.items() if name not in _NOT_IN_THE_CURVE},
+        "training_config": {name: value for name, value in values.items() if name not in NOT_IN_THE_CURVE},
         "processes": distributed.count(),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,14 +13,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora, freeze_vision
 from receipt_trainer.models.paddleocr_vl.model import load
 from receipt_trainer.training import hardware
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What a run computes on."""
-
-    cuda: bool
-    precision: hardware.Precision
+from receipt_trainer.training.hardware import Machine
 
 
 def choose_machine(config: VlConfig) -> Machine:

@@ -14,11 +14,11 @@ from torch import Tensor
 from receipt_trainer.config_vl import VlConfig
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.models.paddleocr_vl.batches import VlCollator
-from receipt_trainer.models.paddleocr_vl.build import Machine
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
 from receipt_trainer.models.paddleocr_vl.lr_curve import LrCurve, exploded, ramp
 from receipt_trainer.models.paddleocr_vl.prepare import VlData
 from receipt_trainer.models.paddleocr_vl.sampler import EpochBatches
+from receipt_trainer.training.hardware import Machine
 
 Progress = Callable[[int, int], None]
 Step = list[dict[str, Any]]

@@ -13,9 +13,9 @@ from transformers import BitsAndBytesConfig, PaddleOCRVLForConditionalGeneration
 
 from receipt_trainer.config_vl import MODEL_TYPE
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import replacing_folder
 from receipt_trainer.models.layoutlm import hub
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora
-from receipt_trainer.models.paddleocr_vl.model_folder import write_model
 from receipt_trainer.models.paddleocr_vl.processor import LOAD_ERRORS, load_processor, one_line
 
 __all__ = ["Device", "Loaded", "attach_lora", "load", "load_processor", "merge", "write_model"]
@@ -207,3 +207,10 @@ def merge(base: str, adapter: Path, out: Path) -> Path:
     merged = model.merge_and_unload().to(getattr(torch, str(named).removeprefix("torch.")))
     write_model(merged, load_processor(base, adapter), out, replace=False)
     return out
+
+
+def write_model(model: Any, processor: Any, folder: Path, *, replace: bool = True) -> None:
+    """Put model (or adapter) and processor into `folder`; see `replacing_folder`."""
+    with replacing_folder(folder, replace=replace) as beside:
+        model.save_pretrained(beside)
+        processor.save_pretrained(beside)

@@ -1,22 +1,18 @@
-"""What a run says of itself: its record, and the fingerprint that its checkpoints bear."""
+"""What a run says of itself: its record's sections and evaluations, and the fingerprint that its checkpoints bear."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from typing import Any
 
 from receipt_trainer.config_vl import VlConfig
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.models.paddleocr_vl.build import Machine
-from receipt_trainer.models.paddleocr_vl.callbacks import best_of
 from receipt_trainer.models.paddleocr_vl.prepare import VlData
-from receipt_trainer.training import checkpoints, distributed, hardware
-
-_NOT_IN_THE_CURVE: Final = frozenset(
-    {"save_total_limit", "save_steps", "logging_steps", "early_stopping_patience", "dataloader_workers"}
-)
-"""Training keys that a resumed run may change: its losses do not depend on them."""
+from receipt_trainer.training import distributed
+from receipt_trainer.training.arguments import NOT_IN_THE_CURVE
+from receipt_trainer.training.callbacks.early_stopping import is_number
+from receipt_trainer.training.family import Moment
 
 
 def record_sections(config: VlConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -31,7 +27,7 @@ def fingerprint(config: VlConfig, data: VlData) -> dict[str, Any]:
     """What the losses of a run depend on; a checkpoint of another one is refused."""
     values = config.model_dump(mode="json", include={"lora", "loss", "augmentation"})
     training = {
-        name: value for name, value in config.training.model_dump(mode="json").items() if name not in _NOT_IN_THE_CURVE
+        name: value for name, value in config.training.model_dump(mode="json").items() if name not in NOT_IN_THE_CURVE
     }
     return {
         "family": "paddleocr-vl",
@@ -43,43 +39,38 @@ def fingerprint(config: VlConfig, data: VlData) -> dict[str, Any]:
     }
 
 
-def open_record(
-    config: VlConfig,
-    data: VlData,
-    machine: Machine,
-    *,
-    job_name: str,
-    job_id: str,
-    run_file: Path,
-    found: checkpoints.Checkpoint | None,
-) -> RunRecord:
-    """The record of a run that begins, or that goes on from the checkpoint `found`."""
-    training, sources = record_sections(config)
-    record = RunRecord(
-        family="paddleocr-vl",
-        job_name=job_name,
-        job_id=job_id,
-        model=config.model_name_or_path,
-        training_config=training,
-        data_config=sources,
-        label_list=[],
-        dataset_counts=data.counts(),
-        vl={"left_out": data.left_out, "evaluations": []},
-        versions=hardware.versions(),
-        hardware=hardware.describe(machine.cuda, machine.precision),
-        started_at=now(),
-    )
-    if found is not None and run_file.is_file():
-        earlier = RunRecord.load(run_file)
-        record.job_id, record.started_at = earlier.job_id, earlier.started_at
-        record.vl["evaluations"] = [row for row in earlier.vl.get("evaluations", []) if row["step"] <= found.step]
-        record.vl["best"] = best_of(record.vl["evaluations"])
-        record.vl["eval_loss"] = record.vl["best"].get("eval_loss")
+class LossEvaluations:
+    """Losses and tokens right: the model of the lowest validation loss is kept (see `Evaluations`)."""
+
+    metric = "eval_loss"
+    is_higher_better = False
+    sent: Collection[str] = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy")
+
+    def add(self, record: RunRecord, moment: Moment, metrics: Mapping[str, float]) -> None:
+        """See `Evaluations`."""
+        row = asdict(moment) | {name: metrics[name] for name in ("eval_loss", "eval_accuracy")}
+        self._keep(record, [old for old in record.vl.get("evaluations", []) if old["step"] < moment.step] + [row])
+
+    def restore(self, record: RunRecord, earlier: RunRecord, step: int) -> None:
+        """See `Evaluations`."""
+        self._keep(record, [row for row in earlier.vl.get("evaluations", []) if row["step"] <= step])
         record.vl["peak_memory_gib"] = earlier.vl.get("peak_memory_gib", 0.0)
-        record.timings = dict(earlier.timings)
-    return record
+
+    def _keep(self, record: RunRecord, rows: list[dict[str, Any]]) -> None:
+        best = best_of(rows)
+        record.vl |= {"evaluations": rows, "best": best, "eval_loss": best.get("eval_loss")}
+
+    def elapsed_s(self, record: RunRecord) -> float:
+        """See `Evaluations`."""
+        rows = record.vl.get("evaluations", [])
+        return float(rows[-1]["elapsed_s"]) if rows else 0.0
+
+    def describe(self, metrics: Mapping[str, float]) -> str:
+        """See `Evaluations`."""
+        return f"validation loss {metrics['eval_loss']:.4f}, tokens right {metrics['eval_accuracy']:.4f}"
 
 
-def now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def best_of(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
+    """The first evaluation of the lowest loss, whose model is the one that is kept; {} where none has a finite loss."""
+    finite = [row for row in evaluations if is_number(row["eval_loss"])]
+    return min(finite, key=lambda row: row["eval_loss"], default={})

@@ -37,6 +37,14 @@ def write_run_report(run_dir: Path, record: RunRecord) -> Path:
     return path
 
 
+def describe_scores(record: RunRecord) -> str:
+    """The kept model's validation loss and, where they are known, the scores of its answers, on one line."""
+    parts = {"eval_loss": "validation loss", "eval_accuracy": "tokens right", "field_accuracy": "field accuracy"}
+    parts |= {"teds": "TEDS", "numeric_accuracy": "numeric accuracy", "parse_share": "JSON"}
+    known: dict[str, Any] = (record.vl.get("final") or {}) | (record.vl.get("scores") or {})
+    return ", ".join(f"{word} {known[key]:.4f}" for key, word in parts.items() if known.get(key) is not None)
+
+
 def _evaluation(path: Path) -> tuple[Evaluation | None, list[str]]:
     if not path.is_file():
         return None, []

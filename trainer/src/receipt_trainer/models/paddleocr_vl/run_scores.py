@@ -23,10 +23,10 @@ from receipt_trainer.models.paddleocr_vl.model import Loaded
 from receipt_trainer.models.paddleocr_vl.prediction_cache import Unfinished
 from receipt_trainer.models.paddleocr_vl.predictions import Prediction, write_predictions
 from receipt_trainer.models.paddleocr_vl.prepare import Side
-from receipt_trainer.models.paddleocr_vl.progress import shown_progress
 from receipt_trainer.models.paddleocr_vl.schema import DOCUMENT_SCHEMA
 from receipt_trainer.models.paddleocr_vl.scores.parse import read_strictly
 from receipt_trainer.models.paddleocr_vl.scores.ratio import Share
+from receipt_trainer.training.console import progress_bar
 
 METRICS: Final[Mapping[str, str]] = {
     "field_accuracy": "fields",
@@ -111,7 +111,7 @@ def score_run(loaded: Loaded, scoring: Scoring, record: RunRecord, sink: Metrics
         WorldError: as there.
     """
     sink.log("info", f"the kept model answers {len(scoring.documents())} validation documents, to be scored")
-    with shown_progress(console, "answering") as progress:
+    with progress_bar(console, "answering") as progress:
         record.vl["scores"] = score_model(loaded, scoring, progress)
     record.timings["scoring_s"] = record.vl["scores"].get("seconds", 0.0)
     row = metric_row(record)

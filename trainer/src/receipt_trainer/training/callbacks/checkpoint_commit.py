@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from receipt_trainer.contract.sinks import MetricsSink, NoMetrics
 from receipt_trainer.errors import WorldError
 from receipt_trainer.training import checkpoints, distributed
-from receipt_trainer.training.callbacks.finite_loss import LOWER
+from receipt_trainer.training.trainer import LOWER
 
 MAX_SHARE: Final = 0.05
 """Of the time at most that goes into the checkpoints by the clock: where writing is slow they come less often."""

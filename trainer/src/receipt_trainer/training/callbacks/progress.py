@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -20,8 +21,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 class ProgressBar(TrainerCallback):
     """A live bar on a terminal; one line an epoch everywhere, so that a log file reads well too."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, describe: Callable[[Mapping[str, float]], str]) -> None:
+        """`describe` puts an evaluation into words."""
+        self._console, self._describe = console, describe
         self._progress: Progress | None = None
         self._task = TaskID(0)
         self._loss = float("nan")
@@ -57,15 +59,14 @@ class ProgressBar(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Show the loss; print the epoch's scores."""
+        """Show the loss; print the evaluation."""
         logs = logs or {}
         self._loss = float(logs.get("loss", self._loss))
         if self._progress is not None:
             self._progress.update(self._task, note=f"epoch {state.epoch or 0:.1f}  loss {self._loss:.3f}")
-        if "eval_f1" in logs and state.is_world_process_zero:
+        if "eval_loss" in logs and state.is_world_process_zero:
             self._console.print(
-                f"epoch {state.epoch or 0:5.1f}  loss {self._loss:.3f}  validation loss {logs['eval_loss']:.3f}  "
-                f"precision {logs['eval_precision']:.3f}  recall {logs['eval_recall']:.3f}  f1 {logs['eval_f1']:.3f}",
+                f"epoch {state.epoch or 0:5.1f}  loss {self._loss:.4f}  {self._describe(logs)}",
                 highlight=False,
                 soft_wrap=True,
             )

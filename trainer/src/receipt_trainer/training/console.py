@@ -25,12 +25,17 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def reading_progress(console: Console, wanted: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar for receipts being read, on a terminal."""
+def progress_bar(console: Console, label: str, wanted: bool = True) -> Iterator[Callable[[int, int], None] | None]:
+    """A callback (done, total) that draws a bar on a terminal; None where nobody watches."""
     if not wanted or not console.is_terminal:
         yield None
         return
-    columns = (TextColumn("reading receipts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("reading", total=None)
+        task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def say(console: Console, text: str) -> None:
+    """Print a text as it is: no markup, no colours, no breaks but its own."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

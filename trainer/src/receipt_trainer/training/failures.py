@@ -1,13 +1,15 @@
-"""Whose fault ended an attempt: the job's, the machine's, or that of a neighbour or a right."""
+"""Whose fault ended a run: the job's, or the machine's."""
 
 from __future__ import annotations
 
 import errno
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.training.folder import FolderError
 
 _BROKEN: Final = frozenset(
     {errno.EIO, errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.EFBIG}
@@ -18,6 +20,8 @@ _WORDS: Final = re.compile(
     r"CUDA error(?!: device-side assert)|CUDA driver|CUDNN_STATUS|CUBLAS_STATUS|NCCL error"
     r"|PytorchStreamWriter failed|\(os error (5|27|28|30|116|122)\)"
 )
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FULL_WORDS: Final = re.compile(r"PytorchStreamWriter failed|\(os error (27|28|122)\)")
 """The same from PyTorch's and safetensors' own code, which raise no OSError."""
 
 
@@ -39,8 +43,6 @@ def require_gpu() -> None:
 
 def is_machines(error: BaseException) -> bool:
     """Whether the machine seems to have failed: another one may well succeed, this one hardly."""
-    from receipt_trainer.cli.run_folder import FolderError
-
     return any(
         isinstance(fault, MachineError | FolderError)
         or (isinstance(fault, OSError) and fault.errno in _BROKEN)
@@ -49,13 +51,22 @@ def is_machines(error: BaseException) -> bool:
     )
 
 
-def is_elsewhere(error: UserError) -> bool:
-    """Whether not the job is wrong, but rights or neighbours: another attempt may well succeed."""
-    from botocore.exceptions import BotoCoreError, ClientError
+def in_one_line(error: BaseException, run_dir: Path) -> BaseException:
+    """A fault of the world in place of an error that says that the disk has no room; any other error as it is."""
+    if isinstance(error, UserError | WorldError) or not any(map(_is_full, _chain(error))):
+        return error
+    return WorldError(f"{run_dir}: the disk is full; make room, and the same command resumes ({_first_line(error)})")
 
-    from receipt_trainer.cli.run_folder import FolderHeldError
 
-    return isinstance(error, FolderHeldError) or isinstance(error.__cause__, BotoCoreError | ClientError)
+def _is_full(fault: BaseException) -> bool:
+    """PyTorch says of its own files no more than that they could not be written."""
+    if isinstance(fault, OSError):
+        return fault.errno in _FULL
+    return not isinstance(fault, UserError | WorldError) and _FULL_WORDS.search(str(fault)) is not None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

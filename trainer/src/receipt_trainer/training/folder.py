@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from receipt_trainer.config import DataConfig, TrainingConfig
 from receipt_trainer.contract import names
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
@@ -34,6 +33,14 @@ def fail(run_dir: Path, error: str) -> None:
         record.status, record.error = "failed", error
         with suppress(OSError):  # a full disk: what it failed of is the fault to report
             record.write(path)
+
+
+def is_complete(run_dir: Path) -> bool:
+    """Whether the folder holds a complete run; a record that cannot be read says nothing of that."""
+    try:
+        return RunRecord.load(run_dir / names.RUN_FILE).status == "complete"
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager
@@ -91,29 +98,7 @@ def earlier(run_dir: Path) -> RunRecord | None:
     try:
         return RunRecord.load(path)
     except ValueError:
-        raise UserError(f"{path} is no run record; use another --job-name, or --restart to start over") from None
-
-
-def require_same(
-    record: RunRecord, run_dir: Path, model: str, training: TrainingConfig, data: DataConfig | None
-) -> None:
-    """Refuse to take a complete run for one of other settings; `data` is None where a snapshot stands for it.
-
-    Raises:
-        UserError: names the settings that differ.
-    """
-    asked = {"model": model, **training.model_dump(mode="json"), **(data.model_dump(mode="json") if data else {})}
-    there = {"model": record.model, **record.training_config, **record.data_config}
-    differing = [
-        name
-        for name, value in asked.items()
-        if value != there.get(name) and not (name == "learning_rate" and value is None)
-    ]
-    if differing:
-        raise UserError(
-            f"{run_dir} holds the complete run '{record.job_name}' with other settings ({', '.join(differing)}); "
-            "use another --job-name, or --restart to start over"
-        )
+        raise UserError(f"{path} is no run record; choose another --output-dir, or --restart to start over") from None
 
 
 def clear(run_dir: Path) -> None:

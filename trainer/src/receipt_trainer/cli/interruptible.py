@@ -1,0 +1,28 @@
+"""Ctrl+C and SIGTERM in commands that train."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from receipt_trainer.contract.interruption import Interrupted, StopRequest, listen
+
+
+@contextmanager
+def interruptible() -> Iterator[StopRequest]:
+    """Ends the command as the signal asks: after the step with a checkpoint, at once if it comes twice.
+
+    Raises:
+        click.exceptions.Exit: with 128 and the signal's number, as shells write it: 130 or 143.
+    """
+    stop = StopRequest()
+    try:
+        with listen(stop):
+            yield stop
+    except (Interrupted, KeyboardInterrupt) as interrupted:
+        told = str(interrupted) or "stopped at once"
+        click.echo(f"{told}; the same command resumes from the newest checkpoint", err=True)
+        raise click.exceptions.Exit(128 + (stop.signal or signal.SIGINT)) from None

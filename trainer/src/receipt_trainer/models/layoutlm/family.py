@@ -1,0 +1,311 @@
+"""LayoutLM as a model family: receipts from a table or files, entities scored by seqeval."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from rich.console import Console
+
+from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.contract.names import MODEL_DIR, PREDICTIONS_FILE
+from receipt_trainer.contract.predictions import write_predictions
+from receipt_trainer.contract.run_record import Best, EpochMetrics, RunRecord
+from receipt_trainer.contract.sinks import MetricsSink
+from receipt_trainer.data import snapshot
+from receipt_trainer.data.examples import VIEWS, downsample
+from receipt_trainer.data.prepare import Prepared, prepare, tokenizer_hash
+from receipt_trainer.errors import UserError
+from receipt_trainer.models.layoutlm import metrics as scores
+from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollator
+from receipt_trainer.models.layoutlm.export import save_model
+from receipt_trainer.models.layoutlm.fingerprint import fingerprint
+from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
+from receipt_trainer.models.layoutlm.model import Start, build, load_tokenizer, resolve
+from receipt_trainer.models.layoutlm.to_predictions import receipt_predictions
+from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
+from receipt_trainer.training import distributed, hardware
+from receipt_trainer.training.arguments import training_arguments
+from receipt_trainer.training.callbacks.set_epoch import SetEpoch
+from receipt_trainer.training.console import progress_bar
+from receipt_trainer.training.family import Moment
+from receipt_trainer.training.hardware import Machine
+from receipt_trainer.training.trainer import BatchTrainer
+
+
+class F1Evaluations:
+    """Entity scores: the model of the highest F1 is kept (see `Evaluations`)."""
+
+    metric = "eval_f1"
+    is_higher_better = True
+    sent: Collection[str] = (
+        "loss",
+        "grad_norm",
+        "learning_rate",
+        "eval_loss",
+        "eval_f1",
+        "eval_precision",
+        "eval_recall",
+    )
+
+    def add(self, record: RunRecord, moment: Moment, metrics: Mapping[str, float]) -> None:
+        """See `Evaluations`."""
+        found = EpochMetrics(
+            epoch=moment.epoch,
+            step=moment.step,
+            train_loss=moment.train_loss,
+            eval_loss=metrics["eval_loss"],
+            precision=metrics["eval_precision"],
+            recall=metrics["eval_recall"],
+            f1=metrics["eval_f1"],
+            learning_rate=moment.learning_rate,
+            elapsed_s=moment.elapsed_s,
+        )
+        self._keep(record, [row for row in record.epoch_metrics if row.step < found.step] + [found])
+
+    def restore(self, record: RunRecord, earlier: RunRecord, step: int) -> None:
+        """See `Evaluations`."""
+        self._keep(record, [row for row in earlier.epoch_metrics if row.step <= step])
+
+    def _keep(self, record: RunRecord, rows: list[EpochMetrics]) -> None:
+        best = max(rows, key=lambda row: row.f1, default=None)  # the first of equals, as the trainer keeps
+        record.epoch_metrics = rows
+        record.best = Best(epoch=best.epoch, step=best.step, f1=best.f1) if best else None
+
+    def elapsed_s(self, record: RunRecord) -> float:
+        """See `Evaluations`."""
+        return record.epoch_metrics[-1].elapsed_s if record.epoch_metrics else 0.0
+
+    def describe(self, metrics: Mapping[str, float]) -> str:
+        """See `Evaluations`."""
+        return (
+            f"f1 {metrics['eval_f1']:.4f}, precision {metrics['eval_precision']:.4f}, "
+            f"recall {metrics['eval_recall']:.4f}, validation loss {metrics['eval_loss']:.4f}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutLMTask:
+    """Receipts, encoded for a start (see `Task`)."""
+
+    start: Start
+    training: TrainingConfig
+    data: DataConfig
+    prepared: Prepared
+    tokenizer: Any
+
+    @property
+    def hyperparameters(self) -> TrainingConfig:
+        """See `Task`."""
+        return self.training
+
+    @property
+    def evaluations(self) -> F1Evaluations:
+        """See `Task`."""
+        return F1Evaluations()
+
+    @property
+    def start_dir(self) -> Path | None:
+        """See `Task`."""
+        return Path(self.start.path) if self.start.path else None
+
+    @property
+    def memory_hint(self) -> str:
+        """See `Task`."""
+        return (
+            f"--batch-size {self.training.batch_size}: halve it and double --gradient-accumulation-steps, or set "
+            "gradient_checkpointing=true"
+        )
+
+    def announce(self) -> Iterator[str]:
+        """See `Task`."""
+        counts = self.prepared.counts
+        train, validation = counts["train"], counts["validation"]
+        yield (
+            f"{train['receipts']} receipts to train on ({train['examples']} examples, {train['tokens']} tokens), "
+            f"{validation['receipts']} to validate; {len(self.prepared.space.labels)} labels; model {self.start.name}"
+        )
+        if left_out := counts.get("receipts_left_out_by_split"):
+            yield f"{left_out} labelled receipts are on neither side: near duplicates of held-out ones, or elsewhere"
+        for problem in counts["problems"].values():
+            verb = "left out" if problem["dropped"] else "noted"
+            yield f"{problem['count']} {verb}: {problem['examples'][0]}"
+
+    def fingerprint(self) -> dict[str, Any]:
+        """See `Task`."""
+        return fingerprint(self.start.name, self.training, self.data, self.prepared)
+
+    def record(self, job_name: str, job_id: str, model: Any) -> RunRecord:
+        """See `Task`."""
+        return RunRecord(
+            job_name=job_name,
+            job_id=job_id,
+            model=self.start.name,
+            training_config=self.training.model_dump(mode="json"),
+            data_config=self.data.model_dump(mode="json"),
+            label_list=list(self.prepared.space.tags),
+            entity_labels=list(self.prepared.space.labels),
+            dataset_counts=self.prepared.counts,
+            split=self.prepared.split,
+        )
+
+    def build(self, machine: Machine) -> Any:
+        """See `Task`."""
+        return build(self.start, self.prepared.space, self.tokenizer, self.training)
+
+    def trainer(self, model: Any, machine: Machine, run_dir: Path, callbacks: Sequence[Any]) -> ReceiptTrainer:
+        """See `Task`."""
+        config, data, prepared = self.training, self.data, self.prepared
+        examples = prepared.train.examples
+        numbers = downsample(examples, data.o_entity_ratio, config.seed, len(VIEWS[data.examples]))
+        collator = PackingCollator(examples, select=True, augment=data.augment, seed=config.seed, coarse=machine.cuda)
+        batches = EpochBatches(
+            numbers,
+            config.batch_size,
+            config.seed,
+            lengths=examples.lengths,
+            batch_tokens=config.batch_tokens,
+            ranks=distributed.count(),
+        )
+        return ReceiptTrainer(
+            model=model,
+            args=layoutlm_arguments(config, run_dir, machine),
+            batches=batches,
+            collator=collator,
+            validation=prepared.validation,
+            space=prepared.space,
+            loss=MarginalLoss(target_table(prepared.space, prepared.sets), config.label_smoothing),
+            callbacks=[SetEpoch(batches, collator), *callbacks],
+        )
+
+    def finish(
+        self, trainer: BatchTrainer, record: RunRecord, run_dir: Path, sink: MetricsSink, console: Console
+    ) -> None:
+        """See `Task`."""
+        if not isinstance(trainer, ReceiptTrainer):
+            raise TypeError(f"{type(trainer).__name__} is not the trainer of this family")
+        predictions, labels = trainer.answers()
+        words, space = self.prepared.validation.words, self.prepared.space
+        record.overall, record.per_label = scores.score(words, labels, space)
+        record.per_source = scores.score_by_source(words, labels, space)
+        record.confusion = scores.confusion(words, labels, space)
+        write_predictions(
+            run_dir / PREDICTIONS_FILE, receipt_predictions(words, predictions.probabilities, labels, space)
+        )
+        save_model(trainer.model, self.tokenizer, space, self.data, run_dir / MODEL_DIR)
+
+
+def layoutlm_arguments(config: TrainingConfig, run_dir: Path, machine: Machine) -> Any:
+    """transformers' arguments for a configuration of this family."""
+    return training_arguments(
+        config,
+        run_dir,
+        machine,
+        metric=F1Evaluations.metric,
+        is_higher_better=F1Evaluations.is_higher_better,
+        num_train_epochs=config.num_epochs,
+        per_device_train_batch_size=config.batch_size or 1,
+        lr_scheduler_type=config.lr_scheduler,
+        tf32=config.tf32 if machine.cuda and torch.cuda.get_device_capability() >= (8, 0) else None,
+        activation_checkpointing=config.gradient_checkpointing,
+        torch_compile=config.torch_compile,
+        # Batches cut by tokens differ in size and are a multiple of the processes already.
+        accelerator_config={"even_batches": config.batch_size is not None},
+    )
+
+
+_PACKAGES: Final = {"jinja2": "train,report", "matplotlib": "train,report"}
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutLM:
+    """The family (see `ModelFamily`).
+
+    Attributes:
+        model: see `receipt_trainer.models.layoutlm.model.resolve`.
+        receipts_table: where the data set `dynamodb` is.
+        snapshot_save, snapshot_load: folder of an encoded data set, to write or to train on.
+    """
+
+    model: str
+    training: TrainingConfig
+    data: DataConfig
+    receipts_table: str | None = None
+    snapshot_save: Path | None = None
+    snapshot_load: Path | None = None
+
+    @property
+    def packages(self) -> Mapping[str, str]:
+        """See `ModelFamily`."""
+        return _PACKAGES
+
+    def machine(self) -> Machine:
+        """See `ModelFamily`."""
+        return hardware.choose(self.training)
+
+    def prepare(self, console: Console, *, is_shown: bool) -> LayoutLMTask:
+        """See `ModelFamily`."""
+        start = resolve(self.model)
+        tokenizer, data, training = load_tokenizer(start), self.data, self.training
+        if self.snapshot_load:
+            prepared = snapshot.load(self.snapshot_load, data, tokenizer_hash(tokenizer))
+            data = data.model_copy(update=prepared.origin)
+        else:
+            with progress_bar(console, "reading receipts", is_shown) as progress:
+                prepared = prepare(data, tokenizer, table=self.receipts_table, progress=progress)
+        if self.snapshot_save and distributed.is_main():
+            _save_snapshot(prepared, data, self.snapshot_save)
+        if training.learning_rate is None:
+            training = training.model_copy(update={"learning_rate": start.default_learning_rate})
+        return LayoutLMTask(start, training, data, prepared, tokenizer)
+
+    def differences(self, record: RunRecord) -> list[str]:
+        """See `ModelFamily`; a snapshot stands for the data's settings, and brings its own."""
+        asked = {"model": self.model, **self.training.model_dump(mode="json")}
+        if self.snapshot_load is None:
+            asked |= self.data.model_dump(mode="json")
+        if asked["learning_rate"] is None:
+            del asked["learning_rate"]
+        there = {"model": record.model, **record.training_config, **record.data_config}
+        return [name for name, value in asked.items() if value != there.get(name)]
+
+    def missing_rows(self, record: RunRecord) -> list[dict[str, Any]]:
+        """See `ModelFamily`."""
+        return []
+
+    def report(self, run_dir: Path, record: RunRecord) -> Path:
+        """See `ModelFamily`."""
+        from receipt_trainer.reports.build import load_run, write_html
+
+        return write_html(run_dir, replace(load_run(run_dir), record=record))
+
+    def conclude(self, run_dir: Path, record: RunRecord, console: Console | None) -> None:
+        """See `ModelFamily`."""
+        from receipt_trainer.reports.build import load_run
+        from receipt_trainer.reports.terminal import print_report
+
+        if console is not None:
+            print_report(record, load_run(run_dir).predictions, console)
+
+    def describe(self, record: RunRecord) -> str:
+        """See `ModelFamily`."""
+        return f"f1 {record.overall.f1 if record.overall else float('nan'):.4f}"
+
+
+def _save_snapshot(prepared: Prepared, data: DataConfig, directory: Path) -> None:
+    """Save it; where an interrupted run of the same data has saved it already, leave it.
+
+    Raises:
+        UserError: something else is there.
+    """
+    if (directory / snapshot.META).is_file():
+        try:
+            there = snapshot.load(directory, data, prepared.tokenizer_hash)
+        except UserError:
+            there = None
+        if there is not None and snapshot.fingerprint(there) == snapshot.fingerprint(prepared):
+            return
+    snapshot.save(prepared, data, directory)

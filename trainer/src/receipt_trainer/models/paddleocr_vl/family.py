@@ -1,0 +1,236 @@
+"""PaddleOCR-VL as a model family: images and their JSON, answers scored field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from receipt_trainer.config_vl import TrainingSection, VlConfig
+from receipt_trainer.contract.names import MODEL_DIR, RUN_FILE
+from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.sinks import MetricsSink
+from receipt_trainer.models.paddleocr_vl.batches import VlCollator
+from receipt_trainer.models.paddleocr_vl.build import build, choose_machine, count_parameters, peak_memory_gib
+from receipt_trainer.models.paddleocr_vl.loss import TokenLoss
+from receipt_trainer.models.paddleocr_vl.model import (
+    Loaded,
+    load_processor,
+    require_family,
+    require_quantization,
+    write_model,
+)
+from receipt_trainer.models.paddleocr_vl.prepare import VlData, prepare
+from receipt_trainer.models.paddleocr_vl.records import LossEvaluations, fingerprint, record_sections
+from receipt_trainer.models.paddleocr_vl.run_report import describe_scores, write_run_report
+from receipt_trainer.models.paddleocr_vl.run_scores import Scoring, forget_answers, metric_row, score_run
+from receipt_trainer.models.paddleocr_vl.sampler import EpochBatches, difficulties
+from receipt_trainer.models.paddleocr_vl.trainer import VlTrainer
+from receipt_trainer.training import distributed
+from receipt_trainer.training.arguments import training_arguments
+from receipt_trainer.training.callbacks.set_epoch import SetEpoch
+from receipt_trainer.training.console import progress_bar, say
+from receipt_trainer.training.hardware import Machine
+from receipt_trainer.training.trainer import BatchTrainer
+
+_SHOWN: Final = 5
+_PACKAGES: Final = dict.fromkeys(("peft", "PIL", "jsonschema", "apted", "jinja2", "matplotlib"), "train,report,vl")
+
+
+@dataclass(frozen=True, slots=True)
+class VlTask:
+    """Documents, measured for a processor (see `Task`)."""
+
+    config: VlConfig
+    data: VlData
+    processor: Any
+
+    @property
+    def hyperparameters(self) -> TrainingSection:
+        """See `Task`."""
+        return self.config.training
+
+    @property
+    def evaluations(self) -> LossEvaluations:
+        """See `Task`."""
+        return LossEvaluations()
+
+    @property
+    def start_dir(self) -> Path | None:
+        """See `Task`."""
+        start = Path(self.config.model_name_or_path)
+        return start if start.exists() else None
+
+    @property
+    def memory_hint(self) -> str:
+        """See `Task`."""
+        return (
+            f"per_device_train_batch_size {self.config.training.per_device_train_batch_size}: halve it and double "
+            "gradient_accumulation_steps, set gradient_checkpointing: true, or lower max_sequence_length"
+        )
+
+    def announce(self) -> Iterator[str]:
+        """See `Task`."""
+        counts, left_out = self.data.counts(), self.data.left_out
+        yield (
+            f"{counts['train']['documents']} documents to train on ({counts['train']['supervised_tokens']} supervised "
+            f"tokens of {counts['train']['tokens']}), {counts['validation']['documents']} to validate; "
+            f"model {self.config.model_name_or_path}"
+        )
+        if left_out:
+            yield f"{len(left_out)} documents are too long, or not for this model, and are left out:"
+            yield from (f"  {row['id']}: {row['reason']}" for row in left_out[:_SHOWN])
+        if len(left_out) > _SHOWN:
+            yield f"  and {len(left_out) - _SHOWN} more; run.json names them all"
+
+    def fingerprint(self) -> dict[str, Any]:
+        """See `Task`."""
+        return fingerprint(self.config, self.data)
+
+    def record(self, job_name: str, job_id: str, model: Any) -> RunRecord:
+        """See `Task`."""
+        training, sources = record_sections(self.config)
+        return RunRecord(
+            family="paddleocr-vl",
+            job_name=job_name,
+            job_id=job_id,
+            model=self.config.model_name_or_path,
+            training_config=training,
+            data_config=sources,
+            label_list=[],
+            dataset_counts=self.data.counts(),
+            vl={"left_out": self.data.left_out, "evaluations": [], "parameters": count_parameters(model)},
+        )
+
+    def build(self, machine: Machine) -> Any:
+        """See `Task`."""
+        return build(self.config, machine)
+
+    def trainer(self, model: Any, machine: Machine, run_dir: Path, callbacks: Sequence[Any]) -> VlTrainer:
+        """See `Task`."""
+        config, training, data = self.config, self.config.training, self.data
+        examples, held_out = data.train.examples, data.validation.examples
+        batches = EpochBatches(
+            data.train.lengths,
+            training.per_device_train_batch_size,
+            training.seed,
+            schedule=training.difficulty_schedule,
+            difficulty=difficulties(examples),
+            num_epochs=_num_epochs(config, len(examples)),
+        )
+        collator = VlCollator(
+            examples,
+            self.processor,
+            augmentation=config.augmentation,
+            seed=training.seed,
+            max_length=training.max_sequence_length,
+        )
+        size = training.eval_batch_size or training.per_device_train_batch_size
+        by_length = sorted(range(len(held_out)), key=lambda number: (data.validation.lengths[number], number))
+        arguments = training_arguments(
+            training,
+            run_dir,
+            machine,
+            metric=LossEvaluations.metric,
+            is_higher_better=LossEvaluations.is_higher_better,
+            num_train_epochs=training.num_train_epochs,
+            per_device_train_batch_size=training.per_device_train_batch_size,
+            lr_scheduler_type=training.lr_scheduler_type,
+        )
+        return VlTrainer(
+            model=model,
+            args=arguments,
+            batches=batches,
+            collator=collator,
+            num_examples=len(examples),
+            validation=VlCollator(held_out, self.processor),
+            validation_batches=[by_length[first : first + size] for first in range(0, len(by_length), size)],
+            loss=TokenLoss(config.loss),
+            callbacks=[SetEpoch(batches, collator), *callbacks],
+        )
+
+    def finish(
+        self, trainer: BatchTrainer, record: RunRecord, run_dir: Path, sink: MetricsSink, console: Console
+    ) -> None:
+        """See `Task`."""
+        peak_gib = peak_memory_gib(trainer.args.device.type == "cuda")
+        record.vl["peak_memory_gib"] = max(record.vl.get("peak_memory_gib", 0.0), peak_gib)
+        record.vl["final"] = {f"eval_{name}": value for name, value in trainer.judge().items()}
+        write_model(trainer.model, self.processor, run_dir / MODEL_DIR)
+        record.write(run_dir / RUN_FILE)
+        if self.config.evaluation.enabled:
+            device = trainer.args.device
+            # Answers that wait from an interrupted scoring are taken for this model's, if they are of this very run.
+            run = self.fingerprint() | {"started_at": record.started_at}
+            asked = {"run": run, "step": trainer.state.best_global_step, "device": str(device)}
+            loaded = Loaded(trainer.model.eval(), self.processor, self.config.model_name_or_path, None, device)
+            scoring = Scoring(run_dir, self.config.evaluation, self.data.validation, asked)
+            with trainer.accelerator.autocast():
+                score_run(loaded, scoring, record, sink, console)
+
+
+def _num_epochs(config: VlConfig, count: int) -> float:
+    """Passes over the examples, by steps where those are given."""
+    training = config.training
+    seen = (
+        training.max_steps
+        * training.gradient_accumulation_steps
+        * training.per_device_train_batch_size
+        * distributed.count()
+    )
+    return seen / count if training.max_steps else training.num_train_epochs
+
+
+@dataclass(frozen=True, slots=True)
+class PaddleOcrVl:
+    """The family (see `ModelFamily`)."""
+
+    config: VlConfig
+
+    @property
+    def packages(self) -> Mapping[str, str]:
+        """See `ModelFamily`."""
+        return _PACKAGES
+
+    def machine(self) -> Machine:
+        """See `ModelFamily`."""
+        return choose_machine(self.config)
+
+    def prepare(self, console: Console, *, is_shown: bool) -> VlTask:
+        """See `ModelFamily`."""
+        config = self.config
+        if config.training.use_quantization:
+            require_quantization(config.training.device)
+        require_family(config.model_name_or_path)
+        processor = load_processor(config.model_name_or_path, max_image_pixels=config.training.max_image_pixels)
+        with progress_bar(console, "measuring documents", is_shown) as progress:
+            return VlTask(config, prepare(config, processor, progress), processor)
+
+    def differences(self, record: RunRecord) -> list[str]:
+        """See `ModelFamily`."""
+        training, data = record_sections(self.config)
+        asked: dict[str, Any] = {"model": self.config.model_name_or_path, **training, **data}
+        there: dict[str, Any] = {"model": record.model, **record.training_config, **record.data_config}
+        return [name for name, value in asked.items() if value != there.get(name)]
+
+    def missing_rows(self, record: RunRecord) -> list[dict[str, Any]]:
+        """See `ModelFamily`."""
+        row = metric_row(record)
+        return [row] if row else []
+
+    def report(self, run_dir: Path, record: RunRecord) -> Path:
+        """See `ModelFamily`."""
+        return write_run_report(run_dir, record)
+
+    def conclude(self, run_dir: Path, record: RunRecord, console: Console | None) -> None:
+        """See `ModelFamily`."""
+        forget_answers(run_dir)
+        if console is not None:
+            say(console, f"best model: {describe_scores(record)}")
+
+    def describe(self, record: RunRecord) -> str:
+        """See `ModelFamily`."""
+        return describe_scores(record)

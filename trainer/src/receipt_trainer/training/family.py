@@ -1,0 +1,138 @@
+"""What a model family brings to a run: its data, model, trainer, scores and report. All else is shared."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+
+from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.sinks import MetricsSink
+from receipt_trainer.training.arguments import Hyperparameters
+from receipt_trainer.training.hardware import Machine
+from receipt_trainer.training.trainer import BatchTrainer
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When an evaluation was, and what training had come to.
+
+    Attributes:
+        train_loss, learning_rate: as last logged; None before the first log.
+        elapsed_s: training time so far, over all attempts.
+    """
+
+    epoch: float
+    step: int
+    train_loss: float | None
+    learning_rate: float | None
+    elapsed_s: float
+
+
+class Evaluations(Protocol):
+    """How a family's evaluations are ranked, recorded and said."""
+
+    metric: str
+    """The metric whose best value decides which model is kept, such as `eval_f1`."""
+    is_higher_better: bool
+    sent: Collection[str]
+    """Names of the metrics that are passed on, as transformers logs them."""
+
+    def add(self, record: RunRecord, moment: Moment, metrics: Mapping[str, float]) -> None:
+        """Put an evaluation into the record, behind those of earlier steps, and the best one so far."""
+
+    def restore(self, record: RunRecord, earlier: RunRecord, step: int) -> None:
+        """Take over what an interrupted run had recorded up to a step."""
+
+    def elapsed_s(self, record: RunRecord) -> float:
+        """Training time at the last evaluation; 0 before the first."""
+
+    def describe(self, metrics: Mapping[str, float]) -> str:
+        """An evaluation, as part of a line."""
+
+
+class Task(Protocol):
+    """One run of a family with its data: what is trained, and how it is judged."""
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        """How to train."""
+
+    @property
+    def evaluations(self) -> Evaluations:
+        """How evaluations are ranked and recorded."""
+
+    @property
+    def start_dir(self) -> Path | None:
+        """The folder of the model that the run begins with, if it is one of this machine."""
+
+    @property
+    def memory_hint(self) -> str:
+        """What to change where the GPU's memory is too small, behind `too small for`."""
+
+    def announce(self) -> Iterable[str]:
+        """What a person wants to know of the data before training, a line each."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the losses depend on; a checkpoint of another one is refused."""
+
+    def record(self, job_name: str, job_id: str, model: Any) -> RunRecord:
+        """The record of a run that begins, without times and machine."""
+
+    def build(self, machine: Machine) -> Any:
+        """The model that the run begins with.
+
+        Raises:
+            UserError, WorldError: it cannot be had.
+        """
+
+    def trainer(self, model: Any, machine: Machine, run_dir: Path, callbacks: Sequence[Any]) -> BatchTrainer:
+        """What trains it."""
+
+    def finish(
+        self, trainer: BatchTrainer, record: RunRecord, run_dir: Path, sink: MetricsSink, console: Console
+    ) -> None:
+        """Score the best model, which the trainer holds, and leave model and predictions in the run's folder."""
+
+
+class ModelFamily(Protocol):
+    """A family and what is asked of it."""
+
+    @property
+    def packages(self) -> Mapping[str, str]:
+        """Extras of the package that a run needs, as text; by the modules that show whether they are installed."""
+
+    def machine(self) -> Machine:
+        """What to compute on.
+
+        Raises:
+            UserError: the machine has not what is asked for.
+        """
+
+    def prepare(self, console: Console, *, is_shown: bool) -> Task:
+        """Read the data.
+
+        Args:
+            is_shown: draw a bar on a terminal.
+
+        Raises:
+            UserError, WorldError: as the parts say.
+        """
+
+    def differences(self, record: RunRecord) -> list[str]:
+        """Settings in which a complete run differs from what is asked for."""
+
+    def missing_rows(self, record: RunRecord) -> list[dict[str, Any]]:
+        """Metrics of a complete run that no checkpoint's history has."""
+
+    def report(self, run_dir: Path, record: RunRecord) -> Path:
+        """Write report.html; returns its path."""
+
+    def conclude(self, run_dir: Path, record: RunRecord, console: Console | None) -> None:
+        """Once the record is complete: remove what only an interrupted run needs, and print the results."""
+
+    def describe(self, record: RunRecord) -> str:
+        """The scores of the kept model, on one line."""

@@ -1,0 +1,155 @@
+"""One attempt at a queued job: what a worker starts as `python -m receipt_trainer.worker.main JOBFILE`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from receipt_trainer.aws.artifacts import CliError, UploadRefusedError
+from receipt_trainer.config import DataConfig, TrainingConfig, parse
+from receipt_trainer.config_vl import VlJobData, VlJobTraining, is_vl_model, job_config
+from receipt_trainer.contract import progress
+from receipt_trainer.contract.interruption import Interrupted, StopRequest, listen
+from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.jobs.run_store import AwsRunStore
+from receipt_trainer.training import failures, folder
+from receipt_trainer.worker.child import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_LEASE,
+    EXIT_MACHINE,
+    EXIT_MISTAKE,
+    EXIT_UNDELIVERABLE,
+    EXIT_UNDELIVERED,
+    ChildJob,
+)
+from receipt_trainer.worker.lease_watchdog import LeaseWatchdog
+from receipt_trainer.worker.stall_detector import ProgressFile
+
+if TYPE_CHECKING:
+    from receipt_trainer.training.family import ModelFamily
+
+EXIT_FAULT: Final = 1
+FOLDER_WAIT_S: Final = 60.0
+"""How long the process of an earlier attempt may take to leave the run's folder."""
+FOLDER_POLL_S: Final = 1.0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train; returns the exit code that the worker reads."""
+    stop, owner = StopRequest(), os.getpid()
+    job: ChildJob | None = None
+    try:
+        with listen(stop, insist=False):
+            job = ChildJob.model_validate_json(Path(argv[0]).read_bytes())
+            LeaseWatchdog(
+                sys.stdin.fileno(),
+                job.lease_s,
+                on_gone=lambda: os.kill(owner, signal.SIGTERM),
+                on_expired=_leave_at_once,
+                on_save=stop.ask_to_save,
+            )
+            if job.progress_file is not None:
+                progress.listen(ProgressFile(job.progress_file))
+            run_attempt(job, stop)
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except (UserError, WorldError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return exit_code(error, is_complete=job is not None and folder.is_complete(job.run_dir))
+    except BaseException as error:
+        traceback.print_exc()
+        return EXIT_MACHINE if failures.is_machines(error) else EXIT_FAULT
+    return EXIT_DONE
+
+
+def exit_code(error: UserError | WorldError, *, is_complete: bool) -> int:
+    """What an error of a run means to the worker.
+
+    Args:
+        is_complete: the run is, so that it is its delivery that failed.
+    """
+    is_here = isinstance(error, CliError | UploadRefusedError) or failures.is_machines(error)
+    is_refused = isinstance(error, UserError) and isinstance(error.__cause__, BotoCoreError | ClientError)
+    if is_complete and not isinstance(error, folder.FolderHeldError):
+        return EXIT_UNDELIVERABLE if is_here or is_refused else EXIT_UNDELIVERED
+    if is_here:
+        return EXIT_MACHINE
+    is_elsewhere = isinstance(error, WorldError | folder.FolderHeldError) or is_refused  # another attempt may succeed
+    return EXIT_FAULT if is_elsewhere else EXIT_MISTAKE
+
+
+def _leave_at_once() -> None:
+    os.write(2, b"error: the worker did not extend the lease in time; another one may have the job\n")
+    os._exit(EXIT_LEASE)
+
+
+def run_attempt(
+    job: ChildJob,
+    stop: StopRequest,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Train what the job asks for, or go on with it.
+
+    Raises:
+        UserError: the job asks for what cannot be.
+        WorldError: as the parts say; `MachineError` without the machine's GPU.
+        Interrupted: `stop` was asked.
+    """
+    spec = JobSpec.model_validate(job.spec)
+    family, device = _family(job, spec)
+    if job.needs_gpu and device != "cpu":
+        failures.require_gpu()
+    from receipt_trainer.training.run import RunRequest, run
+
+    request = RunRequest(
+        family=family,
+        job_name=spec.job_name,
+        run_dir=job.run_dir,
+        store=AwsRunStore(job.jobs_table, job.artifacts_bucket, job.attempt),
+        is_shown=False,
+        job_id=job.job_id,
+        attempt=job.attempt,
+        stop=stop,
+        save_interval_s=job.save_interval_s,
+    )
+    until = clock() + FOLDER_WAIT_S
+    while True:
+        try:
+            return run(request)
+        except folder.FolderHeldError:
+            if clock() >= until:
+                raise
+            sleep(FOLDER_POLL_S)
+
+
+def _family(job: ChildJob, spec: JobSpec) -> tuple[ModelFamily, str]:
+    """The family of a job, and the device that the job asks for."""
+    where = f"job {spec.job_name}"
+    if is_vl_model(spec.model):
+        vl_training = parse(VlJobTraining, spec.training_config, where)
+        config = job_config(spec.model, vl_training, parse(VlJobData, spec.data_config, where))
+        from receipt_trainer.models.paddleocr_vl.family import PaddleOcrVl
+
+        return PaddleOcrVl(config), vl_training.device
+    training = parse(TrainingConfig, spec.training_config, where)
+    data = parse(DataConfig, spec.data_config, where)
+    from receipt_trainer.models.layoutlm.family import LayoutLM
+
+    return LayoutLM(spec.model, training, data, job.receipts_table), training.device
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
