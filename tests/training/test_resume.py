@@ -63,7 +63,7 @@ MOMENTS: dict[str, dict[str, Any]] = {
     "during evaluation": {"target": "receipt_trainer.models.layoutlm.trainer:predict", "call": 2},
     "between evaluation and its record": {"target": "receipt_trainer.contract.run_record:RunRecord.write", "call": 3},
     "after the last checkpoint": {"target": "receipt_trainer.models.layoutlm.family:write_predictions", "call": 1},
-    "as the model is put in its place": {"target": "receipt_trainer.models.layoutlm.export:_flush", "call": 1},
+    "as the model is put in its place": {"target": "receipt_trainer.files:_flush_all", "call": 1},
 }
 FOUND = {"line": (0, 7, 7, 7, 7, 14, 14, 14, 27, 27), "receipt": (0, 7, 5, 5, 5, 7, 7, 7, 12, 12)}
 """Step of the newest complete checkpoint after a kill at each of the moments: every 7 steps, and at an epoch's end."""

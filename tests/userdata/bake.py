@@ -26,12 +26,12 @@ PARAMETER = "/receipt-trainer/dev/wheelhouse"
 _TRAINER = {
     "receipt_trainer/__init__.py": "",
     "receipt_trainer/cli.py": "def main():\n    print('usage')\n",
-    "receipt_trainer/training/__init__.py": "",
-    "receipt_trainer/training/run.py": "import torch, pinned\n",
-    "receipt_trainer/reports/__init__.py": "",
-    "receipt_trainer/reports/build.py": "",
+    "receipt_trainer/worker/__init__.py": "",
+    "receipt_trainer/worker/main.py": "",
+    "receipt_trainer/models/layoutlm/__init__.py": "",
+    "receipt_trainer/models/layoutlm/family.py": "import torch, pinned\n",
     "receipt_trainer/models/paddleocr_vl/__init__.py": "",
-    "receipt_trainer/models/paddleocr_vl/train.py": "",
+    "receipt_trainer/models/paddleocr_vl/family.py": "",
 }
 _SCRIPTS = "[console_scripts]\nlayoutlm-cli = receipt_trainer.cli:main\nreceipt-trainer = receipt_trainer.cli:main\n"
 

@@ -27,6 +27,8 @@ from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import Start, build, load_tokenizer, resolve
 from receipt_trainer.models.layoutlm.to_predictions import receipt_predictions
 from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
+from receipt_trainer.reports.build import load_run, write_html
+from receipt_trainer.reports.terminal import print_report
 from receipt_trainer.training import distributed, hardware
 from receipt_trainer.training.arguments import training_arguments
 from receipt_trainer.training.callbacks.set_epoch import SetEpoch
@@ -278,15 +280,10 @@ class LayoutLM:
 
     def report(self, run_dir: Path, record: RunRecord) -> Path:
         """See `ModelFamily`."""
-        from receipt_trainer.reports.build import load_run, write_html
-
         return write_html(run_dir, replace(load_run(run_dir), record=record))
 
     def conclude(self, run_dir: Path, record: RunRecord, console: Console | None) -> None:
         """See `ModelFamily`."""
-        from receipt_trainer.reports.build import load_run
-        from receipt_trainer.reports.terminal import print_report
-
         if console is not None:
             print_report(record, load_run(run_dir).predictions, console)
 
