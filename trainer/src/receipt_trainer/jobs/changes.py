@@ -137,8 +137,8 @@ def settled(job: Job, to: State, reason: str | None, now: datetime) -> Change:
     )
 
 
-def retried(job: Job, to: State, now: datetime) -> Change:
-    """A job that had ended begins anew, or one whose run is not delivered is due at once, with the spec as it is given.
+def retried(to: State, now: datetime, spec: Mapping[str, Any] | None = None) -> Change:
+    """A job that had ended begins anew, or one whose run is not delivered is due at once, with another spec if given.
 
     Its attempts stay, and their numbers go on.
     """
@@ -146,7 +146,7 @@ def retried(job: Job, to: State, now: datetime) -> Change:
         to,
         iso(now),
         reason="asked to try again",
-        sets={"num_failures": 0, "num_lost": 0, **spec_values(job.spec)},
+        sets={"num_failures": 0, "num_lost": 0, **(spec_values(spec) if spec else {})},
         removes=("cancel_requested", "reason", "f1", "artifacts", "measured", *_OF_AN_ATTEMPT, *delivery.ATTRIBUTES),
     )
 

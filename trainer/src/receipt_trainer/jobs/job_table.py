@@ -251,7 +251,8 @@ class JobTable:
             if stays:
                 is_written = self._rows.put_spec(wanted, iso(now))
             else:
-                is_written = self._rows.write(job, changes.retried(wanted, to, now))
+                spec = None if wanted is job else wanted.spec
+                is_written = self._rows.write(job, changes.retried(to, now, spec))
             if is_written:
                 return self.get(job_id)
         raise self._contended(job_id)
