@@ -115,7 +115,9 @@ def heal(dynamodb: Any, sqs: Any, table: str, found: Survey) -> Healed:
                 send(sqs, one.place.url, jobs)
                 sent[one.place.label] = jobs
                 look = waiting.settled(look)
-            keep(dynamodb, table, one.place, look)
+            # Of an empty queue there is nothing to remember: at rest nothing is written.
+            if one.jobs or (one.last is not None and one.last.short_since is not None):
+                keep(dynamodb, table, one.place, look)
         except Exception as error:
             faults[one.place.label] = error
     for job, place in found.homeless:
