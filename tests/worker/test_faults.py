@@ -71,6 +71,32 @@ def test_an_upload_that_fails_is_made_again_and_nothing_is_trained_again(
     assert next(row["LastModified"] for row in listed if row["Key"].endswith("run.json")) == newest
 
 
+@pytest.mark.skipif(not AWS_CLI.is_file(), reason="no aws CLI beside this Python")
+def test_a_machine_that_may_not_upload_takes_no_further_job(
+    fault_proxy: FaultProxy, bench: Bench, aws: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken CLI, then a refused upload: complete and not failed, trained once, and the job behind is left alone."""
+    broken = tmp_path / "aws"
+    broken.write_text("#!/bin/sh\necho 'ImportError: no module' >&2; exit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("TEST_UPLOAD_WAIT_S", "60")  # neither is worth another try
+    job_id, behind = bench.submit(max_failures=1), bench.submit()
+    for cli, told in ((broken, "is broken"), (AWS_CLI, "(403)")):
+        monkeypatch.setenv(ENV_AWS_CLI, str(cli))
+        fault_proxy.rule = lambda name, count, body: (403, {"message": "no"}) if name == "PUT" else None
+        bench.worker(artifacts_bucket=aws.bucket).run()
+        job = bench.table.get(job_id)
+        assert (job.status, job.num_failures) == ("INTERRUPTED", 0)
+        assert told in bench.attempts(job_id)[-1]["reason"]
+        assert "this machine cannot deliver it" in bench.attempts(job_id)[-1]["reason"]
+        assert bench.table.get(behind).attempt == 0
+    assert [row["start_step"] for row in bench.attempts(job_id)] == [0, 27]
+    fault_proxy.rule = lambda name, count, body: None
+    bench.worker(artifacts_bucket=aws.bucket, max_jobs=1).run()
+    assert "SUCCEEDED" in (bench.table.get(job_id).status, bench.table.get(behind).status)
+
+
 def test_a_complete_run_whose_last_rows_cannot_be_written_is_delivered_later(
     fault_proxy: FaultProxy, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,12 +81,15 @@ def exit_code(error: UserError | WorldError, *, is_complete: bool) -> int:
     """
     is_here = isinstance(error, CliError | UploadRefusedError) or failures.is_machines(error)
     is_refused = isinstance(error, UserError) and isinstance(error.__cause__, BotoCoreError | ClientError)
-    if is_complete and not isinstance(error, folder.FolderHeldError):
-        return EXIT_UNDELIVERABLE if is_here or is_refused else EXIT_UNDELIVERED
+    if isinstance(error, folder.FolderHeldError):
+        return EXIT_FAULT
+    if is_complete and (is_here or is_refused):
+        return EXIT_UNDELIVERABLE
     if is_here:
         return EXIT_MACHINE
-    is_elsewhere = isinstance(error, WorldError | folder.FolderHeldError) or is_refused  # another attempt may succeed
-    return EXIT_FAULT if is_elsewhere else EXIT_MISTAKE
+    if isinstance(error, WorldError):
+        return EXIT_UNDELIVERED if is_complete else EXIT_FAULT
+    return EXIT_FAULT if is_refused else EXIT_MISTAKE  # a right may be given: another attempt may well succeed
 
 
 def _leave_at_once() -> None:
