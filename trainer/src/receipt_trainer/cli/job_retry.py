@@ -35,4 +35,6 @@ def command(table: str, job: str, max_hours: float | None, max_usd: float | None
         job_show.print_json(job_show.steered(queued) | {"launch": launched.as_json() if launched else None})
     else:
         click.echo(f"job {queued.job_id} is {queued.status}, and in the queue")
+        if queued.checkpoints_gone_at is not None:
+            click.echo(f"its checkpoints are gone since {queued.checkpoints_gone_at[:10]}: it starts at step 0")
         launch.say(launched)

@@ -16,6 +16,8 @@ from receipt_trainer.contract.outputs import PRIORITIES
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from receipt_trainer.contract.env import WorkerEnv
     from receipt_trainer.worker.autoscaling import GroupMember
     from receipt_trainer.worker.cloudwatch_metrics import Outcomes
@@ -59,7 +61,7 @@ def command(**flags: Any) -> None:
     from receipt_trainer.worker.registry import identify
 
     env = WorkerEnv.read(os.environ)
-    settings = _settings(flags)
+    settings = _settings(flags, env)
     _require_mount(settings.checkpoints_dir, flags["mount_efs"] or env.auto_scaling_group is not None)
     _require_artifacts(settings.artifacts_bucket, env)
     with ExitStack() as held:
@@ -83,7 +85,7 @@ def command(**flags: Any) -> None:
     click.echo(f"the worker ended: {reason}")
 
 
-def _settings(flags: dict[str, Any]) -> WorkerSettings:
+def _settings(flags: dict[str, Any], env: WorkerEnv) -> WorkerSettings:
     from receipt_trainer.worker.settings import WorkerSettings
 
     if not flags["jobs_table"]:
@@ -95,7 +97,15 @@ def _settings(flags: dict[str, Any]) -> WorkerSettings:
         artifacts_bucket=flags["artifacts_bucket"],
         idle_timeout_s=flags["idle_timeout"],
         max_jobs=flags["max_jobs"],
+        checkpoints_days=_days(lambda: env.num_checkpoints_days),
     )
+
+
+def _days(read: Callable[[], int]) -> int:
+    try:
+        return read()
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _queue_urls(given: tuple[str, ...], env: WorkerEnv) -> tuple[str, ...]:
@@ -139,7 +149,7 @@ def _worker(settings: WorkerSettings, flags: dict[str, Any], env: WorkerEnv, mac
         registry=InstanceRegistry(dynamodb, instances, machine) if instances else None,
         member=_member(env, machine),
         outcomes=_outcomes(env, machine),
-        open_log=job_log(dynamodb, settings.jobs_table),
+        open_log=job_log(dynamodb, settings.jobs_table, _days(lambda: env.num_rows_days)),
     )
 
 

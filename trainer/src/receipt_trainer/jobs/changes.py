@@ -60,10 +60,11 @@ def claimed(job: Job, claim: Claim, given: Attempt, instance: Mapping[str, Any],
             "lease_expires_at": iso(given.lease_expires_at),
             "num_lost": job.num_lost + claim.is_takeover,
             "next_try_at": None,
+            "checkpoints_gone_at": None,
             "reason": None,
         },
         needs_same_lease=claim.is_takeover,
-        attempts={**_lost(job, "CLAIMED"), given.number: begun},
+        attempts={**_lost(job, "CLAIMED", now), given.number: begun},
     )
 
 
@@ -133,7 +134,7 @@ def settled(job: Job, to: State, reason: str | None, now: datetime) -> Change:
         sets={"reason": reason, "num_lost": job.num_lost + is_abandoned},
         removes=(*_OF_AN_ATTEMPT, *delivery.STATE),
         needs_same_lease=is_abandoned,
-        attempts=_lost(job, to),
+        attempts=_lost(job, to, now),
     )
 
 
@@ -151,11 +152,11 @@ def retried(to: State, now: datetime, spec: Mapping[str, Any] | None = None) -> 
     )
 
 
-def _lost(job: Job, left: State) -> dict[int, dict[str, Any]]:
+def _lost(job: Job, left: State, now: datetime) -> dict[int, dict[str, Any]]:
     """The row of the attempt whose worker vanished: it ended with its lease, as far as anybody knows."""
     if job.status not in OWNED:
         return {}
-    ended_at = iso(job.lease_expires_at) if job.lease_expires_at else None
+    ended_at = iso(min(now, job.lease_expires_at)) if job.lease_expires_at else None
     reason = f"worker {job.worker_id} was not heard of until its lease ran out"
     return {job.attempt: {"ended_at": ended_at, "outcome": "LOST", "reason": reason, "left": left}}
 

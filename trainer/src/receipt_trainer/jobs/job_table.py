@@ -98,7 +98,15 @@ class JobTable:
         row = self._rows.row(job_id, JOB_SK)
         return None if row is None else Job.from_row(row)
 
-    def claim(self, job_id: str, worker_id: str, lease_s: float, instance: Mapping[str, Any]) -> Attempt | Refusal:
+    def claim(
+        self,
+        job_id: str,
+        worker_id: str,
+        lease_s: float,
+        instance: Mapping[str, Any],
+        *,
+        broken_lease: datetime | None = None,
+    ) -> Attempt | Refusal:
         """Make the job this worker's for `lease_s` seconds, if nobody else has it.
 
         Args:
@@ -107,12 +115,13 @@ class JobTable:
             lease_s: seconds from now, by this worker's clock.
             instance: what is known of the machine (instance_id, instance_type, price_usd_per_h, ...); kept with the
                 attempt, so that its cost is known when the instance is gone.
+            broken_lease: see `lifecycle.decide_claim`.
         """
         for _ in range(MAX_TRIES):
             job, now = self.find(job_id), self._clock()
             if job is None:
                 return Refusal("not there")
-            decision = lifecycle.decide_claim(job, now)
+            decision = lifecycle.decide_claim(job, now, broken_lease)
             if isinstance(decision, Refusal):
                 settles = decision.settles
                 if settles is None or self._rows.write(job, changes.settled(job, settles, decision.reason, now)):
@@ -228,6 +237,21 @@ class JobTable:
                 return self.get(job_id)
         raise self._contended(job_id)
 
+    def forget_checkpoints(self, job: Job) -> bool:
+        """Say in an ended job's row that its checkpoints go now; False if the job has changed since it was read.
+
+        It counts as a change, so that a `retry` at the same moment does not overlook it.
+        """
+        return self._rows.forget_checkpoints(job, iso(self._clock()))
+
+    def delete_checkpoint_rows(self, job_id: str) -> None:
+        """Delete the rows of all checkpoints of a job."""
+        self._rows.delete(job_id, "CHECKPOINT#")
+
+    def has_history(self, job_id: str) -> bool:
+        """Whether this table knows of changes of such a job, be its own row there or not."""
+        return self._rows.has_any(job_id, "STATUS#")
+
     def retry(self, job_id: str, given: Limits | None = None) -> Job:
         """Make a failed or cancelled job PENDING, with its failures forgotten; the caller sends its message.
 
@@ -242,7 +266,7 @@ class JobTable:
         """
         for _ in range(MAX_TRIES):
             job, now = self.readable(job_id), self._clock()
-            to = lifecycle.after_retry(job)
+            to = lifecycle.after_retry(job, now)
             wanted = limits.with_limits(job, given or Limits())
             stays = to == job.status and (job.status == "PENDING" or job.undelivered_since is None)
             if stays and wanted is job:

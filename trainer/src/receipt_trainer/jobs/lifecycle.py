@@ -46,6 +46,15 @@ _MAY: Final[Mapping[State, frozenset[State]]] = {
 }
 
 
+MAX_AHEAD: Final = timedelta(hours=1)
+"""A lease is claimed for minutes; clocks of machines that ask no server are rarely wrong by as much as this."""
+
+
+def is_impossible(lease_expires_at: datetime, now: datetime) -> bool:
+    """Whether a lease lies further ahead than one that a right clock wrote."""
+    return lease_expires_at - now > MAX_AHEAD
+
+
 def spec_values(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes of a job's row that say its spec; the limits stand beside it, for lists that leave it out."""
     limits = {name: spec.get(name) for name in ("max_hours", "max_usd")}
@@ -91,6 +100,7 @@ class Job:
         num_undelivered: tries to deliver it that failed since then.
         next_try_at: before it no worker tries again, and its message is hidden.
         waits_for: what failed, in one line, while it waits for the next try.
+        checkpoints_gone_at: when the checkpoints of its earlier attempts were deleted.
         list_prices: JSON object of dollars an hour by instance type, for attempts whose own price is not known; of a
             job that is bounded by dollars.
         held_reason: why nobody tries any more; see `is_held`.
@@ -128,6 +138,7 @@ class Job:
     waits_for: str | None = None
     held_reason: str | None = None
     list_prices: str | None = None
+    checkpoints_gone_at: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Job:
@@ -161,6 +172,10 @@ class Job:
     def is_leased(self, now: datetime) -> bool:
         """Whether a worker holds it."""
         return self.status in OWNED and self.lease_expires_at is not None and now < self.lease_expires_at
+
+    def is_lease_impossible(self, now: datetime) -> bool:
+        """Whether its lease lies so far ahead that a clock was wrong: its worker's, or that which says `now`."""
+        return self.lease_expires_at is not None and is_impossible(self.lease_expires_at, now)
 
     @property
     def is_held(self) -> bool:
@@ -232,11 +247,15 @@ class Refusal:
     reason: str | None = None
 
 
-def decide_claim(job: Job, now: datetime) -> Claim | Refusal:
-    """What a worker that has the job's message may do with it."""
+def decide_claim(job: Job, now: datetime, broken_lease: datetime | None = None) -> Claim | Refusal:
+    """What a worker that has the job's message may do with it.
+
+    Args:
+        broken_lease: one that counts for nothing, see `receipt_trainer.worker.stale_leases`.
+    """
     if job.status in TERMINAL:
         return Refusal("cancelled" if job.status == "CANCELLED" else "done", job.status)
-    if job.is_leased(now):
+    if job.is_leased(now) and job.lease_expires_at != broken_lease:
         return Refusal("leased", job.status, job.lease_expires_at)
     is_takeover = job.status in OWNED
     if job.cancel_requested:
@@ -279,10 +298,10 @@ def after_cancel(job: Job, now: datetime) -> State | None:
         raise UserError(f"job {job.job_id} runs without a queue; stop it where it runs")
     if job.status in ("SUCCEEDED", "FAILED"):
         raise UserError(f"job {job.job_id} is {job.status}; there is nothing to cancel")
-    return None if job.is_leased(now) else "CANCELLED"
+    return None if job.is_leased(now) and not job.is_lease_impossible(now) else "CANCELLED"
 
 
-def after_retry(job: Job) -> State:
+def after_retry(job: Job, now: datetime) -> State:
     """Where a request to try again leaves the job; a waiting one, and a held one, keep their state.
 
     Raises:
@@ -291,7 +310,10 @@ def after_retry(job: Job) -> State:
     if job.queue_url is None:
         raise UserError(f"job {job.job_id} was not submitted to a queue; run it again where it ran")
     if job.status in OWNED:
-        raise UserError(f"job {job.job_id} is {job.status} on {job.worker_id}; cancel it first")
+        cancel = f"job {job.job_id} is {job.status} on {job.worker_id}; cancel it first"
+        if job.is_lease_impossible(now):
+            raise UserError(f"{cancel}: its lease lies further ahead than any clock allows, so it ends at once")
+        raise UserError(cancel)
     if job.status == "SUCCEEDED":
         raise UserError(f"job {job.job_id} has SUCCEEDED; submit it anew to train again")
     return job.status if job.status in WAITING else "PENDING"

@@ -16,8 +16,9 @@ import structlog
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.dynamo import Item, Sleep
 from receipt_trainer.aws.server_time import SERVER_TIME
+from receipt_trainer.contract.names import DEFAULT_ROWS_DAYS
 from receipt_trainer.contract.sinks import Sealed
-from receipt_trainer.contract.tables import checkpoint_sk, job_pk, log_sk, metric_sk
+from receipt_trainer.contract.tables import EXPIRES_AT, checkpoint_sk, job_pk, log_sk, metric_sk
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.reconcile import missing, wrong_checkpoints
 
@@ -67,6 +68,7 @@ class JobStore:
         interval_s: float = FLUSH_INTERVAL_S,
         max_pending: int = MAX_PENDING,
         first_seq: int = 0,
+        keep_days: int = DEFAULT_ROWS_DAYS,
         may_write: Callable[[], bool] = lambda: True,
         history: Sequence[Mapping[str, Any]] = (),
         sealed: Sequence[Sealed] | None = None,
@@ -87,6 +89,7 @@ class JobStore:
                 not of it is written first.
             sealed: all checkpoints that are in the run's folder now; the table's rows are made to say the same first.
                 None: the rows are left as they are.
+            keep_days: after so many days DynamoDB deletes the rows.
             may_write: asked before each batch; while it says no, rows are forgotten, not kept.
             clock: the time stamp of a row.
             sleep: waits between the tries of a flush, in seconds.
@@ -97,6 +100,7 @@ class JobStore:
             self._common["attempt"] = attempt
         self._interval_s, self._max_pending = interval_s, max_pending
         self._clock, self._sleep = clock, sleep
+        self._keep_s = keep_days * 86_400
         self._pending: deque[Item] = deque()
         self._num_lost = 0
         self._seq, self._may_write = count(first_seq), may_write
@@ -144,7 +148,10 @@ class JobStore:
             if len(self._pending) >= self._max_pending:
                 self._pending.popleft()
                 self._num_lost += 1
-            self._pending.append({**self._common, **row})
+            self._pending.append(self._whole(row))
+
+    def _whole(self, row: Item) -> Item:
+        return {**self._common, EXPIRES_AT: int(self._clock().timestamp()) + self._keep_s, **row}
 
     def flush(self) -> None:
         """Write what is pending now; on a fault it stays pending.
@@ -181,7 +188,7 @@ class JobStore:
 
     def _add_first(self, rows: list[Item]) -> None:
         with self._lock:
-            self._pending.extendleft({**self._common, **row} for row in reversed(rows))
+            self._pending.extendleft(self._whole(row) for row in reversed(rows))
 
     def _write(self, rows: list[Item]) -> None:
         last = {str(row["SK"]): row for row in rows}  # DynamoDB refuses a batch that names a key twice

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -133,6 +133,34 @@ class JobRows:
         sets = {"cancel_requested": True, "updated_at": at, "version": job.version + 1}
         read = {"version": job.version, "attempt": job.attempt}
         self._update_if(job.job_id, sets, read, states=frozenset({job.status}))
+
+    def forget_checkpoints(self, job: Job, at: str) -> bool:
+        """Note when the checkpoints went; False if the job is not what it was read as."""
+        sets = {"checkpoints_gone_at": at, "version": job.version + 1}
+        read = {"version": job.version, "attempt": job.attempt}
+        return self._update_if(job.job_id, sets, read, states=frozenset({job.status})) is not None
+
+    def has_any(self, job_id: str, prefix: str) -> bool:
+        """Whether the job has a row whose sort key begins so."""
+        return next(self._keys(job_id, prefix, limit=1), None) is not None
+
+    def delete(self, job_id: str, prefix: str) -> None:
+        """Delete the rows of the job whose sort keys begin so."""
+        keys = [{"PK": str(key["PK"]), "SK": str(key["SK"])} for key in self._keys(job_id, prefix)]
+        if keys:
+            dynamo.batch_write(self._client, self._table, f"delete rows of job {job_id}", deletes=keys)
+
+    def _keys(self, job_id: str, prefix: str, limit: int = 1000) -> Iterator[Item]:
+        return dynamo.query(
+            self._client,
+            self._table,
+            f"read job {job_id}",
+            KeyConditionExpression="PK = :pk AND begins_with(SK, :prefix)",
+            ExpressionAttributeValues={":pk": job_pk(job_id), ":prefix": prefix},
+            ProjectionExpression="PK, SK",
+            ConsistentRead=True,
+            Limit=limit,
+        )
 
     def put_spec(self, job: Job, at: str) -> bool:
         """Write a waiting job's spec as it is given; False if the job has changed meanwhile."""

@@ -14,8 +14,9 @@ import structlog
 from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.contract import names
 from receipt_trainer.contract.sinks import MetricsSink, NoMetrics
+from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.job_table import JobTable, LeaseLost
-from receipt_trainer.jobs.lifecycle import Attempt, Job
+from receipt_trainer.jobs.lifecycle import Attempt, Job, UnreadableRow
 from receipt_trainer.jobs.queue import JobQueue, Message
 from receipt_trainer.worker import child as children
 from receipt_trainer.worker.events import Cancelled, Ending, Exited, Inbox, Lost, Stalled
@@ -75,6 +76,7 @@ class AttemptRun:
         needs_gpu: bool = False,
         instance_type: str | None = None,
         limit_watch: LimitWatch | None = None,
+        scratch: Path | None = None,
         clock: Callable[[], float] = since_boot_s,
     ) -> None:
         """Take what the claim gave.
@@ -86,6 +88,7 @@ class AttemptRun:
             open_log: opens the job's log.
             needs_gpu: see `ChildJob`.
             instance_type: of the machine.
+            scratch: folder for what the worker tells the training process; see `Child`.
             limit_watch: says when the job has taken as much as it may; None: never.
         """
         self._settings, self._table, self._queue, self._registry = settings, table, queue, registry
@@ -93,7 +96,7 @@ class AttemptRun:
         self._held_until, self._received_at = held_until, received_at
         self._command, self._clock = command, clock
         self._needs_gpu, self._instance_type = needs_gpu, instance_type
-        self._limit_watch = limit_watch
+        self._limit_watch, self._scratch = limit_watch, scratch
         self._start_step = 0
         self._run_dir = run_dir_of(settings.checkpoints_dir, job.job_id)
         self._conclusion = Conclusion(settings, table, queue, job, attempt, message, self._run_dir)
@@ -120,8 +123,22 @@ class AttemptRun:
             ending = Ending("lost", str(lost), is_stuck=self._is_stuck)
         finally:
             close_in_time(self._sink)
+        if ending.how == "lost":
+            self._clear_up()
         self._log.info("attempt ended", how=ending.how, reason=ending.reason)
         return ending
+
+    def _clear_up(self) -> None:
+        """Of a job whose row was deleted while it was trained, the message goes, and what the training process wrote.
+
+        Its metrics and log go by themselves. That the job was this table's is known: the claim was granted on its row.
+        """
+        try:
+            if self._table.find(self._job.job_id) is None:
+                self._queue.delete(self._message)
+                self._table.delete_checkpoint_rows(self._job.job_id)
+        except (UserError, WorldError, UnreadableRow) as error:
+            self._log.warning("what is left of the job is not deleted", error=str(error))
 
     def _limit(self) -> Ending | None:
         """The ending of a job that has taken as much as it may. To deliver a complete run, no limit forbids."""
@@ -177,6 +194,7 @@ class AttemptRun:
                 lambda code: self._inbox.put(Exited(code)),
                 command=self._command,
                 words=LogForwarder(self._sink),
+                folder=self._scratch,
             )
             self._watch = StallWatch(self._child.progress_file, self._settings.stall_s, self._clock)
             self._log.info("training", pid=self._child.pid, job_name=self._job.name)

@@ -68,6 +68,7 @@ class Child:
         *,
         command: Sequence[str] = COMMAND,
         words: LogForwarder | None = None,
+        folder: Path | None = None,
     ) -> None:
         """Start it.
 
@@ -75,12 +76,14 @@ class Child:
             job: what to train.
             on_exit: called once, in a thread, with the exit code; minus the signal's number if one ended it.
             command: program and arguments before the job file.
+            folder: where the job file is written; by default where temporary files go.
             words: hears what it writes to its standard error.
 
         Raises:
             OSError: it cannot be started.
         """
-        descriptor, name = tempfile.mkstemp(prefix="receipt-trainer-", suffix=".job.json")  # readable by us alone
+        # Readable by us alone.
+        descriptor, name = tempfile.mkstemp(prefix="receipt-trainer-", suffix=".job.json", dir=folder)
         self._job_file = Path(name)
         self.progress_file = self._job_file.with_suffix(".progress")
         self._words = words or LogForwarder()

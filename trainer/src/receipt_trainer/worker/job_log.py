@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from receipt_trainer.contract.names import DEFAULT_ROWS_DAYS
 from receipt_trainer.contract.sinks import MetricsSink
 from receipt_trainer.jobs.lifecycle import Attempt
 from receipt_trainer.jobs.metrics_writer import JobStore
@@ -17,7 +18,9 @@ FIRST_SEQ: Final = 50_000_000
 MAX_PENDING: Final = 2000
 
 
-def job_log(client: DynamoDBClient, table: str) -> Callable[[Attempt, Callable[[], bool]], MetricsSink]:
+def job_log(
+    client: DynamoDBClient, table: str, keep_days: int = DEFAULT_ROWS_DAYS
+) -> Callable[[Attempt, Callable[[], bool]], MetricsSink]:
     """What `Worker` opens logs with."""
 
     def open_log(attempt: Attempt, may_write: Callable[[], bool]) -> MetricsSink:
@@ -28,6 +31,7 @@ def job_log(client: DynamoDBClient, table: str) -> Callable[[Attempt, Callable[[
             attempt=attempt.number,
             max_pending=MAX_PENDING,
             first_seq=FIRST_SEQ,
+            keep_days=keep_days,
             may_write=may_write,
         )
 

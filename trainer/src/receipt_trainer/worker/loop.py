@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue as inboxes
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -26,8 +27,11 @@ from receipt_trainer.worker.interruptions import Advice, Interruption
 from receipt_trainer.worker.limit_watch import LimitWatch
 from receipt_trainer.worker.registry import InstanceRegistry, Machine
 from receipt_trainer.worker.renewal import Renewal
+from receipt_trainer.worker.retention import Retention
+from receipt_trainer.worker.scratch import Scratch
 from receipt_trainer.worker.settings import WorkerSettings
 from receipt_trainer.worker.shutdown import InstanceNotEndedError, Shutdown
+from receipt_trainer.worker.stale_leases import StaleLeases
 
 FAULT_WAIT_S: Final = 10.0
 """Wait after AWS could not be asked for a message, or for the job that it names."""
@@ -81,6 +85,9 @@ class Worker:
         self._command, self._clock, self._now = command, clock, now
         self._open_log, self._breaker = open_log, Breaker()
         self._renewal = Renewal(table, clock, now)
+        self._retention = Retention(settings.checkpoints_dir, table, settings.checkpoints_days, clock=clock, now=now)
+        self._stale = StaleLeases(settings.lease_s, clock, now)
+        self._scratch: Scratch | None = None
         self._inbox: Inbox = inboxes.SimpleQueue()
         self._interruption: Interruption | None = None
         self._advice: Advice | None = None
@@ -115,6 +122,8 @@ class Worker:
         try:
             if self._registry is not None:
                 self._registry.register()
+            with suppress(OSError):  # of a full disk each job says it itself
+                self._scratch = Scratch()
             return self._work()
         except InstanceNotEndedError:
             raise
@@ -127,6 +136,9 @@ class Worker:
         except Exception as error:
             self._shutdown.deregister(f"{type(error).__name__}: {error}")
             raise
+        finally:
+            if self._scratch is not None:
+                self._scratch.close()
 
     def _work(self) -> str:
         num_jobs, useful_at = 0, self._clock()
@@ -152,6 +164,7 @@ class Worker:
             elif found is None:
                 if self._member is not None:
                     self._member.protect(False)
+                self._retention.look(lambda: self._interruption is not None)
                 reason = self._idle_reason(self._clock() - useful_at)
                 if reason is not None:
                     answer = self._shutdown.leave_idle(reason)
@@ -235,7 +248,11 @@ class Worker:
         held_until = self._clock() + self._settings.lease_s
         try:
             claim = self._table.claim(
-                message.job_id, self._machine.worker_id, self._settings.lease_s, self._machine.as_row()
+                message.job_id,
+                self._machine.worker_id,
+                self._settings.lease_s,
+                self._machine.as_row(),
+                broken_lease=self._stale.broken(message.job_id),
             )
             job = None if isinstance(claim, Refusal) else self._table.find(message.job_id)
         except UnreadableRow as error:
@@ -273,6 +290,7 @@ class Worker:
                 clock=self._clock,
                 now=self._now,
             ),
+            scratch=self._scratch.path if self._scratch is not None else None,
             clock=self._clock,
         )
         try:
@@ -283,6 +301,8 @@ class Worker:
             self._outcomes.ended(run.left)
         if self._registry is not None and self._interruption is None:
             self._registry.idle()
+        if run.left is not None and run.left.state == "SUCCEEDED" and self._settings.artifacts_bucket:
+            self._retention.finished(job.job_id)
         return True
 
     def _begin(self, job_id: str, attempt: int) -> None:
@@ -299,13 +319,18 @@ class Worker:
         """A job that has ended or is held needs no message; one that another worker has, when that one's lease ends.
 
         One whose run is delivered later needs it then: SQS hides it for so long in one go. One that this table does
-        not know may be another table's: the redrive policy keeps its message.
+        not know may be another table's, unless changes of it are known here: the redrive policy keeps its message.
         """
+        job_id = str(message.job_id)
+        self._stale.saw(job_id, refusal.lease_expires_at)
         if refusal.kind in ("done", "cancelled", "held"):
             queue.delete(message)
             return
         if refusal.kind == "not there":
-            queue.extend(message, STRANGER_S)
+            if self._table.has_history(job_id):
+                queue.delete(message)
+            else:
+                queue.extend(message, STRANGER_S)
             return
         if refusal.next_try_at is not None:
             pause_s = (refusal.next_try_at - self._now()).total_seconds()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from receipt_trainer.contract.names import DEFAULT_CHECKPOINTS_DAYS
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
@@ -29,6 +31,7 @@ class WorkerSettings:
         max_receive_s: for which one message is held; SQS forgets a receive after 12 hours.
         retry_delay_s: before a failed job is tried again; the first pause of one whose run is not delivered.
         save_interval_s: between two checkpoints at most: what an instance that vanishes takes with it.
+        checkpoints_days: for which checkpoints of FAILED and CANCELLED jobs are kept.
         max_jobs: how many jobs the worker takes before it goes; None: no limit.
     """
 
@@ -48,4 +51,5 @@ class WorkerSettings:
     max_receive_s: float = 11 * 3600.0
     retry_delay_s: int = 30
     save_interval_s: float = 600.0
+    checkpoints_days: int = DEFAULT_CHECKPOINTS_DAYS
     max_jobs: int | None = None
