@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.jobs.job_table import JobTable
+from receipt_trainer.jobs.job_table import JobTable, LeaseLost
 from receipt_trainer.jobs.lifecycle import Attempt, Job
 from tests.cli.jobs import Caller
 
@@ -77,7 +77,7 @@ def test_a_failed_job_is_queued_again(jobs: JobTable, queue_url: str, call: Call
     attempt = claimed(jobs, queue_url)
     jobs.fail(attempt, "there is no table 'x'", final=True)
     said = call("retry", "--json", attempt.job_id).json
-    assert (tuple(said), said["status"], said["launch"]) == ((*KEYS, "launch"), "PENDING", None)
+    assert (tuple(said), said["status"], said["launch"]) == ((*KEYS, "checkpoints_gone_at", "launch"), "PENDING", None)
     assert queued(queue_url) == [attempt.job_id]
     details = call("job-details", "--json", attempt.job_id).json
     assert [row["reason"] for row in details["attempts"]] == ["there is no table 'x'"]
@@ -141,3 +141,30 @@ def test_a_job_at_its_limit_needs_a_higher_one(jobs: JobTable, queue_url: str, c
     assert " of 2 h, $5" in call("jobs", "--name", "bounded").out
     details = call("job-details", "bounded", "--json").json
     assert (details["max_hours"], details["attempts"][0]["checkpoint_step"]) == (2.0, 7)
+
+
+def test_a_lease_that_no_clock_explains_is_broken_by_cancel(jobs: JobTable, queue_url: str, call: Caller) -> None:
+    """Of a worker whose clock was hours ahead: `retry` says how, `cancel` ends the job at once, and fences it out."""
+    attempt = jobs.claim(waiting(jobs, queue_url), "w-1", 8 * 3600, {"price_usd_per_h": 1.0})
+    assert isinstance(attempt, Attempt)
+    refused = call("retry", attempt.job_id)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "cancel it first: its lease lies further ahead than any clock allows, so it ends at once" in refused.err
+    assert call("cancel", attempt.job_id).out == f"job {attempt.job_id} is CANCELLED\n"
+    with pytest.raises(LeaseLost):
+        jobs.renew(attempt, 300)
+    (row,) = call("job-details", "--json", attempt.job_id).json["attempts"]
+    assert row["outcome"] == "LOST"
+    assert row["usd"] < 0.1
+
+
+def test_retry_says_that_checkpoints_are_gone(jobs: JobTable, queue_url: str, call: Caller) -> None:
+    """What a worker deleted is said with its date; the next claim begins a new count."""
+    attempt = claimed(jobs, queue_url)
+    jobs.fail(attempt, "a mistake", final=True)
+    assert jobs.forget_checkpoints(jobs.get(attempt.job_id))
+    gone = jobs.get(attempt.job_id).checkpoints_gone_at
+    assert gone is not None
+    said = call("retry", attempt.job_id).out
+    assert said.splitlines()[1] == f"its checkpoints are gone since {gone[:10]}: it starts at step 0"
+    assert call("retry", "--json", attempt.job_id).json["checkpoints_gone_at"] == gone

@@ -137,13 +137,13 @@ def test_a_running_job_is_asked_and_a_waiting_one_cancelled() -> None:
 
 def test_what_may_be_tried_again() -> None:
     """An ended job that did not succeed goes back to PENDING, a waiting one stays; others are refused."""
-    assert lifecycle.after_retry(job("FAILED")) == lifecycle.after_retry(job("CANCELLED")) == "PENDING"
-    assert lifecycle.after_retry(job("INTERRUPTED")) == "INTERRUPTED"
+    assert lifecycle.after_retry(job("FAILED"), NOW) == lifecycle.after_retry(job("CANCELLED"), NOW) == "PENDING"
+    assert lifecycle.after_retry(job("INTERRUPTED"), NOW) == "INTERRUPTED"
     for status in ("RUNNING", "SUCCEEDED"):
         with pytest.raises(UserError, match=status):
-            lifecycle.after_retry(job(status, 1))  # type: ignore[arg-type]
+            lifecycle.after_retry(job(status, 1), NOW)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="not submitted to a queue"):
-        lifecycle.after_retry(replace(job("FAILED"), queue_url=None))
+        lifecycle.after_retry(replace(job("FAILED"), queue_url=None), NOW)
 
 
 def test_a_row_reads_back_as_the_job() -> None:

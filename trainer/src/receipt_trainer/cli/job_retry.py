@@ -32,7 +32,8 @@ def command(table: str, job: str, max_hours: float | None, max_usd: float | None
     queued = retry_job(job_id_of(client, table, job), limits=limits, jobs_table=table, dynamodb=client)
     launched = launch.launch(queued.pool, table, [queued.job_id])
     if as_json:
-        job_show.print_json(job_show.steered(queued) | {"launch": launched.as_json() if launched else None})
+        said = job_show.steered(queued) | {"checkpoints_gone_at": queued.checkpoints_gone_at}
+        job_show.print_json(said | {"launch": launched.as_json() if launched else None})
     else:
         click.echo(f"job {queued.job_id} is {queued.status}, and in the queue")
         if queued.checkpoints_gone_at is not None:

@@ -151,7 +151,11 @@ class JobStore:
             self._pending.append(self._whole(row))
 
     def _whole(self, row: Item) -> Item:
-        return {**self._common, EXPIRES_AT: int(self._clock().timestamp()) + self._keep_s, **row}
+        written = row.get("timestamp") or row.get("at")
+        if written is None:
+            return {**self._common, **row}
+        expires = int(datetime.fromisoformat(written).timestamp()) + self._keep_s
+        return {**self._common, EXPIRES_AT: expires, **row}
 
     def flush(self) -> None:
         """Write what is pending now; on a fault it stays pending.
