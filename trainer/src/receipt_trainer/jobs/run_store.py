@@ -12,6 +12,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.aws.artifacts import S3Artifacts, run_prefix
 from receipt_trainer.contract.env import WorkerEnv
 from receipt_trainer.contract.sinks import ArtifactSink, MetricsSink, NoMetrics, Sealed
+from receipt_trainer.errors import UserError
 from receipt_trainer.jobs import rows
 from receipt_trainer.jobs.metrics_writer import JobStore
 
@@ -40,8 +41,15 @@ class AwsRunStore:
         """See `RunStore`."""
         if not self.jobs_table:
             return NoMetrics()
-        table = self.jobs_table
-        return JobStore(clients.dynamodb(), table, job_id, attempt=self.attempt, history=history, sealed=sealed)
+        return JobStore(
+            clients.dynamodb(),
+            self.jobs_table,
+            job_id,
+            attempt=self.attempt,
+            keep_days=_keep_days(),
+            history=history,
+            sealed=sealed,
+        )
 
     def open_artifacts(self, job_id: str, job_name: str) -> ArtifactSink | None:
         """See `RunStore`."""
@@ -53,3 +61,10 @@ class AwsRunStore:
         with clients.aws_faults(f"look for bucket '{self.artifacts_bucket}'"):
             clients.s3().list_objects_v2(Bucket=self.artifacts_bucket, Prefix="runs/", MaxKeys=1)
         return artifacts
+
+
+def _keep_days() -> int:
+    try:
+        return WorkerEnv.read(os.environ).num_rows_days
+    except ValueError as error:
+        raise UserError(str(error)) from None
