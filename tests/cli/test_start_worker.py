@@ -1,18 +1,25 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from receipt_trainer.aws import clients
 from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET, ENV_AWS_CLI, ENV_INSTANCES_TABLE
+from receipt_trainer.contract.tables import JOBS
+from receipt_trainer.errors import WorldError
 from receipt_trainer.local.cloud import LocalCloud
 from receipt_trainer.local.imds import ImdsStandIn
+from receipt_trainer.worker.preflight import require_folder, require_jobs_table
+from tests.cli.jobs import Caller
 from tests.fault_proxy import FaultProxy
 from tests.worker.bench import TIMEOUT_S, Bench, wait_for
 from tests.worker.conftest import receipts_file
@@ -100,6 +107,59 @@ def test_what_is_missing_is_said_in_one_line(aws: LocalCloud, arguments: list[st
     output, _ = worker.communicate(timeout=TIMEOUT_S)
     assert (worker.returncode, len(output.splitlines())) == (2, 1), output
     assert words in output
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--jobs-table", "nope", "there is no table 'nope'"),
+        ("--jobs-table", "a b", "a b"),
+        ("--jobs-table", "RECEIPTS", "that is no table of jobs"),
+        ("--jobs-table", "INSTANCES", "that is no table of jobs"),
+        ("--checkpoints-dir", "/etc/hostname", "--checkpoints-dir /etc/hostname: is no folder"),
+        ("--checkpoints-dir", "/etc/hostname/runs", "--checkpoints-dir /etc/hostname/runs: is no folder"),
+        ("--checkpoints-dir", "/proc/self/runs", "--checkpoints-dir /proc/self/runs: No such file or directory"),
+        ("--artifacts-bucket", "NOT EXECUTABLE", "there is no AWS CLI at"),
+    ],
+)
+def test_what_every_job_would_fail_for_is_said_before_one_comes(
+    option: str, value: str, words: str, bench: Bench, aws: LocalCloud, call: Caller, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """One line and exit code 2 of a worker with an idle queue, which would wait for a job else."""
+    cli = tmp_path / "aws"
+    cli.write_text("#!/bin/sh\n")  # without the right to execute it
+    monkeypatch.setenv(ENV_AWS_CLI, str(cli))
+    for name in (ENV_INSTANCES_TABLE, ENV_ARTIFACTS_BUCKET):
+        monkeypatch.setenv(name, "")
+    given = {"--queue-url": bench.queue_url, "--jobs-table": bench.settings.jobs_table}
+    given |= {"--checkpoints-dir": str(tmp_path / "runs"), "--idle-timeout": "0"}
+    given[option] = {"RECEIPTS": aws.table_names["receipts"], "INSTANCES": aws.table_names["instances"]}.get(
+        value, value
+    )
+    said = call("start-worker", *(word for pair in given.items() for word in pair))
+    assert (said.code, said.out) == (2, "")
+    assert words in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+def test_a_table_of_the_first_version_is_one_of_jobs(aws: LocalCloud) -> None:
+    """It has two indexes fewer, and a worker works with it."""
+    name, client = f"jobs-{uuid4().hex[:8]}", clients.dynamodb()
+    client.create_table(**replace(JOBS, indexes=JOBS.indexes[:2]).create_arguments(name))
+    require_jobs_table(client, name)
+    client.delete_table(TableName=name)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOSPC])
+def test_a_file_system_that_fails_is_no_mistake(number: int, tmp_path: Path, monkeypatch: Any) -> None:
+    """The worker ends with exit code 1, and may be started again."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("receipt_trainer.worker.preflight.os.fsync", fail)
+    with pytest.raises(WorldError, match=os.strerror(number)):
+        require_folder(tmp_path)
 
 
 def test_a_worker_that_is_refused_its_queue_says_so_in_one_line(bench: Bench, fault_proxy: FaultProxy) -> None:

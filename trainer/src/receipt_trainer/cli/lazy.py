@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from receipt_trainer.cli.param_types import strict
 from receipt_trainer.errors import UserError, WorldError
 
 
@@ -29,7 +30,7 @@ class LazyCommand:
         """Import the command."""
         module, _, attribute = self.target.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
-        return command
+        return strict(command)
 
 
 class LazyGroup(click.Group):
@@ -70,7 +71,7 @@ def run(group: click.Command, argv: Sequence[str] | None = None) -> NoReturn:
         argv: arguments without the program's name; sys.argv's by default.
     """
     try:
-        group.main(args=None if argv is None else list(argv), prog_name=group.name)
+        strict(group).main(args=None if argv is None else list(argv), prog_name=group.name)
     except (UserError, WorldError) as error:
         click.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(error.exit_code)

@@ -55,8 +55,10 @@ def command(**flags: Any) -> None:
     SIGTERM, Ctrl-C or a spot notice ends the worker within a minute: the job is saved and goes back to the queue.
     On an instance all names come from the stack, and the instance ends with the worker.
     """
+    from receipt_trainer.aws import clients
     from receipt_trainer.contract.env import WorkerEnv
     from receipt_trainer.worker import imds as metadata
+    from receipt_trainer.worker import preflight
     from receipt_trainer.worker.interruptions import Interruption, Watch
     from receipt_trainer.worker.registry import identify
 
@@ -64,6 +66,7 @@ def command(**flags: Any) -> None:
     settings = _settings(flags, env)
     _require_mount(settings.checkpoints_dir, flags["mount_efs"] or env.auto_scaling_group is not None)
     _require_artifacts(settings.artifacts_bucket, env)
+    preflight.require_folder(settings.checkpoints_dir)
     with ExitStack() as held:
         if (session := local_session()) is not None:
             from receipt_trainer.local.worker_registration import Lifeline, join
@@ -72,6 +75,7 @@ def command(**flags: Any) -> None:
         imds = metadata.find(expected=env.auto_scaling_group is not None)
         machine = identify(imds, pool=env.pool)
         worker = _worker(settings, flags, env, machine)
+        preflight.require_jobs_table(clients.dynamodb(), settings.jobs_table)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(
                 number, lambda number, frame: worker.interrupt(Interruption("signal", signal.Signals(number).name))
