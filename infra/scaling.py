@@ -57,7 +57,7 @@ def steps(max_instances: int) -> list[tuple[int, int | None, int]]:
 
 
 class BacklogScaling(pulumi.ComponentResource):
-    """Adds instances while there are more jobs, waiting or taken, than instances asked for.
+    """Adds instances while there are more jobs, waiting or in an instance's hands, than instances asked for.
 
     SQS sends no metrics for a queue that nobody used for six hours, and needs up to 15 minutes to start again
     (SQS Developer Guide, "CloudWatch metrics for Amazon SQS"): whoever submits a job asks for its instance at once, and
@@ -114,24 +114,33 @@ class BacklogScaling(pulumi.ComponentResource):
 def backlog_queries(args: BacklogScalingArgs) -> list[aws.cloudwatch.MetricAlarmMetricQueryArgs]:
     """Messages of both queues, waiting or taken, less the instances asked for.
 
+    An instance takes one message. What is taken beyond that is no instance's: it is hidden for hours until a run is to
+    be delivered once more, or a worker elsewhere has it.
+
     FILL stands in for a minute that is not there yet, but not for a metric without any data: hence SUM over the
     queues that have some, so that a silent queue does not hide the other. The desired capacity repeats its last
     value: a zero in its place would launch an instance for every job that already has one.
     """
-    queries, filled = [], []
-    for priority in PRIORITIES:
-        for short, metric in BACKLOG_METRICS.items():
+    queries = []
+    for short, metric in BACKLOG_METRICS.items():
+        for priority in PRIORITIES:
             queries.append(_metric(f"{short}_{priority}", "AWS/SQS", metric, {"QueueName": args.queue_names[priority]}))
-            filled.append(f"FILL({short}_{priority}, 0)")
+        filled = ", ".join(f"FILL({short}_{priority}, 0)" for priority in PRIORITIES)
+        queries.append(_expression(short, f"SUM([{filled}])"))
     group = {"AutoScalingGroupName": args.group_name}
     queries.append(_metric("desired", "AWS/AutoScaling", "GroupDesiredCapacity", group))
+    queries.append(_expression("instances", "FILL(desired, REPEAT)"))
     missing = aws.cloudwatch.MetricAlarmMetricQueryArgs(
         id="missing",
-        expression=f"SUM([{', '.join(filled)}]) - FILL(desired, REPEAT)",
+        expression="waiting + MIN([taken, instances]) - instances",
         label="Jobs without an instance",
         return_data=True,
     )
     return [missing, *queries]
+
+
+def _expression(query_id: str, expression: str) -> aws.cloudwatch.MetricAlarmMetricQueryArgs:
+    return aws.cloudwatch.MetricAlarmMetricQueryArgs(id=query_id, expression=expression, return_data=False)
 
 
 def _metric(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,7 @@ import pytest
 
 from receipt_trainer.aws import clients
 from receipt_trainer.fleet.launch import ROUNDS, Launch, launch_for_jobs
+from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from receipt_trainer.local.cloud import LocalCloud
 from tests.cli.jobs import Caller, add_job
 from tests.fleet.refusing import Refusing
@@ -62,6 +64,18 @@ def test_there_are_as_many_instances_as_jobs(stack: Stack) -> None:
     assert (desired(stack), desired(stack, "cpu")) == (2, 0)
     again = ask(stack)
     assert (again.kind, again.after, desired(stack)) == ("enough", 2, 2)
+
+
+def test_no_instance_is_asked_for_a_run_that_is_tried_later(stack: Stack) -> None:
+    """A pause may take hours, and a held job waits for a person; newer ones of them hide no older one that waits."""
+    table, now = stack.outputs.jobs_table, utc_now()
+    waiting: dict[str, Any] = {"status": "INTERRUPTED", "pool": "cpu"}
+    add_job(table, **waiting, next_try_at=iso(now - timedelta(minutes=1)))
+    for number in range(12):
+        add_job(table, minutes=1 + number, **waiting, next_try_at=iso(now + timedelta(hours=5)))
+        add_job(table, minutes=1 + number, **waiting, held_reason="AccessDenied")
+    found = ask(stack, "cpu")
+    assert (found.num_jobs, desired(stack, "cpu")) == (1, 1)
 
 
 def test_a_job_that_the_index_does_not_show_yet_counts_once(stack: Stack) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,12 +13,32 @@ from receipt_trainer.contract.outputs import PRIORITIES
 from tests.infra.test_worker_pool import ALARM, POLICY, recorded
 
 
+def alarm_queries() -> dict[str, dict[str, Any]]:
+    return {query["id"]: query for query in recorded().of_type(ALARM)[0].inputs["metricQueries"]}
+
+
+def missing(waiting: Sequence[int], taken: Sequence[int], desired: int) -> float:
+    """The alarm's value in a minute for which all is there, as CloudWatch reads its expressions.
+
+    Args:
+        waiting, taken: messages of each priority's queue.
+    """
+    queries = alarm_queries()
+    known: dict[str, Any] = {"SUM": sum, "MIN": min, "FILL": lambda value, how: value, "REPEAT": None}
+    known |= {f"waiting_{priority}": number for priority, number in zip(PRIORITIES, waiting, strict=True)}
+    known |= {f"taken_{priority}": number for priority, number in zip(PRIORITIES, taken, strict=True)}
+    known["desired"] = desired
+    for name in ("waiting", "taken", "instances", "missing"):
+        known[name] = eval(queries[name]["expression"], {"__builtins__": {}}, known)  # noqa: S307 - our own text
+    return float(known["missing"])
+
+
 def test_backlog_is_all_messages_less_the_instances_asked_for() -> None:
     """Every queue of the pool, waiting and taken; each name of the expression is a metric of the alarm, each minute."""
-    queries = {query["id"]: query for query in recorded().of_type(ALARM)[0].inputs["metricQueries"]}
-    (returned,) = [query for query in queries.values() if query["returnData"]]
+    queries = alarm_queries()
+    assert [name for name, query in queries.items() if query["returnData"]] == ["missing"]
     metrics = {name: query["metric"] for name, query in queries.items() if "metric" in query}
-    used = re.findall(r"FILL\((\w+), (\w+)\)", returned["expression"])
+    used = re.findall(r"FILL\((\w+), (\w+)\)", " ".join(query.get("expression", "") for query in queries.values()))
     assert {name for name, _ in used} == metrics.keys()
     assert {
         (m["metricName"], m["dimensions"]["QueueName"]) for m in metrics.values() if m["namespace"] == "AWS/SQS"
@@ -26,8 +48,16 @@ def test_backlog_is_all_messages_less_the_instances_asked_for() -> None:
     assert all((metric["period"], metric["stat"]) == (60, "Maximum") for metric in metrics.values())
     # A late minute of the group counts as the one before it: as 0, every busy instance would get a twin.
     assert dict(used) == dict.fromkeys(metrics, "0") | {"desired": "REPEAT"}
-    assert returned["expression"].startswith("SUM([")
-    assert returned["expression"].endswith("]) - FILL(desired, REPEAT)")
+    assert len(queries) <= 10  # what CloudWatch takes for one alarm
+
+
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=2), st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
+def test_a_message_that_no_instance_has_asks_for_none(waiting: list[int], busy: int, idle: int, paused: int) -> None:
+    """Busy instances have one each; one that is hidden for hours, until its run is delivered, is nobody's yet."""
+    desired = busy + idle
+    assert missing(waiting, [busy, 0], desired) == sum(waiting) + busy - desired
+    assert missing([0, 0], [busy, paused], desired) <= 0
+    assert sum(waiting) - idle <= missing(waiting, [busy, paused], desired) <= sum(waiting)
 
 
 def test_an_alarm_on_backlog_adds_instances() -> None:

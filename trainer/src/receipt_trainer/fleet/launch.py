@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from receipt_trainer.aws.clients import aws_faults
 from receipt_trainer.fleet.groups import Group, read_groups
 from receipt_trainer.jobs.find import Wanted, find
+from receipt_trainer.jobs.metrics_writer import utc_now
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling.client import AutoScalingClient
@@ -37,7 +38,7 @@ class Launch:
         kind: "raised": more are asked for; "enough": as many as there are jobs were; "full": the group's maximum was;
             "stopped": the maximum is 0; "suspended": it launches nothing.
         before, after: desired capacity.
-        num_jobs: jobs that wait or are trained, counted up to the maximum; 0 where nobody counted.
+        num_jobs: jobs that wait for a worker or are trained, counted up to the maximum; 0 where nobody counted.
     """
 
     kind: Kind
@@ -86,11 +87,11 @@ def _blocked(group: Group) -> Literal["stopped", "suspended"] | None:
 
 
 def _count(client: DynamoDBClient, table: str, pool: str, new: Collection[str], most: int) -> int:
-    """Jobs of the pool that have not ended, `most` at most: more are not read."""
-    found = set(new)
+    """Jobs of the pool that a worker has or may take now, `most` at most: more are not read."""
+    found, now = set(new), utc_now()
     for status in _UNFINISHED:
         if len(found) >= most:
             break
-        rows = find(client, table, Wanted(status=status, pool=pool), most)
+        rows = find(client, table, Wanted(status=status, pool=pool, due_at=now), most)
         found |= {str(row["job_id"]) for row in rows}
     return min(len(found), most)

@@ -52,6 +52,7 @@ class Wanted:
 
     Attributes:
         since: created then or later.
+        due_at: neither held nor waiting at this moment for their next try to deliver their run.
     """
 
     status: str | None = None
@@ -59,6 +60,7 @@ class Wanted:
     pool: str | None = None
     since: datetime | None = None
     id_prefix: str | None = None
+    due_at: datetime | None = None
 
 
 def find(client: DynamoDBClient, table: str, wanted: Wanted, limit: int | None = None) -> list[Item]:
@@ -101,6 +103,10 @@ def _partition(
     if wanted.id_prefix is not None:
         tests.append("begins_with(#job_id, :prefix)")
         values[":prefix"] = wanted.id_prefix
+    if wanted.due_at is not None:
+        due = "attribute_not_exists(#next_try_at) OR #next_try_at <= :due"
+        tests.append(f"attribute_not_exists(#held_reason) AND ({due})")
+        values[":due"] = iso(wanted.due_at)
     given: dict[str, Any] = {"FilterExpression": " AND ".join(tests)} if tests else {}
     # What a filter leaves out counts as read: only without one is the page as long as what is wanted.
     page = MAX_PAGE if tests or limit is None else min(MAX_PAGE, limit)
