@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from infra.endpoints import INTERFACE_SERVICES
+from receipt_trainer.contract import names
 from receipt_trainer.local.program import Recording, run
 from tests.infra.edits import NAMESPACE, ROOT, evaluate
 
@@ -109,3 +110,20 @@ def test_the_arithmetic_names_the_endpoints_and_prices() -> None:
     """The column of the arithmetic counts the endpoints there are."""
     number = len(INTERFACE_SERVICES)
     assert f"| {number} × $0.01/h × 730 h | ${number * 0.01 * 730:.2f} |" in (ROOT / "docs" / "costs.md").read_text()
+
+
+def test_what_a_hundred_jobs_leave_is_reckoned_right() -> None:
+    """Each row's arithmetic gives its dollars; days are the settings' own, rows have the sizes that were measured."""
+    text = (ROOT / "docs" / "costs.md").read_text().partition("### What a hundred jobs leave")[2].partition("\n### ")[0]
+    lines = [line.strip("|") for line in text.splitlines() if line.startswith("|") and "×" in line]
+    rows = [[cell.strip() for cell in line.split(" | ")] for line in lines]
+    assert len(rows) == 5
+    for what, arithmetic, dollars in rows:
+        product = 1.0
+        for sign, number in re.findall(r"(^|×|/) ?\$?([0-9.]+)", arithmetic):
+            product = product / float(number) if sign == "/" else product * float(number)
+        assert f"${product:.2f}" == dollars, what
+    assert f"for {names.DEFAULT_CHECKPOINTS_DAYS} of 30 days" in text
+    assert names.DEFAULT_ROWS_DAYS == 365
+    assert pytest.approx(0.00015, abs=0.00001) == (340 * 380 + 40 * 400) / 1e9
+    assert f"${100 * 2 * 1.36 * 0.30:.2f} a month, or ${100 * 2 * 1.36 * 0.016:.2f} unread" in text

@@ -7,11 +7,9 @@ same moment either finds them or is told that they are gone, and its run waits f
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -26,7 +24,8 @@ from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import Job, UnreadableRow
 from receipt_trainer.jobs.metrics_writer import utc_now
-from receipt_trainer.training import checkpoints
+from receipt_trainer.training import checkpoints, folder
+from receipt_trainer.training.folder import FolderHeldError
 
 INTERVAL_S: Final = 3600.0
 """Between two looks of a worker that has nothing to do."""
@@ -92,6 +91,8 @@ class Retention:
                 return
             try:
                 self._delete(job_id)
+            except FolderHeldError:  # it is being trained there
+                continue
             except (UserError, WorldError, UnreadableRow, OSError) as error:
                 _log.warning("checkpoints are not deleted", job_id=job_id, error=str(error))
 
@@ -119,24 +120,22 @@ class Retention:
     def _is_orphan(self, job_id: str) -> bool:
         """Whether the job's row was deleted by hand: others of its rows are there. Without any, it may be the job of
         another table whose workers share the folder, which is nobody's business here."""
-        folder = self._root / job_id
+        run_dir = self._root / job_id
         try:
-            newest = max(path.stat().st_mtime for path in (folder, *_folders(folder)))
+            newest = max(path.stat().st_mtime for path in (run_dir, *_folders(run_dir)))
         except OSError:
             return False
         is_old = datetime.fromtimestamp(newest, UTC) <= self._now() - self._age
         return is_old and self._table.has_history(job_id)
 
     def _delete(self, job_id: str) -> None:
-        folder = self._root / job_id
-        with _held(folder) as is_ours:
-            if not is_ours:
-                return
+        run_dir = self._root / job_id
+        with folder.own(run_dir):
             job = self._table.find(job_id)
             if job is not None and not (self._still(job) and self._table.forget_checkpoints(job)):
                 return
             steps = []
-            for path in _folders(folder):
+            for path in _folders(run_dir):
                 checkpoints.remove(path)
                 steps.append(path.name)
             self._table.delete_checkpoint_rows(job_id)
@@ -159,18 +158,3 @@ def _folders(run_dir: Path) -> list[Path]:
         return [path for path in checkpoints.folders(run_dir) if path.is_dir() and not path.is_symlink()]
     except OSError:
         return []
-
-
-@contextmanager
-def _held(run_dir: Path) -> Iterator[bool]:
-    """The lock that a run holds while it trains, if nobody has it."""
-    descriptor = os.open(run_dir / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    try:
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            yield False
-            return
-        yield True
-    finally:
-        os.close(descriptor)
