@@ -156,7 +156,7 @@ def look_failures(
     function_name: pulumi.Input[str],
     topic_arn: pulumi.Input[str],
 ) -> aws.cloudwatch.MetricAlarm:
-    """The looks for silent instances fail one after the other, or are not taken at all.
+    """The runs of the function that looks after all pools fail one after the other, or there are none at all.
 
     Lambda counts errors, zero of them too, with each run: no data means that nothing ran. A new alarm begins without
     data, which is no change and sends no mail.
@@ -164,9 +164,10 @@ def look_failures(
     return aws.cloudwatch.MetricAlarm(
         f"{name}-looks",
         alarm_description=(
-            f"{naming.prefix}: nobody looks for silent instances any more: the function "
-            f"{naming.name('silent-instances')} fails, or (INSUFFICIENT_DATA) is not run. An instance that hangs then "
-            f"costs money until somebody ends it. Read the log group {naming.path('silent-instances')}."
+            f"{naming.prefix}: the function {naming.name('silent-instances')} fails, or (INSUFFICIENT_DATA) is not run. "
+            "What it cannot do is undone: an instance that hangs costs money until somebody ends it, a job without a "
+            "message waits, notices of jobs do not arrive. Which of them, and why, is in the log group "
+            f"{naming.path('silent-instances')}."
         ),
         namespace="AWS/Lambda",
         metric_name="Errors",

@@ -143,6 +143,8 @@ def test_what_exceeds_a_limit_is_said_and_the_limit_is_kept(stack: Stack, call: 
     said = type_(call, stack, "submit-job", "--max-hours", "1")
     assert "warning" not in said.err
     assert JobTable(clients.dynamodb(), stack.outputs.jobs_table).get(said.out.strip()).list_prices is None
+    said = type_(call, stack, "submit-job", "--notify")  # whose notice says dollars
+    assert JobTable(clients.dynamodb(), stack.outputs.jobs_table).get(said.out.strip()).list_prices is not None
     said = type_(call, stack, "sweep", "--epochs", "5,10", "--dry-run", "--max-hours", "0.2")
     assert "warning: 16 min 00 s are expected, and max_hours 0.2 stops it before\n" in said.err
 
