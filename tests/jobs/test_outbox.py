@@ -13,10 +13,9 @@ from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract import notices
 from receipt_trainer.contract.notices import Notice
 from receipt_trainer.errors import WorldError
-from receipt_trainer.jobs.changes import Change
+from receipt_trainer.jobs.delivery import GIVEN_UP_AFTER
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import MAX_LOST, Attempt, Job
-from receipt_trainer.jobs.outbox import notice_of
 from receipt_trainer.local.cloud import LocalCloud
 from tests.fault_proxy import FaultProxy
 
@@ -72,7 +71,15 @@ def vanish(table: JobTable, clock: Clock) -> None:
     table.claim("job", "last", LEASE_S, {})
 
 
+def hold(table: JobTable, clock: Clock) -> None:
+    """The job's run is complete and cannot be delivered for so long that nobody tries any more."""
+    table.put_off(claim(table), "no bucket", None, 1)
+    clock.now += GIVEN_UP_AFTER
+    table.put_off(claim(table), "no bucket", None, 1)
+
+
 VANISHED = f"{MAX_LOST} workers vanished while they had this job; it may need more memory than they have"
+UNDELIVERED = "its complete run could not be delivered for 14 days; the last try: no bucket"
 ENDS: dict[str, tuple[Callable[[JobTable, Clock], object], str, str | None, float | None]] = {
     "success": (lambda table, _: table.succeed(claim(table), 0.75, "s3://a/b"), "SUCCEEDED", None, 0.75),
     "no score": (lambda table, _: table.succeed(claim(table), None, None), "SUCCEEDED", None, None),
@@ -80,6 +87,7 @@ ENDS: dict[str, tuple[Callable[[JobTable, Clock], object], str, str | None, floa
     "cancelled in a run": (lambda table, _: table.end_cancelled(claim(table), "asked"), "CANCELLED", "asked", None),
     "cancelled before": (lambda table, _: table.cancel("job"), "CANCELLED", "cancelled on request", None),
     "too many vanished": (vanish, "FAILED", VANISHED, None),
+    "held": (hold, notices.HELD, UNDELIVERED, None),
 }
 """How a job can end: what is called, and the notice's state, reason and score."""
 
@@ -90,8 +98,9 @@ def test_every_end_leaves_one_notice(table: JobTable, jobs_table: str, clock: Cl
     way, state, reason, f1 = ENDS[end]
     assert kept(jobs_table) == []
     way(table, clock)
-    assert table.get("job").status == state
-    assert kept(jobs_table) == [Notice("job", "a-job", state, table.get("job").updated_at, reason, f1)]
+    job = table.get("job")
+    assert (job.is_held, job.status) == ((True, "INTERRUPTED") if state == notices.HELD else (False, state))
+    assert kept(jobs_table) == [Notice("job", "a-job", state, job.updated_at, reason, f1)]
 
 
 @pytest.mark.parametrize("spec", [{}, {"notify": None}, {"notify": False}], ids=["0.1.0", "unset", "refused"])
@@ -127,15 +136,13 @@ def test_an_end_in_the_same_microsecond_as_another_is_another_notice(table: JobT
     assert len(kept(jobs_table)) == 2
 
 
-def test_a_held_job_is_told(clock: Clock) -> None:
-    """INTERRUPTED with a held reason is an end until a person retries it; without one it is none."""
-    job = Job("job", "a-job", "RUNNING", spec={"notify": True})
-    held = Change("INTERRUPTED", "2026-11-20T12:00:00.000000+00:00", reason="r", sets={"held_reason": "no bucket"})
-    notice = notice_of(job, held)
-    assert notice is not None
-    assert (notice.state, notice.reason) == (notices.HELD, "no bucket")
-    assert notice_of(job, Change("INTERRUPTED", held.at, reason="spot", sets={"held_reason": None})) is None
-    assert notice_of(job, Change("PENDING", held.at, sets={"held_reason": "no bucket"})) is None
+def test_a_held_job_that_goes_on_is_told_again_at_its_end(table: JobTable, jobs_table: str, clock: Clock) -> None:
+    """Held is an end until a person retries it; the delivery that succeeds then is told, too, and its claim is not."""
+    hold(table, clock)
+    clock.now += timedelta(days=1)
+    table.retry("job")
+    table.succeed(claim(table), 0.5, "s3://a/b")
+    assert [(one.state, one.f1) for one in kept(jobs_table)] == [(notices.HELD, None), ("SUCCEEDED", 0.5)]
 
 
 @pytest.mark.parametrize("lost", [True, False], ids=["answer lost", "sent twice"])
