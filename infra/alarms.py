@@ -164,8 +164,8 @@ def look_failures(
     return aws.cloudwatch.MetricAlarm(
         f"{name}-looks",
         alarm_description=(
-            f"{naming.prefix}: the function {naming.name('silent-instances')} fails, or (INSUFFICIENT_DATA) is not run. "
-            "What it cannot do is undone: an instance that hangs costs money until somebody ends it, a job without a "
+            f"{naming.prefix}: function {naming.name('silent-instances')} fails, or (INSUFFICIENT_DATA) is not run: "
+            "what it cannot do is undone: an instance that hangs costs money until somebody ends it, a job without a "
             "message waits, notices of jobs do not arrive. Which of them, and why, is in the log group "
             f"{naming.path('silent-instances')}."
         ),
