@@ -53,7 +53,7 @@ from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import build, load_tokenizer, resolve
 from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
 from receipt_trainer.training import hardware
-from receipt_trainer.training.callbacks.set_epoch import SetEpoch
+from receipt_trainer.training.callbacks import SetEpoch
 from receipt_trainer.training.hardware import Machine
 
 STOCK = ("padded", "dynamic", "grouped")

@@ -10,7 +10,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from receipt_trainer.contract.sinks import NoMetrics
 from receipt_trainer.errors import WorldError
 from receipt_trainer.training import checkpoints
-from receipt_trainer.training.callbacks.checkpoint_commit import MAX_SHARE, CheckpointCommit
+from receipt_trainer.training.callbacks import MAX_SHARE, CheckpointCommit
 
 STEPS_PER_EPOCH = 10
 

@@ -5,7 +5,7 @@ import math
 import pytest
 from transformers import TrainerState
 
-from receipt_trainer.training.callbacks.early_stopping import EarlyStopping
+from receipt_trainer.training.callbacks import EarlyStopping
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, None])

@@ -216,7 +216,11 @@ def test_a_signal_leaves_a_run_that_resumes(
         ({"target": "receipt_trainer.models.layoutlm.trainer:choose", "call": 2, "how": "raise"}, "a bug of ours"),
         (
             {"target": "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", "call": 9, "how": "nan"},
-            "the loss is nan",
+            "step 5: the loss is nan",
+        ),
+        (
+            {"target": "transformers:Trainer._get_grad_norm", "call": 3, "how": "nan"},
+            "step 3: the gradient's norm is nan; there is no checkpoint yet",
         ),
     ],
 )
@@ -239,7 +243,7 @@ def test_a_bug_or_a_nan_marks_the_run_as_failed(
 def test_weights_that_are_no_numbers_are_never_sealed(
     zygote: Zygote, receipts_file: Path, finished: Path, tmp_path: Path
 ) -> None:
-    """A NaN ends the run before the next seal, however rarely losses are logged, and the one before it goes on."""
+    """A NaN ends the run at its step, however rarely losses are logged; it resumes from the checkpoint before."""
     run_dir, log = tmp_path / "run", tmp_path / "log"
     command = train_command(receipts_file, run_dir, *FEW, save_steps=1, logging_steps=1000)
     strike = {"target": "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", "call": 6, "how": "nan"}

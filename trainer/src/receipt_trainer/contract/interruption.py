@@ -68,7 +68,8 @@ def listen(stop: StopRequest, *, insist: bool = True) -> Iterator[None]:
     """SIGINT and SIGTERM ask for the end.
 
     Args:
-        insist: the second signal ends the run at once, by KeyboardInterrupt.
+        insist: the second signal ends the run at once, by KeyboardInterrupt. Otherwise signals that come after the
+            block are ignored: how the process ends is decided.
     """
     owner = os.getpid()
 
@@ -85,4 +86,5 @@ def listen(stop: StopRequest, *, insist: bool = True) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set from Python
+            restored = signal.SIG_DFL if handler is None else handler  # None: not set from Python
+            signal.signal(number, restored if insist else signal.SIG_IGN)

@@ -46,28 +46,22 @@ def deliver_again(record: RunRecord, run_dir: Path, artifacts: ArtifactSink | No
     say(console, f"'{record.job_name}' is complete; its files are in {_upload(run_dir, artifacts)}")
 
 
-def require_same(record: RunRecord, run_dir: Path, differing: list[str]) -> None:
-    """Refuse to take a complete run for one of other settings.
+def require_same(record: RunRecord, run_dir: Path, differing: list[str], *, is_asked: bool) -> None:
+    """Refuse to take a complete run for one of other settings, or to do nothing.
+
+    Args:
+        differing: names of the settings that differ.
+        is_asked: there is somebody or some place to deliver to.
 
     Raises:
-        UserError: names the settings that differ.
+        UserError: says which it is.
     """
-    if differing:
+    if differing or not is_asked:
+        other = f" with other settings ({', '.join(differing)})" if differing else ""
         raise UserError(
-            f"{run_dir} holds the complete run '{record.job_name}' with other settings ({', '.join(differing)}); "
-            "choose another --output-dir, or --restart to start over"
+            f"{run_dir} holds the complete run '{record.job_name}'{other}; choose another --output-dir, or --restart "
+            "to start over"
         )
-
-
-def refuse(record: RunRecord, run_dir: Path) -> None:
-    """There is neither a run to train nor a place to deliver to.
-
-    Raises:
-        UserError: always.
-    """
-    raise UserError(
-        f"{run_dir} holds the complete run '{record.job_name}'; choose another --output-dir, or --restart to start over"
-    )
 
 
 def _upload(run_dir: Path, artifacts: ArtifactSink | None) -> str:

@@ -22,16 +22,11 @@ from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.sinks import MetricsSink, RunStore
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.training import checkpoints, delivery, distributed, failures, folder, hardware, rows
-from receipt_trainer.training.callbacks.checkpoint_commit import CheckpointCommit
-from receipt_trainer.training.callbacks.early_stopping import EarlyStopping
-from receipt_trainer.training.callbacks.liveness import ProgressReports
-from receipt_trainer.training.callbacks.loss_state import LossState
-from receipt_trainer.training.callbacks.progress import ProgressBar
-from receipt_trainer.training.callbacks.records import Records
-from receipt_trainer.training.callbacks.stop_signal import StopSignal
+from receipt_trainer.training.callbacks import CheckpointCommit, EarlyStopping, LossState, StopSignal
 from receipt_trainer.training.console import quiet_libraries, say
 from receipt_trainer.training.family import ModelFamily, Task
 from receipt_trainer.training.hardware import Machine
+from receipt_trainer.training.reporting import ProgressBar, ProgressReports, Records
 from receipt_trainer.training.trainer import BatchTrainer
 
 
@@ -95,12 +90,11 @@ def _run(request: RunRequest, machine: Machine, console: Console) -> None:
     artifacts = store.open_artifacts(job_id, name)
     if earlier is not None and earlier.status == "complete":
         if distributed.is_main():
-            delivery.require_same(earlier, run_dir, request.family.differences(earlier))
+            is_asked = request.job_id is not None or artifacts is not None
+            delivery.require_same(earlier, run_dir, request.family.differences(earlier), is_asked=is_asked)
             if request.job_id is not None:
                 missing = request.family.missing_rows(earlier)
                 rows.open_metrics(store, job_id, run_dir, request.attempt, missing).close()
-            elif artifacts is None:
-                delivery.refuse(earlier, run_dir)
             delivery.deliver_again(earlier, run_dir, artifacts, console)
         return
     rows.set_status(store, job_id, name, "RUNNING")

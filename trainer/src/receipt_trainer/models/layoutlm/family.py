@@ -22,7 +22,6 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.models.layoutlm import metrics as scores
 from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollator
 from receipt_trainer.models.layoutlm.export import save_model
-from receipt_trainer.models.layoutlm.fingerprint import fingerprint
 from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import Start, build, load_tokenizer, resolve
 from receipt_trainer.models.layoutlm.to_predictions import receipt_predictions
@@ -30,8 +29,8 @@ from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
 from receipt_trainer.reports.build import load_run, write_html
 from receipt_trainer.reports.terminal import print_report
 from receipt_trainer.training import distributed, hardware
-from receipt_trainer.training.arguments import training_arguments
-from receipt_trainer.training.callbacks.set_epoch import SetEpoch
+from receipt_trainer.training.arguments import NOT_IN_THE_CURVE, training_arguments
+from receipt_trainer.training.callbacks import SetEpoch
 from receipt_trainer.training.console import progress_bar
 from receipt_trainer.training.family import Moment
 from receipt_trainer.training.hardware import Machine
@@ -138,7 +137,18 @@ class LayoutLMTask:
 
     def fingerprint(self) -> dict[str, Any]:
         """See `Task`."""
-        return fingerprint(self.start.name, self.training, self.data, self.prepared)
+        training, data = self.training.model_dump(mode="json"), self.data
+        data_values = snapshot.encoding_config(data) | {"o_entity_ratio": data.o_entity_ratio, "augment": data.augment}
+        return {
+            "model": self.start.name,
+            "labels": list(self.prepared.space.labels),
+            "tokenizer": self.prepared.tokenizer_hash,
+            "data": snapshot.fingerprint(self.prepared),
+            "allowed_sets": [sorted(names) for names in self.prepared.sets],
+            "data_config": {name: value for name, value in data_values.items() if name != "split_file"},
+            "training_config": {name: value for name, value in training.items() if name not in NOT_IN_THE_CURVE},
+            "processes": distributed.count(),
+        }
 
     def record(self, job_name: str, job_id: str, model: Any) -> RunRecord:
         """See `Task`."""

@@ -31,7 +31,7 @@ from receipt_trainer.models.paddleocr_vl.sampler import EpochBatches, difficulti
 from receipt_trainer.models.paddleocr_vl.trainer import VlTrainer
 from receipt_trainer.training import distributed
 from receipt_trainer.training.arguments import training_arguments
-from receipt_trainer.training.callbacks.set_epoch import SetEpoch
+from receipt_trainer.training.callbacks import SetEpoch
 from receipt_trainer.training.console import progress_bar, say
 from receipt_trainer.training.hardware import Machine
 from receipt_trainer.training.trainer import BatchTrainer

@@ -11,7 +11,7 @@ from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.models.paddleocr_vl.prepare import VlData
 from receipt_trainer.training import distributed
 from receipt_trainer.training.arguments import NOT_IN_THE_CURVE
-from receipt_trainer.training.callbacks.early_stopping import is_number
+from receipt_trainer.training.callbacks import is_number
 from receipt_trainer.training.family import Moment
 
 
