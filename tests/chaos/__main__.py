@@ -13,10 +13,10 @@ from pathlib import Path
 from rich.console import Console
 
 from receipt_trainer.local.cloud import LocalCloud
+from tests.chaos.invariants import judge
 from tests.chaos.measures import print_tables
 from tests.chaos.plan import make_plan
 from tests.chaos.run import ChaosRun
-from tests.chaos.verdict import judge
 from tests.worker.hatchery import Hatchery
 
 

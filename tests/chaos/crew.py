@@ -23,6 +23,8 @@ from tests.chaos import times
 from tests.chaos.tcp_proxy import TcpProxy, Watch
 
 SLOTS = ("a", "b", "c")
+GROUP = "chaos"
+"""Of the workers' instances, which it does not know: whoever ends one is told that it is no member any more."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -77,6 +79,9 @@ class Crew:
             folder: for checkpoints and logs.
         """
         self._command, self._environment, self._queues, self._folder = command, environment, queues, folder
+        cli = folder / "aws"
+        cli.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {ROOT}/tests/chaos/aws_cli.py "$@"\n')
+        cli.chmod(0o755)
         self._numbers = count(1)
         self.proxies: dict[str, TcpProxy] = {}
         self.at: dict[str, Member] = {}
@@ -99,9 +104,11 @@ class Crew:
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.url,
             "CHAOS_WORKER": instance_id,
             "TEST_HOOK": "tests.chaos.trainee",
+            "TEST_UPLOAD_WAIT_S": "0.2",
+            names.ENV_AUTO_SCALING_GROUP: GROUP,
+            names.ENV_AWS_CLI: str(self._folder / "aws"),
         }
-        for name in ("AWS_EC2_METADATA_DISABLED", names.ENV_ARTIFACTS_BUCKET):
-            environment.pop(name, None)
+        environment.pop("AWS_EC2_METADATA_DISABLED", None)
         queues = [part for url in self._queues for part in ("--queue-url", url)]
         own = ["--checkpoints-dir", str(self._folder / "checkpoints"), "--idle-timeout", str(times.IDLE_S)]
         path = self._folder / f"worker-{number:03d}-{slot}.log"

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos import times
+from tests.chaos.invariants import Evidence
 from tests.chaos.journal import Injected
 from tests.chaos.plan import KINDS, LOSSES, NOTICES
-from tests.chaos.verdict import Evidence
 
 
 def to_release_s(evidence: Evidence, kind: str | None = None) -> list[float]:

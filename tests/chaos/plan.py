@@ -13,7 +13,10 @@ STEPS: Final = 27
 VARIANTS: Final = 3
 """Jobs differ in the seed of their training; each variant is trained once undisturbed, to compare with."""
 
-Trigger = Literal["step", "submit", "receive", "claim", "delete"]
+SKEW_S: Final = 240.0
+"""AWS refuses a signature that is five minutes off; by so much a clock can be wrong without anything else failing."""
+
+Trigger = Literal["step", "submit", "receive", "claim", "upload", "delete"]
 
 KINDS: Final[Mapping[str, tuple[Trigger, str]]] = {
     "instance lost": ("step", "SIGKILL to a worker and its training process at once"),
@@ -33,31 +36,40 @@ KINDS: Final[Mapping[str, tuple[Trigger, str]]] = {
     "endpoint refuses": ("step", "AWS's address refuses connections, and open ones are closed"),
     "endpoint resets": ("step", "connections to AWS break in the middle of an answer; what was asked is done"),
     "endpoint stalls": ("step", "AWS takes requests and does not answer"),
+    "clock ahead": ("step", "the clock of a worker and its training process jumps four minutes ahead"),
+    "clock behind": ("step", "the clock of a worker and its training process jumps four minutes back"),
+    "group refuses": ("step", "a worker is asked to end, and Auto Scaling refuses to end its instance for a while"),
+    "group away": ("step", "a worker is asked to end, and connections to Auto Scaling break for a while"),
     "send lost": ("submit", "the job's message cannot be sent, and `submit` says so; `retry` follows"),
     "receive lost": ("receive", "the answer with the job's message does not arrive"),
     "claim answer lost": ("claim", "the claim is written, its answer does not arrive"),
     "killed at claim": ("claim", "SIGKILL to a worker when its claim is written and nothing has begun"),
+    "upload fails": ("upload", "S3 answers 503 to all files of an attempt's upload"),
+    "upload refused": ("upload", "S3 answers AccessDenied to all files of an attempt's upload"),
+    "killed at upload": ("upload", "SIGKILL to a worker and its training process in the middle of an upload"),
     "delete answer lost": ("delete", "the message is deleted, the answer does not arrive"),
     "killed at delete": ("delete", "SIGKILL to a worker when the job's end is written and its message is not deleted"),
 }
 """Name -> (what triggers it, what happens)."""
 
 IN_SHORT: Final = (
-    *("instance lost", "spot notice", "SIGTERM", "freeze", "checkpoint flipped", "disk full", "stray duplicate"),
-    *("visibility expired", "throttle", "endpoint refuses", "endpoint resets", "receive lost"),
+    *("instance lost", "spot notice", "freeze", "checkpoint flipped", "disk full", "stray duplicate", "throttle"),
+    *("endpoint refuses", "endpoint resets", "clock ahead", "group refuses", "upload fails"),
 )
 """Kinds of the short form."""
 
-NOTICES: Final = ("spot notice", "SIGTERM")
+NOTICES: Final = ("spot notice", "SIGTERM", "group refuses", "group away")
 LOSSES: Final = (
     *("instance lost", "worker killed", "freeze", "checkpoint flipped", "checkpoint cut", "killed at claim"),
-    "killed at delete",
+    *("killed at upload", "killed at delete"),
 )
 """Kinds after which a worker is gone without a word."""
 OUTAGES: Final = ("throttle", "endpoint refuses", "endpoint resets", "endpoint stalls")
+OF_THE_GROUP: Final = ("group refuses", "group away")
+"""Outages of Auto Scaling alone, at the end of one worker."""
 _FAILURES: Final = ("child killed", "disk full")
 """Kinds that count as a failed attempt; the third would end a job."""
-MAX_OUTAGE_S: Final = 8.0
+MAX_OUTAGE_S: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +117,8 @@ def make_plan(seed: int, num_jobs: int, *, short: bool = False) -> list[PlannedJ
 
     Args:
         num_jobs: at least 5; every fifth of them is made to fail, and two at least.
-        short: only the kinds of `IN_SHORT`, each once; otherwise three faults a job, and every kind as often as that
-            takes.
+        short: only the kinds of `IN_SHORT`, each once, and one variant; otherwise three faults a job, and every kind as
+            often as that takes.
 
     Raises:
         ValueError: too few jobs.
@@ -123,7 +135,7 @@ def make_plan(seed: int, num_jobs: int, *, short: bool = False) -> list[PlannedJ
     for n, fate in enumerate(fates):
         faults = _place(rng, dealt.get(n, []), number)
         number += len(faults)
-        variant, priority = rng.randint(1, VARIANTS), rng.choice(["high", "normal", "normal"])
+        variant, priority = rng.randint(1, 1 if short else VARIANTS), rng.choice(["high", "normal", "normal"])
         jobs.append(PlannedJob(f"job-{n + 1:02d}", fate, variant, priority, faults))
     return jobs
 
@@ -164,7 +176,7 @@ def _place(rng: random.Random, kinds: list[str], before: int) -> tuple[Fault, ..
     placed = []
     for number, (kind, step) in enumerate(moments, start=before + 1):
         outage = kind in OUTAGES
-        seconds = round(rng.uniform(1.0, MAX_OUTAGE_S), 1) if outage else 0.0
+        seconds = round(rng.uniform(1.0, MAX_OUTAGE_S), 1) if outage or kind in OF_THE_GROUP else 0.0
         placed.append(Fault(number, kind, step, seconds, outage and rng.random() < 0.4))
     return tuple(placed)
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.contract import names
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.tables import INSTANCES, JOBS, job_pk
 from receipt_trainer.data.receipts.jsonl import to_record
@@ -22,12 +23,12 @@ from receipt_trainer.jobs.metrics import read_curves
 from receipt_trainer.jobs.submit import new_job, retry_job, submit_training_job
 from receipt_trainer.local.cloud import LocalCloud
 from tests.chaos import times
-from tests.chaos.crew import SLOTS, Crew
+from tests.chaos.crew import GROUP, SLOTS, Crew
+from tests.chaos.invariants import Curves, Evidence
 from tests.chaos.journal import Journal
 from tests.chaos.plan import PlannedJob
 from tests.chaos.stage import Stage
 from tests.chaos.tcp_proxy import TcpProxy
-from tests.chaos.verdict import Curves, Evidence
 from tests.chaos.wires import Wires
 from tests.worker.bench import TRAINING, Bench
 
@@ -47,6 +48,7 @@ class ChaosRun:
         self._table = cloud.table_names[JOBS.name]
         self._dynamodb = clients.dynamodb()
         self._queues = _make_queues(cloud)
+        _make_group(cloud)
         self._receipts = folder / "receipts.jsonl"
         lines = [json.dumps(to_record(receipt), ensure_ascii=False) for receipt in generate(9, 7)]
         self._receipts.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -96,6 +98,7 @@ class ChaosRun:
             members=crew.all,
             messages={name: self._num_messages(url) for name, url in self._queues.items()},
             instances=self._instances(),
+            objects=self._objects(),
             processes=processes,
             left=stage.left(),
             faults=faults,
@@ -150,6 +153,17 @@ class ChaosRun:
         table = self._cloud.table_names[INSTANCES.name]
         return {str(row["instance_id"]): row for row in dynamo.scan(self._dynamodb, table, "read instances")}
 
+    def _objects(self) -> dict[str, str]:
+        """What is in the bucket, by the key behind `runs/`: the text of each run.json, "" of other files."""
+        s3, found = self._cloud.client("s3"), {}
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self._cloud.bucket, Prefix="runs/"):
+            for row in page.get("Contents", []):
+                key, text = row["Key"], ""
+                if key.endswith(names.RUN_FILE):
+                    text = s3.get_object(Bucket=self._cloud.bucket, Key=key)["Body"].read().decode()
+                found[key.removeprefix("runs/")] = text
+        return found
+
     def _num_messages(self, url: str) -> int:
         sqs = self._cloud.client("sqs")
         counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
@@ -167,6 +181,21 @@ def _make_queues(cloud: LocalCloud) -> dict[str, str]:
             attributes["RedrivePolicy"] = json.dumps(redrive)
         urls[name] = sqs.create_queue(QueueName=f"chaos-{name}.fifo", Attributes=attributes)["QueueUrl"]
     return urls
+
+
+def _make_group(cloud: LocalCloud) -> None:
+    """A group that may have the workers' instances, so that nobody takes it for stopped."""
+    template = {"ImageId": "ami-12c6146b", "InstanceType": "g6.xlarge"}
+    cloud.client("ec2").create_launch_template(LaunchTemplateName=GROUP, LaunchTemplateData=template)
+    subnet = cloud.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"]
+    cloud.client("autoscaling").create_auto_scaling_group(
+        AutoScalingGroupName=GROUP,
+        MinSize=0,
+        MaxSize=len(SLOTS),
+        DesiredCapacity=0,
+        VPCZoneIdentifier=subnet,
+        LaunchTemplate={"LaunchTemplateName": GROUP, "Version": "1"},
+    )
 
 
 def _client_at(url: str, service: str) -> object:

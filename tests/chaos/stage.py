@@ -19,8 +19,8 @@ from receipt_trainer.worker.attempt import run_dir_of
 from tests.chaos import damage, times
 from tests.chaos.crew import Crew, Member, send
 from tests.chaos.journal import Injected, Journal, Step
-from tests.chaos.plan import NOTICES, OUTAGES, Fault, PlannedJob, Trigger
-from tests.chaos.tcp_proxy import Mode
+from tests.chaos.plan import NOTICES, OF_THE_GROUP, OUTAGES, SKEW_S, Fault, PlannedJob, Trigger
+from tests.chaos.tcp_proxy import GroupMode, Mode
 
 NOTICE_S: Final = 15.0
 """A training process stays so long in its step until a notice is noticed."""
@@ -36,6 +36,7 @@ MODES: Final[Mapping[str, Mode]] = {
     "endpoint resets": "reset",
     "endpoint stalls": "stall",
 }
+GROUP_MODES: Final[Mapping[str, GroupMode]] = {"group refuses": "refuse", "group away": "reset"}
 
 
 class Stage:
@@ -130,7 +131,12 @@ class Stage:
             return "fill the disk"
         if kind in OUTAGES:
             self._cut(fault, member)
+        elif kind in ("clock ahead", "clock behind"):
+            send(member.process.pid, signal.SIGUSR1 if kind == "clock ahead" else signal.SIGUSR2)
+            return f"clock {SKEW_S if kind == 'clock ahead' else -SKEW_S}"
         elif kind in NOTICES:
+            if kind in OF_THE_GROUP:
+                self._cut_group(fault, member)
             self._notice(kind, member)
             self._wait(NOTICE_S, lambda: injected.noticed_at is not None)
         elif kind == "rebalance":
@@ -178,8 +184,22 @@ class Stage:
             self._crew.proxies[slot].set_mode(MODES[fault.kind])
         self.put_off(fault.seconds, mend)
 
+    def _cut_group(self, fault: Fault, member: Member) -> None:
+        """Until the worker has asked in vain, and for the planned time at least."""
+        proxy, before = self._crew.proxies[member.slot], self._crew.proxies[member.slot].num_of_group_refused
+        proxy.set_group_mode(GROUP_MODES[fault.kind])
+
+        def mend() -> None:
+            if proxy.num_of_group_refused == before and member.process.poll() is None:
+                self.put_off(1.0, mend)
+                return
+            self._journal.say(what="group", number=fault.number, refused=proxy.num_of_group_refused - before)
+            proxy.set_group_mode("open")
+
+        self.put_off(fault.seconds, mend)
+
     def _notice(self, kind: str, member: Member) -> None:
-        if kind == "SIGTERM":
+        if kind != "spot notice":
             send(member.process.pid, signal.SIGTERM)
         else:
             member.imds.interrupt("spot")

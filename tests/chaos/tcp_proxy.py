@@ -12,9 +12,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from types import TracebackType
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 MAX_STALL_S = 60.0
 THROTTLED = json.dumps(
@@ -22,7 +23,24 @@ THROTTLED = json.dumps(
 ).encode()
 
 Mode = Literal["open", "refuse", "reset", "stall", "throttle"]
-Verdict = Literal["pass", "drop request", "drop answer"]
+GroupMode = Literal["open", "refuse", "reset"]
+"""What is done to requests to Auto Scaling alone."""
+Verdict = Literal["pass", "drop request", "drop answer", "fail", "refuse"]
+"""fail: S3's 503; refuse: its AccessDenied."""
+
+_OF_GROUPS = frozenset(
+    {
+        "DescribeAutoScalingGroups",
+        "SetInstanceProtection",
+        "TerminateInstanceInAutoScalingGroup",
+        "CompleteLifecycleAction",
+    }
+)
+_DENIED = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>not authorized</Message></Error></ErrorResponse>"
+_OF_S3: dict[str, tuple[int, bytes]] = {
+    "fail": (503, b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"),
+    "refuse": (403, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +48,8 @@ class Exchange:
     """One request, with its answer once there is one.
 
     Attributes:
-        operation: such as ReceiveMessage.
+        operation: such as ReceiveMessage; of S3 HTTP's, such as PUT.
+        path: HTTP's.
         sent: the request's JSON.
         got: the answer's JSON; None before the request is passed on.
         status: HTTP's; 0 before.
@@ -42,6 +61,7 @@ class Exchange:
     got: dict[str, Any] | None
     status: int
     at: float
+    path: str = ""
 
 
 Watch = Callable[[Exchange], Verdict]
@@ -56,6 +76,8 @@ class TcpProxy:
         self._target = (str(parts.hostname), int(parts.port or 80))
         self._watch = watch
         self._mode: Mode = "open"
+        self._group_mode: GroupMode = "open"
+        self.num_of_group_refused = 0
         self._changed = threading.Condition()
         self._open: set[socket.socket] = set()
         self._listener = _listen(0)
@@ -76,6 +98,11 @@ class TcpProxy:
             elif mode != "refuse" and before == "refuse":
                 self._listener = _listen(self.port)
                 self._accept_in_background(self._listener)
+
+    def set_group_mode(self, mode: GroupMode) -> None:
+        """From now on; of requests to Auto Scaling."""
+        with self._changed:
+            self._group_mode = mode
 
     def __enter__(self) -> Self:
         self._accept_in_background(self._listener)
@@ -128,25 +155,37 @@ class TcpProxy:
     ) -> bool:
         """Whether the connection may live on."""
         target = headers.get("x-amz-target", "")
-        operation = target.rpartition(".")[2] or line.split()[0]
+        method, path, _ = line.split(" ", 2)
+        operation = target.rpartition(".")[2] or _action(headers, body) or method
         self.num_requests[operation] += 1
         with self._changed:
             if self._mode == "stall":
                 self._changed.wait_for(lambda: self._mode != "stall", MAX_STALL_S)
                 return False
-            mode = self._mode
+            mode, group_mode = self._mode, self._group_mode
+            if operation in _OF_GROUPS and group_mode != "open":
+                self.num_of_group_refused += 1
+        if operation in _OF_GROUPS and group_mode == "reset":
+            return False
+        if operation in _OF_GROUPS and group_mode == "refuse":
+            connection.sendall(_http(403, "text/xml", _DENIED))
+            return True
         if mode == "throttle" and target.startswith("DynamoDB"):
             connection.sendall(_http(400, "application/x-amz-json-1.0", THROTTLED))
             return True
         sent = _json(body)
-        if self._watch(Exchange(operation, sent, None, 0, time.time())) != "pass":
+        verdict = self._watch(Exchange(operation, sent, None, 0, time.time(), path))
+        if verdict in _OF_S3:
+            status, page = _OF_S3[verdict]
+            connection.sendall(_http(status, "application/xml", page))
+            return True
+        if verdict != "pass":
             return False
-        method, path, _ = line.split(" ", 2)
         kept = {name: value for name, value in headers.items() if name not in ("connection", "content-length")}
         upstream.request(method, path, body, kept)
         answer = upstream.getresponse()
         content = answer.read()
-        if self._watch(Exchange(operation, sent, _json(content), answer.status, time.time())) != "pass":
+        if self._watch(Exchange(operation, sent, _json(content), answer.status, time.time(), path)) != "pass":
             return False
         reply = _http(answer.status, answer.getheader("Content-Type") or "text/plain", content)
         with self._changed:
@@ -194,8 +233,16 @@ def _read_request(stream: Any) -> tuple[str, dict[str, str], bytes] | None:
 
 
 def _http(status: int, content_type: str, content: bytes) -> bytes:
-    head = f"HTTP/1.1 {status} -\r\nContent-Type: {content_type}\r\nContent-Length: {len(content)}\r\n\r\n"
+    head = f"HTTP/1.1 {status} -\r\nDate: {formatdate(usegmt=True)}\r\n"
+    head += f"Content-Type: {content_type}\r\nContent-Length: {len(content)}\r\n\r\n"
     return head.encode() + content
+
+
+def _action(headers: dict[str, str], body: bytes) -> str:
+    """Of a request in the query protocol; "" of another."""
+    if not headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return ""
+    return parse_qs(body.decode("latin-1")).get("Action", [""])[0]
 
 
 def _json(content: bytes) -> dict[str, Any]:

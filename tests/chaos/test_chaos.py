@@ -12,11 +12,11 @@ import pytest
 
 from receipt_trainer.jobs.metrics import curves
 from receipt_trainer.local.cloud import LocalCloud
+from tests.chaos.invariants import Evidence, judge
 from tests.chaos.journal import Injected, Journal, Step
 from tests.chaos.measures import to_claim_s, to_release_s
 from tests.chaos.plan import IN_SHORT, KINDS, STEPS, Fault, PlannedJob, count_kinds, make_plan
 from tests.chaos.run import ChaosRun
-from tests.chaos.verdict import Evidence, judge
 from tests.worker.hatchery import Hatchery
 
 DEADLINE_S = 240.0
@@ -104,7 +104,10 @@ def whole(tmp_path: Path) -> Evidence:
         *metrics,
     ]
     undisturbed = {1: curves([_metric(1, step, step) for step in (1, 2, 3)])}
-    return Evidence({"j": PlannedJob("job-01", "ordinary", 1, "high")}, {"j": rows}, undisturbed, journal)
+    objects = {"job-01/j/run.json": '{"status": "complete"}'}
+    objects |= {f"job-01/j/{name}": "" for name in ("report.html", "model/model.safetensors")}
+    jobs = {"j": PlannedJob("job-01", "ordinary", 1, "high")}
+    return Evidence(jobs, {"j": rows}, undisturbed, journal, objects=objects)
 
 
 def test_what_is_whole_passes(whole: Evidence) -> None:
@@ -149,6 +152,16 @@ def test_what_is_spoiled_is_found(whole: Evidence, what: str) -> None:
     """Each check complains of what it is there for."""
     complaint, spoil = SPOILED[what]
     assert any(complaint in text for text in judge(replace(whole, rows={"j": spoil(whole)})))
+
+
+def test_what_is_not_delivered_is_found(whole: Evidence) -> None:
+    """A file that is missing in S3, a record that is not complete, files of a job that failed."""
+    without = {key: text for key, text in whole.objects.items() if "report" not in key}
+    assert any("not in S3: ['report.html']" in text for text in judge(replace(whole, objects=without)))
+    half = {**whole.objects, "job-01/j/run.json": '{"status": "running"}'}
+    assert any("is not complete" in text for text in judge(replace(whole, objects=half)))
+    failed = {"j": replace(whole.jobs["j"], fate="doomed")}
+    assert any("has files in S3" in text for text in judge(replace(whole, jobs=failed)))
 
 
 def test_what_is_left_is_found(whole: Evidence) -> None:

@@ -1,4 +1,4 @@
-"""The times of the chaos test's workers: a twentieth of the real ones, so that a lost lease is not a matter of minutes.
+"""The times of the chaos test's workers: a thirtieth of the real ones, so that a lost lease is not a matter of minutes.
 
 The look for spot notices (2 s) and the time for a last checkpoint (40 s) stay as they are: what is measured from a
 notice to the released message is what an instance takes.
@@ -10,9 +10,9 @@ import os
 from functools import partial
 from typing import Any, Final
 
-LEASE_S: Final = 12
-VISIBILITY_S: Final = 15
-BEAT_S: Final = 3.0
+LEASE_S: Final = 8
+VISIBILITY_S: Final = 10
+BEAT_S: Final = 2.0
 IDLE_S: Final = 30.0
 SETTINGS: Final[dict[str, Any]] = {
     "lease_s": LEASE_S,
@@ -30,17 +30,20 @@ def shorten_requests() -> None:
 
     for name, seconds in (("READ_TIMEOUT_S", 2), ("CONNECT_TIMEOUT_S", 1)):
         setattr(clients, name, seconds)
-    os.environ["AWS_MAX_ATTEMPTS"] = "3"
+    os.environ["AWS_MAX_ATTEMPTS"] = "2"
 
 
 def shorten_worker(command: tuple[str, ...]) -> None:
     """Give the worker of this process the short times, and another program for its training processes."""
-    from receipt_trainer.worker import finalize, heartbeat, loop, settings
+    from receipt_trainer.cli import start_worker
+    from receipt_trainer.worker import finalize, heartbeat, loop, settings, shutdown
 
     shorten_requests()
     for module, name, value in (
         (loop, "FAULT_WAIT_S", 0.5),
         (finalize, "WAIT_S", 0.2),
+        (shutdown, "ASK_WAIT_S", 0.5),
+        (start_worker, "_require_mount", lambda folder, wanted: None),  # a member of a group, on this machine's disk
         (settings, "WorkerSettings", partial(settings.WorkerSettings, **SETTINGS)),
         (loop, "Worker", partial(loop.Worker, command=command)),
     ):

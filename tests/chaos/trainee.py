@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import times
+from tests.worker.wrong_clock import skew
 
 FULL_DISK_BYTES = 4096
 
@@ -33,7 +34,10 @@ def install(argv: list[str]) -> None:
     def on_step_begin(self: Any, args: Any, state: Any, control: Any) -> Any:
         said = own | {"step": state.global_step + 1, "at": time.time()}
         stage.sendall(json.dumps(said).encode() + b"\n")
-        if answers.readline() == "fill the disk\n":
+        answer = answers.readline()
+        if answer.startswith("clock "):
+            skew(float(answer.removeprefix("clock ")))
+        if answer == "fill the disk\n":
             # Python ignores SIGXFSZ, so a write beyond the limit fails as one on a full disk does, with EFBIG.
             resource.setrlimit(resource.RLIMIT_FSIZE, (FULL_DISK_BYTES, FULL_DISK_BYTES))
         return original(self, args, state, control)

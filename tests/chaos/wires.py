@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import signal
+from collections.abc import Mapping
+from typing import Any, Final
 
-from tests.chaos.crew import Crew
+from tests.chaos.crew import Crew, send
 from tests.chaos.journal import Injected, Journal
 from tests.chaos.plan import NOTICES
 from tests.chaos.stage import Stage
 from tests.chaos.tcp_proxy import Exchange, Verdict, Watch
+
+UPLOADS: Final[Mapping[str, Verdict]] = {
+    "upload fails": "fail",
+    "upload refused": "refuse",
+    "killed at upload": "drop request",
+}
 
 
 class Wires:
@@ -19,6 +27,7 @@ class Wires:
         self._stage, self._crew, self._journal = stage, crew, journal
         self._job_of: dict[str, str] = {}
         self._unanswered: set[str] = set()
+        self._uploads_of: dict[tuple[str, int], Verdict] = {}
         self.unsendable: set[str] = set()
 
     def of_worker(self, slot: str) -> Watch:
@@ -29,6 +38,8 @@ class Wires:
                 return self._received(exchange)
             if exchange.operation == "TransactWriteItems" and exchange.status == 200:
                 return self._changed(exchange, slot)
+            if exchange.operation == "PUT" and exchange.got is None:
+                return self._uploads(exchange, slot)
             if exchange.operation == "DeleteMessage":
                 return self._deleted(exchange, slot)
             if exchange.operation == "ChangeMessageVisibility" and exchange.status == 200:
@@ -76,6 +87,23 @@ class Wires:
         if fault.kind == "killed at claim":
             worker.kill(fault.kind)
         return "drop answer"
+
+    def _uploads(self, exchange: Exchange, slot: str) -> Verdict:
+        """One file of a run, as `/bucket/runs/name/id/file`; what fails, fails for the whole attempt."""
+        job_id = exchange.path.split("/")[4]
+        attempt = (job_id, self._attempt(job_id))
+        if attempt not in self._uploads_of:
+            fault = self._stage.take(job_id, "upload")
+            if fault is None:
+                return "pass"
+            worker = self._crew.at[slot]
+            self._stage.hit(fault, job_id, worker.instance_id, attempt[1])
+            self._uploads_of[attempt] = UPLOADS[fault.kind]
+            if fault.kind == "killed at upload":
+                worker.kill(fault.kind)
+                for pid in worker.children:
+                    send(pid, signal.SIGKILL)
+        return self._uploads_of[attempt]
 
     def _deleted(self, exchange: Exchange, slot: str) -> Verdict:
         receipt = exchange.sent["ReceiptHandle"]

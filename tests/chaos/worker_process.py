@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 
 from tests.chaos import times
+from tests.chaos.plan import SKEW_S
+from tests.worker.wrong_clock import skew
 
 
 def main() -> None:
     times.shorten_worker(tuple(json.loads(sys.argv.pop(1))))
+    signal.signal(signal.SIGUSR1, lambda *_: skew(SKEW_S))
+    signal.signal(signal.SIGUSR2, lambda *_: skew(-SKEW_S))
     from receipt_trainer.cli.lazy import run
     from receipt_trainer.cli.start_worker import command
 

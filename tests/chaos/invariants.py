@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ class Evidence:
         undisturbed: curves of each variant's job that nobody disturbed.
         messages: what is left in each queue, by its name.
         instances: rows of the instances table, by instance.
+        objects: files of runs in S3, as `name/id/file`, with the text of each run.json.
         processes: command lines of processes that should be gone.
         left: planned faults that did not happen.
         faults: what went wrong in the test itself, such as a deadline that passed.
@@ -41,6 +43,7 @@ class Evidence:
     members: Sequence[Member] = ()
     messages: Mapping[str, int] = field(default_factory=dict)
     instances: Mapping[str, Row] = field(default_factory=dict)
+    objects: Mapping[str, str] = field(default_factory=dict)
     processes: Sequence[str] = ()
     left: Sequence[Fault] = ()
     faults: Sequence[str] = ()
@@ -59,7 +62,7 @@ def judge(evidence: Evidence) -> list[str]:
     found += _of_instances(evidence)
     for job_id, job in evidence.jobs.items():
         checks = (_end, _path, _attempts, _takeovers, _no_doubles)
-        checks += (_one_at_a_time, _trained_one_at_a_time, _same_curves)
+        checks += (_one_at_a_time, _trained_one_at_a_time, _same_curves, _delivered)
         found += [f"{job.name} ({job_id}): {text}" for check in checks for text in check(evidence, job_id, job)]
     return found
 
@@ -160,6 +163,21 @@ def _same_curves(evidence: Evidence, job_id: str, job: PlannedJob) -> Iterator[s
             if abs(here[step].value - there[step].value) > TOLERANCE or here[step].epoch != there[step].epoch:
                 yield f"{name} at step {step} is {here[step].value}, undisturbed {there[step].value}"
                 break
+
+
+def _delivered(evidence: Evidence, job_id: str, job: PlannedJob) -> Iterator[str]:
+    """Files of a job that succeeded are in S3, its complete record among them; of another job there is nothing."""
+    prefix = f"{job.name}/{job_id}/"
+    files = {key.removeprefix(prefix): text for key, text in evidence.objects.items() if key.startswith(prefix)}
+    if job.fate != "ordinary":
+        if files:
+            yield f"failed, and has files in S3: {sorted(files)[:3]}"
+        return
+    missing = {"run.json", "report.html", "model/model.safetensors"} - files.keys()
+    if missing:
+        yield f"not in S3: {sorted(missing)}"
+    elif json.loads(files["run.json"])["status"] != "complete":
+        yield "its record in S3 is not complete"
 
 
 def _of_instances(evidence: Evidence) -> Iterator[str]:
