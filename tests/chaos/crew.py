@@ -26,6 +26,8 @@ SLOTS = ("a", "b", "c")
 GROUP = "chaos"
 """Of the workers' instances, which it does not know: whoever ends one is told that it is no member any more."""
 ROOT = Path(__file__).parents[2]
+CUT_OFF = re.compile(r"error: ((read|write) the instance's row|look at the jobs table): ")
+"""What a worker says that finds AWS cut off as it starts."""
 
 
 @dataclass
@@ -51,7 +53,7 @@ class Member:
     def gave_up(self) -> bool:
         """Whether it found AWS cut off as it started: exit code 1, to be started again by systemd."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        is_fault = bool(lines) and re.match(r"error: (read|write) the instance's row: ", lines[-1]) is not None
+        is_fault = bool(lines) and CUT_OFF.match(lines[-1]) is not None
         return self.process.returncode == 1 and is_fault
 
     def kill(self, why: str) -> None:
