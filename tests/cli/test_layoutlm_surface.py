@@ -115,7 +115,7 @@ MISTAKES = {
         [*TRAIN, "--dataset", "RECEIPTS", "--allowed-label", "AMOUNT"],
         ["AMOUNT", "--merge-amounts", "GRAND_TOTAL"],
     ),
-    "broken ratio": (["label-counts", "--dataset", "RECEIPTS", "--ratio", "nan"], ["o_entity_ratio", "nan"]),
+    "broken ratio": (["label-counts", "--dataset", "RECEIPTS", "--ratio", "nan"], ["--ratio", "nan"]),
 }
 
 

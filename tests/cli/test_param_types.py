@@ -10,6 +10,7 @@ from click.types import FloatParamType, StringParamType
 
 from receipt_trainer.cli import layoutlm, receipt_trainer
 from receipt_trainer.cli.param_types import strict
+from receipt_trainer.errors import UserError
 from tests.cli.jobs import Caller
 
 HALF = b"\xff\xfe".decode("utf-8", "surrogateescape")
@@ -40,7 +41,7 @@ def test_no_number_of_any_command_may_be_nan_or_infinite() -> None:
     assert len(numbers) > 12
     for name, param in numbers:
         for value in ("nan", "NaN", "inf", "-inf", "1e999"):
-            with pytest.raises(click.BadParameter):
+            with pytest.raises(UserError, match="is no finite number"):
                 print(name, param.type.convert(value, param, None))
 
 
@@ -49,7 +50,7 @@ def test_no_text_of_any_command_may_be_half() -> None:
     texts = [(name, param) for name, param in params() if isinstance(param.type, StringParamType)]
     assert len(texts) > 50
     for name, param in texts:
-        with pytest.raises(click.BadParameter, match=r"b'\\xff\\xfe' is no UTF-8 text"):
+        with pytest.raises(UserError, match=r"b'\\xff\\xfe' is no UTF-8 text"):
             print(name, param.type.convert(HALF, param, None))
         assert param.type.convert("Öl €", param, None) == "Öl €"
 
@@ -74,13 +75,15 @@ def test_help_says_the_bounds_as_before() -> None:
         ("logs", "a-job", "--jobs-table", "t", "--timeout", "inf"),
         ("watch", "a-job", "--jobs-table", "t", "--interval", "nan"),
         ("submit-job", "--config", "job.yaml", "--client-token", HALF),
-        ("job-status", HALF, "--jobs-table", "t"),
+        ("jobs", "--jobs-table", "t", "--name", HALF),
         ("jobs", "--jobs-table", HALF),
     ],
 )
 def test_a_user_is_told_so(words: tuple[str, ...], call: Caller) -> None:
-    """Exit code 2, the option and what is wrong with it."""
+    """One line, exit code 2, the option and what is wrong with it."""
     said = call(*words)
     assert said.code == 2
-    assert "Invalid value for" in said.err
-    assert "finite number" in said.err or "UTF-8" in said.err
+    assert said.err.startswith("error: ")
+    assert len(said.err.splitlines()) == 1
+    assert "is no finite number" in said.err or "is no UTF-8 text" in said.err
+    assert f"error: {words[-2]}: " in said.err

@@ -8,6 +8,8 @@ from typing import Any
 import click
 from click.types import FloatParamType, StringParamType
 
+from receipt_trainer.errors import UserError
+
 
 class _Finite(FloatParamType):
     """A number; NaN is within no bounds and beyond none, so that a limit of it would be no limit."""
@@ -15,7 +17,7 @@ class _Finite(FloatParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
+            raise UserError(f"{_name(param)}: {value} is no finite number")
         return number
 
 
@@ -29,8 +31,12 @@ class _Text(StringParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         text = super().convert(value, param, ctx)
         if isinstance(text, str) and any("\ud800" <= char <= "\udfff" for char in text):
-            self.fail(f"{text.encode('utf-8', 'surrogateescape')!r} is no UTF-8 text.", param, ctx)
+            raise UserError(f"{_name(param)}: {text.encode('utf-8', 'surrogateescape')!r} is no UTF-8 text")
         return text
+
+
+def _name(param: click.Parameter | None) -> str:
+    return "a value" if param is None else param.opts[0] if param.opts else param.human_readable_name
 
 
 def strict(command: click.Command) -> click.Command:
