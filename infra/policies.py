@@ -17,11 +17,11 @@ from receipt_trainer.contract.tables import LOOKS_PK, job_pk, job_status_pk
 
 Statement = dict[str, Any]
 
-READ_ITEMS = ("BatchGetItem", "DescribeTable", "GetItem", "Query", "Scan")
-WRITE_ITEMS = ("BatchWriteItem", "ConditionCheckItem", "PutItem", "UpdateItem")
+READ_RECEIPTS = ("Query", "Scan")
+READ_STATE = ("BatchGetItem", "DescribeTable", "Query")
+WRITE_STATE = ("BatchWriteItem", "PutItem", "UpdateItem")
 LIFECYCLE = (
     "CompleteLifecycleAction",
-    "RecordLifecycleActionHeartbeat",
     "SetInstanceProtection",
     "SuspendProcesses",
     "TerminateInstanceInAutoScalingGroup",
@@ -148,9 +148,9 @@ def worker_statements(place: Place, scope: WorkerScope) -> list[Statement]:
     written = [scope.jobs, f"{scope.jobs}/index/*", scope.instances, f"{scope.instances}/index/*"]
     read_only = [scope.receipts, f"{scope.receipts}/index/*"]
     return [
-        allow("ReadReceipts", "dynamodb", READ_ITEMS, read_only),
-        allow("ReadState", "dynamodb", READ_ITEMS, written),
-        allow("WriteState", "dynamodb", WRITE_ITEMS, [scope.jobs, scope.instances]),
+        allow("ReadReceipts", "dynamodb", READ_RECEIPTS, read_only),
+        allow("ReadState", "dynamodb", READ_STATE, written),
+        allow("WriteState", "dynamodb", WRITE_STATE, [scope.jobs, scope.instances]),
         *prefix_statements("Artifacts", scope.artifacts, ARTIFACT_PREFIXES, artifact_actions),
         *prefix_statements("Wheelhouse", scope.wheels, [WHEELHOUSE_PREFIX, MODELS_PREFIX], ["GetObject"]),
         allow("TakeJobs", "sqs", queue_actions, scope.queues),
