@@ -53,8 +53,8 @@ def test_the_function_may_what_it_does_and_no_more(
     pool: PoolCloud, jobs_table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two runs in which all happens that can: boots without a word are ended until the pool rests, a job without a
-    message gets one, one whose queue is gone moves, a notice is sent. Its role allows each call, and no action that none
-    of them is."""
+    message gets one, one whose queue is gone moves, a notice is sent. Its role allows each call, and nothing
+    else."""
     ids = pool.make(3)
     began = datetime.now(UTC) - 120 * MINUTE
     url, topic = queue(), direct("sns").create_topic(Name=f"notices-{uuid4().hex[:8]}")["TopicArn"]
