@@ -21,6 +21,7 @@ HEAVY = ("torch", "transformers", "datasets", "pyarrow", "numpy", "matplotlib", 
         ("config", "data.labels", "data.split", "data.synthetic", "data.receipts.jsonl"),
         ("aws.clients", "aws.artifacts", "jobs.metrics_writer", "jobs.rows", "data.receipts.table_read", "local.cloud"),
         ("jobs.run_store", "worker.main"),
+        ("worker.loop", "cli.start_worker"),
         ("cli.layoutlm", "cli.receipt_trainer", "cli.train", "cli.receipts_import"),
     ],
 )
