@@ -20,9 +20,10 @@ from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.rows import read_logs
 from receipt_trainer.worker.attempt import run_dir_of
 from receipt_trainer.worker.autoscaling import GroupMember
+from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.job_log import job_log
 from receipt_trainer.worker.loop import Worker
-from receipt_trainer.worker.registry import Machine
+from receipt_trainer.worker.registry import InstanceRegistry, Machine
 from receipt_trainer.worker.settings import WorkerSettings
 
 TIMEOUT_S = 60.0
@@ -94,6 +95,8 @@ class Bench:
         *,
         machine: Machine | None = None,
         member: GroupMember | None = None,
+        registry: InstanceRegistry | None = None,
+        outcomes: Outcomes | None = None,
         clock: Callable[[], float] = since_boot_s,
         **settings: Any,
     ) -> Worker:
@@ -108,6 +111,8 @@ class Bench:
             [queue],
             machine,
             member=member,
+            registry=registry,
+            outcomes=outcomes,
             command=self.command,
             open_log=open_log,
             clock=clock,
