@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from torch import Tensor
+import sys
+from typing import Any
 
 
 def count() -> int:
@@ -28,10 +26,9 @@ def join(cuda: bool) -> None:
 
 
 def _group() -> Any:
-    """torch.distributed where this process has joined others, else None; PyTorch takes seconds to import."""
-    from torch import distributed
-
-    return distributed if distributed.is_initialized() else None
+    """torch.distributed where this process has joined others, else None; it is not imported for the question."""
+    group: Any = sys.modules.get("torch.distributed")
+    return group if group is not None and group.is_initialized() else None
 
 
 def leave() -> None:
@@ -46,8 +43,8 @@ def wait_for_all() -> None:
         group.barrier()
 
 
-def mean_of_all(value: Tensor) -> float:
-    """The mean of every process's number, in every process."""
+def mean_of_all(value: Any) -> float:
+    """The mean of every process's number, a tensor of one, in every process."""
     if (group := _group()) is None:
         return float(value)
     total = value.detach().clone()
