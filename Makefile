@@ -64,6 +64,8 @@ boot: $(READY)
 chaos: $(READY)
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m tests.chaos \
 		$(if $(CHAOS_SEED),--seed $(CHAOS_SEED)) $(if $(CHAOS_JOBS),--jobs $(CHAOS_JOBS))
+	TEST_ALL_FAULTS=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/pytest -q \
+		tests/worker/test_nth_call.py --timeout 1800
 
 wheelhouse: $(READY)
 	$(BIN)/python -m infra.wheelhouse_build

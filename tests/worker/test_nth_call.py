@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
@@ -16,8 +17,10 @@ from receipt_trainer.worker import finalize, loop, shutdown
 from receipt_trainer.worker.interruptions import Interruption
 from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.shutdown import ASK_FOR_S, InstanceNotEndedError
+from tests.worker.bench import TRAINING
 from tests.worker.faulty_wire import KINDS, Call, Kind
-from tests.worker.whole_job import Lab, WholeJob
+from tests.worker.hatchery import Hatchery
+from tests.worker.whole_job import Lab, Training, WholeJob
 
 LONG: Final = os.environ.get("TEST_ALL_FAULTS") == "1"
 """Every kind of fault at every call; otherwise a lost answer at each, and one of the others in turn."""
@@ -45,10 +48,10 @@ def lab(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         made.close()
 
 
-def calls_of_a_whole_job(lab: Lab) -> list[Call]:
+def calls_of_a_whole_job(lab: Lab, training: Training | None = None) -> list[Call]:
     """Every call that is made in every run, in order."""
     lab.wire.reset()
-    quiet = WholeJob(lab)
+    quiet = WholeJob(lab, training)
     assert quiet.run() is None
     assert (quiet.job().status, quiet.num_messages(), quiet.members()) == ("SUCCEEDED", 0, [])
     return [call for call in lab.wire.calls if call.role not in ONE_OF or call.number == 1]
@@ -77,17 +80,42 @@ def check_jobs(cases: list[tuple[WholeJob, str]]) -> None:
         assert found.attempt <= 2, what
 
 
+@pytest.fixture
+def training(hatchery: Hatchery, receipts_file: Path) -> Training:
+    """A job of nine receipts and one epoch."""
+    data = {"dataset_name": str(receipts_file), "examples": "line"}
+    spec = {"job_name": "test", "model": "tiny", "training_config": TRAINING | {"num_epochs": 1}, "data_config": data}
+    return Training(hatchery.command, spec)
+
+
+@pytest.mark.skipif(not LONG, reason="minutes; a part of `make chaos`")
+def test_the_same_with_real_training_processes(
+    lab: Lab, training: Training, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A lost answer, or one of the other faults in turn, at each call of a worker whose job is trained."""
+    try_all(lab, lambda number: (("lost", *IN_TURN)[number % (1 + len(IN_TURN))],), capsys, training)
+
+
 def test_a_fault_at_any_call_loses_no_job_and_leaves_no_instance(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     """For each call of a whole job and each kind of fault: the worker goes on, or its row is closed and its instance
     ended; only one that has not begun fails with its instance left to systemd. The job succeeds, once."""
-    plan = calls_of_a_whole_job(lab)
+    try_all(lab, lambda number: KINDS if LONG else ("lost", IN_TURN[number % len(IN_TURN)]), capsys)
+
+
+def try_all(
+    lab: Lab,
+    kinds_at: Callable[[int], Sequence[Kind]],
+    capsys: pytest.CaptureFixture[str],
+    training: Training | None = None,
+) -> None:
+    """The faults of each call in turn; what came of the jobs is looked at when all workers have gone."""
+    plan = calls_of_a_whole_job(lab, training)
     cases: list[tuple[WholeJob, str]] = []
     for number, planned in enumerate(plan):
-        kinds = KINDS if LONG else ("lost", IN_TURN[number % len(IN_TURN)])
-        for kind in kinds:
+        for kind in kinds_at(number):
             what = f"{planned} {kind}"
             lab.wire.reset(lambda call, planned=planned, kind=kind: kind if call == planned else None)  # type: ignore[misc]
-            job = WholeJob(lab)
+            job = WholeJob(lab, training)
             error = job.run()
             assert lab.wire.struck == [planned], what
             check_end(job, error, what)

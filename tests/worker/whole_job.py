@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -66,14 +66,24 @@ class Lab:
         return WorkerSettings(checkpoints_dir=folder, jobs_table=self.jobs_table, **times)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class Training:
+    """Real training processes: the command that starts one, and the spec of their jobs."""
+
+    command: Sequence[str]
+    spec: Mapping[str, Any]
+
+
 class WholeJob:
     """One queue, one job, one instance in a group of its own, and the worker that it has."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, training: Training | None = None) -> None:
+        """`training`: real training processes, and what they train; otherwise stubs."""
+        self._training = training
         self.lab, self.job_id, self.name = lab, str(uuid4()), f"case-{uuid4().hex[:8]}"
         self.settings = lab.settings(lab.folder / self.name)
         self._beaten = lab.folder / f"{self.name}.beaten"
-        self._command = (*STUB, str(self._beaten))
+        self._command = (*STUB, str(self._beaten)) if training is None else training.command
         self.slept_s = 0.0
         made = lab.sqs.create_queue(QueueName=f"{self.name}.fifo", Attributes={"FifoQueue": "true"})
         self.queue_url = made["QueueUrl"]
@@ -89,9 +99,12 @@ class WholeJob:
         (self.instance_id,) = self.members()
 
     def submit(self, job_id: str) -> None:
-        """Queue a job whose stub leaves a complete run."""
-        self.lab.table.create(Job(job_id, "test", "PENDING", queue_url=self.queue_url, model="tiny"))
+        """Queue a job; one with a stub has its complete run already."""
+        spec = {} if self._training is None else self._training.spec
+        self.lab.table.create(Job(job_id, "test", "PENDING", queue_url=self.queue_url, model="tiny", spec=spec))
         SqsQueue(self.lab.sqs, self.queue_url).send(job_id)
+        if self._training is not None:
+            return
         own = {"job_name": "test", "job_id": job_id, "model": "tiny", "label_list": ["O"]}
         record = RunRecord(status="complete", training_config={}, data_config={}, **own)  # type: ignore[arg-type]
         record.write(run_dir_of(self.settings.checkpoints_dir, job_id) / names.RUN_FILE)
