@@ -68,8 +68,8 @@ class Driver:
         Raises:
             UserError, WorldError: AWS refuses or cannot be reached; what is done stays done.
         """
-        trials = self._observe(self.sweeps.trials(self.definition.name))
-        limits = self.sweeps.limits(self.definition.name)
+        limits, stored = self.sweeps.read(self.definition.name)
+        trials = self._observe(stored)
         self.spent = self._spent(limits, trials)
         if self.spent is not None:
             self._withdraw(trials)

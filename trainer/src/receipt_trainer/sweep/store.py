@@ -61,7 +61,7 @@ class SweepTable:
 
     def limits(self, name: str) -> Limits:
         """What all jobs of the sweep may take together."""
-        return next((Limits.read(row) for row in self._rows(name) if row["SK"] == SWEEP_SK), Limits())
+        return self.read(name)[0]
 
     def get(self, name: str) -> Definition:
         """The definition of a sweep.
@@ -91,12 +91,18 @@ class SweepTable:
 
     def trials(self, name: str) -> list[Trial]:
         """The trials of a sweep by their number; one that is the same as an earlier one shares its jobs and state."""
-        found: dict[int, Trial] = {}
+        return self.read(name)[1]
+
+    def read(self, name: str) -> tuple[Limits, list[Trial]]:
+        """Limits and trials, see `limits` and `trials`; in one look."""
+        limits, found = Limits(), dict[int, Trial]()
         for row in self._rows(name):
-            if row["SK"] != SWEEP_SK:
+            if row["SK"] == SWEEP_SK:
+                limits = Limits.read(row)
+            else:
                 trial = Trial.from_row(row)
                 found[trial.number] = trial
-        return shared(list(found.values()))
+        return limits, shared(list(found.values()))
 
     def add(self, trial: Trial) -> bool:
         """Store a new trial; False if one of this number is there, whatever it is."""
