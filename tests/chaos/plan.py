@@ -70,6 +70,8 @@ OF_THE_GROUP: Final = ("group refuses", "group away")
 _FAILURES: Final = ("child killed", "disk full")
 """Kinds that count as a failed attempt; the third would end a job."""
 MAX_OUTAGE_S: Final = 6.0
+MAX_SHORT_OUTAGE_S: Final = 2.5
+"""In the short form, which is to be over soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,8 @@ def make_plan(seed: int, num_jobs: int, *, short: bool = False) -> list[PlannedJ
     dealt = _deal(rng, ordinary, short)
     jobs, number = [], 0
     for n, fate in enumerate(fates):
-        faults = _place(rng, dealt.get(n, []), number)
+        longest_s = MAX_SHORT_OUTAGE_S if short else MAX_OUTAGE_S
+        faults = _place(rng, dealt.get(n, []), number, longest_s)
         number += len(faults)
         variant, priority = rng.randint(1, 1 if short else VARIANTS), rng.choice(["high", "normal", "normal"])
         jobs.append(PlannedJob(f"job-{n + 1:02d}", fate, variant, priority, faults))
@@ -166,7 +169,7 @@ def _lateness(kind: str) -> int:
     return {"checkpoint flipped": 1, "checkpoint cut": 1, "disk full": 2}.get(kind, 0)
 
 
-def _place(rng: random.Random, kinds: list[str], before: int) -> tuple[Fault, ...]:
+def _place(rng: random.Random, kinds: list[str], before: int, longest_s: float) -> tuple[Fault, ...]:
     """Give each its moment: a damaged checkpoint needs one, and a full disk is noticed at the next one only."""
     at_steps = sorted((kind for kind in kinds if KINDS[kind][0] == "step"), key=_lateness)
     num_late = sum(_lateness(kind) > 0 for kind in at_steps)
@@ -176,7 +179,7 @@ def _place(rng: random.Random, kinds: list[str], before: int) -> tuple[Fault, ..
     placed = []
     for number, (kind, step) in enumerate(moments, start=before + 1):
         outage = kind in OUTAGES
-        seconds = round(rng.uniform(1.0, MAX_OUTAGE_S), 1) if outage or kind in OF_THE_GROUP else 0.0
+        seconds = round(rng.uniform(1.0, longest_s), 1) if outage or kind in OF_THE_GROUP else 0.0
         placed.append(Fault(number, kind, step, seconds, outage and rng.random() < 0.4))
     return tuple(placed)
 
