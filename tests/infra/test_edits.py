@@ -46,6 +46,18 @@ def test_hyperparameters_change_one_parameter(before: Recording, wheelhouse: Pat
     assert found.everything() == {"Parameter/training-parameter"}
 
 
+def test_limits_of_jobs_change_no_resource(before: Recording, wheelhouse: Path) -> None:
+    """Editing the limits that jobs have by default changes an output of the stack alone."""
+    assert not edited(before, wheelhouse, jobs={"max_hours": 6, "max_usd": 5}).everything()
+
+
+def test_days_that_workers_keep_things_change_their_templates(before: Recording, wheelhouse: Path) -> None:
+    """Workers are told by their user data: templates change, and the groups follow their new versions."""
+    found = edited(before, wheelhouse, retention={"checkpoints_days": 3, "rows_days": 30})
+    assert found.everything() == {GPU_TEMPLATE, GPU_GROUP, CPU_TEMPLATE, CPU_GROUP}
+    assert found.changed[GPU_TEMPLATE] == {"userData"}
+
+
 def test_instance_types_change_template_and_group(before: Recording, wheelhouse: Path) -> None:
     """Editing a pool's instance types makes a template version and changes the group's overrides, of that pool."""
     found = edited(before, wheelhouse, pools={"gpu": {"instance_types": ["g6.2xlarge", "g6.xlarge"]}})
