@@ -88,6 +88,8 @@ def facts(row: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
         lines.append(("expected", f"{jobs_list.amount(row['expected_s'], row.get('expected_usd'))}, boot not in it"))
     if bounds := Limits.read(limits.of_row(row)):
         lines.append(("stops at", bounds.text()))
+    if row.get("checkpoints_gone_at"):
+        lines.append(("checkpoints", f"deleted {job_show.when(row['checkpoints_gone_at'], now)}"))
     if row.get("num_failures"):
         lines.append(("failures", f"{row['num_failures']} of {row.get('max_failures', '?')}"))
     if told := delivery_show.lines(row, now):
