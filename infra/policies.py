@@ -142,7 +142,7 @@ def worker_statements(place: Place, scope: WorkerScope) -> list[Statement]:
     """What a worker needs from boot to its own end, and nothing of another stack."""
     # SendMessage: a waiting job's message is sent anew before SQS drops it.
     queue_actions = ["ReceiveMessage", "DeleteMessage", "SendMessage", "ChangeMessageVisibility", "GetQueueAttributes"]
-    artifact_actions = ["GetObject", "PutObject", "AbortMultipartUpload", "ListMultipartUploadParts"]
+    artifact_actions = ["PutObject", "AbortMultipartUpload", "ListMultipartUploadParts"]
     through_access_points = {"StringEquals": {"elasticfilesystem:AccessPointArn": list(scope.access_points)}}
     own_namespace = {"StringEquals": {"cloudwatch:namespace": metrics.NAMESPACE}}
     written = [scope.jobs, f"{scope.jobs}/index/*", scope.instances, f"{scope.instances}/index/*"]

@@ -28,7 +28,8 @@ def throttle(operation: str, times: int) -> Rule:
 
 
 class FaultProxy:
-    """Serves on a free port while the context is open. Set `rule` to inject faults, `check` to refuse headers.
+    """Serves on a free port while the context is open. Set `rule` to inject faults, `check` to refuse headers, `record`
+    to see method, path, headers and body of each request.
 
     `calls` counts operations.
     """
@@ -36,6 +37,7 @@ class FaultProxy:
     def __init__(self, target: str) -> None:
         self.rule: Rule = lambda name, count, body: None
         self.check: Callable[[Mapping[str, str]], Answer | None] = lambda headers: None
+        self.record: Callable[[str, str, Mapping[str, str], bytes], None] = lambda method, path, headers, body: None
         self.calls: Counter[str] = Counter()
         self._lock = threading.Lock()
         parts = urlsplit(target)
@@ -50,6 +52,7 @@ class FaultProxy:
 
             def _handle(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                proxy.record(self.command, self.path, dict(self.headers), body)
                 target = self.headers.get("X-Amz-Target", "")
                 answer = proxy.check(dict(self.headers)) or proxy._decide(
                     target.rpartition(".")[2] or self.command, body

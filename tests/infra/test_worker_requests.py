@@ -1,0 +1,184 @@
+"""What a worker, its training process and the AWS CLI call, on the wire, against the policy that the program has."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receipt_trainer.aws import clients
+from receipt_trainer.contract import names
+from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.data.problems import ProblemLog
+from receipt_trainer.data.receipts.table_write import import_receipts
+from receipt_trainer.data.synthetic import generate
+from receipt_trainer.jobs.job_table import JobTable
+from receipt_trainer.jobs.metrics_writer import utc_now
+from receipt_trainer.jobs.queue import RENEW_AGE, SqsQueue
+from receipt_trainer.jobs.submit import new_job, submit
+from receipt_trainer.worker.autoscaling import GroupMember
+from receipt_trainer.worker.cloudwatch_metrics import Outcomes
+from receipt_trainer.worker.interruptions import Interruption
+from receipt_trainer.worker.job_log import job_log
+from receipt_trainer.worker.loop import Worker
+from receipt_trainer.worker.registry import InstanceRegistry, Machine, spot_price_usd_per_h
+from receipt_trainer.worker.renewal import Renewal
+from receipt_trainer.worker.settings import WorkerSettings
+from tests.doctor.conftest import Stood, stood
+from tests.fault_proxy import FaultProxy
+from tests.infra.policy_reading import allowed, listed, statements
+from tests.infra.requests_seen import Asked, read
+from tests.worker.bench import wait_for
+
+__all__ = ["stood"]
+
+POLICY = "aws:iam/rolePolicy:RolePolicy"
+_SESSION, _BOOT, _BIG = "the agent of SSM sessions", "boot scripts and the CloudWatch agent", "an upload in parts"
+EXPLAINED = {
+    ("ArtifactsObjects", "s3:AbortMultipartUpload"): _BIG,
+    ("ArtifactsObjects", "s3:ListMultipartUploadParts"): _BIG,
+    ("ListLogStreams", "logs:DescribeLogStreams"): _BOOT,
+    ("MountFiles", "elasticfilesystem:ClientMount"): "the mount of the instance",
+    ("MountFiles", "elasticfilesystem:ClientWrite"): "the mount of the instance",
+    ("OpenSessions", "ssmmessages:CreateControlChannel"): _SESSION,
+    ("OpenSessions", "ssmmessages:CreateDataChannel"): _SESSION,
+    ("OpenSessions", "ssmmessages:OpenControlChannel"): _SESSION,
+    ("OpenSessions", "ssmmessages:OpenDataChannel"): _SESSION,
+    ("OwnGroup", "autoscaling:SuspendProcesses"): "a boot that is the third in a row to fail",
+    ("ReadDefaults", "ssm:GetParameter"): "submit-job in a session on an instance",
+    ("ReadReceipts", "dynamodb:Scan"): "jobs that train on receipts without labels, too",
+    ("ReadState", "dynamodb:DescribeTable"): "the look at the jobs table before a worker waits",
+    ("RegisterAgent", "ssm:UpdateInstanceInformation"): _SESSION,
+    ("TakeJobs", "sqs:GetQueueAttributes"): "submit-job in a session on an instance",
+    ("WheelhouseList", "s3:ListBucket"): _BOOT,
+    ("WheelhouseObjects", "s3:GetObject"): _BOOT,
+    ("WriteLogs", "logs:CreateLogStream"): _BOOT,
+    ("WriteLogs", "logs:PutLogEvents"): _BOOT,
+}
+"""(statement, action) that no call of a worker is -> who needs it. The worker's role is its instance's."""
+
+
+class Calls:
+    """What was asked for while it recorded."""
+
+    def __init__(self, proxy: FaultProxy) -> None:
+        self.asked: set[Asked] = set()
+        self._lock = threading.Lock()
+        proxy.record = self._record
+
+    def _record(self, method: str, path: str, headers: Any, body: bytes) -> None:
+        found = set(read(method, path, headers, body))
+        with self._lock:
+            self.asked |= found
+
+    def check(self, policy: str, explained: dict[tuple[str, str], str]) -> None:
+        """All that was called is allowed; all that is allowed was called, or is explained, and nothing in vain."""
+        refused = sorted(one for one in self.asked if not allowed(policy, one.action, one.resource, dict(one.context)))
+        assert refused == []
+        never = set()
+        for statement in statements(policy):
+            for action in listed(statement["Action"]):
+                only = json.dumps({"Statement": [{**statement, "Action": action}]})
+                if not any(allowed(only, one.action, one.resource, dict(one.context)) for one in self.asked):
+                    never.add((statement["Sid"], action))
+        assert sorted(never - explained.keys()) == [], "allowed, and never called"
+        assert sorted(explained.keys() - never) == [], "explained in vain"
+
+
+@pytest.fixture
+def proxy(stood: Stood, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """Before the embedded AWS of a stack that stands; the environment's AWS."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_MAX_ATTEMPTS", "AWS_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    with FaultProxy(stood.cloud.endpoint) as running:
+        for name, value in (stood.cloud.environment() | {"AWS_ENDPOINT_URL": running.url}).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv(names.ENV_AWS_CLI, str(Path(sys.executable).with_name("aws")))
+        yield running
+
+
+def policy(stood: Stood, name: str) -> str:
+    return str(stood.recording.one(name, POLICY).inputs["policy"])
+
+
+def add_job(stood: Stood, **more: Any) -> str:
+    """A job of one epoch on the receipts table, as a laptop submits it: not through the proxy."""
+    spec = JobSpec.model_validate(
+        {
+            "job_name": "a",
+            "model": "tiny",
+            "training_config": {"num_epochs": 1, "batch_size": 8, "precision": "fp32", "device": "cpu"},
+            "data_config": {"dataset_name": "dynamodb", "examples": "line"},
+            "resources": {"pool": "cpu"},
+            "max_failures": 1,
+        }
+        | more
+    )
+    url = stood.outputs.pools["cpu"].queue_urls["normal"]
+    table = JobTable(stood.cloud.client("dynamodb"), stood.outputs.jobs_table)
+    return submit(new_job(spec, url), table, SqsQueue(stood.cloud.client("sqs"), url)).job_id
+
+
+def make_worker(stood: Stood, folder: Path, **more: Any) -> Worker:
+    """As `start-worker` makes it on an instance of the pool cpu."""
+    outputs, pool = stood.outputs, stood.outputs.pools["cpu"]
+    group = stood.cloud.client("autoscaling")
+    group.set_desired_capacity(AutoScalingGroupName=pool.auto_scaling_group, DesiredCapacity=1)
+    [found] = group.describe_auto_scaling_groups(AutoScalingGroupNames=[pool.auto_scaling_group])["AutoScalingGroups"]
+    instance_id = found["Instances"][0]["InstanceId"]
+    machine = Machine(f"{instance_id}-w", "cpu", instance_id, "c7i.xlarge", "us-east-1a", "spot", 0.1)
+    settings = WorkerSettings(
+        checkpoints_dir=folder / "checkpoints",
+        jobs_table=outputs.jobs_table,
+        receipts_table=outputs.receipts_table,
+        artifacts_bucket=outputs.artifacts_bucket,
+        poll_s=0,
+        beat_s=0.5,
+        idle_timeout_s=0.0,
+        retry_delay_s=0,
+    )
+    dynamodb, sqs = clients.dynamodb(), clients.sqs()
+    return Worker(
+        settings,
+        JobTable(dynamodb, settings.jobs_table),
+        [SqsQueue(sqs, pool.queue_urls[priority]) for priority in ("high", "normal")],
+        machine,
+        registry=InstanceRegistry(dynamodb, outputs.instances_table, machine),
+        member=GroupMember(clients.autoscaling(), pool.auto_scaling_group, instance_id, hook="checkpoint"),
+        outcomes=Outcomes(clients.cloudwatch(), "dev", "cpu", price_usd_per_h=0.1),
+        open_log=job_log(dynamodb, settings.jobs_table),
+        **more,
+    )
+
+
+def test_a_worker_may_what_it_calls_and_no_more(stood: Stood, proxy: FaultProxy, tmp_path: Path) -> None:
+    """Through its whole life: a message that is renewed, a job that is trained, with rows, files and log, one that
+    fails, one that is interrupted by the group's hook, and the end of an idle worker's instance."""
+    dynamodb = stood.cloud.client("dynamodb")
+    import_receipts(stood.outputs.receipts_table, generate(9, 7), ProblemLog(), client=dynamodb)
+    calls = Calls(proxy)
+    trained = add_job(stood)
+    worker = make_worker(stood, tmp_path)
+    worker._renewal = Renewal(worker._table, lambda: 0.0, lambda: utc_now() + RENEW_AGE)
+    worker.run()
+    failed = add_job(stood, notify=True)
+    make_worker(stood, tmp_path, command=(sys.executable, "-c", "raise SystemExit(1)")).run()
+    interrupted = add_job(stood)
+    asleep = (sys.executable, "-c", "import time; time.sleep(600)")
+    worker = make_worker(stood, tmp_path, command=asleep)
+    running = threading.Thread(target=worker.run, daemon=True)
+    running.start()
+    table = JobTable(stood.cloud.client("dynamodb"), stood.outputs.jobs_table)
+    wait_for(lambda: table.get(interrupted).status in ("CLAIMED", "RUNNING"))
+    worker.interrupt(Interruption("lifecycle", signal.Signals.SIGTERM.name))
+    running.join(60)
+    assert spot_price_usd_per_h("c7i.xlarge", "us-east-1a") is not None
+    states = [table.get(job_id).status for job_id in (trained, failed, interrupted)]
+    assert states == ["SUCCEEDED", "FAILED", "INTERRUPTED"]
+    calls.check(policy(stood, "roles-worker-policy"), EXPLAINED)
