@@ -84,6 +84,7 @@ ENDS: dict[str, tuple[Callable[[JobTable, Clock], object], str, str | None, floa
     "success": (lambda table, _: table.succeed(claim(table), 0.75, "s3://a/b"), "SUCCEEDED", None, 0.75),
     "no score": (lambda table, _: table.succeed(claim(table), None, None), "SUCCEEDED", None, None),
     "failure": (lambda table, _: table.fail(claim(table), "out of memory"), "FAILED", "out of memory", None),
+    "limit": (lambda table, _: table.stop_at_limit(claim(table), "max_hours 1", 5), "FAILED", "max_hours 1", None),
     "cancelled in a run": (lambda table, _: table.end_cancelled(claim(table), "asked"), "CANCELLED", "asked", None),
     "cancelled before": (lambda table, _: table.cancel("job"), "CANCELLED", "cancelled on request", None),
     "too many vanished": (vanish, "FAILED", VANISHED, None),
