@@ -66,7 +66,6 @@ def command(
     if notify is not None:
         spec = spec.model_copy(update={"notify": notify})
     spec, url = place(spec, queue_url, pool)
-    from receipt_trainer.jobs.lifecycle import WAITING
     from receipt_trainer.jobs.submit import jobs_table_of_environment, new_job
 
     outputs = stack.outputs()
@@ -87,7 +86,7 @@ def command(
     launched = None
     if not dry_run and table:
         job = _submit(job, url, table, client_token)
-        launched = launch.launch(job.pool, table, [job.job_id]) if job.status in WAITING else None
+        launched = launch.launch(job.pool, table, [job.job_id]) if job.is_waiting else None
     _print(job, expected, launched, dry_run, as_json)
 
 

@@ -297,6 +297,8 @@ class Worker:
             self._breaker.ended(run.run())
         except (UserError, WorldError, UnreadableRow) as error:
             log.error("the job's state is not written; its message comes back", error=str(error))
+        if run.left is not None and run.left.is_held:
+            log.error("held: its complete run is delivered only when somebody asks for it")
         if self._outcomes is not None:
             self._outcomes.ended(run.left)
         if self._registry is not None and self._interruption is None:
