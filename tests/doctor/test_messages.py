@@ -106,6 +106,14 @@ def test_jobs_that_wait_elsewhere(subject: Subject, outputs: StackOutputs, place
     assert [job in one.text for job, one in zip((odd, moved, stray), found, strict=True)] == [True, True, True]
 
 
+def test_jobs_that_are_held(subject: Subject, outputs: StackOutputs, place: Place) -> None:
+    """They wait for no message, and each is named with the command that delivers it."""
+    [job_id] = add_jobs(outputs, place.url, 1, status="INTERRUPTED", held_reason="AccessDenied")
+    [found] = [one for one in look(messages.look_at_messages, subject) if one.level == "warning"]
+    assert found.text.startswith(f"jobs are held, their complete runs are not delivered: {job_id}")
+    assert found.remedies == (f"receipt-trainer retry --stack dev {job_id}",)
+
+
 def test_a_queue_that_is_not_there_hides_no_other(subject: Subject, outputs: StackOutputs, place: Place) -> None:
     """The jobs of the other queue are looked at."""
     add_jobs(outputs, place.url, 1)

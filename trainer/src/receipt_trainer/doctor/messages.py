@@ -1,4 +1,4 @@
-"""Jobs that wait without a message, so that no worker takes them."""
+"""Jobs that no worker takes: they wait without a message, or are held."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from receipt_trainer.contract.waiting import Look
 from receipt_trainer.doctor.findings import Finding, cannot_look, ok, warning
 from receipt_trainer.doctor.subject import Subject
 from receipt_trainer.jobs import looks
+from receipt_trainer.jobs.delivery import is_held
+from receipt_trainer.jobs.find import Wanted, find
 
 _MAX_NAMED: Final = 3
 
@@ -45,6 +47,11 @@ def look_at_messages(subject: Subject) -> Iterator[Finding]:
         yield warning(text, *cancel, "Submit them anew to a pool that there is.")
     for label, error in found.faults.items():
         yield cannot_look(f"queue {label}", error)
+    held = [str(row["job_id"]) for row in find(dynamodb, table, Wanted(status="INTERRUPTED")) if is_held(row)]
+    if held:
+        retry = [f"receipt-trainer retry{subject.given} {job_id}" for job_id in held[:_MAX_NAMED]]
+        text = f"jobs are held, their complete runs are not delivered: {_named(held)}; once the cause is gone"
+        yield warning(text, *retry)
 
 
 def _when(last: Look | None, now: datetime) -> str:
