@@ -110,6 +110,28 @@ def test_an_outage_of_s3_fails_no_job(bench: Bench, aws: LocalCloud, s3: S3, mon
     assert (job.undelivered_since, job.num_undelivered, job.next_try_at, job.waits_for) == (None, 0, None, None)
 
 
+@pytest.mark.parametrize("fault", ["the bucket is missing", "S3 is away"])
+def test_a_bucket_that_cannot_be_looked_at_hinders_no_training(
+    bench: Bench, aws: LocalCloud, s3: S3, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """A job that begins then is trained all the same, keeps its run, and is delivered once the bucket is there."""
+    job_id = bench.submit(max_failures=1, num_epochs=1)
+    s3.fail(GONE if fault == "the bucket is missing" else AWAY)
+    with monkeypatch.context() as away:
+        bucket = aws.bucket
+        if fault == "the bucket is missing":
+            bucket = f"missing-{uuid4().hex[:8]}"
+        else:
+            away.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+        bench.worker(artifacts_bucket=bucket, max_jobs=1, retry_delay_s=0, poll_s=0).run()
+    job = bench.table.get(job_id)
+    assert (job.status, job.num_failures, job.num_undelivered, bench.steps(job_id)) == ("INTERRUPTED", 0, 1, EPOCH)
+    assert any("results could not be stored in S3" in str(row["message"]) for row in bench.rows(job_id, "LOG#"))
+    s3.fail(None)
+    deliver(bench, aws)
+    delivered(bench, s3, job_id, tries=1)
+
+
 def test_nobody_tries_in_a_pause_unless_somebody_asks(bench: Bench, aws: LocalCloud, s3: S3) -> None:
     """The message is hidden; one that comes all the same is hidden, too, without a claim; `retry` delivers at once."""
     job_id = bench.submit(num_epochs=1)

@@ -74,6 +74,8 @@ class RunStore(Protocol):
     def open_artifacts(self, job_id: str, job_name: str) -> ArtifactSink | None:
         """Where the files go: a prefix of the run's own, so that no two runs' files mix; None: they stay.
 
+        A worker's run begins without them, too: they are needed at its end, and a complete run waits for them.
+
         Raises:
             UserError: no AWS CLI, or no such bucket.
             WorldError: the bucket cannot be looked for.

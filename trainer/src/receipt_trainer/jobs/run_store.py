@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.aws.artifacts import S3Artifacts, run_prefix
 from receipt_trainer.contract.env import WorkerEnv
 from receipt_trainer.contract.sinks import ArtifactSink, MetricsSink, NoMetrics, Sealed
-from receipt_trainer.errors import UserError
+from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs import rows
 from receipt_trainer.jobs.metrics_writer import JobStore
 
@@ -57,9 +58,15 @@ class AwsRunStore:
             return None
         cli = WorkerEnv.read(os.environ).aws_cli
         artifacts = S3Artifacts(self.artifacts_bucket, run_prefix(job_name, job_id), cli=cli)
-        artifacts.check()
-        with clients.aws_faults(f"look for bucket '{self.artifacts_bucket}'"):
-            clients.s3().list_objects_v2(Bucket=self.artifacts_bucket, Prefix="runs/", MaxKeys=1)
+        try:
+            artifacts.check()
+            with clients.aws_faults(f"look for bucket '{self.artifacts_bucket}'"):
+                clients.s3().list_objects_v2(Bucket=self.artifacts_bucket, Prefix="runs/", MaxKeys=1)
+        except (UserError, WorldError) as error:
+            if self.attempt is None:
+                raise
+            # No reason not to train: a complete run that cannot be delivered waits for it.
+            print(f"warning: results could not be stored in S3 at this moment: {error}", file=sys.stderr, flush=True)
         return artifacts
 
 
