@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from receipt_trainer.fleet import groups
 from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from receipt_trainer.local.cloud import LocalCloud
 from tests.cli.jobs import Caller, add_job
+from tests.fleet.page import Page
 from tests.fleet.refusing import Refusing
 from tests.fleet.stack import Stack, fall, stand
 from tests.price_list import PriceList, product
@@ -103,6 +105,92 @@ def test_jobs_without_a_message_are_said(stack: Stack, call: Caller) -> None:
     [short] = call("fleet", "--json", *given).json["short"]
     assert (short["queue"], short["num_waiting"], short["at"]) == ("gpu-high", 1, iso(look.at))
     assert "--heal" not in call("fleet", "--pool", "cpu", *given).out
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("group", "there is no Auto Scaling group"),
+        ("jobs", "there is no table"),
+        ("instances", "there is no table"),
+        ("high", "read the queue .*: there is no queue "),
+        ("dead", "read the queue .*: there is no queue "),
+    ],
+)
+def test_a_half_made_stack_is_one_line(missing: str, said: str, stack: Stack, call: Caller, tmp_path: Path) -> None:
+    """Whatever the stack lacks is named, by status and by --json alike, with exit code 2 and no traceback."""
+    outputs = json.loads(stack.path.read_text())
+    pool, name = outputs["pools"]["gpu"], f"half-made-{missing}"
+    if missing in ("jobs", "instances"):
+        outputs[f"{missing}_table"] = name
+    elif missing == "group":
+        pool["auto_scaling_group"] = name
+    elif missing == "dead":
+        pool["dead_letter_queue_url"] = pool["dead_letter_queue_url"].replace("dead", name)
+    else:
+        pool["queue_urls"]["high"] = pool["queue_urls"]["high"].replace("high", name)
+    path = tmp_path / "half.json"
+    path.write_text(json.dumps(outputs))
+    for more in ((), ("--json",)):
+        found = call("fleet", "--outputs", str(path), *more)
+        assert (found.code, found.out) == (2, "")
+        assert re.search(said, found.err)
+        assert name in found.err
+        assert len(found.err.splitlines()) == 1
+
+
+def test_errors_of_aws_are_one_line_and_no_page(stack: Stack, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that answers every service with a page of HTML, whatever the status, or a service with XML that is none
+    of its own: one line that says so, and not a word of the page."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    for status in (200, 502):
+        for page in (
+            b"<!DOCTYPE html>\n<html><body>Sign in</body></html>",
+            b"<?xml version='1.0'?><Page>Sign in</Page>",
+        ):
+            for service in ("AUTO_SCALING", "DYNAMODB", "SQS"):
+                with Page(status, page) as served, monkeypatch.context() as patch:
+                    patch.setenv(f"AWS_ENDPOINT_URL_{service}", served.url)
+                    found = call("fleet", "--outputs", str(stack.path))
+                case = f"{service} {status} {page[:20]!r}: {found.err or found.out}"
+                assert found.code in (1, 2), case
+                assert len(found.err.splitlines()) == 1, case
+                assert "<" not in found.err, case
+                assert "Sign in" not in found.err, case
+                assert found.out == "", case
+
+
+def test_no_price_reads_nothing(stack: Stack, call: Caller) -> None:
+    """A price of nothing, or of so little that it would read 0.0000, is none that anybody knows; what cost less than a
+    cent says so; and a job whose price is unknown costs no $0.00."""
+    now, table = utc_now(), stack.outputs.jobs_table
+    for number, (instance, price) in enumerate(zip(stack.ids, (0, 0.00001, 0.004), strict=True)):
+        stack.gpu.beat(instance, now)
+        key = {"PK": {"S": f"INSTANCE#{instance}"}, "SK": {"S": "INSTANCE"}}
+        clients.dynamodb().update_item(
+            TableName=stack.outputs.instances_table,
+            Key=key,
+            UpdateExpression="SET price_usd_per_h = :price",
+            ExpressionAttributeValues={":price": {"N": str(price)}},
+        )
+        job_id = add_job(table, name=f"job-{number}", status="RUNNING", updated_at=iso(now), attempt=1)
+        times = {"started_at": iso(now - timedelta(minutes=1)), "price_usd_per_h": price}
+        dynamo.put(clients.dynamodb(), table, {"PK": job_pk(job_id), "SK": attempt_sk(1), **times}, "put an attempt")
+    saved = ("--outputs", str(stack.path))
+    for words in (("fleet", "--pool", "gpu"), ("instances",)):
+        lines = {line.split()[0]: line for line in call(*words, *saved).out.splitlines() if line.strip()}
+        assert "0.0000" not in " ".join(lines.values())
+        assert [("unknown" in lines[one], "0.0040" in lines[one]) for one in stack.ids] == [
+            (True, False),
+            (True, False),
+            (False, True),
+        ]
+    out = call("fleet", "--pool", "gpu", *saved).out
+    assert "$0.00" not in out.replace("< $0.01", "")
+    details = [call("job-details", f"job-{number}", *saved).out for number in range(3)]
+    assert "unknown (" in details[0]
+    assert all("< $0.01" in one for one in details[1:])
+    assert not any("0.0000" in one or "$0.00" in one for one in details)
 
 
 def test_without_a_price_list_the_rest_is_shown(stack: Stack, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,13 +180,20 @@ def _hear_date(response_dict: dict[str, Any], **_: Any) -> None:
     SERVER_TIME.hear(response_dict["headers"].get("date"))
 
 
-def _refuse_page(response_dict: dict[str, Any], **_: Any) -> None:
+def _refuse_page(response_dict: dict[str, Any], operation_model: Any = None, **_: Any) -> None:
     """A handler of botocore's `before-parse`: a proxy's page with status 200 is no answer. botocore takes it for an
     empty one, or fails over it with a KeyError."""
     status, body = response_dict["status_code"], response_dict["body"]
     is_read = status == 200 and isinstance(body, bytes)  # else a stream: an object of S3
-    if is_read and body.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+    head = body.lstrip()[:1000].lower() if is_read else b""
+    if head[:1] != b"<":
+        return
+    if b"<!doctype html" in head or b"<html" in head:
         raise ResponseParserError("an HTML page, no answer of AWS")
+    protocol = "" if operation_model is None else operation_model.service_model.resolved_protocol
+    # The answers of query and ec2 are called so: DescribeAutoScalingGroupsResponse.
+    if protocol == "json" or (protocol in ("query", "ec2") and b"response" not in head):
+        raise ResponseParserError("XML that is no answer of AWS")
 
 
 def _max_attempts() -> int:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 MAX_JOBS: Final = 20
 """Jobs of today that are listed; --json has all."""
-_LEAST_SHOWN: Final = 0.00005
-"""Dollars of an hour that do not read 0.0000."""
 NOT_IN_IT: Final = (
     "from the start of each worker to its end, at the price that it found then; not in it: boots, volumes, files, "
     "network, and instances whose worker never registered"
@@ -90,16 +88,17 @@ def _print_prices(console: Console, pool: PoolStatus) -> None:
     from receipt_trainer.reports import formatting
 
     zones = sorted({one.zone for one in pool.spot})
-    # What would read 0.0000 is no price of AWS's; an emulator says such.
-    by_place = {(one.instance_type, one.zone): one.usd_per_h for one in pool.spot if one.usd_per_h >= _LEAST_SHOWN}
+    known = [one for one in pool.spot if job_show.price(one.usd_per_h) != job_show.price(None)]
+    by_place = {(one.instance_type, one.zone): one.usd_per_h for one in known}
     cheapest = min(by_place, key=lambda place: (by_place[place], place), default=None)
     shown = job_show.table("$/h, spot (* cheapest)", *zones, "on demand", right=(*zones, "on demand"))
     for kind, listed in pool.on_demand.items():
         cells = [kind]
         for zone in zones:
             price = by_place.get((kind, zone))
-            cells.append("–" if price is None else f"{price:.4f}{'*' if (kind, zone) == cheapest else ''}")
-        cells.append("unknown" if listed is None else f"{listed:.4f}")
+            star = "*" if (kind, zone) == cheapest else ""
+            cells.append("–" if price is None else f"{job_show.price(price)}{star}")
+        cells.append(job_show.price(listed))
         shown.add_row(*(Text(formatting.one_line(cell, 40)) for cell in cells))
     console.print(shown)
 

@@ -66,9 +66,8 @@ def _table(found: Sequence[Instance], now: datetime, narrow: bool) -> Table:
 
 def price_text(one: Instance) -> str:
     """Dollars of an hour; of an instance on demand, what AWS asks today."""
-    if one.price_usd_per_h is None:
-        return "unknown"
-    return f"{one.price_usd_per_h:.4f}{' (list)' if one.is_list_price else ''}"
+    shown = job_show.price(one.price_usd_per_h)
+    return f"{shown} (list)" if one.is_list_price and shown != job_show.price(None) else shown
 
 
 def _cells(one: Instance, now: datetime) -> dict[str, Text]:

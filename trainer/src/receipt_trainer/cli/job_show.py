@@ -23,6 +23,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 WIDE: Final = 200
 """Columns of output that no terminal cuts: tables in files and pipes stay whole."""
+_LEAST_PRICE: Final = 0.00005
+"""Dollars of an hour that do not read 0.0000."""
 STATUS_STYLES: Final = {
     "PENDING": "cyan",
     "CLAIMED": "yellow",
@@ -159,6 +161,11 @@ def when(text: object, now: datetime) -> str:
 
     then = moment(text)
     return "–" if then is None else f"{then.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({ago(text, now)})"
+
+
+def price(usd_per_h: float | None) -> str:
+    """Dollars of an hour. What would read 0.0000 is no price of AWS's: an emulator says such, and nobody knows it."""
+    return "unknown" if usd_per_h is None or usd_per_h < _LEAST_PRICE else f"{usd_per_h:.4f}"
 
 
 def public(row: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:

@@ -67,11 +67,11 @@ def price_and_source(row: Mapping[str, Any], list_price: ListPrice | None) -> tu
 
 
 def price_usd_per_h(row: Mapping[str, Any]) -> float | None:
-    """The price of an instance hour in a row of an attempt or an instance; None if it is not known."""
+    """The price of an instance hour in a row of an attempt or an instance; None if it is not known: none is free."""
     price = row.get("price_usd_per_h")
     if isinstance(price, bool) or not isinstance(price, int | float):
         return None
-    return float(price) if 0 <= price <= sys.float_info.max else None
+    return float(price) if 0 < price <= sys.float_info.max else None
 
 
 def read_prices(text: object) -> dict[str, float]:

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from receipt_trainer.aws import clients
-from receipt_trainer.aws.clients import aws_faults
 from receipt_trainer.contract.waiting import Look
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.fleet.groups import Group, read_groups
@@ -17,6 +16,7 @@ from receipt_trainer.fleet.spot import SpotPrice, read_spot_prices
 from receipt_trainer.jobs import looks
 from receipt_trainer.jobs.instances import Instance, list_instances
 from receipt_trainer.jobs.list_prices import ListPrices
+from receipt_trainer.jobs.queue import queue_faults
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
@@ -159,7 +159,7 @@ def _spot_prices(pool: PoolOutputs, group: Group, now: datetime) -> tuple[list[S
 
 
 def _backlog(client: SQSClient, url: str) -> Backlog:
-    with aws_faults(f"read the queue {url.rpartition('/')[2]}"):
+    with queue_faults(f"read the queue {url.rpartition('/')[2]}", url):
         answer = client.get_queue_attributes(
             QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         )
