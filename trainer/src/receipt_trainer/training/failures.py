@@ -52,10 +52,15 @@ def is_machines(error: BaseException) -> bool:
 
 
 def in_one_line(error: BaseException, run_dir: Path) -> BaseException:
-    """A fault of the world in place of an error that says that the disk has no room; any other error as it is."""
-    if isinstance(error, UserError | WorldError) or not any(map(_is_full, _chain(error))):
+    """A fault of the world in place of an error that says that the disk is full or fails; any other error as it is."""
+    if isinstance(error, UserError | WorldError):
         return error
-    return WorldError(f"{run_dir}: the disk is full; make room, and the same command resumes ({_first_line(error)})")
+    if any(map(_is_full, _chain(error))):
+        return WorldError(
+            f"{run_dir}: the disk is full; make room, and the same command resumes ({_first_line(error)})"
+        )
+    broken = [fault for fault in _chain(error) if isinstance(fault, OSError) and fault.errno in _BROKEN]
+    return WorldError(f"{run_dir}: the disk or a device fails: {_first_line(broken[0])}") if broken else error
 
 
 def _is_full(fault: BaseException) -> bool:

@@ -69,7 +69,9 @@ def main(argv: Sequence[str]) -> int:
         return exit_code(error, is_complete=job is not None and folder.is_complete(job.run_dir))
     except BaseException as error:
         traceback.print_exc()
-        return EXIT_MACHINE if failures.is_machines(error) else EXIT_FAULT
+        if not failures.is_machines(error):
+            return EXIT_FAULT
+        return EXIT_UNDELIVERABLE if job is not None and folder.is_complete(job.run_dir) else EXIT_MACHINE
     return EXIT_DONE
 
 

@@ -1,0 +1,41 @@
+"""What a run makes of an error that is none of its own."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.training.failures import in_one_line, is_machines
+
+
+def raised_from(number: int) -> RuntimeError:
+    error = RuntimeError("a checkpoint could not be written")
+    error.__cause__ = OSError(number, os.strerror(number))
+    return error
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [(errno.EIO, "fails"), (errno.ESTALE, "fails"), (errno.EROFS, "fails"), (errno.ENOSPC, "is full")],
+)
+def test_a_disk_that_fails_is_one_line_and_the_machines_fault(number: int, told: str) -> None:
+    """However deep the disk's own error lies, it is a fault of the world that names the run's folder."""
+    error = raised_from(number)
+    fault = in_one_line(error, Path("/mnt/checkpoints/jobs/one"))
+    assert isinstance(fault, WorldError)
+    assert told in str(fault)
+    assert str(fault).startswith("/mnt/checkpoints/jobs/one: ")
+    assert "\n" not in str(fault)
+    fault.__cause__ = error
+    assert is_machines(fault)
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug of ours"), UserError("a mistake"), OSError(errno.ENOENT, "gone")])
+def test_any_other_error_stays_as_it_is(error: Exception) -> None:
+    """A bug keeps its traceback, a mistake its line."""
+    assert in_one_line(error, Path("run")) is error
+    assert not is_machines(error)
