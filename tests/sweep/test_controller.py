@@ -3,7 +3,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +15,7 @@ from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.limits import Limits
 from receipt_trainer.jobs.metrics_writer import utc_now
 from receipt_trainer.sweep import optuna_adapter
+from receipt_trainer.sweep.collect import Observer
 from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.monitor import follow
 from receipt_trainer.sweep.plan import expand, job_of
@@ -335,3 +337,42 @@ def test_a_sweep_at_its_limit_begins_nothing_and_a_higher_one_resumes_it(world: 
     trials = two.advance()
     assert two.is_done(trials)
     assert [trial.state for trial in trials] == ["COMPLETE"] * 3
+
+
+def test_a_sweep_at_its_limit_still_gets_the_run_that_is_complete(world: World) -> None:
+    """Only its upload lacks, which no limit forbids; and a job that a worker has ended meanwhile ends no sweep."""
+    of = tpe(world, "complete", 3)
+    driver = world.driver(of, concurrency=2)
+    ids = [trial.runs[0].job_id for trial in driver.advance()]
+    put_off(world, ids[0])
+    driver.sweeps.limit(of.name, Limits(max_hours=1e-9))
+    late = world.driver(of, concurrency=2)
+    look = late.observer.look
+
+    def look_before_it_ends(trials: Sequence[Trial]) -> list[Trial]:
+        seen = look(trials)
+        attempt = world.claim(ids[1])
+        if attempt is not None:
+            world.jobs.stop_at_limit(attempt, "sweep 'complete' reached max_hours 1e-09", None)
+        return seen
+
+    late.observer = cast(Observer, SimpleNamespace(look=look_before_it_ends))
+    trials = late.advance()
+    assert late.spent is not None
+    assert not late.is_done(trials), "it waits for the run"
+    assert [world.jobs.get(job_id).status for job_id in ids] == ["INTERRUPTED", "FAILED"]
+
+
+def test_a_trial_at_a_limit_of_its_own_does_not_stop_a_sweep_that_goes_on(world: World) -> None:
+    """The sweep has more, the job has not: it stays FAILED, and the others are queued."""
+    of = tpe(world, "own", 2)
+    of = of.model_copy(update={"base": of.base | {"max_hours": 1e-9}})
+    driver = world.driver(of)
+    driver.sweeps.define(of, Limits(max_hours=5))
+    job_id = driver.advance()[0].runs[0].job_id
+    attempt = world.claim(job_id)
+    assert attempt is not None
+    world.jobs.stop_at_limit(attempt, "sweep 'own' reached max_hours 1", None)
+    trials = driver.advance()
+    assert world.jobs.get(job_id).status == "FAILED"
+    assert [trial.state for trial in trials] == ["FAILED", "QUEUED"]

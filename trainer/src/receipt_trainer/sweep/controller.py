@@ -98,18 +98,26 @@ class Driver:
         return f"sweep '{self.definition.name}' reached {bound} ({taken.text(name)}); {more}"
 
     def _withdraw(self, trials: Sequence[Trial]) -> None:
-        """Cancel the jobs that wait, so that no instance is launched for them; the workers end those that run."""
+        """Cancel the jobs that wait, so that no instance is launched for them; the workers end those that run.
+
+        A complete run that is to be delivered yet is left: no limit forbids that.
+        """
         queued = (trial for trial in trials if trial.same_as is None and trial.state == "QUEUED")
         for run in (run for trial in queued for run in trial.runs):
-            if run.status in WAITING:
-                self.jobs.cancel(run.job_id, self.spent)
+            if run.status in WAITING and run.delivery is None:
+                self._cancel(run, self.spent)
 
     def _resume(self, trials: Sequence[Trial]) -> None:
         """Queue again what was stopped at a limit that is higher by now."""
         stopped = f"sweep '{self.definition.name}' reached "
         for run in (run for trial in trials if trial.same_as is None for run in trial.runs):
             if run.status in ("FAILED", "CANCELLED") and (run.reason or "").startswith(stopped):
-                retry_job(run.job_id, jobs_table=self.jobs.name, dynamodb=self.jobs.client)
+                try:
+                    retry_job(run.job_id, jobs_table=self.jobs.name, dynamodb=self.jobs.client)
+                except UserError:
+                    if self.jobs.readable(run.job_id).status in WAITING:  # but it has no message
+                        raise
+                    continue  # at a limit of its own, or another one has begun it again
                 self._queued.append(run.job_id)
 
     def _observe(self, stored: list[Trial]) -> list[Trial]:
@@ -131,11 +139,11 @@ class Driver:
                 self._cancel(run)
         return trial
 
-    def _cancel(self, run: SeedRun) -> None:
+    def _cancel(self, run: SeedRun, reason: str | None = None) -> None:
         if run.is_over:
             return
         try:
-            self.jobs.cancel(run.job_id)
+            self.jobs.cancel(run.job_id, reason)
         except UserError:
             try:
                 has_ended = self.jobs.get(run.job_id).status in ("SUCCEEDED", "FAILED")  # meanwhile
