@@ -54,6 +54,18 @@ def test_the_list_tells_them_apart(row: dict[str, Any], note: str, jobs_table: s
     assert {key: said[key] for key in delivery_show.KEYS} == {key: row.get(key) for key in delivery_show.KEYS}
 
 
+@pytest.mark.parametrize(("row", "state"), [(WAITING, "(undelivered)"), (HELD, "INTERRUPTED (held)")])
+def test_a_narrow_list_is_not_cut(
+    row: dict[str, Any], state: str, jobs_table: str, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """80 columns hold the state, what was spent and the age of a job with a long name."""
+    monkeypatch.setenv("COLUMNS", "80")
+    job_id = add_job(jobs_table, job_id="54bb5281-af17-4483-a153-91c856bea80b", name="a-rather-long-job-name", **row)
+    (line,) = call("jobs").out.splitlines()[1:]
+    assert line.startswith(f"{job_id[:8]}  a-rather-long-job…  {state} ")
+    assert line.rstrip().endswith(" ago")
+
+
 def test_watching_a_job_that_waits(jobs_table: str, call: Caller) -> None:
     """The line of its progress says what it waits for, and when it is tried again."""
     out = call("watch", "--once", add_job(jobs_table, **WAITING)).out
@@ -89,5 +101,6 @@ def test_a_sweep_says_what_its_trials_wait_for(jobs_table: str, call: Caller) ->
     assert f"trial 0, seed 0: complete, not delivered; next try {iso(LATER)[:10]}" in out
     assert f"trial 1, seed 0: held; receipt-trainer retry {held} delivers it: not delivered for 14 days" in out
     assert "trial 2, seed 0" not in out
+    assert "all trials together" not in out
     states = {trial["trial"]: trial["state"] for trial in call("sweep-status", "s", "--json").json["trials"]}
     assert states == {0: "WAITING", 1: "HELD", 2: "COMPLETE"}

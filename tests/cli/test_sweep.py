@@ -97,7 +97,7 @@ def test_a_grid_and_its_table(call: Caller, job_file: Path, world: World) -> Non
     assert first.code == 0, first.err
     assert "2 of 2 trials are queued" in first.err
     assert "receipt-trainer sweep-status g" in first.err
-    assert call(*words, "--learning-rates", "5e-5,1e-4").code == 0
+    assert call(*words, "--learning-rates", "5e-5,1e-4", "--max-hours", "9").code == 0
     assert len(world.work()) == 6
     jobs = world.all_jobs()
     assert {job.spec["training_config"]["num_epochs"] for job in jobs} == {2.0}
@@ -106,11 +106,13 @@ def test_a_grid_and_its_table(call: Caller, job_file: Path, world: World) -> Non
     assert [(row["trial"], row["state"]) for row in said["trials"]] == [(0, "COMPLETE"), (1, "COMPLETE")]
     assert said["trials"][0]["score"] == pytest.approx(0.896)
     assert said["trials"][0]["score_sd"] == pytest.approx(0.001)
+    assert (said["max_hours"], said["max_usd"]) == (9, None)
     verdict = said["verdict"]
     assert (verdict["best"], verdict["is_better"], verdict["num_trials"]) == (0, True, 2)
     base = verdict["comparisons"][1]
     assert (base["trial"], base["role"], base["difference"]) == (1, "base", pytest.approx(0.005))
     shown = call("sweep-status", "g")
+    assert "all trials together stop at max_hours 9" in shown.out
     lines = shown.out.splitlines()
     assert lines[0].split() == ["trial", "learning_rate", "state", "F1", "±", "sd", "seeds", "time", "cost"]
     assert lines[1].split()[:6] == ["0", "5e-05", "COMPLETE", "0.896", "0.0010", "3/3"]

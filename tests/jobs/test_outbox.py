@@ -11,11 +11,13 @@ import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract import notices
+from receipt_trainer.contract.cost import Cost
 from receipt_trainer.contract.notices import Notice
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.delivery import GIVEN_UP_AFTER
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import MAX_LOST, Attempt, Job
+from receipt_trainer.jobs.limits import Limits, Spending
 from receipt_trainer.local.cloud import LocalCloud
 from tests.fault_proxy import FaultProxy
 
@@ -102,6 +104,16 @@ def test_every_end_leaves_one_notice(table: JobTable, jobs_table: str, clock: Cl
     job = table.get("job")
     assert (job.is_held, job.status) == ((True, "INTERRUPTED") if state == notices.HELD else (False, state))
     assert kept(jobs_table) == [Notice("job", "a-job", state, job.updated_at, reason, f1)]
+
+
+def test_a_job_that_was_stopped_at_its_limit_tells_how_it_goes_on(jobs_table: str, clock: Clock) -> None:
+    """Without the flag `retry` refuses it; the notice names the limit that was reached, of two that are set."""
+    table = made(jobs_table, clock, {"notify": True, "max_hours": 6.0, "max_usd": 2.5})
+    attempt = claim(table)
+    table.stop_at_limit(attempt, Limits(6.0, 2.5).said("max_usd", Spending(usd=2.6)), 5)
+    (notice,) = kept(jobs_table)
+    text = notice.text("dev", Cost(600, 2.6, 1, 0))
+    assert text.endswith("receipt-trainer retry --stack dev job --max-usd 5\n")
 
 
 @pytest.mark.parametrize("spec", [{}, {"notify": None}, {"notify": False}], ids=["0.1.0", "unset", "refused"])

@@ -23,6 +23,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 WIDE: Final = 200
 """Columns of output that no terminal cuts: tables in files and pipes stay whole."""
+_SHORT: Final = 20
+"""Characters of a state and its note in a narrow table."""
 _LEAST_PRICE: Final = 0.00005
 """Dollars of an hour that do not read 0.0000."""
 STATUS_STYLES: Final = {
@@ -118,19 +120,26 @@ def table(*columns: str, right: Sequence[str] = ()) -> Table:
     return shown
 
 
-def status_text(status: str, note: str = "") -> Text:
-    """A state in its colour, with a note in brackets."""
+def status_text(status: str, note: str = "", *, short: bool = False) -> Text:
+    """A state in its colour, with a note in brackets; with `short` the note alone where both need much room."""
     from rich.text import Text
 
-    return Text(f"{status} ({note})" if note else status, style=STATUS_STYLES.get(status, ""))
+    text = f"{status} ({note})" if note else status
+    if short and len(text) > _SHORT:
+        text = f"({note})"
+    return Text(text, style=STATUS_STYLES.get(status, ""))
 
 
-def state_text(row: Mapping[str, Any]) -> Text:
-    """A job's state, and what keeps it: it is being cancelled, not delivered, held, or no worker can read its row."""
+def state_text(row: Mapping[str, Any], *, short: bool = False) -> Text:
+    """A job's state, and what keeps it: it is being cancelled, not delivered, held, or no worker can read its row.
+
+    Args:
+        short: for a narrow table, see `status_text`.
+    """
     from receipt_trainer.cli import delivery_show
 
     note = "unreadable" if "unreadable" in row else "cancelling" if _stops(row) else delivery_show.note(row)
-    return status_text(row["status"], note)
+    return status_text(row["status"], note, short=short)
 
 
 def ago(text: object, now: datetime) -> str:

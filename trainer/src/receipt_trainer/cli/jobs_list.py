@@ -128,7 +128,7 @@ def _cells(row: dict[str, Any], now: datetime, length: int, narrow: bool) -> dic
         "changed": job_show.ago(row.get("updated_at"), now),
         "reason": formatting.one_line(delivery_show.short(row, now) or row.get("reason") or "", 60),
     }
-    state = job_show.state_text(row)
+    state = job_show.state_text(row, short=narrow)
     return {name: Text(text) for name, text in texts.items()} | {"state": state}
 
 

@@ -207,16 +207,17 @@ def _run(driver: Driver, flags: dict[str, Any], as_json: bool) -> None:
 
     limits = Limits(flags["max_hours"], flags["max_usd"])
     driver.sweeps.define(driver.definition, limits)
+    limits = driver.sweeps.limits(driver.definition.name)  # those given earlier among them
     if not flags["monitor"]:
         trials = driver.advance()
         if as_json:
-            sweep_show.print_json(driver.definition, trials)
+            sweep_show.print_json(driver.definition, trials, limits)
         _say_queued(driver, trials)
         _say_spent(driver)
         return
     with Screen(driver.definition, driver.num_trials) as screen:
         trials, is_done = follow(driver, screen.show, timeout_s=flags["timeout_s"])
-    sweep_show.print_all(driver.definition, trials, as_json)
+    sweep_show.print_all(driver.definition, trials, limits, as_json)
     sweep_show.complain(driver.observer.complaint)
     _say_spent(driver)
     if not is_done:

@@ -12,6 +12,7 @@ from receipt_trainer.cli import job_show
 from receipt_trainer.cli.sweep_table import effective, fit, parts_table, texts, totals, value_text
 
 if TYPE_CHECKING:
+    from receipt_trainer.jobs.limits import Limits
     from receipt_trainer.sweep.definition import Definition
     from receipt_trainer.sweep.results import Result
     from receipt_trainer.sweep.trial import Trial
@@ -65,12 +66,12 @@ def print_names(names: Sequence[tuple[str, str]], as_json: bool) -> None:
         click.echo("no sweep", err=True)
 
 
-def print_all(definition: Definition, trials: Sequence[Trial], as_json: bool) -> None:
-    """Trials, scores of their parts, totals, verdict."""
+def print_all(definition: Definition, trials: Sequence[Trial], limits: Limits, as_json: bool) -> None:
+    """Trials, scores of their parts, totals, limits, verdict."""
     from receipt_trainer.sweep.results import ranked, verdict_of
 
     if as_json:
-        print_json(definition, trials)
+        print_json(definition, trials, limits)
         return
     console, results = job_show.console(), ranked(trials, definition.goal)
     shown, left_out = fit(definition, results, console)
@@ -86,6 +87,8 @@ def print_all(definition: Definition, trials: Sequence[Trial], as_json: bool) ->
         console.print(part)
     console.print()
     click.echo(totals(definition, results))
+    if limits:
+        click.echo(f"all trials together stop at {limits.text()}")
     click.echo(verdict_of(definition, trials).text)
     for line in _undelivered(trials):
         click.echo(line)
@@ -104,7 +107,7 @@ def _undelivered(trials: Sequence[Trial]) -> Iterator[str]:
                 yield f"trial {trial.number}, seed {run.seed}: {told}"
 
 
-def print_json(definition: Definition, trials: Sequence[Trial]) -> None:
+def print_json(definition: Definition, trials: Sequence[Trial], limits: Limits) -> None:
     """The same for scripts; best trial first."""
     from receipt_trainer.sweep.plan import num_planned
     from receipt_trainer.sweep.results import ranked, verdict_of
@@ -112,6 +115,7 @@ def print_json(definition: Definition, trials: Sequence[Trial]) -> None:
     said: dict[str, Any] = {"name": definition.name, "method": definition.method}
     said |= {"num_trials": num_planned(definition), "objective": definition.objective}
     said |= {"is_lower_better": definition.goal.is_lower_better}
+    said |= {"max_hours": limits.max_hours, "max_usd": limits.max_usd}
     verdict = verdict_of(definition, trials)
     shown = asdict(verdict) | {
         "comparisons": [asdict(one) | {"is_better": one.is_better} for one in verdict.comparisons]

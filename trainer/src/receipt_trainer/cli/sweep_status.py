@@ -32,6 +32,7 @@ def command(table: str, name: str | None, as_json: bool) -> None:
         return
     definition = sweeps.get(name)
     observer = Observer(client, table, cache(clients.s3), definition.goal)
-    trials = observer.look(sweeps.trials(name))
-    sweep_show.print_all(definition, trials, as_json)
+    limits, stored = sweeps.read(name)
+    trials = observer.look(stored)
+    sweep_show.print_all(definition, trials, limits, as_json)
     sweep_show.complain(observer.complaint)

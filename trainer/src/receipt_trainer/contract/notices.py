@@ -42,6 +42,7 @@ class Notice:
         reason: why, if there is more to say than the state does.
         f1: score of the kept model on its validation receipts, if it has one.
         list_prices: as the job's row has them, for attempts that were bought on demand.
+        retry_flag: what `retry` needs, of a job that was stopped at its limit.
     """
 
     job_id: str
@@ -51,6 +52,7 @@ class Notice:
     reason: str | None = None
     f1: float | None = None
     list_prices: str | None = None
+    retry_flag: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Notice:
@@ -58,7 +60,7 @@ class Notice:
         texts = {name: str(row.get(name) or "") for name in ("job_id", "name", "state", "at")}
         f1 = row.get("f1")
         score = float(f1) if isinstance(f1, int | float) and not isinstance(f1, bool) else None
-        known = {name: str(row[name]) for name in ("reason", "list_prices") if row.get(name)}
+        known = {name: str(row[name]) for name in ("reason", "list_prices", "retry_flag") if row.get(name)}
         return cls(**texts, **known, f1=score)
 
     def to_row(self, seq: int) -> dict[str, Any]:
@@ -103,7 +105,8 @@ class Notice:
         where = f"--stack {stack} {self.job_id}"
         lines += ["", "Look at it:", f"receipt-trainer job-details {where}"]
         if self.state in _NEXT:
-            lines += ["", _NEXT[self.state], f"receipt-trainer retry {where}"]
+            limit = f" {self.retry_flag}" if self.retry_flag else ""
+            lines += ["", _NEXT[self.state], f"receipt-trainer retry {where}{limit}"]
         text = "\n".join(lines) + "\n"
         return "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text)
 

@@ -53,6 +53,14 @@ class Limits:
         """`max_hours 2, max_usd 3.5`."""
         return ", ".join(f"{name} {value:g}" for name, value in self.known().items())
 
+    def said(self, name: str, spent: Spending) -> str:
+        """That the limit of this name is reached: `reached max_hours 2 (2.01 h of instance time)`."""
+        return f"reached {name} {self.known()[name]:g} ({spent.text(name)})"
+
+    def named_in(self, reason: str | None) -> str | None:
+        """The limit of which `said` says so at the beginning of a reason; None if it does not."""
+        return next((name for name in self.known() if (reason or "").startswith(f"reached {name} ")), None)
+
     def doubled(self, name: str) -> str:
         """The flag that gives twice as much."""
         return f"--{name.replace('_', '-')} {2 * self.known()[name]:g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.contract.notices import HELD, Notice
+from receipt_trainer.jobs import limits
 from receipt_trainer.jobs.changes import Change
 from receipt_trainer.jobs.lifecycle import TERMINAL, Job
 
@@ -26,4 +27,12 @@ def notice_of(job: Job, change: Change) -> Notice | None:
         reason=held_reason or change.reason,
         list_prices=job.list_prices,
         f1=dynamo.to_float(change.sets.get("f1")),
+        retry_flag=_retry_flag(job, change),
     )
+
+
+def _retry_flag(job: Job, change: Change) -> str | None:
+    """The flag without which `retry` refuses a job that was stopped at its limit."""
+    own = limits.of_job(job)
+    name = own.named_in(change.reason) if change.to == "FAILED" else None
+    return None if name is None else own.doubled(name)

@@ -78,7 +78,7 @@ class LimitWatch:
             spent = self._earlier + own
             if (name := spent.reached(self._limits)) is not None:
                 resume = f"receipt-trainer retry {self._job.job_id} {self._limits.doubled(name)}"
-                return f"reached {name} {self._limits.known()[name]:g} ({spent.text(name)}); {resume} resumes"
+                return f"{self._limits.said(name, spent)}; {resume} resumes"
             left_s = spent.left_s(self._limits)
         if self._sweep is not None:
             self._sweep_limits, job_ids = limits.read_sweep(self._table.client, self._table.name, self._sweep)
