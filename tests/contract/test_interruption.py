@@ -12,7 +12,7 @@ from receipt_trainer.contract.interruption import Interrupted, StopRequest, list
 
 stop = StopRequest()
 try:
-    with listen(stop, insist={insist}):
+    with listen(stop, insist={insist}, clock=iter({times}).__next__):
         if {deferred}:
             stop.defer()
         os.kill(os.getpid(), signal.SIGTERM)
@@ -28,19 +28,21 @@ sys.exit(75)
 
 
 @pytest.mark.parametrize(
-    ("insist", "deferred", "said", "code"),
+    ("insist", "deferred", "after_s", "said", "code"),
     [
-        (True, False, f"interrupted by {signal.SIGTERM:d}", -signal.SIGTERM),
-        (True, True, f"at once by {signal.SIGINT:d}", -signal.SIGTERM),
-        (False, False, f"interrupted by {signal.SIGTERM:d}", 75),
-        (False, True, f"asked by {signal.SIGINT:d}", 75),
+        (True, False, 1, f"interrupted by {signal.SIGTERM:d}", -signal.SIGTERM),
+        (True, True, 1, f"at once by {signal.SIGINT:d}", -signal.SIGTERM),
+        (True, True, 0.9, f"asked by {signal.SIGTERM:d}", -signal.SIGTERM),
+        (False, False, 1, f"interrupted by {signal.SIGTERM:d}", 75),
+        (False, True, 1, f"asked by {signal.SIGINT:d}", 75),
     ],
 )
-def test_what_signals_do_to_a_run(insist: bool, deferred: bool, said: str, code: int) -> None:
+def test_what_signals_do_to_a_run(insist: bool, deferred: bool, after_s: float, said: str, code: int) -> None:
     """Where nothing is lost a signal ends the run at once; else the second one does, if whoever started it insists.
 
-    A worker's child is asked as often as one likes, and what it exits with is not changed by a signal that comes late.
+    One that comes within a second is the first one again, as make and torchrun send it beside the terminal. A worker's
+    child is asked as often as one likes, and what it exits with is not changed by a signal that comes late.
     """
-    program = PROGRAM.format(insist=insist, deferred=deferred)
+    program = PROGRAM.format(insist=insist, deferred=deferred, times=[0, after_s])
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout.strip(), done.returncode) == (said, code), done.stderr

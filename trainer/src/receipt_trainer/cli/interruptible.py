@@ -13,7 +13,7 @@ from receipt_trainer.contract.interruption import Interrupted, StopRequest, list
 
 @contextmanager
 def interruptible() -> Iterator[StopRequest]:
-    """Ends the command as the signal asks: after the step with a checkpoint, at once if it comes twice.
+    """Ends the command as the signal asks: after the step with a checkpoint, at once if it comes again a second later.
 
     Raises:
         click.exceptions.Exit: with 128 and the signal's number, as shells write it: 130 or 143.

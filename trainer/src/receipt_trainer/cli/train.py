@@ -27,7 +27,7 @@ from receipt_trainer.errors import UserError
 def command(**flags: Any) -> None:
     """Fine-tune LayoutLM on labelled receipts; a run that was interrupted resumes where it was.
 
-    Ctrl+C or SIGTERM end after the current step with a checkpoint; a second one ends at once. Leaves
+    Ctrl+C or SIGTERM end after the current step with a checkpoint; another one, a second later, ends at once. Leaves
     model/, run.json, predictions.jsonl, report.html and tensorboard/ in the run's folder.
     """
     spec, training, data = configure(flags)

@@ -38,8 +38,8 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 def command(**flags: Any) -> None:
     """Fine-tune PaddleOCR-VL on images and their JSON; a run that was interrupted resumes where it was.
 
-    Ctrl+C or SIGTERM end after the current step with a checkpoint; a second one ends at once. Leaves model/ (the
-    adapter, or all weights), report.html, predictions.jsonl, run.json and tensorboard/ in the run's folder.
+    Ctrl+C or SIGTERM end after the current step with a checkpoint; another one, a second later, ends at once. Leaves
+    model/ (the adapter, or all weights), report.html, predictions.jsonl, run.json and tensorboard/ in the run's folder.
     """
     from receipt_trainer.cli.interruptible import interruptible
     from receipt_trainer.config_vl import load_vl_config

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
+
+REPEAT_S: Final = 1.0
+"""Signals that follow the first one so soon are that one again: a terminal, make and torchrun each pass it on."""
 
 
 class Interrupted(BaseException):
@@ -64,21 +69,27 @@ class StopRequest:
 
 
 @contextmanager
-def listen(stop: StopRequest, *, insist: bool = True) -> Iterator[None]:
+def listen(stop: StopRequest, *, insist: bool = True, clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
     """SIGINT and SIGTERM ask for the end.
 
     Args:
-        insist: the second signal ends the run at once, by KeyboardInterrupt. Otherwise signals that come after the
-            block are ignored: how the process ends is decided.
+        insist: a signal that comes `REPEAT_S` after the first one or later ends the run at once, by KeyboardInterrupt.
+            Otherwise signals that come after the block are ignored: how the process ends is decided.
+        clock: seconds that only grow.
     """
     owner = os.getpid()
+    first_at: float | None = None
 
     def on_signal(number: int, frame: object) -> None:
+        nonlocal first_at
         if os.getpid() != owner:  # a process that builds batches
             os._exit(128 + number)
-        stop.signal = number
-        if stop.asked and insist:
+        if insist and first_at is not None:
+            if clock() - first_at < REPEAT_S:
+                return
+            stop.signal = number
             raise KeyboardInterrupt
+        first_at, stop.signal = clock(), number
         stop.ask()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
