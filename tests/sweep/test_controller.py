@@ -331,7 +331,8 @@ def test_a_sweep_at_its_limit_begins_nothing_and_a_higher_one_resumes_it(world: 
     trials = two.advance()
     assert [world.jobs.get(job_id).status for job_id in waiting] == ["CANCELLED"] * 2
     two.sweeps.limit(of.name, Limits(max_hours=5))
-    two.advance()
+    trials = two.advance()
+    assert ([trial.state for trial in trials], two.is_done(trials)) == (["COMPLETE", "QUEUED", "QUEUED"], False)
     assert [world.jobs.get(job_id).status for job_id in waiting] == ["PENDING"] * 2
     world.work()
     trials = two.advance()

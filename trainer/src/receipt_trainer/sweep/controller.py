@@ -74,8 +74,8 @@ class Driver:
         if self.spent is not None:
             self._withdraw(trials)
             return trials
-        if limits:
-            self._resume(trials)
+        if limits and self._resume(trials):
+            trials = self._observe(trials)
         if self.definition.prune:
             trials = shared([self._prune(trial, trials) for trial in trials])
         trials = shared([self._queue(trial) for trial in trials])
@@ -107,8 +107,9 @@ class Driver:
             if run.status in WAITING and run.delivery is None:
                 self._cancel(run, self.spent)
 
-    def _resume(self, trials: Sequence[Trial]) -> None:
-        """Queue again what was stopped at a limit that is higher by now."""
+    def _resume(self, trials: Sequence[Trial]) -> bool:
+        """Queue again what was stopped at a limit that is higher by now; whether there was any."""
+        before = len(self._queued)
         stopped = f"sweep '{self.definition.name}' reached "
         for run in (run for trial in trials if trial.same_as is None for run in trial.runs):
             if run.status in ("FAILED", "CANCELLED") and (run.reason or "").startswith(stopped):
@@ -119,6 +120,7 @@ class Driver:
                         raise
                     continue  # at a limit of its own, or another one has begun it again
                 self._queued.append(run.job_id)
+        return len(self._queued) > before
 
     def _observe(self, stored: list[Trial]) -> list[Trial]:
         seen = []
