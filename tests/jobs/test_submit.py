@@ -172,6 +172,22 @@ def test_a_run_is_delivered_at_once_when_somebody_asks(jobs_table: str, queue_ur
     assert isinstance(table.claim(job_id, "w2", 60, {}), Attempt)
 
 
+def test_a_retry_that_was_cut_off_can_be_repeated(jobs_table: str, queue_url: str) -> None:
+    """The first one died between row and message; the old message is hidden for an hour, and holds its group."""
+    job_id = submit_training_job(model_name="tiny", queue_url=queue_url)
+    table, queue = JobTable(clients.dynamodb(), jobs_table), SqsQueue(clients.sqs(), queue_url)
+    message, attempt = queue.receive(0), table.claim(job_id, "w1", 60, {})
+    assert message is not None
+    assert isinstance(attempt, Attempt)
+    table.put_off(attempt, "S3 is away", None, 3600)
+    queue.extend(message, 3600)
+    table.retry(job_id)
+    retry_job(job_id)
+    found = queue.receive(0)
+    assert found is not None
+    assert found.job_id == job_id
+
+
 def test_the_table_must_be_known(queue_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a jobs table the caller is told how to name it."""
     monkeypatch.delenv("JOBS_TABLE_NAME", raising=False)

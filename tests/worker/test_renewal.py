@@ -14,6 +14,7 @@ import pytest
 from botocore.stub import Stubber
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.message import new_deduplication_id
 from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.jobs.lifecycle import Attempt, Job
@@ -49,6 +50,13 @@ def received(bench: Bench) -> Message:
     message = bench.queue.receive(0)
     assert message is not None
     return message
+
+
+def num_visible(bench: Bench) -> int:
+    wanted = clients.sqs().get_queue_attributes(
+        QueueUrl=bench.queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+    )
+    return int(wanted["Attributes"]["ApproximateNumberOfMessages"])
 
 
 def renewal(bench: Bench, clock: Callable[[], float] = lambda: 0.0, later: timedelta = timedelta(0)) -> Renewal:
@@ -201,6 +209,42 @@ def test_a_message_that_is_gone_is_sent_anew_when_its_job_waits_again(
     assert (job.status, job.attempt) == ("SUCCEEDED", 2)
     assert bench.attempts(job_id)[1]["start_step"] == 7
     assert bench.num_messages() == 0
+
+
+@pytest.mark.parametrize("is_first_late", [False, True])
+def test_a_message_too_many_goes_while_its_job_is_trained(bench: Bench, hold: Path, is_first_late: bool) -> None:
+    """Whichever came first: left there, it would count as a waiting job, and have instances launched, until the end."""
+    job_id = bench.submit()
+    late = received(bench) if is_first_late else None
+    if late is not None:
+        waiting_calls.send(clients.sqs(), bench.queue_url, [job_id])
+    first = Running(bench.worker("first"))
+    wait_for(hold.exists)
+    if late is None:
+        waiting_calls.send(clients.sqs(), bench.queue_url, [job_id])
+    else:
+        bench.queue.release(late)
+    assert bench.num_messages() == 2
+    assert bench.worker("second").run() == "idle for 0 s"
+    assert bench.num_messages() == 1
+    first.worker.interrupt(Interruption("signal", "SIGTERM"))
+    first.end()
+    assert received(bench).job_id == job_id
+    assert [row["outcome"] for row in bench.attempts(job_id)] == ["INTERRUPTED"]
+
+
+def test_the_message_of_a_trained_job_that_comes_back_is_kept(bench: Bench, hold: Path) -> None:
+    """Its worker could not hide it in time: another one only hides it, as nobody else has one."""
+    job_id = bench.submit()
+    first = Running(bench.worker("first", beat_s=30.0, visibility_s=1))
+    wait_for(hold.exists)
+    wait_for(lambda: num_visible(bench) == 1)
+    assert bench.worker("second").run() == "idle for 0 s"
+    assert bench.num_messages() == 1
+    first.worker.interrupt(Interruption("signal", "SIGTERM"))
+    first.end()
+    assert bench.table.get(job_id).status == "INTERRUPTED"
+    assert bench.num_messages() >= 1
 
 
 def test_a_job_that_ends_without_its_message_needs_none(bench: Bench, hold: Path) -> None:

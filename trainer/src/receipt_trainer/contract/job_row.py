@@ -138,7 +138,7 @@ def _moment(value: object) -> datetime:
 _READ: Final[Mapping[str, Callable[[object], Any]]] = {
     **dict.fromkeys(("job_id", "name", "pool", "priority", "queue_url", "model", "description"), _text),
     **dict.fromkeys(("created_at", "updated_at", "worker_id", "reason", "artifacts", "asked"), _text),
-    **dict.fromkeys(("waits_for", "held_reason", "list_prices", "checkpoints_gone_at"), _text),
+    **dict.fromkeys(("waits_for", "held_reason", "list_prices", "checkpoints_gone_at", "message_id"), _text),
     **dict.fromkeys(("version", "attempt", "num_failures", "max_failures", "num_lost", "num_undelivered"), _count),
     **dict.fromkeys(("lease_expires_at", "undelivered_since", "next_try_at"), _moment),
     "status": _status,

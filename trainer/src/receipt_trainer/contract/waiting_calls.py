@@ -176,20 +176,18 @@ def keep(dynamodb: Any, table: str, place: Place, look: Look) -> None:
 
 
 def send(sqs: Any, url: str, job_ids: Sequence[str]) -> None:
-    """Send each job a message.
+    """Send each job a message, in a group of its own: behind another one of the job's it could not be received, and
+    would count as a job that waits for as long as that one is trained.
 
     Raises:
         RuntimeError: SQS took some and not others.
     """
     for start in range(0, len(job_ids), BATCH):
+        some = job_ids[start : start + BATCH]
+        ids = [new_deduplication_id(job_id) for job_id in some]
         entries = [
-            {
-                "Id": str(number),
-                "MessageBody": body_of(job_id),
-                "MessageGroupId": job_id,
-                "MessageDeduplicationId": new_deduplication_id(job_id),
-            }
-            for number, job_id in enumerate(job_ids[start : start + BATCH])
+            {"Id": str(n), "MessageBody": body_of(job_id), "MessageGroupId": new, "MessageDeduplicationId": new}
+            for n, (job_id, new) in enumerate(zip(some, ids, strict=True))
         ]
         answer = sqs.send_message_batch(QueueUrl=url, Entries=entries)
         if failed := answer.get("Failed"):

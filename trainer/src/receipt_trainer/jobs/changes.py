@@ -15,7 +15,7 @@ from receipt_trainer.jobs.metrics_writer import iso
 REASON_LENGTH: Final = 4000
 """Characters of a reason that are kept; an item ends at 400 kB."""
 
-_OF_AN_ATTEMPT: Final = ("worker_id", "lease_expires_at")
+_OF_AN_ATTEMPT: Final = ("worker_id", "lease_expires_at", "message_id")
 """Attributes of a job's row that only a claimed job has."""
 
 
@@ -46,7 +46,9 @@ class Change:
     updates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def claimed(job: Job, claim: Claim, given: Attempt, instance: Mapping[str, Any], now: datetime) -> Change:
+def claimed(
+    job: Job, claim: Claim, given: Attempt, instance: Mapping[str, Any], now: datetime, message_id: str | None = None
+) -> Change:
     """The job is the worker's; an attempt whose lease ran out is LOST in the same stroke."""
     begun = {**instance, "worker_id": given.worker_id, "started_at": iso(now)}
     return Change(
@@ -58,6 +60,7 @@ def claimed(job: Job, claim: Claim, given: Attempt, instance: Mapping[str, Any],
             "attempt": given.number,
             "worker_id": given.worker_id,
             "lease_expires_at": iso(given.lease_expires_at),
+            "message_id": message_id,
             "num_lost": job.num_lost + claim.is_takeover,
             "next_try_at": None,
             "checkpoints_gone_at": None,
@@ -132,7 +135,7 @@ def settled(job: Job, to: State, reason: str | None, now: datetime) -> Change:
         iso(now),
         reason=reason,
         sets={"reason": reason, "num_lost": job.num_lost + is_abandoned},
-        removes=(*_OF_AN_ATTEMPT, *delivery.STATE),
+        removes=(*_OF_AN_ATTEMPT, *delivery.ATTRIBUTES),
         needs_same_lease=is_abandoned,
         attempts=_lost(job, to, now),
     )

@@ -13,10 +13,8 @@ from receipt_trainer.jobs.metrics_writer import iso
 GIVEN_UP_AFTER: Final = timedelta(days=14)
 """From the first try that failed; then the job is held."""
 
-STATE: Final = ("undelivered_since", "num_undelivered", "waits_for", "held_reason")
-ATTRIBUTES: Final = (*STATE, "next_try_at")
-"""Attributes of a job's row that only a complete run has which could not be delivered. One that is cancelled in a pause
-keeps `next_try_at`: until then its message stays hidden, and with it others of its group."""
+ATTRIBUTES: Final = ("undelivered_since", "num_undelivered", "waits_for", "held_reason", "next_try_at")
+"""Attributes of a job's row that only a complete run has which could not be delivered."""
 
 
 @dataclass(frozen=True, slots=True)

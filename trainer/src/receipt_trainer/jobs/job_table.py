@@ -106,6 +106,7 @@ class JobTable:
         instance: Mapping[str, Any],
         *,
         broken_lease: datetime | None = None,
+        message_id: str | None = None,
     ) -> Attempt | Refusal:
         """Make the job this worker's for `lease_s` seconds, if nobody else has it.
 
@@ -116,6 +117,7 @@ class JobTable:
             instance: what is known of the machine (instance_id, instance_type, price_usd_per_h, ...); kept with the
                 attempt, so that its cost is known when the instance is gone.
             broken_lease: see `lifecycle.decide_claim`.
+            message_id: of the message; whoever has another one of the job meanwhile knows that it is one too many.
         """
         for _ in range(MAX_TRIES):
             job, now = self.find(job_id), self._clock()
@@ -128,7 +130,7 @@ class JobTable:
                     return decision
                 continue
             given = Attempt(job_id, decision.number, worker_id, now + timedelta(seconds=lease_s))
-            if self._rows.write(job, changes.claimed(job, decision, given, instance, now)):
+            if self._rows.write(job, changes.claimed(job, decision, given, instance, now, message_id)):
                 return given
         raise self._contended(job_id)
 

@@ -94,6 +94,7 @@ class Job:
         spec: the resolved JobSpec, as plain values; `training_config` and `data_config` are complete.
         queue_url: where its messages go; None for a run without a queue (`layoutlm-cli train`).
         lease_expires_at: until when a CLAIMED or RUNNING job is its worker's.
+        message_id: of the message by which that worker took it.
         artifacts: URL of the results.
         expected_s, expected_usd: instance time and dollars as they were estimated when it was submitted, if they were.
         undelivered_since: when its run was complete and could not be delivered for the first time.
@@ -139,6 +140,7 @@ class Job:
     held_reason: str | None = None
     list_prices: str | None = None
     checkpoints_gone_at: str | None = None
+    message_id: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Job:
@@ -189,11 +191,8 @@ class Job:
 
     def is_paused(self, now: datetime) -> bool:
         """Whether it waits for its next try to deliver; one further off than any pause was set by a wrong clock."""
-        return self.status == "INTERRUPTED" and self.hides_message(now)
-
-    def hides_message(self, now: datetime) -> bool:
-        """Whether its message is hidden until its next try: SQS delivers no other one of its group before."""
-        return self.next_try_at is not None and now < self.next_try_at <= now + timedelta(seconds=MAX_PAUSE_S)
+        is_ahead = self.next_try_at is not None and now < self.next_try_at <= now + timedelta(seconds=MAX_PAUSE_S)
+        return is_ahead and self.status == "INTERRUPTED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +232,7 @@ class Refusal:
             "held": see `Job.is_held`; "too early": the next try to deliver its run is later.
         status: the job's state; None if it is not there.
         lease_expires_at: of a leased job, when it may be claimed at last.
+        message_id: of a leased job, the message that its worker has; None: not known.
         next_try_at: of one that is tried later, when.
         settles: the state in which the refused claim leaves the job, if that is another one: CANCELLED where a
             cancelled job's worker vanished, FAILED where too many did.
@@ -245,6 +245,7 @@ class Refusal:
     next_try_at: datetime | None = None
     settles: State | None = None
     reason: str | None = None
+    message_id: str | None = None
 
 
 def decide_claim(job: Job, now: datetime, broken_lease: datetime | None = None) -> Claim | Refusal:
@@ -256,7 +257,7 @@ def decide_claim(job: Job, now: datetime, broken_lease: datetime | None = None) 
     if job.status in TERMINAL:
         return Refusal("cancelled" if job.status == "CANCELLED" else "done", job.status)
     if job.is_leased(now) and job.lease_expires_at != broken_lease:
-        return Refusal("leased", job.status, job.lease_expires_at)
+        return Refusal("leased", job.status, job.lease_expires_at, message_id=job.message_id)
     is_takeover = job.status in OWNED
     if job.cancel_requested:
         reason = "cancelled on request; its worker had vanished" if is_takeover else "cancelled on request"

@@ -89,7 +89,7 @@ class MemoryQueue:
                     entry.num_receives += 1
                     entry.visible_at, entry.receipt = now + self._visibility_s, f"{key}:{uuid.uuid4().hex}"
                     sent_at = datetime.fromtimestamp(entry.sent_at, UTC)
-                    return read_body(entry.body, entry.receipt, entry.num_receives, sent_at)
+                    return read_body(entry.body, entry.receipt, entry.num_receives, sent_at, str(key))
             return None
 
     def extend(self, message: Message, seconds: int) -> bool:

@@ -52,6 +52,7 @@ class Message:
     Attributes:
         job_id: the job; None if the body cannot be read.
         receipt: what this receive is called when it is extended, released or deleted.
+        message_id: what the message is called at each of its receives; None if the queue does not say.
         num_receives: how often it has been received, this time included.
         sent_at: when it was sent; None if the queue does not say.
         reason: why the body cannot be read.
@@ -66,6 +67,7 @@ class Message:
     reason: str | None = None
     hide_s: int = 0
     sent_at: datetime | None = None
+    message_id: str | None = None
 
     def is_worn(self, now: datetime) -> bool:
         """Whether the queue may soon drop it, so that it is to be renewed if its job waits."""
@@ -105,7 +107,9 @@ class JobQueue(Protocol):
         """
 
 
-def read_body(body: str, receipt: str, num_receives: int, sent_at: datetime | None = None) -> Message:
+def read_body(
+    body: str, receipt: str, num_receives: int, sent_at: datetime | None = None, message_id: str | None = None
+) -> Message:
     """The message of a received text; never raises, whatever somebody sent there."""
     reason, hide_s = None, 0
     try:
@@ -116,10 +120,11 @@ def read_body(body: str, receipt: str, num_receives: int, sent_at: datetime | No
         elif version > BODY_VERSION:
             reason, hide_s = f"it is of version {version}; this worker reads up to {BODY_VERSION}", VISIBILITY_S
         else:
-            return Message(str(UUID(said["job_id"])), receipt, num_receives, sent_at=sent_at)
+            job_id = str(UUID(said["job_id"]))
+            return Message(job_id, receipt, num_receives, sent_at=sent_at, message_id=message_id)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         reason = f"it names no job ({type(error).__name__}): {body[:100]!r}"
-    return Message(None, receipt, num_receives, reason, hide_s, sent_at)
+    return Message(None, receipt, num_receives, reason, hide_s, sent_at, message_id)
 
 
 class SqsQueue:
@@ -178,7 +183,7 @@ class SqsQueue:
             sent_ms = told.get("SentTimestamp")
             sent_at = datetime.fromtimestamp(int(sent_ms) / 1000, UTC) if sent_ms else None
             num_receives = int(told.get("ApproximateReceiveCount", 1))
-            return read_body(found["Body"], found["ReceiptHandle"], num_receives, sent_at)
+            return read_body(found["Body"], found["ReceiptHandle"], num_receives, sent_at, found.get("MessageId"))
         return None
 
     def extend(self, message: Message, seconds: int) -> bool:

@@ -20,7 +20,6 @@ from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import Job
 from receipt_trainer.jobs.limits import Limits
-from receipt_trainer.jobs.metrics_writer import utc_now
 from receipt_trainer.jobs.placement import resolve
 from receipt_trainer.jobs.queue import JobQueue, SqsQueue
 
@@ -205,7 +204,8 @@ def retry_job(
 ) -> Job:
     """Queue a FAILED or CANCELLED job again, a held one, or a waiting one whose message got lost.
 
-    A message too many does no harm: the worker that takes it is refused the job and deletes it.
+    A message too many does no harm: the worker that takes it is refused the job and deletes it. It is of a group of its
+    own: behind one that is hidden for hours, it would wait as long.
 
     Args:
         limits: what the job may take at most from now on, earlier attempts counted; unset ones stay.
@@ -215,11 +215,8 @@ def retry_job(
         WorldError: AWS could not be reached; the call may be repeated.
     """
     table = JobTable(dynamodb or clients.dynamodb(), jobs_table or jobs_table_of_environment())
-    # Behind a message that is hidden for hours, one of the same group would wait as long.
-    is_hidden = table.readable(job_id).hides_message(utc_now())
-    job, message = table.retry(job_id, limits), new_deduplication_id(job_id)
-    group = message if is_hidden else None
-    _send(job, SqsQueue(sqs or clients.sqs(), job.queue_url or ""), message, group)
+    job, new = table.retry(job_id, limits), new_deduplication_id(job_id)
+    _send(job, SqsQueue(sqs or clients.sqs(), job.queue_url or ""), new, new)
     return job
 
 

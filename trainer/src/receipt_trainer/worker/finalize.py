@@ -118,7 +118,8 @@ class Conclusion:
             self.queue.delete(self.message)
         elif not self.queue.extend(self.message, pause_s):
             # Purged, dropped for its age, or another worker's after all: one too many is harmless, one too few is not.
-            self.queue.send(self.job.job_id, new_deduplication_id(self.job.job_id))
+            new = new_deduplication_id(self.job.job_id)
+            self.queue.send(self.job.job_id, new, new)
             _log.warning("the job's message was gone; it has another one", job_id=self.job.job_id)
         return left
 

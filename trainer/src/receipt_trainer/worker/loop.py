@@ -14,7 +14,7 @@ import structlog
 from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import MAX_PAUSE_S, Refusal, UnreadableRow
+from receipt_trainer.jobs.lifecycle import MAX_PAUSE_S, Refusal, UnreadableRow, is_impossible
 from receipt_trainer.jobs.metrics_writer import utc_now
 from receipt_trainer.jobs.queue import VISIBILITY_S, JobQueue, Message
 from receipt_trainer.worker import child as children
@@ -253,6 +253,7 @@ class Worker:
                 self._settings.lease_s,
                 self._machine.as_row(),
                 broken_lease=self._stale.broken(message.job_id),
+                message_id=message.message_id,
             )
             job = None if isinstance(claim, Refusal) else self._table.find(message.job_id)
         except UnreadableRow as error:
@@ -320,12 +321,20 @@ class Worker:
     def _refused(self, queue: JobQueue, message: Message, refusal: Refusal) -> None:
         """A job that has ended or is held needs no message; one that another worker has, when that one's lease ends.
 
+        If that worker has another message of the job, this one is too many: visible, it would have an instance launched
+        for it again and again while the job is trained. Where the other one is gone, its worker sends a new one when
+        the job waits again, and where that worker is gone, too, the look at the queues does.
+
         One whose run is delivered later needs it then: SQS hides it for so long in one go. One that this table does
         not know may be another table's, unless changes of it are known here: the redrive policy keeps its message.
         """
         job_id = str(message.job_id)
         self._stale.saw(job_id, refusal.lease_expires_at)
-        if refusal.kind in ("done", "cancelled", "held"):
+        until = refusal.lease_expires_at
+        is_spare = refusal.message_id not in (None, message.message_id) and (
+            until is not None and not is_impossible(until, self._now())
+        )
+        if is_spare or refusal.kind in ("done", "cancelled", "held"):
             queue.delete(message)
             return
         if refusal.kind == "not there":
@@ -338,6 +347,5 @@ class Worker:
             pause_s = (refusal.next_try_at - self._now()).total_seconds()
             queue.extend(message, int(min(max(1.0, pause_s + 1), MAX_PAUSE_S)))
             return
-        until = refusal.lease_expires_at
         left_s = (until - self._now()).total_seconds() if until is not None else self._settings.retry_delay_s
         queue.extend(message, int(min(max(1.0, left_s + 1), self._settings.visibility_s)))
