@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.training.failures import in_one_line, is_machines
@@ -32,6 +37,29 @@ def test_a_disk_that_fails_is_one_line_and_the_machines_fault(number: int, told:
     assert "\n" not in str(fault)
     fault.__cause__ = error
     assert is_machines(fault)
+
+
+@pytest.mark.parametrize("save", [torch.save, save_file])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_a_file_that_stays_incomplete_is_a_full_disk(
+    tmp_path: Path, save: Callable[[Any, Path], None], share: float
+) -> None:
+    """Wherever the room ends for what PyTorch and safetensors write, it is one line and the machine's fault."""
+    weights, path = {f"layer.{number}": torch.zeros(3000) for number in range(20)}, tmp_path / "weights"
+    save(weights, path)
+    room = int(path.stat().st_size * share)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with pytest.raises(Exception) as failed:
+            save(weights, tmp_path / "more")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert is_machines(failed.value)
+    fault = in_one_line(failed.value, tmp_path)
+    assert isinstance(fault, WorldError)
+    assert "the disk is full" in str(fault)
+    assert "\n" not in str(fault)
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug of ours"), UserError("a mistake"), OSError(errno.ENOENT, "gone")])

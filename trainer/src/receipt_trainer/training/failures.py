@@ -16,12 +16,14 @@ _BROKEN: Final = frozenset(
 )
 """What a full, broken or lost disk says, or a missing device."""
 
+_UNWRITTEN: Final = r"PytorchStreamWriter failed|basic_ios::clear: iostream error|inline_container\.cc:\d+\] \. unexpected pos"
+"""What PyTorch says of a file that it could not write."""
 _WORDS: Final = re.compile(
     r"CUDA error(?!: device-side assert)|CUDA driver|CUDNN_STATUS|CUBLAS_STATUS|NCCL error"
-    r"|PytorchStreamWriter failed|\(os error (5|27|28|30|116|122)\)"
+    rf"|{_UNWRITTEN}|\(os error (5|27|28|30|116|122)\)"
 )
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_FULL_WORDS: Final = re.compile(r"PytorchStreamWriter failed|\(os error (27|28|122)\)")
+_FULL_WORDS: Final = re.compile(rf"{_UNWRITTEN}|\(os error (27|28|122)\)")
 """The same from PyTorch's and safetensors' own code, which raise no OSError."""
 
 
