@@ -240,3 +240,22 @@ def test_a_job_that_arrives_while_an_idle_worker_ends_is_not_lost(lab: Lab, answ
         job.finish_elsewhere()
     assert lab.table.get(late).status == "SUCCEEDED"
     assert job.num_messages() == 0
+
+
+def test_an_instance_that_had_a_job_since_it_was_refused_is_asked_for_ten_minutes_again(lab: Lab) -> None:
+    """Refused hours apart, with a job between: the second time is a first one, too."""
+    job, late = WholeJob(lab), str(uuid4())
+
+    def refuse_twice(call: Call) -> Kind | None:
+        if call.operation != END or call.number > 2:
+            return None
+        if call.number == 1:
+            job.submit(late)
+        else:
+            job.slept_s += ASK_FOR_S
+        return "reset"
+
+    lab.wire.reset(refuse_twice)
+    assert job.run() is None
+    assert job.members() == []
+    assert lab.table.get(late).status == "SUCCEEDED"

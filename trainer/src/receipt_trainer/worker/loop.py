@@ -157,6 +157,7 @@ class Worker:
                 continue
             if has_worked:
                 num_jobs, useful_at = num_jobs + 1, self._clock()
+                self._shutdown.stays()
                 if (broken := self._breaker.reason) is not None:
                     return self._go(broken, replace=True)
                 if num_jobs == self._settings.max_jobs:

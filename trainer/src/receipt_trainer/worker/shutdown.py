@@ -75,6 +75,10 @@ class Shutdown:
         self.deregister(reason)
         return "left"
 
+    def stays(self) -> None:
+        """It had a job: the next request to end the instance is the first one."""
+        self._refused_since = None
+
     def leave(self, reason: str, *, replace: bool) -> None:
         """End the instance in any case: one that its group must keep is replaced.
 
