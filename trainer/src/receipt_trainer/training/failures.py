@@ -16,7 +16,9 @@ _BROKEN: Final = frozenset(
 )
 """What a full, broken or lost disk says, or a missing device."""
 
-_UNWRITTEN: Final = r"PytorchStreamWriter failed|basic_ios::clear: iostream error|inline_container\.cc:\d+\] \. unexpected pos"
+_UNWRITTEN: Final = (
+    r"PytorchStreamWriter failed|basic_ios::clear: iostream error|inline_container\.cc:\d+\] \. unexpected pos"
+)
 """What PyTorch says of a file that it could not write."""
 _WORDS: Final = re.compile(
     r"CUDA error(?!: device-side assert)|CUDA driver|CUDNN_STATUS|CUBLAS_STATUS|NCCL error"
