@@ -69,8 +69,9 @@ def test_status_shows_all_and_changes_nothing(stack: Stack, call: Caller) -> Non
     assert (bounds(stack), bounds(stack, "cpu")) == before
 
 
-def test_status_for_scripts(stack: Stack, call: Caller) -> None:
-    """--json has the same, with the cheapest spot price first, and the spend of a job that runs today."""
+def test_status_for_scripts(stack: Stack, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--json has the same, with the cheapest spot price first, and the spend of a job that runs today; a terminal of
+    80 columns shows enough of its id to name it by."""
     now = utc_now()
     stack.gpu.beat(stack.ids[0], now)
     job_id = add_job(stack.outputs.jobs_table, name="runs", status="RUNNING", updated_at=iso(now), attempt=1)
@@ -89,6 +90,8 @@ def test_status_for_scripts(stack: Stack, call: Caller) -> None:
     assert pool["on_demand"] == {"g6.xlarge": 0.8048, "g5.xlarge": None}
     assert pool["today"]["num_instances"] == 1
     assert [(job["job_id"], job["cost"]["num_at_list_price"]) for job in said["jobs_today"]] == [(job_id, 1)]
+    monkeypatch.setenv("COLUMNS", "80")
+    assert f"\n{job_id[:8]}  runs  RUNNING  " in call("fleet", "--outputs", str(stack.path)).out
 
 
 def test_jobs_without_a_message_are_said(stack: Stack, call: Caller) -> None:

@@ -137,6 +137,7 @@ def _print_jobs(console: Console, jobs: Iterable[JobSpend]) -> None:
     from receipt_trainer.reports import formatting
 
     shown = job_show.table("job", "name", "state", "cost today")
+    shown.columns[-1].no_wrap = False  # else a narrow terminal cuts the ids
     for job in jobs:
         names = [Text(formatting.one_line(job.job_id[:8])), Text(formatting.one_line(job.name, 40))]
         shown.add_row(*names, job_show.status_text(job.status), Text(job_details.cost_text(job.cost)))

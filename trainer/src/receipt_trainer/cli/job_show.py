@@ -23,7 +23,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 WIDE: Final = 200
 """Columns of output that no terminal cuts: tables in files and pipes stay whole."""
-_SHORT: Final = 20
+_SHORT: Final = 13
 """Characters of a state and its note in a narrow table."""
 _LEAST_PRICE: Final = 0.00005
 """Dollars of an hour that do not read 0.0000."""
