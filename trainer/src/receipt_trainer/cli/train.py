@@ -38,19 +38,20 @@ def command(**flags: Any) -> None:
         raise UserError("--job-name is needed where several processes train together")
     name = job_name(asked, "run")
     from receipt_trainer.cli.interruptible import interruptible
-    from receipt_trainer.jobs.run_store import AwsRunStore
-    from receipt_trainer.models.layoutlm.family import LayoutLM
-    from receipt_trainer.training.run import RunRequest, run
 
-    family = LayoutLM(
-        model=flags["model"] or (spec.model if spec else names.DEFAULT_MODEL),
-        training=training,
-        data=data,
-        receipts_table=flags["dynamo_table"],
-        snapshot_save=flags["dataset_snapshot_save"],
-        snapshot_load=flags["dataset_snapshot_load"],
-    )
-    with interruptible() as stop:
+    with interruptible() as stop:  # the imports take seconds, too
+        from receipt_trainer.jobs.run_store import AwsRunStore
+        from receipt_trainer.models.layoutlm.family import LayoutLM
+        from receipt_trainer.training.run import RunRequest, run
+
+        family = LayoutLM(
+            model=flags["model"] or (spec.model if spec else names.DEFAULT_MODEL),
+            training=training,
+            data=data,
+            receipts_table=flags["dynamo_table"],
+            snapshot_save=flags["dataset_snapshot_save"],
+            snapshot_load=flags["dataset_snapshot_load"],
+        )
         run(
             RunRequest(
                 family=family,

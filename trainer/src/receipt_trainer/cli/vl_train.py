@@ -44,9 +44,6 @@ def command(**flags: Any) -> None:
     from receipt_trainer.cli.interruptible import interruptible
     from receipt_trainer.config_vl import load_vl_config
     from receipt_trainer.errors import UserError
-    from receipt_trainer.jobs.run_store import AwsRunStore
-    from receipt_trainer.models.paddleocr_vl.family import PaddleOcrVl
-    from receipt_trainer.training.run import RunRequest, run
 
     if flags["resume"] and flags["restart"]:
         raise UserError("--resume goes on with a run and --restart forgets it: give one of them")
@@ -56,7 +53,11 @@ def command(**flags: Any) -> None:
     if resumed and flags["output_dir"] and resumed.resolve() != flags["output_dir"].resolve():
         raise UserError(f"--resume goes on in {resumed}, but --output-dir is {flags['output_dir']}: leave that out")
     given = Path(config.output_dir) if config.output_dir else Path(DEFAULT_ROOT) / name
-    with interruptible() as stop:
+    with interruptible() as stop:  # the imports take seconds, too
+        from receipt_trainer.jobs.run_store import AwsRunStore
+        from receipt_trainer.models.paddleocr_vl.family import PaddleOcrVl
+        from receipt_trainer.training.run import RunRequest, run
+
         run(
             RunRequest(
                 family=PaddleOcrVl(config),

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import os, signal, sys
+from receipt_trainer.cli.{program} import main
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "receipt_trainer.models.{family}.family":
+            os.kill(os.getpid(), signal.{number})
+
+sys.meta_path.insert(0, Finder())
+sys.argv = ["command", *{arguments!r}]
+main()
+"""
+"""A command that gets a signal while it imports what it trains with."""
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(("program", "family"), [("layoutlm", "layoutlm"), ("receipt_trainer", "paddleocr_vl")])
+def test_a_signal_during_the_imports_ends_a_training_as_later(
+    tmp_path: Path, program: str, family: str, number: str, code: int
+) -> None:
+    """Before PyTorch is there the exit code is that of the signal, too, with one line."""
+    config = tmp_path / "config.yaml"
+    config.write_text("model_name_or_path: model\ndataset_path: data\n", encoding="utf-8")
+    arguments = {
+        "layoutlm": ["train", "--model", "tiny", "--output-dir", str(tmp_path / "run")],
+        "paddleocr_vl": ["vl", "train", "--config", str(config), "--output-dir", str(tmp_path / "run")],
+    }
+    text = PROGRAM.format(program=program, family=family, number=number, arguments=arguments[family])
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "the same command resumes" in done.stderr
