@@ -40,7 +40,7 @@ class CheckpointCommit(TrainerCallback):
         """Say what a checkpoint is of, and when there is one.
 
         Args:
-            fingerprint: of the run, see `fingerprint`.
+            fingerprint: of the run, see `Task.fingerprint`.
             keep: checkpoints that stay.
             every_steps: optimizer steps between two; 0: the ends of the epochs alone.
             every_s: seconds between two, besides; 0: no clock.
