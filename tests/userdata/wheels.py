@@ -12,7 +12,7 @@ from typing import Any
 
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
-_MODULES = ("train/run.py", "report/build.py", "vl/train.py")
+_MODULES = ("worker/main.py", "models/layoutlm/family.py", "models/paddleocr_vl/family.py")
 
 
 def make_wheel(folder: Path, name: str, files: dict[str, str], requires: str = "") -> Path:
