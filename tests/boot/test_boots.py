@@ -41,7 +41,7 @@ def test_a_boot_of_the_parent_image_installs_the_trainer(
     assert "installing: the image has the wheelhouse 'none'" in log
     unit = instance.run("systemctl show --property=ActiveState,NRestarts receipt-worker").split()
     assert set(unit) == {"ActiveState=active", "NRestarts=0"}
-    assert _row(account, instance)["status"] == "IDLE"
+    instance.wait_for("the worker's row", lambda: _row(account, instance).get("status") == "IDLE")
     assert _num_failures(account) == 0
     instance.run("systemctl stop receipt-worker")
     assert _row(account, instance)["status"] == "ENDED"
