@@ -96,15 +96,13 @@ class PoolWatch:
             comparison_operator="GreaterThanThreshold",
         )
 
-    def _boot_failures(self) -> aws.cloudwatch.MetricAlarm:
+    def _counted(self, name: str, text: str, metric: str) -> aws.cloudwatch.MetricAlarm:
+        """Something that is counted each time it happens, and should not."""
         return self._alarm(
-            "boot-failures",
-            "an instance failed to boot and ended itself. The reason is in the log group "
-            f"{self.naming.path('boot')}. After three failures in a row the group launches nothing more; once the "
-            "cause is gone: aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name "
-            f"{self.naming.name('workers', self.pool)}",
+            name,
+            text,
             namespace=metrics.NAMESPACE,
-            metric_name=metrics.BOOT_FAILURES,
+            metric_name=metric,
             dimensions=metrics.dimensions(self.naming.environment, self.pool),
             statistic="Sum",
             period=BOOT_PERIOD_S,
@@ -113,39 +111,35 @@ class PoolWatch:
             comparison_operator="GreaterThanOrEqualToThreshold",
         )
 
+    def _boot_failures(self) -> aws.cloudwatch.MetricAlarm:
+        return self._counted(
+            "boot-failures",
+            "an instance failed to boot and ended itself. The reason is in the log group "
+            f"{self.naming.path('boot')}. After three failures in a row the group launches nothing more; once the "
+            "cause is gone: aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name "
+            f"{self.naming.name('workers', self.pool)}",
+            metrics.BOOT_FAILURES,
+        )
+
     def _silent_instances(self) -> aws.cloudwatch.MetricAlarm:
-        return self._alarm(
+        return self._counted(
             "silent-instances",
             "the stack ended an instance that nobody had heard of for "
             f"{liveness.HEARTBEAT_LIMIT_S // 60} minutes, or since its launch. Its job, if it had one, is back in the "
             "queue. Why: receipt-trainer instances, and the log groups "
             f"{self.naming.path('worker')} and {self.naming.path('boot')}, stream of the instance. Nothing else to do "
             "unless it happens again.",
-            namespace=metrics.NAMESPACE,
-            metric_name=metrics.SILENT_INSTANCES,
-            dimensions=metrics.dimensions(self.naming.environment, self.pool),
-            statistic="Sum",
-            period=BOOT_PERIOD_S,
-            evaluation_periods=1,
-            threshold=1,
-            comparison_operator="GreaterThanOrEqualToThreshold",
+            metrics.SILENT_INSTANCES,
         )
 
     def _held_jobs(self) -> aws.cloudwatch.MetricAlarm:
-        return self._alarm(
+        return self._counted(
             "held-jobs",
             "a job's complete run could not be delivered to S3 or to the jobs table for 14 days, and nobody tries any "
             "more. Its files are on the checkpoints' file system. Why: receipt-trainer jobs --status INTERRUPTED, and "
             "job-status of the one that is held. Once the cause is gone: receipt-trainer retry JOB delivers it; "
             "nothing is trained again.",
-            namespace=metrics.NAMESPACE,
-            metric_name=metrics.JOBS_HELD,
-            dimensions=metrics.dimensions(self.naming.environment, self.pool),
-            statistic="Sum",
-            period=BOOT_PERIOD_S,
-            evaluation_periods=1,
-            threshold=1,
-            comparison_operator="GreaterThanOrEqualToThreshold",
+            metrics.JOBS_HELD,
         )
 
 

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.fault_proxy import FaultProxy
+from tests.infra.policy_reading import allowed, listed, statements
 
 HERE = "us-east-1:123456789012"
 _PREFIXES = {"monitoring": "cloudwatch"}
@@ -29,8 +33,8 @@ class Asked:
     context: tuple[tuple[str, str], ...] = ()
 
 
-def read(method: str, path: str, headers: Mapping[str, str], body: bytes) -> Iterator[Asked]:
-    """What a signed request asks for."""
+def read(method: str, path: str, headers: Mapping[str, str], body: bytes, group: str = "") -> Iterator[Asked]:
+    """What a signed request asks for; `group` is that of an instance which is ended by its id."""
     known = {name.lower(): value for name, value in headers.items()}
     signed = _SIGNED.search(known.get("authorization", ""))
     assert signed is not None, f"{method} {path} is not signed"
@@ -39,6 +43,8 @@ def read(method: str, path: str, headers: Mapping[str, str], body: bytes) -> Ite
         yield from _s3(method, path)
         return
     operation, given = _operation(path, known, body)
+    if service == "autoscaling":  # an instance is of its group; which one, the request that ends it does not say
+        given = {"AutoScalingGroupName": group} | given
     yield from _READERS[service](service, operation, given)
 
 
@@ -96,11 +102,8 @@ def _autoscaling(service: str, operation: str, given: dict[str, Any]) -> Iterato
     if operation.startswith("Describe"):
         yield Asked(f"autoscaling:{operation}", "*")
     else:
-        # An instance is of its group; which one, the request that ends it does not say.
-        group = given.get("AutoScalingGroupName", "receipt-trainer-dev-workers-cpu")
-        yield Asked(
-            f"autoscaling:{operation}", f"arn:aws:autoscaling:{HERE}:autoScalingGroup:1:autoScalingGroupName/{group}"
-        )
+        name = f"autoScalingGroup:1:autoScalingGroupName/{given['AutoScalingGroupName']}"
+        yield Asked(f"autoscaling:{operation}", f"arn:aws:autoscaling:{HERE}:{name}")
 
 
 def _cloudwatch(service: str, operation: str, given: dict[str, Any]) -> Iterator[Asked]:
@@ -129,3 +132,34 @@ _READERS = {
     "sns": _topic,
     "ssm": _parameter,
 }
+
+
+class Calls:
+    """What was asked for while it recorded; `group` as for `read`."""
+
+    def __init__(self, proxy: FaultProxy, group: str) -> None:
+        self._group = group
+        self.asked: set[Asked] = set()
+        self._lock = threading.Lock()
+        proxy.record = self._record
+
+    def _record(self, method: str, path: str, headers: Any, body: bytes) -> None:
+        found = set(read(method, path, headers, body, self._group))
+        with self._lock:
+            self.asked |= found
+
+    def check(self, policy: str, explained: Mapping[tuple[str, str], str]) -> None:
+        """All that was called is allowed; all that is allowed was called, or is explained, and nothing in vain.
+
+        `explained`: (statement, action) that no call is -> who needs it.
+        """
+        refused = sorted(one for one in self.asked if not allowed(policy, one.action, one.resource, dict(one.context)))
+        assert refused == []
+        never = set()
+        for statement in statements(policy):
+            for action in listed(statement["Action"]):
+                only = json.dumps({"Statement": [{**statement, "Action": action}]})
+                if not any(allowed(only, one.action, one.resource, dict(one.context)) for one in self.asked):
+                    never.add((statement["Sid"], action))
+        assert sorted(never - explained.keys()) == [], "allowed, and never called"
+        assert sorted(explained.keys() - never) == [], "explained in vain"

@@ -1,16 +1,14 @@
-"""The calls that worker and function make, recorded on the wire, against the policies of their roles."""
+"""What the scheduled function calls, on the wire, against the policy of its role."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-import boto3
 import pytest
 
 from infra import policies
@@ -19,29 +17,19 @@ from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import Job
 from receipt_trainer.jobs.submit import new_job
-from receipt_trainer.local.cloud import LocalCloud
-from tests.infra.iam_program import ACCOUNT, REGION
+from tests.fault_proxy import FaultProxy
+from tests.infra.iam_program import ACCOUNT, HERE, REGION
 from tests.infra.looks import HANDLER, MINUTE, direct
-from tests.infra.policy_reading import allowed, listed
 from tests.infra.pool_cloud import PoolCloud
-from tests.infra.recorded_calls import Recorder, queue_arn, table_arn
-from tests.worker.whole_job import Lab, WholeJob
+from tests.infra.requests_seen import Calls
 
 PLACE: Final = policies.Place("aws", REGION, ACCOUNT)
-LOGS: Final = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/receipt-trainer/dev/some"
+LOGS: Final = f"arn:aws:logs:{HERE}:log-group:/receipt-trainer/dev/some"
+_LAMBDA: Final = "what Lambda itself writes"
 
 
-def actions(statements: Sequence[policies.Statement], *services: str) -> set[str]:
-    """Actions of some services that a policy allows."""
-    found = {action for statement in statements for action in listed(statement["Action"])}
-    return {action for action in found if action.partition(":")[0] in services}
-
-
-def check(statements: Sequence[policies.Statement], recorder: Recorder) -> None:
-    """Every request is allowed."""
-    document = policies.document(statements)
-    for request in recorder.requests:
-        assert allowed(document, request.action, request.resource, request.context), request
+def table_arn(name: str) -> str:
+    return f"arn:aws:dynamodb:{HERE}:table/{name}"
 
 
 def queue() -> str:
@@ -69,56 +57,16 @@ def test_the_function_may_what_it_does_and_no_more(
     rules["notices"] = {"table": jobs_table, "topic": topic, "stack": "dev"}
     monkeypatch.setenv("RULES", json.dumps(rules))
     monkeypatch.setattr(waiting, "APART_S", 0)
-    recorder, real = Recorder(), boto3.client
-    recorder.groups = dict.fromkeys(ids, pool.name)
-    monkeypatch.setattr(boto3, "client", lambda service, **given: recorder.attach(real(service, **given)))
-    first, second = HANDLER.handle({}, None), HANDLER.handle({}, None)
+    with FaultProxy(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+        calls = Calls(proxy, group=pool.name)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        first, second = HANDLER.handle({}, None), HANDLER.handle({}, None)
     assert (set(first["marked"]), set(second["ended"]), first["notified"]) == (set(ids), set(ids), ["done"])
     assert (len(first["sent"]), len(first["moved"])) == (1, 1)
     statements = [
         *policies.silence_statements(PLACE, table_arn(pool.table), [pool.name], LOGS),
-        *policies.waiting_statements(table_arn(jobs_table), [queue_arn(url)]),
+        *policies.waiting_statements(table_arn(jobs_table), [f"arn:aws:sqs:{HERE}:{url.rpartition('/')[2]}"]),
         *policies.notice_statements(table_arn(jobs_table), topic),
     ]
-    check(statements, recorder)
-    services = ("autoscaling", "cloudwatch", "dynamodb", "ec2", "sns", "sqs")
-    assert actions(statements, *services) == recorder.actions()
-
-
-ELSEWHERE: Final = {
-    "autoscaling:SuspendProcesses": "the boot script, after three failed boots",
-    "dynamodb:DescribeTable": "the look at the jobs table before a worker waits",
-    "dynamodb:Scan": "a training process that reads all receipts",
-    "sqs:GetQueueAttributes": "the look at the queues before a worker waits",
-    "sqs:SendMessage": "the renewal of a message",
-}
-"""Actions of the worker's role that no call of a plain job is, and who needs them."""
-
-
-def test_a_worker_may_what_it_does_and_no_more(aws: LocalCloud, tmp_path: Path) -> None:
-    """A whole job, from registration to the end of the instance: the role allows each call, on the worker's own queue,
-    tables and group; what it allows besides is named here with its need."""
-    lab, recorder = Lab(tmp_path), Recorder()
-    for client in lab.wired.values():
-        recorder.attach(client)
-    job = WholeJob(lab)
-    recorder.groups[job.instance_id] = job.name
-    assert job.run() is None
-    scope = policies.WorkerScope(
-        receipts=table_arn("receipts"),
-        jobs=table_arn(lab.jobs_table),
-        instances=table_arn(lab.instances_table),
-        artifacts="arn:aws:s3:::artifacts",
-        wheels="arn:aws:s3:::wheels",
-        queues=[queue_arn(job.queue_url)],
-        file_system="arn:aws:elasticfilesystem:x",
-        access_points=[],
-        parameters=[],
-        groups=[job.name],
-        log_groups=[LOGS],
-    )
-    statements = policies.worker_statements(PLACE, scope)
-    check(statements, recorder)
-    mine = actions(statements, "autoscaling", "cloudwatch", "dynamodb", "sqs")
-    assert mine - recorder.actions() == set(ELSEWHERE)
-    lab.close()
+    logs = [("WriteLogs", "logs:CreateLogStream"), ("WriteLogs", "logs:PutLogEvents")]
+    calls.check(policies.document(statements), dict.fromkeys(logs, _LAMBDA))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import threading
@@ -32,8 +31,7 @@ from receipt_trainer.worker.renewal import Renewal
 from receipt_trainer.worker.settings import WorkerSettings
 from tests.doctor.conftest import Stood, stood
 from tests.fault_proxy import FaultProxy
-from tests.infra.policy_reading import allowed, listed, statements
-from tests.infra.requests_seen import Asked, read
+from tests.infra.requests_seen import Calls
 from tests.worker.bench import wait_for
 
 __all__ = ["stood"]
@@ -62,33 +60,6 @@ EXPLAINED = {
     ("WriteLogs", "logs:PutLogEvents"): _BOOT,
 }
 """(statement, action) that no call of a worker is -> who needs it. The worker's role is its instance's."""
-
-
-class Calls:
-    """What was asked for while it recorded."""
-
-    def __init__(self, proxy: FaultProxy) -> None:
-        self.asked: set[Asked] = set()
-        self._lock = threading.Lock()
-        proxy.record = self._record
-
-    def _record(self, method: str, path: str, headers: Any, body: bytes) -> None:
-        found = set(read(method, path, headers, body))
-        with self._lock:
-            self.asked |= found
-
-    def check(self, policy: str, explained: dict[tuple[str, str], str]) -> None:
-        """All that was called is allowed; all that is allowed was called, or is explained, and nothing in vain."""
-        refused = sorted(one for one in self.asked if not allowed(policy, one.action, one.resource, dict(one.context)))
-        assert refused == []
-        never = set()
-        for statement in statements(policy):
-            for action in listed(statement["Action"]):
-                only = json.dumps({"Statement": [{**statement, "Action": action}]})
-                if not any(allowed(only, one.action, one.resource, dict(one.context)) for one in self.asked):
-                    never.add((statement["Sid"], action))
-        assert sorted(never - explained.keys()) == [], "allowed, and never called"
-        assert sorted(explained.keys() - never) == [], "explained in vain"
 
 
 @pytest.fixture
@@ -162,7 +133,7 @@ def test_a_worker_may_what_it_calls_and_no_more(stood: Stood, proxy: FaultProxy,
     fails, one that is interrupted by the group's hook, and the end of an idle worker's instance."""
     dynamodb = stood.cloud.client("dynamodb")
     import_receipts(stood.outputs.receipts_table, generate(9, 7), ProblemLog(), client=dynamodb)
-    calls = Calls(proxy)
+    calls = Calls(proxy, stood.outputs.pools["cpu"].auto_scaling_group)
     trained = add_job(stood)
     worker = make_worker(stood, tmp_path)
     worker._renewal = Renewal(worker._table, lambda: 0.0, lambda: utc_now() + RENEW_AGE)
