@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 from receipt_trainer.aws import clients
 from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.local.cloud import LocalCloud
 from receipt_trainer.training import checkpoints
 from receipt_trainer.training.failures import MachineError, is_machines
+from receipt_trainer.worker.loop import Worker
+from receipt_trainer.worker.registry import Machine
 from tests.fault_proxy import THROTTLED, Answer, FaultProxy
 from tests.worker.bench import Bench
 
@@ -144,3 +148,13 @@ def test_what_a_machine_is_blamed_for() -> None:
         ValueError("no"),
     ):
         assert not is_machines(spared), spared
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_worker_with_a_queue_that_is_missing_fails_at_once(bench: Bench, at: int) -> None:
+    """Whichever of its queues it is: a boot says so then, and no instance waits beside a queue that nobody reads."""
+    queues = [SqsQueue(clients.sqs(), bench.queue_url)]
+    queues.insert(at, SqsQueue(clients.sqs(), f"{bench.queue_url.rpartition('/')[0]}/missing.fifo"))
+    settings = replace(bench.settings, idle_timeout_s=600.0, poll_s=0)
+    with pytest.raises(UserError, match=r"there is no queue .*missing\.fifo"):
+        Worker(settings, bench.table, queues, Machine("worker", "cpu"), sleep=lambda seconds: None).run()

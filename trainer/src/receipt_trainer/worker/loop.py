@@ -92,7 +92,7 @@ class Worker:
         self._interruption: Interruption | None = None
         self._advice: Advice | None = None
         self._beat_at = 0.0
-        self._has_received = False
+        self._has_received = False  # a message, or an answer of every queue: the last one is asked last
         self._faults_since: float | None = None
 
     def interrupt(self, interruption: Interruption) -> None:
@@ -221,7 +221,7 @@ class Worker:
                 return None
             before = self._clock()
             message = queue.receive(self._settings.poll_s if queue is self._queues[-1] else 0)
-            self._has_received = True
+            self._has_received |= message is not None or queue is self._queues[-1]
             if message is not None:
                 return queue, message, before
         return None
