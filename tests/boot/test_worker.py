@@ -116,7 +116,7 @@ def test_a_worker_that_does_not_stay_up_ends_its_instance(worker: Instance, acco
     """At the start limit systemd runs the unit of failures: the row has the worker's words, and the instance ends."""
     worker.write(PROGRAM, "#!/bin/bash\necho 'error: broken on purpose' >&2\nexit 1\n")
     (worker.root / PROGRAM).chmod(0o755)
-    worker.run("systemctl kill --signal=KILL receipt-worker")
+    worker.run("systemctl kill --kill-who=main --signal=KILL receipt-worker")
     worker.wait_off()
     row = account.item(instance_pk(worker.folder.name), INSTANCE_SK)
     assert row["status"] == "BOOT_FAILED"
