@@ -10,9 +10,9 @@ import click
 import pytest
 from PIL import Image
 
+from receipt_trainer.data.document import FIELDS
 from receipt_trainer.models.paddleocr_vl.examples import VlExample, to_line
 from receipt_trainer.models.paddleocr_vl.predictions import write_predictions
-from receipt_trainer.models.paddleocr_vl.schema import FIELDS
 from receipt_trainer.models.paddleocr_vl.scores.rows import COLUMNS
 from tests.cli.jobs import Caller
 from tests.cli.vl_calls import refuse, succeed

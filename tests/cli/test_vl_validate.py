@@ -8,9 +8,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from receipt_trainer.cli.receipt_trainer import group
+from receipt_trainer.data.document import canonical_json
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.paddleocr_vl.schema import canonical_json
-from tests.models.paddleocr_vl.test_schema import document
+from tests.data.test_document import document
 from tests.models.paddleocr_vl.tiny import make_tiny
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from receipt_trainer.models.paddleocr_vl.schema import canonical_json
+from receipt_trainer.data.document import canonical_json
 
 _VENDORS = ("Acme", "Bob", "Zeta")
 _GOODS = ("tea", "egg", "oil")

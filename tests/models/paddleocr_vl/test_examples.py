@@ -9,7 +9,7 @@ import pytest
 
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.examples import INSTRUCTION, VlExample, leaves_folder, read_examples, to_line
-from tests.models.paddleocr_vl.test_schema import document
+from tests.data.test_document import document
 
 
 def write(path: Path, *records: Any) -> Path:

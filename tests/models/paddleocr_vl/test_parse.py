@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_trainer.models.paddleocr_vl.schema import FIELDS
+from receipt_trainer.data.document import FIELDS
 from receipt_trainer.models.paddleocr_vl.scores.parse import read_strictly, read_tolerantly
 from receipt_trainer.models.paddleocr_vl.scores.values import DATES, NUMBERS, date, normal, number, text
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from receipt_trainer.models.paddleocr_vl.amount_checks import minor_digits
-from receipt_trainer.models.paddleocr_vl.schema import arithmetic_problems, check
+from receipt_trainer.data.amount_checks import arithmetic_problems, minor_digits
+from receipt_trainer.data.document import check
 from receipt_trainer.models.paddleocr_vl.synthetic.draw import Drawn
 from receipt_trainer.models.paddleocr_vl.synthetic.fonts import Face, bundled
 from receipt_trainer.models.paddleocr_vl.synthetic.page import LayoutFaultError, Page

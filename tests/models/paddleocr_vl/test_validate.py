@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from receipt_trainer.data.document import canonical_json
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import count_tokens
 from receipt_trainer.models.paddleocr_vl.examples import read_examples
 from receipt_trainer.models.paddleocr_vl.model import load_processor
-from receipt_trainer.models.paddleocr_vl.schema import canonical_json
 from receipt_trainer.models.paddleocr_vl.validate import Validation, load_schema
-from tests.models.paddleocr_vl.test_schema import document
+from tests.data.test_document import document
 
 
 def record(**given: Any) -> dict[str, Any]:

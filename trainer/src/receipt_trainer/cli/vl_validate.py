@@ -51,7 +51,7 @@ def command(
     import json
     from dataclasses import asdict
 
-    from receipt_trainer.models.paddleocr_vl.schema import DOCUMENT_SCHEMA
+    from receipt_trainer.data.document import DOCUMENT_SCHEMA
     from receipt_trainer.models.paddleocr_vl.validate import Validation, load_schema
 
     schema = DOCUMENT_SCHEMA if schema_file is None else load_schema(schema_file)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from receipt_trainer.data.document import FIELDS
 from receipt_trainer.models.paddleocr_vl.evaluate import Judged
-from receipt_trainer.models.paddleocr_vl.schema import FIELDS
 from receipt_trainer.models.paddleocr_vl.scores.fields import TABLE
 from receipt_trainer.models.paddleocr_vl.scores.rows import COLUMNS, match_rows, row_of
 from receipt_trainer.models.paddleocr_vl.scores.values import at, normal, rows_of

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from receipt_trainer.data.document import check
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.predictions import Prediction
-from receipt_trainer.models.paddleocr_vl.schema import check
 from receipt_trainer.models.paddleocr_vl.scores.arithmetic import score_arithmetic
 from receipt_trainer.models.paddleocr_vl.scores.fields import score_fields
 from receipt_trainer.models.paddleocr_vl.scores.numbers import score_numbers

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeGuard
 
+from receipt_trainer.data.document import canonical_json, printable
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.paddleocr_vl.schema import canonical_json, printable
 
 INSTRUCTION: Final = (
     "Read this invoice or receipt and answer with its data as JSON: document_type, vendor, client, invoice_number, "

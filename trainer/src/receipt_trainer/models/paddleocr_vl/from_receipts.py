@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal
 
+from receipt_trainer.data.amount_checks import arithmetic_problems
+from receipt_trainer.data.document import DOCUMENT_SCHEMA, FIELDS
 from receipt_trainer.data.labels import normalise
 from receipt_trainer.data.receipt import Receipt, Word
 from receipt_trainer.models.paddleocr_vl.parse_values import DateOrder, Unreadable, read_amount, read_date
-from receipt_trainer.models.paddleocr_vl.schema import DOCUMENT_SCHEMA, FIELDS, arithmetic_problems
 from receipt_trainer.models.paddleocr_vl.synthetic.document import number
 
 _ITEM_LABELS = ("QUANTITY", "UNIT_PRICE", "LINE_TOTAL")

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from receipt_trainer.data.document import canonical_json
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import write_atomically
 from receipt_trainer.models.paddleocr_vl.examples import INSTRUCTION, VlExample, to_line
 from receipt_trainer.models.paddleocr_vl.from_receipts import Converter, split_key
-from receipt_trainer.models.paddleocr_vl.schema import canonical_json
 
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 

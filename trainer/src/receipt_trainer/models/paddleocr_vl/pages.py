@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from receipt_trainer.data.document import FIELDS
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.compare import Comparison, Difference
 from receipt_trainer.models.paddleocr_vl.document_view import image_uri, view_document, view_fields
 from receipt_trainer.models.paddleocr_vl.evaluate import HEADLINES, Evaluation, Judged
-from receipt_trainer.models.paddleocr_vl.schema import FIELDS
 from receipt_trainer.models.paddleocr_vl.scores.ratio import Share
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from receipt_trainer.data import document as schemas
+from receipt_trainer.data.amount_checks import sum_problems
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.paddleocr_vl import schema as schemas
-from receipt_trainer.models.paddleocr_vl.amount_checks import sum_problems
 from receipt_trainer.models.paddleocr_vl.examples import (
     ExampleError,
     VlExample,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from receipt_trainer.models.paddleocr_vl.amount_checks import arithmetic_problems, as_decimal
+from receipt_trainer.data.amount_checks import arithmetic_problems, as_decimal
 from receipt_trainer.models.paddleocr_vl.scores.numbers import minor_unit_of
 from receipt_trainer.models.paddleocr_vl.scores.ratio import Share, add_up, one
 from receipt_trainer.models.paddleocr_vl.scores.rows import match_rows, most_rows, row_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from receipt_trainer.models.paddleocr_vl.schema import FIELDS
+from receipt_trainer.data.document import FIELDS
 from receipt_trainer.models.paddleocr_vl.scores.ratio import Share, add_up, one
 from receipt_trainer.models.paddleocr_vl.scores.rows import COLUMNS, Row, match_rows, most_rows, row_of
 from receipt_trainer.models.paddleocr_vl.scores.values import at, normal, rows_of

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from receipt_trainer.models.paddleocr_vl.amount_checks import minor_unit
-from receipt_trainer.models.paddleocr_vl.schema import FIELDS
+from receipt_trainer.data.amount_checks import minor_unit
+from receipt_trainer.data.document import FIELDS
 from receipt_trainer.models.paddleocr_vl.scores.fields import TABLE
 from receipt_trainer.models.paddleocr_vl.scores.ratio import Share, add_up, one
 from receipt_trainer.models.paddleocr_vl.scores.rows import COLUMNS, match_rows, most_rows, row_of

@@ -7,8 +7,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from receipt_trainer.models.paddleocr_vl.amount_checks import arithmetic_problems
-from receipt_trainer.models.paddleocr_vl.schema import canonical_json, check
+from receipt_trainer.data.amount_checks import arithmetic_problems
+from receipt_trainer.data.document import canonical_json, check
 from receipt_trainer.models.paddleocr_vl.synthetic.money import rounded, to_coins
 
 

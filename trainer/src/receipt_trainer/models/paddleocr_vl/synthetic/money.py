@@ -7,7 +7,7 @@ from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-from receipt_trainer.models.paddleocr_vl.amount_checks import CASH_STEPS, minor_digits, minor_unit
+from receipt_trainer.data.amount_checks import CASH_STEPS, minor_digits, minor_unit
 from receipt_trainer.models.paddleocr_vl.synthetic.language import Language
 
 SYMBOLS: Final = {

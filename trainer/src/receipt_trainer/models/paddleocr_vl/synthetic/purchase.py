@@ -8,7 +8,7 @@ from decimal import Decimal
 from random import Random
 from typing import Final
 
-from receipt_trainer.models.paddleocr_vl.amount_checks import CASH_STEPS, minor_digits
+from receipt_trainer.data.amount_checks import CASH_STEPS, minor_digits
 from receipt_trainer.models.paddleocr_vl.synthetic.document import Document, Item, Party, Terms
 from receipt_trainer.models.paddleocr_vl.synthetic.language import Language, fill, pick
 from receipt_trainer.models.paddleocr_vl.synthetic.money import SCALES, quantity_text, rounded

@@ -1,4 +1,4 @@
-"""What a document says, as one JSON form: its schema, its canonical text, and whether its amounts add up.
+"""What a document says, as one JSON form: its schema and its canonical text.
 
 Amounts are JSON numbers in units of the currency (12.5 is twelve and a half dollars), `tax_rate` is in percent,
 `discount` is what was taken off (positive), dates are ISO 8601, and what a document does not say is null.
@@ -13,8 +13,6 @@ from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
-
-from receipt_trainer.models.paddleocr_vl.amount_checks import arithmetic_problems as arithmetic_problems
 
 _TEXT: Final = {"type": ["string", "null"], "minLength": 1}
 _NUMBER: Final = {"type": ["number", "null"]}

@@ -9,13 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_trainer.models.paddleocr_vl.schema import (
-    DOCUMENT_SCHEMA,
-    FIELDS,
-    arithmetic_problems,
-    canonical_json,
-    check,
-)
+from receipt_trainer.data.amount_checks import arithmetic_problems
+from receipt_trainer.data.document import DOCUMENT_SCHEMA, FIELDS, canonical_json, check
 
 
 def item(**given: Any) -> dict[str, Any]:
