@@ -38,9 +38,12 @@ class Module:
 
     @property
     def room(self) -> str:
-        """`receipt_trainer.jobs`, `infra`, `tests`: two levels of the package, one of everything else."""
+        """`jobs`, `models.layoutlm`, `infra`, `tests`: a folder of the package, or the whole of everything else."""
         parts = self.name.split(".")
-        return ".".join(parts[:2]) if parts[0] == "receipt_trainer" and self.path.parent.name != parts[0] else parts[0]
+        folders = parts if self.path.name == "__init__.py" else parts[:-1]
+        if parts[0] != "receipt_trainer":
+            return parts[0]
+        return ".".join(folders[1 : 3 if folders[1:2] == ["models"] else 2]) or "(no room)"
 
 
 def read(path: Path, name: str) -> Module:
@@ -70,7 +73,9 @@ def modules_of(root: Path) -> Iterator[Module]:
 
 def rooms_table(modules: list[Module]) -> Table:
     """A row a room, and the sums."""
-    table = Table("room", *("files", "lines", "functions", "median", "p90", "max", "classes", "1 importer"))
+    table = Table("room")
+    for heading in ("files", "lines", "def", "median", "p90", "max", "class", "lonely"):
+        table.add_column(heading, justify="right", no_wrap=True)
     alone = set(imported_once(modules))
     rooms: dict[str, list[Module]] = defaultdict(list)
     for module in modules:
