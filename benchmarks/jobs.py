@@ -28,7 +28,7 @@ from rich.table import Table
 
 from benchmarks.jobs_worker import measure_overhead
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.config import parse
+from receipt_trainer.config.layoutlm import parse
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.names import ENV_JOBS_TABLE
 from receipt_trainer.contract.tables import JOBS, attempt_sk, job_pk

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from receipt_trainer.aws import clients
-from receipt_trainer.config import parse
+from receipt_trainer.config.layoutlm import parse
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.data.receipts.jsonl import to_record

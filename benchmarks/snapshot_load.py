@@ -30,7 +30,7 @@ STEPS = ("imports", "tokenizer and its hash", "snapshot.load", "first batch")
 
 def write(directory: Path, windows: int) -> dict[str, float]:
     """Encode receipts until there are enough line windows and save them; what is in the snapshot."""
-    from receipt_trainer.config import DataConfig
+    from receipt_trainer.config.layoutlm import DataConfig
     from receipt_trainer.data import snapshot
     from receipt_trainer.data.examples import encode
     from receipt_trainer.data.labels import label_space
@@ -80,7 +80,7 @@ def write(directory: Path, windows: int) -> dict[str, float]:
 def measure(directory: Path) -> dict[str, float]:
     """Seconds of each step, in this process; call it in a fresh one."""
     start = time.perf_counter()
-    from receipt_trainer.config import DataConfig
+    from receipt_trainer.config.layoutlm import DataConfig
     from receipt_trainer.data import snapshot
     from receipt_trainer.data.examples import downsample
     from receipt_trainer.data.prepare import tokenizer_hash

@@ -39,7 +39,7 @@ from rich.table import Table
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.utils import logging
 
-from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.data.examples import IGNORED, EncodedSplit, Examples, encode
 from receipt_trainer.data.labels import LabelSpace, label_space
 from receipt_trainer.data.prepare import stored_labels

@@ -26,7 +26,7 @@ from infra.setting_groups import (
 )
 from infra.setting_problems import SettingsError, problem_lines
 from infra.subnets import plan
-from receipt_trainer.config import TrainingConfig
+from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.contract.outputs import PoolName
 
 __all__ = [

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.tables import INSTANCES, JOBS, job_pk

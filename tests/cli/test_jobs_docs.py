@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.jobs import find
 from tests.cli.test_surface import OPTIONS

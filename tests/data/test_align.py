@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receipt_trainer.config import DataConfig
+from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.data.align import WordEncoder
 from receipt_trainer.data.examples import IGNORED, encode
 from receipt_trainer.data.labels import label_space

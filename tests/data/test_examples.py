@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receipt_trainer.config import DataConfig
+from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.data.examples import EncodedSplit, Examples, allowed_sets, downsample, encode
 from receipt_trainer.data.labels import LabelSpace, label_space
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from receipt_trainer.config import DataConfig
+from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.data.examples import Examples
 from receipt_trainer.data.prepare import Prepared, prepare, tokenizer_hash

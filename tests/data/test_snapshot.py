@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from datasets import load_from_disk
 
-from receipt_trainer.config import DataConfig
+from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.data import snapshot
 from receipt_trainer.data.examples import EncodedSplit, Examples
 from receipt_trainer.data.prepare import Prepared, prepare, tokenizer_hash
@@ -225,7 +225,7 @@ import os, signal, sys
 from pathlib import Path
 from unittest import mock
 import receipt_trainer.data.snapshot as snapshot
-from receipt_trainer.config import DataConfig
+from receipt_trainer.config.layoutlm import DataConfig
 config = DataConfig.model_validate_json(sys.argv[1])
 loaded = snapshot.load(Path(sys.argv[2]), config, sys.argv[3])
 die = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)

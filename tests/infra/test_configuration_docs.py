@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from infra.setting_groups import JobsSettings
 from infra.settings import StackSettings
-from receipt_trainer.config import TrainingConfig
+from receipt_trainer.config.layoutlm import TrainingConfig
 
 ROOT = Path(__file__).parents[2]
 PROJECT = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract.job import JobSpec, Resources
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.job_table import JobTable

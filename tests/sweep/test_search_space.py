@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.errors import UserError
 from receipt_trainer.sweep.search_space import read_axis
 

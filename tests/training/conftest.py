@@ -14,7 +14,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 import torch
 
-from receipt_trainer.config import DataConfig
+from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.data.prepare import Prepared, prepare
 from receipt_trainer.data.receipts.jsonl import to_record
 from receipt_trainer.data.synthetic import generate

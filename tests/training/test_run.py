@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.sinks import NoMetrics
 from receipt_trainer.data.prepare import Prepared

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.layoutlm.export import load_model, save_model

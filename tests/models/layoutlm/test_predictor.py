@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.data.examples import IGNORED, EncodedSplit, allowed_sets, encode
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.prepare import Prepared

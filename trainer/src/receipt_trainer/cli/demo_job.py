@@ -38,7 +38,7 @@ def spec_of(name: str, model: str, epochs: float) -> JobSpec:
     Raises:
         UserError: a value that no job file may have.
     """
-    from receipt_trainer.config import DataConfig, TrainingConfig, parse
+    from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig, parse
     from receipt_trainer.contract.job import JobSpec, Resources
 
     training, data = {"num_epochs": epochs}, {"merge_amounts": True}

@@ -31,7 +31,7 @@ def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
     """
     from rich.console import Console
 
-    from receipt_trainer.config import DataConfig, parse
+    from receipt_trainer.config.layoutlm import DataConfig, parse
     from receipt_trainer.training.console import progress_bar, quiet_libraries
 
     spec, training, data = configure(flags)

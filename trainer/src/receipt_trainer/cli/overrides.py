@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from receipt_trainer.cli.stack import stack_options
-from receipt_trainer.config import DataConfig, TrainingConfig, load_job_file, parse, read_yaml
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig, load_job_file, parse, read_yaml
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError

@@ -96,7 +96,7 @@ def asked_spec(job_file: Path, priority: Priority | None, pool: PoolName | None,
     Raises:
         UserError: a wrong file or flag.
     """
-    from receipt_trainer.config import load_any_job_file
+    from receipt_trainer.config.layoutlm import load_any_job_file
     from receipt_trainer.contract.job import Resources
     from receipt_trainer.errors import UserError
 

@@ -112,7 +112,7 @@ def open_reader(model: str, device: str, precision: str) -> Reader:
     Raises:
         UserError: there is none, or the machine cannot do what is asked.
     """
-    from receipt_trainer.config import TrainingConfig
+    from receipt_trainer.config.layoutlm import TrainingConfig
     from receipt_trainer.models.layoutlm.export import load_model
     from receipt_trainer.training import hardware
     from receipt_trainer.training.console import quiet_libraries

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from receipt_trainer.config import DataConfig
+from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.data import bio
 from receipt_trainer.data.align import Tokenizer, WordEncoder

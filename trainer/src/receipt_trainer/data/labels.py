@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from receipt_trainer.config import DataConfig
+from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.names import AMOUNT, CORE_LABELS, OUTSIDE
 from receipt_trainer.errors import UserError
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from receipt_trainer.config import DataConfig
+from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.run_record import SplitRecord
 from receipt_trainer.data.align import Tokenizer

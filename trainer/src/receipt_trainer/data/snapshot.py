@@ -13,7 +13,7 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, load_from_disk
 from numpy.typing import NDArray
 
-from receipt_trainer.config import DataConfig
+from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.run_record import SplitRecord
 from receipt_trainer.data.examples import EncodedSplit, Examples, Words
 from receipt_trainer.data.labels import LabelSpace

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from receipt_trainer.config import load_any_job_file
+from receipt_trainer.config.layoutlm import load_any_job_file
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, one_line, warning

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.config import DataConfig, TrainingConfig, parse
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig, parse
 from receipt_trainer.contract import job_limits, names
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.message import new_deduplication_id

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.run_record import RunRecord, Score
 from receipt_trainer.reports import formatting

@@ -8,8 +8,8 @@ from copy import deepcopy
 from itertools import product
 from typing import Any
 
-from receipt_trainer.config import parse
-from receipt_trainer.config_vl import VlJobData, VlJobTraining, job_config
+from receipt_trainer.config.layoutlm import parse
+from receipt_trainer.config.layoutlm.paddleocr_vl import VlJobData, VlJobTraining, job_config
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.lifecycle import Job

@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
-from receipt_trainer.config import parse, read_yaml
+from receipt_trainer.config.layoutlm import parse, read_yaml
 from receipt_trainer.errors import UserError
 from receipt_trainer.sweep import keys
 from receipt_trainer.sweep.keys import Family, Section

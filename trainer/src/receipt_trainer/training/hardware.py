@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 
-from receipt_trainer.config import TrainingConfig
+from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.errors import UserError
 
 Precision = Literal["fp32", "bf16", "fp16"]

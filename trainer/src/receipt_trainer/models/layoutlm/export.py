@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, LayoutLMForTokenClassification
 
-from receipt_trainer.config import DataConfig
+from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing_folder

@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from rich.console import Console
 
-from receipt_trainer.config import DataConfig, TrainingConfig
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract.names import MODEL_DIR, PREDICTIONS_FILE
 from receipt_trainer.contract.predictions import write_predictions
 from receipt_trainer.contract.run_record import Best, EpochMetrics, RunRecord

@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from receipt_trainer.config import TrainingConfig
+from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.layoutlm import hub

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 import yaml
 from pydantic import BaseModel
+from receipt_trainer.config.layoutlm.paddleocr_vl import BASE_MODEL, VlConfig, is_vl_model, job_config, load_vl_config
 
-from receipt_trainer.config import ResolvedJob, ResolvedVlJob, load_any_job_file, load_job_file
-from receipt_trainer.config_vl import BASE_MODEL, VlConfig, is_vl_model, job_config, load_vl_config
+from receipt_trainer.config.layoutlm import ResolvedJob, ResolvedVlJob, load_any_job_file, load_job_file
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.placement import resolve
 from tests.models.paddleocr_vl.tiny import make_tiny
 
-EXAMPLES = Path(__file__).parents[3] / "trainer" / "examples"
+EXAMPLES = Path(__file__).parents[2] / "trainer" / "examples"
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -180,7 +180,7 @@ def shown(value: Any) -> str:
 
 def test_the_documents_name_every_key_and_its_default() -> None:
     """The table of keys is complete, and says what the program does."""
-    text = (Path(__file__).parents[3] / "docs" / "paddleocr-vl.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "paddleocr-vl.md").read_text()
     section = text.partition("## Configuration\n")[2].partition("\n## ")[0]
     table = [line.split(" | ")[:2] for line in section.splitlines() if line.startswith("| `")]
     assert dict(table) == {f"| `{key}`": shown(default) for key, default in rows(VlConfig)}

@@ -13,13 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.cli.overrides import configure
-from receipt_trainer.config import DataConfig, ResolvedJob, TrainingConfig, load_job_file, parse, read_yaml
+from receipt_trainer.config.layoutlm import (
+    DataConfig,
+    ResolvedJob,
+    TrainingConfig,
+    load_job_file,
+    parse,
+    read_yaml,
+)
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError
 
 EXAMPLES = [
     path
-    for path in sorted((Path(__file__).parents[1] / "trainer" / "examples").glob("*.yaml"))
+    for path in sorted((Path(__file__).parents[2] / "trainer" / "examples").glob("*.yaml"))
     if not path.stem.startswith("paddleocr_vl")  # the other family's: tests/models/paddleocr_vl/test_config.py
 ]
 
