@@ -40,7 +40,7 @@ from receipt_trainer.jobs.lifecycle import Job
 from receipt_trainer.jobs.metrics_writer import iso
 from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.submit import new_job, submit
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 
 SPEC: Final = {
     "job_name": "bench",

@@ -27,7 +27,7 @@ from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel, image_id_for
 from receipt_trainer.data.receipts.table_read import read_labelled
 from receipt_trainer.data.receipts.table_write import import_receipts
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 
 WORDS_A_LINE, LINES = 5, 10
 

@@ -10,7 +10,7 @@ import pytest
 from receipt_trainer.aws import clients
 from receipt_trainer.contract.names import ENV_JOBS_TABLE, ENV_RECEIPTS_TABLE
 from receipt_trainer.contract.tables import JOBS, RECEIPTS, TableShape
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.fault_proxy import FaultProxy
 
 

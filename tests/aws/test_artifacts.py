@@ -12,7 +12,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.aws.artifacts import S3Artifacts
 from receipt_trainer.contract.sinks import ArtifactSink
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 
 AWS_CLI = Path(sys.executable).parent / "aws"
 

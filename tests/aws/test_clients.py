@@ -11,7 +11,7 @@ from botocore.parsers import ResponseParserError
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract.tables import INSTANCES
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.fault_proxy import FaultProxy, throttle
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from receipt_trainer.contract.outputs import PoolName, StackOutputs
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.local.imds import ImdsStandIn
-from receipt_trainer.local.provision import provision
+from receipt_trainer.local.resources import provision
 from tests.boot.instance import Instance
 from tests.boot.network import IMDS_ADDRESS, hosts
 from tests.boot.rootfs import PYTHON

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from receipt_trainer.local.cloud import LocalCloud
-from receipt_trainer.local.program import load_config, run
+from receipt_trainer.local.emulator import LocalCloud
+from receipt_trainer.local.pulumi_program import load_config, run
 from tests.boot import network, rootfs
 from tests.boot.bake import bake
 from tests.boot.cloud import CONFIG, REPOSITORY, Account, user_data_of

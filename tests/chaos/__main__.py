@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.chaos.invariants import judge
 from tests.chaos.measures import print_tables
 from tests.chaos.plan import make_plan

@@ -21,7 +21,7 @@ from receipt_trainer.data.synthetic import generate
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.metrics import read_curves
 from receipt_trainer.jobs.submit import new_job, retry_job, submit_training_job
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.chaos import times
 from tests.chaos.crew import GROUP, SLOTS, Crew
 from tests.chaos.invariants import Curves, Evidence

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.jobs.metrics import curves
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.chaos.invariants import Evidence, judge
 from tests.chaos.journal import Injected, Journal, Step
 from tests.chaos.measures import to_claim_s, to_release_s

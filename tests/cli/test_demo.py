@@ -9,7 +9,7 @@ import pytest
 from receipt_trainer.contract.names import REPORT_FILE, RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.local.session import ENV_DIR
-from tests.local.test_cloud import is_running
+from tests.local.test_emulator import is_running
 from tests.worker.bench import wait_for
 
 BIN = Path(sys.executable).parent

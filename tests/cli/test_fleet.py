@@ -18,7 +18,7 @@ from receipt_trainer.contract.tables import attempt_sk, job_pk
 from receipt_trainer.contract.waiting import Look
 from receipt_trainer.fleet import groups
 from receipt_trainer.jobs.metrics_writer import iso, utc_now
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller, add_job
 from tests.fleet.page import Page
 from tests.fleet.refusing import Refusing

@@ -15,7 +15,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.cli import forecast
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.measured import Measured
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller, Said, add_job
 from tests.fleet.stack import Stack, fall, stand
 from tests.price_list import PriceList, product

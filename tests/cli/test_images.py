@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from receipt_trainer.contract.outputs import StackOutputs
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.baked import PARENT, Baked, baked
 from tests.cli.jobs import Caller
 from tests.image_builder import refusal

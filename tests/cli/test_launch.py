@@ -13,7 +13,7 @@ import pytest
 from receipt_trainer.aws import clients
 from receipt_trainer.fleet.launch import ROUNDS, Launch, launch_for_jobs
 from receipt_trainer.jobs.metrics_writer import iso, utc_now
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller, add_job
 from tests.fleet.refusing import Refusing
 from tests.fleet.stack import Stack, fall, stand

@@ -16,7 +16,7 @@ import pytest
 
 from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.local.session import ENV_DIR
-from tests.local.test_cloud import is_running
+from tests.local.test_emulator import is_running
 from tests.worker.bench import TIMEOUT_S, wait_for
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET, ENV_AWS_CLI, ENV_INSTANCES_TABLE
 from receipt_trainer.contract.tables import JOBS
 from receipt_trainer.errors import WorldError
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.local.imds import ImdsStandIn
 from receipt_trainer.worker.preflight import require_folder, require_jobs_table
 from tests.cli.jobs import Caller

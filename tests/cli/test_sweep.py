@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.sweep import monitor
 from tests.cli.jobs import Caller
 from tests.cli.test_stack import POOL, exported

@@ -14,7 +14,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.config.layoutlm import load_any_job_file
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.jobs.rows import get_job, put_job
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.models.paddleocr_vl.experiment_log import read_log
 from receipt_trainer.models.paddleocr_vl.experiments import parameters, read_experiments
 from tests.cli.jobs import Caller

@@ -12,7 +12,7 @@ from uuid import uuid4
 from infra.boot import render_user_data
 from receipt_trainer.aws import clients
 from receipt_trainer.contract import env_file
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.local.imds import ImdsStandIn
 from tests.infra.worker_values import boot_env, worker_env
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from receipt_trainer.aws import clients
 from receipt_trainer.contract import tables
 from receipt_trainer.contract.tables import ALL_TABLES, Index, TableShape, numbered
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 
 numbers = st.integers(0, 99_999)
 

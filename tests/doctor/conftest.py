@@ -17,12 +17,12 @@ from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.doctor.findings import Finding
 from receipt_trainer.doctor.pulumi_state import State
 from receipt_trainer.doctor.subject import Clients, Subject, read_settings
-from receipt_trainer.local.cloud import LocalCloud
-from receipt_trainer.local.mock_invokes import IMAGE
-from receipt_trainer.local.program import Recording, load_config, run
-from receipt_trainer.local.program_recording import Registration
-from receipt_trainer.local.provision import Creation
-from receipt_trainer.local.provision_wheelhouse import stand_in
+from receipt_trainer.local.emulator import LocalCloud
+from receipt_trainer.local.mocks import IMAGE
+from receipt_trainer.local.pulumi_program import Recording, load_config, run
+from receipt_trainer.local.recording import Registration
+from receipt_trainer.local.resources import Creation
+from receipt_trainer.local.stand_in_wheelhouse import stand_in
 from tests.doctor.wire import Wire, well
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import pytest
 
 from receipt_trainer.doctor.named import BUCKET, FINDERS, NAMED, QUEUE
 from receipt_trainer.doctor.subject import Subject
-from receipt_trainer.local.program import Recording
+from receipt_trainer.local.pulumi_program import Recording
 from tests.doctor.conftest import record
 
 NAMING = ("name", "creationToken", "dashboardName", "functionName", "bucket", "launchTemplateName")

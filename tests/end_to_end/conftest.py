@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.end_to_end.account import StackAccount
 from tests.end_to_end.fleet import ROOT
 

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from receipt_trainer.contract import env_file, names
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.local.imds import ImdsStandIn
 from receipt_trainer.local.session import aws_cli
 from tests.end_to_end.interrupting import ACTION

@@ -55,8 +55,8 @@ def main(words: list[str]) -> int:
 
 def up(stack: str) -> str:
     """The outputs, as JSON."""
-    from receipt_trainer.local.cloud import LocalCloud
-    from receipt_trainer.local.provision import provision
+    from receipt_trainer.local.emulator import LocalCloud
+    from receipt_trainer.local.resources import provision
 
     cloud = LocalCloud(empty=True)
     cloud.endpoint = os.environ["AWS_ENDPOINT_URL"]

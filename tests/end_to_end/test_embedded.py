@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.end_to_end import leftovers
 from tests.end_to_end.account import StackAccount
 from tests.end_to_end.fleet import Fleet

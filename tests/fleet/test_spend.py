@@ -17,7 +17,7 @@ from receipt_trainer.fleet.spend import clipped, instance_spend, midnight_before
 from receipt_trainer.jobs.history import read_past
 from receipt_trainer.jobs.instances import Instance
 from receipt_trainer.jobs.metrics_writer import iso
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.worker.registry import InstanceRegistry, Machine
 from tests.cli.jobs import add_job
 from tests.fault_proxy import FaultProxy

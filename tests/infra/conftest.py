@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from receipt_trainer.local.cloud import LocalCloud
-from receipt_trainer.local.provision_wheelhouse import stand_in
+from receipt_trainer.local.emulator import LocalCloud
+from receipt_trainer.local.stand_in_wheelhouse import stand_in
 from tests.infra.pool_cloud import PoolCloud
 
 

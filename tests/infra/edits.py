@@ -13,9 +13,8 @@ from typing import Any
 
 from pulumi import AssetArchive
 
-from receipt_trainer.local.mock_invokes import Answer
-from receipt_trainer.local.mock_outputs import become
-from receipt_trainer.local.program import Recording, Registration, load_config, run
+from receipt_trainer.local.mocks import Answer, become
+from receipt_trainer.local.pulumi_program import Recording, Registration, load_config, run
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"

@@ -14,7 +14,7 @@ from infra.iam import (
 )
 from infra.naming import Naming
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
-from receipt_trainer.local.program import Recording, run
+from receipt_trainer.local.pulumi_program import Recording, run
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 HERE = f"{REGION}:{ACCOUNT}"

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from infra.naming import Naming
 from infra.network import Network, NetworkArgs
-from receipt_trainer.local.program import Recording, Registration, run
+from receipt_trainer.local.pulumi_program import Recording, Registration, run
 
 Nat = Literal["none", "single", "public"]
 NATS: Final[tuple[Nat, ...]] = ("none", "single", "public")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from receipt_trainer.local.program import Recording, Registration
+from receipt_trainer.local.pulumi_program import Recording, Registration
 
 REPLACING: Mapping[str, list[str]] = json.loads((Path(__file__).parent / "replacements.json").read_text())
 HOLDS_DATA = (

@@ -12,7 +12,7 @@ import pytest
 
 from infra.endpoints import INTERFACE_SERVICES
 from receipt_trainer.contract import names
-from receipt_trainer.local.program import Recording, run
+from receipt_trainer.local.pulumi_program import Recording, run
 from tests.infra.edits import NAMESPACE, ROOT, evaluate
 
 HOURS = 730

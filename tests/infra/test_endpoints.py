@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra.endpoints import INTERFACE_SERVICES
-from receipt_trainer.local.program import Recording
+from receipt_trainer.local.pulumi_program import Recording
 from tests.infra.networks import ENDPOINT, INGRESS, NATS, Nat, network, peer
 
 

@@ -12,7 +12,7 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 
-from receipt_trainer.local.program import Recording, run
+from receipt_trainer.local.pulumi_program import Recording, run
 from tests.infra.edits import EDITS, LINES, evaluate, with_a_line_more
 from tests.infra.replacements import (
     HOLDS_DATA,

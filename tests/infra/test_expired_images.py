@@ -21,8 +21,8 @@ from infra.iam import ImageExpiryRole, ImageExpiryRoleArgs
 from infra.image_expiry import FILES, HANDLER, ImageExpiry, ImageExpiryArgs
 from infra.naming import Naming
 from receipt_trainer.contract import images
-from receipt_trainer.local.cloud import LocalCloud
-from receipt_trainer.local.program import Recording, run
+from receipt_trainer.local.emulator import LocalCloud
+from receipt_trainer.local.pulumi_program import Recording, run
 from tests.baked import PARENT, Baked, baked
 from tests.image_builder import refusal
 from tests.infra.looks import direct, make_client, refuse, with_answers

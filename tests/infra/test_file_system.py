@@ -9,7 +9,7 @@ import pytest
 
 from infra.file_system import FileSystem, FileSystemAccess, FileSystemAccessArgs, FileSystemArgs
 from infra.naming import Naming
-from receipt_trainer.local.program import Recording, run
+from receipt_trainer.local.pulumi_program import Recording, run
 
 WORKER = "arn:aws:iam::123456789012:role/worker"
 ADMIN = "arn:aws:iam::123456789012:role/admin"

@@ -19,7 +19,7 @@ from infra import image_document
 from infra.golden_ami import GoldenAmi, GoldenAmiArgs, image_parameter_name, recipe_name
 from infra.image_document import SCRIPTS, ImageDocumentError, read_scripts, render
 from infra.naming import Naming
-from receipt_trainer.local.program import Recording, run
+from receipt_trainer.local.pulumi_program import Recording, run
 from tests.userdata.bake import USERDATA
 
 NAMING = Naming("receipt-trainer", "dev")

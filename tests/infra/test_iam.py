@@ -8,7 +8,7 @@ import pytest
 
 from infra.iam import Roles
 from infra.naming import Naming
-from receipt_trainer.local.program import run
+from receipt_trainer.local.pulumi_program import run
 from tests.infra.iam_program import ACCOUNT, HERE, PARENT, POLICY, REGION, ROLE, documents, policy, recorded, roles_args
 from tests.infra.policy_reading import listed, statements
 

@@ -12,8 +12,8 @@ import pytest
 from infra import instance_types, setting_rules
 from infra.instance_types import InstanceType
 from infra.settings import SettingsError, StackSettings
-from receipt_trainer.local.mock_invokes import Answer
-from receipt_trainer.local.program import run
+from receipt_trainer.local.mocks import Answer
+from receipt_trainer.local.pulumi_program import run
 from tests.infra.edits import evaluate_anew
 
 LIST, DESCRIBE = "aws:ec2/getInstanceTypes:getInstanceTypes", "aws:ec2/getInstanceType:getInstanceType"

@@ -11,8 +11,8 @@ import pytest
 
 from infra.last_update import refuse_replaced_data
 from infra.settings import StackSettings
-from receipt_trainer.local import program_monitor
-from receipt_trainer.local.program import Recording, run
+from receipt_trainer.local import pulumi_program
+from receipt_trainer.local.pulumi_program import Recording, run
 from tests.infra.edits import ROOT, configuration
 
 REFERENCE = "pulumi:pulumi:StackReference"
@@ -30,12 +30,12 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
     """The recordings of all runs, of those that fail, too."""
     found: list[Recording] = []
 
-    class Watched(program_monitor.Monitor):
+    class Watched(pulumi_program.Monitor):
         def __init__(self, **fields: Any) -> None:
             super().__init__(**fields)
             found.append(self.recording)
 
-    monkeypatch.setattr("receipt_trainer.local.program.Monitor", Watched)
+    monkeypatch.setattr("receipt_trainer.local.pulumi_program.Monitor", Watched)
     return found
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from infra import launch_warnings
-from receipt_trainer.local.program import run
+from receipt_trainer.local.pulumi_program import run
 
 IMAGE, KEY = "ami-0123456789abcdef0", "arn:aws:kms:us-east-1:123456789012:key/1234"
 GET_AMI, GET_KEY = "aws:ec2/getAmi:getAmi", "aws:ebs/getDefaultKmsKey:getDefaultKmsKey"

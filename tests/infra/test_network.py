@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receipt_trainer.local.program import Recording, Registration
+from receipt_trainer.local.pulumi_program import Recording, Registration
 from tests.infra.networks import EGRESS, GROUP, INGRESS, NATS, ROUTE, SUBNET, ZONES, Nat, id_of, network, peer, subnets
 
 

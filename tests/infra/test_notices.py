@@ -18,8 +18,8 @@ from receipt_trainer.aws import clients
 from receipt_trainer.contract import notices
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import Attempt, Job
-from receipt_trainer.local.cloud import LocalCloud
-from receipt_trainer.local.program import run
+from receipt_trainer.local.emulator import LocalCloud
+from receipt_trainer.local.pulumi_program import run
 from tests.infra.looks import direct, refuse, with_answers
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -15,7 +15,7 @@ from infra.observability import LogGroups, LogGroupsArgs, Observability, Observa
 from infra.settings import BudgetSettings
 from receipt_trainer.contract import liveness, metrics
 from receipt_trainer.contract.outputs import PRIORITIES, PoolName
-from receipt_trainer.local.program import Recording, run
+from receipt_trainer.local.pulumi_program import Recording, run
 
 ALARM, DASHBOARD = "aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/dashboard:Dashboard"
 BUDGET, TOPIC = "aws:budgets/budget:Budget", "aws:sns/topic:Topic"

@@ -12,7 +12,7 @@ import pulumi
 import pytest
 
 from receipt_trainer.contract.outputs import StackOutputs
-from receipt_trainer.local.program import load_config, run
+from receipt_trainer.local.pulumi_program import load_config, run
 from tests.infra.edits import ROOT, copy_of_the_program, evaluate
 
 HOSTILE = json.loads((ROOT / "tests/infra/hostile.json").read_text())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receipt_trainer.local.program import Recording
+from receipt_trainer.local.pulumi_program import Recording
 from tests.infra.edits import evaluate, evaluate_anew
 from tests.infra.networks import INGRESS, NATS, ROUTE, Nat, id_of, network, peer, subnets
 

@@ -10,7 +10,7 @@ import pytest
 from infra.naming import Naming
 from infra.queues import JobQueues, JobQueuesArgs
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES, PoolName
-from receipt_trainer.local.program import Recording, run
+from receipt_trainer.local.pulumi_program import Recording, run
 
 QUEUE = "aws:sqs/queue:Queue"
 

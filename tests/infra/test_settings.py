@@ -11,7 +11,7 @@ import yaml
 from infra.golden_ami import ROOT_VOLUME_GIB
 from infra.setting_groups import MIN_ROOT_VOLUME_GIB
 from infra.settings import SettingsError, StackSettings
-from receipt_trainer.local.program import run
+from receipt_trainer.local.pulumi_program import run
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = json.loads((Path(__file__).parent / "hostile.json").read_text())

@@ -18,7 +18,7 @@ from infra.naming import Naming
 from infra.silence import HANDLER, SilentInstances, SilentInstancesArgs
 from receipt_trainer.contract import liveness, metrics, waiting
 from receipt_trainer.jobs.instances import GONE, LATE_AFTER_S
-from receipt_trainer.local.program import Recording, run
+from receipt_trainer.local.pulumi_program import Recording, run
 from receipt_trainer.worker.settings import WorkerSettings
 from tests.infra.pool_cloud import load_handler
 

@@ -7,7 +7,7 @@ import pytest
 
 from infra.naming import Naming
 from infra.storage import Buckets, BucketsArgs
-from receipt_trainer.local.program import Recording, Registration, run
+from receipt_trainer.local.pulumi_program import Recording, Registration, run
 
 ROLES = ("artifacts", "wheels")
 BUCKET = "aws:s3/bucket:Bucket"

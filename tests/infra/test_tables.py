@@ -10,7 +10,7 @@ import pytest
 from infra.naming import Naming
 from infra.tables import Tables, TablesArgs
 from receipt_trainer.contract.tables import ALL_TABLES, JOBS, TableShape
-from receipt_trainer.local.program import Recording, run
+from receipt_trainer.local.pulumi_program import Recording, run
 from tests.infra.replacements import replacements
 
 TABLE = "aws:dynamodb/table:Table"

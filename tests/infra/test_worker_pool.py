@@ -14,7 +14,7 @@ from infra.boot import MAX_USER_DATA_BYTES
 from infra.naming import Naming
 from infra.worker_pool import CHECKPOINT_S, LIFECYCLE_HOOK, WorkerPool, WorkerPoolArgs, encode_user_data
 from receipt_trainer.contract.outputs import PoolName
-from receipt_trainer.local.program import Recording, Registration, run
+from receipt_trainer.local.pulumi_program import Recording, Registration, run
 
 TEMPLATE, GROUP = "aws:ec2/launchTemplate:LaunchTemplate", "aws:autoscaling/group:Group"
 ALARM, POLICY = "aws:cloudwatch/metricAlarm:MetricAlarm", "aws:autoscaling/policy:Policy"

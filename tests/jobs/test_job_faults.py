@@ -14,7 +14,7 @@ from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import Attempt, Job, Refusal
 from receipt_trainer.jobs.transition import BUSY_TRIES
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.fault_proxy import Answer, FaultProxy
 
 BROKEN: Answer = (500, {"__type": "InternalServerError", "message": "the answer is lost"})

@@ -24,7 +24,7 @@ from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import Attempt, Job
 from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.submit import new_job, retry_job, submit
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 
 WIDE = "\U0001f9fe"
 """A character of four bytes, the most there are."""

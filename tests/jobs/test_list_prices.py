@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from receipt_trainer.contract import cost
 from receipt_trainer.jobs.list_prices import ListPrices, _price
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.price_list import PriceList, product
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -18,7 +18,7 @@ from receipt_trainer.jobs.delivery import GIVEN_UP_AFTER
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.lifecycle import MAX_LOST, Attempt, Job
 from receipt_trainer.jobs.limits import Limits, Spending
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.fault_proxy import FaultProxy
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -16,7 +16,7 @@ from receipt_trainer.contract.message import body_of
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.memory_queue import MemoryQueue
 from receipt_trainer.jobs.queue import VISIBILITY_S, JobQueue, Message, SqsQueue, read_body
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.fault_proxy import FaultProxy
 
 ONE, TWO = (f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2))

@@ -18,7 +18,7 @@ from receipt_trainer.jobs.lifecycle import Attempt
 from receipt_trainer.jobs.placement import choose_pool, read_training_defaults, resolve
 from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.submit import new_job, retry_job, submit, submit_training_job
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.fault_proxy import Answer, FaultProxy
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from receipt_trainer.aws import clients
 from receipt_trainer.contract.run_record import RunRecord, Score
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.objective import OBJECTIVES
 from receipt_trainer.sweep.results import ranked, result_of, verdict_of

@@ -8,7 +8,7 @@ import pytest
 from receipt_trainer.aws import clients
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.sweep import optuna_adapter, plan
 from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.objective import OBJECTIVES, choose

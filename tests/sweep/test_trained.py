@@ -11,7 +11,7 @@ import pytest
 from receipt_trainer.aws import clients
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.names import ENV_AWS_CLI
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.sweep.collect import Observer
 from receipt_trainer.sweep.controller import Driver
 from receipt_trainer.sweep.definition import Definition, base_of

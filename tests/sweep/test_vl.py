@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from receipt_trainer.contract.names import ENV_AWS_CLI
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller
 from tests.models.paddleocr_vl.receipts import write_receipts
 from tests.models.paddleocr_vl.tiny import make_tiny

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from tests.userdata import aws_cli
 from tests.userdata.machine import Account, Machine
 

@@ -18,7 +18,7 @@ from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.metrics_writer import utc_now
 from receipt_trainer.jobs.queue import Message
 from receipt_trainer.jobs.submit import retry_job
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.events import Ending
 from receipt_trainer.worker.finalize import Conclusion, Effort

@@ -12,7 +12,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.queue import SqsQueue
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.training import checkpoints
 from receipt_trainer.training.failures import MachineError, is_machines
 from receipt_trainer.worker.loop import Worker

@@ -12,7 +12,7 @@ import pytest
 
 from receipt_trainer.aws.dynamo import serialise
 from receipt_trainer.contract.tables import job_pk
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.worker import finalize, loop, shutdown
 from receipt_trainer.worker.interruptions import Interruption
 from receipt_trainer.worker.loop import Worker

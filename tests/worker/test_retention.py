@@ -20,7 +20,7 @@ from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.contract.tables import JOB_SK, checkpoint_sk, job_pk
 from receipt_trainer.jobs.lifecycle import Attempt, Job
 from receipt_trainer.jobs.metrics_writer import iso
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.training import checkpoints
 from receipt_trainer.worker.retention import INTERVAL_S, Retention
 from receipt_trainer.worker.scratch import Scratch, clean

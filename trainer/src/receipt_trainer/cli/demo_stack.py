@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from receipt_trainer.contract.outputs import StackOutputs
-    from receipt_trainer.local.cloud import LocalCloud
-    from receipt_trainer.local.provision import Deployment
+    from receipt_trainer.local.emulator import LocalCloud
+    from receipt_trainer.local.resources import Deployment
 
 STACK: Final = "dev"
 
@@ -42,7 +42,7 @@ def find_program(given: Path | None) -> Path:
     """
     if importlib.util.find_spec("pulumi_aws") is None:
         raise UserError("the stack's program needs pulumi: pip install 'receipt-trainer[local]'")
-    from receipt_trainer.local.program_config import read_yaml
+    from receipt_trainer.local.stack_config import read_yaml
 
     clone = Path(receipt_trainer.__file__).parents[3]  # <clone>/trainer/src/receipt_trainer
     candidates = [given] if given else [Path.cwd(), clone]
@@ -61,7 +61,7 @@ def stand_up(folder: Path, cloud: LocalCloud, console: Console, *, details: bool
     Args:
         details: print what was created and what was only recorded, and why.
     """
-    from receipt_trainer.local.provision import provision
+    from receipt_trainer.local.resources import provision
 
     started = time.monotonic()
     with console.status("running the stack's program"):

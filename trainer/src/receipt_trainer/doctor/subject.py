@@ -16,7 +16,7 @@ from receipt_trainer.contract.names import PROJECT
 from receipt_trainer.contract.outputs import POOL_NAMES, PoolOutputs, StackOutputs
 from receipt_trainer.doctor.pulumi_state import State, read_state
 from receipt_trainer.errors import UserError
-from receipt_trainer.local.program_config import load_config, project_file
+from receipt_trainer.local.stack_config import load_config, project_file
 
 
 class Clients:

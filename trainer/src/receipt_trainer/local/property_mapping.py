@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from receipt_trainer.local.program_recording import Registration
+from receipt_trainer.local.recording import Registration
 
 Clients = Callable[[str], Any]
 """boto3 client of a service by its name; may be called from several threads."""

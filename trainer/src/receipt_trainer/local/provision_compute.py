@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from receipt_trainer.local.program_recording import Registration
 from receipt_trainer.local.property_mapping import Clients, Creator, given, pascal, tag_list, tag_specification
+from receipt_trainer.local.recording import Registration
 
 _Made = tuple[str, dict[str, Any]]
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from pulumi import AssetArchive, FileAsset
 
-from receipt_trainer.local.program_recording import Registration
 from receipt_trainer.local.property_mapping import Clients, Creator, given, pascal
+from receipt_trainer.local.recording import Registration
 
 _Made = tuple[str, dict[str, Any]]
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip file: the same bytes for the same content

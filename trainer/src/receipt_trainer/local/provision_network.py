@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from receipt_trainer.local.program_recording import Registration
 from receipt_trainer.local.property_mapping import Clients, Creator, given, tag_specification
+from receipt_trainer.local.recording import Registration
 
 _Made = tuple[str, dict[str, Any]]
 

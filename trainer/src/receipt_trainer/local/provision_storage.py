@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from pulumi import FileAsset, StringAsset
 
-from receipt_trainer.local.program_recording import Registration
 from receipt_trainer.local.property_mapping import Clients, Creator, given, pascal, tag_list
+from receipt_trainer.local.recording import Registration
 
 _Made = tuple[str, dict[str, Any]]
 

@@ -22,7 +22,7 @@ from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import write_atomically
-from receipt_trainer.local.cloud import ELSEWHERE, no_proxy, without_elsewhere
+from receipt_trainer.local.emulator import ELSEWHERE, no_proxy, without_elsewhere
 
 ENV_DIR: Final = "RECEIPT_TRAINER_LOCAL_DIR"
 START: Final = "receipt-trainer local up"

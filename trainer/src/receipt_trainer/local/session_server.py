@@ -14,8 +14,8 @@ from pathlib import Path
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.local import session as sessions
-from receipt_trainer.local.cloud import LocalCloud
 from receipt_trainer.local.control_api import Control
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.local.instances import Machines
 from receipt_trainer.local.worker_registration import WORKERS
 

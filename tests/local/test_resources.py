@@ -17,11 +17,11 @@ from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES, StackOutputs
 from receipt_trainer.contract.tables import ALL_TABLES
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.local.cloud import LocalCloud
-from receipt_trainer.local.program import Registration, run
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.local.property_mapping import Clients
-from receipt_trainer.local.provision import CREATORS, Creation, Deployment, provision
-from receipt_trainer.local.provision_wheelhouse import stand_in
+from receipt_trainer.local.pulumi_program import Registration, run
+from receipt_trainer.local.resources import CREATORS, Creation, Deployment, provision
+from receipt_trainer.local.stand_in_wheelhouse import stand_in
 
 REPOSITORY = Path(__file__).parents[2]
 WHAT_AN_INDEX_IS = ("IndexName", "KeySchema", "Projection")

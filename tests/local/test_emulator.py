@@ -26,7 +26,7 @@ from receipt_trainer.contract.names import (
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.tables import ALL_TABLES, RECEIPTS
 from receipt_trainer.errors import WorldError
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 
 OUTPUTS = StackOutputs.model_construct(
     project="receipt-trainer",
@@ -41,7 +41,7 @@ OUTPUTS = StackOutputs.model_construct(
 
 PARENT = """
 import sys, time
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 with LocalCloud() as cloud:
     print(cloud.pid, flush=True)
     time.sleep(300)
@@ -87,7 +87,7 @@ ELSEWHERE = {
 INSIDE = """
 import os
 from receipt_trainer.aws import clients
-from receipt_trainer.local.cloud import LocalCloud
+from receipt_trainer.local.emulator import LocalCloud
 with LocalCloud() as cloud:
     environment = cloud.applied_to(os.environ)
     os.environ.clear()
@@ -145,7 +145,7 @@ def test_a_client_goes_where_the_cloud_is(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_cloud_alone_needs_no_pulumi() -> None:
     """Only a stack imports pulumi: importing the embedded AWS, or the demo's command, does not."""
-    code = "import sys, receipt_trainer.local.cloud, receipt_trainer.cli.demo; sys.exit('pulumi' in sys.modules)"
+    code = "import sys, receipt_trainer.local.emulator, receipt_trainer.cli.demo; sys.exit('pulumi' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

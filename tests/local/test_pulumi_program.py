@@ -13,7 +13,7 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 
-from receipt_trainer.local.program import Registration, load_config, run
+from receipt_trainer.local.pulumi_program import Registration, load_config, run
 
 SAMPLE = Path(__file__).parent / "sample_program"
 CALLER = "aws:index/getCallerIdentity:getCallerIdentity"

@@ -17,19 +17,19 @@ from pulumi import RunError
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local import (
-    mock_outputs,
+    mocks,
     provision_compute,
     provision_data,
     provision_functions,
     provision_network,
     provision_storage,
-    provision_wheelhouse,
+    stand_in_wheelhouse,
 )
-from receipt_trainer.local.cloud import REGION, LocalCloud
-from receipt_trainer.local.program import load_config, run
-from receipt_trainer.local.program_config import project_file
-from receipt_trainer.local.program_recording import Registration
+from receipt_trainer.local.emulator import REGION, LocalCloud
 from receipt_trainer.local.property_mapping import Clients, Creator
+from receipt_trainer.local.pulumi_program import load_config, run
+from receipt_trainer.local.recording import Registration
+from receipt_trainer.local.stack_config import project_file
 
 CREATORS: Final[dict[str, Creator]] = {
     **provision_storage.CREATORS,
@@ -129,8 +129,8 @@ def _wheelhouse(project: Mapping[str, Any], config: Mapping[str, str], folder: P
     if key not in declared and "wheelhouse" not in declared:
         return {}
     own = json.loads(config.get(key) or "{}")
-    settings = {"python_versions": list(provision_wheelhouse.PYTHONS)} | own | {"path": str(folder)}
-    provision_wheelhouse.stand_in(folder, settings["python_versions"])
+    settings = {"python_versions": list(stand_in_wheelhouse.PYTHONS)} | own | {"path": str(folder)}
+    stand_in_wheelhouse.stand_in(folder, settings["python_versions"])
     return {key: json.dumps(settings)}
 
 
@@ -148,13 +148,13 @@ class Creation:
         Raises:
             WorldError: the embedded AWS knows such resources and refuses this one.
         """
-        id_, outputs = mock_outputs.become(resource, REGION)
+        id_, outputs = mocks.become(resource, REGION)
         if resource.read or not resource.type.startswith("aws:"):
             return id_, outputs
         creator = CREATORS.get(resource.type)
         reason = "" if creator else _reason(resource.type)
         if creator:
-            name = mock_outputs.name_of(resource)
+            name = mocks.name_of(resource)
             try:
                 id_, real = creator(resource, name, self.clients)
                 outputs |= real

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.errors import UserError
-from receipt_trainer.local.program import load_config
+from receipt_trainer.local.pulumi_program import load_config
 
 SAMPLE = Path(__file__).parent / "sample_program"
 
