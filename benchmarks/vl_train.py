@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from receipt_trainer.config.layoutlm.paddleocr_vl import LoraSection, TrainingSection, VlConfig
 from rich.console import Console
 from rich.table import Table
 from transformers import PaddleOCRVLConfig, PaddleOCRVLForConditionalGeneration
 from transformers.utils import logging
 
+from receipt_trainer.config.paddleocr_vl import LoraSection, TrainingSection, VlConfig
 from receipt_trainer.models.paddleocr_vl.build import count_parameters, peak_memory_gib, prepare_for_training
 from receipt_trainer.models.paddleocr_vl.encode import IGNORED
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised

@@ -7,10 +7,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from receipt_trainer.config.layoutlm.yaml import MAX_BYTES
 
 from receipt_trainer.aws import clients
 from receipt_trainer.config.layoutlm import load_any_job_file
+from receipt_trainer.config.yaml import MAX_BYTES
 from receipt_trainer.errors import UserError
 from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from receipt_trainer.config.layoutlm.paddleocr_vl import job_config
 
 from receipt_trainer.aws import clients
 from receipt_trainer.config.layoutlm import load_any_job_file
+from receipt_trainer.config.paddleocr_vl import job_config
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.jobs.rows import get_job, put_job
 from receipt_trainer.local.emulator import LocalCloud

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from receipt_trainer.config.layoutlm.paddleocr_vl import LoraSection
-
+from receipt_trainer.config.paddleocr_vl import LoraSection
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora
 from receipt_trainer.models.paddleocr_vl.model import load, write_model
 from tests.cli.jobs import Caller

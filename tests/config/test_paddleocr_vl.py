@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 from pydantic import BaseModel
-from receipt_trainer.config.layoutlm.paddleocr_vl import BASE_MODEL, VlConfig, is_vl_model, job_config, load_vl_config
 
 from receipt_trainer.config.layoutlm import ResolvedJob, ResolvedVlJob, load_any_job_file, load_job_file
+from receipt_trainer.config.paddleocr_vl import BASE_MODEL, VlConfig, is_vl_model, job_config, load_vl_config
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.placement import resolve

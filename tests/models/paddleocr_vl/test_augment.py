@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
-from receipt_trainer.config.layoutlm.paddleocr_vl import AugmentationSection
 
+from receipt_trainer.config.paddleocr_vl import AugmentationSection
 from receipt_trainer.models.paddleocr_vl.augment import Augmenter, paper_colour, rotate
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from receipt_trainer.config.layoutlm.paddleocr_vl import AugmentationSection, load_vl_config
 
+from receipt_trainer.config.paddleocr_vl import AugmentationSection, load_vl_config
 from receipt_trainer.models.paddleocr_vl import prepare as prepared
 from receipt_trainer.models.paddleocr_vl.batches import VlCollator, shrunk
 from receipt_trainer.models.paddleocr_vl.encode import IGNORED, answer_ids, count_tokens

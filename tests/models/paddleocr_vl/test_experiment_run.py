@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from receipt_trainer.config.layoutlm.paddleocr_vl import load_vl_config
 
+from receipt_trainer.config.paddleocr_vl import load_vl_config
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.evaluate import evaluate

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from receipt_trainer.config.layoutlm.paddleocr_vl import VlConfig
 
+from receipt_trainer.config.paddleocr_vl import VlConfig
 from receipt_trainer.errors import WorldError
 from receipt_trainer.models.paddleocr_vl.build import build, choose_machine
 from receipt_trainer.models.paddleocr_vl.find_lr import find_lr

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from receipt_trainer.config.layoutlm.paddleocr_vl import LossSection
 
+from receipt_trainer.config.paddleocr_vl import LossSection
 from receipt_trainer.models.paddleocr_vl.encode import collate, encode
 from receipt_trainer.models.paddleocr_vl.examples import read_examples
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pytest
 import torch
 from PIL import Image
-from receipt_trainer.config.layoutlm.paddleocr_vl import LoraSection
 
+from receipt_trainer.config.paddleocr_vl import LoraSection
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import encode_prompts
 from receipt_trainer.models.paddleocr_vl.examples import VlExample

@@ -9,11 +9,11 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 import torch
-from receipt_trainer.config.layoutlm.paddleocr_vl import LoraSection, TrainingSection, VlConfig
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.quantizers.quantizers_utils import should_convert_module
 
+from receipt_trainer.config.paddleocr_vl import LoraSection, TrainingSection, VlConfig
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.models.paddleocr_vl.build import choose_machine, count_parameters, prepare_for_training
 from receipt_trainer.models.paddleocr_vl.encode import collate, encode

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from receipt_trainer.config.layoutlm.paddleocr_vl import EvaluationSection, load_vl_config
 
 from receipt_trainer.aws import clients
+from receipt_trainer.config.paddleocr_vl import EvaluationSection, load_vl_config
 from receipt_trainer.contract import progress
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.jobs.metrics import read_curves

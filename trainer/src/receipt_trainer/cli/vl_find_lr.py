@@ -12,7 +12,7 @@ from receipt_trainer.cli.show import progress_bar, progress_option
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
-    from receipt_trainer.config.layoutlm.paddleocr_vl import VlConfig
+    from receipt_trainer.config.paddleocr_vl import VlConfig
     from receipt_trainer.models.paddleocr_vl.lr_curve import LrCurve
 
 
@@ -45,8 +45,8 @@ def command(
     not touched. Two suggestions are made: the rate of the steepest descent, and a tenth of the rate of the lowest loss;
     the smaller one is the safer peak for a schedule with warm-up.
     """
-    from receipt_trainer.config.layoutlm.paddleocr_vl import VlConfig, load_vl_config
-    from receipt_trainer.config.layoutlm.yaml import parse
+    from receipt_trainer.config.paddleocr_vl import VlConfig, load_vl_config
+    from receipt_trainer.config.yaml import parse
 
     if output.suffix != ".png":
         raise UserError(f"--output {output}: name a file that ends in .png")

@@ -11,7 +11,7 @@ import click
 from receipt_trainer.contract import names
 
 if TYPE_CHECKING:
-    from receipt_trainer.config.layoutlm.paddleocr_vl import VlConfig
+    from receipt_trainer.config.paddleocr_vl import VlConfig
 
 DEFAULT_ROOT: Final = "runs"
 """Where the folders of runs are if nothing else is said."""
@@ -42,7 +42,7 @@ def command(**flags: Any) -> None:
     model/ (the adapter, or all weights), report.html, predictions.jsonl, run.json and tensorboard/ in the run's folder.
     """
     from receipt_trainer.cli.interruptible import interruptible
-    from receipt_trainer.config.layoutlm.paddleocr_vl import load_vl_config
+    from receipt_trainer.config.paddleocr_vl import load_vl_config
     from receipt_trainer.errors import UserError
 
     if flags["resume"] and flags["restart"]:
@@ -76,8 +76,8 @@ def _with_flags(config: VlConfig, flags: dict[str, Any]) -> VlConfig:
     Raises:
         UserError: it contradicts the rest.
     """
-    from receipt_trainer.config.layoutlm.paddleocr_vl import VlConfig
-    from receipt_trainer.config.layoutlm.yaml import parse
+    from receipt_trainer.config.paddleocr_vl import VlConfig
+    from receipt_trainer.config.yaml import parse
 
     given = {"dataset_path": flags["train_file"], "val_path": flags["val_file"], "output_dir": flags["output_dir"]}
     values = config.model_dump() | {name: str(value) for name, value in given.items() if value}

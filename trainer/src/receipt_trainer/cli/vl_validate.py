@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from receipt_trainer.config.layoutlm.paddleocr_vl import MAX_IMAGE_PIXELS
+from receipt_trainer.config.paddleocr_vl import MAX_IMAGE_PIXELS
 
 if TYPE_CHECKING:
     from receipt_trainer.models.paddleocr_vl.validate import Measure

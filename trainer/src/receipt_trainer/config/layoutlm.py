@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from receipt_trainer.config.layoutlm.paddleocr_vl import VlJobData, VlJobTraining, is_vl_model, job_config
-from receipt_trainer.config.layoutlm.yaml import line_of, parse, parse_at, read_mapping, read_yaml
+from receipt_trainer.config.paddleocr_vl import VlJobData, VlJobTraining, is_vl_model, job_config
+from receipt_trainer.config.yaml import line_of, parse, parse_at, read_mapping, read_yaml
 from receipt_trainer.contract import job_limits
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from receipt_trainer.config.layoutlm.yaml import parse, parse_at, read_mapping
+from receipt_trainer.config.yaml import parse, parse_at, read_mapping
 
 BASE_MODEL: Final = "PaddlePaddle/PaddleOCR-VL"
 """Name of the published model on the hub."""

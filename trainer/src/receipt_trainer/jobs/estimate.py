@@ -10,7 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
-from receipt_trainer.config.layoutlm.paddleocr_vl import is_vl_model
+from receipt_trainer.config.paddleocr_vl import is_vl_model
 from receipt_trainer.contract.tables import job_status_pk
 from receipt_trainer.jobs import measured
 from receipt_trainer.jobs.measured import Measured

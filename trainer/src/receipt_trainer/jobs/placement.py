@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from receipt_trainer.aws.clients import aws_faults, error_code
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig, parse
-from receipt_trainer.config.layoutlm.paddleocr_vl import VlJobData, VlJobTraining, is_vl_model, job_config
+from receipt_trainer.config.paddleocr_vl import VlJobData, VlJobTraining, is_vl_model, job_config
 from receipt_trainer.contract.job import JobSpec, Resources
 from receipt_trainer.contract.outputs import POOL_NAMES, PoolName
 from receipt_trainer.errors import UserError, WorldError

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
-from receipt_trainer.config.layoutlm.paddleocr_vl import SHORT_NAMES, VlJobData, VlJobTraining, is_vl_model
+from receipt_trainer.config.paddleocr_vl import SHORT_NAMES, VlJobData, VlJobTraining, is_vl_model
 
 Family = Literal["layoutlm", "paddleocr-vl"]
 Section = Literal["training_config", "data_config"]

@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from receipt_trainer.config.layoutlm import parse
-from receipt_trainer.config.layoutlm.paddleocr_vl import VlJobData, VlJobTraining, job_config
+from receipt_trainer.config.paddleocr_vl import VlJobData, VlJobTraining, job_config
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.lifecycle import Job

@@ -9,7 +9,7 @@ from typing import Any, Final
 from transformers import TrainingArguments
 
 from receipt_trainer.config.layoutlm import TrainingConfig
-from receipt_trainer.config.layoutlm.paddleocr_vl import TrainingSection
+from receipt_trainer.config.paddleocr_vl import TrainingSection
 from receipt_trainer.training.hardware import Machine
 
 Hyperparameters = TrainingConfig | TrainingSection

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from receipt_trainer.aws.artifacts import CliError, UploadRefusedError
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig, parse
-from receipt_trainer.config.layoutlm.paddleocr_vl import VlJobData, VlJobTraining, is_vl_model, job_config
+from receipt_trainer.config.paddleocr_vl import VlJobData, VlJobTraining, is_vl_model, job_config
 from receipt_trainer.contract import progress
 from receipt_trainer.contract.interruption import Interrupted, StopRequest, listen
 from receipt_trainer.contract.job import JobSpec

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
 if TYPE_CHECKING:
-    from receipt_trainer.config.layoutlm.paddleocr_vl import AugmentationSection
+    from receipt_trainer.config.paddleocr_vl import AugmentationSection
 
 
 class Augmenter:

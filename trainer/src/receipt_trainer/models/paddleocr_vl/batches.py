@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from receipt_trainer.config.layoutlm.paddleocr_vl import AugmentationSection
+from receipt_trainer.config.paddleocr_vl import AugmentationSection
 from receipt_trainer.models.paddleocr_vl.augment import Augmenter
 from receipt_trainer.models.paddleocr_vl.encode import Encoded, collate, encode, open_image
 from receipt_trainer.models.paddleocr_vl.examples import VlExample

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from receipt_trainer.config.layoutlm import TrainingConfig
-from receipt_trainer.config.layoutlm.paddleocr_vl import VlConfig
+from receipt_trainer.config.paddleocr_vl import VlConfig
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora, freeze_vision
 from receipt_trainer.models.paddleocr_vl.model import load

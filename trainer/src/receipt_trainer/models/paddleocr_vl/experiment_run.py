@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
-from receipt_trainer.config.layoutlm.paddleocr_vl import load_vl_config
+from receipt_trainer.config.paddleocr_vl import load_vl_config
 from receipt_trainer.contract.names import RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError

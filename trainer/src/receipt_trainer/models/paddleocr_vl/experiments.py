@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from receipt_trainer.config.layoutlm.paddleocr_vl import VlConfig
-from receipt_trainer.config.layoutlm.yaml import parse_at, read_mapping
+from receipt_trainer.config.paddleocr_vl import VlConfig
+from receipt_trainer.config.yaml import parse_at, read_mapping
 from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
 

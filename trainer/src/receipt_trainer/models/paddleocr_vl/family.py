@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from receipt_trainer.config.layoutlm.paddleocr_vl import TrainingSection, VlConfig
+from receipt_trainer.config.paddleocr_vl import TrainingSection, VlConfig
 from receipt_trainer.contract.names import MODEL_DIR, RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.sinks import MetricsSink

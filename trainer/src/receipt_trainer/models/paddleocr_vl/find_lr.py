@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from receipt_trainer.config.layoutlm.paddleocr_vl import VlConfig
+from receipt_trainer.config.paddleocr_vl import VlConfig
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.models.paddleocr_vl.batches import VlCollator
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised

@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from receipt_trainer.config.layoutlm.paddleocr_vl import LoraSection
+from receipt_trainer.config.paddleocr_vl import LoraSection
 from receipt_trainer.errors import UserError
 
 _LANGUAGE: Final = "model.language_model.layers."

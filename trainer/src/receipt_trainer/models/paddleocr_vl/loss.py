@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from receipt_trainer.config.layoutlm.paddleocr_vl import LossSection
+from receipt_trainer.config.paddleocr_vl import LossSection
 from receipt_trainer.models.paddleocr_vl.encode import IGNORED
 
 _FLOOR: Final = 1e-12

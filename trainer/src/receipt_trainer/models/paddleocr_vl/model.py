@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import torch
 from transformers import BitsAndBytesConfig, PaddleOCRVLForConditionalGeneration
 
-from receipt_trainer.config.layoutlm.paddleocr_vl import MODEL_TYPE
+from receipt_trainer.config.paddleocr_vl import MODEL_TYPE
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing_folder
 from receipt_trainer.models.layoutlm import hub

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from receipt_trainer.config.layoutlm.paddleocr_vl import VlConfig
+from receipt_trainer.config.paddleocr_vl import VlConfig
 from receipt_trainer.contract.progress import report_progress
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import count_tokens

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from receipt_trainer.config.layoutlm.paddleocr_vl import VlConfig
+from receipt_trainer.config.paddleocr_vl import VlConfig
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.models.paddleocr_vl.prepare import VlData
 from receipt_trainer.training import distributed

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from receipt_trainer.config.layoutlm.paddleocr_vl import TrainingSection, VlConfig
+from receipt_trainer.config.paddleocr_vl import TrainingSection, VlConfig
 from receipt_trainer.contract.names import PREDICTIONS_FILE, REPORT_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError

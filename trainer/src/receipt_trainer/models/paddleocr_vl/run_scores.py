@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from receipt_trainer.config.layoutlm.paddleocr_vl import EvaluationSection
+from receipt_trainer.config.paddleocr_vl import EvaluationSection
 from receipt_trainer.contract.names import PREDICTIONS_FILE
 from receipt_trainer.contract.progress import report_progress
 from receipt_trainer.contract.run_record import RunRecord
