@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from receipt_trainer.cli import vl_experiments_child
 from receipt_trainer.cli.vl_experiments_child import reason
-from receipt_trainer.models.paddleocr_vl.experiment_log import Result, read_log, write_log
+from receipt_trainer.sweep.experiments import Result, read_log, write_log
 from tests.cli.jobs import Caller
 from tests.cli.vl_calls import refuse, succeed
 from tests.cli.vl_lab import base_of, write, write_lab

@@ -15,8 +15,8 @@ from receipt_trainer.config.paddleocr_vl import job_config
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.jobs.rows import get_job, put_job
 from receipt_trainer.local.emulator import LocalCloud
-from receipt_trainer.models.paddleocr_vl.experiment_log import read_log
-from receipt_trainer.models.paddleocr_vl.experiments import parameters, read_experiments
+from receipt_trainer.sweep.experiments import read_log
+from receipt_trainer.sweep.folder import parameters, read_experiments
 from tests.cli.jobs import Caller
 from tests.cli.vl_calls import succeed
 from tests.cli.vl_lab import write_lab

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.models.paddleocr_vl.experiment_log import from_record, step_of
 from receipt_trainer.models.paddleocr_vl.records import best_of
+from receipt_trainer.sweep.experiments import from_record, step_of
 from receipt_trainer.training import checkpoints
 from tests.models.paddleocr_vl.runs import vl_train, write_config
 from tests.training.runs import record_of

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from receipt_trainer.models.paddleocr_vl.experiment_run import Place
-    from receipt_trainer.models.paddleocr_vl.experiments import Experiment
+    from receipt_trainer.sweep.experiments import Place
+    from receipt_trainer.sweep.folder import Experiment
 
 PROGRAM: Final = (sys.executable, "-c", "from receipt_trainer.cli.receipt_trainer import main; main()")
 
@@ -30,8 +30,9 @@ class Children:
         """Train, going on with what is there; None, or why it failed."""
         return call("vl", "train", "--config", place.config, "--output-dir", place.run, log=place.folder / "train.log")
 
-    def evaluate(self, experiment: Experiment, place: Place) -> str | None:
-        """Score the kept model; None, or why it cannot be scored."""
+    def evaluate(self, experiment: Experiment, place: Place) -> dict[str, Any] | str:
+        """Score the kept model; its scores, or why it cannot be scored."""
+        from receipt_trainer.models.paddleocr_vl.evaluation_files import read_scores
         from receipt_trainer.models.paddleocr_vl.prepare import find_files
 
         documents = self.test_dir or find_files(experiment.config)[1]
@@ -40,7 +41,8 @@ class Children:
         words: tuple[object, ...] = ("vl", "evaluate", "--test-dir", documents, "--model-path", place.run)
         words += ("--output", place.scores, "--batch-size", self.batch_size, "--max-new-tokens", self.max_new_tokens)
         device = experiment.config.training.device
-        return call(*words, "--device", device, log=place.folder / "evaluate.log", quiet=True)
+        failure = call(*words, "--device", device, log=place.folder / "evaluate.log", quiet=True)
+        return read_scores(place.scores) if failure is None else failure
 
 
 def call(*words: object, log: Path, quiet: bool = False) -> str | None:

@@ -12,8 +12,7 @@ from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
-    from receipt_trainer.models.paddleocr_vl.experiment_log import Result
-    from receipt_trainer.models.paddleocr_vl.experiment_ranking import Criterion, Ranked
+    from receipt_trainer.sweep.experiments import Criterion, Ranked, Result
 
 _HEADINGS = {
     "eval_loss": "eval loss",
@@ -48,8 +47,7 @@ def command(folder: Path, by: Criterion, jobs_table: str | None, as_json: bool) 
     """
     import json
 
-    from receipt_trainer.models.paddleocr_vl.experiment_log import LOG, read_log
-    from receipt_trainer.models.paddleocr_vl.experiment_ranking import rank
+    from receipt_trainer.sweep.experiments import LOG, rank, read_log
 
     found = next((place for place in (folder, folder / "results") if (place / LOG).is_file()), None)
     if found is None:

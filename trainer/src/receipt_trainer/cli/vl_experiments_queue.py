@@ -14,8 +14,8 @@ from receipt_trainer.contract.job import JobSpec, Resources
 from receipt_trainer.contract.outputs import PoolName, Priority
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.models.paddleocr_vl.experiment_log import Result, from_record, read_log, step_of, write_log
-from receipt_trainer.models.paddleocr_vl.experiments import Experiment
+from receipt_trainer.sweep.experiments import Result, from_record, read_log, step_of, write_log
+from receipt_trainer.sweep.folder import Experiment
 
 if TYPE_CHECKING:
     from receipt_trainer.jobs.lifecycle import Job

@@ -13,8 +13,8 @@ from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
-    from receipt_trainer.models.paddleocr_vl.experiment_log import Result
-    from receipt_trainer.models.paddleocr_vl.experiments import Experiment
+    from receipt_trainer.sweep.experiments import Result
+    from receipt_trainer.sweep.folder import Experiment
 
 
 @click.command(name="run", short_help="Train and score each, or queue them as jobs.")
@@ -62,7 +62,7 @@ def command(
     tables experiments.md and experiments.csv.
     """
     from receipt_trainer.cli import stack
-    from receipt_trainer.models.paddleocr_vl.experiments import read_experiments
+    from receipt_trainer.sweep.folder import read_experiments
 
     experiments = read_experiments(folder, base=base, allow_several=allow_several, scaling=scale_lr)
     output = output_dir or folder / "results"
@@ -85,7 +85,7 @@ def command(
 
 def _run_here(experiments: list[Experiment], output: Path, retry_failed: bool, how: dict[str, Any]) -> list[Result]:
     from receipt_trainer.cli.vl_experiments_child import Children
-    from receipt_trainer.models.paddleocr_vl.experiment_run import run_experiments
+    from receipt_trainer.sweep.experiments import run_experiments
 
     if how["test_dir"] is not None and not how["test_dir"].exists():
         raise UserError(f"--test-dir {how['test_dir']}: no such file or folder")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.paddleocr_vl.experiments import read_experiments
-from tests.models.paddleocr_vl.lab import BASE, write, write_lab
+from receipt_trainer.sweep.folder import read_experiments
+from tests.sweep.lab import BASE, write, write_lab
 
 
 @pytest.fixture

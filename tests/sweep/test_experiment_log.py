@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.paddleocr_vl.experiment_log import Result, as_markdown, read_log, stability, write_log
-from receipt_trainer.models.paddleocr_vl.experiment_ranking import rank
+from receipt_trainer.sweep.experiments import Result, as_markdown, rank, read_log, stability, write_log
 
 
 def test_stability() -> None:

@@ -13,12 +13,11 @@ from receipt_trainer.config.paddleocr_vl import load_vl_config
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.evaluate import evaluate
-from receipt_trainer.models.paddleocr_vl.evaluation_files import EvaluationFiles, write_evaluation
-from receipt_trainer.models.paddleocr_vl.experiment_log import Result, read_log
-from receipt_trainer.models.paddleocr_vl.experiment_run import Place, run_experiments
-from receipt_trainer.models.paddleocr_vl.experiments import Experiment, read_experiments
+from receipt_trainer.models.paddleocr_vl.evaluation_files import EvaluationFiles, read_scores, write_evaluation
+from receipt_trainer.sweep.experiments import Place, Result, read_log, run_experiments
+from receipt_trainer.sweep.folder import Experiment, read_experiments
 from tests.models.paddleocr_vl.documents import document, predict
-from tests.models.paddleocr_vl.lab import write, write_lab
+from tests.sweep.lab import write, write_lab
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -58,13 +57,13 @@ class Lab:
         leave_run(place, [3.0] if failure else [3.0, 1.0, 2.0], "failed" if failure else "complete")
         return failure
 
-    def evaluate(self, experiment: Experiment, place: Place) -> str | None:
+    def evaluate(self, experiment: Experiment, place: Place) -> dict[str, Any] | str:
         self.calls.append(f"evaluate {experiment.name}")
         if experiment.name == "rank-8":
             return "no documents to score on"
         evaluation = evaluate([predict(document(), document(tax=4))])
         write_evaluation(evaluation, EvaluationFiles(place.scores), {"model": "m"}, place.folder, NOON)
-        return None
+        return read_scores(place.scores)
 
     def run(self, folder: Path, **options: Any) -> dict[str, Result]:
         options = {"train": self.train, "evaluate": self.evaluate, "now": lambda: NOON} | options
