@@ -19,7 +19,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.config.layoutlm import parse
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.data.receipts.jsonl import to_record
+from receipt_trainer.data.sources.jsonl import to_record
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.jobs.history import read_past
 from receipt_trainer.jobs.job_table import JobTable

@@ -25,8 +25,8 @@ from receipt_trainer.contract.names import CORE_LABELS, ENV_RECEIPTS_TABLE
 from receipt_trainer.contract.tables import image_pk, word_sk
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel, image_id_for
-from receipt_trainer.data.receipts.table_read import read_labelled
-from receipt_trainer.data.receipts.table_write import import_receipts
+from receipt_trainer.data.sources.dynamodb.read import read_labelled
+from receipt_trainer.data.sources.dynamodb.write import import_receipts
 from receipt_trainer.local.emulator import LocalCloud
 
 WORDS_A_LINE, LINES = 5, 10

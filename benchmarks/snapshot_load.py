@@ -32,7 +32,7 @@ def write(directory: Path, windows: int) -> dict[str, float]:
     """Encode receipts until there are enough line windows and save them; what is in the snapshot."""
     from receipt_trainer.config.layoutlm import DataConfig
     from receipt_trainer.data import snapshot
-    from receipt_trainer.data.examples import encode
+    from receipt_trainer.data.encode import encode
     from receipt_trainer.data.labels import label_space
     from receipt_trainer.data.prepare import Prepared, stored_labels, tokenizer_hash
     from receipt_trainer.data.prepare import count as count_side
@@ -82,7 +82,7 @@ def measure(directory: Path) -> dict[str, float]:
     start = time.perf_counter()
     from receipt_trainer.config.layoutlm import DataConfig
     from receipt_trainer.data import snapshot
-    from receipt_trainer.data.examples import downsample
+    from receipt_trainer.data.encode import downsample
     from receipt_trainer.data.prepare import tokenizer_hash
     from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollator
     from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve

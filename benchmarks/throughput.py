@@ -40,12 +40,12 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers.utils import logging
 
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
-from receipt_trainer.data.examples import IGNORED, EncodedSplit, Examples, encode
+from receipt_trainer.data.encode import IGNORED, EncodedSplit, Examples, encode
 from receipt_trainer.data.labels import LabelSpace, label_space
 from receipt_trainer.data.prepare import stored_labels
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
-from receipt_trainer.data.receipts.load import load_receipts
+from receipt_trainer.data.sources.load import load_receipts
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollator
 from receipt_trainer.models.layoutlm.family import layoutlm_arguments

@@ -26,7 +26,7 @@ def main(dataset: Path, letters_a_token: float, max_sequence_length: int) -> Non
     from PIL import Image
     from transformers.models.paddleocr_vl.image_processing_pil_paddleocr_vl import smart_resize
 
-    from receipt_trainer.models.paddleocr_vl.examples import read_examples
+    from receipt_trainer.data.document_set import read_examples
 
     side = PATCH * MERGE
     examples = read_examples(dataset)

@@ -27,9 +27,9 @@ from transformers import PaddleOCRVLConfig, PaddleOCRVLForConditionalGeneration
 from transformers.utils import logging
 
 from receipt_trainer.config.paddleocr_vl import LoraSection, TrainingSection, VlConfig
-from receipt_trainer.models.paddleocr_vl.build import count_parameters, peak_memory_gib, prepare_for_training
 from receipt_trainer.models.paddleocr_vl.encode import IGNORED
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
+from receipt_trainer.models.paddleocr_vl.model import count_parameters, peak_memory_gib, prepare_for_training
 
 PATCH = 14
 MERGE = 2

@@ -11,7 +11,7 @@ import pytest
 
 from receipt_trainer.contract.names import DEFAULT_OUTPUT_ROOT, RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.data.receipts.jsonl import to_line
+from receipt_trainer.data.sources.jsonl import to_line
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.files import open_text
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.data.receipts.jsonl import to_line
+from receipt_trainer.data.sources.jsonl import to_line
 from receipt_trainer.data.synthetic import generate
 from tests.cli.jobs import Caller
 from tests.cli.layoutlm import succeed

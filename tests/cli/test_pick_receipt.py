@@ -7,7 +7,7 @@ import pytest
 from receipt_trainer.cli.pick_receipt import draw
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
-from receipt_trainer.data.receipts.table_write import import_receipts
+from receipt_trainer.data.sources.dynamodb.write import import_receipts
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.errors import UserError
 

@@ -14,8 +14,8 @@ import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.data.problems import ProblemLog
-from receipt_trainer.data.receipts.jsonl import read_jsonl
-from receipt_trainer.data.receipts.table_read import read_labelled
+from receipt_trainer.data.sources.dynamodb.read import read_labelled
+from receipt_trainer.data.sources.jsonl import read_jsonl
 from tests.fault_proxy import Answer, FaultProxy
 
 COMMAND = [sys.executable, "-c", "from receipt_trainer.cli.receipt_trainer import main; main()"]

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from receipt_trainer.data.document import FIELDS
-from receipt_trainer.models.paddleocr_vl.examples import VlExample, to_line
-from receipt_trainer.models.paddleocr_vl.predictions import write_predictions
-from receipt_trainer.models.paddleocr_vl.scores.rows import COLUMNS
+from receipt_trainer.data.document_set import VlExample, to_line
+from receipt_trainer.evaluation.answers import write_predictions
+from receipt_trainer.evaluation.rows import COLUMNS
 from tests.cli.jobs import Caller
 from tests.cli.vl_calls import refuse, succeed
 from tests.models.paddleocr_vl.documents import document, predict

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from receipt_trainer.data.document_set import VlExample, to_line
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.paddleocr_vl.examples import VlExample, to_line
-from receipt_trainer.models.paddleocr_vl.predictions import read_predictions, write_predictions
+from receipt_trainer.evaluation.answers import read_predictions, write_predictions
 from tests.cli.jobs import Caller
 from tests.cli.vl_calls import refuse, succeed
 from tests.models.paddleocr_vl.documents import ITEMS, document, predict

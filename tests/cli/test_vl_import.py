@@ -8,8 +8,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from receipt_trainer.cli.receipt_trainer import group
+from receipt_trainer.data.document_set import read_examples
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.paddleocr_vl.examples import read_examples
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from receipt_trainer.cli.layoutlm import group
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.models.paddleocr_vl.predictions import write_predictions
+from receipt_trainer.evaluation.answers import write_predictions
 from tests.models.paddleocr_vl.documents import document, predict
 
 

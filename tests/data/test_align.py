@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receipt_trainer.config.layoutlm import DataConfig
-from receipt_trainer.data.align import WordEncoder
-from receipt_trainer.data.examples import IGNORED, encode
+from receipt_trainer.data.encode import IGNORED, WordEncoder, encode
 from receipt_trainer.data.labels import label_space
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
-from receipt_trainer.data import bio
+from receipt_trainer.data.labels import label_of, to_bio
 
 lines = st.lists(st.sampled_from(["O", "DATE", "TIME", "TAX", "MY-OWN"]), max_size=12)
 
@@ -16,20 +16,20 @@ lines = st.lists(st.sampled_from(["O", "DATE", "TIME", "TAX", "MY-OWN"]), max_si
 def test_runs_become_entities() -> None:
     """A run of one label is one entity: B- where it begins, I- where it goes on, anew after `O` or another label."""
     labels = ["O", "DATE", "DATE", "TIME", "DATE", "O", "DATE"]
-    assert bio.encode(labels) == ["O", "B-DATE", "I-DATE", "B-TIME", "B-DATE", "O", "B-DATE"]
-    assert bio.encode([]) == []
+    assert to_bio(labels) == ["O", "B-DATE", "I-DATE", "B-TIME", "B-DATE", "O", "B-DATE"]
+    assert to_bio([]) == []
 
 
 @given(lines)
 def test_labels_come_back(labels: list[str]) -> None:
     """Tags and labels determine each other."""
-    assert [bio.label_of(tag) for tag in bio.encode(labels)] == labels
+    assert [label_of(tag) for tag in to_bio(labels)] == labels
 
 
 @given(lines)
 def test_an_i_follows_its_own_label_only(labels: list[str]) -> None:
     """No entity begins with I-."""
-    tags = ["O", *bio.encode(labels)]
+    tags = ["O", *to_bio(labels)]
     for before, tag in pairwise(tags):
         if tag.startswith("I-"):
             assert before[2:] == tag[2:]
@@ -44,4 +44,4 @@ def test_seqeval_sees_the_runs(labels: list[str]) -> None:
             if labels[start] != "O":
                 runs.append((labels[start], start, at - 1))
             start = at
-    assert get_entities(bio.encode(labels)) == runs
+    assert get_entities(to_bio(labels)) == runs

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from receipt_trainer.data.problems import NOTED, ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
-from receipt_trainer.data.receipts.clean import MIN_EXTENT, clean, is_name, number, sound_box
+from receipt_trainer.data.sources.clean import MIN_EXTENT, clean, is_name, number, sound_box
 from tests.data.receipt_strategies import json_values
 
 

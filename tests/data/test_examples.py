@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receipt_trainer.config.layoutlm import DataConfig
-from receipt_trainer.data.examples import EncodedSplit, Examples, allowed_sets, downsample, encode
+from receipt_trainer.data.encode import EncodedSplit, Examples, allowed_sets, downsample, encode
 from receipt_trainer.data.labels import LabelSpace, label_space
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve

@@ -7,8 +7,8 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_trainer.data.bio import label_of
-from receipt_trainer.data.fields import ReadWord, entities, fields, tags
+from receipt_trainer.data.labels import label_of
+from receipt_trainer.extraction.entities import ReadWord, entities, fields, tags
 
 
 @st.composite

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.names import AMOUNT, CORE_LABELS, VALIDATION_STATUSES
-from receipt_trainer.data.examples import words_of
+from receipt_trainer.data.encode import words_of
 from receipt_trainer.data.labels import AMOUNT_LABELS, PUBLIC_SOURCES, LabelSpace, label_space, normalise
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.errors import UserError

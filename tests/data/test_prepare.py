@@ -12,10 +12,10 @@ import pytest
 
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.data.examples import Examples
+from receipt_trainer.data.encode import Examples
 from receipt_trainer.data.prepare import Prepared, prepare, tokenizer_hash
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel, image_id_for
-from receipt_trainer.data.receipts.jsonl import to_line
+from receipt_trainer.data.sources.jsonl import to_line
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve

@@ -10,8 +10,8 @@ from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract.tables import image_pk, label_sk, receipt_sk, word_sk
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt, WordLabel
-from receipt_trainer.data.receipts.table_read import read_all, read_labelled
-from receipt_trainer.data.receipts.table_write import MAX_EXTRA, import_receipts
+from receipt_trainer.data.sources.dynamodb.read import read_all, read_labelled
+from receipt_trainer.data.sources.dynamodb.write import MAX_EXTRA, import_receipts
 from receipt_trainer.errors import UserError
 from tests.data.table_helpers import by_key, everything, make, put
 from tests.fault_proxy import FaultProxy

@@ -15,11 +15,10 @@ from receipt_trainer.aws import clients
 from receipt_trainer.contract.tables import image_pk, label_sk, receipt_sk, validation_status_pk, word_sk
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import WordLabel
-from receipt_trainer.data.receipts.jsonl import parse_record
-from receipt_trainer.data.receipts.table_assemble import assemble
-from receipt_trainer.data.receipts.table_items import ReceiptKey
-from receipt_trainer.data.receipts.table_read import index_segments, labelled_keys, read_all, read_labelled
-from receipt_trainer.data.receipts.table_write import import_receipts
+from receipt_trainer.data.sources.dynamodb.assemble import ReceiptKey, assemble
+from receipt_trainer.data.sources.dynamodb.read import index_segments, labelled_keys, read_all, read_labelled
+from receipt_trainer.data.sources.dynamodb.write import import_receipts
+from receipt_trainer.data.sources.jsonl import parse_record
 from tests.data.receipt_strategies import json_values, sound_records
 from tests.data.table_helpers import by_key, make, put
 from tests.fault_proxy import FaultProxy, throttle

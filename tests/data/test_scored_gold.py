@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receipt_trainer.data.examples import words_of
+from receipt_trainer.data.encode import words_of
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.data.near_duplicates import near_duplicate_groups, normalise_text
+from receipt_trainer.data.dedup import near_duplicate_groups, normalise_text
 from receipt_trainer.data.receipt import Receipt, Word
 from receipt_trainer.data.split import Split, limit, read_split_file, split_by_keys, split_by_stored, split_receipts
 from receipt_trainer.errors import UserError

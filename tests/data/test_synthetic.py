@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from receipt_trainer.cli.receipts_generate import command
 from receipt_trainer.contract.names import CORE_LABELS
-from receipt_trainer.data.near_duplicates import near_duplicate_groups
+from receipt_trainer.data.dedup import near_duplicate_groups
 from receipt_trainer.data.problems import NOTED, ProblemLog
 from receipt_trainer.data.receipt import Receipt
-from receipt_trainer.data.receipts.clean import clean, sound_box
-from receipt_trainer.data.receipts.jsonl import parse_record, read_jsonl, to_record
+from receipt_trainer.data.sources.clean import clean, sound_box
+from receipt_trainer.data.sources.jsonl import parse_record, read_jsonl, to_record
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.data.synthetic.purchase import draw_purchase, share
 from receipt_trainer.data.synthetic.text import KINDS
@@ -53,7 +53,7 @@ def test_no_setting_of_the_interpreter_changes_them() -> None:
     """Another PYTHONHASHSEED, in another process, gives the same receipts."""
     program = (
         "import hashlib, json; from receipt_trainer.data.synthetic import generate; "
-        "from receipt_trainer.data.receipts.jsonl import to_record; "
+        "from receipt_trainer.data.sources.jsonl import to_record; "
         "print(hashlib.sha256('\\n'.join(json.dumps(to_record(r)) for r in generate(20, 0)).encode()).hexdigest())"
     )
     done = subprocess.run(

@@ -9,8 +9,8 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receipt_trainer.data.encode import Window, cut
 from receipt_trainer.data.receipt import Receipt, Word
-from receipt_trainer.data.windows import Window, cut
 
 Kind = Literal["line", "receipt"]
 

@@ -15,7 +15,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.data.problems import ProblemLog
-from receipt_trainer.data.receipts.table_write import import_receipts
+from receipt_trainer.data.sources.dynamodb.write import import_receipts
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.metrics_writer import utc_now

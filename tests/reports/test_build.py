@@ -16,7 +16,7 @@ from receipt_trainer.contract.predictions import ReceiptPrediction, read_predict
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
 from receipt_trainer.reports import formatting
-from receipt_trainer.reports.build import load_run, write_report
+from receipt_trainer.reports.run_folder import load_run, write_report
 
 MakeReceipt = Callable[..., ReceiptPrediction]
 
@@ -87,7 +87,7 @@ def test_importing_the_command_imports_neither_jinja2_nor_matplotlib_and_the_rep
     """Seen in sys.modules of a fresh interpreter, before and after a report."""
     code = (
         "import sys; from pathlib import Path\n"
-        "import receipt_trainer.cli.report, receipt_trainer.reports.build as build\n"
+        "import receipt_trainer.cli.report, receipt_trainer.reports.run_folder as build\n"
         "assert not {'jinja2', 'matplotlib', 'rich'} & set(sys.modules)\n"
         f"build.write_report(Path({str(run_dir)!r}))\n"
         "assert 'matplotlib' in sys.modules\n"

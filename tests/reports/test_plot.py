@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receipt_trainer.reports.plot import curve, thinned
+from receipt_trainer.reports.terminal_plot import curve, thinned
 
 VALUES = st.lists(st.floats(width=32, allow_nan=True, allow_infinity=True), max_size=300)
 

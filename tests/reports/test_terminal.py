@@ -10,8 +10,7 @@ from rich.console import Console
 
 from receipt_trainer.contract.predictions import ReceiptPrediction
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.reports.sparkline import bar, sparkline
-from receipt_trainer.reports.terminal import print_report
+from receipt_trainer.reports.terminal import bar, print_report, sparkline
 
 MakeReceipt = Callable[..., ReceiptPrediction]
 

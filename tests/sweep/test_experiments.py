@@ -12,8 +12,8 @@ import pytest
 from receipt_trainer.config.paddleocr_vl import load_vl_config
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.paddleocr_vl.evaluate import evaluate
-from receipt_trainer.models.paddleocr_vl.evaluation_files import EvaluationFiles, read_scores, write_evaluation
+from receipt_trainer.evaluation.documents import evaluate
+from receipt_trainer.reports.documents import EvaluationFiles, read_scores, write_evaluation
 from receipt_trainer.sweep.experiments import Place, Result, read_log, run_experiments
 from receipt_trainer.sweep.folder import Experiment, read_experiments
 from tests.models.paddleocr_vl.documents import document, predict

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.data.receipts.jsonl import to_record
+from receipt_trainer.data.sources.jsonl import to_record
 from receipt_trainer.data.synthetic import generate
 from tests.worker.bench import Bench
 from tests.worker.hatchery import Hatchery

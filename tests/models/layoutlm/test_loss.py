@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receipt_trainer.data.examples import IGNORED, allowed_sets
+from receipt_trainer.data.encode import IGNORED, allowed_sets
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 

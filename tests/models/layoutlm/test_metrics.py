@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_trainer.data.examples import Words
+from receipt_trainer.data.encode import Words
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.models.layoutlm.metrics import confusion, line_tags, score, score_by_source
 

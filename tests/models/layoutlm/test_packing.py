@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LayoutLMConfig, LayoutLMForTokenClassification
 
-from receipt_trainer.data.examples import IGNORED, Examples
+from receipt_trainer.data.encode import IGNORED, Examples
 from receipt_trainer.models.layoutlm.collator import PackingCollator, inference_batches
 from receipt_trainer.models.layoutlm.packing import PACKED, attention_plan, bucket_lengths, use_packing
 from receipt_trainer.training import hardware

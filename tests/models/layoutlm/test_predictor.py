@@ -11,15 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
-from receipt_trainer.data.examples import IGNORED, EncodedSplit, allowed_sets, encode
+from receipt_trainer.data.encode import IGNORED, EncodedSplit, allowed_sets, encode
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.prepare import Prepared
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.models.layoutlm.collator import PackingCollator
 from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import build, load_tokenizer, resolve
-from receipt_trainer.models.layoutlm.predictor import Predictions, choose, predict
-from receipt_trainer.models.layoutlm.to_predictions import receipt_predictions
+from receipt_trainer.models.layoutlm.predictor import Predictions, choose, predict, receipt_predictions
 
 SPACE = LabelSpace(("MERCHANT_NAME", "PHONE_NUMBER", "DATE"))
 START = resolve("tiny")

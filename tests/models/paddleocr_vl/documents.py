@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from receipt_trainer.models.paddleocr_vl.predictions import Prediction
+from receipt_trainer.evaluation.answers import Prediction
 
 ITEMS: list[dict[str, Any]] = [
     {"description": "Coffee", "quantity": 2, "unit_price": 2.5, "total": 5.0},

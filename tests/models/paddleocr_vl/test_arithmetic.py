@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from receipt_trainer.models.paddleocr_vl.scores.arithmetic import score_arithmetic
-from receipt_trainer.models.paddleocr_vl.scores.ratio import Share
+from receipt_trainer.evaluation.documents import score_arithmetic
+from receipt_trainer.evaluation.ratio import Share
 from tests.models.paddleocr_vl.documents import ITEMS, document
 
 TOTALS, LINES, ALL = "arithmetic.totals", "arithmetic.lines", "arithmetic.all"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from receipt_trainer.config.paddleocr_vl import AugmentationSection
-from receipt_trainer.models.paddleocr_vl.augment import Augmenter, paper_colour, rotate
+from receipt_trainer.data.augment import Augmenter, paper_colour, rotate
 
 
 def page(width: int, height: int) -> Image.Image:

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from receipt_trainer.config.paddleocr_vl import AugmentationSection, load_vl_config
-from receipt_trainer.models.paddleocr_vl import prepare as prepared
-from receipt_trainer.models.paddleocr_vl.batches import VlCollator, shrunk
+from receipt_trainer.data.document_set import VlExample
+from receipt_trainer.models.paddleocr_vl import dataset as prepared
+from receipt_trainer.models.paddleocr_vl.collator import VlCollator, shrunk
 from receipt_trainer.models.paddleocr_vl.encode import IGNORED, answer_ids, count_tokens
-from receipt_trainer.models.paddleocr_vl.examples import VlExample
 from receipt_trainer.models.paddleocr_vl.model import load_processor
 from tests.models.paddleocr_vl.runs import write_config
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from receipt_trainer.models.paddleocr_vl.bootstrap import paired_interval
-from receipt_trainer.models.paddleocr_vl.scores.ratio import Share
+from receipt_trainer.evaluation.bootstrap import paired_interval
+from receipt_trainer.evaluation.ratio import Share
 
 
 def shares(values: list[float]) -> list[Share]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.paddleocr_vl.compare import compare
-from receipt_trainer.models.paddleocr_vl.evaluate import Evaluation, evaluate
+from receipt_trainer.evaluation.compare import compare
+from receipt_trainer.evaluation.documents import Evaluation, evaluate
 from tests.models.paddleocr_vl.documents import document, predict
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from receipt_trainer.models.paddleocr_vl.examples import VlExample
+from receipt_trainer.data.document_set import VlExample
 from receipt_trainer.models.paddleocr_vl.sampler import EpochBatches, Schedule, difficulties
 
 COUNT = 41

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor
 
+from receipt_trainer.data.document_set import ExampleError, VlExample, read_examples
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import (
     IGNORED,
@@ -24,7 +25,6 @@ from receipt_trainer.models.paddleocr_vl.encode import (
     open_image,
     prompt_text,
 )
-from receipt_trainer.models.paddleocr_vl.examples import ExampleError, VlExample, read_examples
 from receipt_trainer.models.paddleocr_vl.model import load_processor
 from tests.models.paddleocr_vl.tiny import BOS, CONDITIONAL_TEMPLATE, EOS, IMAGE, IMAGE_END, IMAGE_START, PAD
 

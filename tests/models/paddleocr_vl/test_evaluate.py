@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.paddleocr_vl.evaluate import HEADLINES, Evaluation, evaluate, judge
-from receipt_trainer.models.paddleocr_vl.pages import render_evaluation
-from receipt_trainer.models.paddleocr_vl.predictions import Prediction, read_predictions, write_predictions
-from receipt_trainer.models.paddleocr_vl.scores.ratio import Share
+from receipt_trainer.evaluation.answers import Prediction, read_predictions, write_predictions
+from receipt_trainer.evaluation.documents import HEADLINES, Evaluation, evaluate, judge
+from receipt_trainer.evaluation.ratio import Share
+from receipt_trainer.reports.documents import render_evaluation
 from tests.models.paddleocr_vl.documents import ITEMS, document, predict
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from receipt_trainer.data.document_set import INSTRUCTION, VlExample, leaves_folder, read_examples, to_line
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.paddleocr_vl.examples import INSTRUCTION, VlExample, leaves_folder, read_examples, to_line
 from tests.data.test_document import document
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_trainer.models.paddleocr_vl.scores.fields import score_fields
-from receipt_trainer.models.paddleocr_vl.scores.ratio import Share
-from receipt_trainer.models.paddleocr_vl.scores.rows import assign, match_rows
+from receipt_trainer.evaluation.documents import score_fields
+from receipt_trainer.evaluation.ratio import Share
+from receipt_trainer.evaluation.rows import assign, match_rows
 from tests.models.paddleocr_vl.documents import ITEMS, document
 
 

@@ -14,11 +14,17 @@ from PIL import Image
 
 from receipt_trainer.config.paddleocr_vl import VlConfig
 from receipt_trainer.errors import WorldError
-from receipt_trainer.models.paddleocr_vl.build import build, choose_machine
-from receipt_trainer.models.paddleocr_vl.find_lr import find_lr
-from receipt_trainer.models.paddleocr_vl.lr_curve import LrCurve, draw_curve, exploded, ramp, shown_losses, smooth
-from receipt_trainer.models.paddleocr_vl.model import load_processor
-from receipt_trainer.models.paddleocr_vl.prepare import prepare
+from receipt_trainer.models.paddleocr_vl.dataset import prepare
+from receipt_trainer.models.paddleocr_vl.lr_finder import (
+    LrCurve,
+    draw_curve,
+    exploded,
+    find_lr,
+    rate_ramp,
+    shown_losses,
+    smooth,
+)
+from receipt_trainer.models.paddleocr_vl.model import build, choose_machine, load_processor
 
 
 def configure(model: Path, receipts: Path, **training: Any) -> VlConfig:
@@ -111,7 +117,7 @@ def test_a_model_that_is_broken_from_the_start(tiny_model: Path, receipts: Path)
 
 def test_the_ramp() -> None:
     """Equal factors, both ends included."""
-    assert ramp(1e-4, 1.0, 5) == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+    assert rate_ramp(1e-4, 1.0, 5) == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1, 1.0])
 
 
 def test_moving_averages() -> None:
@@ -122,7 +128,7 @@ def test_moving_averages() -> None:
 
 def test_what_is_suggested() -> None:
     """A loss that falls fastest at 1e-3 and is lowest at 1e-2: 1e-3 both ways."""
-    rates = ramp(1e-5, 1e-1, 401)
+    rates = rate_ramp(1e-5, 1e-1, 401)
     losses = [
         5 - 4 / (1 + math.exp(-6 * (math.log10(rate) + 3))) + max(0.0, 60 * (math.log10(rate) + 2)) for rate in rates
     ]
@@ -134,7 +140,7 @@ def test_what_is_suggested() -> None:
 
 def test_a_loss_that_never_falls() -> None:
     """There is no suggestion, and the picture is drawn all the same."""
-    curve = LrCurve(ramp(1e-3, 1, 10), [float(n) for n in range(1, 11)], "")
+    curve = LrCurve(rate_ramp(1e-3, 1, 10), [float(n) for n in range(1, 11)], "")
     assert (curve.steepest, curve.tenth_of_lowest, curve.suggestion) == (None, None, None)
     assert Image.open(io.BytesIO(draw_curve(curve, "never"))).format == "PNG"
     assert Image.open(io.BytesIO(draw_curve(LrCurve([1e-3], [2.0], ""), "one"))).format == "PNG"
@@ -150,10 +156,10 @@ def test_explosions() -> None:
 def test_the_picture_shows_every_step_but_an_explosion() -> None:
     """Noise around the moving average is inside of the picture; losses that explode at the end do not flatten it."""
     losses = [5.0 + (-1) ** n * 1.5 - 0.02 * n for n in range(60)]
-    low, high = shown_losses(LrCurve(ramp(1e-7, 1, 60), losses, ""))
+    low, high = shown_losses(LrCurve(rate_ramp(1e-7, 1, 60), losses, ""))
     assert low < min(losses)
     assert max(losses) < high < 2 * max(losses)
-    low, high = shown_losses(LrCurve(ramp(1e-7, 1, 66), [*losses, *(100.0 * n for n in range(1, 7))], ""))
+    low, high = shown_losses(LrCurve(rate_ramp(1e-7, 1, 66), [*losses, *(100.0 * n for n in range(1, 7))], ""))
     assert low < min(losses)
     assert max(losses) < high < 30
 
@@ -161,13 +167,13 @@ def test_the_picture_shows_every_step_but_an_explosion() -> None:
 def test_the_picture_shows_a_flat_loss() -> None:
     """Losses that are all the same, or a single one, have a picture too."""
     for losses in ([2.0], [2.0] * 12):
-        low, high = shown_losses(LrCurve(ramp(1e-7, 1, len(losses)), losses, ""))
+        low, high = shown_losses(LrCurve(rate_ramp(1e-7, 1, len(losses)), losses, ""))
         assert low < 2.0 < high
 
 
 def test_the_loss_of_a_step_can_be_seen() -> None:
     """Its line is there in the picture: a curve of noise has far more dark ink than one whose loss is smooth."""
-    rates = ramp(1e-7, 1, 60)
+    rates = rate_ramp(1e-7, 1, 60)
     noisy = [5.0 + (-1) ** n * 1.5 for n in range(60)]
     ink = []
     for losses in (noisy, [5.0 - 0.01 * n for n in range(60)]):
@@ -179,4 +185,4 @@ def test_the_loss_of_a_step_can_be_seen() -> None:
 def test_the_picture_shows_the_fall() -> None:
     """However deep the loss falls in the last steps, its lowest value is inside."""
     losses = [6.0, 6.01] * 20 + [5.0, 3.0, 1.0]
-    assert shown_losses(LrCurve(ramp(1e-7, 1, len(losses)), losses, ""))[0] < 1.0
+    assert shown_losses(LrCurve(rate_ramp(1e-7, 1, len(losses)), losses, ""))[0] < 1.0

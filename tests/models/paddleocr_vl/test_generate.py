@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from receipt_trainer.data.document_set import VlExample
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import encode_prompt
-from receipt_trainer.models.paddleocr_vl.examples import VlExample
 from receipt_trainer.models.paddleocr_vl.generate import answer, predict
 from receipt_trainer.models.paddleocr_vl.model import Loaded, load
 from tests.models.paddleocr_vl.tiny import make_tiny

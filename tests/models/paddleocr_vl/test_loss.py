@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from receipt_trainer.config.paddleocr_vl import LossSection
+from receipt_trainer.data.document_set import read_examples
 from receipt_trainer.models.paddleocr_vl.encode import collate, encode
-from receipt_trainer.models.paddleocr_vl.examples import read_examples
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
 from receipt_trainer.models.paddleocr_vl.model import Loaded, load
 

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from receipt_trainer.config.paddleocr_vl import LoraSection
+from receipt_trainer.data.document_set import VlExample
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import encode_prompts
-from receipt_trainer.models.paddleocr_vl.examples import VlExample
 from receipt_trainer.models.paddleocr_vl.generate import answer
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora
 from receipt_trainer.models.paddleocr_vl.merge import merge

@@ -14,13 +14,21 @@ from torch import nn
 from transformers.quantizers.quantizers_utils import should_convert_module
 
 from receipt_trainer.config.paddleocr_vl import LoraSection, TrainingSection, VlConfig
+from receipt_trainer.data.document_set import read_examples
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.models.paddleocr_vl.build import choose_machine, count_parameters, prepare_for_training
 from receipt_trainer.models.paddleocr_vl.encode import collate, encode
-from receipt_trainer.models.paddleocr_vl.examples import read_examples
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
-from receipt_trainer.models.paddleocr_vl.model import NOT_QUANTIZED, load, load_processor, merge, require_family
+from receipt_trainer.models.paddleocr_vl.model import (
+    NOT_QUANTIZED,
+    choose_machine,
+    count_parameters,
+    load,
+    load_processor,
+    merge,
+    prepare_for_training,
+    require_family,
+)
 from tests.models.paddleocr_vl.tiny import make_tiny
 from tests.training.unreachable import reach_nobody
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from receipt_trainer.models.paddleocr_vl.scores.numbers import score_numbers
-from receipt_trainer.models.paddleocr_vl.scores.ratio import Share
+from receipt_trainer.evaluation.documents import score_numbers
+from receipt_trainer.evaluation.ratio import Share
 from tests.models.paddleocr_vl.documents import ITEMS, document
 
 

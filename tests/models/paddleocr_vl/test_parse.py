@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.data.document import FIELDS
-from receipt_trainer.models.paddleocr_vl.scores.parse import read_strictly, read_tolerantly
-from receipt_trainer.models.paddleocr_vl.scores.values import DATES, NUMBERS, date, normal, number, text
+from receipt_trainer.evaluation.documents import read_strictly, read_tolerantly
+from receipt_trainer.evaluation.rows import DATES, NUMBERS, date, normal, number, text
 
 
 @pytest.mark.parametrize(

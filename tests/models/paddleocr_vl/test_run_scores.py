@@ -17,17 +17,17 @@ from receipt_trainer.aws import clients
 from receipt_trainer.config.paddleocr_vl import EvaluationSection, load_vl_config
 from receipt_trainer.contract import progress
 from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.data.document_set import VlExample, read_examples
+from receipt_trainer.evaluation.answers import read_predictions
+from receipt_trainer.evaluation.documents import evaluate
 from receipt_trainer.jobs.metrics import read_curves
 from receipt_trainer.jobs.run_store import AwsRunStore
-from receipt_trainer.models.paddleocr_vl.evaluate import evaluate
-from receipt_trainer.models.paddleocr_vl.examples import VlExample, read_examples
+from receipt_trainer.models.paddleocr_vl.dataset import Side
 from receipt_trainer.models.paddleocr_vl.family import PaddleOcrVl
 from receipt_trainer.models.paddleocr_vl.generate import answer
 from receipt_trainer.models.paddleocr_vl.model import load
-from receipt_trainer.models.paddleocr_vl.predictions import read_predictions
-from receipt_trainer.models.paddleocr_vl.prepare import Side
-from receipt_trainer.models.paddleocr_vl.run_report import render_run
 from receipt_trainer.models.paddleocr_vl.run_scores import METRICS, Scoring, summary
+from receipt_trainer.reports.documents_run import render_run
 from receipt_trainer.training.run import RunRequest, run
 from tests.models.paddleocr_vl.runs import vl_train, write_config
 from tests.models.paddleocr_vl.test_train import wait_for

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from receipt_trainer.models.paddleocr_vl.evaluate import judge
-from receipt_trainer.models.paddleocr_vl.scores.rows import MIN_ROWS
+from receipt_trainer.evaluation.documents import judge
+from receipt_trainer.evaluation.rows import MIN_ROWS
 from tests.models.paddleocr_vl.documents import ITEMS, document, predict
 
 

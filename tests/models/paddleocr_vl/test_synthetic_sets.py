@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from receipt_trainer.data.document_set import read_examples
 from receipt_trainer.data.problems import ProblemLog
-from receipt_trainer.data.receipts.jsonl import read_jsonl
+from receipt_trainer.data.sources.jsonl import read_jsonl
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.paddleocr_vl.examples import read_examples
 from receipt_trainer.models.paddleocr_vl.synthetic.boxes import words_of
 from receipt_trainer.models.paddleocr_vl.synthetic.dataset import Plan, generate_dataset
 from tests.models.paddleocr_vl.drawn import ALL, many

@@ -8,15 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receipt_trainer.models.paddleocr_vl.scores import teds
-from receipt_trainer.models.paddleocr_vl.scores.rows import row_of
-from receipt_trainer.models.paddleocr_vl.scores.teds import (
-    aligned_distance,
-    edit_distance,
-    levenshtein,
-    score_table,
-    text_cost,
-)
+from receipt_trainer.evaluation import teds
+from receipt_trainer.evaluation.rows import row_of
+from receipt_trainer.evaluation.teds import aligned_distance, edit_distance, levenshtein, score_table, text_cost
 from tests.models.paddleocr_vl.documents import ITEMS, document
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from receipt_trainer.data.document_set import read_examples
 from receipt_trainer.models.paddleocr_vl.encode import count_tokens
-from receipt_trainer.models.paddleocr_vl.examples import read_examples
 from receipt_trainer.models.paddleocr_vl.model import load, load_processor
 from receipt_trainer.training import checkpoints
 from tests.models.paddleocr_vl.receipts import write_receipts

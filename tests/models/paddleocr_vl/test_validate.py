@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from receipt_trainer.data.document import canonical_json
+from receipt_trainer.data.document_set import read_examples
+from receipt_trainer.data.document_validation import Validation, load_schema
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import count_tokens
-from receipt_trainer.models.paddleocr_vl.examples import read_examples
 from receipt_trainer.models.paddleocr_vl.model import load_processor
-from receipt_trainer.models.paddleocr_vl.validate import Validation, load_schema
 from tests.data.test_document import document
 
 

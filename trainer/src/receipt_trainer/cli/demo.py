@@ -81,7 +81,7 @@ def _conclude(row: Item, hosted: Hosted, run_dir: Path, console: Console) -> Non
 
 
 def _report(run_dir: Path, console: Console) -> None:
-    from receipt_trainer.reports.build import load_run
+    from receipt_trainer.reports.run_folder import load_run
     from receipt_trainer.reports.terminal import print_report
 
     run = load_run(run_dir)

@@ -47,7 +47,7 @@ def command(
     from receipt_trainer.cli.trained import labelled, load_with_progress, open_reader
     from receipt_trainer.data.problems import ProblemLog
     from receipt_trainer.files import replacing
-    from receipt_trainer.models.layoutlm.preprocessing import find_model
+    from receipt_trainer.models.layoutlm.export import find_model
 
     find_model(model)  # mistakes first: loading the model takes seconds
     problems = ProblemLog()
@@ -111,8 +111,7 @@ def _evaluate(reader: Reader, receipts: Sequence[Receipt]) -> tuple[dict[str, An
     from receipt_trainer.cli.show import progress_bar
     from receipt_trainer.cli.trained import label_notes
     from receipt_trainer.models.layoutlm import metrics
-    from receipt_trainer.models.layoutlm.predictor import choose
-    from receipt_trainer.models.layoutlm.to_predictions import receipt_predictions
+    from receipt_trainer.models.layoutlm.predictor import choose, receipt_predictions
 
     space = reader.space
     with progress_bar("predicting", None) as progress:

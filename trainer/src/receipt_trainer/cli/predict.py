@@ -39,7 +39,7 @@ def command(model: str, device: str, precision: str, source: str, output: str) -
 
     from receipt_trainer.cli.trained import open_reader
     from receipt_trainer.files import replacing
-    from receipt_trainer.models.layoutlm.preprocessing import find_model
+    from receipt_trainer.models.layoutlm.export import find_model
 
     find_model(model)
     with ExitStack() as stack:

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from receipt_trainer.cli.trained import Reader
 from receipt_trainer.contract.names import OUTSIDE
-from receipt_trainer.data import fields
 from receipt_trainer.data.problems import NOTED, ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
-from receipt_trainer.data.receipts.clean import is_name
-from receipt_trainer.data.receipts.jsonl import parse_record
+from receipt_trainer.data.sources.clean import is_name
+from receipt_trainer.data.sources.jsonl import parse_record
+from receipt_trainer.extraction import entities
 from receipt_trainer.models.layoutlm.predictor import choose
 
 BATCH: Final = 64
@@ -101,7 +101,7 @@ def _parse(row: int, text: bytes) -> _Line:
     return line
 
 
-def _read(reader: Reader, receipts: Sequence[Receipt]) -> Iterator[list[fields.ReadWord]]:
+def _read(reader: Reader, receipts: Sequence[Receipt]) -> Iterator[list[entities.ReadWord]]:
     """The words of each receipt in reading order, numbered as they came in; boxes are filled in by the caller."""
     split, found = reader.read(receipts)
     chosen = choose(found, split, reader.space, scored=False)
@@ -109,7 +109,7 @@ def _read(reader: Reader, receipts: Sequence[Receipt]) -> Iterator[list[fields.R
     for row, receipt in enumerate(receipts):
         first = int(split.words.offsets[row])
         yield [
-            fields.ReadWord(
+            entities.ReadWord(
                 number=word.extra[_NUMBER],
                 text=word.text,
                 box=word.box,
@@ -127,7 +127,7 @@ def _error(line: _Line) -> dict[str, Any]:
     return name | {"row": line.row, "error": line.error, "problems": line.problems}
 
 
-def _answer(line: _Line, receipt: Receipt, read: Sequence[fields.ReadWord]) -> dict[str, Any]:
+def _answer(line: _Line, receipt: Receipt, read: Sequence[entities.ReadWord]) -> dict[str, Any]:
     """Boxes are the pixels that came in, not fractions turned back into them."""
     pixels = [_replace_box(word, line.record["words"][word.number]["box"]) for word in read]
     words: dict[int, dict[str, Any]] = {
@@ -139,25 +139,25 @@ def _answer(line: _Line, receipt: Receipt, read: Sequence[fields.ReadWord]) -> d
             "tag": tag,
             "score": round(word.score, 4),
         }
-        for word, tag in zip(pixels, fields.tags(pixels), strict=True)
+        for word, tag in zip(pixels, entities.tags(pixels), strict=True)
     }
     for number, error in line.broken_words.items():
         words[number] = {"label": None, "tag": None, "score": None, "error": error}
     return {
         "id": receipt.name,
         "source": receipt.source,
-        "fields": {label: [_value(one) for one in found] for label, found in fields.fields(pixels).items()},
+        "fields": {label: [_value(one) for one in found] for label, found in entities.fields(pixels).items()},
         "words": [words[number] for number in sorted(words)],
         "problems": line.problems,
     }
 
 
-def _replace_box(word: fields.ReadWord, box: list[float]) -> fields.ReadWord:
+def _replace_box(word: entities.ReadWord, box: list[float]) -> entities.ReadWord:
     x0, y0, x1, y1 = box
-    return fields.ReadWord(word.number, word.text, (x0, y0, x1, y1), word.line, word.label, word.score)
+    return entities.ReadWord(word.number, word.text, (x0, y0, x1, y1), word.line, word.label, word.score)
 
 
-def _value(entity: fields.Entity) -> dict[str, Any]:
+def _value(entity: entities.Entity) -> dict[str, Any]:
     return {
         "text": entity.text,
         "score": round(entity.score, 4),

@@ -34,7 +34,7 @@ def command(table: str, output: Path, every: bool, progress: bool | None) -> Non
     Only labelled receipts, found through the table's index, unless --all is given.
     """
     from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.data.receipts.table_read import read_all, read_labelled
+    from receipt_trainer.data.sources.dynamodb.read import read_all, read_labelled
     from receipt_trainer.errors import UserError
 
     to_stdout = str(output) == "-"
@@ -49,7 +49,7 @@ def command(table: str, output: Path, every: bool, progress: bool | None) -> Non
 
 
 def _to_stdout(receipts: Iterable[Receipt]) -> int:
-    from receipt_trainer.data.receipts.jsonl import to_line
+    from receipt_trainer.data.sources.jsonl import to_line
 
     count = 0
     for count, receipt in enumerate(receipts, start=1):  # noqa: B007 - the count is what we want
@@ -59,7 +59,7 @@ def _to_stdout(receipts: Iterable[Receipt]) -> int:
 
 def _to_file(receipts: Iterable[Receipt], output: Path) -> int:
     """Write beside `output` and rename: a stopped export leaves no half a file under the name."""
-    from receipt_trainer.data.receipts.jsonl import to_line
+    from receipt_trainer.data.sources.jsonl import to_line
     from receipt_trainer.errors import UserError
     from receipt_trainer.files import open_text
 

@@ -22,7 +22,7 @@ def command(count: int, seed: int, output: Path) -> None:
     import json
     import os
 
-    from receipt_trainer.data.receipts.jsonl import to_record
+    from receipt_trainer.data.sources.jsonl import to_record
     from receipt_trainer.data.synthetic import generate
     from receipt_trainer.errors import UserError
     from receipt_trainer.files import open_text

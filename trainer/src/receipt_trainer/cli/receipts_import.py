@@ -23,8 +23,8 @@ def command(files: tuple[Path, ...], table: str, progress: bool | None, dry_run:
     running it again. A receipt that has changed is replaced. Labels that a person set in the table are kept.
     """
     from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.data.receipts.jsonl import read_jsonl
-    from receipt_trainer.data.receipts.table_write import import_receipts
+    from receipt_trainer.data.sources.dynamodb.write import import_receipts
+    from receipt_trainer.data.sources.jsonl import read_jsonl
 
     problems = ProblemLog()
     receipts = [receipt for path in files for receipt in read_jsonl(path, problems)]

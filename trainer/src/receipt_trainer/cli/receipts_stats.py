@@ -30,7 +30,7 @@ def command(table: str, progress: bool | None) -> None:
     from rich.console import Console
 
     from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.data.receipts.table_read import read_all
+    from receipt_trainer.data.sources.dynamodb.read import read_all
 
     problems = ProblemLog()
     with progress_bar("read", progress) as callback:

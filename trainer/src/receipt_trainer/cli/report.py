@@ -14,12 +14,12 @@ def command(run_dir: Path, terminal: bool) -> None:
     """Write report.html into RUN_DIR, the folder that holds a run's run.json, and print the report."""
     from rich.console import Console
 
-    from receipt_trainer.reports.build import load_run, write_html
+    from receipt_trainer.reports.run_folder import load_run, write_html
     from receipt_trainer.reports.terminal import print_report
 
     folder = load_run(run_dir)
     if folder.record.family == "paddleocr-vl":
-        from receipt_trainer.models.paddleocr_vl.run_report import describe_scores, write_run_report
+        from receipt_trainer.reports.documents_run import describe_scores, write_run_report
 
         if terminal:
             click.echo(f"{folder.record.job_name} ({folder.record.status}): {describe_scores(folder.record)}")

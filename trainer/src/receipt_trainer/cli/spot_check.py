@@ -43,7 +43,7 @@ def command(
     from receipt_trainer.cli.show import show_problems
     from receipt_trainer.cli.trained import label_notes, open_reader
     from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.models.layoutlm.preprocessing import find_model
+    from receipt_trainer.models.layoutlm.export import find_model
 
     find_model(model)
     problems = ProblemLog()
@@ -65,8 +65,7 @@ def command(
 
 def _predictions(reader: Reader, receipt: Receipt) -> tuple[tuple[PredictedWord, ...], list[float]]:
     """Every word, and the probability that the model gave its gold label."""
-    from receipt_trainer.models.layoutlm.predictor import choose
-    from receipt_trainer.models.layoutlm.to_predictions import receipt_predictions
+    from receipt_trainer.models.layoutlm.predictor import choose, receipt_predictions
 
     split, found = reader.read([receipt])
     chosen = choose(found, split, reader.space)

@@ -15,7 +15,7 @@ from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
-    from receipt_trainer.data.examples import EncodedSplit
+    from receipt_trainer.data.encode import EncodedSplit
     from receipt_trainer.data.labels import LabelSpace
     from receipt_trainer.data.problems import ProblemLog
     from receipt_trainer.data.receipt import Receipt
@@ -83,7 +83,7 @@ class Reader:
         Args:
             progress: told how many examples are done, of how many.
         """
-        from receipt_trainer.data.examples import encode
+        from receipt_trainer.data.encode import encode
         from receipt_trainer.models.layoutlm.predictor import predict
 
         split = encode(receipts, self.space, self.saved.tokenizer, self.saved.config)
@@ -140,7 +140,7 @@ def labelled(receipts: Sequence[Receipt], dataset: str) -> list[Receipt]:
 def load_with_progress(dataset: str, table: str | None, problems: ProblemLog) -> list[Receipt]:
     """All receipts of a data set, with a bar on a terminal."""
     from receipt_trainer.cli.show import progress_bar
-    from receipt_trainer.data.receipts.load import load_receipts
+    from receipt_trainer.data.sources.load import load_receipts
 
     with progress_bar("reading receipts", None) as progress:
         return load_receipts(dataset, problems, table=table, progress=progress)

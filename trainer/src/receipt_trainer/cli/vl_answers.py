@@ -12,10 +12,10 @@ import click
 from receipt_trainer.cli.show import progress_bar
 
 if TYPE_CHECKING:
-    from receipt_trainer.models.paddleocr_vl.evaluate import Evaluation
-    from receipt_trainer.models.paddleocr_vl.examples import VlExample
+    from receipt_trainer.data.document_set import VlExample
+    from receipt_trainer.evaluation.answers import Prediction
+    from receipt_trainer.evaluation.documents import Evaluation
     from receipt_trainer.models.paddleocr_vl.model import Device
-    from receipt_trainer.models.paddleocr_vl.predictions import Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,9 @@ def asking_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def ask(model: str, adapter: Path | None, examples: Sequence[VlExample], how: Asking, predictions: Path) -> None:
     """Let a model answer, and write its predictions when all are there; what was stopped before goes on."""
-    from receipt_trainer.models.paddleocr_vl.generate import predict
+    from receipt_trainer.evaluation.answers import write_predictions
+    from receipt_trainer.models.paddleocr_vl.generate import Unfinished, files_of, predict
     from receipt_trainer.models.paddleocr_vl.model import load
-    from receipt_trainer.models.paddleocr_vl.prediction_cache import Unfinished, files_of
-    from receipt_trainer.models.paddleocr_vl.predictions import write_predictions
     from receipt_trainer.training.console import quiet_libraries
 
     quiet_libraries()
@@ -83,8 +82,8 @@ def ask(model: str, adapter: Path | None, examples: Sequence[VlExample], how: As
 
 def score_file(predictions: Path, progress: bool | None) -> Evaluation:
     """Score a file of predictions."""
-    from receipt_trainer.models.paddleocr_vl.evaluate import evaluate
-    from receipt_trainer.models.paddleocr_vl.predictions import read_predictions
+    from receipt_trainer.evaluation.answers import read_predictions
+    from receipt_trainer.evaluation.documents import evaluate
 
     listed = read_predictions(predictions)
     with progress_bar("scoring", progress) as told:

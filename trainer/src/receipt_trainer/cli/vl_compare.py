@@ -12,7 +12,7 @@ from receipt_trainer.cli.vl_answers import Asking, ask, asking_options, score_fi
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
-    from receipt_trainer.models.paddleocr_vl.compare import Comparison
+    from receipt_trainer.evaluation.compare import Comparison
 
 _SHORT: Final = {"no difference shown": "not shown", "cannot be said": "unknown"}
 """Verdicts as the table has them, where they are too long for it."""
@@ -44,8 +44,8 @@ def command(
     Differences come with 95 % confidence intervals (paired bootstrap over the documents, BCa). Writes comparison.html
     and, last, comparison.json.
     """
-    from receipt_trainer.models.paddleocr_vl.compare import compare
-    from receipt_trainer.models.paddleocr_vl.pages import render_comparison, require_page_libraries
+    from receipt_trainer.evaluation.compare import compare
+    from receipt_trainer.reports.documents import render_comparison, require_page_libraries
 
     asking = Asking(**how)
     require_page_libraries()
@@ -69,7 +69,7 @@ def _answers(
     output_dir: Path,
 ) -> dict[str, Path]:
     """The predictions of both sides, made where they are not given."""
-    from receipt_trainer.models.paddleocr_vl.evaluation_set import read_test_set
+    from receipt_trainer.data.document_set import read_test_set
 
     for side, (model, predictions) in sides.items():
         if (model is None) == (predictions is None):
@@ -100,7 +100,7 @@ def _write(output_dir: Path, page: str, record: dict[str, Any]) -> None:
 
 def _show(comparison: Comparison) -> None:
     from receipt_trainer.cli.fitted_table import print_fitted
-    from receipt_trainer.models.paddleocr_vl.evaluate import HEADLINES
+    from receipt_trainer.evaluation.documents import HEADLINES
     from receipt_trainer.reports import formatting
 
     heads = ("score", "baseline", "tuned", "change", f"{100 * comparison.level:.0f}\u00a0% interval", "verdict")

@@ -11,8 +11,8 @@ from receipt_trainer.cli.vl_answers import Asking, ask, asking_options, score_fi
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
-    from receipt_trainer.models.paddleocr_vl.evaluate import Evaluation
-    from receipt_trainer.models.paddleocr_vl.scores.ratio import Share
+    from receipt_trainer.evaluation.documents import Evaluation
+    from receipt_trainer.evaluation.ratio import Share
 
 
 @click.command(name="evaluate", short_help="Score a model on a test set.")
@@ -39,8 +39,7 @@ def command(
     Beside the scores (R.json, written last) come R.predictions.jsonl, from which the scores can be made again, and
     R.html with the worst documents.
     """
-    from receipt_trainer.models.paddleocr_vl.evaluation_files import EvaluationFiles, write_evaluation
-    from receipt_trainer.models.paddleocr_vl.pages import require_page_libraries
+    from receipt_trainer.reports.documents import EvaluationFiles, require_page_libraries, write_evaluation
 
     asking = Asking(**how)
     files = EvaluationFiles(output)
@@ -71,7 +70,7 @@ def _ask(
     model_path: str | None, adapter: Path | None, test_dir: Path | None, limit: int | None, asking: Asking, files: Any
 ) -> dict[str, str]:
     """Ask the model; returns what was asked, for the report."""
-    from receipt_trainer.models.paddleocr_vl.evaluation_set import read_test_set
+    from receipt_trainer.data.document_set import read_test_set
 
     if model_path is None or test_dir is None:
         raise UserError("give --model-path and --test-dir, or --predictions")
@@ -87,9 +86,9 @@ def _show(evaluation: Evaluation) -> None:
     from rich.console import Console
 
     from receipt_trainer.cli.score_tables import plain_table
-    from receipt_trainer.models.paddleocr_vl.evaluate import HEADLINES
-    from receipt_trainer.models.paddleocr_vl.pages import field_table
-    from receipt_trainer.models.paddleocr_vl.scores.ratio import Share
+    from receipt_trainer.evaluation.documents import HEADLINES
+    from receipt_trainer.evaluation.ratio import Share
+    from receipt_trainer.reports.documents import field_table
 
     console, scores = Console(), evaluation.scores
     table = plain_table("score", "share", "counted from")

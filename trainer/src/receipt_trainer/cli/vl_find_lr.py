@@ -13,7 +13,7 @@ from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
     from receipt_trainer.config.paddleocr_vl import VlConfig
-    from receipt_trainer.models.paddleocr_vl.lr_curve import LrCurve
+    from receipt_trainer.models.paddleocr_vl.lr_finder import LrCurve
 
 
 @click.command(name="find-lr", short_help="Look for a good learning rate, and draw the curve.")
@@ -62,10 +62,9 @@ def command(
 
 
 def _find(config: VlConfig, **options: Any) -> LrCurve:
-    from receipt_trainer.models.paddleocr_vl.build import build, choose_machine
-    from receipt_trainer.models.paddleocr_vl.find_lr import find_lr
-    from receipt_trainer.models.paddleocr_vl.model import load_processor
-    from receipt_trainer.models.paddleocr_vl.prepare import prepare
+    from receipt_trainer.models.paddleocr_vl.dataset import prepare
+    from receipt_trainer.models.paddleocr_vl.lr_finder import find_lr
+    from receipt_trainer.models.paddleocr_vl.model import build, choose_machine, load_processor
     from receipt_trainer.training.console import quiet_libraries
 
     quiet_libraries()
@@ -77,7 +76,7 @@ def _find(config: VlConfig, **options: Any) -> LrCurve:
 
 def _write(curve: LrCurve, config: VlConfig, output: Path) -> None:
     from receipt_trainer.files import write_atomically
-    from receipt_trainer.models.paddleocr_vl.lr_curve import draw_curve
+    from receipt_trainer.models.paddleocr_vl.lr_finder import draw_curve
 
     size = config.training.per_device_train_batch_size * config.training.gradient_accumulation_steps
     picture = draw_curve(curve, f"Learning-rate range test, {size} documents a step")

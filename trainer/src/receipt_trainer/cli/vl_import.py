@@ -52,10 +52,9 @@ def command(
     import re
 
     from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.data.receipts.jsonl import read_jsonl
+    from receipt_trainer.data.sources.jsonl import read_jsonl
     from receipt_trainer.errors import UserError
-    from receipt_trainer.models.paddleocr_vl.from_receipts import Converter
-    from receipt_trainer.models.paddleocr_vl.import_dataset import import_receipts
+    from receipt_trainer.extraction.documents import Converter, import_receipts
 
     if currency is not None and not re.fullmatch("[A-Z]{3}", currency):
         raise UserError(f"--currency: {currency!r} is no ISO 4217 code; three capital letters, as EUR")

@@ -10,7 +10,7 @@ import click
 from receipt_trainer.config.paddleocr_vl import MAX_IMAGE_PIXELS
 
 if TYPE_CHECKING:
-    from receipt_trainer.models.paddleocr_vl.validate import Measure
+    from receipt_trainer.data.document_validation import Measure
 
 
 @click.command("validate-dataset")
@@ -52,7 +52,7 @@ def command(
     from dataclasses import asdict
 
     from receipt_trainer.data.document import DOCUMENT_SCHEMA
-    from receipt_trainer.models.paddleocr_vl.validate import Validation, load_schema
+    from receipt_trainer.data.document_validation import Validation, load_schema
 
     schema = DOCUMENT_SCHEMA if schema_file is None else load_schema(schema_file)
     measure = None if tokenizer is None else _measure(tokenizer, max_image_pixels)

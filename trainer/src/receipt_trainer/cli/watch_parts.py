@@ -68,7 +68,7 @@ def progress_line(view: JobView, *, bar: int = 0) -> Text:
     from rich.text import Text
 
     from receipt_trainer.jobs.live import last_value
-    from receipt_trainer.reports import formatting, sparkline
+    from receipt_trainer.reports import formatting, terminal
 
     pace, line = view.pace, Text(no_wrap=True)
     if "unreadable" in view.row:
@@ -79,7 +79,7 @@ def progress_line(view: JobView, *, bar: int = 0) -> Text:
         waits = {"PENDING": "waits in its queue", "INTERRUPTED": "waits for a worker to go on"}
         return Text(waits.get(view.row["status"], "no step logged yet"), style="dim", no_wrap=True)
     if bar and pace.share is not None:
-        done = sparkline.bar(pace.share, bar)
+        done = terminal.bar(pace.share, bar)
         line.append(done, style="green").append("─" * (bar - len(done)) + " ", style="dim")
     total = "of an unknown number" if pace.num_steps is None else f"of {pace.num_steps:,}"
     facts = [f"step {pace.step:,} {total}"]

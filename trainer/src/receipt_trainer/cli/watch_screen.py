@@ -52,7 +52,7 @@ def _num_lines(*parts: Text) -> int:
 def _plots(view: JobView, width: int, height: int) -> list[Text]:
     from rich.text import Text
 
-    from receipt_trainer.reports.plot import curve
+    from receipt_trainer.reports.terminal_plot import curve
 
     shown = curve_names(view)
     each = (width - 1) // len(shown) if width >= SIDE_BY_SIDE else width

@@ -1,14 +1,30 @@
-"""The label space: normalise, merge, whitelist, in this order."""
+"""BIO tags a line: an entity is a run of one label inside a line, so tags and labels determine each other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.names import AMOUNT, CORE_LABELS, OUTSIDE
 from receipt_trainer.errors import UserError
+
+
+def to_bio(labels: Sequence[str]) -> list[str]:
+    """Tags of one line's word labels: `B-` where a run of a label begins, `I-` where it goes on."""
+    tags = []
+    previous = OUTSIDE
+    for label in labels:
+        tags.append(label if label == OUTSIDE else f"{'I' if label == previous else 'B'}-{label}")
+        previous = label
+    return tags
+
+
+def label_of(tag: str) -> str:
+    """The label of a tag, without its prefix."""
+    return tag if tag == OUTSIDE else tag[2:]
+
 
 SYNONYMS: Final[Mapping[str, str]] = {
     "BUSINESS_NAME": "MERCHANT_NAME",

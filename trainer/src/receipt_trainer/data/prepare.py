@@ -13,13 +13,12 @@ from typing import Any
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.run_record import SplitRecord
-from receipt_trainer.data.align import Tokenizer
-from receipt_trainer.data.examples import EncodedSplit, allowed_sets, encode
+from receipt_trainer.data.dedup import near_duplicate_groups
+from receipt_trainer.data.encode import EncodedSplit, Tokenizer, allowed_sets, encode
 from receipt_trainer.data.labels import LabelSpace, label_space
-from receipt_trainer.data.near_duplicates import near_duplicate_groups
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
-from receipt_trainer.data.receipts.load import Progress, load_receipts
+from receipt_trainer.data.sources.load import Progress, load_receipts
 from receipt_trainer.data.split import Split, limit, read_split_file, split_by_keys, split_by_stored, split_receipts
 from receipt_trainer.errors import UserError
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.run_record import SplitRecord
-from receipt_trainer.data.examples import EncodedSplit, Examples, Words
+from receipt_trainer.data.encode import EncodedSplit, Examples, Words
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.prepare import Prepared
 from receipt_trainer.errors import UserError

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from receipt_trainer.contract.run_record import SplitRecord
-from receipt_trainer.data.near_duplicates import near_duplicate_groups
+from receipt_trainer.data.dedup import near_duplicate_groups
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.errors import UserError
 

@@ -12,9 +12,8 @@ from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.predictions import ReceiptPrediction
 from receipt_trainer.contract.run_record import Confusion, RunRecord
 from receipt_trainer.reports import formatting, summary
-from receipt_trainer.reports.curves import learning_curves
-from receipt_trainer.reports.palette import label_colors
-from receipt_trainer.reports.receipt_svg import draw
+from receipt_trainer.reports.plots import learning_curves
+from receipt_trainer.reports.receipt_svg import draw, label_colors
 from receipt_trainer.reports.word_errors import Verdict, confusion_of, largest, top_confusions, worst_receipts
 
 NUM_WORST: Final = 6

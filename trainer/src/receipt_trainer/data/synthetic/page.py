@@ -10,7 +10,7 @@ from typing import Final
 
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.data.receipt import Box, Word, WordLabel
-from receipt_trainer.data.receipts.clean import BOX_DECIMALS
+from receipt_trainer.data.sources.clean import BOX_DECIMALS
 from receipt_trainer.data.synthetic.lines import Cell, Line, Token
 
 _CONFUSIONS: Final = ("0O", "O0", "1l", "l1", "Il", "5S", "S5", "8B", "B8", ".,", ",.", "ec", "G6", "/1", ":.", "ao")

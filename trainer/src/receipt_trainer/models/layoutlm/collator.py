@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from receipt_trainer.data.examples import Examples
+from receipt_trainer.data.encode import Examples
 from receipt_trainer.models.layoutlm.packing import attention_plan
 
 _AUGMENT_SCALE: Final = 0.05

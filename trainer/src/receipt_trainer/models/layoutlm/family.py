@@ -16,7 +16,7 @@ from receipt_trainer.contract.predictions import write_predictions
 from receipt_trainer.contract.run_record import Best, EpochMetrics, RunRecord
 from receipt_trainer.contract.sinks import MetricsSink
 from receipt_trainer.data import snapshot
-from receipt_trainer.data.examples import VIEWS, downsample
+from receipt_trainer.data.encode import VIEWS, downsample
 from receipt_trainer.data.prepare import Prepared, prepare, tokenizer_hash
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.layoutlm import metrics as scores
@@ -24,9 +24,9 @@ from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollat
 from receipt_trainer.models.layoutlm.export import save_model
 from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import Start, build, load_tokenizer, resolve
-from receipt_trainer.models.layoutlm.to_predictions import receipt_predictions
+from receipt_trainer.models.layoutlm.predictor import receipt_predictions
 from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
-from receipt_trainer.reports.build import load_run, write_html
+from receipt_trainer.reports.run_folder import load_run, write_html
 from receipt_trainer.reports.terminal import print_report
 from receipt_trainer.training import distributed, hardware
 from receipt_trainer.training.arguments import NOT_IN_THE_CURVE, training_arguments

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from receipt_trainer.data.examples import IGNORED
+from receipt_trainer.data.encode import IGNORED
 from receipt_trainer.data.labels import LabelSpace
 
 

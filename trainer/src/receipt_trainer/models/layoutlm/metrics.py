@@ -11,9 +11,8 @@ from seqeval.metrics import classification_report
 
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.run_record import Confusion, Score
-from receipt_trainer.data import bio
-from receipt_trainer.data.examples import Ints, Words
-from receipt_trainer.data.labels import LabelSpace
+from receipt_trainer.data.encode import Ints, Words
+from receipt_trainer.data.labels import LabelSpace, to_bio
 
 
 def line_tags(words: Words, labels: Ints, space: LabelSpace, receipts: Iterable[int] | None = None) -> list[list[str]]:
@@ -24,7 +23,7 @@ def line_tags(words: Words, labels: Ints, space: LabelSpace, receipts: Iterable[
         start, stop = int(words.offsets[row]), int(words.offsets[row + 1])
         breaks = np.flatnonzero(np.diff(words.lines[start:stop])) + 1
         for line in np.split(labels[start:stop], breaks):
-            tags.append(bio.encode([names[label] for label in line]))
+            tags.append(to_bio([names[label] for label in line]))
     return tags
 
 

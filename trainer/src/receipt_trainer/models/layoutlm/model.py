@@ -22,7 +22,7 @@ from transformers import (
 from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.layoutlm import hub
+from receipt_trainer.models import hub
 from receipt_trainer.models.layoutlm.packing import use_packing
 
 TINY: Final = "tiny"

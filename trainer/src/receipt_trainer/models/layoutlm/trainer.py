@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers.trainer_utils import TrainOutput
 
 from receipt_trainer.contract.run_record import Score
-from receipt_trainer.data.examples import IGNORED, EncodedSplit, Ints
+from receipt_trainer.data.encode import IGNORED, EncodedSplit, Ints
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollator
 from receipt_trainer.models.layoutlm.loss import MarginalLoss

@@ -11,9 +11,9 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from receipt_trainer.data.augment import as_rgb
+from receipt_trainer.data.document_set import ExampleError, VlExample
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.paddleocr_vl.augment import as_rgb
-from receipt_trainer.models.paddleocr_vl.examples import ExampleError, VlExample
 
 IGNORED: Final = -100
 """Label of a token that is not learned."""

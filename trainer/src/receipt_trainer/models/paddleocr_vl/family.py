@@ -13,22 +13,25 @@ from receipt_trainer.config.paddleocr_vl import TrainingSection, VlConfig
 from receipt_trainer.contract.names import MODEL_DIR, RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.sinks import MetricsSink
-from receipt_trainer.models.paddleocr_vl.batches import VlCollator
-from receipt_trainer.models.paddleocr_vl.build import build, choose_machine, count_parameters, peak_memory_gib
+from receipt_trainer.models.paddleocr_vl.collator import VlCollator
+from receipt_trainer.models.paddleocr_vl.dataset import VlData, prepare
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss
 from receipt_trainer.models.paddleocr_vl.model import (
     Loaded,
+    build,
+    choose_machine,
+    count_parameters,
     load_processor,
+    peak_memory_gib,
     require_family,
     require_quantization,
     write_model,
 )
-from receipt_trainer.models.paddleocr_vl.prepare import VlData, prepare
 from receipt_trainer.models.paddleocr_vl.records import LossEvaluations, fingerprint, record_sections
-from receipt_trainer.models.paddleocr_vl.run_report import describe_scores, write_run_report
 from receipt_trainer.models.paddleocr_vl.run_scores import Scoring, forget_answers, metric_row, score_run
 from receipt_trainer.models.paddleocr_vl.sampler import EpochBatches, difficulties
 from receipt_trainer.models.paddleocr_vl.trainer import VlTrainer
+from receipt_trainer.reports.documents_run import describe_scores, write_run_report
 from receipt_trainer.training import distributed
 from receipt_trainer.training.arguments import training_arguments
 from receipt_trainer.training.callbacks import SetEpoch

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -11,11 +14,11 @@ from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from receipt_trainer.contract.progress import report_progress
-from receipt_trainer.errors import WorldError
+from receipt_trainer.data.document_set import VlExample
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.evaluation.answers import Prediction, parse_prediction
 from receipt_trainer.models.paddleocr_vl.encode import encode_prompts
-from receipt_trainer.models.paddleocr_vl.examples import VlExample
 from receipt_trainer.models.paddleocr_vl.model import Loaded
-from receipt_trainer.models.paddleocr_vl.predictions import Prediction
 
 Progress = Callable[[int, int], None]
 
@@ -119,3 +122,63 @@ def _write(loaded: Loaded, examples: Sequence[VlExample], config: GenerationConf
         written, skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
     return texts
+
+
+class Unfinished:
+    """A file that begins with what was asked of whom, and grows by a line an answer."""
+
+    def __init__(self, predictions: Path, asked: Mapping[str, Any]) -> None:
+        """
+        Args:
+            predictions: the file that the answers become; this one stands beside it.
+            asked: all that answers depend on besides the documents, JSON values.
+        """
+        self.path = predictions.with_name(f".{predictions.name}.unfinished")
+        self._head = json.dumps(asked, sort_keys=True)
+
+    def answered(self, examples: Sequence[VlExample]) -> dict[str, Prediction]:
+        """Answers to these examples that are there already, by id; none if something else was asked."""
+        try:
+            head, *lines = self.path.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError):
+            return {}
+        if head != self._head:
+            return {}
+        documents = {example.id: (str(example.image.resolve()), example.output) for example in examples}
+        found = (prediction for line in lines if (prediction := _whole(line)) is not None)
+        return {one.id: one for one in found if documents.get(one.id) == (one.image, one.gold)}
+
+    def keep(self, known: Iterable[Prediction], coming: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Write and pass on what is known, then what comes, each answer before it is passed on."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        listed = list(known)
+        with self.path.open("w", encoding="utf-8", errors="replace") as stream:
+            stream.write(f"{self._head}\n")
+            for predictions in (listed, coming):
+                for prediction in predictions:
+                    stream.write(json.dumps(asdict(prediction), ensure_ascii=False) + "\n")
+                    stream.flush()
+                    yield prediction
+
+    def remove(self) -> None:
+        """The answers are in their place."""
+        self.path.unlink(missing_ok=True)
+
+
+def _whole(line: str) -> Prediction | None:
+    """None for a line that was cut off."""
+    try:
+        return parse_prediction(line, "")
+    except UserError:
+        return None
+
+
+def files_of(*folders: str | Path | None) -> list[list[Any]]:
+    """Names, sizes and times of the files of models that are folders: another training under the same name shows."""
+    found: list[list[Any]] = []
+    for folder in folders:
+        if folder is None or not Path(folder).is_dir():
+            continue
+        files = sorted(path for path in Path(folder).rglob("*") if path.suffix in (".safetensors", ".json"))
+        found += [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    return found

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from transformers import AutoProcessor, PaddleOCRVLConfig
 
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.layoutlm import hub
+from receipt_trainer.models import hub
 
 LOAD_ERRORS: Final = (*hub.ERRORS, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
 """What loading from broken or missing files raises."""

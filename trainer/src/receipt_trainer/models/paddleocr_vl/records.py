@@ -8,7 +8,7 @@ from typing import Any
 
 from receipt_trainer.config.paddleocr_vl import VlConfig
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.models.paddleocr_vl.prepare import VlData
+from receipt_trainer.models.paddleocr_vl.dataset import VlData
 from receipt_trainer.training import distributed
 from receipt_trainer.training.arguments import NOT_IN_THE_CURVE
 from receipt_trainer.training.callbacks import is_number

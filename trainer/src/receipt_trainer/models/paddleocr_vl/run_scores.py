@@ -16,16 +16,14 @@ from receipt_trainer.contract.progress import report_progress
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.sinks import MetricsSink
 from receipt_trainer.data.document import DOCUMENT_SCHEMA
+from receipt_trainer.data.document_set import VlExample
 from receipt_trainer.errors import WorldError
-from receipt_trainer.models.paddleocr_vl.evaluate import Evaluation, evaluate
-from receipt_trainer.models.paddleocr_vl.examples import VlExample
-from receipt_trainer.models.paddleocr_vl.generate import predict
+from receipt_trainer.evaluation.answers import Prediction, write_predictions
+from receipt_trainer.evaluation.documents import Evaluation, evaluate, read_strictly
+from receipt_trainer.evaluation.ratio import Share
+from receipt_trainer.models.paddleocr_vl.dataset import Side
+from receipt_trainer.models.paddleocr_vl.generate import Unfinished, predict
 from receipt_trainer.models.paddleocr_vl.model import Loaded
-from receipt_trainer.models.paddleocr_vl.prediction_cache import Unfinished
-from receipt_trainer.models.paddleocr_vl.predictions import Prediction, write_predictions
-from receipt_trainer.models.paddleocr_vl.prepare import Side
-from receipt_trainer.models.paddleocr_vl.scores.parse import read_strictly
-from receipt_trainer.models.paddleocr_vl.scores.ratio import Share
 from receipt_trainer.training.console import progress_bar
 
 METRICS: Final[Mapping[str, str]] = {

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from receipt_trainer.models.paddleocr_vl.examples import VlExample
+from receipt_trainer.data.document_set import VlExample
 
 Schedule = Literal["none", "easy_to_hard"]
 _WINDOW: Final = 16

@@ -18,10 +18,10 @@ from random import Random
 from typing import IO, Any, Final
 
 from receipt_trainer.data.document import canonical_json
-from receipt_trainer.data.receipts.jsonl import to_line as receipt_line
+from receipt_trainer.data.document_set import INSTRUCTION, VlExample, to_line
+from receipt_trainer.data.sources.jsonl import to_line as receipt_line
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.files import write_atomically
-from receipt_trainer.models.paddleocr_vl.examples import INSTRUCTION, VlExample, to_line
 from receipt_trainer.models.paddleocr_vl.synthetic.boxes import receipt_of
 from receipt_trainer.models.paddleocr_vl.synthetic.draw import Drawn, draw_example
 from receipt_trainer.models.paddleocr_vl.synthetic.languages import LANGUAGES, fonts_of

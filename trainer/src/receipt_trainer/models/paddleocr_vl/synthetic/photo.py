@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageFilter
 
-from receipt_trainer.models.paddleocr_vl.augment import add_noise
+from receipt_trainer.data.augment import add_noise
 
 
 def photograph(image: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -1,0 +1,195 @@
+"""Images with their instruction and their answer, as lines of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, TypeGuard
+
+from receipt_trainer.data.document import canonical_json, printable
+from receipt_trainer.errors import UserError
+
+INSTRUCTION: Final = (
+    "Read this invoice or receipt and answer with its data as JSON: document_type, vendor, client, invoice_number, "
+    "date, due_date, currency, line_items, subtotal, tax, tax_rate, discount, grand_total. What is not there is null."
+)
+"""What is asked where a line has no instruction of its own."""
+
+KEYS: Final = frozenset({"id", "image", "instruction", "input", "output", "difficulty"})
+
+
+class ExampleError(UserError):
+    """An example that no model of the family can be given.
+
+    Attributes:
+        id: of the example.
+        field: of the example that is to blame.
+        reason: why.
+    """
+
+    def __init__(self, id: str, field: str, reason: str) -> None:
+        """All three are part of the message."""
+        self.id, self.field, self.reason = id, field, reason
+        super().__init__(f"example {printable(id)}: {field}: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class VlExample:
+    """One image, what is asked about it and what is to be answered.
+
+    Attributes:
+        id: unique in its file.
+        image: path that can be opened.
+        instruction: what is asked.
+        input: what else is told besides the image, often "".
+        output: the answer, JSON as text.
+        difficulty: 0 (easy) to 1 (hard), for a curriculum; None where nobody said.
+    """
+
+    id: str
+    image: Path
+    instruction: str
+    input: str
+    output: str
+    difficulty: float | None = None
+
+
+def read_examples(path: Path) -> list[VlExample]:
+    """The examples of a JSON lines file, in order; images are not opened.
+
+    Raises:
+        UserError: the file cannot be read, a line is no example (which line, which field), or an id stands twice.
+    """
+    found: list[VlExample] = []
+    lines: dict[str, int] = {}
+    for row, line in numbered_lines(path):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}:{row}: not JSON: {error}") from None
+        problems = record_problems(record)
+        if problems:
+            field, reason = problems[0]
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise UserError(f"{path}:{row}: {field}: {reason}{more}; `receipt-trainer vl validate-dataset` lists all")
+        example = make_example(record, path.parent)
+        if example.id in lines:
+            raise UserError(f"{path}:{row}: id: {example.id!r} is that of line {lines[example.id]}")
+        lines[example.id] = row
+        found.append(example)
+    if not found:
+        raise UserError(f"{path}: no example in it")
+    return found
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, from 1, as bytes.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            for row, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield row, line.removeprefix(b"\xef\xbb\xbf") if row == 1 else line
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def record_problems(record: Any) -> list[tuple[str, str]]:
+    """Why a decoded line is no example, as (field, reason); empty if it is one. Looks at no file."""
+    if not isinstance(record, dict):
+        return [("line", "not an object")]
+    found = [(printable(key[:80]), "unknown key") for key in sorted(record.keys() - KEYS)]
+    image = record.get("image")
+    if not is_text(image) or not image.strip():
+        found.append(("image", "missing" if image is None else "not a path"))
+    elif leaves_folder(image):
+        found.append(("image", f"{image[:80]!r} leaves the folder of the data set; paths are relative to it"))
+    texts = [key for key in ("instruction", "input", "id") if record.get(key) is not None]
+    found += [(key, "not a text") for key in texts if not is_text(record[key])]
+    output = record.get("output")
+    if not (is_text(output) if isinstance(output, str) else isinstance(output, dict)):
+        found.append(("output", "missing" if record.get("output") is None else "neither JSON text nor an object"))
+    difficulty = record.get("difficulty")
+    if difficulty is not None and (
+        isinstance(difficulty, bool) or not isinstance(difficulty, int | float) or not 0 <= difficulty <= 1
+    ):
+        found.append(("difficulty", "not a number from 0 to 1"))
+    return found
+
+
+def is_text(value: Any) -> TypeGuard[str]:
+    """Whether a value is a text that can be written as UTF-8 (half a surrogate pair cannot)."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def leaves_folder(image: str) -> bool:
+    """Whether a path is absolute, steps out of the folder that it is relative to, or can be no path."""
+    parts = PurePosixPath(image.replace("\\", "/"))
+    drive = len(image) > 1 and image[1] == ":"
+    return parts.is_absolute() or drive or ".." in parts.parts or "\0" in image
+
+
+def make_example(record: dict[str, Any], folder: Path) -> VlExample:
+    """A line without `record_problems` as an example; without an id it is called as its image."""
+    output = record["output"]
+    difficulty = record.get("difficulty")
+    return VlExample(
+        id=record.get("id") or record["image"],
+        image=folder / record["image"],
+        instruction=record.get("instruction") or INSTRUCTION,
+        input=record.get("input") or "",
+        output=output if isinstance(output, str) else canonical_json(output),
+        difficulty=None if difficulty is None else float(difficulty),
+    )
+
+
+def to_line(example: VlExample, folder: Path) -> str:
+    """An example as one line with its end, its image relative to `folder`.
+
+    Raises:
+        ValueError: the image is not under `folder`.
+    """
+    record: dict[str, Any] = {
+        "id": example.id,
+        "image": example.image.relative_to(folder).as_posix(),
+        "instruction": example.instruction,
+        "input": example.input,
+        "output": example.output,
+    }
+    if example.difficulty is not None:
+        record["difficulty"] = example.difficulty
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+NAMES: Final = ("test.jsonl", "val.jsonl")
+"""Files that are taken, in this order, where a folder has several."""
+
+
+def read_test_set(path: Path, limit: int | None = None) -> list[VlExample]:
+    """The examples of a file, or of the data set in a folder; the first `limit` of them.
+
+    Raises:
+        UserError: no such folder, none or too many data sets in it, or a broken line.
+    """
+    examples = read_examples(find_test_file(path))
+    return examples if limit is None else examples[:limit]
+
+
+def find_test_file(path: Path) -> Path:
+    """The JSON lines file of a folder: one of `NAMES`, or the only one."""
+    if not path.is_dir():
+        return path
+    for name in NAMES:
+        if (path / name).is_file():
+            return path / name
+    found = sorted(path.glob("*.jsonl"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UserError(f"{path}: there is no data set in it (a file that is called *.jsonl)")
+    raise UserError(f"{path}: name one of its data sets: {', '.join(one.name for one in found[:5])}")

@@ -1,1 +1,0 @@
-"""Where receipts come from and go to: the receipts table and JSON lines."""

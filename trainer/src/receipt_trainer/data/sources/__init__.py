@@ -1,0 +1,1 @@
+"""Where receipts come from: JSON lines and DynamoDB tables."""

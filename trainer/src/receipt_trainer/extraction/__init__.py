@@ -1,0 +1,1 @@
+"""Labelled words become normalised fields: amounts and dates, entities, documents."""

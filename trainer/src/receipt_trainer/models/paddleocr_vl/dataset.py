@@ -1,0 +1,163 @@
+"""The examples of a run: read, measured, and held out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from receipt_trainer.config.paddleocr_vl import VlConfig
+from receipt_trainer.contract.progress import report_progress
+from receipt_trainer.data.document_set import ExampleError, VlExample, read_examples
+from receipt_trainer.errors import UserError
+from receipt_trainer.models.paddleocr_vl.encode import count_tokens
+
+Progress = Callable[[int, int], None]
+"""Told how many are done, and of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Examples of one side, each with its tokens (prompt with image, and answer), and of these the supervised ones."""
+
+    examples: list[VlExample]
+    lengths: NDArray[np.int64]
+    answers: NDArray[np.int64]
+
+    def counts(self) -> dict[str, int]:
+        """For people and run.json."""
+        return {
+            "documents": len(self.examples),
+            "tokens": int(self.lengths.sum()),
+            "supervised_tokens": int(self.answers.sum()),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class VlData:
+    """What to train on and what to validate on.
+
+    Attributes:
+        left_out: {"id", "reason"} of each example that is too long or that the model cannot take.
+    """
+
+    train: Side
+    validation: Side
+    left_out: list[dict[str, str]]
+
+    def counts(self) -> dict[str, Any]:
+        """For people and run.json."""
+        counts: dict[str, Any] = {"train": self.train.counts(), "validation": self.validation.counts()}
+        return counts | {"left_out": len(self.left_out)}
+
+    def fingerprint(self) -> str:
+        """Hash of what the examples say, and of the names and sizes of their images."""
+        digest = hashlib.sha256()
+        for side in (self.train, self.validation):
+            for example in side.examples:
+                image = [example.image.name, example.image.stat().st_size]
+                row = [example.id, image, example.instruction, example.input, example.output, example.difficulty]
+                digest.update(json.dumps(row).encode() + b"\n")
+            digest.update(b"\n")
+        return digest.hexdigest()
+
+
+def find_files(config: VlConfig) -> tuple[Path, Path | None]:
+    """The files to train and to validate on; None: a share of the first is held out.
+
+    Raises:
+        UserError: no data set is named, or its folder lacks train.jsonl.
+    """
+    if not config.dataset_path:
+        raise UserError("no data set: set dataset_path in the configuration, or give --train-file")
+    train = Path(config.dataset_path)
+    validation = Path(config.val_path) if config.val_path else None
+    if train.is_dir():
+        beside = train / "val.jsonl"
+        train = train / "train.jsonl"
+        if not train.is_file():
+            raise UserError(f"dataset_path {train.parent}: there is no train.jsonl in it; name the file itself")
+        validation = validation or (beside if beside.is_file() else None)
+    if validation is not None and validation.is_dir():
+        validation = validation / "val.jsonl"
+    return train, validation
+
+
+def prepare(config: VlConfig, processor: Any, progress: Progress | None = None) -> VlData:
+    """Read both sides and leave out what does not fit the sequence or the model.
+
+    Args:
+        progress: told after each example that has been measured.
+
+    Raises:
+        UserError: as `find_files` and `read_examples`, an image cannot be read, or a side is empty.
+    """
+    train_file, validation_file = find_files(config)
+    examples = read_examples(train_file)
+    if validation_file is not None:
+        held_out = read_examples(validation_file)
+    else:
+        examples, held_out = hold_out(examples, config.validation_fraction)
+    limit = config.training.max_sequence_length
+    left_out: list[dict[str, str]] = []
+    done, total = count(1), len(examples) + len(held_out)
+
+    def tell() -> None:
+        number = next(done)
+        report_progress(f"{number} of {total} documents measured")
+        if progress is not None:
+            progress(number, total)
+
+    train, validation = (_measure(side, processor, limit, left_out, tell) for side in (examples, held_out))
+    for side, name in ((train, "to train on"), (validation, "to validate on")):
+        if not side.examples:
+            first = f": {left_out[0]['id']}: {left_out[0]['reason']}" if left_out else ""
+            raise UserError(f"{train_file}: no example {name}; {len(left_out)} were left out{first}")
+    return VlData(train, validation, left_out)
+
+
+def hold_out(examples: Sequence[VlExample], fraction: float) -> tuple[list[VlExample], list[VlExample]]:
+    """Both sides: held out are those with the smallest hashes of their ids, at least one.
+
+    Raises:
+        UserError: there is only one example.
+    """
+    if len(examples) < 2:
+        raise UserError("one example cannot be split into two sides: give a file to validate on (val_path, --val-file)")
+    number = min(max(1, round(len(examples) * fraction)), len(examples) - 1)
+    order = sorted(examples, key=lambda example: hashlib.sha256(example.id.encode()).digest())
+    chosen = {example.id for example in order[:number]}
+    sides = [example for example in examples if example.id not in chosen]
+    return sides, [example for example in examples if example.id in chosen]
+
+
+def _measure(
+    examples: Sequence[VlExample],
+    processor: Any,
+    limit: int,
+    left_out: list[dict[str, str]],
+    tell: Callable[[], None],
+) -> Side:
+    kept, lengths, answers = [], [], []
+    for example in examples:
+        tell()
+        try:
+            tokens = count_tokens(processor, example)
+        except ExampleError as error:
+            left_out.append({"id": example.id, "reason": f"{error.field}: {error.reason}"})
+            continue
+        if tokens.total > limit:
+            reason = f"{tokens.total} tokens ({tokens.answer} of them the answer), max_sequence_length is {limit}"
+            left_out.append({"id": example.id, "reason": reason})
+            continue
+        kept.append(example)
+        lengths.append(tokens.total)
+        answers.append(tokens.answer)
+    return Side(kept, np.asarray(lengths, dtype=np.int64), np.asarray(answers, dtype=np.int64))

@@ -1,1 +1,0 @@
-"""How an answer is judged: every score is a share of hits in a total, kept for each document and summed over them."""

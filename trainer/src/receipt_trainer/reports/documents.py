@@ -1,0 +1,346 @@
+"""A judged document as people look at it: its image, and what was read beside what is there."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from receipt_trainer.data.document import FIELDS
+from receipt_trainer.errors import UserError
+from receipt_trainer.evaluation.compare import Comparison, Difference
+from receipt_trainer.evaluation.documents import HEADLINES, TABLE, Evaluation, Judged
+from receipt_trainer.evaluation.ratio import Share
+from receipt_trainer.evaluation.rows import COLUMNS, at, match_rows, normal, row_of, rows_of
+from receipt_trainer.files import write_atomically
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+IMAGE_SIZE: Final = (620, 1400)
+"""Pixels that an image is scaled down to fit in."""
+
+MAX_ANSWER: Final = 4000
+"""Characters shown of an answer that is no JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldView:
+    """One field: its name, the truth, and what each answer says with whether it means the same."""
+
+    name: str
+    gold: str
+    found: Sequence[tuple[str, bool]]
+
+    @property
+    def is_right(self) -> bool:
+        """All answers mean the same as the truth."""
+        return all(hit for _, hit in self.found)
+
+
+@dataclass(frozen=True, slots=True)
+class RowView:
+    """A row of the table: (truth, answer, is right) of each column. `kind`: paired, missing or extra."""
+
+    kind: str
+    cells: Sequence[tuple[str, str, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentView:
+    """A document on a page. `image` is a data URI; None if it cannot be opened."""
+
+    title: str
+    accuracy: float
+    teds: float
+    image: str | None
+    fields: Sequence[FieldView]
+    rows: Sequence[RowView]
+    raw: str | None
+
+
+def view_document(document: Judged, folder: Path) -> DocumentView:
+    """What is shown of a document.
+
+    Args:
+        folder: what relative paths of images start from.
+    """
+    raw = document.prediction.text[:MAX_ANSWER] if document.found is None else None
+    return DocumentView(
+        title=document.prediction.id,
+        accuracy=document.accuracy,
+        teds=document.scores["teds"].value or 0.0,
+        image=image_uri(folder / document.prediction.image),
+        fields=view_fields(document.gold, [document.found]),
+        rows=_rows(document.gold, document.found or {}),
+        raw=raw,
+    )
+
+
+def view_fields(gold: Mapping[str, Any], answers: Sequence[Mapping[str, Any] | None]) -> list[FieldView]:
+    """All scalar fields, those that nobody fills left out."""
+    views = []
+    for name in (name for region in FIELDS.values() for name in region if name != TABLE):
+        wanted = at(gold, name)
+        found = [None if answer is None else at(answer, name) for answer in answers]
+        if wanted is None and all(value is None for value in found):
+            continue
+        hits = [
+            (shown(value), answer is not None and normal(name, value) == normal(name, wanted))
+            for value, answer in zip(found, answers, strict=True)
+        ]
+        views.append(FieldView(name, shown(wanted), hits))
+    return views
+
+
+def _rows(gold: Mapping[str, Any], found: Mapping[str, Any]) -> list[RowView]:
+    """Rows in the order of the truth, then those that are too many."""
+    wanted, got = rows_of(gold), rows_of(found)
+    matched = dict(match_rows([row_of(item) for item in wanted], [row_of(item) for item in got]))
+    views = [
+        _row("paired", item, got[matched[row]]) if row in matched else _row("missing", item, {})
+        for row, item in enumerate(wanted)
+    ]
+    extra = sorted(set(range(len(got))) - set(matched.values()))
+    return views + [_row("extra", {}, got[row]) for row in extra]
+
+
+def _row(kind: str, gold: Mapping[str, Any], found: Mapping[str, Any]) -> RowView:
+    cells = []
+    for column in COLUMNS:
+        wanted, got = gold.get(column), found.get(column)
+        cells.append((shown(wanted), shown(got), kind == "paired" and normal(column, wanted) == normal(column, got)))
+    return RowView(kind, cells)
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in JSON, texts without their quotes; nothing as nothing."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)[:200]
+
+
+def image_uri(path: Path) -> str | None:
+    """The image, scaled down, as a data URI; None if it cannot be read."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    image.thumbnail(IMAGE_SIZE)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=78)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+NUM_WORST: Final = 8
+
+
+def render_evaluation(evaluation: Evaluation, about: Mapping[str, str], folder: Path) -> str:
+    """The page of one evaluation, with its worst documents.
+
+    Args:
+        about: what was evaluated, by name.
+        folder: what relative paths of images start from.
+    """
+    view = {"about": about} | evaluation_view(evaluation, folder)
+    return page_environment().get_template("evaluation.html.j2").render(view)
+
+
+def evaluation_view(evaluation: Evaluation, folder: Path) -> dict[str, Any]:
+    """What is shown of an evaluation; `folder` is what relative paths of images start from."""
+    scores = evaluation.scores
+    worst = evaluation.worst(len(evaluation.documents))
+    return {
+        "num_documents": len(evaluation.documents),
+        "num_imperfect": len(worst),
+        "num_bounded": sum(not document.teds_is_exact for document in evaluation.documents),
+        "scores": scores,
+        "headlines": [(label, scores.get(name, Share())) for name, label in HEADLINES.items()],
+        "gold_totals": scores.get("gold_arithmetic.totals", Share()),
+        "regions": field_table(scores),
+        "worst": [view_document(document, folder) for document in worst[:NUM_WORST]],
+    }
+
+
+def render_comparison(comparison: Comparison, about: Mapping[str, str], folders: tuple[Path, Path]) -> str:
+    """The page of a comparison, with the documents that changed most."""
+    view = {
+        "about": about,
+        "comparison": comparison,
+        "regions": _regions(comparison),
+        "labels": HEADLINES,
+        "changed": [
+            ("What became worse", [_changed(pair, folders) for pair in comparison.regressions]),
+            ("What became better", [_changed(pair, folders) for pair in comparison.improvements]),
+        ],
+    }
+    return page_environment().get_template("comparison.html.j2").render(view)
+
+
+def _regions(comparison: Comparison) -> list[tuple[str, Difference, list[tuple[str, Difference]]]]:
+    """(region, its difference, its fields with theirs) in the order of `field_table`."""
+    rows = {row.name: row for row in comparison.fields}
+    table = field_table({name: row.baseline + row.finetuned for name, row in rows.items()})
+    return [
+        (region, rows[f"field_region.{region}"], [(name, rows[f"field.{name}"]) for name, *_ in fields])
+        for region, _, _, fields in table
+    ]
+
+
+def _changed(pair: tuple[Judged, Judged], folders: tuple[Path, Path]) -> dict[str, Any]:
+    before, after = pair
+    fields = view_fields(before.gold, [before.found, after.found])
+    return {
+        "title": before.prediction.id,
+        "before": before,
+        "after": after,
+        "image": image_uri(folders[1] / after.prediction.image),
+        "fields": [field for field in fields if field.found[0][1] != field.found[1][1]],
+    }
+
+
+def field_table(scores: Mapping[str, Share]) -> list[tuple[str, Share, Share, list[tuple[str, Share, Share]]]]:
+    """(region, all, present, its fields in the same form) in the order of the schema; regions never tried left out."""
+    table = []
+    for region, names in FIELDS.items():
+        prefixes = tuple(f"field.{name}" for name in names)
+        fields = [
+            (name.removeprefix("field."), share, scores.get(name.replace("field.", "present.", 1), Share()))
+            for name, share in scores.items()
+            if name in prefixes or name.startswith(tuple(f"{prefix}." for prefix in prefixes))
+        ]
+        whole = scores.get(f"field_region.{region}", Share())
+        if whole.total:
+            table.append((region, whole, scores.get(f"present_region.{region}", Share()), fields))
+    return table
+
+
+def require_page_libraries() -> None:
+    """Say so before hours of work if pages cannot be written.
+
+    Raises:
+        UserError: jinja2 is not installed.
+    """
+    page_environment()
+
+
+@cache
+def page_environment() -> Environment:
+    """The templates, which escape whatever they are given.
+
+    Raises:
+        UserError: jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+        from markupsafe import Markup
+    except ModuleNotFoundError as error:
+        raise UserError(f"the report needs {error.name}: pip install 'receipt-trainer[report]'") from None
+    from receipt_trainer.reports import formatting
+
+    def printable(value: object) -> object:
+        return formatting.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    environment = Environment(
+        loader=PackageLoader("receipt_trainer.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names: Sequence[str] = ("score", "percent", "number", "one_line", "duration", "when")
+    environment.filters.update({name: getattr(formatting, name) for name in names})
+    return environment
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationFiles:
+    """Names of an evaluation's files, after the file of its scores (`R.json`)."""
+
+    scores: Path
+
+    @property
+    def predictions(self) -> Path:
+        """`R.predictions.jsonl`."""
+        return self.scores.with_name(f"{self.scores.stem}.predictions.jsonl")
+
+    @property
+    def page(self) -> Path:
+        """`R.html`."""
+        return self.scores.with_name(f"{self.scores.stem}.html")
+
+    def begin(self) -> None:
+        """Take away the scores of an earlier evaluation: what is written now is not theirs."""
+        self.scores.unlink(missing_ok=True)
+
+
+def write_evaluation(
+    evaluation: Evaluation, files: EvaluationFiles, about: Mapping[str, str], folder: Path, now: datetime | None = None
+) -> None:
+    """Write the page, then the scores.
+
+    Args:
+        about: what was evaluated, by name.
+        folder: what relative paths of images start from.
+        now: time stamp of the scores.
+    """
+    write_atomically(files.page, render_evaluation(evaluation, about, folder).encode("utf-8", "replace"))
+    record = make_record(evaluation, about, now or datetime.now(UTC))
+    content = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(files.scores, content.encode("utf-8", "replace"))
+
+
+def make_record(evaluation: Evaluation, about: Mapping[str, str], now: datetime) -> dict[str, Any]:
+    """The scores as they are written: headlines, regions, fields, and each document's own."""
+    scores = evaluation.scores
+    return {
+        "schema_version": 1,
+        "status": "complete",
+        "about": dict(about),
+        "written_at": now.isoformat(timespec="seconds"),
+        "num_documents": len(evaluation.documents),
+        "seconds": sum(document.prediction.seconds for document in evaluation.documents),
+        "teds_bounded_documents": sum(not document.teds_is_exact for document in evaluation.documents),
+        "scores": {name: scores.get(name, Share()).as_dict() for name in HEADLINES},
+        "invented_numbers": scores.get("invented", Share()).as_dict(),
+        "truth": _part(scores, "gold_arithmetic."),
+        "regions": _part(scores, "field_region."),
+        "regions_present": _part(scores, "present_region."),
+        "fields": _part(scores, "field."),
+        "fields_present": _part(scores, "present."),
+        "documents": [_document(document) for document in evaluation.documents],
+    }
+
+
+def _part(scores: Mapping[str, Share], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): share.as_dict() for name, share in scores.items() if name.startswith(prefix)}
+
+
+def _document(document: Judged) -> dict[str, Any]:
+    values = {name: document.scores[name].value if name in document.scores else None for name in HEADLINES}
+    return {"id": document.prediction.id, "seconds": document.prediction.seconds} | values
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """A complete file of scores.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        record: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: no scores of an evaluation: {error}") from None
+    if not isinstance(record, dict) or record.get("status") != "complete":
+        raise UserError(f"{path}: no scores of a complete evaluation")
+    return record

@@ -1,0 +1,149 @@
+"""report.html of a run of this family: curves, scores, worst documents, configuration, time and machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from receipt_trainer.config.paddleocr_vl import TrainingSection, VlConfig
+from receipt_trainer.contract.names import PREDICTIONS_FILE, REPORT_FILE
+from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.errors import UserError
+from receipt_trainer.evaluation.answers import read_predictions
+from receipt_trainer.evaluation.documents import Evaluation, evaluate
+from receipt_trainer.files import write_atomically
+from receipt_trainer.reports import summary
+from receipt_trainer.reports.documents import evaluation_view, page_environment
+
+MAX_LEFT_OUT = 20
+"""Documents that are too long and are named; run.json has them all."""
+
+
+def write_run_report(run_dir: Path, record: RunRecord) -> Path:
+    """Write report.html of a run folder, replacing an old one at once, and return its path.
+
+    Raises:
+        UserError: the report's own dependencies are not installed.
+    """
+    evaluation, notes = _evaluation(run_dir / PREDICTIONS_FILE)
+    page = render_run(record, read_history(run_dir, record), evaluation, run_dir, notes)
+    path = run_dir / REPORT_FILE
+    write_atomically(path, page.encode("utf-8", "replace"))
+    return path
+
+
+def describe_scores(record: RunRecord) -> str:
+    """The kept model's validation loss and, where they are known, the scores of its answers, on one line."""
+    parts = {"eval_loss": "validation loss", "eval_accuracy": "tokens right", "field_accuracy": "field accuracy"}
+    parts |= {"teds": "TEDS", "numeric_accuracy": "numeric accuracy", "parse_share": "JSON"}
+    known: dict[str, Any] = (record.vl.get("final") or {}) | (record.vl.get("scores") or {})
+    return ", ".join(f"{word} {known[key]:.4f}" for key, word in parts.items() if known.get(key) is not None)
+
+
+def _evaluation(path: Path) -> tuple[Evaluation | None, list[str]]:
+    if not path.is_file():
+        return None, []
+    try:
+        return evaluate(read_predictions(path)), []
+    except UserError as error:
+        return None, [f"The answers cannot be scored: {error}"]
+
+
+def read_history(run_dir: Path, record: RunRecord) -> list[dict[str, Any]]:
+    """What was logged, by the newest checkpoint's own state: rows with epoch, step and some values.
+
+    Without a checkpoint, as in a copy of a run, the record's evaluations.
+    """
+    states = [path for path in run_dir.glob("checkpoint-*/trainer_state.json") if path.parent.name[11:].isdecimal()]
+    for path in sorted(states, key=lambda path: -int(path.parent.name[11:])):
+        try:
+            rows = json.loads(path.read_bytes())["log_history"]
+            return [row for row in rows if {"epoch", "step"} <= row.keys()]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return [{**row, "loss": row.get("train_loss")} for row in record.vl.get("evaluations", [])]
+
+
+def render_run(
+    record: RunRecord,
+    history: Sequence[Mapping[str, Any]],
+    evaluation: Evaluation | None,
+    folder: Path,
+    notes: Sequence[str] = (),
+) -> str:
+    """The whole document.
+
+    Args:
+        history: rows with epoch, and `loss`, `eval_loss`, `eval_accuracy` or `learning_rate`.
+        evaluation: of the kept model's answers; None if there are none.
+        folder: what relative paths of images start from.
+        notes: sentences on what could not be read, shown on top.
+    """
+    vl = record.vl
+    view = {
+        "record": record,
+        "head": summary.headline(record),
+        "duration_s": summary.headline(record).duration_s or record.timings.get("train_s"),
+        "notes": summary.running_notes(record, notes),
+        "charts": _charts(history, (vl.get("best") or {}).get("epoch")),
+        "evaluations": vl.get("evaluations", []),
+        "best": vl.get("best") or {},
+        "kept": vl.get("scores") or {},
+        "evaluation": evaluation_view(evaluation, folder) if evaluation is not None else None,
+        "left_out": vl.get("left_out", [])[:MAX_LEFT_OUT],
+        "num_left_out": len(vl.get("left_out", [])),
+        "count_tables": summary.count_tables(record.dataset_counts),
+        "settings": _settings(record),
+        "facts": [("Model", summary.measures(_of_model(record))), *summary.facts(record)],
+    }
+    return page_environment().get_template("run.html.j2").render(view)
+
+
+def _charts(history: Sequence[Mapping[str, Any]], best_epoch: float | None) -> list[Any]:
+    try:
+        from receipt_trainer.reports.plots import BLUE, VERMILION, Series, draw_charts
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("receipt_trainer"):
+            raise
+        raise UserError(f"the HTML report needs {error.name}: pip install 'receipt-trainer[report]'") from None
+
+    def values(name: str) -> list[float | None]:
+        return [None if row.get(name) is None else float(row[name]) for row in history]
+
+    wanted = {
+        "Loss": [
+            Series("training", values("loss"), BLUE, "--"),
+            Series("validation", values("eval_loss"), VERMILION),
+        ],
+        "Score: validation tokens right": [Series("tokens right", values("eval_accuracy"), BLUE)],
+        "Learning rate": [Series("learning rate", values("learning_rate"), BLUE)],
+    }
+    return draw_charts([float(row["epoch"]) for row in history], wanted, best_epoch)
+
+
+def _of_model(record: RunRecord) -> dict[str, Any]:
+    known = {f"{name}_parameters": value for name, value in (record.vl.get("parameters") or {}).items()}
+    return known | {"peak_memory_gib": record.vl.get("peak_memory_gib")}
+
+
+def _settings(record: RunRecord) -> list[tuple[str, list[summary.Setting]]]:
+    """Sections of the configuration by name, each with its keys."""
+    given = record.training_config | record.data_config
+    plain = {name: value for name, value in given.items() if not isinstance(value, dict)}
+    training = {name: value for name, value in plain.items() if name in TrainingSection.model_fields}
+    data = {name: value for name, value in plain.items() if name not in training}
+    found = [("training", summary.settings(training, TrainingSection)), ("data", summary.settings(data, VlConfig))]
+    for name, values in given.items():
+        if isinstance(values, dict):
+            found.append((name, summary.settings(values, _section(name))))
+    return found
+
+
+def _section(name: str) -> type[BaseModel] | None:
+    field = VlConfig.model_fields.get(name)
+    kind = field.annotation if field is not None else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
