@@ -28,6 +28,7 @@ from rich.table import Table
 
 from benchmarks.jobs_worker import measure_overhead
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.server_time import iso
 from receipt_trainer.config.layoutlm import parse
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.names import ENV_JOBS_TABLE
@@ -35,10 +36,9 @@ from receipt_trainer.contract.tables import JOBS, attempt_sk, job_pk
 from receipt_trainer.errors import UserError
 from receipt_trainer.fleet.spend import read_job_spend
 from receipt_trainer.jobs.find import Wanted, find, job_id_of
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Job
-from receipt_trainer.jobs.metrics_writer import iso
+from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.queue import SqsQueue
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import new_job, submit
 from receipt_trainer.local.emulator import LocalCloud
 

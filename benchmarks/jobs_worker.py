@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.config.layoutlm import parse
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.data.sources.jsonl import to_record
 from receipt_trainer.data.synthetic import generate
-from receipt_trainer.jobs.history import read_past
-from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.metrics import read_curves
-from receipt_trainer.jobs.metrics_writer import utc_now
 from receipt_trainer.jobs.queue import SqsQueue
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import new_job, submit
+from receipt_trainer.jobs.views import read_past
 from receipt_trainer.worker.child import COMMAND
 from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.registry import Machine

@@ -19,7 +19,7 @@ _CONTRACT: Final = Path(contract.__file__).resolve().parent
 FILES: Final = {
     "handler.py": HANDLER,
     "receipt_trainer/__init__.py": _CONTRACT.parent / "__init__.py",
-    **{f"receipt_trainer/contract/{name}": _CONTRACT / name for name in ("__init__.py", "images.py", "image_calls.py")},
+    **{f"receipt_trainer/contract/{name}": _CONTRACT / name for name in ("__init__.py", "images.py")},
 }
 """The handler and what decides, which the command on a laptop imports."""
 

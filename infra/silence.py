@@ -23,7 +23,7 @@ HANDLER: Final = _FOLDER / "handler.py"
 _CONTRACT: Final = Path(contract.__file__).resolve().parent
 _PARTS: Final = ("notices.py", "waiting_jobs.py")
 _SHARED: Final = (
-    *("__init__.py", "cost.py", "job_row.py", "message.py", "notices.py", "tables.py", "waiting.py"),
+    *("__init__.py", "cost.py", "job_row.py", "notices.py", "tables.py", "waiting.py"),
     "waiting_calls.py",
 )
 FILES: Final = {

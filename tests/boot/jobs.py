@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from receipt_trainer.contract.tables import job_pk
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Job
+from receipt_trainer.jobs.model import Job
+from receipt_trainer.jobs.repository import JobTable
 from tests.boot.cloud import POOL, Account
 
 CHILD = "receipt_trainer.worker.main"

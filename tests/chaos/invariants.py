@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Any
 
-from receipt_trainer.jobs.lifecycle import OWNED, may
 from receipt_trainer.jobs.metrics import Point, curves
+from receipt_trainer.jobs.model import OWNED
+from receipt_trainer.jobs.state_machine import may
 from tests.chaos.crew import Member
 from tests.chaos.journal import Journal
 from tests.chaos.plan import Fault, PlannedJob

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from receipt_trainer.contract.message import body_of
+from receipt_trainer.contract.waiting import body_of
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.worker.attempt import run_dir_of
 from tests.chaos import damage, times

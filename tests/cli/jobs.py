@@ -10,9 +10,9 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.server_time import iso
 from receipt_trainer.cli.lazy import run
 from receipt_trainer.cli.receipt_trainer import group
-from receipt_trainer.jobs.metrics_writer import iso
 from receipt_trainer.jobs.rows import put_job
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from receipt_trainer.aws.server_time import iso, utc_now
 from receipt_trainer.cli import delivery_show
-from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from tests.cli.jobs import Caller, add_job
 from tests.sweep.world import World, axis, definition
 

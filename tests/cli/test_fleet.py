@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.server_time import iso, utc_now
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.tables import attempt_sk, job_pk
 from receipt_trainer.contract.waiting import Look
 from receipt_trainer.fleet import groups
-from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller, add_job
 from tests.fleet.page import Page

@@ -13,8 +13,8 @@ from botocore.client import BaseClient
 
 from receipt_trainer.aws import clients
 from receipt_trainer.cli import forecast
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.measured import Measured
+from receipt_trainer.jobs.estimate import Measured
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller, Said, add_job
 from tests.fleet.stack import Stack, fall, stand

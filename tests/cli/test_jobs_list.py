@@ -11,12 +11,12 @@ import click
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.server_time import iso, utc_now
 from receipt_trainer.cli import job_show, jobs_list
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.tables import attempt_sk, job_pk
 from receipt_trainer.contract.waiting import Look, Place
 from receipt_trainer.jobs.find import STATES
-from receipt_trainer.jobs.metrics_writer import iso, utc_now
 from tests.cli.jobs import NOON, Caller, add_job
 from tests.cli.test_stack import exported
 from tests.fault_proxy import FaultProxy

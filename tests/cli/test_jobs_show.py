@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.server_time import iso, utc_now
 from receipt_trainer.cli import job_status
 from receipt_trainer.cli.job_logs import follow_log
 from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.jobs import metrics
-from receipt_trainer.jobs.metrics_writer import JobStore, iso, utc_now
+from receipt_trainer.jobs.metrics_writer import JobStore
 from receipt_trainer.jobs.rows import get_job
-from receipt_trainer.jobs.tail import Line, LogTail
+from receipt_trainer.jobs.views import Line, LogTail
 from tests.cli.jobs import NOON, Caller, add_job
 
 SPEC = json.dumps({"job_name": "a-job", "model": "tiny", "training_config": {"num_epochs": 3, "learning_rate": 5e-5}})

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.jobs.job_table import JobTable, LeaseLost
-from receipt_trainer.jobs.lifecycle import Attempt, Job
+from receipt_trainer.jobs.model import Attempt, Job
+from receipt_trainer.jobs.repository import JobTable, LeaseLost
 from tests.cli.jobs import Caller
 
 KEYS = ("job_id", "status", "cancel_requested")

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.jobs.job_table import JobTable
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller, Said
 from tests.cli.test_stack import POOL, exported

@@ -18,7 +18,7 @@ from receipt_trainer.contract.tables import JOBS
 from receipt_trainer.errors import WorldError
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.local.imds import ImdsStandIn
-from receipt_trainer.worker.preflight import require_folder, require_jobs_table
+from receipt_trainer.worker.settings import require_folder, require_jobs_table
 from tests.cli.jobs import Caller
 from tests.fault_proxy import FaultProxy
 from tests.worker.bench import TIMEOUT_S, Bench, wait_for
@@ -157,7 +157,7 @@ def test_a_file_system_that_fails_is_no_mistake(number: int, tmp_path: Path, mon
     def fail(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("receipt_trainer.worker.preflight.os.fsync", fail)
+    monkeypatch.setattr("receipt_trainer.worker.settings.os.fsync", fail)
     with pytest.raises(WorldError, match=os.strerror(number)):
         require_folder(tmp_path)
 

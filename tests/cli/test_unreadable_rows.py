@@ -9,12 +9,12 @@ import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.errors import UserError
 from receipt_trainer.fleet.spend import read_job_spend
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Job
 from receipt_trainer.jobs.memory_queue import MemoryQueue
-from receipt_trainer.jobs.metrics_writer import utc_now
+from receipt_trainer.jobs.model import Job
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import submit
 from tests.cli.jobs import Caller
 from tests.odd_rows import ODD

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from infra.boot import render_user_data
 from receipt_trainer.aws import clients
-from receipt_trainer.contract import env_file
+from receipt_trainer.contract import env
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.local.imds import ImdsStandIn
 from tests.infra.worker_values import boot_env, worker_env
@@ -49,7 +49,7 @@ def test_the_rendered_environment_leads_a_worker_to_its_queue(aws: LocalCloud, j
         }
         running = subprocess.Popen(
             [Path(sys.executable).with_name("receipt-trainer"), "start-worker"],
-            env=env_file.read(text[1]) | given,
+            env=env.read(text[1]) | given,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

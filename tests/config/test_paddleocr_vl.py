@@ -12,7 +12,7 @@ from receipt_trainer.config.layoutlm import ResolvedJob, ResolvedVlJob, load_any
 from receipt_trainer.config.paddleocr_vl import BASE_MODEL, VlConfig, is_vl_model, job_config, load_vl_config
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.placement import resolve
+from receipt_trainer.jobs.routing import resolve
 from tests.models.paddleocr_vl.tiny import make_tiny
 
 EXAMPLES = Path(__file__).parents[2] / "trainer" / "examples"

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from receipt_trainer.contract import env_file, names
+from receipt_trainer.contract import env as env_file
+from receipt_trainer.contract import names
 from receipt_trainer.contract.env import WorkerEnv
 from tests.contract.systemd_reader import read_like_systemd
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.contract import job_row
-from receipt_trainer.jobs.lifecycle import _NUMBERS, Job, UnreadableRow, decide_claim
+from receipt_trainer.jobs.model import _NUMBERS, Job, UnreadableRow
+from receipt_trainer.jobs.state_machine import decide_claim
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 JOB = replace(

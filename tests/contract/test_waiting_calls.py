@@ -18,9 +18,9 @@ from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.contract.waiting import Place
 from receipt_trainer.contract.waiting_calls import Healed
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Attempt
+from receipt_trainer.jobs.model import Attempt
 from receipt_trainer.jobs.queue import Message, SqsQueue
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import new_job, retry_job, submit
 
 LATER = timedelta(minutes=6)

@@ -9,13 +9,13 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.tables import JOBS
 from receipt_trainer.contract.waiting import Place
 from receipt_trainer.doctor import heal, messages
 from receipt_trainer.doctor.subject import Subject
-from receipt_trainer.jobs.metrics_writer import iso
 from receipt_trainer.jobs.queue import SqsQueue
 from tests.cli.jobs import add_job
 from tests.doctor.conftest import levels, look, with_outputs

@@ -8,11 +8,11 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract.outputs import PoolOutputs
 from receipt_trainer.contract.tables import INSTANCE_SK, instance_pk
 from receipt_trainer.doctor import workers
 from receipt_trainer.doctor.subject import Subject
-from receipt_trainer.jobs.metrics_writer import iso
 from receipt_trainer.jobs.queue import SqsQueue
 from tests.doctor.conftest import levels, look, with_outputs
 from tests.doctor.wire import Wire, no_right_on_ec2

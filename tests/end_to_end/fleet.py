@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from receipt_trainer.contract import env_file, names
+from receipt_trainer.contract import env, names
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.local.imds import ImdsStandIn
 from receipt_trainer.local.session import aws_cli
@@ -126,7 +126,7 @@ class Fleet:
         found = self._cloud.client("ec2").describe_launch_template_versions(LaunchTemplateId=template)
         text = base64.b64decode(found["LaunchTemplateVersions"][-1]["LaunchTemplateData"]["UserData"]).decode()
         [packed] = re.findall(r"^put worker\.env <<'(END_*)'\n(.*?)^\1$", text, flags=re.M | re.S)
-        return dict(env_file.read(packed[1]))
+        return dict(env.read(packed[1]))
 
     def _interrupt(self) -> None:
         fis = self._cloud.client("fis")

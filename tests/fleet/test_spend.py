@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract import cost
 from receipt_trainer.contract.tables import attempt_sk, instance_pk, job_pk, job_status_pk
 from receipt_trainer.fleet.spend import clipped, instance_spend, midnight_before, read_job_spend
-from receipt_trainer.jobs.history import read_past
 from receipt_trainer.jobs.instances import Instance
-from receipt_trainer.jobs.metrics_writer import iso
+from receipt_trainer.jobs.views import read_past
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.worker.registry import InstanceRegistry, Machine
 from tests.cli.jobs import add_job

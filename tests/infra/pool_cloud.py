@@ -13,9 +13,9 @@ from uuid import uuid4
 
 from infra.silence import HANDLER
 from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.contract import liveness, metrics
 from receipt_trainer.contract.tables import INSTANCES
-from receipt_trainer.worker.autoscaling import GroupMember
 from receipt_trainer.worker.registry import InstanceRegistry, Machine
 
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra import boot
-from receipt_trainer.contract import env_file
+from receipt_trainer.contract import env
 from receipt_trainer.contract.env import WorkerEnv
 from tests.contract.systemd_reader import read_like_systemd
 from tests.infra.worker_values import BOOT, WORKER, boot_env, worker_env
@@ -115,7 +115,7 @@ def _accepted(boot_changes: dict[str, Any], worker_changes: dict[str, str]) -> t
             boot_refused[name] = _refusal(lambda: boot.boot_env_file(boot_env(**{name: value})))  # noqa: B023
             assert boot_refused[name].startswith(f"{name}: ")
     for name, value in worker_changes.items():
-        if value == "" or env_file.why_undeliverable(value):
+        if value == "" or env.why_undeliverable(value):
             worker_refused[name] = _refusal(lambda: worker_env(**{name: value}).to_env_file())  # noqa: B023
             assert worker_refused[name].startswith((f"{name}: ", f"{WorkerEnv.model_fields[name].alias}: "))
     return (

@@ -16,8 +16,8 @@ from infra.naming import Naming
 from infra.notices import Notices, NoticesArgs
 from receipt_trainer.aws import clients
 from receipt_trainer.contract import notices
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Attempt, Job
+from receipt_trainer.jobs.model import Attempt, Job
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.local.pulumi_program import run
 from tests.infra.looks import direct, refuse, with_answers

@@ -14,8 +14,8 @@ import pytest
 from infra import policies
 from receipt_trainer.contract import waiting
 from receipt_trainer.contract.job import JobSpec
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Job
+from receipt_trainer.jobs.model import Job
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import new_job
 from tests.fault_proxy import FaultProxy
 from tests.infra.iam_program import ACCOUNT, HERE, REGION

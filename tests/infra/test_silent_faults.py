@@ -15,7 +15,7 @@ import pytest
 from infra.functions.silent_instances import waiting_jobs
 from receipt_trainer.contract import waiting, waiting_calls
 from receipt_trainer.contract.job import JobSpec
-from receipt_trainer.jobs.job_table import JobTable
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import new_job
 from tests.infra.looks import HANDLER, MINUTE, direct, look, refuse, with_answers
 from tests.infra.pool_cloud import PoolCloud

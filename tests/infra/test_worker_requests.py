@@ -12,22 +12,22 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.autoscaling import GroupMember
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.sources.dynamodb.write import import_receipts
 from receipt_trainer.data.synthetic import generate
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.metrics_writer import utc_now
 from receipt_trainer.jobs.queue import RENEW_AGE, SqsQueue
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import new_job, submit
-from receipt_trainer.worker.autoscaling import GroupMember
+from receipt_trainer.worker.claims import Renewal
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.interruptions import Interruption
-from receipt_trainer.worker.job_log import job_log
+from receipt_trainer.worker.log_forwarder import job_log
 from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.registry import InstanceRegistry, Machine, spot_price_usd_per_h
-from receipt_trainer.worker.renewal import Renewal
 from receipt_trainer.worker.settings import WorkerSettings
 from tests.doctor.conftest import Stood, stood
 from tests.fault_proxy import FaultProxy

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_trainer.jobs import delivery
-from receipt_trainer.jobs.delivery import GIVEN_UP_AFTER, after_failed_try, pause_s
-from receipt_trainer.jobs.lifecycle import MAX_PAUSE_S, Job
+from receipt_trainer.jobs import state_machine
+from receipt_trainer.jobs.model import MAX_PAUSE_S, Job
+from receipt_trainer.jobs.state_machine import GIVEN_UP_AFTER, after_failed_try, pause_s
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 RUNNING = Job("j", "n", "RUNNING", attempt=3, queue_url="q")
@@ -36,7 +36,7 @@ def test_a_run_is_tried_for_fourteen_days_and_then_held() -> None:
     assert GIVEN_UP_AFTER <= now - NOW < GIVEN_UP_AFTER + timedelta(hours=6)
     assert 50 < tries < 80
     held = left.sets("S3 is away")
-    assert held.keys() == set(delivery.ATTRIBUTES)
+    assert held.keys() == set(state_machine.ATTRIBUTES)
     assert (held["next_try_at"], held["waits_for"]) == (None, None)
     assert "14 days; the last try: S3 is away" in held["held_reason"]
 

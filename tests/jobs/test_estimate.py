@@ -9,9 +9,9 @@ import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract.run_record import EpochMetrics, RunRecord
-from receipt_trainer.jobs import estimate, measured
-from receipt_trainer.jobs.estimate import HISTORY, Run
-from receipt_trainer.jobs.measured import Measured
+from receipt_trainer.jobs import estimate
+from receipt_trainer.jobs import estimate as measured
+from receipt_trainer.jobs.estimate import HISTORY, Measured, Run
 from tests.cli.jobs import add_job
 from tests.fault_proxy import FaultProxy
 

@@ -19,10 +19,10 @@ from receipt_trainer.contract.job_limits import (
     too_long,
 )
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.changes import REASON_LENGTH
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Attempt, Job
+from receipt_trainer.jobs.model import Attempt, Job
 from receipt_trainer.jobs.queue import SqsQueue
+from receipt_trainer.jobs.repository import JobTable
+from receipt_trainer.jobs.state_machine import REASON_LENGTH
 from receipt_trainer.jobs.submit import new_job, retry_job, submit
 from receipt_trainer.local.emulator import LocalCloud
 

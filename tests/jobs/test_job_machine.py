@@ -14,10 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from receipt_trainer.aws import clients
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs import delivery, lifecycle
-from receipt_trainer.jobs.history import read_past
-from receipt_trainer.jobs.job_table import JobTable, LeaseLost
-from receipt_trainer.jobs.lifecycle import Attempt, Job, Refusal, may
+from receipt_trainer.jobs import state_machine
+from receipt_trainer.jobs.model import TERMINAL, Attempt, Job
+from receipt_trainer.jobs.repository import JobTable, LeaseLost
+from receipt_trainer.jobs.state_machine import Refusal, may
+from receipt_trainer.jobs.views import read_past
 
 LEASE_S = 60
 MAX_FAILURES = 2
@@ -60,7 +61,7 @@ class Model:
         assert self.holder is not None
         self.ended[self.holder.number] = Ended(outcome, left)
         self.status, self.holder, self.lease_until = left, None, None
-        if left in lifecycle.TERMINAL:
+        if left in TERMINAL:
             self.forget_delivery()
         return left
 
@@ -269,8 +270,8 @@ class JobMachine(RuleBasedStateMachine):
 
 def test_every_order_of_events(jobs_table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever happens in whatever order: one holder at a time, nothing written by others, nothing lost."""
-    monkeypatch.setattr(lifecycle, "MAX_LOST", MAX_LOST)
-    monkeypatch.setattr(delivery, "GIVEN_UP_AFTER", DELIVERY)
+    monkeypatch.setattr(state_machine, "MAX_LOST", MAX_LOST)
+    monkeypatch.setattr(state_machine, "GIVEN_UP_AFTER", DELIVERY)
 
     class Machine(JobMachine):
         table_name = jobs_table

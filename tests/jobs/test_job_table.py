@@ -11,9 +11,10 @@ from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.dynamo import Item
 from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.history import read_past
-from receipt_trainer.jobs.job_table import JobTable, LeaseLost
-from receipt_trainer.jobs.lifecycle import MAX_LOST, Attempt, Job, Refusal
+from receipt_trainer.jobs.model import Attempt, Job
+from receipt_trainer.jobs.repository import JobTable, LeaseLost
+from receipt_trainer.jobs.state_machine import MAX_LOST, Refusal
+from receipt_trainer.jobs.views import read_past
 
 LEASE_S = 60.0
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

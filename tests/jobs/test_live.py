@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract.tables import attempt_sk, job_pk
-from receipt_trainer.jobs.live import LiveJob
-from receipt_trainer.jobs.metrics_writer import JobStore, iso
+from receipt_trainer.jobs.metrics_writer import JobStore
+from receipt_trainer.jobs.views import LiveJob
 from tests.cli.jobs import NOON, add_job
 
 

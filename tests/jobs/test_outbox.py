@@ -14,10 +14,10 @@ from receipt_trainer.contract import notices
 from receipt_trainer.contract.cost import Cost
 from receipt_trainer.contract.notices import Notice
 from receipt_trainer.errors import WorldError
-from receipt_trainer.jobs.delivery import GIVEN_UP_AFTER
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import MAX_LOST, Attempt, Job
 from receipt_trainer.jobs.limits import Limits, Spending
+from receipt_trainer.jobs.model import Attempt, Job
+from receipt_trainer.jobs.repository import JobTable
+from receipt_trainer.jobs.state_machine import GIVEN_UP_AFTER, MAX_LOST
 from receipt_trainer.local.emulator import LocalCloud
 from tests.fault_proxy import FaultProxy
 

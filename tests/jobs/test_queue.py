@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.aws import clients
-from receipt_trainer.contract.message import body_of
+from receipt_trainer.contract.waiting import body_of
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.memory_queue import MemoryQueue
 from receipt_trainer.jobs.queue import VISIBILITY_S, JobQueue, Message, SqsQueue, read_body

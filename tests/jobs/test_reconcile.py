@@ -8,8 +8,7 @@ from typing import Any
 from receipt_trainer.aws import clients
 from receipt_trainer.contract.sinks import Sealed
 from receipt_trainer.jobs.metrics import read_curves
-from receipt_trainer.jobs.metrics_writer import JobStore
-from receipt_trainer.jobs.reconcile import NAMES
+from receipt_trainer.jobs.metrics_writer import NAMES, JobStore
 from tests.fault_proxy import FaultProxy, throttle
 
 HISTORY: list[dict[str, Any]] = [

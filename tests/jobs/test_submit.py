@@ -13,10 +13,10 @@ from receipt_trainer.aws import clients
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract.job import JobSpec, Resources
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Attempt
-from receipt_trainer.jobs.placement import choose_pool, read_training_defaults, resolve
+from receipt_trainer.jobs.model import Attempt
 from receipt_trainer.jobs.queue import SqsQueue
+from receipt_trainer.jobs.repository import JobTable
+from receipt_trainer.jobs.routing import choose_pool, read_training_defaults, resolve
 from receipt_trainer.jobs.submit import new_job, retry_job, submit, submit_training_job
 from receipt_trainer.local.emulator import LocalCloud
 from tests.fault_proxy import Answer, FaultProxy

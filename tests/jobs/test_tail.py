@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract.tables import job_pk, log_sk
-from receipt_trainer.jobs.metrics_writer import iso
-from receipt_trainer.jobs.tail import LogTail
+from receipt_trainer.jobs.views import LogTail
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

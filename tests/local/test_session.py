@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from receipt_trainer.aws.imds import Imds
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local import control_api, session, worker_registration
 from receipt_trainer.local.instances import Machines
-from receipt_trainer.worker.imds import Imds
 from receipt_trainer.worker.interruptions import look
 from tests.cli.test_stack import exported
 

@@ -9,11 +9,11 @@ from typing import Any, cast
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract.tables import JOBS
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.job_table import JobTable
 from receipt_trainer.jobs.limits import Limits
-from receipt_trainer.jobs.metrics_writer import utc_now
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.sweep import optuna_adapter
 from receipt_trainer.sweep.collect import Observer
 from receipt_trainer.sweep.definition import Definition

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.lifecycle import Job
+from receipt_trainer.jobs.model import Job
 from receipt_trainer.sweep import plan
 from receipt_trainer.sweep.definition import Definition, base_of, default_name, refuse_other
 from tests.sweep.world import axis, definition

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from receipt_trainer.jobs.lifecycle import Attempt
+from receipt_trainer.jobs.model import Attempt
 from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.objective import OBJECTIVES
 from receipt_trainer.sweep.results import ranked, verdict_of

@@ -12,16 +12,16 @@ from typing import Any
 from uuid import uuid4
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.contract.tables import job_pk
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Job
+from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.queue import SqsQueue
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.rows import read_logs
 from receipt_trainer.worker.attempt import run_dir_of
-from receipt_trainer.worker.autoscaling import GroupMember
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
-from receipt_trainer.worker.job_log import job_log
+from receipt_trainer.worker.log_forwarder import job_log
 from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.registry import InstanceRegistry, Machine
 from receipt_trainer.worker.settings import WorkerSettings

@@ -6,9 +6,9 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from receipt_trainer.worker.autoscaling import GroupMember
+from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.worker.circuit_breaker import Breaker
-from receipt_trainer.worker.events import Ending
+from receipt_trainer.worker.finalize import Ending
 from receipt_trainer.worker.registry import Machine
 from tests.worker.bench import Bench
 

@@ -16,7 +16,7 @@ import pytest
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.server_time import ServerTime
-from receipt_trainer.contract.message import body_of
+from receipt_trainer.contract.waiting import body_of
 from receipt_trainer.worker.interruptions import Interruption
 from tests.fault_proxy import Answer, FaultProxy
 from tests.worker.bench import TIMEOUT_S, Bench, Running, wait_for

@@ -7,7 +7,7 @@ import pytest
 
 from receipt_trainer.aws import clients
 from receipt_trainer.contract import metrics
-from receipt_trainer.jobs.lifecycle import State
+from receipt_trainer.jobs.model import State
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.finalize import Left

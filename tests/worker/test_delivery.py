@@ -11,17 +11,16 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract import metrics, tables
 from receipt_trainer.contract.names import ENV_AWS_CLI
-from receipt_trainer.jobs import lifecycle
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.metrics_writer import utc_now
+from receipt_trainer.jobs import model, state_machine
 from receipt_trainer.jobs.queue import Message
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import retry_job
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
-from receipt_trainer.worker.events import Ending
-from receipt_trainer.worker.finalize import Conclusion, Effort
+from receipt_trainer.worker.finalize import Conclusion, Effort, Ending
 from receipt_trainer.worker.registry import InstanceRegistry, Machine
 from tests.worker.bench import Bench
 from tests.worker.test_cloudwatch_metrics import total
@@ -93,7 +92,7 @@ def delivered(bench: Bench, s3: S3, job_id: str, tries: int) -> None:
 
 def test_an_outage_of_s3_fails_no_job(bench: Bench, aws: LocalCloud, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     """More tries than failures and lost workers are allowed: the job waits, says for what, and is delivered later."""
-    monkeypatch.setattr(lifecycle, "MAX_LOST", 2)
+    monkeypatch.setattr(state_machine, "MAX_LOST", 2)
     job_id = bench.submit(max_failures=1, num_epochs=1)
     s3.fail(AWAY)
     for _ in range(3):
@@ -202,7 +201,7 @@ def test_a_pause_ends_before_sqs_forgets_the_message(bench: Bench) -> None:
     message = bench.queue.receive(0)
     assert isinstance(message, Message)
     attempt = bench.table.claim(job_id, "worker", 60, {})
-    assert isinstance(attempt, lifecycle.Attempt)
+    assert isinstance(attempt, model.Attempt)
     settings = bench.worker(retry_delay_s=3600)._settings
     conclusion = Conclusion(
         settings, bench.table, bench.queue, bench.table.get(job_id), attempt, message, bench.run_dir(job_id)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from receipt_trainer.errors import WorldError
-from receipt_trainer.jobs.job_table import LeaseLost
-from receipt_trainer.jobs.lifecycle import Attempt
+from receipt_trainer.jobs.model import Attempt
+from receipt_trainer.jobs.repository import LeaseLost
 from receipt_trainer.worker.attempt import AttemptRun
-from receipt_trainer.worker.events import Event, Exited, Lost
+from receipt_trainer.worker.finalize import Event, Exited, Lost
 from receipt_trainer.worker.heartbeat import Heartbeat
 from tests.worker.bench import Bench
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receipt_trainer.aws import imds
+from receipt_trainer.aws.imds import Imds
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local.imds import ImdsStandIn
-from receipt_trainer.worker import imds
-from receipt_trainer.worker.imds import Imds
 from receipt_trainer.worker.interruptions import ACTION, LIFECYCLE, REBALANCE, Advice, Interruption, Watch, look
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from receipt_trainer.worker.oom import num_oom_kills
+from receipt_trainer.worker.child import num_oom_kills
 from tests.worker.bench import Bench
 
 

@@ -14,18 +14,17 @@ import pytest
 from botocore.stub import Stubber
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.autoscaling import GroupMember
+from receipt_trainer.aws.server_time import iso, utc_now
 from receipt_trainer.contract import waiting_calls
-from receipt_trainer.contract.message import new_deduplication_id
 from receipt_trainer.contract.tables import job_pk
-from receipt_trainer.jobs.lifecycle import Attempt, Job
-from receipt_trainer.jobs.metrics_writer import iso, utc_now
+from receipt_trainer.contract.waiting import new_deduplication_id
+from receipt_trainer.jobs.model import Attempt, Job
 from receipt_trainer.jobs.queue import RENEW_AGE, RENEW_RECEIVES, Message
-from receipt_trainer.worker.autoscaling import GroupMember
-from receipt_trainer.worker.events import Ending
-from receipt_trainer.worker.finalize import Conclusion, Left
+from receipt_trainer.worker.claims import AGAIN_S, Renewal
+from receipt_trainer.worker.finalize import Conclusion, Ending, Left
 from receipt_trainer.worker.interruptions import Interruption
 from receipt_trainer.worker.loop import STOPPED
-from receipt_trainer.worker.renewal import AGAIN_S, Renewal
 from tests.fault_proxy import FaultProxy
 from tests.worker.bench import Bench, Running, wait_for
 from tests.worker.test_stopped_pool import NAMED, bounds

@@ -16,15 +16,15 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.contract.tables import JOB_SK, checkpoint_sk, job_pk
-from receipt_trainer.jobs.lifecycle import Attempt, Job
-from receipt_trainer.jobs.metrics_writer import iso
+from receipt_trainer.jobs.model import Attempt, Job
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.training import checkpoints
+from receipt_trainer.worker.claims import StaleLeases
 from receipt_trainer.worker.retention import INTERVAL_S, Retention
 from receipt_trainer.worker.scratch import Scratch, clean
-from receipt_trainer.worker.stale_leases import StaleLeases
 from tests.worker.bench import Bench, Running, wait_for
 
 AWS_CLI = Path(sys.executable).with_name("aws")

@@ -6,7 +6,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from receipt_trainer.worker.autoscaling import GroupMember
+from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.worker.interruptions import Advice
 from receipt_trainer.worker.loop import STOPPED
 from tests.worker.bench import Bench

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from receipt_trainer.aws import dynamo
-from receipt_trainer.jobs.lifecycle import UnreadableRow
+from receipt_trainer.jobs.model import UnreadableRow
 from receipt_trainer.jobs.queue import VISIBILITY_S
 from receipt_trainer.worker.interruptions import Interruption
 from tests.fault_proxy import Answer, FaultProxy

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.imds import Imds
 from receipt_trainer.jobs.estimate import read_history
-from receipt_trainer.jobs.job_table import JobTable
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.local.imds import ImdsStandIn
-from receipt_trainer.worker.imds import Imds
 from receipt_trainer.worker.interruptions import Interruption, Watch
 from tests.training.runs import curve, epochs
 from tests.worker.bench import Bench, Running, wait_for

@@ -11,18 +11,18 @@ from typing import Any
 from uuid import uuid4
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.contract import names
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.tables import INSTANCE_SK, INSTANCES, JOBS, instance_pk
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Job
+from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.queue import SqsQueue
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.worker.attempt import run_dir_of
-from receipt_trainer.worker.autoscaling import GroupMember
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
-from receipt_trainer.worker.job_log import job_log
+from receipt_trainer.worker.log_forwarder import job_log
 from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.registry import InstanceRegistry, Machine
 from receipt_trainer.worker.settings import WorkerSettings

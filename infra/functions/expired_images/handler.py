@@ -16,7 +16,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from receipt_trainer.contract import image_calls, images
+from receipt_trainer.contract import images
+from receipt_trainer.contract import images as image_calls
 
 Clients = Callable[[str], Any]
 

@@ -15,7 +15,7 @@ import pytest
 
 from receipt_trainer.aws import clients
 from receipt_trainer.config.paddleocr_vl import EvaluationSection, load_vl_config
-from receipt_trainer.contract import progress
+from receipt_trainer.contract import sinks
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.data.document_set import VlExample, read_examples
 from receipt_trainer.evaluation.answers import read_predictions
@@ -69,9 +69,9 @@ def test_the_kept_model_is_scored(scored: Path, receipts: Path) -> None:
     asked = [examples[prediction.id] for prediction in predictions]
     assert len(asked) == 3
     told = Told()
-    progress.listen(told)
+    sinks.listen(told)
     texts = answer(load(scored, device="cpu"), asked, max_new_tokens=24)
-    progress.listen(None)
+    sinks.listen(None)
     assert told.count >= 24  # whoever watches the run sees each token
     assert [prediction.text for prediction in predictions] == texts
     assert any(texts)

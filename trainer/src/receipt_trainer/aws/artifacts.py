@@ -19,7 +19,7 @@ from tenacity import (
 )
 
 from receipt_trainer.contract.names import DEFAULT_AWS_CLI, ENV_AWS_CLI, RUN_FILE
-from receipt_trainer.contract.progress import report_progress
+from receipt_trainer.contract.sinks import report_progress
 from receipt_trainer.errors import UserError, WorldError
 
 SYNC_TIMEOUT_S: Final = 3600.0

@@ -16,14 +16,14 @@ KEYS: Final = ("undelivered_since", "num_undelivered", "next_try_at", "waits_for
 
 def note(row: Mapping[str, Any]) -> str:
     """What is put behind the state; empty for every other job."""
-    from receipt_trainer.jobs.delivery import is_held
+    from receipt_trainer.jobs.state_machine import is_held
 
     return "held" if is_held(row) else "undelivered" if _waits(row) else ""
 
 
 def lines(row: Mapping[str, Any], now: datetime) -> list[tuple[str, str]]:
     """Names and values, one pair a line; none for every other job."""
-    from receipt_trainer.jobs.delivery import is_held
+    from receipt_trainer.jobs.state_machine import is_held
 
     if is_held(row):
         return [
@@ -43,7 +43,7 @@ def lines(row: Mapping[str, Any], now: datetime) -> list[tuple[str, str]]:
 
 def short(row: Mapping[str, Any], now: datetime | None = None) -> str:
     """The same in one line; empty for every other job."""
-    from receipt_trainer.jobs.delivery import is_held
+    from receipt_trainer.jobs.state_machine import is_held
 
     if is_held(row):
         return f"held; receipt-trainer retry{stack.given()} {row['job_id']} delivers it: {row['held_reason']}"
@@ -55,7 +55,7 @@ def short(row: Mapping[str, Any], now: datetime | None = None) -> str:
 
 def ended(row: Mapping[str, Any]) -> str:
     """How a job ended, or why nobody goes on with it, in one line."""
-    from receipt_trainer.jobs.delivery import is_held
+    from receipt_trainer.jobs.state_machine import is_held
 
     if is_held(row):
         return f"job {row['job_id']} is {short(row)}"
@@ -64,7 +64,7 @@ def ended(row: Mapping[str, Any]) -> str:
 
 def _waits(row: Mapping[str, Any]) -> bool:
     """Whether a job waits for the next try, or for a worker that makes it."""
-    from receipt_trainer.jobs.delivery import is_held
+    from receipt_trainer.jobs.state_machine import is_held
 
     is_waiting = row.get("status") in ("INTERRUPTED", "PENDING") and not is_held(row)
     return is_waiting and bool(row.get("waits_for")) and not row.get("unreadable")

@@ -116,8 +116,8 @@ def _show_traces(hosted: Hosted, job: Item, console: Console) -> None:
 def _show_instances(hosted: Hosted, console: Console) -> None:
     """What the workers left: one row each."""
     from receipt_trainer.aws import clients
+    from receipt_trainer.aws.server_time import utc_now
     from receipt_trainer.jobs.instances import list_instances
-    from receipt_trainer.jobs.metrics_writer import utc_now
 
     for one in list_instances(clients.dynamodb(), hosted.session.outputs.instances_table, utc_now()):
         console.print(f"instances table: {one.instance_id} {one.status}: {one.reason or ''}", soft_wrap=True)

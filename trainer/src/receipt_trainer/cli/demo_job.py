@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from receipt_trainer.aws.dynamo import Item
     from receipt_trainer.contract.job import JobSpec
-    from receipt_trainer.jobs.lifecycle import Job
-    from receipt_trainer.jobs.live import JobView, LiveJob
+    from receipt_trainer.jobs.model import Job
+    from receipt_trainer.jobs.views import JobView, LiveJob
     from receipt_trainer.local.session_server import Hosted
 
 POOL: Final = "cpu"
@@ -63,9 +63,9 @@ def submit(spec: JobSpec, hosted: Hosted, console: Console) -> Job:
     """Store the job and send its message, as `submit-job` does."""
     from receipt_trainer.aws import clients
     from receipt_trainer.jobs import submit as submission
-    from receipt_trainer.jobs.job_table import JobTable
-    from receipt_trainer.jobs.placement import read_training_defaults
     from receipt_trainer.jobs.queue import SqsQueue
+    from receipt_trainer.jobs.repository import JobTable
+    from receipt_trainer.jobs.routing import read_training_defaults
 
     outputs = hosted.session.outputs
     url = outputs.pools[POOL].queue_urls[spec.priority]
@@ -85,7 +85,7 @@ def work(job_id: str, hosted: Hosted, console: Console, on_end: Callable[[Item],
         WorldError: a worker ended, and the job neither did nor waits.
     """
     from receipt_trainer.aws import clients
-    from receipt_trainer.jobs.live import LiveJob
+    from receipt_trainer.jobs.views import LiveJob
 
     log, live = hosted.folder / _LOG, LiveJob(clients.dynamodb(), hosted.session.outputs.jobs_table, job_id)
     for _ in range(MAX_WORKERS):

@@ -74,11 +74,11 @@ def _subject(stack_name: str | None, saved: Path | None, jobs: tuple[Path, ...])
         raise UserError("--stack local has no account to look at; `receipt-trainer local status` shows the session")
     import boto3
 
+    from receipt_trainer.aws.server_time import utc_now
     from receipt_trainer.contract.outputs import StackOutputs
     from receipt_trainer.doctor import pulumi_state
     from receipt_trainer.doctor.subject import Subject, read_settings
     from receipt_trainer.errors import WorldError
-    from receipt_trainer.jobs.metrics_writer import utc_now
 
     folder = Path.cwd()
     settings = read_settings(folder, stack_name) if stack_name else {}

@@ -73,8 +73,8 @@ def _chosen(stack: StackOutputs, pools: tuple[str, ...]) -> list[str]:
 
 
 def _show(stack: StackOutputs, pools: list[str], *, as_json: bool) -> None:
+    from receipt_trainer.aws.server_time import iso, utc_now
     from receipt_trainer.fleet.status import read_status
-    from receipt_trainer.jobs.metrics_writer import iso, utc_now
 
     no_prices = "nobody sells the machines of a local stack" if local_session() is not None else None
     found = read_status(stack, pools, utc_now(), no_prices)

@@ -27,12 +27,12 @@ NOT_IN_IT: Final = (
 
 def print_status(console: Console, found: FleetStatus, given: str = "") -> None:
     """All pools, jobs without a message, then what today cost; `given` names the stack in commands."""
-    from receipt_trainer.jobs import looks
+    from receipt_trainer.jobs import queue
 
     for pool in found.pools:
         _print_pool(console, pool, found.at)
     for look in found.short:
-        _line(console, looks.promise(look, given), style="yellow")
+        _line(console, queue.promise(look, given), style="yellow")
     _print_spend(console, found)
     if found.list_price_fault is not None:
         _line(console, f"on-demand prices cannot be had: {found.list_price_fault}", style="dim")

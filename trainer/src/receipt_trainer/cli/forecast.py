@@ -15,7 +15,7 @@ from receipt_trainer.cli import stack
 if TYPE_CHECKING:
     from receipt_trainer.contract.outputs import PoolOutputs, StackOutputs
     from receipt_trainer.jobs.estimate import Estimate
-    from receipt_trainer.jobs.lifecycle import Job
+    from receipt_trainer.jobs.model import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +110,11 @@ def _history(table: str | None) -> tuple[list[Any], str | None]:
 def _price(outputs: StackOutputs, pool: PoolOutputs, kind: str | None) -> Price:
     """Of the type that was measured, else of the pool's cheapest on spot, or its first on demand."""
     from receipt_trainer.aws import clients
+    from receipt_trainer.aws.prices import ListPrices
+    from receipt_trainer.aws.server_time import utc_now
     from receipt_trainer.errors import UserError, WorldError
     from receipt_trainer.fleet.groups import read_groups
     from receipt_trainer.fleet.spot import read_spot_prices
-    from receipt_trainer.jobs.list_prices import ListPrices
-    from receipt_trainer.jobs.metrics_writer import utc_now
 
     prices, listed = ListPrices(), kind or pool.instance_types[0]
     if pool.market != "spot":
@@ -138,7 +138,7 @@ def list_prices(pool: str | None) -> str | None:
 
     A worker cannot ask for these prices itself. Where they cannot be had, the job's log says so if it matters.
     """
-    from receipt_trainer.jobs.list_prices import ListPrices
+    from receipt_trainer.aws.prices import ListPrices
 
     outputs = stack.outputs()
     if outputs is None or stack.local_session() is not None:

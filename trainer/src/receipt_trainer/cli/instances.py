@@ -34,17 +34,18 @@ _NARROW_BELOW: Final = 140
 def command(table: str, pool: str | None, every: bool, as_json: bool) -> None:
     """List the registered instances, the last heard of first: state, heartbeat, job, price."""
     from receipt_trainer.aws import clients
-    from receipt_trainer.jobs.instances import list_instances
-    from receipt_trainer.jobs.list_prices import ListPrices
-    from receipt_trainer.jobs.metrics_writer import utc_now
+    from receipt_trainer.aws.prices import ListPrices
+    from receipt_trainer.aws.server_time import utc_now
+    from receipt_trainer.jobs.instances import list_instances, with_list_prices
 
     now = utc_now()
-    found = ListPrices().fill(
+    found = with_list_prices(
         [
             one
             for one in list_instances(clients.dynamodb(), table, now)
             if (pool is None or one.pool == pool) and (every or one.status != "ENDED")
-        ]
+        ],
+        ListPrices(),
     )
     if as_json:
         job_show.print_json([asdict(one) | {"late": one.is_late(now)} for one in found])

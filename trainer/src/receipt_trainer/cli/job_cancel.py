@@ -20,7 +20,7 @@ def command(table: str, job: str, as_json: bool) -> None:
     """
     from receipt_trainer.aws import clients
     from receipt_trainer.jobs.find import job_id_of
-    from receipt_trainer.jobs.job_table import JobTable
+    from receipt_trainer.jobs.repository import JobTable
 
     client = clients.dynamodb()
     cancelled = JobTable(client, table).cancel(job_id_of(client, table, job))

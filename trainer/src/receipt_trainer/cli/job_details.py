@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from receipt_trainer.contract.cost import Cost
-    from receipt_trainer.jobs.history import Past
     from receipt_trainer.jobs.metrics import Point
+    from receipt_trainer.jobs.views import Past
 
 _CURVE_WIDTH: Final = 40
 _NARROW_BELOW: Final = 110
@@ -37,13 +37,13 @@ def command(table: str, job: str, as_json: bool) -> None:
     JOB is an id, at least 6 characters of it, or a name.
     """
     from receipt_trainer.aws import clients
+    from receipt_trainer.aws.prices import ListPrices
+    from receipt_trainer.aws.server_time import utc_now
     from receipt_trainer.jobs import limits
     from receipt_trainer.jobs.find import job_id_of
-    from receipt_trainer.jobs.history import read_past
-    from receipt_trainer.jobs.list_prices import ListPrices
     from receipt_trainer.jobs.metrics import read_curves
-    from receipt_trainer.jobs.metrics_writer import utc_now
     from receipt_trainer.jobs.rows import get_job
+    from receipt_trainer.jobs.views import read_past
 
     client, now = clients.dynamodb(), utc_now()
     job_id = job_id_of(client, table, job)

@@ -13,7 +13,7 @@ from receipt_trainer.cli.stack import stack_options
 
 if TYPE_CHECKING:
     from receipt_trainer.aws.dynamo import Item
-    from receipt_trainer.jobs.tail import Line, LogTail
+    from receipt_trainer.jobs.views import Line, LogTail
 
 POLL_S: Final = 2.0
 _STYLES: Final = {"warning": "yellow", "error": "red", "critical": "red"}
@@ -42,7 +42,7 @@ def command(table: str, job: str, follow: bool, lines: int | None, timeout_s: fl
     from receipt_trainer.aws import clients
     from receipt_trainer.jobs.find import job_id_of
     from receipt_trainer.jobs.rows import get_job
-    from receipt_trainer.jobs.tail import LogTail
+    from receipt_trainer.jobs.views import LogTail
 
     client = clients.dynamodb()
     job_id = job_id_of(client, table, job)
@@ -80,7 +80,7 @@ def follow_log(
         monotonic: a clock in seconds.
         sleep: waits so many seconds.
     """
-    from receipt_trainer.jobs.delivery import is_over
+    from receipt_trainer.jobs.state_machine import is_over
 
     deadline = monotonic() + timeout_s
     row = read_job()  # before the log: what an ended job has written is in the reading that follows

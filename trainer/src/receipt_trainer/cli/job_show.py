@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from receipt_trainer.jobs.lifecycle import Job
+    from receipt_trainer.jobs.model import Job
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from receipt_trainer.jobs.metrics import Point
-    from receipt_trainer.jobs.tail import Line
+    from receipt_trainer.jobs.views import Line
 
 KEYS: Final = (*jobs_list.KEYS, "lease_expires_at", "artifacts")
 """Of the job in `--json`; beside them are `last_metrics` and `last_log`."""
@@ -31,11 +31,11 @@ _METRICS: Final = {"loss": "training loss", "eval_loss": "validation loss", "eva
 def command(table: str, job: str, as_json: bool) -> None:
     """Say where JOB stands: its id, at least 6 characters of it, or its name."""
     from receipt_trainer.aws import clients
+    from receipt_trainer.aws.server_time import utc_now
     from receipt_trainer.jobs import limits, metrics
     from receipt_trainer.jobs.find import job_id_of
-    from receipt_trainer.jobs.metrics_writer import utc_now
     from receipt_trainer.jobs.rows import get_job
-    from receipt_trainer.jobs.tail import LogTail
+    from receipt_trainer.jobs.views import LogTail
 
     client = clients.dynamodb()
     job_id = job_id_of(client, table, job)

@@ -75,9 +75,9 @@ def command(
 ) -> None:
     """List jobs, newest first."""
     from receipt_trainer.aws import clients
-    from receipt_trainer.jobs import find, limits, looks
-    from receipt_trainer.jobs.metrics_writer import utc_now
-    from receipt_trainer.jobs.spent import read_spent
+    from receipt_trainer.aws.server_time import utc_now
+    from receipt_trainer.jobs import find, limits, queue
+    from receipt_trainer.jobs.views import read_spent
 
     wanted, client, now = find.Wanted(status=status, name=name, pool=pool, since=since), clients.dynamodb(), utc_now()
     rows = find.find(client, table, wanted, limit + 1)
@@ -91,8 +91,8 @@ def command(
     elif shown:
         console = job_show.console()
         console.print(_table(shown, now, narrow=console.width < _NARROW_BELOW))
-        for look in looks.read_short(client, table, now):
-            click.echo(looks.promise(look, given()), err=True)
+        for look in queue.read_short(client, table, now):
+            click.echo(queue.promise(look, given()), err=True)
     else:
         click.echo("no such job", err=True)
     if len(rows) > limit:

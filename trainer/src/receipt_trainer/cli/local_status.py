@@ -13,8 +13,8 @@ from receipt_trainer.cli import job_show
 @job_show.json_option
 def command(as_json: bool) -> None:
     """Say what runs: the local session and its workers. Exit code 2 where there is none."""
+    from receipt_trainer.aws.server_time import utc_now
     from receipt_trainer.cli import job_status
-    from receipt_trainer.jobs.metrics_writer import utc_now
     from receipt_trainer.local import control_api
     from receipt_trainer.local import session as sessions
 

@@ -18,8 +18,8 @@ from receipt_trainer.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from receipt_trainer.aws.autoscaling import GroupMember
     from receipt_trainer.contract.env import WorkerEnv
-    from receipt_trainer.worker.autoscaling import GroupMember
     from receipt_trainer.worker.cloudwatch_metrics import Outcomes
     from receipt_trainer.worker.loop import Worker
     from receipt_trainer.worker.registry import Machine
@@ -56,9 +56,9 @@ def command(**flags: Any) -> None:
     On an instance all names come from the stack, and the instance ends with the worker.
     """
     from receipt_trainer.aws import clients
+    from receipt_trainer.aws import imds as metadata
     from receipt_trainer.contract.env import WorkerEnv
-    from receipt_trainer.worker import imds as metadata
-    from receipt_trainer.worker import preflight
+    from receipt_trainer.worker import settings as preflight
     from receipt_trainer.worker.interruptions import Interruption, Watch
     from receipt_trainer.worker.registry import identify
 
@@ -137,9 +137,9 @@ def _queue_urls(given: tuple[str, ...], env: WorkerEnv) -> tuple[str, ...]:
 
 def _worker(settings: WorkerSettings, flags: dict[str, Any], env: WorkerEnv, machine: Machine) -> Worker:
     from receipt_trainer.aws import clients
-    from receipt_trainer.jobs.job_table import JobTable
     from receipt_trainer.jobs.queue import SqsQueue
-    from receipt_trainer.worker.job_log import job_log
+    from receipt_trainer.jobs.repository import JobTable
+    from receipt_trainer.worker.log_forwarder import job_log
     from receipt_trainer.worker.loop import Worker
     from receipt_trainer.worker.registry import InstanceRegistry
 
@@ -170,7 +170,7 @@ def _member(env: WorkerEnv, machine: Machine) -> GroupMember | None:
     if env.auto_scaling_group is None or machine.instance_id is None:
         return None
     from receipt_trainer.aws import clients
-    from receipt_trainer.worker.autoscaling import GroupMember
+    from receipt_trainer.aws.autoscaling import GroupMember
 
     return GroupMember(clients.autoscaling(), env.auto_scaling_group, machine.instance_id, hook=env.lifecycle_hook)
 

@@ -17,7 +17,7 @@ from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES, PoolName, P
 
 if TYPE_CHECKING:
     from receipt_trainer.contract.job import JobSpec
-    from receipt_trainer.jobs.lifecycle import Job
+    from receipt_trainer.jobs.model import Job
 
 _QUEUE_VARIABLES = {"high": names.ENV_QUEUE_URL_HIGH, "normal": names.ENV_QUEUE_URL_NORMAL}
 
@@ -130,7 +130,7 @@ def place(spec: JobSpec, queue_url: str | None, pool: PoolName | None) -> tuple[
     """
     from receipt_trainer.contract.job import Resources
     from receipt_trainer.errors import UserError
-    from receipt_trainer.jobs.placement import choose_pool
+    from receipt_trainer.jobs.routing import choose_pool
 
     outputs = stack.outputs()
     if outputs is not None and queue_url is None:
@@ -150,15 +150,15 @@ def training_defaults() -> dict[str, Any] | None:
     if not parameter:
         return None
     from receipt_trainer.aws import clients
-    from receipt_trainer.jobs.placement import read_training_defaults
+    from receipt_trainer.jobs.routing import read_training_defaults
 
     return read_training_defaults(clients.ssm(), parameter)
 
 
 def _submit(job: Job, url: str, jobs_table: str, client_token: str | None) -> Job:
     from receipt_trainer.aws import clients
-    from receipt_trainer.jobs.job_table import JobTable
     from receipt_trainer.jobs.queue import SqsQueue
+    from receipt_trainer.jobs.repository import JobTable
     from receipt_trainer.jobs.submit import submit
 
     queue = SqsQueue(clients.sqs(), url)

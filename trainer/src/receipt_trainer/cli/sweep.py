@@ -132,8 +132,8 @@ def _driver(flags: dict[str, Any], jobs_table: str | None) -> Driver:
     from receipt_trainer.aws import clients
     from receipt_trainer.cli import forecast, sweep_define
     from receipt_trainer.errors import UserError
-    from receipt_trainer.jobs.job_table import JobTable
     from receipt_trainer.jobs.queue import SqsQueue
+    from receipt_trainer.jobs.repository import JobTable
     from receipt_trainer.jobs.submit import jobs_table_of_environment
     from receipt_trainer.sweep.collect import Observer
     from receipt_trainer.sweep.controller import Driver

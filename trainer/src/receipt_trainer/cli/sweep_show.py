@@ -53,7 +53,7 @@ def print_plan(definition: Definition, as_json: bool) -> None:
 
 def print_names(names: Sequence[tuple[str, str]], as_json: bool) -> None:
     """The sweeps there are, newest first."""
-    from receipt_trainer.jobs.metrics_writer import utc_now
+    from receipt_trainer.aws.server_time import utc_now
 
     if as_json:
         job_show.print_json([{"name": name, "created_at": at} for name, at in names])
@@ -96,8 +96,8 @@ def print_all(definition: Definition, trials: Sequence[Trial], limits: Limits, a
 
 def _undelivered(trials: Sequence[Trial]) -> Iterator[str]:
     """A line for each complete run that is not delivered: what it waits for, or why it is held and what to do."""
+    from receipt_trainer.aws.server_time import utc_now
     from receipt_trainer.cli import delivery_show
-    from receipt_trainer.jobs.metrics_writer import utc_now
 
     now = utc_now()
     for trial in trials:

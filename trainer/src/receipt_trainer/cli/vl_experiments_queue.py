@@ -18,7 +18,7 @@ from receipt_trainer.sweep.experiments import Result, from_record, read_log, ste
 from receipt_trainer.sweep.folder import Experiment
 
 if TYPE_CHECKING:
-    from receipt_trainer.jobs.lifecycle import Job
+    from receipt_trainer.jobs.model import Job
 
 _ENDED = {"SUCCEEDED": "complete", "FAILED": "failed", "CANCELLED": "failed"}
 
@@ -39,8 +39,8 @@ def submit_experiments(
         UserError: no queue is known, or an experiment of that name has another configuration.
     """
     from receipt_trainer.aws import clients
-    from receipt_trainer.jobs.job_table import JobTable
     from receipt_trainer.jobs.queue import SqsQueue
+    from receipt_trainer.jobs.repository import JobTable
     from receipt_trainer.jobs.submit import jobs_table_of_environment, new_job, submit
 
     known = read_log(output)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-    from receipt_trainer.jobs.live import JobView, LiveJob
+    from receipt_trainer.jobs.views import JobView, LiveJob
 
 INTERVAL_S: Final = 2.0
 MAX_FAULTS: Final = 5
@@ -69,11 +69,11 @@ def command(table: str, job: str | None, interval_s: float, timeout_s: float, on
     not the job. Where the output is no terminal, what is new is printed line by line.
     """
     from receipt_trainer.aws import clients
+    from receipt_trainer.aws.prices import ListPrices
+    from receipt_trainer.aws.server_time import utc_now
     from receipt_trainer.cli.watch_screen import open_screen, print_view
     from receipt_trainer.jobs.find import job_id_of
-    from receipt_trainer.jobs.list_prices import ListPrices
-    from receipt_trainer.jobs.live import LiveJob
-    from receipt_trainer.jobs.metrics_writer import utc_now
+    from receipt_trainer.jobs.views import LiveJob
 
     client = clients.dynamodb()
     job_id = newest(client, table) if job is None else job_id_of(client, table, job)
@@ -111,8 +111,8 @@ def newest(client: DynamoDBClient, table: str) -> str:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     from receipt_trainer.errors import UserError
-    from receipt_trainer.jobs.delivery import is_held
     from receipt_trainer.jobs.find import Wanted, find
+    from receipt_trainer.jobs.state_machine import is_held
 
     for status in ("RUNNING", "CLAIMED", "INTERRUPTED", "PENDING"):
         found = [row for row in find(client, table, Wanted(status=status), NUM_CANDIDATES) if not is_held(row)]
@@ -147,8 +147,8 @@ def follow(
     Raises:
         UserError, WorldError: the job could not be read, several times in a row.
     """
+    from receipt_trainer.aws.server_time import utc_now
     from receipt_trainer.errors import WorldError
-    from receipt_trainer.jobs.metrics_writer import utc_now
 
     deadline, num_faults = monotonic() + timeout_s, 0
     try:
@@ -175,7 +175,7 @@ def _json_line(view: JobView) -> str:
     from dataclasses import asdict
 
     from receipt_trainer.cli import jobs_list
-    from receipt_trainer.jobs.live import last_value
+    from receipt_trainer.jobs.views import last_value
 
     said: dict[str, Any] = {"at": view.at.isoformat(timespec="seconds"), **job_show.public(view.row, jobs_list.KEYS)}
     said |= {"pace": asdict(view.pace), "cost": asdict(view.cost), "attempts": view.attempts}

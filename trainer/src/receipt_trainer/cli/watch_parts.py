@@ -10,7 +10,7 @@ from receipt_trainer.cli.job_details import dollars, least
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from receipt_trainer.jobs.live import JobView
+    from receipt_trainer.jobs.views import JobView
 
 _BAR: Final = 20
 _WIDE: Final = 100
@@ -67,7 +67,7 @@ def progress_line(view: JobView, *, bar: int = 0) -> Text:
     """
     from rich.text import Text
 
-    from receipt_trainer.jobs.live import last_value
+    from receipt_trainer.jobs.views import last_value
     from receipt_trainer.reports import formatting, terminal
 
     pace, line = view.pace, Text(no_wrap=True)
@@ -101,7 +101,7 @@ def curve_names(view: JobView) -> list[tuple[str, str]]:
 
 
 def _titled(view: JobView, name: str, title: str) -> str:
-    from receipt_trainer.jobs.live import last_value
+    from receipt_trainer.jobs.views import last_value
 
     point = last_value(view.curves.get(name, []))
     return title if point is None else f"{title} {point.value:.4f}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from receipt_trainer.cli.watch import Screen
-    from receipt_trainer.jobs.live import JobView
+    from receipt_trainer.jobs.views import JobView
 
 MIN_PLOT: Final = 7
 MAX_PLOT: Final = 16

@@ -33,7 +33,7 @@ class Cost:
 
 
 ListPrice = Callable[[Mapping[str, Any]], float | None]
-"""Dollars of an hour of the instance that a row names, today; see `receipt_trainer.jobs.list_prices`."""
+"""Dollars of an hour of the instance that a row names, today; see `receipt_trainer.aws.prices`."""
 
 
 def of_attempts(attempts: Sequence[Mapping[str, Any]], now: datetime, list_price: ListPrice | None = None) -> Cost:

@@ -1,23 +1,29 @@
-"""Jobs that wait without a message: who gets a new one, decided from rows and numbers. Nothing is asked here.
-
-A job is taken when a worker receives its message. Messages get lost: SQS forgets them after 14 days, a queue is purged,
-or deleted with its stack, and a `submit` or `retry` dies between row and message. No call says whose message is
-missing: a queue can only be counted. So where a queue has fewer messages than jobs that should have one there, in two
-looks five minutes apart, every job that waits for longer than that gets a new one. One too many is harmless: claims
-are fenced, and the worker that receives it is refused and deletes it.
-
-Needs the standard library alone: the stack's function and the commands on a laptop decide by this file.
-"""
+"""The messages of jobs that wait: their text, and which jobs lack one."""
 
 from __future__ import annotations
 
+import json
 import re
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from receipt_trainer.contract.job_row import read_values
+
+BODY_VERSION: Final = 1
+
+
+def body_of(job_id: str) -> str:
+    """The text of a message."""
+    return json.dumps({"job_id": job_id, "version": BODY_VERSION})
+
+
+def new_deduplication_id(job_id: str) -> str:
+    """An id that no message of the job has had: SQS drops a second one of an id for five minutes, deleted or not."""
+    return f"{job_id}-{uuid.uuid4()}"
+
 
 WAIT_S: Final = 300
 """A job that waits for less gets no new message: its own may be on its way."""

@@ -14,9 +14,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from receipt_trainer.contract import waiting
-from receipt_trainer.contract.message import body_of, new_deduplication_id
 from receipt_trainer.contract.tables import JOB_SK, LOOKS_PK, job_pk, job_status_pk
-from receipt_trainer.contract.waiting import Look, Messages, Place, QueuedJob
+from receipt_trainer.contract.waiting import Look, Messages, Place, QueuedJob, body_of, new_deduplication_id
 
 BATCH: Final = 10
 """Messages of one request (SQS's limit)."""

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from receipt_trainer.aws.clients import aws_faults
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract import waiting, waiting_calls
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.waiting_calls import Seen, Survey
-from receipt_trainer.jobs import looks
-from receipt_trainer.jobs.metrics_writer import utc_now
+from receipt_trainer.jobs import queue as looks
 
 STEP_S: Final = 15.0
 """Between two words about how long it still takes."""

@@ -11,9 +11,9 @@ from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.waiting import Look
 from receipt_trainer.doctor.findings import Finding, cannot_look, ok, warning
 from receipt_trainer.doctor.subject import Subject
-from receipt_trainer.jobs import looks
-from receipt_trainer.jobs.delivery import is_held
+from receipt_trainer.jobs import queue
 from receipt_trainer.jobs.find import Wanted, find
+from receipt_trainer.jobs.state_machine import is_held
 
 _MAX_NAMED: Final = 3
 
@@ -28,7 +28,7 @@ def look_at_messages(subject: Subject) -> Iterator[Finding]:
         found = waiting_calls.survey(dynamodb, sqs, table, subject.outputs.places(), subject.now)
     heal = f"receipt-trainer doctor --heal{subject.given}"
     for one in found.seen:
-        text = looks.words(one.look)
+        text = queue.words(one.look)
         if one.look.num_missing and any(job.is_overdue(subject.now) for job in one.jobs):
             yield warning(f"{text}: {_when(one.last, subject.now)}", heal)
         else:
@@ -55,7 +55,7 @@ def look_at_messages(subject: Subject) -> Iterator[Finding]:
 
 
 def _when(last: Look | None, now: datetime) -> str:
-    if looks.is_recent(last, now):
+    if queue.is_recent(last, now):
         return "they get a new one within ten minutes, or at once"
     since = f"since {last.at:%Y-%m-%d %H:%M} UTC" if last else "yet"
     return f"the stack's function, which sends new ones, has not looked {since}"

@@ -16,7 +16,7 @@ from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, one_line, warning
 from receipt_trainer.doctor.subject import Subject
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.placement import choose_pool
+from receipt_trainer.jobs.routing import choose_pool
 
 HUB: Final = "https://huggingface.co"
 CACHE: Final = "hf_cache/hub"

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.clients import aws_faults
-from receipt_trainer.contract import image_calls, images
+from receipt_trainer.contract import images
+from receipt_trainer.contract import images as image_calls
 from receipt_trainer.contract.images import Ami, Build
 from receipt_trainer.errors import UserError, WorldError
 

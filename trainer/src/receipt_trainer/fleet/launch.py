@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from receipt_trainer.aws.clients import aws_faults
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.fleet.groups import Group, read_groups
 from receipt_trainer.jobs.find import Wanted, find
-from receipt_trainer.jobs.metrics_writer import utc_now
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling.client import AutoScalingClient

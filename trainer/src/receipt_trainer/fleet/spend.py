@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract import cost
 from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.jobs.find import STATES, Wanted, find, find_changed
 from receipt_trainer.jobs.instances import Instance
-from receipt_trainer.jobs.metrics_writer import iso
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.prices import ListPrices
 from receipt_trainer.contract.waiting import Look
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.fleet.groups import Group, read_groups
 from receipt_trainer.fleet.spend import InstanceSpend, JobSpend, instance_spend, read_job_spend
 from receipt_trainer.fleet.spot import SpotPrice, read_spot_prices
-from receipt_trainer.jobs import looks
-from receipt_trainer.jobs.instances import Instance, list_instances
-from receipt_trainer.jobs.list_prices import ListPrices
+from receipt_trainer.jobs import queue
+from receipt_trainer.jobs.instances import Instance, list_instances, with_list_prices
 from receipt_trainer.jobs.queue import queue_faults
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def read_status(
     prices, dynamodb = ListPrices(no_prices), clients.dynamodb()
     chosen: dict[str, PoolOutputs] = {str(name): pool for name, pool in outputs.pools.items() if name in pools}
     groups = read_groups(clients.autoscaling(), [pool.auto_scaling_group for pool in chosen.values()])
-    known = prices.fill(list_instances(dynamodb, outputs.instances_table, now))
+    known = with_list_prices(list_instances(dynamodb, outputs.instances_table, now), prices)
     found = [
         _pool(
             name,
@@ -120,7 +120,7 @@ def read_status(
         one for one in read_job_spend(dynamodb, outputs.jobs_table, now, prices.of_row) if one.pool in (*chosen, None)
     ]
     queues = {f"{name}-{priority}" for name, pool in chosen.items() for priority in pool.queue_urls}
-    short = [look for look in looks.read_short(dynamodb, outputs.jobs_table, now) if look.queue in queues]
+    short = [look for look in queue.read_short(dynamodb, outputs.jobs_table, now) if look.queue in queues]
     return FleetStatus(now, found, jobs, prices.fault, short)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import NoIndexError
 from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract.job_row import presentable
 from receipt_trainer.contract.tables import (
     JOB_SK,
@@ -23,8 +24,7 @@ from receipt_trainer.contract.tables import (
     job_status_pk,
 )
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.lifecycle import State
-from receipt_trainer.jobs.metrics_writer import iso
+from receipt_trainer.jobs.model import State
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

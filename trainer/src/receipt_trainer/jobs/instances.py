@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.prices import ListPrices
 from receipt_trainer.contract.cost import moment, price_usd_per_h
 from receipt_trainer.contract.liveness import STATUS_LOST
 from receipt_trainer.contract.tables import INSTANCE_SK, instance_pk
@@ -79,6 +80,19 @@ def list_instances(client: DynamoDBClient, table: str, now: datetime) -> list[In
     )
     found = [_instance(row) for row in rows]
     return sorted(found, key=lambda one: (one.seen_at or "", one.instance_id), reverse=True)
+
+
+def with_list_prices(instances: Sequence[Instance], prices: ListPrices) -> list[Instance]:
+    """The instances, those on demand without a price with their list price."""
+    return [_with_list_price(one, prices) for one in instances]
+
+
+def _with_list_price(one: Instance, prices: ListPrices) -> Instance:
+    if one.price_usd_per_h is not None:
+        return one
+    names = ("market", "availability_zone", "instance_type")
+    price = prices.of_row({name: getattr(one, name) for name in names})
+    return one if price is None else replace(one, price_usd_per_h=price, is_list_price=True)
 
 
 def _instance(row: Mapping[str, Any]) -> Instance:

@@ -16,7 +16,7 @@ from receipt_trainer.aws import dynamo
 from receipt_trainer.contract import cost
 from receipt_trainer.contract.tables import JOB_SK, SWEEP_SK, attempt_sk, job_pk, sweep_pk
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.lifecycle import OWNED, Job
+from receipt_trainer.jobs.model import OWNED, Job
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

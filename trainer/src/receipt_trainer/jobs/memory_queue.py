@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 
-from receipt_trainer.contract.message import body_of, new_deduplication_id
+from receipt_trainer.contract.waiting import body_of, new_deduplication_id
 from receipt_trainer.jobs.queue import DEDUPLICATION_S, VISIBILITY_S, Message, read_body
 
 

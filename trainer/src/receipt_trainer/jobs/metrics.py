@@ -1,12 +1,15 @@
-"""A job's metrics as curves: one value a step, whatever was trained twice."""
+"""A job's metrics as curves, one value a step, whatever was trained twice; and how fast it trains."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
+from receipt_trainer.contract.cost import moment
 from receipt_trainer.contract.tables import job_pk
 
 if TYPE_CHECKING:
@@ -82,3 +85,75 @@ def latest(client: DynamoDBClient, table: str, job_id: str, name: str) -> Point 
         ConsistentRead=True,
     )
     return next((_point(row) for row in rows if row["name"] == name), None)
+
+
+WINDOW: Final = 20
+"""The last so many logged steps say how fast a job is now."""
+PAUSE: Final = 10.0
+"""An interval so many times as long as the usual one is a pause, such as a row written late, and no work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Progress of a job; None is what cannot be told yet.
+
+    Attributes:
+        step: the last one that was logged.
+        num_steps: of the whole job; early stopping may end it before.
+        steps_per_s: steps a second lately, evaluations and checkpoints between them included.
+        left_s: seconds to the last step at this pace, counted from the last logged one.
+    """
+
+    step: int | None = None
+    num_steps: int | None = None
+    steps_per_s: float | None = None
+    left_s: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        """Of the job that is done, 0..1."""
+        if self.step is None or not self.num_steps:
+            return None
+        return min(1.0, self.step / self.num_steps)
+
+
+def pace_of(spec: Mapping[str, Any], losses: Sequence[Point], *, running: bool) -> Pace:
+    """The pace of a job.
+
+    Args:
+        spec: the resolved one.
+        losses: of the newest attempt, by their steps.
+        running: whether it trains; if not, it has no speed.
+    """
+    if not losses:
+        return Pace()
+    last = losses[-1]
+    num_steps = _num_steps(spec, last)
+    speed = _steps_per_s(losses[-WINDOW:]) if running else None
+    left_s = max(0, num_steps - last.step) / speed if speed and num_steps is not None else None
+    return Pace(last.step, num_steps, speed, left_s)
+
+
+def _num_steps(spec: Mapping[str, Any], point: Point) -> int | None:
+    """Steps of the job: as many as are asked for, or the epochs times those of one, which step and epoch tell."""
+    training = spec.get("training_config")
+    given = training if isinstance(training, dict) else {}
+    max_steps, num_epochs = given.get("max_steps"), given.get("num_epochs", given.get("num_train_epochs"))
+    if isinstance(max_steps, int) and max_steps > 0:
+        return max_steps
+    if not isinstance(num_epochs, int | float) or not point.epoch > 0 or point.step < 1:
+        return None
+    return math.ceil(num_epochs * round(point.step / point.epoch))
+
+
+def _steps_per_s(points: Sequence[Point]) -> float | None:
+    parts = []
+    for before, after in pairwise(points):
+        began, ended = moment(before.timestamp), moment(after.timestamp)
+        if began is not None and ended is not None and ended > began:
+            parts.append((after.step - before.step, (ended - began).total_seconds()))
+    if not parts:
+        return None
+    usual_s = sorted(seconds / steps for steps, seconds in parts)[len(parts) // 2]
+    worked = [(steps, seconds) for steps, seconds in parts if seconds / steps <= PAUSE * usual_s]
+    return sum(steps for steps, _ in worked) / sum(seconds for _, seconds in worked)

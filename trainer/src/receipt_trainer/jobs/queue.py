@@ -1,4 +1,4 @@
-"""The job queue, on SQS; `memory_queue` has it in memory."""
+"""The job queue, on SQS, and the looks that the stack's function takes at it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from uuid import UUID
 from botocore.exceptions import ClientError
 
 from receipt_trainer.aws.clients import aws_faults, error_code
-from receipt_trainer.contract.message import BODY_VERSION, body_of, new_deduplication_id
+from receipt_trainer.contract import waiting_calls
+from receipt_trainer.contract.liveness import LOOK_EVERY_MIN
+from receipt_trainer.contract.waiting import BODY_VERSION, body_of, new_deduplication_id
 from receipt_trainer.errors import UserError, WorldError
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_sqs.client import SQSClient
+
+    from receipt_trainer.contract.waiting import Look
 
 VISIBILITY_S: Final = 300
 """For how long a received message is hidden from other workers, unless it is extended."""
@@ -234,3 +239,40 @@ def _unless_gone() -> Iterator[None]:
         is_over = error_code(error) == "InvalidParameterValue" and any(text in str(error) for text in _OVER)
         if not is_over and error_code(error) not in _GONE:
             raise
+
+
+LATE_S: Final = 3 * LOOK_EVERY_MIN * 60
+"""A last look that is older says that the stack's function looks no more."""
+
+
+def read_short(client: DynamoDBClient, table: str, now: datetime) -> list[Look]:
+    """The queues with fewer messages than jobs, as the stack's function saw them minutes ago; one request.
+
+    Raises:
+        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
+    """
+    with aws_faults("read the looks at the queues", table=table):
+        looks = waiting_calls.read_looks(client, table).values()
+    return [look for look in looks if look.short_since is not None and is_recent(look, now)]
+
+
+def is_recent(look: Look | None, now: datetime) -> bool:
+    """Whether the stack's function still looks."""
+    return look is not None and (now - look.at).total_seconds() <= LATE_S
+
+
+def words(look: Look) -> str:
+    """Jobs and messages of a queue, in one line."""
+    waits = _counted(look.num_waiting, "job waits", "jobs wait")
+    taken = f" and {_counted(look.num_active, 'is taken', 'are taken')}" if look.num_active else ""
+    return f"{waits}{taken} in {look.queue}, {_counted(look.num_messages, 'message', 'messages')}"
+
+
+def promise(look: Look, given: str) -> str:
+    """What becomes of jobs without a message, and the command that does it at once; `given` names the stack."""
+    heal = f"`receipt-trainer doctor --heal{given}`"
+    return f"{words(look)}: they get a new one within ten minutes, or at once by {heal}"
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"

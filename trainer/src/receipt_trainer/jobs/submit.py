@@ -14,14 +14,14 @@ from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig, parse
 from receipt_trainer.contract import job_limits, names
 from receipt_trainer.contract.job import JobSpec
-from receipt_trainer.contract.message import new_deduplication_id
 from receipt_trainer.contract.outputs import PoolName, Priority
+from receipt_trainer.contract.waiting import new_deduplication_id
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Job
 from receipt_trainer.jobs.limits import Limits
-from receipt_trainer.jobs.placement import resolve
+from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.queue import JobQueue, SqsQueue
+from receipt_trainer.jobs.repository import JobTable
+from receipt_trainer.jobs.routing import resolve
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -12,15 +12,15 @@ from pydantic import ValidationError
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import aws_faults, error_code
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract import cost
 from receipt_trainer.contract.job_row import presentable
 from receipt_trainer.contract.names import RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.tables import JOB_SK, job_pk
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs import delivery, metrics
-from receipt_trainer.jobs.lifecycle import OWNED, TERMINAL
-from receipt_trainer.jobs.metrics_writer import utc_now
+from receipt_trainer.jobs import metrics, state_machine
+from receipt_trainer.jobs.model import OWNED, TERMINAL
 from receipt_trainer.sweep.objective import Objective
 from receipt_trainer.sweep.trial import SETTLED, SeedRun, Trial, shared
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _READ: Final = (
     *("PK", "job_id", "name", "status", "attempt", "f1", "artifacts", "reason", "lease_expires_at"),
-    *delivery.ATTRIBUTES,
+    *state_machine.ATTRIBUTES,
 )
 
 
@@ -144,9 +144,9 @@ class Observer:
 
 
 def _undelivered(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    if not row.get("waits_for") and not delivery.is_held(row):
+    if not row.get("waits_for") and not state_machine.is_held(row):
         return None
-    return {name: row.get(name) for name in delivery.ATTRIBUTES}
+    return {name: row.get(name) for name in state_machine.ATTRIBUTES}
 
 
 def _scores(record: RunRecord) -> Mapping[str, Any]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import WAITING, Job, UnreadableRow
 from receipt_trainer.jobs.limits import Limits, Spending
+from receipt_trainer.jobs.model import WAITING, Job, UnreadableRow
 from receipt_trainer.jobs.queue import JobQueue
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import retry_job, submit
 from receipt_trainer.sweep import optuna_adapter, plan
 from receipt_trainer.sweep.collect import Observer

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.names import is_job_name
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.placement import resolve
+from receipt_trainer.jobs.routing import resolve
 from receipt_trainer.sweep.keys import Family, family_of
 from receipt_trainer.sweep.objective import OBJECTIVES, Objective, ObjectiveName
 from receipt_trainer.sweep.search_space import Axis

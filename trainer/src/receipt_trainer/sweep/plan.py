@@ -12,7 +12,7 @@ from receipt_trainer.config.layoutlm import parse
 from receipt_trainer.config.paddleocr_vl import VlJobData, VlJobTraining, job_config
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.lifecycle import Job
+from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.submit import new_job
 from receipt_trainer.sweep import keys
 from receipt_trainer.sweep.definition import MAX_TRIALS, Definition

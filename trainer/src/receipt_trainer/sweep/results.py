@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from receipt_trainer.jobs.lifecycle import OWNED
+from receipt_trainer.jobs.model import OWNED
 from receipt_trainer.sweep import plan
 from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.objective import Objective

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any, Final, Literal
 
 from receipt_trainer.contract.tables import sweep_pk, trial_sk
-from receipt_trainer.jobs.lifecycle import TERMINAL
+from receipt_trainer.jobs.model import TERMINAL
 
 State = Literal["PLANNED", "QUEUED", "PRUNING", "COMPLETE", "PRUNED", "FAILED", "CANCELLED", "HELD"]
 """PLANNED: stored, its jobs may not be; QUEUED: its jobs are; PRUNING: they are being cancelled; HELD: a complete run

@@ -20,9 +20,8 @@ from rich.progress import (
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from receipt_trainer.contract.names import RUN_FILE
-from receipt_trainer.contract.progress import report_progress
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.contract.sinks import MetricsSink
+from receipt_trainer.contract.sinks import MetricsSink, report_progress
 from receipt_trainer.training.family import Evaluations, Moment
 
 

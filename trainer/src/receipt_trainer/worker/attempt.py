@@ -15,12 +15,22 @@ from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.contract import names
 from receipt_trainer.contract.sinks import MetricsSink, NoMetrics
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.job_table import JobTable, LeaseLost
-from receipt_trainer.jobs.lifecycle import Attempt, Job, UnreadableRow
+from receipt_trainer.jobs.model import Attempt, Job, UnreadableRow
 from receipt_trainer.jobs.queue import JobQueue, Message
+from receipt_trainer.jobs.repository import JobTable, LeaseLost
 from receipt_trainer.worker import child as children
-from receipt_trainer.worker.events import Cancelled, Ending, Exited, Inbox, Lost, Stalled
-from receipt_trainer.worker.finalize import Conclusion, Effort, Left, newest_step
+from receipt_trainer.worker.finalize import (
+    Cancelled,
+    Conclusion,
+    Effort,
+    Ending,
+    Exited,
+    Inbox,
+    Left,
+    Lost,
+    Stalled,
+    newest_step,
+)
 from receipt_trainer.worker.heartbeat import RETRY_S, Heartbeat
 from receipt_trainer.worker.interruptions import Advice, Interruption
 from receipt_trainer.worker.limit_watch import LimitWatch

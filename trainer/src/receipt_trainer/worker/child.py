@@ -17,7 +17,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from receipt_trainer.worker.lease_watchdog import SAVE
 from receipt_trainer.worker.log_forwarder import LogForwarder
-from receipt_trainer.worker.oom import num_oom_kills
+
+_COUNTERS: Final = Path("/proc/vmstat")
+
+
+def num_oom_kills(counters: Path = _COUNTERS) -> int | None:
+    """Processes that the kernel has ended for want of memory since it booted; None where it does not say."""
+    try:
+        lines = counters.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith("oom_kill ")]
+    return int(found[0]) if found and found[0].isdecimal() else None
+
 
 EXIT_DONE: Final = 0
 EXIT_MISTAKE: Final = 2

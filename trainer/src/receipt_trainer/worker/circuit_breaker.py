@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from receipt_trainer.worker.events import Ending
+from receipt_trainer.worker.finalize import Ending
 
 LIMIT: Final = 2
 """Failures of the machine in a row; one less than the attempts that a job has by default, so that its last one is made

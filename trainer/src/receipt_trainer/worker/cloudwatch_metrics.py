@@ -11,7 +11,7 @@ from receipt_trainer.aws.clients import aws_faults
 from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.contract import metrics
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.lifecycle import State
+from receipt_trainer.jobs.model import State
 from receipt_trainer.worker.finalize import Left
 
 if TYPE_CHECKING:

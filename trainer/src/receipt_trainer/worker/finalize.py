@@ -1,26 +1,77 @@
-"""What becomes of job and message when an attempt has ended."""
+"""How an attempt can end, and what becomes of job and message then."""
 
 from __future__ import annotations
 
+import queue as inboxes
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from receipt_trainer.contract import names
-from receipt_trainer.contract.message import new_deduplication_id
 from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.waiting import new_deduplication_id
 from receipt_trainer.errors import WorldError
-from receipt_trainer.jobs import delivery
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import WAITING, Attempt, Job, State
-from receipt_trainer.jobs.measured import measure
+from receipt_trainer.jobs import state_machine
+from receipt_trainer.jobs.estimate import measure
+from receipt_trainer.jobs.model import WAITING, Attempt, Job, State
 from receipt_trainer.jobs.queue import JobQueue, Message
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.training import checkpoints
-from receipt_trainer.worker.events import Ending
+from receipt_trainer.worker.interruptions import Advice, Interruption
 from receipt_trainer.worker.settings import WorkerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The child has ended."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The lease is another's, or may be."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody asked for the job's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """The child gets on with nothing."""
+
+    reason: str
+
+
+Event = Exited | Lost | Cancelled | Stalled | Advice | Interruption
+Inbox = inboxes.SimpleQueue[Event]
+"""Whatever happens to an attempt comes here, from threads and from signal handlers alike."""
+
+How = Literal["succeeded", "failed", "mistaken", "undelivered", "interrupted", "cancelled", "limited", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended, and why in one line.
+
+    Attributes:
+        is_machines: it is rather the machine that failed than the job; of an undelivered run: this machine cannot
+            deliver any, because it lacks the rights or an AWS CLI.
+        is_stuck: not even SIGKILL has ended the process: this machine can train nothing more.
+    """
+
+    how: How
+    reason: str = ""
+    is_machines: bool = False
+    is_stuck: bool = False
+
 
 ATTEMPTS: Final = 3
 WAIT_S: Final = 2.0
@@ -140,7 +191,9 @@ class Conclusion:
             first_s = self.settings.retry_delay_s
             job = self.table.put_off(self.attempt, ending.reason, newest_step(self.run_dir), first_s)
             is_paused = job.status == "INTERRUPTED" and job.next_try_at is not None
-            return Left(job.status, delivery.pause_s(job.num_undelivered, first_s) if is_paused else None, job.is_held)
+            return Left(
+                job.status, state_machine.pause_s(job.num_undelivered, first_s) if is_paused else None, job.is_held
+            )
         if ending.how in ("failed", "mistaken"):
             return Left(self.table.fail(self.attempt, ending.reason, final=ending.how == "mistaken"))
         if ending.how == "limited":

@@ -10,7 +10,7 @@ import structlog
 
 from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.job_table import LeaseLost
+from receipt_trainer.jobs.repository import LeaseLost
 
 RETRY_S: Final = 5.0
 """Wait after a beat that failed: the next one must come before the lease ends."""

@@ -30,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Metadata(Protocol):
-    """What is asked: `receipt_trainer.worker.imds.Imds`."""
+    """What is asked: `receipt_trainer.aws.imds.Imds`."""
 
     def get(self, path: str) -> str | None:
         """The text of a path, or None; raises `WorldError` if it cannot be asked."""

@@ -12,9 +12,9 @@ import structlog
 from receipt_trainer.contract import cost
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs import limits
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Job
 from receipt_trainer.jobs.limits import Limits, Spending
+from receipt_trainer.jobs.model import Job
+from receipt_trainer.jobs.repository import JobTable
 
 AGAIN_S: Final = 60.0
 """Wait after the table could not be read."""

@@ -8,9 +8,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import IO, Final, TextIO
+from typing import IO, TYPE_CHECKING, Final, TextIO
 
+from receipt_trainer.contract.names import DEFAULT_ROWS_DAYS
 from receipt_trainer.contract.sinks import MetricsSink, NoMetrics
+from receipt_trainer.jobs.metrics_writer import JobStore
+from receipt_trainer.jobs.model import Attempt
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 TAIL_LINES: Final = 40
 """The last lines, which are kept whatever came before: a traceback is at the end."""
@@ -101,3 +107,28 @@ def close_in_time(sink: MetricsSink, seconds: float = CLOSE_S) -> None:
     thread = threading.Thread(target=close, name="log-closer", daemon=True)
     thread.start()
     thread.join(seconds)
+
+
+FIRST_SEQ: Final = 50_000_000
+"""Far from the training process's numbers, so that two rows of one instant stay two."""
+MAX_PENDING: Final = 2000
+
+
+def job_log(
+    client: DynamoDBClient, table: str, keep_days: int = DEFAULT_ROWS_DAYS
+) -> Callable[[Attempt, Callable[[], bool]], MetricsSink]:
+    """What `Worker` opens logs with."""
+
+    def open_log(attempt: Attempt, may_write: Callable[[], bool]) -> MetricsSink:
+        return JobStore(
+            client,
+            table,
+            attempt.job_id,
+            attempt=attempt.number,
+            max_pending=MAX_PENDING,
+            first_seq=FIRST_SEQ,
+            keep_days=keep_days,
+            may_write=may_write,
+        )
+
+    return open_log

@@ -11,27 +11,26 @@ from typing import Final
 
 import structlog
 
-from receipt_trainer.aws.server_time import since_boot_s
+from receipt_trainer.aws.autoscaling import GroupMember
+from receipt_trainer.aws.server_time import since_boot_s, utc_now
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import MAX_PAUSE_S, Refusal, UnreadableRow, is_impossible
-from receipt_trainer.jobs.metrics_writer import utc_now
+from receipt_trainer.jobs.model import MAX_PAUSE_S, UnreadableRow, is_impossible
 from receipt_trainer.jobs.queue import VISIBILITY_S, JobQueue, Message
+from receipt_trainer.jobs.repository import JobTable
+from receipt_trainer.jobs.state_machine import Refusal
 from receipt_trainer.worker import child as children
 from receipt_trainer.worker.attempt import AttemptRun, OpenLog
-from receipt_trainer.worker.autoscaling import GroupMember
 from receipt_trainer.worker.circuit_breaker import Breaker
+from receipt_trainer.worker.claims import Renewal, StaleLeases
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
-from receipt_trainer.worker.events import Inbox
+from receipt_trainer.worker.finalize import Inbox
 from receipt_trainer.worker.interruptions import Advice, Interruption
 from receipt_trainer.worker.limit_watch import LimitWatch
 from receipt_trainer.worker.registry import InstanceRegistry, Machine
-from receipt_trainer.worker.renewal import Renewal
 from receipt_trainer.worker.retention import Retention
 from receipt_trainer.worker.scratch import Scratch
 from receipt_trainer.worker.settings import WorkerSettings
 from receipt_trainer.worker.shutdown import InstanceNotEndedError, Shutdown
-from receipt_trainer.worker.stale_leases import StaleLeases
 
 FAULT_WAIT_S: Final = 10.0
 """Wait after AWS could not be asked for a message, or for the job that it names."""

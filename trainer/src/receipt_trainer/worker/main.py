@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from receipt_trainer.aws.artifacts import CliError, UploadRefusedError
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig, parse
 from receipt_trainer.config.paddleocr_vl import VlJobData, VlJobTraining, is_vl_model, job_config
-from receipt_trainer.contract import progress
+from receipt_trainer.contract import sinks
 from receipt_trainer.contract.interruption import Interrupted, StopRequest, listen
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError, WorldError
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
                 on_save=stop.ask_to_save,
             )
             if job.progress_file is not None:
-                progress.listen(ProgressFile(job.progress_file))
+                sinks.listen(ProgressFile(job.progress_file))
             run_attempt(job, stop)
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import structlog
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.imds import Imds
+from receipt_trainer.aws.server_time import iso, utc_now
 from receipt_trainer.contract.tables import INSTANCE_SK, instance_pk
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.metrics_writer import iso, utc_now
-from receipt_trainer.worker.imds import Imds
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

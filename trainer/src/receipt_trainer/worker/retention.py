@@ -18,12 +18,11 @@ from uuid import UUID
 import structlog
 
 from receipt_trainer.aws import dynamo
-from receipt_trainer.aws.server_time import since_boot_s
+from receipt_trainer.aws.server_time import since_boot_s, utc_now
 from receipt_trainer.contract.tables import JOB_SK, job_pk
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import Job, UnreadableRow
-from receipt_trainer.jobs.metrics_writer import utc_now
+from receipt_trainer.jobs.model import Job, UnreadableRow
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.training import checkpoints, folder
 from receipt_trainer.training.folder import FolderHeldError
 

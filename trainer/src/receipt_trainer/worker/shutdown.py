@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 import structlog
 
+from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.worker.autoscaling import GroupMember
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.registry import InstanceRegistry
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction
-from receipt_trainer.contract.progress import report_progress
+from receipt_trainer.contract.sinks import report_progress
 from receipt_trainer.data.encode import IGNORED, EncodedSplit, Ints, Words
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.models.layoutlm.collator import PackingCollator, inference_batches

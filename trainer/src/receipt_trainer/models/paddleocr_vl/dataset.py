@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from receipt_trainer.config.paddleocr_vl import VlConfig
-from receipt_trainer.contract.progress import report_progress
+from receipt_trainer.contract.sinks import report_progress
 from receipt_trainer.data.document_set import ExampleError, VlExample, read_examples
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import count_tokens

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from receipt_trainer.contract.progress import report_progress
+from receipt_trainer.contract.sinks import report_progress
 from receipt_trainer.data.document_set import VlExample
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.evaluation.answers import Prediction, parse_prediction

@@ -12,9 +12,8 @@ from rich.console import Console
 
 from receipt_trainer.config.paddleocr_vl import EvaluationSection
 from receipt_trainer.contract.names import PREDICTIONS_FILE
-from receipt_trainer.contract.progress import report_progress
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.contract.sinks import MetricsSink
+from receipt_trainer.contract.sinks import MetricsSink, report_progress
 from receipt_trainer.data.document import DOCUMENT_SCHEMA
 from receipt_trainer.data.document_set import VlExample
 from receipt_trainer.errors import WorldError

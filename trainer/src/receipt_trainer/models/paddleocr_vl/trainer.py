@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from receipt_trainer.contract.progress import report_progress
+from receipt_trainer.contract.sinks import report_progress
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.collator import VlCollator
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised

@@ -1,4 +1,4 @@
-"""Messages of waiting jobs are sent anew before SQS drops them: after too many receives, or for their age."""
+"""What a worker looks at before it claims a job: messages that wear out, leases that no right clock has written."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Final
 import structlog
 
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.job_table import JobTable
-from receipt_trainer.jobs.lifecycle import TERMINAL, UnreadableRow
+from receipt_trainer.jobs.model import TERMINAL, UnreadableRow, is_impossible
 from receipt_trainer.jobs.queue import JobQueue, Message
+from receipt_trainer.jobs.repository import JobTable
 
 AGAIN_S: Final = 3600.0
 """A job's message is renewed once in so many seconds: a wrong time of day must not do it again and again."""
@@ -56,3 +56,24 @@ class Renewal:
         except (UserError, WorldError):
             return True  # nobody knows; a message too many is harmless, one too few is not
         return job is not None and job.status not in TERMINAL and not job.is_held
+
+
+class StaleLeases:
+    """What one worker has seen of them."""
+
+    def __init__(self, lease_s: float, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
+        """Start with none; `lease_s` is how long a lease lasts, `clock` counts seconds that only grow."""
+        self._lease_s, self._clock, self._now = lease_s, clock, now
+        self._seen: dict[str, tuple[datetime, float]] = {}
+
+    def saw(self, job_id: str, lease_expires_at: datetime | None) -> None:
+        """A claim was refused for this lease."""
+        if lease_expires_at is None or not is_impossible(lease_expires_at, self._now()):
+            self._seen.pop(job_id, None)
+        elif self._seen.get(job_id, (None, 0.0))[0] != lease_expires_at:
+            self._seen[job_id] = (lease_expires_at, self._clock())
+
+    def broken(self, job_id: str) -> datetime | None:
+        """The lease of the job that nobody has renewed for too long, if it is still that one; None: there is none."""
+        lease, since = self._seen.get(job_id, (None, 0.0))
+        return lease if lease is not None and self._clock() - since > self._lease_s else None

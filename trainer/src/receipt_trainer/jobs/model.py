@@ -1,4 +1,4 @@
-"""The states of a job and who may change them: decisions only, no clock and no table."""
+"""A job and its attempts, as their rows in the jobs table have them."""
 
 from __future__ import annotations
 
@@ -9,23 +9,19 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.job_row import State as State
 from receipt_trainer.contract.job_row import read_values
 from receipt_trainer.contract.tables import JOB_SK, job_name_pk, job_order, job_pk, job_status_pk
-from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.metrics_writer import iso
 
 Outcome = Literal["SUCCEEDED", "FAILED", "INTERRUPTED", "CANCELLED", "LOST"]
 """How an attempt ended; LOST: its worker let the lease run out."""
-RefusalKind = Literal["not there", "leased", "done", "cancelled", "held", "too early"]
 
 WAITING: Final[frozenset[State]] = frozenset({"PENDING", "INTERRUPTED"})
 OWNED: Final[frozenset[State]] = frozenset({"CLAIMED", "RUNNING"})
 TERMINAL: Final[frozenset[State]] = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 
-MAX_LOST: Final = 10
-"""Vanished workers after which a job has failed: it may be what kills them (memory), and must not do so for ever."""
 MAX_PAUSE_S: Final = 6 * 3600
 """Longest pause between two tries to deliver a complete run; half of what SQS hides a message for at most."""
 
@@ -34,16 +30,6 @@ _MOMENTS: Final = ("lease_expires_at", "undelivered_since", "next_try_at")
 
 _NUMBERS: Final = ("f1", "expected_s", "expected_usd")
 """Attributes that are only shown: what is no number counts as unknown."""
-
-_MAY: Final[Mapping[State, frozenset[State]]] = {
-    "PENDING": frozenset({"CLAIMED", "CANCELLED"}),
-    "CLAIMED": frozenset({"RUNNING", "CLAIMED", "INTERRUPTED", "PENDING", "SUCCEEDED", "FAILED", "CANCELLED"}),
-    "RUNNING": frozenset({"CLAIMED", "INTERRUPTED", "PENDING", "SUCCEEDED", "FAILED", "CANCELLED"}),
-    "INTERRUPTED": frozenset({"CLAIMED", "INTERRUPTED", "CANCELLED"}),
-    "SUCCEEDED": frozenset(),
-    "FAILED": frozenset({"PENDING"}),
-    "CANCELLED": frozenset({"PENDING"}),
-}
 
 
 MAX_AHEAD: Final = timedelta(hours=1)
@@ -59,14 +45,6 @@ def spec_values(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes of a job's row that say its spec; the limits stand beside it, for lists that leave it out."""
     limits = {name: spec.get(name) for name in ("max_hours", "max_usd")}
     return {"spec": json.dumps(dict(spec), sort_keys=True), **limits}
-
-
-def may(before: State, after: State) -> bool:
-    """Whether a job may go from one state to the other.
-
-    CLAIMED and RUNNING to CLAIMED: over an expired lease; INTERRUPTED to itself: its run is to be delivered at once.
-    """
-    return after in _MAY[before]
 
 
 class UnreadableRow(ValueError):  # noqa: N818 - it says what the row is, to whoever can go on without it
@@ -208,113 +186,3 @@ class Attempt:
     number: int
     worker_id: str
     lease_expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The job may be claimed.
-
-    Attributes:
-        number: of the new attempt.
-        is_takeover: an earlier attempt's lease has run out; that attempt is LOST.
-    """
-
-    number: int
-    is_takeover: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """The job may not be claimed.
-
-    Attributes:
-        kind: "leased": another worker has it; "done": SUCCEEDED or FAILED; "cancelled"; "not there": no such job;
-            "held": see `Job.is_held`; "too early": the next try to deliver its run is later.
-        status: the job's state; None if it is not there.
-        lease_expires_at: of a leased job, when it may be claimed at last.
-        message_id: of a leased job, the message that its worker has; None: not known.
-        next_try_at: of one that is tried later, when.
-        settles: the state in which the refused claim leaves the job, if that is another one: CANCELLED where a
-            cancelled job's worker vanished, FAILED where too many did.
-        reason: why it settles.
-    """
-
-    kind: RefusalKind
-    status: State | None = None
-    lease_expires_at: datetime | None = None
-    next_try_at: datetime | None = None
-    settles: State | None = None
-    reason: str | None = None
-    message_id: str | None = None
-
-
-def decide_claim(job: Job, now: datetime, broken_lease: datetime | None = None) -> Claim | Refusal:
-    """What a worker that has the job's message may do with it.
-
-    Args:
-        broken_lease: one that counts for nothing, see `receipt_trainer.worker.stale_leases`.
-    """
-    if job.status in TERMINAL:
-        return Refusal("cancelled" if job.status == "CANCELLED" else "done", job.status)
-    if job.is_leased(now) and job.lease_expires_at != broken_lease:
-        return Refusal("leased", job.status, job.lease_expires_at, message_id=job.message_id)
-    is_takeover = job.status in OWNED
-    if job.cancel_requested:
-        reason = "cancelled on request; its worker had vanished" if is_takeover else "cancelled on request"
-        return Refusal("cancelled", job.status, settles="CANCELLED", reason=reason)
-    if is_takeover and job.num_lost + 1 >= MAX_LOST:
-        reason = f"{MAX_LOST} workers vanished while they had this job; it may need more memory than they have"
-        return Refusal("done", job.status, settles="FAILED", reason=reason)
-    if job.is_held:
-        return Refusal("held", job.status)
-    if job.is_paused(now):
-        return Refusal("too early", job.status, next_try_at=job.next_try_at)
-    return Claim(job.attempt + 1, is_takeover)
-
-
-def after_failure(job: Job, *, final: bool = False) -> State:
-    """Where one more failed attempt leaves the job.
-
-    Args:
-        job: as it was during the attempt.
-        final: another attempt would fail as well (a mistake in the job).
-    """
-    if job.cancel_requested:
-        return "CANCELLED"
-    return "FAILED" if final or job.num_failures + 1 >= job.max_failures else "PENDING"
-
-
-def after_interruption(job: Job) -> State:
-    """Where an attempt that had to go, or could not deliver its complete run, leaves the job."""
-    return "CANCELLED" if job.cancel_requested else "INTERRUPTED"
-
-
-def after_cancel(job: Job, now: datetime) -> State | None:
-    """Where a request to cancel leaves the job at once; None: its worker is asked to end it.
-
-    Raises:
-        UserError: it has ended, or no queue knows it.
-    """
-    if job.queue_url is None and job.status not in TERMINAL:
-        raise UserError(f"job {job.job_id} runs without a queue; stop it where it runs")
-    if job.status in ("SUCCEEDED", "FAILED"):
-        raise UserError(f"job {job.job_id} is {job.status}; there is nothing to cancel")
-    return None if job.is_leased(now) and not job.is_lease_impossible(now) else "CANCELLED"
-
-
-def after_retry(job: Job, now: datetime) -> State:
-    """Where a request to try again leaves the job; a waiting one, and a held one, keep their state.
-
-    Raises:
-        UserError: it runs, it has succeeded, or no queue knows it.
-    """
-    if job.queue_url is None:
-        raise UserError(f"job {job.job_id} was not submitted to a queue; run it again where it ran")
-    if job.status in OWNED:
-        cancel = f"job {job.job_id} is {job.status} on {job.worker_id}; cancel it first"
-        if job.is_lease_impossible(now):
-            raise UserError(f"{cancel}: its lease lies further ahead than any clock allows, so it ends at once")
-        raise UserError(cancel)
-    if job.status == "SUCCEEDED":
-        raise UserError(f"job {job.job_id} has SUCCEEDED; submit it anew to train again")
-    return job.status if job.status in WAITING else "PENDING"

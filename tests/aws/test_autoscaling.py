@@ -7,8 +7,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
+from receipt_trainer.aws.autoscaling import HOOK_ATTEMPTS, GroupMember
 from receipt_trainer.errors import WorldError
-from receipt_trainer.worker.autoscaling import HOOK_ATTEMPTS, GroupMember
 
 GROUP, INSTANCE, HOOK = "receipt-trainer-dev-workers-gpu", "i-1", "checkpoint"
 END = {"InstanceId": INSTANCE}

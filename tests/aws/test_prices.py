@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receipt_trainer.aws.prices import ListPrices, _price
 from receipt_trainer.contract import cost
-from receipt_trainer.jobs.list_prices import ListPrices, _price
 from receipt_trainer.local.emulator import LocalCloud
 from tests.price_list import PriceList, product
 

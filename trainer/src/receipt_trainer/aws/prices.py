@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from receipt_trainer.aws import clients
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.instances import Instance
 
 ON_DEMAND: Final = "on_demand"
 _ZONE: Final = re.compile(r"([a-z]{2}(?:-[a-z]+)+-\d)[a-z]")
@@ -51,17 +49,6 @@ class ListPrices:
         if row.get("market") != ON_DEMAND or place is None or not row.get("instance_type"):
             return None
         return self.usd_per_h(str(row["instance_type"]), place[1])
-
-    def fill(self, instances: Sequence[Instance]) -> list[Instance]:
-        """The instances, those on demand without a price with their list price."""
-        return [self._filled(one) for one in instances]
-
-    def _filled(self, one: Instance) -> Instance:
-        if one.price_usd_per_h is not None:
-            return one
-        names = ("market", "availability_zone", "instance_type")
-        price = self.of_row({name: getattr(one, name) for name in names})
-        return one if price is None else replace(one, price_usd_per_h=price, is_list_price=True)
 
     def _products(self, instance_type: str, region: str) -> list[str]:
         wanted = {

@@ -1,0 +1,319 @@
+"""A job for people and scripts: its history and cost, its log as it grows, and all of it as it goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.aws.server_time import iso
+from receipt_trainer.contract import cost
+from receipt_trainer.contract.cost import Cost, ListPrice, moment
+from receipt_trainer.contract.tables import JOB_SK, attempt_sk, job_pk
+from receipt_trainer.jobs.metrics import Pace, Point, age, curves, pace_of
+from receipt_trainer.jobs.rows import get_job
+from receipt_trainer.jobs.state_machine import is_over
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+_ATTEMPT: Final = (
+    *("attempt", "worker_id", "instance_id", "instance_type", "price_usd_per_h", "started_at", "ended_at"),
+    *("outcome", "reason", "start_step", "checkpoint_step"),
+)
+_CHECKPOINT: Final = ("step", "epoch", "attempt", "at", "path", "size_bytes")
+_TRANSITION: Final = ("at", "from", "to", "attempt", "worker_id", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Attempts by their number, each with `seconds`, `usd` (None if unknown) and `at_list_price`; transitions in order.
+
+    Checkpoints are those that are kept, by their step.
+    """
+
+    attempts: list[dict[str, Any]]
+    transitions: list[dict[str, Any]]
+    cost: cost.Cost
+    checkpoints: list[dict[str, Any]]
+
+
+def read_past(
+    client: DynamoDBClient, table: str, job_id: str, now: datetime, list_price: cost.ListPrice | None = None
+) -> Past:
+    """Read all of it.
+
+    Args:
+        list_price: asked for the price of an attempt that has none.
+
+    Raises:
+        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
+    """
+
+    # By their count, the end of the key: workers' clocks may differ.
+    changes = sorted(_rows(client, table, job_id, "STATUS#"), key=lambda row: str(row["SK"]).rpartition("#")[2])
+    transitions = [{key: row.get(key) for key in _TRANSITION} for row in changes]
+    kept = [{key: row.get(key) for key in _CHECKPOINT} for row in _rows(client, table, job_id, "CHECKPOINT#")]
+    attempts, spent = read_attempts(client, table, job_id, now, list_price)
+    return Past(attempts, transitions, spent, kept)
+
+
+def read_attempts(
+    client: DynamoDBClient, table: str, job_id: str, now: datetime, list_price: cost.ListPrice | None = None
+) -> tuple[list[dict[str, Any]], cost.Cost]:
+    """The attempts alone, and what they cost; see `read_past`."""
+    attempts = _rows(client, table, job_id, "ATTEMPT#")
+    if attempts and not attempts[-1].get("ended_at"):
+        job = next(iter(_rows(client, table, job_id, JOB_SK)), {})
+        now = cost.open_until(now, job.get("lease_expires_at"))
+    return _priced(attempts, now, list_price), cost.of_attempts(attempts, now, list_price)
+
+
+def _rows(client: DynamoDBClient, table: str, job_id: str, prefix: str) -> list[dict[str, Any]]:
+    values = {":pk": job_pk(job_id), ":prefix": prefix}
+    keys = "PK = :pk AND begins_with(SK, :prefix)"
+    doing = f"read the past of job {job_id}"
+    given = {"KeyConditionExpression": keys, "ExpressionAttributeValues": values, "ConsistentRead": True}
+    return list(dynamo.query(client, table, doing, **given))
+
+
+def _priced(
+    attempts: Sequence[Mapping[str, Any]], now: datetime, list_price: cost.ListPrice | None
+) -> list[dict[str, Any]]:
+    priced = []
+    for at, row in enumerate(attempts):
+        spent_s = cost.seconds(row, now, attempts[at + 1] if at + 1 < len(attempts) else None)
+        price, is_listed = cost.price_and_source(row, list_price)
+        usd = None if spent_s is None or price is None else spent_s * price / 3600
+        priced.append(
+            {key: row.get(key) for key in _ATTEMPT} | {"seconds": spent_s, "usd": usd, "at_list_price": is_listed}
+        )
+    return priced
+
+
+_READ: Final = ("job_id", "attempt", "started_at", "ended_at", "price_usd_per_h")
+
+
+def read_spent(
+    client: DynamoDBClient, table: str, rows: Sequence[Mapping[str, Any]], now: datetime
+) -> dict[str, cost.Cost]:
+    """Time and money of jobs by their ids; a request a hundred attempts.
+
+    Args:
+        rows: JOB rows, with `attempt` and `lease_expires_at`.
+
+    Raises:
+        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
+    """
+    keys = [
+        {"PK": job_pk(row["job_id"]), "SK": attempt_sk(number)}
+        for row in rows
+        for number in range(1, int(row.get("attempt") or 0) + 1)
+    ]
+    of: defaultdict[str, list[dynamo.Item]] = defaultdict(list)
+    for attempt in dynamo.batch_get(client, table, "read the attempts of jobs", keys, _READ) if keys else ():
+        of[str(attempt["job_id"])].append(attempt)
+    found = {}
+    for row in rows:
+        attempts = sorted(of[row["job_id"]], key=lambda attempt: int(attempt["attempt"]))
+        found[row["job_id"]] = cost.of_attempts(attempts, cost.open_until(now, row.get("lease_expires_at")))
+    return found
+
+
+OVERLAP: Final = timedelta(seconds=30)
+"""How far back each reading looks: rows of a batch do not land in their order, and workers' clocks differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a log; `attempt` is None in rows of a run without a worker."""
+
+    key: str
+    timestamp: str
+    level: str
+    message: str
+    attempt: int | None
+
+
+class RowTail:
+    """Reads rows whose sort keys go on with the time, piece by piece.
+
+    No row comes twice, and what was read before is not read again but for the last seconds of it.
+    """
+
+    def __init__(self, client: DynamoDBClient, table: str, job_id: str, prefix: str, doing: str) -> None:
+        """Read nothing yet.
+
+        Args:
+            prefix: of the sort keys; behind it stands the time.
+            doing: what a fault's message says was tried.
+        """
+        self._client, self._table, self._job_id = client, table, job_id
+        self._prefix, self._doing = prefix, doing
+        self._from = prefix
+        self._seen: set[str] = set()
+
+    def last(self, num_rows: int) -> list[Item]:
+        """The last rows only; `more` goes on behind them.
+
+        Raises:
+            UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
+        """
+        wanted = max(1, num_rows)
+        rows = list(islice(self._query(self._prefix, ScanIndexForward=False, Limit=wanted), wanted))[::-1]
+        if rows:
+            self._advance(rows)
+            # What lies before the wanted rows within the overlap was not wanted either.
+            self._seen |= {str(row["SK"]) for row in self._query(self._from) if str(row["SK"]) < str(rows[0]["SK"])}
+        return rows if num_rows else []
+
+    def more(self) -> list[Item]:
+        """The rows that have come since, in the order of their time; faults as `last`."""
+        rows = [row for row in self._query(self._from) if row["SK"] not in self._seen]
+        if rows:
+            self._advance(rows)
+        return rows
+
+    def _advance(self, rows: Sequence[Item]) -> None:
+        self._seen |= {str(row["SK"]) for row in rows}
+        newest = moment(max(str(row["timestamp"]) for row in rows))
+        if newest is not None:
+            self._from = max(self._from, f"{self._prefix}{iso(newest - OVERLAP)}")
+        self._seen = {key for key in self._seen if key >= self._from}
+
+    def _query(self, begin: str, **more: Any) -> Any:
+        return dynamo.query(
+            self._client,
+            self._table,
+            f"{self._doing} of job {self._job_id}",
+            KeyConditionExpression="PK = :pk AND SK BETWEEN :begin AND :end",
+            ExpressionAttributeValues={":pk": job_pk(self._job_id), ":begin": begin, ":end": f"{self._prefix}~"},
+            ConsistentRead=True,
+            **more,
+        )
+
+
+class LogTail:
+    """Reads a log piece by piece; no line comes twice, and what was read before is not read again."""
+
+    def __init__(self, client: DynamoDBClient, table: str, job_id: str) -> None:
+        """Read nothing yet."""
+        self._rows = RowTail(client, table, job_id, "LOG#", "read the log")
+
+    def last(self, num_lines: int) -> list[Line]:
+        """See `RowTail`."""
+        return [_line(row) for row in self._rows.last(num_lines)]
+
+    def more(self) -> list[Line]:
+        """See `RowTail`."""
+        return [_line(row) for row in self._rows.more()]
+
+
+def _line(row: Mapping[str, Any]) -> Line:
+    attempt = row.get("attempt")
+    return Line(
+        key=str(row["SK"]),
+        timestamp=str(row["timestamp"]),
+        level=str(row["level"]),
+        message=str(row["message"]),
+        attempt=int(attempt) if isinstance(attempt, int | float) else None,
+    )
+
+
+METRICS: Final = ("loss", "eval_loss", "eval_f1", "eval_accuracy", "learning_rate")
+NUM_LINES: Final = 50
+"""Lines of the log that are kept: more than any screen shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """What is known of a job at one moment.
+
+    Attributes:
+        row: the job's own row.
+        attempts: as in `receipt_trainer.jobs.views.Past`.
+        curves: values by the metric's name and step, whatever was trained twice.
+        lines: the last lines of the log.
+        new_lines: those that came since the view before.
+        at: the moment.
+    """
+
+    row: Item
+    attempts: list[dict[str, Any]]
+    cost: Cost
+    curves: dict[str, list[Point]]
+    lines: list[Line]
+    new_lines: list[Line]
+    pace: Pace
+    at: datetime
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will come by itself."""
+        return is_over(self.row)
+
+
+class LiveJob:
+    """Reads one job; each metric and the log are read behind the last row that is known."""
+
+    def __init__(self, client: DynamoDBClient, table: str, job_id: str, list_price: ListPrice | None = None) -> None:
+        """Read nothing yet; `list_price` is asked for the price of an attempt that has none."""
+        self._client, self._table, self._job_id, self._list_price = client, table, job_id, list_price
+        self._log = LogTail(client, table, job_id)
+        self._metrics = [RowTail(client, table, job_id, f"METRIC#{name}#", "read the metrics") for name in METRICS]
+        self._newest: dict[tuple[str, int], Item] = {}
+        self._lines: deque[Line] = deque(maxlen=NUM_LINES)
+        self._spec: dict[str, Any] | None = None
+
+    def look(self, now: datetime) -> JobView:
+        """The job now.
+
+        Raises:
+            UserError: no such job.
+            UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
+        """
+        row = get_job(self._client, self._table, self._job_id)  # first: what an ended job wrote is then in the rest
+        if self._spec is None:
+            self._spec = _spec_of(row)
+            new_lines = self._log.last(NUM_LINES)
+        else:
+            new_lines = self._log.more()
+        self._lines.extend(new_lines)
+        for tail in self._metrics:
+            self._keep(tail.more())
+        found = curves(self._newest.values())
+        attempts, cost = read_attempts(self._client, self._table, self._job_id, now, self._list_price)
+        pace = pace_of(self._spec, self._of_attempt(int(row.get("attempt") or 0)), running=row["status"] == "RUNNING")
+        return JobView(row, attempts, cost, found, list(self._lines), new_lines, pace, now)
+
+    def _keep(self, rows: Sequence[Item]) -> None:
+        for row in rows:
+            key = (str(row["name"]), int(row["step"]))
+            if key not in self._newest or age(self._newest[key]) <= age(row):
+                self._newest[key] = row
+
+    def _of_attempt(self, attempt: int) -> list[Point]:
+        """The losses of the newest attempt: only they say how fast it is. Without one, of all."""
+        rows = [row for (name, _), row in self._newest.items() if name == "loss"]
+        own = [row for row in rows if int(row.get("attempt") or 0) == attempt]
+        return curves(own or rows).get("loss", [])
+
+
+def _spec_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        spec = json.loads(row.get("spec") or "{}")
+    except ValueError:
+        return {}
+    return spec if isinstance(spec, dict) else {}
+
+
+def last_value(points: Sequence[Point]) -> Point | None:
+    """The last point that has a value."""
+    return next((point for point in reversed(points) if math.isfinite(point.value)), None)
