@@ -9,7 +9,7 @@ import pytest
 from receipt_trainer.cli.layoutlm import group
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.evaluation.answers import write_predictions
-from tests.models.paddleocr_vl.documents import document, predict
+from tests.evaluation.answered import document, predict
 
 
 def test_a_run_of_the_second_family_has_its_own_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

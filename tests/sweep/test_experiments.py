@@ -16,7 +16,7 @@ from receipt_trainer.evaluation.documents import evaluate
 from receipt_trainer.reports.documents import EvaluationFiles, read_scores, write_evaluation
 from receipt_trainer.sweep.experiments import Place, Result, read_log, run_experiments
 from receipt_trainer.sweep.folder import Experiment, read_experiments
-from tests.models.paddleocr_vl.documents import document, predict
+from tests.evaluation.answered import document, predict
 from tests.sweep.lab import write, write_lab
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -15,7 +15,7 @@ from receipt_trainer.evaluation.answers import Prediction, read_predictions, wri
 from receipt_trainer.evaluation.documents import HEADLINES, Evaluation, evaluate, judge
 from receipt_trainer.evaluation.ratio import Share
 from receipt_trainer.reports.documents import render_evaluation
-from tests.models.paddleocr_vl.documents import ITEMS, document, predict
+from tests.evaluation.answered import ITEMS, document, predict
 
 
 def test_a_perfect_answer() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from receipt_trainer.evaluation.documents import judge
 from receipt_trainer.evaluation.rows import MIN_ROWS
-from tests.models.paddleocr_vl.documents import ITEMS, document, predict
+from tests.evaluation.answered import ITEMS, document, predict
 
 
 def rows(count: int) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pytest
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.compare import compare
 from receipt_trainer.evaluation.documents import Evaluation, evaluate
-from tests.models.paddleocr_vl.documents import document, predict
+from tests.evaluation.answered import document, predict
 
 
 def answers(wrong: int, count: int = 20) -> Evaluation:

@@ -6,7 +6,7 @@ import pytest
 
 from receipt_trainer.evaluation.documents import score_numbers
 from receipt_trainer.evaluation.ratio import Share
-from tests.models.paddleocr_vl.documents import ITEMS, document
+from tests.evaluation.answered import ITEMS, document
 
 
 def test_a_right_answer() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from receipt_trainer.evaluation.documents import score_arithmetic
 from receipt_trainer.evaluation.ratio import Share
-from tests.models.paddleocr_vl.documents import ITEMS, document
+from tests.evaluation.answered import ITEMS, document
 
 TOTALS, LINES, ALL = "arithmetic.totals", "arithmetic.lines", "arithmetic.all"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from receipt_trainer.evaluation import teds
 from receipt_trainer.evaluation.rows import row_of
 from receipt_trainer.evaluation.teds import aligned_distance, edit_distance, levenshtein, score_table, text_cost
-from tests.models.paddleocr_vl.documents import ITEMS, document
+from tests.evaluation.answered import ITEMS, document
 
 
 def score(gold: list[Any], found: list[Any]) -> float:

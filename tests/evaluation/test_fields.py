@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from receipt_trainer.evaluation.documents import score_fields
 from receipt_trainer.evaluation.ratio import Share
 from receipt_trainer.evaluation.rows import assign, match_rows
-from tests.models.paddleocr_vl.documents import ITEMS, document
+from tests.evaluation.answered import ITEMS, document
 
 
 def test_a_right_answer() -> None:
