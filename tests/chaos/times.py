@@ -35,7 +35,7 @@ def shorten_requests() -> None:
 
 def shorten_worker(command: tuple[str, ...]) -> None:
     """Give the worker of this process the short times, and another program for its training processes."""
-    from receipt_trainer.cli import start_worker
+    from receipt_trainer.cli.commands import worker as worker_command
     from receipt_trainer.worker import finalize, heartbeat, loop, settings, shutdown
 
     shorten_requests()
@@ -43,7 +43,7 @@ def shorten_worker(command: tuple[str, ...]) -> None:
         (loop, "FAULT_WAIT_S", 0.5),
         (finalize, "WAIT_S", 0.2),
         (shutdown, "ASK_WAIT_S", 0.5),
-        (start_worker, "_require_mount", lambda folder, wanted: None),  # a member of a group, on this machine's disk
+        (worker_command, "_require_mount", lambda folder, wanted: None),  # a member of a group, on this machine's disk
         (settings, "WorkerSettings", partial(settings.WorkerSettings, **SETTINGS)),
         (loop, "Worker", partial(loop.Worker, command=command)),
     ):

@@ -15,8 +15,8 @@ def main() -> None:
     times.shorten_worker(tuple(json.loads(sys.argv.pop(1))))
     signal.signal(signal.SIGUSR1, lambda *_: skew(SKEW_S))
     signal.signal(signal.SIGUSR2, lambda *_: skew(-SKEW_S))
+    from receipt_trainer.cli.commands.worker import command
     from receipt_trainer.cli.lazy import run
-    from receipt_trainer.cli.start_worker import command
 
     run(command)
 

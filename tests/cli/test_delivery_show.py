@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws.server_time import iso, utc_now
-from receipt_trainer.cli import delivery_show
+from receipt_trainer.cli.render import jobs
 from tests.cli.jobs import Caller, add_job
 from tests.sweep.world import World, axis, definition
 
@@ -51,7 +51,7 @@ def test_the_list_tells_them_apart(row: dict[str, Any], note: str, jobs_table: s
     assert (f"INTERRUPTED ({note})" if note else "INTERRUPTED  ") in out
     assert ("next try" in out, f"receipt-trainer retry {job_id[:8]}" in out) == (row == WAITING, row == HELD)
     (said,) = call("jobs", "--json").json
-    assert {key: said[key] for key in delivery_show.KEYS} == {key: row.get(key) for key in delivery_show.KEYS}
+    assert {key: said[key] for key in jobs.KEYS} == {key: row.get(key) for key in jobs.KEYS}
 
 
 @pytest.mark.parametrize(("row", "state"), [(WAITING, "(undelivered)"), (HELD, "(held)")])

@@ -13,7 +13,7 @@ from tests.local.test_emulator import is_running
 from tests.worker.bench import wait_for
 
 BIN = Path(sys.executable).parent
-PROGRAM = [sys.executable, "-c", "from receipt_trainer.cli.receipt_trainer import main; main()"]
+PROGRAM = [sys.executable, "-m", "receipt_trainer"]
 ELSEWHERE = {"http_proxy": "http://127.0.0.1:9", "AWS_PROFILE": "nobody", "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from receipt_trainer.cli.fitted_table import print_fitted
+from receipt_trainer.cli.render.tables import print_fitted
 
 HEADS = ("experiment", "eval loss", "hours", "peak memory")
 ROWS = [

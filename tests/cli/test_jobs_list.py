@@ -12,7 +12,8 @@ import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.server_time import iso, utc_now
-from receipt_trainer.cli import job_show, jobs_list
+from receipt_trainer.cli.commands import jobs
+from receipt_trainer.cli.render import tables
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.tables import attempt_sk, job_pk
 from receipt_trainer.contract.waiting import Look, Place
@@ -24,7 +25,7 @@ from tests.fault_proxy import FaultProxy
 
 def test_the_states_to_choose_from_are_all(jobs_table: str) -> None:
     """`--status` knows, and has a colour for, each state of a job, and no other."""
-    assert set(job_show.STATUS_STYLES) == set(STATES)
+    assert set(tables.STATUS_STYLES) == set(STATES)
 
 
 def test_json_has_the_same_keys_for_every_job(jobs_table: str, call: Caller) -> None:
@@ -33,7 +34,7 @@ def test_json_has_the_same_keys_for_every_job(jobs_table: str, call: Caller) -> 
     new = add_job(jobs_table, name="new", minutes=1, max_failures=3)
     said = call("jobs", "--json").json
     assert [job["job_id"] for job in said] == [new, old]
-    assert all(tuple(job) == (*jobs_list.KEYS, *jobs_list.SPENT) for job in said)
+    assert all(tuple(job) == (*jobs.LIST_KEYS, *jobs.SPENT) for job in said)
     assert (said[1]["f1"], said[0]["f1"]) == (0.5, None)
 
 
@@ -118,14 +119,14 @@ def test_mistakes_name_what_is_allowed(
 )
 def test_dates_are_utc_unless_they_say_otherwise(text: str, moment: datetime) -> None:
     """A date without a zone is UTC, as all times that are shown."""
-    assert jobs_list.moment(text) == moment
+    assert jobs.parse_since(text) == moment
 
 
 @pytest.mark.parametrize("text", ["", "h", "12H", "-3h", "3 h", "3y", "٣h", "2026-13-01"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     """Nothing that could mean two things is taken for a time."""
     with pytest.raises(click.BadParameter):
-        jobs_list.moment(text)
+        jobs.parse_since(text)
 
 
 @pytest.mark.parametrize(
@@ -136,14 +137,14 @@ def test_ages(seconds: int, said: str) -> None:
     """An age is told in its largest unit, never rounded up; a time to come too."""
     now = datetime(2026, 11, 20, 12, tzinfo=UTC)
     then = datetime.fromtimestamp(now.timestamp() - seconds, UTC)
-    assert job_show.ago(then.isoformat(), now) == said
+    assert tables.ago(then.isoformat(), now) == said
 
 
 def test_ids_are_cut_where_all_still_differ() -> None:
     """What is shown of ids is enough to tell them apart, and to name the jobs by."""
-    assert jobs_list.id_length(["aaaaaaaa-1", "bbbbbbbb-1"]) == 8
-    assert jobs_list.id_length(["aaaaaaaa-1", "aaaaaaaa-2"]) == 10
-    assert jobs_list.id_length(["short"]) == 5
+    assert jobs.id_length(["aaaaaaaa-1", "bbbbbbbb-1"]) == 8
+    assert jobs.id_length(["aaaaaaaa-1", "aaaaaaaa-2"]) == 10
+    assert jobs.id_length(["short"]) == 5
 
 
 def test_what_jobs_have_spent_is_read_in_one_request(jobs_table: str, call: Caller, fault_proxy: FaultProxy) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.server_time import iso, utc_now
-from receipt_trainer.cli import job_status
-from receipt_trainer.cli.job_logs import follow_log
+from receipt_trainer.cli.commands import jobs
+from receipt_trainer.cli.commands.jobs import follow_log
 from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.jobs import metrics
 from receipt_trainer.jobs.metrics_writer import JobStore
@@ -74,7 +74,7 @@ def test_a_vanished_worker_is_seen(jobs_table: str, call: Caller) -> None:
 def test_status_for_scripts(job: str, call: Caller) -> None:
     """The keys stay, the last metrics are there, and the log line is as it was written."""
     said = call("job-status", "--json", job[:8]).json
-    assert tuple(said) == (*job_status.KEYS, "last_metrics", "last_log")
+    assert tuple(said) == (*jobs.STATUS_KEYS, "last_metrics", "last_log")
     assert said["last_metrics"]["loss"]["step"] == 40
     assert said["last_metrics"]["eval_f1"]["value"] == 0.75
     assert said["last_log"] == "at \x1b[1mstep 40"

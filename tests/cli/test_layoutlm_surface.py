@@ -66,7 +66,7 @@ def test_help_imports_no_heavy_library(arguments: list[str]) -> None:
     """Help of the group and of every command comes without what takes seconds to import."""
     heavy = {"torch", "transformers", "datasets", "numpy", "boto3", "botocore", "seqeval", "matplotlib"}
     if arguments not in (["train"], ["label-counts"]):  # these read the configuration's fields
-        heavy |= {"pydantic", "yaml", "rich"}
+        heavy |= {"yaml"}
     code = (
         "import sys\nfrom receipt_trainer.cli.layoutlm import group\n"
         f"try: group.main({[*arguments, '--help']!r})\n"

@@ -21,7 +21,7 @@ from tests.worker.bench import TIMEOUT_S, wait_for
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-PROGRAM = [sys.executable, "-c", "from receipt_trainer.cli.receipt_trainer import main; main()"]
+PROGRAM = [sys.executable, "-m", "receipt_trainer"]
 JOB = """
 job_name: tiny
 model: tiny

@@ -85,7 +85,7 @@ def test_somebody_listens(call: Caller, stack: Stack) -> None:
 def test_who_has_not_confirmed_does_not_listen(call: Caller, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded AWS confirms every mail by itself; AWS says `PendingConfirmation` until the link was followed."""
     pending = {"SubscriptionArn": "PendingConfirmation", "Protocol": "email", "Endpoint": "ana@example.com"}
-    monkeypatch.setattr("receipt_trainer.cli.audience._subscriptions", lambda topic: [pending])
+    monkeypatch.setattr("receipt_trainer.cli.commands.submit_job._subscriptions", lambda topic: [pending])
     said = stack.submit(call, "--notify")
     assert "no notice will arrive: ana@example.com has not confirmed; the link is in a mail of AWS\n" in said.err
     assert stack.notify_of(said) is True

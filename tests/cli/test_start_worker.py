@@ -26,7 +26,9 @@ from tests.worker.conftest import receipts_file
 
 __all__ = ["receipts_file"]
 
-PROGRAM = "from receipt_trainer.cli.lazy import run; from receipt_trainer.cli.start_worker import command; run(command)"
+PROGRAM = (
+    "from receipt_trainer.cli.lazy import run; from receipt_trainer.cli.commands.worker import command; run(command)"
+)
 
 
 @pytest.fixture

@@ -175,7 +175,7 @@ def test_submissions_of_one_name_at_once(
 ) -> None:
     """Two processes without a token: two jobs of that name, each with its message; two with one token: one job with
     one. Whoever asks by the name is told the ids, in one line."""
-    command = [sys.executable, "-c", "from receipt_trainer.cli.receipt_trainer import main; main()", "submit-job"]
+    command = [sys.executable, "-m", "receipt_trainer", "submit-job"]
     command += ["--config", str(job_file), "--outputs", str(outputs), "--json"]
     tokens = ([], [], ["--client-token", "t"], ["--client-token", "t"])
     running = [subprocess.Popen([*command, *token], stdout=subprocess.PIPE, text=True) for token in tokens]

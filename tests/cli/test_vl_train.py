@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from receipt_trainer.cli.commands.vl_train import resume_folder
 from receipt_trainer.cli.receipt_trainer import group
-from receipt_trainer.cli.vl_train import resume_folder
 from receipt_trainer.errors import UserError
 from receipt_trainer.training import checkpoints
 

@@ -25,15 +25,15 @@ from rich.console import Console
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.server_time import iso
-from receipt_trainer.cli import watch
-from receipt_trainer.cli.watch_screen import PROGRESS_EVERY_S, LineScreen, whole_view
+from receipt_trainer.cli.commands import watch
+from receipt_trainer.cli.render.watch import PROGRESS_EVERY_S, LineScreen, whole_view
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.metrics_writer import JobStore
 from receipt_trainer.jobs.views import JobView, LiveJob
 from tests.cli.jobs import NOON, Caller, add_job
 from tests.jobs.test_live import Clock, add_attempt
 
-PROGRAM = [sys.executable, "-c", "from receipt_trainer.cli.receipt_trainer import main; main()", "watch"]
+PROGRAM = [sys.executable, "-m", "receipt_trainer", "watch"]
 SPEC = json.dumps({"training_config": {"num_epochs": 10}})
 
 

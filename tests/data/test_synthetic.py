@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receipt_trainer.cli.receipts_generate import command
+from receipt_trainer.cli.commands.receipts import generate_command
 from receipt_trainer.contract.names import CORE_LABELS
 from receipt_trainer.data.dedup import near_duplicate_groups
 from receipt_trainer.data.problems import NOTED, ProblemLog
@@ -187,7 +187,7 @@ def test_round_trip_through_json(noisy: list[Receipt]) -> None:
 def test_command_writes_a_file(tmp_path: Path, name: str) -> None:
     """`receipts generate` writes what `generate` yields and leaves nothing else behind."""
     path = tmp_path / name
-    result = CliRunner().invoke(command, ["--count", "25", "--seed", "3", "-o", str(path)])
+    result = CliRunner().invoke(generate_command, ["--count", "25", "--seed", "3", "-o", str(path)])
     assert result.exit_code == 0, result.output
     assert list(read_jsonl(path, ProblemLog())) == list(generate(25, 3))
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
@@ -196,6 +196,6 @@ def test_command_writes_a_file(tmp_path: Path, name: str) -> None:
 def test_command_names_what_it_cannot_write(tmp_path: Path) -> None:
     """A folder that is a file: an error with the path, and no half-written file."""
     (tmp_path / "file").write_text("")
-    result = CliRunner().invoke(command, ["-o", str(tmp_path / "file" / "out.jsonl")])
+    result = CliRunner().invoke(generate_command, ["-o", str(tmp_path / "file" / "out.jsonl")])
     assert "cannot write receipts" in str(result.exception)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

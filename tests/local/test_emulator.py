@@ -145,7 +145,8 @@ def test_a_client_goes_where_the_cloud_is(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_cloud_alone_needs_no_pulumi() -> None:
     """Only a stack imports pulumi: importing the embedded AWS, or the demo's command, does not."""
-    code = "import sys, receipt_trainer.local.emulator, receipt_trainer.cli.demo; sys.exit('pulumi' in sys.modules)"
+    names = "receipt_trainer.local.emulator, receipt_trainer.cli.commands.demo"
+    code = f"import sys, {names}; sys.exit('pulumi' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

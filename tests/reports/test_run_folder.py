@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from receipt_trainer.cli.report import command
+from receipt_trainer.cli.commands.evaluate import report_command
 from receipt_trainer.contract.names import PREDICTIONS_FILE, REPORT_FILE, RUN_FILE
 from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions, write_predictions
 from receipt_trainer.contract.run_record import RunRecord
@@ -76,10 +76,10 @@ def test_broken_lines_of_predictions_are_named_not_fatal(run_dir: Path) -> None:
 
 def test_the_command_writes_prints_and_says_where(run_dir: Path) -> None:
     """--no-terminal leaves only the path."""
-    shown = CliRunner().invoke(command, [str(run_dir)], catch_exceptions=False)
+    shown = CliRunner().invoke(report_command, [str(run_dir)], catch_exceptions=False)
     assert "TAX read as SUBTOTAL" in shown.output
     assert shown.output.endswith(f"report: {run_dir / REPORT_FILE}\n")
-    quiet = CliRunner().invoke(command, [str(run_dir), "--no-terminal"], catch_exceptions=False)
+    quiet = CliRunner().invoke(report_command, [str(run_dir), "--no-terminal"], catch_exceptions=False)
     assert quiet.output == f"report: {run_dir / REPORT_FILE}\n"
 
 
@@ -87,7 +87,7 @@ def test_importing_the_command_imports_neither_jinja2_nor_matplotlib_and_the_rep
     """Seen in sys.modules of a fresh interpreter, before and after a report."""
     code = (
         "import sys; from pathlib import Path\n"
-        "import receipt_trainer.cli.report, receipt_trainer.reports.run_folder as build\n"
+        "import receipt_trainer.cli.commands.evaluate, receipt_trainer.reports.run_folder as build\n"
         "assert not {'jinja2', 'matplotlib', 'rich'} & set(sys.modules)\n"
         f"build.write_report(Path({str(run_dir)!r}))\n"
         "assert 'matplotlib' in sys.modules\n"

@@ -47,8 +47,7 @@ def test_a_sweep_that_is_killed_at_random_moments_queues_each_job_once(
     path = tmp_path / "base.yaml"
     path.write_text(JOB)
     world = World(jobs_table, lambda training: 0.5)
-    program = "from receipt_trainer.cli.receipt_trainer import main; main()"
-    command = [sys.executable, "-c", program, "sweep", "--config", str(path), "--queue-url", world.queue_url]
+    command = [sys.executable, "-m", "receipt_trainer", "sweep", "--config", str(path), "--queue-url", world.queue_url]
     command += ["--name", "killed", "--learning-rates", "1e-4,5e-5,1e-5", "--seeds", "0,1"]
     output = ""
     for at in (*(rng.randint(1, NUM_REQUESTS) for _ in range(NUM_KILLS)), None):

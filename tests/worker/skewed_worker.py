@@ -17,8 +17,8 @@ def main() -> None:
     own.Worker = partial(loop.Worker, command=tuple(json.loads(sys.argv.pop(1))))
     times: Any = settings
     times.WorkerSettings = partial(settings.WorkerSettings, poll_s=1)
+    from receipt_trainer.cli.commands.worker import command
     from receipt_trainer.cli.lazy import run
-    from receipt_trainer.cli.start_worker import command
 
     run(command)
 

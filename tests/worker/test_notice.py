@@ -19,7 +19,7 @@ import sys
 from receipt_trainer.worker import child
 child.COMMAND = tuple(sys.argv.pop(1).split("\\n"))
 from receipt_trainer.cli.lazy import run
-from receipt_trainer.cli.start_worker import command
+from receipt_trainer.cli.commands.worker import command
 run(command)
 """
 """The command itself, with training processes that start at once."""

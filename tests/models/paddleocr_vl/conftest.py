@@ -17,7 +17,7 @@ from tests.models.paddleocr_vl.tiny import make_tiny
 from tests.training.zygote import Zygote
 
 _PRELOADED = (
-    *("receipt_trainer.cli.vl_train", "receipt_trainer.models.paddleocr_vl.family", "peft"),
+    *("receipt_trainer.cli.commands.vl_train", "receipt_trainer.models.paddleocr_vl.family", "peft"),
     "transformers.models.paddleocr_vl.modeling_paddleocr_vl",
     "transformers.models.paddleocr_vl.processing_paddleocr_vl",
     "transformers.models.paddleocr_vl.image_processing_pil_paddleocr_vl",

@@ -160,7 +160,7 @@ def limit_lines(
     seconds: float | None, usd: float | None, max_hours: float | None, max_usd: float | None
 ) -> Iterator[str]:
     """What is expected and above a limit."""
-    from receipt_trainer.cli.job_details import dollars
+    from receipt_trainer.cli.commands.jobs import dollars
     from receipt_trainer.reports import formatting
 
     if max_hours is not None and seconds is not None and seconds > max_hours * 3600:
@@ -193,7 +193,7 @@ def price_text(price: Price) -> str:
 
 def expected_text(found: Forecast) -> str:
     """Time and dollars, and where they come from."""
-    from receipt_trainer.cli.job_details import dollars
+    from receipt_trainer.cli.commands.jobs import dollars
     from receipt_trainer.reports import formatting
 
     one = found.estimate
@@ -210,7 +210,7 @@ def expected_text(found: Forecast) -> str:
 
 def sum_text(found: Sequence[Forecast]) -> str:
     """The same of many jobs: their sum, and of how many nothing is known."""
-    from receipt_trainer.cli.job_details import dollars
+    from receipt_trainer.cli.commands.jobs import dollars
     from receipt_trainer.reports import formatting
 
     known = [one.estimate.seconds for one in found if one.estimate.seconds is not None]

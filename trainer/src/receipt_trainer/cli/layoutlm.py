@@ -10,16 +10,12 @@ import receipt_trainer
 from receipt_trainer.cli.lazy import LazyCommand, LazyGroup, run
 
 _COMMANDS = {
-    "train": LazyCommand("receipt_trainer.cli.train:command", "Fine-tune LayoutLM on labelled receipts."),
-    "evaluate": LazyCommand("receipt_trainer.cli.evaluate:command", "Score a trained model on labelled receipts."),
-    "predict": LazyCommand("receipt_trainer.cli.predict:command", "Read fields from receipts: JSON lines in and out."),
-    "label-counts": LazyCommand(
-        "receipt_trainer.cli.label_counts:command", "Count receipts, words and labels a split."
-    ),
-    "spot-check": LazyCommand(
-        "receipt_trainer.cli.spot_check:command", "Predictions beside VALID labels, one receipt."
-    ),
-    "report": LazyCommand("receipt_trainer.cli.report:command", "Write and print the report of a run."),
+    "train": LazyCommand(".commands.train:command", "Fine-tune LayoutLM on labelled receipts."),
+    "evaluate": LazyCommand(".commands.evaluate:evaluate_command", "Score a trained model on labelled receipts."),
+    "predict": LazyCommand(".commands.predict:command", "Read fields from receipts: JSON lines in and out."),
+    "label-counts": LazyCommand(".commands.label_counts:command", "Count receipts, words and labels a split."),
+    "spot-check": LazyCommand(".commands.spot_check:command", "Predictions beside VALID labels, one receipt."),
+    "report": LazyCommand(".commands.evaluate:report_command", "Write and print the report of a run."),
 }
 
 

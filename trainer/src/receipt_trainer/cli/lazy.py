@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from receipt_trainer.cli.param_types import strict
+from receipt_trainer.cli.options import strict
 from receipt_trainer.errors import UserError, WorldError
 
 
@@ -19,7 +19,7 @@ class LazyCommand:
     """Where a command is and what `--help` says about it.
 
     Attributes:
-        target: "module:attribute" of a click command.
+        target: "module:attribute" of a click command; a module with a dot before it is one of `receipt_trainer.cli`.
         help: one line, shown in the group's list of commands.
     """
 
@@ -29,7 +29,7 @@ class LazyCommand:
     def load(self) -> click.Command:
         """Import the command."""
         module, _, attribute = self.target.partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
+        command: click.Command = getattr(import_module(module, "receipt_trainer.cli"), attribute)
         return strict(command)
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import click
 
 from receipt_trainer.cli.lazy import LazyCommand, LazyGroup, run
-
-_ROOM: Final = "receipt_trainer.cli"
 
 receipts = LazyGroup(
     name="receipts",
     help="Move receipts into and out of the receipts table, and look at them.",
     lazy_commands={
-        "import": LazyCommand(f"{_ROOM}.receipts_import:command", "JSON lines files into the receipts table."),
-        "export": LazyCommand(f"{_ROOM}.receipts_export:command", "The receipts table into a JSON lines file."),
-        "stats": LazyCommand(f"{_ROOM}.receipts_stats:command", "Count receipts, words, labels and problems."),
-        "generate": LazyCommand(f"{_ROOM}.receipts_generate:command", "Synthetic receipts as JSON lines."),
+        "import": LazyCommand(".commands.receipts:import_command", "JSON lines files into the receipts table."),
+        "export": LazyCommand(".commands.receipts:export_command", "The receipts table into a JSON lines file."),
+        "stats": LazyCommand(".commands.receipts:stats_command", "Count receipts, words, labels and problems."),
+        "generate": LazyCommand(".commands.receipts:generate_command", "Synthetic receipts as JSON lines."),
     },
 )
 
@@ -25,11 +21,11 @@ local = LazyGroup(
     name="local",
     help="The stack on this machine: up, down, and a worker interrupted. `--stack local` means it in every command.",
     lazy_commands={
-        "up": LazyCommand(f"{_ROOM}.local_up:command", "Stand it up on an embedded AWS, receipts included."),
-        "status": LazyCommand(f"{_ROOM}.local_status:command", "What runs: the session and its workers."),
-        "interrupt": LazyCommand(f"{_ROOM}.local_interrupt:command", "Give a worker a spot notice."),
-        "env": LazyCommand(f"{_ROOM}.local_env:command", "Its variables, for the AWS CLI."),
-        "down": LazyCommand(f"{_ROOM}.local_down:command", "End it; nothing is left."),
+        "up": LazyCommand(".commands.local:up_command", "Stand it up on an embedded AWS, receipts included."),
+        "status": LazyCommand(".commands.local:status_command", "What runs: the session and its workers."),
+        "interrupt": LazyCommand(".commands.local:interrupt_command", "Give a worker a spot notice."),
+        "env": LazyCommand(".commands.local:env_command", "Its variables, for the AWS CLI."),
+        "down": LazyCommand(".commands.local:down_command", "End it; nothing is left."),
     },
 )
 
@@ -37,8 +33,25 @@ images = LazyGroup(
     name="images",
     help="The images that the stack has baked: seen, and deleted before the stack is taken down.",
     lazy_commands={
-        "list": LazyCommand(f"{_ROOM}.images:list_command", "The stack's images, and which one workers boot."),
-        "delete": LazyCommand(f"{_ROOM}.images:delete_command", "Delete all of them, with their snapshots."),
+        "list": LazyCommand(".commands.fleet:list_images_command", "The stack's images, and which one workers boot."),
+        "delete": LazyCommand(".commands.fleet:delete_images_command", "Delete all of them, with their snapshots."),
+    },
+)
+
+
+vl = LazyGroup(
+    name="vl",
+    help="PaddleOCR-VL with LoRA: read whole documents from their images as JSON.",
+    lazy_commands={
+        "train": LazyCommand(".commands.vl_train:train_command", "Fine-tune the model on images and their JSON."),
+        "validate-dataset": LazyCommand(".commands.vl_data:validate_command", "Say all that is wrong with a data set."),
+        "generate": LazyCommand(".commands.vl_data:generate_command", "Synthetic documents with their truth."),
+        "import": LazyCommand(".commands.vl_data:import_command", "Labelled receipts and their images as a data set."),
+        "find-lr": LazyCommand(".commands.vl_train:find_lr_command", "Look for a good learning rate."),
+        "experiments": LazyCommand(".vl_experiments:group", "Run and compare a folder of configurations."),
+        "evaluate": LazyCommand(".commands.vl_evaluate:evaluate_command", "Score a model on a test set."),
+        "compare": LazyCommand(".commands.vl_evaluate:compare_command", "Two models on one test set, with intervals."),
+        "merge": LazyCommand(".commands.vl_train:merge_command", "Merge an adapter into its base model."),
     },
 )
 
@@ -47,25 +60,25 @@ images = LazyGroup(
     "receipt-trainer",
     cls=LazyGroup,
     lazy_commands={
-        "demo": LazyCommand(f"{_ROOM}.demo:command", "The whole job on this machine, on an embedded AWS."),
-        "local": LazyCommand(f"{_ROOM}.receipt_trainer:local", "The stack on this machine, to play with."),
-        "receipts": LazyCommand(f"{_ROOM}.receipt_trainer:receipts", "Receipts in, out, and counted."),
-        "submit-job": LazyCommand(f"{_ROOM}.submit_job:command", "Queue a job file for the workers."),
-        "start-worker": LazyCommand(f"{_ROOM}.start_worker:command", "Take jobs from the queues and train them."),
-        "jobs": LazyCommand(f"{_ROOM}.jobs_list:command", "List jobs by state, name, pool and age."),
-        "job-status": LazyCommand(f"{_ROOM}.job_status:command", "Where a job stands, at a glance."),
-        "job-details": LazyCommand(f"{_ROOM}.job_details:command", "Spec, attempts, curves, cost of a job."),
-        "logs": LazyCommand(f"{_ROOM}.job_logs:command", "The log of a job, and what comes."),
-        "watch": LazyCommand(f"{_ROOM}.watch:command", "A job as it trains: curves, pace, dollars, log."),
-        "cancel": LazyCommand(f"{_ROOM}.job_cancel:command", "End a job, running or waiting."),
-        "retry": LazyCommand(f"{_ROOM}.job_retry:command", "Queue a failed or cancelled job again."),
-        "sweep": LazyCommand(f"{_ROOM}.sweep:command", "Many jobs that differ in hyperparameters."),
-        "sweep-status": LazyCommand(f"{_ROOM}.sweep_status:command", "A sweep's trials, best first, and a verdict."),
-        "instances": LazyCommand(f"{_ROOM}.instances:command", "The workers' instances, their jobs and prices."),
-        "fleet": LazyCommand(f"{_ROOM}.fleet:command", "The worker pools: bounds, backlog, prices, spend."),
-        "images": LazyCommand(f"{_ROOM}.receipt_trainer:images", "The images that the stack has baked."),
-        "doctor": LazyCommand(f"{_ROOM}.doctor:command", "What is wrong with account, stack or job, and its remedy."),
-        "vl": LazyCommand(f"{_ROOM}.vl:group", "PaddleOCR-VL: whole documents from their images as JSON."),
+        "demo": LazyCommand(".commands.demo:command", "The whole job on this machine, on an embedded AWS."),
+        "local": LazyCommand(".receipt_trainer:local", "The stack on this machine, to play with."),
+        "receipts": LazyCommand(".receipt_trainer:receipts", "Receipts in, out, and counted."),
+        "submit-job": LazyCommand(".commands.submit_job:command", "Queue a job file for the workers."),
+        "start-worker": LazyCommand(".commands.worker:command", "Take jobs from the queues and train them."),
+        "jobs": LazyCommand(".commands.jobs:list_command", "List jobs by state, name, pool and age."),
+        "job-status": LazyCommand(".commands.jobs:status_command", "Where a job stands, at a glance."),
+        "job-details": LazyCommand(".commands.jobs:details_command", "Spec, attempts, curves, cost of a job."),
+        "logs": LazyCommand(".commands.jobs:logs_command", "The log of a job, and what comes."),
+        "watch": LazyCommand(".commands.watch:command", "A job as it trains: curves, pace, dollars, log."),
+        "cancel": LazyCommand(".commands.jobs:cancel_command", "End a job, running or waiting."),
+        "retry": LazyCommand(".commands.jobs:retry_command", "Queue a failed or cancelled job again."),
+        "sweep": LazyCommand(".sweep:command", "Many jobs that differ in hyperparameters."),
+        "sweep-status": LazyCommand(".sweep_status:command", "A sweep's trials, best first, and a verdict."),
+        "instances": LazyCommand(".commands.fleet:instances_command", "The workers' instances, their jobs and prices."),
+        "fleet": LazyCommand(".commands.fleet:fleet_command", "The worker pools: bounds, backlog, prices, spend."),
+        "images": LazyCommand(".receipt_trainer:images", "The images that the stack has baked."),
+        "doctor": LazyCommand(".commands.doctor:command", "What is wrong with account, stack or job, and its remedy."),
+        "vl": LazyCommand(".receipt_trainer:vl", "PaddleOCR-VL: whole documents from their images as JSON."),
     },
 )
 @click.version_option(package_name="receipt-trainer")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from receipt_trainer.cli import job_show, stack
+from receipt_trainer.cli import stack
+from receipt_trainer.cli.render import tables
 from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
@@ -73,8 +74,8 @@ if TYPE_CHECKING:
 @click.option("--queue-url", metavar="URL", help="FIFO queue; by default that of pool and priority in the stack.")
 @click.option("--priority", type=click.Choice(PRIORITIES), help="Instead of the job file's; workers poll high first.")
 @click.option("--pool", type=click.Choice(POOL_NAMES), help="Instead of what the job file's resources ask for.")
-@click.option("--max-hours", type=job_show.ABOVE_0, metavar="H", help="Instance hours of all trials together at most.")
-@click.option("--max-usd", type=job_show.ABOVE_0, metavar="USD", help="The same in US dollars.")
+@click.option("--max-hours", type=tables.ABOVE_0, metavar="H", help="Instance hours of all trials together at most.")
+@click.option("--max-usd", type=tables.ABOVE_0, metavar="USD", help="The same in US dollars.")
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Name of the jobs table.")
 @click.option("--monitor", is_flag=True, help="Follow the sweep until all trials have ended.")
 @click.option(
@@ -87,7 +88,7 @@ if TYPE_CHECKING:
     help="Seconds to follow at most; then exit code 1.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the trials; store and queue nothing.")
-@job_show.json_option
+@tables.json_option
 @click.pass_context
 def command(context: click.Context, /, jobs_table: str | None, dry_run: bool, as_json: bool, **flags: Any) -> None:
     """Train many jobs that differ in chosen hyperparameters, and compare them.

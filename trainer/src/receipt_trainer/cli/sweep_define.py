@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
-from receipt_trainer.cli import stack, submit_job
+from receipt_trainer.cli import stack
+from receipt_trainer.cli.commands import submit_job
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from receipt_trainer.cli import job_show
+from receipt_trainer.cli.render import tables
 from receipt_trainer.cli.sweep_table import effective, fit, parts_table, texts, totals, value_text
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ def print_plan(definition: Definition, as_json: bool) -> None:
         said |= {"pool": definition.base["resources"]["pool"], "queue_url": definition.queue_url, "dry_run": True}
         said |= {"seeds": definition.seeds, "base": definition.base, "trials": trials}
         said["objective"] = definition.objective
-        job_show.print_json(said | {"axes": [axis.model_dump() for axis in definition.axes]})
+        tables.print_json(said | {"axes": [axis.model_dump() for axis in definition.axes]})
         return
-    console = job_show.console()
+    console = tables.console()
     if trials:
-        shown = job_show.table(*(heads := ("trial", *map(title, trials[0]))), right=heads)
+        shown = tables.table(*(heads := ("trial", *map(title, trials[0]))), right=heads)
         for number, params in enumerate(trials):
             shown.add_row(*texts([str(number), *(value_text(value) for value in effective(definition, params))]))
         console.print(shown)
@@ -56,12 +56,12 @@ def print_names(names: Sequence[tuple[str, str]], as_json: bool) -> None:
     from receipt_trainer.aws.server_time import utc_now
 
     if as_json:
-        job_show.print_json([{"name": name, "created_at": at} for name, at in names])
+        tables.print_json([{"name": name, "created_at": at} for name, at in names])
     elif names:
-        shown, now = job_show.table("sweep", "created"), utc_now()
+        shown, now = tables.table("sweep", "created"), utc_now()
         for name, at in names:
-            shown.add_row(*texts([name, job_show.when(at, now)]))
-        job_show.console().print(shown)
+            shown.add_row(*texts([name, tables.when(at, now)]))
+        tables.console().print(shown)
     else:
         click.echo("no sweep", err=True)
 
@@ -73,7 +73,7 @@ def print_all(definition: Definition, trials: Sequence[Trial], limits: Limits, a
     if as_json:
         print_json(definition, trials, limits)
         return
-    console, results = job_show.console(), ranked(trials, definition.goal)
+    console, results = tables.console(), ranked(trials, definition.goal)
     shown, left_out = fit(definition, results, console)
     console.print(shown)
     if left_out:
@@ -97,13 +97,13 @@ def print_all(definition: Definition, trials: Sequence[Trial], limits: Limits, a
 def _undelivered(trials: Sequence[Trial]) -> Iterator[str]:
     """A line for each complete run that is not delivered: what it waits for, or why it is held and what to do."""
     from receipt_trainer.aws.server_time import utc_now
-    from receipt_trainer.cli import delivery_show
+    from receipt_trainer.cli.render import jobs
 
     now = utc_now()
     for trial in trials:
         for run in trial.runs if trial.same_as is None else ():
             row = {"job_id": run.job_id, "status": run.status, **(run.delivery or {})}
-            if told := delivery_show.short(row, now):
+            if told := jobs.short(row, now):
                 yield f"trial {trial.number}, seed {run.seed}: {told}"
 
 
@@ -121,7 +121,7 @@ def print_json(definition: Definition, trials: Sequence[Trial], limits: Limits) 
         "comparisons": [asdict(one) | {"is_better": one.is_better} for one in verdict.comparisons]
     }
     said["trials"] = [_plain(result) for result in ranked(trials, definition.goal)]
-    job_show.print_json(said | {"verdict": shown})
+    tables.print_json(said | {"verdict": shown})
 
 
 def _plain(result: Result) -> dict[str, Any]:

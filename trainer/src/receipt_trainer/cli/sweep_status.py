@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import click
 
-from receipt_trainer.cli import job_show
+from receipt_trainer.cli.render import tables
 from receipt_trainer.cli.stack import stack_options
 
 
 @click.command("sweep-status")
 @stack_options
-@job_show.jobs_table_option
+@tables.jobs_table_option
 @click.argument("name", required=False)
-@job_show.json_option
+@tables.json_option
 def command(table: str, name: str | None, as_json: bool) -> None:
     """Compare the trials of the sweep NAME, best first; without NAME, list the sweeps.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from receipt_trainer.cli import job_show
+from receipt_trainer.cli.render import tables
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,7 +86,7 @@ def trials_table(
     columns = _columns(definition, results, _NARROW if is_stacked else _WIDE)
     kept = {name: cells for name, cells in columns.items() if name not in hidden}
     heads = [name.replace("_", "\n").replace(".", "\n") if is_stacked else name for name in kept]
-    shown = job_show.table(*heads, right=[head for head in heads if head != "state"])
+    shown = tables.table(*heads, right=[head for head in heads if head != "state"])
     for cells in zip(*kept.values(), strict=True):
         shown.add_row(*cells)
     return shown
@@ -151,7 +151,7 @@ def parts_table(what: str, found: Mapping[int, Mapping[str, float]]) -> Table | 
     if not parts:
         return None
     heads = [formatting.one_line(part, 20) for part in parts]
-    shown = job_show.table(what, *heads, right=heads)
+    shown = tables.table(what, *heads, right=heads)
     for number, scores in found.items():
         if scores:
             shown.add_row(*texts([f"trial {number}", *(formatting.score(scores.get(part)) for part in parts)]))

@@ -139,7 +139,7 @@ def labelled(receipts: Sequence[Receipt], dataset: str) -> list[Receipt]:
 
 def load_with_progress(dataset: str, table: str | None, problems: ProblemLog) -> list[Receipt]:
     """All receipts of a data set, with a bar on a terminal."""
-    from receipt_trainer.cli.show import progress_bar
+    from receipt_trainer.cli.render.progress import progress_bar
     from receipt_trainer.data.sources.load import load_receipts
 
     with progress_bar("reading receipts", None) as progress:

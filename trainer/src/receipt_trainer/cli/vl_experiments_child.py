@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from receipt_trainer.sweep.experiments import Place
     from receipt_trainer.sweep.folder import Experiment
 
-PROGRAM: Final = (sys.executable, "-c", "from receipt_trainer.cli.receipt_trainer import main; main()")
+PROGRAM: Final = (sys.executable, "-m", "receipt_trainer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def command(folder: Path, by: Criterion, jobs_table: str | None, as_json: bool) 
 
 
 def _show(ranked: list[Ranked], by: Criterion) -> None:
-    from receipt_trainer.cli.fitted_table import print_fitted
+    from receipt_trainer.cli.render.tables import print_fitted
     from receipt_trainer.reports import formatting
 
     heads = ("experiment", *_HEADINGS.values(), "all fields", "peak GiB")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from receipt_trainer.cli.submit_job import place
+from receipt_trainer.cli.commands.submit_job import place
 from receipt_trainer.config.paddleocr_vl import VlConfig
 from receipt_trainer.contract.job import JobSpec, Resources
 from receipt_trainer.contract.outputs import PoolName, Priority

@@ -245,4 +245,4 @@ def jobs_table_of_environment() -> str:
 if __name__ == "__main__":
     # The documented `python -m receipt_trainer.jobs.submit`. The command line lies above this room, which imports
     # nothing of it: only the program that is started here knows both.
-    import_module("receipt_trainer.cli.lazy").run(import_module("receipt_trainer.cli.submit_job").command)
+    import_module("receipt_trainer.cli.lazy").run(import_module("receipt_trainer.cli.commands.submit_job").command)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from receipt_trainer.cli.fleet import command
+from receipt_trainer.cli.commands.fleet import fleet_command
 from receipt_trainer.cli.lazy import run
 
 if __name__ == "__main__":
-    run(command)
+    run(fleet_command)

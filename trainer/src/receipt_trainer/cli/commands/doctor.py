@@ -1,0 +1,201 @@
+"""`receipt-trainer doctor`: what a first day trips over, each with the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from receipt_trainer.cli import stack
+from receipt_trainer.cli.render import tables
+from receipt_trainer.contract import names
+from receipt_trainer.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+
+    from receipt_trainer.doctor.examination import Check
+    from receipt_trainer.doctor.findings import Finding
+    from receipt_trainer.doctor.subject import Subject
+
+_STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red"}
+
+
+@click.command("doctor")
+@click.argument("jobs", metavar="[JOB.yaml]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--stack", "stack_name", metavar="NAME", help="Look at this Pulumi stack, too, also before its first up.")
+@click.option(
+    "--outputs", "saved", metavar="FILE", type=click.Path(path_type=Path), help="Instead of --stack: its saved outputs."
+)
+@click.option(
+    "--heal", is_flag=True, help="Instead: send a new message to jobs of the stack that wait without one; up to 5 min."
+)
+@tables.json_option
+@click.pass_context
+def command(
+    context: click.Context,
+    jobs: tuple[Path, ...],
+    stack_name: str | None,
+    saved: Path | None,
+    heal: bool,
+    as_json: bool,
+) -> None:
+    """Look at this machine, the AWS account, a stack and job files, and say what is wrong and what mends it.
+
+    Without --heal nothing is changed. The exit code is 1 if anything fails; a right that you lack is a warning that
+    names it.
+    """
+    if heal:
+        if jobs or (stack_name is None and saved is None):
+            raise UserError("--heal takes --stack NAME (or --outputs FILE), and no job file")
+        _heal(_subject(stack_name, saved, ()), as_json=as_json)
+        return
+    for path in jobs:
+        if not path.is_file():
+            raise UserError(f"{path}: no such job file")
+    found = _subject(stack_name, saved, jobs)
+    from receipt_trainer.doctor import examination
+
+    taken = examination.examine(found)
+    levels = _print_json(found, taken) if as_json else _print(found, taken)
+    context.exit(1 if levels["failure"] else 0)
+
+
+def _subject(stack_name: str | None, saved: Path | None, jobs: tuple[Path, ...]) -> Subject:
+    """What is looked at; the environment then names the region that commands of ours are to take."""
+    if stack_name is not None and saved is not None:
+        raise UserError("--stack and --outputs are two ways to name one stack; give one of them")
+    if stack_name == stack.LOCAL:
+        raise UserError("--stack local has no account to look at; `receipt-trainer local status` shows the session")
+    import boto3
+
+    from receipt_trainer.aws.server_time import utc_now
+    from receipt_trainer.contract.outputs import StackOutputs
+    from receipt_trainer.doctor import pulumi_state
+    from receipt_trainer.doctor.subject import Subject, read_settings
+    from receipt_trainer.errors import WorldError
+
+    folder = Path.cwd()
+    settings = read_settings(folder, stack_name) if stack_name else {}
+    outputs = stack.load(saved) if saved else None
+    if stack_name:
+        try:
+            outputs = StackOutputs.parse(pulumi_state.read_outputs(stack_name))
+        except (WorldError, ValueError):
+            outputs = None  # no pulumi, no stack, or none that stands: checks say which
+    environment = os.environ.get(names.ENV_DEFAULT_REGION) or os.environ.get(names.ENV_REGION)
+    configured = environment or boto3.session.Session().region_name
+    region = outputs.region if outputs else settings.get("aws:region") or configured
+    given = f" --stack {shlex.quote(stack_name)}" if stack_name else ""
+    if saved:
+        given = f" --outputs {shlex.quote(str(saved))}"
+    return Subject(utc_now(), folder, stack_name, outputs, given, region, configured, settings, jobs)
+
+
+def _heal(found: Subject, *, as_json: bool) -> None:
+    """What is found and done goes to the standard output, with `as_json` only what was done.
+
+    Raises:
+        UserError: the stack has no outputs.
+        WorldError: something could not be done; all else is.
+    """
+    from rich.console import Console
+
+    from receipt_trainer.aws import clients
+    from receipt_trainer.doctor import heal
+    from receipt_trainer.doctor.findings import one_line
+    from receipt_trainer.errors import WorldError
+
+    if found.outputs is None:
+        raise UserError(f"stack {found.stack} has no outputs: it does not stand, or pulumi cannot say")
+    os.environ.update(found.outputs.environment_variables())
+
+    def say(line: str) -> None:
+        click.echo(line, err=as_json)
+
+    with Console(stderr=True).status("looking ...") as status:
+        done = heal.heal(found.outputs, clients.dynamodb(), clients.sqs(), say, status.update)
+    if as_json:
+        tables.print_json({"sent": done.sent, "moved": done.moved, "not_done": list(done.faults)})
+    if done.faults:
+        faults = "; ".join(f"{at}: {one_line(error)}" for at, error in done.faults.items())
+        raise WorldError(f"{faults}; all else is done: give the command again for the rest")
+
+
+def _print(found: Subject, taken: Iterable[tuple[Check, list[Finding]]]) -> Counter[str]:
+    from rich.console import Console
+
+    from receipt_trainer.doctor.examination import CHECKS, Check, not_looked_at
+
+    console, counts, group = tables.console(), Counter[str](), ""
+    with Console(stderr=True).status("looking ...") as status:
+        for number, (check, findings) in enumerate(taken, 1):
+            status.update(f"looking: {number} of {len(CHECKS)}, {check.name}")
+            for finding in findings:
+                group = _line(console, check, finding, group)
+                counts[finding.level] += 1
+    rest = Check("Not looked at", "", lambda _: (), "nothing")
+    for finding in not_looked_at(found):
+        group = _line(console, rest, finding, group)
+        counts[finding.level] += 1
+    console.print()
+    console.print(f"{counts['ok']} ok, {counts['warning']} to look at, {counts['failure']} failed")
+    return counts
+
+
+def _line(console: Console, check: Check, finding: Finding, group: str) -> str:
+    """One finding under its group's heading; commands stay whole, however narrow the terminal, to be copied."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if check.group != group:
+        console.print(Text(check.group, style="bold"))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=9)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(f"  {finding.level}", style=_STYLES[finding.level]), Text(finding.text))
+    console.print(grid)
+    for remedy in finding.remedies:
+        if remedy.endswith("."):
+            rest = Table.grid(padding=(0, 2, 0, 0))
+            rest.add_column(width=9)
+            rest.add_column(overflow="fold")
+            rest.add_row("", Text(remedy, style="dim"))
+            console.print(rest)
+        else:
+            console.print(Text(f"           $ {remedy}"), soft_wrap=True)
+    return check.group
+
+
+def _print_json(found: Subject, taken: Iterable[tuple[Check, list[Finding]]]) -> Counter[str]:
+    from receipt_trainer.doctor.examination import not_looked_at
+
+    lines: list[dict[str, Any]] = [_row(check.group, check.name, one) for check, findings in taken for one in findings]
+    lines += [_row("Not looked at", "", one) for one in not_looked_at(found)]
+    counts = Counter(str(line["level"]) for line in lines)
+    tables.print_json(
+        {
+            "stack": found.stack,
+            "region": found.region,
+            "account": found.account or None,
+            "findings": lines,
+            "counts": {level: counts[level] for level in _STYLES},
+        }
+    )
+    return counts
+
+
+def _row(group: str, name: str, finding: Finding) -> dict[str, Any]:
+    return {
+        "group": group,
+        "check": name,
+        "level": finding.level,
+        "found": finding.text,
+        "remedies": list(finding.remedies),
+    }

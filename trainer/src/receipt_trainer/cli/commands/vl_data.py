@@ -1,0 +1,230 @@
+"""`receipt-trainer vl generate`, `import` and `validate-dataset`: data sets of images and their JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from receipt_trainer.cli.render.progress import progress_bar, progress_option, show_problems
+from receipt_trainer.config.paddleocr_vl import MAX_IMAGE_PIXELS
+
+if TYPE_CHECKING:
+    from receipt_trainer.data.document_validation import Measure
+
+
+@click.command("generate")
+@click.option("--count", type=click.IntRange(1, 1_000_000), default=1000, show_default=True, help="How many documents.")
+@click.option(
+    "--template-set", "templates", default="all", show_default=True, metavar="all|NAME,NAME...", help="Layouts to draw."
+)
+@click.option(
+    "--languages", default="all", show_default=True, metavar="all|CODE,CODE...", help="Languages to draw, as en,de,pl."
+)
+@click.option(
+    "--level",
+    type=click.Choice(["clean", "photo", "mixed"]),
+    default="clean",
+    show_default=True,
+    help="As printed, as photographed, or half of each.",
+)
+@click.option("--format", "form", type=click.Choice(["jsonl"]), default="jsonl", show_default=True, help="Of lists.")
+@click.option(
+    "--split",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    help="Share that goes to train.jsonl; the rest goes to val.jsonl.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same documents.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes that draw; by default one a processor.")
+@click.option("--boxes", is_flag=True, help="Write every word's box as well, to receipts.jsonl (level clean only).")
+@click.option(
+    "--font-dir",
+    "font_dirs",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
+    help="Folder with fonts for Japanese and Chinese; by default the system's are looked through.",
+)
+@click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write.")
+@progress_option
+def generate_command(
+    count: int,
+    templates: str,
+    languages: str,
+    level: str,
+    form: str,
+    split: float,
+    seed: int,
+    workers: int | None,
+    boxes: bool,
+    font_dirs: tuple[Path, ...],
+    output_dir: Path,
+    progress: bool | None,
+) -> None:
+    """Draw invoices and receipts as images, with the exact truth beside them.
+
+    A run that was stopped goes on when it is started again with the same options.
+    """
+    import os
+
+    from receipt_trainer.errors import UserError
+    from receipt_trainer.models.paddleocr_vl.synthetic.dataset import Plan, generate_dataset
+    from receipt_trainer.models.paddleocr_vl.synthetic.languages import drawable
+    from receipt_trainer.models.paddleocr_vl.synthetic.templates import TEMPLATES
+
+    names = _names(templates) or tuple(TEMPLATES)
+    unknown = [name for name in names if name not in TEMPLATES]
+    if unknown:
+        raise UserError(f"--template-set: no template {', '.join(unknown)}; there are all, {', '.join(TEMPLATES)}")
+    if boxes and level != "clean":
+        raise UserError("--boxes: words are where they were printed only with --level clean")
+    codes, left_out = drawable(_names(languages), font_dirs)
+    if left_out:
+        click.echo(f"left out for want of a font: {', '.join(left_out)}", err=True)
+    plan = Plan(seed, tuple(dict.fromkeys(names)), codes, level, split, boxes, font_dirs)
+    with progress_bar("documents", progress) as callback:
+        done = generate_dataset(output_dir, count, plan, workers=workers or os.cpu_count() or 1, progress=callback)
+    click.echo(
+        f"{done.count} documents in {output_dir}: {done.count - done.val} in train.jsonl, {done.val} in val.jsonl; "
+        f"{done.drawn} drawn now, {done.bytes / done.count / 1000:.1f} kB an image"
+    )
+    for title, counts in (("templates", done.templates), ("languages", done.languages)):
+        click.echo(f"{title}: " + ", ".join(f"{name} {number}" for name, number in sorted(counts.items())))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Nothing for "all"."""
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    return () if "all" in parts else parts
+
+
+@click.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE...")
+@click.option(
+    "--images",
+    "image_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder of images, each called as the id of its receipt.",
+)
+@click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write.")
+@click.option("--currency", metavar="CODE", help="ISO 4217 code of all amounts; by default not known.")
+@click.option(
+    "--decimal-point", type=click.Choice([".", ","]), help="Of all amounts; by default told from each, if it can be."
+)
+@click.option(
+    "--date-order", type=click.Choice(["dmy", "mdy", "ymd"]), help="Of all dates; by default told from each likewise."
+)
+@click.option(
+    "--split",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    help="Share that goes to train.jsonl; the rest goes to val.jsonl. Receipts of one merchant stay together.",
+)
+@progress_option
+def import_command(
+    files: tuple[Path, ...],
+    image_dir: Path,
+    output_dir: Path,
+    currency: str | None,
+    decimal_point: Literal[".", ","] | None,
+    date_order: Literal["dmy", "mdy", "ymd"] | None,
+    split: float,
+    progress: bool | None,
+) -> None:
+    """Make a data set of images and JSON from labelled receipts (JSON lines) and a folder of their images.
+
+    What the labels do not say is null; what has more than one reading is null and counted.
+    """
+    import re
+
+    from receipt_trainer.data.problems import ProblemLog
+    from receipt_trainer.data.sources.jsonl import read_jsonl
+    from receipt_trainer.errors import UserError
+    from receipt_trainer.extraction.documents import Converter, import_receipts
+
+    if currency is not None and not re.fullmatch("[A-Z]{3}", currency):
+        raise UserError(f"--currency: {currency!r} is no ISO 4217 code; three capital letters, as EUR")
+    problems, converter = ProblemLog(), Converter(currency, decimal_point, date_order)
+    receipts = (receipt for path in files for receipt in read_jsonl(path, problems))
+    with progress_bar("receipts", progress) as callback:
+        done = import_receipts(receipts, image_dir, output_dir, converter, split=split, progress=callback)
+    show_problems(problems)
+    click.echo(f"{output_dir}: {done.train} receipts in train.jsonl, {done.val} in val.jsonl")
+    if done.without_image:
+        click.echo(f"left out: {done.without_image} receipts without an image in {image_dir}")
+    total = done.train + done.val
+    click.echo("fields: " + ", ".join(f"{key} {count}/{total}" for key, count in converter.given.items()))
+    never = [key for key in converter.fields if key not in converter.given]
+    if never:
+        click.echo(f"null in all, which a model trained on them learns: {', '.join(never)}", err=True)
+    for reason, count in sorted(converter.counts.items()):
+        click.echo(f"{count} x {reason}", err=True)
+
+
+@click.command("validate-dataset")
+@click.option("--input", "path", type=click.Path(path_type=Path), required=True, help="JSON lines of examples.")
+@click.option(
+    "--schema",
+    "schema_file",
+    type=click.Path(path_type=Path),
+    help="JSON Schema of the answers; by default the built-in.",
+)
+@click.option(
+    "--tokenizer", metavar="MODEL", help="Model or folder whose processor counts tokens; without it nothing does."
+)
+@click.option(
+    "--max-sequence-length",
+    type=click.IntRange(min=1),
+    default=2048,
+    show_default=True,
+    help="Most tokens of an example; needs --tokenizer.",
+)
+@click.option(
+    "--max-image-pixels",
+    type=click.IntRange(min=28 * 28),
+    default=MAX_IMAGE_PIXELS,
+    show_default=True,
+    help="Larger images are scaled down to it, as training.max_image_pixels does; needs --tokenizer.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a problem, and one with the counts at the end.")
+def validate_command(
+    path: Path,
+    schema_file: Path | None,
+    tokenizer: str | None,
+    max_sequence_length: int,
+    max_image_pixels: int,
+    as_json: bool,
+) -> None:
+    """Say line, field and reason of all that is wrong with a data set; exit code 1 if anything is."""
+    import json
+    from dataclasses import asdict
+
+    from receipt_trainer.data.document import DOCUMENT_SCHEMA
+    from receipt_trainer.data.document_validation import Validation, load_schema
+
+    schema = DOCUMENT_SCHEMA if schema_file is None else load_schema(schema_file)
+    measure = None if tokenizer is None else _measure(tokenizer, max_image_pixels)
+    validation = Validation(path, schema, measure, max_sequence_length)
+    for problem in validation.problems():
+        click.echo(json.dumps(asdict(problem)) if as_json else f"{path}: {problem}")
+    counts = validation.counts
+    if as_json:
+        click.echo(json.dumps(asdict(counts)))
+    else:
+        longest = f"; the longest has {counts.longest} tokens" if counts.longest else ""
+        click.echo(f"{counts.lines} lines, {counts.sound} sound, {counts.problems} problems{longest}", err=True)
+    if counts.problems:
+        raise click.exceptions.Exit(1)
+
+
+def _measure(name: str, max_image_pixels: int) -> Measure:
+    """Counts tokens as training does."""
+    from receipt_trainer.models.paddleocr_vl.encode import count_tokens
+    from receipt_trainer.models.paddleocr_vl.model import load_processor
+
+    processor = load_processor(name, max_image_pixels=max_image_pixels)
+    return lambda example: count_tokens(processor, example).total

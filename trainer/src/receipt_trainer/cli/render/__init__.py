@@ -1,0 +1,1 @@
+"""How answers look: tables, screens, lines and JSON."""

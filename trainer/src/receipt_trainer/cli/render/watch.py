@@ -1,0 +1,308 @@
+"""A watched job: the whole screen of a terminal, or lines where there is none."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from receipt_trainer.cli.commands.jobs import dollars, least
+from receipt_trainer.cli.render import jobs, tables
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+    from receipt_trainer.cli.commands.watch import Screen
+    from receipt_trainer.jobs.views import JobView
+
+_BAR: Final = 20
+_WIDE: Final = 100
+_LEVELS: Final = {"warning": "yellow", "error": "red", "critical": "red"}
+
+
+def header(view: JobView, width: int) -> list[Text]:
+    """Name and id; state and place; progress: one line each."""
+    from rich.text import Text
+
+    from receipt_trainer.reports import formatting
+
+    job_id = str(view.row["job_id"])
+    title = Text(formatting.one_line(view.row["name"], max(10, width - len(job_id) - 2)), style="bold", no_wrap=True)
+    title.append(f"  {job_id}", style="not bold dim")
+    lines = [title, state_line(view), progress_line(view, bar=_BAR if width >= _WIDE else _BAR // 2)]
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return lines
+
+
+def state_line(view: JobView, *, elapsed: bool = True) -> Text:
+    """State, attempt, where it runs, time and dollars; `elapsed` False leaves out what changes all the time."""
+    from receipt_trainer.reports import formatting
+
+    row, known = view.row, []
+    if row.get("attempt"):
+        known.append(f"attempt {row['attempt']}")
+    if view.attempts and row["status"] in ("CLAIMED", "RUNNING"):
+        last = view.attempts[-1]
+        known += [str(last[key]) for key in ("worker_id", "instance_type") if last.get(key)]
+    elif row.get("pool"):
+        known.append(f"pool {row['pool']}")
+    if isinstance(row.get("f1"), int | float):
+        known.append(f"F1 {formatting.score(row['f1'])}")
+    if elapsed and view.cost.num_attempts:
+        known += [formatting.duration(round(view.cost.seconds)), cost_text(view)]
+    state = tables.state_text(row)
+    return state.append("".join(f" · {formatting.one_line(fact)}" for fact in known), style="not dim default")
+
+
+def cost_text(view: JobView) -> str:
+    """Dollars so far, in a few words."""
+    if view.cost.usd is None:
+        return "no price known"
+    return f"{least(view.cost.usd, view.cost.num_unknown)}{dollars(view.cost.usd)}"
+
+
+def progress_line(view: JobView, *, bar: int = 0) -> Text:
+    """Step of how many, pace, time left, learning rate; what is not known is said to be so.
+
+    Args:
+        bar: columns of a bar before it; 0: no bar, and the loss, which has no curve then.
+    """
+    from rich.text import Text
+
+    from receipt_trainer.jobs.views import last_value
+    from receipt_trainer.reports import formatting, terminal
+
+    pace, line = view.pace, Text(no_wrap=True)
+    if "unreadable" in view.row:
+        return Text(formatting.one_line(view.row["reason"], 300), style="red", no_wrap=True)
+    if told := jobs.short(view.row, view.at):
+        return Text(formatting.one_line(told, 300), style="magenta", no_wrap=True)
+    if pace.step is None:
+        waits = {"PENDING": "waits in its queue", "INTERRUPTED": "waits for a worker to go on"}
+        return Text(waits.get(view.row["status"], "no step logged yet"), style="dim", no_wrap=True)
+    if bar and pace.share is not None:
+        done = terminal.bar(pace.share, bar)
+        line.append(done, style="green").append("─" * (bar - len(done)) + " ", style="dim")
+    total = "of an unknown number" if pace.num_steps is None else f"of {pace.num_steps:,}"
+    facts = [f"step {pace.step:,} {total}"]
+    if pace.steps_per_s is not None:
+        facts.append(f"{formatting.number(round(pace.steps_per_s, 2))} steps/s")
+    if pace.left_s is not None and view.row["status"] == "RUNNING":
+        facts.append(f"{formatting.duration(max(1, round(pace.left_s)))} left")
+    for name, title in (("learning_rate", "lr"),) if bar else (("learning_rate", "lr"), ("loss", "loss")):
+        if (point := last_value(view.curves.get(name, []))) is not None:
+            facts.append(f"{title} {point.value:.3g}")
+    return line.append(" · ".join(facts))
+
+
+def curve_names(view: JobView) -> list[tuple[str, str]]:
+    """The two curves that are drawn, with their titles: the loss, and what the validation says."""
+    scores = {"eval_f1": "validation F1", "eval_accuracy": "validation accuracy", "eval_loss": "validation loss"}
+    score = next((name for name in scores if view.curves.get(name)), "eval_f1")
+    return [("loss", _titled(view, "loss", "training loss")), (score, _titled(view, score, scores[score]))]
+
+
+def _titled(view: JobView, name: str, title: str) -> str:
+    from receipt_trainer.jobs.views import last_value
+
+    point = last_value(view.curves.get(name, []))
+    return title if point is None else f"{title} {point.value:.4f}"
+
+
+def attempts_text(view: JobView, width: int, limit: int) -> list[Text]:
+    """The last `limit` attempts, one line each; nothing where the first one goes its way."""
+    attempts = view.attempts
+    if len(attempts) < 2 and not any(row.get("reason") for row in attempts):
+        return []
+    shown = [_attempt(row, width) for row in attempts[-limit:]]
+    return [_heading(f"attempts ({len(attempts)})"), *shown]
+
+
+def _attempt(row: dict[str, Any], width: int) -> Text:
+    from rich.text import Text
+
+    from receipt_trainer.reports import formatting
+
+    facts = [f"{row['attempt']:>3}  {row['outcome'] or 'running'}", formatting.duration(round(row["seconds"] or 0))]
+    facts += [
+        f"{name} step {row[key]}" for name, key in (("from", "start_step"), ("to", "checkpoint_step")) if row[key]
+    ]
+    if row["reason"]:
+        facts.append(str(row["reason"]))
+    return Text(formatting.one_line(" · ".join(facts).strip(), width), no_wrap=True)
+
+
+def log_text(view: JobView, width: int, height: int) -> list[Text]:
+    """The last lines of the log that fit, each cut to the width."""
+    from rich.text import Text
+
+    from receipt_trainer.reports import formatting
+
+    if height < 2 or not view.lines:
+        return []
+    lines = []
+    for row in view.lines[-(height - 1) :]:
+        line = Text(f"{tables.clock(row.timestamp)} ", style="dim", no_wrap=True)
+        line.append(
+            formatting.one_line(row.message, max(10, width - 10)), style=_LEVELS.get(row.level, "not dim default")
+        )
+        line.truncate(width)
+        lines.append(line)
+    return [_heading("log"), *lines]
+
+
+def _heading(text: str) -> Text:
+    from rich.text import Text
+
+    return Text(text, style="bold", no_wrap=True)
+
+
+MIN_PLOT: Final = 7
+MAX_PLOT: Final = 16
+"""Lines of a curve with title and axes."""
+SIDE_BY_SIDE: Final = 64
+"""Columns from which on two curves stand side by side."""
+PROGRESS_EVERY_S: Final = 30.0
+"""Between two lines of progress where there is no terminal."""
+_HEIGHT: Final = 30
+"""Lines of a view that is printed, and not shown on a screen."""
+
+
+def whole_view(view: JobView, width: int, height: int, note: str = "") -> RenderableType:
+    """Everything on `width` columns and `height` lines: what is too much is left out from the oldest on."""
+    from rich.console import Group
+    from rich.text import Text
+
+    head = header(view, width)
+    attempts = attempts_text(view, width, max(1, (height - 16) // 2))
+    left = height - _num_lines(*head, *attempts) - (1 if note else 0)
+    plot_height = max(0, min(MAX_PLOT, left - max(3, left // 3) - 1))
+    plots = _plots(view, width, plot_height) if plot_height >= MIN_PLOT else []
+    left -= _num_lines(*plots)
+    lines = log_text(view, width, left)
+    warning = [Text(note[:width], style="red", no_wrap=True)] if note else []
+    return Group(*head, *plots, *attempts, *lines, *warning)
+
+
+def _num_lines(*parts: Text) -> int:
+    return sum(part.plain.count("\n") + 1 for part in parts)
+
+
+def _plots(view: JobView, width: int, height: int) -> list[Text]:
+    from rich.text import Text
+
+    from receipt_trainer.reports.terminal_plot import curve
+
+    shown = curve_names(view)
+    each = (width - 1) // len(shown) if width >= SIDE_BY_SIDE else width
+    drawn = []
+    for name, title in shown if width >= SIDE_BY_SIDE else shown[:1]:
+        points = view.curves.get(name, [])
+        steps, values = [point.step for point in points], [point.value for point in points]
+        drawn.append(curve(title, steps, values, each, height).split("\n", allow_blank=True))
+    rows = []
+    for parts in zip(*drawn, strict=False):
+        row = Text(no_wrap=True)
+        for part in parts:
+            part.truncate(each, pad=True)
+            row.append_text(part)
+        rows.append(row)
+    return rows[:height]
+
+
+def print_view(console: Console, view: JobView) -> None:
+    """The view once, below what the terminal shows already."""
+    console.print(whole_view(view, min(console.width, 160), min(max(console.height, 24), _HEIGHT)))
+
+
+@contextmanager
+def open_screen(console: Console) -> Iterator[Screen]:
+    """A screen on a terminal, lines elsewhere. A terminal is given back as it was, and the last view stays on it."""
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield LineScreen(console)
+        return
+    previous = signal.signal(signal.SIGTERM, _leave)
+    try:
+        with LiveScreen(console) as screen:
+            yield screen
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        if screen.last is not None:
+            print_view(console, screen.last)
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
+class LiveScreen:
+    """The terminal's second screen, drawn anew at every look, so that another width is no matter."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.live import Live
+
+        self._console = console
+        self._live = Live(console=console, screen=True, auto_refresh=False)
+        self.last: JobView | None = None
+
+    def __enter__(self) -> LiveScreen:
+        self._live.start()
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self._live.stop()
+
+    def show(self, view: JobView) -> None:
+        """See `Screen`."""
+        self.last = view
+        self._draw("")
+
+    def note(self, text: str) -> None:
+        """See `Screen`."""
+        self._draw(text)
+
+    def _draw(self, note: str) -> None:
+        from rich.text import Text
+
+        width, height = self._console.size
+        shown = whole_view(self.last, width, height, note) if self.last else Text(note)
+        self._live.update(shown, refresh=True)
+
+
+class LineScreen:
+    """Lines for a file or a pipe: changes of state, the log, and now and then how far the job is."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._state = ""
+        self._step: int | None = None
+        self._said_at: float | None = None
+
+    def show(self, view: JobView) -> None:
+        """See `Screen`."""
+        from receipt_trainer.reports.formatting import printable
+
+        state = state_line(view, elapsed=False).plain
+        if state != self._state:
+            self._state = state
+            self._print(f"{tables.clock(view.at)} {state}")
+        for line in view.new_lines:
+            self._print(f"{tables.clock(line.timestamp)} {printable(line.message)}")
+        moment = view.at.timestamp()
+        due = self._said_at is None or moment - self._said_at >= PROGRESS_EVERY_S
+        if view.pace.step is not None and view.pace.step != self._step and (due or view.has_ended):
+            self._step, self._said_at = view.pace.step, moment
+            self._print(f"{tables.clock(view.at)} {progress_line(view).plain}")
+
+    def note(self, text: str) -> None:
+        """See `Screen`."""
+        self._print(f"warning: {text}")
+
+    def _print(self, text: str) -> None:
+        from rich.text import Text
+
+        self._console.print(Text(text), soft_wrap=True)
