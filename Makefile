@@ -68,7 +68,7 @@ chaos: $(READY)
 		tests/worker/test_nth_call.py --timeout 1800
 
 wheelhouse: $(READY)
-	$(BIN)/python -m infra.wheelhouse_build
+	$(BIN)/python -m infra.wheelhouse.build
 
 format: $(READY)
 	$(BIN)/ruff check --fix-only --quiet .

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pulumi
 
-from infra import instance_types, last_update, outputs
+from infra import outputs, preview_checks
 from infra.base import Base, Place, refuse_another_trainer
 from infra.naming import Naming
-from infra.observability import Observability, ObservabilityArgs, WatchedPool
 from infra.settings import StackSettings
+from infra.watch.observability import Observability, ObservabilityArgs, WatchedPool
 from infra.workers import Workers
 
 
@@ -18,8 +18,8 @@ async def main() -> None:
     settings = StackSettings.load(pulumi.Config())
     naming = Naming(project=pulumi.get_project(), environment=settings.environment, tags=settings.tags)
     place = Place.find(settings)
-    instance_types.check(settings, naming.project)
-    last_update.refuse_replaced_data(await last_update.read_outputs(), settings, place.region, naming.project)
+    preview_checks.check(settings, naming.project)
+    preview_checks.refuse_replaced_data(await preview_checks.read_outputs(), settings, place.region, naming.project)
 
     base = Base(settings, naming, place)
     workers = Workers(settings, naming, place, base)

@@ -10,18 +10,18 @@ import pulumi
 import pulumi_aws as aws
 
 import receipt_trainer
-from infra import wheelhouse_build
-from infra.file_system import FileSystem, FileSystemArgs
+from infra.data.file_system import FileSystem, FileSystemArgs
+from infra.data.queues import JobQueues, JobQueuesArgs
+from infra.data.storage import Buckets, BucketsArgs
+from infra.data.tables import Tables, TablesArgs
+from infra.data.training_defaults import TrainingDefaults, TrainingDefaultsArgs
 from infra.iam import FlowLogRole, FlowLogRoleArgs
 from infra.naming import Naming
-from infra.network import Network, NetworkArgs
-from infra.observability import LogGroups, LogGroupsArgs
-from infra.queues import JobQueues, JobQueuesArgs
+from infra.network.vpc import Network, NetworkArgs
 from infra.settings import StackSettings
-from infra.storage import Buckets, BucketsArgs
-from infra.tables import Tables, TablesArgs
-from infra.training_defaults import TrainingDefaults, TrainingDefaultsArgs
-from infra.wheelhouse import Wheelhouse, WheelhouseArgs
+from infra.watch.observability import LogGroups, LogGroupsArgs
+from infra.wheelhouse import build
+from infra.wheelhouse.objects import Wheelhouse, WheelhouseArgs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -97,7 +97,7 @@ class Base:
         self.queues = JobQueues("jobs", JobQueuesArgs(naming=naming, pools=list(settings.pools)))
         self.defaults = TrainingDefaults("training", TrainingDefaultsArgs(naming=naming, training=settings.training))
         chosen = settings.wheelhouse
-        wheels = wheelhouse_build.chosen_folder(REPOSITORY, chosen.python_versions, chosen.path)
+        wheels = build.chosen_folder(REPOSITORY, chosen.python_versions, chosen.path)
         self.wheelhouse = Wheelhouse(
             "wheelhouse",
             WheelhouseArgs(naming=naming, bucket=self.buckets.wheels.id, folder=wheels),

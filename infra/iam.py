@@ -9,7 +9,9 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from infra import golden_ami, image_policies, policies
+from infra import policies
+from infra.image import golden_ami
+from infra.image import policies as image_policies
 from infra.naming import Naming
 from receipt_trainer.contract.outputs import PoolName
 

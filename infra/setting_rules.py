@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import Final
 
-from infra.subnets import LARGEST_PREFIX, SMALLEST_PREFIX
+from infra.network.subnets import LARGEST_PREFIX, SMALLEST_PREFIX
 
 LOG_RETENTION_DAYS: Final = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),

@@ -11,6 +11,7 @@ from pulumi.runtime import config as pulumi_config
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from infra import setting_rules as rules
+from infra.network.subnets import plan
 from infra.setting_groups import (
     BudgetSettings,
     Email,
@@ -25,7 +26,6 @@ from infra.setting_groups import (
     WheelhouseSettings,
 )
 from infra.setting_problems import SettingsError, problem_lines
-from infra.subnets import plan
 from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.contract.outputs import PoolName
 

@@ -6,18 +6,17 @@ from typing import Any
 
 import pulumi
 
-from infra import launch_warnings
+from infra import preview_checks
 from infra.base import Base, Place
-from infra.file_system import FileSystemAccess, FileSystemAccessArgs
-from infra.golden_ami import GoldenAmi, GoldenAmiArgs, recipe_name
+from infra.data.file_system import FileSystemAccess, FileSystemAccessArgs
 from infra.iam import ImageExpiryRole, ImageExpiryRoleArgs, Roles, RolesArgs, SilenceRole, SilenceRoleArgs
-from infra.image_expiry import ImageExpiry, ImageExpiryArgs
+from infra.image.expiry import ImageExpiry, ImageExpiryArgs
+from infra.image.golden_ami import GoldenAmi, GoldenAmiArgs, recipe_name
 from infra.naming import Naming
-from infra.notices import Notices, NoticesArgs
+from infra.pools.user_data import WorkerData
+from infra.pools.worker_pool import WorkerPool, WorkerPoolArgs
 from infra.settings import StackSettings
-from infra.silence import SilentInstances, SilentInstancesArgs
-from infra.worker_data import WorkerData
-from infra.worker_pool import WorkerPool, WorkerPoolArgs
+from infra.watch.silent_instances import Notices, NoticesArgs, SilentInstances, SilentInstancesArgs
 from receipt_trainer.contract.outputs import PoolName
 
 
@@ -37,7 +36,7 @@ class Workers:
                 worker_role_arn=self.roles.worker_role_arn,
             ),
         )
-        launch_warnings.warn(settings.golden_ami.parent_image, place.region)
+        preview_checks.warn(settings.golden_ami.parent_image, place.region)
         self.image = self._golden_ami()
         data = self._worker_data()
         self.pools = {pool: self._pool(pool, data) for pool in settings.pools}

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The first step of a bake: infra/image_document.py puts the files of the later steps in place of the line that says so.
+# The first step of a bake: the Pulumi program puts the files of the later steps in place of the line that says so.
 set -euo pipefail
 umask 022
 BAKE_DIR="${ROOT:-}/opt/receipt-trainer/bake"

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-from infra.boot import render_user_data
+from infra.pools.user_data import render_user_data
 from receipt_trainer.aws import clients
 from receipt_trainer.contract import env
 from receipt_trainer.local.emulator import LocalCloud

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Final, Literal
 
 from infra.naming import Naming
-from infra.network import Network, NetworkArgs
+from infra.network.vpc import Network, NetworkArgs
 from receipt_trainer.local.pulumi_program import Recording, Registration, run
 
 Nat = Literal["none", "single", "public"]

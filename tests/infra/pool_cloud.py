@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
-from infra.silence import HANDLER
+from infra.watch.silent_instances import HANDLER
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.contract import liveness, metrics

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra import boot
+from infra.pools import user_data
 from receipt_trainer.contract import env
 from receipt_trainer.contract.env import WorkerEnv
 from tests.contract.systemd_reader import read_like_systemd
@@ -22,7 +22,7 @@ from tests.infra.worker_values import BOOT, WORKER, boot_env, worker_env
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "user_data.sh"
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")
-SCRIPTS = sorted(boot.USERDATA_DIR.glob("*.sh"))
+SCRIPTS = sorted(user_data.USERDATA_DIR.glob("*.sh"))
 
 TEXT_FIELDS = [name for name in BOOT if name != "pool" and not name.endswith("_id")]
 PIECES = ["$", "$(id)", "${HOME:-}", "`id`", '"', "'", "\\", "\n", "#{", "{{", "}}", "%", "%n", "é", "雪", "\U0001f9fe"]
@@ -55,13 +55,13 @@ cat "$BOOT_DIR/worker.env"
 
 
 def _variables() -> list[str]:
-    return ["AWS_REGION" if name == "region" else name.upper() for name in boot.BootEnv.model_fields]
+    return ["AWS_REGION" if name == "region" else name.upper() for name in user_data.BootEnv.model_fields]
 
 
 def _probe(boot_text: str, worker_text: str) -> str:
     """User data as it is rendered, but what it runs in the end prints what arrived."""
     printer = 'BOOT_DIR="$ROOT/run/receipt-trainer"\n' + PRINTER.format(names=" ".join(_variables()))
-    return boot.unpacking({"worker_boot.sh": printer}, {"boot.env": boot_text, "worker.env": worker_text})
+    return user_data.unpacking({"worker_boot.sh": printer}, {"boot.env": boot_text, "worker.env": worker_text})
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_hostile_values_come_out_as_they_went_in_or_are_refused_by_name(
     """At every templated value: what bash and systemd end up with is what was given; what they cannot hold is named."""
     boot_values, worker_values = _accepted(boot_changes, worker_changes)
     boot_given, worker_given = boot_env(**boot_values), worker_env(**worker_values)
-    text = _probe(boot.boot_env_file(boot_given), worker_given.to_env_file())
+    text = _probe(user_data.boot_env_file(boot_given), worker_given.to_env_file())
     *printed, env_text = _run(text, root).split(b"\0")
     assert [value.decode() for value in printed] == [str(value) for value in boot_given.model_dump().values()]
     arrived = read_like_systemd(env_text.decode())
@@ -112,7 +112,7 @@ def _accepted(boot_changes: dict[str, Any], worker_changes: dict[str, str]) -> t
     boot_refused, worker_refused = {}, {}
     for name, value in boot_changes.items():
         if value == "" or "\x00" in value:
-            boot_refused[name] = _refusal(lambda: boot.boot_env_file(boot_env(**{name: value})))  # noqa: B023
+            boot_refused[name] = _refusal(lambda: user_data.boot_env_file(boot_env(**{name: value})))  # noqa: B023
             assert boot_refused[name].startswith(f"{name}: ")
     for name, value in worker_changes.items():
         if value == "" or env.why_undeliverable(value):
@@ -158,25 +158,27 @@ def test_a_wrong_value_is_named(changes: dict[str, Any], message: str) -> None:
 
 def test_too_much_text_is_refused() -> None:
     """EC2 takes 16,384 bytes: one more is an error before anything is created."""
-    slack = boot.MAX_USER_DATA_BYTES - len(boot.render_user_data(boot_env(), worker_env()).encode())
+    slack = user_data.MAX_USER_DATA_BYTES - len(user_data.render_user_data(boot_env(), worker_env()).encode())
     longest = WORKER["jobs_table"] + "x" * slack  # type: ignore[operator]
-    assert len(boot.render_user_data(boot_env(), worker_env(jobs_table=longest)).encode()) == 16_384
+    assert len(user_data.render_user_data(boot_env(), worker_env(jobs_table=longest)).encode()) == 16_384
     with pytest.raises(ValueError, match=r"^user data: 16,385 bytes, EC2 allows 16,384"):
-        boot.render_user_data(boot_env(), worker_env(jobs_table=longest + "x"))
+        user_data.render_user_data(boot_env(), worker_env(jobs_table=longest + "x"))
 
 
 def test_static_scripts_arrive_byte_for_byte(root: Path) -> None:
     """Nothing rewrites the scripts on their way: `${LD_LIBRARY_PATH:-}` and the like stay as they are."""
     odd = 'echo "${LD_LIBRARY_PATH:-}" $(true) `true` #{x} {{y}} %n \\ é\n'
     scripts = {path.name: path.read_text() for path in SCRIPTS if path.name != "worker_boot.sh"} | {"odd.sh": odd}
-    _run(boot.unpacking({"worker_boot.sh": "", **scripts}, {"boot.env": boot.boot_env_file(boot_env())}), root)
+    _run(
+        user_data.unpacking({"worker_boot.sh": "", **scripts}, {"boot.env": user_data.boot_env_file(boot_env())}), root
+    )
     written = root / "run" / "receipt-trainer"
     assert {name: (written / name).read_text() for name in scripts} == scripts
 
 
 def test_the_user_data_is_what_was_reviewed() -> None:
     """A pure function: the same values make the text beside this test; UPDATE_SNAPSHOTS=1 renews it."""
-    text = boot.render_user_data(boot_env(), worker_env())
+    text = user_data.render_user_data(boot_env(), worker_env())
     if os.environ.get("UPDATE_SNAPSHOTS"):
         SNAPSHOT.parent.mkdir(exist_ok=True)
         SNAPSHOT.write_text(text)
@@ -185,7 +187,7 @@ def test_the_user_data_is_what_was_reviewed() -> None:
 
 def test_hyperparameters_are_only_named() -> None:
     """User data has the name of the SSM parameter, so that an edit of hyperparameters makes no new launch template."""
-    text = boot.render_user_data(boot_env(), worker_env())
+    text = user_data.render_user_data(boot_env(), worker_env())
     assert 'TRAINING_DEFAULTS_PARAMETER="/receipt-trainer/dev/training"\n' in text
     assert "learning_rate" not in text
 
@@ -194,7 +196,7 @@ def test_scripts_are_clean() -> None:
     """shellcheck finds nothing in any script of userdata/, and each is strict from its first line on."""
     assert SCRIPTS
     done = subprocess.run(
-        [SHELLCHECK, "-x", "--source-path", boot.USERDATA_DIR.parent, *SCRIPTS],
+        [SHELLCHECK, "-x", "--source-path", user_data.USERDATA_DIR.parent, *SCRIPTS],
         capture_output=True,
         text=True,
         check=False,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from infra.endpoints import INTERFACE_SERVICES
+from infra.network.endpoints import INTERFACE_SERVICES
 from receipt_trainer.contract import names
 from receipt_trainer.local.pulumi_program import Recording, run
 from tests.infra.edits import NAMESPACE, ROOT, evaluate

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.endpoints import INTERFACE_SERVICES
+from infra.network.endpoints import INTERFACE_SERVICES
 from receipt_trainer.local.pulumi_program import Recording
 from tests.infra.networks import ENDPOINT, INGRESS, NATS, Nat, network, peer
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from infra.golden_ami import image_parameter_name, recipe_name
 from infra.iam import ImageExpiryRole, ImageExpiryRoleArgs
-from infra.image_expiry import FILES, HANDLER, ImageExpiry, ImageExpiryArgs
+from infra.image.expiry import FILES, HANDLER, ImageExpiry, ImageExpiryArgs
+from infra.image.golden_ami import image_parameter_name, recipe_name
 from infra.naming import Naming
 from receipt_trainer.contract import images
 from receipt_trainer.local.emulator import LocalCloud

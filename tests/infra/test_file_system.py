@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra.file_system import FileSystem, FileSystemAccess, FileSystemAccessArgs, FileSystemArgs
+from infra.data.file_system import FileSystem, FileSystemAccess, FileSystemAccessArgs, FileSystemArgs
 from infra.naming import Naming
 from receipt_trainer.local.pulumi_program import Recording, run
 

@@ -15,9 +15,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra import image_document
-from infra.golden_ami import GoldenAmi, GoldenAmiArgs, image_parameter_name, recipe_name
-from infra.image_document import SCRIPTS, ImageDocumentError, read_scripts, render
+from infra.image import document as image_document
+from infra.image.document import SCRIPTS, ImageDocumentError, read_scripts, render
+from infra.image.golden_ami import GoldenAmi, GoldenAmiArgs, image_parameter_name, recipe_name
 from infra.naming import Naming
 from receipt_trainer.local.pulumi_program import Recording, run
 from tests.userdata.bake import USERDATA

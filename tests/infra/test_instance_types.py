@@ -9,8 +9,8 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra import instance_types, setting_rules
-from infra.instance_types import InstanceType
+from infra import preview_checks, setting_rules
+from infra.preview_checks import InstanceType
 from infra.settings import SettingsError, StackSettings
 from receipt_trainer.local.mocks import Answer
 from receipt_trainer.local.pulumi_program import run
@@ -26,7 +26,7 @@ def examined(
 ) -> list[str]:
     """The warnings for pools of these types."""
     settings = StackSettings.parse({"pools": {"gpu": {"instance_types": gpu}, "cpu": {"instance_types": cpu}}})
-    return run(lambda: instance_types.check(settings, "receipt-trainer"), answers=answers).messages
+    return run(lambda: preview_checks.check(settings, "receipt-trainer"), answers=answers).messages
 
 
 def refused(answers: Mapping[str, Answer] | None = None, **types: Sequence[str]) -> list[str]:
@@ -51,7 +51,7 @@ def default_types() -> dict[str, list[InstanceType]]:
 
     def look() -> None:
         for pool, chosen in StackSettings.parse({}).pools.items():
-            known = instance_types.look_up(chosen.instance_types)
+            known = preview_checks.look_up(chosen.instance_types)
             found[pool] = [known[name] for name in chosen.instance_types]
 
     run(look)
@@ -61,7 +61,7 @@ def default_types() -> dict[str, list[InstanceType]]:
 def test_default_types_fit_and_are_small() -> None:
     """The default types are accepted without a word; the cpu pool has one of at most 4 vCPUs, which a new account's
     quota lets start, and every type of the gpu pool has one GPU of 24 GB."""
-    assert run(lambda: instance_types.check(StackSettings.parse({}), "receipt-trainer")).messages == []
+    assert run(lambda: preview_checks.check(StackSettings.parse({}), "receipt-trainer")).messages == []
     types = default_types()
     assert min(item.vcpus for item in types["cpu"]) <= 4
     assert {(item.gpus, round(item.gpu_memory_mib, -3)) for item in types["gpu"]} == {(1, 23_000)}
@@ -130,7 +130,7 @@ def test_both_pools_are_told_at_once_and_a_disabled_one_is_not_asked_about() -> 
     assert "; 'c7i.large' has no GPU; allowed:" in gpu
     assert cpu.startswith("receipt-trainer:pools.cpu.instance_types: 'g5.xlarge' has a GPU")
     off = StackSettings.parse({"pools": {"gpu": {"instance_types": ["g55.xlarge"], "enabled": False}}})
-    assert run(lambda: instance_types.check(off, "receipt-trainer")).messages == []
+    assert run(lambda: preview_checks.check(off, "receipt-trainer")).messages == []
 
 
 def test_types_with_idle_gpus_are_warned_of() -> None:

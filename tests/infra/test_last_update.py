@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra.last_update import refuse_replaced_data
+from infra.preview_checks import refuse_replaced_data
 from infra.settings import StackSettings
 from receipt_trainer.local import pulumi_program
 from receipt_trainer.local.pulumi_program import Recording, run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from infra import launch_warnings
+from infra import preview_checks
 from receipt_trainer.local.pulumi_program import run
 
 IMAGE, KEY = "ami-0123456789abcdef0", "arn:aws:kms:us-east-1:123456789012:key/1234"
@@ -17,7 +17,7 @@ def said(parent: str = "/aws/service/some/ami-id", **answers: Any) -> list[str]:
     """The warnings of a preview with these answers."""
     by_token = {"ami": GET_AMI, "key": GET_KEY, "described": DESCRIBE_KEY, "parameter": GET_PARAMETER}
     given = {by_token[name]: answer for name, answer in answers.items()}
-    return run(lambda: launch_warnings.warn(parent, "us-east-1"), answers=given).messages
+    return run(lambda: preview_checks.warn(parent, "us-east-1"), answers=given).messages
 
 
 def made(days: float) -> dict[str, str]:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from infra.functions.silent_instances import notices as function
 from infra.naming import Naming
-from infra.notices import Notices, NoticesArgs
+from infra.watch.silent_instances import Notices, NoticesArgs
 from receipt_trainer.aws import clients
 from receipt_trainer.contract import notices
 from receipt_trainer.jobs.model import Attempt, Job

@@ -9,10 +9,10 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra.golden_ami import recipe_name
+from infra.image.golden_ami import recipe_name
 from infra.naming import Naming
-from infra.observability import LogGroups, LogGroupsArgs, Observability, ObservabilityArgs, WatchedPool
 from infra.settings import BudgetSettings
+from infra.watch.observability import LogGroups, LogGroupsArgs, Observability, ObservabilityArgs, WatchedPool
 from receipt_trainer.contract import liveness, metrics
 from receipt_trainer.contract.outputs import PRIORITIES, PoolName
 from receipt_trainer.local.pulumi_program import Recording, run

@@ -7,8 +7,8 @@ from typing import Any
 import pulumi
 import pytest
 
+from infra.data.queues import JobQueues, JobQueuesArgs
 from infra.naming import Naming
-from infra.queues import JobQueues, JobQueuesArgs
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES, PoolName
 from receipt_trainer.local.pulumi_program import Recording, run
 

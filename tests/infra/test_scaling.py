@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.scaling import BACKLOG_METRICS, EVALUATION_PERIODS, PERIOD_S, WARMUP_S, steps
+from infra.pools.scaling import BACKLOG_METRICS, EVALUATION_PERIODS, PERIOD_S, WARMUP_S, steps
 from receipt_trainer.contract.outputs import PRIORITIES
 from tests.infra.test_worker_pool import ALARM, POLICY, recorded
 

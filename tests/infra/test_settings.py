@@ -8,7 +8,7 @@ import pulumi
 import pytest
 import yaml
 
-from infra.golden_ami import ROOT_VOLUME_GIB
+from infra.image.golden_ami import ROOT_VOLUME_GIB
 from infra.setting_groups import MIN_ROOT_VOLUME_GIB
 from infra.settings import SettingsError, StackSettings
 from receipt_trainer.local.pulumi_program import run

@@ -12,10 +12,10 @@ from typing import Any
 
 import boto3
 
-from infra.boot import BootEnv
 from infra.functions.silent_instances import notices, waiting_jobs
 from infra.naming import Naming
-from infra.silence import HANDLER, SilentInstances, SilentInstancesArgs
+from infra.pools.user_data import BootEnv
+from infra.watch.silent_instances import HANDLER, SilentInstances, SilentInstancesArgs
 from receipt_trainer.contract import liveness, metrics, waiting
 from receipt_trainer.jobs.instances import GONE, LATE_AFTER_S
 from receipt_trainer.local.pulumi_program import Recording, run

@@ -5,8 +5,8 @@ from functools import cache
 
 import pytest
 
+from infra.data.storage import Buckets, BucketsArgs
 from infra.naming import Naming
-from infra.storage import Buckets, BucketsArgs
 from receipt_trainer.local.pulumi_program import Recording, Registration, run
 
 ROLES = ("artifacts", "wheels")

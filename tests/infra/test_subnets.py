@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.subnets import MAX_ZONES, plan
+from infra.network.subnets import MAX_ZONES, plan
 
 
 @st.composite

@@ -7,8 +7,8 @@ from typing import Any
 import pulumi
 import pytest
 
+from infra.data.tables import Tables, TablesArgs
 from infra.naming import Naming
-from infra.tables import Tables, TablesArgs
 from receipt_trainer.contract.tables import ALL_TABLES, JOBS, TableShape
 from receipt_trainer.local.pulumi_program import Recording, run
 from tests.infra.replacements import replacements
@@ -81,7 +81,7 @@ def test_items_expire_only_where_the_contract_says(shape: TableShape) -> None:
 
 def test_indexes_are_added_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stack whose jobs table has the two indexes of version 0.1.0 gets the others without a new table."""
-    monkeypatch.setattr("infra.tables.JOBS", replace(JOBS, indexes=JOBS.indexes[:2]))
+    monkeypatch.setattr("infra.data.tables.JOBS", replace(JOBS, indexes=JOBS.indexes[:2]))
     before = run(lambda: program(True))
     assert len(before.one("tables-jobs", TABLE).inputs["globalSecondaryIndexes"]) == 2
     assert len(recorded().one("tables-jobs", TABLE).inputs["globalSecondaryIndexes"]) == 4

@@ -12,8 +12,8 @@ import pulumi
 import pytest
 
 from infra.naming import Naming
-from infra.wheel_manifest import MANIFEST, Manifest, Stored, Wheel, content_hash, file_sha256, load
-from infra.wheelhouse import Wheelhouse, WheelhouseArgs
+from infra.wheelhouse.manifest import MANIFEST, Manifest, Stored, Wheel, content_hash, file_sha256, load
+from infra.wheelhouse.objects import Wheelhouse, WheelhouseArgs
 from receipt_trainer.local.pulumi_program import Recording, run
 from receipt_trainer.local.stand_in_wheelhouse import stand_in
 from tests.infra.edits import compare, evaluate

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from infra import wheel_closure, wheel_fetch
-from infra.wheel_closure import Pinned, _pinned, read_pins, resolve
-from infra.wheel_manifest import MANIFEST, WheelhouseError, load
-from infra.wheel_repack import repack
-from infra.wheelhouse_build import build, chosen_folder, dependencies_key, trainer_key
+from infra.wheelhouse import closure, fetch
+from infra.wheelhouse.archive import repack
+from infra.wheelhouse.build import build, chosen_folder, dependencies_key, trainer_key
+from infra.wheelhouse.closure import Pinned, _pinned, read_pins, resolve
+from infra.wheelhouse.manifest import MANIFEST, WheelhouseError, load
 from tests.userdata.bake import PYTHON, make_wheel, make_wheelhouse
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -310,7 +310,7 @@ def test_constraint_that_is_no_pin_is_named(tmp_path: Path) -> None:
 
 def _noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     commands: list[str] = []
-    pip, uv = wheel_fetch._pip, wheel_closure._compile
+    pip, uv = fetch._pip, closure._compile
 
     def noted_pip(command: str, arguments: Sequence[str], scratch: Path) -> None:
         commands.append(command)
@@ -320,8 +320,8 @@ def _noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         commands.append("resolve")
         return uv(options, python)
 
-    monkeypatch.setattr(wheel_fetch, "_pip", noted_pip)
-    monkeypatch.setattr(wheel_closure, "_compile", noted_uv)
+    monkeypatch.setattr(fetch, "_pip", noted_pip)
+    monkeypatch.setattr(closure, "_compile", noted_uv)
     return commands
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.boot import MAX_USER_DATA_BYTES
 from infra.naming import Naming
-from infra.worker_pool import CHECKPOINT_S, LIFECYCLE_HOOK, WorkerPool, WorkerPoolArgs, encode_user_data
+from infra.pools.user_data import MAX_USER_DATA_BYTES
+from infra.pools.worker_pool import CHECKPOINT_S, LIFECYCLE_HOOK, WorkerPool, WorkerPoolArgs, encode_user_data
 from receipt_trainer.contract.outputs import PoolName
 from receipt_trainer.local.pulumi_program import Recording, Registration, run
 

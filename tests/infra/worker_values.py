@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from infra.boot import BootEnv
+from infra.pools.user_data import BootEnv
 from receipt_trainer.contract import names
 from receipt_trainer.contract.env import WorkerEnv
 

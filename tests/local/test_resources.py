@@ -12,7 +12,7 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 
-from infra import wheel_manifest
+from infra.wheelhouse import manifest
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES, StackOutputs
 from receipt_trainer.contract.tables import ALL_TABLES
@@ -92,7 +92,7 @@ def test_buckets_are_private_versioned_and_encrypted(stood: Stood) -> None:
         assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
         assert s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
         assert s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-    key = f"{stood.outputs.wheelhouse_prefix}/{wheel_manifest.MANIFEST}"
+    key = f"{stood.outputs.wheelhouse_prefix}/{manifest.MANIFEST}"
     stored = s3.get_object(Bucket=stood.outputs.wheels_bucket, Key=key)["Body"].read()
     assert stood.outputs.wheelhouse_prefix.endswith(json.loads(stored)["hash"])
 
@@ -270,5 +270,5 @@ def test_the_stand_in_wheelhouse_passes_for_a_real_one(tmp_path: Path) -> None:
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
         stand_in(folder)
-        hashes.add(wheel_manifest.load(folder).hash)
+        hashes.add(manifest.load(folder).hash)
     assert len(hashes) == 1

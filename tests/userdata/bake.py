@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from infra import image_document
-from infra.wheel_archive import pack
-from infra.wheel_manifest import MANIFEST, Manifest, Stored, Wheel, file_sha256
+from infra.image import document
+from infra.wheelhouse.archive import pack
+from infra.wheelhouse.manifest import MANIFEST, Manifest, Stored, Wheel, file_sha256
 
 USERDATA = Path(__file__).resolve().parents[2] / "userdata"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -137,7 +137,7 @@ class Machine:
     def document(self) -> dict[str, Any]:
         """The component document, read back from its YAML; it does not know which wheelhouse is the current one."""
         values = {"AWS_REGION": "eu-west-1", "WHEELHOUSE_PARAMETER": PARAMETER}
-        loaded: dict[str, Any] = yaml.safe_load(image_document.render(image_document.read_scripts(USERDATA), values))
+        loaded: dict[str, Any] = yaml.safe_load(document.render(document.read_scripts(USERDATA), values))
         return loaded
 
     def run(self, phase: str, **environment: str) -> subprocess.CompletedProcess[str]:

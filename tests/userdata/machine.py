@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import boto3
 
-from infra.boot import render_user_data
+from infra.pools.user_data import render_user_data
 from receipt_trainer.contract.tables import INSTANCES
 from tests.infra.worker_values import boot_env, worker_env
 from tests.userdata.imds import Imds

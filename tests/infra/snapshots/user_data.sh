@@ -1,5 +1,5 @@
 #!/bin/bash
-# Run once, as root, by cloud-init. infra/boot.py puts the files in place of the line that says so.
+# Run once, as root, by cloud-init. The Pulumi program puts the files in place of the line that says so.
 set -euo pipefail
 umask 077
 ROOT="${ROOT:-}"

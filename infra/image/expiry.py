@@ -13,7 +13,7 @@ from infra.naming import Naming
 from receipt_trainer import contract
 from receipt_trainer.contract import images
 
-HANDLER: Final = Path(__file__).resolve().parent / "functions" / "expired_images" / "handler.py"
+HANDLER: Final = Path(__file__).resolve().parents[1] / "functions" / "expired_images" / "handler.py"
 """Never imported here: it runs in Lambda, whose Python has boto3."""
 _CONTRACT: Final = Path(contract.__file__).resolve().parent
 FILES: Final = {

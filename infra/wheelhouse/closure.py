@@ -19,7 +19,7 @@ from packaging.tags import compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from infra.wheel_manifest import WheelhouseError
+from infra.wheelhouse.manifest import WheelhouseError
 
 PROVIDED = ("torch", "setuptools")
 """What the parent image brings: torch, and setuptools because torch asks for it."""

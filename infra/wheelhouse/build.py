@@ -1,4 +1,4 @@
-"""Build the wheelhouse: `python -m infra.wheelhouse_build`, or `pulumi up` when the sources have none yet."""
+"""Build the wheelhouse: `python -m infra.wheelhouse.build`, or `pulumi up` when the sources have none yet."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from infra.setting_rules import PYTHON_VERSIONS
 from infra.settings import WheelhouseSettings
-from infra.wheel_archive import pack
-from infra.wheel_closure import GLIBC_MINOR, PROVIDED, resolve
-from infra.wheel_fetch import BACKEND, build_wheel, fetch
-from infra.wheel_manifest import MANIFEST, Manifest, Stored, Wheel, WheelhouseError, file_sha256, read
+from infra.wheelhouse.archive import pack
+from infra.wheelhouse.closure import GLIBC_MINOR, PROVIDED, resolve
+from infra.wheelhouse.fetch import BACKEND, build_wheel, fetch
+from infra.wheelhouse.manifest import MANIFEST, Manifest, Stored, Wheel, WheelhouseError, file_sha256, read
 
 EXTRAS = ("train", "report", "vl")
 """What an instance installs of the trainer besides its base."""
@@ -194,7 +194,7 @@ def _link(source: Path, target: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Build into `.wheelhouse/` of this repository, or another folder, and print the folder."""
     parser = argparse.ArgumentParser(description="Build the wheelhouse that instances install from.")
-    repository = Path(__file__).resolve().parents[1]
+    repository = Path(__file__).resolve().parents[2]
     default = list(WheelhouseSettings().python_versions)
     parser.add_argument(
         "--python",

@@ -10,12 +10,11 @@ from typing import Final, Literal
 import pulumi
 import pulumi_aws as aws
 
-from infra.boot import MAX_USER_DATA_BYTES
 from infra.naming import Naming, named
-from infra.scaling import BacklogScaling, BacklogScalingArgs
+from infra.pools.scaling import BacklogScaling, BacklogScalingArgs
+from infra.pools.user_data import LIFECYCLE_HOOK, MAX_USER_DATA_BYTES
 from receipt_trainer.contract.outputs import PoolName, Priority
 
-LIFECYCLE_HOOK: Final = "checkpoint"
 CHECKPOINT_S: Final = 300
 """Seconds that an instance which is taken away has for its last checkpoint; a spot notice leaves 120 of them."""
 ROOT_DEVICE: Final = "/dev/xvda"

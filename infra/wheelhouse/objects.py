@@ -13,7 +13,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.naming import Naming, named
-from infra.wheel_manifest import MANIFEST, Manifest, Stored, load
+from infra.wheelhouse.manifest import MANIFEST, Manifest, Stored, load
 
 ROOT = "wheelhouse"
 """Prefix of all that a wheelhouse has in its bucket."""

@@ -9,10 +9,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from infra.wheel_archive import unpack_some
-from infra.wheel_closure import PLATFORMS, Pinned
-from infra.wheel_manifest import WheelhouseError, file_sha256, read
-from infra.wheel_repack import repack
+from infra.wheelhouse.archive import repack, unpack_some
+from infra.wheelhouse.closure import PLATFORMS, Pinned
+from infra.wheelhouse.manifest import WheelhouseError, file_sha256, read
 
 BACKEND = "setuptools==84.2.1"
 """What builds wheels here; another version may write other metadata."""

@@ -1,10 +1,11 @@
-"""What EC2 says of the pools' instance types, asked at preview: sizes are not written down here."""
+"""What is looked at before the first resource: instance types, an edit that would replace data, old parent images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import pulumi
 import pulumi_aws as aws
@@ -127,3 +128,92 @@ def _why_not(pool: PoolName, item: InstanceType | None) -> str:
     if item.maker.upper() != "NVIDIA" or item.gpu in OLD_GPUS:
         return f"has a GPU ({item.maker} {item.gpu}) that the parent image has no driver for"
     return "" if item.gpus else f"has a part of a GPU only, {item.gpu_memory_mib / 1024:.0f} GiB"
+
+
+async def read_outputs() -> dict[str, Any]:
+    """The outputs that the last update of this very stack left; empty before its first one.
+
+    The engine reads the stack's own state for it, in previews too. A stack of a backend without organisations has one
+    called `organization`, which is what `get_organization` says there (Pulumi, "Stack references").
+    """
+    full_name = "/".join((pulumi.get_organization(), pulumi.get_project(), pulumi.get_stack()))
+    last = await pulumi.StackReference("last-update", stack_name=full_name).outputs.future()
+    return dict(last or {})
+
+
+def refuse_replaced_data(
+    last: Mapping[str, Any], settings: StackSettings, region: str, project: str = "receipt-trainer"
+) -> None:
+    """Stop before anything is registered if the edit of a standing stack would replace what holds data.
+
+    Args:
+        last: outputs of the last update; empty: there is nothing to lose.
+        settings: of this update.
+        region: of this update, such as `us-east-1`.
+        project: the project's name, namespace of its keys.
+
+    Raises:
+        SettingsError: `environment` or `aws:region` is another one than in `last`, and `replace_data` is not true.
+    """
+    edits = {f"{project}:environment": ("environment", settings.environment), "aws:region": ("region", region)}
+    lines = [
+        f"{key}: '{now}' would replace what holds data in this stack, which stands with '{last[output]}', by something "
+        f"empty; make a second stack instead (pulumi stack init NAME); allowed: '{last[output]}', or any with "
+        f"{project}:replace_data true"
+        for key, (output, now) in edits.items()
+        if last.get(output) not in (None, now)
+    ]
+    if not lines:
+        return
+    if settings.replace_data:
+        pulumi.warn(f"{project}:replace_data is true: this edit replaces what holds data by something empty")
+        return
+    # The SDK registers the outputs of a program that stops, too: none, and the next update would know nothing of this.
+    for name, value in last.items():
+        pulumi.export(name, value)
+    raise SettingsError("\n".join(lines))
+
+
+MAX_AGE_DAYS: Final = 60
+"""A line of the Deep Learning AMI that is patched is built anew twice a month."""
+
+
+def warn(parent_image: str, region: str) -> None:
+    """Say what is wrong with the parent image and with the key of volumes; nothing here stops an update."""
+    for line in (*_of_parent(parent_image, datetime.now(UTC)), *_of_key(region)):
+        pulumi.warn(line)
+
+
+def _of_parent(parent_image: str, now: datetime) -> list[str]:
+    """Of an SSM parameter whose image grows old; an image that is named by its id is old by choice."""
+    if parent_image.startswith("ami-"):
+        return []
+    image_id = aws.ssm.get_parameter(name=parent_image).value
+    # Of any owner, also if it is deprecated, as AWS's own are after a while.
+    filters = [aws.ec2.GetAmiFilterArgs(name="image-id", values=[image_id])]
+    created = aws.ec2.get_ami(filters=filters, include_deprecated=True).creation_date
+    days = (now - datetime.fromisoformat(created)).days
+    if days <= MAX_AGE_DAYS:
+        return []
+    return [
+        f"golden_ami.parent_image: {parent_image}: its image {image_id} was made {days} days ago: that line is "
+        "patched no more, and no schedule will bake another; choose a newer one, as docs/configuration.md says"
+    ]
+
+
+def _of_key(region: str) -> list[str]:
+    """Whether volumes are encrypted with a key of the account's own, which AWS's services may not use unasked.
+
+    Source: EC2 Auto Scaling User Guide, "Required AWS KMS key policy for use with encrypted volumes".
+    """
+    key = aws.ebs.get_default_kms_key().key_arn
+    if key.endswith("alias/aws/ebs"):
+        return []
+    # What was set back to AWS's key may be answered with that key's own ARN.
+    if aws.kms.get_key(key_id=key).key_manager == "AWS":
+        return []
+    return [
+        f"volumes: the default EBS key in {region} is {key}, a customer managed one: launches end in "
+        "Client.InternalError and bakes fail unless its policy admits them; either "
+        f"`aws ec2 reset-ebs-default-kms-key-id --region {region}`, or admit them, as docs/operations.md says"
+    ]

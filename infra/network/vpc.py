@@ -9,11 +9,10 @@ from typing import Final, Literal
 import pulumi
 import pulumi_aws as aws
 
-from infra.endpoints import Endpoints, EndpointsArgs
 from infra.naming import Naming
-from infra.public_access import PublicAccess, PublicAccessArgs
-from infra.security_groups import SecurityGroups, SecurityGroupsArgs
-from infra.subnets import plan
+from infra.network.endpoints import Endpoints, EndpointsArgs
+from infra.network.firewall import PublicAccess, PublicAccessArgs, SecurityGroups, SecurityGroupsArgs
+from infra.network.subnets import plan
 
 _ANYWHERE: Final = "0.0.0.0/0"
 
@@ -51,7 +50,7 @@ class NetworkArgs:
 class Network(pulumi.ComponentResource):
     """A VPC whose instances nobody can call.
 
-    In us-east-1 a month costs: with `none` $65.70 for the interface endpoints (+ $0.01/GB), see `infra.endpoints`; with
+    In us-east-1 a month costs: with `none` $65.70 for the interface endpoints (+ $0.01/GB), see `Endpoints`; with
     `single` $32.85 for the NAT gateway (+ $0.045/GB) and $3.65 for its address; with `public` nothing but $0.005 for an
     instance and hour. `none` is the tightest: nothing in the VPC can reach the internet or be reached from it. With
     `public` no routing keeps callers away, but the groups and the network ACL do.

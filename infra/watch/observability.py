@@ -9,12 +9,12 @@ from typing import Final
 import pulumi
 import pulumi_aws as aws
 
-from infra.alarms import PoolWatch, look_failures
-from infra.dashboard import dashboard_body
-from infra.golden_ami import recipe_name
-from infra.image_policies import log_group_name
+from infra.image.golden_ami import recipe_name
+from infra.image.policies import log_group_name
 from infra.naming import Naming, named
 from infra.settings import BudgetSettings
+from infra.watch.alarms import PoolWatch, look_failures
+from infra.watch.dashboard import dashboard_body
 from receipt_trainer.contract.outputs import PoolName, Priority
 
 BUDGET_NOTICES: Final = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pulumi
 import pulumi_aws as aws
 
-from infra import image_document
-from infra.image_policies import log_group_name
+from infra.image import document as image_document
+from infra.image.policies import log_group_name
 from infra.naming import Naming, named
 from receipt_trainer.contract import images
 
@@ -19,7 +19,7 @@ ROOT_VOLUME_GIB = 100
 
 # torch with its CUDA libraries imports without a GPU, in 8 GiB.
 _INSTANCE_TYPES = ("m6i.large", "m6a.large", "m5.large")
-_USERDATA = Path(__file__).resolve().parents[1] / "userdata"
+_USERDATA = Path(__file__).resolve().parents[2] / "userdata"
 _TEST_MINUTES = 60
 _RESERVED_TAGS = ("CreatedBy", "Ec2ImageBuilderArn", "Name", "Tags")
 """Image Builder sets them itself on its instances (CreateInfrastructureConfiguration, "EC2 Image Builder API

@@ -10,16 +10,24 @@ import base64
 import bz2
 import json
 import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import pulumi
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from infra.naming import Naming
+from receipt_trainer.contract import names
 from receipt_trainer.contract.env import WorkerEnv
-from receipt_trainer.contract.outputs import PoolName
+from receipt_trainer.contract.outputs import PoolName, Priority
 
 MAX_USER_DATA_BYTES: Final = 16_384
 """EC2's limit, before base64 (Amazon EC2 user guide, "Run commands on your EC2 instance at launch using user data")."""
+
+LIFECYCLE_HOOK: Final = "checkpoint"
+"""Of every pool's group; an instance that is taken away completes it after its last checkpoint."""
 
 SCRIPTS: Final = (
     "boot_common.sh",
@@ -32,7 +40,7 @@ SCRIPTS: Final = (
     "receipt-worker.service",
     "worker_boot.sh",
 )
-USERDATA_DIR: Final = Path(__file__).resolve().parent.parent / "userdata"
+USERDATA_DIR: Final = Path(__file__).resolve().parents[2] / "userdata"
 
 _FILES_HERE: Final = "# FILES\n"
 _NUL: Final = "\x00"
@@ -151,3 +159,49 @@ def _here(command: str, text: str) -> str:
     while end in lines:
         end += "_"
     return f"{command} <<'{end}'\n{text}{end}\n"
+
+
+@dataclass(frozen=True)
+class WorkerData:
+    """What all pools are told alike.
+
+    Attributes:
+        boot: fields of BootEnv that are not of one pool.
+        worker: fields of WorkerEnv that are not of one pool.
+    """
+
+    naming: Naming
+    region: str
+    boot: Mapping[str, pulumi.Input[Any]]
+    worker: Mapping[str, pulumi.Input[str]]
+
+    def user_data(self, pool: PoolName, queue_urls: Mapping[Priority, pulumi.Input[str]]) -> pulumi.Output[str]:
+        """User data of the workers of one pool.
+
+        Raises:
+            pulumi.RunError: a value that does not survive bash or systemd, or too much text (when values are known).
+        """
+        shared = {"pool": pool, "auto_scaling_group": self.naming.name("workers", pool)}
+        boot = {**self.boot, **shared, "region": self.region, "environment": self.naming.environment}
+        worker = {
+            **self.worker,
+            **shared,
+            "project": self.naming.project,
+            "environment": self.naming.environment,
+            "region": self.region,
+            "queue_url_high": queue_urls["high"],
+            "queue_url_normal": queue_urls["normal"],
+            "lifecycle_hook": LIFECYCLE_HOOK,
+            "checkpoints_dir": names.CHECKPOINTS_MOUNT,
+            "training_dir": names.TRAINING_MOUNT,
+            "hf_home": names.HF_CACHE_DIR,
+            "aws_cli": names.DEFAULT_AWS_CLI,
+        }
+        return pulumi.Output.all(pulumi.Output.all(**boot), pulumi.Output.all(**worker)).apply(_render)
+
+
+def _render(values: list[dict[str, Any]]) -> str:
+    try:
+        return render_user_data(BootEnv.build(**values[0]), WorkerEnv.build(**values[1]))
+    except ValueError as error:
+        raise pulumi.RunError(f"user data: {error}") from error

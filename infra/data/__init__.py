@@ -1,0 +1,1 @@
+"""What holds data and jobs: buckets, tables, queues, the file system, default hyperparameters."""

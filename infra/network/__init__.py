@@ -1,0 +1,1 @@
+"""The VPC: subnets, endpoints, security groups."""

@@ -1,0 +1,1 @@
+"""Pools of workers: launch template, Auto Scaling group, scaling, user data."""

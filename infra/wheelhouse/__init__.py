@@ -1,0 +1,1 @@
+"""The wheels that workers install from: built, and stored in S3."""
