@@ -14,10 +14,9 @@ from rich.console import Console
 
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.contract.sinks import NoMetrics
+from receipt_trainer.contract.sinks import FolderOnly, NoMetrics
 from receipt_trainer.data.prepare import Prepared
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.run_store import AwsRunStore
 from receipt_trainer.models.layoutlm.family import LayoutLM, LayoutLMTask
 from receipt_trainer.models.layoutlm.model import resolve
 from receipt_trainer.training import checkpoints, hardware
@@ -69,7 +68,7 @@ def trained(prepared: Prepared, tokenizer: Any, run_dir: Path, sink: Any = None,
     config, data = TrainingConfig(**values), DataConfig()
     family = LayoutLM("tiny", config, data)
     task = LayoutLMTask(resolve("tiny"), config, data, prepared, tokenizer)
-    request = RunRequest(family, "job", run_dir, AwsRunStore(None, None))
+    request = RunRequest(family, "job", run_dir, FolderOnly())
     run_dir.mkdir(exist_ok=True)
     return train(request, "id", task, family.machine(), sink=sink or ListSink(), console=Console(quiet=True))
 

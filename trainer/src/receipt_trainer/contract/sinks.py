@@ -125,3 +125,20 @@ class NoMetrics:
 
     def close(self) -> None:
         """Nothing is buffered."""
+
+
+class FolderOnly:
+    """The store of a run that reports to nobody: all of it stays in its folder (see `RunStore`)."""
+
+    def set_status(self, job_id: str, job_name: str, status: str) -> None:
+        """There is no row."""
+
+    def open_metrics(
+        self, job_id: str, history: Sequence[Mapping[str, Any]], sealed: Sequence[Sealed] | None
+    ) -> MetricsSink:
+        """Metrics are in the run's folder alone."""
+        return NoMetrics()
+
+    def open_artifacts(self, job_id: str, job_name: str) -> ArtifactSink | None:
+        """The files stay where they are."""
+        return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import uuid
 from collections.abc import Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import clients, dynamo
@@ -243,6 +243,5 @@ def jobs_table_of_environment() -> str:
 
 
 if __name__ == "__main__":
-    # The documented `python -m receipt_trainer.jobs.submit`. The command line lies above this room, which imports
-    # nothing of it: only the program that is started here knows both.
-    import_module("receipt_trainer.cli.lazy").run(import_module("receipt_trainer.cli.commands.submit_job").command)
+    # The documented `python -m receipt_trainer.jobs.submit`: the program itself is started in this one's place.
+    os.execv(sys.executable, (sys.executable, "-m", "receipt_trainer", "submit-job", *sys.argv[1:]))  # noqa: S606

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from receipt_trainer.cli.lazy import run
+from receipt_trainer.cli.sweep import command
 
 if __name__ == "__main__":
-    import_module("receipt_trainer.cli.lazy").run(import_module("receipt_trainer.cli.sweep").command)
+    run(command)

@@ -37,10 +37,9 @@ def command(**flags: Any) -> None:
     if not asked and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("--job-name is needed where several processes train together")
     name = job_name(asked, "run")
-    from receipt_trainer.cli.interruptible import interruptible
+    from receipt_trainer.cli.training import interruptible, run_store
 
     with interruptible() as stop:  # the imports take seconds, too
-        from receipt_trainer.jobs.run_store import AwsRunStore
         from receipt_trainer.models.layoutlm.family import LayoutLM
         from receipt_trainer.training.run import RunRequest, run
 
@@ -57,7 +56,7 @@ def command(**flags: Any) -> None:
                 family=family,
                 job_name=name,
                 run_dir=flags["output_dir"] or Path(names.DEFAULT_OUTPUT_ROOT) / name,
-                store=AwsRunStore(flags["jobs_table"], flags["artifacts_bucket"]),
+                store=run_store(flags["jobs_table"], flags["artifacts_bucket"]),
                 restart=flags["restart"],
                 is_shown=flags["progress"],
                 stop=stop,

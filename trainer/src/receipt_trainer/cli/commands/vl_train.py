@@ -45,7 +45,7 @@ def train_command(**flags: Any) -> None:
     Ctrl+C or SIGTERM end after the current step with a checkpoint; another one, a second later, ends at once. Leaves
     model/ (the adapter, or all weights), report.html, predictions.jsonl, run.json and tensorboard/ in the run's folder.
     """
-    from receipt_trainer.cli.interruptible import interruptible
+    from receipt_trainer.cli.training import interruptible, run_store
     from receipt_trainer.config.paddleocr_vl import load_vl_config
     from receipt_trainer.errors import UserError
 
@@ -58,7 +58,6 @@ def train_command(**flags: Any) -> None:
         raise UserError(f"--resume goes on in {resumed}, but --output-dir is {flags['output_dir']}: leave that out")
     given = Path(config.output_dir) if config.output_dir else Path(DEFAULT_ROOT) / name
     with interruptible() as stop:  # the imports take seconds, too
-        from receipt_trainer.jobs.run_store import AwsRunStore
         from receipt_trainer.models.paddleocr_vl.family import PaddleOcrVl
         from receipt_trainer.training.run import RunRequest, run
 
@@ -67,7 +66,7 @@ def train_command(**flags: Any) -> None:
                 family=PaddleOcrVl(config),
                 job_name=name,
                 run_dir=flags["output_dir"] or resumed or given,
-                store=AwsRunStore(flags["jobs_table"], flags["artifacts_bucket"]),
+                store=run_store(flags["jobs_table"], flags["artifacts_bucket"]),
                 restart=flags["restart"],
                 stop=stop,
             )

@@ -1,4 +1,4 @@
-"""Ctrl+C and SIGTERM in commands that train."""
+"""What the commands that train share: Ctrl+C and SIGTERM, and where a run reports to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import click
 
 from receipt_trainer.contract.interruption import Interrupted, StopRequest, listen
+from receipt_trainer.contract.sinks import FolderOnly, RunStore
 
 
 @contextmanager
@@ -26,3 +27,12 @@ def interruptible() -> Iterator[StopRequest]:
         told = str(interrupted) or "stopped at once"
         click.echo(f"{told}; the same command resumes from the newest checkpoint", err=True)
         raise click.exceptions.Exit(128 + (stop.signal or signal.SIGINT)) from None
+
+
+def run_store(jobs_table: str | None, artifacts_bucket: str | None) -> RunStore:
+    """Where a run of the command line reports to; without table and bucket nothing of AWS is loaded."""
+    if not jobs_table and not artifacts_bucket:
+        return FolderOnly()
+    from receipt_trainer.jobs.run_store import AwsRunStore
+
+    return AwsRunStore(jobs_table, artifacts_bucket)
