@@ -54,7 +54,7 @@ imports: $(READY)
 
 # One thread a process: two test processes share two cores.
 unit: $(READY)
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal --durations=25
 
 # Needs root and Debian's packages mmdebstrap, systemd-container, iproute2 and openssl; skipped with a line without them.
 boot: $(READY)
