@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from receipt_trainer.data.document import FIELDS
 from receipt_trainer.evaluation.documents import read_strictly, read_tolerantly
-from receipt_trainer.evaluation.rows import DATES, NUMBERS, date, normal, number, text
+from receipt_trainer.extraction.values import DATES, NUMBERS, iso_date, normal, number, text
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_any_text_is_a_number_or_none(value: str) -> None:
 )
 def test_dates_as_iso(value: str, expected: str | None) -> None:
     """Days are read where only one reading is possible."""
-    assert date(value) == expected
+    assert iso_date(value) == expected
 
 
 @pytest.mark.parametrize(

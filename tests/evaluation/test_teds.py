@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receipt_trainer.evaluation import teds
-from receipt_trainer.evaluation.rows import row_of
-from receipt_trainer.evaluation.teds import aligned_distance, edit_distance, levenshtein, score_table, text_cost
+from receipt_trainer.evaluation.rows import COLUMNS, row_of
+from receipt_trainer.evaluation.teds import aligned_distance, cell_text, edit_distance, score_table, text_cost
 from tests.evaluation.answered import ITEMS, document
 
 
@@ -76,25 +77,11 @@ def test_cells_of_other_columns_are_other_nodes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "expected"),
-    [("", "", 0), ("abc", "", 3), ("", "abc", 3), ("kitten", "sitting", 3), ("flaw", "lawn", 2), ("ab", "ba", 2)],
+    ("first", "second", "cost"), [("", "", 0), ("abc", "", 1), ("kitten", "sitting", 3 / 7), ("flaw", "lawn", 0.5)]
 )
-def test_distance_of_texts(first: str, second: str, expected: int) -> None:
-    """Known distances."""
-    assert levenshtein(first, second) == expected
-
-
-@given(st.text("abc", max_size=12), st.text("abcd", max_size=12))
-def test_the_distance_of_texts_is_the_matrix_one(first: str, second: str) -> None:
-    """The bit-parallel distance is that of the plain recurrence."""
-    above = list(range(len(second) + 1))
-    for row, character in enumerate(first, start=1):
-        current = [row]
-        for at, other in enumerate(second):
-            current.append(min(above[at + 1] + 1, current[at] + 1, above[at] + (character != other)))
-        above = current
-    assert levenshtein(first, second) == above[-1]
-    assert text_cost(first, second) == pytest.approx(above[-1] / max(len(first), len(second), 1))
+def test_the_cost_of_a_text(first: str, second: str, cost: float) -> None:
+    """Levenshtein distance over the longer length, both ways."""
+    assert text_cost(first, second) == text_cost(second, first) == cost
 
 
 _ITEM = st.fixed_dictionaries(
@@ -106,6 +93,44 @@ _ITEM = st.fixed_dictionaries(
     }
 )
 _ITEMS = st.lists(_ITEM, max_size=4)
+_SHORT = st.lists(_ITEM, max_size=2)
+
+
+Forest = tuple[tuple[str, str, Any], ...]
+
+
+def forest(rows: list[Any]) -> Forest:
+    """A table's tree as nested (tag, text, children)."""
+    cells = [tuple((name, cell_text(value), ()) for name, value in zip(COLUMNS, row, strict=True)) for row in rows]
+    return (("table", "", tuple(("row", "", one) for one in cells)),)
+
+
+@cache
+def size(nodes: Forest) -> int:
+    return sum(1 + size(children) for *_, children in nodes)
+
+
+@cache
+def by_definition(first: Forest, second: Forest) -> float:
+    """The edit distance of two forests: the last root is deleted, inserted, or turned into the other's."""
+    if not first or not second:
+        return size(first) + size(second)
+    *before, (tag, text, below) = first
+    *others, (name, other, under) = second
+    renamed = text_cost(text, other) if tag == name else 1.0
+    return min(
+        by_definition((*before, *below), second) + 1,
+        by_definition(first, (*others, *under)) + 1,
+        by_definition(tuple(before), tuple(others)) + by_definition(below, under) + renamed,
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(_SHORT, _SHORT)
+def test_the_exact_distance_is_that_of_its_definition(gold: list[Any], found: list[Any]) -> None:
+    """As the recurrence over all pairs of forests gives it."""
+    rows, others = [row_of(item) for item in gold], [row_of(item) for item in found]
+    assert edit_distance(rows, others) == pytest.approx(by_definition(forest(rows), forest(others)))
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import DegenerateDataWarning, bootstrap
 
 from receipt_trainer.evaluation.ratio import Share
 
@@ -17,8 +19,7 @@ MIN_DOCUMENTS: Final = 10
 """With fewer, resamples show too little of what other documents would do: an interval is given and not believed."""
 
 _CHUNK: Final = 2_000_000
-
-Floats = NDArray[np.float64]
+"""Documents that are drawn at once, over all resamples: what memory holds of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Interval:
 
     Attributes:
         low, high: ends of the interval; None where there are fewer than two documents to draw from.
-        method: `bca` (Efron 1987); `percentile` where BCa's corrections are not defined (differences that do not vary).
+        method: `bca` (Efron 1987); `percentile` where BCa's corrections are not defined (differences that do not
+            vary, or resamples without a try).
         num_documents: documents on which either model has a try.
     """
 
@@ -62,52 +64,37 @@ def paired_interval(
     tries = [(a, b) for a, b in zip(first, second, strict=True) if a.total or b.total]
     if not sum(a.total for a, _ in tries) or not sum(b.total for _, b in tries):
         return None
-    parts = np.array([(a.hits, a.total, b.hits, b.total) for a, b in tries])
-    observed = float(_difference(parts.sum(axis=0)))
+    parts = np.array([(a.hits, a.total, b.hits, b.total) for a, b in tries]).T
+    observed = float(_difference(*parts))
     if len(tries) < 2:
         return Interval(observed, None, None, level, "none", len(tries))
-    drawn = _resample(parts, num_resamples, seed)
-    tails = ((1 - level) / 2, (1 + level) / 2)
-    corrected = _bca_tails(drawn, parts, observed, tails)
-    low, high = np.quantile(drawn, corrected or tails)
-    return Interval(observed, float(low), float(high), level, "bca" if corrected else "percentile", len(tries))
+    with warnings.catch_warnings(action="ignore", category=DegenerateDataWarning):
+        found = bootstrap(
+            tuple(parts),
+            _difference,
+            paired=True,
+            vectorized=True,
+            n_resamples=num_resamples,
+            batch=max(1, _CHUNK // len(tries)),
+            confidence_level=level,
+            method="BCa",
+            rng=seed,
+        )
+    low, high = found.confidence_interval
+    if math.isfinite(low) and math.isfinite(high):
+        return Interval(observed, float(low), float(high), level, "bca", len(tries))
+    drawn = found.bootstrap_distribution
+    low, high = np.quantile(drawn[np.isfinite(drawn)], ((1 - level) / 2, (1 + level) / 2))
+    return Interval(observed, float(low), float(high), level, "percentile", len(tries))
 
 
-def _difference(sums: Floats) -> Floats:
-    """Second score minus first, of sums (..., 4); NaN where one has no tries."""
+def _difference(
+    hits: NDArray[np.float64],
+    total: NDArray[np.float64],
+    other_hits: NDArray[np.float64],
+    other_total: NDArray[np.float64],
+    axis: int = -1,
+) -> Any:
+    """Second score minus first; NaN where one has no tries."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        result: Floats = sums[..., 2] / sums[..., 3] - sums[..., 0] / sums[..., 1]
-    return result
-
-
-def _resample(parts: Floats, count: int, seed: int) -> Floats:
-    """Differences of `count` resamples; those in which a score has no tries are left out."""
-    random = np.random.default_rng(seed)
-    drawn = []
-    rows = max(1, _CHUNK // len(parts))
-    for start in range(0, count, rows):
-        size = (min(rows, count - start), len(parts))
-        drawn.append(_difference(parts[random.integers(0, len(parts), size)].sum(axis=1)))
-    values = np.concatenate(drawn)
-    return values[np.isfinite(values)]
-
-
-def _bca_tails(drawn: Floats, parts: Floats, observed: float, tails: tuple[float, float]) -> tuple[float, float] | None:
-    """The quantiles to take for `tails`, corrected for bias and acceleration; None where they are not defined."""
-    below = float(np.mean(drawn < observed) + np.mean(drawn == observed) / 2)
-    without_one = _difference(parts.sum(axis=0) - parts)
-    if not 0 < below < 1 or not np.isfinite(without_one).all():
-        return None
-    off = without_one.mean() - without_one
-    spread = float((off**2).sum())
-    if spread <= 1e-24:
-        return None
-    acceleration = float((off**3).sum()) / (6 * spread**1.5)
-    normal = NormalDist()
-    bias = normal.inv_cdf(below)
-
-    def corrected(tail: float) -> float:
-        reach = bias + normal.inv_cdf(tail)
-        return normal.cdf(bias + reach / (1 - acceleration * reach))
-
-    return corrected(tails[0]), corrected(tails[1])
+        return other_hits.sum(axis) / other_total.sum(axis) - hits.sum(axis) / total.sum(axis)

@@ -14,20 +14,9 @@ from receipt_trainer.data.document import FIELDS, check
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import Prediction
 from receipt_trainer.evaluation.ratio import Share, add_up, one
-from receipt_trainer.evaluation.rows import (
-    COLUMNS,
-    NUMBERS,
-    Row,
-    at,
-    has_too_many_rows,
-    match_rows,
-    most_rows,
-    normal,
-    number,
-    row_of,
-    rows_of,
-)
+from receipt_trainer.evaluation.rows import COLUMNS, Row, at, has_too_many_rows, match_rows, most_rows, row_of, rows_of
 from receipt_trainer.evaluation.teds import score_table
+from receipt_trainer.extraction.values import NUMBERS, normal, number
 
 _FENCE = re.compile(r"```[A-Za-z]*[ \t]*\n?(.*?)(?:```|\Z)", flags=re.S)
 

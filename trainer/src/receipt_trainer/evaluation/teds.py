@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from apted import APTED, Config  # type: ignore[import-untyped]
+from rapidfuzz.distance import Levenshtein
 
-from receipt_trainer.evaluation.rows import COLUMNS, Normal, Row, most_rows, row_of, rows_of
+from receipt_trainer.evaluation.rows import COLUMNS, Row, most_rows, row_of, rows_of
+from receipt_trainer.extraction.values import Normal
 
 MAX_PAIRS: Final = 100_000
 """Pairs of nodes (63 rows against 63) up to which the exact distance is taken: seconds in pure Python."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A node of a table's tree. Nodes of other tags cost 1 to turn into another, cells of one column by their text."""
+class Node(NamedTuple):
+    """A node of a table's tree: its tag, its text, and the place in postorder of the leftmost leaf below it.
+
+    Nodes of other tags cost 1 to turn into another, cells of one column by their text.
+    """
 
     tag: str
-    text: str = ""
-    children: tuple[Node, ...] = field(default=())
+    text: str
+    leftmost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,48 @@ def score_table(gold: Mapping[str, Any], found: Mapping[str, Any] | None) -> Ted
 
 
 def edit_distance(gold: Sequence[Row], found: Sequence[Row]) -> float:
-    """Distance of the two trees (APTED, Pawlik & Augsten 2016)."""
-    return float(APTED(_tree(gold), _tree(found), _Costs()).compute_edit_distance())
+    """Distance of the two trees (Zhang & Shasha 1989): every pair of subtrees, the smaller ones first."""
+    nodes, others = _postorder(gold), _postorder(found)
+    distances = [[0.0] * len(others) for _ in nodes]
+    for root in _key_roots(nodes):
+        for other in _key_roots(others):
+            _compare_subtrees(nodes[: root + 1], others[: other + 1], distances)
+    return distances[-1][-1]
+
+
+def _postorder(rows: Sequence[Row]) -> list[Node]:
+    nodes: list[Node] = []
+    for row in rows:
+        first = len(nodes)
+        nodes += [
+            Node(tag, cell_text(value), first + at) for at, (tag, value) in enumerate(zip(COLUMNS, row, strict=True))
+        ]
+        nodes.append(Node("row", "", first))
+    return [*nodes, Node("table", "", 0)]
+
+
+def _key_roots(nodes: Sequence[Node]) -> list[int]:
+    """The highest node above each leaf that is a leftmost one, in postorder."""
+    return sorted({node.leftmost: at for at, node in enumerate(nodes)}.values())
+
+
+def _compare_subtrees(nodes: Sequence[Node], others: Sequence[Node], distances: list[list[float]]) -> None:
+    """Fill in `distances` for the subtrees that begin with the leftmost leaves of the last nodes."""
+    start, begin = nodes[-1].leftmost, others[-1].leftmost
+    forests = [[float(count) for count in range(len(others) - begin + 1)]]
+    for at, node in enumerate(nodes[start:]):
+        above, current = forests[-1], [float(at + 1)]
+        for place, other in enumerate(others[begin:]):
+            cheapest = min(above[place + 1], current[place]) + 1
+            if node.leftmost == start and other.leftmost == begin:
+                renamed = text_cost(node.text, other.text) if node.tag == other.tag else 1.0
+                cheapest = min(cheapest, above[place] + renamed)
+                distances[start + at][begin + place] = cheapest
+            else:
+                before = forests[node.leftmost - start][other.leftmost - begin]
+                cheapest = min(cheapest, before + distances[start + at][begin + place])
+            current.append(cheapest)
+        forests.append(current)
 
 
 def aligned_distance(gold: Sequence[Row], found: Sequence[Row]) -> float:
@@ -64,30 +107,14 @@ def aligned_distance(gold: Sequence[Row], found: Sequence[Row]) -> float:
     for number, row in enumerate(gold, start=1):
         current = [float(whole * number)]
         for at, other in enumerate(found):
-            renamed = above[at] + sum(text_cost(_text(a), _text(b)) for a, b in zip(row, other, strict=True))
+            renamed = above[at] + sum(text_cost(cell_text(a), cell_text(b)) for a, b in zip(row, other, strict=True))
             current.append(min(above[at + 1] + whole, current[at] + whole, renamed))
         above = current
     return above[-1]
 
 
-class _Costs(Config):
-    """Costs of edits; insertion and deletion cost 1 as in the base."""
-
-    valuecls = float
-
-    def rename(self, node1: Node, node2: Node) -> float:
-        """Between tags 1; else the cost of the text."""
-        return text_cost(node1.text, node2.text) if node1.tag == node2.tag else 1.0
-
-
-def _tree(rows: Sequence[Row]) -> Node:
-    def cells(row: Row) -> tuple[Node, ...]:
-        return tuple(Node(column, _text(value)) for column, value in zip(COLUMNS, row, strict=True))
-
-    return Node("table", children=tuple(Node("row", children=cells(row)) for row in rows))
-
-
-def _text(value: Normal) -> str:
+def cell_text(value: Normal) -> str:
+    """A cell's value as the text of its node."""
     if isinstance(value, Decimal):
         return f"{value.normalize():f}"
     return value or ""
@@ -96,27 +123,4 @@ def _text(value: Normal) -> str:
 @lru_cache(maxsize=100_000)
 def text_cost(first: str, second: str) -> float:
     """Levenshtein distance over the length of the longer text, 0..1; 0 for two empty ones."""
-    return levenshtein(first, second) / max(len(first), len(second)) if first != second else 0.0
-
-
-def levenshtein(first: str, second: str) -> int:
-    """The least number of insertions, deletions and substitutions of characters.
-
-    Bit-parallel: a column of the usual matrix is two integers, its steps up and its steps down (Myers 1999, in the form
-    of Hyyro 2003).
-    """
-    if not first:
-        return len(second)
-    full, last = (1 << len(first)) - 1, 1 << (len(first) - 1)
-    places: dict[str, int] = {}
-    for at, character in enumerate(first):
-        places[character] = places.get(character, 0) | 1 << at
-    up, down, distance = full, 0, len(first)
-    for character in second:
-        equal = places.get(character, 0)
-        diagonal = (((equal & up) + up) ^ up) | equal | down
-        right_up, right_down = down | (full & ~(diagonal | up)), up & diagonal
-        distance += bool(right_up & last) - bool(right_down & last)
-        right_up, right_down = (right_up << 1 | 1) & full, right_down << 1 & full
-        up, down = right_down | (full & ~(diagonal | right_up)), right_up & diagonal
-    return distance
+    return Levenshtein.normalized_distance(first, second)

@@ -17,7 +17,8 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.compare import Comparison, Difference
 from receipt_trainer.evaluation.documents import HEADLINES, TABLE, Evaluation, Judged
 from receipt_trainer.evaluation.ratio import Share
-from receipt_trainer.evaluation.rows import COLUMNS, at, match_rows, normal, row_of, rows_of
+from receipt_trainer.evaluation.rows import COLUMNS, at, match_rows, row_of, rows_of
+from receipt_trainer.extraction.values import normal
 from receipt_trainer.files import write_atomically
 
 if TYPE_CHECKING:

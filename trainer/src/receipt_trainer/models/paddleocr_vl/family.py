@@ -40,7 +40,9 @@ from receipt_trainer.training.hardware import Machine
 from receipt_trainer.training.trainer import BatchTrainer
 
 _SHOWN: Final = 5
-_PACKAGES: Final = dict.fromkeys(("peft", "PIL", "jsonschema", "apted", "jinja2", "matplotlib"), "train,report,vl")
+_PACKAGES: Final = dict.fromkeys(
+    ("peft", "PIL", "jsonschema", "rapidfuzz", "scipy", "jinja2", "matplotlib"), "train,report,vl"
+)
 
 
 @dataclass(frozen=True, slots=True)
