@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.names import OUTSIDE
-from receipt_trainer.data import labels
-from receipt_trainer.data.labels import LabelSpace
+from receipt_trainer.data.labels import LabelSpace, to_bio
 from receipt_trainer.data.receipt import Receipt
 
 
@@ -278,7 +277,7 @@ class _Builder:
         tags = [
             tag
             for line in receipt.lines()
-            for tag in labels.encode([self._space.map(word.valid_label()) for word in line])
+            for tag in to_bio([self._space.map(word.valid_label()) for word in line])
         ]
         unannotated = self._space.unannotated(receipt.source)
         outside = self._set_ids.get(unannotated, self._tag_ids[OUTSIDE])

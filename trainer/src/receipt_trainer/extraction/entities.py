@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from receipt_trainer.contract.names import OUTSIDE
-from receipt_trainer.data import labels
+from receipt_trainer.data.labels import to_bio
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Entity:
 
 def tags(words: Sequence[ReadWord]) -> list[str]:
     """BIO tags of words in reading order."""
-    return [tag for line in _lines(words) for tag in labels.encode([word.label for word in line])]
+    return [tag for line in _lines(words) for tag in to_bio([word.label for word in line])]
 
 
 def entities(words: Sequence[ReadWord]) -> Iterator[Entity]:
