@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.fault_proxy import Proxy, Reply, Request
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 PAGE: Final = 2
@@ -26,7 +25,7 @@ def refusal(code: str, message: str = "no") -> Answer:
     return 400, {"code": code, "message": message}
 
 
-class ImageBuilder:
+class ImageBuilder(Proxy):
     """Serves what is put into it on a free port while the context is open.
 
     Attributes:
@@ -42,33 +41,16 @@ class ImageBuilder:
         self.pipelines: dict[str, dict[str, Any]] = {}
         self.refused: dict[str, Answer] = {}
         self.asked: list[str] = []
-        served = self
+        super().__init__("http://nowhere.invalid")
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing."""
-
-            def _serve(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                parts = urlsplit(self.path)
-                asked = json.loads(body or b"{}") | dict(parse_qsl(parts.query))
-                status, answer = served.answer(parts.path.strip("/"), asked)
-                content = json.dumps(answer).encode()
-                self.send_response(status)
-                if status != 200:
-                    self.send_header("x-amzn-ErrorType", answer["code"])
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = do_DELETE = _serve
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+    def before(self, request: Request) -> Reply:
+        """What is asked for."""
+        parts = urlsplit(request.path)
+        status, answer = self.answer(parts.path.strip("/"), request.json() | dict(parse_qsl(parts.query)))
+        headers = [("Content-Type", "application/json")]
+        if status != 200:
+            headers.append(("x-amzn-ErrorType", answer["code"]))
+        return Reply(status, headers, json.dumps(answer).encode())
 
     def add_component(self, name: str) -> str:
         """A component of one build version; its ARN."""
@@ -157,14 +139,6 @@ class ImageBuilder:
             return refusal("ResourceDependencyException", f"{wanted} is in use")
         del things[wanted]
         return 200, {"requestId": "1"}
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def _named(things: dict[str, dict[str, Any]], asked: dict[str, Any]) -> list[dict[str, Any]]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from tests.fault_proxy import Proxy, Reply, Request, reply
 
 DEFAULTS = {
     "operatingSystem": "Linux",
@@ -30,7 +29,7 @@ def product(instance_type: str, region: str, usd: str, unit: str = "Hrs", **attr
     }
 
 
-class PriceList:
+class PriceList(Proxy):
     """Serves `products` on a free port while the context is open; `asked` holds the filters of every request.
 
     Set `status` to answer with an error of that status instead.
@@ -38,25 +37,12 @@ class PriceList:
 
     def __init__(self, *products: dict[str, Any]) -> None:
         self.products, self.asked, self.status = list(products), list[dict[str, str]](), 200
-        served = self
+        super().__init__("http://nowhere.invalid")
 
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing."""
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                assert self.headers["X-Amz-Target"] == "AWSPriceListService.GetProducts"
-                content = json.dumps(served.answer(body)).encode()
-                self.send_response(served.status)
-                self.send_header("Content-Type", "application/x-amz-json-1.1")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+    def before(self, request: Request) -> Reply:
+        """What is asked for."""
+        assert request.operation == "GetProducts"
+        return reply((self.status, self.answer(request.json())))
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         """Products that all filters match; each as JSON text."""
@@ -68,13 +54,3 @@ class PriceList:
             return {"__type": "AccessDeniedException", "Message": "not authorized to perform: pricing:GetProducts"}
         found = [one for one in self.products if wanted.items() <= one["product"]["attributes"].items()]
         return {"FormatVersion": "aws_v1", "PriceList": [json.dumps(one) for one in found]}
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()

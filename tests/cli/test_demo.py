@@ -64,8 +64,11 @@ def test_the_demo_runs_the_whole_job(tmp_path: Path, own_session: Path) -> None:
     assert f"s3://{bucket}/runs/shown/{record.job_id}/" in done.stdout
     assert any(physical.endswith(".fifo") for _, physical in created)
     recorded = " ".join(done.stdout.partition("only recorded")[2].split())
-    assert "it refuses what comes without TLS" in recorded
+    assert "nothing of local mode uses it" in recorded
     assert "2 BucketPolicy" in recorded
+    counts = re.search(r"(\d+) resources created, (\d+) recorded in", done.stdout)
+    assert counts is not None
+    assert 20 < int(counts[1]) < int(counts[2])
 
 
 def test_the_demo_needs_the_stacks_program(tmp_path: Path) -> None:

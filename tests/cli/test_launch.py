@@ -12,7 +12,7 @@ import pytest
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.server_time import iso, utc_now
-from receipt_trainer.fleet.launch import ROUNDS, Launch, launch_for_jobs
+from receipt_trainer.fleet.groups import ROUNDS, Launch, launch_for_jobs
 from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller, add_job
 from tests.fleet.refusing import Refusing

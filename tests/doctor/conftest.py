@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from receipt_trainer.local.pulumi_program import Recording, load_config, run
 from receipt_trainer.local.recording import Registration
 from receipt_trainer.local.resources import Creation
 from receipt_trainer.local.stand_in_wheelhouse import stand_in
+from tests import rest_of_account
 from tests.doctor.wire import Wire, well
 
 ROOT = Path(__file__).parents[2]
@@ -76,9 +77,25 @@ def stood(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stood]:
             for one in recording.resources
             if not one.read
         ]
+        # EC2 refuses to look for a group by an id that is none.
+        groups = [one["id"] for one in resources if one["type"].endswith(":SecurityGroup")]
+        real = {id_: f"sg-{number:017x}" for number, id_ in enumerate(groups)}
+        real |= rest_of_account.make(cloud.client, "receipt-trainer", "dev")
         cloud.client("ssm").put_parameter(Name=PARENT, Value=IMAGE, Type="String")
-        outputs = StackOutputs.parse(recording.outputs).model_copy(update={"parent_image": PARENT})
-        yield Stood(cloud, outputs, recording, resources)
+        outputs = StackOutputs.parse(with_real_ids(recording.outputs, real))
+        outputs = outputs.model_copy(update={"parent_image": PARENT})
+        for topic in (outputs.alarm_topic_arn, outputs.notices_topic_arn):
+            cloud.client("sns").subscribe(TopicArn=topic, Protocol="email", Endpoint=EMAIL)
+        yield Stood(cloud, outputs, recording, with_real_ids(resources, real))
+
+
+def with_real_ids(value: Any, real: Mapping[str, str]) -> Any:
+    """A value in which the ids of what was only recorded are those of what was made in its place."""
+    if isinstance(value, dict):
+        return {key: with_real_ids(item, real) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_real_ids(item, real) for item in value]
+    return real.get(value, value) if isinstance(value, str) else value
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Leftovers of a killed update: a stack that stands, with parts of it left out of its state."""
+"""The table of named resources against the program itself."""
 
 from __future__ import annotations
 
@@ -10,10 +10,53 @@ import pytest
 from receipt_trainer.aws import clients
 from receipt_trainer.doctor import leftovers
 from receipt_trainer.doctor.findings import Finding
+from receipt_trainer.doctor.named import BUCKET, FINDERS, NAMED, QUEUE
 from receipt_trainer.doctor.subject import Subject
 from receipt_trainer.errors import WorldError
-from tests.doctor.conftest import Stood, levels, look, state_of
+from receipt_trainer.local.pulumi_program import Recording
+from tests.doctor.conftest import Stood, levels, look, record, state_of
 from tests.doctor.wire import Wire, as_json, no_right, no_right_on_ec2, profile_tags, tagged
+
+NAMING = ("name", "creationToken", "dashboardName", "functionName", "bucket", "launchTemplateName")
+FREE = {
+    "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig": "is put over what is there",
+    "aws:imagebuilder/component:Component": "its name is new at every change, and an old one collides with nothing",
+    "aws:imagebuilder/imageRecipe:ImageRecipe": "its name is new at every change, and an old one collides with nothing",
+}
+"""Types that bear a name of ours and cannot collide."""
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """The program with everything that it can register."""
+    folder = tmp_path_factory.mktemp("named") / "wheelhouse"
+    folder.mkdir()
+    return record(folder)
+
+
+def test_every_named_resource_of_the_program_is_known(recording: Recording, subject: Subject) -> None:
+    """What the program makes under a name of ours, and every bucket and queue, is in the table, and nothing else is."""
+    registered = set()
+    for one in recording.resources:
+        if not one.custom or one.read or one.type in FREE:
+            continue
+        names = [one.inputs[key] for key in NAMING if key in one.inputs]
+        ours = [name for name in names if isinstance(name, str) and "receipt-trainer" in name]
+        if ours or one.type in (BUCKET, QUEUE):
+            registered.add((one.type, one.name, one.parent, one.urn, (ours or [""])[0]))
+    known = {
+        (one.kind, one.name, one.parent_urn(subject), one.urn(subject), one.physical_name(subject)) for one in NAMED
+    }
+    assert known == registered
+    assert {one.kind for one in NAMED if one.physical} == set(FINDERS)
+
+
+def test_what_has_tags_has_those_of_the_stack(recording: Recording) -> None:
+    """Every taggable resource of the program bears the two tags by which leftovers are found."""
+    for one in recording.resources:
+        tags = one.inputs.get("tags")
+        if isinstance(tags, dict):
+            assert {"Project": "receipt-trainer", "Environment": "dev"}.items() <= tags.items(), one.urn
 
 
 def without(subject: Subject, stood: Stood, *names: str) -> list[Finding]:
@@ -37,7 +80,7 @@ def test_a_whole_state_leaves_nothing(subject: Subject, stood: Stood) -> None:
     assert found.level == "ok"
 
 
-NAMED = {
+IMPORTED = {
     "logs-boot": ("aws:cloudwatch/logGroup:LogGroup", "/receipt-trainer/dev/boot", "LogGroups::logs"),
     "training-parameter": (
         *("aws:ssm/parameter:Parameter", "/receipt-trainer/dev/training-defaults"),
@@ -57,10 +100,10 @@ NAMED = {
 }
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", IMPORTED)
 def test_what_has_a_name_of_ours_is_imported(name: str, subject: Subject, stood: Stood) -> None:
     """It would stop the next update: a failure, with the import that puts it where the program expects it."""
-    kind, physical, parent = NAMED[name]
+    kind, physical, parent = IMPORTED[name]
     (found,) = without(subject, stood, name)
     assert found.level == "failure"
     assert found.remedies == (

@@ -1,4 +1,4 @@
-"""Jobs without a message: named by the doctor, and given one by its --heal, on tables and queues of a stack."""
+"""Jobs without a message on the tables and queues of a stack that stands, and how they get one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.tables import JOBS
 from receipt_trainer.contract.waiting import Place
-from receipt_trainer.doctor import heal, messages
+from receipt_trainer.doctor import heal, workers_and_jobs
 from receipt_trainer.doctor.subject import Subject
 from receipt_trainer.jobs.queue import SqsQueue
 from tests.cli.jobs import add_job
@@ -73,22 +73,22 @@ def test_jobs_without_a_message(subject: Subject, outputs: StackOutputs, place: 
     jobs = add_jobs(outputs, place.url, 5)
     for job_id in jobs[1:]:
         queue.send(job_id)
-    found = look(messages.look_at_messages, subject)
+    found = look(workers_and_jobs.look_at_messages, subject)
     assert levels(found) == ["ok", "warning"]
     assert found[1].text.startswith("5 jobs wait in gpu-normal, 4 messages: the stack's function")
     assert found[1].text.endswith("has not looked yet")
     assert found[1].remedies == ("receipt-trainer doctor --heal --stack dev",)
     function_looks(outputs, place, MINUTE)
-    assert "they get a new one within ten minutes" in look(messages.look_at_messages, subject)[1].text
+    assert "they get a new one within ten minutes" in look(workers_and_jobs.look_at_messages, subject)[1].text
     queue.send(jobs[0])
     queue.receive(0)
-    assert levels(look(messages.look_at_messages, subject)) == ["ok", "ok"]
+    assert levels(look(workers_and_jobs.look_at_messages, subject)) == ["ok", "ok"]
 
 
 def test_a_job_that_was_just_queued_is_no_warning(subject: Subject, outputs: StackOutputs, place: Place) -> None:
     """Its message may be on its way."""
     add_jobs(outputs, place.url, 1, updated_at=iso(datetime.now(UTC)))
-    assert levels(look(messages.look_at_messages, subject)) == ["ok", "ok"]
+    assert levels(look(workers_and_jobs.look_at_messages, subject)) == ["ok", "ok"]
 
 
 def test_jobs_that_wait_elsewhere(subject: Subject, outputs: StackOutputs, place: Place, queue: SqsQueue) -> None:
@@ -97,7 +97,7 @@ def test_jobs_that_wait_elsewhere(subject: Subject, outputs: StackOutputs, place
     [stray] = add_jobs(outputs, place.url.replace("queues-gpu", "queues-cpu"), 1)
     [odd] = add_jobs(outputs, place.url, 1, spec="{")
     queue.send(odd)
-    found = [one for one in look(messages.look_at_messages, subject) if one.level == "warning"]
+    found = [one for one in look(workers_and_jobs.look_at_messages, subject) if one.level == "warning"]
     assert [one.remedies[0] for one in found] == [
         f"receipt-trainer job-status --stack dev {odd}",
         "receipt-trainer doctor --heal --stack dev",
@@ -109,7 +109,7 @@ def test_jobs_that_wait_elsewhere(subject: Subject, outputs: StackOutputs, place
 def test_jobs_that_are_held(subject: Subject, outputs: StackOutputs, place: Place) -> None:
     """They wait for no message, and each is named with the command that delivers it."""
     [job_id] = add_jobs(outputs, place.url, 1, status="INTERRUPTED", held_reason="AccessDenied")
-    [found] = [one for one in look(messages.look_at_messages, subject) if one.level == "warning"]
+    [found] = [one for one in look(workers_and_jobs.look_at_messages, subject) if one.level == "warning"]
     assert found.text.startswith(f"jobs are held, their complete runs are not delivered: {job_id}")
     assert found.remedies == (f"receipt-trainer retry --stack dev {job_id}",)
 
@@ -119,7 +119,7 @@ def test_a_queue_that_is_not_there_hides_no_other(subject: Subject, outputs: Sta
     add_jobs(outputs, place.url, 1)
     high = next(one for one in outputs.places() if one.priority == "high")
     clients.sqs().delete_queue(QueueUrl=high.url)
-    assert levels(look(messages.look_at_messages, subject)) == ["warning", "failure"]
+    assert levels(look(workers_and_jobs.look_at_messages, subject)) == ["warning", "failure"]
 
 
 class Time:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, NamedTuple, Self
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from tests.fault_proxy import Proxy, Reply, Request
 
 
 class Answer(NamedTuple):
@@ -95,62 +93,18 @@ def well() -> dict[str, Answer]:
     }
 
 
-class Wire:
-    """Serves on a free port while the context is open; `answers` by operation or path, `calls` counts all."""
+class Wire(Proxy):
+    """`answers` by operation or path, `calls` counts all."""
 
     def __init__(self, target: str) -> None:
         self.answers, self.calls = well(), Counter[str]()
-        wire, parts = self, urlsplit(target)
+        super().__init__(target)
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing."""
-
-            def _handle(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                name = self._operation(body)
-                wire.calls[name] += 1
-                answer = wire.answers.get(name)
-                if answer is not None:
-                    self._send(answer.status, answer.kind, answer.body.encode())
-                    return
-                connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=60)
-                connection.request(self.command, self.path, body, dict(self.headers))
-                response = connection.getresponse()
-                self._send(response.status, response.getheader("Content-Type") or "text/plain", response.read())
-                connection.close()
-
-            def _operation(self, body: bytes) -> str:
-                if target := self.headers.get("X-Amz-Target", ""):
-                    return target.rpartition(".")[2]
-                if action := parse_qs(body.decode(errors="replace")).get("Action"):
-                    return action[0]
-                path = urlsplit(self.path).path
-                return path[1:] if path.count("/") == 1 and path[1:] in wire.answers else path
-
-            def _send(self, status: int, kind: str, content: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(content)
-
-            do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _handle
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign] # a client that has gone
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def before(self, request: Request) -> Reply | None:
+        name = request.operation
+        if name == request.method:  # of a service that speaks REST
+            path = urlsplit(request.path).path
+            name = path[1:] if path.count("/") == 1 and path[1:] in self.answers else path
+        self.calls[name] += 1
+        found = self.answers.get(name)
+        return found and Reply(found.status, [("Content-Type", found.kind)], found.body.encode())

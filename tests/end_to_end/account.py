@@ -25,11 +25,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.artifacts import run_prefix
-from receipt_trainer.aws.prices import ListPrices
+from receipt_trainer.aws.prices import ListPrices, read_spot_prices
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.fleet.spot import read_spot_prices
 from receipt_trainer.jobs.rows import get_job, read_metrics
 from receipt_trainer.jobs.views import read_past
 from tests.end_to_end import leftovers, results

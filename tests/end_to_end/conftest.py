@@ -43,8 +43,9 @@ def own_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Local
             monkeypatch.setenv(name, value)
         pulumi = tmp_path / "bin" / "pulumi"
         pulumi.parent.mkdir()
-        program = Path(__file__).with_name("pulumi_stand_in.py")
-        pulumi.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{program}" "$@"\n')
+        pulumi.write_text(
+            f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m tests.end_to_end.pulumi_stand_in "$@"\n'
+        )
         pulumi.chmod(0o755)
         monkeypatch.setenv("PATH", f"{pulumi.parent}{os.pathsep}{os.environ['PATH']}")
         yield cloud

@@ -1,7 +1,8 @@
 """Stands for the pulumi CLI on the embedded AWS: the commands of a journey, with this project's own in-process program.
 
-An `up` creates on the embedded AWS what the program registers; a `destroy` makes the embedded AWS empty, and fails as
-often as PULUMI_STAND_IN_FAILS says. State is where PULUMI_BACKEND_URL points, as with the real one.
+An `up` creates on the embedded AWS what the program registers, and of what costs and is only recorded one each; a
+`destroy` makes the embedded AWS empty, and fails as often as PULUMI_STAND_IN_FAILS says. State is where
+PULUMI_BACKEND_URL points, as with the real one.
 """
 
 from __future__ import annotations
@@ -57,10 +58,13 @@ def up(stack: str) -> str:
     """The outputs, as JSON."""
     from receipt_trainer.local.emulator import LocalCloud
     from receipt_trainer.local.resources import provision
+    from tests import rest_of_account
 
     cloud = LocalCloud(empty=True)
     cloud.endpoint = os.environ["AWS_ENDPOINT_URL"]
-    return provision(Path.cwd(), cloud, stack=stack).outputs.model_dump_json(indent=1)
+    outputs = provision(Path.cwd(), cloud, stack=stack).outputs
+    rest_of_account.make(cloud.client, outputs.project, outputs.environment)
+    return outputs.model_dump_json(indent=1)
 
 
 def destroy(folder: Path) -> int:

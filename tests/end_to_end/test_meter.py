@@ -57,15 +57,6 @@ def test_it_never_reckons_less_than_what_is_seen(
     assert meter.spent_usd >= least
 
 
-@given(LOOKS)
-def test_the_order_of_a_look_is_nothing(looks: list[tuple[list[Sight], float]]) -> None:
-    """EC2 lists instances in any order."""
-    once = [(list({sight.instance_id: sight for sight in sights}.values()), wait) for sights, wait in looks]
-    assert metered(once)[0].spent_usd == pytest.approx(
-        metered([(sights[::-1], wait) for sights, wait in once])[0].spent_usd
-    )
-
-
 @given(LOOKS, st.floats(1, 5000))
 def test_what_has_ended_costs_no_more(looks: list[tuple[list[Sight], float]], seconds: float) -> None:
     """An instance counts up to the first look that misses it; then only what stands is left, a cent an hour."""

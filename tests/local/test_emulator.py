@@ -9,13 +9,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
-from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws import clients
 from receipt_trainer.contract.env import WorkerEnv
 from receipt_trainer.contract.names import (
     ENV_ARTIFACTS_BUCKET,
@@ -24,7 +21,7 @@ from receipt_trainer.contract.names import (
     ENV_TRAINING_PARAMETER,
 )
 from receipt_trainer.contract.outputs import StackOutputs
-from receipt_trainer.contract.tables import ALL_TABLES, RECEIPTS
+from receipt_trainer.contract.tables import ALL_TABLES
 from receipt_trainer.errors import WorldError
 from receipt_trainer.local.emulator import LocalCloud
 
@@ -181,66 +178,3 @@ def test_a_server_that_does_not_start_is_told_with_its_words(monkeypatch: pytest
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(WorldError, match=r"the embedded AWS ended"), LocalCloud():
         pass
-
-
-def _answers(client: Any, table: str) -> list[Any]:
-    """What a client gets to see of a table by queries, scans and pages, without what differs between two servers."""
-    client.create_table(**RECEIPTS.create_arguments(table))
-    items = [
-        {
-            **{
-                "PK": f"IMAGE#{n % 3}",
-                "SK": f"RECEIPT#{n:05d}",
-                "n": n,
-                "map": {"a": [1, "x", None, True, {"b": 0.5}]},
-            },
-            **({"GSI3PK": "VALID", "GSI3SK": f"key {n * 7 % 40:03d}"} if n % 2 else {}),
-            **{"picture": b"\x00\xff", "tags": {"s", "t"}, "text": "é" * 9_000},
-        }
-        for n in range(40)
-    ]
-    for item in items:
-        client.put_item(TableName=table, Item=dynamo.serialise(item))
-    queries: list[dict[str, Any]] = [
-        {"KeyConditionExpression": "PK = :a", "ExpressionAttributeValues": {":a": {"S": "IMAGE#1"}}},
-        {
-            "KeyConditionExpression": "PK = :a AND SK BETWEEN :b AND :c",
-            "ExpressionAttributeValues": {
-                ":a": {"S": "IMAGE#1"},
-                ":b": {"S": "RECEIPT#00004"},
-                ":c": {"S": "RECEIPT#2"},
-            },
-            "ProjectionExpression": "SK, #n, #m.a, picture",
-            "ExpressionAttributeNames": {"#n": "n", "#m": "map"},
-        },
-        {
-            "IndexName": "GSI3",
-            "KeyConditionExpression": "GSI3PK = :a AND GSI3SK >= :b",
-            "ExpressionAttributeValues": {":a": {"S": "VALID"}, ":b": {"S": "key 011"}},
-            "ProjectionExpression": "PK, SK, tags, picture",
-            "Limit": 4,
-            "ScanIndexForward": False,
-        },
-        {"KeyConditionExpression": "PK = :a", "ExpressionAttributeValues": {":a": {"S": "nothing"}}},
-    ]
-    found = [list(client.get_paginator("query").paginate(TableName=table, **query)) for query in queries]
-    found.append(list(client.get_paginator("scan").paginate(TableName=table, Segment=1, TotalSegments=2)))
-    for page in [page for pages in found for page in pages]:
-        del page["ResponseMetadata"]
-        for item in page["Items"]:
-            item.get("tags", {}).get("SS", []).sort()
-    return found
-
-
-def test_our_faster_moto_answers_as_motos_own(aws: LocalCloud) -> None:
-    """Queries, index queries, projections, pages and scans give, page by page, what plain moto gives."""
-    plain = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    plain.start()
-    try:
-        host, port = plain.get_host_and_port()
-        slow = boto3.session.Session().client("dynamodb", endpoint_url=f"http://{host}:{port}")
-        fast = clients.dynamodb()
-        assert _answers(fast, "speed-test") == _answers(slow, "speed-test")
-    finally:
-        plain.stop()
-        clients.dynamodb().delete_table(TableName="speed-test")

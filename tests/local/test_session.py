@@ -14,8 +14,8 @@ import pytest
 from receipt_trainer.aws.imds import Imds
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.local import control_api, session, worker_registration
-from receipt_trainer.local.instances import Machines
+from receipt_trainer.local import session
+from receipt_trainer.local.session_server import Control, Machines
 from receipt_trainer.worker.interruptions import look
 from tests.cli.test_stack import exported
 
@@ -53,9 +53,9 @@ def made(control_url: str = "http://127.0.0.1:9", session_id: str = "a") -> sess
 def running(root: Path) -> Iterator[session.Session]:
     """A session of this process, with its control."""
     with session.own(root) as folder:
-        (folder / worker_registration.WORKERS).mkdir()
-        machines = Machines(folder / worker_registration.WORKERS)
-        with control_api.Control(machines, lambda: None) as served:
+        (folder / session.WORKERS).mkdir()
+        machines = Machines(folder / session.WORKERS)
+        with Control(machines, lambda: None) as served:
             yield made(served.url)
         machines.end(grace_s=0)
 
@@ -124,17 +124,17 @@ def test_a_shell_takes_its_variables() -> None:
 
 def test_a_notice_is_for_one_worker(running: session.Session) -> None:
     """Each worker is an instance that has no price; a notice reaches its own only, and none that comes later."""
-    with worker_registration.join(running) as first, worker_registration.join(running) as second:
-        alive = [(one["instance_id"], one["pid"]) for one in control_api.instances(running) if one["alive"]]
+    with session.join(running) as first, session.join(running) as second:
+        alive = [(one["instance_id"], one["pid"]) for one in session.instances(running) if one["alive"]]
         assert alive == [("i-local-1", os.getpid()), ("i-local-2", os.getpid())]
-        control_api.interrupt(running, "i-local-2", "spot", 30)
+        session.interrupt(running, "i-local-2", "spot", 30)
         assert look(Imds(first)) is None
         found = look(Imds(second))
         assert found is not None
         assert found.kind == "spot"
         assert Imds(first).get("instance-life-cycle") is None
-    assert [one["alive"] for one in control_api.instances(running)] == [False, False]
-    with worker_registration.join(running) as third:
+    assert [one["alive"] for one in session.instances(running)] == [False, False]
+    with session.join(running) as third:
         assert look(Imds(third)) is None
 
 
@@ -152,11 +152,11 @@ def test_a_notice_is_for_one_worker(running: session.Session) -> None:
 def test_the_control_refuses_what_it_does_not_know(running: session.Session, method: str, path: str, body: str) -> None:
     """An instance that is none, a notice that is none, a path for a lock: one line, and nothing happens."""
     with pytest.raises(UserError, match="the local session refuses"):
-        control_api.ask(running, method, path, body)
-    assert control_api.instances(running) == []
+        session.ask(running, method, path, body)
+    assert session.instances(running) == []
 
 
 def test_a_control_that_is_gone_is_a_fault_of_the_world(root: Path) -> None:
     """Nobody answers: one line with the address."""
     with pytest.raises(WorldError, match="does not answer"):
-        control_api.instances(made())
+        session.instances(made())

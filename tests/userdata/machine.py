@@ -17,8 +17,8 @@ import boto3
 
 from infra.pools.user_data import render_user_data
 from receipt_trainer.contract.tables import INSTANCES
+from receipt_trainer.local.imds import ImdsStandIn
 from tests.infra.worker_values import boot_env, worker_env
-from tests.userdata.imds import Imds
 from tests.userdata.wheels import make_wheelhouse
 
 STAND_INS = Path(__file__).parent / "stand_ins"
@@ -153,7 +153,7 @@ class Machine:
         )
         script = self.root.parent / f"{self.root.name}-user-data"
         script.write_text(render_user_data(boot, worker_env(jobs_table="jobs $(id) \"'\\ %n")))
-        with Imds(account.instance_id) as imds:
+        with ImdsStandIn(account.instance_id) as imds:
             environment = self._environment | {
                 "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds_url or imds.url,
                 "PATH": f"{self._path}:{os.environ['PATH']}",

@@ -42,8 +42,6 @@ def test_each_notice_is_read(service: ImdsStandIn, kind: str, words: str, deadli
     assert isinstance(found, Interruption)
     assert (found.kind, found.deadline) == (kind, deadline)
     assert words in found.reason
-    service.calm(kind)
-    assert look(Imds(service.url)) is None
 
 
 def test_a_recommendation_is_advice_and_hides_no_notice(service: ImdsStandIn) -> None:
@@ -56,16 +54,6 @@ def test_a_recommendation_is_advice_and_hides_no_notice(service: ImdsStandIn) ->
     assert isinstance(look(Imds(service.url)), Interruption)
 
 
-def test_the_control_delivers_a_notice_over_http(service: ImdsStandIn) -> None:
-    """What `local interrupt` will send, a PUT to the control, is a notice; what is no number of seconds is refused."""
-    assert service.answer("PUT", "/control/notices/spot", {}, "soon")[0] == 400
-    assert service.answer("PUT", "/control/notices/flood", {}, "")[0] == 404
-    assert Imds(service.url)._request("PUT", "/control/notices/spot", {})[0] == 200
-    found = look(Imds(service.url))
-    assert isinstance(found, Interruption)
-    assert found.kind == "spot"
-
-
 def test_one_token_serves_many_looks_and_a_forgotten_one_is_renewed(service: ImdsStandIn) -> None:
     """The service is asked for a token once, again after half its life, and when it knows it no more."""
     now = 0.0
@@ -73,7 +61,7 @@ def test_one_token_serves_many_looks_and_a_forgotten_one_is_renewed(service: Imd
     for _ in range(5):
         look(asked)
     assert service.num_tokens == 1
-    service.forget_tokens()
+    service.tokens.clear()
     assert asked.get("instance-id") == "i-1"
     assert service.num_tokens == 2
     now = imds.TOKEN_TTL_S / 2

@@ -1,18 +1,24 @@
-"""On-demand prices of instance types, from the AWS Price List Query API; asked for on a laptop only.
+"""Prices of instance types: on demand from the AWS Price List Query API, which a laptop alone asks, and spot from EC2.
 
-A worker in a private subnet cannot ask: the API has endpoints in three regions, and none in the stack's network. Spot
-prices are another matter: each worker writes down its own. Source: AWS Price List API Reference, GetProducts.
+A worker in a private subnet cannot ask the Price List API: it has endpoints in three regions, and none in the stack's
+network. Source: AWS Price List API Reference, GetProducts.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.clients import aws_faults
 from receipt_trainer.errors import UserError, WorldError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.client import EC2Client
 
 ON_DEMAND: Final = "on_demand"
 _ZONE: Final = re.compile(r"([a-z]{2}(?:-[a-z]+)+-\d)[a-z]")
@@ -87,3 +93,38 @@ def _price(products: Sequence[str], instance_type: str, region: str) -> float | 
             return None
     prices = {price for price in found if 0 < price < float("inf")}
     return prices.pop() if len(prices) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class SpotPrice:
+    """Dollars of an hour of Linux on a spot instance."""
+
+    instance_type: str
+    zone: str
+    usd_per_h: float
+
+
+def read_spot_prices(
+    client: EC2Client, instance_types: Sequence[str], zones: Collection[str], now: datetime
+) -> list[SpotPrice]:
+    """The price that holds now for each type and zone that has one, the cheapest first.
+
+    Raises:
+        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
+    """
+    newest: dict[tuple[str, str], tuple[datetime, float]] = {}
+    wanted: Any = list(instance_types)
+    with aws_faults("read spot prices"):
+        # From now on: EC2 then answers with the price that has held since before.
+        pages = client.get_paginator("describe_spot_price_history").paginate(
+            InstanceTypes=wanted, ProductDescriptions=["Linux/UNIX"], StartTime=now
+        )
+        for page in pages:
+            for row in page["SpotPriceHistory"]:
+                where = str(row["InstanceType"]), row["AvailabilityZone"]
+                if where[0] in instance_types and where[1] in zones:
+                    found = row["Timestamp"], float(row["SpotPrice"])
+                    newest[where] = max(found, newest.get(where, found))
+    # Nothing is free: a price of 0 is one that is not known.
+    prices = [SpotPrice(*where, price) for where, (_, price) in newest.items() if price > 0]
+    return sorted(prices, key=lambda one: (one.usd_per_h, one.instance_type, one.zone))

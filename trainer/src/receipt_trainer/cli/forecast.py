@@ -110,11 +110,10 @@ def _history(table: str | None) -> tuple[list[Any], str | None]:
 def _price(outputs: StackOutputs, pool: PoolOutputs, kind: str | None) -> Price:
     """Of the type that was measured, else of the pool's cheapest on spot, or its first on demand."""
     from receipt_trainer.aws import clients
-    from receipt_trainer.aws.prices import ListPrices
+    from receipt_trainer.aws.prices import ListPrices, read_spot_prices
     from receipt_trainer.aws.server_time import utc_now
     from receipt_trainer.errors import UserError, WorldError
     from receipt_trainer.fleet.groups import read_groups
-    from receipt_trainer.fleet.spot import read_spot_prices
 
     prices, listed = ListPrices(), kind or pool.instance_types[0]
     if pool.market != "spot":

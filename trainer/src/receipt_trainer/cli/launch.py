@@ -11,7 +11,7 @@ import click
 from receipt_trainer.cli import stack
 
 if TYPE_CHECKING:
-    from receipt_trainer.fleet.launch import Launch
+    from receipt_trainer.fleet.groups import Launch
 
 LATER: Final = "the pool's alarm launches one by itself, up to 15 minutes later if no job came for hours"
 
@@ -39,7 +39,7 @@ def launch(pool: str | None, table: str, job_ids: Collection[str]) -> Launched |
         return None
     from receipt_trainer.aws import clients
     from receipt_trainer.errors import UserError, WorldError
-    from receipt_trainer.fleet.launch import launch_for_jobs
+    from receipt_trainer.fleet.groups import launch_for_jobs
 
     group = pools[pool].auto_scaling_group
     try:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from receipt_trainer.doctor import account, images, leftovers, messages, models, parts, quotas, tools, workers
+from receipt_trainer.doctor import account, leftovers, machine, stack_parts, workers_and_jobs
+from receipt_trainer.doctor import account as quotas
 from receipt_trainer.doctor.findings import Finding, cannot_look, failure, warning
 from receipt_trainer.doctor.subject import Subject
 
@@ -37,10 +38,10 @@ class Check:
 
 FIRST: Final = Check("Account", "credentials", account.look_at_credentials, "nothing")
 CHECKS: Final[tuple[Check, ...]] = (
-    Check("This machine", "program", tools.look_at_program, "nothing"),
-    Check("This machine", "pulumi", tools.look_at_pulumi, "nothing"),
-    Check("This machine", "pulumi SDK", tools.look_at_sdk, "nothing"),
-    Check("This machine", "AWS CLI", tools.look_at_aws_cli, "nothing"),
+    Check("This machine", "program", machine.look_at_program, "nothing"),
+    Check("This machine", "pulumi", machine.look_at_pulumi, "nothing"),
+    Check("This machine", "pulumi SDK", machine.look_at_sdk, "nothing"),
+    Check("This machine", "AWS CLI", machine.look_at_aws_cli, "nothing"),
     FIRST,
     Check("Account", "region", account.look_at_region, "nothing"),
     Check("Account", "zones", account.look_at_zones),
@@ -48,19 +49,19 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("Account", "key of volumes", account.look_at_volume_key),
     Check("Account", "public access", account.look_at_public_access),
     Check("Account", "budget", account.look_at_budget),
-    Check("Account", "parent image", images.look_at_parent_image),
-    Check("Stack", "workers' image", images.look_at_worker_image, "outputs"),
+    Check("Account", "parent image", stack_parts.look_at_parent_image),
+    Check("Stack", "workers' image", stack_parts.look_at_worker_image, "outputs"),
     Check("Stack", "alarm mail", account.look_at_alarm_mail, "outputs"),
     Check("Stack", "notice mail", account.look_at_notice_mail, "outputs"),
-    Check("Stack", "tables", parts.look_at_tables, "outputs"),
-    Check("Stack", "queues", parts.look_at_queues, "outputs"),
-    Check("Stack", "buckets", parts.look_at_buckets, "outputs"),
-    Check("Stack", "file system", parts.look_at_files, "outputs"),
+    Check("Stack", "tables", stack_parts.look_at_tables, "outputs"),
+    Check("Stack", "queues", stack_parts.look_at_queues, "outputs"),
+    Check("Stack", "buckets", stack_parts.look_at_buckets, "outputs"),
+    Check("Stack", "file system", stack_parts.look_at_files, "outputs"),
     Check("Stack", "leftovers", leftovers.look_at_leftovers, "stack"),
-    Check("Workers and jobs", "groups", workers.look_at_groups, "outputs"),
-    Check("Workers and jobs", "boots", workers.look_at_boots, "outputs"),
-    Check("Workers and jobs", "messages", messages.look_at_messages, "outputs"),
-    Check("Workers and jobs", "job files", models.look_at_jobs),
+    Check("Workers and jobs", "groups", workers_and_jobs.look_at_groups, "outputs"),
+    Check("Workers and jobs", "boots", workers_and_jobs.look_at_boots, "outputs"),
+    Check("Workers and jobs", "messages", workers_and_jobs.look_at_messages, "outputs"),
+    Check("Workers and jobs", "job files", workers_and_jobs.look_at_jobs),
 )
 
 

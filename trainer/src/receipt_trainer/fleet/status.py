@@ -8,12 +8,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from receipt_trainer.aws import clients
-from receipt_trainer.aws.prices import ListPrices
+from receipt_trainer.aws.prices import ListPrices, SpotPrice, read_spot_prices
 from receipt_trainer.contract.waiting import Look
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.fleet.groups import Group, read_groups
 from receipt_trainer.fleet.spend import InstanceSpend, JobSpend, instance_spend, read_job_spend
-from receipt_trainer.fleet.spot import SpotPrice, read_spot_prices
 from receipt_trainer.jobs import queue
 from receipt_trainer.jobs.instances import Instance, list_instances, with_list_prices
 from receipt_trainer.jobs.queue import queue_faults

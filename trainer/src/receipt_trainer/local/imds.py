@@ -1,8 +1,4 @@
-"""A stand-in of the instance metadata service, version 2, with a control that delivers notices.
-
-`PUT /control/notices/<kind>` with kind spot, rebalance or lifecycle delivers one, `DELETE` takes it back; the body of a
-spot notice may name the seconds until its time (120 if it is empty). What EC2 has not, EC2's clients do not ask.
-"""
+"""A stand-in of the instance metadata service, version 2, to which notices can be delivered."""
 
 from __future__ import annotations
 
@@ -21,14 +17,57 @@ NOTICES: Final = {
     "lifecycle": "autoscaling/target-lifecycle-state",
 }
 SPOT_WARNING_S: Final = 120.0
-_CONTROL: Final = "/control/notices/"
+_MAX_BODY: Final = 65_536
 _METADATA: Final = "/latest/meta-data/"
 _CREDENTIALS: Final = "iam/security-credentials/"
 _CREDENTIALS_LIFE: Final = timedelta(hours=6)
 
 
-class ImdsStandIn:
-    """A context manager with a `url`; answers as a spot instance's service does, and counts what is asked."""
+class LoopbackServer:
+    """A context manager with a `url`: a small HTTP server whose subclass says what it answers."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listen; port 0 takes a free one."""
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _handle(self) -> None:
+                length = min(int(self.headers.get("Content-Length") or 0), _MAX_BODY)
+                body = self.rfile.read(length).decode("utf-8", "replace")
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                status, text = server.answer(self.command, self.path, headers, body)
+                content = text.encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_PUT = do_POST = _handle
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://{host}:{self._server.server_port}"
+
+    def answer(self, method: str, path: str, headers: Mapping[str, str], body: str) -> tuple[int, str]:
+        """Status and text of one request; names of headers are in lower case."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="loopback", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class ImdsStandIn(LoopbackServer):
+    """Answers as a spot instance's service does, and counts the tokens it gives."""
 
     def __init__(
         self,
@@ -59,14 +98,12 @@ class ImdsStandIn:
             **({_CREDENTIALS: role, f"{_CREDENTIALS}{role}": _credentials(clock())} if role else {}),
         }
         self.num_tokens = 0
-        self._tokens: set[str] = set()
+        self.tokens: set[str] = set()
         self._clock = clock
-        self._server = ThreadingHTTPServer((host, port), self._handler())
-        self._server.daemon_threads = True
-        self.url = f"http://{host}:{self._server.server_port}"
+        super().__init__(host, port)
 
     def interrupt(self, kind: str = "spot", *, warning_s: float = SPOT_WARNING_S) -> None:
-        """Deliver a notice: the same as a PUT to the control.
+        """Deliver a notice.
 
         Raises:
             KeyError: no such kind of notice.
@@ -79,24 +116,11 @@ class ImdsStandIn:
             "lifecycle": "Terminated",
         }[kind]
 
-    def calm(self, kind: str) -> None:
-        """Take a notice back."""
-        if kind == "lifecycle":
-            self.paths[NOTICES[kind]] = "InService"
-        else:
-            self.paths.pop(NOTICES[kind], None)
-
-    def forget_tokens(self) -> None:
-        """No token is known any more, as after a long time."""
-        self._tokens.clear()
-
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: str) -> tuple[int, str]:
         """Status and text of one request."""
-        if path.startswith(_CONTROL):
-            return self._control(method, path.removeprefix(_CONTROL), body)
         if path == "/latest/api/token":
             return self._token(method, headers)
-        if headers.get("x-aws-ec2-metadata-token") not in self._tokens:
+        if headers.get("x-aws-ec2-metadata-token") not in self.tokens:
             return 401, ""
         value = self.paths.get(path.removeprefix(_METADATA)) if path.startswith(_METADATA) else None
         return (404, "") if value is None or method != "GET" else (200, value)
@@ -106,53 +130,9 @@ class ImdsStandIn:
         if method != "PUT" or not ttl.isdecimal() or not 1 <= int(ttl) <= 21_600:
             return 400, ""
         token = secrets.token_urlsafe(32)
-        self._tokens.add(token)
+        self.tokens.add(token)
         self.num_tokens += 1
         return 200, token
-
-    def _control(self, method: str, kind: str, body: str) -> tuple[int, str]:
-        if kind not in NOTICES or method not in ("PUT", "DELETE"):
-            return 404, f"kinds: {', '.join(NOTICES)}\n"
-        try:
-            warning_s = float(body) if body.strip() else SPOT_WARNING_S
-        except ValueError:
-            return 400, "the body is a number of seconds\n"
-        if method == "PUT":
-            self.interrupt(kind, warning_s=warning_s)
-        else:
-            self.calm(kind)
-        return 200, ""
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        stand_in = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def _handle(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode("utf-8", "replace")
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                status, text = stand_in.answer(self.command, self.path, headers, body)
-                content = text.encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_PUT = do_DELETE = _handle
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        return Handler
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="imds-stand-in", daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def _credentials(now: datetime) -> str:

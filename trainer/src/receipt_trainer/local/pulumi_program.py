@@ -10,15 +10,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime import rpc, settings
 from pulumi.runtime.config import set_all_config
+from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks
 from pulumi.runtime.proto import engine_pb2, resource_pb2
 from pulumi.runtime.stack import run_in_stack
 
@@ -42,17 +41,20 @@ _FEATURES: Final = (
 )
 
 
-@dataclass
-class Monitor:
-    """Takes the place of the engine's resource monitor; its methods are called from several threads."""
+class Monitor(MockMonitor, Mocks):
+    """pulumi's mock of the engine, and what it leaves out: URNs with all parents, options, secrets, exports, messages.
 
-    project: str
-    stack: str
-    region: str
-    become: Become
-    answers: Mapping[str, Answer]
-    recording: Recording = field(default_factory=Recording)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    Its methods are called from several threads.
+    """
+
+    def __init__(self, *, project: str, stack: str, region: str, become: Become, answers: Mapping[str, Answer]) -> None:
+        """See `run` for the arguments."""
+        super().__init__(self)
+        self.project, self.stack = project, stack
+        self.recording = Recording()
+        self._region, self._become, self._answers = region, become, answers
+        self._lock = threading.Lock()
+        self._asked = threading.local()  # the request that `new_resource` is called for
 
     def GetDeploymentInfo(self, request: Any) -> Any:  # noqa: N802 - names of the wire
         """What this end understands."""
@@ -60,69 +62,19 @@ class Monitor:
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802
         """A resource to be created."""
-        if request.type == _STACK:
-            return resource_pb2.RegisterResourceResponse(urn=self._urn(request))
-        inputs, secret = plain_properties(request.object)
-        registration = Registration(
-            type=request.type,
-            name=request.name,
-            urn=self._urn(request),
-            inputs=inputs,
-            parent=request.parent,
-            dependencies=tuple(sorted(request.dependencies)),
-            protect=request.protect,
-            retain_on_delete=request.retainOnDelete,
-            delete_before_replace=request.deleteBeforeReplace if request.deleteBeforeReplaceDefined else None,
-            ignore_changes=tuple(request.ignoreChanges),
-            replace_on_changes=tuple(request.replaceOnChanges),
-            references={key: tuple(sorted(found.urns)) for key, found in request.propertyDependencies.items()},
-            aliases=tuple(self._alias(request, alias) for alias in request.aliases),
-            custom=request.custom,
-            id=request.importId,
-            secret_inputs=secret,
-        )
-        id_, state = self._add(registration, request.object)
-        return resource_pb2.RegisterResourceResponse(urn=registration.urn, id=id_, object=state)
+        self._asked.request, self._asked.options = request, self._options(request)
+        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 
     def ReadResource(self, request: Any) -> Any:  # noqa: N802
         """A resource that exists already."""
-        inputs, secret = plain_properties(request.properties)
-        registration = Registration(
-            type=request.type,
-            name=request.name,
-            urn=self._urn(request),
-            inputs=inputs,
-            parent=request.parent,
-            dependencies=tuple(sorted(request.dependencies)),
-            read=True,
-            id=request.id,
-            secret_inputs=secret,
-        )
-        outputs = read(request.type, {"id": request.id, **inputs}, self.answers)
-        _, state = self._add(registration, request.properties, outputs)
-        return resource_pb2.ReadResourceResponse(urn=registration.urn, properties=state)
+        self._asked.request, self._asked.options = request, {"read": True, "id": request.id}
+        return super().ReadResource(request)  # type: ignore[no-untyped-call]
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
         """Outputs of a component; those of the stack are kept."""
         if f"::{_STACK}::" in request.urn:
-            self.recording.outputs, self.recording.secret_outputs = plain_properties(request.outputs)
-        return Empty()
-
-    def Invoke(self, request: Any) -> Any:  # noqa: N802
-        """A provider function."""
-        arguments, _ = plain_properties(request.args)
-        response = resource_pb2.ResourceInvokeResponse()
-        # The field is a keyword of Python.
-        getattr(response, "return").update(call(request.tok, arguments, self.region, self.answers))
-        return response
-
-    def RegisterPackage(self, request: Any) -> Any:  # noqa: N802
-        """A provider package; nothing depends on the reference."""
-        return resource_pb2.RegisterPackageResponse(ref="package")
-
-    def SignalAndWaitForShutdown(self, request: Any) -> Any:  # noqa: N802
-        """The program has ended."""
-        return Empty()
+            self.recording.outputs, self.recording.secret_outputs = _plain(rpc.deserialize_properties(request.outputs))
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
     def Log(self, request: Any) -> Any:  # noqa: N802
         """A message of the program (this is the engine's part of the wire)."""
@@ -131,8 +83,51 @@ class Monitor:
                 self.recording.messages.append(request.message)
         return Empty()
 
-    def _urn(self, request: Any) -> str:
-        return _urn(self.stack, self.project, request.parent, request.type, request.name)
+    def call(self, args: MockCallArgs) -> Any:
+        """The result of a provider function."""
+        return call(args.token, _plain(args.args)[0], self._region, self._answers)
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        """Record a resource; its id, and its inputs with what it became over them: a secret input stays secret."""
+        request = self._asked.request
+        inputs, secret = _plain(args.inputs)
+        registration = Registration(
+            type=args.typ,
+            name=args.name,
+            urn=self.make_urn(request.parent, args.typ, args.name),
+            inputs=inputs,
+            parent=request.parent,
+            dependencies=tuple(sorted(request.dependencies)),
+            secret_inputs=secret,
+            **self._asked.options,
+        )
+        with self._lock:
+            if any(known.urn == registration.urn for known in self.recording.resources):
+                raise ValueError(f"two resources are called {registration.urn}")
+            self.recording.resources.append(registration)
+        id_, outputs = self._made(registration)
+        new = {name: value for name, value in outputs.items() if inputs.get(name) is not value}
+        wrapped = {name: rpc.wrap_rpc_secret(value) if name in secret else value for name, value in new.items()}
+        return id_, {**args.inputs, **wrapped}
+
+    def _made(self, registration: Registration) -> tuple[str, dict[str, Any]]:
+        if registration.read:
+            arguments = {"id": registration.id, **registration.inputs}
+            return registration.id, read(registration.type, arguments, self._answers) or {}
+        return self._become(registration) if registration.custom else ("", {})
+
+    def _options(self, request: Any) -> dict[str, Any]:
+        return {
+            "protect": request.protect,
+            "retain_on_delete": request.retainOnDelete,
+            "delete_before_replace": request.deleteBeforeReplace if request.deleteBeforeReplaceDefined else None,
+            "ignore_changes": tuple(request.ignoreChanges),
+            "replace_on_changes": tuple(request.replaceOnChanges),
+            "references": {key: tuple(sorted(found.urns)) for key, found in request.propertyDependencies.items()},
+            "aliases": tuple(self._alias(request, alias) for alias in request.aliases),
+            "custom": request.custom,
+            "id": request.importId,
+        }
 
     def _alias(self, request: Any, alias: Any) -> str:
         """The URN that an alias names; what it leaves out is as the resource has it now."""
@@ -143,31 +138,21 @@ class Monitor:
         stack, project = spec.stack or self.stack, spec.project or self.project
         return _urn(stack, project, parent, spec.type or request.type, spec.name or request.name)
 
-    def _add(
-        self, registration: Registration, given: Struct, read_outputs: dict[str, Any] | None = None
-    ) -> tuple[str, Struct]:
-        with self._lock:
-            if any(known.urn == registration.urn for known in self.recording.resources):
-                raise ValueError(f"two resources are called {registration.urn}")
-            self.recording.resources.append(registration)
-        if read_outputs is not None:
-            return registration.id, _state(given, registration, read_outputs)
-        id_, outputs = self.become(registration) if registration.custom else ("", {})
-        return id_, _state(given, registration, outputs)
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        """The URN that the engine gives: with the types of all components above, without the stack's."""
+        return _urn(self.stack, self.project, parent, type_, name)
 
 
 def _urn(stack: str, project: str, parent: str, kind: str, name: str) -> str:
-    if parent:
-        above = parent.split("::")[2]
-        kind = kind if above == _STACK else f"{above}${kind}"
+    above = parent.split("::")[2] if parent else _STACK
+    kind = kind if above == _STACK else f"{above}${kind}"
     return f"urn:pulumi:{stack}::{project}::{kind}::{name}"
 
 
-def plain_properties(struct: Struct) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Properties as they are on the wire -> their values (secrets unwrapped), and the names of the secret ones."""
-    values = rpc.deserialize_properties(struct, keep_unknowns=True)
-    secret = tuple(sorted(name for name, value in values.items() if rpc.is_rpc_secret(value)))
-    return {name: _integral(rpc.unwrap_rpc_secret(value)) for name, value in values.items()}, secret
+def _plain(properties: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Properties as they came over the wire -> their values (secrets unwrapped), and the names of the secret ones."""
+    secret = tuple(sorted(name for name, value in properties.items() if rpc.is_rpc_secret(value)))
+    return {name: _integral(rpc.unwrap_rpc_secret(value)) for name, value in properties.items()}, secret
 
 
 def _integral(value: Any) -> Any:
@@ -177,20 +162,6 @@ def _integral(value: Any) -> Any:
     if isinstance(value, list):
         return [_integral(item) for item in value]
     return {key: _integral(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-
-def _state(given: Struct, registration: Registration, outputs: Mapping[str, Any]) -> Struct:
-    """The inputs as they came (assets, secrets) and over them what the resource became; a secret input stays one."""
-    state = Struct()
-    state.CopyFrom(given)
-    new = {name: value for name, value in outputs.items() if registration.inputs.get(name) is not value}
-    state.update(
-        {
-            name: rpc.wrap_rpc_secret(value) if name in registration.secret_inputs else value
-            for name, value in new.items()
-        }
-    )
-    return state
 
 
 REGION: Final = "us-east-1"

@@ -1,52 +1,35 @@
-"""The stack on the embedded AWS: the program runs in this process, and what it registers is created at once."""
+"""The stack on the embedded AWS: the program runs in this process, and what workers and commands use is created.
+
+All else that the program registers (network, roles, alarms, functions, images, ...) is recorded only: nothing of local
+mode asks for it.
+"""
 
 from __future__ import annotations
 
 import json
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
-from pulumi import RunError
+from pulumi import FileAsset, RunError, StringAsset
 
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.local import (
-    mocks,
-    provision_compute,
-    provision_data,
-    provision_functions,
-    provision_network,
-    provision_storage,
-    stand_in_wheelhouse,
-)
+from receipt_trainer.local import mocks, stand_in_wheelhouse
 from receipt_trainer.local.emulator import REGION, LocalCloud
-from receipt_trainer.local.property_mapping import Clients, Creator
-from receipt_trainer.local.pulumi_program import load_config, run
+from receipt_trainer.local.pulumi_program import run
 from receipt_trainer.local.recording import Registration
-from receipt_trainer.local.stack_config import project_file
+from receipt_trainer.local.stack_config import load_config, project_file
 
-CREATORS: Final[dict[str, Creator]] = {
-    **provision_storage.CREATORS,
-    **provision_data.CREATORS,
-    **provision_network.CREATORS,
-    **provision_compute.CREATORS,
-    **provision_functions.CREATORS,
-}
+Clients = Callable[[str], Any]
+"""boto3 client of a service by its name; may be called from several threads."""
 
-_REASONS: Final = {
-    "aws:imagebuilder/": "the emulator lacks Image Builder",
-    "aws:efs/backupPolicy:": "the emulator lacks backup policies of file systems",
-    "aws:s3/bucketPolicy:": "it refuses what comes without TLS, and the emulator speaks plain HTTP",
-    "aws:sqs/redriveAllowPolicy:": "the emulator lacks redrive-allow policies",
-    "aws:budgets/": "nothing is spent here",
-}
-_UNWRITTEN: Final = "local mode has no stand-in for it"
+Made = tuple[str, dict[str, Any]]
+"""A resource's id, and the outputs that cannot be told from its inputs."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +40,16 @@ class Resource:
         type: token.
         name: logical name.
         physical: name or id on the embedded AWS; "" if it was only recorded.
-        reason: why it was only recorded; "" if it was created.
     """
 
     type: str
     name: str
     physical: str = ""
-    reason: str = ""
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """What stands on the embedded AWS, and what the program asked for that it cannot have; sorted by type and name.
+    """What stands on the embedded AWS, and what is only known of the stack; each sorted by type and name.
 
     Attributes:
         registered: all of it as the program registered it, with the inputs that it had here.
@@ -118,8 +99,8 @@ def provision(
         raise UserError(f"{program}: {error}") from None
     cloud.adopt(outputs)
     found = sorted(creation.found, key=lambda one: (one.type, one.name))
-    created = [one for one in found if not one.reason]
-    return Deployment(outputs, created, [one for one in found if one.reason], recording.resources)
+    created, recorded = ([one for one in found if bool(one.physical) is wanted] for wanted in (True, False))
+    return Deployment(outputs, created, recorded, recording.resources)
 
 
 def _wheelhouse(project: Mapping[str, Any], config: Mapping[str, str], folder: Path) -> dict[str, str]:
@@ -142,44 +123,193 @@ class Creation:
     found: list[Resource] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def become(self, resource: Registration) -> tuple[str, dict[str, Any]]:
-        """Create one resource, or note why not.
+    def become(self, resource: Registration) -> Made:
+        """Create one resource of a type in `CREATORS`; note any other.
 
         Raises:
-            WorldError: the embedded AWS knows such resources and refuses this one.
+            WorldError: the embedded AWS refuses it.
         """
         id_, outputs = mocks.become(resource, REGION)
         if resource.read or not resource.type.startswith("aws:"):
             return id_, outputs
-        creator = CREATORS.get(resource.type)
-        reason = "" if creator else _reason(resource.type)
-        if creator:
-            name = mocks.name_of(resource)
+        physical = ""
+        if creator := CREATORS.get(resource.type):
             try:
-                id_, real = creator(resource, name, self.clients)
-                outputs |= real
-            except (ClientError, BotoCoreError, ResponseParserError) as error:
-                reason = _lacking(error)
-                if not reason:
-                    raise WorldError(f"the embedded AWS refuses {resource.type} {resource.name}: {error}") from error
-        physical = "" if reason else id_.rpartition("/" if id_.startswith("http") else ":")[2]
+                id_, real = creator(resource, mocks.name_of(resource), self.clients)
+            except (ClientError, BotoCoreError) as error:
+                raise WorldError(f"the embedded AWS refuses {resource.type} {resource.name}: {error}") from error
+            outputs |= real
+            physical = id_.rpartition("/" if id_.startswith("http") else ":")[2]
         with self._lock:
-            self.found.append(Resource(resource.type, resource.name, physical, reason))
+            self.found.append(Resource(resource.type, resource.name, physical))
         return id_, outputs
 
 
-def _reason(token: str) -> str:
-    return next((reason for prefix, reason in _REASONS.items() if token.startswith(prefix)), _UNWRITTEN)
+def _tags(resource: Registration) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in (resource.inputs.get("tags") or {}).items()]
 
 
-def _lacking(error: Exception) -> str:
-    """Why the emulator cannot do it, if that is what an error says; else ""."""
-    if isinstance(error, ResponseParserError):
-        return "the emulator fails at it"  # with a page of HTML, where the service speaks XML
-    if not isinstance(error, ClientError):
-        return ""
-    if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-        return f"the emulator fails at {error.operation_name}"
-    if error.operation_name == "AttachRolePolicy" and error.response["Error"]["Code"] == "NoSuchEntity":
-        return "the emulator has no policies that AWS manages"
-    return ""
+def _pascal(value: Any) -> Any:
+    """Mappings with keys as the API writes them: `volumeSize` -> `VolumeSize`."""
+    if isinstance(value, Mapping):
+        return {key[:1].upper() + key[1:]: _pascal(item) for key, item in value.items()}
+    return [_pascal(item) for item in value] if isinstance(value, list) else value
+
+
+def _given(resource: Registration, *names: str) -> dict[str, Any]:
+    """Those of the inputs that are there, by the API's names."""
+    inputs = resource.inputs
+    found: dict[str, Any] = _pascal({name: inputs[name] for name in names if inputs.get(name) is not None})
+    return found
+
+
+def _keys(partition: str, sort: str | None) -> list[dict[str, str]]:
+    names = [(partition, "HASH"), (sort, "RANGE")]
+    return [{"AttributeName": name, "KeyType": kind} for name, kind in names if name]
+
+
+def _index(index: Mapping[str, Any]) -> dict[str, Any]:
+    schema = {key["keyType"]: key["attributeName"] for key in index.get("keySchemas") or []}
+    projection = {"ProjectionType": index["projectionType"]}
+    if included := index.get("nonKeyAttributes"):
+        projection["NonKeyAttributes"] = included
+    keys = _keys(schema.get("HASH") or index["hashKey"], schema.get("RANGE") or index.get("rangeKey"))
+    return {"IndexName": index["name"], "KeySchema": keys, "Projection": projection}
+
+
+def _table(resource: Registration, name: str, clients: Clients) -> Made:
+    dynamodb, inputs = clients("dynamodb"), resource.inputs
+    indexes = [_index(index) for index in inputs.get("globalSecondaryIndexes") or []]
+    made = dynamodb.create_table(
+        TableName=name,
+        BillingMode=inputs.get("billingMode", "PAY_PER_REQUEST"),
+        AttributeDefinitions=[
+            {"AttributeName": one["name"], "AttributeType": one["type"]} for one in inputs["attributes"]
+        ],
+        KeySchema=_keys(inputs["hashKey"], inputs.get("rangeKey")),
+        Tags=_tags(resource),
+        **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
+        **_given(resource, "deletionProtectionEnabled"),
+    )
+    if (ttl := inputs.get("ttl") or {}).get("enabled"):
+        expiry = {"Enabled": True, "AttributeName": ttl["attributeName"]}
+        dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=expiry)
+    return name, {"arn": made["TableDescription"]["TableArn"]}
+
+
+_QUEUE_ATTRIBUTES: Final = {
+    "contentBasedDeduplication": "ContentBasedDeduplication",
+    "deduplicationScope": "DeduplicationScope",
+    "delaySeconds": "DelaySeconds",
+    "fifoQueue": "FifoQueue",
+    "fifoThroughputLimit": "FifoThroughputLimit",
+    "messageRetentionSeconds": "MessageRetentionPeriod",
+    "receiveWaitTimeSeconds": "ReceiveMessageWaitTimeSeconds",
+    "redrivePolicy": "RedrivePolicy",
+    "visibilityTimeoutSeconds": "VisibilityTimeout",
+}
+
+
+def _queue(resource: Registration, name: str, clients: Clients) -> Made:
+    inputs = resource.inputs
+    attributes = {
+        api: str(value).lower() if isinstance(value, bool) else str(value)
+        for key, api in _QUEUE_ATTRIBUTES.items()
+        if (value := inputs.get(key)) not in (None, False)  # AWS knows FifoQueue only as "true"
+    }
+    url = clients("sqs").create_queue(QueueName=name, Attributes=attributes, tags=inputs.get("tags") or {})["QueueUrl"]
+    return url, {"url": url}
+
+
+def _parameter(resource: Registration, name: str, clients: Clients) -> Made:
+    value = resource.inputs.get("value") or resource.inputs["insecureValue"]
+    wanted = {"Name": name, "Value": value, "Tags": _tags(resource)} | _given(resource, "type", "description", "tier")
+    return name, {"version": clients("ssm").put_parameter(**wanted)["Version"]}
+
+
+def _log_group(resource: Registration, name: str, clients: Clients) -> Made:
+    clients("logs").create_log_group(logGroupName=name, tags=resource.inputs.get("tags") or {})
+    return name, {}
+
+
+def _topic(resource: Registration, name: str, clients: Clients) -> Made:
+    arn = clients("sns").create_topic(Name=name, Tags=_tags(resource))["TopicArn"]
+    return arn, {"arn": arn}
+
+
+def _bucket(resource: Registration, name: str, clients: Clients) -> Made:
+    s3, bucket = clients("s3"), name.lower()
+    s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": _tags(resource)})
+    return bucket, {"bucket": bucket}
+
+
+def _object(resource: Registration, name: str, clients: Clients) -> Made:
+    source, key = resource.inputs.get("source"), resource.inputs.get("key") or resource.name
+    where = {"Bucket": resource.inputs["bucket"], "Key": key} | _given(resource, "contentType")
+    if isinstance(source, FileAsset):
+        with Path(source.path).open("rb") as file:
+            clients("s3").put_object(**where, Body=file)
+    else:
+        text = source.text if isinstance(source, StringAsset) else str(resource.inputs.get("content", ""))
+        clients("s3").put_object(**where, Body=text.encode())
+    return key, {"key": key}
+
+
+def _launch_template(resource: Registration, name: str, clients: Clients) -> Made:
+    """Without the network and the instance profile, which are recorded only."""
+    data = _given(
+        resource,
+        *("imageId", "instanceType", "userData", "instanceInitiatedShutdownBehavior"),
+        *("blockDeviceMappings", "metadataOptions"),
+    )
+    for device in data.get("BlockDeviceMappings", []):
+        for flag in {"Encrypted", "DeleteOnTermination"} & set(device.get("Ebs", {})):
+            device["Ebs"][flag] = device["Ebs"][flag] in (True, "true")  # text in the provider
+    made = clients("ec2").create_launch_template(
+        LaunchTemplateName=name,
+        LaunchTemplateData=data,
+        TagSpecifications=[{"ResourceType": "launch-template", "Tags": _tags(resource)}],
+    )["LaunchTemplate"]
+    versions = {"latestVersion": made["LatestVersionNumber"], "defaultVersion": made["DefaultVersionNumber"]}
+    return made["LaunchTemplateId"], versions
+
+
+def _group(resource: Registration, name: str, clients: Clients) -> Made:
+    """In the region's own zones, as many as its subnets are, which are recorded only."""
+    inputs = resource.inputs
+    policy: dict[str, Any] = _pascal(inputs["mixedInstancesPolicy"])
+    template = policy["LaunchTemplate"]["LaunchTemplateSpecification"]
+    template["Version"] = str(template["Version"])
+    autoscaling = clients("autoscaling")
+    autoscaling.create_auto_scaling_group(
+        AutoScalingGroupName=name,
+        MinSize=0,  # with one more than none the emulator would start instances that do nothing
+        DesiredCapacity=0,
+        MaxSize=inputs["maxSize"],
+        AvailabilityZones=[f"{REGION}{letter}" for letter in "abcdef"[: len(inputs["vpcZoneIdentifiers"])]],
+        MixedInstancesPolicy=policy,
+        Tags=[_pascal(tag) for tag in inputs.get("tags") or []],
+        **_given(resource, "capacityRebalance"),
+    )
+    for hook in inputs.get("initialLifecycleHooks") or []:
+        autoscaling.put_lifecycle_hook(
+            AutoScalingGroupName=name,
+            LifecycleHookName=hook["name"],
+            **_pascal({key: value for key, value in hook.items() if key != "name"}),
+        )
+    return name, {}
+
+
+CREATORS: Final[dict[str, Callable[[Registration, str, Clients], Made]]] = {
+    "aws:autoscaling/group:Group": _group,
+    "aws:cloudwatch/logGroup:LogGroup": _log_group,
+    "aws:dynamodb/table:Table": _table,
+    "aws:ec2/launchTemplate:LaunchTemplate": _launch_template,
+    "aws:s3/bucket:Bucket": _bucket,
+    "aws:s3/bucketObjectv2:BucketObjectv2": _object,
+    "aws:sns/topic:Topic": _topic,
+    "aws:sqs/queue:Queue": _queue,
+    "aws:ssm/parameter:Parameter": _parameter,
+}
+"""By type token: create a resource of a physical name."""

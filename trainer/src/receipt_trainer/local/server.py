@@ -20,11 +20,9 @@ def main() -> None:
     from moto.moto_server.werkzeug_app import MotoRequestHandler
     from moto.server import ThreadedMotoServer
 
-    from receipt_trainer.local import moto_hooks, moto_speed, moto_writes
+    from receipt_trainer.local import moto_patches
 
-    moto_hooks.install()
-    moto_speed.install()
-    moto_writes.install()
+    moto_patches.install()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     MotoRequestHandler.protocol_version = "HTTP/1.1"  # connections stay open, as with AWS
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

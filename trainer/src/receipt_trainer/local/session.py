@@ -1,35 +1,47 @@
 """The local session: one embedded AWS with a stack on it, which every command finds by the name `local`.
 
+How it is found, what is asked of its control, and how a worker becomes one of its instances; `session_server` holds it.
+
 A session has a folder of its user's alone. A lock beside it is held as long as the session's process lives, so that a
 file that was left behind is told from a session that runs.
 """
 
 from __future__ import annotations
 
-import fcntl
+import http.client
+import json
 import os
+import secrets
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import StackOutputs
-from receipt_trainer.errors import UserError
+from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.files import write_atomically
 from receipt_trainer.local.emulator import ELSEWHERE, no_proxy, without_elsewhere
 
 ENV_DIR: Final = "RECEIPT_TRAINER_LOCAL_DIR"
+WORKERS: Final = "workers"
+"""Folder of the workers' lock files, below the session's own."""
+TIMEOUT_S: Final = 10.0
+LOOK_S: Final = 2.0
 START: Final = "receipt-trainer local up"
 _LOCK: Final = "lock"
 _SESSION: Final = "session"
 _FILE: Final = "session.json"
-_LOCK_TRIES: Final = 5
+_LOCK_S: Final = 0.5
+"""Who looks whether the lock is held holds it for a moment."""
 _OF_ANOTHER_STACK: Final = (
     *(names.ENV_QUEUE_URL_HIGH, names.ENV_QUEUE_URL_NORMAL, names.ENV_AUTO_SCALING_GROUP, names.ENV_LIFECYCLE_HOOK),
 )
@@ -46,7 +58,7 @@ class Session(BaseModel):
     started_at: str
     program: str = Field(description="Folder of the Pulumi program")
     endpoint: str = Field(description="URL of the embedded AWS")
-    control_url: str = Field(description="URL of the session's own control; see `receipt_trainer.local.control_api`")
+    control_url: str = Field(description="URL of the session's own control; see `receipt_trainer.local.session_server`")
     environment: dict[str, str] = Field(description="Variables for our commands and the AWS CLI")
     outputs: StackOutputs = Field(description="What the stack exports")
 
@@ -126,22 +138,23 @@ def own(root: Path) -> Iterator[Path]:
     Raises:
         UserError: a session runs already, or the folder cannot be written.
     """
+    lock = FileLock(root / _LOCK, timeout=_LOCK_S)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        lock = _lock(root)
-    except OSError as error:
-        raise UserError(f"{root}: cannot write there: {error.strerror}; {ENV_DIR} names another folder") from None
-    if lock is None:
+        lock.acquire()
+    except Timeout:
         found = _read(root)
         who = f" (process {found.pid})" if found else ""
-        raise UserError(f"a local session is running already{who}; end it with: receipt-trainer local down")
-    with lock:
-        try:
-            shutil.rmtree(folder(root), ignore_errors=True)  # of a session that died
-            folder(root).mkdir(mode=0o700)
-            yield folder(root)
-        finally:
-            clear(root)
+        raise UserError(f"a local session is running already{who}; end it with: receipt-trainer local down") from None
+    except OSError as error:
+        raise UserError(f"{root}: cannot write there: {error.strerror}; {ENV_DIR} names another folder") from None
+    try:
+        shutil.rmtree(folder(root), ignore_errors=True)  # of a session that died
+        folder(root).mkdir(mode=0o700)
+        yield folder(root)
+    finally:
+        clear(root)
+        lock.release()
 
 
 def clear(root: Path) -> None:
@@ -152,20 +165,6 @@ def clear(root: Path) -> None:
         root.rmdir()
 
 
-def _lock(root: Path) -> IO[Any] | None:
-    """The lock, held as long as the file is open; None if another process has it."""
-    path = root / _LOCK
-    for _ in range(_LOCK_TRIES):  # who looks whether it is held holds it for a moment, and who ends removes it
-        stream = path.open("a")
-        with suppress(BlockingIOError):
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with suppress(FileNotFoundError):
-                if path.stat().st_ino == os.fstat(stream.fileno()).st_ino:
-                    return stream
-        stream.close()
-    return None
-
-
 def is_held(root: Path) -> bool:
     """Whether a session's process lives there."""
     return is_locked(root / _LOCK)
@@ -173,14 +172,15 @@ def is_held(root: Path) -> bool:
 
 def is_locked(path: Path) -> bool:
     """Whether a process holds this file's lock."""
+    if not path.exists():
+        return False
     try:
-        with path.open("r") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
         return True
     except OSError:
         return False
-    return False
 
 
 def aws_cli() -> str:
@@ -189,3 +189,86 @@ def aws_cli() -> str:
     if given := os.environ.get(names.ENV_AWS_CLI):
         return given
     return str(beside) if not Path(names.DEFAULT_AWS_CLI).exists() and beside.exists() else names.DEFAULT_AWS_CLI
+
+
+def launch(session: Session, pid: int, lock: str) -> tuple[str, str]:
+    """A new instance of the session: its id and the URL of its metadata service; faults as `ask`."""
+    made = ask(session, "POST", "/instances", json.dumps({"pid": pid, "lock": lock}))
+    return made["instance_id"], made["url"]
+
+
+def instances(session: Session) -> list[dict[str, Any]]:
+    """See `Machines.rows`; faults as `ask`."""
+    return list(ask(session, "GET", "/instances"))
+
+
+def interrupt(session: Session, instance_id: str, kind: str, warning_s: float) -> None:
+    """See `Machines.interrupt`; faults as `ask`."""
+    ask(session, "PUT", f"/instances/{quote(instance_id, safe='')}/notices/{kind}", f"{warning_s:g}")
+
+
+def end(session: Session) -> None:
+    """Ask the session to end; it does so after this call has returned. Faults as `ask`."""
+    ask(session, "POST", "/end")
+
+
+def ask(session: Session, method: str, path: str, body: str = "") -> Any:
+    """One request to a session's control.
+
+    Raises:
+        WorldError: it does not answer.
+        UserError: it refuses.
+    """
+    parts = urlsplit(session.control_url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_S)  # never by a proxy
+    try:
+        connection.request(method, path, body.encode())
+        response = connection.getresponse()
+        status, value = response.status, json.loads(response.read())
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise WorldError(f"the local session does not answer at {session.control_url}: {error}") from None
+    finally:
+        connection.close()
+    if status != 200:
+        raise UserError(f"the local session refuses: {value.get('error')}")
+    return value
+
+
+@contextmanager
+def join(session: Session) -> Iterator[str]:
+    """The URL of the metadata service of a new instance that is this process, as long as the block lasts.
+
+    Raises:
+        WorldError: the session does not answer.
+    """
+    path = folder() / WORKERS / f"{os.getpid()}-{secrets.token_hex(4)}.lock"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with FileLock(path):
+        try:
+            yield launch(session, os.getpid(), path.name)[1]
+        finally:
+            path.unlink(missing_ok=True)
+
+
+class Lifeline:
+    """A thread that looks whether the session lives; a context manager."""
+
+    def __init__(self, session: Session, on_gone: Callable[[], None], *, interval_s: float = LOOK_S) -> None:
+        """Start looking; `on_gone` is called once, in the thread."""
+        self._session, self._on_gone, self._interval_s = session, on_gone, interval_s
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="session-lifeline", daemon=True)
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._interval_s):
+            if not self._session.is_live():
+                self._on_gone()
+                return
+
+    def __enter__(self) -> Lifeline:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self._closed.set()
+        self._thread.join()

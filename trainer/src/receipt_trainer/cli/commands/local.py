@@ -208,7 +208,6 @@ TIMEOUT_S: Final = 90.0
 def down_command() -> None:
     """End the local session: its workers save their jobs and go, and nothing of it is left, models included."""
     from receipt_trainer.errors import WorldError
-    from receipt_trainer.local import control_api
     from receipt_trainer.local import session as sessions
 
     root = sessions.home()
@@ -219,7 +218,7 @@ def down_command() -> None:
         sessions.clear(root)
         click.echo("no local session is running", err=True)
         return
-    control_api.end(found)
+    sessions.end(found)
     if not wait_for(lambda: not found.is_live(root), TIMEOUT_S):
         raise WorldError(f"the local session does not end; its process is {found.pid}")
     click.echo("the local session has ended; nothing of it is left")
@@ -231,11 +230,10 @@ def status_command(as_json: bool) -> None:
     """Say what runs: the local session and its workers. Exit code 2 where there is none."""
     from receipt_trainer.aws.server_time import utc_now
     from receipt_trainer.cli.commands import jobs
-    from receipt_trainer.local import control_api
     from receipt_trainer.local import session as sessions
 
     session = sessions.require()
-    instances = control_api.instances(session)
+    instances = sessions.instances(session)
     if as_json:
         said: dict[str, Any] = session.model_dump(mode="json", exclude={"outputs", "environment"})
         tables.print_json(said | {"instances": instances})
@@ -289,12 +287,11 @@ def interrupt_command(instance: str | None, kind: str, warning_s: float) -> None
     INSTANCE is one of `receipt-trainer local status`; needed only where several workers run. The notice is for that
     worker alone: the next one is another instance, and goes on with the job.
     """
-    from receipt_trainer.local import control_api
     from receipt_trainer.local import session as sessions
 
     session = sessions.require()
-    chosen = _choose(control_api.instances(session), instance)
-    control_api.interrupt(session, chosen["instance_id"], kind, warning_s)
+    chosen = _choose(sessions.instances(session), instance)
+    sessions.interrupt(session, chosen["instance_id"], kind, warning_s)
     said = _WORDS[kind].format(warning_s=warning_s)
     click.echo(f"{chosen['instance_id']} (process {chosen['pid']}) is told {said}")
 
@@ -365,7 +362,7 @@ def stand_up(folder: Path, cloud: LocalCloud, console: Console, *, details: bool
     """Run the program for the stack `dev`, and say so; the outputs.
 
     Args:
-        details: print what was created and what was only recorded, and why.
+        details: print what was created and what was only recorded.
     """
     from receipt_trainer.local.resources import provision
 
@@ -374,7 +371,7 @@ def stand_up(folder: Path, cloud: LocalCloud, console: Console, *, details: bool
         deployment = provision(folder, cloud, stack=STACK)
     console.print(
         f"stack {STACK} of {folder} on the embedded AWS at {cloud.endpoint}: {len(deployment.created)} resources "
-        f"created in {time.monotonic() - started:.1f} s",
+        f"created, {len(deployment.recorded)} recorded in {time.monotonic() - started:.1f} s",
         highlight=False,
         soft_wrap=True,
     )
@@ -402,10 +399,9 @@ def _show_created(deployment: Deployment, console: Console) -> None:
 def _show_recorded(deployment: Deployment, console: Console) -> None:
     from rich.table import Table
 
-    table = Table("only recorded", "because", box=None, pad_edge=False)
-    for reason in sorted({one.reason for one in deployment.recorded}):
-        found = _by_service(one.type for one in deployment.recorded if one.reason == reason)
-        table.add_row("; ".join(f"{service}: {kinds}" for service, kinds in found.items()), reason)
+    table = Table("only recorded", "(nothing of local mode uses it)", box=None, pad_edge=False)
+    for service, kinds in _by_service(one.type for one in deployment.recorded).items():
+        table.add_row(service, kinds)
     console.print(table, highlight=False)
     console.print()
 

@@ -69,7 +69,7 @@ def command(**flags: Any) -> None:
     preflight.require_folder(settings.checkpoints_dir)
     with ExitStack() as held:
         if (session := local_session()) is not None:
-            from receipt_trainer.local.worker_registration import Lifeline, join
+            from receipt_trainer.local.session import Lifeline, join
 
             os.environ[names.ENV_IMDS] = held.enter_context(join(session))
         imds = metadata.find(expected=env.auto_scaling_group is not None)

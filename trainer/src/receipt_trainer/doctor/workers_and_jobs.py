@@ -1,0 +1,225 @@
+"""What keeps jobs from training: groups that launch nothing, boots that fail, lost messages, wrong job files."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from receipt_trainer.aws.clients import aws_faults
+from receipt_trainer.config.layoutlm import load_any_job_file
+from receipt_trainer.contract import names, waiting_calls
+from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.contract.outputs import PoolOutputs
+from receipt_trainer.contract.waiting import Look
+from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, one_line, warning
+from receipt_trainer.doctor.subject import Subject
+from receipt_trainer.errors import UserError
+from receipt_trainer.fleet.groups import Group, read_groups
+from receipt_trainer.jobs import queue
+from receipt_trainer.jobs.find import Wanted, find
+from receipt_trainer.jobs.instances import GONE, list_instances
+from receipt_trainer.jobs.routing import choose_pool
+from receipt_trainer.jobs.state_machine import is_held
+
+_COUNTS = tuple(f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed"))
+
+
+def look_at_groups(subject: Subject) -> Iterator[Finding]:
+    """Whether each pool may launch: not suspended, its maximum above 0 and above what it has while jobs wait."""
+    client, sqs = (subject.clients.of(name, subject.region) for name in ("autoscaling", "sqs"))
+    for pool, out in subject.pool_outputs.items():
+        try:
+            group = read_groups(client, [out.auto_scaling_group])[out.auto_scaling_group]
+        except UserError as error:
+            if error.__cause__ is None:
+                yield failure(f"pool {pool}: {error}", subject.command("pulumi up --refresh"))
+            else:
+                yield cannot_look(f"pool {pool}", error)
+        else:
+            yield _judge(pool, group, _messages(sqs, out)[0], subject)
+
+
+def _judge(pool: str, group: Group, num_waiting: int, subject: Subject) -> Finding:
+    text = f"pool {pool}: {group.desired} instances, {group.maximum} at most, {num_waiting} jobs queued"
+    if group.is_suspended:
+        resume = f"aws autoscaling resume-processes --auto-scaling-group-name {group.name} --scaling-processes Launch"
+        return failure(f"{text}; launches are suspended, as after three failed boots", resume)
+    if group.maximum == 0:
+        start = f"receipt-trainer fleet --start --pool {pool}{subject.given}"
+        return warning(f"{text}: it is stopped", start)
+    if num_waiting and group.desired >= group.maximum:
+        more = f"receipt-trainer fleet --start --pool {pool} --max-instances {group.maximum + 1}{subject.given}"
+        return warning(f"{text}: it is at its maximum, jobs wait for each other", more)
+    return ok(text)
+
+
+def look_at_boots(subject: Subject) -> Iterator[Finding]:
+    """What became of the last instances; rows of the table are kept for a week."""
+    if subject.outputs is None:
+        return
+    rows = list_instances(subject.clients.of("dynamodb", subject.region), subject.outputs.instances_table, subject.now)
+    if not rows:
+        yield ok("no instance has started in a week")
+    for pool in subject.pool_outputs:
+        own = [row for row in rows if row.pool == pool]
+        bad = [row for row in own if row.status in GONE and row.status != "ENDED"]
+        if not bad:
+            if own:
+                yield ok(f"pool {pool}: {len(own)} instances in a week, no failed boot")
+            continue
+        text = f"pool {pool}: {len(bad)} of {len(own)} instances of a week failed; the last: {one_line(bad[0].reason)}"
+        see = f"aws logs tail {subject.outputs.boot_log_group} --since 7d --log-stream-name-prefix {bad[0].instance_id}"
+        yield failure(text, see) if bad[0] is own[0] else warning(text, see)
+
+
+def _messages(sqs: Any, pool: PoolOutputs) -> tuple[int, int]:
+    """Messages that wait, and those that a worker has or that are delayed, in both queues."""
+    waiting = taken = 0
+    for url in pool.queue_urls.values():
+        counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(_COUNTS))["Attributes"]
+        waiting += int(counts[_COUNTS[0]])
+        taken += sum(int(counts.get(name, 0)) for name in _COUNTS[1:])
+    return waiting, taken
+
+
+_MAX_NAMED: Final = 3
+
+
+def look_at_messages(subject: Subject) -> Iterator[Finding]:
+    """Jobs that have not ended, against the messages that stand for them; SQS's numbers are approximate."""
+    if subject.outputs is None:
+        return
+    dynamodb, sqs = (subject.clients.of(name, subject.region) for name in ("dynamodb", "sqs"))
+    table = subject.outputs.jobs_table
+    with aws_faults("look for jobs without a message", table=table):
+        found = waiting_calls.survey(dynamodb, sqs, table, subject.outputs.places(), subject.now)
+    heal = f"receipt-trainer doctor --heal{subject.given}"
+    for one in found.seen:
+        text = queue.words(one.look)
+        if one.look.num_missing and any(job.is_overdue(subject.now) for job in one.jobs):
+            yield warning(f"{text}: {_when(one.last, subject.now)}", heal)
+        else:
+            yield ok(text)
+        odd = [job.job_id for job in one.jobs if not job.is_readable]
+        if odd:
+            see = f"receipt-trainer job-status{subject.given} {odd[0]}"
+            yield warning(f"{one.place.label}: rows that no worker can read: {_named(odd)}", see)
+    if found.homeless:
+        text = f"{len(found.homeless)} in queues that are gone: {_named([job.job_id for job, _ in found.homeless])}"
+        yield warning(f"jobs wait {text}; they go to the new queues", heal)
+    if found.strays:
+        strays = [job.job_id for job in found.strays]
+        cancel = [f"receipt-trainer cancel{subject.given} {job_id}" for job_id in strays[:_MAX_NAMED]]
+        text = f"jobs wait in queues that this stack does not have, nobody takes them: {_named(strays)}"
+        yield warning(text, *cancel, "Submit them anew to a pool that there is.")
+    for label, error in found.faults.items():
+        yield cannot_look(f"queue {label}", error)
+    held = [str(row["job_id"]) for row in find(dynamodb, table, Wanted(status="INTERRUPTED")) if is_held(row)]
+    if held:
+        retry = [f"receipt-trainer retry{subject.given} {job_id}" for job_id in held[:_MAX_NAMED]]
+        text = f"jobs are held, their complete runs are not delivered: {_named(held)}; once the cause is gone"
+        yield warning(text, *retry)
+
+
+def _when(last: Look | None, now: datetime) -> str:
+    if queue.is_recent(last, now):
+        return "they get a new one within ten minutes, or at once"
+    since = f"since {last.at:%Y-%m-%d %H:%M} UTC" if last else "yet"
+    return f"the stack's function, which sends new ones, has not looked {since}"
+
+
+def _named(job_ids: list[str]) -> str:
+    more = len(job_ids) - _MAX_NAMED
+    return ", ".join(job_ids[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+HUB: Final = "https://huggingface.co"
+CACHE: Final = "hf_cache/hub"
+"""Prefix in the wheels bucket of what lands in every worker's cache."""
+
+_TIMEOUT_S: Final = 10
+_ON_WORKERS: Final = (names.TRAINING_MOUNT, names.CHECKPOINTS_MOUNT, names.HF_CACHE_DIR)
+_REFUSED: Final = (401, 403, 404)
+
+
+def look_at_jobs(subject: Subject) -> Iterator[Finding]:
+    """Every job file that was named."""
+    if not subject.job_files:
+        yield ok("no job file was named; `receipt-trainer doctor JOB.yaml` looks at its model, too")
+    for path in subject.job_files:
+        try:
+            spec = load_any_job_file(path).spec
+            if subject.outputs:
+                choose_pool(spec.resources, list(subject.outputs.pools))
+        except UserError as error:
+            yield failure(one_line(error), f"receipt-trainer submit-job --dry-run{subject.given} --config {path}")
+            continue
+        try:
+            yield _model(path, spec, subject)
+        except Exception as error:  # one file hides no other
+            yield cannot_look(f"{path}: model {spec.model}", error)
+
+
+def _model(path: Path, spec: JobSpec, subject: Subject) -> Finding:
+    model, text = spec.model, f"{path}: model {spec.model}"
+    if model == "tiny":
+        return ok(f"{text} comes with the trainer")
+    if model.startswith(("/", ".", "~")) or Path(model).is_dir():
+        return _folder(text, model)
+    if subject.nat is None:
+        up = subject.command("pulumi up")
+        return warning(f"{text}: network.nat is not known, the outputs are of an older stack", up)
+    if subject.nat == "none":
+        return _copy(text, model, subject)
+    return _hub(text, model)
+
+
+def _folder(text: str, model: str) -> Finding:
+    """A folder of the workers cannot be seen from here; one of this machine is not there."""
+    if any(PurePosixPath(model).is_relative_to(mount) for mount in _ON_WORKERS):
+        return warning(f"{text} is a folder of the workers, which is not seen from here", "ls it in a session.")
+    return failure(
+        f"{text} is a folder of this machine, which no worker has",
+        f"Put it on the hub, or under {names.TRAINING_MOUNT} in a session, and name it so in the job file.",
+    )
+
+
+def _copy(text: str, model: str, subject: Subject) -> Finding:
+    """Without the internet workers have what the wheels bucket has."""
+    if subject.outputs is None:
+        return warning(f"{text}: workers have no internet; look again when the stack stands", "pulumi up")
+    bucket, folder = subject.outputs.wheels_bucket, f"models--{model.replace('/', '--')}"
+    found = subject.clients.of("s3", subject.region).list_objects_v2(
+        Bucket=bucket, Prefix=f"{CACHE}/{folder}/", MaxKeys=1
+    )
+    if found.get("KeyCount"):
+        return ok(f"{text} is in s3://{bucket}/{CACHE}/, from where images and boots take it")
+    remedies = [
+        f"hf download {shlex.quote(model)}",
+        f"aws s3 sync ~/.cache/huggingface/hub/{folder}/ s3://{bucket}/{CACHE}/{folder}/ --exclude '*/blobs/*'",
+    ]
+    if pipeline := subject.outputs.image_pipeline_arn:
+        remedies.append(f"aws imagebuilder start-image-pipeline-execution --image-pipeline-arn {pipeline}")
+    return failure(f"{text} is on the hub, which no worker reaches (network.nat none)", *remedies)
+
+
+def _hub(text: str, model: str) -> Finding:
+    """Workers reach the hub; whether it has the model is seen from here, without a token, as they have none."""
+    url = f"{os.environ.get('HF_ENDPOINT') or HUB}/{model}/resolve/main/config.json"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_TIMEOUT_S):  # noqa: S310
+            return ok(f"{text} is on the hub, which workers reach")
+    except urllib.error.HTTPError as error:
+        if error.code in _REFUSED:
+            return failure(
+                f"{text}: the hub has no such public model (HTTP {error.code})", f"Correct it, see {HUB}/models."
+            )
+        return warning(f"{text}: the hub answers HTTP {error.code}", "Look again later.")
+    except (OSError, ValueError) as error:
+        return warning(f"{text}: the hub was not reached from here: {one_line(error)}", "Look again later.")
