@@ -29,8 +29,7 @@ from rich.table import Table
 from benchmarks.jobs_worker import measure_overhead
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.server_time import iso
-from receipt_trainer.config.layoutlm import parse
-from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.config.job_file import read_job
 from receipt_trainer.contract.names import ENV_JOBS_TABLE
 from receipt_trainer.contract.tables import JOBS, attempt_sk, job_pk
 from receipt_trainer.errors import UserError
@@ -99,7 +98,7 @@ def benchmark_submit(cloud: LocalCloud, num_jobs: int) -> Table:
     """One after the other, up to `num_jobs`; then some more by threads."""
     table, url = make_table(cloud), make_queue(cloud)
     dynamodb, sqs = clients.dynamodb(), clients.sqs()
-    meter, spec = Meter(dynamodb, sqs), parse(JobSpec, SPEC, "benchmark")
+    meter, spec = Meter(dynamodb, sqs), read_job(SPEC, "benchmark")
     jobs, queue = JobTable(dynamodb, table), SqsQueue(sqs, url)
     shown = Table("jobs in the table", "way", title=f"submitting {num_jobs} jobs")
     parts = ("TransactWriteItems", "SendMessage")
@@ -131,7 +130,7 @@ def benchmark_submit(cloud: LocalCloud, num_jobs: int) -> Table:
 
 def fill(table: str, num_jobs: int) -> list[dict[str, Any]]:
     """Jobs of the last months, as they are stored; returns their rows."""
-    rng, spec = random.Random(1), parse(JobSpec, SPEC, "benchmark")
+    rng, spec = random.Random(1), read_job(SPEC, "benchmark")
     states = rng.choices(list(SHARES), list(SHARES.values()), k=num_jobs)
     began = datetime(2026, 1, 1, tzinfo=UTC)
     like = new_job(spec, "https://queue.fifo")

@@ -17,8 +17,7 @@ from typing import Any, Final
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.server_time import utc_now
-from receipt_trainer.config.layoutlm import parse
-from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.config.job_file import read_job
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.data.sources.jsonl import to_record
 from receipt_trainer.data.synthetic import generate
@@ -83,9 +82,7 @@ def _work(
     training = {"max_steps": 1, "precision": "fp32", "device": "cpu", "logging_steps": 1, "learning_rate": 1e-3}
     spec = {"job_name": "bench", "model": "tiny", "training_config": training}
     spec |= {"data_config": {"dataset_name": str(receipts)}, "resources": {"pool": "cpu"}}
-    job_ids = [
-        submit(new_job(parse(JobSpec, spec, "benchmark"), queue_url), jobs, queue).job_id for _ in range(repeats)
-    ]
+    job_ids = [submit(new_job(read_job(spec, "benchmark"), queue_url), jobs, queue).job_id for _ in range(repeats)]
     received: list[float] = []
     num_requests = 0
 

@@ -26,7 +26,7 @@ from rich.table import Table
 from transformers import PaddleOCRVLConfig, PaddleOCRVLForConditionalGeneration
 from transformers.utils import logging
 
-from receipt_trainer.config.paddleocr_vl import LoraSection, TrainingSection, VlConfig
+from receipt_trainer.config.paddleocr_vl import LoraSection, VlTrainingConfig
 from receipt_trainer.models.paddleocr_vl.encode import IGNORED
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
 from receipt_trainer.models.paddleocr_vl.model import count_parameters, peak_memory_gib, prepare_for_training
@@ -97,9 +97,9 @@ def measure(options: argparse.Namespace, checkpointing: bool) -> tuple[Measured,
     device = torch.device(options.device)
     cuda = device.type == "cuda"
     torch.manual_seed(0)
-    config = VlConfig(lora=LoraSection(r=options.rank), training=TrainingSection(gradient_checkpointing=checkpointing))
+    training = VlTrainingConfig(lora=LoraSection(r=options.rank), gradient_checkpointing=checkpointing)
     model = make_model(options.shape, device, torch.bfloat16 if cuda else torch.float32)
-    model = prepare_for_training(model, config).to(device).train()
+    model = prepare_for_training(model, training).to(device).train()
     batch = make_batch(options.batch_size, options.image_side, options.answer_tokens, device)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer, loss = torch.optim.AdamW(weights, lr=1e-5, fused=True), TokenLoss()

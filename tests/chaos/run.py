@@ -12,9 +12,9 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract import names
-from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.tables import INSTANCES, JOBS, job_pk
 from receipt_trainer.data.sources.jsonl import to_record
 from receipt_trainer.data.synthetic import generate
@@ -219,7 +219,7 @@ def _environment(**values: str) -> Iterator[None]:
 
 def _id_of(token: str) -> str:
     """The job's id, as it follows from its client token."""
-    spec = JobSpec.model_validate({"job_name": "n", "model": "tiny", "training_config": {}, "data_config": {}})
+    spec = LayoutLMJob(job_name="n", model="tiny")
     return str(UUID(new_job(spec, "q", client_token=token).job_id))
 
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.config.layoutlm import load_any_job_file
+from receipt_trainer.config.job_file import load_job_file
 from receipt_trainer.config.yaml import MAX_BYTES
 from receipt_trainer.errors import UserError
 from receipt_trainer.local.emulator import LocalCloud
@@ -41,7 +41,7 @@ def test_a_job_file_is_refused_with_line_and_key(
     """One line, exit code 2, and nothing is stored, by the commands that read one."""
     path = tmp_path / "job.yaml"
     many = ", ".join(f"LABEL_{n:05d}" for n in range(26_000))
-    path.write_text(f"job_name: a\nmodel: tiny\n{text.format(long='d' * 5000, many=many)}\n")
+    path.write_text(f"family: layoutlm\njob_name: a\n{text.format(long='d' * 5000, many=many)}\n")
     more = ("--learning-rates", "1e-4,1e-5") if command == "sweep" else ()
     found = call(command, "--config", str(path), "--queue-url", queue_url, *more)
     assert (found.code, found.out) == (2, "")
@@ -57,7 +57,7 @@ def test_a_file_of_megabytes_is_refused_before_it_is_parsed(call: Caller, tmp_pa
     assert path.stat().st_size > 8_000_000
     began = time.process_time()
     with pytest.raises(UserError, match=f"it has 8,...,... bytes; at most {MAX_BYTES:,}"):
-        load_any_job_file(path)
+        load_job_file(path)
     assert time.process_time() - began < 1
     (tmp_path / "base.yaml").write_text(path.read_text())
     for words in (

@@ -7,11 +7,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-import yaml
 
 from receipt_trainer.aws import clients
-from receipt_trainer.config.layoutlm import load_any_job_file
-from receipt_trainer.config.paddleocr_vl import job_config
+from receipt_trainer.config.job_file import PaddleOcrVlJob, read_job
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.jobs.rows import get_job, put_job
 from receipt_trainer.local.emulator import LocalCloud
@@ -43,10 +41,9 @@ def test_experiments_as_jobs(call: Caller, lab: Path, queue_url: str, jobs_table
     for experiment in read_experiments(lab):
         row = get_job(clients.dynamodb(), jobs_table, str(log[experiment.name].job_id))
         assert row["name"] == experiment.name
-        (tmp_path / "job.yaml").write_text(yaml.safe_dump(json.loads(row["spec"])))
-        job = load_any_job_file(tmp_path / "job.yaml")
-        trained = job_config(job.spec.model, job.training, job.data)  # type: ignore[arg-type]
-        assert parameters(trained) == parameters(experiment.config)
+        trained = read_job(json.loads(row["spec"]), "test")
+        assert isinstance(trained, PaddleOcrVlJob)
+        assert parameters(trained) == parameters(experiment.job)
     count = clients.sqs().get_queue_attributes(QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages"])
     assert count["Attributes"]["ApproximateNumberOfMessages"] == "2"
     (lab / "results" / "experiments.jsonl").unlink()

@@ -13,22 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.cli.overrides import configure
-from receipt_trainer.config.layoutlm import (
-    DataConfig,
-    ResolvedJob,
-    TrainingConfig,
-    load_job_file,
-    parse,
-    read_yaml,
-)
-from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.config.base import parse
+from receipt_trainer.config.job_file import AnyJob, LayoutLMJob, load_job_file
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
+from receipt_trainer.config.yaml import read_yaml
 from receipt_trainer.errors import UserError
 
-EXAMPLES = [
-    path
-    for path in sorted((Path(__file__).parents[2] / "trainer" / "examples").glob("*.yaml"))
-    if not path.stem.startswith("paddleocr_vl")  # the other family's: tests/models/paddleocr_vl/test_config.py
-]
+EXAMPLES = sorted((Path(__file__).parents[2] / "trainer" / "examples").glob("*.yaml"))
 
 DOCUMENTED = """\
 job_name: weekly-2026.11
@@ -54,10 +45,10 @@ data_config:
 """
 
 
-def job(tmp_path: Path, text: str | bytes) -> ResolvedJob:
+def job(tmp_path: Path, text: str | bytes) -> AnyJob:
     path = tmp_path / "job.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return load_job_file(path)
+    return load_job_file(path).spec
 
 
 def refused(tmp_path: Path, text: str | bytes) -> str:
@@ -77,7 +68,7 @@ def outcome(expected: type[Exception], call: Callable[[], Any]) -> tuple[str, An
         return str(error), None
 
 
-def flags(**given: Any) -> tuple[JobSpec | None, TrainingConfig, DataConfig]:
+def flags(**given: Any) -> tuple[LayoutLMJob | None, TrainingConfig, DataConfig]:
     return configure({"settings": (), "allowed_label": (), "job_file": None} | given)
 
 
@@ -165,13 +156,13 @@ def test_any_values_are_accepted_or_refused_in_one_line(values: dict[str, Any], 
 def test_the_documented_job_file_is_accepted(tmp_path: Path) -> None:
     """All keys of the documented form are known, and mean what they say; 5e-5 is a number although YAML 1.1 says no."""
     found = job(tmp_path, DOCUMENTED)
-    assert found.spec.job_name == "weekly-2026.11"
-    assert found.spec.tags == {"team": "receipts"}
-    assert found.spec.model == "microsoft/layoutlm-base-uncased"
+    assert found.job_name == "weekly-2026.11"
+    assert found.tags == {"team": "receipts"}
+    assert found.model == "microsoft/layoutlm-base-uncased"
     wanted = yaml.safe_load(DOCUMENTED)
-    training = found.training.model_dump(exclude_unset=True)
+    training = found.training_config.model_dump(exclude_unset=True)
     assert training == wanted["training_config"] | {"learning_rate": 5e-5}
-    assert found.data.model_dump(exclude_unset=True) == wanted["data_config"]
+    assert found.data_config.model_dump(exclude_unset=True) == wanted["data_config"]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +176,7 @@ def test_the_documented_job_file_is_accepted(tmp_path: Path) -> None:
         ("  augment: false", "  augment: perhaps", 20, "augment: "),
         ("  eval_split: validation", "", 14, "train_split and eval_split are given together"),
         ("  train_split: train", "  dataset_name: again", 16, "'dataset_name' is given twice, first in line 15"),
-        ("  fp16: true", "  2: true", 12, "training_config.2"),
+        ("  fp16: true", "  2: true", 12, "2: keys should be strings"),
     ],
 )
 def test_a_wrong_key_is_named_with_file_and_line(tmp_path: Path, old: str, new: str, line: int, named: str) -> None:
@@ -241,21 +232,23 @@ def test_a_missing_job_file_is_named(tmp_path: Path) -> None:
 def test_an_empty_section_is_no_mistake(tmp_path: Path) -> None:
     """`training_config:` with all its keys commented out means the defaults."""
     found = job(tmp_path, "job_name: a\ntraining_config:\n  # batch_size: 8\ndata_config:\n")
-    assert (found.training, found.data) == (TrainingConfig(), DataConfig())
+    assert (found.training_config, found.data_config) == (TrainingConfig(), DataConfig())
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_are_valid(path: Path) -> None:
-    """Every example file validates, alone and as --config, and explains itself by comments."""
+    """Every example file validates, says its family in today's form, and explains itself by comments."""
     found = load_job_file(path)
-    assert configure({"job_file": path})[1:] == (found.training, found.data)
+    assert found.notes == ()
+    if found.spec.family == "layoutlm":
+        assert configure({"job_file": path})[1:] == (found.spec.training_config, found.spec.data_config)
     assert found.spec.description
     assert path.read_text().count("#") >= 3
 
 
 def test_there_are_examples() -> None:
     """The examples that the test above validates are there."""
-    assert {"line", "receipt", "smoke"} <= {path.stem for path in EXAMPLES}
+    assert {"line", "receipt", "smoke", "paddleocr_vl", "paddleocr_vl_job"} <= {path.stem for path in EXAMPLES}
 
 
 def test_flags_override_the_job_file(tmp_path: Path) -> None:

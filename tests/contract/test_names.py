@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.contract.names import CORE_LABELS, is_job_name
 
 
@@ -28,10 +28,10 @@ def test_a_job_name_is_never_a_path(name: str) -> None:
         assert (name.isascii(), name.isprintable()) == (True, True)
         assert not set(name) & set("/\\ ~$*?'\"")
         assert (Path("/root") / name).resolve().parent == Path("/root")
-        assert JobSpec(job_name=name).job_name == name
+        assert LayoutLMJob(job_name=name).job_name == name
     else:
         with pytest.raises(ValidationError):
-            JobSpec(job_name=name)
+            LayoutLMJob(job_name=name)
 
 
 @given(st.text(alphabet="abcXYZ019._-", min_size=1, max_size=64))

@@ -13,8 +13,8 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
+from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.contract import waiting_calls
-from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.contract.waiting import Place
 from receipt_trainer.contract.waiting_calls import Healed
@@ -50,7 +50,7 @@ class Stage:
         return SqsQueue(self.sqs, self.place.url)
 
     def submit(self, num_jobs: int) -> list[str]:
-        spec = JobSpec(job_name="a", model="tiny")
+        spec = LayoutLMJob(job_name="a", model="tiny")
         return [submit(new_job(spec, self.place.url), self.table, self.queue).job_id for _ in range(num_jobs)]
 
     def lose(self, job_id: str) -> None:

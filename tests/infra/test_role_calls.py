@@ -12,8 +12,8 @@ from uuid import uuid4
 import pytest
 
 from infra import policies
+from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.contract import waiting
-from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import new_job
@@ -48,7 +48,7 @@ def test_the_function_may_what_it_does_and_no_more(
     url, topic = queue(), direct("sns").create_topic(Name=f"notices-{uuid4().hex[:8]}")["TopicArn"]
     table = JobTable(direct("dynamodb"), jobs_table, clock=lambda: began)
     for of in (url, url.replace("-1111111.", "-2222222.")):  # before the stack was taken down and came back
-        job = new_job(JobSpec(job_name="a", model="tiny"), of)
+        job = new_job(LayoutLMJob(job_name="a", model="tiny"), of)
         table.create(dataclasses.replace(job, pool="gpu"))
     table.create(Job("done", "done", "PENDING", queue_url=url, spec={"notify": True}))
     table.cancel("done")

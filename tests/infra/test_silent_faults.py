@@ -13,8 +13,8 @@ import boto3
 import pytest
 
 from infra.functions.silent_instances import waiting_jobs
+from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.contract import waiting, waiting_calls
-from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import new_job
 from tests.infra.looks import HANDLER, MINUTE, direct, look, refuse, with_answers
@@ -117,7 +117,7 @@ def forgotten_job(table: str) -> tuple[str, str]:
     sqs, dynamodb = direct("sqs"), direct("dynamodb")
     url = sqs.create_queue(QueueName=f"{uuid4().hex}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
     an_hour_ago = datetime.now(UTC) - 60 * MINUTE
-    job = new_job(JobSpec(job_name="a", model="tiny"), url)
+    job = new_job(LayoutLMJob(job_name="a", model="tiny"), url)
     return url, JobTable(dynamodb, table, clock=lambda: an_hour_ago).create(job).job_id
 
 

@@ -14,8 +14,8 @@ import pytest
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.aws.server_time import utc_now
+from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.contract import names
-from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.sources.dynamodb.write import import_receipts
 from receipt_trainer.data.synthetic import generate
@@ -80,7 +80,7 @@ def policy(stood: Stood, name: str) -> str:
 
 def add_job(stood: Stood, **more: Any) -> str:
     """A job of one epoch on the receipts table, as a laptop submits it: not through the proxy."""
-    spec = JobSpec.model_validate(
+    spec = LayoutLMJob.model_validate(
         {
             "job_name": "a",
             "model": "tiny",

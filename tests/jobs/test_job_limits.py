@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.config.job_file import LayoutLMJob, read_job
+from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.job_limits import (
     MAX_DESCRIPTION,
     MAX_ROW_BYTES,
@@ -38,10 +39,10 @@ def queue_url(aws: LocalCloud) -> str:
     return clients.sqs().create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
 
 
-def spec_of_labels(num: int, more: str = "", **values: Any) -> JobSpec:
+def spec_of_labels(num: int, more: str = "", **values: Any) -> LayoutLMJob:
     """A job with so many labels to learn, and one whose name is `more`."""
     labels = [f"LABEL_{n:06d}" for n in range(num)] + ([more] if more else [])
-    return JobSpec(job_name="large", model="tiny", data_config={"allowed_labels": labels}, **values)
+    return LayoutLMJob(job_name="large", model="tiny", data_config=DataConfig(allowed_labels=tuple(labels)), **values)
 
 
 def largest(url: str) -> Job:
@@ -114,7 +115,7 @@ def test_sizes_are_counted_as_dynamodb_does() -> None:
 )
 def test_what_is_too_large_is_said_with_its_size_and_the_limit(values: dict[str, Any], said: str) -> None:
     """Each is the user's mistake, and nothing is asked of AWS for it."""
-    spec = JobSpec(**({"job_name": "large", "model": "tiny"} | values))
+    spec = read_job({"job_name": "large", "model": "tiny"} | values, "test")
     with pytest.raises(UserError, match=said):
         new_job(spec, "https://queue/a.fifo")
 
@@ -123,7 +124,7 @@ def test_a_client_token_that_is_no_text_is_refused() -> None:
     """Bytes of a command line that are no UTF-8 make no id."""
     with pytest.raises(UserError, match="client token is no UTF-8 text"):
         new_job(
-            JobSpec(job_name="a", model="tiny"),
+            LayoutLMJob(job_name="a", model="tiny"),
             "https://queue/a.fifo",
             client_token=b"\xff\xfe".decode("utf-8", "surrogateescape"),
         )
@@ -138,6 +139,6 @@ def test_stored_jobs_of_older_versions_are_read_whatever_their_size() -> None:
         "tags": {str(n): "" for n in range(10_000)},
     }
     row = Job("id", "old", "PENDING", spec=spec, description="d" * 100_000, created_at="x", updated_at="x").to_row()
-    read = Job.from_row(json.loads(json.dumps(row))).job_spec()
+    read = read_job(Job.from_row(json.loads(json.dumps(row))).spec, "test")
     assert len(read.tags) == 10_000
     assert too_long(read) is not None

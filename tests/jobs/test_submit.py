@@ -10,8 +10,9 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
+from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
-from receipt_trainer.contract.job import JobSpec, Resources
+from receipt_trainer.contract.job import Resources
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.model import Attempt
 from receipt_trainer.jobs.queue import SqsQueue
@@ -53,7 +54,7 @@ def test_a_job_is_stored_and_queued(jobs_table: str, queue_url: str) -> None:
     job = JobTable(clients.dynamodb(), jobs_table).get(job_id)
     assert (job.status, job.name, job.priority, job.model, job.attempt) == ("PENDING", "my-job", "high", "tiny", 0)
     assert (job.queue_url, dict(job.tags)) == (queue_url, {"team": "a"})
-    training = job.job_spec().training_config
+    training = job.spec["training_config"]
     assert (training["learning_rate"], training["num_epochs"]) == (3e-5, 3)
     assert training.keys() == TrainingConfig.model_fields.keys()
     assert job.spec["data_config"].keys() == DataConfig.model_fields.keys()
@@ -101,13 +102,13 @@ def test_a_token_of_an_older_trainer_is_the_same_job() -> None:
     of_0_1_0 = {"job_name": "a", "description": "", "tags": {}, "model": "tiny", "training_config": {}}
     of_0_1_0 |= {"data_config": {}, "priority": "normal", "resources": {"gpu": None, "pool": None}, "max_failures": 3}
     asked = hashlib.sha256(json.dumps(["q", of_0_1_0], sort_keys=True).encode()).hexdigest()
-    assert new_job(JobSpec(job_name="a", model="tiny"), "q").asked == asked
-    assert new_job(JobSpec(job_name="a", model="tiny", notify=True), "q").asked != asked
+    assert new_job(LayoutLMJob(job_name="a", model="tiny"), "q").asked == asked
+    assert new_job(LayoutLMJob(job_name="a", model="tiny", notify=True), "q").asked != asked
 
 
 def test_the_default_notice_is_no_part_of_what_was_asked() -> None:
     """The stack's default is stored with the job that says nothing; a token stands for it whatever the default is."""
-    spec, refused = JobSpec(job_name="a", model="tiny"), JobSpec(job_name="a", model="tiny", notify=False)
+    spec, refused = LayoutLMJob(job_name="a", model="tiny"), LayoutLMJob(job_name="a", model="tiny", notify=False)
     assert new_job(spec, "q", notify=True).spec["notify"] is True
     assert new_job(spec, "q", notify=True).asked == new_job(spec, "q").asked
     assert new_job(refused, "q", notify=True).spec["notify"] is False
@@ -121,7 +122,7 @@ def test_a_submission_that_was_cut_off_is_completed(
     cut: Answer = (500, {"__type": "InternalError", "message": "cut"})
     fault_proxy.rule = lambda name, count, body: cut if name == "SendMessage" and count == 1 else None
     table, queue = JobTable(clients.dynamodb(), jobs_table), SqsQueue(clients.sqs(), queue_url)
-    job = new_job(JobSpec(job_name="cut", model="tiny"), queue_url, client_token="t")
+    job = new_job(LayoutLMJob(job_name="cut", model="tiny"), queue_url, client_token="t")
     with pytest.raises(WorldError, match=f"stored but not queued.*receipt-trainer retry {job.job_id}"):
         submit(job, table, queue)
     assert table.get(job.job_id).status == "PENDING"
@@ -205,7 +206,7 @@ def test_a_wrong_value_is_named(queue_url: str, wrong: dict[str, Any]) -> None:
 def test_an_empty_token_is_refused() -> None:
     """It would make one job of everybody's."""
     with pytest.raises(UserError, match="client token is empty"):
-        new_job(JobSpec(job_name="a"), "https://q/a.fifo", client_token=" ")
+        new_job(LayoutLMJob(job_name="a"), "https://q/a.fifo", client_token=" ")
 
 
 @pytest.mark.parametrize(
@@ -240,15 +241,16 @@ def test_a_pool_that_the_stack_lacks() -> None:
 )
 def test_precision_is_said_in_one_way(own: dict[str, Any], defaults: dict[str, Any], precision: str) -> None:
     """A job's fp16 and a stack's precision, or the reverse, do not contradict each other: the job's counts alone."""
-    spec = resolve(JobSpec(job_name="a", training_config=own), defaults)
-    assert spec.training_config["precision"] == precision
-    assert spec.training_config["fp16"] == own.get("fp16")
+    spec = resolve(LayoutLMJob(job_name="a", training_config=TrainingConfig(**own)), defaults)
+    assert isinstance(spec, LayoutLMJob)
+    assert spec.training_config.precision == precision
+    assert spec.training_config.fp16 == own.get("fp16")
 
 
 def test_defaults_that_are_none() -> None:
     """A hyperparameter that the trainer does not know stops the submission by its name."""
     with pytest.raises(UserError, match="learning_rat"):
-        resolve(JobSpec(job_name="a"), {"learning_rat": 1})
+        resolve(LayoutLMJob(job_name="a"), {"learning_rat": 1})
 
 
 def test_the_stacks_defaults_are_read(aws: LocalCloud) -> None:

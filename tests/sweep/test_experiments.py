@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from receipt_trainer.config.paddleocr_vl import load_vl_config
+from receipt_trainer.config.job_file import load_job_file
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.documents import evaluate
@@ -50,7 +50,7 @@ class Lab:
 
     def train(self, experiment: Experiment, place: Place) -> str | None:
         self.calls.append(f"train {experiment.name}")
-        assert load_vl_config(place.config).training == experiment.config.training
+        assert load_job_file(place.config).spec.training_config == experiment.job.training_config
         failure = self.failing.get(experiment.name)
         if failure == "interrupt":
             raise KeyboardInterrupt

@@ -26,8 +26,8 @@ def test_what_each_changes(folder: Path) -> None:
         "training.learning_rate: 0.0001 -> 0.0005",
         "lora.r: 16 -> 8",
     ]
-    assert found[1].config.training.per_device_train_batch_size == 4
-    assert found[1].config.experiment.name is None
+    assert found[1].job.training_config.per_device_train_batch_size == 4
+    assert found[1].job.training_config.experiment.name is None
     assert len({one.digest for one in found}) == 3
 
 
@@ -92,7 +92,7 @@ def test_the_learning_rate_follows_the_batch(folder: Path, scaling: Any, values:
     """By the factor of the documents a step or its root; it is no second change, and it is said."""
     write(folder, "size", {"training": values})
     found = {one.name: one for one in read_experiments(folder, scaling=scaling)}["size"]
-    assert found.config.training.learning_rate == pytest.approx(rate)
+    assert found.job.training_config.learning_rate == pytest.approx(rate)
     assert len(found.changes) == 1
     assert ("learning rate scaled" in found.said) == (rate != 1e-4)
 
@@ -101,7 +101,7 @@ def test_a_rate_that_is_given_is_kept(folder: Path) -> None:
     """Scaling does not touch what an experiment says itself."""
     write(folder, "both", {"training": {"per_device_train_batch_size": 16, "learning_rate": 3e-4}})
     found = {one.name: one for one in read_experiments(folder, scaling="linear", allow_several=True)}["both"]
-    assert found.config.training.learning_rate == 3e-4
+    assert found.job.training_config.learning_rate == 3e-4
 
 
 def test_mistakes_in_the_folder(tmp_path: Path) -> None:

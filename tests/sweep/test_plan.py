@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.sweep import plan
@@ -46,7 +46,7 @@ def test_a_grid_has_every_combination_once(given_axes: list[Any]) -> None:
 
 def test_the_trials_of_a_sweep_send_no_notices() -> None:
     """A job file that asks for a notice asks for none a trial, and is the base that it is without."""
-    asking, silent = (JobSpec(job_name="s", model="tiny", notify=notify) for notify in (True, None))
+    asking, silent = (LayoutLMJob(job_name="s", model="tiny", notify=notify) for notify in (True, None))
     assert base_of(asking, None) == base_of(silent, None)
     of = definition(axis("num_epochs", "3,10"))
     of = of.model_copy(update={"base": base_of(asking, {"seed": 1}), "queue_url": "q"})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.config.job_file import read_job
 from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.sweep.collect import Observer
@@ -32,7 +32,7 @@ def test_a_sweep_that_is_really_trained(
     monkeypatch.setenv(ENV_AWS_CLI, str(AWS_CLI))
     training: dict[str, Any] = TRAINING | {"num_epochs": 2}
     data = {"dataset_name": str(receipts_file), "examples": "line", "validation_fraction": 0.4}
-    spec = JobSpec(job_name="x", model="tiny", training_config=training, data_config=data)
+    spec = read_job({"job_name": "x", "model": "tiny", "training_config": training, "data_config": data}, "test")
     rates = axis("learning_rate", "3e-3,1e-6")
     of = Definition(name="real", base=base_of(spec, None), axes=(rates,), seeds=(0, 1), queue_url=bench.queue_url)
     table = bench.settings.jobs_table

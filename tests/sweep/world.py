@@ -9,7 +9,10 @@ from typing import Any
 from uuid import uuid4
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.config.job_file import LayoutLMJob, PaddleOcrVlJob
+from receipt_trainer.config.layoutlm import TrainingConfig
+from receipt_trainer.config.paddleocr_vl import VlDataConfig
+from receipt_trainer.contract.job import Family
 from receipt_trainer.contract.tables import job_pk, metric_sk
 from receipt_trainer.jobs.find import Wanted, find
 from receipt_trainer.jobs.model import Attempt, Job
@@ -18,7 +21,6 @@ from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.sweep.collect import Observer
 from receipt_trainer.sweep.controller import Driver
 from receipt_trainer.sweep.definition import Definition, base_of
-from receipt_trainer.sweep.keys import Family
 from receipt_trainer.sweep.search_space import Axis, read_axis
 from receipt_trainer.sweep.store import SweepTable
 
@@ -76,14 +78,14 @@ def definition(
 ) -> Definition:
     """Of a sweep over a base with learning rate 1e-4 and batch size 8."""
     own = {"learning_rate": 1e-4, "batch_size": 8} | dict(training or {})
-    spec = JobSpec(job_name="x", model="tiny", training_config=own)
+    spec = LayoutLMJob(job_name="x", model="tiny", training_config=TrainingConfig.model_validate(own))
     given: dict[str, Any] = {"name": "s", "seeds": (0,), "queue_url": queue_url} | more
     return Definition(base=base_of(spec, None), axes=axes, **given)
 
 
 def vl_definition(*axes: Axis, queue_url: str | None = None, **more: Any) -> Definition:
     """Of a sweep over a base of the second model family."""
-    spec = JobSpec(job_name="x", model="PaddlePaddle/PaddleOCR-VL", data_config={"dataset_path": "/data"})
+    spec = PaddleOcrVlJob(job_name="x", data_config=VlDataConfig(dataset_path="/data"))
     given: dict[str, Any] = {"name": "v", "seeds": (0,), "objective": "eval_loss", "queue_url": queue_url} | more
     return Definition(base=base_of(spec, None), family="paddleocr-vl", axes=axes, **given)
 

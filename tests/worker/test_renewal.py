@@ -18,7 +18,7 @@ from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.aws.server_time import iso, utc_now
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.tables import job_pk
-from receipt_trainer.contract.waiting import new_deduplication_id
+from receipt_trainer.contract.waiting import QueuedJob, new_deduplication_id
 from receipt_trainer.jobs.model import Attempt, Job
 from receipt_trainer.jobs.queue import RENEW_AGE, RENEW_RECEIVES, Message
 from receipt_trainer.worker.claims import AGAIN_S, Renewal
@@ -216,11 +216,11 @@ def test_a_message_too_many_goes_while_its_job_is_trained(bench: Bench, hold: Pa
     job_id = bench.submit()
     late = received(bench) if is_first_late else None
     if late is not None:
-        waiting_calls.send(clients.sqs(), bench.queue_url, [job_id])
+        waiting_calls.send(clients.sqs(), bench.queue_url, [QueuedJob(job_id, "PENDING", 0, bench.queue_url, None)])
     first = Running(bench.worker("first"))
     wait_for(hold.exists)
     if late is None:
-        waiting_calls.send(clients.sqs(), bench.queue_url, [job_id])
+        waiting_calls.send(clients.sqs(), bench.queue_url, [QueuedJob(job_id, "PENDING", 0, bench.queue_url, None)])
     else:
         bench.queue.release(late)
     assert bench.num_messages() == 2

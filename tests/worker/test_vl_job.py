@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.cli.receipt_trainer import group
-from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.config.job_file import read_job
 from receipt_trainer.jobs.estimate import read_history
 from receipt_trainer.jobs.submit import new_job, submit
 from receipt_trainer.worker.interruptions import Interruption
@@ -30,16 +30,18 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def queue(bench: Bench, inputs: tuple[Path, Path], **training: Any) -> str:
     """Submit a job of six steps, as `submit-job` does; returns its id."""
-    values = {"num_train_epochs": 3, "batch_size": 3, "learning_rate": 3e-3, "logging_steps": 1, "bf16": False}
-    spec = JobSpec(
-        job_name="vl",
-        model=str(inputs[0]),
-        training_config=values
-        | {"device": "cpu", "gradient_checkpointing": False, "lora": {"r": 4}}
-        | {"evaluation": {"documents": 2, "max_new_tokens": 8}}
-        | training,
-        data_config={"dataset_path": str(inputs[1]), "augmentation": {"enabled": True}},
-    )
+    values: dict[str, Any] = {
+        "num_train_epochs": 3,
+        "batch_size": 3,
+        "learning_rate": 3e-3,
+        "logging_steps": 1,
+        "bf16": False,
+    }
+    values |= {"device": "cpu", "gradient_checkpointing": False, "lora": {"r": 4}}
+    values |= {"evaluation": {"documents": 2, "max_new_tokens": 8}} | training
+    data = {"dataset_path": str(inputs[1]), "augmentation": {"enabled": True}}
+    said = {"job_name": "vl", "model": str(inputs[0]), "training_config": values, "data_config": data}
+    spec = read_job({"family": "paddleocr-vl", **said}, "test")
     job = new_job(spec, bench.queue_url, defaults={"num_epochs": 50.0})
     return submit(job, bench.table, bench.queue).job_id
 

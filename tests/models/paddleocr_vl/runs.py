@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from receipt_trainer.config.paddleocr_vl import VlDataConfig
+
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 TRAINING: dict[str, Any] = {
     "learning_rate": 3e-3,
@@ -21,22 +23,20 @@ TRAINING: dict[str, Any] = {
 """Six steps of two batches with twelve receipts; an epoch has two."""
 
 
+DATA = VlDataConfig.model_fields.keys()
+
+
 def write_config(path: Path, model: Path, data: Path, *, lora: dict[str, Any] | None = None, **sections: Any) -> Path:
-    """A configuration file; `training` and the other sections are laid over the defaults of tests: answers, which take
-    time, are not asked for."""
-    values = {
-        "model_name_or_path": str(model),
-        "dataset_path": str(data),
-        "output_dir": str(path.with_name("run")),
-        "lora": {"r": 8, "dropout": 0.1} | (lora or {}),
-        "evaluation": {"enabled": False},
-        **{name: section for name, section in sections.items() if name != "training"},
-        "training": TRAINING | sections.get("training", {}),
-    }
-    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    """A job file; `training` and the other sections are laid over the defaults of tests: answers, which take time, are
+    not asked for."""
+    data_config = {"dataset_path": str(data), **{key: sections.pop(key) for key in DATA if key in sections}}
+    training = {**TRAINING, **sections.pop("training", {}), "lora": {"r": 8, "dropout": 0.1, **(lora or {})}}
+    training |= {"evaluation": {"enabled": False}, **sections}
+    values = {"family": "paddleocr-vl", "job_name": path.stem, "model": str(model)}
+    path.write_text(yaml.safe_dump({**values, "training_config": training, "data_config": data_config}), "utf-8")
     return path
 
 
 def vl_train(config: Path, *more: object) -> list[object]:
     """The words behind `receipt-trainer`."""
-    return ["vl", "train", "--config", config, *more]
+    return ["vl", "train", "--config", config, "--output-dir", config.with_name("run"), *more]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from receipt_trainer.config.paddleocr_vl import AugmentationSection, load_vl_config
+from receipt_trainer.config.job_file import PaddleOcrVlJob, load_job_file
+from receipt_trainer.config.paddleocr_vl import AugmentationSection
 from receipt_trainer.data.document_set import VlExample
 from receipt_trainer.models.paddleocr_vl import dataset as prepared
 from receipt_trainer.models.paddleocr_vl.collator import VlCollator, shrunk
@@ -72,13 +73,16 @@ def test_all_of_the_page_is_kept() -> None:
 
 def test_measuring_is_told(tiny_model: Path, receipts: Path, tmp_path: Path) -> None:
     """Each of the 16 examples counts once, those that are left out too."""
-    config = load_vl_config(write_config(tmp_path / "config.yaml", tiny_model, receipts))
+    job = load_job_file(write_config(tmp_path / "config.yaml", tiny_model, receipts)).spec
+    assert isinstance(job, PaddleOcrVlJob)
     processor, told = load_processor(str(tiny_model)), []
-    data = prepared.prepare(config, processor, lambda done, total: told.append((done, total)))
+    data = prepared.prepare(
+        job.data_config, job.training_config, processor, lambda done, total: told.append((done, total))
+    )
     assert told == [(number, 16) for number in range(1, 17)]
     shortest = int(data.train.lengths.min())
-    training = config.training.model_copy(update={"max_sequence_length": int(data.train.lengths.max())})
+    training = job.training_config.model_copy(update={"max_sequence_length": int(data.train.lengths.max())})
     assert shortest < training.max_sequence_length
     told.clear()
-    prepared.prepare(config.model_copy(update={"training": training}), processor, lambda *seen: told.append(seen))
+    prepared.prepare(job.data_config, training, processor, lambda *seen: told.append(seen))
     assert len(told) == 16

@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from receipt_trainer.config.paddleocr_vl import VlConfig
+from receipt_trainer.config.job_file import PaddleOcrVlJob
+from receipt_trainer.config.paddleocr_vl import VlDataConfig, VlTrainingConfig
 from receipt_trainer.errors import WorldError
 from receipt_trainer.models.paddleocr_vl.dataset import prepare
 from receipt_trainer.models.paddleocr_vl.lr_finder import (
@@ -27,22 +28,21 @@ from receipt_trainer.models.paddleocr_vl.lr_finder import (
 from receipt_trainer.models.paddleocr_vl.model import build, choose_machine, load_processor
 
 
-def configure(model: Path, receipts: Path, **training: Any) -> VlConfig:
+def configure(model: Path, receipts: Path, **training: Any) -> PaddleOcrVlJob:
     values = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "device": "cpu", "bf16": False}
-    return VlConfig.model_validate(
-        {
-            "model_name_or_path": str(model),
-            "dataset_path": str(receipts),
-            "training": values | {"gradient_checkpointing": False} | training,
-        }
+    return PaddleOcrVlJob(
+        job_name="a",
+        model=str(model),
+        training_config=VlTrainingConfig.model_validate(values | {"gradient_checkpointing": False} | training),
+        data_config=VlDataConfig(dataset_path=str(receipts)),
     )
 
 
-def run(config: VlConfig, model: Any = None, **options: Any) -> LrCurve:
-    machine = choose_machine(config)
-    processor = load_processor(config.model_name_or_path)
-    data = prepare(config, processor)
-    return find_lr(config, model or build(config, machine), data, processor, machine, **options)
+def run(job: PaddleOcrVlJob, model: Any = None, **options: Any) -> LrCurve:
+    training = job.training_config
+    machine, processor = choose_machine(training), load_processor(job.model)
+    data = prepare(job.data_config, training, processor)
+    return find_lr(job, model or build(job.model, training, machine), data, processor, machine, **options)
 
 
 def digest(folder: Path) -> dict[str, str]:

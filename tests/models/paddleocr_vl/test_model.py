@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.quantizers.quantizers_utils import should_convert_module
 
-from receipt_trainer.config.paddleocr_vl import LoraSection, TrainingSection, VlConfig
+from receipt_trainer.config.paddleocr_vl import LoraSection, VlTrainingConfig
 from receipt_trainer.data.document_set import read_examples
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.models.paddleocr_vl.encode import collate, encode
@@ -112,7 +112,7 @@ def test_tied_embeddings_are_not_trained_apart(tiny_model: Path) -> None:
 def test_without_adapters_all_but_the_vision_tower(tiny_model: Path) -> None:
     """`lora.enabled: false` trains every weight, the vision tower's only when asked."""
     for include in (False, True):
-        config = VlConfig(lora=LoraSection(enabled=False, include_vision=include))
+        config = VlTrainingConfig(lora=LoraSection(enabled=False, include_vision=include))
         model = prepare_for_training(load(tiny_model, device="cpu").model, config)
         assert {name for name, _ in model.named_parameters() if name.startswith("model.visual.")} & {
             *trainable(model)
@@ -151,7 +151,7 @@ def test_adapters_begin_the_same_for_a_seed(tiny_model: Path) -> None:
 
     def weights(seed: int) -> torch.Tensor:
         torch.rand(3)
-        config = VlConfig(training=TrainingSection(seed=seed))
+        config = VlTrainingConfig(seed=seed)
         model = prepare_for_training(load(tiny_model, device="cpu").model, config)
         return torch.cat([w.flatten() for n, w in model.named_parameters() if w.requires_grad])
 
@@ -163,7 +163,7 @@ def test_checkpointing_changes_no_gradient(tiny_model: Path, batch: dict[str, An
     """With LoRA on frozen embeddings, recomputed activations give the same gradients, and none is missing."""
     gradients = []
     for checkpointing in (False, True):
-        config = VlConfig(lora=LoraSection(dropout=0), training=TrainingSection(gradient_checkpointing=checkpointing))
+        config = VlTrainingConfig(lora=LoraSection(dropout=0), gradient_checkpointing=checkpointing)
         model = prepare_for_training(load(tiny_model, device="cpu").model, config).train()
         TokenLoss()(*supervised(model, batch)).backward()
         found = {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
@@ -184,7 +184,7 @@ def test_four_bits_are_refused_without_cuda(tiny_model: Path) -> None:
     with pytest.raises(UserError, match="need a CUDA GPU"):
         load(tiny_model, quantize=True)
     with pytest.raises(UserError, match="PyTorch sees no GPU"):
-        choose_machine(VlConfig(training=TrainingSection(device="cuda")))
+        choose_machine(VlTrainingConfig(device="cuda"))
 
 
 def test_what_is_no_model_is_refused(tiny_model: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.config.paddleocr_vl import EvaluationSection, load_vl_config
+from receipt_trainer.config.job_file import PaddleOcrVlJob, load_job_file
+from receipt_trainer.config.paddleocr_vl import EvaluationSection
 from receipt_trainer.contract import sinks
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.data.document_set import VlExample, read_examples
@@ -140,7 +141,9 @@ def test_a_complete_run_fills_the_gaps_of_its_metrics(
     run_dir = tmp_path / "run"
     shutil.copytree(scored, run_dir, ignore=shutil.ignore_patterns(".lock"))
     record = record_of(run_dir)
-    family = PaddleOcrVl(load_vl_config(config_of(tmp_path, tiny_model, receipts)))
+    job = load_job_file(config_of(tmp_path, tiny_model, receipts)).spec
+    assert isinstance(job, PaddleOcrVlJob)
+    family = PaddleOcrVl(job)
     counts = []
     for attempt in (2, 3):
         store = AwsRunStore(jobs_table, None, attempt)

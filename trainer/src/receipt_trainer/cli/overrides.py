@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 import click
 
 from receipt_trainer.cli.stack import stack_options
-from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig, load_job_file, parse, read_yaml
+from receipt_trainer.config.base import parse
+from receipt_trainer.config.job_file import LayoutLMJob, load_job_file
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
+from receipt_trainer.config.yaml import read_yaml
 from receipt_trainer.contract import names
-from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -112,15 +114,15 @@ def job_name(given: str | None, kind: str) -> str:
     return name
 
 
-def configure(flags: dict[str, Any]) -> tuple[JobSpec | None, TrainingConfig, DataConfig]:
+def configure(flags: dict[str, Any]) -> tuple[LayoutLMJob | None, TrainingConfig, DataConfig]:
     """Defaults, then the job file, then flags.
 
     Raises:
         UserError: a wrong file, flag or setting; it is named.
     """
-    job = load_job_file(flags["job_file"]) if flags.get("job_file") else None
-    training = job.training.model_dump(exclude_unset=True) if job else {}
-    data = job.data.model_dump(exclude_unset=True) if job else {}
+    job = _job(flags["job_file"]) if flags.get("job_file") else None
+    training = job.training_config.model_dump(exclude_unset=True) if job else {}
+    data = job.data_config.model_dump(exclude_unset=True) if job else {}
     if flags.get("precision"):
         training.pop("fp16", None)
     for key, value in _settings(flags.get("settings") or ()):
@@ -137,7 +139,16 @@ def configure(flags: dict[str, Any]) -> tuple[JobSpec | None, TrainingConfig, Da
     if "allowed_labels" in data:
         data["allowed_labels"] = _labels(data["allowed_labels"])
     where = "command line"  # the job file has been validated by itself
-    return job.spec if job else None, parse(TrainingConfig, training, where), parse(DataConfig, data, where)
+    return job, parse(TrainingConfig, training, where), parse(DataConfig, data, where)
+
+
+def _job(path: Path) -> LayoutLMJob:
+    found = load_job_file(path, expected="layoutlm")
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    if not isinstance(found.spec, LayoutLMJob):
+        raise TypeError(f"{path}: {found.spec.family}")
+    return found.spec
 
 
 def _labels(given: Any) -> tuple[str, ...]:

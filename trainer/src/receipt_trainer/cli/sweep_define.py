@@ -12,9 +12,9 @@ from receipt_trainer.cli.commands import submit_job
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
-    from receipt_trainer.contract.job import JobSpec
+    from receipt_trainer.config.job_file import AnyJob
+    from receipt_trainer.contract.job import Family
     from receipt_trainer.sweep.definition import Definition, Method
-    from receipt_trainer.sweep.keys import Family
     from receipt_trainer.sweep.search_space import Axis
 
 _KEYS: Final = {
@@ -49,12 +49,11 @@ def defined(flags: dict[str, Any], *, needs_queue: bool) -> Definition:
         UserError: a wrong flag, file, key or value, or no queue where one is needed.
     """
     from receipt_trainer.sweep.definition import SEARCHES, Definition, base_of, check_name, default_name
-    from receipt_trainer.sweep.keys import family_of
     from receipt_trainer.sweep.objective import choose
     from receipt_trainer.sweep.plan import check_size, expand
 
     spec, url = _base(flags, needs_queue)
-    family = family_of(spec.model)
+    family = spec.family
     base = base_of(spec, submit_job.training_defaults())
     definition = Definition(
         name="",
@@ -82,20 +81,23 @@ def defined(flags: dict[str, Any], *, needs_queue: bool) -> Definition:
     return named
 
 
-def _base(flags: dict[str, Any], needs_queue: bool) -> tuple[JobSpec, str | None]:
+def _base(flags: dict[str, Any], needs_queue: bool) -> tuple[AnyJob, str | None]:
     """The job that the trials vary, with its pool, and the URL of its queue if one is known."""
-    from receipt_trainer.contract.job import JobSpec
-    from receipt_trainer.sweep.keys import family_of
+    from receipt_trainer.config.base import parse
+    from receipt_trainer.config.job_file import LayoutLMJob
+    from receipt_trainer.config.layoutlm import DataConfig
 
+    spec: AnyJob
     if flags["job_file"] is None:
-        spec = JobSpec(job_name="sweep", priority=flags["priority"] or "normal")
+        spec = LayoutLMJob(job_name="sweep", priority=flags["priority"] or "normal")
     else:
         spec = submit_job.asked_spec(flags["job_file"], flags["priority"], None, "sweep")
     spec = submit_job.with_limits(spec, None, None)  # of each job; the flags bound all trials together
     if flags["max_samples"] is not None:
-        if family_of(spec.model) != "layoutlm":
-            raise UserError("--max-samples: jobs of this model train on all documents of their dataset_path")
-        spec = spec.model_copy(update={"data_config": {**spec.data_config, "max_samples": flags["max_samples"]}})
+        if not isinstance(spec, LayoutLMJob):
+            raise UserError("--max-samples: jobs of this family train on all documents of their dataset_path")
+        given = {**spec.data_config.model_dump(exclude_unset=True), "max_samples": flags["max_samples"]}
+        spec = spec.model_copy(update={"data_config": parse(DataConfig, given, "--max-samples")})
     try:
         return submit_job.place(spec, flags["queue_url"], flags["pool"])
     except UserError:

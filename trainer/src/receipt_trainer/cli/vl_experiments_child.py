@@ -35,12 +35,12 @@ class Children:
         from receipt_trainer.models.paddleocr_vl.dataset import find_files
         from receipt_trainer.reports.documents import read_scores
 
-        documents = self.test_dir or find_files(experiment.config)[1]
+        documents = self.test_dir or find_files(experiment.job.data_config)[1]
         if documents is None:
             return "no documents to score on: set val_path, or give --test-dir"
         words: tuple[object, ...] = ("vl", "evaluate", "--test-dir", documents, "--model-path", place.run)
         words += ("--output", place.scores, "--batch-size", self.batch_size, "--max-new-tokens", self.max_new_tokens)
-        device = experiment.config.training.device
+        device = experiment.job.training_config.device
         failure = call(*words, "--device", device, log=place.folder / "evaluate.log", quiet=True)
         return read_scores(place.scores) if failure is None else failure
 

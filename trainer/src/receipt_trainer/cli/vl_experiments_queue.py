@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from receipt_trainer.cli.commands.submit_job import place
-from receipt_trainer.config.paddleocr_vl import VlConfig
-from receipt_trainer.contract.job import JobSpec, Resources
+from receipt_trainer.config.job_file import AnyJob
+from receipt_trainer.contract.job import Resources
 from receipt_trainer.contract.outputs import PoolName, Priority
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.jobs.routing import resolve
 from receipt_trainer.sweep.experiments import Result, from_record, read_log, step_of, write_log
 from receipt_trainer.sweep.folder import Experiment
 
@@ -79,26 +80,12 @@ def _token(experiment: Experiment) -> str:
     return f"vl experiment {experiment.name} {experiment.digest}"
 
 
-def job_spec(experiment: Experiment, priority: Priority, pool: PoolName | None) -> JobSpec:
-    """The job that trains as `vl train` would."""
-    training, data = _sections(experiment.config)
-    return JobSpec(
-        job_name=experiment.name,
-        description=experiment.said[:500],
-        model=experiment.config.model_name_or_path,
-        training_config=training,
-        data_config=data,
-        priority=priority,
-        resources=Resources(pool=pool),
-    )
-
-
-def _sections(config: VlConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    parts = config.model_dump(mode="json", include={"lora", "loss", "evaluation", "experiment"})
-    data = config.model_dump(mode="json", include={"dataset_path", "val_path", "validation_fraction", "augmentation"})
-    if data["dataset_path"] is None:
-        raise UserError("a job needs dataset_path in the configuration, as the worker sees it")
-    return config.training.model_dump(mode="json") | parts, data
+def job_spec(experiment: Experiment, priority: Priority, pool: PoolName | None) -> AnyJob:
+    """The job that trains as `vl train` would, with every hyperparameter in it."""
+    changes: dict[str, Any] = {"job_name": experiment.name, "description": experiment.said[:500], "priority": priority}
+    if pool is not None:
+        changes["resources"] = Resources(pool=pool)
+    return resolve(experiment.job.model_copy(update=changes))
 
 
 def refresh_results(folder: Path, results: Sequence[Result], jobs_table: str | None) -> list[Result]:

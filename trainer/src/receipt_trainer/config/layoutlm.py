@@ -1,36 +1,15 @@
-"""Configuration of a run: every field with its unit, meaning and source."""
+"""Configuration of the first model family: every field with its unit, meaning and source."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from receipt_trainer.config.paddleocr_vl import VlJobData, VlJobTraining, is_vl_model, job_config
-from receipt_trainer.config.yaml import line_of, parse, parse_at, read_mapping, read_yaml
-from receipt_trainer.contract import job_limits
-from receipt_trainer.contract.job import JobSpec
-from receipt_trainer.errors import UserError
-
-__all__ = [
-    "DataConfig",
-    "ResolvedJob",
-    "ResolvedVlJob",
-    "TrainingConfig",
-    "load_any_job_file",
-    "load_job_file",
-    "parse",
-    "read_yaml",
-]
+from receipt_trainer.config.base import Strict
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class TrainingConfig(_Strict):
+class TrainingConfig(Strict):
     """How to train. Lengths are in optimizer steps or epochs as said; losses are natural logs."""
 
     num_epochs: float = Field(10.0, gt=0, le=1000, description="Passes over the training examples")
@@ -95,7 +74,7 @@ class TrainingConfig(_Strict):
         return self
 
 
-class DataConfig(_Strict):
+class DataConfig(Strict):
     """What to train on and how it is cut into examples. Lengths are in tokens of the model's tokenizer."""
 
     dataset_name: str = Field(
@@ -144,59 +123,3 @@ class DataConfig(_Strict):
         if len(named) > 1:
             raise ValueError(f"{' and '.join(named)} both say what to validate on: give one of them")
         return self
-
-
-class ResolvedJob(_Strict):
-    """A job with both configurations validated."""
-
-    spec: JobSpec
-    training: TrainingConfig
-    data: DataConfig
-
-
-class ResolvedVlJob(_Strict):
-    """A job of the second model family with both configurations validated."""
-
-    spec: JobSpec
-    training: VlJobTraining
-    data: VlJobData
-
-
-_SECTIONS: Final[Mapping[str, type[BaseModel]]] = {"training_config": TrainingConfig, "data_config": DataConfig}
-
-
-def load_job_file(path: Path) -> ResolvedJob:
-    """Read and validate a job file (YAML) of the first model family.
-
-    Raises:
-        UserError: no such file, not YAML, another family, or a wrong key or value, with the line of the key.
-    """
-    job = load_any_job_file(path)
-    if isinstance(job, ResolvedVlJob):
-        raise UserError(f"{path}: model {job.spec.model} is trained by `receipt-trainer vl train` or by a worker")
-    return job
-
-
-def load_any_job_file(path: Path) -> ResolvedJob | ResolvedVlJob:
-    """Read and validate a job file (YAML); its model says of which family it is.
-
-    Raises:
-        UserError: no such file, not YAML, or a wrong key or value, with the line of the key.
-    """
-    values, lines = read_mapping(path, "at least job_name")
-    values = {key: value for key, value in values.items() if value is not None or key not in _SECTIONS}
-    spec = parse_at(JobSpec, values, path, lines)
-    if (found := job_limits.too_long(spec)) is not None:
-        key, said = found
-        raise UserError(f"{path}:{line_of(lines, key)}: {'.'.join(key)} {said}")
-    training, data = values.get("training_config", {}), values.get("data_config", {})
-    if is_vl_model(spec.model):
-        vl_training = parse_at(VlJobTraining, training, path, lines, "training_config")
-        vl_data = parse_at(VlJobData, data, path, lines, "data_config")
-        job_config(spec.model, vl_training, vl_data)
-        return ResolvedVlJob(spec=spec, training=vl_training, data=vl_data)
-    return ResolvedJob(
-        spec=spec,
-        training=parse_at(TrainingConfig, training, path, lines, "training_config"),
-        data=parse_at(DataConfig, data, path, lines, "data_config"),
-    )

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from receipt_trainer.config.yaml import parse, parse_at, read_mapping
+from receipt_trainer.config.base import Strict
 
 BASE_MODEL: Final = "PaddlePaddle/PaddleOCR-VL"
 """Name of the published model on the hub."""
-
-MODEL_TYPE: Final = "paddleocr_vl"
-"""What config.json of a model of this family says."""
 
 MAX_IMAGE_PIXELS: Final = 752_640
 """960 image tokens, so that nearly every page fits 2048 tokens with its answer."""
@@ -28,14 +22,8 @@ SHORT_NAMES: Final[Mapping[str, str]] = {
 }
 """Names of the first family's job files that stand for one of this family's."""
 
-_NAME = re.compile(r"paddleocr[-_]?vl", re.IGNORECASE)
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class LoraSection(_Strict):
+class LoraSection(Strict):
     """Low-rank adapters (Hu et al. 2021) by peft."""
 
     enabled: bool = Field(True, description="Train adapters; false trains all weights of language model and projector")
@@ -53,8 +41,54 @@ class LoraSection(_Strict):
     )
 
 
-class TrainingSection(_Strict):
-    """How to train. Lengths are in optimizer steps or epochs as said; losses are natural logs."""
+class LossSection(Strict):
+    """Loss of a supervised token; neither: cross entropy."""
+
+    use_focal: bool = Field(False, description="Focal loss (Lin et al. 2017): alpha * (1 - p)^gamma * cross entropy")
+    focal_alpha: float = Field(0.25, gt=0, le=100, description="Factor of the whole focal loss")
+    focal_gamma: float = Field(2.0, ge=0, le=10, description="How much a token that is known already counts less")
+    use_label_smoothing: bool = Field(False, description="Spread some mass over all tokens (Szegedy et al. 2016)")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="That mass")
+
+    @model_validator(mode="after")
+    def _one_loss(self) -> LossSection:
+        if self.use_focal and self.use_label_smoothing:
+            raise ValueError("use_focal and use_label_smoothing are two losses: set one of them")
+        return self
+
+
+class AugmentationSection(Strict):
+    """Changes to training images, drawn anew each epoch."""
+
+    enabled: bool = Field(False, description="Change training images at all")
+    rotation_range: float = Field(3.0, ge=0, le=45, description="Degrees to either side at most")
+    brightness_range: float = Field(0.2, ge=0, lt=1, description="Brightness times 1 - x to 1 + x")
+    contrast_range: float = Field(0.2, ge=0, lt=1, description="Contrast times 1 - x to 1 + x")
+    noise_std: float = Field(0.01, ge=0, le=1, description="Gaussian noise, as a share of white")
+    blur_probability: float = Field(0.1, ge=0, le=1, description="Share of images that are blurred a little")
+
+
+class EvaluationSection(Strict):
+    """Answers of the kept model to validation documents, scored when training is over."""
+
+    enabled: bool = Field(True, description="Let the kept model answer validation documents, and score its answers")
+    documents: int = Field(200, ge=0, description="Documents at most, chosen by hash; 0: all. Answers take time")
+    max_new_tokens: int | None = Field(
+        None, ge=1, le=131072, description="Longest answer in tokens; unset: one and a half times the longest true one"
+    )
+    batch_size: int = Field(4, ge=1, le=4096, description="Documents at once; halved where the GPU's memory is short")
+
+
+class ExperimentSection(Strict):
+    """What the configuration tries; for people and for the experiment log."""
+
+    name: str | None = Field(None, description="Name in the experiment log; unset: the file's")
+    description: str = Field("", description="Free text")
+    hyperparameters_under_test: tuple[str, ...] = Field((), description="Keys whose effect is looked for")
+
+
+class VlTrainingConfig(Strict):
+    """`training_config` of a job file. Lengths are in optimizer steps or epochs as said; losses are natural logs."""
 
     learning_rate: float = Field(2e-5, gt=0, le=1, description="Peak of AdamW's schedule")
     per_device_train_batch_size: int = Field(8, ge=1, le=4096, description="Examples a device and batch")
@@ -91,83 +125,16 @@ class TrainingSection(_Strict):
     dataloader_workers: int = Field(0, ge=0, le=64, description="Processes that read and augment images")
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of adapters, dropout, augmentation and order")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; auto: a GPU if there is one")
-
-
-class LossSection(_Strict):
-    """Loss of a supervised token; neither: cross entropy."""
-
-    use_focal: bool = Field(False, description="Focal loss (Lin et al. 2017): alpha * (1 - p)^gamma * cross entropy")
-    focal_alpha: float = Field(0.25, gt=0, le=100, description="Factor of the whole focal loss")
-    focal_gamma: float = Field(2.0, ge=0, le=10, description="How much a token that is known already counts less")
-    use_label_smoothing: bool = Field(False, description="Spread some mass over all tokens (Szegedy et al. 2016)")
-    label_smoothing: float = Field(0.1, ge=0, lt=1, description="That mass")
-
-    @model_validator(mode="after")
-    def _one_loss(self) -> LossSection:
-        if self.use_focal and self.use_label_smoothing:
-            raise ValueError("use_focal and use_label_smoothing are two losses: set one of them")
-        return self
-
-
-class AugmentationSection(_Strict):
-    """Changes to training images, drawn anew each epoch."""
-
-    enabled: bool = Field(False, description="Change training images at all")
-    rotation_range: float = Field(3.0, ge=0, le=45, description="Degrees to either side at most")
-    brightness_range: float = Field(0.2, ge=0, lt=1, description="Brightness times 1 - x to 1 + x")
-    contrast_range: float = Field(0.2, ge=0, lt=1, description="Contrast times 1 - x to 1 + x")
-    noise_std: float = Field(0.01, ge=0, le=1, description="Gaussian noise, as a share of white")
-    blur_probability: float = Field(0.1, ge=0, le=1, description="Share of images that are blurred a little")
-
-
-class EvaluationSection(_Strict):
-    """Answers of the kept model to validation documents, scored when training is over."""
-
-    enabled: bool = Field(True, description="Let the kept model answer validation documents, and score its answers")
-    documents: int = Field(200, ge=0, description="Documents at most, chosen by hash; 0: all. Answers take time")
-    max_new_tokens: int | None = Field(
-        None, ge=1, le=131072, description="Longest answer in tokens; unset: one and a half times the longest true one"
-    )
-    batch_size: int = Field(4, ge=1, le=4096, description="Documents at once; halved where the GPU's memory is short")
-
-
-class ExperimentSection(_Strict):
-    """What the configuration tries; for people and for the experiment log."""
-
-    name: str | None = Field(None, description="Name in the experiment log; unset: the file's")
-    description: str = Field("", description="Free text")
-    hyperparameters_under_test: tuple[str, ...] = Field((), description="Keys whose effect is looked for")
-
-
-class VlConfig(_Strict):
-    """A whole configuration, as `receipt-trainer vl train --config` reads it."""
-
-    model_name_or_path: str = Field(BASE_MODEL, min_length=1, description="Hub name or folder of the base model")
-    dataset_path: str | None = Field(None, description="JSON lines to train on, or a folder with train.jsonl")
-    val_path: str | None = Field(None, description="JSON lines to validate on; unset: val.jsonl beside, or a share")
-    validation_fraction: float = Field(0.1, gt=0, lt=1, description="Share held out where there is no val_path")
-    lora: LoraSection = Field(default_factory=LoraSection)
-    training: TrainingSection = Field(default_factory=TrainingSection)
-    loss: LossSection = Field(default_factory=LossSection)
-    augmentation: AugmentationSection = Field(default_factory=AugmentationSection)
-    evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
-    experiment: ExperimentSection = Field(default_factory=ExperimentSection)
-    output_dir: str | None = Field(None, description="The run's folder; unset: runs/NAME")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> VlConfig:
-        if self.training.use_quantization and not self.lora.enabled:
-            raise ValueError("training.use_quantization needs lora.enabled: 4-bit weights cannot be trained themselves")
-        return self
-
-
-class VlJobTraining(TrainingSection):
-    """`training_config` of a job file of this family: the training section's keys, with other sections among them."""
-
     lora: LoraSection = Field(default_factory=LoraSection)
     loss: LossSection = Field(default_factory=LossSection)
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
     experiment: ExperimentSection = Field(default_factory=ExperimentSection)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> VlTrainingConfig:
+        if self.use_quantization and not self.lora.enabled:
+            raise ValueError("use_quantization needs lora.enabled: 4-bit weights cannot be trained themselves")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -183,42 +150,10 @@ class VlJobTraining(TrainingSection):
         return changed
 
 
-class VlJobData(_Strict):
-    """`data_config` of a job file of this family."""
+class VlDataConfig(Strict):
+    """`data_config` of a job file: what to train on."""
 
     dataset_path: str = Field(description="JSON lines to train on, or a folder with train.jsonl, as the worker sees it")
     val_path: str | None = Field(None, description="JSON lines to validate on; unset: val.jsonl beside, or a share")
     validation_fraction: float = Field(0.1, gt=0, lt=1, description="Share held out where there is no val_path")
     augmentation: AugmentationSection = Field(default_factory=AugmentationSection)
-
-
-def is_vl_model(name: str) -> bool:
-    """Whether a job's `model` is of this family: by the config.json of a folder, else by its name."""
-    try:
-        config = json.loads((Path(name) / "config.json").read_bytes())
-        return isinstance(config, dict) and config.get("model_type") == MODEL_TYPE
-    except (OSError, ValueError):
-        return bool(_NAME.search(name))
-
-
-def load_vl_config(path: Path) -> VlConfig:
-    """Read and validate a configuration file (YAML).
-
-    Raises:
-        UserError: no such file, not YAML, or a wrong key or value, with the line of the key.
-    """
-    values, lines = read_mapping(path, "dataset_path and sections such as lora and training")
-    return parse_at(VlConfig, {key: value for key, value in values.items() if value is not None}, path, lines)
-
-
-def job_config(model: str, training: VlJobTraining, data: VlJobData) -> VlConfig:
-    """The configuration that a job asks for.
-
-    Raises:
-        UserError: the parts contradict each other.
-    """
-    sections = ("lora", "loss", "evaluation", "experiment")
-    values = training.model_dump()
-    parts = {name: values.pop(name) for name in sections}
-    whole = {"model_name_or_path": model, "training": values, **parts, **data.model_dump()}
-    return parse(VlConfig, whole, "the job")

@@ -1,63 +1,20 @@
-"""Values that people wrote, validated: errors that name the line, the key and what is allowed."""
+"""Files of values that people wrote: YAML with the line of each key."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
 from receipt_trainer.contract.job_limits import half_character
 from receipt_trainer.errors import UserError
 
-Model = TypeVar("Model", bound=BaseModel)
-
 MAX_BYTES: Final = 500_000
 """Bytes of a file of values; PyYAML takes some seconds for as much, and a stored job has less."""
 _DEPTH: Final = 4
-_SHOWN: Final = 80
-
-
-def parse(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
-    """Validate `values`.
-
-    Raises:
-        UserError: one line that names every wrong field, what is wrong, and the known fields for an unknown one.
-    """
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        raise UserError(f"{where}: {'; '.join(_explain(model, item) for item in error.errors())}") from None
-
-
-def _explain(model: type[BaseModel], item: Any) -> str:
-    path = ".".join(str(part) for part in item["loc"])
-    name = path if path.isprintable() else repr(path)[1:-1]
-    if item["type"] == "extra_forbidden":
-        return f"unknown key '{name}' (known: {', '.join(sorted(_model_at(model, item['loc']).model_fields))})"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if not path:  # it names its fields itself
-        return message
-    shown = "" if item["type"] in ("missing", "value_error") else f", not {_short(item['input'])}"
-    return f"{name}: {message[:1].lower()}{message[1:]}{shown}"
-
-
-def _model_at(model: type[BaseModel], loc: Sequence[Any]) -> type[BaseModel]:
-    """The model in which the last key of `loc` was looked for."""
-    for key in loc[:-1]:
-        field = model.model_fields.get(str(key))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            break
-        model = field.annotation
-    return model
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
 
 
 def read_yaml(text: str) -> Any:
@@ -104,26 +61,6 @@ def _read_text(path: Path) -> str:
     if size > MAX_BYTES:
         raise UserError(f"{path}: it has {size:,} bytes; at most {MAX_BYTES:,}")
     return content.decode("utf-8")
-
-
-def parse_at(
-    model: type[Model],
-    values: Any,
-    path: Path,
-    lines: Mapping[tuple[str, ...], int],
-    key: str | None = None,
-) -> Model:
-    """Validate what stands in a file under `key` (None: the whole file).
-
-    Raises:
-        UserError: the first wrong field, with its line.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        item = error.errors()[0]
-        loc = tuple(str(step) for step in ([key] if key else []) + list(item["loc"]))
-        raise UserError(f"{path}:{line_of(lines, loc)}: {_explain(model, item)}") from None
 
 
 def line_of(lines: Mapping[tuple[str, ...], int], key: tuple[str, ...]) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Self
+import re
+from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -18,8 +19,18 @@ from pydantic import (
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import PoolName, Priority
 
+Family = Literal["layoutlm", "paddleocr-vl"]
+"""A model family, as job files, rows and run records name it."""
+FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
+
+Training = TypeVar("Training", bound=BaseModel)
+"""How a family trains."""
+Data = TypeVar("Data", bound=BaseModel)
+"""What a family trains on."""
+
 _LATER: Final = ("max_hours", "max_usd", "notify")
 """Fields that version 0.1.0 does not know. Unset they are not written, so that ids and digests of equal jobs stay."""
+_NAME_OF_THE_SECOND: Final = re.compile(r"paddleocr[-_]?vl", re.IGNORECASE)
 
 
 def _no_bool(value: Any) -> Any:
@@ -30,6 +41,11 @@ def _no_bool(value: Any) -> Any:
 
 Limit = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, allow_inf_nan=False)]
 """A bound of hours or dollars."""
+
+
+def published_family(model: str) -> Family:
+    """The family of a published model, by its name; a folder of another name counts as the first family."""
+    return "paddleocr-vl" if _NAME_OF_THE_SECOND.search(model) else "layoutlm"
 
 
 class Resources(BaseModel):
@@ -47,17 +63,18 @@ class Resources(BaseModel):
         return self
 
 
-class JobSpec(BaseModel):
-    """What is asked. The two config parts are validated by `receipt_trainer.config`."""
+class JobSpec(BaseModel, Generic[Training, Data]):
+    """What is asked; `receipt_trainer.config.job_file` has the type of each family, and their union."""
 
     model_config = ConfigDict(extra="forbid")
 
+    family: Family = Field(description="The model family: layoutlm or paddleocr-vl")
     job_name: str = Field(description="Letters, digits, '.', '_' and '-'; at most 64; names the output folder")
     description: str = Field("", description="Free text for people")
     tags: dict[str, str] = Field(default_factory=dict, description="Free key/value pairs for filters")
     model: str = Field(names.DEFAULT_MODEL, description="Hub name, directory, installed package of weights, or 'tiny'")
-    training_config: dict[str, Any] = Field(default_factory=dict)
-    data_config: dict[str, Any] = Field(default_factory=dict)
+    training_config: Training
+    data_config: Data
     priority: Priority = Field("normal", description="Which of the pool's queues; workers poll high first")
     resources: Resources = Field(default_factory=Resources, description="What the job needs of its machine")
     max_failures: int = Field(3, ge=1, le=100, description="Failed attempts that end the job; interruptions are none")
@@ -71,8 +88,15 @@ class JobSpec(BaseModel):
 
     def asked(self) -> dict[str, Any]:
         """Plain values of what is asked; a field that says nothing is left out, so that none that a newer version adds
-        makes another job of the same words."""
-        return {name: value for name, value in self.model_dump(mode="json").items() if value is not None}
+        makes another job of the same words. The family is left out, too: it follows from the other values, and a job
+        that says it is the same job as one of version 0.1.0, which could not.
+        """
+        said = self.model_dump(mode="json")
+        said.pop("family", None)
+        for name in ("training_config", "data_config"):
+            config: BaseModel = getattr(self, name)
+            said[name] = config.model_dump(mode="json", exclude_unset=True)
+        return {name: value for name, value in said.items() if value is not None}
 
     @field_validator("job_name")
     @classmethod
@@ -83,5 +107,12 @@ class JobSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fields of later versions are written where they say something.
+
+        The family is, if it was said, or if a worker of version 0.1.0, which goes by the model's name, would take the
+        job for one of another family.
+        """
         said: dict[str, Any] = handler(self)
+        if "family" not in self.model_fields_set and published_family(self.model) == self.family:
+            said.pop("family", None)
         return {name: value for name, value in said.items() if value is not None or name not in _LATER}

@@ -21,7 +21,7 @@ Path = tuple[str, ...]
 """Keys that lead to a value in a job file."""
 
 
-def too_long(spec: JobSpec) -> tuple[Path, str] | None:
+def too_long(spec: JobSpec[Any, Any]) -> tuple[Path, str] | None:
     """The first part of a job that is too long: where it stands and what is wrong; None for none.
 
     Stored jobs are not held to it: older versions had no such limits.
@@ -38,7 +38,7 @@ def too_long(spec: JobSpec) -> tuple[Path, str] | None:
     return None
 
 
-def no_text(spec: JobSpec) -> tuple[Path, str] | None:
+def no_text(spec: JobSpec[Any, Any]) -> tuple[Path, str] | None:
     """The first text of a job that cannot be stored, as `too_long`."""
     for path, text in _texts(spec.model_dump()):
         if half := half_character(text):

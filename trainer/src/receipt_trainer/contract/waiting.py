@@ -12,12 +12,18 @@ from typing import Any, Final
 
 from receipt_trainer.contract.job_row import read_values
 
-BODY_VERSION: Final = 1
+BODY_VERSION: Final = 2
+"""The newest version of a message that this program reads; a worker leaves later ones to newer workers."""
 
 
-def body_of(job_id: str) -> str:
-    """The text of a message."""
-    return json.dumps({"job_id": job_id, "version": BODY_VERSION})
+def body_version(spec: Mapping[str, Any]) -> int:
+    """Version of the messages of a stored job: 2 where its spec says the family, which version 0.1.0 cannot read."""
+    return 2 if "family" in spec else 1
+
+
+def body_of(job_id: str, version: int = 1) -> str:
+    """The text of a message; `version`: see `body_version`."""
+    return json.dumps({"job_id": job_id, "version": version})
 
 
 def new_deduplication_id(job_id: str) -> str:
@@ -66,6 +72,7 @@ class QueuedJob:
 
     Attributes:
         waits_since: since when any worker may take it; None while one has it, or until its next try is due.
+        body_version: of its messages.
         is_readable: whether workers can read its row; what they cannot is left alone.
     """
 
@@ -75,6 +82,7 @@ class QueuedJob:
     queue_url: str
     waits_since: datetime | None
     is_readable: bool = True
+    body_version: int = 1
 
     def is_overdue(self, now: datetime) -> bool:
         """Whether it waits for so long that its message must have arrived."""
@@ -134,7 +142,8 @@ def read_job(row: Mapping[str, Any], now: datetime) -> QueuedJob | None:
     if values["status"] not in STATES or "queue_url" not in values or is_held:
         return None
     since = _waits_since(values, moment(values.get("updated_at")) or _LONG_AGO, now)
-    return QueuedJob(values["job_id"], values["status"], values["version"], values["queue_url"], since)
+    version = body_version(values.get("spec", {}))
+    return QueuedJob(values["job_id"], values["status"], values["version"], values["queue_url"], since, True, version)
 
 
 def _waits_since(values: Mapping[str, Any], changed_at: datetime, now: datetime) -> datetime | None:

@@ -108,11 +108,11 @@ def heal(dynamodb: Any, sqs: Any, table: str, found: Survey) -> Healed:
     moved: dict[str, list[str]] = {}
     faults = dict(found.faults)
     for one in found.seen:
-        look, jobs = one.look, [job.job_id for job in one.unsent]
+        look, jobs = one.look, one.unsent
         try:
             if jobs:
                 send(sqs, one.place.url, jobs)
-                sent[one.place.label] = jobs
+                sent[one.place.label] = [job.job_id for job in jobs]
                 look = waiting.settled(look)
             # Of an empty queue there is nothing to remember: at rest nothing is written.
             if one.jobs or (one.last is not None and one.last.short_since is not None):
@@ -123,7 +123,7 @@ def heal(dynamodb: Any, sqs: Any, table: str, found: Survey) -> Healed:
         try:
             # The row first: whoever dies between the two leaves a job that waits in a queue that is looked at.
             if move(dynamodb, table, job, place):
-                send(sqs, place.url, [job.job_id])
+                send(sqs, place.url, [job])
                 moved.setdefault(place.label, []).append(job.job_id)
         except Exception as error:
             faults[job.job_id] = error
@@ -174,19 +174,20 @@ def keep(dynamodb: Any, table: str, place: Place, look: Look) -> None:
     dynamodb.put_item(TableName=table, Item=item)
 
 
-def send(sqs: Any, url: str, job_ids: Sequence[str]) -> None:
+def send(sqs: Any, url: str, jobs: Sequence[QueuedJob]) -> None:
     """Send each job a message, in a group of its own: behind another one of the job's it could not be received, and
     would count as a job that waits for as long as that one is trained.
 
     Raises:
         RuntimeError: SQS took some and not others.
     """
-    for start in range(0, len(job_ids), BATCH):
-        some = job_ids[start : start + BATCH]
-        ids = [new_deduplication_id(job_id) for job_id in some]
+    for start in range(0, len(jobs), BATCH):
+        some = jobs[start : start + BATCH]
+        bodies = [body_of(job.job_id, job.body_version) for job in some]
+        ids = [new_deduplication_id(job.job_id) for job in some]
         entries = [
-            {"Id": str(n), "MessageBody": body_of(job_id), "MessageGroupId": new, "MessageDeduplicationId": new}
-            for n, (job_id, new) in enumerate(zip(some, ids, strict=True))
+            {"Id": str(n), "MessageBody": body, "MessageGroupId": new, "MessageDeduplicationId": new}
+            for n, (body, new) in enumerate(zip(bodies, ids, strict=True))
         ]
         answer = sqs.send_message_batch(QueueUrl=url, Entries=entries)
         if failed := answer.get("Failed"):

@@ -275,9 +275,7 @@ class _Builder:
 
     def add(self, receipt: Receipt, pieces: list[list[int]]) -> None:
         tags = [
-            tag
-            for line in receipt.lines()
-            for tag in to_bio([self._space.map(word.valid_label()) for word in line])
+            tag for line in receipt.lines() for tag in to_bio([self._space.map(word.valid_label()) for word in line])
         ]
         unannotated = self._space.unannotated(receipt.source)
         outside = self._set_ids.get(unannotated, self._tag_ids[OUTSIDE])

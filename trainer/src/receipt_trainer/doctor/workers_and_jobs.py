@@ -12,9 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from receipt_trainer.aws.clients import aws_faults
-from receipt_trainer.config.layoutlm import load_any_job_file
+from receipt_trainer.config.job_file import AnyJob, load_job_file
 from receipt_trainer.contract import names, waiting_calls
-from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.outputs import PoolOutputs
 from receipt_trainer.contract.waiting import Look
 from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, one_line, warning
@@ -154,7 +153,7 @@ def look_at_jobs(subject: Subject) -> Iterator[Finding]:
         yield ok("no job file was named; `receipt-trainer doctor JOB.yaml` looks at its model, too")
     for path in subject.job_files:
         try:
-            spec = load_any_job_file(path).spec
+            spec = load_job_file(path).spec
             if subject.outputs:
                 choose_pool(spec.resources, list(subject.outputs.pools))
         except UserError as error:
@@ -166,7 +165,7 @@ def look_at_jobs(subject: Subject) -> Iterator[Finding]:
             yield cannot_look(f"{path}: model {spec.model}", error)
 
 
-def _model(path: Path, spec: JobSpec, subject: Subject) -> Finding:
+def _model(path: Path, spec: AnyJob, subject: Subject) -> Finding:
     model, text = spec.model, f"{path}: model {spec.model}"
     if model == "tiny":
         return ok(f"{text} comes with the trainer")

@@ -11,7 +11,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
-from receipt_trainer.config.paddleocr_vl import is_vl_model
+from receipt_trainer.config.job_file import family_of
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.tables import job_status_pk
 
@@ -196,7 +196,7 @@ def _recipe(spec: Mapping[str, Any]) -> tuple[Any, ...]:
     """What decides how fast a machine trains: family, model, kind of examples, size of images."""
     model, data = str(spec.get("model")), _data_config(spec)
     kinds = (data.get("examples"), data.get("o_entity_ratio"))
-    return is_vl_model(model), model, kinds, tuple(_training(spec).get(name) for name in _IMAGES)
+    return family_of(spec), model, kinds, tuple(_training(spec).get(name) for name in _IMAGES)
 
 
 def _data(spec: Mapping[str, Any]) -> tuple[str, ...]:

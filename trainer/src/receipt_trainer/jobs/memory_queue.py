@@ -53,9 +53,11 @@ class MemoryQueue:
         self._lock = threading.Lock()
         self.dead_letters: list[str] = []
 
-    def send(self, job_id: str, deduplication_id: str | None = None, group: str | None = None) -> None:
+    def send(
+        self, job_id: str, deduplication_id: str | None = None, group: str | None = None, version: int = 1
+    ) -> None:
         """See `JobQueue`."""
-        self.send_body(body_of(job_id), group=group or job_id, deduplication_id=deduplication_id or job_id)
+        self.send_body(body_of(job_id, version), group=group or job_id, deduplication_id=deduplication_id or job_id)
 
     def send_body(self, body: str, *, group: str, deduplication_id: str) -> None:
         """Queue any text."""
@@ -110,9 +112,9 @@ class MemoryQueue:
             if self._mine(message) is not None:
                 del self._entries[int(message.receipt.partition(":")[0])]
 
-    def renew(self, message: Message, job_id: str) -> None:
+    def renew(self, message: Message, job_id: str, version: int) -> None:
         """See `JobQueue`."""
-        self.send(job_id, new_deduplication_id(job_id))
+        self.send(job_id, new_deduplication_id(job_id), version=version)
         self.delete(message)
 
     def _mine(self, message: Message) -> _Entry | None:

@@ -10,10 +10,10 @@ from typing import Any, Final, Literal
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.server_time import iso
-from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.job_row import State as State
 from receipt_trainer.contract.job_row import read_values
 from receipt_trainer.contract.tables import JOB_SK, job_name_pk, job_order, job_pk, job_status_pk
+from receipt_trainer.contract.waiting import body_version
 
 Outcome = Literal["SUCCEEDED", "FAILED", "INTERRUPTED", "CANCELLED", "LOST"]
 """How an attempt ended; LOST: its worker let the lease run out."""
@@ -145,9 +145,10 @@ class Job:
         keys |= {"GSI1PK": job_status_pk(self.status), "GSI2PK": job_name_pk(self.name)}
         return keys | {name: value for name, value in own.items() if value is not None}
 
-    def job_spec(self) -> JobSpec:
-        """The resolved spec, read leniently: what a newer submitter added is left out."""
-        return JobSpec.model_validate({key: self.spec[key] for key in JobSpec.model_fields if key in self.spec})
+    @property
+    def body_version(self) -> int:
+        """Version of its messages."""
+        return body_version(self.spec)
 
     def is_leased(self, now: datetime) -> bool:
         """Whether a worker holds it."""

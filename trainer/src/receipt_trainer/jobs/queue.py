@@ -57,6 +57,7 @@ class Message:
     Attributes:
         job_id: the job; None if the body cannot be read.
         receipt: what this receive is called when it is extended, released or deleted.
+        version: of the body.
         message_id: what the message is called at each of its receives; None if the queue does not say.
         num_receives: how often it has been received, this time included.
         sent_at: when it was sent; None if the queue does not say.
@@ -73,6 +74,7 @@ class Message:
     hide_s: int = 0
     sent_at: datetime | None = None
     message_id: str | None = None
+    version: int = 1
 
     def is_worn(self, now: datetime) -> bool:
         """Whether the queue may soon drop it, so that it is to be renewed if its job waits."""
@@ -83,10 +85,14 @@ class Message:
 class JobQueue(Protocol):
     """Messages that name jobs. All methods raise UserError or WorldError as `aws_faults` says."""
 
-    def send(self, job_id: str, deduplication_id: str | None = None, group: str | None = None) -> None:
+    def send(
+        self, job_id: str, deduplication_id: str | None = None, group: str | None = None, version: int = 1
+    ) -> None:
         """Queue the job; within 5 minutes a second message of the same deduplication id (the job's id) is dropped.
 
-        `group`: the job's own one by default, whose messages are delivered one after the other.
+        Args:
+            group: the job's own one by default, whose messages are delivered one after the other.
+            version: of the body, see `receipt_trainer.contract.waiting.body_version`.
         """
 
     def receive(self, wait_s: int) -> Message | None:
@@ -104,7 +110,7 @@ class JobQueue(Protocol):
     def delete(self, message: Message) -> None:
         """Remove the message: its job has ended."""
 
-    def renew(self, message: Message, job_id: str) -> None:
+    def renew(self, message: Message, job_id: str, version: int) -> None:
         """Send the job's message anew, then remove the old one.
 
         The two are of one group: the new one is not delivered before the old one is gone. If only the removal fails,
@@ -126,7 +132,7 @@ def read_body(
             reason, hide_s = f"it is of version {version}; this worker reads up to {BODY_VERSION}", VISIBILITY_S
         else:
             job_id = str(UUID(said["job_id"]))
-            return Message(job_id, receipt, num_receives, sent_at=sent_at, message_id=message_id)
+            return Message(job_id, receipt, num_receives, None, 0, sent_at, message_id, version)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         reason = f"it names no job ({type(error).__name__}): {body[:100]!r}"
     return Message(None, receipt, num_receives, reason, hide_s, sent_at, message_id)
@@ -161,12 +167,14 @@ class SqsQueue:
         if found.get("Attributes", {}).get("ContentBasedDeduplication") == "true":
             raise UserError(f"queue {self._url} deduplicates by content; turn that off, or equal jobs get lost")
 
-    def send(self, job_id: str, deduplication_id: str | None = None, group: str | None = None) -> None:
+    def send(
+        self, job_id: str, deduplication_id: str | None = None, group: str | None = None, version: int = 1
+    ) -> None:
         """See `JobQueue`."""
         with queue_faults("send the job's message", self._url):
             self._client.send_message(
                 QueueUrl=self._url,
-                MessageBody=body_of(job_id),
+                MessageBody=body_of(job_id, version),
                 MessageGroupId=group or job_id,
                 MessageDeduplicationId=deduplication_id or job_id,
             )
@@ -209,9 +217,9 @@ class SqsQueue:
         with queue_faults("delete a message", self._url), _unless_gone():
             self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt)
 
-    def renew(self, message: Message, job_id: str) -> None:
+    def renew(self, message: Message, job_id: str, version: int) -> None:
         """See `JobQueue`."""
-        self.send(job_id, new_deduplication_id(job_id))
+        self.send(job_id, new_deduplication_id(job_id), version=version)
         self.delete(message)
 
 

@@ -7,9 +7,11 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from receipt_trainer.aws.clients import aws_faults, error_code
-from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig, parse
-from receipt_trainer.config.paddleocr_vl import VlJobData, VlJobTraining, is_vl_model, job_config
-from receipt_trainer.contract.job import JobSpec, Resources
+from receipt_trainer.config.base import parse
+from receipt_trainer.config.job_file import AnyJob, PaddleOcrVlJob
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
+from receipt_trainer.config.paddleocr_vl import VlDataConfig, VlTrainingConfig
+from receipt_trainer.contract.job import Resources
 from receipt_trainer.contract.outputs import POOL_NAMES, PoolName
 from receipt_trainer.errors import UserError, WorldError
 
@@ -39,7 +41,7 @@ def choose_pool(resources: Resources, pools: Collection[PoolName], named: PoolNa
     return wanted
 
 
-def resolve(spec: JobSpec, defaults: Mapping[str, Any] | None = None) -> JobSpec:
+def resolve(spec: AnyJob, defaults: Mapping[str, Any] | None = None) -> AnyJob:
     """The job with every hyperparameter in it: its own, else the stack's, else the trainer's.
 
     Args:
@@ -47,27 +49,21 @@ def resolve(spec: JobSpec, defaults: Mapping[str, Any] | None = None) -> JobSpec
         defaults: TrainingConfig fields of the stack; they say nothing to a job of the second model family.
 
     Raises:
-        UserError: defaults that are none, or that contradict the job.
+        UserError: invalid defaults, or some that contradict the job.
     """
-    if is_vl_model(spec.model):
-        return _resolve_vl(spec)
-    own, below = spec.training_config, dict(defaults or {})
+    if isinstance(spec, PaddleOcrVlJob):
+        vl_training = VlTrainingConfig.model_validate(spec.training_config.model_dump())
+        vl_data = VlDataConfig.model_validate(spec.data_config.model_dump())
+        return spec.model_copy(update={"training_config": vl_training, "data_config": vl_data})
+    own, below = spec.training_config.model_dump(exclude_unset=True), dict(defaults or {})
     parse(TrainingConfig, below, "the stack's training defaults")
     if any(own.get(name) is not None for name in ("precision", "fp16")):
         below.pop("precision", None)  # two ways to say one thing: the job's own way stands alone
         below.pop("fp16", None)
     training = parse(TrainingConfig, {**below, **own}, "training_config with the stack's defaults")
-    data = parse(DataConfig, spec.data_config, "data_config")
-    complete = {"training_config": training.model_dump(mode="json"), "data_config": data.model_dump(mode="json")}
-    return spec.model_copy(update=complete)
-
-
-def _resolve_vl(spec: JobSpec) -> JobSpec:
-    training = parse(VlJobTraining, spec.training_config, "training_config")
-    data = parse(VlJobData, spec.data_config, "data_config")
-    job_config(spec.model, training, data)
-    complete = {"training_config": training.model_dump(mode="json"), "data_config": data.model_dump(mode="json")}
-    return spec.model_copy(update=complete)
+    complete = TrainingConfig.model_validate(training.model_dump())
+    data = DataConfig.model_validate(spec.data_config.model_dump())
+    return spec.model_copy(update={"training_config": complete, "data_config": data})
 
 
 def read_training_defaults(client: SSMClient, parameter: str) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig, parse
+from receipt_trainer.config.job_file import AnyJob, read_job
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract import job_limits, names
-from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.contract.outputs import PoolName, Priority
 from receipt_trainer.contract.waiting import new_deduplication_id
 from receipt_trainer.errors import UserError, WorldError
@@ -93,7 +93,7 @@ def submit_training_job(
         "max_usd": max_usd,
     }
     job = new_job(
-        parse(JobSpec, asked, "submit_training_job"),
+        read_job(asked, "submit_training_job"),
         queue_url,
         defaults=training_defaults,
         client_token=client_token,
@@ -106,7 +106,7 @@ def submit_training_job(
 
 
 def new_job(
-    spec: JobSpec,
+    spec: AnyJob,
     queue_url: str,
     *,
     defaults: Mapping[str, Any] | None = None,
@@ -222,7 +222,7 @@ def retry_job(
 
 def _send(job: Job, queue: JobQueue, deduplication_id: str | None, group: str | None = None) -> None:
     try:
-        queue.send(job.job_id, deduplication_id, group)
+        queue.send(job.job_id, deduplication_id, group, job.body_version)
     except (UserError, WorldError) as error:
         raise type(error)(
             f"job {job.job_id} is stored but not queued: {error}; queue it with: receipt-trainer retry {job.job_id}; "

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
-from receipt_trainer.config.paddleocr_vl import TrainingSection, VlConfig
+from receipt_trainer.config.base import section_of
+from receipt_trainer.config.paddleocr_vl import VlDataConfig, VlTrainingConfig
 from receipt_trainer.contract.names import PREDICTIONS_FILE, REPORT_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
@@ -134,16 +133,14 @@ def _settings(record: RunRecord) -> list[tuple[str, list[summary.Setting]]]:
     """Sections of the configuration by name, each with its keys."""
     given = record.training_config | record.data_config
     plain = {name: value for name, value in given.items() if not isinstance(value, dict)}
-    training = {name: value for name, value in plain.items() if name in TrainingSection.model_fields}
+    training = {name: value for name, value in plain.items() if name in VlTrainingConfig.model_fields}
     data = {name: value for name, value in plain.items() if name not in training}
-    found = [("training", summary.settings(training, TrainingSection)), ("data", summary.settings(data, VlConfig))]
+    found = [
+        ("training", summary.settings(training, VlTrainingConfig)),
+        ("data", summary.settings(data, VlDataConfig)),
+    ]
     for name, values in given.items():
         if isinstance(values, dict):
-            found.append((name, summary.settings(values, _section(name))))
+            section = section_of(VlTrainingConfig, name) or section_of(VlDataConfig, name)
+            found.append((name, summary.settings(values, section)))
     return found
-
-
-def _section(name: str) -> type[BaseModel] | None:
-    field = VlConfig.model_fields.get(name)
-    kind = field.annotation if field is not None else None
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None

@@ -18,7 +18,7 @@ from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import retry_job, submit
 from receipt_trainer.sweep import optuna_adapter, plan
 from receipt_trainer.sweep.collect import Observer
-from receipt_trainer.sweep.definition import SEARCHES, Definition, require_family
+from receipt_trainer.sweep.definition import SEARCHES, Definition
 from receipt_trainer.sweep.store import SweepTable
 from receipt_trainer.sweep.trial import ENDED, SETTLED, SeedRun, Trial, shared
 
@@ -47,7 +47,6 @@ class Driver:
     _plan: list[plan.Params] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        require_family(self.definition)
         if self.definition.method not in SEARCHES:
             self._plan = plan.expand(self.definition)
 

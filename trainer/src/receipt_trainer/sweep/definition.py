@@ -9,11 +9,11 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.config.job_file import AnyJob
+from receipt_trainer.contract.job import Family
 from receipt_trainer.contract.names import is_job_name
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.routing import resolve
-from receipt_trainer.sweep.keys import Family, family_of
 from receipt_trainer.sweep.objective import OBJECTIVES, Objective, ObjectiveName
 from receipt_trainer.sweep.search_space import Axis
 
@@ -84,7 +84,7 @@ class Definition(BaseModel):
             raise UserError(f"sweep '{name}' is stored in a form that this version does not read; update it") from None
 
 
-def base_of(spec: JobSpec, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
+def base_of(spec: AnyJob, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
     """The job that the trials vary, resolved; its name is the sweep's business, and its trials send no notices.
 
     Raises:
@@ -109,19 +109,6 @@ def check_name(name: str) -> str:
     if not is_job_name(name) or len(name) > MAX_NAME:
         raise UserError(f"--name '{name}': use 1 to {MAX_NAME} of A-Z a-z 0-9 . _ - and not '.' or '..'")
     return name
-
-
-def require_family(definition: Definition) -> None:
-    """Which family a folder is of can be seen only where the folder is; jobs of another one would be wrong.
-
-    Raises:
-        UserError: the base's model is another thing on this machine.
-    """
-    if family_of(definition.model) != definition.family:
-        raise UserError(
-            f"sweep '{definition.name}' trains {definition.model}, a model of the family {definition.family}, which "
-            "is not there on this machine: continue the sweep where it is"
-        )
 
 
 def refuse_other(asked: Definition, stored: Definition) -> None:

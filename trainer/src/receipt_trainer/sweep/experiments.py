@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from receipt_trainer.config.paddleocr_vl import load_vl_config
+from receipt_trainer.config.job_file import PaddleOcrVlJob, load_job_file
 from receipt_trainer.contract.names import RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
@@ -311,8 +311,8 @@ def require_unchanged(experiment: Experiment, result: Result | None, place: Plac
     Raises:
         UserError: what ran there was another configuration.
     """
-    there = load_vl_config(place.config) if place.config.is_file() else experiment.config
-    begun = parameters(there) != parameters(experiment.config)
+    there = load_job_file(place.config, expected="paddleocr-vl").spec if place.config.is_file() else experiment.job
+    begun = not isinstance(there, PaddleOcrVlJob) or parameters(there) != parameters(experiment.job)
     if begun or (result is not None and result.digest != experiment.digest):
         raise UserError(
             f"{experiment.file} was changed after {experiment.name} ran: give it another name, or remove "
@@ -328,9 +328,7 @@ def in_order(results: dict[str, Result], experiments: Sequence[Experiment]) -> I
 
 
 def _as_yaml(experiment: Experiment) -> str:
-    values = experiment.config.model_dump(mode="json")
-    values["output_dir"] = None
-    values["experiment"]["name"] = experiment.name
+    values = {"family": "paddleocr-vl", **experiment.job.model_dump(mode="json"), "job_name": experiment.name}
     text: str = yaml.safe_dump({key: value for key, value in values.items() if value is not None}, sort_keys=False)
     return text
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from receipt_trainer.config.paddleocr_vl import VlConfig
-from receipt_trainer.config.yaml import parse_at, read_mapping
+from receipt_trainer.config.job_file import JobValues, PaddleOcrVlJob, laid_over, read_job_values
 from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
 
@@ -20,7 +19,6 @@ Scaling = Literal["none", "linear", "sqrt"]
 BASE: Final = "base"
 """Stem of the base's file in the folder."""
 
-_NOT_PARAMETERS: Final = frozenset({"experiment", "output_dir"})
 _RATE: Final = "training.learning_rate"
 
 
@@ -42,19 +40,19 @@ class Experiment:
 
     name: str
     file: Path
-    config: VlConfig
+    job: PaddleOcrVlJob
     changes: Sequence[Change]
     scaled_rate: bool = False
 
     @property
     def digest(self) -> str:
         """Hash of all parameters: results of another configuration are not this one's."""
-        return hashlib.sha256(json.dumps(parameters(self.config), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(parameters(self.job), sort_keys=True).encode()).hexdigest()
 
     @property
     def said(self) -> str:
         """The changes in words."""
-        scaled = f"; learning rate scaled to {self.config.training.learning_rate:.3g}" if self.scaled_rate else ""
+        scaled = f"; learning rate scaled to {self.job.training_config.learning_rate:.3g}" if self.scaled_rate else ""
         return ("; ".join(map(str, self.changes)) or "nothing: the base") + scaled
 
 
@@ -79,10 +77,10 @@ def read_experiments(
     base_file = base or next((path for path in files if path.stem == BASE), None)
     if base_file is None:
         raise UserError(f"{folder}: there is no {BASE}.yaml in it; put the base there, or name it with --base")
-    base_values, lines = read_mapping(base_file, "dataset_path and sections such as lora and training")
-    start = Experiment(BASE, base_file, parse_at(VlConfig, _given(base_values), base_file, lines), ())
+    base_values = _values(base_file)
+    start = Experiment(BASE, base_file, _parsed(base_values), ())
     others = [
-        _read(path, base_values, start.config, scaling) for path in files if path.resolve() != base_file.resolve()
+        _read(path, base_values.values, start.job, scaling) for path in files if path.resolve() != base_file.resolve()
     ]
     if not others:
         raise UserError(f"{folder}: there is no configuration in it besides the base")
@@ -98,53 +96,59 @@ def read_experiments(
     return [start, *others]
 
 
-def _read(path: Path, base_values: Mapping[str, Any], base: VlConfig, scaling: Scaling) -> Experiment:
+def _read(path: Path, base_values: Mapping[str, Any], base: PaddleOcrVlJob, scaling: Scaling) -> Experiment:
     if not names.is_job_name(path.stem):
-        raise UserError(f"{path}: call it by 1 to 64 of A-Z a-z 0-9 . _ -")
-    values, lines = read_mapping(path, "the parameters that it changes")
-    parse_at(VlConfig, _given(values), path, lines)
+        raise UserError(f"{path}: call it by 1 to 64 of A-Z a-z 0-9 . _ - and not '.' or '..'")
+    own = _values(path)
     # Name and purpose of the base are not those of an experiment.
-    below = {key: value for key, value in base_values.items() if key != "experiment"}
-    config = parse_at(VlConfig, _laid_over(below, _given(values)), path, lines)
-    changes = differences(base, config)
+    training = {key: value for key, value in base_values["training_config"].items() if key != "experiment"}
+    whole = laid_over({**base_values, "training_config": training}, own.values)
+    job = _parsed(JobValues(path, whole, own.lines))
+    changes = differences(base, job)
     if not changes:
         raise UserError(f"{path}: it changes nothing against the base")
-    _check_under_test(path, config, changes)
-    scaled = scale_rate(base, config, scaling) if _RATE not in {change.key for change in changes} else None
-    return Experiment(path.stem, path, scaled or config, changes, scaled is not None)
+    _check_under_test(path, job, changes)
+    scaled = scale_rate(base, job, scaling) if _RATE not in {change.key for change in changes} else None
+    return Experiment(path.stem, path, scaled or job, changes, scaled is not None)
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
+def _values(path: Path) -> JobValues:
+    found = read_job_values(path, "paddleocr-vl")
+    return JobValues(path, {"job_name": path.stem, **found.values}, found.lines)
 
 
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        merged[key] = _laid_over(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
-    return merged
+def _parsed(values: JobValues) -> PaddleOcrVlJob:
+    job = values.parse()
+    if not isinstance(job, PaddleOcrVlJob):
+        raise UserError(f"{values.path}: experiments are of the family paddleocr-vl, not {job.family}")
+    return job
 
 
-def parameters(config: VlConfig) -> dict[str, Any]:
-    """Every parameter by its dotted key; name, purpose and folder are none."""
-    found: dict[str, Any] = {}
-    for key, value in config.model_dump(mode="json").items():
-        if key in _NOT_PARAMETERS:
+def parameters(job: PaddleOcrVlJob) -> dict[str, Any]:
+    """Every parameter by the dotted key that it had in version 0.1.0, which digests stand for; name and purpose are
+    no parameters.
+    """
+    training, data = job.training_config.model_dump(mode="json"), job.data_config.model_dump(mode="json")
+    found: dict[str, Any] = {"model_name_or_path": job.model}
+    for key, value in {**training, **data}.items():
+        if key == "experiment":
             continue
-        found |= {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
+        if isinstance(value, dict):
+            found |= {f"{key}.{name}": inner for name, inner in value.items()}
+        else:
+            found[f"training.{key}" if key in training else key] = value
     return found
 
 
-def differences(base: VlConfig, config: VlConfig) -> list[Change]:
-    """Parameters of `config` that are others than those of `base`."""
+def differences(base: PaddleOcrVlJob, job: PaddleOcrVlJob) -> list[Change]:
+    """Parameters of `job` that are others than those of `base`."""
     there = parameters(base)
-    return [Change(key, there[key], value) for key, value in parameters(config).items() if value != there[key]]
+    return [Change(key, there[key], value) for key, value in parameters(job).items() if value != there[key]]
 
 
-def _check_under_test(path: Path, config: VlConfig, changes: Sequence[Change]) -> None:
+def _check_under_test(path: Path, job: PaddleOcrVlJob, changes: Sequence[Change]) -> None:
     """Whatever is said to be tested must be what is changed; a key may be said without its section."""
-    said = config.experiment.hyperparameters_under_test
+    said = job.training_config.experiment.hyperparameters_under_test
     changed = {change.key for change in changes}
     for name in said:
         if not any(key == name or key.endswith(f".{name}") for key in changed):
@@ -156,21 +160,22 @@ def _check_under_test(path: Path, config: VlConfig, changes: Sequence[Change]) -
         raise UserError(f"{path}: it changes {unsaid[0]}, which experiment.hyperparameters_under_test does not name")
 
 
-def scale_rate(base: VlConfig, config: VlConfig, scaling: Scaling) -> VlConfig | None:
-    """The configuration with the rate scaled by its documents a step; None where there is nothing to scale.
+def scale_rate(base: PaddleOcrVlJob, job: PaddleOcrVlJob, scaling: Scaling) -> PaddleOcrVlJob | None:
+    """The job with the rate scaled by its documents a step; None where there is nothing to scale.
 
     linear: Goyal et al. 2017; sqrt: Krizhevsky 2014, usual with Adam.
     """
-    factor = documents_per_step(config) / documents_per_step(base)
+    factor = documents_per_step(job) / documents_per_step(base)
     if scaling == "none" or factor == 1:
         return None
-    rate = base.training.learning_rate * (factor if scaling == "linear" else math.sqrt(factor))
-    return config.model_copy(update={"training": config.training.model_copy(update={"learning_rate": min(rate, 1.0)})})
+    rate = base.training_config.learning_rate * (factor if scaling == "linear" else math.sqrt(factor))
+    training = job.training_config.model_copy(update={"learning_rate": min(rate, 1.0)})
+    return job.model_copy(update={"training_config": training})
 
 
-def documents_per_step(config: VlConfig) -> int:
+def documents_per_step(job: PaddleOcrVlJob) -> int:
     """Documents in one optimizer step of one device."""
-    return config.training.per_device_train_batch_size * config.training.gradient_accumulation_steps
+    return job.training_config.per_device_train_batch_size * job.training_config.gradient_accumulation_steps
 
 
 def _short(value: Any) -> str:

@@ -10,21 +10,16 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
-from receipt_trainer.config.paddleocr_vl import SHORT_NAMES, VlJobData, VlJobTraining, is_vl_model
+from receipt_trainer.config.paddleocr_vl import SHORT_NAMES, VlDataConfig, VlTrainingConfig
+from receipt_trainer.contract.job import Family
 
-Family = Literal["layoutlm", "paddleocr-vl"]
 Section = Literal["training_config", "data_config"]
 
 _SECTIONS: Final[Mapping[Family, Mapping[Section, type[BaseModel]]]] = {
     "layoutlm": {"training_config": TrainingConfig, "data_config": DataConfig},
-    "paddleocr-vl": {"training_config": VlJobTraining, "data_config": VlJobData},
+    "paddleocr-vl": {"training_config": VlTrainingConfig, "data_config": VlDataConfig},
 }
 _TITLES: Final = {name: short for short, name in SHORT_NAMES.items()}
-
-
-def family_of(model: str) -> Family:
-    """The family of a job's `model`, seen from this machine."""
-    return "paddleocr-vl" if is_vl_model(model) else "layoutlm"
 
 
 def sections(family: Family) -> Mapping[Section, type[BaseModel]]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from receipt_trainer.contract.job import Family
 from receipt_trainer.errors import UserError
-from receipt_trainer.sweep.keys import Family
 
 ObjectiveName = Literal["f1", "eval_loss", "field_accuracy", "teds"]
 

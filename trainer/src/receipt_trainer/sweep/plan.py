@@ -8,9 +8,8 @@ from copy import deepcopy
 from itertools import product
 from typing import Any
 
-from receipt_trainer.config.layoutlm import parse
-from receipt_trainer.config.paddleocr_vl import VlJobData, VlJobTraining, job_config
-from receipt_trainer.contract.job import JobSpec
+from receipt_trainer.config.base import parse
+from receipt_trainer.config.job_file import read_job
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.submit import new_job
@@ -89,9 +88,6 @@ def overrides(definition: Definition, params: Mapping[str, Any]) -> dict[str, di
     if definition.scale_lr != "none":
         found["training_config"]["learning_rate"] = _scaled(definition, found["training_config"])
     parsed = {section: parse(config, found[section], section) for section, config in configs.items()}
-    training, data = parsed["training_config"], parsed["data_config"]
-    if isinstance(training, VlJobTraining) and isinstance(data, VlJobData):
-        job_config(definition.model, training, data)
     return {section: config.model_dump(mode="json") for section, config in parsed.items()}
 
 
@@ -119,8 +115,7 @@ def job_of(definition: Definition, number: int, params: Mapping[str, Any], seed:
     config = overrides(definition, params)
     config["training_config"]["seed"] = seed
     own = {"sweep": definition.name, "trial": str(number), "seed": str(seed)}
-    spec = parse(
-        JobSpec,
+    spec = read_job(
         {
             **definition.base,
             "job_name": f"{definition.name}-t{number}-s{seed}",

@@ -9,10 +9,12 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
-from receipt_trainer.config.layoutlm import parse, read_yaml
+from receipt_trainer.config.base import parse
+from receipt_trainer.config.yaml import read_yaml
+from receipt_trainer.contract.job import Family
 from receipt_trainer.errors import UserError
 from receipt_trainer.sweep import keys
-from receipt_trainer.sweep.keys import Family, Section
+from receipt_trainer.sweep.keys import Section
 
 MAX_CHOICES: Final = 100
 _NUMBER: Final = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"

@@ -9,10 +9,10 @@ from typing import Any, Final
 from transformers import TrainingArguments
 
 from receipt_trainer.config.layoutlm import TrainingConfig
-from receipt_trainer.config.paddleocr_vl import TrainingSection
+from receipt_trainer.config.paddleocr_vl import VlTrainingConfig
 from receipt_trainer.training.hardware import Machine
 
-Hyperparameters = TrainingConfig | TrainingSection
+Hyperparameters = TrainingConfig | VlTrainingConfig
 """How to train; what both have under one name is all that a run of any family reads."""
 
 NOT_IN_THE_CURVE: Final = frozenset(

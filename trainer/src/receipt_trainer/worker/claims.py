@@ -33,29 +33,32 @@ class Renewal:
         One that cannot be renewed is as good as it was; it is tried again when it is received again.
         """
         job_id = message.job_id
-        if job_id is None or not message.is_worn(self._now()) or not self._needs_message(job_id):
+        if job_id is None or not message.is_worn(self._now()):
+            return False
+        version = self._version(job_id, message)
+        if version is None:
             return False
         renewed_at = self._renewed_at.get(job_id)
         if renewed_at is not None and self._clock() - renewed_at < AGAIN_S:
             return False
         self._renewed_at[job_id] = self._clock()
         try:
-            queue.renew(message, job_id)
+            queue.renew(message, job_id, version)
         except (UserError, WorldError) as error:
             _log.warning("the message is not renewed yet", job_id=job_id, error=str(error))
             return False
         _log.info("message renewed", job_id=job_id, num_receives=message.num_receives, sent_at=str(message.sent_at))
         return True
 
-    def _needs_message(self, job_id: str) -> bool:
-        """Whether the job still has something to do; what nobody can claim is left to the dead-letter queue."""
+    def _version(self, job_id: str, message: Message) -> int | None:
+        """Version of the new message; None if the job has nothing to do any more, or can be claimed by nobody."""
         try:
             job = self._table.find(job_id)
         except UnreadableRow:
-            return False
+            return None  # left to the dead-letter queue
         except (UserError, WorldError):
-            return True  # nobody knows; a message too many is harmless, one too few is not
-        return job is not None and job.status not in TERMINAL and not job.is_held
+            return message.version  # nobody knows; a message too many is harmless, one too few is not
+        return job.body_version if job is not None and job.status not in TERMINAL and not job.is_held else None
 
 
 class StaleLeases:

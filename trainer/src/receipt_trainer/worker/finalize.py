@@ -170,7 +170,7 @@ class Conclusion:
         elif not self.queue.extend(self.message, pause_s):
             # Purged, dropped for its age, or another worker's after all: one too many is harmless, one too few is not.
             new = new_deduplication_id(self.job.job_id)
-            self.queue.send(self.job.job_id, new, new)
+            self.queue.send(self.job.job_id, new, new, self.job.body_version)
             _log.warning("the job's message was gone; it has another one", job_id=self.job.job_id)
         return left
 

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from receipt_trainer.aws.artifacts import CliError, UploadRefusedError
-from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig, parse
-from receipt_trainer.config.paddleocr_vl import VlJobData, VlJobTraining, is_vl_model, job_config
+from receipt_trainer.config.job_file import AnyJob, PaddleOcrVlJob, read_job
 from receipt_trainer.contract import sinks
 from receipt_trainer.contract.interruption import Interrupted, StopRequest, listen
-from receipt_trainer.contract.job import JobSpec
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.run_store import AwsRunStore
 from receipt_trainer.training import failures, folder
@@ -113,9 +111,9 @@ def run_attempt(
         WorldError: as the parts say; `MachineError` without the machine's GPU.
         Interrupted: `stop` was asked.
     """
-    spec = JobSpec.model_validate(job.spec)
-    family, device = _family(job, spec)
-    if job.needs_gpu and device != "cpu":
+    spec = read_job(job.spec, f"job {job.job_id}")
+    family = _family(job, spec)
+    if job.needs_gpu and spec.training_config.device != "cpu":
         failures.require_gpu()
     from receipt_trainer.training.run import RunRequest, run
 
@@ -140,20 +138,14 @@ def run_attempt(
             sleep(FOLDER_POLL_S)
 
 
-def _family(job: ChildJob, spec: JobSpec) -> tuple[ModelFamily, str]:
-    """The family of a job, and the device that the job asks for."""
-    where = f"job {spec.job_name}"
-    if is_vl_model(spec.model):
-        vl_training = parse(VlJobTraining, spec.training_config, where)
-        config = job_config(spec.model, vl_training, parse(VlJobData, spec.data_config, where))
+def _family(job: ChildJob, spec: AnyJob) -> ModelFamily:
+    if isinstance(spec, PaddleOcrVlJob):
         from receipt_trainer.models.paddleocr_vl.family import PaddleOcrVl
 
-        return PaddleOcrVl(config), vl_training.device
-    training = parse(TrainingConfig, spec.training_config, where)
-    data = parse(DataConfig, spec.data_config, where)
+        return PaddleOcrVl(spec)
     from receipt_trainer.models.layoutlm.family import LayoutLM
 
-    return LayoutLM(spec.model, training, data, job.receipts_table), training.device
+    return LayoutLM(spec.model, spec.training_config, spec.data_config, job.receipts_table)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from receipt_trainer.aws.dynamo import Item
-    from receipt_trainer.contract.job import JobSpec
+    from receipt_trainer.config.job_file import LayoutLMJob
     from receipt_trainer.jobs.model import Job
     from receipt_trainer.jobs.views import JobView, LiveJob
     from receipt_trainer.local.session_server import Hosted
@@ -140,20 +140,24 @@ _WORKER_END_S: Final = 90.0
 _LOG: Final = "worker.log"
 
 
-def spec_of(name: str, model: str, epochs: float) -> JobSpec:
+def spec_of(name: str, model: str, epochs: float) -> LayoutLMJob:
     """The job file that the demo stands for.
 
     Raises:
         UserError: a value that no job file may have.
     """
-    from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig, parse
-    from receipt_trainer.contract.job import JobSpec, Resources
+    from receipt_trainer.config.base import parse
+    from receipt_trainer.config.job_file import LayoutLMJob
+    from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
+    from receipt_trainer.contract.job import Resources
 
-    training, data = {"num_epochs": epochs}, {"merge_amounts": True}
-    parse(TrainingConfig, training, "--epochs")
-    parse(DataConfig, data, "the demo's data_config")
-    return JobSpec(
-        job_name=name, model=model, training_config=training, data_config=data, resources=Resources(pool=POOL)
+    return LayoutLMJob(
+        family="layoutlm",
+        job_name=name,
+        model=model,
+        training_config=parse(TrainingConfig, {"num_epochs": epochs}, "--epochs"),
+        data_config=DataConfig(merge_amounts=True),
+        resources=Resources(pool=POOL),
     )
 
 
@@ -167,7 +171,7 @@ def require_free(run_dir: Path) -> None:
         raise UserError(f"{run_dir} is there already; choose another --output-dir or --job-name")
 
 
-def submit(spec: JobSpec, hosted: Hosted, console: Console) -> Job:
+def submit(spec: LayoutLMJob, hosted: Hosted, console: Console) -> Job:
     """Store the job and send its message, as `submit-job` does."""
     from receipt_trainer.aws import clients
     from receipt_trainer.jobs import submit as submission

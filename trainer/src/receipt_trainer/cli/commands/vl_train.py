@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +14,7 @@ from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
-    from receipt_trainer.config.paddleocr_vl import VlConfig
+    from receipt_trainer.config.job_file import PaddleOcrVlJob
     from receipt_trainer.models.paddleocr_vl.lr_finder import LrCurve
 
 DEFAULT_ROOT: Final = "runs"
@@ -25,10 +25,10 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command("train")
-@click.option("--config", "config_file", type=_FILE, required=True, help="The configuration (YAML).")
+@click.option("--config", "config_file", type=_FILE, required=True, help="Job file (YAML).")
 @click.option("--train-file", type=click.Path(path_type=Path), help="JSON lines to train on, for dataset_path.")
 @click.option("--val-file", type=click.Path(path_type=Path), help="JSON lines to validate on, for val_path.")
-@click.option("--output-dir", type=_FOLDER, help="The run's folder, for output_dir.")
+@click.option("--output-dir", type=_FOLDER, help=f"The run's folder ({DEFAULT_ROOT}/JOB).")
 @click.option("--use-quantization", is_flag=True, help="Base weights in 4 bits: needs CUDA and bitsandbytes.")
 @click.option(
     "--difficulty-schedule",
@@ -46,25 +46,27 @@ def train_command(**flags: Any) -> None:
     model/ (the adapter, or all weights), report.html, predictions.jsonl, run.json and tensorboard/ in the run's folder.
     """
     from receipt_trainer.cli.training import interruptible, run_store
-    from receipt_trainer.config.paddleocr_vl import load_vl_config
     from receipt_trainer.errors import UserError
 
     if flags["resume"] and flags["restart"]:
         raise UserError("--resume goes on with a run and --restart forgets it: give one of them")
-    config = _with_flags(load_vl_config(flags["config_file"]), flags)
-    name = _name(config, flags["config_file"])
+    job, named_dir = read_job_file(
+        flags["config_file"],
+        training={name: flags[name] for name in ("use_quantization", "difficulty_schedule")},
+        data={"dataset_path": flags["train_file"], "val_path": flags["val_file"]},
+    )
     resumed = resume_folder(flags["resume"]) if flags["resume"] else None
     if resumed and flags["output_dir"] and resumed.resolve() != flags["output_dir"].resolve():
         raise UserError(f"--resume goes on in {resumed}, but --output-dir is {flags['output_dir']}: leave that out")
-    given = Path(config.output_dir) if config.output_dir else Path(DEFAULT_ROOT) / name
+    given = named_dir or Path(DEFAULT_ROOT) / job.job_name
     with interruptible() as stop:  # the imports take seconds, too
         from receipt_trainer.models.paddleocr_vl.family import PaddleOcrVl
         from receipt_trainer.training.run import RunRequest, run
 
         run(
             RunRequest(
-                family=PaddleOcrVl(config),
-                job_name=name,
+                family=PaddleOcrVl(job),
+                job_name=job.job_name,
                 run_dir=flags["output_dir"] or resumed or given,
                 store=run_store(flags["jobs_table"], flags["artifacts_bucket"]),
                 restart=flags["restart"],
@@ -73,28 +75,30 @@ def train_command(**flags: Any) -> None:
         )
 
 
-def _with_flags(config: VlConfig, flags: dict[str, Any]) -> VlConfig:
-    """The configuration with what the command line says in its place.
+def read_job_file(
+    path: Path, *, training: Mapping[str, Any] | None = None, data: Mapping[str, Any] | None = None
+) -> tuple[PaddleOcrVlJob, Path | None]:
+    """The job of a file of this family, and the folder that it names if it is of version 0.1.0; notes are printed.
+
+    Args:
+        training, data: what the command line says instead of the file's configurations; None: nothing.
 
     Raises:
-        UserError: it contradicts the rest.
+        UserError: a wrong file or flag.
     """
-    from receipt_trainer.config.paddleocr_vl import VlConfig
-    from receipt_trainer.config.yaml import parse
+    from receipt_trainer.config.job_file import PaddleOcrVlJob, load_job_file
 
-    given = {"dataset_path": flags["train_file"], "val_path": flags["val_file"], "output_dir": flags["output_dir"]}
-    values = config.model_dump() | {name: str(value) for name, value in given.items() if value}
-    if flags["use_quantization"]:
-        values["training"]["use_quantization"] = True
-    if flags["difficulty_schedule"]:
-        values["training"]["difficulty_schedule"] = flags["difficulty_schedule"]
-    return parse(VlConfig, values, "the command line")
-
-
-def _name(config: VlConfig, file: Path) -> str:
-    """A job's name from the experiment's, else from the file's."""
-    wanted = re.sub(r"[^A-Za-z0-9._-]+", "-", config.experiment.name or file.stem)[:64]
-    return wanted if names.is_job_name(wanted) else "vl"
+    given = {"training_config": training or {}, "data_config": data or {}}
+    changes = {
+        name: {key: str(value) if isinstance(value, Path) else value for key, value in part.items() if value}
+        for name, part in given.items()
+    }
+    found = load_job_file(path, expected="paddleocr-vl", changes=changes)
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    if not isinstance(found.spec, PaddleOcrVlJob):
+        raise TypeError(f"{path}: {found.spec.family}")
+    return found.spec, found.output_dir
 
 
 def resume_folder(path: Path) -> Path:
@@ -119,9 +123,7 @@ def resume_folder(path: Path) -> Path:
 
 
 @click.command(name="find-lr", short_help="Look for a good learning rate, and draw the curve.")
-@click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), required=True, help="The configuration (YAML)."
-)
+@click.option("--config", "config_file", type=click.Path(path_type=Path), required=True, help="Job file (YAML).")
 @click.option("--train-file", type=click.Path(path_type=Path), help="JSON lines to try it on, for dataset_path.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="The picture of the curve (.png).")
 @click.option(
@@ -147,48 +149,46 @@ def find_lr_command(
     not touched. Two suggestions are made: the rate of the steepest descent, and a tenth of the rate of the lowest loss;
     the smaller one is the safer peak for a schedule with warm-up.
     """
-    from receipt_trainer.config.paddleocr_vl import VlConfig, load_vl_config
-    from receipt_trainer.config.yaml import parse
-
     if output.suffix != ".png":
         raise UserError(f"--output {output}: name a file that ends in .png")
     if end_lr <= start_lr:
         raise UserError(f"--end-lr {end_lr:g} must be above --start-lr {start_lr:g}")
-    config = load_vl_config(config_file)
-    if train_file is not None:
-        config = parse(VlConfig, config.model_dump() | {"dataset_path": str(train_file)}, "the command line")
+    job = read_job_file(config_file, data={"dataset_path": train_file})[0]
     with progress_bar("trying learning rates", progress) as told:
-        curve = _find(config, start=start_lr, end=end_lr, num_steps=steps, progress=told)
-    _write_curve(curve, config, output)
-    _say_rates(curve, config, output)
+        curve = _find(job, start=start_lr, end=end_lr, num_steps=steps, progress=told)
+    _write_curve(curve, job, output)
+    _say_rates(curve, job, output)
 
 
-def _find(config: VlConfig, **options: Any) -> LrCurve:
+def _find(job: PaddleOcrVlJob, **options: Any) -> LrCurve:
     from receipt_trainer.models.paddleocr_vl.dataset import prepare
     from receipt_trainer.models.paddleocr_vl.lr_finder import find_lr
-    from receipt_trainer.models.paddleocr_vl.model import build, choose_machine, load_processor
+    from receipt_trainer.models.paddleocr_vl.model import build, choose_machine
+    from receipt_trainer.models.paddleocr_vl.processor import load_processor
     from receipt_trainer.training.console import quiet_libraries
 
     quiet_libraries()
-    machine = choose_machine(config)
-    processor = load_processor(config.model_name_or_path, max_image_pixels=config.training.max_image_pixels)
-    data = prepare(config, processor)
-    return find_lr(config, build(config, machine), data, processor, machine, **options)
+    training = job.training_config
+    machine = choose_machine(training)
+    processor = load_processor(job.model, max_image_pixels=training.max_image_pixels)
+    data = prepare(job.data_config, training, processor)
+    return find_lr(job, build(job.model, training, machine), data, processor, machine, **options)
 
 
-def _write_curve(curve: LrCurve, config: VlConfig, output: Path) -> None:
+def _write_curve(curve: LrCurve, job: PaddleOcrVlJob, output: Path) -> None:
     from receipt_trainer.files import write_atomically
     from receipt_trainer.models.paddleocr_vl.lr_finder import draw_curve
 
-    size = config.training.per_device_train_batch_size * config.training.gradient_accumulation_steps
+    training = job.training_config
+    size = training.per_device_train_batch_size * training.gradient_accumulation_steps
     picture = draw_curve(curve, f"Learning-rate range test, {size} documents a step")
     write_atomically(output, picture)
-    settings = {"model": config.model_name_or_path, "documents_per_step": size, "seed": config.training.seed}
+    settings = {"model": job.model, "documents_per_step": size, "seed": training.seed}
     content = json.dumps(settings | curve.as_dict(), indent=1, allow_nan=False)
     write_atomically(output.with_suffix(".json"), content.encode())
 
 
-def _say_rates(curve: LrCurve, config: VlConfig, output: Path) -> None:
+def _say_rates(curve: LrCurve, job: PaddleOcrVlJob, output: Path) -> None:
     click.echo(f"{len(curve.rates)} steps; {curve.ended}")
     if curve.suggestion is None:
         click.echo("the loss never fell: no suggestion; start at a lower --start-lr, or take more --steps")
@@ -196,7 +196,8 @@ def _say_rates(curve: LrCurve, config: VlConfig, output: Path) -> None:
         if rate is not None:
             click.echo(f"{name}: {rate:.2g}")
     if curve.suggestion is not None:
-        click.echo(f"suggestion: learning_rate: {curve.suggestion:.2g} (configured: {config.training.learning_rate:g})")
+        own = job.training_config.learning_rate
+        click.echo(f"suggestion: learning_rate: {curve.suggestion:.2g} (configured: {own:g})")
     click.echo(f"curve: {output}")
 
 

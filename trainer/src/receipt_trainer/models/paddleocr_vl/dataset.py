@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from receipt_trainer.config.paddleocr_vl import VlConfig
+from receipt_trainer.config.paddleocr_vl import VlDataConfig, VlTrainingConfig
 from receipt_trainer.contract.sinks import report_progress
 from receipt_trainer.data.document_set import ExampleError, VlExample, read_examples
 from receipt_trainer.errors import UserError
@@ -69,14 +69,12 @@ class VlData:
         return digest.hexdigest()
 
 
-def find_files(config: VlConfig) -> tuple[Path, Path | None]:
+def find_files(config: VlDataConfig) -> tuple[Path, Path | None]:
     """The files to train and to validate on; None: a share of the first is held out.
 
     Raises:
-        UserError: no data set is named, or its folder lacks train.jsonl.
+        UserError: the data set's folder lacks train.jsonl.
     """
-    if not config.dataset_path:
-        raise UserError("no data set: set dataset_path in the configuration, or give --train-file")
     train = Path(config.dataset_path)
     validation = Path(config.val_path) if config.val_path else None
     if train.is_dir():
@@ -90,7 +88,9 @@ def find_files(config: VlConfig) -> tuple[Path, Path | None]:
     return train, validation
 
 
-def prepare(config: VlConfig, processor: Any, progress: Progress | None = None) -> VlData:
+def prepare(
+    config: VlDataConfig, training: VlTrainingConfig, processor: Any, progress: Progress | None = None
+) -> VlData:
     """Read both sides and leave out what does not fit the sequence or the model.
 
     Args:
@@ -105,7 +105,7 @@ def prepare(config: VlConfig, processor: Any, progress: Progress | None = None) 
         held_out = read_examples(validation_file)
     else:
         examples, held_out = hold_out(examples, config.validation_fraction)
-    limit = config.training.max_sequence_length
+    limit = training.max_sequence_length
     left_out: list[dict[str, str]] = []
     done, total = count(1), len(examples) + len(held_out)
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from receipt_trainer.config.paddleocr_vl import TrainingSection, VlConfig
+from receipt_trainer.config.job_file import PaddleOcrVlJob
+from receipt_trainer.config.paddleocr_vl import VlTrainingConfig
 from receipt_trainer.contract.names import MODEL_DIR, RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.sinks import MetricsSink
@@ -27,7 +28,7 @@ from receipt_trainer.models.paddleocr_vl.model import (
     require_quantization,
     write_model,
 )
-from receipt_trainer.models.paddleocr_vl.records import LossEvaluations, fingerprint, record_sections
+from receipt_trainer.models.paddleocr_vl.records import LossEvaluations, fingerprint
 from receipt_trainer.models.paddleocr_vl.run_scores import Scoring, forget_answers, metric_row, score_run
 from receipt_trainer.models.paddleocr_vl.sampler import EpochBatches, difficulties
 from receipt_trainer.models.paddleocr_vl.trainer import VlTrainer
@@ -49,14 +50,14 @@ _PACKAGES: Final = dict.fromkeys(
 class VlTask:
     """Documents, measured for a processor (see `Task`)."""
 
-    config: VlConfig
+    job: PaddleOcrVlJob
     data: VlData
     processor: Any
 
     @property
-    def hyperparameters(self) -> TrainingSection:
+    def hyperparameters(self) -> VlTrainingConfig:
         """See `Task`."""
-        return self.config.training
+        return self.job.training_config
 
     @property
     def evaluations(self) -> LossEvaluations:
@@ -66,14 +67,14 @@ class VlTask:
     @property
     def start_dir(self) -> Path | None:
         """See `Task`."""
-        start = Path(self.config.model_name_or_path)
+        start = Path(self.job.model)
         return start if start.exists() else None
 
     @property
     def memory_hint(self) -> str:
         """See `Task`."""
         return (
-            f"per_device_train_batch_size {self.config.training.per_device_train_batch_size}: halve it and double "
+            f"per_device_train_batch_size {self.hyperparameters.per_device_train_batch_size}: halve it and double "
             "gradient_accumulation_steps, set gradient_checkpointing: true, or lower max_sequence_length"
         )
 
@@ -83,7 +84,7 @@ class VlTask:
         yield (
             f"{counts['train']['documents']} documents to train on ({counts['train']['supervised_tokens']} supervised "
             f"tokens of {counts['train']['tokens']}), {counts['validation']['documents']} to validate; "
-            f"model {self.config.model_name_or_path}"
+            f"model {self.job.model}"
         )
         if left_out:
             yield f"{len(left_out)} documents are too long, or not for this model, and are left out:"
@@ -93,18 +94,17 @@ class VlTask:
 
     def fingerprint(self) -> dict[str, Any]:
         """See `Task`."""
-        return fingerprint(self.config, self.data)
+        return fingerprint(self.job, self.data)
 
     def record(self, job_name: str, job_id: str, model: Any) -> RunRecord:
         """See `Task`."""
-        training, sources = record_sections(self.config)
         return RunRecord(
             family="paddleocr-vl",
             job_name=job_name,
             job_id=job_id,
-            model=self.config.model_name_or_path,
-            training_config=training,
-            data_config=sources,
+            model=self.job.model,
+            training_config=self.job.training_config.model_dump(mode="json"),
+            data_config=self.job.data_config.model_dump(mode="json"),
             label_list=[],
             dataset_counts=self.data.counts(),
             vl={"left_out": self.data.left_out, "evaluations": [], "parameters": count_parameters(model)},
@@ -112,11 +112,11 @@ class VlTask:
 
     def build(self, machine: Machine) -> Any:
         """See `Task`."""
-        return build(self.config, machine)
+        return build(self.job.model, self.job.training_config, machine)
 
     def trainer(self, model: Any, machine: Machine, run_dir: Path, callbacks: Sequence[Any]) -> VlTrainer:
         """See `Task`."""
-        config, training, data = self.config, self.config.training, self.data
+        training, data = self.job.training_config, self.data
         examples, held_out = data.train.examples, data.validation.examples
         batches = EpochBatches(
             data.train.lengths,
@@ -124,12 +124,12 @@ class VlTask:
             training.seed,
             schedule=training.difficulty_schedule,
             difficulty=difficulties(examples),
-            num_epochs=_num_epochs(config, len(examples)),
+            num_epochs=_num_epochs(training, len(examples)),
         )
         collator = VlCollator(
             examples,
             self.processor,
-            augmentation=config.augmentation,
+            augmentation=self.job.data_config.augmentation,
             seed=training.seed,
             max_length=training.max_sequence_length,
         )
@@ -153,7 +153,7 @@ class VlTask:
             num_examples=len(examples),
             validation=VlCollator(held_out, self.processor),
             validation_batches=[by_length[first : first + size] for first in range(0, len(by_length), size)],
-            loss=TokenLoss(config.loss),
+            loss=TokenLoss(training.loss),
             callbacks=[SetEpoch(batches, collator), *callbacks],
         )
 
@@ -166,20 +166,20 @@ class VlTask:
         record.vl["final"] = {f"eval_{name}": value for name, value in trainer.judge().items()}
         write_model(trainer.model, self.processor, run_dir / MODEL_DIR)
         record.write(run_dir / RUN_FILE)
-        if self.config.evaluation.enabled:
+        evaluation = self.job.training_config.evaluation
+        if evaluation.enabled:
             device = trainer.args.device
             # Answers that wait from an interrupted scoring are taken for this model's, if they are of this very run.
             run = self.fingerprint() | {"started_at": record.started_at}
             asked = {"run": run, "step": trainer.state.best_global_step, "device": str(device)}
-            loaded = Loaded(trainer.model.eval(), self.processor, self.config.model_name_or_path, None, device)
-            scoring = Scoring(run_dir, self.config.evaluation, self.data.validation, asked)
+            loaded = Loaded(trainer.model.eval(), self.processor, self.job.model, None, device)
+            scoring = Scoring(run_dir, evaluation, self.data.validation, asked)
             with trainer.accelerator.autocast():
                 score_run(loaded, scoring, record, sink, console)
 
 
-def _num_epochs(config: VlConfig, count: int) -> float:
+def _num_epochs(training: VlTrainingConfig, count: int) -> float:
     """Passes over the examples, by steps where those are given."""
-    training = config.training
     seen = (
         training.max_steps
         * training.gradient_accumulation_steps
@@ -193,7 +193,7 @@ def _num_epochs(config: VlConfig, count: int) -> float:
 class PaddleOcrVl:
     """The family (see `ModelFamily`)."""
 
-    config: VlConfig
+    job: PaddleOcrVlJob
 
     @property
     def packages(self) -> Mapping[str, str]:
@@ -202,22 +202,22 @@ class PaddleOcrVl:
 
     def machine(self) -> Machine:
         """See `ModelFamily`."""
-        return choose_machine(self.config)
+        return choose_machine(self.job.training_config)
 
     def prepare(self, console: Console, *, is_shown: bool) -> VlTask:
         """See `ModelFamily`."""
-        config = self.config
-        if config.training.use_quantization:
-            require_quantization(config.training.device)
-        require_family(config.model_name_or_path)
-        processor = load_processor(config.model_name_or_path, max_image_pixels=config.training.max_image_pixels)
+        name, training = self.job.model, self.job.training_config
+        if training.use_quantization:
+            require_quantization(training.device)
+        require_family(name)
+        processor = load_processor(name, max_image_pixels=training.max_image_pixels)
         with progress_bar(console, "measuring documents", is_shown) as progress:
-            return VlTask(config, prepare(config, processor, progress), processor)
+            return VlTask(self.job, prepare(self.job.data_config, training, processor, progress), processor)
 
     def differences(self, record: RunRecord) -> list[str]:
         """See `ModelFamily`."""
-        training, data = record_sections(self.config)
-        asked: dict[str, Any] = {"model": self.config.model_name_or_path, **training, **data}
+        training, data = (part.model_dump(mode="json") for part in (self.job.training_config, self.job.data_config))
+        asked: dict[str, Any] = {"model": self.job.model, **training, **data}
         there: dict[str, Any] = {"model": record.model, **record.training_config, **record.data_config}
         return [name for name, value in asked.items() if value != there.get(name)]
 

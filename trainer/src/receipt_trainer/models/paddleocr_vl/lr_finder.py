@@ -14,7 +14,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from receipt_trainer.config.paddleocr_vl import VlConfig
+from receipt_trainer.config.job_file import PaddleOcrVlJob
+from receipt_trainer.config.paddleocr_vl import VlTrainingConfig
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.models.paddleocr_vl.collator import VlCollator
 from receipt_trainer.models.paddleocr_vl.dataset import VlData
@@ -151,7 +152,7 @@ Step = list[dict[str, Any]]
 
 
 def find_lr(
-    config: VlConfig,
+    job: PaddleOcrVlJob,
     model: Any,
     data: VlData,
     processor: Any,
@@ -164,7 +165,7 @@ def find_lr(
 ) -> LrCurve:
     """Try learning rates on a model that is prepared for training; its weights and the random state come back.
 
-    Batches, accumulation, loss, weight decay and clipping are those of the configuration; the rate grows by the same
+    Batches, accumulation, loss, weight decay and clipping are those of the job; the rate grows by the same
     factor each step. Ends early when the smoothed loss explodes, or the loss or its gradient is no number.
 
     Raises:
@@ -175,9 +176,8 @@ def find_lr(
     with _kept(model, machine.cuda):
         model.train()
         try:
-            return _run(
-                config, model, _steps(config, data, processor), machine, rate_ramp(start, end, num_steps), progress
-            )
+            steps, rates = _steps(job, data, processor), rate_ramp(start, end, num_steps)
+            return _run(job.training_config, model, steps, machine, rates, progress)
         except torch.OutOfMemoryError:
             raise UserError(
                 "the GPU's memory is too small: halve per_device_train_batch_size and double "
@@ -206,14 +206,14 @@ def _changing(model: Any) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers()
 
 
-def _steps(config: VlConfig, data: VlData, processor: Any) -> Iterator[Step]:
+def _steps(job: PaddleOcrVlJob, data: VlData, processor: Any) -> Iterator[Step]:
     """Batches of optimizer steps, epoch after epoch, without end."""
-    training, examples = config.training, data.train.examples
+    training, examples = job.training_config, data.train.examples
     order = EpochBatches(data.train.lengths, training.per_device_train_batch_size, training.seed)
     collator = VlCollator(
         examples,
         processor,
-        augmentation=config.augmentation,
+        augmentation=job.data_config.augmentation,
         seed=training.seed,
         max_length=training.max_sequence_length,
     )
@@ -230,14 +230,14 @@ def _steps(config: VlConfig, data: VlData, processor: Any) -> Iterator[Step]:
 
 
 def _run(
-    config: VlConfig,
+    training: VlTrainingConfig,
     model: Any,
     steps: Iterator[Step],
     machine: Machine,
     rates: list[float],
     progress: Progress | None,
 ) -> LrCurve:
-    training, losses = config.training, []
+    losses: list[float] = []
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(_groups(model, training.weight_decay), lr=rates[0])
     torch.manual_seed(training.seed)
@@ -245,7 +245,7 @@ def _run(
     for number, (rate, batches) in enumerate(zip(rates, steps, strict=False), start=1):
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = _backward(config, model, batches, machine)
+        loss = _backward(training, model, batches, machine)
         norm = torch.nn.utils.clip_grad_norm_(weights, training.max_grad_norm or math.inf)
         if not math.isfinite(loss) or not math.isfinite(float(norm)):
             if number == 1:
@@ -265,9 +265,9 @@ def _run(
     return LrCurve(rates[: len(losses)], losses, ended)
 
 
-def _backward(config: VlConfig, model: Any, batches: Step, machine: Machine) -> float:
+def _backward(training: VlTrainingConfig, model: Any, batches: Step, machine: Machine) -> float:
     """Gradients of a step; its mean loss over supervised tokens."""
-    measure = TokenLoss(config.loss)
+    measure = TokenLoss(training.loss)
     kind = "cuda" if machine.cuda else "cpu"
     num_tokens = sum(int((batch["labels"][:, 1:] >= 0).sum()) for batch in batches)
     total = 0.0

@@ -13,7 +13,7 @@ import torch
 from transformers import BitsAndBytesConfig, PaddleOCRVLForConditionalGeneration
 
 from receipt_trainer.config.layoutlm import TrainingConfig
-from receipt_trainer.config.paddleocr_vl import MODEL_TYPE, VlConfig
+from receipt_trainer.config.paddleocr_vl import VlTrainingConfig
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing_folder
 from receipt_trainer.models import hub
@@ -24,6 +24,8 @@ from receipt_trainer.training.hardware import Machine
 
 Device = Literal["auto", "cpu", "cuda"]
 ADAPTER_CONFIG: Final = "adapter_config.json"
+MODEL_TYPE: Final = "paddleocr_vl"
+"""What config.json of a model of this family says."""
 NOT_QUANTIZED: Final = ["model.visual", "model.projector", "lm_head"]
 """Full names: transformers compares from the start of a module's name."""
 
@@ -218,30 +220,33 @@ def write_model(model: Any, processor: Any, folder: Path, *, replace: bool = Tru
         processor.save_pretrained(beside)
 
 
-def choose_machine(config: VlConfig) -> Machine:
+def choose_machine(training: VlTrainingConfig) -> Machine:
     """Device and arithmetic: bf16 where it is asked for and the hardware has it, fp32 elsewhere.
 
     Raises:
         UserError: there is no GPU and one is asked for.
     """
-    device = TrainingConfig(device=config.training.device)
+    device = TrainingConfig(device=training.device)
     cuda = hardware.use_cuda(device)
-    wanted = hardware.precision(device, cuda) if config.training.bf16 else "fp32"
+    wanted = hardware.precision(device, cuda) if training.bf16 else "fp32"
     return Machine(cuda, "bf16" if wanted == "bf16" else "fp32")
 
 
-def build(config: VlConfig, machine: Machine) -> Any:
+def build(name: str, training: VlTrainingConfig, machine: Machine) -> Any:
     """The model with what is to be trained marked as such.
 
     Frozen weights are kept in bf16 where products are; what is trained is kept in float32.
 
+    Args:
+        name: hub name or folder of the base model.
+
     Raises:
         UserError: as `load` and `attach_lora`.
     """
-    training, lora = config.training, config.lora
+    lora = training.lora
     small = lora.enabled and machine.cuda and machine.precision == "bf16"
     loaded = load(
-        config.model_name_or_path,
+        name,
         quantize=training.use_quantization,
         device="cuda" if machine.cuda else "cpu",
         dtype=torch.bfloat16 if small else torch.float32,
@@ -250,16 +255,16 @@ def build(config: VlConfig, machine: Machine) -> Any:
         raise UserError(
             f"{loaded.adapter} is an adapter; merge it first (receipt-trainer vl merge), then train on that"
         )
-    return prepare_for_training(loaded.model, config)
+    return prepare_for_training(loaded.model, training)
 
 
-def prepare_for_training(model: Any, config: VlConfig) -> Any:
+def prepare_for_training(model: Any, training: VlTrainingConfig) -> Any:
     """Adapters, gradients and checkpointing as the configuration asks; returns the model to train.
 
     Raises:
         UserError: as `attach_lora`.
     """
-    training, lora = config.training, config.lora
+    lora = training.lora
     if training.use_quantization:
         from peft import prepare_model_for_kbit_training
 

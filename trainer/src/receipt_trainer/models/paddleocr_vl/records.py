@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from receipt_trainer.config.paddleocr_vl import VlConfig
+from receipt_trainer.config.job_file import PaddleOcrVlJob
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.models.paddleocr_vl.dataset import VlData
 from receipt_trainer.training import distributed
@@ -15,27 +15,18 @@ from receipt_trainer.training.callbacks import is_number
 from receipt_trainer.training.family import Moment
 
 
-def record_sections(config: VlConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """training_config and data_config of the run record: the keys of a job file."""
-    parts = config.model_dump(mode="json", include={"lora", "loss", "evaluation", "experiment"})
-    training = config.training.model_dump(mode="json") | parts
-    data = config.model_dump(mode="json", include={"dataset_path", "val_path", "validation_fraction", "augmentation"})
-    return training, data
-
-
-def fingerprint(config: VlConfig, data: VlData) -> dict[str, Any]:
+def fingerprint(job: PaddleOcrVlJob, data: VlData) -> dict[str, Any]:
     """What the losses of a run depend on; a checkpoint of another one is refused."""
-    values = config.model_dump(mode="json", include={"lora", "loss", "augmentation"})
-    training = {
-        name: value for name, value in config.training.model_dump(mode="json").items() if name not in NOT_IN_THE_CURVE
-    }
+    training = job.training_config.model_dump(mode="json", exclude={"evaluation", "experiment"})
+    apart = {name: training.pop(name) for name in ("lora", "loss")}
     return {
         "family": "paddleocr-vl",
-        "model": config.model_name_or_path,
-        "training": training,
+        "model": job.model,
+        "training": {name: value for name, value in training.items() if name not in NOT_IN_THE_CURVE},
         "data": data.fingerprint(),
         "processes": distributed.count(),
-        **values,
+        "augmentation": job.data_config.augmentation.model_dump(mode="json"),
+        **apart,
     }
 
 
