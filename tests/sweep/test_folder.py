@@ -112,7 +112,7 @@ def test_mistakes_in_the_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="besides the base"):
         read_experiments(tmp_path)
     (tmp_path / "hot.yaml").write_text("training:\n  learning_rat: 1\n")
-    with pytest.raises(UserError, match=r"hot\.yaml:2: unknown key 'training\.learning_rat'"):
+    with pytest.raises(UserError, match=r"hot\.yaml:2: unknown key 'learning_rat'"):
         read_experiments(tmp_path)
     write(tmp_path, "hot", {"lora": {"r": 4}})
     write(tmp_path, "hot", {"lora": {"r": 4}}).with_suffix(".yml").write_text("lora:\n  r: 5\n")

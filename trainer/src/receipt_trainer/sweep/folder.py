@@ -125,19 +125,16 @@ def _parsed(values: JobValues) -> PaddleOcrVlJob:
 
 
 def parameters(job: PaddleOcrVlJob) -> dict[str, Any]:
-    """Every parameter by the dotted key that it had in version 0.1.0, which digests stand for; name and purpose are
-    no parameters.
+    """Every parameter by the dotted key that it had in version 0.1.0, in its order: digests and descriptions of jobs
+    stand for them. Name and purpose are no parameters.
     """
     training, data = job.training_config.model_dump(mode="json"), job.data_config.model_dump(mode="json")
-    found: dict[str, Any] = {"model_name_or_path": job.model}
-    for key, value in {**training, **data}.items():
-        if key == "experiment":
-            continue
-        if isinstance(value, dict):
-            found |= {f"{key}.{name}": inner for name, inner in value.items()}
-        else:
-            found[f"training.{key}" if key in training else key] = value
-    return found
+    apart = {name: training.pop(name) for name in ("lora", "loss", "evaluation", "experiment")}
+    plain = {name: value for name, value in data.items() if name != "augmentation"}
+    sections = {"lora": apart["lora"], "training": training, "loss": apart["loss"]}
+    sections |= {"augmentation": data["augmentation"], "evaluation": apart["evaluation"]}
+    dotted = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
+    return {"model_name_or_path": job.model, **plain, **dotted}
 
 
 def differences(base: PaddleOcrVlJob, job: PaddleOcrVlJob) -> list[Change]:
