@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from datasets import load_from_disk
 
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.data import snapshot
@@ -109,12 +109,42 @@ def test_a_loaded_snapshot_can_be_saved_again(saved: Path, config: DataConfig, t
 
 
 def test_it_is_an_arrow_dataset_for_everyone(saved: Path, made: Prepared) -> None:
-    """`datasets` alone opens it, with a row an example and a row a receipt; others may read the folder."""
-    data = load_from_disk(str(saved / "data"))
-    assert data["train"].num_rows == len(made.train.examples)
-    assert data["train"][0]["input_ids"] == made.train.examples.input_ids[: made.train.examples.offsets[1]].tolist()
-    assert data["validation_receipts"]["name"] == made.validation.words.names
+    """Each part is a stream of Arrow with a row an example or a receipt, in the layout that `datasets` reads."""
+    assert json.loads((saved / "data" / "dataset_dict.json").read_bytes())["splits"] == [
+        *("train", "validation", "train_receipts", "validation_receipts")
+    ]
+    state = json.loads((saved / "data" / "train" / "state.json").read_bytes())
+    assert {"_fingerprint", "_format_columns", "_format_kwargs", "_format_type", "_output_all_columns"} < state.keys()
+    with pa.ipc.open_stream(saved / "data" / "train" / state["_data_files"][0]["filename"]) as stream:
+        table = stream.read_all()
+    assert table.num_rows == len(made.train.examples)
+    first = made.train.examples.input_ids[: made.train.examples.offsets[1]].tolist()
+    assert table["input_ids"][0].as_py() == first
     assert saved.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_snapshot_of_version_0_1_0_is_read() -> None:
+    """One that 0.1.0 wrote through `datasets`: the fingerprint that it stored is that of what is read."""
+    old = Path(__file__).parent / "snapshot_0_1_0"
+    meta = json.loads((old / snapshot.META).read_bytes())
+    loaded = snapshot.load(old, DataConfig(examples="receipt", merge_amounts=True), DIGEST)
+    assert snapshot.fingerprint(loaded) == meta["data"]
+    assert (len(loaded.train.words), len(loaded.validation.words)) == (1, 2)
+    assert loaded.validation.words.texts[0]
+
+
+def test_a_table_in_several_files_is_read(copy: Path, config: DataConfig, made: Prepared) -> None:
+    """As `datasets` writes a large one: the files stand in the order of its state."""
+    folder = copy / "data" / "train"
+    path = next(folder.glob("*.arrow"))
+    table = pa.ipc.open_stream(path).read_all()
+    names = ["z.arrow", "a.arrow"]
+    for name, part in zip(names, (table.slice(0, 5), table.slice(5)), strict=True):
+        with pa.OSFile(str(folder / name), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+            stream.write_table(part)
+    path.unlink()
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in names]}))
+    assert_equal(made.train, snapshot.load(copy, config, DIGEST).train)
 
 
 def test_what_may_differ(saved: Path, config: DataConfig) -> None:
@@ -172,7 +202,7 @@ def test_a_broken_description_is_refused(copy: Path, config: DataConfig, content
     refused(copy, config)
 
 
-@pytest.mark.parametrize("missing", [snapshot.META, "data", "data/train", "data/dataset_dict.json"])
+@pytest.mark.parametrize("missing", [snapshot.META, "data", "data/train", "data/train/state.json"])
 def test_a_snapshot_with_something_missing_is_refused(copy: Path, config: DataConfig, missing: str) -> None:
     """Without its description, which is written last, or without a part of its data it is no snapshot."""
     path = copy / missing
@@ -232,7 +262,7 @@ die = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
 rename = os.rename
 last = lambda source, target: die() if str(target) == sys.argv[4] else rename(source, target)
 patch = {
-    "before the data": (snapshot.DatasetDict, "save_to_disk", die),
+    "before the data": (snapshot.pa.ipc, "new_stream", die),
     "before the description": (snapshot, "write_atomically", die),
     "before the rename": (os, "rename", last),
 }[sys.argv[5]]

@@ -1,4 +1,7 @@
-"""Snapshots: encoded splits on disk as an Arrow dataset, with what they were made from."""
+"""Snapshots: encoded splits on disk as Arrow tables, with what they were made from.
+
+The folder `data` has the layout of Hugging Face's `datasets`, which opens it by `load_from_disk`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, DatasetDict, load_from_disk
 from numpy.typing import NDArray
 
 from receipt_trainer.config.layoutlm import DataConfig
@@ -22,7 +25,9 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing_folder, write_atomically
 
 META: Final = "snapshot.json"
+_TABLE: Final = "data-00000-of-00001.arrow"
 VERSION: Final = 1
+_TABLES: Final = ("train", "validation", "train_receipts", "validation_receipts")
 _ORIGIN = ("dataset_name", "eval_dataset", "max_words")
 """Fields that a snapshot brings along: where its receipts came from."""
 
@@ -57,8 +62,27 @@ def _write(prepared: Prepared, config: DataConfig, directory: Path) -> None:
         sides = {"train": prepared.train, "validation": prepared.validation}
         tables = {side: _examples_table(split.examples) for side, split in sides.items()}
         tables |= {f"{side}_receipts": _words_table(split.words) for side, split in sides.items()}
-        DatasetDict({name: Dataset(table) for name, table in tables.items()}).save_to_disk(str(beside / "data"))
+        for name, table in tables.items():
+            _write_table(table, beside / "data" / name)
+        write_atomically(beside / "data" / "dataset_dict.json", json.dumps({"splits": [*tables]}).encode())
         write_atomically(beside / META, json.dumps(_meta(prepared, config), indent=1).encode())
+
+
+def _write_table(table: pa.Table, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    with pa.OSFile(str(folder / _TABLE), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table)
+    state: dict[str, Any] = {"_data_files": [{"filename": _TABLE}], "_fingerprint": uuid4().hex[:16], "_split": None}
+    state |= {"_format_columns": None, "_format_kwargs": {}, "_format_type": None, "_output_all_columns": False}
+    (folder / "state.json").write_text(json.dumps(state))
+    (folder / "dataset_info.json").write_text("{}")
+
+
+def _read_table(folder: Path) -> pa.Table:
+    """The table of a folder, mapped into memory; large ones were written in several files by version 0.1.0."""
+    files = json.loads((folder / "state.json").read_bytes())["_data_files"]
+    tables = [pa.ipc.open_stream(pa.memory_map(str(folder / file["filename"]))).read_all() for file in files]
+    return pa.concat_tables(tables)
 
 
 def _meta(prepared: Prepared, config: DataConfig) -> dict[str, Any]:
@@ -99,13 +123,13 @@ def load(directory: Path, config: DataConfig, tokenizer_hash: str) -> Prepared:
     try:
         meta = json.loads((directory / META).read_bytes())
         _require_same(directory, meta, config, tokenizer_hash)
-        return _prepared(meta, load_from_disk(str(directory / "data")))
+        return _prepared(meta, {name: _read_table(directory / "data" / name) for name in _TABLES})
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{directory}: no readable snapshot: {reason or type(error).__name__}") from None
 
 
-def _prepared(meta: Mapping[str, Any], data: Any) -> Prepared:
+def _prepared(meta: Mapping[str, Any], data: Mapping[str, pa.Table]) -> Prepared:
     annotated = {source: frozenset(names) for source, names in meta["annotated"].items()}
     prepared = Prepared(
         space=LabelSpace(tuple(meta["labels"]), meta["merge_amounts"], annotated),
@@ -182,45 +206,45 @@ def _words_table(words: Words) -> pa.Table:
     )
 
 
-def _column(dataset: Any, name: str) -> Any:
-    return dataset.data.column(name).combine_chunks()
+def _column(table: pa.Table, name: str) -> Any:
+    return table.column(name).combine_chunks()
 
 
-def _values(dataset: Any, name: str) -> NDArray[Any]:
-    column = _column(dataset, name)
+def _values(table: pa.Table, name: str) -> NDArray[Any]:
+    column = _column(table, name)
     values = column.flatten() if pa.types.is_large_list(column.type) or pa.types.is_list(column.type) else column
     return values.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def _offsets(dataset: Any, name: str) -> NDArray[np.int64]:
-    offsets = _column(dataset, name).offsets.to_numpy().astype(np.int64)
+def _offsets(table: pa.Table, name: str) -> NDArray[np.int64]:
+    offsets = _column(table, name).offsets.to_numpy().astype(np.int64)
     return offsets - offsets[0]  # type: ignore[no-any-return]
 
 
-def _examples(dataset: Any) -> Examples:
+def _examples(table: pa.Table) -> Examples:
     return Examples(
-        offsets=_offsets(dataset, "input_ids"),
-        input_ids=_values(dataset, "input_ids"),
-        bbox=_values(dataset, "bbox").reshape(-1, 4),
-        targets=_values(dataset, "targets"),
-        words=_values(dataset, "words"),
-        num_outside=_values(dataset, "num_outside"),
-        num_entity=_values(dataset, "num_entity"),
+        offsets=_offsets(table, "input_ids"),
+        input_ids=_values(table, "input_ids"),
+        bbox=_values(table, "bbox").reshape(-1, 4),
+        targets=_values(table, "targets"),
+        words=_values(table, "words"),
+        num_outside=_values(table, "num_outside"),
+        num_entity=_values(table, "num_entity"),
     )
 
 
-def _words(dataset: Any) -> Words:
-    sizes = np.stack([_values(dataset, "width"), _values(dataset, "height")], axis=1)
+def _words(table: pa.Table) -> Words:
+    sizes = np.stack([_values(table, "width"), _values(table, "height")], axis=1)
     return Words(
-        keys=_column(dataset, "key").to_pylist(),
-        names=_column(dataset, "name").to_pylist(),
-        sources=_column(dataset, "source").to_pylist(),
+        keys=_column(table, "key").to_pylist(),
+        names=_column(table, "name").to_pylist(),
+        sources=_column(table, "source").to_pylist(),
         sizes=sizes,
-        offsets=_offsets(dataset, "lines"),
-        texts=_Texts(_column(dataset, "text").flatten()),
-        boxes=_values(dataset, "boxes").reshape(-1, 4),
-        lines=_values(dataset, "lines"),
-        gold=_values(dataset, "gold"),
+        offsets=_offsets(table, "lines"),
+        texts=_Texts(_column(table, "text").flatten()),
+        boxes=_values(table, "boxes").reshape(-1, 4),
+        lines=_values(table, "lines"),
+        gold=_values(table, "gold"),
     )
 
 

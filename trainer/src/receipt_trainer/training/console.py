@@ -12,14 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def quiet_libraries() -> None:
-    """Errors of transformers and datasets stay; advice, banners and their own bars go."""
+    """Errors of transformers stay; advice, banners and its own bars go."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad=True", category=UserWarning)
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-    from datasets.utils.logging import disable_progress_bar
     from transformers.utils import logging
 
-    disable_progress_bar()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
 

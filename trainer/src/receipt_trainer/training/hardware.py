@@ -100,7 +100,7 @@ def describe(machine: Machine) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of what decides about a result."""
-    names = ("receipt-trainer", "torch", "transformers", "tokenizers", "accelerate", "datasets", "numpy", "seqeval")
+    names = ("receipt-trainer", "torch", "transformers", "tokenizers", "accelerate", "numpy", "pyarrow", "seqeval")
     found = {"python": platform.python_version()}
     for name in names:
         try:

@@ -224,7 +224,7 @@ def validate_command(
 def _measure(name: str, max_image_pixels: int) -> Measure:
     """Counts tokens as training does."""
     from receipt_trainer.models.paddleocr_vl.encode import count_tokens
-    from receipt_trainer.models.paddleocr_vl.model import load_processor
+    from receipt_trainer.models.paddleocr_vl.processor import load_processor
 
     processor = load_processor(name, max_image_pixels=max_image_pixels)
     return lambda example: count_tokens(processor, example).total

@@ -22,12 +22,12 @@ from receipt_trainer.models.paddleocr_vl.model import (
     build,
     choose_machine,
     count_parameters,
-    load_processor,
     peak_memory_gib,
     require_family,
     require_quantization,
     write_model,
 )
+from receipt_trainer.models.paddleocr_vl.processor import load_processor
 from receipt_trainer.models.paddleocr_vl.records import LossEvaluations, fingerprint
 from receipt_trainer.models.paddleocr_vl.run_scores import Scoring, forget_answers, metric_row, score_run
 from receipt_trainer.models.paddleocr_vl.sampler import EpochBatches, difficulties
