@@ -213,11 +213,11 @@ def _column(table: pa.Table, name: str) -> Any:
 def _values(table: pa.Table, name: str) -> NDArray[Any]:
     column = _column(table, name)
     values = column.flatten() if pa.types.is_large_list(column.type) or pa.types.is_list(column.type) else column
-    return values.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    return np.from_dlpack(values)  # pyarrow's own to_numpy imports pandas where that is installed
 
 
 def _offsets(table: pa.Table, name: str) -> NDArray[np.int64]:
-    offsets = _column(table, name).offsets.to_numpy().astype(np.int64)
+    offsets = np.from_dlpack(_column(table, name).offsets).astype(np.int64)
     return offsets - offsets[0]  # type: ignore[no-any-return]
 
 
