@@ -41,7 +41,8 @@ _LOCK: Final = "lock"
 _SESSION: Final = "session"
 _FILE: Final = "session.json"
 _LOCK_S: Final = 0.5
-"""Who looks whether the lock is held holds it for a moment."""
+_LOOK_LOCK_S: Final = 0.05
+"""A process that looks whether the lock is held holds it for a moment, which must not pass for a session."""
 _OF_ANOTHER_STACK: Final = (
     *(names.ENV_QUEUE_URL_HIGH, names.ENV_QUEUE_URL_NORMAL, names.ENV_AUTO_SCALING_GROUP, names.ENV_LIFECYCLE_HOOK),
 )
@@ -160,9 +161,11 @@ def own(root: Path) -> Iterator[Path]:
 def clear(root: Path) -> None:
     """Remove what a session has left; the caller holds its lock, or nobody does."""
     shutil.rmtree(folder(root), ignore_errors=True)
-    (root / _LOCK).unlink(missing_ok=True)
-    with suppress(OSError):  # something of the user's is there
-        root.rmdir()
+    for _ in range(3):  # a process that looks whether the lock is held may make the file anew
+        (root / _LOCK).unlink(missing_ok=True)
+        with suppress(OSError):  # something of the user's is there
+            root.rmdir()
+            return
 
 
 def is_held(root: Path) -> bool:
@@ -175,7 +178,7 @@ def is_locked(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with FileLock(path, timeout=0):
+        with FileLock(path, timeout=_LOOK_LOCK_S, poll_interval=_LOOK_LOCK_S / 5):
             return False
     except Timeout:
         return True
