@@ -6,7 +6,6 @@ import re
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from receipt_trainer.doctor import named
@@ -20,20 +19,10 @@ AUTO_NAMED: Final = re.compile(r"(.+)-[0-9a-f]{7}(?:\.fifo)?")
 """A name that pulumi made: the logical name and a random rest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Orphan:
-    """Something on AWS that the state does not know.
-
-    Attributes:
-        order: what must go first has a lower one.
-        what: as a person calls it.
-        command: deletes it.
-    """
-
-    order: int
-    what: str
-    command: str
-
+Orphan = tuple[int, str, str]
+"""Something on AWS that the state does not know: its order (what must go first has a lower one), what it is as a person
+calls it, and the command that deletes it.
+"""
 
 _DELETIONS: Final[tuple[tuple[str, str, str], ...]] = (
     ("elasticfilesystem", "access-point/", "aws efs delete-access-point --access-point-id {id}"),
@@ -57,7 +46,7 @@ Left out, because workers or bakes make them beside pulumi: instances, volumes, 
 """
 
 
-def find_orphans(subject: Subject, state: State, arns: list[str]) -> Iterator[Orphan | Finding]:
+def find_orphans(subject: Subject, state: State, arns: list[str]) -> Iterator[Finding]:
     """By tags, by the routes and rules of what the state knows, and the roles; what cannot be seen is a finding."""
     looks: tuple[tuple[str, Callable[[], Iterator[Orphan]]], ...] = (
         ("what bears the stack's tags", lambda: _tagged(subject, state, arns)),
@@ -73,7 +62,8 @@ def find_orphans(subject: Subject, state: State, arns: list[str]) -> Iterator[Or
             found.extend(look())
         except Exception as error:  # the others are seen nevertheless
             yield cannot_look(f"leftovers: {name}", error)
-    yield from sorted(found, key=lambda one: one.order)
+    for _, what, command in sorted(found, key=lambda one: one[0]):
+        yield warning(f"{what} is not in the state", command)
 
 
 def tagged_arns(subject: Subject) -> list[str]:
@@ -94,7 +84,7 @@ def _tagged(subject: Subject, state: State, arns: list[str]) -> Iterator[Orphan]
             name = resource.removeprefix(beginning)
             if service == owner and resource.startswith(beginning) and name not in state.known:
                 detach = _detach(subject, name) if "{detach}" in command else ""
-                yield Orphan(100 + order, resource, command.format(id=name, arn=arn, detach=detach))
+                yield (100 + order, resource, command.format(id=name, arn=arn, detach=detach))
         if service == "events" and (name := resource.removeprefix("rule/")) not in state.known:
             yield _event_rule(subject, name)
 
@@ -113,7 +103,7 @@ def _event_rule(subject: Subject, name: str) -> Orphan:
     """A rule goes after its targets."""
     targets = subject.clients.of("events", subject.region).list_targets_by_rule(Rule=name)["Targets"]
     first = f"aws events remove-targets --rule {name} --ids {' '.join(one['Id'] for one in targets)} && "
-    return Orphan(50, f"rule/{name}", f"{first if targets else ''}aws events delete-rule --name {name}")
+    return (50, f"rule/{name}", f"{first if targets else ''}aws events delete-rule --name {name}")
 
 
 def _routes(subject: Subject, state: State) -> Iterator[Orphan]:
@@ -136,10 +126,10 @@ def _routes(subject: Subject, state: State) -> Iterator[Orphan]:
             to, ours = route.get("DestinationCidrBlock"), route.get("NatGatewayId") or route.get("GatewayId", "")
             if to and ours.startswith(("nat-", "igw-")) and (name, to) not in known:
                 command = f"aws ec2 delete-route --route-table-id {name} --destination-cidr-block {to}"
-                yield Orphan(10, f"the route to {to} in {name}", command)
+                yield (10, f"the route to {to} in {name}", command)
         for one in table["Associations"]:
             if not one.get("Main") and (id_ := one["RouteTableAssociationId"]) not in associations:
-                yield Orphan(11, id_, f"aws ec2 disassociate-route-table --association-id {id_}")
+                yield (11, id_, f"aws ec2 disassociate-route-table --association-id {id_}")
 
 
 def _rules(subject: Subject, state: State) -> Iterator[Orphan]:
@@ -153,7 +143,7 @@ def _rules(subject: Subject, state: State) -> Iterator[Orphan]:
             name, way = rule["SecurityGroupRuleId"], "egress" if rule["IsEgress"] else "ingress"
             if name not in known:
                 target = f"--group-id {rule['GroupId']} --security-group-rule-ids {name}"
-                yield Orphan(12, name, f"aws ec2 revoke-security-group-{way} {target}")
+                yield (12, name, f"aws ec2 revoke-security-group-{way} {target}")
 
 
 def _mount_targets(subject: Subject, state: State) -> Iterator[Orphan]:
@@ -161,7 +151,7 @@ def _mount_targets(subject: Subject, state: State) -> Iterator[Orphan]:
     for file_system in state.ids("aws:efs/fileSystem:FileSystem"):
         for one in client.describe_mount_targets(FileSystemId=file_system)["MountTargets"]:
             if (name := one["MountTargetId"]) not in state.known:
-                yield Orphan(13, name, f"aws efs delete-mount-target --mount-target-id {name}")
+                yield (13, name, f"aws efs delete-mount-target --mount-target-id {name}")
 
 
 def _profiles(subject: Subject, state: State) -> Iterator[Orphan]:
@@ -175,7 +165,7 @@ def _profiles(subject: Subject, state: State) -> Iterator[Orphan]:
                     for role in one["Roles"]
                 ]
                 parts.append(f"aws iam delete-instance-profile {target}")
-                yield Orphan(200, f"instance profile {name}", " && ".join(parts))
+                yield (200, f"instance profile {name}", " && ".join(parts))
 
 
 def _roles(subject: Subject, state: State) -> Iterator[Orphan]:
@@ -183,7 +173,7 @@ def _roles(subject: Subject, state: State) -> Iterator[Orphan]:
     for page in iam.get_paginator("list_roles").paginate():
         for one in page["Roles"]:
             if _is_ours(subject, state, one["RoleName"], lambda name: iam.list_role_tags(RoleName=name)):
-                yield Orphan(201, f"role {one['RoleName']}", _role_deletion(iam, one["RoleName"]))
+                yield (201, f"role {one['RoleName']}", _role_deletion(iam, one["RoleName"]))
 
 
 def _is_ours(subject: Subject, state: State, name: str, read_tags: Callable[[str], Any]) -> bool:
@@ -229,11 +219,7 @@ def look_at_leftovers(subject: Subject) -> Iterator[Finding]:
         found.append(cannot_look("leftovers: what bears the stack's tags", error))
         arns = []
     found += _data(subject, state, arns)
-    for one in find_orphans(subject, state, arns):
-        if isinstance(one, Finding):
-            found.append(one)
-        else:
-            found.append(warning(f"{one.what} is not in the state", one.command))
+    found += find_orphans(subject, state, arns)
     yield from found
     if not found and not state.pending:
         yield ok(
