@@ -342,7 +342,7 @@ def test_the_script_is_the_command() -> None:
     texts = []
     for start in (
         ["-m", "receipt_trainer.scripts.auto_scale"],
-        ["-c", "from receipt_trainer.cli import fleet; fleet.command(prog_name='fleet')"],
+        ["-c", "from receipt_trainer.cli.commands import fleet; fleet.fleet_command(prog_name='fleet')"],
     ):
         done = subprocess.run(
             [sys.executable, *start, "--help"], capture_output=True, text=True, check=True, timeout=60
