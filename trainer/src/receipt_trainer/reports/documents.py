@@ -8,9 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from receipt_trainer.data.document import FIELDS
 from receipt_trainer.errors import UserError
@@ -20,9 +19,7 @@ from receipt_trainer.evaluation.ratio import Share
 from receipt_trainer.evaluation.rows import COLUMNS, at, match_rows, row_of, rows_of
 from receipt_trainer.extraction.values import normal
 from receipt_trainer.files import write_atomically
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from receipt_trainer.reports.page import render_page
 
 IMAGE_SIZE: Final = (620, 1400)
 """Pixels that an image is scaled down to fit in."""
@@ -153,7 +150,7 @@ def render_evaluation(evaluation: Evaluation, about: Mapping[str, str], folder: 
         folder: what relative paths of images start from.
     """
     view = {"about": about} | evaluation_view(evaluation, folder)
-    return page_environment().get_template("evaluation.html.j2").render(view)
+    return render_page("evaluation.html.j2", view)
 
 
 def evaluation_view(evaluation: Evaluation, folder: Path) -> dict[str, Any]:
@@ -184,7 +181,7 @@ def render_comparison(comparison: Comparison, about: Mapping[str, str], folders:
             ("What became better", [_changed(pair, folders) for pair in comparison.improvements]),
         ],
     }
-    return page_environment().get_template("comparison.html.j2").render(view)
+    return render_page("comparison.html.j2", view)
 
 
 def _regions(comparison: Comparison) -> list[tuple[str, Difference, list[tuple[str, Difference]]]]:
@@ -223,45 +220,6 @@ def field_table(scores: Mapping[str, Share]) -> list[tuple[str, Share, Share, li
         if whole.total:
             table.append((region, whole, scores.get(f"present_region.{region}", Share()), fields))
     return table
-
-
-def require_page_libraries() -> None:
-    """Say so before hours of work if pages cannot be written.
-
-    Raises:
-        UserError: jinja2 is not installed.
-    """
-    page_environment()
-
-
-@cache
-def page_environment() -> Environment:
-    """The templates, which escape whatever they are given.
-
-    Raises:
-        UserError: jinja2 is not installed.
-    """
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-        from markupsafe import Markup
-    except ModuleNotFoundError as error:
-        raise UserError(f"the report needs {error.name}: pip install 'receipt-trainer[report]'") from None
-    from receipt_trainer.reports import formatting
-
-    def printable(value: object) -> object:
-        return formatting.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    environment = Environment(
-        loader=PackageLoader("receipt_trainer.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    names: Sequence[str] = ("score", "percent", "number", "one_line", "duration", "when")
-    environment.filters.update({name: getattr(formatting, name) for name in names})
-    return environment
 
 
 @dataclass(frozen=True, slots=True)

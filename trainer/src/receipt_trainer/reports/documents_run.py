@@ -9,38 +9,24 @@ from typing import Any
 
 from receipt_trainer.config.base import section_of
 from receipt_trainer.config.paddleocr_vl import VlDataConfig, VlTrainingConfig
-from receipt_trainer.contract.names import PREDICTIONS_FILE, REPORT_FILE
+from receipt_trainer.contract.names import PREDICTIONS_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import read_predictions
 from receipt_trainer.evaluation.documents import Evaluation, evaluate
-from receipt_trainer.files import write_atomically
 from receipt_trainer.reports import summary
-from receipt_trainer.reports.documents import evaluation_view, page_environment
+from receipt_trainer.reports.documents import evaluation_view
+from receipt_trainer.reports.page import render_page
+from receipt_trainer.reports.plots import BLUE, VERMILION, Series, draw_charts
 
 MAX_LEFT_OUT = 20
 """Documents that are too long and are named; run.json has them all."""
 
 
-def write_run_report(run_dir: Path, record: RunRecord) -> Path:
-    """Write report.html of a run folder, replacing an old one at once, and return its path.
-
-    Raises:
-        UserError: the report's own dependencies are not installed.
-    """
+def render_folder(run_dir: Path, record: RunRecord) -> str:
+    """The page of a run folder, with what its checkpoints and predictions hold."""
     evaluation, notes = _evaluation(run_dir / PREDICTIONS_FILE)
-    page = render_run(record, read_history(run_dir, record), evaluation, run_dir, notes)
-    path = run_dir / REPORT_FILE
-    write_atomically(path, page.encode("utf-8", "replace"))
-    return path
-
-
-def describe_scores(record: RunRecord) -> str:
-    """The kept model's validation loss and, where they are known, the scores of its answers, on one line."""
-    parts = {"eval_loss": "validation loss", "eval_accuracy": "tokens right", "field_accuracy": "field accuracy"}
-    parts |= {"teds": "TEDS", "numeric_accuracy": "numeric accuracy", "parse_share": "JSON"}
-    known: dict[str, Any] = (record.vl.get("final") or {}) | (record.vl.get("scores") or {})
-    return ", ".join(f"{word} {known[key]:.4f}" for key, word in parts.items() if known.get(key) is not None)
+    return render_run(record, read_history(run_dir, record), evaluation, run_dir, notes)
 
 
 def _evaluation(path: Path) -> tuple[Evaluation | None, list[str]]:
@@ -83,33 +69,23 @@ def render_run(
         notes: sentences on what could not be read, shown on top.
     """
     vl = record.vl
-    view = {
-        "record": record,
-        "head": summary.headline(record),
+    view = summary.run_view(record, notes) | {
         "duration_s": summary.headline(record).duration_s or record.timings.get("train_s"),
-        "notes": summary.running_notes(record, notes),
         "charts": _charts(history, (vl.get("best") or {}).get("epoch")),
+        "score_columns": {"eval_accuracy": "Tokens right"},
         "evaluations": vl.get("evaluations", []),
         "best": vl.get("best") or {},
         "kept": vl.get("scores") or {},
         "evaluation": evaluation_view(evaluation, folder) if evaluation is not None else None,
         "left_out": vl.get("left_out", [])[:MAX_LEFT_OUT],
         "num_left_out": len(vl.get("left_out", [])),
-        "count_tables": summary.count_tables(record.dataset_counts),
         "settings": _settings(record),
         "facts": [("Model", summary.measures(_of_model(record))), *summary.facts(record)],
     }
-    return page_environment().get_template("run.html.j2").render(view)
+    return render_page("run_documents.html.j2", view)
 
 
 def _charts(history: Sequence[Mapping[str, Any]], best_epoch: float | None) -> list[Any]:
-    try:
-        from receipt_trainer.reports.plots import BLUE, VERMILION, Series, draw_charts
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("receipt_trainer"):
-            raise
-        raise UserError(f"the HTML report needs {error.name}: pip install 'receipt-trainer[report]'") from None
-
     def values(name: str) -> list[float | None]:
         return [None if row.get(name) is None else float(row[name]) for row in history]
 

@@ -1,17 +1,15 @@
-"""The report as one HTML file that needs nothing else: no script, no request."""
+"""report.html of a run on labelled receipts: curves, scores, confusion, worst receipts, configuration, machine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.predictions import ReceiptPrediction
 from receipt_trainer.contract.run_record import Confusion, RunRecord
-from receipt_trainer.reports import formatting, summary
+from receipt_trainer.reports import summary
+from receipt_trainer.reports.page import render_page
 from receipt_trainer.reports.plots import learning_curves
 from receipt_trainer.reports.receipt_svg import draw, label_colors
 from receipt_trainer.reports.word_errors import Verdict, confusion_of, largest, top_confusions, worst_receipts
@@ -28,26 +26,7 @@ def render_html(record: RunRecord, predictions: Sequence[ReceiptPrediction] | No
         predictions: what was read on the validation receipts; None if there is no such file.
         notes: sentences on what could not be read, shown on top.
     """
-    return _environment().get_template("report.html.j2").render(_view(record, predictions, notes))
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("receipt_trainer.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    names = ("score", "percent", "number", "duration", "dollars", "one_line", "when")
-    environment.filters.update({name: getattr(formatting, name) for name in names})
-    return environment
-
-
-def _printable(value: object) -> object:
-    """Every text that enters the page passes here; what is markup already is ours."""
-    return formatting.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return render_page("run_receipts.html.j2", _view(record, predictions, notes))
 
 
 def _view(
@@ -57,22 +36,23 @@ def _view(
     confusion = confusion_of(record, predictions or ())
     shown = largest(confusion, MAX_MATRIX_LABELS) if confusion else None
     colors = label_colors(_all_labels(record, predictions or ()))
-    return {
-        "record": record,
-        "head": head,
-        "notes": summary.running_notes(record, notes),
-        "charts": learning_curves(record.epoch_metrics, head.best_epoch),
-        "label_scores": summary.label_scores(record),
-        "colors": colors,
-        "matrix": _matrix(shown) if shown else None,
-        "num_matrix_hidden": len(confusion.labels) - len(shown.labels) if confusion and shown else 0,
-        "top_confusions": top_confusions(confusion, 8) if confusion else [],
-        "problems": summary.problem_rows(record.dataset_counts),
-        "count_tables": summary.count_tables(record.dataset_counts),
-        "settings": (("Training", summary.training_settings(record)), ("Data", summary.data_settings(record))),
-        "facts": summary.facts(record),
-        "num_predicted": None if predictions is None else len(predictions),
-    } | _worst_view(predictions or (), colors)
+    return (
+        summary.run_view(record, notes)
+        | {
+            "charts": learning_curves(record.epoch_metrics, head.best_epoch),
+            "evaluations": record.epoch_metrics,
+            "score_columns": {"precision": "Precision", "recall": "Recall", "f1": "F1"},
+            "label_scores": summary.label_scores(record),
+            "colors": colors,
+            "matrix": _matrix(shown) if shown else None,
+            "num_matrix_hidden": len(confusion.labels) - len(shown.labels) if confusion and shown else 0,
+            "top_confusions": top_confusions(confusion, 8) if confusion else [],
+            "problems": summary.problem_rows(record.dataset_counts),
+            "settings": (("Training", summary.training_settings(record)), ("Data", summary.data_settings(record))),
+            "num_predicted": None if predictions is None else len(predictions),
+        }
+        | _worst_view(predictions or (), colors)
+    )
 
 
 def _all_labels(record: RunRecord, predictions: Sequence[ReceiptPrediction]) -> list[str]:

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
+from rich.console import Console
 
 from receipt_trainer.contract.names import PREDICTIONS_FILE, REPORT_FILE, RUN_FILE
 from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import write_atomically
+from receipt_trainer.reports.page import report_extra
+from receipt_trainer.reports.summary import describe_scores
+from receipt_trainer.reports.terminal import print_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ def load_run(run_dir: Path) -> RunFolder:
         raise UserError(f"{path}: not a run record: {where + ': ' if where else ''}{first['msg']}") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; give the folder of a run, the one that holds {RUN_FILE}") from None
+    if record.family == "paddleocr-vl":  # its predictions are of another kind
+        return RunFolder(record, None)
     try:
         found = read_predictions(run_dir / PREDICTIONS_FILE)
     except FileNotFoundError:
@@ -52,23 +58,34 @@ def load_run(run_dir: Path) -> RunFolder:
     return RunFolder(record, found.receipts, (note,))
 
 
-def write_report(run_dir: Path) -> Path:
+def write_report(run_dir: Path, folder: RunFolder | None = None) -> Path:
     """Write report.html of a run folder, replacing an old one at once, and return its path.
+
+    Args:
+        folder: what was read of it; None reads it.
 
     Raises:
         UserError: there is no run record, or the report's own dependencies are not installed.
     """
-    return write_html(run_dir, load_run(run_dir))
+    folder = folder or load_run(run_dir)
+    with report_extra():
+        if folder.record.family == "paddleocr-vl":
+            from receipt_trainer.reports.documents_run import render_folder
 
+            page = render_folder(run_dir, folder.record)
+        else:
+            from receipt_trainer.reports.html import render_html
 
-def write_html(run_dir: Path, folder: RunFolder) -> Path:
-    """The same for a folder that has been read already."""
-    try:
-        from receipt_trainer.reports.html import render_html
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("receipt_trainer"):
-            raise
-        raise UserError(f"the HTML report needs {error.name}: pip install 'receipt-trainer[report]'") from None
+            page = render_html(folder.record, folder.predictions, folder.notes)
     path = run_dir / REPORT_FILE
-    write_atomically(path, render_html(folder.record, folder.predictions, folder.notes).encode("utf-8", "replace"))
+    write_atomically(path, page.encode("utf-8", "replace"))
     return path
+
+
+def print_run(folder: RunFolder, console: Console) -> None:
+    """The report on a terminal; of a run on documents its scores on one line."""
+    record = folder.record
+    if record.family == "paddleocr-vl":
+        console.print(f"{record.job_name} ({record.status}): {describe_scores(record)}", markup=False, soft_wrap=True)
+    else:
+        print_report(record, folder.predictions, console, folder.notes)

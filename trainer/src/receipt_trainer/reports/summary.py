@@ -209,3 +209,22 @@ def running_notes(record: RunRecord, notes: Sequence[str]) -> list[str]:
     if record.status == "failed":
         said.append("The run failed: this is what it recorded before.")
     return said + list(notes)
+
+
+def run_view(record: RunRecord, notes: Sequence[str]) -> dict[str, Any]:
+    """What the pages of all families show of a run."""
+    return {
+        "record": record,
+        "head": headline(record),
+        "notes": running_notes(record, notes),
+        "count_tables": count_tables(record.dataset_counts),
+        "facts": facts(record),
+    }
+
+
+def describe_scores(record: RunRecord) -> str:
+    """The kept model's validation loss and, where they are known, the scores of its answers, on one line."""
+    parts = {"eval_loss": "validation loss", "eval_accuracy": "tokens right", "field_accuracy": "field accuracy"}
+    parts |= {"teds": "TEDS", "numeric_accuracy": "numeric accuracy", "parse_share": "JSON"}
+    known: dict[str, Any] = (record.vl.get("final") or {}) | (record.vl.get("scores") or {})
+    return ", ".join(f"{word} {known[key]:.4f}" for key, word in parts.items() if known.get(key) is not None)

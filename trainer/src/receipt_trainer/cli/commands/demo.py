@@ -90,11 +90,9 @@ def _conclude(row: Item, hosted: Hosted, run_dir: Path, console: Console) -> Non
 
 
 def _report(run_dir: Path, console: Console) -> None:
-    from receipt_trainer.reports.run_folder import load_run
-    from receipt_trainer.reports.terminal import print_report
+    from receipt_trainer.reports.run_folder import load_run, print_run
 
-    run = load_run(run_dir)
-    print_report(run.record, run.predictions, console)
+    print_run(load_run(run_dir), console)
     console.print(f"\nfiles: {run_dir}\nreport: {run_dir / names.REPORT_FILE}", soft_wrap=True)
 
 

@@ -118,7 +118,8 @@ def evaluate_command(
     Beside the scores (R.json, written last) come R.predictions.jsonl, from which the scores can be made again, and
     R.html with the worst documents.
     """
-    from receipt_trainer.reports.documents import EvaluationFiles, require_page_libraries, write_evaluation
+    from receipt_trainer.reports.documents import EvaluationFiles, write_evaluation
+    from receipt_trainer.reports.page import require_page_libraries
 
     asking = Asking(**how)
     files = EvaluationFiles(output)
@@ -220,7 +221,8 @@ def compare_command(
     and, last, comparison.json.
     """
     from receipt_trainer.evaluation.compare import compare
-    from receipt_trainer.reports.documents import render_comparison, require_page_libraries
+    from receipt_trainer.reports.documents import render_comparison
+    from receipt_trainer.reports.page import require_page_libraries
 
     asking = Asking(**how)
     require_page_libraries()

@@ -26,7 +26,7 @@ from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import Start, build, load_tokenizer, resolve
 from receipt_trainer.models.layoutlm.predictor import receipt_predictions
 from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
-from receipt_trainer.reports.run_folder import load_run, write_html
+from receipt_trainer.reports.run_folder import load_run, write_report
 from receipt_trainer.reports.terminal import print_report
 from receipt_trainer.training import distributed, hardware
 from receipt_trainer.training.arguments import NOT_IN_THE_CURVE, training_arguments
@@ -290,7 +290,7 @@ class LayoutLM:
 
     def report(self, run_dir: Path, record: RunRecord) -> Path:
         """See `ModelFamily`."""
-        return write_html(run_dir, replace(load_run(run_dir), record=record))
+        return write_report(run_dir, replace(load_run(run_dir), record=record))
 
     def conclude(self, run_dir: Path, record: RunRecord, console: Console | None) -> None:
         """See `ModelFamily`."""

@@ -32,7 +32,8 @@ from receipt_trainer.models.paddleocr_vl.records import LossEvaluations, fingerp
 from receipt_trainer.models.paddleocr_vl.run_scores import Scoring, forget_answers, metric_row, score_run
 from receipt_trainer.models.paddleocr_vl.sampler import EpochBatches, difficulties
 from receipt_trainer.models.paddleocr_vl.trainer import VlTrainer
-from receipt_trainer.reports.documents_run import describe_scores, write_run_report
+from receipt_trainer.reports.run_folder import RunFolder, write_report
+from receipt_trainer.reports.summary import describe_scores
 from receipt_trainer.training import distributed
 from receipt_trainer.training.arguments import training_arguments
 from receipt_trainer.training.callbacks import SetEpoch
@@ -228,7 +229,7 @@ class PaddleOcrVl:
 
     def report(self, run_dir: Path, record: RunRecord) -> Path:
         """See `ModelFamily`."""
-        return write_run_report(run_dir, record)
+        return write_report(run_dir, RunFolder(record, None))
 
     def conclude(self, run_dir: Path, record: RunRecord, console: Console | None) -> None:
         """See `ModelFamily`."""

@@ -1,0 +1,71 @@
+"""The frame of all HTML files: one file each that needs nothing else, no script and no request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from receipt_trainer.errors import UserError
+from receipt_trainer.reports import formatting
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_FILTERS: Final = ("score", "percent", "number", "duration", "dollars", "one_line", "when")
+
+
+def render_page(template: str, view: Mapping[str, Any]) -> str:
+    """A page of `templates/`, which escape whatever they are given.
+
+    Raises:
+        UserError: jinja2 is not installed.
+    """
+    return _environment().get_template(template).render(view)
+
+
+def require_page_libraries() -> None:
+    """Say so before hours of work if pages cannot be written.
+
+    Raises:
+        UserError: jinja2 is not installed.
+    """
+    _environment()
+
+
+@contextmanager
+def report_extra() -> Iterator[None]:
+    """Around imports of what the extra `[report]` brings.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("receipt_trainer"):
+            raise
+        raise UserError(f"the HTML report needs {error.name}: pip install 'receipt-trainer[report]'") from None
+
+
+@cache
+def _environment() -> Environment:
+    with report_extra():
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+        from markupsafe import Markup
+
+    def printable(value: object) -> object:
+        """Every text that enters the page passes here; what is markup already is ours."""
+        return formatting.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    environment = Environment(
+        loader=PackageLoader("receipt_trainer.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update({name: getattr(formatting, name) for name in _FILTERS})
+    return environment
