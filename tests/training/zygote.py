@@ -151,12 +151,12 @@ def main() -> None:
 
     torch.set_num_threads(1)
     for module in (
-        "cli.train",
+        "cli.commands.train",
         "models.layoutlm.family",
         "training.run",
         "data.snapshot",
+        "reports.run_folder",
         "reports.html",
-        "reports.terminal",
     ):
         importlib.import_module(f"receipt_trainer.{module}")
     for module in ("torch._dynamo", "matplotlib.backends.backend_svg", "transformers.models.bert", *sys.argv[2:]):

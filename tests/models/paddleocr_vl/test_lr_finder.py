@@ -64,7 +64,7 @@ def test_the_curve_falls_and_explodes(tiny_model: Path, receipts: Path) -> None:
 def test_nothing_is_left_changed(tiny_model: Path, receipts: Path) -> None:
     """Weights, buffers, gradients, mode and the random state are as before, and no file of model or data changed."""
     config = configure(tiny_model, receipts)
-    model = build(config, choose_machine(config))
+    model = build(config.model, config.training_config, choose_machine(config.training_config))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state, files, mode = torch.get_rng_state(), digest(tiny_model) | digest(receipts), model.training
     run(config, model, start=1e-3, end=1.0, num_steps=5)
@@ -78,7 +78,7 @@ def test_nothing_is_left_changed(tiny_model: Path, receipts: Path) -> None:
 def test_it_is_repeatable(tiny_model: Path, receipts: Path) -> None:
     """The same configuration gives the same curve, also twice on one model."""
     config = configure(tiny_model, receipts)
-    model = build(config, choose_machine(config))
+    model = build(config.model, config.training_config, choose_machine(config.training_config))
     curves = [run(config, model, start=1e-3, end=1e-1, num_steps=4) for _ in range(2)]
     assert curves[0] == curves[1]
     assert curves[0] == run(config, start=1e-3, end=1e-1, num_steps=4)
@@ -87,7 +87,7 @@ def test_it_is_repeatable(tiny_model: Path, receipts: Path) -> None:
 def test_a_loss_that_is_no_number_ends_it(tiny_model: Path, receipts: Path) -> None:
     """The steps before it are kept, and the weights come back."""
     config = configure(tiny_model, receipts)
-    model = build(config, choose_machine(config))
+    model = build(config.model, config.training_config, choose_machine(config.training_config))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     calls = 0
 
@@ -108,7 +108,7 @@ def test_a_loss_that_is_no_number_ends_it(tiny_model: Path, receipts: Path) -> N
 def test_a_model_that_is_broken_from_the_start(tiny_model: Path, receipts: Path) -> None:
     """It is said, not drawn."""
     config = configure(tiny_model, receipts)
-    model = build(config, choose_machine(config))
+    model = build(config.model, config.training_config, choose_machine(config.training_config))
     handle = model.get_base_model().lm_head.register_forward_hook(lambda module, inputs, output: output * math.nan)
     with pytest.raises(WorldError, match="the first loss is nan"):
         run(config, model, num_steps=10)
