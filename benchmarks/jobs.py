@@ -28,10 +28,9 @@ from rich.table import Table
 
 from benchmarks.jobs_worker import measure_overhead
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.aws.server_time import iso
 from receipt_trainer.config.job_file import read_job
 from receipt_trainer.contract.names import ENV_JOBS_TABLE
-from receipt_trainer.contract.tables import JOBS, attempt_sk, job_pk
+from receipt_trainer.contract.tables import JOBS, attempt_sk, iso, job_pk
 from receipt_trainer.errors import UserError
 from receipt_trainer.fleet.spend import read_job_spend
 from receipt_trainer.jobs.find import Wanted, find, job_id_of

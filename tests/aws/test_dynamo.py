@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.contract import tables
 from receipt_trainer.errors import WorldError
 from tests.fault_proxy import Answer, FaultProxy
 
@@ -28,7 +29,7 @@ def unprocessed(times: int, keep: int = 0) -> Any:
 @given(st.floats() | st.integers(-(2**53) + 1, 2**53 - 1))
 def test_every_number_comes_back(value: float) -> None:
     """Any float and any usual int survives DynamoDB exactly, NaN, infinities and the tiniest included."""
-    back = dynamo.to_float(dynamo.deserialise(dynamo.serialise({"n": value}))["n"])
+    back = tables.to_float(dynamo.deserialise(dynamo.serialise({"n": value}))["n"])
     assert back is not None
     assert back == value or (math.isnan(back) and math.isnan(value))
 

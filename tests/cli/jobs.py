@@ -9,11 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from receipt_trainer.aws import clients
-from receipt_trainer.aws.server_time import iso
 from receipt_trainer.cli.lazy import run
 from receipt_trainer.cli.receipt_trainer import group
-from receipt_trainer.jobs.rows import put_job
+from receipt_trainer.contract.tables import iso
+from tests.job_rows import put_job
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -57,6 +56,5 @@ def add_job(table: str, *, name: str = "a-job", status: str = "PENDING", minutes
     job_id = str(attributes.pop("job_id", None) or uuid4())
     created = iso(NOON + timedelta(minutes=minutes))
     known = {"attempt": 0, "pool": "gpu", "priority": "normal", "model": "tiny", "spec": "{}", "updated_at": created}
-    client = clients.dynamodb()
-    put_job(client, table, job_id, name=name, status=status, created_at=created, attributes=known | attributes)
+    put_job(table, job_id, name=name, status=status, created_at=created, **known | attributes)
     return job_id

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from receipt_trainer.aws.server_time import iso, utc_now
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli.render import jobs
+from receipt_trainer.contract.tables import iso
 from tests.cli.jobs import Caller, add_job
 from tests.sweep.world import World, axis, definition
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.aws.server_time import iso, utc_now
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract import waiting_calls
-from receipt_trainer.contract.tables import attempt_sk, job_pk
+from receipt_trainer.contract.tables import attempt_sk, iso, job_pk
 from receipt_trainer.contract.waiting import Look
 from receipt_trainer.fleet import groups
 from receipt_trainer.local.emulator import LocalCloud

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.aws.server_time import iso, utc_now
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli.commands.jobs import cost_text
 from receipt_trainer.contract.cost import Cost
-from receipt_trainer.contract.tables import attempt_sk, instance_pk, job_pk
+from receipt_trainer.contract.tables import attempt_sk, instance_pk, iso, job_pk
 from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller, add_job
 from tests.price_list import PriceList, product

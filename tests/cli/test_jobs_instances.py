@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.aws.server_time import iso, utc_now
-from receipt_trainer.contract.tables import INSTANCES
+from receipt_trainer.aws.server_time import utc_now
+from receipt_trainer.contract.tables import INSTANCES, iso
 from tests.cli.jobs import Caller
 
 

@@ -11,11 +11,11 @@ import click
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.aws.server_time import iso, utc_now
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli.commands import jobs
 from receipt_trainer.cli.render import tables
 from receipt_trainer.contract import waiting_calls
-from receipt_trainer.contract.tables import attempt_sk, job_pk
+from receipt_trainer.contract.tables import attempt_sk, iso, job_pk
 from receipt_trainer.contract.waiting import Look, Place
 from receipt_trainer.jobs.find import STATES
 from tests.cli.jobs import NOON, Caller, add_job

@@ -11,7 +11,8 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.aws.server_time import iso, utc_now
+from receipt_trainer.aws.server_time import utc_now
+from receipt_trainer.contract.tables import iso
 from receipt_trainer.fleet.groups import ROUNDS, Launch, launch_for_jobs
 from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller, add_job

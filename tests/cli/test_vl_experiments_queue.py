@@ -11,13 +11,14 @@ import pytest
 from receipt_trainer.aws import clients
 from receipt_trainer.config.job_file import PaddleOcrVlJob, read_job
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.jobs.rows import get_job, put_job
+from receipt_trainer.jobs.rows import get_job
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.sweep.experiments import read_log
 from receipt_trainer.sweep.folder import parameters, read_experiments
 from tests.cli.jobs import Caller
 from tests.cli.vl_calls import succeed
 from tests.cli.vl_lab import write_lab
+from tests.job_rows import put_job
 
 
 @pytest.fixture
@@ -74,20 +75,12 @@ def test_results_of_jobs(call: Caller, lab: Path, queue_url: str, jobs_table: st
     record.timings["train_s"] = 7200.0
     clients.s3().put_object(Bucket=bucket, Key="runs/base/run.json", Body=record.model_dump_json().encode())
     ends = {
-        "base": {"status": "SUCCEEDED", "attributes": {"artifacts": f"s3://{bucket}/runs/base"}},
-        "rank-4": {"status": "FAILED", "attributes": {"reason": "step 7: the loss is nan on d1"}},
+        "base": {"status": "SUCCEEDED", "artifacts": f"s3://{bucket}/runs/base"},
+        "rank-4": {"status": "FAILED", "reason": "step 7: the loss is nan on d1"},
     }
     for name, end in ends.items():
         row = get_job(clients.dynamodb(), jobs_table, ids[name])
-        put_job(
-            clients.dynamodb(),
-            jobs_table,
-            ids[name],
-            name=name,
-            status=end["status"],
-            created_at=row["created_at"],
-            attributes=row | end["attributes"],
-        )
+        put_job(jobs_table, **row | end)
     said = succeed(call, "vl", "experiments", "compare", lab, "--jobs-table", jobs_table, "--json")
     found = {row["name"]: row for row in json.loads(said)}
     base = found["base"]

@@ -24,9 +24,9 @@ import pytest
 from rich.console import Console
 
 from receipt_trainer.aws import clients
-from receipt_trainer.aws.server_time import iso
 from receipt_trainer.cli.commands import watch
 from receipt_trainer.cli.render.watch import PROGRESS_EVERY_S, LineScreen, whole_view
+from receipt_trainer.contract.tables import iso
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.metrics_writer import JobStore
 from receipt_trainer.jobs.views import JobView, LiveJob

@@ -69,4 +69,5 @@ def test_what_is_wrong_is_said(changes: dict[str, Any], reason: str) -> None:
 
 def test_every_attribute_is_looked_at() -> None:
     """A new attribute of a job cannot be forgotten here."""
-    assert {field.name for field in fields(Job)} == {*job_row._READ, *_NUMBERS}
+    known = {*job_row._READ, *_NUMBERS} - {"asked"} | {"request_hash"}  # its name in the row is older
+    assert {field.name for field in fields(Job)} == known

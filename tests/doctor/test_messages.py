@@ -9,10 +9,9 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.outputs import StackOutputs
-from receipt_trainer.contract.tables import JOBS
+from receipt_trainer.contract.tables import JOBS, iso
 from receipt_trainer.contract.waiting import Place
 from receipt_trainer.doctor import heal, workers_and_jobs
 from receipt_trainer.doctor.subject import Subject

@@ -10,9 +10,8 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract.outputs import PoolOutputs
-from receipt_trainer.contract.tables import INSTANCE_SK, instance_pk
+from receipt_trainer.contract.tables import INSTANCE_SK, instance_pk, iso
 from receipt_trainer.doctor import workers_and_jobs
 from receipt_trainer.doctor.findings import Finding
 from receipt_trainer.doctor.subject import Subject

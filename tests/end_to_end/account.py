@@ -29,12 +29,13 @@ from receipt_trainer.aws.prices import ListPrices, read_spot_prices
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.jobs.rows import get_job, read_metrics
+from receipt_trainer.jobs.rows import get_job
 from receipt_trainer.jobs.views import read_past
 from tests.end_to_end import leftovers, results
 from tests.end_to_end.interrupting import Interruptions
 from tests.end_to_end.journey import JobNow, JourneyError, Leftover
 from tests.end_to_end.meter import Sight
+from tests.job_rows import metrics
 
 POOL: Final = "cpu"
 VCPUS: Final = 4
@@ -204,7 +205,7 @@ class StackAccount:
         given = ("--stack", self.environment, job_id)
         details = json.loads(self._ours("job-details", *given, "--json"))
         lines = self._ours("logs", *given).splitlines()
-        losses = read_metrics(clients.dynamodb(), self._names.jobs_table, job_id, "loss")
+        losses = metrics(self._names.jobs_table, job_id, "loss")
         prefix = f"{run_prefix(details['name'], job_id)}/"
         listed = list(self._stack.pages("s3", "list_objects_v2", "Contents", Bucket=self._bucket, Prefix=prefix))
         files = {one["Key"].removeprefix(prefix) for one in listed}

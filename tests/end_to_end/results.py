@@ -6,9 +6,9 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
+from receipt_trainer.aws.dynamo import Item
 from receipt_trainer.contract import names
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.jobs.rows import MetricRow
 
 FILES: Final = (names.RUN_FILE, names.REPORT_FILE, names.PREDICTIONS_FILE)
 SAME: Final = 1e-3
@@ -17,7 +17,7 @@ SAME: Final = 1e-3
 
 def problems(
     attempts: Sequence[dict[str, Any]],
-    losses: Sequence[MetricRow],
+    losses: Sequence[Item],
     num_steps: int,
     record: RunRecord | None,
     files: Collection[str],
@@ -49,15 +49,15 @@ def _of_attempts(attempts: Sequence[dict[str, Any]]) -> Iterable[str]:
         yield f"both attempts ran on {first['instance_id']}"
 
 
-def _of_curve(losses: Sequence[MetricRow], num_steps: int) -> Iterable[str]:
+def _of_curve(losses: Sequence[Item], num_steps: int) -> Iterable[str]:
     known: dict[int, float] = {}
     for row in losses:
-        before = known.setdefault(row.step, row.value)
-        if not math.isclose(before, row.value, rel_tol=SAME):
-            yield f"step {row.step} has two losses, {before:.4f} and {row.value:.4f}"
+        before = known.setdefault(row["step"], row["value"])
+        if not math.isclose(before, row["value"], rel_tol=SAME):
+            yield f"step {row['step']} has two losses, {before:.4f} and {row['value']:.4f}"
     by_attempt: dict[int, list[int]] = {}
     for row in losses:
-        by_attempt.setdefault(row.attempt or 0, []).append(row.step)
+        by_attempt.setdefault(row.get("attempt") or 0, []).append(row["step"])
     for attempt, steps in by_attempt.items():
         if steps != sorted(steps):
             yield f"the steps of attempt {attempt} go back"

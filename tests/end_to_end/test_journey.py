@@ -10,7 +10,7 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
-from receipt_trainer.jobs.rows import MetricRow
+from receipt_trainer.aws.dynamo import Item
 from tests.end_to_end import leftovers, results
 from tests.end_to_end.journey import (
     JobNow,
@@ -170,8 +170,8 @@ def test_the_command_that_removes_is_one_of_the_aws_cli(kind: str) -> None:
     assert {word[2:] for word in words if word.startswith("--")} <= members
 
 
-def loss(step: int, value: float = 1.0, attempt: int = 1) -> MetricRow:
-    return MetricRow("loss", value, step, 0.0, f"{step:04d}", 0, attempt)
+def loss(step: int, value: float = 1.0, attempt: int = 1) -> Item:
+    return {"step": step, "value": value, "attempt": attempt}
 
 
 SECOND = {"instance_id": "i-2", "start_step": 2, "outcome": "SUCCEEDED"}
@@ -193,9 +193,7 @@ CURVE = [loss(1), loss(2), loss(3, attempt=2)]
         ([GONE, SECOND], CURVE[:2], "ends at step 2 of 3"),
     ],
 )
-def test_a_curve_that_does_not_go_on_is_found(
-    attempts: list[dict[str, Any]], curve: list[MetricRow], words: str
-) -> None:
+def test_a_curve_that_does_not_go_on_is_found(attempts: list[dict[str, Any]], curve: list[Item], words: str) -> None:
     """A resumed job began where the last checkpoint was, on another instance, and no step has two losses."""
     found = results.problems(attempts, curve, 3, None, results.FILES)
     assert words in "; ".join(found)

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract import cost
-from receipt_trainer.contract.tables import attempt_sk, instance_pk, job_pk, job_status_pk
+from receipt_trainer.contract.tables import attempt_sk, instance_pk, iso, job_pk, job_status_pk
 from receipt_trainer.fleet.spend import clipped, instance_spend, midnight_before, read_job_spend
 from receipt_trainer.jobs.instances import Instance
 from receipt_trainer.jobs.views import read_past

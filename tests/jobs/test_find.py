@@ -8,8 +8,7 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.aws.server_time import iso
-from receipt_trainer.contract.tables import job_pk
+from receipt_trainer.contract.tables import iso, job_pk
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs import find
 from receipt_trainer.jobs.find import Wanted, job_id_of

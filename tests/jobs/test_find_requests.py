@@ -10,8 +10,16 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.aws.server_time import iso
-from receipt_trainer.contract.tables import JOBS, JOBS_BY_CHANGE, JOBS_BY_ID, TableShape, attempt_sk, job_pk, numbered
+from receipt_trainer.contract.tables import (
+    JOBS,
+    JOBS_BY_CHANGE,
+    JOBS_BY_ID,
+    TableShape,
+    attempt_sk,
+    iso,
+    job_pk,
+    numbered,
+)
 from receipt_trainer.errors import UserError
 from receipt_trainer.fleet.spend import read_job_spend
 from receipt_trainer.jobs import find

@@ -12,8 +12,9 @@ import pytest
 from receipt_trainer.aws import clients
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.model import Attempt, Job
-from receipt_trainer.jobs.repository import BUSY_TRIES, JobTable
+from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.state_machine import Refusal
+from receipt_trainer.jobs.transactions import BUSY_TRIES
 from receipt_trainer.local.emulator import LocalCloud
 from tests.fault_proxy import Answer, FaultProxy
 

@@ -175,7 +175,7 @@ class JobMachine(RuleBasedStateMachine):
         model, table = self.model, self.table
         acts: dict[str, Callable[[Attempt], object]] = {
             "INTERRUPTED": lambda attempt: table.interrupt(attempt, "notice", 3),
-            "PUT OFF": lambda attempt: table.put_off(attempt, "S3 is away", 3, FIRST_PAUSE_S).status,
+            "PUT OFF": lambda attempt: table.defer(attempt, "S3 is away", 3, FIRST_PAUSE_S).status,
             "SUCCEEDED": lambda attempt: table.succeed(attempt, 0.5, "s3://b/p") or "SUCCEEDED",
             "FAILED": lambda attempt: table.fail(attempt, "broken"),
             "FINAL": lambda attempt: table.fail(attempt, "mistake", final=True),

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.aws.server_time import iso
-from receipt_trainer.contract.tables import attempt_sk, job_pk
+from receipt_trainer.contract.tables import attempt_sk, iso, job_pk
 from receipt_trainer.jobs.metrics_writer import JobStore
 from receipt_trainer.jobs.views import LiveJob
 from tests.cli.jobs import NOON, add_job

@@ -15,8 +15,9 @@ from receipt_trainer.aws import clients
 from receipt_trainer.contract.sinks import MetricsSink
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.metrics_writer import JobStore
-from receipt_trainer.jobs.rows import get_job, put_job, read_logs, read_metrics
+from receipt_trainer.jobs.rows import LOGS, get_job, rows_of
 from tests.fault_proxy import THROTTLED, Answer, FaultProxy
+from tests.job_rows import messages, metrics, put_job
 
 INSTANT = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 NEVER_S = 3600.0
@@ -42,11 +43,10 @@ def test_two_rows_of_one_instant_stay_two(jobs_table: str) -> None:
         store.metric("loss", 1 / (step + 1), step=step, epoch=0.5)
         store.log("info", f"line {step}")
     store.close()
-    client = clients.dynamodb()
-    metrics = read_metrics(client, jobs_table, "job-1")
-    assert [(row.step, row.value) for row in metrics] == [(step, 1 / (step + 1)) for step in range(60)]
-    assert {row.timestamp for row in metrics} == {"2026-11-20T12:00:00.123456+00:00"}
-    assert [row.message for row in read_logs(client, jobs_table, "job-1")] == [f"line {step}" for step in range(60)]
+    found = metrics(jobs_table, "job-1")
+    assert [(row["step"], row["value"]) for row in found] == [(step, 1 / (step + 1)) for step in range(60)]
+    assert {row["timestamp"] for row in found} == {"2026-11-20T12:00:00.123456+00:00"}
+    assert messages(jobs_table, "job-1") == [f"line {step}" for step in range(60)]
 
 
 def test_rows_have_the_contracts_keys(jobs_table: str) -> None:
@@ -69,9 +69,8 @@ def test_rows_of_a_worker_say_which_attempt(jobs_table: str) -> None:
         store.metric("loss", 0.5, step=7, epoch=1)
         store.log("info", "line")
         store.close()
-    client = clients.dynamodb()
-    assert [row.attempt for row in read_metrics(client, jobs_table, "job-1")] == [1, 2]
-    assert [row.attempt for row in read_logs(client, jobs_table, "job-1")] == [1, 2]
+    for rows in (metrics(jobs_table, "job-1"), rows_of(clients.dynamodb(), jobs_table, "job-1", LOGS)):
+        assert [row["attempt"] for row in rows] == [1, 2]
 
 
 def test_values_that_dynamodb_has_no_number_for(jobs_table: str) -> None:
@@ -81,10 +80,10 @@ def test_values_that_dynamodb_has_no_number_for(jobs_table: str) -> None:
         store.metric("loss", value, step=0, epoch=0)
     store.log("info", "name \udcff")
     store.close()
-    values = [row.value for row in read_metrics(clients.dynamodb(), jobs_table, "job-1", "loss")]
+    values = [row["value"] for row in metrics(jobs_table, "job-1", "loss")]
     assert math.isnan(values[0])
     assert values[1:] == [math.inf, 1e-200]
-    assert read_logs(clients.dynamodb(), jobs_table, "job-1")[0].message == "name ?"
+    assert messages(jobs_table, "job-1")[0] == "name ?"
 
 
 def test_reading_one_metric_leaves_those_that_begin_like_it(jobs_table: str) -> None:
@@ -94,7 +93,7 @@ def test_reading_one_metric_leaves_those_that_begin_like_it(jobs_table: str) -> 
     for name, value in (("loss", 1.0), ("loss", 2.0), ("loss#x", 3.0)):
         store.metric(name, value, step=0, epoch=0)
     store.close()
-    assert [row.value for row in read_metrics(clients.dynamodb(), jobs_table, "job-1", "loss")] == [2.0, 1.0]
+    assert [row["value"] for row in metrics(jobs_table, "job-1", "loss")] == [2.0, 1.0]
 
 
 def test_rows_survive_a_fault_and_are_written_later(
@@ -111,7 +110,7 @@ def test_rows_survive_a_fault_and_are_written_later(
             store.flush()
     store.metric("loss", 30, step=30, epoch=0)
     store.close()
-    assert [row.step for row in read_metrics(clients.dynamodb(), jobs_table, "job-1")] == list(range(31))
+    assert [row["step"] for row in metrics(jobs_table, "job-1")] == list(range(31))
 
 
 def test_close_says_how_many_rows_are_lost(
@@ -137,7 +136,7 @@ def test_rows_given_up_are_told_even_if_the_rest_is_written(jobs_table: str) -> 
         store.log("info", f"line {step}")
     with pytest.raises(WorldError, match=r"2 rows of job job-1 given up"):
         store.close()
-    assert read_logs(clients.dynamodb(), jobs_table, "job-1")[0].message == "line 2"
+    assert messages(jobs_table, "job-1")[0] == "line 2"
 
 
 def test_the_thread_writes_by_itself(jobs_table: str, fault_proxy: FaultProxy) -> None:
@@ -154,7 +153,7 @@ def test_the_thread_writes_by_itself(jobs_table: str, fault_proxy: FaultProxy) -
     store.log("info", "hello")
     assert written.wait(20)
     store.close()
-    assert len(read_logs(clients.dynamodb(), jobs_table, "job-1")) == 1
+    assert messages(jobs_table, "job-1") == ["hello"]
 
 
 def test_many_threads_lose_nothing(jobs_table: str) -> None:
@@ -171,14 +170,14 @@ def test_many_threads_lose_nothing(jobs_table: str) -> None:
     for thread in threads:
         thread.join()
     store.close()
-    steps = sorted(row.step for row in read_metrics(clients.dynamodb(), jobs_table, "job-1"))
+    steps = sorted(row["step"] for row in metrics(jobs_table, "job-1"))
     assert steps == sorted(list(range(50)) * 4)
 
 
 def test_job_row(jobs_table: str) -> None:
     """The job's own row is found by id, by status (GSI1) and by name (GSI2); an unknown id is the user's error."""
     client = clients.dynamodb()
-    put_job(client, jobs_table, "job-1", name="first", status="RUNNING", created_at="2026", attributes={"lr": 6e-5})
+    put_job(jobs_table, "job-1", name="first", status="RUNNING", created_at="2026", lr=6e-5)
     job = get_job(client, jobs_table, "job-1")
     assert (job["name"], job["status"], job["lr"]) == ("first", "RUNNING", 6e-5)
     for index, value in (("GSI1", "STATUS#RUNNING"), ("GSI2", "NAME#first")):
@@ -222,4 +221,4 @@ def test_a_store_that_may_not_write_forgets(jobs_table: str) -> None:
     may_write = True
     store.log("info", "kept")
     store.close()
-    assert [row.message for row in read_logs(clients.dynamodb(), jobs_table, "job-1")] == ["kept"]
+    assert messages(jobs_table, "job-1") == ["kept"]

@@ -75,9 +75,9 @@ def vanish(table: JobTable, clock: Clock) -> None:
 
 def hold(table: JobTable, clock: Clock) -> None:
     """The job's run is complete and cannot be delivered for so long that nobody tries any more."""
-    table.put_off(claim(table), "no bucket", None, 1)
+    table.defer(claim(table), "no bucket", None, 1)
     clock.now += GIVEN_UP_AFTER
-    table.put_off(claim(table), "no bucket", None, 1)
+    table.defer(claim(table), "no bucket", None, 1)
 
 
 VANISHED = f"{MAX_LOST} workers vanished while they had this job; it may need more memory than they have"

@@ -102,15 +102,15 @@ def test_a_token_of_an_older_trainer_is_the_same_job() -> None:
     of_0_1_0 = {"job_name": "a", "description": "", "tags": {}, "model": "tiny", "training_config": {}}
     of_0_1_0 |= {"data_config": {}, "priority": "normal", "resources": {"gpu": None, "pool": None}, "max_failures": 3}
     asked = hashlib.sha256(json.dumps(["q", of_0_1_0], sort_keys=True).encode()).hexdigest()
-    assert new_job(LayoutLMJob(job_name="a", model="tiny"), "q").asked == asked
-    assert new_job(LayoutLMJob(job_name="a", model="tiny", notify=True), "q").asked != asked
+    assert new_job(LayoutLMJob(job_name="a", model="tiny"), "q").request_hash == asked
+    assert new_job(LayoutLMJob(job_name="a", model="tiny", notify=True), "q").request_hash != asked
 
 
 def test_the_default_notice_is_no_part_of_what_was_asked() -> None:
     """The stack's default is stored with the job that says nothing; a token stands for it whatever the default is."""
     spec, refused = LayoutLMJob(job_name="a", model="tiny"), LayoutLMJob(job_name="a", model="tiny", notify=False)
     assert new_job(spec, "q", notify=True).spec["notify"] is True
-    assert new_job(spec, "q", notify=True).asked == new_job(spec, "q").asked
+    assert new_job(spec, "q", notify=True).request_hash == new_job(spec, "q").request_hash
     assert new_job(refused, "q", notify=True).spec["notify"] is False
 
 
@@ -159,7 +159,7 @@ def test_a_run_is_delivered_at_once_when_somebody_asks(jobs_table: str, queue_ur
     message, attempt = queue.receive(0), table.claim(job_id, "w1", 60, {})
     assert message is not None
     assert isinstance(attempt, Attempt)
-    table.put_off(attempt, "S3 is away", None, 3600)
+    table.defer(attempt, "S3 is away", None, 3600)
     queue.extend(message, 3600)
     if is_cancelled:
         table.cancel(job_id)
@@ -180,7 +180,7 @@ def test_a_retry_that_was_cut_off_can_be_repeated(jobs_table: str, queue_url: st
     message, attempt = queue.receive(0), table.claim(job_id, "w1", 60, {})
     assert message is not None
     assert isinstance(attempt, Attempt)
-    table.put_off(attempt, "S3 is away", None, 3600)
+    table.defer(attempt, "S3 is away", None, 3600)
     queue.extend(message, 3600)
     table.retry(job_id)
     retry_job(job_id)

@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.aws.server_time import iso
-from receipt_trainer.contract.tables import job_pk, log_sk
+from receipt_trainer.contract.tables import iso, job_pk, log_sk
 from receipt_trainer.jobs.views import LogTail
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

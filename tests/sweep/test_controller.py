@@ -200,7 +200,7 @@ def put_off(world: World, job_id: str, days: int = 0) -> None:
     assert attempt is not None
     world.evaluate(attempt, [0.1, 0.2])
     later = JobTable(world.dynamodb, world.jobs_table, clock=lambda: utc_now() + timedelta(days=days))
-    later.put_off(attempt, "AccessDenied", None, 0)
+    later.defer(attempt, "AccessDenied", None, 0)
 
 
 def test_a_run_that_is_not_delivered_is_waited_for_and_in_the_end_not(world: World) -> None:

@@ -18,13 +18,13 @@ from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.repository import JobTable
-from receipt_trainer.jobs.rows import read_logs
 from receipt_trainer.worker.attempt import run_dir_of
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.log_forwarder import job_log
 from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.registry import InstanceRegistry, Machine
 from receipt_trainer.worker.settings import WorkerSettings
+from tests.job_rows import messages
 
 TIMEOUT_S = 60.0
 
@@ -120,7 +120,7 @@ class Bench:
 
     def log(self, job_id: str) -> list[str]:
         """The messages of the job's log, in order."""
-        return [row.message for row in read_logs(self.dynamodb, self.settings.jobs_table, job_id)]
+        return messages(self.settings.jobs_table, job_id)
 
     def run_dir(self, job_id: str) -> Path:
         return run_dir_of(self.settings.checkpoints_dir, job_id)

@@ -12,7 +12,7 @@ from receipt_trainer.worker.finalize import Ending
 from receipt_trainer.worker.registry import Machine
 from tests.worker.bench import Bench
 
-BROKEN = Ending("failed", "killed by SIGSEGV", is_machines=True)
+BROKEN = Ending("failed", "killed by SIGSEGV", is_machine_fault=True)
 
 
 def reason_after(*endings: Ending) -> str | None:
@@ -26,7 +26,7 @@ def test_two_failures_of_the_machine_in_a_row_end_its_work() -> None:
     """What says nothing of the machine is not counted and breaks no row; what shows that it works does."""
     assert reason_after(BROKEN) is None
     assert "killed by SIGSEGV" in (reason_after(BROKEN, BROKEN) or "")
-    for neutral in (Ending("mistaken"), Ending("interrupted"), Ending("cancelled"), Ending("lost")):
+    for neutral in (Ending("user_error"), Ending("interrupted"), Ending("cancelled"), Ending("lost")):
         assert reason_after(BROKEN, neutral) is None
         assert reason_after(BROKEN, neutral, BROKEN) is not None
     for good in (Ending("succeeded"), Ending("failed", "exit code 1: ValueError")):
@@ -35,11 +35,11 @@ def test_two_failures_of_the_machine_in_a_row_end_its_work() -> None:
 
 def test_one_run_that_this_machine_cannot_deliver_ends_its_work() -> None:
     """Rights or a CLI that lack will lack for the next job, too; S3 that is away says nothing of the machine."""
-    refused = Ending("undelivered", "AccessDenied", is_machines=True)
+    refused = Ending("upload_failed", "AccessDenied", is_machine_fault=True)
     assert "AccessDenied" in (reason_after(refused) or "")
     assert "AccessDenied" in (reason_after(refused, Ending("succeeded")) or "")
-    assert reason_after(BROKEN, Ending("undelivered", "S3 is away")) is None
-    assert reason_after(BROKEN, Ending("undelivered", "S3 is away"), BROKEN) is not None
+    assert reason_after(BROKEN, Ending("upload_failed", "S3 is away")) is None
+    assert reason_after(BROKEN, Ending("upload_failed", "S3 is away"), BROKEN) is not None
 
 
 def test_a_job_that_a_broken_machine_failed_twice_succeeds_on_another(

@@ -206,7 +206,7 @@ def test_a_pause_ends_before_sqs_forgets_the_message(bench: Bench) -> None:
     conclusion = Conclusion(
         settings, bench.table, bench.queue, bench.table.get(job_id), attempt, message, bench.run_dir(job_id)
     )
-    left = conclusion.write(Ending("undelivered", AWAY), Effort(0, settings.max_receive_s - 0.5, None))
+    left = conclusion.write(Ending("upload_failed", AWAY), Effort(0, settings.max_receive_s - 0.5, None))
     assert left is not None
     assert left.pause_s == 3600
     early = bench.queue.receive(0)

@@ -14,9 +14,9 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import dynamo
-from receipt_trainer.aws.server_time import iso, since_boot_s
+from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.contract.run_record import RunRecord
-from receipt_trainer.contract.tables import JOB_SK, SWEEP_SK, attempt_sk, job_pk, sweep_pk, trial_sk
+from receipt_trainer.contract.tables import JOB_SK, SWEEP_SK, attempt_sk, iso, job_pk, sweep_pk, trial_sk
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.limits import Limits
 from receipt_trainer.jobs.model import Job

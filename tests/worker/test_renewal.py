@@ -15,9 +15,9 @@ from botocore.stub import Stubber
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.autoscaling import GroupMember
-from receipt_trainer.aws.server_time import iso, utc_now
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract import waiting_calls
-from receipt_trainer.contract.tables import job_pk
+from receipt_trainer.contract.tables import iso, job_pk
 from receipt_trainer.contract.waiting import QueuedJob, new_deduplication_id
 from receipt_trainer.jobs.model import Attempt, Job
 from receipt_trainer.jobs.queue import RENEW_AGE, RENEW_RECEIVES, Message

@@ -16,9 +16,8 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import dynamo
-from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract.names import ENV_AWS_CLI
-from receipt_trainer.contract.tables import JOB_SK, checkpoint_sk, job_pk
+from receipt_trainer.contract.tables import JOB_SK, checkpoint_sk, iso, job_pk
 from receipt_trainer.jobs.model import Attempt, Job
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.training import checkpoints

@@ -89,16 +89,6 @@ def _size_of(value: Any) -> int:
     return 3 + sum(1 + _size_of(inner) for inner in value)
 
 
-def to_float(value: Any) -> float | None:
-    """A number as `serialise` stored it, NaN and the infinities included; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return None
-
-
 def query(client: DynamoDBClient, table: str, doing: str, **arguments: Any) -> Iterator[Item]:
     """All items of a Query, page after page; `ExpressionAttributeValues` are given as Python values."""
     return _pages(client, "query", table, doing, arguments)

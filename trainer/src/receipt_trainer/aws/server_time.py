@@ -67,8 +67,3 @@ SERVER_TIME: Final = ServerTime()
 def utc_now() -> datetime:
     """Now, in UTC; see `ServerTime`: rows and leases of several machines are compared."""
     return SERVER_TIME.now()
-
-
-def iso(moment: datetime) -> str:
-    """ISO 8601 in UTC with microseconds, always of one length, so that texts sort as times do."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -9,8 +9,10 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+
+from receipt_trainer.contract.tables import moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +109,3 @@ def open_until(now: datetime, lease_expires_at: object) -> datetime:
     """
     lease_end = moment(lease_expires_at)
     return now if lease_end is None else min(now, lease_end)
-
-
-def moment(text: object) -> datetime | None:
-    """A time stamp as stored, in UTC if it names no zone; None for anything else."""
-    try:
-        found = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

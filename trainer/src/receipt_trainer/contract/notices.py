@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from receipt_trainer.contract.cost import Cost, moment, of_attempts, read_prices
+from receipt_trainer.contract.cost import Cost, of_attempts, read_prices
+from receipt_trainer.contract.tables import moment
 
 PK: Final = "NOTICES"
 """Partition key of all notices that are not sent yet."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from receipt_trainer.contract.job_row import State
+
 
 class Listener(Protocol):
     """Hears of progress; returns at once and never raises."""
@@ -80,7 +82,7 @@ class ArtifactSink(Protocol):
 class RunStore(Protocol):
     """Where a run reports to and leaves its files, beside its folder; opened once the run's id is known."""
 
-    def set_status(self, job_id: str, job_name: str, status: str) -> None:
+    def set_status(self, job_id: str, job_name: str, status: State) -> None:
         """Write the job's own row, unless a worker owns that; also how a table that is missing is found early.
 
         Raises:

@@ -1,8 +1,9 @@
-"""The DynamoDB tables: shapes for whoever creates them, keys for whoever reads and writes them."""
+"""The DynamoDB tables: shapes for whoever creates them, keys and values for whoever reads and writes them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 
@@ -187,3 +188,27 @@ def trial_sk(number: int) -> str:
 
 LOOKS_PK = "LOOKS"
 """Partition key of the last look at each job queue; the sort key is the queue's name."""
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601 in UTC with microseconds, always of one length, so that texts sort as times do."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def moment(text: object) -> datetime | None:
+    """A time stamp as stored, in UTC if it names no zone; None for anything else."""
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def to_float(value: Any) -> float | None:
+    """A number as `serialise` stored it, NaN and the infinities included; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None

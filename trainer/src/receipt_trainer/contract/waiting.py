@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from receipt_trainer.contract.job_row import read_values
+from receipt_trainer.contract.tables import moment
 
 BODY_VERSION: Final = 2
 """The newest version of a message that this program reads; a worker leaves later ones to newer workers."""
@@ -150,15 +151,6 @@ def _waits_since(values: Mapping[str, Any], changed_at: datetime, now: datetime)
     """A worker that vanished leaves a job that waits from the end of its lease on."""
     begins = values.get("lease_expires_at" if values["status"] in OWNED else "next_try_at") or changed_at
     return None if begins > now else min(now, max(begins, changed_at))
-
-
-def moment(text: object) -> datetime | None:
-    """A time as it is stored; None if it is none, or in no time zone."""
-    try:
-        found = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return found if found.tzinfo else None
 
 
 def take(queue: str, jobs: Iterable[QueuedJob], messages: Messages, last: Look | None, now: datetime) -> Look:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from receipt_trainer.contract import waiting
-from receipt_trainer.contract.tables import JOB_SK, LOOKS_PK, job_pk, job_status_pk
+from receipt_trainer.contract.tables import JOB_SK, LOOKS_PK, job_pk, job_status_pk, moment
 from receipt_trainer.contract.waiting import Look, Messages, Place, QueuedJob, body_of, new_deduplication_id
 
 BATCH: Final = 10
@@ -155,7 +155,7 @@ def read_looks(dynamodb: Any, table: str) -> dict[str, Look]:
     """The last look at each queue, by the queue's name; one request."""
     found = {}
     for row in _query(dynamodb, table, LOOKS_PK, KeyConditionExpression="PK = :pk", ConsistentRead=True):
-        at, short_since = (waiting.moment(row.get(name)) for name in ("at", "short_since"))
+        at, short_since = (moment(row.get(name)) for name in ("at", "short_since"))
         if at is not None:
             numbers = [int(row.get(name, 0)) for name in _NUMBERS]
             found[str(row["SK"])] = Look(str(row.get("queue", "")), at, numbers[0], numbers[1], numbers[2], short_since)

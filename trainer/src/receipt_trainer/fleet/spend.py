@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
-from receipt_trainer.aws.server_time import iso
-from receipt_trainer.contract import cost
-from receipt_trainer.contract.tables import job_pk
+from receipt_trainer.contract import cost, tables
+from receipt_trainer.contract.tables import iso
 from receipt_trainer.jobs.find import STATES, Wanted, find, find_changed
 from receipt_trainer.jobs.instances import Instance
+from receipt_trainer.jobs.rows import ATTEMPTS, rows_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -50,14 +50,7 @@ def read_job_spend(
     """
     since, found = midnight_before(now), []
     for row in _jobs_of_today(client, table, since):
-        keys = {":pk": job_pk(row["job_id"]), ":prefix": "ATTEMPT#"}
-        attempts = dynamo.query(
-            client,
-            table,
-            f"read the attempts of job {row['job_id']}",
-            KeyConditionExpression="PK = :pk AND begins_with(SK, :prefix)",
-            ExpressionAttributeValues=keys,
-        )
+        attempts = rows_of(client, table, row["job_id"], ATTEMPTS)
         if today := clipped(list(attempts), since, cost.open_until(now, row.get("lease_expires_at"))):
             spent = cost.of_attempts(today, now, list_price)
             found.append(JobSpend(row["job_id"], str(row["name"]), str(row["status"]), row.get("pool"), spent))
@@ -78,7 +71,7 @@ def clipped(attempts: Sequence[Mapping[str, Any]], since: datetime, now: datetim
     kept = []
     for at, row in enumerate(attempts):
         follower = attempts[at + 1] if at + 1 < len(attempts) else None
-        began, spent_s = cost.moment(row.get("started_at")), cost.seconds(row, now, follower)
+        began, spent_s = tables.moment(row.get("started_at")), cost.seconds(row, now, follower)
         if began is None or spent_s is None:
             continue
         ended = began + timedelta(seconds=spent_s)
@@ -116,8 +109,8 @@ def instance_spend(instances: Iterable[Instance], now: datetime) -> InstanceSpen
 
 def _seconds(one: Instance, since: datetime, now: datetime) -> float:
     """From its worker's start, or midnight, to its end; to its last heartbeat if it is late, for it may be gone."""
-    began = cost.moment(one.started_at)
+    began = tables.moment(one.started_at)
     if one.instance_type is None or began is None:
         return 0.0  # a laptop, or a boot that failed before it said what it ran on
-    last = cost.moment(one.ended_at) or (cost.moment(one.seen_at) if one.is_late(now) else None) or now
+    last = tables.moment(one.ended_at) or (tables.moment(one.seen_at) if one.is_late(now) else None) or now
     return (min(last, now) - max(began, since)).total_seconds()

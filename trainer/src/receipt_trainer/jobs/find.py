@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import NoIndexError
 from receipt_trainer.aws.dynamo import Item
-from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract.job_row import presentable
 from receipt_trainer.contract.tables import (
     JOB_SK,
     JOBS_BY_CHANGE,
     JOBS_BY_ID,
     Index,
+    iso,
     job_name_pk,
-    job_pk,
     job_status_pk,
 )
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import State
+from receipt_trainer.jobs.rows import row_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -141,7 +141,7 @@ def job_id_of(client: DynamoDBClient, table: str, called: str) -> str:
     """
     if not called or len(called) > 200:
         raise UserError("JOB must be a job's id, at least 6 characters of it, or its name")
-    if _is_there(client, table, called):
+    if row_of(client, table, called, JOB_SK, ("PK",)) is not None:
         return called
     found = find(client, table, Wanted(name=called), MAX_NAMED + 1)
     if not found and len(called) >= MIN_PREFIX:
@@ -197,16 +197,3 @@ def _by_state(
             ExpressionAttributeValues={":status": status, ":from": value},
         )
         yield from (presentable(row) for row in rows if row["SK"] == JOB_SK)
-
-
-def _is_there(client: DynamoDBClient, table: str, job_id: str) -> bool:
-    rows = dynamo.query(
-        client,
-        table,
-        "find the job",
-        KeyConditionExpression="PK = :pk AND SK = :sk",
-        ExpressionAttributeValues={":pk": job_pk(job_id), ":sk": JOB_SK},
-        ProjectionExpression="PK",
-        ConsistentRead=True,
-    )
-    return next(rows, None) is not None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.prices import ListPrices
-from receipt_trainer.contract.cost import moment, price_usd_per_h
+from receipt_trainer.contract.cost import price_usd_per_h
 from receipt_trainer.contract.liveness import STATUS_LOST
-from receipt_trainer.contract.tables import INSTANCE_SK, instance_pk
+from receipt_trainer.contract.tables import INSTANCE_SK, instance_pk, moment
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -13,15 +13,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
-from receipt_trainer.contract import cost
-from receipt_trainer.contract.tables import JOB_SK, SWEEP_SK, attempt_sk, job_pk, sweep_pk
+from receipt_trainer.contract import cost, tables
+from receipt_trainer.contract.tables import JOB_SK, SWEEP_SK, job_pk, sweep_pk
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import OWNED, Job
+from receipt_trainer.jobs.rows import TRIALS, attempts_of, partition_rows
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-_ATTEMPT: Final = ("job_id", "attempt", "started_at", "ended_at", "price_usd_per_h", "instance_type")
+_ATTEMPT: Final = ("started_at", "ended_at", "price_usd_per_h", "instance_type")
 _JOB: Final = ("job_id", "status", "attempt", "lease_expires_at", "list_prices")
 
 
@@ -160,30 +161,24 @@ def read_spending(
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     keys = [{"PK": job_pk(job_id), "SK": JOB_SK} for job_id in dict.fromkeys(jobs)]
-    rows = dynamo.batch_get(client, table, "read what jobs have taken", keys, _JOB)
-    newest = {str(row["job_id"]): int(row.get("attempt") or 0) - (row["job_id"] == but) for row in rows}
-    keys = [
-        {"PK": job_pk(job_id), "SK": attempt_sk(number)}
-        for job_id, last in newest.items()
-        for number in range(1, last + 1)
-    ]
-    attempts = dynamo.batch_get(client, table, "read what jobs have taken", keys, _ATTEMPT) if keys else []
+    found = dynamo.batch_get(client, table, "read what jobs have taken", keys, _JOB)
+    newest = {str(row["job_id"]): int(row.get("attempt") or 0) - (row["job_id"] == but) for row in found}
+    attempts = attempts_of(client, table, newest, _ATTEMPT)
     total = Spending()
-    for row in rows:
-        own = [attempt for attempt in attempts if attempt["job_id"] == row["job_id"]]
-        own.sort(key=lambda attempt: int(attempt["attempt"]))
+    for row in found:
         job = row | {"status": None, "lease_expires_at": None} if row["job_id"] == but else row
-        total += spending_of(own, job, now)
+        total += spending_of(attempts[str(row["job_id"])], job, now)
     return total
 
 
 def read_sweep(client: DynamoDBClient, table: str, name: str) -> tuple[Limits, list[str]]:
     """The limits of a sweep, and the ids of its jobs if it has any limit."""
-    rows = _query(client, table, f"read sweep {name}", sweep_pk(name), SWEEP_SK)
-    limits = Limits.read(rows[0]) if rows else Limits()
+    where = (client, table, sweep_pk(name))
+    own = next(partition_rows(*where, SWEEP_SK, f"read sweep {name}"), None)
+    limits = Limits() if own is None else Limits.read(own)
     if not limits:
         return limits, []
-    trials = _query(client, table, f"read sweep {name}", sweep_pk(name), "TRIAL#")
+    trials = partition_rows(*where, TRIALS, f"read sweep {name}")
     return limits, [str(job_id) for trial in trials for job_id in trial.get("job_ids") or ()]
 
 
@@ -212,19 +207,6 @@ def require_room(client: DynamoDBClient, table: str, job: Job, now: datetime) ->
             )
 
 
-def _query(client: DynamoDBClient, table: str, doing: str, key: str, prefix: str) -> list[dynamo.Item]:
-    return list(
-        dynamo.query(
-            client,
-            table,
-            doing,
-            KeyConditionExpression="PK = :pk AND begins_with(SK, :prefix)",
-            ExpressionAttributeValues={":pk": key, ":prefix": prefix},
-            ConsistentRead=True,
-        )
-    )
-
-
 def _positive(value: object) -> float | None:
-    number = dynamo.to_float(value)
+    number = tables.to_float(value)
     return number if number is not None and 0 < number < math.inf else None

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from receipt_trainer.aws import dynamo
-from receipt_trainer.contract.cost import moment
-from receipt_trainer.contract.tables import job_pk
+from receipt_trainer.contract import tables
+from receipt_trainer.contract.tables import moment
+from receipt_trainer.jobs.rows import METRICS, rows_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -35,15 +35,7 @@ def read_curves(client: DynamoDBClient, table: str, job_id: str) -> dict[str, li
     Raises:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
-    rows = dynamo.query(
-        client,
-        table,
-        f"read the metrics of job {job_id}",
-        KeyConditionExpression="PK = :pk AND begins_with(SK, :prefix)",
-        ExpressionAttributeValues={":pk": job_pk(job_id), ":prefix": "METRIC#"},
-        ConsistentRead=True,
-    )
-    return curves(rows)
+    return curves(rows_of(client, table, job_id, METRICS))
 
 
 def curves(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Point]]:
@@ -68,22 +60,13 @@ def _point(row: Mapping[str, Any]) -> Point:
 
 
 def _number(value: object) -> float:
-    number = dynamo.to_float(value)
+    number = tables.to_float(value)
     return float("nan") if number is None else number
 
 
 def latest(client: DynamoDBClient, table: str, job_id: str, name: str) -> Point | None:
     """The newest value of one metric, found by reading one page from the end; faults as `read_curves`."""
-    rows = dynamo.query(
-        client,
-        table,
-        f"read the metrics of job {job_id}",
-        KeyConditionExpression="PK = :pk AND begins_with(SK, :prefix)",
-        ExpressionAttributeValues={":pk": job_pk(job_id), ":prefix": f"METRIC#{name}#"},
-        ScanIndexForward=False,
-        Limit=5,
-        ConsistentRead=True,
-    )
+    rows = rows_of(client, table, job_id, f"{METRICS}{name}#", newest_first=True, page=5)
     return next((_point(row) for row in rows if row["name"] == name), None)
 
 

@@ -15,12 +15,13 @@ import structlog
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.dynamo import Item, Sleep
-from receipt_trainer.aws.server_time import iso, utc_now
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract.names import DEFAULT_ROWS_DAYS
 from receipt_trainer.contract.sinks import Sealed
-from receipt_trainer.contract.tables import EXPIRES_AT, checkpoint_sk, job_pk, log_sk, metric_sk
+from receipt_trainer.contract.tables import EXPIRES_AT, checkpoint_sk, iso, job_pk, log_sk, metric_sk
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.metrics import ORDER
+from receipt_trainer.jobs.rows import CHECKPOINTS, METRICS, rows_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -253,7 +254,7 @@ def missing(
     Raises:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
-    rows = _rows(client, table, job_id, "METRIC#", ["name", "step"])
+    rows = rows_of(client, table, job_id, METRICS, attributes=("name", "step"))
     stored = {(row["name"], row["step"]) for row in rows}
     for logged in history:
         for name in NAMES:
@@ -269,22 +270,8 @@ def wrong_checkpoints(
     Raises:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
-    rows = list(_rows(client, table, job_id, "CHECKPOINT#", ["step", "size_bytes"]))
+    rows = list(rows_of(client, table, job_id, CHECKPOINTS, attributes=("step", "size_bytes")))
     there = {one.step for one in sealed}
     whole = {int(row["step"]) for row in rows if "size_bytes" in row}  # a worker that ends names the step alone
     gone = [int(row["step"]) for row in rows if int(row["step"]) not in there]
     return gone, [one for one in sealed if one.step not in whole]
-
-
-def _rows(client: DynamoDBClient, table: str, job_id: str, prefix: str, names: Sequence[str]) -> Iterator[Item]:
-    """These attributes of a job's rows whose sort keys begin so."""
-    return dynamo.query(
-        client,
-        table,
-        f"read the rows {prefix} of job {job_id}",
-        KeyConditionExpression="PK = :pk AND begins_with(SK, :prefix)",
-        ExpressionAttributeValues={":pk": job_pk(job_id), ":prefix": prefix},
-        ExpressionAttributeNames={f"#{name}": name for name in names},
-        ProjectionExpression=", ".join(f"#{name}" for name in names),
-        ConsistentRead=True,
-    )

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from receipt_trainer.aws import dynamo
-from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract.job_row import State as State
 from receipt_trainer.contract.job_row import read_values
-from receipt_trainer.contract.tables import JOB_SK, job_name_pk, job_order, job_pk, job_status_pk
+from receipt_trainer.contract.tables import JOB_SK, iso, job_name_pk, job_order, job_pk, job_status_pk, to_float
 from receipt_trainer.contract.waiting import body_version
 
 Outcome = Literal["SUCCEEDED", "FAILED", "INTERRUPTED", "CANCELLED", "LOST"]
@@ -74,6 +72,7 @@ class Job:
         lease_expires_at: until when a CLAIMED or RUNNING job is its worker's.
         message_id: of the message by which that worker took it.
         artifacts: URL of the results.
+        request_hash: of what was asked, `asked` of its row: a client token stands for one request.
         expected_s, expected_usd: instance time and dollars as they were estimated when it was submitted, if they were.
         undelivered_since: when its run was complete and could not be delivered for the first time.
         num_undelivered: tries to deliver it that failed since then.
@@ -108,7 +107,7 @@ class Job:
     reason: str | None = None
     f1: float | None = None
     artifacts: str | None = None
-    asked: str | None = None
+    request_hash: str | None = None
     expected_s: float | None = None
     expected_usd: float | None = None
     undelivered_since: datetime | None = None
@@ -132,18 +131,26 @@ class Job:
         except ValueError as error:
             job_id = str(row.get("job_id") or str(row.get("PK", "")).removeprefix(job_pk("")) or "without an id")
             raise UnreadableRow(job_id, str(error)) from None
-        known |= {name: dynamo.to_float(row.get(name)) for name in _NUMBERS}
-        return cls(**known)
+        known |= {name: to_float(row.get(name)) for name in _NUMBERS}
+        return cls(request_hash=known.pop("asked", None), **known)
 
     def to_row(self) -> dict[str, Any]:
         """The JOB row, as `from_row` reads it and the indexes find it; unset attributes are left out."""
         own = {name: getattr(self, name) for name in self.__slots__}
+        own["asked"] = own.pop("request_hash")
         own |= spec_values(self.spec)
         own |= {name: iso(own[name]) for name in _MOMENTS if own[name] is not None}
+        return self._keys() | {name: value for name, value in own.items() if value is not None}
+
+    def local_row(self) -> dict[str, Any]:
+        """The JOB row of a run without a queue: nothing but what whoever runs it says."""
+        names = ("job_id", "name", "status", "version", "created_at", "updated_at")
+        return self._keys() | {name: getattr(self, name) for name in names}
+
+    def _keys(self) -> dict[str, Any]:
         order = job_order(self.created_at, self.job_id)
         keys = {"PK": job_pk(self.job_id), "SK": JOB_SK, "TYPE": "JOB", "GSI1SK": order, "GSI2SK": order}
-        keys |= {"GSI1PK": job_status_pk(self.status), "GSI2PK": job_name_pk(self.name)}
-        return keys | {name: value for name, value in own.items() if value is not None}
+        return keys | {"GSI1PK": job_status_pk(self.status), "GSI2PK": job_name_pk(self.name)}
 
     @property
     def body_version(self) -> int:

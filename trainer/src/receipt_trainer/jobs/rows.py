@@ -1,117 +1,136 @@
-"""The jobs table's rows: put a job, read it, its metrics and its log back."""
+"""The jobs table, read: rows of a job by the beginning of their sort key, and a job's own row for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.dynamo import Item
 from receipt_trainer.contract.job_row import presentable
-from receipt_trainer.contract.tables import JOB_SK, job_name_pk, job_order, job_pk, job_status_pk
+from receipt_trainer.contract.tables import JOB_SK, attempt_sk, job_pk
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-
-@dataclass(frozen=True, slots=True)
-class MetricRow:
-    """One value of one metric, as stored; `attempt` is None in rows of a run without a worker."""
-
-    name: str
-    value: float
-    step: int
-    epoch: float
-    timestamp: str
-    seq: int
-    attempt: int | None = None
+ATTEMPTS: Final = "ATTEMPT#"
+CHECKPOINTS: Final = "CHECKPOINT#"
+LOGS: Final = "LOG#"
+METRICS: Final = "METRIC#"
+TRANSITIONS: Final = "STATUS#"
+TRIALS: Final = "TRIAL#"
+"""Kinds of rows of a job, the last of a sweep: what their sort keys begin with."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogRow:
-    """One line of a job's log, as stored; `attempt` as in `MetricRow`."""
-
-    level: str
-    message: str
-    timestamp: str
-    seq: int
-    attempt: int | None = None
+def rows_of(client: DynamoDBClient, table: str, job_id: str, prefix: str, **more: Any) -> Iterator[Item]:
+    """The rows of a job whose sort keys begin so, in the order of those; see `partition_rows`."""
+    return partition_rows(client, table, job_pk(job_id), prefix, f"read job {job_id}", **more)
 
 
-def put_job(
+def partition_rows(
     client: DynamoDBClient,
     table: str,
-    job_id: str,
+    partition: str,
+    prefix: str,
+    doing: str,
     *,
-    name: str,
-    status: str,
-    created_at: str,
-    attributes: Mapping[str, Any] | None = None,
-) -> None:
-    """Write the job's own row over the one that is there; GSI1 finds it by status, GSI2 by name, in order of time.
+    begin: str | None = None,
+    attributes: Sequence[str] = (),
+    newest_first: bool = False,
+    page: int | None = None,
+) -> Iterator[Item]:
+    """The rows of one partition key whose sort keys begin so, as they are now.
+
+    Args:
+        partition: see `receipt_trainer.contract.tables`.
+        prefix: of the sort keys.
+        doing: what a fault's message says was tried.
+        begin: sort key of the first row, itself with that prefix; None: all of them.
+        attributes: what is read of each row; empty: the whole row.
+        newest_first: in the reverse order of the sort keys.
+        page: rows of one request at most.
 
     Raises:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
-    own = {"PK": job_pk(job_id), "SK": JOB_SK, "TYPE": "JOB", "job_id": job_id, "name": name, "status": status}
-    keys, order = {"GSI1PK": job_status_pk(status), "GSI2PK": job_name_pk(name)}, job_order(created_at, job_id)
-    sort = {"GSI1SK": order, "GSI2SK": order, "created_at": created_at}
-    dynamo.put(client, table, {**(attributes or {}), **own, **keys, **sort}, "write the job")
+    given = _projection(attributes) | ({} if page is None else {"Limit": page})
+    keys, values = "begins_with(SK, :prefix)", {":prefix": prefix}
+    if begin is not None:
+        keys, values = "SK BETWEEN :begin AND :end", {":begin": begin, ":end": f"{prefix}~"}
+    return dynamo.query(
+        client,
+        table,
+        doing,
+        KeyConditionExpression=f"PK = :pk AND {keys}",
+        ExpressionAttributeValues={":pk": partition, **values},
+        ScanIndexForward=not newest_first,
+        ConsistentRead=True,
+        **given,
+    )
+
+
+def _projection(attributes: Sequence[str]) -> dict[str, Any]:
+    names = {f"#{name}": name for name in attributes}
+    return {"ExpressionAttributeNames": names, "ProjectionExpression": ", ".join(names)} if names else {}
+
+
+def row_of(
+    client: DynamoDBClient, table: str, job_id: str, sort_key: str, attributes: Sequence[str] = ()
+) -> Item | None:
+    """One row of a job as it is now; None if it is not there. Faults as `partition_rows`."""
+    found = dynamo.query(
+        client,
+        table,
+        f"read job {job_id}",
+        KeyConditionExpression="PK = :pk AND SK = :sk",
+        ExpressionAttributeValues={":pk": job_pk(job_id), ":sk": sort_key},
+        ConsistentRead=True,
+        **_projection(attributes),
+    )
+    return next(found, None)
 
 
 def get_job(client: DynamoDBClient, table: str, job_id: str) -> Item:
     """The job's own row, as `presentable` shows it.
 
     Raises:
-        UserError: no such job, or as `put_job`.
-        WorldError: as `put_job`.
+        UserError: no such job.
+        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
-    for item in _rows(client, table, job_id, JOB_SK):
-        if item["SK"] == JOB_SK:
-            return presentable(item)
-    raise UserError(f"there is no job '{job_id}' in table '{table}'")
+    found = row_of(client, table, job_id, JOB_SK)
+    if found is None:
+        raise UserError(f"there is no job '{job_id}' in table '{table}'")
+    return presentable(found)
 
 
-def read_metrics(client: DynamoDBClient, table: str, job_id: str, name: str | None = None) -> list[MetricRow]:
-    """The metrics of a job, all or those called `name`, in order of time; faults as `put_job`."""
-    rows = [
-        MetricRow(
-            name=str(item["name"]),
-            value=_number(item["value"]),
-            step=int(item["step"]),
-            epoch=_number(item["epoch"]),
-            timestamp=str(item["timestamp"]),
-            seq=int(item["seq"]),
-            attempt=item.get("attempt"),
-        )
-        for item in _rows(client, table, job_id, "METRIC#" if name is None else f"METRIC#{name}#")
-        if name is None or item["name"] == name
+def spec_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The resolved spec in a job's row; empty where a run without a worker stored none."""
+    try:
+        spec = json.loads(row.get("spec") or "{}")
+    except ValueError:
+        return {}
+    return spec if isinstance(spec, dict) else {}
+
+
+def attempts_of(
+    client: DynamoDBClient, table: str, newest: Mapping[str, int], attributes: Sequence[str]
+) -> dict[str, list[Item]]:
+    """The ATTEMPT rows of several jobs in their order, by the job's id; a request a hundred rows.
+
+    Args:
+        newest: number of the last wanted attempt of each job, by its id.
+        attributes: what is read of each row.
+    """
+    keys = [
+        {"PK": job_pk(job_id), "SK": attempt_sk(number)}
+        for job_id, last in newest.items()
+        for number in range(1, last + 1)
     ]
-    return sorted(rows, key=lambda row: (row.timestamp, row.seq))
-
-
-def read_logs(client: DynamoDBClient, table: str, job_id: str) -> list[LogRow]:
-    """The log of a job in order of time; faults as `put_job`."""
-    rows = [
-        LogRow(str(item["level"]), str(item["message"]), str(item["timestamp"]), int(item["seq"]), item.get("attempt"))
-        for item in _rows(client, table, job_id, "LOG#")
-    ]
-    return sorted(rows, key=lambda row: (row.timestamp, row.seq))
-
-
-def _rows(client: DynamoDBClient, table: str, job_id: str, prefix: str) -> Iterator[Item]:
-    return dynamo.query(
-        client,
-        table,
-        f"read job {job_id}",
-        KeyConditionExpression="PK = :pk AND begins_with(SK, :prefix)",
-        ExpressionAttributeValues={":pk": job_pk(job_id), ":prefix": prefix},
-        ConsistentRead=True,
-    )
-
-
-def _number(value: object) -> float:
-    number = dynamo.to_float(value)
-    return float("nan") if number is None else number
+    read = dict.fromkeys(("job_id", "attempt", *attributes))
+    found = dynamo.batch_get(client, table, "read the attempts of jobs", keys, tuple(read)) if keys else []
+    attempts: dict[str, list[Item]] = {job_id: [] for job_id in newest}
+    for one in sorted(found, key=lambda one: int(one["attempt"])):
+        attempts[str(one["job_id"])].append(one)
+    return attempts

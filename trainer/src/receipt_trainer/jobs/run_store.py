@@ -6,16 +6,16 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.artifacts import S3Artifacts, run_prefix
 from receipt_trainer.contract.env import WorkerEnv
+from receipt_trainer.contract.job_row import State
 from receipt_trainer.contract.sinks import ArtifactSink, MetricsSink, NoMetrics, Sealed
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs import rows
 from receipt_trainer.jobs.metrics_writer import JobStore
+from receipt_trainer.jobs.repository import JobTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,10 @@ class AwsRunStore:
     artifacts_bucket: str | None
     attempt: int | None = None
 
-    def set_status(self, job_id: str, job_name: str, status: str) -> None:
+    def set_status(self, job_id: str, job_name: str, status: State) -> None:
         """See `RunStore`."""
         if self.jobs_table and self.attempt is None:
-            stamp = datetime.now(UTC).isoformat(timespec="seconds")
-            rows.put_job(clients.dynamodb(), self.jobs_table, job_id, name=job_name, status=status, created_at=stamp)
+            JobTable(clients.dynamodb(), self.jobs_table).set_status(job_id, job_name, status)
 
     def open_metrics(
         self, job_id: str, history: Sequence[Mapping[str, Any]], sealed: Sequence[Sealed] | None

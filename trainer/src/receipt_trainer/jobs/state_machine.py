@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from receipt_trainer.aws.server_time import iso
-from receipt_trainer.contract.tables import checkpoint_sk
+from receipt_trainer.contract.tables import checkpoint_sk, iso
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import MAX_PAUSE_S, OWNED, TERMINAL, WAITING, Attempt, Job, Outcome, State, spec_values
 
@@ -79,7 +78,7 @@ def started(attempt: Attempt, start_step: int, now: datetime) -> Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class AttemptEnd:
     """How an attempt ended, as its worker says.
 
     Attributes:
@@ -99,20 +98,20 @@ class Ending:
     sets: Mapping[str, Any] = field(default_factory=dict)
 
 
-def ended(job: Job, attempt: Attempt, to: State, ending: Ending, now: datetime) -> Change:
+def ended(job: Job, attempt: Attempt, to: State, end: AttemptEnd, now: datetime) -> Change:
     """The attempt is over and leaves the job as `to`; a job that waits for its next try keeps no reason in its row.
 
     This is where a job becomes held: its change sets `held_reason`.
     """
-    reason = storable(ending.reason)
-    over = {"ended_at": iso(now), "outcome": ending.outcome, "reason": reason, "left": to}
-    sets = {**ending.sets, "reason": None if to == "PENDING" else reason}
-    if ending.outcome == "FAILED" and not ending.is_limit:
+    reason = storable(end.reason)
+    over = {"ended_at": iso(now), "outcome": end.outcome, "reason": reason, "left": to}
+    sets = {**end.sets, "reason": None if to == "PENDING" else reason}
+    if end.outcome == "FAILED" and not end.is_limit:
         sets["num_failures"] = job.num_failures + 1
-    if ending.first_pause_s is not None and to == "INTERRUPTED":
-        sets |= after_failed_try(job, now, ending.first_pause_s).sets(reason)
+    if end.first_pause_s is not None and to == "INTERRUPTED":
+        sets |= after_failed_try(job, now, end.first_pause_s).sets(reason)
     updates: dict[str, Mapping[str, Any]] = {}
-    if (step := ending.checkpoint_step) is not None:  # the run itself has said more of it, unless that was lost
+    if (step := end.checkpoint_step) is not None:  # the run itself has said more of it, unless that was lost
         own = {"TYPE": "JOB_CHECKPOINT", "job_id": attempt.job_id, "step": step, "attempt": attempt.number}
         updates[checkpoint_sk(step)] = {**own, "at": iso(now)}
     return Change(
@@ -122,7 +121,7 @@ def ended(job: Job, attempt: Attempt, to: State, ending: Ending, now: datetime) 
         worker_id=attempt.worker_id,
         sets=sets,
         removes=(*_OF_AN_ATTEMPT, *(ATTRIBUTES if to in TERMINAL else ())),
-        attempts={attempt.number: {**over, "checkpoint_step": ending.checkpoint_step}},
+        attempts={attempt.number: {**over, "checkpoint_step": end.checkpoint_step}},
         updates=updates,
     )
 

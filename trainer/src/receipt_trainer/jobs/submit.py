@@ -152,7 +152,7 @@ def new_job(
         spec=resolved.model_dump(mode="json"),
         description=resolved.description,
         tags=resolved.tags,
-        asked=hashlib.sha256(wanted.encode("utf-8", "surrogatepass")).hexdigest(),
+        request_hash=hashlib.sha256(wanted.encode("utf-8", "surrogatepass")).hexdigest(),
     )
     _check_row(job)
     return job
@@ -184,7 +184,7 @@ def submit(job: Job, table: JobTable, queue: JobQueue, *, client_token: str | No
         UserError, WorldError: AWS refuses or cannot be reached.
     """
     stored = table.create(job)
-    if stored.asked != job.asked:
+    if stored.request_hash != job.request_hash:
         raise UserError(
             f"client token '{client_token}' stands for job {stored.job_id} ({stored.name}), which asks for something "
             "else; another job needs another token"

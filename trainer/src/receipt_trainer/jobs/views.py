@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.dynamo import Item
-from receipt_trainer.aws.server_time import iso
 from receipt_trainer.contract import cost
-from receipt_trainer.contract.cost import Cost, ListPrice, moment
-from receipt_trainer.contract.tables import JOB_SK, attempt_sk, job_pk
+from receipt_trainer.contract.cost import Cost, ListPrice
+from receipt_trainer.contract.tables import JOB_SK, iso, moment
 from receipt_trainer.jobs.metrics import Pace, Point, age, curves, pace_of
-from receipt_trainer.jobs.rows import get_job
+from receipt_trainer.jobs.rows import (
+    ATTEMPTS,
+    CHECKPOINTS,
+    LOGS,
+    METRICS,
+    TRANSITIONS,
+    attempts_of,
+    get_job,
+    row_of,
+    rows_of,
+    spec_of,
+)
 from receipt_trainer.jobs.state_machine import is_over
 
 if TYPE_CHECKING:
@@ -58,9 +66,9 @@ def read_past(
     """
 
     # By their count, the end of the key: workers' clocks may differ.
-    changes = sorted(_rows(client, table, job_id, "STATUS#"), key=lambda row: str(row["SK"]).rpartition("#")[2])
+    changes = sorted(rows_of(client, table, job_id, TRANSITIONS), key=lambda row: str(row["SK"]).rpartition("#")[2])
     transitions = [{key: row.get(key) for key in _TRANSITION} for row in changes]
-    kept = [{key: row.get(key) for key in _CHECKPOINT} for row in _rows(client, table, job_id, "CHECKPOINT#")]
+    kept = [{key: row.get(key) for key in _CHECKPOINT} for row in rows_of(client, table, job_id, CHECKPOINTS)]
     attempts, spent = read_attempts(client, table, job_id, now, list_price)
     return Past(attempts, transitions, spent, kept)
 
@@ -69,19 +77,11 @@ def read_attempts(
     client: DynamoDBClient, table: str, job_id: str, now: datetime, list_price: cost.ListPrice | None = None
 ) -> tuple[list[dict[str, Any]], cost.Cost]:
     """The attempts alone, and what they cost; see `read_past`."""
-    attempts = _rows(client, table, job_id, "ATTEMPT#")
+    attempts = list(rows_of(client, table, job_id, ATTEMPTS))
     if attempts and not attempts[-1].get("ended_at"):
-        job = next(iter(_rows(client, table, job_id, JOB_SK)), {})
+        job = row_of(client, table, job_id, JOB_SK) or {}
         now = cost.open_until(now, job.get("lease_expires_at"))
     return _priced(attempts, now, list_price), cost.of_attempts(attempts, now, list_price)
-
-
-def _rows(client: DynamoDBClient, table: str, job_id: str, prefix: str) -> list[dict[str, Any]]:
-    values = {":pk": job_pk(job_id), ":prefix": prefix}
-    keys = "PK = :pk AND begins_with(SK, :prefix)"
-    doing = f"read the past of job {job_id}"
-    given = {"KeyConditionExpression": keys, "ExpressionAttributeValues": values, "ConsistentRead": True}
-    return list(dynamo.query(client, table, doing, **given))
 
 
 def _priced(
@@ -98,9 +98,6 @@ def _priced(
     return priced
 
 
-_READ: Final = ("job_id", "attempt", "started_at", "ended_at", "price_usd_per_h")
-
-
 def read_spent(
     client: DynamoDBClient, table: str, rows: Sequence[Mapping[str, Any]], now: datetime
 ) -> dict[str, cost.Cost]:
@@ -112,19 +109,10 @@ def read_spent(
     Raises:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
-    keys = [
-        {"PK": job_pk(row["job_id"]), "SK": attempt_sk(number)}
-        for row in rows
-        for number in range(1, int(row.get("attempt") or 0) + 1)
-    ]
-    of: defaultdict[str, list[dynamo.Item]] = defaultdict(list)
-    for attempt in dynamo.batch_get(client, table, "read the attempts of jobs", keys, _READ) if keys else ():
-        of[str(attempt["job_id"])].append(attempt)
-    found = {}
-    for row in rows:
-        attempts = sorted(of[row["job_id"]], key=lambda attempt: int(attempt["attempt"]))
-        found[row["job_id"]] = cost.of_attempts(attempts, cost.open_until(now, row.get("lease_expires_at")))
-    return found
+    newest = {str(row["job_id"]): int(row.get("attempt") or 0) for row in rows}
+    attempts = attempts_of(client, table, newest, ("started_at", "ended_at", "price_usd_per_h"))
+    ends = {str(row["job_id"]): cost.open_until(now, row.get("lease_expires_at")) for row in rows}
+    return {job_id: cost.of_attempts(attempts[job_id], ends[job_id]) for job_id in newest}
 
 
 OVERLAP: Final = timedelta(seconds=30)
@@ -148,16 +136,14 @@ class RowTail:
     No row comes twice, and what was read before is not read again but for the last seconds of it.
     """
 
-    def __init__(self, client: DynamoDBClient, table: str, job_id: str, prefix: str, doing: str) -> None:
+    def __init__(self, client: DynamoDBClient, table: str, job_id: str, prefix: str) -> None:
         """Read nothing yet.
 
         Args:
             prefix: of the sort keys; behind it stands the time.
-            doing: what a fault's message says was tried.
         """
         self._client, self._table, self._job_id = client, table, job_id
-        self._prefix, self._doing = prefix, doing
-        self._from = prefix
+        self._prefix = self._from = prefix
         self._seen: set[str] = set()
 
     def last(self, num_rows: int) -> list[Item]:
@@ -167,7 +153,7 @@ class RowTail:
             UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
         """
         wanted = max(1, num_rows)
-        rows = list(islice(self._query(self._prefix, ScanIndexForward=False, Limit=wanted), wanted))[::-1]
+        rows = list(islice(self._query(self._prefix, newest_first=True, page=wanted), wanted))[::-1]
         if rows:
             self._advance(rows)
             # What lies before the wanted rows within the overlap was not wanted either.
@@ -188,16 +174,8 @@ class RowTail:
             self._from = max(self._from, f"{self._prefix}{iso(newest - OVERLAP)}")
         self._seen = {key for key in self._seen if key >= self._from}
 
-    def _query(self, begin: str, **more: Any) -> Any:
-        return dynamo.query(
-            self._client,
-            self._table,
-            f"{self._doing} of job {self._job_id}",
-            KeyConditionExpression="PK = :pk AND SK BETWEEN :begin AND :end",
-            ExpressionAttributeValues={":pk": job_pk(self._job_id), ":begin": begin, ":end": f"{self._prefix}~"},
-            ConsistentRead=True,
-            **more,
-        )
+    def _query(self, begin: str, **more: Any) -> Iterator[Item]:
+        return rows_of(self._client, self._table, self._job_id, self._prefix, begin=begin, **more)
 
 
 class LogTail:
@@ -205,7 +183,7 @@ class LogTail:
 
     def __init__(self, client: DynamoDBClient, table: str, job_id: str) -> None:
         """Read nothing yet."""
-        self._rows = RowTail(client, table, job_id, "LOG#", "read the log")
+        self._rows = RowTail(client, table, job_id, LOGS)
 
     def last(self, num_lines: int) -> list[Line]:
         """See `RowTail`."""
@@ -227,7 +205,7 @@ def _line(row: Mapping[str, Any]) -> Line:
     )
 
 
-METRICS: Final = ("loss", "eval_loss", "eval_f1", "eval_accuracy", "learning_rate")
+SHOWN: Final = ("loss", "eval_loss", "eval_f1", "eval_accuracy", "learning_rate")
 NUM_LINES: Final = 50
 """Lines of the log that are kept: more than any screen shows."""
 
@@ -267,7 +245,7 @@ class LiveJob:
         """Read nothing yet; `list_price` is asked for the price of an attempt that has none."""
         self._client, self._table, self._job_id, self._list_price = client, table, job_id, list_price
         self._log = LogTail(client, table, job_id)
-        self._metrics = [RowTail(client, table, job_id, f"METRIC#{name}#", "read the metrics") for name in METRICS]
+        self._metrics = [RowTail(client, table, job_id, f"{METRICS}{name}#") for name in SHOWN]
         self._newest: dict[tuple[str, int], Item] = {}
         self._lines: deque[Line] = deque(maxlen=NUM_LINES)
         self._spec: dict[str, Any] | None = None
@@ -281,7 +259,7 @@ class LiveJob:
         """
         row = get_job(self._client, self._table, self._job_id)  # first: what an ended job wrote is then in the rest
         if self._spec is None:
-            self._spec = _spec_of(row)
+            self._spec = spec_of(row)
             new_lines = self._log.last(NUM_LINES)
         else:
             new_lines = self._log.more()
@@ -304,14 +282,6 @@ class LiveJob:
         rows = [row for (name, _), row in self._newest.items() if name == "loss"]
         own = [row for row in rows if int(row.get("attempt") or 0) == attempt]
         return curves(own or rows).get("loss", [])
-
-
-def _spec_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        spec = json.loads(row.get("spec") or "{}")
-    except ValueError:
-        return {}
-    return spec if isinstance(spec, dict) else {}
 
 
 def last_value(points: Sequence[Point]) -> Point | None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import aws_faults, error_code
 from receipt_trainer.aws.server_time import utc_now
-from receipt_trainer.contract import cost
+from receipt_trainer.contract import cost, tables
 from receipt_trainer.contract.job_row import presentable
 from receipt_trainer.contract.names import RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
@@ -21,6 +21,7 @@ from receipt_trainer.contract.tables import JOB_SK, job_pk
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs import metrics, state_machine
 from receipt_trainer.jobs.model import OWNED, TERMINAL
+from receipt_trainer.jobs.rows import ATTEMPTS, METRICS, rows_of
 from receipt_trainer.sweep.objective import Objective
 from receipt_trainer.sweep.trial import SETTLED, SeedRun, Trial, shared
 
@@ -81,7 +82,7 @@ class Observer:
         return self._over[key]
 
     def _read(self, run: SeedRun, status: str, row: Mapping[str, Any]) -> SeedRun:
-        attempts = list(self._rows(run.job_id, "ATTEMPT#"))
+        attempts = list(rows_of(self._client, self._table, run.job_id, ATTEMPTS))
         until = cost.open_until(self._clock(), row.get("lease_expires_at"))
         spent = cost.of_attempts(attempts, until)
         record = self._record(row.get("artifacts")) if status == "SUCCEEDED" else None
@@ -103,7 +104,7 @@ class Observer:
 
     def _curve(self, job_id: str) -> tuple[float, ...]:
         metric = self._objective.metric
-        points = metrics.curves(self._rows(job_id, f"METRIC#{metric}#")).get(metric, [])
+        points = metrics.curves(rows_of(self._client, self._table, job_id, f"{METRICS}{metric}#")).get(metric, [])
         return tuple(point.value for point in points if math.isfinite(point.value))
 
     def _score(self, row: Mapping[str, Any], curve: Sequence[float], record: RunRecord | None) -> float | None:
@@ -117,16 +118,6 @@ class Observer:
         if score is None:
             self.complaint = f"job {row['job_id']} has succeeded and has left no {self._objective.name}"
         return score
-
-    def _rows(self, job_id: str, prefix: str) -> Any:
-        return dynamo.query(
-            self._client,
-            self._table,
-            f"read job {job_id}",
-            KeyConditionExpression="PK = :pk AND begins_with(SK, :prefix)",
-            ExpressionAttributeValues={":pk": job_pk(job_id), ":prefix": prefix},
-            ConsistentRead=True,
-        )
 
     def _record(self, artifacts: object) -> RunRecord | None:
         """The run's record in S3; a laptop that may not read it sees everything else all the same."""
@@ -162,5 +153,5 @@ def _regions(record: RunRecord) -> dict[str, float] | None:
 
 def _number(value: object) -> float | None:
     """A finite number, or that of a share, which is written as {"value": ...}."""
-    number = dynamo.to_float(value.get("value") if isinstance(value, dict) else value)
+    number = tables.to_float(value.get("value") if isinstance(value, dict) else value)
     return number if number is not None and math.isfinite(number) else None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import aws_faults, error_code
-from receipt_trainer.aws.server_time import iso, utc_now
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract.job_limits import MAX_ROW_BYTES
-from receipt_trainer.contract.tables import SWEEP_SK, SWEEPS_PK, sweep_pk
+from receipt_trainer.contract.tables import SWEEP_SK, SWEEPS_PK, iso, sweep_pk
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.limits import Limits
 from receipt_trainer.sweep.definition import Definition, refuse_other

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from receipt_trainer.contract.job_row import State
 from receipt_trainer.contract.sinks import MetricsSink, NoMetrics, RunStore, Sealed
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.training import checkpoints, distributed
@@ -49,13 +50,13 @@ def _sealed(run_dir: Path) -> list[Sealed]:
     return found
 
 
-def set_status(store: RunStore, job_id: str, job_name: str, status: str) -> None:
+def set_status(store: RunStore, job_id: str, job_name: str, status: State) -> None:
     """See `RunStore`; of several processes the main one writes."""
     if distributed.is_main():
         store.set_status(job_id, job_name, status)
 
 
-def end(store: RunStore, job_id: str, job_name: str, sink: MetricsSink, status: str) -> None:
+def end(store: RunStore, job_id: str, job_name: str, sink: MetricsSink, status: State) -> None:
     """Say how a run ended. The fault that ended it is the one to report; rows that fail come second."""
     try:
         set_status(store, job_id, job_name, status)

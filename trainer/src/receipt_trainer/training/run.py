@@ -17,6 +17,7 @@ from transformers import TrainerState, set_seed
 from transformers.integrations import TensorBoardCallback
 
 from receipt_trainer.contract.interruption import Interrupted, StopRequest
+from receipt_trainer.contract.job_row import State
 from receipt_trainer.contract.names import RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.sinks import MetricsSink, RunStore
@@ -119,7 +120,7 @@ def _run(request: RunRequest, machine: Machine, console: Console) -> None:
     sink.close()
 
 
-def _end(request: RunRequest, job_id: str, sink: MetricsSink, status: str, reason: str) -> None:
+def _end(request: RunRequest, job_id: str, sink: MetricsSink, status: State, reason: str) -> None:
     if request.job_id is None:  # a worker says it in its own words
         sink.log("info" if status == "INTERRUPTED" else "error", reason)
     rows.end(request.store, job_id, request.job_name, sink, status)

@@ -45,6 +45,9 @@ MAX_WAIT_S: Final = 3600.0
 OpenLog = Callable[[Attempt, Callable[[], bool]], MetricsSink]
 """Opens the log of an attempt's job; the second argument says whether it may still be written."""
 
+_SAID: Final = {"user_error": "failed", "upload_failed": "could not deliver its run", "limited": "stopped at a limit"}
+"""How an attempt ended, as the job's log says it where the word itself does not."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -170,9 +173,9 @@ class AttemptRun:
         """The end in the job's log, before its state: whoever follows the log until then has all of it."""
         if ending.how == "lost":
             return
-        level = "error" if ending.how in ("failed", "mistaken", "undelivered", "limited") else "info"
+        level = "error" if ending.how in ("failed", "user_error", "upload_failed", "limited") else "info"
         reason = f": {ending.reason}" if ending.reason else ""
-        self._sink.log(level, f"attempt {self._attempt.number} {ending.how}{reason}")
+        self._sink.log(level, f"attempt {self._attempt.number} {_SAID.get(ending.how, ending.how)}{reason}")
         close_in_time(self._sink)
 
     def _train(self) -> Ending:
@@ -210,7 +213,7 @@ class AttemptRun:
             self._log.info("training", pid=self._child.pid, job_name=self._job.name)
             return self._wait(self._child)
         except OSError as error:
-            return Ending("failed", f"the training process could not be started: {error}", is_machines=True)
+            return Ending("failed", f"the training process could not be started: {error}", is_machine_fault=True)
         finally:
             heartbeat.close()
             if self._child is not None:
@@ -247,7 +250,7 @@ class AttemptRun:
             return self._stop(child, Ending("cancelled", "cancelled on request"))
         if isinstance(event, Stalled):
             self._sink.log("error", f"{event.reason}; the training process is ended")
-            return self._stop(child, Ending("failed", event.reason, is_machines=True))
+            return self._stop(child, Ending("failed", event.reason, is_machine_fault=True))
         self._log.warning("interrupted", reason=event.reason)
         self._sink.log("warning", f"interrupted, asked for a checkpoint: {event.reason}")
         return self._stop(child, Ending("interrupted", event.reason))
@@ -285,10 +288,10 @@ class AttemptRun:
             return Ending("failed", f"the training process left no complete {names.RUN_FILE}")
         reason = child.why(code)
         if code == children.EXIT_MISTAKE:
-            return Ending("mistaken", reason)
+            return Ending("user_error", reason)
         is_undelivered = code in (children.EXIT_UNDELIVERED, children.EXIT_UNDELIVERABLE)
         if is_undelivered and (asked is None or asked.how != "cancelled"):
-            return Ending("undelivered", reason, is_machines=code == children.EXIT_UNDELIVERABLE)
+            return Ending("upload_failed", reason, is_machine_fault=code == children.EXIT_UNDELIVERABLE)
         if asked is not None and asked.how == "limited" and self._is_complete():
             asked = Ending("interrupted", f"its run is complete and not delivered; {asked.reason}")
         if asked is not None:
@@ -296,8 +299,8 @@ class AttemptRun:
         if code == children.EXIT_LEASE:
             return Ending("interrupted", reason)
         if not _is_there(self._run_dir):
-            return Ending("failed", f"the machine failed: the run's folder is gone: {reason}", is_machines=True)
-        return Ending("failed", reason, is_machines=code < 0 or code == children.EXIT_MACHINE)
+            return Ending("failed", f"the machine failed: the run's folder is gone: {reason}", is_machine_fault=True)
+        return Ending("failed", reason, is_machine_fault=code < 0 or code == children.EXIT_MACHINE)
 
     def renew(self) -> bool:
         """See `Beat`."""

@@ -30,9 +30,9 @@ class Breaker:
         """Hear how an attempt ended."""
         if ending.is_stuck:
             self._num_failures, self._last = self._limit, f"{ending.reason}; its process cannot be ended"
-        elif ending.how == "undelivered" and ending.is_machines:
+        elif ending.how == "upload_failed" and ending.is_machine_fault:
             self._refused = ending.reason
-        elif ending.how == "failed" and ending.is_machines:
+        elif ending.how == "failed" and ending.is_machine_fault:
             self._num_failures, self._last = self._num_failures + 1, ending.reason
         elif ending.how in ("succeeded", "failed"):
             self._num_failures = 0

@@ -53,7 +53,7 @@ class Outcomes:
 
     def ended(self, left: Left | None) -> None:
         """How an attempt left its job; a failed one, or one that is not delivered yet, counts as nothing yet."""
-        counted = None if left is None or left.is_paused else _COUNTED.get(left.state)
+        counted = None if left is None or left.is_deferred else _COUNTED.get(left.state)
         if left is not None and left.is_held:
             counted = metrics.JOBS_HELD
         self._put([{"MetricName": counted, "Value": 1.0, "Unit": "Count"}] if counted else [])

@@ -54,7 +54,7 @@ Event = Exited | Lost | Cancelled | Stalled | Advice | Interruption
 Inbox = inboxes.SimpleQueue[Event]
 """Whatever happens to an attempt comes here, from threads and from signal handlers alike."""
 
-How = Literal["succeeded", "failed", "mistaken", "undelivered", "interrupted", "cancelled", "limited", "lost"]
+How = Literal["succeeded", "failed", "user_error", "upload_failed", "interrupted", "cancelled", "limited", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,14 @@ class Ending:
     """How an attempt ended, and why in one line.
 
     Attributes:
-        is_machines: it is rather the machine that failed than the job; of an undelivered run: this machine cannot
+        is_machine_fault: it is rather the machine that failed than the job; of an undelivered run: this machine cannot
             deliver any, because it lacks the rights or an AWS CLI.
         is_stuck: not even SIGKILL has ended the process: this machine can train nothing more.
     """
 
     how: How
     reason: str = ""
-    is_machines: bool = False
+    is_machine_fault: bool = False
     is_stuck: bool = False
 
 
@@ -121,7 +121,7 @@ class Left:
     is_held: bool = False
 
     @property
-    def is_paused(self) -> bool:
+    def is_deferred(self) -> bool:
         """Whether its complete run is delivered later."""
         return self.pause_s is not None
 
@@ -187,15 +187,15 @@ class Conclusion:
         """How the job is left; all these calls may be made again for the same attempt."""
         if ending.how == "interrupted":
             return Left(self.table.interrupt(self.attempt, ending.reason, newest_step(self.run_dir)))
-        if ending.how == "undelivered":
+        if ending.how == "upload_failed":
             first_s = self.settings.retry_delay_s
-            job = self.table.put_off(self.attempt, ending.reason, newest_step(self.run_dir), first_s)
-            is_paused = job.status == "INTERRUPTED" and job.next_try_at is not None
+            job = self.table.defer(self.attempt, ending.reason, newest_step(self.run_dir), first_s)
+            is_deferred = job.status == "INTERRUPTED" and job.next_try_at is not None
             return Left(
-                job.status, state_machine.pause_s(job.num_undelivered, first_s) if is_paused else None, job.is_held
+                job.status, state_machine.pause_s(job.num_undelivered, first_s) if is_deferred else None, job.is_held
             )
-        if ending.how in ("failed", "mistaken"):
-            return Left(self.table.fail(self.attempt, ending.reason, final=ending.how == "mistaken"))
+        if ending.how in ("failed", "user_error"):
+            return Left(self.table.fail(self.attempt, ending.reason, final=ending.how == "user_error"))
         if ending.how == "limited":
             return Left(self.table.stop_at_limit(self.attempt, ending.reason, newest_step(self.run_dir)))
         if ending.how == "cancelled":

@@ -10,11 +10,12 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Literal, Protocol
 
 import structlog
 
+from receipt_trainer.contract.tables import moment
 from receipt_trainer.errors import WorldError
 
 POLL_S: Final = 2.0
@@ -71,7 +72,7 @@ def look(imds: Metadata) -> Interruption | Advice | None:
     notice = imds.get(ACTION)
     if notice is not None:
         said = _json(notice)
-        action, deadline = said.get("action", "terminate"), _moment(said.get("time"))
+        action, deadline = said.get("action", "terminate"), moment(said.get("time"))
         if action != "hibernate":  # the memory is kept, and the worker goes on where it was
             return Interruption("spot", f"spot notice: {action} at {said.get('time', 'once')}", deadline)
     if imds.get(LIFECYCLE) == "Terminated":
@@ -89,14 +90,6 @@ def _json(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _moment(text: object) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 class Watch:

@@ -14,8 +14,8 @@ import structlog
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.imds import Imds
-from receipt_trainer.aws.server_time import iso, utc_now
-from receipt_trainer.contract.tables import INSTANCE_SK, instance_pk
+from receipt_trainer.aws.server_time import utc_now
+from receipt_trainer.contract.tables import INSTANCE_SK, instance_pk, iso
 from receipt_trainer.errors import UserError, WorldError
 
 if TYPE_CHECKING:

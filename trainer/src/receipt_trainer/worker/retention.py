@@ -19,7 +19,7 @@ import structlog
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.server_time import since_boot_s, utc_now
-from receipt_trainer.contract.tables import JOB_SK, job_pk
+from receipt_trainer.contract.tables import JOB_SK, job_pk, moment
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.model import Job, UnreadableRow
 from receipt_trainer.jobs.repository import JobTable
@@ -108,13 +108,11 @@ class Retention:
     def _may_go(self, status: object, row: dynamo.Item) -> bool:
         if status == "SUCCEEDED":
             return str(row.get("artifacts")).startswith("s3://")
-        return status in ("FAILED", "CANCELLED") and self._is_old(str(row.get("updated_at")))
+        return status in ("FAILED", "CANCELLED") and self._is_old(row.get("updated_at"))
 
-    def _is_old(self, text: str) -> bool:
-        try:
-            return datetime.fromisoformat(text) <= self._now() - self._age
-        except (ValueError, TypeError):
-            return False
+    def _is_old(self, text: object) -> bool:
+        changed_at = moment(text)
+        return changed_at is not None and changed_at <= self._now() - self._age
 
     def _is_orphan(self, job_id: str) -> bool:
         """Whether the job's row was deleted by hand: others of its rows are there. Without any, it may be the job of

@@ -101,12 +101,12 @@ def _show_traces(hosted: Hosted, job: Item, console: Console) -> None:
     from receipt_trainer.aws import clients
     from receipt_trainer.aws.artifacts import run_prefix
     from receipt_trainer.contract.run_record import RunRecord
-    from receipt_trainer.jobs.rows import read_logs, read_metrics
+    from receipt_trainer.jobs.rows import LOGS, METRICS, rows_of
 
     outputs, job_id = hosted.session.outputs, str(job["job_id"])
     client = clients.dynamodb()
-    num_metrics = len(read_metrics(client, outputs.jobs_table, job_id))
-    num_logs = len(read_logs(client, outputs.jobs_table, job_id))
+    where = (client, outputs.jobs_table, job_id)
+    num_metrics, num_logs = (sum(1 for _ in rows_of(*where, kind)) for kind in (METRICS, LOGS))
     prefix = f"{run_prefix(job['name'], job_id)}/"
     listed = clients.s3().list_objects_v2(Bucket=outputs.artifacts_bucket, Prefix=prefix)["Contents"]
     key = f"{prefix}{names.RUN_FILE}"

@@ -82,7 +82,8 @@ def _chosen(stack: StackOutputs, pools: tuple[str, ...]) -> list[str]:
 
 
 def _show(stack: StackOutputs, pools: list[str], *, as_json: bool) -> None:
-    from receipt_trainer.aws.server_time import iso, utc_now
+    from receipt_trainer.aws.server_time import utc_now
+    from receipt_trainer.contract.tables import iso
     from receipt_trainer.fleet.status import read_status
 
     no_prices = "nobody sells the machines of a local stack" if local_session() is not None else None

@@ -231,7 +231,7 @@ def print_title(console: Console, row: dict[str, Any]) -> None:
 
 def facts(row: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
     """When a job was made, who runs it, what went wrong, where its results are."""
-    from receipt_trainer.contract.cost import moment
+    from receipt_trainer.contract.tables import moment
     from receipt_trainer.jobs import limits
     from receipt_trainer.jobs.limits import Limits
 
@@ -302,7 +302,7 @@ def details_command(table: str, job: str, as_json: bool) -> None:
     from receipt_trainer.jobs import limits
     from receipt_trainer.jobs.find import job_id_of
     from receipt_trainer.jobs.metrics import read_curves
-    from receipt_trainer.jobs.rows import get_job
+    from receipt_trainer.jobs.rows import get_job, spec_of
     from receipt_trainer.jobs.views import read_past
 
     client, now = clients.dynamodb(), utc_now()
@@ -324,15 +324,6 @@ def details_command(table: str, job: str, as_json: bool) -> None:
     _print_transitions(console, past, now)
     _print_curves(console, curves)
     _print_spec(console, spec_of(row))
-
-
-def spec_of(row: dict[str, Any]) -> dict[str, Any]:
-    """The resolved spec of a job; empty where a run without a worker stored none."""
-    try:
-        spec = json.loads(row.get("spec") or "{}")
-    except ValueError:
-        return {}
-    return spec if isinstance(spec, dict) else {}
 
 
 def dollars(value: float) -> str:
@@ -548,7 +539,6 @@ def follow_log(
 
 
 def _show_json(lines: Iterable[Line]) -> None:
-    import json
 
     for line in lines:
         said = {"timestamp": line.timestamp, "level": line.level, "message": line.message, "attempt": line.attempt}

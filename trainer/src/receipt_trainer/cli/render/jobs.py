@@ -78,7 +78,7 @@ def _tries(row: Mapping[str, Any]) -> str:
 
 def _next_try(row: Mapping[str, Any], now: datetime) -> str:
     """When a job that waits is tried again."""
-    from receipt_trainer.contract.cost import moment
+    from receipt_trainer.contract.tables import moment
 
     at = moment(row.get("next_try_at"))
     return tables.when(row["next_try_at"], now) if at is not None and at > now else "as soon as a worker takes it"

@@ -147,7 +147,7 @@ def state_text(row: Mapping[str, Any], *, short: bool = False) -> Text:
 
 def ago(text: object, now: datetime) -> str:
     """How long before `now` a stored time was, or after it, in its largest unit."""
-    from receipt_trainer.contract.cost import moment
+    from receipt_trainer.contract.tables import moment
 
     then = moment(text)
     if then is None:
@@ -161,15 +161,15 @@ def ago(text: object, now: datetime) -> str:
 
 def clock(moment: object) -> str:
     """The time of day, in UTC, of a stored or another time; as long as that of an unknown one."""
-    from receipt_trainer.contract import cost
+    from receipt_trainer.contract import tables
 
-    then = moment if isinstance(moment, datetime) else cost.moment(moment)
+    then = moment if isinstance(moment, datetime) else tables.moment(moment)
     return "--:--:--" if then is None else f"{then.astimezone(UTC):%H:%M:%S}"
 
 
 def when(text: object, now: datetime) -> str:
     """A stored time in UTC, and how long ago that is."""
-    from receipt_trainer.contract.cost import moment
+    from receipt_trainer.contract.tables import moment
 
     then = moment(text)
     return "–" if then is None else f"{then.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({ago(text, now)})"

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from receipt_trainer.aws.dynamo import Item, to_float
+from receipt_trainer.aws.dynamo import Item
 from receipt_trainer.contract import tables
+from receipt_trainer.contract.tables import to_float
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Box, Receipt, Word, WordLabel
 from receipt_trainer.data.sources.clean import MAX_WORDS, clean, number, sound_box
