@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from fractions import Fraction
 from itertools import combinations, count
 from pathlib import Path
@@ -250,17 +249,14 @@ def test_limit_is_nested_and_stable(small: int, more: int, added: int) -> None:
     assert limit(receipts, None) == receipts
 
 
-def test_twenty_thousand_receipts() -> None:
-    """20,000 receipts of 50 words, 30 of which are one of 50 templates, are split in seconds (a bound for slow CI)."""
+def test_receipts_of_one_template_are_not_near_duplicates() -> None:
+    """2,000 receipts of 50 words, 30 of which are one of 50 templates (Jaccard 0.43): each is a group of its own."""
     rng = Random(0)
     texts = (
         [f"t{n % 50}_{place}" for place in range(30)] + [str(rng.random())[2:7] for _ in range(20)] for n in count()
     )
-    receipts = [receipt(f"image{n}", *next(texts)) for n in range(20_000)]
-    start = time.process_time()
-    split = split_receipts(receipts, fraction=0.1, seed=0)
-    assert time.process_time() - start < 30
-    assert abs(len(split.validation) - 2000) < 200
+    receipts = [receipt(f"image{n}", *next(texts)) for n in range(2_000)]
+    assert len(near_duplicate_groups(receipts)) == 2_000
 
 
 def test_record_is_json() -> None:

@@ -21,11 +21,10 @@ from receipt_trainer.models.paddleocr_vl.encode import (
     encode,
     encode_prompt,
     encode_prompts,
-    image_size,
-    open_image,
     prompt_text,
 )
 from receipt_trainer.models.paddleocr_vl.model import load_processor
+from receipt_trainer.pages.images import image_size, open_image
 from tests.models.paddleocr_vl.tiny import BOS, CONDITIONAL_TEMPLATE, EOS, IMAGE, IMAGE_END, IMAGE_START, PAD
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
+from receipt_trainer.pages.images import as_rgb
+
 if TYPE_CHECKING:
     from receipt_trainer.config.paddleocr_vl import AugmentationSection
 
@@ -41,15 +43,6 @@ class Augmenter:
             # 0.5 to 1 pixel: text stays legible.
             page = page.filter(ImageFilter.GaussianBlur(0.5 + (radius + 1) / 4))
         return add_noise(page, config.noise_std, rng) if config.noise_std else page
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """RGB, transparent parts on white."""
-    if "A" in image.getbands() or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(ground, layer).convert("RGB")
-    return image.convert("RGB")
 
 
 def rotate(image: Image.Image, degrees: float) -> Image.Image:

@@ -19,6 +19,7 @@ from receipt_trainer.evaluation.ratio import Share
 from receipt_trainer.evaluation.rows import COLUMNS, at, match_rows, row_of, rows_of
 from receipt_trainer.extraction.values import normal
 from receipt_trainer.files import write_atomically
+from receipt_trainer.pages.images import open_image
 from receipt_trainer.reports.page import render_page
 
 IMAGE_SIZE: Final = (620, 1400)
@@ -126,12 +127,9 @@ def shown(value: Any) -> str:
 
 def image_uri(path: Path) -> str | None:
     """The image, scaled down, as a data URI; None if it cannot be read."""
-    from PIL import Image, ImageOps
-
     try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        image = open_image(path)
+    except UserError:
         return None
     image.thumbnail(IMAGE_SIZE)
     buffer = io.BytesIO()

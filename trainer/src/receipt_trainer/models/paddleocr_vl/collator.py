@@ -13,7 +13,8 @@ from PIL import Image
 from receipt_trainer.config.paddleocr_vl import AugmentationSection
 from receipt_trainer.data.augment import Augmenter
 from receipt_trainer.data.document_set import VlExample
-from receipt_trainer.models.paddleocr_vl.encode import Encoded, collate, encode, open_image
+from receipt_trainer.models.paddleocr_vl.encode import Encoded, collate, encode
+from receipt_trainer.pages.images import open_image
 
 _SMALLER: Final = 4
 """Tries to scale an image down until its example fits."""

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from receipt_trainer.data.augment import as_rgb
 from receipt_trainer.data.document_set import ExampleError, VlExample
 from receipt_trainer.errors import UserError
+from receipt_trainer.pages.images import image_size, open_image
 
 IGNORED: Final = -100
 """Label of a token that is not learned."""
-
-_ORIENTATION: Final = 0x0112
-_SIDEWAYS: Final = frozenset({5, 6, 7, 8})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +48,6 @@ class TokenCounts:
     def total(self) -> int:
         """Both."""
         return self.prompt + self.answer
-
-
-def open_image(path: Path) -> Image.Image:
-    """The image, upright, in RGB.
-
-    Raises:
-        UserError: no such file, or no image.
-    """
-    try:
-        with Image.open(path) as image:
-            return as_rgb(ImageOps.exif_transpose(image))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: not a readable image: {' '.join(str(error).split())[:160]}") from None
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of the upright image in pixels, from its header.
-
-    Raises:
-        UserError: no such file, or no image.
-    """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            return (height, width) if image.getexif().get(_ORIENTATION) in _SIDEWAYS else (width, height)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: not a readable image: {' '.join(str(error).split())[:160]}") from None
 
 
 def prompt_text(processor: Any, example: VlExample) -> str:

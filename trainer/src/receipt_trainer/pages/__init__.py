@@ -1,0 +1,1 @@
+"""Pictures of documents: opened in one place, upright and in RGB."""
