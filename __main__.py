@@ -2,78 +2,168 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pulumi
 
-from infra import outputs, preview_checks
-from infra.base import Base, Place, refuse_another_trainer
-from infra.naming import Naming
+from infra import preview_checks
+from infra.context import REPOSITORY, AwsContext
+from infra.data.file_system import FileSystem, FileSystemAccess, FileSystemAccessArgs, FileSystemArgs
+from infra.data.queues import JobQueues, JobQueuesArgs
+from infra.data.storage import Buckets, BucketsArgs
+from infra.data.tables import Tables, TablesArgs
+from infra.data.training_defaults import TrainingDefaults, TrainingDefaultsArgs
+from infra.image.expiry import ImageExpiry, ImageExpiryArgs
+from infra.image.golden_ami import GoldenAmi, GoldenAmiArgs
+from infra.network.vpc import Network, NetworkArgs
+from infra.pools.user_data import UserDataArgs, user_data
+from infra.pools.worker_pool import WorkerPool, WorkerPoolArgs
+from infra.roles import FlowLogRole, FlowLogRoleArgs, Roles, RolesArgs
 from infra.settings import StackSettings
-from infra.watch.observability import Observability, ObservabilityArgs, WatchedPool
-from infra.workers import Workers
+from infra.watch.logs import LogGroups, LogGroupsArgs
+from infra.watch.observability import Observability, ObservabilityArgs
+from infra.watch.silent_instances import Notices, NoticesArgs, SilentInstances, SilentInstancesArgs
+from infra.wheelhouse.build import chosen_folder
+from infra.wheelhouse.objects import Wheelhouse, WheelhouseArgs
 
 
 async def main() -> None:
     """Register the stack. The SDK awaits it: the last update's outputs must be known before the first resource."""
-    refuse_another_trainer()
+    preview_checks.refuse_another_trainer(REPOSITORY)
     settings = StackSettings.load(pulumi.Config())
-    naming = Naming(project=pulumi.get_project(), environment=settings.environment, tags=settings.tags)
-    place = Place.find(settings)
-    preview_checks.check(settings, naming.project)
-    preview_checks.refuse_replaced_data(await preview_checks.read_outputs(), settings, place.region, naming.project)
+    context = AwsContext.find(settings)
+    preview_checks.check_instance_types(settings, context.project)
+    preview_checks.refuse_replaced_data(await preview_checks.read_outputs(), settings, context.region, context.project)
+    preview_checks.warn_of_launches(settings.golden_ami.parent_image, context.region)
+    keep, bake = settings.protect_data, settings.golden_ami
 
-    base = Base(settings, naming, place)
-    workers = Workers(settings, naming, place, base)
-    watched = {
-        pool: WatchedPool(
-            queue_names=base.queues.names[pool],
-            dead_letter_queue_name=base.queues.dead_letter_names[pool],
-            auto_scaling_group=workers.pools[pool].group_name,
-        )
-        for pool in settings.pools
-    }
-    observability = Observability(
-        "observability",
-        ObservabilityArgs(
-            naming=naming,
-            region=place.region,
-            pools=watched,
-            boot_log_group_name=base.logs.boot.name,
-            worker_log_group_name=base.logs.worker.name,
-            silence_function_name=workers.silence.function_name,
-            alarm_email=settings.alarm_email,
-            budget=settings.budget,
+    logs = LogGroups("logs", LogGroupsArgs(context, settings.retention.logs_days))
+    flow_logs = FlowLogRole("flow-logs", FlowLogRoleArgs(context, logs.flow.arn))
+    network = Network(
+        "network",
+        NetworkArgs(
+            context,
+            cidr=settings.network.cidr,
+            nat=settings.network.nat,
+            bakes=bake.enabled,
+            flow_log_role_arn=flow_logs.role_arn,
+            flow_log_group_arn=logs.flow.arn,
         ),
     )
-
-    outputs.export(
-        project=naming.project,
-        environment=naming.environment,
-        region=place.region,
-        receipts_table=base.tables.receipts.name,
-        jobs_table=base.tables.jobs.name,
-        instances_table=base.tables.instances.name,
-        artifacts_bucket=base.buckets.artifacts.id,
-        wheels_bucket=base.buckets.wheels.id,
-        wheelhouse_prefix=base.wheelhouse.prefix,
-        file_system_id=base.files.file_system_id,
-        training_access_point_id=base.files.training_access_point_id,
-        checkpoints_access_point_id=base.files.checkpoints_access_point_id,
-        training_parameter=base.defaults.parameter_name,
-        image_parameter=workers.image.image_parameter_name,
-        image_pipeline_arn=workers.image.pipeline_arn,
-        worker_log_group=base.logs.worker.name,
-        boot_log_group=base.logs.boot.name,
-        dashboard_name=observability.dashboard_name,
-        vpc_id=base.network.vpc_id,
-        private_subnet_ids=base.network.private_subnet_ids,
-        pools={pool: workers.outputs_of(pool) for pool in settings.pools},
-        nat=settings.network.nat,
-        parent_image=settings.golden_ami.parent_image,
-        alarm_topic_arn=observability.topic_arn,
-        notices_topic_arn=workers.notices.topic_arn,
-        budget_usd=settings.budget.monthly_usd if settings.budget else 0,
-        job_defaults=settings.jobs.model_dump(mode="json", exclude_none=True),
+    buckets = Buckets("storage", BucketsArgs(context, settings.retention.old_versions_days, keep))
+    files = FileSystem(
+        "files", FileSystemArgs(context, network.private_subnet_ids, network.file_system_security_group_id, keep)
     )
+    tables = Tables("tables", TablesArgs(context, keep))
+    queues = JobQueues("jobs", JobQueuesArgs(context, list(settings.pools)))
+    defaults = TrainingDefaults("training", TrainingDefaultsArgs(context, settings.training))
+    wheels = chosen_folder(REPOSITORY, settings.wheelhouse.python_versions, settings.wheelhouse.path)
+    wheelhouse = Wheelhouse("wheelhouse", WheelhouseArgs(context, buckets.wheels.id, wheels))
+
+    roles = Roles(
+        "roles",
+        RolesArgs(
+            context,
+            tables,
+            buckets,
+            queues,
+            files,
+            defaults,
+            wheelhouse,
+            logs,
+            parent_image=bake.parent_image,
+            pools=list(settings.pools),
+            bakes=bake.enabled,
+        ),
+    )
+    access = FileSystemAccess("files-access", FileSystemAccessArgs(files, roles.worker_role_arn))
+    # A schedule may start a bake at once: its wheels, and the parameter that names them, must be there.
+    after_wheels = pulumi.ResourceOptions(depends_on=[wheelhouse])
+    image = GoldenAmi("image", GoldenAmiArgs(context, bake, roles, network, wheelhouse.parameter_name), after_wheels)
+    if bake.enabled:
+        # Without the parameter every look fails.
+        ImageExpiry(
+            "image-expiry",
+            ImageExpiryArgs(context, logs.image.name),
+            pulumi.ResourceOptions(depends_on=[image]),
+        )
+
+    told = UserDataArgs(
+        context, tables, buckets, files, queues, defaults, wheelhouse, logs, retention=settings.retention
+    )
+    # A group with a minimum launches as soon as it is there: what a boot needs must be there before.
+    after_boots_needs = pulumi.ResourceOptions(
+        depends_on=[network, *files.mount_targets, wheelhouse.manifest_object, image, access]
+    )
+    pools = {
+        pool: WorkerPool(
+            pool,
+            WorkerPoolArgs(
+                context,
+                pool,
+                chosen,
+                image_parameter_name=image.image_parameter_name,
+                instance_profile_arn=roles.worker_instance_profile_arn,
+                network=network,
+                public_address=settings.network.nat == "public",
+                user_data=user_data(told, pool),
+                queue_names=queues.names[pool],
+            ),
+            after_boots_needs,
+        )
+        for pool, chosen in settings.pools.items()
+    }
+
+    notices = Notices("notices", NoticesArgs(context, settings.notify_email))
+    silence = SilentInstances("silence", SilentInstancesArgs(context, pools, tables, queues, notices, logs))
+    observability = Observability(
+        "observability",
+        ObservabilityArgs(context, pools, queues, logs, silence, settings.alarm_email, settings.budget),
+    )
+
+    outputs: dict[str, Any] = {  # the fields of the contract's StackOutputs
+        "project": context.project,
+        "environment": context.environment,
+        "region": context.region,
+        "receipts_table": tables.receipts.name,
+        "jobs_table": tables.jobs.name,
+        "instances_table": tables.instances.name,
+        "artifacts_bucket": buckets.artifacts.id,
+        "wheels_bucket": buckets.wheels.id,
+        "wheelhouse_prefix": wheelhouse.prefix,
+        "file_system_id": files.file_system_id,
+        "training_access_point_id": files.training_access_point_id,
+        "checkpoints_access_point_id": files.checkpoints_access_point_id,
+        "training_parameter": defaults.parameter_name,
+        "image_parameter": image.image_parameter_name,
+        "image_pipeline_arn": image.pipeline_arn,
+        "worker_log_group": logs.worker.name,
+        "boot_log_group": logs.boot.name,
+        "dashboard_name": observability.dashboard_name,
+        "vpc_id": network.vpc_id,
+        "private_subnet_ids": network.private_subnet_ids,
+        "nat": settings.network.nat,
+        "parent_image": bake.parent_image,
+        "alarm_topic_arn": observability.topic_arn,
+        "notices_topic_arn": notices.topic_arn,
+        "budget_usd": settings.budget.monthly_usd if settings.budget else 0,
+        "job_defaults": settings.jobs.model_dump(mode="json", exclude_none=True),
+        "pools": {
+            pool: {
+                "queue_urls": queues.urls[pool],
+                "dead_letter_queue_url": queues.dead_letter_urls[pool],
+                "auto_scaling_group": pools[pool].group_name,
+                "launch_template_id": pools[pool].launch_template_id,
+                "instance_types": list(chosen.instance_types),
+                "market": chosen.market,
+                "max_instances": chosen.max_instances,
+                "on_demand_base": chosen.on_demand_base,
+            }
+            for pool, chosen in settings.pools.items()
+        },
+    }
+    for name, value in outputs.items():
+        pulumi.export(name, value)
 
 
 pulumi.run(main)

@@ -1,4 +1,4 @@
-"""A small function of one of our files that a schedule runs, and an event if it says so."""
+"""A small function of our files that a schedule runs, and an event if it says so; and its role."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from typing import Any, Final
 import pulumi
 import pulumi_aws as aws
 
-from infra.naming import Naming, named
+from infra.context import AwsContext, named
+from infra.iam import role
+from receipt_trainer import contract
 
+CONTRACT: Final = Path(contract.__file__).resolve().parent
+"""Files that a function shares with commands on a laptop."""
 RUNTIME: Final = "python3.13"
 TIMEOUT_S: Final = 120
 MEMORY_MIB: Final = 256
@@ -19,12 +23,27 @@ LATE_S: Final = 300
 """A run that is later than this is not taken: the next one does the same."""
 
 
+class FunctionRole(pulumi.ComponentResource):
+    """Role of one function of the stack, under the type `token`, with one policy.
+
+    Attributes:
+        role_arn: ARN of the role, known once its policy is there.
+    """
+
+    def __init__(self, token: str, name: str, context: AwsContext, kind: str, allowed: pulumi.Input[str]) -> None:
+        super().__init__(token, name, None)
+        made = role(self, f"{name}-role", context, kind, "lambda.amazonaws.com")
+        own = pulumi.ResourceOptions(parent=self)
+        policy = aws.iam.RolePolicy(f"{name}-policy", role=made.id, policy=allowed, opts=own)
+        self.role_arn = pulumi.Output.all(made.arn, policy.id).apply(lambda known: str(known[0]))
+        self.register_outputs({"role_arn": self.role_arn})
+
+
 @dataclass(frozen=True)
 class EventFunctionArgs:
     """What runs, when, and as whom.
 
     Attributes:
-        naming: names and tags.
         kind: last part of the function's name, such as `silent-instances`.
         description: what it does, as Lambda shows it.
         files: file by its path in the package; `handler.py` has the entry point `handle`.
@@ -36,7 +55,7 @@ class EventFunctionArgs:
         event: pattern of the events that run it, too; None = the schedule alone.
     """
 
-    naming: Naming
+    context: AwsContext
     kind: str
     description: str
     files: Mapping[str, Path]
@@ -58,8 +77,6 @@ class EventFunction(pulumi.ComponentResource):
         function_name: name of the function.
     """
 
-    function_name: pulumi.Output[str]
-
     def __init__(
         self, token: str, name: str, args: EventFunctionArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
@@ -77,7 +94,7 @@ class EventFunction(pulumi.ComponentResource):
         args, own = self._args, pulumi.ResourceOptions(parent=self)
         function = aws.lambda_.Function(
             f"{self._name}-function",
-            name=args.naming.name(args.kind),
+            name=args.context.name(args.kind),
             description=args.description,
             role=args.role_arn,
             runtime=RUNTIME,
@@ -90,7 +107,7 @@ class EventFunction(pulumi.ComponentResource):
                 variables={"RULES": pulumi.Output.json_dumps(dict(args.rules))}
             ),
             logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="Text", log_group=args.log_group),
-            tags=args.naming.tags_for(args.kind),
+            tags=args.context.tags_for(args.kind),
             opts=named(self),
         )
         aws.lambda_.FunctionEventInvokeConfig(
@@ -107,7 +124,7 @@ class EventFunction(pulumi.ComponentResource):
         rule = aws.cloudwatch.EventRule(
             f"{self._name}-{rule_kind}",
             description=self._args.purpose,
-            tags=self._args.naming.tags_for(self._args.kind),
+            tags=self._args.context.tags_for(self._args.kind),
             opts=own,
             **when,
         )

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pulumi
 import pulumi_aws as aws
 
-from infra.naming import Naming
+from infra.context import AwsContext
 from receipt_trainer.contract.names import WORKER_UID
 
 _CLIENT_ACTIONS: Final = (
@@ -24,13 +24,12 @@ class FileSystemArgs:
     """What the file system needs.
 
     Attributes:
-        naming: names and tags.
         private_subnet_ids: at most one an AZ; each gets a mount target.
         security_group_id: group of the mount targets.
         protect_data: refuse to delete the file system.
     """
 
-    naming: Naming
+    context: AwsContext
     private_subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
     protect_data: bool
@@ -41,18 +40,10 @@ class FileSystem(pulumi.ComponentResource):
 
     Attributes:
         file_system_id, file_system_arn: of the file system.
-        training_access_point_id, training_access_point_arn: of `/training`.
-        checkpoints_access_point_id, checkpoints_access_point_arn: of `/checkpoints`.
+        training_access_point_id, checkpoints_access_point_id: of `/training` and `/checkpoints`.
+        access_point_arns: of both, the only ways in.
         mount_targets: one a subnet; who mounts must wait for them.
     """
-
-    file_system_id: pulumi.Output[str]
-    file_system_arn: pulumi.Output[str]
-    training_access_point_id: pulumi.Output[str]
-    training_access_point_arn: pulumi.Output[str]
-    checkpoints_access_point_id: pulumi.Output[str]
-    checkpoints_access_point_arn: pulumi.Output[str]
-    mount_targets: list[aws.efs.MountTarget]
 
     def __init__(self, name: str, args: FileSystemArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("receipts:infra:FileSystem", name, {}, opts)
@@ -67,8 +58,8 @@ class FileSystem(pulumi.ComponentResource):
             opts=self._child,
         )
         training, checkpoints = self._access_point("training"), self._access_point("checkpoints")
-        self.training_access_point_id, self.training_access_point_arn = training.id, training.arn
-        self.checkpoints_access_point_id, self.checkpoints_access_point_arn = checkpoints.id, checkpoints.arn
+        self.training_access_point_id, self.checkpoints_access_point_id = training.id, checkpoints.id
+        self.access_point_arns = [training.arn, checkpoints.arn]
         self.mount_targets = [
             aws.efs.MountTarget(
                 f"{name}-mount-{number}",
@@ -85,7 +76,7 @@ class FileSystem(pulumi.ComponentResource):
         protect = self._args.protect_data
         return aws.efs.FileSystem(
             f"{self._name}-efs",
-            creation_token=self._args.naming.name("efs"),
+            creation_token=self._args.context.name("efs"),
             encrypted=True,
             performance_mode="generalPurpose",
             throughput_mode="elastic",
@@ -93,7 +84,7 @@ class FileSystem(pulumi.ComponentResource):
                 {"transition_to_ia": "AFTER_30_DAYS"},
                 {"transition_to_primary_storage_class": "AFTER_1_ACCESS"},
             ],
-            tags=self._args.naming.tags_for("efs"),
+            tags=self._args.context.tags_for("efs"),
             opts=pulumi.ResourceOptions(parent=self, protect=protect, retain_on_delete=protect),
         )
 
@@ -107,7 +98,7 @@ class FileSystem(pulumi.ComponentResource):
                 "path": f"/{role}",
                 "creation_info": {"owner_uid": WORKER_UID, "owner_gid": WORKER_UID, "permissions": "0750"},
             },
-            tags=self._args.naming.tags_for(role),
+            tags=self._args.context.tags_for(role),
             opts=self._child,
         )
 
@@ -117,14 +108,11 @@ class FileSystemAccessArgs:
     """Who may mount what.
 
     Attributes:
-        file_system_id, file_system_arn: the file system.
-        access_point_arns: the only ways in.
+        files: the file system; its access points are the only ways in.
         worker_role_arn: the only role that may take them.
     """
 
-    file_system_id: pulumi.Input[str]
-    file_system_arn: pulumi.Input[str]
-    access_point_arns: Sequence[pulumi.Input[str]]
+    files: FileSystem
     worker_role_arn: pulumi.Input[str]
 
 
@@ -139,7 +127,7 @@ class FileSystemAccess(pulumi.ComponentResource):
         super().__init__("receipts:infra:FileSystemAccess", name, {}, opts)
         aws.efs.FileSystemPolicy(
             f"{name}-policy",
-            file_system_id=args.file_system_id,
+            file_system_id=args.files.file_system_id,
             policy=pulumi.Output.json_dumps(_policy(args)),
             opts=pulumi.ResourceOptions(parent=self),
         )
@@ -154,7 +142,7 @@ def _policy(args: FileSystemAccessArgs) -> dict[str, Any]:
     aws:SourceIp alone, and a denial by aws:PrincipalArn would hit the worker. An administrator whose own role may mount
     every file system may mount this one, if the security groups let it.
     """
-    access_points = {"elasticfilesystem:AccessPointArn": list(args.access_point_arns)}
+    access_points = {"elasticfilesystem:AccessPointArn": args.files.access_point_arns}
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -163,7 +151,7 @@ def _policy(args: FileSystemAccessArgs) -> dict[str, Any]:
                 "Effect": "Allow",
                 "Principal": {"AWS": args.worker_role_arn},
                 "Action": ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"],
-                "Resource": args.file_system_arn,
+                "Resource": args.files.file_system_arn,
                 "Condition": {
                     "Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"},
                     "StringEquals": access_points,
@@ -181,6 +169,6 @@ def _denial(args: FileSystemAccessArgs, sid: str, condition: dict[str, Any]) -> 
         "Effect": "Deny",
         "Principal": {"AWS": "*"},
         "Action": list(_CLIENT_ACTIONS),
-        "Resource": args.file_system_arn,
+        "Resource": args.files.file_system_arn,
         "Condition": condition,
     }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import pulumi
 import pulumi_aws as aws
 
-from infra.naming import Naming
+from infra.context import AwsContext
+from infra.iam import deny_plain_http
 from receipt_trainer.contract.outputs import PRIORITIES, PoolName, Priority
 
 VISIBILITY_TIMEOUT_S: Final = 300
@@ -28,11 +29,10 @@ class JobQueuesArgs:
     """What the queues need.
 
     Attributes:
-        naming: names and tags.
         pools: pools that get queues.
     """
 
-    naming: Naming
+    context: AwsContext
     pools: Sequence[PoolName]
 
 
@@ -40,16 +40,10 @@ class JobQueues(pulumi.ComponentResource):
     """FIFO queues in which each job's messages form a group: jobs run side by side, and none twice.
 
     Attributes:
-        urls, arns, names: pool -> priority -> of the job queue.
-        dead_letter_urls, dead_letter_arns, dead_letter_names: pool -> of its dead-letter queue.
+        urls, names: pool -> priority -> of the job queue.
+        all_arns: of the job queues of all pools; no dead-letter queue.
+        dead_letter_urls, dead_letter_names: pool -> of its dead-letter queue.
     """
-
-    urls: dict[PoolName, dict[Priority, pulumi.Output[str]]]
-    arns: dict[PoolName, dict[Priority, pulumi.Output[str]]]
-    names: dict[PoolName, dict[Priority, pulumi.Output[str]]]
-    dead_letter_urls: dict[PoolName, pulumi.Output[str]]
-    dead_letter_arns: dict[PoolName, pulumi.Output[str]]
-    dead_letter_names: dict[PoolName, pulumi.Output[str]]
 
     def __init__(self, name: str, args: JobQueuesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("receipts:infra:JobQueues", name, {}, opts)
@@ -57,10 +51,9 @@ class JobQueues(pulumi.ComponentResource):
         dead = {pool: self._queue(f"{pool}-dead") for pool in args.pools}
         jobs = {pool: self._job_queues(pool, dead[pool]) for pool in args.pools}
         self.urls = {pool: {priority: queue.url for priority, queue in of.items()} for pool, of in jobs.items()}
-        self.arns = {pool: {priority: queue.arn for priority, queue in of.items()} for pool, of in jobs.items()}
+        self.all_arns = [queue.arn for of in jobs.values() for queue in of.values()]
         self.names = {pool: {priority: queue.name for priority, queue in of.items()} for pool, of in jobs.items()}
         self.dead_letter_urls = {pool: queue.url for pool, queue in dead.items()}
-        self.dead_letter_arns = {pool: queue.arn for pool, queue in dead.items()}
         self.dead_letter_names = {pool: queue.name for pool, queue in dead.items()}
         self.register_outputs({"urls": self.urls, "deadLetterUrls": self.dead_letter_urls})
 
@@ -89,29 +82,13 @@ class JobQueues(pulumi.ComponentResource):
             receive_wait_time_seconds=_LONG_POLL_S,
             redrive_policy=redrive_policy,
             sqs_managed_sse_enabled=True,
-            tags=self._args.naming.tags_for(f"jobs-{suffix}"),
+            tags=self._args.context.tags_for(f"jobs-{suffix}"),
             opts=pulumi.ResourceOptions(parent=self),
         )
         aws.sqs.QueuePolicy(
             f"{self._name}-{suffix}-policy",
             queue_url=queue.url,
-            policy=pulumi.Output.json_dumps(_tls_only(queue.arn)),
+            policy=deny_plain_http("sqs:*", queue.arn),
             opts=pulumi.ResourceOptions(parent=self),
         )
         return queue
-
-
-def _tls_only(queue_arn: pulumi.Output[str]) -> Mapping[str, Any]:
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "DenyUnencryptedTransport",
-                "Effect": "Deny",
-                "Principal": "*",
-                "Action": "sqs:*",
-                "Resource": queue_arn,
-                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-            }
-        ],
-    }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import pulumi
 import pulumi_aws as aws
 
-from infra.naming import Naming
+from infra.context import AwsContext
+from infra.iam import deny_plain_http
 
 _UNFINISHED_UPLOAD_DAYS: Final = 7
 
@@ -18,12 +19,11 @@ class BucketsArgs:
     """What the buckets need.
 
     Attributes:
-        naming: names and tags.
         old_versions_days: days after which an overwritten or deleted object is gone for good.
         protect_data: refuse to delete the buckets; else `pulumi destroy` deletes them with all that is in them.
     """
 
-    naming: Naming
+    context: AwsContext
     old_versions_days: int
     protect_data: bool
 
@@ -38,9 +38,6 @@ class Buckets(pulumi.ComponentResource):
         artifacts: a prefix for each job, and the logs of image builds.
         wheels: a wheelhouse for each content hash.
     """
-
-    artifacts: aws.s3.Bucket
-    wheels: aws.s3.Bucket
 
     def __init__(self, name: str, args: BucketsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("receipts:infra:Buckets", name, {}, opts)
@@ -57,7 +54,7 @@ class Buckets(pulumi.ComponentResource):
         bucket = aws.s3.Bucket(
             name,
             force_destroy=not self._args.protect_data,
-            tags=self._args.naming.tags_for(role),
+            tags=self._args.context.tags_for(role),
             opts=self._child,
         )
         self._close(name, bucket)
@@ -91,7 +88,7 @@ class Buckets(pulumi.ComponentResource):
         aws.s3.BucketPolicy(
             f"{name}-policy",
             bucket=bucket.bucket,
-            policy=pulumi.Output.json_dumps(_tls_only(bucket.arn)),
+            policy=deny_plain_http("s3:*", [bucket.arn, pulumi.Output.concat(bucket.arn, "/*")]),
             opts=after_block,
         )
 
@@ -120,19 +117,3 @@ class Buckets(pulumi.ComponentResource):
             ],
             opts=after_versioning,
         )
-
-
-def _tls_only(bucket_arn: pulumi.Output[str]) -> dict[str, Any]:
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "DenyUnencryptedTransport",
-                "Effect": "Deny",
-                "Principal": "*",
-                "Action": "s3:*",
-                "Resource": [bucket_arn, pulumi.Output.concat(bucket_arn, "/*")],
-                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-            }
-        ],
-    }

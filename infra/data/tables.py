@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from infra.naming import Naming, named
+from infra.context import AwsContext, named
 from receipt_trainer.contract.tables import INSTANCES, JOBS, RECEIPTS, TableShape
 
 
@@ -17,11 +17,10 @@ class TablesArgs:
     """What the tables need.
 
     Attributes:
-        naming: names and tags.
         protect_data: refuse to delete a table, by DynamoDB and by Pulumi.
     """
 
-    naming: Naming
+    context: AwsContext
     protect_data: bool
 
 
@@ -34,10 +33,6 @@ class Tables(pulumi.ComponentResource):
         instances: one item an instance, gone by TTL.
     """
 
-    receipts: aws.dynamodb.Table
-    jobs: aws.dynamodb.Table
-    instances: aws.dynamodb.Table
-
     def __init__(self, name: str, args: TablesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("receipts:infra:Tables", name, {}, opts)
         self._name, self._args = name, args
@@ -49,7 +44,7 @@ class Tables(pulumi.ComponentResource):
         )
 
     def _table(self, shape: TableShape) -> aws.dynamodb.Table:
-        arguments = shape.create_arguments(self._args.naming.name(shape.name))
+        arguments = shape.create_arguments(self._args.context.name(shape.name))
         keys, protect = _keys(arguments["KeySchema"]), self._args.protect_data
         # Encrypted with the key that DynamoDB owns: always on, free, and no KMS request on each read. A key of the
         # account's own would add $1 a month and a key policy that repeats what the roles say.
@@ -67,7 +62,7 @@ class Tables(pulumi.ComponentResource):
             point_in_time_recovery={"enabled": True},
             ttl=_ttl(shape),
             deletion_protection_enabled=protect,
-            tags=self._args.naming.tags_for(shape.name),
+            tags=self._args.context.tags_for(shape.name),
             opts=named(self, protect=protect, retain_on_delete=protect),
         )
 

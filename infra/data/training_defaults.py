@@ -10,14 +10,14 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from infra.naming import Naming, named
+from infra.context import AwsContext, named
 
 
 @dataclass(frozen=True)
 class TrainingDefaultsArgs:
     """`training`: what the configuration sets, as JSON values; what it leaves out has the trainer's own default."""
 
-    naming: Naming
+    context: AwsContext
     training: Mapping[str, Any]
 
 
@@ -28,18 +28,15 @@ class TrainingDefaults(pulumi.ComponentResource):
         parameter_name, parameter_arn: of the SSM parameter; its value is a JSON object, at most 4 KB.
     """
 
-    parameter_name: pulumi.Output[str]
-    parameter_arn: pulumi.Output[str]
-
     def __init__(self, name: str, args: TrainingDefaultsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("receipts:infra:TrainingDefaults", name, None, opts)
         parameter = aws.ssm.Parameter(
             f"{name}-parameter",
-            name=args.naming.path("training-defaults"),
+            name=args.context.path("training-defaults"),
             type="String",
             description="Default hyperparameters; a job's own come before them",
             value=json.dumps(dict(args.training), sort_keys=True),
-            tags=args.naming.tags_for("training-defaults"),
+            tags=args.context.tags_for("training-defaults"),
             opts=named(self),
         )
         self.parameter_name, self.parameter_arn = parameter.name, parameter.arn

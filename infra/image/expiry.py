@@ -3,68 +3,93 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import pulumi
 
-from infra.event_function import EventFunction, EventFunctionArgs
-from infra.naming import Naming
-from receipt_trainer import contract
+from infra.context import FUNCTIONS, AwsContext
+from infra.event_function import CONTRACT, EventFunction, EventFunctionArgs, FunctionRole
+from infra.iam import Statement, allow, document, write_logs
+from infra.image.policies import (
+    TAGGED,
+    auto_named,
+    image_arns,
+    image_parameter_arn,
+    image_parameter_name,
+    log_group_arn,
+    recipe_name,
+)
 from receipt_trainer.contract import images
+from receipt_trainer.contract.images import SOURCE_TAG, VERSION, image_tag
 
-HANDLER: Final = Path(__file__).resolve().parents[1] / "functions" / "expired_images" / "handler.py"
+HANDLER: Final = FUNCTIONS / "expired_images" / "handler.py"
 """Never imported here: it runs in Lambda, whose Python has boto3."""
-_CONTRACT: Final = Path(contract.__file__).resolve().parent
 FILES: Final = {
     "handler.py": HANDLER,
-    "receipt_trainer/__init__.py": _CONTRACT.parent / "__init__.py",
-    **{f"receipt_trainer/contract/{name}": _CONTRACT / name for name in ("__init__.py", "images.py")},
+    "receipt_trainer/__init__.py": CONTRACT.parent / "__init__.py",
+    **{f"receipt_trainer/contract/{name}": CONTRACT / name for name in ("__init__.py", "images.py")},
 }
 """The handler and what decides, which the command on a laptop imports."""
 
 
 @dataclass(frozen=True)
 class ImageExpiryArgs:
-    """Whose images are looked at, and as whom.
+    """Whose images are looked at: they follow from names.
 
     Attributes:
-        naming: names and tags.
-        recipe: name of the pipeline, with which the names of all recipes begin.
-        image_arns: ARN of all image resources, `arn:aws:imagebuilder:us-east-1:123456789012:image/`.
-        image_parameter: name of the SSM parameter that names the image in force.
         log_group: name of the log group of the bakes.
-        role_arn: role of the function, which must be allowed everything before its first run.
     """
 
-    naming: Naming
-    recipe: str
-    image_arns: str
-    image_parameter: str
+    context: AwsContext
     log_group: pulumi.Input[str]
-    role_arn: pulumi.Input[str]
 
 
 class ImageExpiry(EventFunction):
     """The function that deletes expired images; events may get lost, a day's look does not."""
 
     def __init__(self, name: str, args: ImageExpiryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        prefix = args.naming.prefix
+        context = args.context
+        allowed = document(_statements(context))
+        role = FunctionRole("receipts:infra:ImageExpiryRole", name, context, "image-expiry", allowed)
+        recipe = recipe_name(context)
         function = EventFunctionArgs(
-            naming=args.naming,
+            context=context,
             kind="expired-images",
-            description=f"Deletes baked images of {prefix} but the one in force",
+            description=f"Deletes baked images of {context.prefix} but the one in force",
             files=FILES,
-            rules={"recipe": args.recipe, "parameter": args.image_parameter},
+            rules={"recipe": recipe, "parameter": image_parameter_name(context)},
             log_group=args.log_group,
-            role_arn=args.role_arn,
+            role_arn=role.role_arn,
             schedule="rate(1 day)",
-            purpose=f"Looks for expired images of {prefix}",
+            purpose=f"Looks for expired images of {context.prefix}",
             event={
                 "source": ["aws.imagebuilder"],
                 "detail-type": ["EC2 Image Builder Image State Change"],
                 "detail": {"state": {"status": [images.AVAILABLE]}},
-                "resources": [{"prefix": f"{args.image_arns}{args.recipe}-"}],
+                "resources": [{"prefix": context.arn("imagebuilder", f"image/{recipe}-")}],
             },
         )
         super().__init__("receipts:infra:ImageExpiry", name, function, opts)
+
+
+def _statements(context: AwsContext) -> list[Statement]:
+    """What the function needs that deletes expired images: it may see all, and delete what this stack has baked.
+
+    An AMI is the stack's by its tag `Name`, or, if its bake failed before it got that, by the image resource that Image
+    Builder names on it. Of snapshots only `CreatedBy` is sure.
+    """
+    image, snapshot = image_arns(context)
+    own = f"image/{auto_named(context)}/{VERSION}"
+    by_name = {"StringEquals": TAGGED["StringEquals"] | {"aws:ResourceTag/Name": image_tag(recipe_name(context))}}
+    by_source = TAGGED | {"StringLike": {f"aws:ResourceTag/{SOURCE_TAG}": context.arn("imagebuilder", f"{own}/*")}}
+    return [
+        allow("ReadImageInForce", "ssm", ["GetParameter"], [image_parameter_arn(context)]),
+        allow("FindImages", "imagebuilder", ["ListImages"], "*"),
+        allow("FindOwnBuilds", "imagebuilder", ["ListImageBuildVersions"], [context.arn("imagebuilder", own)]),
+        allow("DeleteOwnBuilds", "imagebuilder", ["DeleteImage"], [context.arn("imagebuilder", f"{own}/*")]),
+        allow("FindAmis", "ec2", ["DescribeImages"], "*"),
+        allow("DeregisterByName", "ec2", ["DeregisterImage"], [image], by_name),
+        allow("DeregisterBySource", "ec2", ["DeregisterImage"], [image], by_source),
+        allow("DeleteSnapshots", "ec2", ["DeleteSnapshot"], [snapshot], TAGGED),
+        write_logs(log_group_arn(context)),
+    ]

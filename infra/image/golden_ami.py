@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pulumi
 import pulumi_aws as aws
 
-from infra.image import document as image_document
-from infra.image.policies import log_group_name
-from infra.naming import Naming, named
+from infra.context import USERDATA, AwsContext, named
+from infra.image import document
+from infra.image.policies import image_parameter_name, log_group_name, recipe_name
+from infra.network.vpc import Network
+from infra.roles import Roles
+from infra.setting_groups import GoldenAmiSettings
 from receipt_trainer.contract import images
 
 ROOT_DEVICE = "/dev/xvda"
@@ -19,7 +21,6 @@ ROOT_VOLUME_GIB = 100
 
 # torch with its CUDA libraries imports without a GPU, in 8 GiB.
 _INSTANCE_TYPES = ("m6i.large", "m6a.large", "m5.large")
-_USERDATA = Path(__file__).resolve().parents[2] / "userdata"
 _TEST_MINUTES = 60
 _RESERVED_TAGS = ("CreatedBy", "Ec2ImageBuilderArn", "Name", "Tags")
 """Image Builder sets them itself on its instances (CreateInfrastructureConfiguration, "EC2 Image Builder API
@@ -33,33 +34,13 @@ _FIRST_ONLY = (
 
 @dataclass(frozen=True)
 class GoldenAmiArgs:
-    """What a bake needs.
+    """What a bake needs; with `bake.enabled` false there is only the parameter, which follows the parent image."""
 
-    parent_image is an image id ("ami-...") or the name of an SSM parameter that holds one; schedule is Image Builder's
-    cron, "" for bakes by hand only; with `enabled` false there is only the parameter, which follows the parent image.
-    """
-
-    naming: Naming
-    region: str
-    account_id: pulumi.Input[str]
-    parent_image: str
-    enabled: bool
-    schedule: str
-    builder_instance_profile_name: pulumi.Input[str]
-    execution_role_arn: pulumi.Input[str]
-    subnet_id: pulumi.Input[str]
-    security_group_id: pulumi.Input[str]
+    context: AwsContext
+    bake: GoldenAmiSettings
+    roles: Roles
+    network: Network
     wheelhouse_parameter: pulumi.Input[str]
-
-
-def image_parameter_name(naming: Naming) -> str:
-    """Name of the SSM parameter with the workers' image id: roles need it before the component is there."""
-    return f"/imagebuilder{naming.path('worker-image')}"
-
-
-def recipe_name(naming: Naming) -> str:
-    """Name of the pipeline, and with `-` and seven random signs behind it of each component and recipe."""
-    return images.recipe_name(naming.project, naming.environment)
 
 
 class GoldenAmi(pulumi.ComponentResource):
@@ -72,64 +53,57 @@ class GoldenAmi(pulumi.ComponentResource):
 
     Attributes:
         image_parameter_name: SSM parameter with the image id that workers boot.
-        image_parameter_arn: its ARN.
         pipeline_arn: the pipeline; None without bakes.
     """
-
-    image_parameter_name: str
-    image_parameter_arn: pulumi.Output[str]
-    pipeline_arn: pulumi.Output[str] | None
 
     def __init__(self, name: str, args: GoldenAmiArgs, opts: pulumi.ResourceOptions | None = None):
         super().__init__("receipts:infra:GoldenAmi", name, None, opts)
         self._name, self._args = name, args
-        parameter = self._parameter()
-        self.image_parameter_name = image_parameter_name(args.naming)
-        self.image_parameter_arn = parameter.arn
-        self.pipeline_arn = self._pipeline().arn if args.enabled else None
+        self._parameter()
+        self.image_parameter_name = image_parameter_name(args.context)
+        self.pipeline_arn = self._pipeline().arn if args.bake.enabled else None
         self.register_outputs({"imageParameterName": self.image_parameter_name, "pipelineArn": self.pipeline_arn})
 
-    def _parameter(self) -> aws.ssm.Parameter:
-        parent = self._args.parent_image
+    def _parameter(self) -> None:
+        parent = self._args.bake.parent_image
         first: pulumi.Input[str] = parent
         if not parent.startswith("ami-"):
             first = aws.ssm.get_parameter_output(name=parent, opts=pulumi.InvokeOptions(parent=self)).value
-        return aws.ssm.Parameter(
+        aws.ssm.Parameter(
             f"{self._name}-image",
-            name=image_parameter_name(self._args.naming),
+            name=image_parameter_name(self._args.context),
             type="String",
             data_type="aws:ec2:image",
             description="Image id of the workers: the parent image at first, then the newest that was baked",
             value=first,
-            tags=self._args.naming.tags_for("worker-image"),
+            tags=self._args.context.tags_for("worker-image"),
             # Bakes move it. The provider writes the whole parameter, with the value that it knows, if any input but the
             # tags differs: so none may, or workers would be back at the image of the first day.
-            opts=named(self, ignore_changes=list(_FIRST_ONLY) if self._args.enabled else None),
+            opts=named(self, ignore_changes=list(_FIRST_ONLY) if self._args.bake.enabled else None),
         )
 
     def _component(self) -> aws.imagebuilder.Component:
         args = self._args
-        scripts = image_document.read_scripts(_USERDATA)
-        document = pulumi.Output.all(
-            AWS_REGION=args.region,
+        scripts = document.read_scripts(USERDATA)
+        data = pulumi.Output.all(
+            AWS_REGION=args.context.region,
             WHEELHOUSE_PARAMETER=args.wheelhouse_parameter,
-        ).apply(lambda values: image_document.render(scripts, values))
+        ).apply(lambda values: document.render(scripts, values))
         return aws.imagebuilder.Component(
-            recipe_name(args.naming),
+            recipe_name(args.context),
             platform="Linux",
             supported_os_versions=["Amazon Linux 2023"],
-            data=document,
+            data=data,
             version=images.VERSION,
-            tags=args.naming.tags_for("worker-image"),
+            tags=args.context.tags_for("worker-image"),
             opts=self._left_behind(),
         )
 
     def _recipe(self) -> aws.imagebuilder.ImageRecipe:
-        args = self._args
-        parent = args.parent_image if args.parent_image.startswith("ami-") else f"ssm:{args.parent_image}"
+        args, parent = self._args, self._args.bake.parent_image
         return aws.imagebuilder.ImageRecipe(
-            recipe_name(args.naming),
-            parent_image=parent,
+            recipe_name(args.context),
+            parent_image=parent if parent.startswith("ami-") else f"ssm:{parent}",
             components=[{"component_arn": self._component().arn}],
             block_device_mappings=[
                 {
@@ -143,7 +117,7 @@ class GoldenAmi(pulumi.ComponentResource):
                 }
             ],
             version=images.VERSION,
-            tags=args.naming.tags_for("worker-image"),
+            tags=args.context.tags_for("worker-image"),
             opts=self._left_behind(),
         )
 
@@ -153,18 +127,18 @@ class GoldenAmi(pulumi.ComponentResource):
 
     def _infrastructure(self) -> aws.imagebuilder.InfrastructureConfiguration:
         args = self._args
-        tags = args.naming.tags_for("image-build")
+        tags = args.context.tags_for("image-build")
         return aws.imagebuilder.InfrastructureConfiguration(
             f"{self._name}-infrastructure",
-            name=args.naming.name("worker-image"),
-            instance_profile_name=args.builder_instance_profile_name,
+            name=args.context.name("worker-image"),
+            instance_profile_name=args.roles.builder_instance_profile_name,
             instance_types=list(_INSTANCE_TYPES),
             instance_metadata_options={"http_tokens": "required", "http_put_response_hop_limit": 1},
-            subnet_id=args.subnet_id,
-            security_group_ids=[args.security_group_id],
+            subnet_id=args.network.builder_subnet_id,
+            security_group_ids=[args.network.builder_security_group_id],
             terminate_instance_on_failure=True,
             resource_tags={key: value for key, value in tags.items() if key not in _RESERVED_TAGS},
-            tags=args.naming.tags_for("worker-image"),
+            tags=args.context.tags_for("worker-image"),
             opts=named(self),
         )
 
@@ -172,28 +146,28 @@ class GoldenAmi(pulumi.ComponentResource):
         args = self._args
         return aws.imagebuilder.DistributionConfiguration(
             f"{self._name}-distribution",
-            name=args.naming.name("worker-image"),
+            name=args.context.name("worker-image"),
             distributions=[
                 {
-                    "region": args.region,
+                    "region": args.context.region,
                     "ami_distribution_configuration": {
-                        "name": args.naming.name("worker") + "-{{ imagebuilder:buildDate }}",
+                        "name": args.context.name("worker") + "-{{ imagebuilder:buildDate }}",
                         "description": "Worker of the receipt trainer",
-                        "ami_tags": args.naming.tags_for("worker-image"),
+                        "ami_tags": args.context.tags_for("worker-image"),
                     },
                     "ssm_parameter_configurations": [
-                        {"parameter_name": image_parameter_name(args.naming), "data_type": "aws:ec2:image"}
+                        {"parameter_name": image_parameter_name(args.context), "data_type": "aws:ec2:image"}
                     ],
                 }
             ],
-            tags=args.naming.tags_for("worker-image"),
+            tags=args.context.tags_for("worker-image"),
             opts=named(self),
         )
 
     def _pipeline(self) -> aws.imagebuilder.ImagePipeline:
-        args, name = self._args, recipe_name(self._args.naming)
+        args, name = self._args, recipe_name(self._args.context)
         schedule: aws.imagebuilder.ImagePipelineScheduleArgsDict = {
-            "schedule_expression": args.schedule,
+            "schedule_expression": args.bake.schedule,
             "pipeline_execution_start_condition": "EXPRESSION_MATCH_AND_DEPENDENCY_UPDATES_AVAILABLE",
         }
         return aws.imagebuilder.ImagePipeline(
@@ -203,14 +177,14 @@ class GoldenAmi(pulumi.ComponentResource):
             image_recipe_arn=self._recipe().arn,
             infrastructure_configuration_arn=self._infrastructure().arn,
             distribution_configuration_arn=self._distribution().arn,
-            execution_role=args.execution_role_arn,
+            execution_role=args.roles.image_builder_execution_role_arn,
             image_tests_configuration={"image_tests_enabled": True, "timeout_minutes": _TEST_MINUTES},
-            schedule=schedule if args.schedule else None,
+            schedule=schedule if args.bake.schedule else None,
             # One group that has an end, instead of one without for each recipe.
             logging_configuration={
-                "image_log_group_name": log_group_name(name),
-                "pipeline_log_group_name": log_group_name(name),
+                "image_log_group_name": log_group_name(args.context),
+                "pipeline_log_group_name": log_group_name(args.context),
             },
-            tags=args.naming.tags_for("worker-image"),
+            tags=args.context.tags_for("worker-image"),
             opts=named(self),
         )

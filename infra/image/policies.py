@@ -7,151 +7,115 @@ no containers, exports, licences, scans, fast launch, launch templates or other 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from infra.policies import (
-    MODELS_PREFIX,
-    WHEELHOUSE_PREFIX,
-    Place,
-    Statement,
-    allow,
-    group_spellings,
-    prefix_statements,
-    session_statements,
-)
-from receipt_trainer.contract.images import CREATED_BY, SOURCE_TAG, VERSION, image_tag
+from infra.context import AwsContext
+from infra.iam import Statement, allow, group_spellings, session_statements, wheelhouse_statements, write_logs
+from receipt_trainer.contract import images
+from receipt_trainer.contract.images import CREATED_BY, VERSION
 
 TAGGED = {"StringEquals": {"aws:ResourceTag/CreatedBy": CREATED_BY}}
 TAGGING = {"StringEquals": {"aws:RequestTag/CreatedBy": CREATED_BY}}
 
 
-@dataclass(frozen=True)
-class ImageScope:
-    """What a bake may touch.
-
-    Attributes:
-        recipe: name of the pipeline; components and recipes have it with random signs behind.
-        wheels: ARN of the bucket of the wheelhouse.
-        image_log_group: ARN of the group below /aws/imagebuilder, without `:*` at its end.
-        wheelhouse_parameter: ARN of the SSM parameter that names the current wheelhouse.
-        image_parameter: ARN of the SSM parameter that is written.
-        parent_image: image id, or name of the SSM parameter that holds it.
-        builder_role: ARN of the build instance's role.
-    """
-
-    recipe: str
-    image_log_group: str
-    image_parameter: str
-    wheels: str = ""
-    wheelhouse_parameter: str = ""
-    parent_image: str = ""
-    builder_role: str = ""
+def image_parameter_name(context: AwsContext) -> str:
+    """Name of the SSM parameter with the workers' image id: roles need it before the image is there."""
+    return f"/imagebuilder{context.path('worker-image')}"
 
 
-def log_group_name(recipe: str) -> str:
+def recipe_name(context: AwsContext) -> str:
+    """Name of the pipeline, and with `-` and seven random signs behind it of each component and recipe."""
+    return images.recipe_name(context.project, context.environment)
+
+
+def log_group_name(context: AwsContext) -> str:
     """Log group of a pipeline and its bakes; any role of Image Builder may write below this prefix."""
-    return f"/aws/imagebuilder/{recipe}"
+    return f"/aws/imagebuilder/{recipe_name(context)}"
 
 
-def auto_named(name: str) -> str:
-    """IAM pattern of what Pulumi names by itself: exactly seven random signs behind the name.
+def log_group_arn(context: AwsContext) -> str:
+    """Its ARN, without `:*` at the end."""
+    return context.arn("logs", f"log-group:{log_group_name(context)}")
+
+
+def image_parameter_arn(context: AwsContext) -> str:
+    """ARN of the parameter with the image id."""
+    return context.arn("ssm", f"parameter{image_parameter_name(context)}")
+
+
+def auto_named(context: AwsContext) -> str:
+    """IAM pattern of the components and recipes: exactly seven random signs of Pulumi's behind the name.
 
     With `*` the stack dev would reach into a stack that is called dev-worker.
     """
-    return f"{name}-" + 7 * "?"
+    return f"{recipe_name(context)}-" + 7 * "?"
 
 
-def log_statements(scope: ImageScope) -> list[Statement]:
+def _log_statements(context: AwsContext) -> list[Statement]:
     """Image Builder asks to create the group, even where it exists."""
-    streams = f"{scope.image_log_group}:log-stream:*"
+    group = log_group_arn(context)
     return [
-        allow("CreateOwnGroup", "logs", ["CreateLogGroup"], group_spellings(scope.image_log_group)),
-        allow("WriteLogs", "logs", ["CreateLogStream", "PutLogEvents"], [streams]),
+        allow("CreateOwnGroup", "logs", ["CreateLogGroup"], group_spellings(group)),
+        write_logs(group),
     ]
 
 
-def builder_statements(place: Place, scope: ImageScope) -> list[Statement]:
+def builder_statements(context: AwsContext, wheels: str, wheelhouse_parameter: str) -> list[Statement]:
     """What the build instance needs: the component runner, our components, the wheelhouse, the SSM agent."""
-    instances = place.arn("ec2", "instance/*")
-    associations = place.arn("ssm", "association/*")
+    instances = context.arn("ec2", "instance/*")
+    associations = context.arn("ssm", "association/*")
     downloads = [
-        f"arn:{place.partition}:s3:::ec2imagebuilder-toe-{place.region}-prod/*",
-        f"arn:{place.partition}:s3:::ec2imagebuilder-managed-resources-{place.region}-prod/components/*",
+        f"arn:{context.partition}:s3:::ec2imagebuilder-toe-{context.region}-prod/*",
+        f"arn:{context.partition}:s3:::ec2imagebuilder-managed-resources-{context.region}-prod/components/*",
     ]
     components = [
-        place.arn("imagebuilder", f"component/{auto_named(scope.recipe)}/{VERSION}/*"),
-        place.arn("imagebuilder", "component/*/*", account="aws"),
+        context.arn("imagebuilder", f"component/{auto_named(context)}/{VERSION}/*"),
+        context.arn("imagebuilder", "component/*/*", account="aws"),
     ]
     mailbox = ["AcknowledgeMessage", "DeleteMessage", "FailMessage", "GetEndpoint", "GetMessages", "SendReply"]
     return [
         allow("ReadComponents", "imagebuilder", ["GetComponent"], components),
         allow("DownloadRunner", "s3", ["GetObject"], downloads),
-        *prefix_statements("Wheelhouse", scope.wheels, [WHEELHOUSE_PREFIX, MODELS_PREFIX], ["GetObject"]),
-        allow("FindWheelhouse", "ssm", ["GetParameter"], [scope.wheelhouse_parameter]),
-        *log_statements(scope),
-        *session_statements(place),
+        *wheelhouse_statements(wheels),
+        allow("FindWheelhouse", "ssm", ["GetParameter"], [wheelhouse_parameter]),
+        *_log_statements(context),
+        *session_statements(context),
         # The agent of an older parent image takes commands from ec2messages.
         allow("ReceiveCommands", "ec2messages", mailbox, "*"),
         allow("FindAssociations", "ssm", ["ListAssociations", "PutInventory"], "*"),
         allow("ListOwnAssociations", "ssm", ["ListInstanceAssociations"], [instances]),
         allow("ReportAssociation", "ssm", ["UpdateInstanceAssociationStatus"], [instances, associations]),
-        allow("ReadInventoryDocument", "ssm", ["GetDocument", "DescribeDocument"], _documents(place, "gather")),
+        allow("ReadInventoryDocument", "ssm", ["GetDocument", "DescribeDocument"], _documents(context, "gather")),
     ]
 
 
-def execution_statements(place: Place, scope: ImageScope) -> list[Statement]:
+def execution_statements(context: AwsContext, parent_image: str, builder_role: str) -> list[Statement]:
     """What Image Builder itself does in the role's name: launch, run commands, make the image, say its id."""
-    pipeline = place.arn("imagebuilder", f"image-pipeline/{scope.recipe}")
+    pipeline = context.arn("imagebuilder", f"image-pipeline/{recipe_name(context)}")
     pass_to_ec2 = {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
     return [
-        *_instance_statements(place),
-        *_image_statements(place),
-        *_command_statements(place),
-        allow("PassBuilderRole", "iam", ["PassRole"], [scope.builder_role], pass_to_ec2),
-        *_parent_statements(place, scope.parent_image),
-        allow("PublishImageId", "ssm", ["GetParameter", "PutParameter"], [scope.image_parameter]),
+        *_instance_statements(context),
+        *_image_statements(context),
+        *_command_statements(context),
+        allow("PassBuilderRole", "iam", ["PassRole"], [builder_role], pass_to_ec2),
+        *_parent_statements(context, parent_image),
+        allow("PublishImageId", "ssm", ["GetParameter", "PutParameter"], [image_parameter_arn(context)]),
         allow("StartOwnPipeline", "imagebuilder", ["StartImagePipelineExecution", "TagResource"], [pipeline]),
-        *log_statements(scope),
+        *_log_statements(context),
     ]
 
 
-def expiry_statements(place: Place, scope: ImageScope) -> list[Statement]:
-    """What the function needs that deletes expired images: it may see all, and delete what this stack has baked.
-
-    An AMI is the stack's by its tag `Name`, or, if its bake failed before it got that, by the image resource that Image
-    Builder names on it. Of snapshots only `CreatedBy` is sure.
-    """
-    image, snapshot = _images(place)
-    own = f"image/{auto_named(scope.recipe)}/{VERSION}"
-    by_name = {"StringEquals": TAGGED["StringEquals"] | {"aws:ResourceTag/Name": image_tag(scope.recipe)}}
-    by_source = TAGGED | {"StringLike": {f"aws:ResourceTag/{SOURCE_TAG}": place.arn("imagebuilder", f"{own}/*")}}
-    streams = f"{scope.image_log_group}:log-stream:*"
-    return [
-        allow("ReadImageInForce", "ssm", ["GetParameter"], [scope.image_parameter]),
-        allow("FindImages", "imagebuilder", ["ListImages"], "*"),
-        allow("FindOwnBuilds", "imagebuilder", ["ListImageBuildVersions"], [place.arn("imagebuilder", own)]),
-        allow("DeleteOwnBuilds", "imagebuilder", ["DeleteImage"], [place.arn("imagebuilder", f"{own}/*")]),
-        allow("FindAmis", "ec2", ["DescribeImages"], "*"),
-        allow("DeregisterByName", "ec2", ["DeregisterImage"], [image], by_name),
-        allow("DeregisterBySource", "ec2", ["DeregisterImage"], [image], by_source),
-        allow("DeleteSnapshots", "ec2", ["DeleteSnapshot"], [snapshot], TAGGED),
-        allow("WriteLogs", "logs", ["CreateLogStream", "PutLogEvents"], [streams]),
-    ]
-
-
-def _parent_statements(place: Place, parent_image: str) -> list[Statement]:
+def _parent_statements(context: AwsContext, parent_image: str) -> list[Statement]:
     """Reading the parameter of the parent image, whose ARN has no account if it is AWS's own."""
     if parent_image.startswith("ami-"):
         return []
-    account = "" if parent_image.startswith("/aws/service/") else place.account_id
-    parameter = place.arn("ssm", f"parameter/{parent_image.removeprefix('/')}", account=account)
+    account = "" if parent_image.startswith("/aws/service/") else context.account_id
+    parameter = context.arn("ssm", f"parameter/{parent_image.removeprefix('/')}", account=account)
     return [allow("ReadParentImage", "ssm", ["GetParameter"], [parameter])]
 
 
-def _instance_statements(place: Place) -> list[Statement]:
-    instances, volumes = place.arn("ec2", "instance/*"), place.arn("ec2", "volume/*")
-    used = [place.arn("ec2", f"{kind}/*") for kind in ("network-interface", "security-group", "subnet")]
-    images = _images(place)
+def _instance_statements(context: AwsContext) -> list[Statement]:
+    instances, volumes = context.arn("ec2", "instance/*"), context.arn("ec2", "volume/*")
+    used = [context.arn("ec2", f"{kind}/*") for kind in ("network-interface", "security-group", "subnet")]
+    images = image_arns(context)
     described = (
         "DescribeHosts",
         "DescribeImages",
@@ -179,9 +143,9 @@ def _instance_statements(place: Place) -> list[Statement]:
     ]
 
 
-def _image_statements(place: Place) -> list[Statement]:
-    image, snapshot = _images(place)
-    instances = place.arn("ec2", "instance/*")
+def _image_statements(context: AwsContext) -> list[Statement]:
+    image, snapshot = image_arns(context)
+    instances = context.arn("ec2", "instance/*")
     return [
         allow("MakeImage", "ec2", ["CreateImage", "RegisterImage"], [image, snapshot], TAGGING),
         allow("MakeImageOfOwnInstance", "ec2", ["CreateImage"], [instances], TAGGED),
@@ -194,27 +158,27 @@ def _image_statements(place: Place) -> list[Statement]:
     ]
 
 
-def _command_statements(place: Place) -> list[Statement]:
-    instances, associations = place.arn("ec2", "instance/*"), place.arn("ssm", "association/*")
+def _command_statements(context: AwsContext) -> list[Statement]:
+    instances, associations = context.arn("ec2", "instance/*"), context.arn("ssm", "association/*")
     asked = ("DescribeInstanceInformation", "GetCommandInvocation", "ListCommandInvocations", "ListInventoryEntries")
     made = ("DeleteAssociation", "DescribeAssociationExecutions")
     return [
         allow("FollowCommands", "ssm", asked, "*"),
-        allow("RunShellScript", "ssm", ["SendCommand"], _documents(place, "run")),
+        allow("RunShellScript", "ssm", ["SendCommand"], _documents(context, "run")),
         allow("OnOwnInstances", "ssm", ["SendCommand", "CreateAssociation"], [instances], TAGGED),
-        allow("GatherInventory", "ssm", ["CreateAssociation"], [associations, *_documents(place, "gather")]),
+        allow("GatherInventory", "ssm", ["CreateAssociation"], [associations, *_documents(context, "gather")]),
         allow("FollowInventory", "ssm", made, [associations]),
         allow("FollowInstance", "ssm", ["DescribeInstanceAssociationsStatus"], [instances]),
         allow("TagInventory", "ssm", ["AddTagsToResource"], [associations], TAGGING),
     ]
 
 
-def _images(place: Place) -> tuple[str, str]:
+def image_arns(context: AwsContext) -> tuple[str, str]:
     """Images and snapshots, whose ARNs carry no account."""
-    return place.arn("ec2", "image/*", account=""), place.arn("ec2", "snapshot/*", account="")
+    return context.arn("ec2", "image/*", account=""), context.arn("ec2", "snapshot/*", account="")
 
 
-def _documents(place: Place, kind: str) -> list[str]:
+def _documents(context: AwsContext, kind: str) -> list[str]:
     """AWS's own SSM documents; their ARNs are written with an empty account or the caller's."""
     name = {"run": "AWS-RunShellScript", "gather": "AWS-GatherSoftwareInventory"}[kind]
-    return [place.arn("ssm", f"document/{name}", account=account) for account in ("", place.account_id)]
+    return [context.arn("ssm", f"document/{name}", account=account) for account in ("", context.account_id)]

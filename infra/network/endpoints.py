@@ -9,7 +9,7 @@ from typing import Any, Final
 import pulumi
 import pulumi_aws as aws
 
-from infra.naming import Naming
+from infra.context import AwsContext
 
 INTERFACE_SERVICES: Final[Mapping[str, str]] = {
     "ssm": "parameters, and the SSM agent's registration",
@@ -54,20 +54,14 @@ class EndpointsArgs:
     """What the endpoints of one VPC need.
 
     Attributes:
-        naming: names and tags.
-        region: AWS region, part of every service name.
-        account_id: the account whose buckets and tables may be reached.
-        partition: `aws`, `aws-cn` or `aws-us-gov`.
+        context: also the account whose buckets and tables may be reached.
         vpc_id: the VPC.
         route_table_ids: tables that get the routes of the gateway endpoints.
         interface_subnet_ids: at most one subnet an AZ for interface endpoints; none = no interface endpoints.
         reaches_internet: the subnets have another way out than these endpoints.
     """
 
-    naming: Naming
-    region: str
-    account_id: str
-    partition: str
+    context: AwsContext
     vpc_id: pulumi.Input[str]
     route_table_ids: Sequence[pulumi.Input[str]]
     interface_subnet_ids: Sequence[pulumi.Input[str]]
@@ -85,7 +79,6 @@ class Endpoints(pulumi.ComponentResource):
         security_group_id: group of the interface endpoints, still without rules; None if there are none.
     """
 
-    prefix_list_ids: dict[str, pulumi.Output[str]]
     security_group_id: pulumi.Output[str] | None = None
 
     def __init__(self, name: str, args: EndpointsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -104,7 +97,7 @@ class Endpoints(pulumi.ComponentResource):
             f"{self._name}-group",
             vpc_id=self._args.vpc_id,
             description="VPC endpoints: HTTPS from workers and builders",
-            tags=self._args.naming.tags_for("endpoints"),
+            tags=self._args.context.tags_for("endpoints"),
             opts=pulumi.ResourceOptions(parent=self),
         ).id
 
@@ -112,11 +105,11 @@ class Endpoints(pulumi.ComponentResource):
         endpoint = aws.ec2.VpcEndpoint(
             f"{self._name}-{service}",
             vpc_id=self._args.vpc_id,
-            service_name=f"com.amazonaws.{self._args.region}.{service}",
+            service_name=f"com.amazonaws.{self._args.context.region}.{service}",
             vpc_endpoint_type="Gateway",
             route_table_ids=self._args.route_table_ids,
             policy=pulumi.Output.json_dumps(policy),
-            tags=self._args.naming.tags_for(service),
+            tags=self._args.context.tags_for(service),
             opts=pulumi.ResourceOptions(parent=self),
         )
         return endpoint.prefix_list_id
@@ -126,12 +119,12 @@ class Endpoints(pulumi.ComponentResource):
         aws.ec2.VpcEndpoint(
             f"{self._name}-{service}",
             vpc_id=self._args.vpc_id,
-            service_name=f"com.amazonaws.{self._args.region}.{service}",
+            service_name=f"com.amazonaws.{self._args.context.region}.{service}",
             vpc_endpoint_type="Interface",
             private_dns_enabled=True,
             subnet_ids=self._args.interface_subnet_ids,
             security_group_ids=[group],
-            tags=self._args.naming.tags_for(service),
+            tags=self._args.context.tags_for(service),
             opts=pulumi.ResourceOptions(parent=self),
         )
 
@@ -164,7 +157,8 @@ def _s3_policy(args: EndpointsArgs) -> dict[str, Any]:
     of the region. Without internet the others are those of AWS that an instance needs; with it all that may be read
     anyway, such as a public data set: a policy that refused them would keep nothing in, for the internet is open.
     """
-    objects, own = f"arn:{args.partition}:s3:::", {"StringEquals": {"aws:ResourceAccount": args.account_id}}
+    objects = f"arn:{args.context.partition}:s3:::"
+    own = {"StringEquals": {"aws:ResourceAccount": args.context.account_id}}
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -184,7 +178,7 @@ def _s3_policy(args: EndpointsArgs) -> dict[str, Any]:
                 "Resource": f"{objects}*",
                 "Condition": own,
             },
-            _reading_any_bucket(objects) if args.reaches_internet else _reading_of_aws(objects, args.region),
+            _reading_any_bucket(objects) if args.reaches_internet else _reading_of_aws(objects, args.context.region),
         ],
     }
 
@@ -217,7 +211,7 @@ def _reading_any_bucket(objects: str) -> dict[str, Any]:
 
 def _dynamodb_policy(args: EndpointsArgs) -> dict[str, Any]:
     """Items of this account's tables in this region; a receipts table of another stack may be read, so any name."""
-    tables = f"arn:{args.partition}:dynamodb:{args.region}:{args.account_id}:table/"
+    tables = args.context.arn("dynamodb", "table/")
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -227,7 +221,7 @@ def _dynamodb_policy(args: EndpointsArgs) -> dict[str, Any]:
                 "Principal": "*",
                 "Action": list(_TABLE_ACTIONS),
                 "Resource": [f"{tables}*", f"{tables}*/index/*"],
-                "Condition": {"StringEquals": {"aws:PrincipalAccount": args.account_id}},
+                "Condition": {"StringEquals": {"aws:PrincipalAccount": args.context.account_id}},
             }
         ],
     }

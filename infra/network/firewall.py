@@ -9,7 +9,7 @@ from typing import Final
 import pulumi
 import pulumi_aws as aws
 
-from infra.naming import Naming
+from infra.context import AwsContext
 
 _HTTPS, _NFS = 443, 2049
 
@@ -19,13 +19,12 @@ class SecurityGroupsArgs:
     """What the groups of one VPC need.
 
     Attributes:
-        naming: names and tags.
         vpc_id: the VPC.
         endpoint_group_id: group of the interface endpoints; None = AWS is called over the internet.
         prefix_list_ids: service -> prefix list of its gateway endpoint.
     """
 
-    naming: Naming
+    context: AwsContext
     vpc_id: pulumi.Input[str]
     endpoint_group_id: pulumi.Input[str] | None
     prefix_list_ids: Mapping[str, pulumi.Input[str]]
@@ -41,10 +40,6 @@ class SecurityGroups(pulumi.ComponentResource):
         builder_id: may call AWS by HTTPS; nobody may call it.
         file_system_id: NFS from workers; calls nobody.
     """
-
-    worker_id: pulumi.Output[str]
-    builder_id: pulumi.Output[str]
-    file_system_id: pulumi.Output[str]
 
     def __init__(self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("receipts:infra:SecurityGroups", name, {}, opts)
@@ -64,7 +59,7 @@ class SecurityGroups(pulumi.ComponentResource):
             f"{self._name}-{role}",
             vpc_id=self._args.vpc_id,
             description=description,
-            tags=self._args.naming.tags_for(role),
+            tags=self._args.context.tags_for(role),
             opts=pulumi.ResourceOptions(parent=self),
         ).id
 
@@ -88,7 +83,7 @@ class SecurityGroups(pulumi.ComponentResource):
             from_port=port,
             to_port=port,
             description=label,
-            tags=self._args.naming.tags_for(label),
+            tags=self._args.context.tags_for(label),
             opts=pulumi.ResourceOptions(parent=self),
         )
 
@@ -100,7 +95,7 @@ class SecurityGroups(pulumi.ComponentResource):
             from_port=port,
             to_port=port,
             description=label,
-            tags=self._args.naming.tags_for(label),
+            tags=self._args.context.tags_for(label),
             opts=pulumi.ResourceOptions(parent=self),
             **to,
         )
@@ -114,15 +109,12 @@ class PublicAccessArgs:
     """What stands between public subnets and the internet.
 
     Attributes:
-        naming: names and tags.
-        region: AWS region, of whose VPC Block Public Access the preview warns.
         cidr: IPv4 block of the VPC.
         vpc_id: the VPC.
         subnet_ids: the public subnets.
     """
 
-    naming: Naming
-    region: str
+    context: AwsContext
     cidr: str
     vpc_id: pulumi.Input[str]
     subnet_ids: Sequence[pulumi.Input[str]]
@@ -169,7 +161,7 @@ class PublicAccess(pulumi.ComponentResource):
                 _out(100, "-1", 0, 0, self._args.cidr),
                 _out(110, "tcp", 443, 443, _ANYWHERE),
             ],
-            tags=self._args.naming.tags_for("public"),
+            tags=self._args.context.tags_for("public"),
             opts=pulumi.ResourceOptions(parent=self),
         )
 
@@ -178,7 +170,7 @@ class PublicAccess(pulumi.ComponentResource):
 
         No refusal: an account may have excluded this very VPC, which no function of the provider tells.
         """
-        region, own = self._args.region, pulumi.ResourceOptions(parent=self)
+        region, own = self._args.context.region, pulumi.ResourceOptions(parent=self)
         found = aws.ec2.VpcBlockPublicAccessOptions.get(f"{self._name}-block", id=region, region=region, opts=own)
         found.internet_gateway_block_mode.apply(lambda mode: _warn(mode, region))
 

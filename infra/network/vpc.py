@@ -9,7 +9,7 @@ from typing import Final, Literal
 import pulumi
 import pulumi_aws as aws
 
-from infra.naming import Naming
+from infra.context import AwsContext
 from infra.network.endpoints import Endpoints, EndpointsArgs
 from infra.network.firewall import PublicAccess, PublicAccessArgs, SecurityGroups, SecurityGroupsArgs
 from infra.network.subnets import plan
@@ -22,29 +22,21 @@ class NetworkArgs:
     """What the network needs.
 
     Attributes:
-        naming: names and tags.
-        region: AWS region.
-        account_id: AWS account; the S3 and DynamoDB endpoints lead to its buckets and tables only.
+        context: one public and one private subnet in each of its zones, in their order.
         cidr: IPv4 block of the VPC, divided among the subnets.
-        availability_zones: one public and one private subnet in each, in this order.
         nat: `none` = no way to the internet; `single` = one NAT gateway in the first AZ; `public` = workers and
             builders are in public subnets and have a public address while they run.
         bakes: images are built; with `public` the builder's subnet then hands out addresses.
         flow_log_role_arn: role with which flow logs are written.
         flow_log_group_arn: log group of the flow logs.
-        partition: `aws`, `aws-cn` or `aws-us-gov`.
     """
 
-    naming: Naming
-    region: str
-    account_id: str
+    context: AwsContext
     cidr: str
-    availability_zones: Sequence[str]
     nat: Literal["none", "single", "public"]
     bakes: bool
     flow_log_role_arn: pulumi.Input[str]
     flow_log_group_arn: pulumi.Input[str]
-    partition: str = "aws"
 
 
 class Network(pulumi.ComponentResource):
@@ -65,21 +57,13 @@ class Network(pulumi.ComponentResource):
         file_system_security_group_id: group of the EFS mount targets.
     """
 
-    vpc_id: pulumi.Output[str]
-    private_subnet_ids: list[pulumi.Output[str]]
-    worker_subnet_ids: list[pulumi.Output[str]]
-    builder_subnet_id: pulumi.Output[str]
-    worker_security_group_id: pulumi.Output[str]
-    builder_security_group_id: pulumi.Output[str]
-    file_system_security_group_id: pulumi.Output[str]
-
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("receipts:infra:Network", name, {}, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
         self.vpc_id = self._vpc()
         self._flow_log()
-        subnets = plan(args.cidr, len(args.availability_zones))
+        subnets = plan(args.cidr, len(args.context.zones))
         public, private = self._subnets("public", subnets.public), self._subnets("private", subnets.private)
         public_table, private_tables = self._route_tables(public, private)
         if args.nat != "none":
@@ -110,7 +94,7 @@ class Network(pulumi.ComponentResource):
             cidr_block=self._args.cidr,
             enable_dns_support=True,
             enable_dns_hostnames=True,
-            tags=self._args.naming.tags_for("vpc"),
+            tags=self._args.context.tags_for("vpc"),
             opts=self._child,
         )
         # Adopts the VPC's default group and removes its rules: what forgets to name a group can talk to nothing.
@@ -119,7 +103,7 @@ class Network(pulumi.ComponentResource):
             vpc_id=vpc.id,
             ingress=[],
             egress=[],
-            tags=self._args.naming.tags_for("closed"),
+            tags=self._args.context.tags_for("closed"),
             opts=self._child,
         )
         return vpc.id
@@ -133,7 +117,7 @@ class Network(pulumi.ComponentResource):
             log_destination=self._args.flow_log_group_arn,
             iam_role_arn=self._args.flow_log_role_arn,
             max_aggregation_interval=600,
-            tags=self._args.naming.tags_for("flow-log"),
+            tags=self._args.context.tags_for("flow-log"),
             opts=self._child,
         )
 
@@ -150,10 +134,10 @@ class Network(pulumi.ComponentResource):
                 availability_zone=zone,
                 cidr_block=cidr,
                 map_public_ip_on_launch=gives and number == 0,
-                tags=self._args.naming.tags_for(f"{kind}-{number}"),
+                tags=self._args.context.tags_for(f"{kind}-{number}"),
                 opts=stays,
             )
-            for number, (zone, cidr) in enumerate(zip(self._args.availability_zones, cidrs, strict=True))
+            for number, (zone, cidr) in enumerate(zip(self._args.context.zones, cidrs, strict=True))
         ]
 
     def _route_tables(
@@ -174,7 +158,7 @@ class Network(pulumi.ComponentResource):
         return aws.ec2.RouteTable(
             f"{self._name}-{kind}-table",
             vpc_id=self.vpc_id,
-            tags=self._args.naming.tags_for(kind),
+            tags=self._args.context.tags_for(kind),
             opts=self._child,
         )
 
@@ -182,7 +166,7 @@ class Network(pulumi.ComponentResource):
         gateway = aws.ec2.InternetGateway(
             f"{self._name}-internet",
             vpc_id=self.vpc_id,
-            tags=self._args.naming.tags_for("internet"),
+            tags=self._args.context.tags_for("internet"),
             opts=self._child,
         )
         aws.ec2.Route(
@@ -198,15 +182,15 @@ class Network(pulumi.ComponentResource):
         self, gateway: aws.ec2.InternetGateway, subnet: aws.ec2.Subnet, private_tables: list[aws.ec2.RouteTable]
     ) -> None:
         """Private subnets -> NAT gateway in `subnet` -> internet gateway."""
-        naming = self._args.naming
+        context = self._args.context
         # A gateway cannot be detached while the VPC has a public address: both of these must go before it.
         after_gateway = pulumi.ResourceOptions(parent=self, depends_on=[gateway])
-        address = aws.ec2.Eip(f"{self._name}-nat-ip", domain="vpc", tags=naming.tags_for("nat"), opts=after_gateway)
+        address = aws.ec2.Eip(f"{self._name}-nat-ip", domain="vpc", tags=context.tags_for("nat"), opts=after_gateway)
         nat = aws.ec2.NatGateway(
             f"{self._name}-nat",
             allocation_id=address.id,
             subnet_id=subnet.id,
-            tags=naming.tags_for("nat"),
+            tags=context.tags_for("nat"),
             opts=after_gateway,
         )
         for number, table in enumerate(private_tables):
@@ -220,8 +204,7 @@ class Network(pulumi.ComponentResource):
 
     def _public_access(self, subnets: list[aws.ec2.Subnet]) -> None:
         args = PublicAccessArgs(
-            naming=self._args.naming,
-            region=self._args.region,
+            context=self._args.context,
             cidr=self._args.cidr,
             vpc_id=self.vpc_id,
             subnet_ids=[subnet.id for subnet in subnets],
@@ -235,10 +218,7 @@ class Network(pulumi.ComponentResource):
         endpoints = Endpoints(
             f"{self._name}-endpoints",
             EndpointsArgs(
-                naming=args.naming,
-                region=args.region,
-                account_id=args.account_id,
-                partition=args.partition,
+                context=args.context,
                 vpc_id=self.vpc_id,
                 route_table_ids=[table.id for table in tables],
                 reaches_internet=args.nat != "none",
@@ -249,7 +229,7 @@ class Network(pulumi.ComponentResource):
         groups = SecurityGroups(
             f"{self._name}-groups",
             SecurityGroupsArgs(
-                naming=args.naming,
+                context=args.context,
                 vpc_id=self.vpc_id,
                 endpoint_group_id=endpoints.security_group_id,
                 prefix_list_ids=endpoints.prefix_list_ids,

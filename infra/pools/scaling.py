@@ -9,7 +9,7 @@ from typing import Final
 import pulumi
 import pulumi_aws as aws
 
-from infra.naming import Naming
+from infra.context import AwsContext
 from receipt_trainer.contract.outputs import PRIORITIES, PoolName, Priority
 
 PERIOD_S: Final = 60
@@ -29,14 +29,13 @@ class BacklogScalingArgs:
     """Scale-out of one pool.
 
     Attributes:
-        naming: names and tags.
         pool: name of the pool.
         max_instances: no step is larger.
         group_name: name of the Auto Scaling group.
         queue_names: name of the job queue of each priority.
     """
 
-    naming: Naming
+    context: AwsContext
     pool: PoolName
     max_instances: int
     group_name: pulumi.Input[str]
@@ -63,12 +62,7 @@ class BacklogScaling(pulumi.ComponentResource):
     (SQS Developer Guide, "CloudWatch metrics for Amazon SQS"): whoever submits a job asks for its instance at once, and
     this one launches for what nobody asked for. An instance that was asked for warms up as any other does, so a step
     for the minute before its launch adds nothing.
-
-    Attributes:
-        alarm_arn: ARN of the alarm.
     """
-
-    alarm_arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: BacklogScalingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("receipts:infra:BacklogScaling", name, None, opts)
@@ -93,7 +87,7 @@ class BacklogScaling(pulumi.ComponentResource):
         alarm = aws.cloudwatch.MetricAlarm(
             f"{name}-backlog",
             alarm_description=(
-                f"{args.naming.prefix}: the {args.pool} pool has more jobs than instances. It adds instances by "
+                f"{args.context.prefix}: the {args.pool} pool has more jobs than instances. It adds instances by "
                 "itself; nothing to do."
             ),
             comparison_operator="GreaterThanThreshold",
@@ -104,10 +98,9 @@ class BacklogScaling(pulumi.ComponentResource):
             treat_missing_data="notBreaching",
             metric_queries=backlog_queries(args),
             alarm_actions=[policy.arn],
-            tags=args.naming.tags_for(f"backlog-{args.pool}", Pool=args.pool),
+            tags=args.context.tags_for(f"backlog-{args.pool}", Pool=args.pool),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.alarm_arn = alarm.arn
         self.register_outputs({"alarm_arn": alarm.arn})
 
 

@@ -10,18 +10,24 @@ import base64
 import bz2
 import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import pulumi
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from infra.naming import Naming
+from infra.context import USERDATA, AwsContext
+from infra.data.file_system import FileSystem
+from infra.data.queues import JobQueues
+from infra.data.storage import Buckets
+from infra.data.tables import Tables
+from infra.data.training_defaults import TrainingDefaults
+from infra.setting_groups import RetentionSettings
+from infra.watch.logs import LogGroups
+from infra.wheelhouse.objects import Wheelhouse
 from receipt_trainer.contract import names
 from receipt_trainer.contract.env import WorkerEnv
-from receipt_trainer.contract.outputs import PoolName, Priority
+from receipt_trainer.contract.outputs import PoolName
 
 MAX_USER_DATA_BYTES: Final = 16_384
 """EC2's limit, before base64 (Amazon EC2 user guide, "Run commands on your EC2 instance at launch using user data")."""
@@ -40,8 +46,6 @@ SCRIPTS: Final = (
     "receipt-worker.service",
     "worker_boot.sh",
 )
-USERDATA_DIR: Final = Path(__file__).resolve().parents[2] / "userdata"
-
 _FILES_HERE: Final = "# FILES\n"
 _NUL: Final = "\x00"
 
@@ -103,7 +107,7 @@ def render_user_data(boot: BootEnv, worker: WorkerEnv) -> str:
     Raises:
         ValueError: a value that bash or systemd cannot hold, or too much text; begins with what it is about.
     """
-    scripts = {name: (USERDATA_DIR / name).read_text(encoding="utf-8") for name in SCRIPTS}
+    scripts = {name: (USERDATA / name).read_text(encoding="utf-8") for name in SCRIPTS}
     text = unpacking(scripts, {"boot.env": boot_env_file(boot), "worker.env": worker.to_env_file()})
     size = len(text.encode())
     if size > MAX_USER_DATA_BYTES:
@@ -121,7 +125,7 @@ def unpacking(packed: dict[str, str], plain: dict[str, str]) -> str:
             has one implementation: another laptop must not make another launch template of the same scripts.
         plain: files with values, by name; each ends with a newline.
     """
-    unpack = (USERDATA_DIR / "unpack.sh").read_text(encoding="utf-8")
+    unpack = (USERDATA / "unpack.sh").read_text(encoding="utf-8")
     before, after = unpack.split(_FILES_HERE)
     blob = base64.encodebytes(bz2.compress(json.dumps(packed, sort_keys=True).encode())).decode()
     return (
@@ -162,42 +166,63 @@ def _here(command: str, text: str) -> str:
 
 
 @dataclass(frozen=True)
-class WorkerData:
-    """What all pools are told alike.
+class UserDataArgs:
+    """What workers are told of the stack."""
 
-    Attributes:
-        boot: fields of BootEnv that are not of one pool.
-        worker: fields of WorkerEnv that are not of one pool.
+    context: AwsContext
+    tables: Tables
+    buckets: Buckets
+    files: FileSystem
+    queues: JobQueues
+    defaults: TrainingDefaults
+    wheelhouse: Wheelhouse
+    logs: LogGroups
+    retention: RetentionSettings
+
+
+def user_data(args: UserDataArgs, pool: PoolName) -> pulumi.Output[str]:
+    """User data of the workers of one pool.
+
+    Raises:
+        pulumi.RunError: a value that does not survive bash or systemd, or too much text (when values are known).
     """
-
-    naming: Naming
-    region: str
-    boot: Mapping[str, pulumi.Input[Any]]
-    worker: Mapping[str, pulumi.Input[str]]
-
-    def user_data(self, pool: PoolName, queue_urls: Mapping[Priority, pulumi.Input[str]]) -> pulumi.Output[str]:
-        """User data of the workers of one pool.
-
-        Raises:
-            pulumi.RunError: a value that does not survive bash or systemd, or too much text (when values are known).
-        """
-        shared = {"pool": pool, "auto_scaling_group": self.naming.name("workers", pool)}
-        boot = {**self.boot, **shared, "region": self.region, "environment": self.naming.environment}
-        worker = {
-            **self.worker,
-            **shared,
-            "project": self.naming.project,
-            "environment": self.naming.environment,
-            "region": self.region,
-            "queue_url_high": queue_urls["high"],
-            "queue_url_normal": queue_urls["normal"],
-            "lifecycle_hook": LIFECYCLE_HOOK,
-            "checkpoints_dir": names.CHECKPOINTS_MOUNT,
-            "training_dir": names.TRAINING_MOUNT,
-            "hf_home": names.HF_CACHE_DIR,
-            "aws_cli": names.DEFAULT_AWS_CLI,
-        }
-        return pulumi.Output.all(pulumi.Output.all(**boot), pulumi.Output.all(**worker)).apply(_render)
+    context, files, urls = args.context, args.files, args.queues.urls[pool]
+    shared: dict[str, pulumi.Input[str]] = {
+        "region": context.region,
+        "environment": context.environment,
+        "pool": pool,
+        "auto_scaling_group": context.name("workers", pool),
+        "instances_table": args.tables.instances.name,
+        "worker_log_group": args.logs.worker.name,
+    }
+    boot = pulumi.Output.all(
+        **shared,
+        wheels_bucket=args.buckets.wheels.id,
+        wheelhouse_prefix=args.wheelhouse.prefix,
+        wheelhouse_hash=args.wheelhouse.content_hash,
+        file_system_id=files.file_system_id,
+        checkpoints_access_point_id=files.checkpoints_access_point_id,
+        training_access_point_id=files.training_access_point_id,
+        boot_log_group=args.logs.boot.name,
+    )
+    worker = pulumi.Output.all(
+        **shared,
+        project=context.project,
+        receipts_table=args.tables.receipts.name,
+        jobs_table=args.tables.jobs.name,
+        artifacts_bucket=args.buckets.artifacts.id,
+        training_parameter=args.defaults.parameter_name,
+        checkpoints_days=str(args.retention.checkpoints_days),
+        rows_days=str(args.retention.rows_days),
+        queue_url_high=urls["high"],
+        queue_url_normal=urls["normal"],
+        lifecycle_hook=LIFECYCLE_HOOK,
+        checkpoints_dir=names.CHECKPOINTS_MOUNT,
+        training_dir=names.TRAINING_MOUNT,
+        hf_home=names.HF_CACHE_DIR,
+        aws_cli=names.DEFAULT_AWS_CLI,
+    )
+    return pulumi.Output.all(boot, worker).apply(_render)
 
 
 def _render(values: list[dict[str, Any]]) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import pulumi
 import pulumi_aws as aws
 
-from infra.naming import Naming, named
+from infra.context import AwsContext, named
+from infra.network.vpc import Network
 from infra.pools.scaling import BacklogScaling, BacklogScalingArgs
-from infra.pools.user_data import LIFECYCLE_HOOK, MAX_USER_DATA_BYTES
+from infra.pools.user_data import LIFECYCLE_HOOK
+from infra.setting_groups import PoolSettings
 from receipt_trainer.contract.outputs import PoolName, Priority
 
 CHECKPOINT_S: Final = 300
@@ -34,55 +36,23 @@ class WorkerPoolArgs:
     """One pool of workers.
 
     Attributes:
-        naming: names and tags.
-        pool: name of the pool.
-        instance_types: types that may be launched.
-        min_instances: instances that are always there.
-        max_instances: instances at most.
-        on_demand_base: instances, counted from the first, that are bought on demand.
-        root_volume_gib: size of the root volume in GiB.
-        market: how instances beyond the base are bought.
-        capacity_rebalance: the group replaces a spot instance at EC2's rebalance recommendation.
+        settings: types, bounds, volume and market.
         image_parameter_name: SSM parameter with the image id; read at every launch.
         instance_profile_arn: profile of the worker role.
-        security_group_id: the group that workers are in.
-        subnet_ids: subnets of the workers, one an AZ.
         public_address: an instance has a public IPv4 address while it runs.
-        user_data: plain text; at most `MAX_USER_DATA_BYTES` bytes of UTF-8.
+        user_data: plain text, as `user_data` gives it.
         queue_names: name of the job queue of each priority.
     """
 
-    naming: Naming
+    context: AwsContext
     pool: PoolName
-    instance_types: Sequence[str]
-    min_instances: int
-    max_instances: int
-    on_demand_base: int
-    root_volume_gib: int
-    market: Literal["spot", "on_demand"]
-    capacity_rebalance: bool
-    image_parameter_name: pulumi.Input[str]
+    settings: PoolSettings
+    image_parameter_name: str
     instance_profile_arn: pulumi.Input[str]
-    security_group_id: pulumi.Input[str]
-    subnet_ids: Sequence[pulumi.Input[str]]
+    network: Network
     public_address: bool
     user_data: pulumi.Input[str]
     queue_names: Mapping[Priority, pulumi.Input[str]]
-
-
-def encode_user_data(text: str) -> str:
-    """User data as EC2 takes it.
-
-    Raises:
-        pulumi.RunError: it is longer than EC2 allows.
-    """
-    raw = text.encode()
-    if len(raw) > MAX_USER_DATA_BYTES:
-        raise pulumi.RunError(
-            f"user data: {len(raw)} bytes, allowed are {MAX_USER_DATA_BYTES}; "
-            "move text out of userdata/worker_boot.sh into the wheelhouse or the image"
-        )
-    return base64.b64encode(raw).decode()
 
 
 class WorkerPool(pulumi.ComponentResource):
@@ -96,9 +66,6 @@ class WorkerPool(pulumi.ComponentResource):
         launch_template_id: id of the launch template.
     """
 
-    group_name: pulumi.Output[str]
-    launch_template_id: pulumi.Output[str]
-
     def __init__(self, name: str, args: WorkerPoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("receipts:infra:WorkerPool", name, None, opts)
         self._name, self._args = name, args
@@ -106,22 +73,22 @@ class WorkerPool(pulumi.ComponentResource):
         group = self._group(template)
         BacklogScaling(
             f"{name}-scaling",
-            BacklogScalingArgs(args.naming, args.pool, args.max_instances, group.name, args.queue_names),
+            BacklogScalingArgs(args.context, args.pool, args.settings.max_instances, group.name, args.queue_names),
             pulumi.ResourceOptions(parent=self),
         )
         self.group_name, self.launch_template_id = group.name, template.id
         self.register_outputs({"group_name": group.name, "launch_template_id": template.id})
 
     def _template(self) -> aws.ec2.LaunchTemplate:
-        args, tags = self._args, self._args.naming.tags_for(f"worker-{self._args.pool}", Pool=self._args.pool)
+        args, tags = self._args, self._args.context.tags_for(f"worker-{self._args.pool}", Pool=self._args.pool)
         return aws.ec2.LaunchTemplate(
             f"{self._name}-template",
-            description=f"Workers of the {args.pool} pool of {args.naming.prefix}",
+            description=f"Workers of the {args.pool} pool of {args.context.prefix}",
             # Resolved at every launch, so that a finished bake needs no `pulumi up`.
             image_id=pulumi.Output.concat("resolve:ssm:", args.image_parameter_name),
             # The group overrides it; who starts one instance by hand from this template gets a type of the pool.
-            instance_type=args.instance_types[0],
-            user_data=pulumi.Output.from_input(args.user_data).apply(encode_user_data),
+            instance_type=args.settings.instance_types[0],
+            user_data=pulumi.Output.from_input(args.user_data).apply(_base64),
             update_default_version=True,
             iam_instance_profile=aws.ec2.LaunchTemplateIamInstanceProfileArgs(arn=args.instance_profile_arn),
             instance_initiated_shutdown_behavior="terminate",
@@ -140,7 +107,7 @@ class WorkerPool(pulumi.ComponentResource):
                     device_index=0,
                     associate_public_ip_address="true" if args.public_address else "false",
                     delete_on_termination="true",
-                    security_groups=[args.security_group_id],
+                    security_groups=[args.network.worker_security_group_id],
                 )
             ],
             tag_specifications=[
@@ -156,23 +123,23 @@ class WorkerPool(pulumi.ComponentResource):
             device_name=ROOT_DEVICE,
             ebs=aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
                 volume_type="gp3",
-                volume_size=self._args.root_volume_gib,
+                volume_size=self._args.settings.root_volume_gib,
                 encrypted="true",
                 delete_on_termination="true",
             ),
         )
 
     def _group(self, template: aws.ec2.LaunchTemplate) -> aws.autoscaling.Group:
-        args, tags = self._args, self._args.naming.tags_for(f"worker-{self._args.pool}", Pool=self._args.pool)
+        args, tags = self._args, self._args.context.tags_for(f"worker-{self._args.pool}", Pool=self._args.pool)
         return aws.autoscaling.Group(
             f"{self._name}-group",
-            name=args.naming.name("workers", args.pool),
-            min_size=args.min_instances,
-            max_size=args.max_instances,
-            vpc_zone_identifiers=list(args.subnet_ids),
+            name=args.context.name("workers", args.pool),
+            min_size=args.settings.min_instances,
+            max_size=args.settings.max_instances,
+            vpc_zone_identifiers=args.network.worker_subnet_ids,
             mixed_instances_policy=self._instances_policy(template),
             # Off by default: the recommendation is no notice, and where capacity is scarce the next one gets it too.
-            capacity_rebalance=args.capacity_rebalance,
+            capacity_rebalance=args.settings.capacity_rebalance,
             # Workers end themselves; balancing zones would end one that trains.
             protect_from_scale_in=True,
             suspended_processes=["AZRebalance"],
@@ -200,7 +167,7 @@ class WorkerPool(pulumi.ComponentResource):
         )
 
     def _instances_policy(self, template: aws.ec2.LaunchTemplate) -> aws.autoscaling.GroupMixedInstancesPolicyArgs:
-        args, spot = self._args, self._args.market == "spot"
+        args, spot = self._args, self._args.settings.market == "spot"
         return aws.autoscaling.GroupMixedInstancesPolicyArgs(
             launch_template=aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateArgs(
                 launch_template_specification=aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateLaunchTemplateSpecificationArgs(
@@ -210,13 +177,18 @@ class WorkerPool(pulumi.ComponentResource):
                 ),
                 overrides=[
                     aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateOverrideArgs(instance_type=instance_type)
-                    for instance_type in args.instance_types
+                    for instance_type in args.settings.instance_types
                 ],
             ),
             instances_distribution=aws.autoscaling.GroupMixedInstancesPolicyInstancesDistributionArgs(
-                on_demand_base_capacity=args.on_demand_base,
+                on_demand_base_capacity=args.settings.on_demand_base,
                 on_demand_percentage_above_base_capacity=0 if spot else 100,
                 on_demand_allocation_strategy="lowest-price",
                 spot_allocation_strategy="price-capacity-optimized",
             ),
         )
+
+
+def _base64(text: str) -> str:
+    """User data as EC2 takes it."""
+    return base64.b64encode(text.encode()).decode()

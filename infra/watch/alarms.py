@@ -9,7 +9,7 @@ from typing import Any, Final
 import pulumi
 import pulumi_aws as aws
 
-from infra.naming import Naming
+from infra.context import AwsContext
 from receipt_trainer.contract import liveness, metrics
 from receipt_trainer.contract.outputs import PRIORITIES, PoolName, Priority
 
@@ -29,14 +29,13 @@ class PoolWatch:
     Attributes:
         parent: component that the alarms belong to.
         name: beginning of their logical names.
-        naming: names and tags.
         pool: name of the pool.
         topic_arn: SNS topic that hears of them.
     """
 
     parent: pulumi.Resource
     name: str
-    naming: Naming
+    context: AwsContext
     pool: PoolName
     topic_arn: pulumi.Input[str]
 
@@ -51,10 +50,10 @@ class PoolWatch:
     def _alarm(self, kind: str, description: str, **measure: Any) -> aws.cloudwatch.MetricAlarm:
         return aws.cloudwatch.MetricAlarm(
             f"{self.name}-{kind}",
-            alarm_description=f"{self.naming.prefix}, {self.pool} pool: {description}",
+            alarm_description=f"{self.context.prefix}, {self.pool} pool: {description}",
             treat_missing_data="notBreaching",
             alarm_actions=[self.topic_arn],
-            tags=self.naming.tags_for(f"{kind}-{self.pool}", Pool=self.pool),
+            tags=self.context.tags_for(f"{kind}-{self.pool}", Pool=self.pool),
             opts=pulumi.ResourceOptions(parent=self.parent),
             **measure,
         )
@@ -63,7 +62,7 @@ class PoolWatch:
         return self._alarm(
             "dead-letters",
             "a message was received many times and never finished; it lies in the dead-letter queue. Read it there, "
-            f"look up its job id in the log group {self.naming.path('worker')}, submit the job again once the cause "
+            f"look up its job id in the log group {self.context.path('worker')}, submit the job again once the cause "
             "is gone, and delete the message.",
             **_WAITING_MESSAGES,
             dimensions={"QueueName": queue_name},
@@ -83,8 +82,8 @@ class PoolWatch:
         return self._alarm(
             f"{priority}-waiting",
             f"jobs of priority {priority} have been waiting for an hour. If the Auto Scaling group "
-            f"{self.naming.name('workers', self.pool)} has no instances, read its activity history (no spot "
-            f"capacity, a quota, a suspended Launch process) and the log group {self.naming.path('boot')}; if all "
+            f"{self.context.name('workers', self.pool)} has no instances, read its activity history (no spot "
+            f"capacity, a quota, a suspended Launch process) and the log group {self.context.path('boot')}; if all "
             f"are busy, raise pools.{self.pool}.max_instances, or wait.",
             **_WAITING_MESSAGES,
             dimensions={"QueueName": queue_name},
@@ -103,7 +102,7 @@ class PoolWatch:
             text,
             namespace=metrics.NAMESPACE,
             metric_name=metric,
-            dimensions=metrics.dimensions(self.naming.environment, self.pool),
+            dimensions=metrics.dimensions(self.context.environment, self.pool),
             statistic="Sum",
             period=BOOT_PERIOD_S,
             evaluation_periods=1,
@@ -115,9 +114,9 @@ class PoolWatch:
         return self._counted(
             "boot-failures",
             "an instance failed to boot and ended itself. The reason is in the log group "
-            f"{self.naming.path('boot')}. After three failures in a row the group launches nothing more; once the "
+            f"{self.context.path('boot')}. After three failures in a row the group launches nothing more; once the "
             "cause is gone: aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name "
-            f"{self.naming.name('workers', self.pool)}",
+            f"{self.context.name('workers', self.pool)}",
             metrics.BOOT_FAILURES,
         )
 
@@ -127,8 +126,8 @@ class PoolWatch:
             "the stack ended an instance that nobody had heard of for "
             f"{liveness.HEARTBEAT_LIMIT_S // 60} minutes, or since its launch. Its job, if it had one, is back in the "
             "queue. Why: receipt-trainer instances, and the log groups "
-            f"{self.naming.path('worker')} and {self.naming.path('boot')}, stream of the instance. Nothing else to do "
-            "unless it happens again.",
+            f"{self.context.path('worker')} and {self.context.path('boot')}, stream of the instance. Nothing else to "
+            "do unless it happens again.",
             metrics.SILENT_INSTANCES,
         )
 
@@ -146,7 +145,7 @@ class PoolWatch:
 def look_failures(
     parent: pulumi.Resource,
     name: str,
-    naming: Naming,
+    context: AwsContext,
     function_name: pulumi.Input[str],
     topic_arn: pulumi.Input[str],
 ) -> aws.cloudwatch.MetricAlarm:
@@ -158,10 +157,10 @@ def look_failures(
     return aws.cloudwatch.MetricAlarm(
         f"{name}-looks",
         alarm_description=(
-            f"{naming.prefix}: function {naming.name('silent-instances')} fails, or (INSUFFICIENT_DATA) is not run: "
+            f"{context.prefix}: function {context.name('silent-instances')} fails, or (INSUFFICIENT_DATA) is not run: "
             "what it cannot do is undone: an instance that hangs costs money until somebody ends it, a job without a "
             "message waits, notices of jobs do not arrive. Which of them, and why, is in the log group "
-            f"{naming.path('silent-instances')}."
+            f"{context.path('silent-instances')}."
         ),
         namespace="AWS/Lambda",
         metric_name="Errors",
@@ -174,6 +173,6 @@ def look_failures(
         treat_missing_data="missing",
         alarm_actions=[topic_arn],
         insufficient_data_actions=[topic_arn],
-        tags=naming.tags_for("silence-looks"),
+        tags=context.tags_for("silence-looks"),
         opts=pulumi.ResourceOptions(parent=parent),
     )

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pulumi
 
+from infra.context import AwsContext
 from receipt_trainer.contract import metrics
 from receipt_trainer.contract.outputs import PRIORITIES, PoolName, Priority
 
@@ -31,21 +32,28 @@ _OUTCOMES: Final = {
 
 
 def dashboard_body(
-    region: str,
-    environment: str,
+    context: AwsContext,
     pools: Mapping[PoolName, PoolSources],
     boot_log_group: pulumi.Input[str],
     worker_log_group: pulumi.Input[str],
     alarm_arns: Sequence[pulumi.Input[str]],
 ) -> dict[str, Any]:
     """Body as CloudWatch reads it ("Dashboard body structure and syntax"); names may be outputs."""
+    region = context.region
     alarms = {"type": "alarm", "properties": {"title": "Alarms", "alarms": list(alarm_arns)}}
     rows: list[Row] = [
         (3, [alarms]),
         *((6, _pool_widgets(region, pool, *sources)) for pool, sources in pools.items()),
-        (6, _outcome_widgets(region, environment, list(pools))),
-        (6, _cost_widgets(region, environment, list(pools))),
-        (7, [_log_widget(region, "Last words of boots that failed", boot_log_group, "(?i)error|fail|timed out")]),
+        (6, _outcome_widgets(context, list(pools))),
+        (6, _cost_widgets(context, list(pools))),
+        (
+            7,
+            [
+                _log_widget(
+                    context.region, "Last words of boots that failed", boot_log_group, "(?i)error|fail|timed out"
+                )
+            ],
+        ),
         (7, [_log_widget(region, "Last errors of workers", worker_log_group, "(?i)error|traceback")]),
     ]
     return {"start": "-P1D", "periodOverride": "inherit", "widgets": list(_laid_out(rows))}
@@ -89,7 +97,8 @@ def _pool_widgets(
     ]
 
 
-def _outcome_widgets(region: str, environment: str, pools: Sequence[PoolName]) -> list[Widget]:
+def _outcome_widgets(context: AwsContext, pools: Sequence[PoolName]) -> list[Widget]:
+    region, environment = context.region, context.environment
     outcomes = [
         _own(environment, pool, metric, f"{pool}: {metric}", color=color)
         for pool in pools
@@ -105,7 +114,8 @@ def _outcome_widgets(region: str, environment: str, pools: Sequence[PoolName]) -
     ]
 
 
-def _cost_widgets(region: str, environment: str, pools: Sequence[PoolName]) -> list[Widget]:
+def _cost_widgets(context: AwsContext, pools: Sequence[PoolName]) -> list[Widget]:
+    region, environment = context.region, context.environment
     spend = [_own(environment, pool, metrics.SPEND_USD, f"{pool} ($)") for pool in pools]
     shown = {"setPeriodToTimeRange": True, "sparkline": False}
     total = _graph(region, "Dollars for instances, in the time shown", spend, DAY_S, stat="Sum", view="singleValue")

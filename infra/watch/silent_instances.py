@@ -3,25 +3,29 @@ one, and sends notices of jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import pulumi
 import pulumi_aws as aws
 
-from infra.event_function import EventFunction, EventFunctionArgs
-from infra.naming import Naming
+from infra.context import FUNCTIONS, AwsContext
+from infra.data.queues import JobQueues
+from infra.data.tables import Tables
+from infra.event_function import CONTRACT, EventFunction, EventFunctionArgs, FunctionRole
+from infra.iam import Statement, allow, policy, write_logs
 from infra.pools.user_data import BootEnv
-from receipt_trainer import contract
-from receipt_trainer.contract import liveness, metrics
-from receipt_trainer.contract.outputs import PoolName, Priority
+from infra.pools.worker_pool import WorkerPool
+from infra.roles import OWN_NAMESPACE, group_pattern
+from infra.watch.logs import LogGroups
+from receipt_trainer.contract import liveness, metrics, notices
+from receipt_trainer.contract.outputs import PoolName
+from receipt_trainer.contract.tables import LOOKS_PK, job_pk, job_status_pk
 
-_FOLDER: Final = Path(__file__).resolve().parents[1] / "functions" / "silent_instances"
+_FOLDER: Final = FUNCTIONS / "silent_instances"
 HANDLER: Final = _FOLDER / "handler.py"
 """Never imported here: it runs in Lambda, whose Python has boto3."""
-_CONTRACT: Final = Path(contract.__file__).resolve().parent
 _PARTS: Final = ("notices.py", "waiting_jobs.py")
 _SHARED: Final = (
     *("__init__.py", "cost.py", "job_row.py", "notices.py", "tables.py", "waiting.py"),
@@ -30,44 +34,39 @@ _SHARED: Final = (
 FILES: Final = {
     "handler.py": HANDLER,
     **{f"infra/functions/silent_instances/{name}": _FOLDER / name for name in _PARTS},
-    "receipt_trainer/__init__.py": _CONTRACT.parent / "__init__.py",
-    **{f"receipt_trainer/contract/{name}": _CONTRACT / name for name in _SHARED},
+    "receipt_trainer/__init__.py": CONTRACT.parent / "__init__.py",
+    **{f"receipt_trainer/contract/{name}": CONTRACT / name for name in _SHARED},
 }
 """The handler, its other parts, and what they share with the commands on a laptop."""
 
 
 @dataclass(frozen=True)
 class SilentInstancesArgs:
-    """Who is looked at, and as whom.
+    """Who is looked at.
 
     Attributes:
-        naming: names and tags.
-        groups: name of the Auto Scaling group of each pool.
-        instances_table: name of the instances table.
-        jobs_table: name of the jobs table, which keeps notices until they are sent, and the last looks at the queues.
-        queue_urls: URL of each job queue, by pool and priority.
-        notices_topic: ARN of the topic of the notices.
-        log_group: name of the function's log group.
-        role_arn: role of the function, which must be allowed everything before its first run.
+        pools: whose instances are ended.
+        tables: instances with their heartbeats; jobs, which keep notices until they are sent, and the last looks at the
+            queues.
+        notices: topic of the notices.
     """
 
-    naming: Naming
-    groups: Mapping[PoolName, pulumi.Input[str]]
-    instances_table: pulumi.Input[str]
-    jobs_table: pulumi.Input[str]
-    queue_urls: Mapping[PoolName, Mapping[Priority, pulumi.Input[str]]]
-    notices_topic: pulumi.Input[str]
-    log_group: pulumi.Input[str]
-    role_arn: pulumi.Input[str]
+    context: AwsContext
+    pools: Mapping[PoolName, WorkerPool]
+    tables: Tables
+    queues: JobQueues
+    notices: Notices
+    logs: LogGroups
 
 
 class SilentInstances(EventFunction):
-    """The function that ends silent instances, and its schedule."""
+    """The function that ends silent instances, its role and its schedule."""
 
     def __init__(self, name: str, args: SilentInstancesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        prefix = args.naming.prefix
+        prefix = args.context.prefix
+        role = FunctionRole("receipts:infra:SilenceRole", name, args.context, "silence", _policy(args))
         function = EventFunctionArgs(
-            naming=args.naming,
+            context=args.context,
             kind="silent-instances",
             description=f"Ends silent workers of {prefix}, sends lost messages of jobs anew, and notices of their ends",
             files=FILES,
@@ -76,8 +75,8 @@ class SilentInstances(EventFunction):
                 "waiting_jobs": _waiting_rules(args),
                 "notices": _notice_rules(args),
             },
-            log_group=args.log_group,
-            role_arn=args.role_arn,
+            log_group=args.logs.silence.name,
+            role_arn=role.role_arn,
             schedule=f"rate({liveness.LOOK_EVERY_MIN} minutes)",
             purpose=f"Looks for silent workers of {prefix}",
         )
@@ -91,9 +90,9 @@ def _silence_rules(args: SilentInstancesArgs) -> dict[str, Any]:
         "boot_limit_s": liveness.BOOT_LIMIT_S,
         "second_look_s": liveness.SECOND_LOOK_S,
         "max_boot_failures": BootEnv.model_fields["max_boot_failures"].default,
-        "environment": args.naming.environment,
-        "table": args.instances_table,
-        "groups": dict(args.groups),
+        "environment": args.context.environment,
+        "table": args.tables.instances.name,
+        "groups": {pool: made.group_name for pool, made in args.pools.items()},
         "namespace": metrics.NAMESPACE,
         "metric": metrics.SILENT_INSTANCES,
     }
@@ -101,12 +100,69 @@ def _silence_rules(args: SilentInstancesArgs) -> dict[str, Any]:
 
 def _waiting_rules(args: SilentInstancesArgs) -> dict[str, Any]:
     """The fields of the `Rules` of its looks at the queues."""
-    return {"table": args.jobs_table, "queues": {pool: dict(urls) for pool, urls in args.queue_urls.items()}}
+    return {"table": args.tables.jobs.name, "queues": {pool: dict(urls) for pool, urls in args.queues.urls.items()}}
 
 
 def _notice_rules(args: SilentInstancesArgs) -> dict[str, Any]:
     """The fields of the `Rules` of its notices."""
-    return {"table": args.jobs_table, "topic": args.notices_topic, "stack": pulumi.get_stack()}
+    return {"table": args.tables.jobs.name, "topic": args.notices.topic_arn, "stack": pulumi.get_stack()}
+
+
+def _policy(args: SilentInstancesArgs) -> pulumi.Output[str]:
+    groups = [args.context.arn("autoscaling", group_pattern(args.context, pool)) for pool in args.pools]
+    return policy(
+        lambda **known: role_statements(groups, **known),
+        instances=args.tables.instances.arn,
+        jobs=args.tables.jobs.arn,
+        queues=args.queues.all_arns,
+        topic=args.notices.topic_arn,
+        log_group=args.logs.silence.arn,
+    )
+
+
+def role_statements(
+    groups: Sequence[str], *, instances: str, jobs: str, queues: Sequence[str], topic: str, log_group: str
+) -> list[Statement]:
+    """What the function may do, by ARNs."""
+    silence = _silence_statements(instances, groups, log_group)
+    return [*silence, *_waiting_statements(jobs, queues), *_notice_statements(jobs, topic)]
+
+
+def _silence_statements(instances: str, groups: Sequence[str], log_group: str) -> list[Statement]:
+    """What the function needs that ends silent instances: of the account it may see instances, and end its own."""
+    return [
+        allow("FindGroups", "autoscaling", ["DescribeAutoScalingGroups"], "*"),
+        allow("FindLaunches", "ec2", ["DescribeInstances"], "*"),
+        allow("ReadHeartbeats", "dynamodb", ["BatchGetItem", "UpdateItem"], [instances]),
+        allow("EndSilent", "autoscaling", ["SuspendProcesses", "TerminateInstanceInAutoScalingGroup"], groups),
+        allow("PutMetrics", "cloudwatch", ["PutMetricData"], "*", OWN_NAMESPACE),
+        write_logs(log_group),
+    ]
+
+
+def _waiting_statements(jobs: str, queues: Sequence[str]) -> list[Statement]:
+    """What the function needs that gives jobs without a message a new one: it reads jobs by state, counts and sends
+    messages, keeps its looks, and lets a job name the queue that came in the place of one that is gone."""
+    of_states = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [job_status_pk("*")]}}
+    of_looks = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [LOOKS_PK]}}
+    of_jobs = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [job_pk("*")]}}
+    return [
+        allow("FindJobs", "dynamodb", ["Query"], [f"{jobs}/index/GSI1"], of_states),
+        allow("KeepLooks", "dynamodb", ["PutItem", "Query"], [jobs], of_looks),
+        allow("MoveJobs", "dynamodb", ["UpdateItem"], [jobs], of_jobs),
+        allow("SendMessages", "sqs", ["GetQueueAttributes", "SendMessage"], queues),
+    ]
+
+
+def _notice_statements(jobs: str, topic: str) -> list[Statement]:
+    """What the function needs that sends notices: it reads them and what a job's attempts cost, and deletes them."""
+    read = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [notices.PK, "JOB#*"]}}
+    deleted = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [notices.PK]}}
+    return [
+        allow("ReadNotices", "dynamodb", ["Query"], [jobs], read),
+        allow("DeleteNotices", "dynamodb", ["DeleteItem"], [jobs], deleted),
+        allow("SendNotices", "sns", ["Publish"], [topic]),
+    ]
 
 
 @dataclass(frozen=True)
@@ -114,11 +170,10 @@ class NoticesArgs:
     """Who hears of the end of a job.
 
     Attributes:
-        naming: names and tags.
         email: address that is subscribed, once its owner has followed AWS's link; None: nobody is.
     """
 
-    naming: Naming
+    context: AwsContext
     email: str | None = None
 
 
@@ -129,8 +184,6 @@ class Notices(pulumi.ComponentResource):
         topic_arn: ARN of the topic.
     """
 
-    topic_arn: pulumi.Output[str]
-
     def __init__(self, name: str, args: NoticesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("receipts:infra:Notices", name, None, opts)
         own = pulumi.ResourceOptions(parent=self)
@@ -138,7 +191,7 @@ class Notices(pulumi.ComponentResource):
         # price: its policy admits whoever of this account may publish, such as the function's role. (CloudWatch, which
         # is a service and no role of the account, may not use it: see the topic of the alarms.)
         topic = aws.sns.Topic(
-            f"{name}-topic", kms_master_key_id="alias/aws/sns", tags=args.naming.tags_for("notices"), opts=own
+            f"{name}-topic", kms_master_key_id="alias/aws/sns", tags=args.context.tags_for("notices"), opts=own
         )
         if args.email:
             aws.sns.TopicSubscription(f"{name}-email", topic=topic.arn, protocol="email", endpoint=args.email, opts=own)

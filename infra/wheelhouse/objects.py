@@ -12,23 +12,18 @@ from pathlib import Path
 import pulumi
 import pulumi_aws as aws
 
-from infra.naming import Naming, named
+from infra.context import AwsContext, named
 from infra.wheelhouse.manifest import MANIFEST, Manifest, Stored, load
 
 ROOT = "wheelhouse"
 """Prefix of all that a wheelhouse has in its bucket."""
 
 
-def parameter_name(naming: Naming) -> str:
-    """Name of the SSM parameter that says which wheelhouse is the current one."""
-    return naming.path("wheelhouse")
-
-
 @dataclass(frozen=True)
 class WheelhouseArgs:
     """The bucket that receives the wheels, and the local folder that holds them (see `wheel_manifest.load`)."""
 
-    naming: Naming
+    context: AwsContext
     bucket: pulumi.Input[str]
     folder: Path
 
@@ -52,12 +47,6 @@ class Wheelhouse(pulumi.ComponentResource):
             The name is known before the parameter is there: whoever uses it depends on this component, too.
     """
 
-    prefix: str
-    content_hash: str
-    manifest_object: aws.s3.BucketObjectv2
-    parameter_name: str
-    parameter_arn: pulumi.Output[str]
-
     def __init__(self, name: str, args: WheelhouseArgs, opts: pulumi.ResourceOptions | None = None):
         super().__init__("receipts:infra:Wheelhouse", name, None, opts)
         self._name, self._args = name, args
@@ -70,7 +59,8 @@ class Wheelhouse(pulumi.ComponentResource):
         ]
         digest = hashlib.sha256(manifest.text().encode()).hexdigest()
         self.manifest_object = self._object("manifest", f"{self.prefix}/{MANIFEST}", MANIFEST, digest, after=parts)
-        self.parameter_name, self.parameter_arn = parameter_name(args.naming), self._parameter().arn
+        self.parameter_name = args.context.path("wheelhouse")
+        self.parameter_arn = self._parameter().arn
         self.register_outputs({"prefix": self.prefix, "contentHash": self.content_hash})
 
     def _object(
@@ -89,15 +79,15 @@ class Wheelhouse(pulumi.ComponentResource):
 
     def _parameter(self) -> aws.ssm.Parameter:
         """A bake reads it, so that a new trainer is no new Image Builder component."""
-        naming = self._args.naming
+        context = self._args.context
         value = {"bucket": self._args.bucket, "prefix": self.prefix, "hash": self.content_hash}
         return aws.ssm.Parameter(
             f"{self._name}-parameter",
-            name=parameter_name(naming),
+            name=self.parameter_name,
             type="String",
             description="The wheelhouse that the next image gets",
             value=pulumi.Output.json_dumps(value, sort_keys=True),
-            tags=naming.tags_for("wheelhouse"),
+            tags=context.tags_for("wheelhouse"),
             opts=named(self, depends_on=[self.manifest_object]),
         )
 

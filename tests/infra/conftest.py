@@ -8,17 +8,14 @@ from pathlib import Path
 import pytest
 
 from receipt_trainer.local.emulator import LocalCloud
-from receipt_trainer.local.stand_in_wheelhouse import stand_in
+from tests.infra.edits import house
 from tests.infra.pool_cloud import PoolCloud
 
 
 @pytest.fixture(scope="session")
-def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheelhouse() -> Path:
     """A ready wheelhouse of empty wheels, for the workers' Pythons."""
-    folder = tmp_path_factory.mktemp("stack") / "wheelhouse"
-    folder.mkdir()
-    stand_in(folder)
-    return folder
+    return house()
 
 
 @pytest.fixture

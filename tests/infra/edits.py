@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pulumi import AssetArchive
 
 from receipt_trainer.local.mocks import Answer, become
 from receipt_trainer.local.pulumi_program import Recording, Registration, load_config, run
+from receipt_trainer.local.stand_in_wheelhouse import stand_in
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
@@ -84,6 +86,28 @@ def evaluate_anew(
     """As `evaluate`, whatever was evaluated before; `answers` as `run` takes them."""
     config = configuration(wheelhouse, changes, program)
     return run(program, config=config, become=_with_template_versions, answers=answers)
+
+
+@cache
+def _house() -> TemporaryDirectory[str]:
+    folder = TemporaryDirectory(prefix="wheelhouse.")
+    stand_in(Path(folder.name))
+    return folder
+
+
+def house() -> Path:
+    """A ready wheelhouse of empty wheels, for the workers' Pythons; gone with the process."""
+    return Path(_house().name)
+
+
+def stack(**changes: Any) -> Recording:
+    """The whole program as `evaluate` runs it, with that wheelhouse."""
+    return evaluate(house(), changes)
+
+
+def statements(policy: str) -> list[dict[str, Any]]:
+    """Of a policy document."""
+    return list(json.loads(policy)["Statement"])
 
 
 @cache

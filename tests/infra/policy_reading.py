@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tests.infra.edits import statements
+
 Statement = dict[str, Any]
-
-
-def statements(policy: str) -> list[Statement]:
-    return list(json.loads(policy)["Statement"])
 
 
 def listed(value: str | Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from infra.context import USERDATA
 from infra.pools import user_data
 from receipt_trainer.contract import env
 from receipt_trainer.contract.env import WorkerEnv
@@ -22,7 +23,7 @@ from tests.infra.worker_values import BOOT, WORKER, boot_env, worker_env
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "user_data.sh"
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")
-SCRIPTS = sorted(user_data.USERDATA_DIR.glob("*.sh"))
+SCRIPTS = sorted(USERDATA.glob("*.sh"))
 
 TEXT_FIELDS = [name for name in BOOT if name != "pool" and not name.endswith("_id")]
 PIECES = ["$", "$(id)", "${HOME:-}", "`id`", '"', "'", "\\", "\n", "#{", "{{", "}}", "%", "%n", "é", "雪", "\U0001f9fe"]
@@ -196,7 +197,7 @@ def test_scripts_are_clean() -> None:
     """shellcheck finds nothing in any script of userdata/, and each is strict from its first line on."""
     assert SCRIPTS
     done = subprocess.run(
-        [SHELLCHECK, "-x", "--source-path", user_data.USERDATA_DIR.parent, *SCRIPTS],
+        [SHELLCHECK, "-x", "--source-path", USERDATA.parent, *SCRIPTS],
         capture_output=True,
         text=True,
         check=False,

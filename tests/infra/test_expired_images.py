@@ -16,20 +16,17 @@ from typing import Any
 
 import pytest
 
-from infra.iam import ImageExpiryRole, ImageExpiryRoleArgs
-from infra.image.expiry import FILES, HANDLER, ImageExpiry, ImageExpiryArgs
-from infra.image.golden_ami import image_parameter_name, recipe_name
-from infra.naming import Naming
+from infra.image.expiry import FILES, HANDLER
 from receipt_trainer.contract import images
 from receipt_trainer.local.emulator import LocalCloud
-from receipt_trainer.local.pulumi_program import Recording, run
+from receipt_trainer.local.pulumi_program import Recording, Registration
 from tests.baked import PARENT, Baked, baked
 from tests.image_builder import refusal
+from tests.infra import edits
 from tests.infra.looks import direct, make_client, refuse, with_answers
 from tests.infra.policy_reading import allowed
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
-NAMING = Naming("receipt-trainer", "dev", {"team": "vision"})
 MADE = {"aws:ResourceTag/CreatedBy": "EC2 Image Builder"}
 
 
@@ -159,31 +156,20 @@ def test_what_cannot_be_deleted_is_said_and_the_rest_goes(stack: Baked) -> None:
     assert look(stack) == {"amis": [], "images": [f"{stack.name()}/1.0.0/1"]}
 
 
-@cache
 def recorded() -> Recording:
-    def program() -> None:
-        role = ImageExpiryRole("role", ImageExpiryRoleArgs(NAMING, REGION, ACCOUNT, "aws"))
-        ImageExpiry(
-            "expiry",
-            ImageExpiryArgs(
-                naming=NAMING,
-                recipe=recipe_name(NAMING),
-                image_arns=f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/",
-                image_parameter=image_parameter_name(NAMING),
-                log_group="/aws/imagebuilder/receipt-trainer-dev-worker",
-                role_arn=role.role_arn,
-            ),
-        )
+    return edits.stack(golden_ami={"enabled": True})
 
-    return run(program)
+
+def of_expiry(token: str) -> list[Registration]:
+    return [found for found in recorded().of_type(token) if found.name.startswith("image-expiry")]
 
 
 def test_it_runs_after_a_bake_and_once_a_day() -> None:
     """Events of Image Builder are delivered as well as can be ("EventBridge Events Reference"): a day's look is sure.
     Both rules may call the function, and nobody else may."""
-    rules = {one.name: one.inputs for one in recorded().of_type("aws:cloudwatch/eventRule:EventRule")}
-    assert rules["expiry-schedule"]["scheduleExpression"] == "rate(1 day)"
-    pattern = json.loads(rules["expiry-event"]["eventPattern"])
+    rules = {one.name: one.inputs for one in of_expiry("aws:cloudwatch/eventRule:EventRule")}
+    assert rules["image-expiry-schedule"]["scheduleExpression"] == "rate(1 day)"
+    pattern = json.loads(rules["image-expiry-event"]["eventPattern"])
     assert pattern["source"] == ["aws.imagebuilder"]
     assert pattern["detail-type"] == ["EC2 Image Builder Image State Change"]
     assert pattern["detail"] == {"state": {"status": ["AVAILABLE"]}}
@@ -191,18 +177,18 @@ def test_it_runs_after_a_bake_and_once_a_day() -> None:
     assert f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/receipt-trainer-dev-worker-1a2b3c4/1.0.0/1".startswith(
         place["prefix"]
     )
-    permissions = recorded().of_type("aws:lambda/permission:Permission")
-    assert sorted(one.inputs["sourceArn"].rpartition("/")[2][:13] for one in permissions) == [
-        "expiry-event-",
-        "expiry-schedu",
+    permissions = of_expiry("aws:lambda/permission:Permission")
+    assert sorted(one.inputs["sourceArn"].rpartition("/")[2][:18] for one in permissions) == [
+        "image-expiry-event",
+        "image-expiry-sched",
     ]
-    assert len(recorded().of_type("aws:cloudwatch/eventTarget:EventTarget")) == 2
+    assert len(of_expiry("aws:cloudwatch/eventTarget:EventTarget")) == 2
 
 
 def test_the_package_runs_by_itself(tmp_path: Path) -> None:
     """The files as Lambda unpacks them, on a Python that sees nothing else of ours: the handler can be imported, and
     what it imports of ours lies in the package."""
-    (function,) = recorded().of_type("aws:lambda/function:Function")
+    (function,) = of_expiry("aws:lambda/function:Function")
     assert {name: asset.path for name, asset in function.inputs["code"].assets.items()} == {
         name: str(path) for name, path in FILES.items()
     }
@@ -261,5 +247,5 @@ def test_its_role_deletes_own_images_and_nothing_else(
     action: str, resource: str, context: dict[str, str], may: bool
 ) -> None:
     """It reads the parameter, sees images, and deletes what bears this stack's names."""
-    (policy,) = recorded().of_type("aws:iam/rolePolicy:RolePolicy")
+    (policy,) = of_expiry("aws:iam/rolePolicy:RolePolicy")
     assert allowed(str(policy.inputs["policy"]), action, resource, context) is may

@@ -1,33 +1,18 @@
 from __future__ import annotations
 
-import json
-from functools import cache
 from itertools import product
 from typing import Any
 
 import pytest
 
-from infra.data.file_system import FileSystem, FileSystemAccess, FileSystemAccessArgs, FileSystemArgs
-from infra.naming import Naming
-from receipt_trainer.local.pulumi_program import Recording, run
+from receipt_trainer.local.pulumi_program import Recording
+from tests.infra.edits import stack, statements
 
-WORKER = "arn:aws:iam::123456789012:role/worker"
 ADMIN = "arn:aws:iam::123456789012:role/admin"
-SUBNETS = ("subnet-a", "subnet-b", "subnet-c")
 
 
-def program(protect_data: bool) -> None:
-    args = FileSystemArgs(Naming("receipt-trainer", "dev"), SUBNETS, "sg-1", protect_data)
-    file_system = FileSystem("files", args)
-    points = [file_system.training_access_point_arn, file_system.checkpoints_access_point_arn]
-    FileSystemAccess(
-        "access", FileSystemAccessArgs(file_system.file_system_id, file_system.file_system_arn, points, WORKER)
-    )
-
-
-@cache
 def recorded(protect_data: bool = True) -> Recording:
-    return run(lambda: program(protect_data))
+    return stack(protect_data=str(protect_data).lower())
 
 
 def matches(statement: dict[str, Any], action: str, context: dict[str, str]) -> bool:
@@ -43,20 +28,25 @@ def matches(statement: dict[str, Any], action: str, context: dict[str, str]) -> 
     return True
 
 
-def statements() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(recorded().one("access-policy").inputs["policy"])["Statement"]
-    return found
+def access() -> list[dict[str, Any]]:
+    return statements(recorded().one("files-access-policy").inputs["policy"])
+
+
+def worker() -> str:
+    """The role that the policy lets in."""
+    (who,) = (statement["Principal"]["AWS"] for statement in access() if statement["Effect"] == "Allow")
+    return str(who)
 
 
 def access_points() -> list[str]:
     """The ARNs that the policy lets through."""
-    (allowed,) = (statement for statement in statements() if statement["Effect"] == "Allow")
+    (allowed,) = (statement for statement in access() if statement["Effect"] == "Allow")
     arns: list[str] = allowed["Condition"]["StringEquals"]["elasticfilesystem:AccessPointArn"]
     return arns
 
 
 def decision(action: str, context: dict[str, str]) -> str:
-    effects = {s["Effect"] for s in statements() if matches(s, f"elasticfilesystem:{action}", context)}
+    effects = {s["Effect"] for s in access() if matches(s, f"elasticfilesystem:{action}", context)}
     return "deny" if "Deny" in effects else "allow" if "Allow" in effects else "none"
 
 
@@ -78,10 +68,11 @@ def test_only_the_worker_over_tls_through_an_access_point_gets_in() -> None:
     come as a worker does, get nothing from this policy.
     """
     assert len(set(access_points())) == 2
+    assert ":role/roles-worker-" in worker()
     elsewhere = "arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/other"
-    for role, tls, point in product((WORKER, ADMIN, None), ("true", "false"), (*access_points(), elsewhere, None)):
+    for role, tls, point in product((worker(), ADMIN, None), ("true", "false"), (*access_points(), elsewhere, None)):
         comes_right = tls == "true" and point in access_points()
-        expected = ("allow" if role == WORKER else "none") if comes_right else "deny"
+        expected = ("allow" if role == worker() else "none") if comes_right else "deny"
         for action in ("ClientMount", "ClientWrite"):
             assert decision(action, request(role, tls, point)) == expected
 
@@ -94,14 +85,14 @@ def test_conditions_use_only_what_efs_knows_of_a_client() -> None:
         "elasticfilesystem:AccessPointArn",
         "elasticfilesystem:AccessedViaMountTarget",
     }
-    assert all(keys.keys() <= known for s in statements() for keys in s["Condition"].values())
+    assert all(keys.keys() <= known for s in access() for keys in s["Condition"].values())
 
 
 def test_nobody_is_root_and_nobody_comes_from_outside_the_vpc() -> None:
     """Root access is given to no one, the worker included, and a request that came by no mount target gets nothing."""
     for point in access_points():
-        assert decision("ClientRootAccess", request(WORKER, "true", point)) == "none"
-        assert decision("ClientMount", request(WORKER, "true", point, through_mount_target="false")) == "none"
+        assert decision("ClientRootAccess", request(worker(), "true", point)) == "none"
+        assert decision("ClientMount", request(worker(), "true", point, through_mount_target="false")) == "none"
 
 
 @pytest.mark.parametrize("role", ["training", "checkpoints"])
@@ -118,8 +109,8 @@ def test_access_points_belong_to_the_worker(role: str) -> None:
 def test_every_subnet_has_a_mount_target() -> None:
     """One mount target a subnet, in the given group, of the one file system."""
     targets = [target.inputs for target in recorded().of_type("aws:efs/mountTarget:MountTarget")]
-    assert [target["subnetId"] for target in targets] == list(SUBNETS)
-    assert all(target["securityGroups"] == ["sg-1"] for target in targets)
+    assert [target["subnetId"] for target in targets] == ["network-private-0-id", "network-private-1-id"]
+    assert all(target["securityGroups"] == ["network-groups-file-system-id"] for target in targets)
     assert {target["fileSystemId"] for target in targets} == {"files-efs-id"}
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 import subprocess
-from functools import cache
 from typing import Any
 
-import pulumi
 import pulumi_aws as aws
 import pytest
 import yaml
@@ -17,12 +15,12 @@ from hypothesis import strategies as st
 
 from infra.image import document as image_document
 from infra.image.document import SCRIPTS, ImageDocumentError, read_scripts, render
-from infra.image.golden_ami import GoldenAmi, GoldenAmiArgs, image_parameter_name, recipe_name
-from infra.naming import Naming
-from receipt_trainer.local.pulumi_program import Recording, run
+from receipt_trainer.local.pulumi_program import Recording, Registration
+from tests.infra.edits import stack
 from tests.userdata.bake import USERDATA
 
-NAMING = Naming("receipt-trainer", "dev")
+RECIPE = "receipt-trainer-dev-worker"
+PARAMETER = "/imagebuilder/receipt-trainer/dev/worker-image"
 PARENT = "/aws/service/deeplearning/ami/x86_64/some-image/latest/ami-id"
 VALUES = {
     "AWS_REGION": "us-east-1",
@@ -30,32 +28,14 @@ VALUES = {
 }
 
 
-def program(**changed: Any) -> None:
-    given_values: dict[str, Any] = {
-        "naming": NAMING,
-        "region": "us-east-1",
-        "account_id": "123456789012",
-        "parent_image": PARENT,
-        "enabled": True,
-        "schedule": "cron(0 6 ? * sun *)",
-        "builder_instance_profile_name": "builder",
-        "execution_role_arn": "arn:aws:iam::123456789012:role/builder",
-        "subnet_id": "subnet-1",
-        "security_group_id": "sg-1",
-        "wheelhouse_parameter": "/receipt-trainer/dev/wheelhouse",
-    }
-    image = GoldenAmi("image", GoldenAmiArgs(**given_values | changed))
-    pulumi.export("parameter", image.image_parameter_name)
-    pulumi.export("pipeline", image.pipeline_arn)
+def recorded(tags: dict[str, str] | None = None, **bake: Any) -> Recording:
+    """The program with an image, with these settings of its bakes."""
+    given = {"enabled": True, "parent_image": PARENT, "schedule": "cron(0 6 ? * sun *)"} | bake
+    return stack(golden_ami=given, **({"tags": tags} if tags else {}))
 
 
-def recorded(**changed: Any) -> Recording:
-    return run(lambda: program(**changed)) if changed else unchanged()
-
-
-@cache
-def unchanged() -> Recording:
-    return run(program)
+def parameter(recording: Recording) -> Registration:
+    return recording.one("image-image", "aws:ssm/parameter:Parameter")
 
 
 def inputs(recording: Recording, kind: str) -> dict[str, Any]:
@@ -150,29 +130,28 @@ def test_parameter_starts_at_the_parent_image_and_is_left_to_the_bakes() -> None
     """The image parameter gets the parent's id at creation. From then on no input of it but the tags is Pulumi's
     business: the provider answers a changed description with a PutParameter that has the first value in it, and workers
     would be back at the image of the first day."""
-    (parameter,) = recorded().of_type("aws:ssm/parameter:Parameter")
-    assert parameter.inputs["name"] == image_parameter_name(NAMING) == recorded().outputs["parameter"]
-    assert parameter.inputs["value"].startswith("ami-")
-    assert parameter.inputs["dataType"] == "aws:ec2:image"
+    found = parameter(recorded())
+    assert found.inputs["name"] == PARAMETER == recorded().outputs["image_parameter"]
+    assert found.inputs["value"].startswith("ami-")
+    assert found.inputs["dataType"] == "aws:ec2:image"
     names = inspect.signature(aws.ssm.ParameterArgs.__init__).parameters.keys() - {"__self__"}
     inputs_of_the_sdk = {re.sub("_(.)", lambda found: found[1].upper(), name) for name in names}
-    assert inputs_of_the_sdk - set(parameter.ignore_changes) == {"name", "region", "tags"}
+    assert inputs_of_the_sdk - set(found.ignore_changes) == {"name", "region", "tags"}
 
 
 def test_disabled_image_is_only_a_parameter_that_follows_the_parent() -> None:
     """Without bakes nothing of Image Builder exists, and a new parent image reaches the workers."""
-    recording = recorded(enabled=False, parent_image="ami-0123456789abcdef0")
-    assert [resource.type for resource in recording.resources if resource.custom] == ["aws:ssm/parameter:Parameter"]
-    (parameter,) = recording.of_type("aws:ssm/parameter:Parameter")
-    assert parameter.inputs["value"] == "ami-0123456789abcdef0"
-    assert parameter.ignore_changes == ()
-    assert not recording.outputs.get("pipeline")
+    recording = recorded(enabled=False, parent_image="ami-0123456789abcdef0", schedule="")
+    assert not [found.type for found in recording.resources if found.type.startswith("aws:imagebuilder")]
+    assert parameter(recording).inputs["value"] == "ami-0123456789abcdef0"
+    assert parameter(recording).ignore_changes == ()
+    assert not recording.outputs.get("image_pipeline_arn")
 
 
 @pytest.mark.parametrize(("parent", "expected"), [(PARENT, f"ssm:{PARENT}"), ("ami-0123456789abcdef0",) * 2])
 def test_recipe_takes_its_parent_from_the_parameter_or_by_id(parent: str, expected: str) -> None:
     """A parameter's name is handed to Image Builder, which reads it at each bake; an id is taken as it is."""
-    recipe = inputs(recorded(parent_image=parent), "ImageRecipe")
+    recipe = inputs(recorded(parent_image=parent, schedule=""), "ImageRecipe")
     assert recipe["parentImage"] == expected
     (mapping,) = recipe["blockDeviceMappings"]
     assert mapping["ebs"]["encrypted"] == "true"
@@ -184,7 +163,7 @@ def test_finished_image_lands_in_the_parameter() -> None:
     (distribution,) = inputs(recorded(), "DistributionConfiguration")["distributions"]
     assert distribution["region"] == "us-east-1"
     (target,) = distribution["ssmParameterConfigurations"]
-    assert target == {"parameterName": image_parameter_name(NAMING), "dataType": "aws:ec2:image"}
+    assert target == {"parameterName": PARAMETER, "dataType": "aws:ec2:image"}
     assert "{{ imagebuilder:buildDate }}" in distribution["amiDistributionConfiguration"]["name"]
 
 
@@ -203,7 +182,7 @@ def test_no_schedule_means_bakes_by_hand() -> None:
     assert schedule["pipelineExecutionStartCondition"] == "EXPRESSION_MATCH_AND_DEPENDENCY_UPDATES_AVAILABLE"
 
 
-NAMED_ANEW = [("Component", recipe_name(NAMING)), ("ImageRecipe", recipe_name(NAMING))]
+NAMED_ANEW = [("Component", RECIPE), ("ImageRecipe", RECIPE)]
 
 
 @pytest.mark.parametrize(("kind", "name"), NAMED_ANEW)
@@ -226,14 +205,13 @@ def test_the_document_names_a_parameter_and_no_wheelhouse() -> None:
 
 def test_bakes_of_all_recipes_log_to_one_group() -> None:
     """Recipes have a new name with each change; without a group of its own each would log to another, for ever."""
-    group = f"/aws/imagebuilder/{recipe_name(NAMING)}"
+    group = f"/aws/imagebuilder/{RECIPE}"
     wanted = {"imageLogGroupName": group, "pipelineLogGroupName": group}
     assert inputs(recorded(), "ImagePipeline")["loggingConfiguration"] == wanted
 
 
 def test_build_machines_have_no_tag_that_image_builder_sets_itself() -> None:
     """CreateInfrastructureConfiguration refuses reserved keys, `Name` among them; also those that a user gives."""
-    naming = Naming("receipt-trainer", "dev", {"team": "vision", "Tags": "mine"})
-    infrastructure = inputs(recorded(naming=naming), "InfrastructureConfiguration")
+    infrastructure = inputs(recorded({"team": "vision", "Tags": "mine"}), "InfrastructureConfiguration")
     wanted = {"Project": "receipt-trainer", "Environment": "dev", "team": "vision"}
     assert infrastructure["resourceTags"] == wanted

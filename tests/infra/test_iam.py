@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Final
 
 import pytest
 
-from infra.iam import Roles
-from infra.naming import Naming
-from receipt_trainer.local.pulumi_program import run
-from tests.infra.iam_program import ACCOUNT, HERE, PARENT, POLICY, REGION, ROLE, documents, policy, recorded, roles_args
-from tests.infra.policy_reading import listed, statements
+from tests.infra.edits import stack, statements
+from tests.infra.iam_program import ACCOUNT, HERE, PARENT, POLICY, REGION, ROLE, ROLES, documents, policy, recorded
+from tests.infra.policy_reading import listed
 
 INLINE_LIMIT = 10_240
 """Characters of all inline policies of one role, without white space (IAM User Guide, "IAM and AWS STS quotas")."""
@@ -65,7 +62,7 @@ def test_aws_own_policy_stands_beside_ours_on_the_role_of_bakes_alone() -> None:
     (attached,) = recorded().of_type("aws:iam/rolePolicyAttachment:RolePolicyAttachment")
     assert attached.inputs["policyArn"] == "arn:aws:iam::aws:policy/EC2ImageBuilderExecutionPolicy"
     assert recorded().one("roles-image-execution", ROLE).urn in attached.dependencies
-    without = run(lambda: Roles("roles", replace(roles_args(Naming("receipt-trainer", "dev")), bakes=False)))
+    without = stack(golden_ami={"enabled": False})
     assert not without.of_type("aws:iam/rolePolicyAttachment:RolePolicyAttachment")
 
 
@@ -81,7 +78,7 @@ def test_statements_allow_named_actions_only(name: str) -> None:
         assert statement.get("Principal") != "*"
 
 
-@pytest.mark.parametrize("role", ["worker", "builder", "execution", "flow", "silence", "expiry"])
+@pytest.mark.parametrize("role", ROLES)
 def test_everything_is_a_resource_only_where_aws_offers_no_narrower_one(role: str) -> None:
     """`*` stands for actions without a resource type; elsewhere service, region, account and kind are written out."""
     for statement in statements(policy(role)):
@@ -101,7 +98,7 @@ def test_the_table_of_actions_without_a_resource_type_has_no_idle_entry() -> Non
     """What the table excuses is in use: an entry that nobody needs would excuse the next mistake."""
     used = {
         action
-        for role in ("worker", "builder", "execution", "flow", "silence", "expiry")
+        for role in ROLES
         for statement in statements(policy(role))
         if statement["Resource"] == "*"
         for action in listed(statement["Action"])
@@ -115,7 +112,6 @@ def test_the_table_of_actions_without_a_resource_type_has_no_idle_entry() -> Non
         ("ami-0123456789abcdef0", None),
         (PARENT, f"arn:aws:ssm:{REGION}::parameter{PARENT}"),
         ("/golden/base", f"arn:aws:ssm:{HERE}:parameter/golden/base"),
-        ("base", f"arn:aws:ssm:{HERE}:parameter/base"),
     ],
 )
 def test_a_bake_reads_the_parameter_of_its_parent_image_and_no_other(parent: str, parameter: str | None) -> None:
@@ -129,14 +125,14 @@ def test_roles_are_assumed_by_their_service_for_this_account_only() -> None:
     trusts = {role.name: statements(str(role.inputs["assumeRolePolicy"]))[0] for role in recorded().of_type(ROLE)}
     services = {name: trust["Principal"] for name, trust in trusts.items()}
     assert services == {
-        "expiry-role": {"Service": "lambda.amazonaws.com"},
-        "flow-log-role-role": {"Service": "vpc-flow-logs.amazonaws.com"},
+        "image-expiry-role": {"Service": "lambda.amazonaws.com"},
+        "flow-logs-role": {"Service": "vpc-flow-logs.amazonaws.com"},
         "roles-builder": {"Service": "ec2.amazonaws.com"},
         "roles-image-execution": {"Service": "imagebuilder.amazonaws.com"},
         "roles-worker": {"Service": "ec2.amazonaws.com"},
         "silence-role": {"Service": "lambda.amazonaws.com"},
     }
-    for name in ("flow-log-role-role", "roles-image-execution"):
+    for name in ("flow-logs-role", "roles-image-execution"):
         assert trusts[name]["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
 
 

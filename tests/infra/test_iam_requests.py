@@ -3,29 +3,31 @@ from __future__ import annotations
 import pytest
 
 from receipt_trainer.contract import metrics
+from tests.infra.edits import statements
 from tests.infra.iam_program import (
     ACCOUNT,
     HERE,
     PARENT,
-    POLICY,
     REGION,
     access_point,
+    access_points,
+    bucket,
+    file_system,
     group,
     log_group,
     policy,
     queue,
-    recorded,
     table,
     topic,
 )
-from tests.infra.policy_reading import allowed, listed, statements
+from tests.infra.policy_reading import allowed
 
 MADE_BY_IMAGE_BUILDER = {"aws:ResourceTag/CreatedBy": "EC2 Image Builder"}
-RUN = "arn:aws:s3:::artifacts-1234567/runs/a/run.json"
-WHEEL = "arn:aws:s3:::wheels-1234567/wheelhouse/abc/x.whl"
-ARTIFACTS = "arn:aws:s3:::artifacts-1234567"
-FILES = f"arn:aws:elasticfilesystem:{HERE}:file-system/fs-0123456789abcdef0"
-THROUGH = {"elasticfilesystem:AccessPointArn": access_point("fsap-1")}
+RUN = f"{bucket('artifacts')}/runs/a/run.json"
+WHEEL = f"{bucket('wheels')}/wheelhouse/abc/x.whl"
+ARTIFACTS, WHEELS = bucket("artifacts"), bucket("wheels")
+FILES = file_system()
+THROUGH = {"elasticfilesystem:AccessPointArn": access_points()[1]}
 INSTANCE = f"arn:aws:ec2:{HERE}:instance/i-0123456789abcdef0"
 IMAGE_PARAMETER = f"arn:aws:ssm:{HERE}:parameter/imagebuilder/receipt-trainer/dev/worker-image"
 WORKERS = group("receipt-trainer-dev-workers-gpu")
@@ -43,13 +45,13 @@ BUILDER_ROLE = f"arn:aws:iam::{ACCOUNT}:role/roles-builder"
         ("worker", "s3:PutObject", RUN, {}),
         ("worker", "s3:ListBucket", ARTIFACTS, {"s3:prefix": "runs/a/"}),
         ("worker", "s3:GetObject", WHEEL, {}),
-        ("worker", "s3:GetObject", "arn:aws:s3:::wheels-1234567/hf_cache/hub/model.safetensors", {}),
-        ("worker", "s3:ListBucket", "arn:aws:s3:::wheels-1234567", {"s3:prefix": "hf_cache/"}),
+        ("worker", "s3:GetObject", f"{WHEELS}/hf_cache/hub/model.safetensors", {}),
+        ("worker", "s3:ListBucket", WHEELS, {"s3:prefix": "hf_cache/"}),
         ("worker", "sqs:ReceiveMessage", queue("gpu-high"), {}),
         ("worker", "sqs:ChangeMessageVisibility", queue("cpu-normal"), {}),
         ("worker", "sqs:SendMessage", queue("cpu-normal"), {}),
         ("worker", "elasticfilesystem:ClientWrite", FILES, THROUGH),
-        ("worker", "ssm:GetParameter", f"arn:aws:ssm:{HERE}:parameter/receipt-trainer/dev/training", {}),
+        ("worker", "ssm:GetParameter", f"arn:aws:ssm:{HERE}:parameter/receipt-trainer/dev/training-defaults", {}),
         ("worker", "autoscaling:SuspendProcesses", WORKERS, {}),
         ("worker", "autoscaling:TerminateInstanceInAutoScalingGroup", WORKERS, {}),
         ("worker", "autoscaling:DescribeAutoScalingGroups", "*", {}),
@@ -117,11 +119,11 @@ def test_a_role_may_do_its_work(role: str, action: str, resource: str, context: 
         ("worker", "dynamodb:BatchWriteItem", table("receipts"), {}),
         ("worker", "dynamodb:Query", table("jobs-of-others"), {}),
         ("worker", "dynamodb:GetItem", table("receipts").replace("-dev-", "-prod-"), {}),
-        ("worker", "s3:PutObject", "arn:aws:s3:::artifacts-1234567/elsewhere/run.json", {}),
-        ("worker", "s3:PutObject", "arn:aws:s3:::artifacts-1234567/runs-of-others/run.json", {}),
+        ("worker", "s3:PutObject", f"{ARTIFACTS}/elsewhere/run.json", {}),
+        ("worker", "s3:PutObject", f"{ARTIFACTS}/runs-of-others/run.json", {}),
         ("worker", "s3:DeleteObject", RUN, {}),
         ("worker", "s3:PutObject", WHEEL, {}),
-        ("worker", "s3:GetObject", "arn:aws:s3:::wheels-1234567/secret", {}),
+        ("worker", "s3:GetObject", f"{WHEELS}/secret", {}),
         ("worker", "s3:ListBucket", ARTIFACTS, {"s3:prefix": "elsewhere/"}),
         ("worker", "s3:ListBucket", ARTIFACTS, {}),
         ("worker", "sqs:SendMessage", queue("gpu-dead"), {}),
@@ -131,7 +133,7 @@ def test_a_role_may_do_its_work(role: str, action: str, resource: str, context: 
         ("worker", "elasticfilesystem:ClientMount", FILES, {"elasticfilesystem:AccessPointArn": access_point("other")}),
         ("worker", "elasticfilesystem:ClientRootAccess", FILES, THROUGH),
         ("worker", "ssm:GetParameter", f"arn:aws:ssm:{HERE}:parameter/other/secret", {}),
-        ("worker", "ssm:PutParameter", f"arn:aws:ssm:{HERE}:parameter/receipt-trainer/dev/training", {}),
+        ("worker", "ssm:PutParameter", f"arn:aws:ssm:{HERE}:parameter/receipt-trainer/dev/training-defaults", {}),
         ("worker", "ssm:PutParameter", IMAGE_PARAMETER, {}),
         ("worker", "autoscaling:SuspendProcesses", group("receipt-trainer-prod-workers-gpu"), {}),
         ("worker", "autoscaling:UpdateAutoScalingGroup", WORKERS, {}),
@@ -208,7 +210,5 @@ def test_a_role_may_do_nothing_else(role: str, action: str, resource: str, conte
 
 def named(resource: str) -> str:
     """The resource, with what only the recorded program knows put in."""
-    recipe = recorded().one("roles-image-execution-policy", POLICY).inputs["policy"]
-    pipelines = [r for s in statements(recipe) for r in listed(s["Resource"]) if ":image-pipeline/" in r]
-    builder = next(r for s in statements(recipe) if s["Sid"] == "PassBuilderRole" for r in s["Resource"])
-    return resource.replace("NAME", pipelines[0].rpartition("/")[2]).replace(BUILDER_ROLE, builder)
+    (builder,) = [s["Resource"][0] for s in statements(policy("execution")) if s["Sid"] == "PassBuilderRole"]
+    return resource.replace("NAME", "receipt-trainer-dev-worker").replace(BUILDER_ROLE, builder)

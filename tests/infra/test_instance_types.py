@@ -10,8 +10,8 @@ import pulumi
 import pytest
 
 from infra import preview_checks, setting_rules
-from infra.preview_checks import InstanceType
 from infra.settings import SettingsError, StackSettings
+from receipt_trainer.local import mocks
 from receipt_trainer.local.mocks import Answer
 from receipt_trainer.local.pulumi_program import run
 from tests.infra.edits import evaluate_anew
@@ -26,7 +26,7 @@ def examined(
 ) -> list[str]:
     """The warnings for pools of these types."""
     settings = StackSettings.parse({"pools": {"gpu": {"instance_types": gpu}, "cpu": {"instance_types": cpu}}})
-    return run(lambda: preview_checks.check(settings, "receipt-trainer"), answers=answers).messages
+    return run(lambda: preview_checks.check_instance_types(settings, "receipt-trainer"), answers=answers).messages
 
 
 def refused(answers: Mapping[str, Answer] | None = None, **types: Sequence[str]) -> list[str]:
@@ -45,26 +45,23 @@ def described(**found: Any) -> dict[str, Answer]:
     }
 
 
-def default_types() -> dict[str, list[InstanceType]]:
-    """The types of the default pools."""
-    found: dict[str, list[InstanceType]] = {}
-
-    def look() -> None:
-        for pool, chosen in StackSettings.parse({}).pools.items():
-            known = preview_checks.look_up(chosen.instance_types)
-            found[pool] = [known[name] for name in chosen.instance_types]
-
-    run(look)
-    return found
-
-
 def test_default_types_fit_and_are_small() -> None:
     """The default types are accepted without a word; the cpu pool has one of at most 4 vCPUs, which a new account's
     quota lets start, and every type of the gpu pool has one GPU of 24 GB."""
-    assert run(lambda: preview_checks.check(StackSettings.parse({}), "receipt-trainer")).messages == []
-    types = default_types()
-    assert min(item.vcpus for item in types["cpu"]) <= 4
-    assert {(item.gpus, round(item.gpu_memory_mib, -3)) for item in types["gpu"]} == {(1, 23_000)}
+    found: dict[str, dict[str, Any]] = {}
+
+    def describe(arguments: dict[str, Any]) -> Mapping[str, Any]:
+        name = arguments["instanceType"]
+        found[name] = mocks.call(DESCRIBE, arguments, "us-east-1", {})
+        return found[name]
+
+    settings = StackSettings.parse({})
+    check = preview_checks.check_instance_types
+    assert run(lambda: check(settings, "receipt-trainer"), answers={DESCRIBE: describe}).messages == []
+    assert min(found[name]["defaultVcpus"] for name in settings.pools["cpu"].instance_types) <= 4
+    for name in settings.pools["gpu"].instance_types:
+        (gpu,) = found[name]["gpuses"]
+        assert (gpu["count"], round(gpu["memorySize"], -3)) == (1, 23_000)
 
 
 def test_a_type_that_only_ec2_knows_is_accepted() -> None:
@@ -130,7 +127,7 @@ def test_both_pools_are_told_at_once_and_a_disabled_one_is_not_asked_about() -> 
     assert "; 'c7i.large' has no GPU; allowed:" in gpu
     assert cpu.startswith("receipt-trainer:pools.cpu.instance_types: 'g5.xlarge' has a GPU")
     off = StackSettings.parse({"pools": {"gpu": {"instance_types": ["g55.xlarge"], "enabled": False}}})
-    assert run(lambda: preview_checks.check(off, "receipt-trainer")).messages == []
+    assert run(lambda: preview_checks.check_instance_types(off, "receipt-trainer")).messages == []
 
 
 def test_types_with_idle_gpus_are_warned_of() -> None:

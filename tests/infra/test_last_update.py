@@ -92,7 +92,7 @@ def test_both_edits_at_once_are_both_named() -> None:
     settings = StackSettings.parse({"environment": "live"})
 
     def program() -> None:
-        refuse_replaced_data({"environment": "dev", "region": "us-east-1"}, settings, "eu-west-1")
+        refuse_replaced_data({"environment": "dev", "region": "us-east-1"}, settings, "eu-west-1", "receipt-trainer")
 
     with pytest.raises(pulumi.RunError) as refused:
         run(program)

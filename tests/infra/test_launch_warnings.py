@@ -17,7 +17,7 @@ def said(parent: str = "/aws/service/some/ami-id", **answers: Any) -> list[str]:
     """The warnings of a preview with these answers."""
     by_token = {"ami": GET_AMI, "key": GET_KEY, "described": DESCRIBE_KEY, "parameter": GET_PARAMETER}
     given = {by_token[name]: answer for name, answer in answers.items()}
-    return run(lambda: preview_checks.warn(parent, "us-east-1"), answers=given).messages
+    return run(lambda: preview_checks.warn_of_launches(parent, "us-east-1"), answers=given).messages
 
 
 def made(days: float) -> dict[str, str]:

@@ -12,14 +12,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra.functions.silent_instances import notices as function
-from infra.naming import Naming
-from infra.watch.silent_instances import Notices, NoticesArgs
 from receipt_trainer.aws import clients
 from receipt_trainer.contract import notices
 from receipt_trainer.jobs.model import Attempt, Job
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.local.emulator import LocalCloud
-from receipt_trainer.local.pulumi_program import run
+from tests.infra.edits import stack
 from tests.infra.looks import direct, refuse, with_answers
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -135,13 +133,10 @@ def test_a_row_that_says_nothing_is_sent_as_it_is(office: Office) -> None:
 def test_the_topic_is_encrypted_and_the_address_subscribed() -> None:
     """Texts hold names and reasons; without an address there is the topic alone."""
 
-    def program(email: str | None) -> Callable[[], None]:
-        return lambda: Notices("notices", NoticesArgs(Naming("receipt-trainer", "dev"), email)) and None
-
-    made, silent = run(program("ml@example.com")), run(program(None))
-    (topic,) = made.of_type("aws:sns/topic:Topic")
-    assert topic.inputs["kmsMasterKeyId"] == "alias/aws/sns"
+    made, silent = stack(notify_email="ml@example.com"), stack()
+    assert made.one("notices-topic").inputs["kmsMasterKeyId"] == "alias/aws/sns"
     (mail,) = made.of_type("aws:sns/topicSubscription:TopicSubscription")
     assert (mail.inputs["protocol"], mail.inputs["endpoint"]) == ("email", "ml@example.com")
-    assert len(silent.of_type("aws:sns/topic:Topic")) == 1
+    assert mail.inputs["topic"] == made.outputs["notices_topic_arn"]
+    assert silent.one("notices-topic")
     assert not silent.of_type("aws:sns/topicSubscription:TopicSubscription")

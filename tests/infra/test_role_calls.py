@@ -11,19 +11,19 @@ from uuid import uuid4
 
 import pytest
 
-from infra import policies
+from infra.iam import document
+from infra.watch.silent_instances import role_statements
 from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.contract import waiting
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import new_job
 from tests.fault_proxy import FaultProxy
-from tests.infra.iam_program import ACCOUNT, HERE, REGION
+from tests.infra.iam_program import HERE, group
 from tests.infra.looks import HANDLER, MINUTE, direct
 from tests.infra.pool_cloud import PoolCloud
 from tests.infra.requests_seen import Calls
 
-PLACE: Final = policies.Place("aws", REGION, ACCOUNT)
 LOGS: Final = f"arn:aws:logs:{HERE}:log-group:/receipt-trainer/dev/some"
 _LAMBDA: Final = "what Lambda itself writes"
 
@@ -63,10 +63,13 @@ def test_the_function_may_what_it_does_and_no_more(
         first, second = HANDLER.handle({}, None), HANDLER.handle({}, None)
     assert (set(first["marked"]), set(second["ended"]), first["notified"]) == (set(ids), set(ids), ["done"])
     assert (len(first["sent"]), len(first["moved"])) == (1, 1)
-    statements = [
-        *policies.silence_statements(PLACE, table_arn(pool.table), [pool.name], LOGS),
-        *policies.waiting_statements(table_arn(jobs_table), [f"arn:aws:sqs:{HERE}:{url.rpartition('/')[2]}"]),
-        *policies.notice_statements(table_arn(jobs_table), topic),
-    ]
+    statements = role_statements(
+        [group(pool.name).replace("11111111-2222", "*")],
+        instances=table_arn(pool.table),
+        jobs=table_arn(jobs_table),
+        queues=[f"arn:aws:sqs:{HERE}:{url.rpartition('/')[2]}"],
+        topic=topic,
+        log_group=LOGS,
+    )
     logs = [("WriteLogs", "logs:CreateLogStream"), ("WriteLogs", "logs:PutLogEvents")]
-    calls.check(policies.document(statements), dict.fromkeys(logs, _LAMBDA))
+    calls.check(document(statements), dict.fromkeys(logs, _LAMBDA))

@@ -13,8 +13,16 @@ from receipt_trainer.contract.outputs import PRIORITIES
 from tests.infra.test_worker_pool import ALARM, POLICY, recorded
 
 
+def alarm_inputs() -> dict[str, Any]:
+    return recorded().one("gpu-scaling-backlog", ALARM).inputs
+
+
+def policy_inputs() -> dict[str, Any]:
+    return recorded().one("gpu-scaling-out", POLICY).inputs
+
+
 def alarm_queries() -> dict[str, dict[str, Any]]:
-    return {query["id"]: query for query in recorded().of_type(ALARM)[0].inputs["metricQueries"]}
+    return {query["id"]: query for query in alarm_inputs()["metricQueries"]}
 
 
 def missing(waiting: Sequence[int], taken: Sequence[int], desired: int) -> float:
@@ -41,8 +49,10 @@ def test_backlog_is_all_messages_less_the_instances_asked_for() -> None:
     used = re.findall(r"FILL\((\w+), (\w+)\)", " ".join(query.get("expression", "") for query in queries.values()))
     assert {name for name, _ in used} == metrics.keys()
     assert {
-        (m["metricName"], m["dimensions"]["QueueName"]) for m in metrics.values() if m["namespace"] == "AWS/SQS"
-    } == {(metric, f"gpu-{priority}.fifo") for metric in BACKLOG_METRICS.values() for priority in PRIORITIES}
+        (m["metricName"], m["dimensions"]["QueueName"].rpartition("-")[0])
+        for m in metrics.values()
+        if m["namespace"] == "AWS/SQS"
+    } == {(metric, f"jobs-gpu-{priority}") for metric in BACKLOG_METRICS.values() for priority in PRIORITIES}
     assert metrics["desired"]["metricName"] == "GroupDesiredCapacity"
     assert metrics["desired"]["dimensions"] == {"AutoScalingGroupName": "receipt-trainer-dev-workers-gpu"}
     assert all((metric["period"], metric["stat"]) == (60, "Maximum") for metric in metrics.values())
@@ -62,10 +72,10 @@ def test_a_message_that_no_instance_has_asks_for_none(waiting: list[int], busy: 
 
 def test_an_alarm_on_backlog_adds_instances() -> None:
     """More than none missing is a breach; silence is none; the action is the policy of the same group."""
-    alarm, policy = recorded().of_type(ALARM)[0].inputs, recorded().of_type(POLICY)[0]
+    alarm, policy = recorded().one("gpu-scaling-backlog", ALARM).inputs, recorded().one("gpu-scaling-out", POLICY)
     assert alarm["comparisonOperator"] == "GreaterThanThreshold"
     assert (alarm["threshold"], alarm["treatMissingData"]) == (0, "notBreaching")
-    assert policy.urn in recorded().of_type(ALARM)[0].dependencies
+    assert policy.urn in recorded().one("gpu-scaling-backlog", ALARM).dependencies
     assert len(alarm["alarmActions"]) == 1
     assert policy.inputs["autoscalingGroupName"] == "receipt-trainer-dev-workers-gpu"
     assert policy.inputs["adjustmentType"] == "ChangeInCapacity"
@@ -82,7 +92,10 @@ def test_minutes_that_arrive_late_do_not_silence_the_alarm(jobs: int, desired: i
 
     As CloudWatch reads the expression: FILL makes 0 of such a minute, so the newest says "no jobs" whatever waits.
     """
-    alarm, policy = recorded().of_type(ALARM)[0].inputs, recorded().of_type(POLICY)[0].inputs
+    alarm, policy = (
+        recorded().one("gpu-scaling-backlog", ALARM).inputs,
+        recorded().one("gpu-scaling-out", POLICY).inputs,
+    )
     minutes = [jobs] * (alarm["evaluationPeriods"] - num_late) + [0] * num_late
     short_of = [filled - desired for filled in minutes]
     breaching = sum(value > alarm["threshold"] for value in short_of)
@@ -94,7 +107,7 @@ def test_minutes_that_arrive_late_do_not_silence_the_alarm(jobs: int, desired: i
 
 def test_a_launch_is_not_repeated_while_the_minutes_before_it_are_looked_at() -> None:
     """Until they have left the alarm's window, the new instances count as warming up."""
-    policy = recorded().of_type(POLICY)[0].inputs
+    policy = policy_inputs()
     assert policy["estimatedInstanceWarmup"] == WARMUP_S > EVALUATION_PERIODS * PERIOD_S
 
 

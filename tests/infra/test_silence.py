@@ -6,45 +6,26 @@ import json
 import shutil
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import boto3
 
 from infra.functions.silent_instances import notices, waiting_jobs
-from infra.naming import Naming
 from infra.pools.user_data import BootEnv
-from infra.watch.silent_instances import HANDLER, SilentInstances, SilentInstancesArgs
+from infra.watch.silent_instances import HANDLER
 from receipt_trainer.contract import liveness, metrics, waiting
 from receipt_trainer.jobs.instances import GONE, LATE_AFTER_S
-from receipt_trainer.local.pulumi_program import Recording, run
+from receipt_trainer.local.pulumi_program import Recording
 from receipt_trainer.worker.settings import WorkerSettings
+from tests.infra.edits import stack
 from tests.infra.pool_cloud import load_handler
 
 FUNCTION, RULE = "aws:lambda/function:Function", "aws:cloudwatch/eventRule:EventRule"
-NAMING = Naming("receipt-trainer", "dev")
-TOPIC = "arn:aws:sns:us-east-1:123456789012:notices"
 
 
-@cache
 def recorded() -> Recording:
-    def program() -> None:
-        SilentInstances(
-            "silence",
-            SilentInstancesArgs(
-                naming=NAMING,
-                groups={"gpu": NAMING.name("workers", "gpu"), "cpu": NAMING.name("workers", "cpu")},
-                instances_table=NAMING.name("instances"),
-                jobs_table=NAMING.name("jobs"),
-                queue_urls={"cpu": {"high": "https://sqs/high.fifo", "normal": "https://sqs/normal.fifo"}},
-                notices_topic=TOPIC,
-                log_group=NAMING.path("silent-instances"),
-                role_arn="arn:aws:iam::123456789012:role/silence",
-            ),
-        )
-
-    return run(program)
+    return stack()
 
 
 def function() -> dict[str, Any]:
@@ -102,13 +83,13 @@ def test_the_function_reads_the_rules_of_the_stack() -> None:
     """What the stack writes into its environment is what the function reads, with the contract's limits and names."""
     given = json.loads(function()["environment"]["variables"]["RULES"])
     told = notices.Rules(**given.pop("notices"))
-    assert (told.table, told.topic, told.stack) == ("receipt-trainer-dev-jobs", TOPIC, "dev")
+    assert (told.table, told.stack) == ("receipt-trainer-dev-jobs", "dev")
+    assert told.topic == recorded().outputs["notices_topic_arn"]
     of_jobs = waiting_jobs.Rules(**given.pop("waiting_jobs"))
     assert of_jobs.table == "receipt-trainer-dev-jobs"
-    assert [(one.label, one.name) for one in of_jobs.places()] == [
-        ("cpu-high", "high.fifo"),
-        ("cpu-normal", "normal.fifo"),
-    ]
+    urls = {(pool, priority): url for pool, of in of_jobs.queues.items() for priority, url in of.items()}
+    pools = recorded().outputs["pools"]
+    assert urls == {(pool, priority): url for pool in pools for priority, url in pools[pool]["queue_urls"].items()}
     rules = load_handler().Rules(**given["silent_instances"])
     assert rules.table == "receipt-trainer-dev-instances"
     assert rules.groups == {pool: f"receipt-trainer-dev-workers-{pool}" for pool in ("gpu", "cpu")}

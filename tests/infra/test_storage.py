@@ -1,30 +1,26 @@
 from __future__ import annotations
 
-import json
-from functools import cache
-
 import pytest
 
-from infra.data.storage import Buckets, BucketsArgs
-from infra.naming import Naming
-from receipt_trainer.local.pulumi_program import Recording, Registration, run
+from receipt_trainer.local.pulumi_program import Recording, Registration
+from tests.infra.edits import stack, statements
 
 ROLES = ("artifacts", "wheels")
 BUCKET = "aws:s3/bucket:Bucket"
 
 
-@cache
 def buckets(protect_data: bool = True) -> Recording:
-    args = BucketsArgs(naming=Naming("receipt-trainer", "dev"), old_versions_days=30, protect_data=protect_data)
-    return run(lambda: Buckets("buckets", args))
+    return stack(protect_data=str(protect_data).lower())
 
 
 def of_bucket(role: str, kind: str) -> Registration:
     """The one resource of a kind that configures a bucket."""
     recording = buckets()
-    name = recording.one(f"buckets-{role}", BUCKET)
+    name = recording.one(f"storage-{role}", BUCKET)
     (found,) = (
-        r for r in recording.resources if r.type.endswith(f":{kind}") and r.inputs["bucket"].startswith(f"{name.name}-")
+        r
+        for r in recording.resources
+        if r.type.endswith(f":{kind}") and str(r.inputs["bucket"]).startswith(f"{name.name}-")
     )
     return found
 
@@ -32,7 +28,7 @@ def of_bucket(role: str, kind: str) -> Registration:
 def test_there_are_two_buckets_named_by_pulumi() -> None:
     """Artifacts and wheels; no physical name is asked for, so that a stack can be made twice in one account."""
     recorded = buckets().of_type(BUCKET)
-    assert [bucket.name for bucket in recorded] == ["buckets-artifacts", "buckets-wheels"]
+    assert [bucket.name for bucket in recorded] == ["storage-artifacts", "storage-wheels"]
     assert not any({"bucket", "bucketPrefix"} & bucket.inputs.keys() for bucket in recorded)
 
 
@@ -57,7 +53,7 @@ def test_a_bucket_is_versioned_and_encrypted(role: str) -> None:
 def test_a_bucket_answers_over_tls_only(role: str) -> None:
     """Its policy denies everything on bucket and objects, to everyone, without TLS, and allows nothing."""
     policy = of_bucket(role, "BucketPolicy")
-    (statement,) = json.loads(policy.inputs["policy"])["Statement"]
+    (statement,) = statements(policy.inputs["policy"])
     arn = f"arn:aws:s3:::{policy.inputs['bucket']}"
     assert statement["Effect"] == "Deny"
     assert (statement["Principal"], statement["Action"]) == ("*", "s3:*")
@@ -71,7 +67,7 @@ def test_old_versions_and_unfinished_uploads_go_and_current_objects_stay(role: s
     lifecycle = of_bucket(role, "BucketLifecycleConfiguration")
     (rule,) = lifecycle.inputs["rules"]
     assert (rule["status"], rule["filter"]) == ("Enabled", {"prefix": ""})
-    assert rule["noncurrentVersionExpiration"] == {"noncurrentDays": 30}
+    assert rule["noncurrentVersionExpiration"] == {"noncurrentDays": 7}
     assert rule["abortIncompleteMultipartUpload"] == {"daysAfterInitiation": 7}
     assert rule["expiration"] == {"expiredObjectDeleteMarker": True}
     assert of_bucket(role, "BucketVersioning").urn in lifecycle.dependencies
@@ -80,7 +76,11 @@ def test_old_versions_and_unfinished_uploads_go_and_current_objects_stay(role: s
 @pytest.mark.parametrize("protect_data", [True, False])
 def test_protect_data_keeps_buckets_and_what_guards_them(protect_data: bool) -> None:
     """Protected buckets and their settings outlive the stack; unprotected ones go with all that is in them."""
-    resources = [resource for resource in buckets(protect_data).resources if resource.custom]
+    resources = [
+        resource
+        for resource in buckets(protect_data).resources
+        if ":s3/bucket" in resource.type and "/bucketObject" not in resource.type
+    ]
     assert {(r.protect, r.retain_on_delete) for r in resources} == {(protect_data, protect_data)}
     assert {b.inputs["forceDestroy"] for b in buckets(protect_data).of_type(BUCKET)} == {not protect_data}
 

@@ -1,30 +1,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
-import pulumi
 import pytest
 
+from infra.context import AwsContext
 from infra.data.tables import Tables, TablesArgs
-from infra.naming import Naming
 from receipt_trainer.contract.tables import ALL_TABLES, JOBS, TableShape
 from receipt_trainer.local.pulumi_program import Recording, run
+from tests.infra.edits import stack
 from tests.infra.replacements import replacements
 
 TABLE = "aws:dynamodb/table:Table"
 
 
-def program(protect_data: bool) -> None:
-    tables = Tables("tables", TablesArgs(Naming("receipt-trainer", "dev"), protect_data))
-    for shape in ALL_TABLES:
-        pulumi.export(shape.name, getattr(tables, shape.name).name)
-
-
-@cache
 def recorded(protect_data: bool = True) -> Recording:
-    return run(lambda: program(protect_data))
+    return stack(protect_data=str(protect_data).lower())
 
 
 def create_arguments(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +61,8 @@ def test_a_table_is_what_the_contract_says(shape: TableShape) -> None:
 def test_every_table_of_the_contract_is_there_and_under_its_own_attribute() -> None:
     """No shape is forgotten, no table added, and `Tables.<shape>` is the table of that shape."""
     assert {table.name for table in recorded().of_type(TABLE)} == {f"tables-{shape.name}" for shape in ALL_TABLES}
-    assert recorded().outputs == {shape.name: f"receipt-trainer-dev-{shape.name}" for shape in ALL_TABLES}
+    named = {shape.name: recorded().outputs[f"{shape.name}_table"] for shape in ALL_TABLES}
+    assert named == {shape.name: f"receipt-trainer-dev-{shape.name}" for shape in ALL_TABLES}
 
 
 @pytest.mark.parametrize("shape", ALL_TABLES, ids=lambda shape: shape.name)
@@ -82,10 +75,13 @@ def test_items_expire_only_where_the_contract_says(shape: TableShape) -> None:
 def test_indexes_are_added_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stack whose jobs table has the two indexes of version 0.1.0 gets the others without a new table."""
     monkeypatch.setattr("infra.data.tables.JOBS", replace(JOBS, indexes=JOBS.indexes[:2]))
-    before = run(lambda: program(True))
+    context = AwsContext("receipt-trainer", "dev", "aws", "us-east-1", "123456789012", ())
+    before = run(lambda: Tables("tables", TablesArgs(context, True)) and None)
+    monkeypatch.undo()
+    after = run(lambda: Tables("tables", TablesArgs(context, True)) and None)
     assert len(before.one("tables-jobs", TABLE).inputs["globalSecondaryIndexes"]) == 2
-    assert len(recorded().one("tables-jobs", TABLE).inputs["globalSecondaryIndexes"]) == 4
-    assert replacements(before, recorded()) == {}
+    assert len(after.one("tables-jobs", TABLE).inputs["globalSecondaryIndexes"]) == 4
+    assert replacements(before, after) == {}
 
 
 @pytest.mark.parametrize("protect_data", [True, False])

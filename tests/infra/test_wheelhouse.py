@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra.naming import Naming
+from infra.context import AwsContext
 from infra.wheelhouse.manifest import MANIFEST, Manifest, Stored, Wheel, content_hash, file_sha256, load
 from infra.wheelhouse.objects import Wheelhouse, WheelhouseArgs
 from receipt_trainer.local.pulumi_program import Recording, run
@@ -20,6 +20,7 @@ from tests.infra.edits import compare, evaluate
 from tests.userdata.bake import PYTHON, make_wheel, make_wheelhouse
 
 OBJECT = "aws:s3/bucketObjectv2:BucketObjectv2"
+CONTEXT = AwsContext("receipt-trainer", "dev", "aws", "us-east-1", "123456789012", ())
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_hash_does_not_depend_on_the_order_of_wheels() -> None:
 @cache
 def recorded(folder: Path) -> Recording:
     def program() -> None:
-        house = Wheelhouse("wheelhouse", WheelhouseArgs(Naming("receipt-trainer", "dev"), "wheels-1", folder))
+        house = Wheelhouse("wheelhouse", WheelhouseArgs(CONTEXT, "wheels-1", folder))
         pulumi.export("prefix", house.prefix)
 
     return run(program)

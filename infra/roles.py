@@ -1,0 +1,229 @@
+"""Roles of workers, of bakes and of flow logs; each may touch what is the stack's own, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.context import AwsContext
+from infra.data.file_system import FileSystem
+from infra.data.queues import JobQueues
+from infra.data.storage import Buckets
+from infra.data.tables import Tables
+from infra.data.training_defaults import TrainingDefaults
+from infra.iam import (
+    Statement,
+    allow,
+    group_spellings,
+    list_streams,
+    policy,
+    prefix_statements,
+    role,
+    session_statements,
+    wheelhouse_statements,
+    write_logs,
+)
+from infra.image.policies import builder_statements, execution_statements
+from infra.watch.logs import LogGroups
+from infra.wheelhouse.objects import Wheelhouse
+from receipt_trainer.contract import metrics
+from receipt_trainer.contract.outputs import PoolName
+
+OWN_NAMESPACE: Final = {"StringEquals": {"cloudwatch:namespace": metrics.NAMESPACE}}
+
+
+@dataclass(frozen=True)
+class FlowLogRoleArgs:
+    """What the role of the VPC's flow logs needs: the ARN of their log group, without `:*` at its end."""
+
+    context: AwsContext
+    log_group_arn: pulumi.Input[str]
+
+
+class FlowLogRole(pulumi.ComponentResource):
+    """Role through which VPC flow logs reach their log group; apart, because the network needs it before all else.
+
+    Attributes:
+        role_arn: ARN of the role.
+    """
+
+    def __init__(self, name: str, args: FlowLogRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("receipts:infra:FlowLogRole", name, None, opts)
+        context, own = args.context, pulumi.ResourceOptions(parent=self)
+        flow_logs = context.arn("ec2", "vpc-flow-log/*")
+        # Without them, flow logs of another account could be pointed at this role.
+        condition = {"StringEquals": {"aws:SourceAccount": context.account_id}, "ArnLike": {"aws:SourceArn": flow_logs}}
+        made = role(self, f"{name}-role", context, "flow-logs", "vpc-flow-logs.amazonaws.com", condition)
+        allowed = policy(_flow_log_statements, log_group=args.log_group_arn)
+        aws.iam.RolePolicy(f"{name}-policy", role=made.id, policy=allowed, opts=own)
+        self.role_arn = made.arn
+        self.register_outputs({"role_arn": self.role_arn})
+
+
+def _flow_log_statements(log_group: str) -> list[Statement]:
+    """What flow logs ask of their role (VPC User Guide, "IAM role for publishing flow logs"); the group exists, and its
+    creation is asked for all the same."""
+    return [
+        allow("CreateOwnGroup", "logs", ["CreateLogGroup"], group_spellings(log_group)),
+        write_logs(log_group),
+        list_streams(log_group),
+        allow("FindGroup", "logs", ["DescribeLogGroups"], "*"),
+    ]
+
+
+@dataclass(frozen=True)
+class RolesArgs:
+    """What the roles of workers and of bakes may touch.
+
+    Attributes:
+        tables: workers read receipts, and read and write jobs and instances.
+        parent_image: image id, or SSM parameter that holds one and that a bake reads.
+        pools: of whose groups workers are.
+        bakes: whether images are baked.
+    """
+
+    context: AwsContext
+    tables: Tables
+    buckets: Buckets
+    queues: JobQueues
+    files: FileSystem
+    defaults: TrainingDefaults
+    wheelhouse: Wheelhouse
+    logs: LogGroups
+    parent_image: str
+    pools: Sequence[PoolName]
+    bakes: bool = True
+
+
+class Roles(pulumi.ComponentResource):
+    """Roles of the worker, of the build instance, and of Image Builder itself.
+
+    Attributes:
+        worker_role_arn: role of every worker.
+        worker_instance_profile_arn: profile for the launch templates.
+        builder_instance_profile_name: profile for Image Builder's infrastructure configuration.
+        image_builder_execution_role_arn: role that the pipeline runs as; it alone may write the image parameter.
+    """
+
+    def __init__(self, name: str, args: RolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("receipts:infra:Roles", name, None, opts)
+        context = args.context
+        worker, worker_profile = self._instance_role(name, "worker", context, _worker_policy(args))
+        wheels, parameter = args.buckets.wheels.arn, args.wheelhouse.parameter_arn
+        allowed = policy(
+            lambda wheels, parameter: builder_statements(context, wheels, parameter), wheels=wheels, parameter=parameter
+        )
+        builder, builder_profile = self._instance_role(name, "builder", context, allowed)
+        same_account = {"StringEquals": {"aws:SourceAccount": context.account_id}}
+        service = "imagebuilder.amazonaws.com"
+        execution = role(self, f"{name}-image-execution", context, "image-execution", service, same_account)
+        allowed = policy(
+            lambda builder_role: execution_statements(context, args.parent_image, builder_role),
+            builder_role=builder.arn,
+        )
+        self._policy(f"{name}-image-execution", execution, allowed)
+        if args.bakes:
+            # Ours is cut out of it without a bake on a real account having been seen: what it lacks would stop one.
+            aws.iam.RolePolicyAttachment(
+                f"{name}-image-execution-managed",
+                role=execution.name,
+                policy_arn=f"arn:{context.partition}:iam::aws:policy/EC2ImageBuilderExecutionPolicy",
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        self.worker_role_arn, self.worker_instance_profile_arn = worker.arn, worker_profile.arn
+        self.builder_instance_profile_name = builder_profile.name
+        self.image_builder_execution_role_arn = execution.arn
+        self.register_outputs(
+            {"worker_role_arn": worker.arn, "image_builder_execution_role_arn": execution.arn},
+        )
+
+    def _instance_role(
+        self, name: str, kind: str, context: AwsContext, allowed: pulumi.Output[str]
+    ) -> tuple[aws.iam.Role, aws.iam.InstanceProfile]:
+        made = role(self, f"{name}-{kind}", context, kind, "ec2.amazonaws.com")
+        # An instance must not start before its role may do anything: hence the dependency on the policy.
+        profile = aws.iam.InstanceProfile(
+            f"{name}-{kind}-profile",
+            role=made.name,
+            tags=context.tags_for(kind),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self._policy(f"{name}-{kind}", made, allowed)]),
+        )
+        return made, profile
+
+    def _policy(self, name: str, of: aws.iam.Role, allowed: pulumi.Output[str]) -> aws.iam.RolePolicy:
+        opts = pulumi.ResourceOptions(parent=self)
+        return aws.iam.RolePolicy(f"{name}-policy", role=of.id, policy=allowed, opts=opts)
+
+
+def _worker_policy(args: RolesArgs) -> pulumi.Output[str]:
+    context = args.context
+    groups = [context.arn("autoscaling", group_pattern(context, pool)) for pool in args.pools]
+    return policy(
+        lambda **known: _worker_statements(context, groups, **known),
+        receipts=args.tables.receipts.arn,
+        jobs=args.tables.jobs.arn,
+        instances=args.tables.instances.arn,
+        artifacts=args.buckets.artifacts.arn,
+        wheels=args.buckets.wheels.arn,
+        queues=args.queues.all_arns,
+        file_system=args.files.file_system_arn,
+        access_points=args.files.access_point_arns,
+        parameter=args.defaults.parameter_arn,
+        log_groups=[args.logs.boot.arn, args.logs.worker.arn],
+    )
+
+
+def group_pattern(context: AwsContext, pool: PoolName) -> str:
+    """Resource part of the ARN of a pool's Auto Scaling group, whose UUID nobody knows beforehand."""
+    return f"autoScalingGroup:*:autoScalingGroupName/{context.name('workers', pool)}"
+
+
+def _worker_statements(
+    context: AwsContext,
+    groups: Sequence[str],
+    *,
+    receipts: str,
+    jobs: str,
+    instances: str,
+    artifacts: str,
+    wheels: str,
+    queues: Sequence[str],
+    file_system: str,
+    access_points: Sequence[str],
+    parameter: str,
+    log_groups: Sequence[str],
+) -> list[Statement]:
+    """What a worker needs from boot to its own end, and nothing of another stack."""
+    # SendMessage: a waiting job's message is sent anew before SQS drops it.
+    queue_actions = ["ReceiveMessage", "DeleteMessage", "SendMessage", "ChangeMessageVisibility", "GetQueueAttributes"]
+    artifact_actions = ["PutObject", "AbortMultipartUpload", "ListMultipartUploadParts"]
+    through_access_points = {"StringEquals": {"elasticfilesystem:AccessPointArn": list(access_points)}}
+    mount = ["ClientMount", "ClientWrite"]
+    lifecycle = [
+        *("CompleteLifecycleAction", "SetInstanceProtection"),
+        *("SuspendProcesses", "TerminateInstanceInAutoScalingGroup"),
+    ]
+    written = [jobs, f"{jobs}/index/*", instances, f"{instances}/index/*"]
+    return [
+        allow("ReadReceipts", "dynamodb", ["Query", "Scan"], [receipts, f"{receipts}/index/*"]),
+        allow("ReadState", "dynamodb", ["BatchGetItem", "DescribeTable", "Query"], written),
+        allow("WriteState", "dynamodb", ["BatchWriteItem", "PutItem", "UpdateItem"], [jobs, instances]),
+        *prefix_statements("Artifacts", artifacts, ["runs", "snapshots"], artifact_actions),
+        *wheelhouse_statements(wheels),
+        allow("TakeJobs", "sqs", queue_actions, queues),
+        allow("MountFiles", "elasticfilesystem", mount, [file_system], through_access_points),
+        allow("ReadDefaults", "ssm", ["GetParameter"], [parameter]),
+        allow("OwnGroup", "autoscaling", lifecycle, groups),
+        # No narrower resource exists; a worker takes no job for a group that somebody has stopped.
+        allow("FindGroup", "autoscaling", ["DescribeAutoScalingGroups"], "*"),
+        allow("PutMetrics", "cloudwatch", ["PutMetricData"], "*", OWN_NAMESPACE),
+        # No narrower resource exists; the worker writes its own price to its row of the instances table.
+        allow("ReadSpotPrices", "ec2", ["DescribeSpotPriceHistory"], "*"),
+        write_logs(*log_groups),
+        list_streams(*log_groups),
+        *session_statements(context),
+    ]
