@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
-from receipt_trainer.data.labels import label_of, to_bio
+from receipt_trainer.data.labels import to_bio
 
 lines = st.lists(st.sampled_from(["O", "DATE", "TIME", "TAX", "MY-OWN"]), max_size=12)
 
@@ -23,7 +23,7 @@ def test_runs_become_entities() -> None:
 @given(lines)
 def test_labels_come_back(labels: list[str]) -> None:
     """Tags and labels determine each other."""
-    assert [label_of(tag) for tag in to_bio(labels)] == labels
+    assert [tag if tag == "O" else tag[2:] for tag in to_bio(labels)] == labels
 
 
 @given(lines)

@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import Prediction, read_predictions, write_predictions
-from receipt_trainer.evaluation.documents import HEADLINES, Evaluation, evaluate, judge
+from receipt_trainer.evaluation.documents import HEADLINES, Evaluation, evaluate, score_document
 from receipt_trainer.evaluation.ratio import Share
-from receipt_trainer.reports.documents import render_evaluation
+from receipt_trainer.reports.evaluation_pages import render_evaluation
 from tests.evaluation.answered import ITEMS, document, predict
 
 
 def test_a_perfect_answer() -> None:
     """Every score is 1."""
-    scores = judge(predict(document(), document())).scores
+    scores = score_document(predict(document(), document())).scores
     assert {name: scores[name].value for name in HEADLINES} == dict.fromkeys(HEADLINES, 1.0)
 
 
 def test_an_answer_in_a_fence() -> None:
     """It fails all but the tolerant scores, which say that only the format was wrong."""
-    scores = judge(predict(document(), f"```json\n{json.dumps(document())}\n```")).scores
+    scores = score_document(predict(document(), f"```json\n{json.dumps(document())}\n```")).scores
     strict = ("parse", "schema", "fields", "teds", "numeric")
     assert [scores[name].value for name in strict] == [0.0] * len(strict)
     assert scores["tolerant.parse"].value == scores["tolerant.fields"].value == 1.0
@@ -35,7 +35,7 @@ def test_an_answer_in_a_fence() -> None:
 
 def test_bad_json() -> None:
     """It counts as all wrong, read either way."""
-    scores = judge(predict(document(), '{"vendor": ')).scores
+    scores = score_document(predict(document(), '{"vendor": ')).scores
     assert scores["tolerant.parse"] == scores["parse"] == scores["schema"] == Share(0, 1)
     assert scores["fields"] == scores["tolerant.fields"] == Share(0, 29)
     assert scores["teds"] == Share(0, 1)
@@ -43,9 +43,9 @@ def test_bad_json() -> None:
 
 def test_json_that_is_not_the_schema() -> None:
     """A number as text is read by value and is against the schema; a list is no answer."""
-    scores = judge(predict(document(), document(subtotal="15.00"))).scores
+    scores = score_document(predict(document(), document(subtotal="15.00"))).scores
     assert (scores["parse"].value, scores["schema"].value, scores["fields"].value) == (1.0, 0.0, 1.0)
-    assert judge(predict(document(), "[]")).scores["parse"].value == 0.0
+    assert score_document(predict(document(), "[]")).scores["parse"].value == 0.0
 
 
 def test_sums_over_documents() -> None:
@@ -74,7 +74,7 @@ def test_the_worst_documents() -> None:
 def test_a_truth_that_is_none() -> None:
     """It is an error, not a score."""
     with pytest.raises(UserError, match=r"'x'.*no JSON object"):
-        judge(Prediction("x", "x.png", "{", "{}", 0.0))
+        score_document(Prediction("x", "x.png", "{", "{}", 0.0))
 
 
 def test_progress_is_told() -> None:
@@ -101,7 +101,7 @@ _ITEMS = st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(ITEMS[0], _JS
 @given(_ODD, _ITEMS)
 def test_any_answer_is_judged(answer: dict[str, Any], items: list[Any]) -> None:
     """Whatever stands in an answer's fields, it gets scores, all of them shares, and a page can show it."""
-    judged = judge(predict(document(), json.dumps(answer | {"line_items": items})))
+    judged = score_document(predict(document(), json.dumps(answer | {"line_items": items})))
     assert all(0 <= share.hits <= share.total for share in judged.scores.values())
     assert judged.scores["fields"].total >= 29
     assert "Worst documents" in render_evaluation(Evaluation([judged]), {"model": "m"}, Path())

@@ -12,7 +12,7 @@ from receipt_trainer.reports.word_errors import (
     Verdict,
     confusion_of,
     error_runs,
-    judge,
+    judge_word,
     judged,
     largest,
     top_confusions,
@@ -35,7 +35,7 @@ MakeReceipt = Callable[..., ReceiptPrediction]
 def test_a_word_is_judged_by_gold_and_prediction(gold: str, pred: str, verdict: Verdict) -> None:
     """Five cases, three of them errors."""
     word = PredictedWord(text="x", box=(0, 0, 1, 1), line=0, gold=gold, pred=pred)
-    assert judge(word) is verdict
+    assert judge_word(word) is verdict
     assert verdict.is_error == (gold != pred)
 
 

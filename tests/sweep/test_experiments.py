@@ -13,7 +13,7 @@ from receipt_trainer.config.job_file import load_job_file
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.documents import evaluate
-from receipt_trainer.reports.documents import EvaluationFiles, read_scores, write_evaluation
+from receipt_trainer.reports.evaluation_pages import EvaluationFiles, read_scores, write_evaluation
 from receipt_trainer.sweep.experiments import Place, Result, read_log, run_experiments
 from receipt_trainer.sweep.folder import Experiment, read_experiments
 from tests.evaluation.answered import document, predict

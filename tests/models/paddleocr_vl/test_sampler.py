@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from receipt_trainer.data.document_set import VlExample
-from receipt_trainer.models.paddleocr_vl.sampler import EpochBatches, Schedule, difficulties
+from receipt_trainer.models.paddleocr_vl.sampler import CurriculumBatches, Schedule, difficulties
 
 COUNT = 41
 LENGTHS = np.random.default_rng(0).integers(50, 500, COUNT)
@@ -14,7 +14,7 @@ HARD = np.random.default_rng(1).random(COUNT)
 
 
 def batches(schedule: Schedule = "none", epoch: int = 0, seed: int = 0) -> list[list[int]]:
-    made = EpochBatches(LENGTHS, 4, seed, schedule=schedule, difficulty=HARD, num_epochs=5)
+    made = CurriculumBatches(LENGTHS, 4, seed, schedule=schedule, difficulty=HARD, num_epochs=5)
     made.set_epoch(epoch)
     assert len(made) == len(list(made))
     return list(made)

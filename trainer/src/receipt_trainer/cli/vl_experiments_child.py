@@ -33,7 +33,7 @@ class Children:
     def evaluate(self, experiment: Experiment, place: Place) -> dict[str, Any] | str:
         """Score the kept model; its scores, or why it cannot be scored."""
         from receipt_trainer.models.paddleocr_vl.dataset import find_files
-        from receipt_trainer.reports.documents import read_scores
+        from receipt_trainer.reports.evaluation_pages import read_scores
 
         documents = self.test_dir or find_files(experiment.job.data_config)[1]
         if documents is None:

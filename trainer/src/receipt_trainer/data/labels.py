@@ -21,11 +21,6 @@ def to_bio(labels: Sequence[str]) -> list[str]:
     return tags
 
 
-def label_of(tag: str) -> str:
-    """The label of a tag, without its prefix."""
-    return tag if tag == OUTSIDE else tag[2:]
-
-
 SYNONYMS: Final[Mapping[str, str]] = {
     "BUSINESS_NAME": "MERCHANT_NAME",
     "PHONE": "PHONE_NUMBER",

@@ -8,7 +8,7 @@ from typing import Any
 
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.bootstrap import MIN_DOCUMENTS, NUM_RESAMPLES, Interval, paired_interval
-from receipt_trainer.evaluation.documents import HEADLINES, Evaluation, Judged
+from receipt_trainer.evaluation.documents import HEADLINES, Evaluation, ScoredDocument
 from receipt_trainer.evaluation.ratio import Share
 
 _SHOWN_IDS = 3
@@ -45,8 +45,8 @@ class Comparison:
     level: float
     headlines: Sequence[Difference]
     fields: Sequence[Difference]
-    regressions: Sequence[tuple[Judged, Judged]]
-    improvements: Sequence[tuple[Judged, Judged]]
+    regressions: Sequence[tuple[ScoredDocument, ScoredDocument]]
+    improvements: Sequence[tuple[ScoredDocument, ScoredDocument]]
 
     def as_dict(self) -> dict[str, Any]:
         """What is written as JSON."""
@@ -107,7 +107,7 @@ def compare(
     )
 
 
-def _pairs(baseline: Evaluation, finetuned: Evaluation) -> list[tuple[Judged, Judged]]:
+def _pairs(baseline: Evaluation, finetuned: Evaluation) -> list[tuple[ScoredDocument, ScoredDocument]]:
     there = {document.prediction.id: document for document in finetuned.documents}
     ids = {document.prediction.id for document in baseline.documents}
     lonely = sorted(ids ^ there.keys())

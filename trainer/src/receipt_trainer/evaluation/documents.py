@@ -236,7 +236,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ScoredDocument:
     """A document with its scores. `gold` is the truth; `found` the answer as read strictly, None if it is no JSON."""
 
     prediction: Prediction
@@ -255,20 +255,20 @@ class Judged:
 class Evaluation:
     """All documents of a test set, in the order of the predictions."""
 
-    documents: Sequence[Judged]
+    documents: Sequence[ScoredDocument]
 
     @property
     def scores(self) -> dict[str, Share]:
         """Each score over all documents: hits and totals are summed (micro average); TEDS is the documents' mean."""
         return add_up(document.scores for document in self.documents)
 
-    def worst(self, limit: int) -> list[Judged]:
+    def worst(self, limit: int) -> list[ScoredDocument]:
         """The documents with the lowest field accuracy that are not perfect, then those with the lowest TEDS."""
         ranked = sorted(self.documents, key=lambda one: (one.accuracy, one.scores["teds"].value or 0.0))
         return [document for document in ranked if not _is_perfect(document)][:limit]
 
 
-def _is_perfect(document: Judged) -> bool:
+def _is_perfect(document: ScoredDocument) -> bool:
     return document.accuracy == 1.0 and document.scores["teds"].value == 1.0
 
 
@@ -281,13 +281,13 @@ def evaluate(predictions: Iterable[Prediction], progress: Progress | None = None
     listed = list(predictions)
     documents = []
     for done, prediction in enumerate(listed, start=1):
-        documents.append(judge(prediction))
+        documents.append(score_document(prediction))
         if progress is not None:
             progress(done, len(listed))
     return Evaluation(documents)
 
 
-def judge(prediction: Prediction) -> Judged:
+def score_document(prediction: Prediction) -> ScoredDocument:
     """Score one prediction. All scores but `tolerant.*` are of the strict reading of the answer."""
     gold = read_strictly(prediction.gold)
     if gold is None:
@@ -304,4 +304,4 @@ def judge(prediction: Prediction) -> Judged:
     }
     scores |= score_fields(gold, found) | score_numbers(gold, found)
     scores |= score_arithmetic(gold, found) | score_arithmetic(gold, gold, "gold_arithmetic")
-    return Judged(prediction, gold, found, scores, table.exact)
+    return ScoredDocument(prediction, gold, found, scores, table.exact)

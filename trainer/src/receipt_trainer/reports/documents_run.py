@@ -15,7 +15,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import read_predictions
 from receipt_trainer.evaluation.documents import Evaluation, evaluate
 from receipt_trainer.reports import summary
-from receipt_trainer.reports.documents import evaluation_view
+from receipt_trainer.reports.evaluation_pages import evaluation_view
 from receipt_trainer.reports.page import render_page
 from receipt_trainer.reports.plots import BLUE, VERMILION, Series, draw_charts
 

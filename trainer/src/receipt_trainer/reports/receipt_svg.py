@@ -11,7 +11,7 @@ from typing import Final
 from receipt_trainer.contract.names import AMOUNT
 from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction
 from receipt_trainer.reports import formatting
-from receipt_trainer.reports.word_errors import ErrorRun, Judged, Verdict, error_runs
+from receipt_trainer.reports.word_errors import ErrorRun, JudgedReceipt, Verdict, error_runs
 
 ERROR: Final = "#b42318"
 BACKGROUND_TEXT: Final = "#98a2ae"
@@ -138,7 +138,7 @@ def _page(receipt: ReceiptPrediction, words: Sequence[PredictedWord]) -> _Page:
     return _Page(left, top, width / across, height / down, width + 2 * MARGIN, height + 2 * MARGIN)
 
 
-def draw(item: Judged, colors: Mapping[str, str]) -> Drawing | None:
+def draw(item: JudgedReceipt, colors: Mapping[str, str]) -> Drawing | None:
     """Draw a judged receipt; None if it has no words. Of more than `MAX_WORDS` the wrong ones are drawn first."""
     if not item.receipt.words:
         return None
@@ -163,7 +163,7 @@ def draw(item: Judged, colors: Mapping[str, str]) -> Drawing | None:
     )
 
 
-def _drawn_word(page: _Page, item: Judged, index: int, colors: Mapping[str, str]) -> DrawnWord:
+def _drawn_word(page: _Page, item: JudgedReceipt, index: int, colors: Mapping[str, str]) -> DrawnWord:
     word, verdict = item.receipt.words[index], item.verdicts[index]
     x, y, width, height = page.place(word)
     text = formatting.one_line(word.text, MAX_TEXT)
@@ -198,7 +198,7 @@ def _character_em(character: str) -> float:
     return 0.7 if character.isupper() or character in "mwMW@%&" else 0.555
 
 
-def _captions(page: _Page, item: Judged, runs: Sequence[ErrorRun]) -> list[Caption]:
+def _captions(page: _Page, item: JudgedReceipt, runs: Sequence[ErrorRun]) -> list[Caption]:
     """One caption an error run, as near as possible to the height of its first word, none over another."""
     placed = [(page.place(item.receipt.words[run.indexes[0]]), run) for run in runs]
     placed.sort(key=lambda pair: (pair[0][1] + pair[0][3] / 2, pair[0][0]))
@@ -226,6 +226,6 @@ def caption_text(run: ErrorRun) -> str:
     return f"{formatting.one_line(run.gold, 16)} → {formatting.one_line(run.pred, 16)}{many}"
 
 
-def _score_text(item: Judged, run: ErrorRun) -> str:
+def _score_text(item: JudgedReceipt, run: ErrorRun) -> str:
     score = item.receipt.words[run.indexes[0]].score
     return "" if score is None else formatting.percent(score)

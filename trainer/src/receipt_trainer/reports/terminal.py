@@ -17,7 +17,7 @@ from receipt_trainer.contract.predictions import ReceiptPrediction
 from receipt_trainer.contract.run_record import RunRecord, Score
 from receipt_trainer.reports import formatting, summary
 from receipt_trainer.reports.word_errors import (
-    Judged,
+    JudgedReceipt,
     Verdict,
     confusion_of,
     error_runs,
@@ -81,7 +81,7 @@ def print_worst(predictions: Sequence[ReceiptPrediction] | None, console: Consol
         _print_receipt(item, console)
 
 
-def _print_receipt(item: Judged, console: Console) -> None:
+def _print_receipt(item: JudgedReceipt, console: Console) -> None:
     head = Text(f"  {formatting.one_line(item.title, 60)}")
     head.append(f"  {item.num_wrong} of {len(item.verdicts)} words wrong", style="red")
     kinds = (Verdict.MISSED, Verdict.SPURIOUS, Verdict.WRONG)
@@ -98,7 +98,7 @@ def _print_receipt(item: Judged, console: Console) -> None:
         console.print(Text(f"    and {more} more line{'s' if more > 1 else ''} with errors", style="dim"))
 
 
-def _error_lines(item: Judged) -> Iterator[tuple[int, Text, Text]]:
+def _error_lines(item: JudgedReceipt) -> Iterator[tuple[int, Text, Text]]:
     """Line number, text with the wrong words in brackets, and what was read for what."""
     words = item.receipt.words
     for line, runs in groupby(error_runs(item), key=lambda run: words[run.indexes[0]].line):
@@ -117,7 +117,7 @@ def _error_lines(item: Judged) -> Iterator[tuple[int, Text, Text]]:
         yield line, _line_text(item, wrong), said
 
 
-def _line_text(item: Judged, wrong: set[int]) -> Text:
+def _line_text(item: JudgedReceipt, wrong: set[int]) -> Text:
     """The words of the line around the errors, cut to what fits on a row."""
     words, first, last = item.receipt.words, min(wrong), max(wrong)
     line = words[first].line

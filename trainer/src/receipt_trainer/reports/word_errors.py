@@ -28,7 +28,7 @@ class Verdict(StrEnum):
         return self not in (Verdict.CORRECT, Verdict.OUTSIDE)
 
 
-def judge(word: PredictedWord) -> Verdict:
+def judge_word(word: PredictedWord) -> Verdict:
     """Compare prediction and gold label of one word."""
     if word.gold == word.pred:
         return Verdict.OUTSIDE if word.gold == OUTSIDE else Verdict.CORRECT
@@ -38,7 +38,7 @@ def judge(word: PredictedWord) -> Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedReceipt:
     """A receipt with the verdict of each word."""
 
     receipt: ReceiptPrediction
@@ -74,19 +74,19 @@ class ErrorRun:
     indexes: tuple[int, ...]
 
 
-def judged(receipt: ReceiptPrediction) -> Judged:
+def judged(receipt: ReceiptPrediction) -> JudgedReceipt:
     """Judge every word of a receipt."""
-    return Judged(receipt, tuple(map(judge, receipt.words)))
+    return JudgedReceipt(receipt, tuple(map(judge_word, receipt.words)))
 
 
-def worst_receipts(predictions: Sequence[ReceiptPrediction], limit: int = 6) -> list[Judged]:
+def worst_receipts(predictions: Sequence[ReceiptPrediction], limit: int = 6) -> list[JudgedReceipt]:
     """Receipts with the largest share of wrong words, at least one each; ties by number of wrong words, then key."""
     found = [item for item in map(judged, predictions) if item.num_wrong]
     found.sort(key=lambda item: (-item.wrong_share, -item.num_wrong, item.receipt.key))
     return found[:limit]
 
 
-def error_runs(item: Judged) -> Iterator[ErrorRun]:
+def error_runs(item: JudgedReceipt) -> Iterator[ErrorRun]:
     """The errors of a receipt in reading order, neighbours with the same confusion as one."""
     words = item.receipt.words
     by_run = groupby(range(len(words)), key=lambda n: (words[n].line, words[n].gold, words[n].pred))

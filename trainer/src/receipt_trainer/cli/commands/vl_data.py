@@ -144,7 +144,7 @@ def import_command(
     from receipt_trainer.data.problems import ProblemLog
     from receipt_trainer.data.sources.jsonl import read_jsonl
     from receipt_trainer.errors import UserError
-    from receipt_trainer.extraction.documents import Converter, import_receipts
+    from receipt_trainer.extraction.document_import import Converter, import_receipts
 
     if currency is not None and not re.fullmatch("[A-Z]{3}", currency):
         raise UserError(f"--currency: {currency!r} is no ISO 4217 code; three capital letters, as EUR")

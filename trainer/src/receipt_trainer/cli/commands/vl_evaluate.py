@@ -118,7 +118,7 @@ def evaluate_command(
     Beside the scores (R.json, written last) come R.predictions.jsonl, from which the scores can be made again, and
     R.html with the worst documents.
     """
-    from receipt_trainer.reports.documents import EvaluationFiles, write_evaluation
+    from receipt_trainer.reports.evaluation_pages import EvaluationFiles, write_evaluation
     from receipt_trainer.reports.page import require_page_libraries
 
     asking = Asking(**how)
@@ -168,7 +168,7 @@ def _show_evaluation(evaluation: Evaluation) -> None:
     from receipt_trainer.cli.render.tables import plain_table
     from receipt_trainer.evaluation.documents import HEADLINES
     from receipt_trainer.evaluation.ratio import Share
-    from receipt_trainer.reports.documents import field_table
+    from receipt_trainer.reports.evaluation_pages import field_table
 
     console, scores = Console(), evaluation.scores
     table = plain_table("score", "share", "counted from")
@@ -221,7 +221,7 @@ def compare_command(
     and, last, comparison.json.
     """
     from receipt_trainer.evaluation.compare import compare
-    from receipt_trainer.reports.documents import render_comparison
+    from receipt_trainer.reports.evaluation_pages import render_comparison
     from receipt_trainer.reports.page import require_page_libraries
 
     asking = Asking(**how)

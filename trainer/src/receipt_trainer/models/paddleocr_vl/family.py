@@ -30,7 +30,7 @@ from receipt_trainer.models.paddleocr_vl.model import (
 from receipt_trainer.models.paddleocr_vl.processor import load_processor
 from receipt_trainer.models.paddleocr_vl.records import LossEvaluations, fingerprint
 from receipt_trainer.models.paddleocr_vl.run_scores import Scoring, forget_answers, metric_row, score_run
-from receipt_trainer.models.paddleocr_vl.sampler import EpochBatches, difficulties
+from receipt_trainer.models.paddleocr_vl.sampler import CurriculumBatches, difficulties
 from receipt_trainer.models.paddleocr_vl.trainer import VlTrainer
 from receipt_trainer.reports.run_folder import RunFolder, write_report
 from receipt_trainer.reports.summary import describe_scores
@@ -119,7 +119,7 @@ class VlTask:
         """See `Task`."""
         training, data = self.job.training_config, self.data
         examples, held_out = data.train.examples, data.validation.examples
-        batches = EpochBatches(
+        batches = CurriculumBatches(
             data.train.lengths,
             training.per_device_train_batch_size,
             training.seed,

@@ -20,7 +20,7 @@ from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.models.paddleocr_vl.collator import VlCollator
 from receipt_trainer.models.paddleocr_vl.dataset import VlData
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
-from receipt_trainer.models.paddleocr_vl.sampler import EpochBatches
+from receipt_trainer.models.paddleocr_vl.sampler import CurriculumBatches
 from receipt_trainer.training.hardware import Machine
 
 SMOOTHING: Final = 0.9
@@ -50,7 +50,7 @@ class LrCurve:
 
     @property
     def smoothed(self) -> list[float]:
-        """ProgressReports averages of the losses."""
+        """Moving averages of the losses."""
         return smooth(self.losses)
 
     @property
@@ -209,7 +209,7 @@ def _changing(model: Any) -> Iterator[tuple[str, Tensor]]:
 def _steps(job: PaddleOcrVlJob, data: VlData, processor: Any) -> Iterator[Step]:
     """Batches of optimizer steps, epoch after epoch, without end."""
     training, examples = job.training_config, data.train.examples
-    order = EpochBatches(data.train.lengths, training.per_device_train_batch_size, training.seed)
+    order = CurriculumBatches(data.train.lengths, training.per_device_train_batch_size, training.seed)
     collator = VlCollator(
         examples,
         processor,

@@ -38,7 +38,7 @@ def _num_items(output: str) -> int:
     return len(items) if isinstance(items, list) else 0
 
 
-class EpochBatches:
+class CurriculumBatches:
     """Batches of example numbers; every example once an epoch. Resuming needs no state.
 
     Without a schedule an epoch is shuffled, and examples of like length share a batch. With easy_to_hard the first

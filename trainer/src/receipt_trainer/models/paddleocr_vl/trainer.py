@@ -16,7 +16,7 @@ from receipt_trainer.contract.sinks import report_progress
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.collator import VlCollator
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
-from receipt_trainer.models.paddleocr_vl.sampler import EpochBatches
+from receipt_trainer.models.paddleocr_vl.sampler import CurriculumBatches
 from receipt_trainer.training.trainer import BatchTrainer
 
 ADAPTER: Final = "adapter_model.safetensors"
@@ -50,7 +50,7 @@ class VlTrainer(BatchTrainer):
     def __init__(
         self,
         *,
-        batches: EpochBatches,
+        batches: CurriculumBatches,
         collator: VlCollator,
         num_examples: int,
         validation: VlCollator,

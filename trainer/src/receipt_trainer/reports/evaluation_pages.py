@@ -14,7 +14,7 @@ from typing import Any, Final
 from receipt_trainer.data.document import FIELDS
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.compare import Comparison, Difference
-from receipt_trainer.evaluation.documents import HEADLINES, TABLE, Evaluation, Judged
+from receipt_trainer.evaluation.documents import HEADLINES, TABLE, Evaluation, ScoredDocument
 from receipt_trainer.evaluation.ratio import Share
 from receipt_trainer.evaluation.rows import COLUMNS, at, match_rows, row_of, rows_of
 from receipt_trainer.extraction.values import normal
@@ -64,7 +64,7 @@ class DocumentView:
     raw: str | None
 
 
-def view_document(document: Judged, folder: Path) -> DocumentView:
+def view_document(document: ScoredDocument, folder: Path) -> DocumentView:
     """What is shown of a document.
 
     Args:
@@ -192,7 +192,7 @@ def _regions(comparison: Comparison) -> list[tuple[str, Difference, list[tuple[s
     ]
 
 
-def _changed(pair: tuple[Judged, Judged], folders: tuple[Path, Path]) -> dict[str, Any]:
+def _changed(pair: tuple[ScoredDocument, ScoredDocument], folders: tuple[Path, Path]) -> dict[str, Any]:
     before, after = pair
     fields = view_fields(before.gold, [before.found, after.found])
     return {
@@ -283,7 +283,7 @@ def _part(scores: Mapping[str, Share], prefix: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): share.as_dict() for name, share in scores.items() if name.startswith(prefix)}
 
 
-def _document(document: Judged) -> dict[str, Any]:
+def _document(document: ScoredDocument) -> dict[str, Any]:
     values = {name: document.scores[name].value if name in document.scores else None for name in HEADLINES}
     return {"id": document.prediction.id, "seconds": document.prediction.seconds} | values
 
