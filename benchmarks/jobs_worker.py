@@ -18,7 +18,7 @@ from typing import Any, Final
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.config.job_file import read_job
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import load_record
 from receipt_trainer.data.sources.jsonl import to_record
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.jobs.metrics import read_curves
@@ -99,7 +99,7 @@ def _work(
         Worker(settings, jobs, [queue], Machine("bench"), command=command).run()
     pasts = {job_id: _moments(dynamodb, table, job_id) for job_id in job_ids}
     order = sorted(pasts.values(), key=lambda moments: moments["CLAIMED"])
-    records = [RunRecord.load(path) for path in folder.rglob("run.json")]
+    records = [load_record(path) for path in folder.rglob("run.json")]
     if len(records) != repeats or any("SUCCEEDED" not in moments for moments in order):
         raise SystemExit("a job did not succeed")
     if command is COMMAND and not all(read_curves(dynamodb, table, job_id) for job_id in job_ids):

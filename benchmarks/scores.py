@@ -30,7 +30,7 @@ from receipt_trainer.contract.names import (
     RUN_FILE,
 )
 from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import LayoutLMRecord, load_record
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.sources.load import load_receipts
 
@@ -71,7 +71,7 @@ def files(folder: Path, sources: str, split: str) -> str:
     return ",".join(str(folder / f"{source}.{split}.jsonl.gz") for source in sources.split(","))
 
 
-def run(folder: Path, recipe: Recipe, seed: int, threads: int, extra: list[str]) -> tuple[RunRecord, float]:
+def run(folder: Path, recipe: Recipe, seed: int, threads: int, extra: list[str]) -> tuple[LayoutLMRecord, float]:
     """Train once; the run's record and its F1 on unseen merchants."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "receipt_trainer.cli.layoutlm", "train", "--job-name", "score"]
@@ -83,7 +83,8 @@ def run(folder: Path, recipe: Recipe, seed: int, threads: int, extra: list[str])
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(done.stderr)
-        record = RunRecord.load(Path(scratch, "run", RUN_FILE))
+        record = load_record(Path(scratch, "run", RUN_FILE))
+        assert isinstance(record, LayoutLMRecord)
         predictions = read_predictions(Path(scratch, "run", PREDICTIONS_FILE)).receipts
     return record, unseen_f1(folder, recipe, predictions)
 
@@ -138,7 +139,7 @@ def main() -> None:
         show(console, " ".join([name, *options.extra]), outcomes)
 
 
-def show(console: Console, title: str, outcomes: list[tuple[RunRecord, float]]) -> None:
+def show(console: Console, title: str, outcomes: list[tuple[LayoutLMRecord, float]]) -> None:
     """A table: each seed, then mean and standard deviation."""
     records = [record for record, _ in outcomes]
     table = Table("what", *(f"seed {record.training_config['seed']}" for record in records), "mean", "sd", title=title)

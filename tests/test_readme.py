@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from receipt_trainer.contract.names import DEFAULT_OUTPUT_ROOT, RUN_FILE
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import load_record
 from receipt_trainer.data.sources.jsonl import to_line
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.files import open_text
@@ -64,7 +64,7 @@ def test_the_commands_of_the_readme_work(
             [str(BIN / command[0]), *command[1:]], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
-    record = RunRecord.load(Path(DEFAULT_OUTPUT_ROOT, job, RUN_FILE))
+    record = load_record(Path(DEFAULT_OUTPUT_ROOT, job, RUN_FILE))
     assert record.status == "complete"
     assert len(record.epoch_metrics) == int(record.training_config["num_epochs"])
     assert (tmp_path / "read.jsonl").read_text().count("\n") == 3

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import LayoutLMRecord, load_record
 from receipt_trainer.data.sources.jsonl import to_line
 from receipt_trainer.data.synthetic import generate
 from tests.cli.jobs import Caller
@@ -23,9 +23,9 @@ class Trained(NamedTuple):
     more_receipts: Path
 
     @property
-    def record(self) -> RunRecord:
+    def record(self) -> LayoutLMRecord:
         """Its run.json."""
-        return RunRecord.load(self.run_dir / "run.json")
+        return load_record(self.run_dir / "run.json")
 
 
 @pytest.fixture(scope="session")

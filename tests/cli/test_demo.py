@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from receipt_trainer.contract.names import REPORT_FILE, RUN_FILE
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import load_record
 from receipt_trainer.local.session import ENV_DIR
 from tests.local.test_emulator import is_running
 from tests.worker.bench import wait_for
@@ -42,7 +42,7 @@ def test_the_demo_runs_the_whole_job(tmp_path: Path, own_session: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    record = RunRecord.load(run_dir / RUN_FILE)
+    record = load_record(run_dir / RUN_FILE)
     assert record.status == "complete"
     assert record.dataset_counts["receipts"] == 16
     assert (run_dir / REPORT_FILE).is_file()

@@ -10,7 +10,7 @@ import pytest
 
 from receipt_trainer.aws import clients
 from receipt_trainer.config.job_file import PaddleOcrVlJob, read_job
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import PaddleOcrVlRecord, VlResults
 from receipt_trainer.jobs.rows import get_job
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.sweep.experiments import read_log
@@ -60,18 +60,13 @@ def test_results_of_jobs(call: Caller, lab: Path, queue_url: str, jobs_table: st
     assert said.count("job is PENDING") == 2
     bucket = f"b-{uuid4().hex}"
     clients.s3().create_bucket(Bucket=bucket)
-    rows = [{"step": 5, "eval_loss": 0.25}, {"step": 10, "eval_loss": 0.5}]
-    record = RunRecord(
-        job_name="base", job_id="x", model="m", training_config={}, data_config={}, label_list=[], status="complete"
+    rows = [{"epoch": 1, "step": 5, "eval_loss": 0.25}, {"epoch": 2, "step": 10, "eval_loss": 0.5}]
+    record = PaddleOcrVlRecord(
+        job_name="base", job_id="x", model="m", training_config={}, data_config={}, status="complete"
     )
-    record.vl |= {"evaluations": rows, "best": rows[0], "peak_memory_gib": 3.0}
-    record.vl["scores"] = {
-        "field_accuracy": 0.75,
-        "present_accuracy": 0.625,
-        "teds": 0.5,
-        "numeric_accuracy": None,
-        "parse_share": 1.0,
-    }
+    scores = {"field_accuracy": 0.75, "present_accuracy": 0.625, "teds": 0.5, "parse_share": 1.0}
+    said = {"evaluations": rows, "best": rows[0], "peak_memory_gib": 3.0, "scores": scores}
+    record.vl = VlResults.model_validate(said)
     record.timings["train_s"] = 7200.0
     clients.s3().put_object(Bucket=bucket, Key="runs/base/run.json", Body=record.model_dump_json().encode())
     ends = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from receipt_trainer.cli.layoutlm import group
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import PaddleOcrVlRecord, VlResults
 from receipt_trainer.evaluation.answers import write_predictions
 from tests.evaluation.answered import document, predict
 
@@ -19,13 +19,13 @@ def test_a_run_of_the_second_family_has_its_own_report(tmp_path: Path, capsys: p
         | {"learning_rate": 1e-4, "elapsed_s": 2.0}
         for epoch, step in ((1.0, 5), (2.0, 10))
     ]
-    record = RunRecord(
-        family="paddleocr-vl", job_name="invoices", job_id="j", model="m", label_list=[], training_config={},
+    record = PaddleOcrVlRecord(
+        job_name="invoices", job_id="j", model="m", training_config={},
         data_config={}, status="complete",
-        vl={
+        vl=VlResults.model_validate({
             "evaluations": rows, "best": rows[1], "final": {"eval_loss": 1.5, "eval_accuracy": 0.5},
             "scores": {"field_accuracy": 0.75, "teds": 1.0, "numeric_accuracy": None, "of": 1},
-        },
+        }),
     )  # fmt: skip
     record.write(tmp_path / "run.json")
     write_predictions(tmp_path / "predictions.jsonl", [predict(document(), document(tax=4), id="misread")])
@@ -43,9 +43,7 @@ def test_a_run_of_the_second_family_has_its_own_report(tmp_path: Path, capsys: p
 
 def test_predictions_that_are_none(tmp_path: Path) -> None:
     """A broken file of predictions is named on the page, which is written all the same."""
-    record = RunRecord(
-        family="paddleocr-vl", job_name="n", job_id="j", model="m", label_list=[], training_config={}, data_config={}
-    )
+    record = PaddleOcrVlRecord(job_name="n", job_id="j", model="m", training_config={}, data_config={})
     record.write(tmp_path / "run.json")
     (tmp_path / "predictions.jsonl").write_text("{}\n")
     group.main(["report", str(tmp_path), "--no-terminal"], standalone_mode=False)

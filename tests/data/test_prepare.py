@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from receipt_trainer.config.layoutlm import DataConfig
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import LayoutLMRecord
 from receipt_trainer.data.encode import Examples
 from receipt_trainer.data.prepare import Prepared, prepare, tokenizer_hash
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel, image_id_for
@@ -55,7 +55,7 @@ def labelled(number: int, label: str = "DATE", status: str = "VALID", **fields: 
 def test_a_split_file_gives_the_split_back(data: str, tmp_path: Path) -> None:
     """The run.json of a run, as --split-file, holds out the same receipts: same hash, same examples on both sides."""
     first = prepared(data, split_seed=5)
-    record = RunRecord(
+    record = LayoutLMRecord(
         job_name="j", job_id="1", model="m", training_config={}, data_config={}, label_list=[], split=first.split
     )
     record.write(tmp_path / "run.json")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import LayoutLMRecord
 from receipt_trainer.data.dedup import near_duplicate_groups, normalise_text
 from receipt_trainer.data.receipt import Receipt, Word
 from receipt_trainer.data.split import Split, limit, read_split_file, split_by_keys, split_by_stored, split_receipts
@@ -170,7 +170,7 @@ def test_keys_of_a_run_give_the_same_split(tmp_path: Path) -> None:
     """The keys in run.json hold out the same receipts again."""
     receipts = unrelated(30)
     split = split_receipts(receipts, fraction=0.2, seed=3)
-    record = RunRecord.model_validate(
+    record = LayoutLMRecord.model_validate(
         {"job_name": "a", "job_id": "b", "model": "tiny", "training_config": {}, "data_config": {}, "label_list": []}
         | {"split": split.record()}
     )

@@ -28,7 +28,7 @@ from receipt_trainer.aws.artifacts import run_prefix
 from receipt_trainer.aws.prices import ListPrices, read_spot_prices
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import StackOutputs
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import read_record
 from receipt_trainer.jobs.rows import get_job
 from receipt_trainer.jobs.views import read_past
 from tests.end_to_end import leftovers, results
@@ -212,7 +212,7 @@ class StackAccount:
         record = None
         if names.RUN_FILE in files:
             stored = self._client("s3").get_object(Bucket=self._bucket, Key=f"{prefix}{names.RUN_FILE}")
-            record = RunRecord.model_validate_json(stored["Body"].read())
+            record = read_record(stored["Body"].read())
         problems = results.problems(details["attempts"], losses, self._num_steps, record, files)
         if not lines:
             problems.append("the job's log is empty")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from receipt_trainer.aws.dynamo import Item
 from receipt_trainer.contract import names
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import LayoutLMRecord
 
 FILES: Final = (names.RUN_FILE, names.REPORT_FILE, names.PREDICTIONS_FILE)
 SAME: Final = 1e-3
@@ -19,7 +19,7 @@ def problems(
     attempts: Sequence[dict[str, Any]],
     losses: Sequence[Item],
     num_steps: int,
-    record: RunRecord | None,
+    record: LayoutLMRecord | None,
     files: Collection[str],
 ) -> list[str]:
     """What is wrong, a line each; none if a second instance went on where the first one stopped, up to the end.
@@ -65,7 +65,7 @@ def _of_curve(losses: Sequence[Item], num_steps: int) -> Iterable[str]:
         yield f"the curve ends at step {max(known, default=0)} of {num_steps}"
 
 
-def _of_files(record: RunRecord | None, files: Collection[str]) -> Iterable[str]:
+def _of_files(record: LayoutLMRecord | None, files: Collection[str]) -> Iterable[str]:
     missing = [name for name in FILES if name not in files]
     if missing:
         yield f"S3 lacks {', '.join(missing)}"

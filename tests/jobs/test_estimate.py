@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.contract.run_record import EpochMetrics, RunRecord
+from receipt_trainer.contract.run_record import EpochMetrics, LayoutLMRecord
 from receipt_trainer.jobs import estimate
 from receipt_trainer.jobs import estimate as measured
 from receipt_trainer.jobs.estimate import HISTORY, Measured, Run
@@ -73,9 +73,9 @@ def test_steps_are_epochs_of_the_same_batches() -> None:
     assert (found.seconds, "how many steps" in (found.why or "")) == (None, True)
 
 
-def record(**more: Any) -> RunRecord:
+def record(**more: Any) -> LayoutLMRecord:
     """A complete run of 60,000 tokens an epoch, ten epochs, 100 steps, of which this attempt took 600 s."""
-    made = RunRecord(job_name="a", job_id="b", model="tiny", training_config={}, data_config={}, label_list=[])
+    made = LayoutLMRecord(job_name="a", job_id="b", model="tiny", training_config={}, data_config={}, label_list=[])
     made.dataset_counts = {"train": {"tokens": 60_000}}
     made.timings = {"steps": 100, "train_this_attempt_s": 600.0}
     made.epoch_metrics = [EpochMetrics(epoch=10.0, step=100, precision=1, recall=1, f1=1, elapsed_s=600)]
@@ -94,7 +94,7 @@ def test_a_run_is_measured_by_its_last_attempt() -> None:
     ("made", "start_step", "seconds"),
     [(record(), 95, 640.0), (record(), 100, 5.0), (record(timings={}), 0, 640.0), (record(epoch_metrics=[]), 0, 640.0)],
 )
-def test_what_says_little_is_not_measured(made: RunRecord, start_step: int, seconds: float) -> None:
+def test_what_says_little_is_not_measured(made: LayoutLMRecord, start_step: int, seconds: float) -> None:
     """An attempt of the last steps, one that only delivers, a record without times or without an evaluation."""
     assert measured.measure(made, start_step, seconds, G6) is None
 

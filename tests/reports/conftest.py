@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction
-from receipt_trainer.contract.run_record import Best, Confusion, EpochMetrics, RunRecord, Score, SplitRecord
+from receipt_trainer.contract.run_record import Best, Confusion, EpochMetrics, LayoutLMRecord, Score, SplitRecord
 
 MakeReceipt = Callable[..., ReceiptPrediction]
 
@@ -53,10 +53,10 @@ def receipts(make_receipt: MakeReceipt) -> list[ReceiptPrediction]:
 
 
 @pytest.fixture
-def record() -> RunRecord:
+def record() -> LayoutLMRecord:
     """A complete run of three epochs over three labels; the second epoch was the best."""
     rows = [(1, 0.52, 0.61), (2, 0.8125, 0.31), (3, 0.8, 0.29)]
-    return RunRecord(
+    return LayoutLMRecord(
         status="complete",
         job_name="cafe-job",
         job_id="0b9e3a58",
@@ -95,9 +95,9 @@ def record() -> RunRecord:
 
 
 @pytest.fixture
-def failed() -> RunRecord:
+def failed() -> LayoutLMRecord:
     """A run that failed before it did anything."""
-    return RunRecord(
+    return LayoutLMRecord(
         status="failed", job_name="no-luck", job_id="x", model="tiny", training_config={}, data_config={},
         label_list=[], overall=None, error="UserError: no receipts",
     )  # fmt: skip

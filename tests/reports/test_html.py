@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from receipt_trainer.contract.predictions import ReceiptPrediction
-from receipt_trainer.contract.run_record import Confusion, EpochMetrics, RunRecord, Score
+from receipt_trainer.contract.run_record import Confusion, EpochMetrics, LayoutLMRecord, Score
 from receipt_trainer.reports.html import render_html
 
 MakeReceipt = Callable[..., ReceiptPrediction]
@@ -61,7 +61,7 @@ def flat(html: str) -> str:
     return " ".join(Page(html).text.split())
 
 
-def test_is_one_well_formed_file_with_every_section(record: RunRecord, receipts: list[ReceiptPrediction]) -> None:
+def test_is_one_well_formed_file_with_every_section(record: LayoutLMRecord, receipts: list[ReceiptPrediction]) -> None:
     """Elements nest, ids are unique, and every section is there."""
     page = Page(render_html(record, receipts))
     assert set(page.ids) >= SECTIONS
@@ -69,7 +69,7 @@ def test_is_one_well_formed_file_with_every_section(record: RunRecord, receipts:
     assert page.tags.count("h1") == 1
 
 
-def test_needs_nothing_from_outside(record: RunRecord, receipts: list[ReceiptPrediction]) -> None:
+def test_needs_nothing_from_outside(record: LayoutLMRecord, receipts: list[ReceiptPrediction]) -> None:
     """No script and no reference but data URIs and anchors into the page, nor in the pictures inside the data URIs."""
     html = render_html(record, receipts)
     page = Page(html)
@@ -88,7 +88,9 @@ def test_needs_nothing_from_outside(record: RunRecord, receipts: list[ReceiptPre
         assert "https:" not in rest
 
 
-def test_headline_tells_job_scores_receipts_time_and_cost(record: RunRecord, receipts: list[ReceiptPrediction]) -> None:
+def test_headline_tells_job_scores_receipts_time_and_cost(
+    record: LayoutLMRecord, receipts: list[ReceiptPrediction]
+) -> None:
     """The numbers of the kept model stand on top."""
     head = flat(render_html(record, receipts)).split("Learning curves")[0]
     for told in ("cafe-job", "complete", "0.812", "0.863", "0.762", "of 107 entities", "1,376",
@@ -96,14 +98,14 @@ def test_headline_tells_job_scores_receipts_time_and_cost(record: RunRecord, rec
         assert told in head
 
 
-def test_scores_by_label_come_in_the_order_of_the_record(record: RunRecord) -> None:
+def test_scores_by_label_come_in_the_order_of_the_record(record: LayoutLMRecord) -> None:
     """MERCHANT_NAME is first in entity_labels, TAX in per_label: the former order is shown, with support."""
     text = flat(render_html(record, None))
     assert "MERCHANT_NAME 0.900 0.800 0.847 55 TAX 0.700 0.600 0.646 36 All labels" in text
     assert "wildreceipt 0.900 0.900 0.900 90 sroie 0.500" in text
 
 
-def test_confusion_is_shaded_by_the_share_of_its_row(record: RunRecord) -> None:
+def test_confusion_is_shaded_by_the_share_of_its_row(record: LayoutLMRecord) -> None:
     """12 of 45 TAX words read as SUBTOTAL: 27 %, shade 0.05 + 0.85 * 12 / 45 = 0.28."""
     html = render_html(record, None)
     assert 'rgb(180 35 24 / 0.28)" title="TAX read as SUBTOTAL: 27%">12<' in html
@@ -111,14 +113,16 @@ def test_confusion_is_shaded_by_the_share_of_its_row(record: RunRecord) -> None:
 
 
 def test_confusion_is_counted_from_predictions_where_the_record_has_none(
-    record: RunRecord, receipts: list[ReceiptPrediction]
+    record: LayoutLMRecord, receipts: list[ReceiptPrediction]
 ) -> None:
     """A running record has no matrix yet; the predictions say the same."""
     text = flat(render_html(record.model_copy(update={"confusion": None}), receipts))
     assert "TAX read as SUBTOTAL 1×" in text
 
 
-def test_each_kind_of_error_has_its_own_mark_and_caption(record: RunRecord, receipts: list[ReceiptPrediction]) -> None:
+def test_each_kind_of_error_has_its_own_mark_and_caption(
+    record: LayoutLMRecord, receipts: list[ReceiptPrediction]
+) -> None:
     """Missed, spurious and wrong words differ by class (stroke style) and are told in words."""
     html = render_html(record, receipts)
     drawn = html[html.index('<article class="receipt">') :]
@@ -131,7 +135,7 @@ def test_each_kind_of_error_has_its_own_mark_and_caption(record: RunRecord, rece
     assert len({re.sub(r"stroke: [^;]*;", "", style) for style in styles}) == 3
 
 
-def test_data_problems_settings_and_machine_are_told(record: RunRecord) -> None:
+def test_data_problems_settings_and_machine_are_told(record: LayoutLMRecord) -> None:
     """Counts side by side, problems with an example, meanings of hyperparameters, unknown ones too."""
     text = flat(render_html(record, None))
     for told in ("train validation", "receipts 1,332 44", "TAX 265 36", "bad box 17 left out r1 word 3 ([1])",
@@ -140,7 +144,7 @@ def test_data_problems_settings_and_machine_are_told(record: RunRecord) -> None:
         assert told in text
 
 
-def test_a_failed_run_without_anything_is_told_in_sentences(failed: RunRecord) -> None:
+def test_a_failed_run_without_anything_is_told_in_sentences(failed: LayoutLMRecord) -> None:
     """Each part that is missing says so; nothing raises."""
     text = flat(render_html(failed, None))
     for told in ("The run failed", "UserError: no receipts", "No evaluation is recorded", "No scores by label",
@@ -149,7 +153,7 @@ def test_a_failed_run_without_anything_is_told_in_sentences(failed: RunRecord) -
         assert told in text
 
 
-def test_receipts_without_errors_are_told_in_a_sentence(record: RunRecord, make_receipt: MakeReceipt) -> None:
+def test_receipts_without_errors_are_told_in_a_sentence(record: LayoutLMRecord, make_receipt: MakeReceipt) -> None:
     """No drawing where nothing is wrong; an empty file and receipts without words are no crash."""
     good = make_receipt("a", [("x", "TAX", "TAX")])
     assert "All 1 validation receipts were read without an error" in flat(render_html(record, [good]))
@@ -158,7 +162,7 @@ def test_receipts_without_errors_are_told_in_a_sentence(record: RunRecord, make_
 
 
 @pytest.mark.parametrize("number", [1, 200])
-def test_curves_of_any_length(record: RunRecord, number: int) -> None:
+def test_curves_of_any_length(record: LayoutLMRecord, number: int) -> None:
     """One evaluation and 200, with losses unknown or not finite, are drawn."""
     rows = [
         EpochMetrics(epoch=at, step=at, train_loss=None if at % 2 else float("inf"), eval_loss=float("nan"),
@@ -183,7 +187,7 @@ HOSTILE = [
 ]
 
 
-def test_hostile_texts_stay_text(record: RunRecord, make_receipt: MakeReceipt) -> None:
+def test_hostile_texts_stay_text(record: LayoutLMRecord, make_receipt: MakeReceipt) -> None:
     """Markup in words, labels, names, job and settings is escaped; control and direction characters do not act."""
     boxes = [(0, 0, 0, 0), (1000, 1000, 1000, 1000), (900, 900, 10, 10), (-5, -5, 2000, 3000)]
     receipt = make_receipt(
@@ -213,7 +217,7 @@ def test_hostile_texts_stay_text(record: RunRecord, make_receipt: MakeReceipt) -
     assert "W" * 61 not in html
 
 
-def test_a_degenerate_page_is_drawn(record: RunRecord, make_receipt: MakeReceipt) -> None:
+def test_a_degenerate_page_is_drawn(record: LayoutLMRecord, make_receipt: MakeReceipt) -> None:
     """All boxes in one point, a page of unknown or absurd size: a picture with finite, sound lengths."""
     for size in ((0, 0), (1, 100_000), (100_000, 1)):
         receipt = make_receipt("p", [("a", "TAX", "O")] * 4, [(500, 500, 500, 500)] * 4)
@@ -223,7 +227,7 @@ def test_a_degenerate_page_is_drawn(record: RunRecord, make_receipt: MakeReceipt
         assert all(0 < float(length) < 1500 for length in lengths)
 
 
-def test_size_stays_below_3_mb(record: RunRecord, make_receipt: MakeReceipt) -> None:
+def test_size_stays_below_3_mb(record: LayoutLMRecord, make_receipt: MakeReceipt) -> None:
     """Fifty receipts, six of them with 4,000 words that are all wrong, and 40 labels."""
     many = [(f"word{at}", f"LABEL_{at % 40}", f"LABEL_{at % 39}") for at in range(4000)]
     found = [make_receipt(f"big{at}", many) for at in range(6)]

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from receipt_trainer.cli.commands.evaluate import report_command
 from receipt_trainer.contract.names import PREDICTIONS_FILE, REPORT_FILE, RUN_FILE
 from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions, write_predictions
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import LayoutLMRecord
 from receipt_trainer.errors import UserError
 from receipt_trainer.reports import formatting
 from receipt_trainer.reports.run_folder import load_run, write_report
@@ -22,7 +22,7 @@ MakeReceipt = Callable[..., ReceiptPrediction]
 
 
 @pytest.fixture
-def run_dir(tmp_path: Path, record: RunRecord, receipts: list[ReceiptPrediction]) -> Path:
+def run_dir(tmp_path: Path, record: LayoutLMRecord, receipts: list[ReceiptPrediction]) -> Path:
     """A folder as the trainer leaves it."""
     record.write(tmp_path / RUN_FILE)
     write_predictions(tmp_path / PREDICTIONS_FILE, receipts)

@@ -9,20 +9,20 @@ import pytest
 from rich.console import Console
 
 from receipt_trainer.contract.predictions import ReceiptPrediction
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import LayoutLMRecord
 from receipt_trainer.reports.terminal import bar, print_report, sparkline
 
 MakeReceipt = Callable[..., ReceiptPrediction]
 
 
-def printed(record: RunRecord, receipts: list[ReceiptPrediction] | None, width: int = 110) -> str:
+def printed(record: LayoutLMRecord, receipts: list[ReceiptPrediction] | None, width: int = 110) -> str:
     """What the terminal shows, with single spaces."""
     stream = io.StringIO()
     print_report(record, receipts, Console(file=stream, width=width, color_system=None))
     return " ".join(stream.getvalue().split())
 
 
-def test_shows_the_numbers_of_the_run(record: RunRecord, receipts: list[ReceiptPrediction]) -> None:
+def test_shows_the_numbers_of_the_run(record: LayoutLMRecord, receipts: list[ReceiptPrediction]) -> None:
     """Scores, labels, confusions, counts, timings as in the HTML form."""
     text = printed(record, receipts)
     for told in ("cafe-job complete", "F1 0.812 precision 0.863 recall 0.762 epoch 2",
@@ -33,7 +33,7 @@ def test_shows_the_numbers_of_the_run(record: RunRecord, receipts: list[ReceiptP
         assert told in text
 
 
-def test_lists_only_what_differs_line_by_line(record: RunRecord, receipts: list[ReceiptPrediction]) -> None:
+def test_lists_only_what_differs_line_by_line(record: LayoutLMRecord, receipts: list[ReceiptPrediction]) -> None:
     """Line 1 of the bad receipt has all three errors; line 0 and the good receipt none."""
     text = printed(record, receipts, width=160)
     assert "name-of-bad 3 of 6 words wrong (1 missed, 1 spurious, 1 wrong)" in text
@@ -43,19 +43,19 @@ def test_lists_only_what_differs_line_by_line(record: RunRecord, receipts: list[
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
-def test_any_width_will_do(record: RunRecord, receipts: list[ReceiptPrediction], width: int) -> None:
+def test_any_width_will_do(record: LayoutLMRecord, receipts: list[ReceiptPrediction], width: int) -> None:
     """No line is longer than the terminal."""
     stream = io.StringIO()
     print_report(record, receipts, Console(file=stream, width=width, color_system=None))
     assert max(map(len, stream.getvalue().splitlines())) <= width
 
 
-def test_names_and_scores_stay_whole_at_64_columns(record: RunRecord) -> None:
+def test_names_and_scores_stay_whole_at_64_columns(record: LayoutLMRecord) -> None:
     """A narrow terminal loses bars, not numbers."""
     assert "MERCHANT_NAME 0.900 0.800 0.847 55" in printed(record, None, width=64)
 
 
-def test_a_failed_run_is_told_in_sentences(failed: RunRecord) -> None:
+def test_a_failed_run_is_told_in_sentences(failed: LayoutLMRecord) -> None:
     """Nothing is there, nothing raises."""
     text = printed(failed, None)
     for told in ("no-luck failed", "UserError: no receipts", "No score is recorded", "No evaluation is recorded",
@@ -64,7 +64,7 @@ def test_a_failed_run_is_told_in_sentences(failed: RunRecord) -> None:
         assert told in text
 
 
-def test_texts_cannot_drive_the_terminal(record: RunRecord, make_receipt: MakeReceipt) -> None:
+def test_texts_cannot_drive_the_terminal(record: LayoutLMRecord, make_receipt: MakeReceipt) -> None:
     """Escape sequences, rich's own markup and direction overrides are shown, not obeyed."""
     receipt = make_receipt("k\x1b]0;owned\x07", [("[red]\x1b[2J\u202eab", "TAX", "[bold]O[/]")])
     stream = io.StringIO()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction
-from receipt_trainer.contract.run_record import Confusion, RunRecord
+from receipt_trainer.contract.run_record import Confusion, LayoutLMRecord
 from receipt_trainer.reports.word_errors import (
     Verdict,
     confusion_of,
@@ -62,13 +62,13 @@ def test_neighbours_with_the_same_confusion_are_one_run(make_receipt: MakeReceip
     ]
 
 
-def test_a_matrix_that_is_no_square_is_none(record: RunRecord) -> None:
+def test_a_matrix_that_is_no_square_is_none(record: LayoutLMRecord) -> None:
     """A record of another program may say anything."""
     broken = record.model_copy(update={"confusion": Confusion(labels=["A", "B"], counts=[[1, 2]])})
     assert confusion_of(broken, ()) is None
 
 
-def test_confusion_from_predictions_has_o_last(record: RunRecord, receipts: list[ReceiptPrediction]) -> None:
+def test_confusion_from_predictions_has_o_last(record: LayoutLMRecord, receipts: list[ReceiptPrediction]) -> None:
     """Labels in the record's order, O at the end; the counts are those of the eight words."""
     found = confusion_of(record.model_copy(update={"confusion": None}), receipts)
     assert found is not None
@@ -76,13 +76,13 @@ def test_confusion_from_predictions_has_o_last(record: RunRecord, receipts: list
     assert found.counts == [[2, 0, 0, 0], [0, 0, 0, 1], [0, 1, 1, 0], [0, 0, 1, 2]]
 
 
-def test_top_confusions_leave_out_the_diagonal_and_zeros(record: RunRecord) -> None:
+def test_top_confusions_leave_out_the_diagonal_and_zeros(record: LayoutLMRecord) -> None:
     """Largest first."""
     assert record.confusion is not None
     assert top_confusions(record.confusion, 3) == [("TAX", "SUBTOTAL", 12), ("TAX", "O", 3), ("O", "SUBTOTAL", 2)]
 
 
-def test_largest_keeps_the_commonest_labels_in_their_order(record: RunRecord) -> None:
+def test_largest_keeps_the_commonest_labels_in_their_order(record: LayoutLMRecord) -> None:
     """Rows plus columns by hand: O 1467, TAX 76, SUBTOTAL 71: the last one goes."""
     assert record.confusion is not None
     kept = largest(record.confusion, 2)

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.contract.run_record import RunRecord, Score
+from receipt_trainer.contract.run_record import LayoutLMRecord, Score
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.objective import OBJECTIVES
@@ -26,7 +26,7 @@ def sweep(world: World) -> Definition:
 def record(aws: LocalCloud, **f1s: float) -> str:
     """A run's record in the bucket; the URL of its folder."""
     scores = {label: Score(precision=f1, recall=f1, f1=f1, support=9) for label, f1 in f1s.items()}
-    run = RunRecord(job_name="j", job_id="1", model="tiny", training_config={}, data_config={}, label_list=[])
+    run = LayoutLMRecord(job_name="j", job_id="1", model="tiny", training_config={}, data_config={}, label_list=[])
     prefix = f"runs/j/{uuid4()}"
     body = run.model_copy(update={"per_label": scores}).model_dump_json()
     clients.s3().put_object(Bucket=aws.bucket, Key=f"{prefix}/run.json", Body=body.encode())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.config.job_file import load_job_file
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import PaddleOcrVlRecord, VlResults
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.documents import evaluate
 from receipt_trainer.reports.evaluation_pages import EvaluationFiles, read_scores, write_evaluation
@@ -31,11 +31,17 @@ def leave_run(
     place: Place, losses: list[float], status: Any = "complete", scores: dict[str, float] | None = None
 ) -> None:
     """What training leaves."""
-    rows = [{"step": 10 * at, "eval_loss": loss} for at, loss in enumerate(losses, start=1)]
+    rows = [{"epoch": at, "step": 10 * at, "eval_loss": loss} for at, loss in enumerate(losses, start=1)]
     vl = {"evaluations": rows, "best": min(rows, key=lambda row: row["eval_loss"], default={}), "peak_memory_gib": 2.5}
     vl |= {} if scores is None else {"scores": scores}
-    record = RunRecord(
-        job_name="x", job_id="x", model="m", training_config={}, data_config={}, label_list=[], status=status, vl=vl
+    record = PaddleOcrVlRecord(
+        job_name="x",
+        job_id="x",
+        model="m",
+        training_config={},
+        data_config={},
+        status=status,
+        vl=VlResults.model_validate(vl),
     )
     record.timings["train_s"] = 1800.0
     record.write(place.run / "run.json")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import AnswerScores, PaddleOcrVlRecord
 from receipt_trainer.errors import UserError
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.sweep import optuna_adapter, plan
@@ -120,8 +120,9 @@ def test_scores_that_are_known_at_the_end(world: World, aws: LocalCloud) -> None
     attempts = [world.claim(trial.runs[0].job_id) for trial in driver.advance()[:3]]
     recorded, measured, neither = (attempt for attempt in attempts if attempt is not None)
     scores = {"field_accuracy": 0.7, "teds": None, "regions": {"header": 0.9, "table": 0.5, "client": None}}
-    run = RunRecord(job_name="j", job_id="1", model="m", training_config={}, data_config={}, label_list=[])
-    body = run.model_copy(update={"vl": {"scores": scores}}).model_dump_json().encode()
+    run = PaddleOcrVlRecord(job_name="j", job_id="1", model="m", training_config={}, data_config={})
+    run.vl.scores = AnswerScores.model_validate(scores)
+    body = run.model_dump_json().encode()
     clients.s3().put_object(Bucket=aws.bucket, Key=f"runs/{recorded.job_id}/run.json", Body=body)
     world.jobs.succeed(recorded, None, f"s3://{aws.bucket}/runs/{recorded.job_id}")
     world.evaluate(measured, [0.6], "field_accuracy")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import load_record
 from receipt_trainer.training import checkpoints
 
 FIELDS = ("loss", "grad_norm", "learning_rate")
@@ -25,8 +25,9 @@ def train_command(receipts: Path, run_dir: Path, *more: object, **settings: obje
     ]
 
 
-def record_of(run_dir: Path) -> RunRecord:
-    return RunRecord.load(run_dir / "run.json")
+def record_of(run_dir: Path) -> Any:
+    """The record, of either family."""
+    return load_record(run_dir / "run.json")
 
 
 def state_of(checkpoint: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import LayoutLMRecord
 from receipt_trainer.contract.sinks import FolderOnly, NoMetrics
 from receipt_trainer.data.prepare import Prepared
 from receipt_trainer.errors import UserError
@@ -54,7 +54,7 @@ class ListSink(NoMetrics):
         raise AssertionError("whoever made the sink closes it")
 
 
-def trained(prepared: Prepared, tokenizer: Any, run_dir: Path, sink: Any = None, **training: Any) -> RunRecord:
+def trained(prepared: Prepared, tokenizer: Any, run_dir: Path, sink: Any = None, **training: Any) -> LayoutLMRecord:
     """Train in this process."""
     values: dict[str, Any] = {
         "num_epochs": 1,

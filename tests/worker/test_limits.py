@@ -15,7 +15,7 @@ import pytest
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.server_time import since_boot_s
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import LayoutLMRecord
 from receipt_trainer.contract.tables import JOB_SK, SWEEP_SK, attempt_sk, iso, job_pk, sweep_pk, trial_sk
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.limits import Limits
@@ -126,7 +126,7 @@ def test_a_claim_of_a_job_at_its_limit_trains_nothing(bench: Bench, tmp_path: Pa
 @pytest.mark.parametrize(("code", "states"), [(0, ["SUCCEEDED"]), (75, ["INTERRUPTED", "INTERRUPTED"])])
 def test_a_run_that_completes_while_it_is_stopped(bench: Bench, tmp_path: Path, code: int, states: list[str]) -> None:
     """It has SUCCEEDED; or it is to be delivered, which no limit forbids: another attempt begins for that."""
-    record = RunRecord(
+    record = LayoutLMRecord(
         job_name="test",
         job_id="1",
         model="tiny",

@@ -60,10 +60,10 @@ def test_a_job_of_the_second_family_runs_to_its_end(
     assert (record.status, record.family, record.job_id) == ("complete", "paddleocr-vl", job_id)
     assert record.training_config["num_train_epochs"] == 3
     assert (bench.run_dir(job_id) / "model" / "adapter_model.safetensors").is_file()
-    best = record.vl["best"]["step"]
+    best = record.vl.best.step
     for name in ("field_accuracy", "teds", "parse_share"):
         assert bench.steps(job_id, name) == [best]
-    assert record.vl["scores"]["documents"] == 2
+    assert record.vl.scores.documents == 2
     (run,) = read_history(bench.dynamodb, bench.settings.jobs_table)
     assert (run.measured.steps, run.measured.epochs) == (6, 3.0)
     assert run.measured.tokens == record.dataset_counts["train"]["tokens"]

@@ -14,7 +14,7 @@ from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.contract import names
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import LayoutLMRecord
 from receipt_trainer.contract.tables import INSTANCE_SK, INSTANCES, JOBS, instance_pk
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.model import Job
@@ -106,7 +106,7 @@ class WholeJob:
         if self._training is not None:
             return
         own = {"job_name": "test", "job_id": job_id, "model": "tiny", "label_list": ["O"]}
-        record = RunRecord(status="complete", training_config={}, data_config={}, **own)  # type: ignore[arg-type]
+        record = LayoutLMRecord(status="complete", training_config={}, data_config={}, **own)  # type: ignore[arg-type]
         record.write(run_dir_of(self.settings.checkpoints_dir, job_id) / names.RUN_FILE)
 
     def run(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import LossEvaluation, PaddleOcrVlRecord
 from receipt_trainer.models.paddleocr_vl.records import best_of
 from receipt_trainer.sweep.experiments import from_record, step_of
 from receipt_trainer.training import checkpoints
@@ -42,16 +41,20 @@ def test_the_run_ends(
     assert left == ([f"checkpoint-{step - 2}"] if step > 2 else [])
 
 
+def evaluations(*losses: float | None) -> list[LossEvaluation]:
+    return [LossEvaluation(epoch=n, step=n, eval_loss=loss) for n, loss in enumerate(losses)]
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, None])
 def test_the_best_is_a_number(bad: float | None) -> None:
     """An evaluation without a loss is never the best one, wherever it stands; of nothing else there is no best."""
-    rows: list[dict[str, Any]] = [{"eval_loss": bad}, {"eval_loss": 2.0}, {"eval_loss": 1.0}, {"eval_loss": bad}]
-    assert best_of(rows) == {"eval_loss": 1.0}
-    assert best_of(rows[:1]) == {}
+    rows = evaluations(bad, 2.0, 1.0, bad)
+    assert best_of(rows) is rows[2]
+    assert best_of(rows[:1]) is None
 
 
 def test_a_record_with_such_an_evaluation_is_read() -> None:
     """JSON has null for it: the rest of the losses count."""
-    record = RunRecord(job_name="x", job_id="x", model="m", training_config={}, data_config={}, label_list=[])
-    record.vl["evaluations"] = [{"eval_loss": None}, {"eval_loss": 1.0}, {"eval_loss": math.nan}, {"eval_loss": 2.0}]
+    record = PaddleOcrVlRecord(job_name="x", job_id="x", model="m", training_config={}, data_config={}, label_list=[])
+    record.vl.evaluations = evaluations(None, 1.0, math.nan, 2.0)
     assert from_record(record)["spikes"] == 1

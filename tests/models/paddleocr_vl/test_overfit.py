@@ -45,8 +45,8 @@ def test_twenty_receipts_are_learned_by_heart(vl_zygote: Zygote, tmp_path: Path)
     assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
     record = record_of(run_dir)
     assert record.status == "complete"
-    scores = record.vl["scores"]
-    assert (scores["documents"], scores["of"], scores["field_accuracy"], scores["teds"]) == (4, COUNT, 1.0, 1.0)
+    scores = record.vl.scores
+    assert (scores.documents, scores.of, scores.field_accuracy, scores.teds) == (4, COUNT, 1.0, 1.0)
 
     merged, scores = tmp_path / "merged", tmp_path / "scores.json"
     merge = ["vl", "merge", "--base-model", base, "--adapter-path", run_dir / "model", "--output-dir", merged]

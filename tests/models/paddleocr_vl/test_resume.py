@@ -33,13 +33,11 @@ def same(one: Path, other: Path) -> None:
         assert curves[1][step] == pytest.approx(values, abs=1e-6), f"step {step}"
     mine, others = (record_of(run).vl for run in (one, other))
     clock = {"elapsed_s"}
-    for row, expected in zip(mine["evaluations"], others["evaluations"], strict=True):
-        assert {k: v for k, v in row.items() if k not in clock} == pytest.approx(
-            {k: v for k, v in expected.items() if k not in clock}, abs=1e-6
-        )
-    assert mine["best"]["step"] == others["best"]["step"]
-    assert mine["final"] == pytest.approx(others["final"], abs=1e-6)
-    assert mine["final"]["eval_loss"] == pytest.approx(mine["eval_loss"], abs=1e-6)
+    for row, expected in zip(mine.evaluations, others.evaluations, strict=True):
+        assert row.model_dump(exclude=clock) == pytest.approx(expected.model_dump(exclude=clock), abs=1e-6)
+    assert mine.best.step == others.best.step
+    assert mine.final.model_dump() == pytest.approx(others.final.model_dump(), abs=1e-6)
+    assert mine.final.eval_loss == pytest.approx(mine.eval_loss, abs=1e-6)
     assert record_of(one).status == record_of(other).status == "complete"
 
 

@@ -17,7 +17,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.config.job_file import PaddleOcrVlJob, load_job_file
 from receipt_trainer.config.paddleocr_vl import EvaluationSection
 from receipt_trainer.contract import sinks
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import LeftOut, PaddleOcrVlRecord, VlResults
 from receipt_trainer.data.document_set import VlExample, read_examples
 from receipt_trainer.evaluation.answers import read_predictions
 from receipt_trainer.evaluation.documents import evaluate
@@ -77,9 +77,10 @@ def test_the_kept_model_is_scored(scored: Path, receipts: Path) -> None:
     assert [prediction.text for prediction in predictions] == texts
     assert any(texts)
     record = record_of(scored)
-    assert record.vl["scores"] == summary(evaluate(predictions)) | {"of": 4, "max_new_tokens": 24}
-    assert record.vl["scores"]["field_accuracy"] == 0.0  # 24 tokens are no whole answer
-    assert set(record.vl["scores"]["regions"]) == {"header", "client", "table", "totals"}
+    expected = summary(evaluate(predictions)).model_copy(update={"of": 4, "max_new_tokens": 24})
+    assert record.vl.scores == expected
+    assert record.vl.scores.field_accuracy == 0.0  # 24 tokens are no whole answer
+    assert set(record.vl.scores.regions) == {"header", "client", "table", "totals"}
     assert record.timings["scoring_s"] > 0
     assert record.training_config["evaluation"] == EVALUATION
     assert not (scored / ".predictions.jsonl.unfinished").exists()
@@ -118,7 +119,7 @@ def test_scoring_goes_on_where_it_was_stopped(
         assert vl_zygote.wait(pid) == -number
     before = record_of(run_dir)
     assert before.status == "running"
-    assert "scores" not in before.vl
+    assert before.vl.scores is None
     step, losses = newest_step(run_dir), curve(run_dir)
     times = {path: path.stat().st_mtime_ns for path in run_dir.rglob("checkpoint-*/*")}
     # a third call would be an answer that was there already
@@ -128,10 +129,7 @@ def test_scoring_goes_on_where_it_was_stopped(
     record, whole = record_of(run_dir), record_of(scored)
     assert record.status == "complete"
     assert record.timings["tokens_per_s"] == before.timings["tokens_per_s"]
-    clock = {"seconds"}
-    assert {k: v for k, v in record.vl["scores"].items() if k not in clock} == {
-        k: v for k, v in whole.vl["scores"].items() if k not in clock
-    }
+    assert record.vl.scores.model_copy(update={"seconds": whole.vl.scores.seconds}) == whole.vl.scores
 
 
 def test_a_complete_run_fills_the_gaps_of_its_metrics(
@@ -154,7 +152,7 @@ def test_a_complete_run_fills_the_gaps_of_its_metrics(
     assert [point.value for point in found["loss"]] == [row["loss"] for row in curve(run_dir).values()]
     for name in METRICS:
         assert [(point.step, point.value) for point in found[name]] == [
-            (record.vl["best"]["step"], record.vl["scores"][name])
+            (record.vl.best.step, getattr(record.vl.scores, name))
         ]
     assert counts[0] == counts[1]
 
@@ -181,10 +179,10 @@ def test_which_documents_are_scored(tmp_path: Path) -> None:
 
 def test_a_report_of_little_and_of_hostile_text(tmp_path: Path) -> None:
     """A run that has only begun has a page; what somebody else wrote is shown and does not act."""
-    record = RunRecord(
-        family="paddleocr-vl", job_name="<script>x</script>", job_id="j", model="\u202em", label_list=[],
+    record = PaddleOcrVlRecord(
+        job_name="<script>x</script>", job_id="j", model="\u202em",
         training_config={"lora": {"r": 8}, "learning_rate": 1e-3}, data_config={}, error="<img src=x>",
-        vl={"left_out": [{"id": "<b>", "reason": "long"}] * 30},
+        vl=VlResults(left_out=[LeftOut(id="<b>", reason="long")] * 30),
     )  # fmt: skip
     page = render_run(record, [], None, tmp_path)
     assert "<script>x" not in page

@@ -47,12 +47,12 @@ def test_what_a_run_leaves(finished: Path, tiny_model: Path, receipts: Path) -> 
         "supervised_tokens": sum(count.answer for count in tokens),
     }
     vl = record.vl
-    assert [row["epoch"] for row in vl["evaluations"]] == [1.0, 2.0, 3.0]
-    assert vl["eval_loss"] == min(row["eval_loss"] for row in vl["evaluations"]) == vl["best"]["eval_loss"]
-    assert vl["parameters"]["trainable"] == sum(
+    assert [row.epoch for row in vl.evaluations] == [1.0, 2.0, 3.0]
+    assert vl.eval_loss == min(row.eval_loss for row in vl.evaluations) == vl.best.eval_loss
+    assert vl.parameters.trainable == sum(
         weight.numel() for name, weight in load(finished, device="cpu").model.named_parameters() if "lora_" in name
     )
-    assert vl["peak_memory_gib"] > 0.01
+    assert vl.peak_memory_gib > 0.01
     assert record.timings["tokens_per_s"] > 0
     assert record.timings["steps"] == 6
     board = EventAccumulator(str(finished / "tensorboard")).Reload()
@@ -66,8 +66,8 @@ def test_the_losses_fall(finished: Path) -> None:
     """The optimizer moves what the loss says: the last epoch is better than the first, on both sides."""
     losses = [row["loss"] for row in curve(finished).values()]
     assert losses[-1] < losses[0] - 0.05
-    rows = record_of(finished).vl["evaluations"]
-    assert rows[-1]["eval_loss"] < rows[0]["eval_loss"]
+    rows = record_of(finished).vl.evaluations
+    assert rows[-1].eval_loss < rows[0].eval_loss
 
 
 def test_a_complete_run_is_not_trained_again(
@@ -173,13 +173,13 @@ def test_it_stops_early_and_keeps_the_best(vl_zygote: Zygote, tiny_model: Path, 
     log = tmp_path / "log"
     assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
     vl = record_of(tmp_path / "run").vl
-    losses = [row["eval_loss"] for row in vl["evaluations"]]
+    losses = [row.eval_loss for row in vl.evaluations]
     best = losses.index(min(losses))
     assert len(losses) == best + 3 < 30
-    assert vl["best"] == vl["evaluations"][best]
-    assert vl["final"]["eval_loss"] == pytest.approx(losses[best], abs=1e-6)
+    assert vl.best == vl.evaluations[best]
+    assert vl.final.eval_loss == pytest.approx(losses[best], abs=1e-6)
     kept = {path.name for path in checkpoints.folders(tmp_path / "run")}
-    assert f"checkpoint-{vl['best']['step']}" in kept
+    assert f"checkpoint-{vl.best.step}" in kept
 
 
 def test_what_is_too_long_is_counted_and_named(
@@ -206,7 +206,7 @@ def test_what_is_too_long_is_counted_and_named(
     log = tmp_path / "log"
     assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
     record = record_of(tmp_path / "run")
-    left_out = {row["id"]: row["reason"] for row in record.vl["left_out"]}
+    left_out = {row.id: row.reason for row in record.vl.left_out}
     assert long <= left_out.keys()
     assert not left_out.keys() & (lengths.keys() - long)
     for name in long:
@@ -261,7 +261,7 @@ def test_augmentation_is_on_the_training_images_alone(
         )
         run_dir, log = tmp_path / f"run-{enabled}", tmp_path / "log"
         assert vl_zygote.run(vl_train(config, "--output-dir", run_dir), log) == 0, log.read_text()
-        found.append((curve(run_dir)[1]["loss"], record_of(run_dir).vl["eval_loss"]))
+        found.append((curve(run_dir)[1]["loss"], record_of(run_dir).vl.eval_loss))
     assert found[0][0] != pytest.approx(found[1][0], abs=1e-6)
     assert found[0][1] == pytest.approx(found[1][1], abs=1e-5)
     assert json.loads((tmp_path / "run-True" / "run.json").read_bytes())["data_config"]["augmentation"]["enabled"]

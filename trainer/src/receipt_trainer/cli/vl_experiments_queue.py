@@ -12,7 +12,7 @@ from receipt_trainer.cli.commands.submit_job import place
 from receipt_trainer.config.job_file import AnyJob
 from receipt_trainer.contract.job import Resources
 from receipt_trainer.contract.outputs import PoolName, Priority
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import AnyRecord, read_record
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.routing import resolve
 from receipt_trainer.sweep.experiments import Result, from_record, read_log, step_of, write_log
@@ -122,7 +122,7 @@ def _refreshed(result: Result, row: Mapping[str, Any]) -> Result:
     return result.model_copy(update=values | (from_record(record) if record is not None else {}))
 
 
-def _record(artifacts: object) -> RunRecord | None:
+def _record(artifacts: object) -> AnyRecord | None:
     """The run's record in S3; None for a job that left none."""
     from pydantic import ValidationError
 
@@ -135,6 +135,6 @@ def _record(artifacts: object) -> RunRecord | None:
     with clients.aws_faults(f"read {artifacts}/{RUN_FILE}"):
         text = clients.s3().get_object(Bucket=bucket, Key=f"{prefix}/{RUN_FILE}")["Body"].read()
     try:
-        return RunRecord.model_validate_json(text)
+        return read_record(text)
     except ValidationError:
         raise UserError(f"{artifacts}/{RUN_FILE} is no run record") from None

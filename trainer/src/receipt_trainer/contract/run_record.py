@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    TypeAdapter,
+    model_serializer,
+)
 
+from receipt_trainer.contract.job import Family
 from receipt_trainer.files import write_atomically
 
 
@@ -58,36 +69,99 @@ class Best(BaseModel):
     f1: float
 
 
+class LossEvaluation(BaseModel):
+    """One evaluation by the loss of whole answers (natural log, per supervised token) and the share of right tokens."""
+
+    epoch: float
+    step: int
+    train_loss: float | None = None
+    learning_rate: float | None = None
+    elapsed_s: float = Field(0.0, description="Training time so far, over all attempts, in seconds")
+    eval_loss: float | None = Field(description="None where it was NaN or infinite")
+    eval_accuracy: float | None = None
+
+
+class FinalLoss(BaseModel):
+    """The same of the model that was kept."""
+
+    eval_loss: float | None = None
+    eval_accuracy: float | None = None
+
+
+class AnswerScores(BaseModel):
+    """Scores of the kept model's answers, 0..1; None where there was nothing to hit."""
+
+    field_accuracy: float | None = None
+    present_accuracy: float | None = Field(None, description="Field accuracy over the fields that documents have")
+    teds: float | None = None
+    numeric_accuracy: float | None = None
+    parse_share: float | None = None
+    regions: dict[str, float | None] = Field(default_factory=dict, description="Field accuracy by part of the document")
+    documents: int = Field(0, description="Documents that were scored")
+    of: int = Field(0, description="Documents of the validation side")
+    max_new_tokens: int = Field(0, description="Longest answer in tokens")
+    seconds: float = 0.0
+
+
+class ParameterCounts(BaseModel):
+    """Weights that are trained, and all."""
+
+    trainable: int
+    total: int
+
+
+class LeftOut(BaseModel):
+    """A document that was not used, and why."""
+
+    id: str
+    reason: str
+
+
+def _none_if_empty(value: Any) -> Any:
+    return value or None
+
+
+_OrNone = BeforeValidator(_none_if_empty)  # version 0.1.0 wrote {} for nothing
+
+
+class VlResults(BaseModel):
+    """What a run of the family paddleocr-vl saw and reached."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    evaluations: list[LossEvaluation] = Field(default_factory=list)
+    best: Annotated[LossEvaluation | None, _OrNone] = Field(None, description="The evaluation whose model was kept")
+    eval_loss: float | None = Field(None, description="Loss of the best evaluation")
+    parameters: Annotated[ParameterCounts | None, _OrNone] = None
+    peak_memory_gib: float | None = None
+    left_out: list[LeftOut] = Field(default_factory=list)
+    final: Annotated[FinalLoss | None, _OrNone] = None
+    scores: Annotated[AnswerScores | None, _OrNone] = None
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is not known yet is left out: version 0.1.0 reads it so."""
+        said: dict[str, Any] = handler(self)
+        return {name: value for name, value in said.items() if value is not None}
+
+
 class RunRecord(BaseModel):
-    """The run record. `status` is `complete` only when all else of the run is in its place."""
+    """What the records of all families have. `status` is `complete` only when all else of the run is in its place.
+
+    The two configurations are as the version that trained wrote them; that of another one may have other keys.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
     schema_version: int = 1
     status: Literal["running", "complete", "failed"] = "running"
-    family: Literal["layoutlm", "paddleocr-vl"] = "layoutlm"
+    family: Family
     job_name: str
     job_id: str
     model: str
     training_config: dict[str, Any]
     data_config: dict[str, Any]
-    label_list: list[str] = Field(description="Tags in the order of the model's ids")
-    entity_labels: list[str] = Field(default_factory=list, description="Labels that are scored, without BIO prefix")
     dataset_counts: dict[str, Any] = Field(default_factory=dict)
-    split: SplitRecord | None = None
-    epoch_metrics: list[EpochMetrics] = Field(default_factory=list)
-    overall: Score | None = Field(None, description="Score of the kept model on the validation receipts")
-    per_label: dict[str, Score] = Field(default_factory=dict, description="The same for each label")
-    per_source: dict[str, Score] = Field(default_factory=dict, description="The same for each source of receipts")
-    confusion: Confusion | None = None
-    best: Best | None = None
-    vl: dict[str, Any] = Field(
-        default_factory=dict,
-        description="Of the family paddleocr-vl: evaluations (epoch, step, train_loss, eval_loss, eval_accuracy, "
-        "learning_rate, elapsed_s), best (the evaluation whose model was kept), eval_loss (its loss), parameters "
-        "(trainable, total), peak_memory_gib, left_out (id and reason), scores (of the kept model's answers: "
-        "field_accuracy, teds, numeric_accuracy, parse_share, 0..1; regions; documents scored, of how many)",
-    )
     timings: dict[str, float] = Field(default_factory=dict, description="Seconds, and rates a second")
     versions: dict[str, str] = Field(default_factory=dict)
     hardware: dict[str, Any] = Field(default_factory=dict)
@@ -96,15 +170,61 @@ class RunRecord(BaseModel):
     finished_at: str | None = None
     error: str | None = None
 
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a run.json.
-
-        Raises:
-            OSError, pydantic.ValidationError: no such file, or not a run record.
-        """
-        return cls.model_validate_json(path.read_bytes())
-
     def write(self, path: Path) -> None:
         """Replace `path` atomically: readers see the old record or the new one, never a part."""
         write_atomically(path, self.model_dump_json(indent=1).encode())
+
+
+class LayoutLMRecord(RunRecord):
+    """The record of a run of the family layoutlm."""
+
+    family: Literal["layoutlm"] = "layoutlm"
+    label_list: list[str] = Field(description="Tags in the order of the model's ids")
+    entity_labels: list[str] = Field(default_factory=list, description="Labels that are scored, without BIO prefix")
+    split: SplitRecord | None = None
+    epoch_metrics: list[EpochMetrics] = Field(default_factory=list)
+    overall: Score | None = Field(None, description="Score of the kept model on the validation receipts")
+    per_label: dict[str, Score] = Field(default_factory=dict, description="The same for each label")
+    per_source: dict[str, Score] = Field(default_factory=dict, description="The same for each source of receipts")
+    confusion: Confusion | None = None
+    best: Best | None = None
+
+
+class PaddleOcrVlRecord(RunRecord):
+    """The record of a run of the family paddleocr-vl."""
+
+    family: Literal["paddleocr-vl"] = "paddleocr-vl"
+    label_list: list[str] = Field(default_factory=list, description="Always empty; version 0.1.0 asks for it")
+    vl: VlResults = Field(default_factory=VlResults)
+
+
+def _family_of(value: Any) -> str | None:
+    """The family of a record: the first one's where nothing is said."""
+    return str(value.get("family", "layoutlm")) if isinstance(value, dict) else getattr(value, "family", None)
+
+
+AnyRecord = Annotated[
+    Annotated[LayoutLMRecord, Tag("layoutlm")] | Annotated[PaddleOcrVlRecord, Tag("paddleocr-vl")],
+    Discriminator(_family_of),
+]
+"""A record of any family, told apart by `family`."""
+
+_ANY: Final[TypeAdapter[AnyRecord]] = TypeAdapter(AnyRecord)
+
+
+def read_record(text: str | bytes) -> AnyRecord:
+    """The record in the text of a run.json.
+
+    Raises:
+        pydantic.ValidationError: it is not a run record.
+    """
+    return _ANY.validate_json(text)
+
+
+def load_record(path: Path) -> AnyRecord:
+    """Read a run.json.
+
+    Raises:
+        OSError, pydantic.ValidationError: no such file, or not a run record.
+    """
+    return read_record(path.read_bytes())

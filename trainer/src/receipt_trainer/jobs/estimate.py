@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.config.job_file import family_of
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import AnyRecord, LayoutLMRecord
 from receipt_trainer.contract.tables import job_status_pk
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def read(text: object) -> Measured | None:
     return found if is_sound else None
 
 
-def measure(record: RunRecord, start_step: int, seconds: float, instance_type: str | None) -> Measured | None:
+def measure(record: AnyRecord, start_step: int, seconds: float, instance_type: str | None) -> Measured | None:
     """What the last attempt of a complete run says; None if it trained too little, or the record lacks a number.
 
     Args:
@@ -79,12 +79,10 @@ def measure(record: RunRecord, start_step: int, seconds: float, instance_type: s
     return Measured(int(tokens), epochs, int(steps), round(rate, 1), round(seconds - trained_s, 1), instance_type)
 
 
-def _epochs_trained(record: RunRecord) -> float | None:
+def _epochs_trained(record: AnyRecord) -> float | None:
     """Passes up to the last evaluation, which is the end of training."""
-    if record.epoch_metrics:
-        return record.epoch_metrics[-1].epoch
-    rows: list[Mapping[str, Any]] = record.vl.get("evaluations") or []
-    return float(rows[-1]["epoch"]) if rows else None
+    rows = record.epoch_metrics if isinstance(record, LayoutLMRecord) else record.vl.evaluations
+    return rows[-1].epoch if rows else None
 
 
 HISTORY: Final = 50

@@ -10,7 +10,7 @@ from typing import Any
 from receipt_trainer.config.base import section_of
 from receipt_trainer.config.paddleocr_vl import VlDataConfig, VlTrainingConfig
 from receipt_trainer.contract.names import PREDICTIONS_FILE
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import PaddleOcrVlRecord
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import read_predictions
 from receipt_trainer.evaluation.documents import Evaluation, evaluate
@@ -23,7 +23,7 @@ MAX_LEFT_OUT = 20
 """Documents that are too long and are named; run.json has them all."""
 
 
-def render_folder(run_dir: Path, record: RunRecord) -> str:
+def render_folder(run_dir: Path, record: PaddleOcrVlRecord) -> str:
     """The page of a run folder, with what its checkpoints and predictions hold."""
     evaluation, notes = _evaluation(run_dir / PREDICTIONS_FILE)
     return render_run(record, read_history(run_dir, record), evaluation, run_dir, notes)
@@ -38,7 +38,7 @@ def _evaluation(path: Path) -> tuple[Evaluation | None, list[str]]:
         return None, [f"The answers cannot be scored: {error}"]
 
 
-def read_history(run_dir: Path, record: RunRecord) -> list[dict[str, Any]]:
+def read_history(run_dir: Path, record: PaddleOcrVlRecord) -> list[dict[str, Any]]:
     """What was logged, by the newest checkpoint's own state: rows with epoch, step and some values.
 
     Without a checkpoint, as in a copy of a run, the record's evaluations.
@@ -50,11 +50,11 @@ def read_history(run_dir: Path, record: RunRecord) -> list[dict[str, Any]]:
             return [row for row in rows if {"epoch", "step"} <= row.keys()]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
-    return [{**row, "loss": row.get("train_loss")} for row in record.vl.get("evaluations", [])]
+    return [{**row.model_dump(), "loss": row.train_loss} for row in record.vl.evaluations]
 
 
 def render_run(
-    record: RunRecord,
+    record: PaddleOcrVlRecord,
     history: Sequence[Mapping[str, Any]],
     evaluation: Evaluation | None,
     folder: Path,
@@ -70,15 +70,15 @@ def render_run(
     """
     vl = record.vl
     view = summary.run_view(record, notes) | {
-        "duration_s": summary.headline(record).duration_s or record.timings.get("train_s"),
-        "charts": _charts(history, (vl.get("best") or {}).get("epoch")),
+        "duration_s": summary.duration_s(record) or record.timings.get("train_s"),
+        "charts": _charts(history, vl.best.epoch if vl.best else None),
         "score_columns": {"eval_accuracy": "Tokens right"},
-        "evaluations": vl.get("evaluations", []),
-        "best": vl.get("best") or {},
-        "kept": vl.get("scores") or {},
+        "evaluations": vl.evaluations,
+        "best": vl.best.model_dump() if vl.best else {},
+        "kept": vl.scores.model_dump() if vl.scores else {},
         "evaluation": evaluation_view(evaluation, folder) if evaluation is not None else None,
-        "left_out": vl.get("left_out", [])[:MAX_LEFT_OUT],
-        "num_left_out": len(vl.get("left_out", [])),
+        "left_out": vl.left_out[:MAX_LEFT_OUT],
+        "num_left_out": len(vl.left_out),
         "settings": _settings(record),
         "facts": [("Model", summary.measures(_of_model(record))), *summary.facts(record)],
     }
@@ -100,12 +100,13 @@ def _charts(history: Sequence[Mapping[str, Any]], best_epoch: float | None) -> l
     return draw_charts([float(row["epoch"]) for row in history], wanted, best_epoch)
 
 
-def _of_model(record: RunRecord) -> dict[str, Any]:
-    known = {f"{name}_parameters": value for name, value in (record.vl.get("parameters") or {}).items()}
-    return known | {"peak_memory_gib": record.vl.get("peak_memory_gib")}
+def _of_model(record: PaddleOcrVlRecord) -> dict[str, Any]:
+    counts = record.vl.parameters.model_dump() if record.vl.parameters else {}
+    known = {f"{name}_parameters": value for name, value in counts.items()}
+    return known | {"peak_memory_gib": record.vl.peak_memory_gib}
 
 
-def _settings(record: RunRecord) -> list[tuple[str, list[summary.Setting]]]:
+def _settings(record: PaddleOcrVlRecord) -> list[tuple[str, list[summary.Setting]]]:
     """Sections of the configuration by name, each with its keys."""
     given = record.training_config | record.data_config
     plain = {name: value for name, value in given.items() if not isinstance(value, dict)}

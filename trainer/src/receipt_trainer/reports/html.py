@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.predictions import ReceiptPrediction
-from receipt_trainer.contract.run_record import Confusion, RunRecord
+from receipt_trainer.contract.run_record import Confusion, LayoutLMRecord
 from receipt_trainer.reports import summary
 from receipt_trainer.reports.page import render_page
 from receipt_trainer.reports.plots import learning_curves
@@ -18,7 +18,9 @@ NUM_WORST: Final = 6
 MAX_MATRIX_LABELS: Final = 24
 
 
-def render_html(record: RunRecord, predictions: Sequence[ReceiptPrediction] | None, notes: Sequence[str] = ()) -> str:
+def render_html(
+    record: LayoutLMRecord, predictions: Sequence[ReceiptPrediction] | None, notes: Sequence[str] = ()
+) -> str:
     """The whole document.
 
     Args:
@@ -30,7 +32,7 @@ def render_html(record: RunRecord, predictions: Sequence[ReceiptPrediction] | No
 
 
 def _view(
-    record: RunRecord, predictions: Sequence[ReceiptPrediction] | None, notes: Sequence[str]
+    record: LayoutLMRecord, predictions: Sequence[ReceiptPrediction] | None, notes: Sequence[str]
 ) -> Mapping[str, Any]:
     head = summary.headline(record)
     confusion = confusion_of(record, predictions or ())
@@ -39,6 +41,7 @@ def _view(
     return (
         summary.run_view(record, notes)
         | {
+            "head": head,
             "charts": learning_curves(record.epoch_metrics, head.best_epoch),
             "evaluations": record.epoch_metrics,
             "score_columns": {"precision": "Precision", "recall": "Recall", "f1": "F1"},
@@ -55,7 +58,7 @@ def _view(
     )
 
 
-def _all_labels(record: RunRecord, predictions: Sequence[ReceiptPrediction]) -> list[str]:
+def _all_labels(record: LayoutLMRecord, predictions: Sequence[ReceiptPrediction]) -> list[str]:
     """The record's labels, then those that only the predictions know."""
     words = [word for receipt in predictions for word in receipt.words]
     found = (label for word in words for label in (word.gold, word.pred))

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from receipt_trainer.contract.names import PREDICTIONS_FILE, REPORT_FILE, RUN_FILE
 from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import AnyRecord, load_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import write_atomically
 from receipt_trainer.reports.page import report_extra
@@ -22,7 +22,7 @@ from receipt_trainer.reports.terminal import print_report
 class RunFolder:
     """What a report is made of. `predictions` is None if there are none; `notes` say what could not be read."""
 
-    record: RunRecord
+    record: AnyRecord
     predictions: list[ReceiptPrediction] | None
     notes: tuple[str, ...] = ()
 
@@ -35,14 +35,14 @@ def load_run(run_dir: Path) -> RunFolder:
     """
     path = run_dir / RUN_FILE
     try:
-        record = RunRecord.load(path)
+        record = load_record(path)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UserError(f"{path}: not a run record: {where + ': ' if where else ''}{first['msg']}") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; give the folder of a run, the one that holds {RUN_FILE}") from None
-    if record.family == "paddleocr-vl":  # its predictions are of another kind
+    if isinstance(record, PaddleOcrVlRecord):  # its predictions are of another kind
         return RunFolder(record, None)
     try:
         found = read_predictions(run_dir / PREDICTIONS_FILE)
@@ -69,7 +69,7 @@ def write_report(run_dir: Path, folder: RunFolder | None = None) -> Path:
     """
     folder = folder or load_run(run_dir)
     with report_extra():
-        if folder.record.family == "paddleocr-vl":
+        if isinstance(folder.record, PaddleOcrVlRecord):
             from receipt_trainer.reports.documents_run import render_folder
 
             page = render_folder(run_dir, folder.record)
@@ -85,7 +85,7 @@ def write_report(run_dir: Path, folder: RunFolder | None = None) -> Path:
 def print_run(folder: RunFolder, console: Console) -> None:
     """The report on a terminal; of a run on documents its scores on one line."""
     record = folder.record
-    if record.family == "paddleocr-vl":
+    if isinstance(record, PaddleOcrVlRecord):
         console.print(f"{record.job_name} ({record.status}): {describe_scores(record)}", markup=False, soft_wrap=True)
     else:
         print_report(record, folder.predictions, console, folder.notes)

@@ -11,7 +11,14 @@ from pydantic import BaseModel
 
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract.names import OUTSIDE
-from receipt_trainer.contract.run_record import RunRecord, Score
+from receipt_trainer.contract.run_record import (
+    AnswerScores,
+    FinalLoss,
+    LayoutLMRecord,
+    PaddleOcrVlRecord,
+    RunRecord,
+    Score,
+)
 from receipt_trainer.reports import formatting
 
 MAX_COUNT_ROWS = 60
@@ -57,7 +64,7 @@ class ProblemRow:
     examples: list[str] = field(default_factory=list)
 
 
-def headline(record: RunRecord) -> Headline:
+def headline(record: LayoutLMRecord) -> Headline:
     """Score, epochs, time and cost of a run, as far as it got."""
     epochs = record.epoch_metrics
     best = max(epochs, key=lambda row: row.f1, default=None)
@@ -70,13 +77,13 @@ def headline(record: RunRecord) -> Headline:
         score=score,
         best_epoch=record.best.epoch if record.best else (best.epoch if best else None),
         num_epochs=epochs[-1].epoch if epochs else 0,
-        duration_s=_duration_s(record),
+        duration_s=duration_s(record) or (epochs[-1].elapsed_s if epochs else record.timings.get("train_s")),
         cost_usd=next((record.cost[key] for key in ("total_usd", "cost_usd", "usd") if key in record.cost), None),
     )
 
 
-def _duration_s(record: RunRecord) -> float | None:
-    """Wall-clock time, or the training time where the run has not ended."""
+def duration_s(record: RunRecord) -> float | None:
+    """Wall-clock time in seconds; None where the run has not ended."""
     for key in ("total_s", "wall_s"):
         if key in record.timings:
             return record.timings[key]
@@ -86,16 +93,16 @@ def _duration_s(record: RunRecord) -> float | None:
             return (ends[1] - ends[0]).total_seconds()
         except (ValueError, TypeError):  # not ISO 8601, or only one of them with a time zone
             pass
-    return record.epoch_metrics[-1].elapsed_s if record.epoch_metrics else record.timings.get("train_s")
+    return None
 
 
-def label_order(record: RunRecord) -> list[str]:
+def label_order(record: LayoutLMRecord) -> list[str]:
     """Entity labels in the record's order, then any others that are scored."""
     known = [label for label in record.entity_labels if label != OUTSIDE]
     return known + [label for label in record.per_label if label not in known]
 
 
-def label_scores(record: RunRecord) -> list[tuple[str, Score]]:
+def label_scores(record: LayoutLMRecord) -> list[tuple[str, Score]]:
     """Scores of the labels, in the record's order."""
     return [(label, record.per_label[label]) for label in label_order(record) if label in record.per_label]
 
@@ -215,16 +222,15 @@ def run_view(record: RunRecord, notes: Sequence[str]) -> dict[str, Any]:
     """What the pages of all families show of a run."""
     return {
         "record": record,
-        "head": headline(record),
         "notes": running_notes(record, notes),
         "count_tables": count_tables(record.dataset_counts),
         "facts": facts(record),
     }
 
 
-def describe_scores(record: RunRecord) -> str:
+def describe_scores(record: PaddleOcrVlRecord) -> str:
     """The kept model's validation loss and, where they are known, the scores of its answers, on one line."""
     parts = {"eval_loss": "validation loss", "eval_accuracy": "tokens right", "field_accuracy": "field accuracy"}
     parts |= {"teds": "TEDS", "numeric_accuracy": "numeric accuracy", "parse_share": "JSON"}
-    known: dict[str, Any] = (record.vl.get("final") or {}) | (record.vl.get("scores") or {})
+    known = (record.vl.final or FinalLoss()).model_dump() | (record.vl.scores or AnswerScores()).model_dump()
     return ", ".join(f"{word} {known[key]:.4f}" for key, word in parts.items() if known.get(key) is not None)

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from receipt_trainer.contract.predictions import ReceiptPrediction
-from receipt_trainer.contract.run_record import RunRecord, Score
+from receipt_trainer.contract.run_record import LayoutLMRecord, Score
 from receipt_trainer.reports import formatting, summary
 from receipt_trainer.reports.word_errors import (
     JudgedReceipt,
@@ -142,7 +142,7 @@ _STATUS_STYLE: Final = {"complete": "green", "running": "yellow", "failed": "red
 
 
 def print_report(
-    record: RunRecord,
+    record: LayoutLMRecord,
     predictions: Sequence[ReceiptPrediction] | None,
     console: Console,
     notes: Sequence[str] = (),
@@ -187,7 +187,7 @@ def _print_indented(console: Console, table: Table) -> None:
 
 
 def _print_headline(
-    record: RunRecord, predictions: Sequence[ReceiptPrediction] | None, console: Console, notes: Sequence[str]
+    record: LayoutLMRecord, predictions: Sequence[ReceiptPrediction] | None, console: Console, notes: Sequence[str]
 ) -> None:
     head = summary.headline(record)
     title = Text(formatting.one_line(record.job_name), style="bold")
@@ -216,7 +216,7 @@ def _print_headline(
         console.print(Text(" · ".join(said), style="dim"))
 
 
-def _print_curves(record: RunRecord, console: Console) -> None:
+def _print_curves(record: LayoutLMRecord, console: Console) -> None:
     _heading(console, "Learning curves")
     epochs = record.epoch_metrics
     if not epochs:
@@ -245,7 +245,7 @@ def _print_curves(record: RunRecord, console: Console) -> None:
     _print_indented(console, table)
 
 
-def _print_labels(record: RunRecord, console: Console) -> None:
+def _print_labels(record: LayoutLMRecord, console: Console) -> None:
     _heading(console, "Scores by label")
     rows = summary.label_scores(record)
     if not rows:
@@ -275,7 +275,9 @@ def _score_table(first: str, rows: Sequence[tuple[str, Score]], overall: Score |
     return table
 
 
-def _print_confusions(record: RunRecord, predictions: Sequence[ReceiptPrediction] | None, console: Console) -> None:
+def _print_confusions(
+    record: LayoutLMRecord, predictions: Sequence[ReceiptPrediction] | None, console: Console
+) -> None:
     _heading(console, "Most frequent confusions")
     confusion = confusion_of(record, predictions or ())
     if confusion is None:
@@ -293,7 +295,7 @@ def _print_confusions(record: RunRecord, predictions: Sequence[ReceiptPrediction
     console.print(table)
 
 
-def _print_data(record: RunRecord, console: Console) -> None:
+def _print_data(record: LayoutLMRecord, console: Console) -> None:
     _heading(console, "Data")
     tables = summary.count_tables(record.dataset_counts)
     if not tables:
@@ -313,7 +315,7 @@ def _print_data(record: RunRecord, console: Console) -> None:
         console.print(Text(f"  {row.count}x {row.kind}, {row.fate}{example}", style="yellow"))
 
 
-def _print_facts(record: RunRecord, console: Console) -> None:
+def _print_facts(record: LayoutLMRecord, console: Console) -> None:
     settings = (*summary.training_settings(record), *summary.data_settings(record))
     changed = [(row.name, row.value) for row in settings if not row.is_default]
     for title, rows in (("Hyperparameters that are not the defaults", changed), *summary.facts(record)):

@@ -10,7 +10,7 @@ from itertools import groupby
 
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction
-from receipt_trainer.contract.run_record import Confusion, RunRecord
+from receipt_trainer.contract.run_record import Confusion, LayoutLMRecord
 
 
 class Verdict(StrEnum):
@@ -96,7 +96,7 @@ def error_runs(item: JudgedReceipt) -> Iterator[ErrorRun]:
             yield ErrorRun(item.verdicts[indexes[0]], gold, pred, indexes)
 
 
-def confusion_of(record: RunRecord, predictions: Sequence[ReceiptPrediction]) -> Confusion | None:
+def confusion_of(record: LayoutLMRecord, predictions: Sequence[ReceiptPrediction]) -> Confusion | None:
     """The record's confusion matrix, or one counted from the predictions; None without either or if it is no square."""
     given = record.confusion
     if given is not None:

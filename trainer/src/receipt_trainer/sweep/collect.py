@@ -16,7 +16,7 @@ from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract import cost, tables
 from receipt_trainer.contract.job_row import presentable
 from receipt_trainer.contract.names import RUN_FILE
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import AnswerScores, AnyRecord, PaddleOcrVlRecord, read_record
 from receipt_trainer.contract.tables import JOB_SK, job_pk
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs import metrics, state_machine
@@ -107,19 +107,19 @@ class Observer:
         points = metrics.curves(rows_of(self._client, self._table, job_id, f"{METRICS}{metric}#")).get(metric, [])
         return tuple(point.value for point in points if math.isfinite(point.value))
 
-    def _score(self, row: Mapping[str, Any], curve: Sequence[float], record: RunRecord | None) -> float | None:
+    def _score(self, row: Mapping[str, Any], curve: Sequence[float], record: AnyRecord | None) -> float | None:
         """Of a run that has succeeded: what its job's row, its metrics or its record say."""
         if self._objective.name == "f1":
             return _number(row.get("f1"))
         if self._objective.is_curve:
             return self._objective.best(curve) if curve else None
-        own = None if record is None else _number(_scores(record).get(self._objective.name))
+        own = None if record is None else _number(getattr(_scores(record), self._objective.name, None))
         score = curve[-1] if own is None and curve else own
         if score is None:
             self.complaint = f"job {row['job_id']} has succeeded and has left no {self._objective.name}"
         return score
 
-    def _record(self, artifacts: object) -> RunRecord | None:
+    def _record(self, artifacts: object) -> AnyRecord | None:
         """The run's record in S3; a laptop that may not read it sees everything else all the same."""
         if not isinstance(artifacts, str) or not artifacts.startswith("s3://"):
             return None
@@ -127,7 +127,7 @@ class Observer:
         try:
             with aws_faults(f"read {artifacts}/{RUN_FILE}"):
                 text = self._s3().get_object(Bucket=bucket, Key=f"{prefix}/{RUN_FILE}")["Body"].read()
-            return RunRecord.model_validate_json(text)
+            return read_record(text)
         except (UserError, WorldError, ValidationError) as error:
             if error_code(error.__cause__) != "NoSuchKey":
                 self.complaint = " ".join(str(error).split())
@@ -140,14 +140,13 @@ def _undelivered(row: Mapping[str, Any]) -> dict[str, Any] | None:
     return {name: row.get(name) for name in state_machine.ATTRIBUTES}
 
 
-def _scores(record: RunRecord) -> Mapping[str, Any]:
-    scores = record.vl.get("scores")
-    return scores if isinstance(scores, dict) else {}
+def _scores(record: AnyRecord) -> AnswerScores | None:
+    return record.vl.scores if isinstance(record, PaddleOcrVlRecord) else None
 
 
-def _regions(record: RunRecord) -> dict[str, float] | None:
-    regions = _scores(record).get("regions")
-    known = {name: _number(value) for name, value in regions.items()} if isinstance(regions, dict) else {}
+def _regions(record: AnyRecord) -> dict[str, float] | None:
+    scores = _scores(record)
+    known = {name: _number(value) for name, value in scores.regions.items()} if scores is not None else {}
     return {name: value for name, value in known.items() if value is not None} or None
 
 

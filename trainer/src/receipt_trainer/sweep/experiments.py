@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from receipt_trainer.config.job_file import PaddleOcrVlJob, load_job_file
 from receipt_trainer.contract.names import RUN_FILE
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import AnswerScores, AnyRecord, PaddleOcrVlRecord, VlResults, load_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import write_atomically
 from receipt_trainer.sweep.folder import Experiment, parameters
@@ -79,19 +79,19 @@ def step_of(reason: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def from_record(record: RunRecord) -> dict[str, Any]:
+def from_record(record: AnyRecord) -> dict[str, Any]:
     """What a run record says of a result."""
-    found = [row.get("eval_loss") for row in record.vl.get("evaluations", [])]
-    losses = [float(loss) for loss in found if loss is not None and math.isfinite(loss)]
+    found = record.vl if isinstance(record, PaddleOcrVlRecord) else VlResults()
+    losses = [row.eval_loss for row in found.evaluations if row.eval_loss is not None and math.isfinite(row.eval_loss)]
     spread, spikes = stability(losses)
-    best, scores = record.vl.get("best") or {}, record.vl.get("scores") or {}
+    scores = found.scores or AnswerScores()
     return {
-        "eval_loss": best.get("eval_loss"),
-        "field_accuracy": scores.get("field_accuracy"),
-        "present_accuracy": scores.get("present_accuracy"),
-        "teds": scores.get("teds"),
+        "eval_loss": found.best.eval_loss if found.best else None,
+        "field_accuracy": scores.field_accuracy,
+        "present_accuracy": scores.present_accuracy,
+        "teds": scores.teds,
         "hours": record.timings["train_s"] / 3600 if "train_s" in record.timings else None,
-        "peak_memory_gib": record.vl.get("peak_memory_gib"),
+        "peak_memory_gib": found.peak_memory_gib,
         "spread": spread,
         "spikes": spikes,
     }
@@ -365,22 +365,20 @@ def _result(
     )
 
 
-def _record(place: Place) -> RunRecord | None:
+def _record(place: Place) -> AnyRecord | None:
     try:
-        return RunRecord.load(place.run / RUN_FILE)
+        return load_record(place.run / RUN_FILE)
     except (OSError, ValidationError):
         return None
 
 
-def _remarks(record: RunRecord | None) -> list[str]:
+def _remarks(record: AnyRecord | None) -> list[str]:
     """What a table of final values would hide."""
-    if record is None:
+    if not isinstance(record, PaddleOcrVlRecord):
         return []
-    remarks = []
-    left_out = record.vl.get("left_out", [])
-    if left_out:
-        remarks.append(f"{len(left_out)} documents were too long")
-    evaluations, best = record.vl.get("evaluations", []), record.vl.get("best") or {}
-    if best and evaluations[-1]["step"] != best["step"]:
-        remarks.append(f"best at step {best['step']} of {evaluations[-1]['step']}")
+    found, remarks = record.vl, []
+    if found.left_out:
+        remarks.append(f"{len(found.left_out)} documents were too long")
+    if found.best and found.evaluations[-1].step != found.best.step:
+        remarks.append(f"best at step {found.best.step} of {found.evaluations[-1].step}")
     return remarks

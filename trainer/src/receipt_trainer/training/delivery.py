@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -16,7 +17,7 @@ from receipt_trainer.training.family import ModelFamily
 
 
 def deliver(
-    family: ModelFamily,
+    family: ModelFamily[Any],
     record: RunRecord,
     run_dir: Path,
     artifacts: ArtifactSink | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 
@@ -14,6 +14,9 @@ from receipt_trainer.contract.sinks import MetricsSink
 from receipt_trainer.training.arguments import Hyperparameters
 from receipt_trainer.training.hardware import Machine
 from receipt_trainer.training.trainer import BatchTrainer
+
+Record = TypeVar("Record", bound=RunRecord)
+"""The record of a family's runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Moment:
     elapsed_s: float
 
 
-class Evaluations(Protocol):
+class Evaluations(Protocol[Record]):
     """How a family's evaluations are ranked, recorded and said."""
 
     metric: str
@@ -41,20 +44,20 @@ class Evaluations(Protocol):
     sent: Collection[str]
     """Names of the metrics that are passed on, as transformers logs them."""
 
-    def add(self, record: RunRecord, moment: Moment, metrics: Mapping[str, float]) -> None:
+    def add(self, record: Record, moment: Moment, metrics: Mapping[str, float]) -> None:
         """Put an evaluation into the record, behind those of earlier steps, and the best one so far."""
 
-    def restore(self, record: RunRecord, earlier: RunRecord, step: int) -> None:
+    def restore(self, record: Record, earlier: Record, step: int) -> None:
         """Take over what an interrupted run had recorded up to a step."""
 
-    def elapsed_s(self, record: RunRecord) -> float:
+    def elapsed_s(self, record: Record) -> float:
         """Training time at the last evaluation; 0 before the first."""
 
     def describe(self, metrics: Mapping[str, float]) -> str:
         """An evaluation, as part of a line."""
 
 
-class Task(Protocol):
+class Task(Protocol[Record]):
     """One run of a family with its data: what is trained, and how it is judged."""
 
     @property
@@ -62,7 +65,7 @@ class Task(Protocol):
         """How to train."""
 
     @property
-    def evaluations(self) -> Evaluations:
+    def evaluations(self) -> Evaluations[Record]:
         """How evaluations are ranked and recorded."""
 
     @property
@@ -79,7 +82,7 @@ class Task(Protocol):
     def fingerprint(self) -> dict[str, Any]:
         """What the losses depend on; a checkpoint of another one is refused."""
 
-    def record(self, job_name: str, job_id: str, model: Any) -> RunRecord:
+    def record(self, job_name: str, job_id: str, model: Any) -> Record:
         """The record of a run that begins, without times and machine."""
 
     def build(self, machine: Machine) -> Any:
@@ -92,13 +95,11 @@ class Task(Protocol):
     def trainer(self, model: Any, machine: Machine, run_dir: Path, callbacks: Sequence[Any]) -> BatchTrainer:
         """What trains it."""
 
-    def finish(
-        self, trainer: BatchTrainer, record: RunRecord, run_dir: Path, sink: MetricsSink, console: Console
-    ) -> None:
+    def finish(self, trainer: BatchTrainer, record: Record, run_dir: Path, sink: MetricsSink, console: Console) -> None:
         """Score the best model, which the trainer holds, and leave model and predictions in the run's folder."""
 
 
-class ModelFamily(Protocol):
+class ModelFamily(Protocol[Record]):
     """A family and what is asked of it."""
 
     @property
@@ -112,7 +113,7 @@ class ModelFamily(Protocol):
             UserError: the machine has not what is asked for.
         """
 
-    def prepare(self, console: Console, *, is_shown: bool) -> Task:
+    def prepare(self, console: Console, *, is_shown: bool) -> Task[Record]:
         """Read the data.
 
         Args:
@@ -125,14 +126,14 @@ class ModelFamily(Protocol):
     def differences(self, record: RunRecord) -> list[str]:
         """Settings in which a complete run differs from what is asked for."""
 
-    def missing_rows(self, record: RunRecord) -> list[dict[str, Any]]:
+    def missing_rows(self, record: Record) -> list[dict[str, Any]]:
         """Metrics of a complete run that no checkpoint's history has."""
 
-    def report(self, run_dir: Path, record: RunRecord) -> Path:
+    def report(self, run_dir: Path, record: Record) -> Path:
         """Write report.html; returns its path."""
 
-    def conclude(self, run_dir: Path, record: RunRecord, console: Console | None) -> None:
+    def conclude(self, run_dir: Path, record: Record, console: Console | None) -> None:
         """Once the record is complete: remove what only an interrupted run needs, and print the results."""
 
-    def describe(self, record: RunRecord) -> str:
+    def describe(self, record: Record) -> str:
         """The scores of the kept model, on one line."""

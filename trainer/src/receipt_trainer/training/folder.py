@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from receipt_trainer.contract import names
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import AnyRecord, load_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.training import distributed
 
@@ -27,7 +27,7 @@ def fail(run_dir: Path, error: str) -> None:
     """Mark the run's record as failed, if it has one and the disk takes it."""
     path = run_dir / names.RUN_FILE
     if path.is_file() and distributed.is_main():
-        record = RunRecord.load(path)
+        record = load_record(path)
         if record.status == "complete":
             return  # what failed came after: the upload, which the next call repeats
         record.status, record.error = "failed", error
@@ -38,7 +38,7 @@ def fail(run_dir: Path, error: str) -> None:
 def is_complete(run_dir: Path) -> bool:
     """Whether the folder holds a complete run; a record that cannot be read says nothing of that."""
     try:
-        return RunRecord.load(run_dir / names.RUN_FILE).status == "complete"
+        return load_record(run_dir / names.RUN_FILE).status == "complete"
     except (OSError, ValueError):
         return False
 
@@ -86,7 +86,7 @@ def _require_ours(run_dir: Path) -> None:
         raise UserError(f"{run_dir} holds {foreign[0].name} but no {names.RUN_FILE}; choose another --output-dir")
 
 
-def earlier(run_dir: Path) -> RunRecord | None:
+def earlier(run_dir: Path) -> AnyRecord | None:
     """The record of the run that the folder holds.
 
     Raises:
@@ -96,7 +96,7 @@ def earlier(run_dir: Path) -> RunRecord | None:
     if not path.is_file():
         return None
     try:
-        return RunRecord.load(path)
+        return load_record(path)
     except ValueError:
         raise UserError(f"{path} is no run record; choose another --output-dir, or --restart to start over") from None
 

@@ -44,7 +44,7 @@ class RunRequest:
         save_interval_s: seconds after which there is a checkpoint at the latest; 0: those of the configuration alone.
     """
 
-    family: ModelFamily
+    family: ModelFamily[Any]
     job_name: str
     run_dir: Path
     store: RunStore
@@ -77,7 +77,7 @@ def run(request: RunRequest) -> None:
         distributed.leave()
 
 
-def _require_packages(family: ModelFamily) -> None:
+def _require_packages(family: ModelFamily[Any]) -> None:
     """The report comes after hours of training: what it needs is looked for before."""
     missing = [(name, extras) for name, extras in family.packages.items() if importlib.util.find_spec(name) is None]
     if missing:
@@ -144,7 +144,7 @@ def _prepare_and_train(
 
 
 def train(
-    request: RunRequest, job_id: str, task: Task, machine: Machine, *, sink: MetricsSink, console: Console
+    request: RunRequest, job_id: str, task: Task[Any], machine: Machine, *, sink: MetricsSink, console: Console
 ) -> RunRecord:
     """Train, or resume, and leave model, predictions and run.json in the run's folder.
 
@@ -206,7 +206,12 @@ def train(
 
 
 def _open_record(
-    request: RunRequest, job_id: str, task: Task, model: Any, machine: Machine, found: checkpoints.Checkpoint | None
+    request: RunRequest,
+    job_id: str,
+    task: Task[Any],
+    model: Any,
+    machine: Machine,
+    found: checkpoints.Checkpoint | None,
 ) -> RunRecord:
     """The record of a run that begins, or that resumes from the checkpoint `found`."""
     record = task.record(request.job_name, job_id, model)

@@ -11,7 +11,7 @@ import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from receipt_trainer.contract import names
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import AnyRecord, load_record
 from receipt_trainer.contract.waiting import new_deduplication_id
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs import state_machine
@@ -207,10 +207,10 @@ class Conclusion:
         self.table.succeed(self.attempt, score.f1 if score else None, self._artifacts(), speed)
         return Left("SUCCEEDED")
 
-    def record(self) -> RunRecord | None:
+    def record(self) -> AnyRecord | None:
         """The run's record; None if there is none that can be read."""
         try:
-            return RunRecord.load(self.run_dir / names.RUN_FILE)
+            return load_record(self.run_dir / names.RUN_FILE)
         except (OSError, ValueError):
             return None
 

@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -138,7 +138,7 @@ def run_attempt(
             sleep(FOLDER_POLL_S)
 
 
-def _family(job: ChildJob, spec: AnyJob) -> ModelFamily:
+def _family(job: ChildJob, spec: AnyJob) -> ModelFamily[Any]:
     if isinstance(spec, PaddleOcrVlJob):
         from receipt_trainer.models.paddleocr_vl.family import PaddleOcrVl
 

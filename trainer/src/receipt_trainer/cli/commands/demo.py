@@ -100,7 +100,7 @@ def _show_traces(hosted: Hosted, job: Item, console: Console) -> None:
     """What the job left in the cloud: its rows in the jobs table, its objects in S3."""
     from receipt_trainer.aws import clients
     from receipt_trainer.aws.artifacts import run_prefix
-    from receipt_trainer.contract.run_record import RunRecord
+    from receipt_trainer.contract.run_record import read_record
     from receipt_trainer.jobs.rows import LOGS, METRICS, rows_of
 
     outputs, job_id = hosted.session.outputs, str(job["job_id"])
@@ -115,7 +115,7 @@ def _show_traces(hosted: Hosted, job: Item, console: Console) -> None:
         f"jobs table: job {job_id} {job['status']}, {num_metrics} metric rows, {num_logs} log rows\n"
         f"s3://{outputs.artifacts_bucket}/{prefix}: {len(listed)} objects, "
         f"{sum(item['Size'] for item in listed) / 1e6:.1f} MB; its {names.RUN_FILE} says "
-        f"{RunRecord.model_validate_json(stored).status}",
+        f"{read_record(stored).status}",
         soft_wrap=True,
     )
 

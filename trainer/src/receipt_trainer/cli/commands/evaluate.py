@@ -86,11 +86,11 @@ def _held_out(receipts: Sequence[Receipt], split_file: str, notes: list[str]) ->
 
 def _trained_on(model: str, dataset: str) -> list[str]:
     """A warning if the model has seen these receipts: scores on what was trained on say nothing."""
-    from receipt_trainer.contract.run_record import RunRecord
+    from receipt_trainer.contract.run_record import load_record
 
     for path in (Path(model) / names.RUN_FILE, Path(model).resolve().parent / names.RUN_FILE):
         try:
-            record = RunRecord.load(path)
+            record = load_record(path)
         except (OSError, ValueError):
             continue
         if _parts(str(record.data_config.get("dataset_name", ""))) & _parts(dataset):

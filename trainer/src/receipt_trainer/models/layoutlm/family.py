@@ -13,7 +13,7 @@ from rich.console import Console
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract.names import MODEL_DIR, PREDICTIONS_FILE
 from receipt_trainer.contract.predictions import write_predictions
-from receipt_trainer.contract.run_record import Best, EpochMetrics, RunRecord
+from receipt_trainer.contract.run_record import Best, EpochMetrics, LayoutLMRecord, RunRecord
 from receipt_trainer.contract.sinks import MetricsSink
 from receipt_trainer.data import snapshot
 from receipt_trainer.data.encode import VIEWS, downsample
@@ -52,7 +52,7 @@ class F1Evaluations:
         "eval_recall",
     )
 
-    def add(self, record: RunRecord, moment: Moment, metrics: Mapping[str, float]) -> None:
+    def add(self, record: LayoutLMRecord, moment: Moment, metrics: Mapping[str, float]) -> None:
         """See `Evaluations`."""
         found = EpochMetrics(
             epoch=moment.epoch,
@@ -67,16 +67,16 @@ class F1Evaluations:
         )
         self._keep(record, [row for row in record.epoch_metrics if row.step < found.step] + [found])
 
-    def restore(self, record: RunRecord, earlier: RunRecord, step: int) -> None:
+    def restore(self, record: LayoutLMRecord, earlier: LayoutLMRecord, step: int) -> None:
         """See `Evaluations`."""
         self._keep(record, [row for row in earlier.epoch_metrics if row.step <= step])
 
-    def _keep(self, record: RunRecord, rows: list[EpochMetrics]) -> None:
+    def _keep(self, record: LayoutLMRecord, rows: list[EpochMetrics]) -> None:
         best = max(rows, key=lambda row: row.f1, default=None)  # the first of equals, as the trainer keeps
         record.epoch_metrics = rows
         record.best = Best(epoch=best.epoch, step=best.step, f1=best.f1) if best else None
 
-    def elapsed_s(self, record: RunRecord) -> float:
+    def elapsed_s(self, record: LayoutLMRecord) -> float:
         """See `Evaluations`."""
         return record.epoch_metrics[-1].elapsed_s if record.epoch_metrics else 0.0
 
@@ -150,9 +150,9 @@ class LayoutLMTask:
             "processes": distributed.count(),
         }
 
-    def record(self, job_name: str, job_id: str, model: Any) -> RunRecord:
+    def record(self, job_name: str, job_id: str, model: Any) -> LayoutLMRecord:
         """See `Task`."""
-        return RunRecord(
+        return LayoutLMRecord(
             job_name=job_name,
             job_id=job_id,
             model=self.start.name,
@@ -194,7 +194,7 @@ class LayoutLMTask:
         )
 
     def finish(
-        self, trainer: BatchTrainer, record: RunRecord, run_dir: Path, sink: MetricsSink, console: Console
+        self, trainer: BatchTrainer, record: LayoutLMRecord, run_dir: Path, sink: MetricsSink, console: Console
     ) -> None:
         """See `Task`."""
         if not isinstance(trainer, ReceiptTrainer):
@@ -284,20 +284,20 @@ class LayoutLM:
         there = {"model": record.model, **record.training_config, **record.data_config}
         return [name for name, value in asked.items() if value != there.get(name)]
 
-    def missing_rows(self, record: RunRecord) -> list[dict[str, Any]]:
+    def missing_rows(self, record: LayoutLMRecord) -> list[dict[str, Any]]:
         """See `ModelFamily`."""
         return []
 
-    def report(self, run_dir: Path, record: RunRecord) -> Path:
+    def report(self, run_dir: Path, record: LayoutLMRecord) -> Path:
         """See `ModelFamily`."""
         return write_report(run_dir, replace(load_run(run_dir), record=record))
 
-    def conclude(self, run_dir: Path, record: RunRecord, console: Console | None) -> None:
+    def conclude(self, run_dir: Path, record: LayoutLMRecord, console: Console | None) -> None:
         """See `ModelFamily`."""
         if console is not None:
             print_report(record, load_run(run_dir).predictions, console)
 
-    def describe(self, record: RunRecord) -> str:
+    def describe(self, record: LayoutLMRecord) -> str:
         """See `ModelFamily`."""
         return f"f1 {record.overall.f1 if record.overall else float('nan'):.4f}"
 

@@ -12,7 +12,14 @@ from rich.console import Console
 from receipt_trainer.config.job_file import PaddleOcrVlJob
 from receipt_trainer.config.paddleocr_vl import VlTrainingConfig
 from receipt_trainer.contract.names import MODEL_DIR, RUN_FILE
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import (
+    FinalLoss,
+    LeftOut,
+    PaddleOcrVlRecord,
+    ParameterCounts,
+    RunRecord,
+    VlResults,
+)
 from receipt_trainer.contract.sinks import MetricsSink
 from receipt_trainer.models.paddleocr_vl.collator import VlCollator
 from receipt_trainer.models.paddleocr_vl.dataset import VlData, prepare
@@ -97,18 +104,20 @@ class VlTask:
         """See `Task`."""
         return fingerprint(self.job, self.data)
 
-    def record(self, job_name: str, job_id: str, model: Any) -> RunRecord:
+    def record(self, job_name: str, job_id: str, model: Any) -> PaddleOcrVlRecord:
         """See `Task`."""
-        return RunRecord(
-            family="paddleocr-vl",
+        results = VlResults(
+            left_out=[LeftOut(**row) for row in self.data.left_out],
+            parameters=ParameterCounts(**count_parameters(model)),
+        )
+        return PaddleOcrVlRecord(
             job_name=job_name,
             job_id=job_id,
             model=self.job.model,
             training_config=self.job.training_config.model_dump(mode="json"),
             data_config=self.job.data_config.model_dump(mode="json"),
-            label_list=[],
             dataset_counts=self.data.counts(),
-            vl={"left_out": self.data.left_out, "evaluations": [], "parameters": count_parameters(model)},
+            vl=results,
         )
 
     def build(self, machine: Machine) -> Any:
@@ -159,12 +168,12 @@ class VlTask:
         )
 
     def finish(
-        self, trainer: BatchTrainer, record: RunRecord, run_dir: Path, sink: MetricsSink, console: Console
+        self, trainer: BatchTrainer, record: PaddleOcrVlRecord, run_dir: Path, sink: MetricsSink, console: Console
     ) -> None:
         """See `Task`."""
         peak_gib = peak_memory_gib(trainer.args.device.type == "cuda")
-        record.vl["peak_memory_gib"] = max(record.vl.get("peak_memory_gib", 0.0), peak_gib)
-        record.vl["final"] = {f"eval_{name}": value for name, value in trainer.judge().items()}
+        record.vl.peak_memory_gib = max(record.vl.peak_memory_gib or 0.0, peak_gib)
+        record.vl.final = FinalLoss(**{f"eval_{name}": value for name, value in trainer.judge().items()})
         write_model(trainer.model, self.processor, run_dir / MODEL_DIR)
         record.write(run_dir / RUN_FILE)
         evaluation = self.job.training_config.evaluation
@@ -222,21 +231,21 @@ class PaddleOcrVl:
         there: dict[str, Any] = {"model": record.model, **record.training_config, **record.data_config}
         return [name for name, value in asked.items() if value != there.get(name)]
 
-    def missing_rows(self, record: RunRecord) -> list[dict[str, Any]]:
+    def missing_rows(self, record: PaddleOcrVlRecord) -> list[dict[str, Any]]:
         """See `ModelFamily`."""
         row = metric_row(record)
         return [row] if row else []
 
-    def report(self, run_dir: Path, record: RunRecord) -> Path:
+    def report(self, run_dir: Path, record: PaddleOcrVlRecord) -> Path:
         """See `ModelFamily`."""
         return write_report(run_dir, RunFolder(record, None))
 
-    def conclude(self, run_dir: Path, record: RunRecord, console: Console | None) -> None:
+    def conclude(self, run_dir: Path, record: PaddleOcrVlRecord, console: Console | None) -> None:
         """See `ModelFamily`."""
         forget_answers(run_dir)
         if console is not None:
             say(console, f"best model: {describe_scores(record)}")
 
-    def describe(self, record: RunRecord) -> str:
+    def describe(self, record: PaddleOcrVlRecord) -> str:
         """See `ModelFamily`."""
         return describe_scores(record)

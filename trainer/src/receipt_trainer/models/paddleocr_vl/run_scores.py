@@ -12,7 +12,7 @@ from rich.console import Console
 
 from receipt_trainer.config.paddleocr_vl import EvaluationSection
 from receipt_trainer.contract.names import PREDICTIONS_FILE
-from receipt_trainer.contract.run_record import RunRecord
+from receipt_trainer.contract.run_record import AnswerScores, PaddleOcrVlRecord
 from receipt_trainer.contract.sinks import MetricsSink, report_progress
 from receipt_trainer.data.document import DOCUMENT_SCHEMA
 from receipt_trainer.data.document_set import VlExample
@@ -76,8 +76,8 @@ def is_document(output: str) -> bool:
     return bool(DOCUMENT_SCHEMA["properties"].keys() & (read_strictly(output) or {}).keys())
 
 
-def score_model(loaded: Loaded, scoring: Scoring, progress: Progress | None = None) -> dict[str, Any]:
-    """Let the model answer, write its predictions, and return its scores for the record; {} without a document.
+def score_model(loaded: Loaded, scoring: Scoring, progress: Progress | None = None) -> AnswerScores | None:
+    """Let the model answer, write its predictions, and return its scores for the record; None without a document.
 
     Answers that an interrupted attempt left are not asked for again.
 
@@ -86,7 +86,7 @@ def score_model(loaded: Loaded, scoring: Scoring, progress: Progress | None = No
     """
     examples = scoring.documents()
     if not examples:
-        return {}
+        return None
     unfinished = scoring.unfinished()
     known = unfinished.answered(examples)
     rest = [example for example in examples if example.id not in known]
@@ -97,11 +97,12 @@ def score_model(loaded: Loaded, scoring: Scoring, progress: Progress | None = No
             progress(len(found), len(examples))
     predictions = [found[example.id] for example in examples]
     write_predictions(scoring.run_dir / PREDICTIONS_FILE, predictions)
-    numbers = summary(evaluate(predictions, lambda done, total: report_progress(f"{done} of {total} answers scored")))
-    return numbers | {"of": len(scoring.validation.examples), "max_new_tokens": scoring.max_new_tokens}
+    found_scores = evaluate(predictions, lambda done, total: report_progress(f"{done} of {total} answers scored"))
+    more = {"of": len(scoring.validation.examples), "max_new_tokens": scoring.max_new_tokens}
+    return summary(found_scores).model_copy(update=more)
 
 
-def score_run(loaded: Loaded, scoring: Scoring, record: RunRecord, sink: MetricsSink, console: Console) -> None:
+def score_run(loaded: Loaded, scoring: Scoring, record: PaddleOcrVlRecord, sink: MetricsSink, console: Console) -> None:
     """`score_model`, with the scores put into the record and passed on.
 
     Raises:
@@ -109,8 +110,8 @@ def score_run(loaded: Loaded, scoring: Scoring, record: RunRecord, sink: Metrics
     """
     sink.log("info", f"the kept model answers {len(scoring.documents())} validation documents, to be scored")
     with progress_bar(console, "answering") as progress:
-        record.vl["scores"] = score_model(loaded, scoring, progress)
-    record.timings["scoring_s"] = record.vl["scores"].get("seconds", 0.0)
+        record.vl.scores = score_model(loaded, scoring, progress)
+    record.timings["scoring_s"] = record.vl.scores.seconds if record.vl.scores else 0.0
     row = metric_row(record)
     for name in METRICS:
         if name in row:
@@ -132,24 +133,24 @@ def _answers(loaded: Loaded, examples: Sequence[VlExample], scoring: Scoring) ->
             size //= 2
 
 
-def summary(evaluation: Evaluation) -> dict[str, Any]:
+def summary(evaluation: Evaluation) -> AnswerScores:
     """The scores as the run record holds them: shares from 0 to 1, None where there was nothing to hit."""
     scores = evaluation.scores
     prefix = "field_region."
-    return {
+    return AnswerScores(
         **{name: scores.get(key, Share()).value for name, key in METRICS.items()},
-        "present_accuracy": scores.get("presents", Share()).value,
-        "regions": {key.removeprefix(prefix): share.value for key, share in scores.items() if key.startswith(prefix)},
-        "documents": len(evaluation.documents),
-        "seconds": round(sum(document.prediction.seconds for document in evaluation.documents), 3),
-    }
+        present_accuracy=scores.get("presents", Share()).value,
+        regions={key.removeprefix(prefix): share.value for key, share in scores.items() if key.startswith(prefix)},
+        documents=len(evaluation.documents),
+        seconds=round(sum(document.prediction.seconds for document in evaluation.documents), 3),
+    )
 
 
-def metric_row(record: RunRecord) -> dict[str, Any]:
+def metric_row(record: PaddleOcrVlRecord) -> dict[str, Any]:
     """The scores as a row of a training history, at the step of the model that is kept; {} where there are none."""
-    scores, best = record.vl.get("scores") or {}, record.vl.get("best") or {}
-    known = {name: float(scores[name]) for name in METRICS if scores.get(name) is not None}
-    return {"step": best["step"], "epoch": best["epoch"], **known} if known and best else {}
+    scores, best = record.vl.scores or AnswerScores(), record.vl.best
+    known = {name: value for name in METRICS if (value := getattr(scores, name)) is not None}
+    return {"step": best.step, "epoch": best.epoch, **known} if known and best else {}
 
 
 def forget_answers(run_dir: Path) -> None:
