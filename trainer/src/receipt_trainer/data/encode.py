@@ -1,4 +1,4 @@
-"""Words to sub-tokens: which token starts which word."""
+"""Receipts as encoded examples: words to sub-tokens, cut into windows, with a target a word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BIO tags a line: an entity is a run of one label inside a line, so tags and labels determine each other."""
+"""The label space of a run, and BIO tags: an entity is a run of one label inside a line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers read as JSON: strictly, as the scores demand, and tolerantly, to tell a wrong format from a wrong reading."""
+"""Answers become scores: read as JSON, judged by field, number, sum and table, for each document and for all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""report.html of a run of this family: curves, scores, worst documents, configuration, time and machine."""
+"""report.html of a run on documents: curves, scores, worst documents, configuration, time and machine."""
 
 from __future__ import annotations
 

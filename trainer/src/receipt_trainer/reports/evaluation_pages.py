@@ -1,4 +1,4 @@
-"""A judged document as people look at it: its image, and what was read beside what is there."""
+"""Evaluations and comparisons of document readers: their pages and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours of the labels: one a label, the same in every picture. Red is kept for errors."""
+"""A receipt drawn with what was read on it: one colour a label, red for errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Curves and bars out of block and line characters."""
+"""The report in a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a trained model is: found without loading anything."""
+"""Trained models on disk: written whole or not at all, found and loaded."""
 
 from __future__ import annotations
 

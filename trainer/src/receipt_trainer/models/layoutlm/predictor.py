@@ -1,4 +1,4 @@
-"""Inference on exactly the training windows: one label a word."""
+"""Inference on exactly the training windows: one label a word, and predictions as they are stored."""
 
 from __future__ import annotations
 

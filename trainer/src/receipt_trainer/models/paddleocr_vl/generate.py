@@ -1,4 +1,4 @@
-"""Answers of a model to documents: greedy, so that the same model gives the same answers."""
+"""Greedy answers of a model to documents; those of an interrupted evaluation are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses over learning rates, what they suggest, and their picture."""
+"""Learning-rate range test: losses over rates, what they suggest, and their picture."""
 
 from __future__ import annotations
 

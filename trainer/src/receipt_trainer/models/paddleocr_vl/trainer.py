@@ -1,4 +1,4 @@
-"""The weights in a checkpoint, put back into the model that wrote them."""
+"""The training of image batches, judged by token; a checkpoint's weights go back into the model that wrote them."""
 
 from __future__ import annotations
 
