@@ -84,7 +84,7 @@ def measure(directory: Path) -> dict[str, float]:
     from receipt_trainer.data import snapshot
     from receipt_trainer.data.encode import downsample
     from receipt_trainer.data.prepare import tokenizer_hash
-    from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollator
+    from receipt_trainer.models.layoutlm.collator import PackedBatches, PackingCollator
     from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
 
     imported = time.perf_counter()
@@ -93,7 +93,7 @@ def measure(directory: Path) -> dict[str, float]:
     prepared = snapshot.load(directory, DataConfig(), digest)
     loaded = time.perf_counter()
     examples = prepared.train.examples
-    batch = PackingCollator(examples)(next(iter(EpochBatches(downsample(examples, None, 42), BATCH, 42))))
+    batch = PackingCollator(examples)(next(iter(PackedBatches(downsample(examples, None, 42), BATCH, 42))))
     collated = time.perf_counter()
     if batch["input_ids"].shape[1] < BATCH:
         raise RuntimeError("the first batch is too short")

@@ -47,13 +47,12 @@ from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.load import load_receipts
 from receipt_trainer.data.synthetic import generate
-from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollator
+from receipt_trainer.models.layoutlm.collator import PackedBatches, PackingCollator
 from receipt_trainer.models.layoutlm.family import layoutlm_arguments
 from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import build, load_tokenizer, resolve
 from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
 from receipt_trainer.training import hardware
-from receipt_trainer.training.callbacks import SetEpoch
 from receipt_trainer.training.hardware import Machine
 
 STOCK = ("padded", "dynamic", "grouped")
@@ -154,6 +153,7 @@ class Counting:
         self.examples = getattr(collate, "examples", None)
         self.collate = collate
         self.counts: list[int] = []
+        self.epoch = 0
 
     def __call__(self, rows: Any) -> Any:
         batch = self.collate(rows)
@@ -203,9 +203,9 @@ def our_trainer(
     numbers = np.arange(len(examples))
     if way.tokens:
         numbers = np.tile(numbers, -(-8 * way.tokens // int(examples.lengths.sum())))
-        batches = EpochBatches(numbers, None, seed, lengths=examples.lengths, batch_tokens=way.tokens)
+        batches = PackedBatches(numbers, None, seed, lengths=examples.lengths, batch_tokens=way.tokens)
     else:
-        batches = EpochBatches(numbers, batch_size, seed)
+        batches = PackedBatches(numbers, batch_size, seed)
     trainer = ReceiptTrainer(
         model=fresh_model(task),
         args=arguments,
@@ -214,7 +214,7 @@ def our_trainer(
         validation=task.split,
         space=task.space,
         loss=MarginalLoss(target_table(task.space, [])),
-        callbacks=[SetEpoch(batches, counting.collate)],
+        callbacks=(),
     )
     return trainer, counting
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Trainer
 
-from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollator
+from receipt_trainer.models.layoutlm.collator import PackedBatches, PackingCollator
 from receipt_trainer.models.layoutlm.predictor import predict
 from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
 from tests.models.layoutlm.test_packing import examples_of
@@ -40,7 +40,7 @@ def test_a_row_holds_its_examples_one_after_the_other(lengths: list[int], data: 
 @given(count=st.integers(1, 200), size=st.integers(1, 70), seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 999))
 def test_every_example_comes_once_an_epoch(count: int, size: int, seed: int, epoch: int) -> None:
     """The batches of an epoch hold every example exactly once, all but the last of full size, in a known number."""
-    batches = EpochBatches(np.arange(count) * 3, size, seed)
+    batches = PackedBatches(np.arange(count) * 3, size, seed)
     batches.set_epoch(epoch)
     drawn = list(batches)
     assert len(drawn) == len(batches)
@@ -58,7 +58,7 @@ def test_batches_by_tokens_are_balanced(lengths: list[int], batch_tokens: int, r
     """Cut by tokens, every example comes once, no batch is empty, their number is fixed and fits the processes, and
     none is longer than its share and one example."""
     sizes = np.array(lengths, dtype=np.int64)
-    batches = EpochBatches(
+    batches = PackedBatches(
         np.arange(len(sizes)), None, 1, lengths=sizes, batch_tokens=batch_tokens, ranks=min(ranks, len(sizes))
     )
     batches.set_epoch(epoch)
@@ -75,7 +75,7 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     """The same seed and epoch give the same order whatever was drawn before, another epoch or seed another."""
 
     def order(seed: int, epoch: int, warm: int = 0) -> list[list[int]]:
-        batches = EpochBatches(np.arange(50), 8, seed)
+        batches = PackedBatches(np.arange(50), 8, seed)
         for earlier in range(warm):
             batches.set_epoch(earlier)
             list(batches)

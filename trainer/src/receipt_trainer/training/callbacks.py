@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState
@@ -202,30 +202,3 @@ class StopSignal(TrainerCallback):
     def _asked(self) -> dict[str, float]:
         """The main process's answers in all of them: none may save alone."""
         return distributed.same_for_all({"stop": float(self._stop.asked), "save": float(self._stop.save_asked)})
-
-
-class Batches(Protocol):
-    """Batches whose order is a function of the epoch."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch."""
-
-
-class Collator(Protocol):
-    """What is drawn for an example is a function of the epoch."""
-
-    epoch: int
-
-
-class SetEpoch(TrainerCallback):
-    """Order and augmentation are functions of the epoch; this is the one place that sets it."""
-
-    def __init__(self, batches: Batches, collator: Collator) -> None:
-        self._batches = batches
-        self._collator = collator
-
-    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """The state's epoch is fractional in the middle of a resumed one."""
-        epoch = int(state.epoch or 0)
-        self._batches.set_epoch(epoch)
-        self._collator.epoch = epoch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +48,18 @@ def deliver_again(record: RunRecord, run_dir: Path, artifacts: ArtifactSink | No
     say(console, f"'{record.job_name}' is complete; its files are in {_upload(run_dir, artifacts)}")
 
 
-def require_same(record: RunRecord, run_dir: Path, differing: list[str], *, is_asked: bool) -> None:
+def require_same(record: RunRecord, run_dir: Path, asked: Mapping[str, Any], *, is_asked: bool) -> None:
     """Refuse to take a complete run for one of other settings, or to do nothing.
 
     Args:
-        differing: names of the settings that differ.
+        asked: see `ModelFamily`.
         is_asked: there is somebody or some place to deliver to.
 
     Raises:
         UserError: says which it is.
     """
+    there = {"model": record.model, **record.training_config, **record.data_config}
+    differing = [name for name, value in asked.items() if value != there.get(name)]
     if differing or not is_asked:
         other = f" with other settings ({', '.join(differing)})" if differing else ""
         raise UserError(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from rich.console import Console
 
@@ -35,7 +36,17 @@ class Moment:
     elapsed_s: float
 
 
-class Evaluations(Protocol[Record]):
+class Row(Protocol):
+    """An evaluation in a record."""
+
+    step: int
+    elapsed_s: float
+
+
+EvaluationRow = TypeVar("EvaluationRow", bound=Row)
+
+
+class Evaluations(ABC, Generic[Record, EvaluationRow]):
     """How a family's evaluations are ranked, recorded and said."""
 
     metric: str
@@ -44,17 +55,34 @@ class Evaluations(Protocol[Record]):
     sent: Collection[str]
     """Names of the metrics that are passed on, as transformers logs them."""
 
+    @abstractmethod
+    def row(self, moment: Moment, metrics: Mapping[str, float]) -> EvaluationRow:
+        """An evaluation as the record has it."""
+
+    @abstractmethod
+    def rows(self, record: Record) -> list[EvaluationRow]:
+        """The evaluations of a record, in the order of their steps."""
+
+    @abstractmethod
+    def keep(self, record: Record, rows: list[EvaluationRow]) -> None:
+        """Let the record have these evaluations, and the best of them."""
+
+    @abstractmethod
+    def describe(self, metrics: Mapping[str, float]) -> str:
+        """An evaluation, as part of a line."""
+
     def add(self, record: Record, moment: Moment, metrics: Mapping[str, float]) -> None:
-        """Put an evaluation into the record, behind those of earlier steps, and the best one so far."""
+        """Put an evaluation into the record, behind those of earlier steps."""
+        self.keep(record, [row for row in self.rows(record) if row.step < moment.step] + [self.row(moment, metrics)])
 
     def restore(self, record: Record, earlier: Record, step: int) -> None:
         """Take over what an interrupted run had recorded up to a step."""
+        self.keep(record, [row for row in self.rows(earlier) if row.step <= step])
 
     def elapsed_s(self, record: Record) -> float:
         """Training time at the last evaluation; 0 before the first."""
-
-    def describe(self, metrics: Mapping[str, float]) -> str:
-        """An evaluation, as part of a line."""
+        rows = self.rows(record)
+        return rows[-1].elapsed_s if rows else 0.0
 
 
 class Task(Protocol[Record]):
@@ -65,7 +93,7 @@ class Task(Protocol[Record]):
         """How to train."""
 
     @property
-    def evaluations(self) -> Evaluations[Record]:
+    def evaluations(self) -> Evaluations[Record, Any]:
         """How evaluations are ranked and recorded."""
 
     @property
@@ -123,8 +151,8 @@ class ModelFamily(Protocol[Record]):
             UserError, WorldError: as the parts say.
         """
 
-    def differences(self, record: RunRecord) -> list[str]:
-        """Settings in which a complete run differs from what is asked for."""
+    def asked(self) -> dict[str, Any]:
+        """The settings that a complete run must have to be what is asked for, by their names in the record."""
 
     def missing_rows(self, record: Record) -> list[dict[str, Any]]:
         """Metrics of a complete run that no checkpoint's history has."""

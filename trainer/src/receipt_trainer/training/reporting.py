@@ -28,7 +28,7 @@ from receipt_trainer.training.family import Evaluations, Moment
 class Records(TrainerCallback):
     """Keeps the run record true at every evaluation, and counts the run's time over all attempts."""
 
-    def __init__(self, evaluations: Evaluations[Any], record: RunRecord, run_dir: Path, sink: MetricsSink) -> None:
+    def __init__(self, evaluations: Evaluations[Any, Any], record: RunRecord, run_dir: Path, sink: MetricsSink) -> None:
         self._evaluations, self._record, self._sink = evaluations, record, sink
         self._path = run_dir / RUN_FILE
         self._elapsed_before = evaluations.elapsed_s(record)

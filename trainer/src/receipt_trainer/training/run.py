@@ -92,7 +92,7 @@ def _run(request: RunRequest, machine: Machine, console: Console) -> None:
     if earlier is not None and earlier.status == "complete":
         if distributed.is_main():
             is_asked = request.job_id is not None or artifacts is not None
-            delivery.require_same(earlier, run_dir, request.family.differences(earlier), is_asked=is_asked)
+            delivery.require_same(earlier, run_dir, request.family.asked(), is_asked=is_asked)
             if request.job_id is not None:
                 missing = request.family.missing_rows(earlier)
                 rows.open_metrics(store, job_id, run_dir, request.attempt, missing).close()

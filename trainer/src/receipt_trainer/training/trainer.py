@@ -14,6 +14,7 @@ from transformers.trainer_callback import ProgressCallback
 
 from receipt_trainer.errors import WorldError
 from receipt_trainer.training import checkpoints, distributed
+from receipt_trainer.training.batches import EpochBatches, SetEpoch
 
 LOWER: Final = "lower the learning rate, or use precision fp32 or bf16"
 _SHOWN: Final = 8
@@ -38,18 +39,18 @@ class BatchTrainer(Trainer):
     def __init__(
         self,
         *,
-        batches: Any,
-        collator: Callable[[Sequence[int]], dict[str, Any]],
+        batches: EpochBatches,
+        collator: Any,
         num_examples: int,
         num_validation: int,
         loss: Callable[..., Tensor],
+        callbacks: Sequence[Any],
         **kwargs: Any,
     ) -> None:
         """Take what to train on.
 
         Args:
-            batches: a batch sampler whose order is a function of seed and epoch.
-            collator: makes a batch of example numbers.
+            collator: makes a batch of example numbers; it has an `epoch`, which is set.
             loss: see `compute_loss_func` of transformers.
         """
         self._batches, self._collator = batches, collator
@@ -61,6 +62,7 @@ class BatchTrainer(Trainer):
             train_dataset=Numbers(num_examples),
             eval_dataset=Numbers(num_validation),
             compute_loss_func=loss,
+            callbacks=[SetEpoch(batches, collator), *callbacks],
             **kwargs,
         )
         self.remove_callback(PrinterCallback)

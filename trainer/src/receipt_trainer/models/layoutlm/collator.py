@@ -13,6 +13,7 @@ from torch import Tensor
 
 from receipt_trainer.data.encode import Examples
 from receipt_trainer.models.layoutlm.packing import attention_plan
+from receipt_trainer.training.batches import EpochBatches
 
 _AUGMENT_SCALE: Final = 0.05
 """How far an example's boxes are moved and scaled at most, as a share of the page."""
@@ -89,8 +90,8 @@ def _row(values: NDArray[Any]) -> Tensor:
     return torch.from_numpy(values.astype(np.int64)).unsqueeze(0)
 
 
-class EpochBatches:
-    """Batches of example numbers whose order is a function of seed and epoch, so that resuming needs no state.
+class PackedBatches(EpochBatches):
+    """Examples in a random order.
 
     Either `batch_size` examples make a batch (the last of an epoch may be smaller), or, where that is None, batches
     are cut so that each has about `batch_tokens` tokens; their number is then a multiple of `ranks`, and the same in
@@ -111,12 +112,8 @@ class EpochBatches:
         batch_tokens: int = 0,
         ranks: int = 1,
     ) -> None:
-        self._numbers = numbers
-        self._seed = seed
-        self._epoch = 0
-        self._lengths = lengths
-        self.batch_size = batch_size
-        self.drop_last = False
+        super().__init__(batch_size, seed)
+        self._numbers, self._lengths = numbers, lengths
         if batch_size is not None:
             self._count = -(-len(numbers) // batch_size)
         else:
@@ -125,16 +122,12 @@ class EpochBatches:
             wanted = -(-int(lengths[numbers].sum()) // batch_tokens)
             self._count = min(-(-wanted // ranks) * ranks, len(numbers) // ranks * ranks or len(numbers))
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch."""
-        self._epoch = epoch
-
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng((self._seed, self._epoch)).permutation(self._numbers)
-        size = self.batch_size
+    def order(self, draw: np.random.Generator) -> Iterator[list[int]]:
+        """See `EpochBatches`."""
+        order, size = draw.permutation(self._numbers), self.batch_size
         borders = self._borders(order) if size is None else list(range(0, len(order), size))
         for first, last in pairwise([*borders, len(order)]):
             yield order[first:last].tolist()

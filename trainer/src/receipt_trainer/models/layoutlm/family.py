@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,14 +13,14 @@ from rich.console import Console
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract.names import MODEL_DIR, PREDICTIONS_FILE
 from receipt_trainer.contract.predictions import write_predictions
-from receipt_trainer.contract.run_record import Best, EpochMetrics, LayoutLMRecord, RunRecord
+from receipt_trainer.contract.run_record import Best, EpochMetrics, LayoutLMRecord
 from receipt_trainer.contract.sinks import MetricsSink
 from receipt_trainer.data import snapshot
 from receipt_trainer.data.encode import VIEWS, downsample
 from receipt_trainer.data.prepare import Prepared, prepare, tokenizer_hash
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.layoutlm import metrics as scores
-from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollator
+from receipt_trainer.models.layoutlm.collator import PackedBatches, PackingCollator
 from receipt_trainer.models.layoutlm.export import save_model
 from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import Start, build, load_tokenizer, resolve
@@ -30,55 +30,33 @@ from receipt_trainer.reports.run_folder import load_run, write_report
 from receipt_trainer.reports.terminal import print_report
 from receipt_trainer.training import distributed, hardware
 from receipt_trainer.training.arguments import NOT_IN_THE_CURVE, training_arguments
-from receipt_trainer.training.callbacks import SetEpoch
 from receipt_trainer.training.console import progress_bar
-from receipt_trainer.training.family import Moment
+from receipt_trainer.training.family import Evaluations, Moment
 from receipt_trainer.training.hardware import Machine
 from receipt_trainer.training.trainer import BatchTrainer
 
 
-class F1Evaluations:
-    """Entity scores: the model of the highest F1 is kept (see `Evaluations`)."""
+class F1Evaluations(Evaluations[LayoutLMRecord, EpochMetrics]):
+    """Entity scores: the model of the highest F1 is kept."""
 
     metric = "eval_f1"
     is_higher_better = True
-    sent: Collection[str] = (
-        "loss",
-        "grad_norm",
-        "learning_rate",
-        "eval_loss",
-        "eval_f1",
-        "eval_precision",
-        "eval_recall",
-    )
+    sent = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_f1", "eval_precision", "eval_recall")
 
-    def add(self, record: LayoutLMRecord, moment: Moment, metrics: Mapping[str, float]) -> None:
+    def row(self, moment: Moment, metrics: Mapping[str, float]) -> EpochMetrics:
         """See `Evaluations`."""
-        found = EpochMetrics(
-            epoch=moment.epoch,
-            step=moment.step,
-            train_loss=moment.train_loss,
-            eval_loss=metrics["eval_loss"],
-            precision=metrics["eval_precision"],
-            recall=metrics["eval_recall"],
-            f1=metrics["eval_f1"],
-            learning_rate=moment.learning_rate,
-            elapsed_s=moment.elapsed_s,
-        )
-        self._keep(record, [row for row in record.epoch_metrics if row.step < found.step] + [found])
+        scores = {name: metrics[f"eval_{name}"] for name in ("precision", "recall", "f1")}
+        return EpochMetrics(**asdict(moment), eval_loss=metrics["eval_loss"], **scores)
 
-    def restore(self, record: LayoutLMRecord, earlier: LayoutLMRecord, step: int) -> None:
+    def rows(self, record: LayoutLMRecord) -> list[EpochMetrics]:
         """See `Evaluations`."""
-        self._keep(record, [row for row in earlier.epoch_metrics if row.step <= step])
+        return record.epoch_metrics
 
-    def _keep(self, record: LayoutLMRecord, rows: list[EpochMetrics]) -> None:
+    def keep(self, record: LayoutLMRecord, rows: list[EpochMetrics]) -> None:
+        """See `Evaluations`."""
         best = max(rows, key=lambda row: row.f1, default=None)  # the first of equals, as the trainer keeps
         record.epoch_metrics = rows
         record.best = Best(epoch=best.epoch, step=best.step, f1=best.f1) if best else None
-
-    def elapsed_s(self, record: LayoutLMRecord) -> float:
-        """See `Evaluations`."""
-        return record.epoch_metrics[-1].elapsed_s if record.epoch_metrics else 0.0
 
     def describe(self, metrics: Mapping[str, float]) -> str:
         """See `Evaluations`."""
@@ -174,7 +152,7 @@ class LayoutLMTask:
         examples = prepared.train.examples
         numbers = downsample(examples, data.o_entity_ratio, config.seed, len(VIEWS[data.examples]))
         collator = PackingCollator(examples, select=True, augment=data.augment, seed=config.seed, coarse=machine.cuda)
-        batches = EpochBatches(
+        batches = PackedBatches(
             numbers,
             config.batch_size,
             config.seed,
@@ -190,7 +168,7 @@ class LayoutLMTask:
             validation=prepared.validation,
             space=prepared.space,
             loss=MarginalLoss(target_table(prepared.space, prepared.sets), config.label_smoothing),
-            callbacks=[SetEpoch(batches, collator), *callbacks],
+            callbacks=callbacks,
         )
 
     def finish(
@@ -274,15 +252,14 @@ class LayoutLM:
             training = training.model_copy(update={"learning_rate": start.default_learning_rate})
         return LayoutLMTask(start, training, data, prepared, tokenizer)
 
-    def differences(self, record: RunRecord) -> list[str]:
+    def asked(self) -> dict[str, Any]:
         """See `ModelFamily`; a snapshot stands for the data's settings, and brings its own."""
         asked = {"model": self.model, **self.training.model_dump(mode="json")}
         if self.snapshot_load is None:
             asked |= self.data.model_dump(mode="json")
         if asked["learning_rate"] is None:
             del asked["learning_rate"]
-        there = {"model": record.model, **record.training_config, **record.data_config}
-        return [name for name, value in asked.items() if value != there.get(name)]
+        return asked
 
     def missing_rows(self, record: LayoutLMRecord) -> list[dict[str, Any]]:
         """See `ModelFamily`."""

@@ -12,7 +12,7 @@ from transformers.trainer_utils import TrainOutput
 from receipt_trainer.contract.run_record import Score
 from receipt_trainer.data.encode import IGNORED, EncodedSplit, Ints
 from receipt_trainer.data.labels import LabelSpace
-from receipt_trainer.models.layoutlm.collator import EpochBatches, PackingCollator
+from receipt_trainer.models.layoutlm.collator import PackedBatches, PackingCollator
 from receipt_trainer.models.layoutlm.loss import MarginalLoss
 from receipt_trainer.models.layoutlm.metrics import score
 from receipt_trainer.models.layoutlm.predictor import Predictions, choose, predict
@@ -26,7 +26,7 @@ class ReceiptTrainer(BatchTrainer):
     def __init__(
         self,
         *,
-        batches: EpochBatches,
+        batches: PackedBatches,
         collator: PackingCollator,
         validation: EncodedSplit,
         space: LabelSpace,

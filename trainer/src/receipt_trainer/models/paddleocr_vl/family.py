@@ -17,7 +17,6 @@ from receipt_trainer.contract.run_record import (
     LeftOut,
     PaddleOcrVlRecord,
     ParameterCounts,
-    RunRecord,
     VlResults,
 )
 from receipt_trainer.contract.sinks import MetricsSink
@@ -43,7 +42,6 @@ from receipt_trainer.reports.run_folder import RunFolder, write_report
 from receipt_trainer.reports.summary import describe_scores
 from receipt_trainer.training import distributed
 from receipt_trainer.training.arguments import training_arguments
-from receipt_trainer.training.callbacks import SetEpoch
 from receipt_trainer.training.console import progress_bar, say
 from receipt_trainer.training.hardware import Machine
 from receipt_trainer.training.trainer import BatchTrainer
@@ -164,7 +162,7 @@ class VlTask:
             validation=VlCollator(held_out, self.processor),
             validation_batches=[by_length[first : first + size] for first in range(0, len(by_length), size)],
             loss=TokenLoss(training.loss),
-            callbacks=[SetEpoch(batches, collator), *callbacks],
+            callbacks=callbacks,
         )
 
     def finish(
@@ -224,12 +222,10 @@ class PaddleOcrVl:
         with progress_bar(console, "measuring documents", is_shown) as progress:
             return VlTask(self.job, prepare(self.job.data_config, training, processor, progress), processor)
 
-    def differences(self, record: RunRecord) -> list[str]:
+    def asked(self) -> dict[str, Any]:
         """See `ModelFamily`."""
         training, data = (part.model_dump(mode="json") for part in (self.job.training_config, self.job.data_config))
-        asked: dict[str, Any] = {"model": self.job.model, **training, **data}
-        there: dict[str, Any] = {"model": record.model, **record.training_config, **record.data_config}
-        return [name for name, value in asked.items() if value != there.get(name)]
+        return {"model": self.job.model, **training, **data}
 
     def missing_rows(self, record: PaddleOcrVlRecord) -> list[dict[str, Any]]:
         """See `ModelFamily`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +12,7 @@ from receipt_trainer.models.paddleocr_vl.dataset import VlData
 from receipt_trainer.training import distributed
 from receipt_trainer.training.arguments import NOT_IN_THE_CURVE
 from receipt_trainer.training.callbacks import is_number
-from receipt_trainer.training.family import Moment
+from receipt_trainer.training.family import Evaluations, Moment
 
 
 def fingerprint(job: PaddleOcrVlJob, data: VlData) -> dict[str, Any]:
@@ -30,30 +30,31 @@ def fingerprint(job: PaddleOcrVlJob, data: VlData) -> dict[str, Any]:
     }
 
 
-class LossEvaluations:
-    """Losses and tokens right: the model of the lowest validation loss is kept (see `Evaluations`)."""
+class LossEvaluations(Evaluations[PaddleOcrVlRecord, LossEvaluation]):
+    """Losses and tokens right: the model of the lowest validation loss is kept."""
 
     metric = "eval_loss"
     is_higher_better = False
-    sent: Collection[str] = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy")
+    sent = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy")
 
-    def add(self, record: PaddleOcrVlRecord, moment: Moment, metrics: Mapping[str, float]) -> None:
+    def row(self, moment: Moment, metrics: Mapping[str, float]) -> LossEvaluation:
         """See `Evaluations`."""
-        row = LossEvaluation(**asdict(moment), eval_loss=metrics["eval_loss"], eval_accuracy=metrics["eval_accuracy"])
-        self._keep(record, [old for old in record.vl.evaluations if old.step < moment.step] + [row])
+        scores = {name: metrics[name] for name in ("eval_loss", "eval_accuracy")}
+        return LossEvaluation(**asdict(moment), **scores)
 
-    def restore(self, record: PaddleOcrVlRecord, earlier: PaddleOcrVlRecord, step: int) -> None:
+    def rows(self, record: PaddleOcrVlRecord) -> list[LossEvaluation]:
         """See `Evaluations`."""
-        self._keep(record, [row for row in earlier.vl.evaluations if row.step <= step])
-        record.vl.peak_memory_gib = earlier.vl.peak_memory_gib or 0.0
+        return record.vl.evaluations
 
-    def _keep(self, record: PaddleOcrVlRecord, rows: list[LossEvaluation]) -> None:
+    def keep(self, record: PaddleOcrVlRecord, rows: list[LossEvaluation]) -> None:
+        """See `Evaluations`."""
         record.vl.evaluations, record.vl.best = rows, best_of(rows)
         record.vl.eval_loss = record.vl.best.eval_loss if record.vl.best else None
 
-    def elapsed_s(self, record: PaddleOcrVlRecord) -> float:
-        """See `Evaluations`."""
-        return record.vl.evaluations[-1].elapsed_s if record.vl.evaluations else 0.0
+    def restore(self, record: PaddleOcrVlRecord, earlier: PaddleOcrVlRecord, step: int) -> None:
+        """See `Evaluations`; the peak of memory is that of all attempts."""
+        super().restore(record, earlier, step)
+        record.vl.peak_memory_gib = earlier.vl.peak_memory_gib
 
     def describe(self, metrics: Mapping[str, float]) -> str:
         """See `Evaluations`."""

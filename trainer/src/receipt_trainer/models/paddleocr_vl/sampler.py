@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from receipt_trainer.data.document_set import VlExample
+from receipt_trainer.training.batches import EpochBatches
 
 Schedule = Literal["none", "easy_to_hard"]
 _WINDOW: Final = 16
@@ -38,13 +39,15 @@ def _num_items(output: str) -> int:
     return len(items) if isinstance(items, list) else 0
 
 
-class CurriculumBatches:
-    """Batches of example numbers; every example once an epoch. Resuming needs no state.
+class CurriculumBatches(EpochBatches):
+    """Every example once an epoch.
 
     Without a schedule an epoch is shuffled, and examples of like length share a batch. With easy_to_hard the first
     epoch goes strictly from the easiest example to the hardest; noise on the ranks grows from epoch to epoch, and
     the last one is shuffled.
     """
+
+    batch_size: int
 
     def __init__(
         self,
@@ -64,37 +67,27 @@ class CurriculumBatches:
         """
         if schedule == "easy_to_hard" and difficulty is None:
             raise ValueError("easy_to_hard needs difficulties")
-        self._lengths, self._seed, self._schedule = lengths, seed, schedule
+        super().__init__(batch_size, seed)
+        self._lengths, self._schedule, self._num_epochs = lengths, schedule, num_epochs
         self._ranks = None if difficulty is None else np.argsort(np.argsort(difficulty, kind="stable"), kind="stable")
-        self._num_epochs = num_epochs
-        self._epoch = 0
-        self.batch_size = batch_size
-        self.drop_last = False
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch."""
-        self._epoch = epoch
 
     def __len__(self) -> int:
         return -(-len(self._lengths) // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        draw = np.random.default_rng((self._seed, self._epoch))
+    def order(self, draw: np.random.Generator) -> list[list[int]]:
+        """See `EpochBatches`."""
         noise = self._noise()
         if noise < 1 and self._ranks is not None:
             count = len(self._ranks)
-            order = np.argsort((1 - noise) * self._ranks + noise * count * draw.random(count), kind="stable")
-            yield from self._cut(order)
-            return
-        order = draw.permutation(len(self._lengths))
-        yield from self._by_length(order, draw)
+            return self._cut(np.argsort((1 - noise) * self._ranks + noise * count * draw.random(count), kind="stable"))
+        return self._by_length(draw.permutation(len(self._lengths)), draw)
 
     def _noise(self) -> float:
         """0: strictly by difficulty; 1: shuffled."""
         if self._schedule == "none":
             return 1.0
         last = max(int(np.ceil(self._num_epochs)) - 1, 1)
-        return min(self._epoch / last, 1.0)
+        return min(self.epoch / last, 1.0)
 
     def _cut(self, order: NDArray[np.int64]) -> list[list[int]]:
         size = self.batch_size
