@@ -10,7 +10,7 @@ from rich.console import Console
 
 from receipt_trainer.contract.names import PREDICTIONS_FILE, REPORT_FILE, RUN_FILE
 from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions
-from receipt_trainer.contract.run_record import AnyRecord, load_record
+from receipt_trainer.contract.run_record import AnyRecord, PaddleOcrVlRecord, load_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import write_atomically
 from receipt_trainer.reports.page import report_extra
