@@ -39,7 +39,7 @@ def written(tmp_path: Path, text: str) -> Path:
 def test_a_job_file_of_0_1_0_is_the_same_job(name: str) -> None:
     """Id, digest of what was asked, and every value of the stored spec: a resubmission is no other job."""
     row, job = ROWS[name], job_of(OLD / "jobs" / f"{name}.yaml", name)
-    assert (job.job_id, job.asked) == (row["job_id"], row["asked"])
+    assert (job.job_id, job.request_hash) == (row["job_id"], row["asked"])
     assert json.loads(json.dumps(job.to_row()))["spec"] == row["spec"]
     assert job.body_version == 1, "a worker of 0.1.0 may have it"
     (note, *_) = load_job_file(OLD / "jobs" / f"{name}.yaml").notes
@@ -53,7 +53,7 @@ def test_a_job_that_says_its_family_is_the_same_job(name: str, tmp_path: Path) -
     family = family_of(json.loads(ROWS[name]["spec"]))
     path = written(tmp_path, f"family: {family}\n{text}")
     job = job_of(path, name)
-    assert (job.job_id, job.asked) == (ROWS[name]["job_id"], ROWS[name]["asked"])
+    assert (job.job_id, job.request_hash) == (ROWS[name]["job_id"], ROWS[name]["asked"])
     assert job.spec == json.loads(ROWS[name]["spec"]) | {"family": family}
     assert job.body_version == 2
     assert not any("family" in note and "add the line" in note for note in load_job_file(path).notes)
