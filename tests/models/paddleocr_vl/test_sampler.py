@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from receipt_trainer.data.document_set import VlExample
-from receipt_trainer.models.paddleocr_vl.sampler import Schedule, CurriculumBatches, difficulties
+from receipt_trainer.models.paddleocr_vl.sampler import CurriculumBatches, Schedule, difficulties
 
 COUNT = 41
 LENGTHS = np.random.default_rng(0).integers(50, 500, COUNT)
