@@ -79,6 +79,6 @@ def test_the_rows_of_checkpoints_are_made_to_say_what_is_there(jobs_table: str) 
 def test_every_metric_of_a_run_can_be_filled_in() -> None:
     """What the two families send are names that are looked for."""
     from receipt_trainer.models.layoutlm.family import F1Evaluations
-    from receipt_trainer.models.paddleocr_vl.records import LossEvaluations
+    from receipt_trainer.models.paddleocr_vl.family import LossEvaluations
 
     assert {*F1Evaluations.sent, *LossEvaluations.sent} <= set(NAMES)

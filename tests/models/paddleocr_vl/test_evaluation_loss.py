@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from receipt_trainer.contract.run_record import LossEvaluation, PaddleOcrVlRecord
-from receipt_trainer.models.paddleocr_vl.records import best_of
+from receipt_trainer.models.paddleocr_vl.family import best_of
 from receipt_trainer.sweep.experiments import from_record, step_of
 from receipt_trainer.training import checkpoints
 from tests.models.paddleocr_vl.runs import vl_train, write_config

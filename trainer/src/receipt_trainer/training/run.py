@@ -22,12 +22,19 @@ from receipt_trainer.contract.names import RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.sinks import MetricsSink, RunStore
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.training import checkpoints, delivery, distributed, failures, folder, hardware, rows
-from receipt_trainer.training.callbacks import CheckpointCommit, EarlyStopping, LossState, StopSignal
+from receipt_trainer.training import checkpoints, delivery, distributed, failures, folder, hardware
+from receipt_trainer.training.callbacks import (
+    CheckpointCommit,
+    EarlyStopping,
+    LossState,
+    ProgressBar,
+    ProgressReports,
+    Records,
+    StopSignal,
+)
 from receipt_trainer.training.console import quiet_libraries, say
 from receipt_trainer.training.family import ModelFamily, Task
 from receipt_trainer.training.hardware import Machine
-from receipt_trainer.training.reporting import ProgressBar, ProgressReports, Records
 from receipt_trainer.training.trainer import BatchTrainer
 
 
@@ -95,11 +102,11 @@ def _run(request: RunRequest, machine: Machine, console: Console) -> None:
             delivery.require_same(earlier, run_dir, request.family.asked(), is_asked=is_asked)
             if request.job_id is not None:
                 missing = request.family.missing_rows(earlier)
-                rows.open_metrics(store, job_id, run_dir, request.attempt, missing).close()
+                delivery.open_metrics(store, job_id, run_dir, request.attempt, missing).close()
             delivery.deliver_again(earlier, run_dir, artifacts, console)
         return
-    rows.set_status(store, job_id, name, "RUNNING")
-    sink = rows.open_metrics(store, job_id, run_dir, request.attempt)
+    delivery.set_status(store, job_id, name, "RUNNING")
+    sink = delivery.open_metrics(store, job_id, run_dir, request.attempt)
     try:
         record = _prepare_and_train(request, job_id, machine, sink, console)
         is_shown = request.job_id is None or console.is_terminal
@@ -116,14 +123,14 @@ def _run(request: RunRequest, machine: Machine, console: Console) -> None:
         if fault is error:
             raise
         raise fault from error
-    rows.set_status(store, job_id, name, "SUCCEEDED")
+    delivery.set_status(store, job_id, name, "SUCCEEDED")
     sink.close()
 
 
 def _end(request: RunRequest, job_id: str, sink: MetricsSink, status: State, reason: str) -> None:
     if request.job_id is None:  # a worker says it in its own words
         sink.log("info" if status == "INTERRUPTED" else "error", reason)
-    rows.end(request.store, job_id, request.job_name, sink, status)
+    delivery.end(request.store, job_id, request.job_name, sink, status)
 
 
 def _prepare_and_train(
