@@ -14,7 +14,7 @@ from uuid import UUID
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
-from receipt_trainer.contract import names
+from receipt_trainer.contract import names, waiting_calls
 from receipt_trainer.contract.tables import INSTANCES, JOBS, job_pk
 from receipt_trainer.data.sources.jsonl import to_record
 from receipt_trainer.data.synthetic import generate
@@ -165,9 +165,7 @@ class ChaosRun:
         return found
 
     def _num_messages(self, url: str) -> int:
-        sqs = self._cloud.client("sqs")
-        counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        return sum(int(value) for name, value in counts.items() if name.startswith("ApproximateNumberOfMessages"))
+        return waiting_calls.count(self._cloud.client("sqs"), url).total
 
 
 def _make_queues(cloud: LocalCloud) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from receipt_trainer.contract import waiting_calls
 from receipt_trainer.doctor import named
 from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, one_line, warning
 from receipt_trainer.doctor.named import FINDERS, NAMED, Named
@@ -279,9 +280,7 @@ def _bucket(name: str, subject: Subject, state: State) -> Finding:
 def _queue(name: str, subject: Subject, state: State) -> Finding:
     client = subject.clients.of("sqs", subject.region)
     url = client.get_queue_url(QueueName=name)["QueueUrl"]
-    wanted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    counts = client.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"]
-    if not any(int(count) for count in counts.values()):
+    if not waiting_calls.count(client, url).total:
         return warning(f"queue {name} is not in the state, and empty", f"aws sqs delete-queue --queue-url {url}")
     return _keep(named.QUEUE, name, url, f"aws sqs receive-message --queue-url {url}", subject, state)
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import error_code
+from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, warning
 from receipt_trainer.doctor.subject import Subject
@@ -47,10 +48,7 @@ def look_at_queues(subject: Subject) -> Iterator[Finding]:
         yield from found
         if any(one.level != "ok" for one in found):
             continue
-        dead = client.get_queue_attributes(
-            QueueUrl=out.dead_letter_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
-        )["Attributes"]["ApproximateNumberOfMessages"]
-        if int(dead):
+        if dead := waiting_calls.count(client, out.dead_letter_queue_url).num_visible:
             receive = f"aws sqs receive-message --queue-url {out.dead_letter_queue_url} --visibility-timeout 0"
             yield Finding("warning", f"pool {pool}: {dead} dead letters", (receive,))
 

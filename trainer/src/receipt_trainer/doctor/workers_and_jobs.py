@@ -9,12 +9,11 @@ import urllib.request
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 from receipt_trainer.aws.clients import aws_faults
 from receipt_trainer.config.job_file import AnyJob, load_job_file
 from receipt_trainer.contract import names, waiting_calls
-from receipt_trainer.contract.outputs import PoolOutputs
 from receipt_trainer.contract.waiting import Look
 from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, one_line, warning
 from receipt_trainer.doctor.subject import Subject
@@ -25,8 +24,6 @@ from receipt_trainer.jobs.find import Wanted, find
 from receipt_trainer.jobs.instances import GONE, list_instances
 from receipt_trainer.jobs.routing import choose_pool
 from receipt_trainer.jobs.state_machine import is_held
-
-_COUNTS = tuple(f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed"))
 
 
 def look_at_groups(subject: Subject) -> Iterator[Finding]:
@@ -41,7 +38,8 @@ def look_at_groups(subject: Subject) -> Iterator[Finding]:
             else:
                 yield cannot_look(f"pool {pool}", error)
         else:
-            yield _judge(pool, group, _messages(sqs, out)[0], subject)
+            num_waiting = sum(waiting_calls.count(sqs, url).num_visible for url in out.queue_urls.values())
+            yield _judge(pool, group, num_waiting, subject)
 
 
 def _judge(pool: str, group: Group, num_waiting: int, subject: Subject) -> Finding:
@@ -75,16 +73,6 @@ def look_at_boots(subject: Subject) -> Iterator[Finding]:
         text = f"pool {pool}: {len(bad)} of {len(own)} instances of a week failed; the last: {one_line(bad[0].reason)}"
         see = f"aws logs tail {subject.outputs.boot_log_group} --since 7d --log-stream-name-prefix {bad[0].instance_id}"
         yield failure(text, see) if bad[0] is own[0] else warning(text, see)
-
-
-def _messages(sqs: Any, pool: PoolOutputs) -> tuple[int, int]:
-    """Messages that wait, and those that a worker has or that are delayed, in both queues."""
-    waiting = taken = 0
-    for url in pool.queue_urls.values():
-        counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(_COUNTS))["Attributes"]
-        waiting += int(counts[_COUNTS[0]])
-        taken += sum(int(counts.get(name, 0)) for name in _COUNTS[1:])
-    return waiting, taken
 
 
 _MAX_NAMED: Final = 3
