@@ -142,7 +142,7 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None
     assert {one["price_usd_per_h"] for one in instances.values()} == {None}
     (pool, *_) = laptop.json("fleet", "--stack", "local")["pools"]
     assert pool["spot"] == []  # the emulator's prices are made up
-    assert "nobody sells" in pool["spot_fault"]
+    assert "a local stack has no prices" in pool["spot_fault"]
     details = laptop.json("job-details", "--stack", "local", "tiny")
     saved, resumed = details["attempts"]
     assert 0 < saved["checkpoint_step"] == resumed["start_step"] < 200

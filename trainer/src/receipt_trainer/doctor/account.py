@@ -149,13 +149,13 @@ def look_at_budget(subject: Subject) -> Iterator[Finding]:
 
 
 def look_at_alarm_mail(subject: Subject) -> Iterator[Finding]:
-    """Whether whoever gets the alarms has followed the link."""
+    """Whether the subscribers of alarms have confirmed."""
     topic = subject.outputs.alarm_topic_arn if subject.outputs else None
     yield from _mail_of(subject, topic, "alarm", "they show on the dashboard")
 
 
 def look_at_notice_mail(subject: Subject) -> Iterator[Finding]:
-    """Whether whoever gets the notices of jobs has followed the link."""
+    """Whether the subscribers of the notices of jobs have confirmed."""
     topic = subject.outputs.notices_topic_arn if subject.outputs else None
     yield from _mail_of(subject, topic, "notice", "`notify_email` is not set")
 

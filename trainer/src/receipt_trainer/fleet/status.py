@@ -93,7 +93,7 @@ def read_status(
     """Ask for everything; changes nothing.
 
     Args:
-        no_prices: why no prices are asked for, as where AWS is an emulator, whose prices are none.
+        no_prices: why no prices are asked for, as where AWS is an emulator, which has no prices.
 
     Raises:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.

@@ -31,7 +31,7 @@ def call(token: str, arguments: dict[str, Any], region: str, answers: Mapping[st
     """The result of one provider function; `answers` (by token) come first.
 
     Raises:
-        LookupError: it is none that is known here.
+        LookupError: the function is unknown here.
     """
     answer = answers.get(token) or _known(region).get(token)
     if answer is None:

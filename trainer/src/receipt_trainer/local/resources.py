@@ -29,7 +29,7 @@ Clients = Callable[[str], Any]
 """boto3 client of a service by its name; may be called from several threads."""
 
 Made = tuple[str, dict[str, Any]]
-"""A resource's id, and the outputs that cannot be told from its inputs."""
+"""A resource's id, and the outputs that do not follow from its inputs."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Holding a local session: the embedded AWS, the stack, an instance for each worker, and the control that others ask.
 
-A notice is for one instance, and an instance is one worker: whoever comes after it is another instance, and calm.
+A notice is for one instance, and an instance is one worker: the next worker is another instance, without a notice.
 
 The control answers on loopback, in JSON: `GET /instances` lists them; `POST /instances` with {"pid", "lock"} makes one;
 `PUT /instances/<id>/notices/<kind>` with the seconds of warning delivers a notice; `POST /end` ends the session.
@@ -181,7 +181,7 @@ def host(program: Path, stand_up: StandUp, fill: Callable[[sessions.Session], No
     """Hold the user's local session; at the end of the block its workers are asked to go, and nothing is left of it.
 
     Args:
-        program: folder of the stack's program, to be told.
+        program: folder of the stack's program, for the session file.
         stand_up: creates the stack.
         fill: puts receipts into it, before others may come.
 

@@ -86,7 +86,7 @@ def _show(stack: StackOutputs, pools: list[str], *, as_json: bool) -> None:
     from receipt_trainer.contract.tables import iso
     from receipt_trainer.fleet.status import read_status
 
-    no_prices = "nobody sells the machines of a local stack" if local_session() is not None else None
+    no_prices = "a local stack has no prices" if local_session() is not None else None
     found = read_status(stack, pools, utc_now(), no_prices)
     if as_json:
         short = [
