@@ -12,6 +12,7 @@ from receipt_trainer.contract.names import ENV_JOBS_TABLE, ENV_RECEIPTS_TABLE
 from receipt_trainer.contract.tables import JOBS, RECEIPTS, TableShape
 from receipt_trainer.local.emulator import LocalCloud
 from tests.fault_proxy import FaultProxy
+from tests.queues import new_stack_queue
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +54,12 @@ def jobs_table(aws: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
     for name in _fresh_table(JOBS):
         monkeypatch.setenv(ENV_JOBS_TABLE, name)
         yield name
+
+
+@pytest.fixture
+def queue_url(aws: LocalCloud) -> str:
+    """URL of an empty FIFO queue, with the attributes that the stack gives its queues."""
+    return new_stack_queue()
 
 
 @pytest.fixture

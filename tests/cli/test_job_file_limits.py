@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -12,15 +11,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.config.job_file import load_job_file
 from receipt_trainer.config.yaml import MAX_BYTES
 from receipt_trainer.errors import UserError
-from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller
-
-
-@pytest.fixture
-def queue_url(aws: LocalCloud) -> str:
-    """A fresh FIFO queue."""
-    name = f"{uuid4().hex}.fifo"
-    return clients.sqs().create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
 
 
 @pytest.mark.parametrize("command", ["submit-job", "sweep"])

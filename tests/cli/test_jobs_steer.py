@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -14,15 +13,6 @@ from receipt_trainer.jobs.repository import JobTable, LeaseLost
 from tests.cli.jobs import Caller
 
 KEYS = ("job_id", "status", "cancel_requested")
-
-
-@pytest.fixture
-def queue_url(jobs_table: str) -> Iterator[str]:
-    """A FIFO queue."""
-    sqs = clients.sqs()
-    url = sqs.create_queue(QueueName=f"{uuid4().hex}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
-    yield url
-    sqs.delete_queue(QueueUrl=url)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller, Said
 from tests.cli.test_stack import POOL, exported
+from tests.queues import new_queue
 
 
 class Stack:
@@ -21,8 +22,7 @@ class Stack:
 
     def __init__(self, aws: LocalCloud, table: str, folder: Path) -> None:
         self.table, self._folder = table, folder
-        queue = clients.sqs().create_queue(QueueName=f"{uuid4().hex[:8]}.fifo", Attributes={"FifoQueue": "true"})
-        self._urls = dict.fromkeys(("high", "normal"), queue["QueueUrl"])
+        self._urls = dict.fromkeys(("high", "normal"), new_queue())
         self.sns: Any = aws.client("sns")
         self.topic: str = self.sns.create_topic(Name=f"notices-{uuid4().hex[:8]}")["TopicArn"]
 

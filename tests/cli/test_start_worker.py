@@ -21,6 +21,7 @@ from receipt_trainer.local.imds import ImdsStandIn
 from receipt_trainer.worker.settings import require_folder, require_jobs_table
 from tests.cli.jobs import Caller
 from tests.fault_proxy import FaultProxy
+from tests.queues import new_queue
 from tests.worker.bench import TIMEOUT_S, Bench, wait_for
 from tests.worker.conftest import receipts_file
 
@@ -34,9 +35,7 @@ PROGRAM = (
 @pytest.fixture
 def bench(jobs_table: str, receipts_file: Path, tmp_path: Path) -> Bench:
     """A queue and a table; the training processes are the real ones."""
-    name = f"jobs-{uuid4().hex[:12]}.fifo"
-    made = clients.sqs().create_queue(QueueName=name, Attributes={"FifoQueue": "true"})
-    return Bench(made["QueueUrl"], jobs_table, receipts_file, tmp_path, ())
+    return Bench(new_queue(), jobs_table, receipts_file, tmp_path, ())
 
 
 def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:

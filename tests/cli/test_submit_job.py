@@ -17,6 +17,7 @@ from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller
 from tests.cli.test_stack import POOL, exported
+from tests.queues import new_queue
 
 JOB = """
 job_name: my-job
@@ -39,13 +40,11 @@ def job_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def urls(aws: LocalCloud) -> dict[str, dict[str, str]]:
     """Pool -> priority -> URL of a queue that is there."""
-    client = clients.sqs()
-
-    def url(pool: str, priority: str) -> str:
-        name = f"{uuid4().hex[:8]}-{pool}-{priority}.fifo"
-        return client.create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
-
-    return {pool: {priority: url(pool, priority) for priority in ("high", "normal")} for pool in ("gpu", "cpu")}
+    unique = uuid4().hex[:8]
+    return {
+        pool: {priority: new_queue(f"{unique}-{pool}-{priority}") for priority in ("high", "normal")}
+        for pool in ("gpu", "cpu")
+    }
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from receipt_trainer.aws.dynamo import Item
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.errors import UserError
 from receipt_trainer.fleet.spend import read_job_spend
-from receipt_trainer.jobs.memory_queue import MemoryQueue
 from receipt_trainer.jobs.model import Job
+from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import submit
 from tests.cli.jobs import Caller
@@ -80,4 +80,8 @@ def test_they_stop_no_other_reader(odd: dict[str, str], jobs_table: str, call: C
     for number, (job_id, reason) in enumerate(odd.items()):
         assert call("job-status", f"odd-{number}").code == 0
         with pytest.raises(UserError, match=re.escape(reason)):
-            submit(Job(job_id, "odd", "PENDING"), JobTable(clients.dynamodb(), jobs_table), MemoryQueue(lambda: 0.0))
+            submit(
+                Job(job_id, "odd", "PENDING"),
+                JobTable(clients.dynamodb(), jobs_table),
+                SqsQueue(clients.sqs(), "http://127.0.0.1/none.fifo"),
+            )

@@ -12,7 +12,6 @@ from receipt_trainer.aws import clients
 from receipt_trainer.config.job_file import PaddleOcrVlJob, read_job
 from receipt_trainer.contract.run_record import PaddleOcrVlRecord, VlResults
 from receipt_trainer.jobs.rows import get_job
-from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.sweep.experiments import read_log
 from receipt_trainer.sweep.folder import parameters, read_experiments
 from tests.cli.jobs import Caller
@@ -24,13 +23,6 @@ from tests.job_rows import put_job
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
     return write_lab(tmp_path)
-
-
-@pytest.fixture
-def queue_url(aws: LocalCloud) -> str:
-    name = f"{uuid4().hex[:8]}.fifo"
-    url: str = clients.sqs().create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
-    return url
 
 
 def test_experiments_as_jobs(call: Caller, lab: Path, queue_url: str, jobs_table: str, tmp_path: Path) -> None:

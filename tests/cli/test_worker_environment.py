@@ -7,14 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from uuid import uuid4
 
 from infra.pools.user_data import render_user_data
 from receipt_trainer.aws import clients
-from receipt_trainer.contract import env
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.local.imds import ImdsStandIn
+from tests.contract.systemd_reader import read_like_systemd
 from tests.infra.worker_values import boot_env, worker_env
+from tests.queues import new_queue
 
 
 def test_the_rendered_environment_leads_a_worker_to_its_queue(aws: LocalCloud, jobs_table: str, tmp_path: Path) -> None:
@@ -22,10 +22,7 @@ def test_the_rendered_environment_leads_a_worker_to_its_queue(aws: LocalCloud, j
 
     Only the endpoint is the test's. The job is none of the table's, which keeps its message hidden for a while.
     """
-    sqs, queues = clients.sqs(), {}
-    for priority in ("high", "normal"):
-        name = f"{priority}-{uuid4().hex[:12]}.fifo"
-        queues[priority] = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
+    sqs, queues = clients.sqs(), {priority: new_queue() for priority in ("high", "normal")}
     worker = worker_env(
         jobs_table=jobs_table,
         instances_table=aws.table_names["instances"],
@@ -49,7 +46,7 @@ def test_the_rendered_environment_leads_a_worker_to_its_queue(aws: LocalCloud, j
         }
         running = subprocess.Popen(
             [Path(sys.executable).with_name("receipt-trainer"), "start-worker"],
-            env=env.read(text[1]) | given,
+            env=read_like_systemd(text[1]) | given,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -22,6 +22,7 @@ from receipt_trainer.jobs.model import Attempt
 from receipt_trainer.jobs.queue import Message, SqsQueue
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import new_job, retry_job, submit
+from tests.queues import new_stack_queue
 
 LATER = timedelta(minutes=6)
 FIVE = timedelta(minutes=5)
@@ -97,17 +98,14 @@ class Stage:
         )
 
 
-def make_queue(sqs: Any) -> str:
-    attributes: dict[Any, str] = {"FifoQueue": "true", "DeduplicationScope": "messageGroup"}
-    attributes |= {"FifoThroughputLimit": "perMessageGroupId"}
-    name = f"queues-cpu-normal-{uuid4().hex[:7]}.fifo"
-    return str(sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
+def make_queue() -> str:
+    return new_stack_queue(f"queues-cpu-normal-{uuid4().hex[:7]}")
 
 
 @pytest.fixture
 def stage(jobs_table: str) -> Stage:
     dynamodb, sqs = clients.dynamodb(), clients.sqs()
-    return Stage(jobs_table, Place("cpu", "normal", make_queue(sqs)), dynamodb, sqs)
+    return Stage(jobs_table, Place("cpu", "normal", make_queue()), dynamodb, sqs)
 
 
 def test_ten_wait_and_one_message_in_the_middle_is_gone(stage: Stage) -> None:
@@ -196,7 +194,7 @@ def test_a_stack_that_rested_and_came_back_with_new_queues(stage: Stage) -> None
     waits, other = stage.submit(2)
     stage.set(other, queue_url="https://sqs.us-east-1.amazonaws.com/123456789012/ours.fifo")
     stage.sqs.delete_queue(QueueUrl=stage.place.url)
-    new = Place("cpu", "normal", make_queue(stage.sqs))
+    new = Place("cpu", "normal", make_queue())
     assert stage.heal(datetime.now(UTC), new).moved == {}  # it waits for less than five minutes
     healed = stage.heal(datetime.now(UTC) + LATER, new)
     assert (healed.moved, healed.sent, healed.faults) == ({"cpu-normal": [waits]}, {}, {})
@@ -209,7 +207,7 @@ def test_a_stack_that_rested_and_came_back_with_new_queues(stage: Stage) -> None
 def test_a_job_that_was_taken_meanwhile_is_not_moved(stage: Stage) -> None:
     """Between the look and its writing somebody cancels the job: its row stays as that left it."""
     [job_id] = stage.submit(1)
-    new = Place("cpu", "normal", make_queue(stage.sqs))
+    new = Place("cpu", "normal", make_queue())
     found = waiting_calls.survey(*stage.asked, [new], datetime.now(UTC) + LATER)
     assert len(found.homeless) == 1
     stage.table.cancel(job_id)

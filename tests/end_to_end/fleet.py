@@ -21,10 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from receipt_trainer.contract import env, names
+from receipt_trainer.contract import names
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.local.imds import ImdsStandIn
 from receipt_trainer.local.session import aws_cli
+from tests.contract.systemd_reader import read_like_systemd
 from tests.end_to_end.interrupting import ACTION
 
 ROOT: Final = Path(__file__).parents[2]
@@ -126,7 +127,7 @@ class Fleet:
         found = self._cloud.client("ec2").describe_launch_template_versions(LaunchTemplateId=template)
         text = base64.b64decode(found["LaunchTemplateVersions"][-1]["LaunchTemplateData"]["UserData"]).decode()
         [packed] = re.findall(r"^put worker\.env <<'(END_*)'\n(.*?)^\1$", text, flags=re.M | re.S)
-        return dict(env.read(packed[1]))
+        return read_like_systemd(packed[1])
 
     def _interrupt(self) -> None:
         fis = self._cloud.client("fis")

@@ -105,7 +105,7 @@ def test_hostile_values_come_out_as_they_went_in_or_are_refused_by_name(
     arrived = read_like_systemd(env_text.decode())
     assert arrived.pop("AWS_DEFAULT_REGION") == worker_given.region
     assert arrived == worker_given.model_dump(by_alias=True)
-    assert WorkerEnv.from_env_file(env_text.decode()) == worker_given
+    assert WorkerEnv.read(read_like_systemd(env_text.decode())) == worker_given
 
 
 def _accepted(boot_changes: dict[str, Any], worker_changes: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:

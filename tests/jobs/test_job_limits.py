@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -30,13 +29,6 @@ from receipt_trainer.local.emulator import LocalCloud
 WIDE = "\U0001f9fe"
 """A character of four bytes, the most there are."""
 DYNAMODB_LIMIT = 409_600
-
-
-@pytest.fixture
-def queue_url(aws: LocalCloud) -> str:
-    """A fresh FIFO queue."""
-    name = f"{uuid4().hex}.fifo"
-    return clients.sqs().create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
 
 
 def spec_of_labels(num: int, more: str = "", **values: Any) -> LayoutLMJob:

@@ -23,13 +23,6 @@ from receipt_trainer.local.emulator import LocalCloud
 from tests.fault_proxy import Answer, FaultProxy
 
 
-@pytest.fixture
-def queue_url(aws: LocalCloud) -> str:
-    """A fresh FIFO queue."""
-    name = f"{uuid4().hex}.fifo"
-    return clients.sqs().create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
-
-
 def queued(url: str) -> list[str | None]:
     """The jobs of all messages in the queue, in their order; they are taken out."""
     queue, found = SqsQueue(clients.sqs(), url), []

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.config.job_file import LayoutLMJob, PaddleOcrVlJob
@@ -23,6 +22,7 @@ from receipt_trainer.sweep.controller import Driver
 from receipt_trainer.sweep.definition import Definition, base_of
 from receipt_trainer.sweep.search_space import Axis, read_axis
 from receipt_trainer.sweep.store import SweepTable
+from tests.queues import new_queue
 
 WRITES = frozenset({"put_item", "update_item", "transact_write_items", "send_message"})
 Formula = Callable[[Mapping[str, Any]], float]
@@ -66,11 +66,6 @@ class Counting:
 
 def axis(key: str, text: str, family: Family = "layoutlm") -> Axis:
     return read_axis("--set", key, text, family)
-
-
-def new_queue() -> str:
-    made = clients.sqs().create_queue(QueueName=f"sweep-{uuid4().hex[:12]}.fifo", Attributes={"FifoQueue": "true"})
-    return str(made["QueueUrl"])
 
 
 def definition(

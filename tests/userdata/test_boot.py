@@ -54,7 +54,7 @@ def test_the_worker_gets_its_environment(golden: Machine) -> None:
     golden.boot()
     text = golden.read("etc/receipt-trainer/worker.env")
     expected = worker_env(jobs_table="jobs $(id) \"'\\ %n")
-    assert WorkerEnv.from_env_file(text) == expected
+    assert WorkerEnv.read(read_like_systemd(text)) == expected
     assert read_like_systemd(text) == expected.model_dump(by_alias=True) | {"AWS_DEFAULT_REGION": "us-east-1"}
     path = golden.root / "etc/receipt-trainer/worker.env"
     assert path.stat().st_mode & 0o777 == 0o640

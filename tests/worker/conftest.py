@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from receipt_trainer.aws import clients
 from receipt_trainer.data.sources.jsonl import to_record
 from receipt_trainer.data.synthetic import generate
 from tests.worker.bench import Bench
@@ -37,11 +35,11 @@ def receipts_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_bench(jobs_table: str, receipts_file: Path, tmp_path: Path, hatchery: Hatchery) -> Callable[..., Bench]:
+def make_bench(
+    jobs_table: str, queue_url: str, receipts_file: Path, tmp_path: Path, hatchery: Hatchery
+) -> Callable[..., Bench]:
     """Jobs table, FIFO queue and checkpoints folder of a test."""
-    sqs = clients.sqs()
-    made = sqs.create_queue(QueueName=f"jobs-{uuid4().hex[:12]}.fifo", Attributes={"FifoQueue": "true"})
-    return lambda: Bench(made["QueueUrl"], jobs_table, receipts_file, tmp_path, hatchery.command)
+    return lambda: Bench(queue_url, jobs_table, receipts_file, tmp_path, hatchery.command)
 
 
 @pytest.fixture

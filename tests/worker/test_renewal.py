@@ -26,6 +26,7 @@ from receipt_trainer.worker.finalize import Conclusion, Ending, Left
 from receipt_trainer.worker.interruptions import Interruption
 from receipt_trainer.worker.loop import STOPPED
 from tests.fault_proxy import FaultProxy
+from tests.queues import new_queue
 from tests.worker.bench import Bench, Running, wait_for
 from tests.worker.test_stopped_pool import NAMED, bounds
 
@@ -37,11 +38,11 @@ LATER = utc_now() + timedelta(hours=1)
 def redrive(bench: Bench) -> str:
     """Give the queue a dead-letter queue as the stack has it; returns its URL."""
     sqs = clients.sqs()
-    url = sqs.create_queue(QueueName=f"dead-{bench.queue_url.rpartition('/')[2]}", Attributes={"FifoQueue": "true"})
-    arn = sqs.get_queue_attributes(QueueUrl=url["QueueUrl"], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    url = new_queue()
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 100})
     sqs.set_queue_attributes(QueueUrl=bench.queue_url, Attributes={"RedrivePolicy": policy})
-    return url["QueueUrl"]
+    return url
 
 
 def received(bench: Bench) -> Message:

@@ -26,6 +26,7 @@ from receipt_trainer.worker.log_forwarder import job_log
 from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.registry import InstanceRegistry, Machine
 from receipt_trainer.worker.settings import WorkerSettings
+from tests.queues import new_queue
 from tests.worker.faulty_wire import Call, FaultyWire
 
 STUB = ("/bin/sh", "-c", 'until [ -e "$0" ]; do sleep 0.01; done')
@@ -85,8 +86,7 @@ class WholeJob:
         self._beaten = lab.folder / f"{self.name}.beaten"
         self._command = (*STUB, str(self._beaten)) if training is None else training.command
         self.slept_s = 0.0
-        made = lab.sqs.create_queue(QueueName=f"{self.name}.fifo", Attributes={"FifoQueue": "true"})
-        self.queue_url = made["QueueUrl"]
+        self.queue_url = new_queue(self.name)
         self.submit(self.job_id)
         lab.autoscaling.create_auto_scaling_group(
             AutoScalingGroupName=self.name,

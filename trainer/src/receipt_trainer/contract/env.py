@@ -14,8 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from receipt_trainer.contract import names
 
-_BLANKS: Final = " \t\n\r"
-_LINE_ENDS: Final = "\n\r"
 _ESCAPED: Final = '"\\`$'
 """What a backslash takes its meaning from, inside double quotes; before anything else it stays."""
 
@@ -56,102 +54,6 @@ def write(variables: Mapping[str, str]) -> str:
         quoted = "".join(f"\\{char}" if char in _ESCAPED else char for char in value)
         lines.append(f'{name}="{quoted}"\n')
     return "".join(lines)
-
-
-def read(text: str) -> dict[str, str]:
-    """The variables that systemd would set from `text`; names that are none are dropped, of two alike the last counts.
-
-    Raises:
-        ValueError: it holds what is no character; systemd would use nothing of it.
-    """
-    variables: dict[str, str] = {}
-    reader = _Reader(text)
-    for name, value in iter(reader.assignment, None):
-        if any(map(_is_no_character, name + value)):
-            raise ValueError(f"{name!r}: has what is no character; systemd would ignore the whole file")
-        if _NAME.fullmatch(name):
-            variables[name] = value
-    return variables
-
-
-class _Reader:
-    """Goes through a text once."""
-
-    def __init__(self, text: str) -> None:
-        self._text, self._at = text, 0
-
-    def _next(self) -> str:
-        """The next character, or "" at the end."""
-        char = self._text[self._at : self._at + 1]
-        self._at += 1
-        return char
-
-    def assignment(self) -> tuple[str, str] | None:
-        """The next name and value, or None at the end."""
-        while char := self._next():
-            if char in "#;":
-                self._skip_comment()
-            elif char not in _BLANKS:
-                name = self._name(char)
-                if name is not None:
-                    return name, self._value()
-        return None
-
-    def _skip_comment(self) -> None:
-        while (char := self._next()) and char not in _LINE_ENDS:
-            if char == "\\":
-                self._next()  # a comment, too, goes on after a backslash at the end of its line
-
-    def _name(self, first: str) -> str | None:
-        name = first
-        while (char := self._next()) and char not in _LINE_ENDS:
-            if char == "=":
-                return name.rstrip(_BLANKS)
-            name += char
-        return None  # a line without = says nothing
-
-    def _value(self) -> str:
-        """Quoted parts, with what is between and after them, up to the end of the line."""
-        value = ""
-        while (char := self._next()) and char not in _LINE_ENDS:
-            if char == "'":
-                value += self._single_quoted()
-            elif char == '"':
-                value += self._double_quoted()
-            elif char == "\\" or char not in _BLANKS:
-                return value + self._unquoted(char)
-        return value
-
-    def _unquoted(self, char: str) -> str:
-        """Up to the end of the line: from here on, quotes are characters like others."""
-        value, num_kept = "", 0
-        while char and char not in _LINE_ENDS:
-            if char == "\\":
-                escaped = self._next()
-                value += "" if escaped in _LINE_ENDS else escaped
-                num_kept = len(value)
-            else:
-                value += char
-                num_kept = num_kept if char in _BLANKS else len(value)
-            char = self._next()
-        return value[:num_kept]
-
-    def _single_quoted(self) -> str:
-        value = ""
-        while (char := self._next()) and char != "'":
-            value += char
-        return value
-
-    def _double_quoted(self) -> str:
-        value = ""
-        while (char := self._next()) and char != '"':
-            if char == "\\":
-                escaped = self._next()
-                if escaped and escaped != "\n":
-                    value += escaped if escaped in _ESCAPED else char + escaped
-            else:
-                value += char
-        return value
 
 
 class WorkerEnv(BaseModel):
@@ -237,11 +139,6 @@ class WorkerEnv(BaseModel):
             ValueError: it is none.
         """
         return _days(names.ENV_ROWS_DAYS, self.rows_days, names.DEFAULT_ROWS_DAYS)
-
-    @classmethod
-    def from_env_file(cls, text: str) -> Self:
-        """Read what systemd would set from the text of an EnvironmentFile."""
-        return cls.read(read(text))
 
     def to_env_file(self) -> str:
         """The text of an EnvironmentFile with what is set.

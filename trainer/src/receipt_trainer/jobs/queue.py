@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from botocore.exceptions import ClientError
@@ -82,42 +82,6 @@ class Message:
         return is_old or self.num_receives >= RENEW_RECEIVES
 
 
-class JobQueue(Protocol):
-    """Messages that name jobs. All methods raise UserError or WorldError as `aws_faults` says."""
-
-    def send(
-        self, job_id: str, deduplication_id: str | None = None, group: str | None = None, version: int = 1
-    ) -> None:
-        """Queue the job; within 5 minutes a second message of the same deduplication id (the job's id) is dropped.
-
-        Args:
-            group: the job's own one by default, whose messages are delivered one after the other.
-            version: of the body, see `receipt_trainer.contract.waiting.body_version`.
-        """
-
-    def receive(self, wait_s: int) -> Message | None:
-        """The next message, waited for up to `wait_s` seconds (20 at most); hidden from others from now on."""
-
-    def extend(self, message: Message, seconds: int) -> bool:
-        """Hide the message for so many seconds from now; False if it is not ours any more, which leaves it as it is.
-
-        It is another worker's then, or gone: it was purged, or SQS has dropped it for its age.
-        """
-
-    def release(self, message: Message) -> bool:
-        """Let others have the message at once; False as `extend`."""
-
-    def delete(self, message: Message) -> None:
-        """Remove the message: its job has ended."""
-
-    def renew(self, message: Message, job_id: str, version: int) -> None:
-        """Send the job's message anew, then remove the old one.
-
-        The two are of one group: the new one is not delivered before the old one is gone. If only the removal fails,
-        the old one comes back first, and one message is too many, which its claim's refusal removes some day.
-        """
-
-
 def read_body(
     body: str, receipt: str, num_receives: int, sent_at: datetime | None = None, message_id: str | None = None
 ) -> Message:
@@ -139,7 +103,10 @@ def read_body(
 
 
 class SqsQueue:
-    """A FIFO queue of SQS. A job's messages form a group of their own, so that no job waits for another one."""
+    """A FIFO queue of SQS. A job's messages form a group of their own, so that no job waits for another one.
+
+    All methods raise UserError or WorldError as `aws_faults` says.
+    """
 
     def __init__(self, client: SQSClient, url: str, *, visibility_s: int = VISIBILITY_S) -> None:
         """Take the queue.
@@ -170,7 +137,12 @@ class SqsQueue:
     def send(
         self, job_id: str, deduplication_id: str | None = None, group: str | None = None, version: int = 1
     ) -> None:
-        """See `JobQueue`."""
+        """Queue the job; within 5 minutes a second message of the same deduplication id (the job's id) is dropped.
+
+        Args:
+            group: the job's own one by default, whose messages are delivered one after the other.
+            version: of the body, see `receipt_trainer.contract.waiting.body_version`.
+        """
         with queue_faults("send the job's message", self._url):
             self._client.send_message(
                 QueueUrl=self._url,
@@ -180,7 +152,7 @@ class SqsQueue:
             )
 
     def receive(self, wait_s: int) -> Message | None:
-        """See `JobQueue`."""
+        """The next message, waited for up to `wait_s` seconds (20 at most); hidden from others from now on."""
         with queue_faults("receive a message", self._url):
             # Without an id of its own, a receive whose answer is lost would hide the message from everybody.
             answer = self._client.receive_message(
@@ -200,7 +172,10 @@ class SqsQueue:
         return None
 
     def extend(self, message: Message, seconds: int) -> bool:
-        """See `JobQueue`."""
+        """Hide the message for so many seconds from now; False if it is not ours any more, which leaves it as it is.
+
+        It is another worker's then, or gone: it was purged, or SQS has dropped it for its age.
+        """
         with queue_faults("extend a message", self._url), _unless_gone():
             self._client.change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=message.receipt, VisibilityTimeout=seconds
@@ -209,16 +184,20 @@ class SqsQueue:
         return False
 
     def release(self, message: Message) -> bool:
-        """See `JobQueue`."""
+        """Let others have the message at once; False as `extend`."""
         return self.extend(message, 0)
 
     def delete(self, message: Message) -> None:
-        """See `JobQueue`."""
+        """Remove the message: its job has ended."""
         with queue_faults("delete a message", self._url), _unless_gone():
             self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt)
 
     def renew(self, message: Message, job_id: str, version: int) -> None:
-        """See `JobQueue`."""
+        """Send the job's message anew, then remove the old one.
+
+        The two are of one group: the new one is not delivered before the old one is gone. If only the removal fails,
+        the old one comes back first, and one message is too many, which its claim's refusal removes some day.
+        """
         self.send(job_id, new_deduplication_id(job_id), version=version)
         self.delete(message)
 

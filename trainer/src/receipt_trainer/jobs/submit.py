@@ -19,7 +19,7 @@ from receipt_trainer.contract.waiting import new_deduplication_id
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.limits import Limits
 from receipt_trainer.jobs.model import Job
-from receipt_trainer.jobs.queue import JobQueue, SqsQueue
+from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.routing import resolve
 
@@ -174,7 +174,7 @@ def _check_row(job: Job) -> None:
         )
 
 
-def submit(job: Job, table: JobTable, queue: JobQueue, *, client_token: str | None = None) -> Job:
+def submit(job: Job, table: JobTable, queue: SqsQueue, *, client_token: str | None = None) -> Job:
     """Store the job and send its message; a job that is there already is sent again only if no worker has seen it.
 
     Returns the job as it is stored, which may be further on than the given one.
@@ -220,7 +220,7 @@ def retry_job(
     return job
 
 
-def _send(job: Job, queue: JobQueue, deduplication_id: str | None, group: str | None = None) -> None:
+def _send(job: Job, queue: SqsQueue, deduplication_id: str | None, group: str | None = None) -> None:
     try:
         queue.send(job.job_id, deduplication_id, group, job.body_version)
     except (UserError, WorldError) as error:

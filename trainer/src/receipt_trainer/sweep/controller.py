@@ -13,7 +13,7 @@ from typing import Any
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.limits import Limits, Spending
 from receipt_trainer.jobs.model import WAITING, Job, UnreadableRow
-from receipt_trainer.jobs.queue import JobQueue
+from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import retry_job, submit
 from receipt_trainer.sweep import optuna_adapter, plan
@@ -37,7 +37,7 @@ class Driver:
     definition: Definition
     sweeps: SweepTable
     jobs: JobTable
-    queue: JobQueue
+    queue: SqsQueue
     observer: Observer
     concurrency: int = 4
     expect: Callable[[Job], Job] = lambda job: job

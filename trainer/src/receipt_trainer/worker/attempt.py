@@ -16,7 +16,7 @@ from receipt_trainer.contract import names
 from receipt_trainer.contract.sinks import MetricsSink, NoMetrics
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.model import Attempt, Job, UnreadableRow
-from receipt_trainer.jobs.queue import JobQueue, Message
+from receipt_trainer.jobs.queue import Message, SqsQueue
 from receipt_trainer.jobs.repository import JobTable, LeaseLost
 from receipt_trainer.worker import child as children
 from receipt_trainer.worker.finalize import (
@@ -75,7 +75,7 @@ class AttemptRun:
         self,
         settings: WorkerSettings,
         table: JobTable,
-        queue: JobQueue,
+        queue: SqsQueue,
         registry: InstanceRegistry | None,
         job: Job,
         attempt: Attempt,

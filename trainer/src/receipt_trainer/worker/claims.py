@@ -10,7 +10,7 @@ import structlog
 
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.model import TERMINAL, UnreadableRow, is_impossible
-from receipt_trainer.jobs.queue import JobQueue, Message
+from receipt_trainer.jobs.queue import Message, SqsQueue
 from receipt_trainer.jobs.repository import JobTable
 
 AGAIN_S: Final = 3600.0
@@ -27,7 +27,7 @@ class Renewal:
         self._table, self._clock, self._now = table, clock, now
         self._renewed_at: dict[str, float] = {}
 
-    def renew(self, queue: JobQueue, message: Message) -> bool:
+    def renew(self, queue: SqsQueue, message: Message) -> bool:
         """Whether the message was sent anew: the new one is received next, and the old one means nothing any more.
 
         One that cannot be renewed is as good as it was; it is tried again when it is received again.

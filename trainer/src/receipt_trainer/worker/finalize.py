@@ -17,7 +17,7 @@ from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs import state_machine
 from receipt_trainer.jobs.estimate import measure
 from receipt_trainer.jobs.model import WAITING, Attempt, Job, State
-from receipt_trainer.jobs.queue import JobQueue, Message
+from receipt_trainer.jobs.queue import Message, SqsQueue
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.training import checkpoints
 from receipt_trainer.worker.interruptions import Advice, Interruption
@@ -136,7 +136,7 @@ class Conclusion:
 
     settings: WorkerSettings
     table: JobTable
-    queue: JobQueue
+    queue: SqsQueue
     job: Job
     attempt: Attempt
     message: Message

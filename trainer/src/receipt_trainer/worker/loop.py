@@ -15,7 +15,7 @@ from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.aws.server_time import since_boot_s, utc_now
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.model import MAX_PAUSE_S, UnreadableRow, is_impossible
-from receipt_trainer.jobs.queue import VISIBILITY_S, JobQueue, Message
+from receipt_trainer.jobs.queue import VISIBILITY_S, Message, SqsQueue
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.state_machine import Refusal
 from receipt_trainer.worker import child as children
@@ -52,7 +52,7 @@ class Worker:
         self,
         settings: WorkerSettings,
         table: JobTable,
-        queues: Sequence[JobQueue],
+        queues: Sequence[SqsQueue],
         machine: Machine,
         *,
         registry: InstanceRegistry | None = None,
@@ -210,7 +210,7 @@ class Worker:
             except inboxes.Empty:
                 return
 
-    def _receive(self) -> tuple[JobQueue, Message, float] | None:
+    def _receive(self) -> tuple[SqsQueue, Message, float] | None:
         """The first message of the first queue that has one, and a moment before it came."""
         if self._registry is not None and self._clock() - self._beat_at >= self._settings.beat_s:
             self._beat_at = self._clock()
@@ -225,13 +225,13 @@ class Worker:
                 return queue, message, before
         return None
 
-    def _give_back(self, queue: JobQueue, message: Message, received_at: float) -> None:
+    def _give_back(self, queue: SqsQueue, message: Message, received_at: float) -> None:
         try:
             queue.release(message)
         except (UserError, WorldError) as error:
             _log.warning("the message comes back when its time is over", error=str(error))
 
-    def _handle(self, queue: JobQueue, message: Message, received_at: float) -> bool:
+    def _handle(self, queue: SqsQueue, message: Message, received_at: float) -> bool:
         """Claim and train; whether there was a job to train.
 
         Raises:
@@ -318,7 +318,7 @@ class Worker:
         if self._interruption is not None:
             self._inbox.put(self._interruption)
 
-    def _refused(self, queue: JobQueue, message: Message, refusal: Refusal) -> None:
+    def _refused(self, queue: SqsQueue, message: Message, refusal: Refusal) -> None:
         """A job that has ended or is held needs no message; one that another worker has, when that one's lease ends.
 
         If that worker has another message of the job, this one is too many: visible, it would have an instance launched
