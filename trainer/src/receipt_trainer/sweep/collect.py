@@ -16,7 +16,7 @@ from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract import cost, tables
 from receipt_trainer.contract.job_row import presentable
 from receipt_trainer.contract.names import RUN_FILE
-from receipt_trainer.contract.run_record import AnswerScores, AnyRecord, PaddleOcrVlRecord, read_record
+from receipt_trainer.contract.run_record import AnswerScores, AnyRecord, LayoutLMRecord, PaddleOcrVlRecord, read_record
 from receipt_trainer.contract.tables import JOB_SK, job_pk
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs import metrics, state_machine
@@ -97,7 +97,7 @@ class Observer:
             usd=spent.usd,
             num_unknown=spent.num_unknown,
             curve=curve,
-            per_label=None if record is None else {label: score.f1 for label, score in record.per_label.items()},
+            per_label=_labels(record),
             per_region=None if record is None else _regions(record),
             delivery=None if status in OWNED else _undelivered(row),
         )
@@ -142,6 +142,14 @@ def _undelivered(row: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _scores(record: AnyRecord) -> AnswerScores | None:
     return record.vl.scores if isinstance(record, PaddleOcrVlRecord) else None
+
+
+def _labels(record: AnyRecord | None) -> dict[str, float] | None:
+    """F1 by label; None where there is no record. A record of the second family has no labels."""
+    if record is None:
+        return None
+    per_label = record.per_label if isinstance(record, LayoutLMRecord) else {}
+    return {label: score.f1 for label, score in per_label.items()}
 
 
 def _regions(record: AnyRecord) -> dict[str, float] | None:

@@ -11,7 +11,7 @@ import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from receipt_trainer.contract import names
-from receipt_trainer.contract.run_record import AnyRecord, load_record
+from receipt_trainer.contract.run_record import AnyRecord, LayoutLMRecord, load_record
 from receipt_trainer.contract.waiting import new_deduplication_id
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs import state_machine
@@ -202,7 +202,7 @@ class Conclusion:
             self.table.end_cancelled(self.attempt, ending.reason)
             return Left("CANCELLED")
         record = self.record()
-        score = record.overall if record else None
+        score = record.overall if isinstance(record, LayoutLMRecord) else None
         speed = measure(record, effort.start_step, effort.seconds, effort.instance_type) if record and effort else None
         self.table.succeed(self.attempt, score.f1 if score else None, self._artifacts(), speed)
         return Left("SUCCEEDED")
