@@ -15,13 +15,16 @@ from receipt_trainer.training import checkpoints
 
 @pytest.fixture
 def refused(tmp_path: Path) -> Callable[..., str]:
-    """Runs `vl train` with a configuration that names no data; returns the mistake it ends with."""
+    """Runs `vl train` with a file of version 0.1.0 that names no data; returns the mistake it ends with."""
 
     def run(text: str, *flags: object) -> str:
         config = tmp_path / "run.yaml"
         config.write_text(text)
         with pytest.raises(UserError) as caught:
-            group.main(["vl", "train", "--config", str(config), *map(str, flags)], standalone_mode=False)
+            group.main(
+                ["vl", "train", "--config", str(config), "--train-file", "data", *map(str, flags)],
+                standalone_mode=False,
+            )
         return str(caught.value)
 
     return run
@@ -63,8 +66,8 @@ def test_resume_refuses_what_it_cannot_go_on_from(tmp_path: Path) -> None:
     [
         ("{}", ("--resume", "a", "--restart"), "--resume goes on with a run and --restart forgets it"),
         ("{}", ("--resume", "nowhere"), "there is no complete checkpoint in nowhere"),
-        ("lora: {enabled: false}", ("--use-quantization",), "the command line: training.use_quantization needs lora"),
-        ("training: {lr: 1}", (), ":1: unknown key 'training.lr'"),
+        ("lora: {enabled: false}", ("--use-quantization",), "use_quantization needs lora"),
+        ("training: {lr: 1}", (), ":1: unknown key 'lr'"),
         ("model_name_or_path: /nowhere/model", (), "model /nowhere/model: neither a folder with a model"),
     ],
 )

@@ -93,6 +93,17 @@ def test_a_configuration_of_0_1_0_needs_no_name(tmp_path: Path) -> None:
     assert (found.spec.job_name, found.spec.family) == ("my-first", "paddleocr-vl")
 
 
+def test_the_command_says_the_family_where_the_file_does_not(tmp_path: Path) -> None:
+    """What `vl train` reads is of its family if nothing speaks against it."""
+    path = written(tmp_path, "job_name: a\nmodel: /m/mine\n")
+    data = {"data_config": {"dataset_path": "here"}}
+    assert load_job_file(path, expected="paddleocr-vl", changes=data).spec.family == "paddleocr-vl"
+    assert load_job_file(path, expected="layoutlm").spec.family == "layoutlm"
+    path.write_text("job_name: a\nmodel: PaddlePaddle/PaddleOCR-VL\ndata_config: {dataset_path: here}\n")
+    with pytest.raises(UserError, match="receipt-trainer vl train"):
+        load_job_file(path, expected="layoutlm")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

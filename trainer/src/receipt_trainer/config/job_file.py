@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, cast
 
@@ -113,11 +113,16 @@ class JobFile:
 
 @dataclass(frozen=True, slots=True)
 class JobValues:
-    """What stands in a file of any form, as plain values of a job file, not yet validated."""
+    """What stands in a file of any form, as plain values of a job file, not yet validated.
+
+    Attributes:
+        expected: the family of a file that does not say its own, and does not show it.
+    """
 
     path: Path
     values: dict[str, Any]
     lines: Lines
+    expected: Family = "layoutlm"
     notes: tuple[str, ...] = ()
     output_dir: Path | None = None
 
@@ -134,7 +139,7 @@ class JobValues:
         if said is None and all(found.values()):
             told = " and ".join(f"{keys[0]} of {family}" for family, keys in found.items())
             raise UserError(f"{self.path}: it has keys of both families, {told}: add a line such as 'family: layoutlm'")
-        job = _JOBS[family_of(self.values)]
+        job = _JOBS[family_of(self.values, self.expected)]
         try:
             spec = job.model_validate(self.values)
         except ValidationError as error:
@@ -160,7 +165,7 @@ def load_job_file(path: Path, *, expected: Family | None = None, changes: Mappin
         UserError: no such file, not YAML, another family, or a wrong key or value, with the line of the key.
     """
     found = read_job_values(path, expected)
-    job = JobValues(path, laid_over(found.values, changes or {}), found.lines).parse()
+    job = replace(found, values=laid_over(found.values, changes or {})).parse()
     if expected is not None and job.family != expected:
         command = "receipt-trainer vl train" if job.family == "paddleocr-vl" else "layoutlm-cli train"
         raise UserError(f"{path}: model {job.model} is of the family {job.family}: it is trained by `{command}`")
@@ -176,9 +181,9 @@ def read_job_values(path: Path, expected: Family | None = None) -> JobValues:
     values, found = read_mapping(path, "family and job_name")
     lines: Lines = found
     notes: list[str] = []
-    output_dir = None
+    output_dir, family = None, expected or "layoutlm"
     if _has_sections(values, expected):
-        output_dir = values.pop("output_dir", None)
+        output_dir, family = values.pop("output_dir", None), "paddleocr-vl"
         values, lines = _from_sections(values, path), _moved(lines)
         notes.append(
             f"{path} has sections as version 0.1.0 read them; a job file has family, job_name, model, training_config "
@@ -186,7 +191,7 @@ def read_job_values(path: Path, expected: Family | None = None) -> JobValues:
         )
     values = {key: value for key, value in values.items() if value is not None or key not in _SECTIONS}
     values = {section: {} for section in _SECTIONS if section not in values} | values
-    family = family_of(values, expected or "layoutlm")
+    family = family_of(values, family)
     if values.get("family") is None and not all(own_keys(values).values()):
         values.pop("family", None)
         notes.append(f"{path} does not say its family and is read as one of {family}: add the line 'family: {family}'")
@@ -195,7 +200,8 @@ def read_job_values(path: Path, expected: Family | None = None) -> JobValues:
         notes += [
             f"{path}: {short} is called {name} in this family" for short, name in SHORT_NAMES.items() if short in given
         ]
-    return JobValues(path, values, lines, tuple(notes), Path(output_dir) if isinstance(output_dir, str) else None)
+    folder = Path(output_dir) if isinstance(output_dir, str) else None
+    return JobValues(path, values, lines, family, tuple(notes), folder)
 
 
 def read_job(values: Mapping[str, Any], where: str) -> AnyJob:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -103,7 +103,7 @@ def _read(path: Path, base_values: Mapping[str, Any], base: PaddleOcrVlJob, scal
     # Name and purpose of the base are not those of an experiment.
     training = {key: value for key, value in base_values["training_config"].items() if key != "experiment"}
     whole = laid_over({**base_values, "training_config": training}, own.values)
-    job = _parsed(JobValues(path, whole, own.lines))
+    job = _parsed(replace(own, values=whole))
     changes = differences(base, job)
     if not changes:
         raise UserError(f"{path}: it changes nothing against the base")
@@ -114,7 +114,7 @@ def _read(path: Path, base_values: Mapping[str, Any], base: PaddleOcrVlJob, scal
 
 def _values(path: Path) -> JobValues:
     found = read_job_values(path, "paddleocr-vl")
-    return JobValues(path, {"job_name": path.stem, **found.values}, found.lines)
+    return replace(found, values={"job_name": path.stem, **found.values})
 
 
 def _parsed(values: JobValues) -> PaddleOcrVlJob:
