@@ -55,8 +55,9 @@ async def main() -> None:
         "files", FileSystemArgs(context, network.private_subnet_ids, network.file_system_security_group_id, keep)
     )
     tables = Tables("tables", TablesArgs(context, keep))
-    queues = JobQueues("jobs", JobQueuesArgs(context, list(settings.pools)))
-    defaults = TrainingDefaults("training", TrainingDefaultsArgs(context, settings.training))
+    queues = JobQueues("jobs", JobQueuesArgs(context, list(settings.enabled_pools)))
+    hyperparameters = settings.training.model_dump(mode="json", exclude_unset=True)
+    defaults = TrainingDefaults("training", TrainingDefaultsArgs(context, hyperparameters))
     wheels = chosen_folder(REPOSITORY, settings.wheelhouse.python_versions, settings.wheelhouse.path)
     wheelhouse = Wheelhouse("wheelhouse", WheelhouseArgs(context, buckets.wheels.id, wheels))
 
@@ -72,7 +73,7 @@ async def main() -> None:
             wheelhouse,
             logs,
             parent_image=bake.parent_image,
-            pools=list(settings.pools),
+            pools=list(settings.enabled_pools),
             bakes=bake.enabled,
         ),
     )
@@ -111,7 +112,7 @@ async def main() -> None:
             ),
             after_boots_needs,
         )
-        for pool, chosen in settings.pools.items()
+        for pool, chosen in settings.enabled_pools.items()
     }
 
     notices = Notices("notices", NoticesArgs(context, settings.notify_email))
@@ -159,7 +160,7 @@ async def main() -> None:
                 "max_instances": chosen.max_instances,
                 "on_demand_base": chosen.on_demand_base,
             }
-            for pool, chosen in settings.pools.items()
+            for pool, chosen in settings.enabled_pools.items()
         },
     }
     for name, value in outputs.items():

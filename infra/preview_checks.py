@@ -11,7 +11,8 @@ import pulumi
 import pulumi_aws as aws
 
 import receipt_trainer
-from infra.settings import PoolName, SettingsError, StackSettings
+from infra.settings import SettingsError, StackSettings
+from receipt_trainer.contract.outputs import PoolName
 
 InstanceType = aws.ec2.GetInstanceTypeResult
 """What EC2 says of a type: sizes are not written down here."""
@@ -50,11 +51,11 @@ def check_instance_types(settings: StackSettings, project: str) -> None:
     Raises:
         SettingsError: a line for each pool with types that the region does not have or that do not fit the pool.
     """
-    known = _look_up(name for pool in settings.pools.values() for name in pool.instance_types)
-    problems = {pool: _problem(pool, chosen.instance_types, known) for pool, chosen in settings.pools.items()}
+    known = _look_up(name for pool in settings.enabled_pools.values() for name in pool.instance_types)
+    problems = {pool: _problem(pool, chosen.instance_types, known) for pool, chosen in settings.enabled_pools.items()}
     if lines := [f"{project}:pools.{pool}.instance_types: {problem}" for pool, problem in problems.items() if problem]:
         raise SettingsError("\n".join(lines))
-    for pool, chosen in settings.pools.items():
+    for pool, chosen in settings.enabled_pools.items():
         for name in chosen.instance_types:
             if (gpus := _num_gpus(known[name])) > 1:
                 pulumi.warn(

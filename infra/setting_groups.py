@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from ipaddress import IPv4Network
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from infra import setting_rules as rules
+from infra.network.subnets import LARGEST_PREFIX, SMALLEST_PREFIX
 from receipt_trainer.contract import names
 
 PARENT_IMAGE: Final = (
@@ -16,6 +17,22 @@ PARENT_IMAGE: Final = (
 SCHEDULE: Final = "cron(0 6 ? * sun *)"
 MIN_ROOT_VOLUME_GIB: Final = 100
 """The parent image's snapshot of about 75 GiB, the trainer, a model cache and room to work."""
+LOG_RETENTION_DAYS: Final = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+)
+"""CloudWatch Logs API Reference, PutRetentionPolicy."""
+OWN_TAGS: Final = ("Name", "Project", "Environment", "Pool", "CreatedBy")
+"""Set by us or, the last, by Image Builder, whose resources our roles know by it."""
+MAX_TAGS: Final = 40
+"""Of AWS's 50 a resource: the rest is for the stack's own tags and those of AWS services."""
+
+PythonVersion = Literal["3.11", "3.12", "3.13", "3.14"]
+PYTHON_VERSIONS: Final[tuple[str, ...]] = get_args(PythonVersion)
+_PRIVATE_NETWORKS: Final = tuple(
+    IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+)
+Item = TypeVar("Item")
 
 
 def _no_bool(value: Any) -> Any:
@@ -31,13 +48,76 @@ def _text_of_scalar(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
+def _each_once(value: tuple[Item, ...]) -> tuple[Item, ...]:
+    if len(set(value)) != len(value):
+        raise ValueError("one is named twice; allowed: each once")
+    return value
+
+
+def _private_network(value: str) -> str:
+    """A network that can be cut into subnets (Amazon VPC User Guide, VPC CIDR blocks)."""
+    try:
+        network = IPv4Network(value)
+    except ValueError:
+        network = IPv4Network(0)
+    inside = any(network.subnet_of(block) for block in _PRIVATE_NETWORKS)
+    if str(network) != value or not inside or not LARGEST_PREFIX <= network.prefixlen <= SMALLEST_PREFIX:
+        raise ValueError(
+            f"{value!r} is not a private IPv4 network such as 10.42.0.0/16; allowed: a /{LARGEST_PREFIX} to "
+            f"/{SMALLEST_PREFIX} of {', '.join(map(str, _PRIVATE_NETWORKS))}, without host bits"
+        )
+    return value
+
+
+def _of_our_system(parent_image: str) -> str:
+    """As far as a name tells."""
+    if foreign := next((word for word in ("arm64", "ubuntu", "windows") if word in parent_image.lower()), ""):
+        raise ValueError(f"{parent_image!r} is of {foreign}; allowed: images of x86_64 and Amazon Linux 2023")
+    return parent_image
+
+
+def _log_days(value: int) -> int:
+    if value not in LOG_RETENTION_DAYS:
+        days = ", ".join(map(str, LOG_RETENTION_DAYS))
+        raise ValueError(f"{value} is not a retention of CloudWatch; allowed: {days}")
+    return value
+
+
+def _not_ours(key: str) -> str:
+    """A tag's key; IAM takes keys that differ only in case for one."""
+    if key.lower().startswith("aws:") or key.lower() in {own.lower() for own in OWN_TAGS}:
+        raise ValueError(f"is set by AWS or the stack itself; allowed: any but aws:... and {', '.join(OWN_TAGS)}")
+    return key
+
+
+def _differ(tags: dict[str, str]) -> dict[str, str]:
+    seen: dict[str, str] = {}
+    for key in tags:
+        if (other := seen.setdefault(key.lower(), key)) != key:
+            raise ValueError(f"{other!r} and {key!r} differ only in case; allowed: one of them")
+    return tags
+
+
 def _is_image_id(parent_image: str) -> bool:
     return parent_image.startswith("ami-")
 
 
+PythonVersions = Annotated[
+    tuple[Annotated[PythonVersion, BeforeValidator(_text_of_scalar)], ...],
+    AfterValidator(lambda given: tuple(sorted(given))),
+]
 Whole = Annotated[int, BeforeValidator(_no_bool)]
-Text = Annotated[str, BeforeValidator(_text_of_scalar)]
-Email = Annotated[str, AfterValidator(rules.email)]
+Email = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}$", max_length=254),
+]
+InstanceTypeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}\.[a-z0-9-]{1,30}$")]
+InstanceTypes = Annotated[tuple[InstanceTypeName, ...], AfterValidator(_each_once)]
+TagKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9+\-=._:/]{1,128}$"), AfterValidator(_not_ours)]
+"""The characters that every service allows; EC2 Image Builder knows neither spaces nor accents in a key."""
+TagValue = Annotated[str, BeforeValidator(_text_of_scalar), Field(pattern=r"^[\p{L}\p{N} +\-=._:/@]*$", max_length=256)]
+"""AWS General Reference, Tagging."""
+Tags = Annotated[dict[TagKey, TagValue], Field(max_length=MAX_TAGS), AfterValidator(_differ)]
 
 
 class Group(BaseModel):
@@ -49,7 +129,7 @@ class Group(BaseModel):
 class NetworkSettings(Group):
     """The VPC."""
 
-    cidr: Annotated[str, AfterValidator(rules.cidr)] = Field(
+    cidr: Annotated[str, AfterValidator(_private_network)] = Field(
         "10.42.0.0/16", description="Private IPv4 network of the VPC, /16 to /23"
     )
     az_count: Whole = Field(2, ge=1, le=6, description="Availability zones to use; one more moves no subnet")
@@ -64,7 +144,7 @@ class PoolSettings(Group):
     """One pool of workers."""
 
     enabled: bool = Field(True, description="false: the pool and its queues do not exist")
-    instance_types: tuple[str, ...] = Field((), min_length=1, max_length=20, description="EC2 instance types, x86_64")
+    instance_types: InstanceTypes = Field((), min_length=1, max_length=20, description="EC2 instance types, x86_64")
     min_instances: Whole = Field(0, ge=0, le=100, description="Instances that are kept even without jobs")
     max_instances: Whole = Field(
         2, ge=0, le=100, validate_default=True, description="Instances at most; 0 pauses the pool, its jobs wait"
@@ -101,7 +181,7 @@ class PoolSettings(Group):
 class GpuPoolSettings(PoolSettings):
     """The pool of jobs that want a GPU."""
 
-    instance_types: Annotated[tuple[str, ...], AfterValidator(rules.type_names)] = Field(
+    instance_types: InstanceTypes = Field(
         ("g5.xlarge", "g6.xlarge", "g5.2xlarge", "g6.2xlarge"),
         min_length=1,
         max_length=20,
@@ -112,7 +192,7 @@ class GpuPoolSettings(PoolSettings):
 class CpuPoolSettings(PoolSettings):
     """The pool of jobs that do without a GPU."""
 
-    instance_types: Annotated[tuple[str, ...], AfterValidator(rules.type_names)] = Field(
+    instance_types: InstanceTypes = Field(
         ("c7i.xlarge", "c6i.xlarge", "c7a.xlarge", "m7i.xlarge", "m6i.xlarge"),
         min_length=1,
         max_length=20,
@@ -131,13 +211,17 @@ class GoldenAmiSettings(Group):
     """The image that workers boot from."""
 
     enabled: bool = Field(True, description="Build a Golden AMI; false: workers install from the wheelhouse at boot")
-    parent_image: Annotated[str, AfterValidator(rules.image)] = Field(
-        PARENT_IMAGE, description="SSM parameter with an image id, or an image id (ami-...); x86_64, Amazon Linux 2023"
+    parent_image: Annotated[str, AfterValidator(_of_our_system)] = Field(
+        PARENT_IMAGE,
+        pattern=r"^(?:ami-(?:[0-9a-f]{8}|[0-9a-f]{17})|(?:/[A-Za-z0-9_.-]+){2,15})$",
+        description="SSM parameter with an image id, or an image id (ami-...); x86_64, Amazon Linux 2023",
     )
-    schedule: Annotated[str, AfterValidator(rules.schedule)] = Field(
+    schedule: str = Field(
         # An image by its id never changes, so that a schedule would never build.
         default_factory=lambda data: "" if _is_image_id(data.get("parent_image", "")) else SCHEDULE,
-        description="When to build anew if the parent has changed (Image Builder's cron, UTC)",
+        pattern=r"^(?:cron\(.+\))?$",
+        max_length=1024,
+        description="When to build anew if the parent has changed (Image Builder's cron, UTC); empty: by hand only",
     )
 
     @field_validator("schedule")
@@ -155,7 +239,7 @@ class GoldenAmiSettings(Group):
 class RetentionSettings(Group):
     """How long things are kept."""
 
-    logs_days: Annotated[Whole, AfterValidator(rules.log_days)] = Field(30, description="Days that logs are kept")
+    logs_days: Annotated[Whole, AfterValidator(_log_days)] = Field(30, description="Days that logs are kept")
     old_versions_days: Whole = Field(
         30, ge=1, le=3650, description="Days that overwritten and deleted objects of the buckets can be restored"
     )
@@ -196,12 +280,12 @@ class BudgetSettings(Group):
 class WheelhouseSettings(Group):
     """The wheels that workers install from."""
 
-    python_versions: Annotated[tuple[Text, ...], AfterValidator(rules.python_versions)] = Field(
+    python_versions: Annotated[PythonVersions, AfterValidator(_each_once)] = Field(
         ("3.12", "3.13"),
         min_length=1,
         max_length=2,
         description="The Pythons it has wheels for; that of /opt/pytorch in the parent image must be among them",
     )
-    path: Annotated[str, AfterValidator(rules.folder)] = Field(
-        "", description="Folder of a ready wheelhouse; empty: it is built"
+    path: str = Field(
+        "", pattern=r"^[^\x00-\x1f]*$", max_length=4096, description="Folder of a ready wheelhouse; empty: it is built"
     )

@@ -8,9 +8,8 @@ from typing import Annotated, Any, Final
 
 import pulumi
 from pulumi.runtime import config as pulumi_config
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
-from infra import setting_rules as rules
 from infra.network.subnets import plan
 from infra.setting_groups import (
     BudgetSettings,
@@ -22,30 +21,50 @@ from infra.setting_groups import (
     PoolSettings,
     PoolsSettings,
     RetentionSettings,
-    Text,
+    Tags,
     WheelhouseSettings,
 )
-from infra.setting_problems import SettingsError, problem_lines
+from receipt_trainer.config.base import explain, section_of
 from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.contract.outputs import PoolName
-
-__all__ = [
-    "BudgetSettings",
-    "GoldenAmiSettings",
-    "NetworkSettings",
-    "PoolName",
-    "PoolSettings",
-    "RetentionSettings",
-    "SettingsError",
-    "StackSettings",
-    "WheelhouseSettings",
-]
 
 _TAKEN_ADDRESSES: Final = 24
 """In each private subnet: interface endpoints, the mount target, an image build, and some to spare."""
 _TAKEN_PUBLIC_ADDRESSES: Final = 2
 """In each public subnet: an image build or its test, and one to spare."""
 _NO_SECRETS: Final = "it would stand readable in names, tags or parameters; allowed: pulumi config set --plaintext"
+
+
+class SettingsError(pulumi.RunError):
+    """Wrong configuration; a line for each problem. Pulumi prints it without a traceback."""
+
+
+def _problem_lines(model: type[BaseModel], error: ValidationError, project: str) -> list[str]:
+    """A line for each thing that pydantic found: the key, what is wrong and allowed, what the key is for."""
+    lines = []
+    for item in error.errors(include_url=False):
+        # A list whose items are all wrong is also called too short: its items have their own lines.
+        # A default that follows from another member has none where that one is wrong.
+        if item["type"] == "default_factory_not_called" or (item["type"] == "too_short" and item["input"]):
+            continue
+        path = ".".join(str(part) for part in item["loc"])
+        name = path if path.isprintable() else repr(path)[1:-1]
+        reason = explain(model, item).removeprefix(f"{name}: ").replace(f"unknown key '{name}'", "unknown key", 1)
+        if item["type"] == "extra_forbidden" and len(item["loc"]) == 1 and "." in name:
+            reason += f"; was --path left out? pulumi config set --path {project}:{name} ..."
+        shown = name.removesuffix(".[key]")
+        lines.append(f"{project}:{shown}: {' '.join(reason.split())}{_meaning(model, item['loc'])}")
+    return lines
+
+
+def _meaning(model: type[BaseModel], loc: Sequence[int | str]) -> str:
+    """What the key is for, in brackets; empty for one that does not exist."""
+    field = None
+    for part in loc:
+        if (found := model.model_fields.get(str(part))) is None:
+            break
+        field, model = found, section_of(model, str(part)) or model
+    return f" ({field.description})" if field is not None else ""
 
 
 def _room(network: NetworkSettings) -> int:
@@ -63,14 +82,15 @@ def _nothing_if_empty(value: Any) -> Any:
 class StackSettings(Group):
     """Everything that `pulumi config set receipt-trainer:...` can say."""
 
-    environment: Annotated[str, AfterValidator(rules.environment)] = Field(
-        "dev", description="Part of every name and tag; empty: the stack's name"
+    environment: str = Field(
+        "dev",
+        pattern=r"^[a-z](?:-?[a-z0-9])*$",
+        max_length=16,
+        description="Part of every name and tag, such as dev; empty: the stack's name",
     )
     network: NetworkSettings = Field(default_factory=NetworkSettings, description="The VPC")
-    both_pools: PoolsSettings = Field(default_factory=PoolsSettings, alias="pools", description="The worker pools")
-    training_config: TrainingConfig = Field(
-        default_factory=TrainingConfig, alias="training", description="Default hyperparameters of every job"
-    )
+    pools: PoolsSettings = Field(default_factory=PoolsSettings, description="The worker pools")
+    training: TrainingConfig = Field(default_factory=TrainingConfig, description="Default hyperparameters of every job")
     jobs: JobsSettings = Field(default_factory=JobsSettings, description="What every job has that says nothing else")
     golden_ami: GoldenAmiSettings = Field(default_factory=GoldenAmiSettings, description="The image of the workers")
     retention: RetentionSettings = Field(default_factory=RetentionSettings, description="How long things are kept")
@@ -78,20 +98,21 @@ class StackSettings(Group):
         None, description="Monthly budget with a mail address; empty: none"
     )
     alarm_email: Annotated[Email | None, BeforeValidator(_nothing_if_empty)] = Field(
-        None, description="Who gets the alarms; empty: nobody, they show on the dashboard"
+        None, description="Who gets the alarms, name@example.com; empty: nobody, they show on the dashboard"
     )
     notify_email: Annotated[Email | None, BeforeValidator(_nothing_if_empty)] = Field(
         None, description="Who gets the notices of jobs; empty: nobody, unless somebody subscribes to the topic"
     )
     protect_data: bool = Field(True, description="Tables, buckets and file system outlive pulumi destroy")
     replace_data: bool = Field(False, description="An edit may replace what holds data by something empty")
-    tags: Annotated[
-        dict[Annotated[str, AfterValidator(rules.tag_key)], Annotated[Text, AfterValidator(rules.tag_value)]],
-        AfterValidator(rules.tags),
-    ] = Field(default_factory=dict, description="Tags of every resource, beside Name, Project and Environment")
+    tags: Tags = Field(
+        default_factory=dict,
+        description="Tags of every resource, beside Name, Project and Environment; keys of 1 to 128 of A-Z a-z 0-9 "
+        "+ - = . _ : /, values of up to 256 letters, digits, spaces and + - = . _ : / @",
+    )
     wheelhouse: WheelhouseSettings = Field(default_factory=WheelhouseSettings, description="The workers' wheels")
 
-    @field_validator("both_pools")
+    @field_validator("pools")
     @classmethod
     def _fits(cls, value: PoolsSettings, info: ValidationInfo) -> PoolsSettings:
         pools = [pool for pool in (value.gpu, value.cpu) if pool.enabled]
@@ -110,15 +131,10 @@ class StackSettings(Group):
         return value
 
     @property
-    def pools(self) -> dict[PoolName, PoolSettings]:
-        """The enabled pools."""
-        both: dict[PoolName, PoolSettings] = {"gpu": self.both_pools.gpu, "cpu": self.both_pools.cpu}
+    def enabled_pools(self) -> dict[PoolName, PoolSettings]:
+        """The pools that there are."""
+        both: dict[PoolName, PoolSettings] = {"gpu": self.pools.gpu, "cpu": self.pools.cpu}
         return {name: pool for name, pool in both.items() if pool.enabled}
-
-    @property
-    def training(self) -> dict[str, Any]:
-        """The hyperparameters that the configuration sets, as JSON values; the others are the trainer's own."""
-        return self.training_config.model_dump(mode="json", exclude_unset=True)
 
     def zones(self, available: Sequence[str], project: str = "receipt-trainer") -> list[str]:
         """The first `network.az_count` zones of the region.
@@ -144,7 +160,7 @@ class StackSettings(Group):
         try:
             settings = cls.model_validate(decoded)
         except ValidationError as error:
-            problems += problem_lines(cls, error, project)
+            problems += _problem_lines(cls, error, project)
         if problems:
             raise SettingsError("\n".join(problems))
         return settings
@@ -196,7 +212,7 @@ def _without_nulls(value: Any, depth: int = 0) -> Any:
 
 
 _OBJECTS: Final = frozenset(
-    field.alias or name
-    for name, field in StackSettings.model_fields.items()
+    name
+    for name in StackSettings.model_fields
     if name not in ("environment", "alarm_email", "notify_email", "protect_data", "replace_data")
 )

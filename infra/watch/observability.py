@@ -12,7 +12,7 @@ import pulumi_aws as aws
 from infra.context import AwsContext, named
 from infra.data.queues import JobQueues
 from infra.pools.worker_pool import WorkerPool
-from infra.settings import BudgetSettings
+from infra.setting_groups import BudgetSettings
 from infra.watch.alarms import PoolWatch, look_failures
 from infra.watch.dashboard import dashboard_body
 from infra.watch.logs import LogGroups

@@ -15,8 +15,7 @@ from pathlib import Path
 import pulumi
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from infra.setting_rules import PYTHON_VERSIONS
-from infra.settings import WheelhouseSettings
+from infra.setting_groups import PYTHON_VERSIONS, WheelhouseSettings
 from infra.wheelhouse.archive import pack
 from infra.wheelhouse.closure import GLIBC_MINOR, PROVIDED, resolve
 from infra.wheelhouse.fetch import BACKEND, build_wheel, fetch

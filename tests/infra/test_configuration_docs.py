@@ -23,7 +23,7 @@ EMPTY = {"environment": "", "alarm_email": "", "notify_email": "", "budget": {},
 
 
 def defaults() -> dict[str, Any]:
-    found = StackSettings.parse({}).model_dump(mode="json", by_alias=True)
+    found = StackSettings.parse({}).model_dump(mode="json")
     return found | EMPTY
 
 
@@ -40,7 +40,7 @@ def members(model: type[BaseModel]) -> set[str]:
     for name, field in model.model_fields.items():
         kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
         nested = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        names |= {field.alias or name} | (members(nested[0]) if nested else set())
+        names |= {name} | (members(nested[0]) if nested else set())
     return names
 
 
@@ -62,7 +62,7 @@ def test_every_key_has_type_default_and_description(key: str) -> None:
     entry = DECLARED[key]
     assert set(entry) == {"type", "default", "description"}
     assert isinstance(entry["default"], TYPES[entry["type"]])
-    field = next(field for name, field in StackSettings.model_fields.items() if (field.alias or name) == key)
+    field = StackSettings.model_fields[key]
     holder = type("Holder", (BaseModel,), {"__annotations__": {key: field.annotation}})
     for member in members(holder) - {key, "gpu", "cpu"}:
         assert re.search(rf"\b{member}\b", entry["description"]), member

@@ -1,4 +1,4 @@
-"""Instance types: what EC2 says of them decides, a name alone only where it must."""
+"""Instance types: what EC2 says of them decides, never a name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra import preview_checks, setting_rules
+from infra import preview_checks
 from infra.settings import SettingsError, StackSettings
 from receipt_trainer.local import mocks
 from receipt_trainer.local.mocks import Answer
@@ -58,8 +58,8 @@ def test_default_types_fit_and_are_small() -> None:
     settings = StackSettings.parse({})
     check = preview_checks.check_instance_types
     assert run(lambda: check(settings, "receipt-trainer"), answers={DESCRIBE: describe}).messages == []
-    assert min(found[name]["defaultVcpus"] for name in settings.pools["cpu"].instance_types) <= 4
-    for name in settings.pools["gpu"].instance_types:
+    assert min(found[name]["defaultVcpus"] for name in settings.enabled_pools["cpu"].instance_types) <= 4
+    for name in settings.enabled_pools["gpu"].instance_types:
         (gpu,) = found[name]["gpuses"]
         assert (gpu["count"], round(gpu["memorySize"], -3)) == (1, 23_000)
 
@@ -145,32 +145,3 @@ def test_the_program_stops_at_a_type_that_ec2_does_not_know(wheelhouse: Path) ->
     ) as error:
         evaluate_anew(wheelhouse, {"pools": {"cpu": {"instance_types": ["c7x.large"]}}})
     assert len(str(error.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "a1.large",
-        "c7g.large",
-        "m7gd.large",
-        "t4g.micro",
-        "im4gn.large",
-        "g5g.xlarge",
-        "x2gd.large",
-        "hpc7g.4xlarge",
-        "p6e-gb200.36xlarge",
-    ],
-)
-def test_arm64_is_known_by_its_name(name: str) -> None:
-    """Graviton and Grace types are refused without asking EC2."""
-    with pytest.raises(ValueError, match="is arm64"):
-        setting_rules.type_names([name])
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["g4dn.xlarge", "g4ad.xlarge", "g6f.large", "m7i-flex.large", "p6-b200.48xlarge", "dl1.24xlarge", "c7i.metal-24xl"],
-)
-def test_names_of_x86_types_pass(name: str) -> None:
-    """A g in front of the generation is the family of GPU instances, not the letter for Graviton."""
-    assert setting_rules.type_names([name]) == [name]

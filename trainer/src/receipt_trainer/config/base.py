@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -52,10 +52,10 @@ def explain(model: type[BaseModel], item: Any, below: int = 0) -> str:
 
 
 def section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """The model of a field that is a section; None for another field, and where there is none."""
+    """The model of a field that is a section, or may be one; None for another field, and where there is none."""
     field = model.model_fields.get(name)
-    kind = field.annotation if field is not None else None
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    kinds = [field.annotation, *get_args(field.annotation)] if field is not None else []
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _model_at(model: type[BaseModel], loc: Sequence[Any]) -> type[BaseModel]:
