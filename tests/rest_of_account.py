@@ -46,8 +46,11 @@ def _network(ec2: Any, prefix: str, tags: list[dict[str, str]]) -> dict[str, str
         return [{"ResourceType": kind, "Tags": tags}]
 
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16", TagSpecifications=tagged("vpc"))["Vpc"]["VpcId"]
-    here, cidrs = {"VpcId": vpc}, ("10.9.0.0/24", "10.9.1.0/24")
-    subnets = [ec2.create_subnet(**here, CidrBlock=cidr, TagSpecifications=tagged("subnet")) for cidr in cidrs]
+    here, zones = {"VpcId": vpc}, {"us-east-1a": "10.9.0.0/24", "us-east-1b": "10.9.1.0/24"}
+    subnets = [
+        ec2.create_subnet(**here, CidrBlock=cidr, AvailabilityZone=zone, TagSpecifications=tagged("subnet"))
+        for zone, cidr in zones.items()
+    ]
     subnet, other = (one["Subnet"]["SubnetId"] for one in subnets)
     internet = ec2.create_internet_gateway(TagSpecifications=tagged("internet-gateway"))["InternetGateway"]
     ec2.attach_internet_gateway(**here, InternetGatewayId=internet["InternetGatewayId"])
@@ -67,7 +70,7 @@ def _network(ec2: Any, prefix: str, tags: list[dict[str, str]]) -> dict[str, str
     )["GroupId"]
     everything = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": ANYWHERE}]}  # AWS gives it to a new group
     ec2.revoke_security_group_egress(GroupId=group, IpPermissions=[everything])
-    nfs = {"IpProtocol": "tcp", "FromPort": 2049, "ToPort": 2049, "IpRanges": [{"CidrIp": cidrs[0]}]}
+    nfs = {"IpProtocol": "tcp", "FromPort": 2049, "ToPort": 2049, "IpRanges": [{"CidrIp": zones["us-east-1a"]}]}
     rule = ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[nfs])["SecurityGroupRules"][0]
     return {
         "network-vpc": vpc,
