@@ -33,10 +33,10 @@ from receipt_trainer.contract.names import ENV_JOBS_TABLE
 from receipt_trainer.contract.tables import JOBS, attempt_sk, iso, job_pk
 from receipt_trainer.errors import UserError
 from receipt_trainer.fleet.spend import read_job_spend
-from receipt_trainer.jobs.find import Wanted, find, job_id_of
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.repository import JobTable
+from receipt_trainer.jobs.rows import Wanted, find, job_id_of
 from receipt_trainer.jobs.submit import new_job, submit
 from receipt_trainer.local.emulator import LocalCloud
 

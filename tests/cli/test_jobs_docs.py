@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from receipt_trainer.config.job_file import read_job
-from receipt_trainer.jobs import find
+from receipt_trainer.jobs import rows
 from tests.cli.test_surface import OPTIONS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text()
@@ -71,4 +71,4 @@ def test_the_python_example_calls_what_there_is() -> None:
 
 def test_every_state_is_explained() -> None:
     """The table of states has them all."""
-    assert {state for state in find.STATES if f"\n| {state} |" in TEXT} == set(find.STATES)
+    assert {state for state in rows.STATES if f"\n| {state} |" in TEXT} == set(rows.STATES)

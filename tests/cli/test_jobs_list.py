@@ -17,7 +17,7 @@ from receipt_trainer.cli.render import tables
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.tables import attempt_sk, iso, job_pk
 from receipt_trainer.contract.waiting import Look, Place
-from receipt_trainer.jobs.find import STATES
+from receipt_trainer.jobs.rows import STATES
 from tests.cli.jobs import NOON, Caller, add_job
 from tests.cli.test_stack import exported
 from tests.fault_proxy import FaultProxy

@@ -10,8 +10,8 @@ import pytest
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract.tables import iso, job_pk
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs import find
-from receipt_trainer.jobs.find import Wanted, job_id_of
+from receipt_trainer.jobs import rows as find
+from receipt_trainer.jobs.rows import Wanted, job_id_of
 from tests.cli.jobs import NOON, add_job
 from tests.fault_proxy import FaultProxy
 

@@ -22,8 +22,8 @@ from receipt_trainer.contract.tables import (
 )
 from receipt_trainer.errors import UserError
 from receipt_trainer.fleet.spend import read_job_spend
-from receipt_trainer.jobs import find
-from receipt_trainer.jobs.find import job_id_of
+from receipt_trainer.jobs import rows as find
+from receipt_trainer.jobs.rows import job_id_of
 from tests.cli.jobs import NOON, add_job
 from tests.fault_proxy import FaultProxy
 

@@ -13,10 +13,10 @@ from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.config.paddleocr_vl import VlDataConfig
 from receipt_trainer.contract.job import Family
 from receipt_trainer.contract.tables import job_pk, metric_sk
-from receipt_trainer.jobs.find import Wanted, find
 from receipt_trainer.jobs.model import Attempt, Job
 from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.repository import JobTable
+from receipt_trainer.jobs.rows import Wanted, find
 from receipt_trainer.sweep.collect import Observer
 from receipt_trainer.sweep.controller import Driver
 from receipt_trainer.sweep.definition import Definition, base_of

@@ -8,7 +8,7 @@ from typing import Any
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.model import Attempt
 from receipt_trainer.jobs.repository import LeaseLost
-from receipt_trainer.worker.attempt import AttemptRun
+from receipt_trainer.worker.attempt import AttemptContext, AttemptRun
 from receipt_trainer.worker.finalize import Event, Exited, Lost
 from receipt_trainer.worker.heartbeat import Heartbeat
 from tests.worker.bench import Bench
@@ -163,7 +163,7 @@ def test_a_lost_lease_is_heard_before_the_end_that_it_makes(bench: Bench) -> Non
     assert isinstance(attempt, Attempt)
     inbox: inboxes.SimpleQueue[Event] = inboxes.SimpleQueue()
     parts = (bench.settings, bench.table, bench.queue, None, job, attempt, message, inbox)
-    run = AttemptRun(*parts, held_until=0.0, received_at=0.0)
+    run = AttemptRun(AttemptContext(*parts, held_until=0.0, received_at=0.0))
 
     class Killed:
         def kill(self) -> None:

@@ -33,6 +33,6 @@ def run_store(jobs_table: str | None, artifacts_bucket: str | None) -> RunStore:
     """Where a run of the command line reports to; without table and bucket nothing of AWS is loaded."""
     if not jobs_table and not artifacts_bucket:
         return FolderOnly()
-    from receipt_trainer.jobs.run_store import AwsRunStore
+    from receipt_trainer.jobs.metrics_writer import AwsRunStore
 
     return AwsRunStore(jobs_table, artifacts_bucket)

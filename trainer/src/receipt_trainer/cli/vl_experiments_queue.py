@@ -39,10 +39,7 @@ def submit_experiments(
     Raises:
         UserError: no queue is known, or an experiment of that name has another configuration.
     """
-    from receipt_trainer.aws import clients
-    from receipt_trainer.jobs.queue import SqsQueue
-    from receipt_trainer.jobs.repository import JobTable
-    from receipt_trainer.jobs.submit import jobs_table_of_environment, new_job, submit
+    from receipt_trainer.jobs.submit import new_job, queue_job
 
     known = read_log(output)
     for experiment in experiments:
@@ -56,15 +53,11 @@ def submit_experiments(
 
     # All of them are made before the first is queued: what one of them is refused for, all are.
     jobs = {experiment.name: job_of(experiment) for experiment in experiments if experiment.name not in known}
-    table = JobTable(clients.dynamodb(), jobs_table or jobs_table_of_environment())
     for experiment in experiments:
         if experiment.name in known:
             click.echo(f"{experiment.name}: {known[experiment.name].status}")
             continue
-        job = jobs[experiment.name]
-        queue = SqsQueue(clients.sqs(), job.queue_url or "")
-        queue.check()
-        job = submit(job, table, queue, client_token=_token(experiment))
+        job = queue_job(jobs[experiment.name], jobs_table, client_token=_token(experiment))
         known[experiment.name] = Result(
             name=experiment.name,
             digest=experiment.digest,

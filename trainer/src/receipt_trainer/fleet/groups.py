@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from receipt_trainer.aws.clients import aws_faults, error_code
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.find import Wanted, find
+from receipt_trainer.jobs.rows import Wanted, find
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling.client import AutoScalingClient

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from receipt_trainer.aws import dynamo
 from receipt_trainer.contract import cost, tables
 from receipt_trainer.contract.tables import iso
-from receipt_trainer.jobs.find import STATES, Wanted, find, find_changed
 from receipt_trainer.jobs.instances import Instance
-from receipt_trainer.jobs.rows import ATTEMPTS, rows_of
+from receipt_trainer.jobs.rows import ATTEMPTS, STATES, Wanted, find, find_changed, rows_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -14,7 +14,7 @@ from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.config.job_file import AnyJob, read_job
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract import job_limits, names
-from receipt_trainer.contract.outputs import PoolName, Priority
+from receipt_trainer.contract.outputs import PoolName
 from receipt_trainer.contract.waiting import new_deduplication_id
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.limits import Limits
@@ -37,20 +37,14 @@ def submit_training_job(
     model_name: str = names.DEFAULT_MODEL,
     training_config: TrainingConfig | None = None,
     data_config: DataConfig | None = None,
-    priority: Priority = "normal",
     job_name: str | None = None,
-    description: str = "",
-    tags: Mapping[str, str] | None = None,
     pool: PoolName | None = None,
-    max_failures: int = 3,
-    notify: bool | None = None,
-    max_hours: float | None = None,
-    max_usd: float | None = None,
     client_token: str | None = None,
     jobs_table: str | None = None,
     training_defaults: Mapping[str, Any] | None = None,
     dynamodb: DynamoDBClient | None = None,
     sqs: SQSClient | None = None,
+    **more: Any,
 ) -> str:
     """Queue a job and return its id.
 
@@ -59,19 +53,14 @@ def submit_training_job(
         model_name: hub name, directory, installed package of weights, or 'tiny'.
         training_config: how to train; what it leaves unset is taken from `training_defaults`.
         data_config: what to train on.
-        priority: kept with the job; the queue decides.
         job_name: made from the job's id if it is left out.
-        description: free text for people.
-        tags: free key/value pairs.
         pool: kept with the job; the queue decides.
-        max_failures: failed attempts that end the job; interruptions are none.
-        notify: whether it sends a notice when it has ended or is held.
-        max_hours: instance time of all attempts in hours, after which the job is stopped.
-        max_usd: the same in US dollars.
         client_token: calls with the same token submit one job; a submission that was cut off is completed.
         jobs_table: name of the jobs table; by default that of JOBS_TABLE_NAME.
         training_defaults: the stack's TrainingConfig fields.
         dynamodb, sqs: clients; by default made from the environment.
+        more: other fields of `JobSpec`: priority (the queue decides all the same), description, tags, max_failures,
+            notify, max_hours, max_usd.
 
     Raises:
         UserError: a wrong value, no such queue or table, or a token that stands for another job.
@@ -80,17 +69,11 @@ def submit_training_job(
     training, data = training_config or TrainingConfig(), data_config or DataConfig()
     asked = {
         "job_name": job_name or "unnamed",
-        "description": description,
-        "tags": dict(tags or {}),
         "model": model_name,
         "training_config": training.model_dump(mode="json", exclude_unset=True),
         "data_config": data.model_dump(mode="json", exclude_unset=True),
-        "priority": priority,
         "resources": {"pool": pool},
-        "max_failures": max_failures,
-        "notify": notify,
-        "max_hours": max_hours,
-        "max_usd": max_usd,
+        **{name: value for name, value in more.items() if value is not None},
     }
     job = new_job(
         read_job(asked, "submit_training_job"),
@@ -99,10 +82,7 @@ def submit_training_job(
         client_token=client_token,
         is_named=job_name is not None,
     )
-    queue = SqsQueue(sqs or clients.sqs(), queue_url)
-    queue.check()
-    table = JobTable(dynamodb or clients.dynamodb(), jobs_table or jobs_table_of_environment())
-    return submit(job, table, queue, client_token=client_token).job_id
+    return queue_job(job, jobs_table, client_token=client_token, dynamodb=dynamodb, sqs=sqs).job_id
 
 
 def new_job(
@@ -172,6 +152,26 @@ def _check_row(job: Job) -> None:
             f"the job takes {size:,} bytes in the jobs table; at most {job_limits.MAX_ROW_BYTES:,}. "
             f"Most of it is {largest} ({parts[largest]:,} bytes)"
         )
+
+
+def queue_job(
+    job: Job,
+    jobs_table: str | None = None,
+    *,
+    client_token: str | None = None,
+    dynamodb: DynamoDBClient | None = None,
+    sqs: SQSClient | None = None,
+) -> Job:
+    """Look at the job's queue before anything is stored for it, then `submit`.
+
+    Args:
+        jobs_table: name of the jobs table; by default that of JOBS_TABLE_NAME.
+        dynamodb, sqs: clients; by default made from the environment.
+    """
+    queue = SqsQueue(sqs or clients.sqs(), job.queue_url or "")
+    queue.check()
+    table = JobTable(dynamodb or clients.dynamodb(), jobs_table or jobs_table_of_environment())
+    return submit(job, table, queue, client_token=client_token)
 
 
 def submit(job: Job, table: JobTable, queue: SqsQueue, *, client_token: str | None = None) -> Job:

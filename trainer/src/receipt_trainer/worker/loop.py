@@ -19,7 +19,7 @@ from receipt_trainer.jobs.queue import VISIBILITY_S, Message, SqsQueue
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.state_machine import Refusal
 from receipt_trainer.worker import child as children
-from receipt_trainer.worker.attempt import AttemptRun, OpenLog
+from receipt_trainer.worker.attempt import AttemptContext, AttemptRun, OpenLog
 from receipt_trainer.worker.circuit_breaker import Breaker
 from receipt_trainer.worker.claims import Renewal, StaleLeases
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
@@ -267,7 +267,7 @@ class Worker:
             return False
         log.info("claimed", attempt=claim.number, job_name=job.name)
         self._begin(job.job_id, claim.number)
-        run = AttemptRun(
+        context = AttemptContext(
             self._settings,
             self._table,
             queue,
@@ -294,6 +294,7 @@ class Worker:
             scratch=self._scratch.path if self._scratch is not None else None,
             clock=self._clock,
         )
+        run = AttemptRun(context)
         try:
             self._breaker.ended(run.run())
         except (UserError, WorldError, UnreadableRow) as error:

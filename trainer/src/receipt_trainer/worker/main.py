@@ -18,7 +18,7 @@ from receipt_trainer.config.job_file import AnyJob, PaddleOcrVlJob, read_job
 from receipt_trainer.contract import sinks
 from receipt_trainer.contract.interruption import Interrupted, StopRequest, listen
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.run_store import AwsRunStore
+from receipt_trainer.jobs.metrics_writer import AwsRunStore
 from receipt_trainer.training import failures, folder
 from receipt_trainer.worker.child import (
     EXIT_DONE,

@@ -173,15 +173,13 @@ def submit(spec: LayoutLMJob, hosted: Hosted, console: Console) -> Job:
     """Store the job and send its message, as `submit-job` does."""
     from receipt_trainer.aws import clients
     from receipt_trainer.jobs import submit as submission
-    from receipt_trainer.jobs.queue import SqsQueue
-    from receipt_trainer.jobs.repository import JobTable
     from receipt_trainer.jobs.routing import read_training_defaults
 
     outputs = hosted.session.outputs
     url = outputs.pools[POOL].queue_urls[spec.priority]
     defaults = read_training_defaults(clients.ssm(), outputs.training_parameter)
     job = submission.new_job(spec, url, defaults=defaults)
-    job = submission.submit(job, JobTable(clients.dynamodb(), outputs.jobs_table), SqsQueue(clients.sqs(), url))
+    job = submission.queue_job(job, outputs.jobs_table)
     console.print(f"job {job.job_id} '{job.name}' is {job.status} in {url.rpartition('/')[2]}", soft_wrap=True)
     return job
 

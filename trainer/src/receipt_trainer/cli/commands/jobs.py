@@ -86,7 +86,8 @@ def list_command(
     """List jobs, newest first."""
     from receipt_trainer.aws import clients
     from receipt_trainer.aws.server_time import utc_now
-    from receipt_trainer.jobs import find, limits, queue
+    from receipt_trainer.jobs import limits, queue
+    from receipt_trainer.jobs import rows as find
     from receipt_trainer.jobs.views import read_spent
 
     wanted, client, now = find.Wanted(status=status, name=name, pool=pool, since=since), clients.dynamodb(), utc_now()
@@ -192,8 +193,7 @@ def status_command(table: str, job: str, as_json: bool) -> None:
     from receipt_trainer.aws import clients
     from receipt_trainer.aws.server_time import utc_now
     from receipt_trainer.jobs import limits, metrics
-    from receipt_trainer.jobs.find import job_id_of
-    from receipt_trainer.jobs.rows import get_job
+    from receipt_trainer.jobs.rows import get_job, job_id_of
     from receipt_trainer.jobs.views import LogTail
 
     client = clients.dynamodb()
@@ -300,9 +300,8 @@ def details_command(table: str, job: str, as_json: bool) -> None:
     from receipt_trainer.aws.prices import ListPrices
     from receipt_trainer.aws.server_time import utc_now
     from receipt_trainer.jobs import limits
-    from receipt_trainer.jobs.find import job_id_of
     from receipt_trainer.jobs.metrics import read_curves
-    from receipt_trainer.jobs.rows import get_job, spec_of
+    from receipt_trainer.jobs.rows import get_job, job_id_of, spec_of
     from receipt_trainer.jobs.views import read_past
 
     client, now = clients.dynamodb(), utc_now()
@@ -486,8 +485,7 @@ Show = Callable[["Iterable[Line]"], None]
 def logs_command(table: str, job: str, follow: bool, lines: int | None, timeout_s: float, as_json: bool) -> None:
     """Print the log of JOB: its id, at least 6 characters of it, or its name. --json prints an object a line."""
     from receipt_trainer.aws import clients
-    from receipt_trainer.jobs.find import job_id_of
-    from receipt_trainer.jobs.rows import get_job
+    from receipt_trainer.jobs.rows import get_job, job_id_of
     from receipt_trainer.jobs.views import LogTail
 
     client = clients.dynamodb()
@@ -582,8 +580,8 @@ def cancel_command(table: str, job: str, as_json: bool) -> None:
     A waiting job is CANCELLED at once, a running one by its worker at the next heartbeat.
     """
     from receipt_trainer.aws import clients
-    from receipt_trainer.jobs.find import job_id_of
     from receipt_trainer.jobs.repository import JobTable
+    from receipt_trainer.jobs.rows import job_id_of
 
     client = clients.dynamodb()
     cancelled = JobTable(client, table).cancel(job_id_of(client, table, job))
@@ -610,8 +608,8 @@ def retry_command(table: str, job: str, max_hours: float | None, max_usd: float 
     """
     from receipt_trainer.aws import clients
     from receipt_trainer.cli import launch
-    from receipt_trainer.jobs.find import job_id_of
     from receipt_trainer.jobs.limits import Limits
+    from receipt_trainer.jobs.rows import job_id_of
     from receipt_trainer.jobs.submit import retry_job
 
     client = clients.dynamodb()

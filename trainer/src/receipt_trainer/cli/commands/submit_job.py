@@ -67,7 +67,7 @@ def command(
     if notify is not None:
         spec = spec.model_copy(update={"notify": notify})
     spec, url = place(spec, queue_url, pool)
-    from receipt_trainer.jobs.submit import jobs_table_of_environment, new_job
+    from receipt_trainer.jobs.submit import jobs_table_of_environment, new_job, queue_job
 
     outputs = stack.outputs()
     default = outputs is not None and outputs.job_defaults.notify
@@ -86,7 +86,7 @@ def command(
         warn()
     launched = None
     if not dry_run and table:
-        job = _submit(job, url, table, client_token)
+        job = queue_job(job, table, client_token=client_token)
         launched = launch.launch(job.pool, table, [job.job_id]) if job.is_waiting else None
     _print(job, expected, launched, dry_run, as_json)
 
@@ -151,18 +151,6 @@ def training_defaults() -> dict[str, Any] | None:
     from receipt_trainer.jobs.routing import read_training_defaults
 
     return read_training_defaults(clients.ssm(), parameter)
-
-
-def _submit(job: Job, url: str, jobs_table: str, client_token: str | None) -> Job:
-    from receipt_trainer.aws import clients
-    from receipt_trainer.jobs.queue import SqsQueue
-    from receipt_trainer.jobs.repository import JobTable
-    from receipt_trainer.jobs.submit import submit
-
-    queue = SqsQueue(clients.sqs(), url)
-    queue.check()
-    table = JobTable(clients.dynamodb(), jobs_table)
-    return submit(job, table, queue, client_token=client_token)
 
 
 def _print(

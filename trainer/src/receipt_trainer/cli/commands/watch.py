@@ -72,7 +72,7 @@ def command(table: str, job: str | None, interval_s: float, timeout_s: float, on
     from receipt_trainer.aws.prices import ListPrices
     from receipt_trainer.aws.server_time import utc_now
     from receipt_trainer.cli.render.watch import open_screen, print_view
-    from receipt_trainer.jobs.find import job_id_of
+    from receipt_trainer.jobs.rows import job_id_of
     from receipt_trainer.jobs.views import LiveJob
 
     client = clients.dynamodb()
@@ -111,7 +111,7 @@ def newest(client: DynamoDBClient, table: str) -> str:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     from receipt_trainer.errors import UserError
-    from receipt_trainer.jobs.find import Wanted, find
+    from receipt_trainer.jobs.rows import Wanted, find
     from receipt_trainer.jobs.state_machine import is_held
 
     for status in ("RUNNING", "CLAIMED", "INTERRUPTED", "PENDING"):
