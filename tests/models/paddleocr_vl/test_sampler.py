@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from receipt_trainer.data.document_set import VlExample
 from receipt_trainer.models.paddleocr_vl.sampler import CurriculumBatches, Schedule, difficulties
@@ -18,23 +17,6 @@ def batches(schedule: Schedule = "none", epoch: int = 0, seed: int = 0) -> list[
     made.set_epoch(epoch)
     assert len(made) == len(list(made))
     return list(made)
-
-
-@pytest.mark.parametrize("schedule", ["none", "easy_to_hard"])
-def test_every_example_once_an_epoch(schedule: Schedule) -> None:
-    """Nothing is left out or seen twice, whatever the order; only the last batch is not full."""
-    for epoch in range(5):
-        order = batches(schedule, epoch)
-        assert sorted(number for batch in order for number in batch) == list(range(COUNT))
-        assert [len(batch) for batch in order] == [4] * 10 + [1]
-
-
-@pytest.mark.parametrize("schedule", ["none", "easy_to_hard"])
-def test_the_order_is_a_function_of_seed_and_epoch(schedule: Schedule) -> None:
-    """The same again after a restart; another in another epoch."""
-    assert batches(schedule, 3) == batches(schedule, 3)
-    assert batches(schedule, 3) != batches(schedule, 2)
-    assert batches(schedule, 3) != batches(schedule, 3, seed=1)
 
 
 def test_easy_ones_come_first_and_then_less_and_less_so() -> None:
