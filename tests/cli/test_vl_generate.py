@@ -20,7 +20,7 @@ def test_a_set_that_validates(tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert "12 documents in" in done.stdout
     assert "12 drawn now" in done.stdout
-    assert done.stderr == "left out for want of a font: ja, zh\n"
+    assert done.stderr == "left out, no font has their letters: ja, zh\n"
     for name in ("train.jsonl", "val.jsonl"):
         checked = CliRunner().invoke(group, ["vl", "validate-dataset", "--input", str(tmp_path / name)])
         assert checked.exit_code == 0, checked.stdout

@@ -160,5 +160,5 @@ def test_generated_receipts() -> None:
         truth = made.extra["fields"]
         if found["grand_total"] is not None:
             read += 1
-            assert Decimal(str(found["grand_total"])) == Decimal(truth["total"]).scaleb(-truth["decimals"])
+            assert Decimal(str(found["grand_total"])) == Decimal(str(truth["total"]))
     assert read >= 45

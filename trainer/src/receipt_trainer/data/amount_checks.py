@@ -8,10 +8,10 @@ from typing import Any, Final
 
 _MINOR_DIGITS: Final = {
     **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV"), 0),
-    **dict.fromkeys(("XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("XAF", "XOF", "XPF", "IDR"), 0),
     **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
 }
-"""Digits behind the point where they are not two (ISO 4217)."""
+"""Digits behind the point where they are not two (ISO 4217; rupiahs have sen on paper only, CLDR gives them none)."""
 
 CASH_STEPS: Final = {
     "CHF": Decimal("0.05"),
@@ -19,6 +19,8 @@ CASH_STEPS: Final = {
     "AUD": Decimal("0.05"),
     "CAD": Decimal("0.05"),
     "NZD": Decimal("0.10"),
+    "SGD": Decimal("0.05"),
+    "IDR": Decimal(100),
 }
 """Smallest coins: what is paid may be rounded to them while the parts are not."""
 

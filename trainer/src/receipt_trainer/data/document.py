@@ -161,6 +161,13 @@ def _ordered(value: Any, schema: Mapping[str, Any]) -> Any:
     return value
 
 
+def number(amount: Decimal | None) -> int | float | None:
+    """A decimal as the JSON number that has the same digits."""
+    if amount is None:
+        return None
+    return int(amount) if amount == amount.to_integral_value() else float(amount)
+
+
 def is_date(text: str) -> bool:
     """Whether a text is a day of the calendar, written YYYY-MM-DD."""
     try:

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from receipt_trainer.data.amount_checks import arithmetic_problems
-from receipt_trainer.data.document import DOCUMENT_SCHEMA, FIELDS, canonical_json
+from receipt_trainer.data.document import DOCUMENT_SCHEMA, FIELDS, canonical_json, number
 from receipt_trainer.data.document_set import INSTRUCTION, VlExample, to_line
 from receipt_trainer.data.labels import normalise
 from receipt_trainer.data.receipt import Receipt, Word
 from receipt_trainer.errors import UserError
 from receipt_trainer.extraction.values import DateOrder, Unreadable, read_amount, read_date
 from receipt_trainer.files import write_atomically
-from receipt_trainer.models.paddleocr_vl.synthetic.document import number
 
 _ITEM_LABELS = ("QUANTITY", "UNIT_PRICE", "LINE_TOTAL")
 

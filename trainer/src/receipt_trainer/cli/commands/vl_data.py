@@ -65,14 +65,14 @@ def generate_command(
 ) -> None:
     """Draw invoices and receipts as images, with the exact truth beside them.
 
-    A run that was stopped goes on when it is started again with the same options.
+    A run that was stopped resumes when it is started again with the same options.
     """
     import os
 
+    from receipt_trainer.data.synthetic.dataset import Plan, generate_dataset
+    from receipt_trainer.data.synthetic.layout import TEMPLATES
+    from receipt_trainer.data.synthetic.render import drawable
     from receipt_trainer.errors import UserError
-    from receipt_trainer.models.paddleocr_vl.synthetic.dataset import Plan, generate_dataset
-    from receipt_trainer.models.paddleocr_vl.synthetic.languages import drawable
-    from receipt_trainer.models.paddleocr_vl.synthetic.templates import TEMPLATES
 
     names = _names(templates) or tuple(TEMPLATES)
     unknown = [name for name in names if name not in TEMPLATES]
@@ -82,7 +82,7 @@ def generate_command(
         raise UserError("--boxes: words are where they were printed only with --level clean")
     codes, left_out = drawable(_names(languages), font_dirs)
     if left_out:
-        click.echo(f"left out for want of a font: {', '.join(left_out)}", err=True)
+        click.echo(f"left out, no font has their letters: {', '.join(left_out)}", err=True)
     plan = Plan(seed, tuple(dict.fromkeys(names)), codes, level, split, boxes, font_dirs)
     with progress_bar("documents", progress) as callback:
         done = generate_dataset(output_dir, count, plan, workers=workers or os.cpu_count() or 1, progress=callback)

@@ -1,25 +1,40 @@
-"""Receipts that nobody has: seeded, with exact labels, for demos and tests where nothing may be downloaded.
+"""Documents that nobody has: seeded, with exact labels and truth, for demos, tests and training.
 
-Shops, streets and products are put together from pools and coined syllables, and every receipt draws its own template,
-so that a model has to learn how receipts are laid out. All arithmetic is in whole minor units and every draw comes from
-`random.Random` seeded by text: the same seed gives the same receipts on every machine.
+Every document draws its country, its shop, its words and its layout, so that a model has to learn how documents are
+laid out. Amounts are decimals, and every draw comes from `random.Random` seeded by text: the same seed gives the same
+documents on every machine with the same Faker and Babel (and, for images, Pillow). `generate` gives words with boxes
+and needs no font; `dataset` draws such pages as images.
+
+Raises:
+    UserError: on import, where Faker or Babel is not installed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from decimal import Decimal
 from random import Random
+from typing import Any, Final
 
+from receipt_trainer.errors import UserError
+
+try:
+    import babel as _babel  # noqa: F401
+    import faker as _faker  # noqa: F401
+except ModuleNotFoundError as error:
+    raise UserError(f"synthetic documents need {error.name}: pip install 'receipt-trainer[synthetic]'") from None
+
+from receipt_trainer.data.document import number
 from receipt_trainer.data.receipt import Receipt, image_id_for
-from receipt_trainer.data.synthetic.lines import Line, fitted
-from receipt_trainer.data.synthetic.page import Damage, draw_damage, place_words
-from receipt_trainer.data.synthetic.purchase import Purchase, draw_purchase
-from receipt_trainer.data.synthetic.style import draw_moment, draw_style
-from receipt_trainer.data.synthetic.template import Printer
-from receipt_trainer.data.synthetic.text import KINDS
+from receipt_trainer.data.synthetic.layout import LaidOut, lay_out
+from receipt_trainer.data.synthetic.locales import locales
+from receipt_trainer.data.synthetic.page import PlainFamily
+from receipt_trainer.data.synthetic.words import Damage, draw_damage, read_page
 
-SOURCE = "synthetic"
+SOURCE: Final = "synthetic"
+_COUNTRIES: Final = ("en_US", "en_CA", "en_GB", "en_AU", "en_SG", "en_MY", "id_ID", "de_DE", "fr_FR")
+_TEMPLATES: Final = ("thermal", "thermal", "thermal", "bistro")
+_FAMILIES: Final = (PlainFamily("mono"), PlainFamily("sans", typewriter=False))
 
 
 def generate(count: int, seed: int, *, noise: bool = True) -> Iterator[Receipt]:
@@ -30,51 +45,41 @@ def generate(count: int, seed: int, *, noise: bool = True) -> Iterator[Receipt]:
         seed: any whole number.
         noise: whether the reader of the photo makes mistakes; without it every word stands as printed.
     """
+    countries = [(locales()[code], _FAMILIES) for code in _COUNTRIES]
     for index in range(count):
-        yield _receipt(seed, index, noise)
+        # Text as a seed goes through SHA-512, which no interpreter setting changes.
+        rng = Random(f"{seed}:{index}")
+        laid_out = lay_out(rng, _TEMPLATES, countries, truthful=False)
+        name = f"synthetic-{seed}-{index:06d}"
+        yield receipt_of(laid_out, name, SOURCE, rng, draw_damage(rng) if noise else Damage())
 
 
-def _receipt(seed: int, index: int, noise: bool) -> Receipt:
-    # Text as a seed goes through SHA-512, which no interpreter setting changes.
-    rng = Random(f"{seed}:{index}")
-    purchase = draw_purchase(rng, rng.choice(KINDS))
-    style = draw_style(rng, purchase.locale)
-    printed = Printer(rng, purchase, style, draw_moment(rng)).lines()
-    lines = [part for line in printed for part in fitted(_in_case(line, style.upper), style.width)]
-    damage = draw_damage(rng) if noise else Damage()
-    words, width, height = place_words(rng, lines, style.width, damage)
-    name = f"synthetic-{seed}-{index:06d}"
+def receipt_of(laid_out: LaidOut, name: str, source: str, rng: Random, damage: Damage) -> Receipt:
+    """The words on a page as a receipt, with the amounts of the purchase behind it as its `fields`."""
+    words, width, height = read_page(laid_out.page, rng, damage)
     return Receipt(
-        image_id=image_id_for(SOURCE, name),
+        image_id=image_id_for(source, name),
         receipt_id=1,
         words=tuple(words),
         name=name,
-        source=SOURCE,
+        source=source,
         width=width,
         height=height,
-        extra={"fields": _fields(purchase)},
+        extra={"fields": _fields(laid_out)},
     )
 
 
-def _in_case(line: Line, upper: bool) -> Line:
-    if not upper:
-        return line
-    raised = (tuple((text.upper(), label) for text, label in cell.tokens) for cell in line.cells)
-    cells = (replace(cell, tokens=tokens) for cell, tokens in zip(line.cells, raised, strict=True))
-    return replace(line, cells=tuple(cells))
-
-
-def _fields(purchase: Purchase) -> dict[str, int | bool | str]:
-    """The purchase behind the receipt, amounts in minor units of its currency."""
+def _fields(laid_out: LaidOut) -> dict[str, Any]:
+    document, totals = laid_out.document, laid_out.document.totals
     return {
-        "kind": purchase.kind,
-        "decimals": purchase.locale.decimals,
-        "item_discount": purchase.item_discount,
-        "subtotal": purchase.subtotal,
-        "discount": purchase.discount,
-        "service": purchase.service,
-        "tax": purchase.tax,
-        "tax_included": purchase.tax_included,
-        "rounding": purchase.rounding,
-        "total": purchase.total,
+        "kind": document.shop,
+        "currency": document.currency,
+        "item_discount": number(-sum((item.total for item in document.items if item.total < 0), Decimal(0))),
+        "subtotal": number(totals.subtotal),
+        "discount": number(totals.discount),
+        "service": number(totals.service),
+        "tax": number(totals.tax),
+        "tax_included": document.terms.inside,
+        "rounding": number(totals.rounding),
+        "total": number(totals.grand_total),
     }

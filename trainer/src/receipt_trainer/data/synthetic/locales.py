@@ -1,206 +1,131 @@
-"""How receipts are written in nine countries, by habit and not by law."""
+"""Countries and languages: how documents are written there, from `locales.toml` and `languages.toml`."""
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from babel import Locale as Cldr
+
+_CAPITALS: Final = "ABCEFGHJKLMNPRSTUVWXYZ"
 
 
 @dataclass(frozen=True, slots=True)
+class Shop:
+    """What one kind of shop is called and sells; pools of alternatives with `|` between them."""
+
+    firms: str
+    nouns: str
+    modifiers: str = ""
+    sizes: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Language:
+    """The words of a language: `words` by what they are for, `shops` by kind."""
+
+    code: str
+    words: Mapping[str, str]
+    shops: Mapping[str, Shop]
+
+    @property
+    def letters(self) -> frozenset[str]:
+        """Letters of its words besides ASCII; a font that has them has those of the names in it."""
+        pools = (f"{shop.firms}{shop.nouns}" for shop in self.shops.values())
+        return frozenset(letter for letter in "".join((*self.words.values(), *pools)) if letter > "\u00a0")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Locale:
-    """How a country's receipts are written; texts are pools of alternatives with `|` between them.
+    """How documents are written in a country; pools and patterns as in `locales.toml`, which explains them.
 
     Attributes:
-        symbols: currency marks before an amount, maybe none; `codes` stand behind it.
-        decimals: digits of the minor unit; all amounts are integers in that unit.
-        point, thousands: decimal sign and separator of thousands, maybe none.
-        scale: what costs a dollar costs `scale` minor units here; prices and totals are multiples of `step`.
-        taxes: (name, rates in basis points); `added_together` of them are on one receipt.
-        tax_added, tax_included: whether taxes may come on top of the printed prices, or be in them.
-        phones, regions: `#` stands for a digit, `?` for a capital letter; {n} and {m} in streets for house numbers.
-        dates: %d %e %m %n %y %Y %b as in strftime, %e and %n being day and month without a leading zero.
+        code: as Babel has it, "en_US"; `faker` is Faker's, if another one.
     """
 
-    symbols: str
-    codes: str
-    decimals: int
-    point: str
-    thousands: str
-    scale: int
-    step: int
-    taxes: tuple[tuple[str, tuple[int, ...]], ...]
-    tax_added: bool
-    tax_included: bool
-    phones: str
-    cities: str
-    regions: str
-    streets: str
+    code: str
+    language: Language
+    currencies: tuple[tuple[str, int], ...]
+    taxes: tuple[tuple[str, str], ...]
+    inside: float
+    towns: str
+    tax_ids: str
+    legal: str
     dates: str
-    language: str = "en"
-    added_together: int = 1
+    streets: str = "{{street_address}}"
+    phones: str = "{{phone_number}}"
+    faker: str = ""
+    numbers: str = ""
+    together: bool = False
+
+    @property
+    def cldr(self) -> Cldr:
+        """Babel's data of the country."""
+        return cldr(self.code)
+
+    @property
+    def latin(self) -> bool:
+        """Whether names are written in Latin letters."""
+        return self.language.code not in ("el", "ru", "ja", "zh")
 
 
-LOCALES: Final = (
-    Locale(
-        symbols="$",
-        codes="USD",
-        decimals=2,
-        point=".",
-        thousands="|,",
-        scale=100,
-        step=1,
-        taxes=(("Sales Tax", (400, 600, 725, 825, 888)), ("TAX", (500, 700, 950))),
-        tax_added=True,
-        tax_included=False,
-        phones="(###) ###-####|###-###-####|###.###.####|1-###-###-####",
-        cities="Springfield|Franklin|Clinton|Salem|Georgetown|Fairview|Madison|Arlington|Dover",
-        regions="{city}, OH #####|{city}, TX #####|{city} CA #####-####|{city}, NY #####",
-        streets=(
-            "{n} {name} Street|{n} {name} St.|{n} {name} Ave|{n} {name} Road|{n} {name} Rd|{n} {name} Blvd|"
-            "{n} N. {name} Hwy"
-        ),
-        dates="%m/%d/%Y|%m/%d/%y|%n/%e/%Y|%b %e, %Y|%m-%d-%Y|%Y-%m-%d",
-    ),
-    Locale(
-        symbols="$",
-        codes="CAD",
-        decimals=2,
-        point=".",
-        thousands=",",
-        scale=110,
-        step=1,
-        taxes=(("GST", (500,)), ("PST", (600, 700, 800)), ("HST", (1300, 1500))),
-        tax_added=True,
-        tax_included=False,
-        phones="(###) ###-####|### ###-####",
-        cities="Kelowna|Guelph|Moncton|Regina|Barrie|Sudbury",
-        regions="{city}, ON ?#? #?#|{city} BC ?#?#?#",
-        streets="{n} {name} Street|{n} {name} St.|{n} {name} Ave|{n} {name} Road|{n} {name} Rd|{n} {name} Blvd",
-        dates="%Y/%m/%d|%d/%m/%Y|%b %d, %Y",
-        added_together=2,
-    ),
-    Locale(
-        symbols="£",
-        codes="GBP",
-        decimals=2,
-        point=".",
-        thousands=",",
-        scale=80,
-        step=1,
-        taxes=(("VAT", (2000, 500)),),
-        tax_added=False,
-        tax_included=True,
-        phones="0## #### ####|01### ######|+44 #### ######",
-        cities="Leeds|Exeter|Norwich|Bath|Durham|Swansea|Perth|Lincoln|Hexham|Ripon",
-        regions="{city} ??# #??|{city}, ??## #??",
-        streets="{n} {name} Street|{n} {name} St.|{n} {name} Ave|{n} {name} Road|{n} {name} Rd|{n} {name} Blvd",
-        dates="%d/%m/%Y|%d/%m/%y|%d %b %Y|%d-%m-%y",
-    ),
-    Locale(
-        symbols="RM|RM|",
-        codes="MYR",
-        decimals=2,
-        point=".",
-        thousands=",|",
-        scale=350,
-        step=5,
-        taxes=(("GST", (600,)), ("SST", (600, 1000))),
-        tax_added=True,
-        tax_included=True,
-        phones="0#-#######|0#-#### ####|03-####-####|01#-### ####",
-        cities="Johor Bahru|Shah Alam|Petaling Jaya|Ipoh|Klang|Melaka|Seremban|Kajang|Puchong",
-        regions="##### {city}, Johor|##### {city}.|##### {city}, Selangor Darul Ehsan",
-        streets=(
-            "No. {n}, Jalan {name} {m}|No {n} & {m}, Jln {name}|Lot {n}, Jalan {name}, Taman {name}|{n}-G Jalan {name}"
-        ),
-        dates="%d/%m/%Y|%d-%m-%Y|%d/%m/%y|%e/%n/%Y|%d %b %Y|%Y-%m-%d",
-    ),
-    Locale(
-        symbols="$|S$|",
-        codes="SGD",
-        decimals=2,
-        point=".",
-        thousands=",|",
-        scale=140,
-        step=5,
-        taxes=(("GST", (700, 800, 900)),),
-        tax_added=True,
-        tax_included=True,
-        phones="#### ####|+65 #### ####|6#######",
-        cities="Singapore|SINGAPORE|S'pore",
-        regions="{city} ######|{city} (######)",
-        streets="{n} {name} Road #0{m}-{n}|Blk {n} {name} Ave {m}|{n} {name} Drive",
-        dates="%d/%m/%Y|%d %b %y|%d-%b-%Y",
-    ),
-    Locale(
-        symbols="|EUR",
-        codes="€|EUR",
-        decimals=2,
-        point=",",
-        thousands=".|",
-        scale=90,
-        step=1,
-        taxes=(("MwSt", (700, 1900)), ("USt.", (700, 1900))),
-        tax_added=False,
-        tax_included=True,
-        phones="0###/######|0## / #######|+49 ### ######|0#### - ####",
-        cities="Kassel|Fulda|Celle|Ulm|Gotha|Aalen",
-        regions="##### {city}",
-        streets="{name}str. {n}|{name}straße {n}|Am {name}platz {m}|{name}weg {n}",
-        dates="%d.%m.%Y|%d.%m.%y",
-        language="de",
-    ),
-    Locale(
-        symbols="|EUR",
-        codes="€|EUR",
-        decimals=2,
-        point=",",
-        thousands="",
-        scale=95,
-        step=1,
-        taxes=(("TVA", (550, 1000, 2000)),),
-        tax_added=False,
-        tax_included=True,
-        phones="0# ## ## ## ##|0#.##.##.##.##|+33 # ## ## ## ##",
-        cities="Dijon|Nantes|Rennes|Angers|Nîmes|Metz",
-        regions="##### {city}",
-        streets="{n}, rue {name}|{n} avenue de {name}|{m} place {name}",
-        dates="%d/%m/%Y|%d/%m/%y|%d-%m-%Y",
-        language="fr",
-    ),
-    Locale(
-        symbols="Rp|Rp.|",
-        codes="IDR",
-        decimals=0,
-        point=",",
-        thousands=",|.",
-        scale=12000,
-        step=500,
-        taxes=(("PB1", (1000,)), ("PPN", (1100,)), ("Tax", (1000,))),
-        tax_added=True,
-        tax_included=False,
-        phones="(02#) #######|08##-####-####|02# ### ####",
-        cities="Bandung|Jakarta|Bogor|Medan|Malang",
-        regions="{city} #####|{city} Selatan #####",
-        streets="Jl. {name} No. {n}|Jl. {name} Raya {n}|Mall {name} Lt. {m}",
-        dates="%d/%m/%Y|%d-%m-%y|%d %b %Y|%Y-%m-%d",
-        language="id",
-    ),
-    Locale(
-        symbols="$",
-        codes="AUD",
-        decimals=2,
-        point=".",
-        thousands=",",
-        scale=130,
-        step=5,
-        taxes=(("GST", (1000,)),),
-        tax_added=False,
-        tax_included=True,
-        phones="(0#) #### ####|0# #### ####|1300 ### ###|04## ### ###",
-        cities="Bendigo|Cairns|Orange|Albury|Geelong",
-        regions="{city} VIC ####|{city} NSW ####",
-        streets="{n} {name} Street|{n} {name} St.|{n} {name} Ave|{n} {name} Road|{n} {name} Rd|{n} {name} Blvd",
-        dates="%d/%m/%Y|%d/%m/%y|%d %b %Y",
-    ),
-)
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """`scale`: what costs a dollar costs about so much; prices are multiples of `step`."""
+
+    scale: Decimal
+    step: Decimal
+
+
+cldr = cache(Cldr.parse)
+
+
+def _table(name: str) -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+
+
+@cache
+def languages() -> Mapping[str, Language]:
+    """All languages by their ISO 639-1 code."""
+    return {
+        code: Language(
+            code,
+            {key: value for key, value in table.items() if isinstance(value, str)},
+            {kind: Shop(**shop) for kind, shop in table.items() if not isinstance(shop, str)},
+        )
+        for code, table in _table("languages.toml").items()
+    }
+
+
+@cache
+def locales() -> Mapping[str, Locale]:
+    """All countries by code."""
+    found = {}
+    for code, table in _table("locales.toml")["locales"].items():
+        table |= {key: tuple(map(tuple, table[key])) for key in ("currencies", "taxes")}
+        found[code] = Locale(code=code, language=languages()[code[:2]], **table)
+    return found
+
+
+@cache
+def currencies() -> Mapping[str, Currency]:
+    """What money is worth, by ISO 4217 code."""
+    return {code: Currency(*map(Decimal, pair)) for code, pair in _table("locales.toml")["currencies"].items()}
+
+
+def pick(rng: Random, pool: str) -> str:
+    """One of the alternatives that stand between `|`; an empty one counts."""
+    return rng.choice(pool.split("|"))
+
+
+def fill(rng: Random, pattern: str) -> str:
+    """`pattern` with each `#` a random digit and each `?` a random capital letter."""
+    return "".join(
+        str(rng.randrange(10)) if mark == "#" else rng.choice(_CAPITALS) if mark == "?" else mark for mark in pattern
+    )

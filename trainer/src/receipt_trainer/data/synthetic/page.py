@@ -1,145 +1,267 @@
-"""From printed lines to words with boxes, and the damage that a photo and a reader of it do."""
+"""A page: what stands where is measured first, checked, and only then drawn or read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import fsum
-from random import Random
-from typing import Final
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, Protocol
 
-from receipt_trainer.contract.names import OUTSIDE
-from receipt_trainer.data.receipt import Box, Word, WordLabel
-from receipt_trainer.data.sources.clean import BOX_DECIMALS
-from receipt_trainer.data.synthetic.lines import Cell, Line, Token
+Colour = tuple[int, int, int]
+Pixels = tuple[int, int, int, int]
+"""(x0, y0, x1, y1), x1 and y1 outside."""
 
-_CONFUSIONS: Final = ("0O", "O0", "1l", "l1", "Il", "5S", "S5", "8B", "B8", ".,", ",.", "ec", "G6", "/1", ":.", "ao")
-"""A letter and what it is read as."""
-_STRAY: Final = ("|", ".", "~", "-", "_", "'", "i", "#")
+Align = Literal["l", "c", "r"]
+Part = tuple[str, str]
+"""Text and label ("" for none)."""
 
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """Shares of words that are misread, glued to the next or missed; `stray` of lines get a mark that is no text.
-
-    `jitter` is in characters, `slope` the tilt of the lines as rise over run.
-    """
-
-    misread: float = 0.0
-    glued: float = 0.0
-    missed: float = 0.0
-    stray: float = 0.0
-    jitter: float = 0.0
-    slope: float = 0.0
+INK: Final[Colour] = (24, 24, 28)
+GREY: Final[Colour] = (110, 110, 116)
+_EDGE: Final = 6
+"""Pixels at the edge of the page where nothing may stand."""
+_NARROW: Final = frozenset("iljtfrI.,:;'|!()[] -/")
+_WIDE: Final = frozenset("mwMW@%&")
 
 
-def draw_damage(rng: Random) -> Damage:
-    """Most receipts are read well; one in ten has every printed phrase as one word, as some readers deliver it."""
-    kind = rng.random()
-    glued = 1.0 if kind < 0.1 else 0.2 if kind < 0.25 else 0.02
-    return Damage(
-        rng.choice((0.0, 0.01, 0.03, 0.08)),
-        glued,
-        rng.choice((0.0, 0.0, 0.01)),
-        0.02,
-        rng.uniform(0, 0.2),
-        rng.choice((0.0, 0.0, rng.uniform(-0.02, 0.02))),
-    )
+class TooLongError(Exception):
+    """A document does not fit its page: it needs fewer lines."""
 
 
-def place_words(rng: Random, lines: Sequence[Line], columns: int, damage: Damage) -> tuple[list[Word], int, int]:
-    """Words with boxes of whole pixels inside a page, and the page's width and height in pixels.
+class LayoutFaultError(RuntimeError):
+    """Texts overlap or leave the page: a fault of a template."""
 
-    Boxes of one line do not overlap; lines without a word left are skipped, so that line numbers have no hole.
-    """
-    page = _draw_page(rng, lines, columns, damage.slope)
-    placed: list[Word] = []
-    y, row = page.first_line, 0
-    for line in lines:
-        y += line.gap * page.line_height
-        boxes = _line_boxes(rng, line, columns, damage)
-        for text, label, start, end in boxes:
-            shift = rng.uniform(-0.3, 0.3) * damage.jitter * page.line_height
-            box = page.box(start, end, y + shift, line.scale * page.line_height, damage.slope)
-            placed.append(Word(text, box, row, () if label == OUTSIDE else (WordLabel(label),)))
-        row += bool(boxes)
-        y += line.scale * page.line_height
-    return placed, page.width, page.height
+
+class Family(Protocol):
+    """A font family; sizes are pixels of the em."""
+
+    @property
+    def name(self) -> str:
+        """What templates know it by."""
+
+    def covers(self, letters: Iterable[str]) -> bool:
+        """Whether it has a glyph for each letter."""
+
+    def advance(self, text: str, size: int, bold: bool) -> float:
+        """Pixels that a text takes."""
+
+    def metrics(self, size: int, bold: bool) -> tuple[int, int]:
+        """Pixels above and below the baseline."""
+
+    def ink(self, text: str, size: int, bold: bool) -> tuple[float, float, float, float]:
+        """The box of the text's ink, its origin the left end of the baseline."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
-    """A page in pixels: where its text begins, the width of a character and the height of a line."""
+class PlainFamily:
+    """A family that is measured by rule of thumb: for words with boxes where nothing is drawn, without any font."""
+
+    name: str
+    typewriter: bool = True
+
+    def covers(self, letters: Iterable[str]) -> bool:
+        """It has every letter."""
+        return True
+
+    def advance(self, text: str, size: int, bold: bool) -> float:
+        """Three fifths of the em for every letter, or about what sans-serif letters take; East Asian ones take all."""
+        if self.typewriter and text.isascii():
+            return 0.6 * size * len(text)
+        return size * sum(map(self._share, text))
+
+    def _share(self, letter: str) -> float:
+        if letter > "\u02ff" and unicodedata.east_asian_width(letter) in "WF":
+            return 1.0
+        if self.typewriter:
+            return 0.6
+        return 0.32 if letter in _NARROW else 0.88 if letter in _WIDE else 0.67 if letter.isupper() else 0.57
+
+    def metrics(self, size: int, bold: bool) -> tuple[int, int]:
+        """As most fonts have it."""
+        return round(0.93 * size), round(0.24 * size)
+
+    def ink(self, text: str, size: int, bold: bool) -> tuple[float, float, float, float]:
+        """From the capitals' height to the descenders."""
+        return 0.03 * size, -0.74 * size, max(1.0, self.advance(text, size, bold) - 0.1 * size), 0.16 * size
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A family in one weight and size (pixels of the em); `leading` widens its lines, `capitals` has capitals alone."""
+
+    family: Family
+    size: int
+    bold: bool = False
+    leading: float = 1.0
+    capitals: bool = False
+
+    def of(self, size: int, *, bold: bool = False) -> Face:
+        """The same in another size and weight."""
+        return replace(self, size=size, bold=bold)
+
+    def shown(self, text: str) -> str:
+        """The text in this face's letters."""
+        return text.upper() if self.capitals else text
+
+    @property
+    def line_height(self) -> int:
+        """Pixels from one baseline to the next."""
+        return int(self.leading * (sum(self.family.metrics(self.size, self.bold)) + max(2, self.size // 8)))
+
+    def width(self, text: str) -> int:
+        """Pixels that a text takes, rounded up."""
+        return int(self.family.advance(self.shown(text), self.size, self.bold)) + 1
+
+    def ink(self, text: str, left: float, baseline: int) -> Pixels:
+        """The box of a text's ink, whose baseline begins there."""
+        x0, y0, x1, y1 = self.family.ink(text, self.size, self.bold)
+        return int(left + x0), int(baseline + y0), int(left + x1 + 1), int(baseline + y1 + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Parts that stand behind each other; `place` is where on the line their anchored edge is, as a fraction of it."""
+
+    parts: tuple[Part, ...]
+    align: Align = "l"
+    place: float = 0.0
+
+    def wrapped(self, face: Face, width: int) -> Iterator[Cell]:
+        """The cell, or the cells that it takes where it is wider than `width` pixels; nothing is lost."""
+        if face.width(" ".join(text for text, _ in self.parts)) <= width:
+            yield self
+            return
+        words = [(piece, label) for text, label in self.parts for word in text.split(" ")
+                 for piece in _broken(word, face, width)]  # fmt: skip
+        line = ""
+        taken: list[Part] = []
+        for text, label in words:
+            joined = f"{line} {text}" if taken else text
+            if taken and face.width(joined) > width:
+                yield replace(self, parts=tuple(taken))
+                taken, joined = [], text
+            if taken and taken[-1][1] == label:
+                taken[-1] = f"{taken[-1][0]} {text}", label
+            else:
+                taken.append((text, label))
+            line = joined
+        yield replace(self, parts=tuple(taken))
+
+
+def cell(text: str, label: str = "", align: Align = "l") -> Cell:
+    """A cell of one text at the left end, the right end or in the middle of its line."""
+    return Cell(((text, label),) if text else (), align, {"l": 0.0, "c": 0.5, "r": 1.0}[align])
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text on one line. `box` is its ink, `origin` the left end of its baseline; `label` that of its words."""
+
+    text: str
+    face: Face
+    origin: tuple[int, int]
+    box: Pixels
+    colour: Colour
+    label: str
+
+    def words(self) -> Iterator[tuple[str, Pixels]]:
+        """Its words, each with the box of its ink in pixels."""
+        start = 0
+        for word in self.text.split(" "):
+            if word:
+                shift = self.face.family.advance(self.text[:start], self.face.size, self.face.bold)
+                yield word, self.face.ink(word, self.origin[0] + shift, self.origin[1])
+            start += len(word) + 1
+
+
+@dataclass(slots=True)
+class Page:
+    """Texts and shapes of a page that is `width` pixels wide; `height` may be set when all is placed."""
 
     width: int
-    height: int
-    left: int
-    first_line: float
-    pitch: float
-    line_height: float
+    height: int = 0
+    paper: Colour = (255, 255, 255)
+    texts: list[Text] = field(default_factory=list)
+    bands: list[tuple[Pixels, Colour]] = field(default_factory=list)
+    rules: list[tuple[Pixels, Colour]] = field(default_factory=list)
 
-    def box(self, start: float, end: float, y: float, height: float, slope: float) -> Box:
-        """The box, as fractions, of the columns from `start` to `end` on a line that begins at y pixels."""
-        x0, x1 = (self.left + round(column * self.pitch) for column in (start, end))
-        top = y + slope * ((x0 + x1) / 2 - self.width / 2)
-        y0, y1 = max(0, round(top + 0.1 * height)), min(self.height, round(top + 0.85 * height))
-        corners = x0 / self.width, y0 / self.height, max(x0 + 1, x1) / self.width, max(y0 + 1, y1) / self.height
-        x0_, y0_, x1_, y1_ = (round(corner, BOX_DECIMALS) for corner in corners)
-        return x0_, y0_, x1_, y1_
+    def put(
+        self, text: str, x: int, y: int, face: Face, *, align: Align = "l", colour: Colour = INK, label: str = ""
+    ) -> int:
+        """Place a text with its line's top at y: x is its left end, right end (`r`) or middle (`c`).
+
+        Returns:
+            The top of the next line.
+        """
+        text = face.shown(text)
+        width = face.width(text)
+        left = x if align == "l" else x - width if align == "r" else x - width // 2
+        baseline = y + face.family.metrics(face.size, face.bold)[0]
+        self.texts.append(Text(text, face, (left, baseline), face.ink(text, left, baseline), colour, label))
+        return y + face.line_height
+
+    def put_line(
+        self, cells: Sequence[Cell], y: int, face: Face, left: int, right: int, *, colour: Colour = INK
+    ) -> int:
+        """Place cells between two edges on a line, or on the lines that they take where they do not fit side by side.
+
+        Returns:
+            The top of the next line.
+        """
+        space = max(3, face.width(" "))
+        end, begun = left, False
+        for whole in cells:
+            for piece in whole.wrapped(face, right - left) if whole.parts else ():
+                widths = [face.width(text) for text, _ in piece.parts]
+                width = sum(widths) + space * (len(widths) - 1)
+                x = left + round(piece.place * (right - left)) - (0, width // 2, width)["lcr".index(piece.align)]
+                x = max(left, min(x, right - width))
+                if begun and x < end + space:
+                    y += face.line_height
+                for (text, label), wide in zip(piece.parts, widths, strict=True):
+                    self.put(text, x, y, face, colour=colour, label=label)
+                    x += wide + space
+                end, begun = x - space, True
+        return y + face.line_height if begun else y
+
+    def rule(self, x0: int, y0: int, x1: int, y1: int, colour: Colour = INK, thickness: int = 1) -> None:
+        """A line across or down."""
+        across = y0 == y1
+        box = (x0, y0, x1, y1 + thickness) if across else (x0, y0, x1 + thickness, y1)
+        self.rules.append((box, colour))
+
+    def band(self, x0: int, y0: int, x1: int, y1: int, colour: Colour) -> None:
+        """A filled ground for texts."""
+        self.bands.append(((x0, y0, x1, y1), colour))
+
+    def check(self) -> None:
+        """Every text is on the page and touches no other text and no rule.
+
+        Raises:
+            LayoutFaultError: which texts do not.
+        """
+        for text in self.texts:
+            x0, y0, x1, y1 = text.box
+            if x0 < _EDGE or y0 < _EDGE or x1 > self.width - _EDGE or y1 > self.height - _EDGE:
+                raise LayoutFaultError(f"{text.text!r} at {text.box} leaves the page of {self.width} x {self.height}")
+        shapes = [(text.box, text.text, True) for text in self.texts]
+        shapes += [(box, "a rule", False) for box, _ in self.rules]
+        above: list[tuple[Pixels, str, bool]] = []
+        for box, name, is_text in sorted(shapes, key=lambda shape: shape[0][1]):
+            above = [shape for shape in above if shape[0][3] > box[1]]
+            for other, other_name, other_is_text in above:
+                if (is_text or other_is_text) and other[0] < box[2] and box[0] < other[2]:
+                    raise LayoutFaultError(f"{other_name!r} touches {name!r}")
+            above.append((box, name, is_text))
 
 
-def _draw_page(rng: Random, lines: Sequence[Line], columns: int, slope: float) -> _Page:
-    width = rng.randint(320, 1400)
-    left, right = (int(width * rng.uniform(0.03, 0.14)) for _ in range(2))
-    pitch = (width - left - right) / columns
-    line_height = pitch * rng.uniform(1.7, 2.6)
-    lean = abs(slope) * width / 2
-    first_line = lean + line_height * rng.uniform(0.6, 3.0)
-    # fsum, because sum rounds in another way from Python 3.12 on.
-    text_height = line_height * fsum(line.scale + line.gap for line in lines)
-    height = int(first_line + text_height + line_height * rng.uniform(0.6, 3.0) + lean) + 1
-    return _Page(width, height, left, first_line, pitch, line_height)
+def wrap(text: str, face: Face, width: int) -> list[str]:
+    """A text in lines of at most `width` pixels, broken at spaces; a longer word is broken where it must be."""
+    return [" ".join(part for part, _ in line.parts) for line in cell(text).wrapped(face, width)]
 
 
-def _line_boxes(rng: Random, line: Line, columns: int, damage: Damage) -> list[tuple[str, str, float, float]]:
-    """Text, label, first and last column of each word of a line; a word leaves a fifth of its last column free."""
-    boxes = []
-    for cell in line.cells:
-        start = cell.start(int(columns / line.scale))
-        # The letters that a box was drawn around come from the print; reading it wrong moves no box.
-        for glued in _glued(rng, cell, damage.glued):
-            printed = sum(len(text) for text, _ in glued.tokens) + len(glued.tokens) - 1
-            text = _misread(rng, "".join(text for text, _ in glued.tokens), damage.misread)
-            label = next((label for _, label in glued.tokens if label != OUTSIDE), OUTSIDE)
-            first = start + rng.uniform(0, 0.3) * damage.jitter
-            last = start + printed - 0.2 - rng.uniform(0, 0.3) * damage.jitter
-            if not (damage.missed and rng.random() < damage.missed):
-                boxes.append((text, label, first * line.scale, last * line.scale))
-            start += printed + 1
-    if boxes and damage.stray and rng.random() < damage.stray and boxes[0][2] > 2:
-        boxes.insert(0, (rng.choice(_STRAY), OUTSIDE, 0.1, 0.9))
-    return boxes
-
-
-def _glued(rng: Random, cell: Cell, share: float) -> list[Cell]:
-    """The cell's words, some joined; words of two different labels stay apart, a key may join its value."""
-    joined: list[list[Token]] = []
-    for token in cell.tokens:
-        labels = {label for _, label in (*joined[-1], token)} - {OUTSIDE} if joined else set()
-        if joined and len(labels) < 2 and share and rng.random() < share:
-            joined[-1].append(token)
-        else:
-            joined.append([token])
-    return [Cell(tuple(tokens)) for tokens in joined]
-
-
-def _misread(rng: Random, text: str, share: float) -> str:
-    """The text, or with probability `share` one letter confused or lost; never empty."""
-    if not share or rng.random() >= share:
-        return text
-    possible = [confusion for confusion in _CONFUSIONS if confusion[0] in text]
-    if possible and rng.random() < 0.8:
-        confusion = rng.choice(possible)
-        return text.replace(confusion[0], confusion[1], 1)
-    place = rng.randrange(len(text))
-    return text[:place] + text[place + 1 :] if len(text) > 1 else text
+def _broken(word: str, face: Face, width: int) -> Iterator[str]:
+    while face.width(word) > width and len(word) > 1:
+        cut = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or face.width(word[:n]) <= width)
+        yield word[:cut]
+        word = word[cut:]
+    yield word

@@ -17,10 +17,9 @@ from PIL import Image
 from receipt_trainer.data.document_set import read_examples
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.sources.jsonl import read_jsonl
+from receipt_trainer.data.synthetic.dataset import Plan, generate_dataset
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.paddleocr_vl.synthetic.boxes import words_of
-from receipt_trainer.models.paddleocr_vl.synthetic.dataset import Plan, generate_dataset
-from tests.models.paddleocr_vl.drawn import ALL, many
+from tests.data.synthetic.drawn import ALL, many
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -70,11 +69,11 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert list((tmp_path / "b").iterdir()) == [tmp_path / "b" / "mine.txt"]
 
 
-def test_a_killed_run_goes_on(tmp_path: Path) -> None:
+def test_a_killed_run_resumes(tmp_path: Path) -> None:
     """While images are drawn there is no list; after a SIGKILL the same command gives what an undisturbed one gives."""
     code = (
-        "from pathlib import Path\nfrom tests.models.paddleocr_vl.test_synthetic_sets import PLAN\n"
-        "from receipt_trainer.models.paddleocr_vl.synthetic.dataset import generate_dataset\n"
+        "from pathlib import Path\nfrom tests.data.synthetic.test_dataset import PLAN\n"
+        "from receipt_trainer.data.synthetic.dataset import generate_dataset\n"
         f"generate_dataset(Path({str(tmp_path / 'killed')!r}), 3000, PLAN)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3], env=dict(os.environ))
@@ -107,8 +106,8 @@ def test_boxes_are_receipts_of_the_first_family(tmp_path: Path) -> None:
         assert merchant == json.loads(example.output)["vendor"]["name"]
         with Image.open(example.image) as image:
             assert image.size == (receipt.width, receipt.height)
-    texts = [text for drawn in many()[:30] for text in drawn.page.texts]
+    texts = [text for one in many()[:30] for text in one.page.texts]
     for text in texts:
-        boxes = [box for _, box in words_of(text)]
+        boxes = [box for _, box in text.words()]
         assert boxes == sorted(boxes)
         assert boxes[-1][2] <= text.box[2] + 2

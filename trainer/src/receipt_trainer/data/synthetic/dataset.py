@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import multiprocessing
 import os
@@ -17,20 +16,25 @@ from pathlib import Path
 from random import Random
 from typing import IO, Any, Final
 
+import numpy as np
+
 from receipt_trainer.data.document import canonical_json
 from receipt_trainer.data.document_set import INSTRUCTION, VlExample, to_line
 from receipt_trainer.data.sources.jsonl import to_line as receipt_line
+from receipt_trainer.data.synthetic import receipt_of
+from receipt_trainer.data.synthetic.layout import LaidOut, lay_out_example
+from receipt_trainer.data.synthetic.locales import languages
+from receipt_trainer.data.synthetic.render import encode, fonts_of
+from receipt_trainer.data.synthetic.words import Damage
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.files import write_atomically
-from receipt_trainer.models.paddleocr_vl.synthetic.boxes import receipt_of
-from receipt_trainer.models.paddleocr_vl.synthetic.draw import Drawn, draw_example
-from receipt_trainer.models.paddleocr_vl.synthetic.languages import LANGUAGES, fonts_of
 
 LEVELS: Final = ("clean", "photo", "mixed")
 MARKER: Final = ".generate.json"
 TRAIN, VAL, BOXES = "train.jsonl", "val.jsonl", "receipts.jsonl"
+BOXES_SOURCE: Final = "synthetic-vl"
 _CHUNK: Final = 16
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Raised when the same seed would no longer give the same documents."""
 
 
@@ -83,7 +87,7 @@ def generate_dataset(
     """Write `count` examples: `images/`, then receipts.jsonl and val.jsonl, and train.jsonl last.
 
     Example k depends on the plan and k alone, so any number of workers writes the same bytes. A run that was stopped
-    goes on when it is started again with the same plan: images are written whole or not at all, and those that are
+    resumes when it is started again with the same plan: images are written whole or not at all, and those that are
     there stay.
 
     Raises:
@@ -120,7 +124,7 @@ def _all(folder: Path, count: int, plan: Plan, workers: int) -> Iterator[_Made]:
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
-                raise WorldError(f"a worker died (out of memory?); start again to go on: {error}") from None
+                raise WorldError(f"a worker died (out of memory?); start again to resume: {error}") from None
             raise
 
 
@@ -129,49 +133,36 @@ def _ignore_interrupts() -> None:
 
 
 def _make_chunk(folder: Path, plan: Plan, chunk: range) -> list[_Made]:
-    languages = [(LANGUAGES[code], fonts_of(LANGUAGES[code], plan.font_dirs)) for code in plan.languages]
-    return [_make(folder, plan, index, draw_example(plan.seed, index, plan.templates, languages)) for index in chunk]
+    known = languages()
+    fonts = {known[code]: fonts_of(known[code], plan.font_dirs) for code in plan.languages}
+    return [_make(folder, plan, index, lay_out_example(plan.seed, index, plan.templates, fonts)) for index in chunk]
 
 
-def _make(folder: Path, plan: Plan, index: int, drawn: Drawn) -> _Made:
+def _make(folder: Path, plan: Plan, index: int, laid_out: LaidOut) -> _Made:
     own = Random(f"vl:{plan.seed}:{index}:use")
     photo = plan.level == "photo" or (plan.level == "mixed" and own.random() < 0.5)
     val = own.random() >= plan.split
     path = folder / "images" / f"{index:06d}.{'jpg' if photo else 'png'}"
     new = not path.is_file()
     if new:
-        write_atomically(path, encode_image(drawn, plan.seed, index, photo))
+        camera = np.random.default_rng([abs(plan.seed), index, int(plan.seed < 0)]) if photo else None
+        write_atomically(path, encode(laid_out.page, camera))
     name = f"synthetic-{plan.seed}-{index:06d}"
-    difficulty = min(1.0, drawn.difficulty + (0.2 if photo else 0.0))
-    example = VlExample(name, path, INSTRUCTION, "", canonical_json(drawn.truth), round(difficulty, 3))
+    difficulty = round(min(1.0, laid_out.difficulty + (0.2 if photo else 0.0)), 3)
+    example = VlExample(name, path, INSTRUCTION, "", canonical_json(laid_out.truth), difficulty)
     return _Made(
         line=to_line(example, folder),
-        receipt=receipt_line(receipt_of(drawn, name)) if plan.boxes else "",
+        receipt=receipt_line(receipt_of(laid_out, name, BOXES_SOURCE, own, Damage())) if plan.boxes else "",
         val=val,
         drawn=new,
         bytes=path.stat().st_size,
-        template=drawn.template,
-        language=drawn.language,
+        template=laid_out.template,
+        language=laid_out.language,
     )
 
 
-def encode_image(drawn: Drawn, seed: int, index: int, photo: bool) -> bytes:
-    """The page as a PNG, or photographed as a JPEG."""
-    image = drawn.page.draw()
-    buffer = io.BytesIO()
-    if photo:
-        import numpy as np
-
-        from receipt_trainer.models.paddleocr_vl.synthetic.photo import photograph
-
-        photograph(image, np.random.default_rng([abs(seed), index, int(seed < 0)])).save(buffer, "JPEG", quality=85)
-    else:
-        image.save(buffer, "PNG", compress_level=4)
-    return buffer.getvalue()
-
-
 def _claim(folder: Path, plan: Plan) -> None:
-    """Take the folder for this plan, or go on with it.
+    """Take the folder for this plan, or resume its run.
 
     The lists of a finished run go first: while images are drawn there is no list that says all are there.
     """
