@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 from transformers import TrainerState
@@ -12,7 +13,7 @@ from receipt_trainer.training.callbacks import EarlyStopping
 @pytest.mark.parametrize(("metric", "is_higher_better"), [("eval_loss", False), ("eval_f1", True)])
 def test_an_evaluation_without_a_number_does_not_count(bad: float | None, metric: str, is_higher_better: bool) -> None:
     """It is never the best one, whichever way is up; patience counts the others."""
-    stopping = EarlyStopping(metric, 2, is_higher_better=is_higher_better)
+    stopping = EarlyStopping(SimpleNamespace(metric=metric, is_higher_better=is_higher_better), 2)
 
     def is_reached(*values: float | None) -> bool:
         return stopping.is_reached(TrainerState(log_history=[{metric: value} for value in values]))
@@ -25,6 +26,6 @@ def test_an_evaluation_without_a_number_does_not_count(bad: float | None, metric
     assert is_reached(worse[0], bad, *worse[1:])
     assert not is_reached(worse[0], bad, bad, bad, worse[1])
     assert not is_reached(*[bad] * 5)
-    assert not EarlyStopping(metric, 0, is_higher_better=is_higher_better).is_reached(
+    assert not EarlyStopping(SimpleNamespace(metric=metric, is_higher_better=is_higher_better), 0).is_reached(
         TrainerState(log_history=[{metric: value} for value in worse])
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from transformers import TrainingArguments
 
@@ -21,13 +21,20 @@ NOT_IN_THE_CURVE: Final = frozenset(
 """Hyperparameters that a resumed run may change: its losses do not depend on them."""
 
 
+class Ranking(Protocol):
+    """How evaluations are ranked, see `receipt_trainer.training.family.Evaluations`."""
+
+    metric: str
+    is_higher_better: bool
+
+
 def training_arguments(
-    config: Hyperparameters, run_dir: Path, machine: Machine, *, metric: str, is_higher_better: bool, **own: Any
+    config: Hyperparameters, run_dir: Path, machine: Machine, evaluations: Ranking, **own: Any
 ) -> TrainingArguments:
     """transformers' arguments for a configuration.
 
     Args:
-        metric: what the best model is the best of, see `Evaluations`.
+        evaluations: what the best model is the best of.
         own: arguments that are named or set differently from family to family.
     """
     arguments = TrainingArguments(
@@ -43,8 +50,8 @@ def training_arguments(
         save_strategy="epoch",
         logging_steps=config.logging_steps,
         logging_nan_inf_filter=False,
-        metric_for_best_model=metric,
-        greater_is_better=is_higher_better,
+        metric_for_best_model=evaluations.metric,
+        greater_is_better=evaluations.is_higher_better,
         seed=config.seed,
         bf16=machine.precision == "bf16",
         fp16=machine.precision == "fp16",

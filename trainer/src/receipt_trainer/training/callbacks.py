@@ -29,6 +29,7 @@ from receipt_trainer.contract.sinks import MetricsSink, NoMetrics, report_progre
 from receipt_trainer.errors import WorldError
 from receipt_trainer.files import write_atomically
 from receipt_trainer.training import checkpoints, distributed
+from receipt_trainer.training.arguments import Ranking
 from receipt_trainer.training.family import Evaluations, Moment
 from receipt_trainer.training.trainer import LOWER
 
@@ -153,9 +154,9 @@ class LossState(TrainerCallback):
 class EarlyStopping(TrainerCallback):
     """Counts from the history in the trainer's state, so that a resumed run stops where an undisturbed one does."""
 
-    def __init__(self, metric: str, patience: int, *, is_higher_better: bool) -> None:
-        """`patience`: evaluations without a better `metric`; 0 never stops."""
-        self._metric, self._patience, self._is_higher_better = metric, patience, is_higher_better
+    def __init__(self, evaluations: Ranking, patience: int) -> None:
+        """`patience`: evaluations without a better one; 0 never stops."""
+        self._evaluations, self._patience = evaluations, patience
 
     def on_evaluate(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> TrainerControl:
         """Stop once the best evaluation is `patience` evaluations ago."""
@@ -165,10 +166,12 @@ class EarlyStopping(TrainerCallback):
 
     def is_reached(self, state: TrainerState) -> bool:
         """Whether the best evaluation of the history, of those with a finite value, is `patience` evaluations ago."""
-        found = [row[self._metric] for row in state.log_history if is_number(row.get(self._metric))]
+        found = [
+            row[self._evaluations.metric] for row in state.log_history if is_number(row.get(self._evaluations.metric))
+        ]
         if not self._patience or not found:
             return False
-        best = max(found) if self._is_higher_better else min(found)
+        best = max(found) if self._evaluations.is_higher_better else min(found)
         return len(found) - 1 - found.index(best) >= self._patience
 
 

@@ -177,9 +177,7 @@ def train(
         record.write(run_dir / RUN_FILE)
     distributed.wait_for_all()
     records, losses = Records(evaluations, record, run_dir, sink), LossState(found)
-    stopping = EarlyStopping(
-        evaluations.metric, config.early_stopping_patience, is_higher_better=evaluations.is_higher_better
-    )
+    stopping = EarlyStopping(evaluations, config.early_stopping_patience)
     commit = CheckpointCommit(
         fingerprint, config.save_total_limit, config.save_steps, every_s=request.save_interval_s, sink=sink
     )
