@@ -9,15 +9,17 @@ import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.dynamo import Item
-from receipt_trainer.contract.tables import job_pk
+from receipt_trainer.contract.tables import iso, job_pk
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.model import Attempt, Job
+from receipt_trainer.jobs.model import Attempt, Job, State
 from receipt_trainer.jobs.repository import JobTable, LeaseLost
 from receipt_trainer.jobs.state_machine import MAX_LOST, Refusal
 from receipt_trainer.jobs.views import read_past
+from tests.job_rows import put_job
 
 LEASE_S = 60.0
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
 
 
 class Clock:
@@ -246,3 +248,31 @@ def test_a_job_is_made_once(table: JobTable) -> None:
     claim(table)
     assert table.create(Job("job", "another-name", "PENDING")).name == "a-job"
     assert table.get("job").status == "CLAIMED"
+
+
+def test_a_run_without_a_queue_has_a_row_of_its_own(table: JobTable, clock: Clock) -> None:
+    """It is made once, changes as whoever runs it says, each time with a STATUS row, and keeps its place in lists."""
+    said: tuple[State, ...] = ("RUNNING", "RUNNING", "FAILED", "RUNNING", "SUCCEEDED")
+    for status in said:
+        clock.pass_s(1)
+        table.set_status("laptop", "mine", status)
+    job = table.get("laptop")
+    assert (job.name, job.status, job.version, job.created_at) == ("mine", "SUCCEEDED", 4, iso(START + SECOND))
+    past = read_past(table.client, table.name, "laptop", clock())
+    assert [row["to"] for row in past.transitions] == ["RUNNING", "FAILED", "RUNNING", "SUCCEEDED"]
+    with pytest.raises(UserError, match="not submitted to a queue"):
+        table.retry("laptop")
+
+
+def test_a_row_of_an_older_run_without_a_queue_is_changed(table: JobTable) -> None:
+    """Such a row counts no changes; the first one by this version begins to count."""
+    put_job(table.name, "old", name="mine", status="INTERRUPTED", created_at="2026-11-01T00:00:00+00:00")
+    table.set_status("old", "mine", "RUNNING")
+    assert (table.get("old").status, table.get("old").version) == ("RUNNING", 1)
+
+
+def test_no_run_writes_over_a_job_that_a_queue_knows(table: JobTable) -> None:
+    """Whoever trains in the folder of such a job on a laptop is refused, and the job stays what it is."""
+    with pytest.raises(UserError, match="job job was submitted to a queue"):
+        table.set_status("job", "a-job", "RUNNING")
+    assert table.get("job").status == "PENDING"

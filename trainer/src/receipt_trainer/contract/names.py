@@ -37,8 +37,6 @@ DEFAULT_AWS_CLI: Final = "/usr/bin/aws"
 DEFAULT_CHECKPOINTS_DAYS: Final = 14
 DEFAULT_ROWS_DAYS: Final = 365
 
-WORKER_ENV_FILE: Final = "/etc/receipt-trainer/worker.env"
-WHEELS_DIR: Final = "/opt/wheels"
 HF_CACHE_DIR: Final = "/opt/hf_cache"
 CHECKPOINTS_MOUNT: Final = "/mnt/checkpoints"
 TRAINING_MOUNT: Final = "/mnt/training"
