@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.context import AwsContext
+from infra.iam import Statement, document
 
 INTERFACE_SERVICES: Final[Mapping[str, str]] = {
     "ssm": "parameters, and the SSM agent's registration",
@@ -35,6 +36,13 @@ _S3_OBJECT_ACTIONS: Final = (
     "s3:ListMultipartUploadParts",
 )
 _S3_BUCKET_ACTIONS: Final = ("s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads")
+_S3_READING: Final = (
+    "s3:GetObject",
+    "s3:GetObjectTagging",
+    "s3:GetObjectVersion",
+    "s3:GetBucketLocation",
+    "s3:ListBucket",
+)
 _TABLE_ACTIONS: Final = (
     "dynamodb:GetItem",
     "dynamodb:BatchGetItem",
@@ -101,14 +109,14 @@ class Endpoints(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         ).id
 
-    def _gateway(self, service: str, policy: Mapping[str, Any]) -> pulumi.Output[str]:
+    def _gateway(self, service: str, statements: Sequence[Statement]) -> pulumi.Output[str]:
         endpoint = aws.ec2.VpcEndpoint(
             f"{self._name}-{service}",
             vpc_id=self._args.vpc_id,
             service_name=f"com.amazonaws.{self._args.context.region}.{service}",
             vpc_endpoint_type="Gateway",
             route_table_ids=self._args.route_table_ids,
-            policy=pulumi.Output.json_dumps(policy),
+            policy=document(statements),
             tags=self._args.context.tags_for(service),
             opts=pulumi.ResourceOptions(parent=self),
         )
@@ -150,7 +158,7 @@ def _public_buckets(region: str) -> list[str]:
     ]
 
 
-def _s3_policy(args: EndpointsArgs) -> dict[str, Any]:
+def _s3_policy(args: EndpointsArgs) -> list[Statement]:
     """Buckets of this account, and reading others: data cannot leave for another account's bucket this way.
 
     The routes of the endpoint win over those of an internet gateway or NAT, so that this policy holds for every bucket
@@ -159,69 +167,27 @@ def _s3_policy(args: EndpointsArgs) -> dict[str, Any]:
     """
     objects = f"arn:{args.context.partition}:s3:::"
     own = {"StringEquals": {"aws:ResourceAccount": args.context.account_id}}
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "ObjectsOfThisAccount",
-                "Effect": "Allow",
-                "Principal": "*",
-                "Action": list(_S3_OBJECT_ACTIONS),
-                "Resource": f"{objects}*/*",
-                "Condition": own,
-            },
-            {
-                "Sid": "BucketsOfThisAccount",
-                "Effect": "Allow",
-                "Principal": "*",
-                "Action": list(_S3_BUCKET_ACTIONS),
-                "Resource": f"{objects}*",
-                "Condition": own,
-            },
-            _reading_any_bucket(objects) if args.reaches_internet else _reading_of_aws(objects, args.context.region),
-        ],
-    }
+    if args.reaches_internet:
+        others = _allow("ReadingAnyBucket", _S3_READING, f"{objects}*")
+    else:
+        published = [objects + pattern for pattern in _public_buckets(args.context.region)]
+        others = _allow("PackagesAndAgentsOfAws", ["s3:GetObject"], published)
+    return [
+        _allow("ObjectsOfThisAccount", _S3_OBJECT_ACTIONS, f"{objects}*/*", own),
+        _allow("BucketsOfThisAccount", _S3_BUCKET_ACTIONS, f"{objects}*", own),
+        others,
+    ]
 
 
-def _reading_of_aws(objects: str, region: str) -> dict[str, Any]:
-    return {
-        "Sid": "PackagesAndAgentsOfAws",
-        "Effect": "Allow",
-        "Principal": "*",
-        "Action": ["s3:GetObject"],
-        "Resource": [objects + pattern for pattern in _public_buckets(region)],
-    }
-
-
-def _reading_any_bucket(objects: str) -> dict[str, Any]:
-    return {
-        "Sid": "ReadingAnyBucket",
-        "Effect": "Allow",
-        "Principal": "*",
-        "Action": [
-            "s3:GetObject",
-            "s3:GetObjectTagging",
-            "s3:GetObjectVersion",
-            "s3:GetBucketLocation",
-            "s3:ListBucket",
-        ],
-        "Resource": f"{objects}*",
-    }
-
-
-def _dynamodb_policy(args: EndpointsArgs) -> dict[str, Any]:
+def _dynamodb_policy(args: EndpointsArgs) -> list[Statement]:
     """Items of this account's tables in this region; a receipts table of another stack may be read, so any name."""
     tables = args.context.arn("dynamodb", "table/")
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "TablesOfThisAccount",
-                "Effect": "Allow",
-                "Principal": "*",
-                "Action": list(_TABLE_ACTIONS),
-                "Resource": [f"{tables}*", f"{tables}*/index/*"],
-                "Condition": {"StringEquals": {"aws:PrincipalAccount": args.context.account_id}},
-            }
-        ],
-    }
+    own = {"StringEquals": {"aws:PrincipalAccount": args.context.account_id}}
+    return [_allow("TablesOfThisAccount", _TABLE_ACTIONS, [f"{tables}*", f"{tables}*/index/*"], own)]
+
+
+def _allow(
+    sid: str, actions: Sequence[str], resource: str | Sequence[str], condition: dict[str, Any] | None = None
+) -> Statement:
+    statement = {"Sid": sid, "Effect": "Allow", "Principal": "*", "Action": list(actions), "Resource": resource}
+    return {**statement, "Condition": condition} if condition else statement

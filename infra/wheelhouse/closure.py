@@ -82,7 +82,7 @@ def resolve(trainer: Path, python: str, extras: Sequence[str], scratch: Path) ->
     ]
     text = _compile([*options, str(trainer / "pyproject.toml")], python)
     packages = tomllib.loads(text).get("packages", [])
-    return [_pinned(package, pins, python, trainer / "constraints.txt") for package in packages]
+    return [pinned(package, pins, python, trainer / "constraints.txt") for package in packages]
 
 
 def _compile(options: list[str], python: str) -> str:
@@ -100,7 +100,9 @@ def _compile(options: list[str], python: str) -> str:
     return done.stdout
 
 
-def _pinned(package: Mapping[str, Any], pins: Mapping[NormalizedName, str], python: str, file: Path) -> Pinned:
+def pinned(package: Mapping[str, Any], pins: Mapping[NormalizedName, str], python: str, file: Path) -> Pinned:
+    """A package of the lock file with the wheel that fits best; raises WheelhouseError, naming the constraints `file`,
+    for a pin that is missing or another, and where no wheel fits."""
     name, version = canonicalize_name(package["name"]), str(package["version"])
     if name not in pins:
         raise WheelhouseError(f"{file}: no pin of {name}, which the trainer needs; add {name}=={version}")

@@ -15,15 +15,6 @@ def reach(recording: Recording, role: str) -> set[tuple[str, int, int]]:
 
 
 @pytest.mark.parametrize("nat", NATS)
-def test_nothing_outside_the_groups_of_the_stack_may_call_in(nat: Nat) -> None:
-    """Every ingress rule of the network names a group of the network, never an address or a prefix list."""
-    recording = network(nat)
-    groups = {id_of(group) for group in recording.of_type(GROUP)}
-    assert {peer(rule) for rule in recording.of_type(INGRESS)} <= groups
-    assert recording.of_type(INGRESS)
-
-
-@pytest.mark.parametrize("nat", NATS)
 def test_every_rule_is_a_resource_of_its_own_and_the_default_group_has_none(nat: Nat) -> None:
     """No group has inline rules, which a test of rule resources would not see, and the default one is closed."""
     recording = network(nat)

@@ -92,17 +92,25 @@ def test_an_hour_of_waiting_is_an_alarm_and_an_hour_of_training_is_none() -> Non
         assert (inputs["comparisonOperator"], inputs["threshold"]) == ("GreaterThanThreshold", 0)
 
 
-def test_one_failed_boot_in_a_quarter_of_an_hour_is_an_alarm() -> None:
-    """The alarm reads the very metric, with the very dimensions, that the contract gives to those who put it."""
-    found = alarms("boot-failures")
-    assert [inputs["dimensions"] for _, inputs in sorted(found.items())] == [
-        metrics.dimensions("dev", "cpu"),
-        metrics.dimensions("dev", "gpu"),
-    ]
+@pytest.mark.parametrize(
+    ("kind", "metric", "says"),
+    [
+        ("boot-failures", metrics.BOOT_FAILURES, "aws autoscaling resume-processes"),
+        ("silent-instances", metrics.SILENT_INSTANCES, "receipt-trainer instances"),
+        ("held-jobs", metrics.JOBS_HELD, "receipt-trainer retry"),
+    ],
+)
+def test_what_should_not_happen_is_an_alarm_in_a_quarter_of_an_hour(kind: str, metric: str, says: str) -> None:
+    """Once is enough. The alarm of each pool reads the very metric, with the very dimensions, that the contract gives
+    to those who put it."""
+    found = alarms(kind)
+    wanted = [metrics.dimensions("dev", "cpu"), metrics.dimensions("dev", "gpu")]
+    assert [inputs["dimensions"] for _, inputs in sorted(found.items())] == wanted
     for inputs in found.values():
-        assert (inputs["namespace"], inputs["metricName"]) == (metrics.NAMESPACE, metrics.BOOT_FAILURES)
+        assert (inputs["namespace"], inputs["metricName"]) == (metrics.NAMESPACE, metric)
         assert (inputs["statistic"], inputs["period"], inputs["evaluationPeriods"]) == ("Sum", 900, 1)
         assert (inputs["comparisonOperator"], inputs["threshold"]) == ("GreaterThanOrEqualToThreshold", 1)
+        assert says in inputs["alarmDescription"]
 
 
 def test_the_boot_script_puts_the_metric_that_the_alarm_reads() -> None:
@@ -114,28 +122,6 @@ def test_the_boot_script_puts_the_metric_that_the_alarm_reads() -> None:
         metrics.BOOT_FAILURES,
         *metrics.dimensions("dev", "gpu"),
     ]
-
-
-def test_an_instance_that_was_ended_for_its_silence_is_an_alarm() -> None:
-    """The alarm of each pool reads the metric that the function puts, which is told its name by the stack."""
-    found = alarms("silent-instances")
-    assert [inputs["dimensions"]["Pool"] for _, inputs in sorted(found.items())] == ["cpu", "gpu"]
-    for inputs in found.values():
-        assert (inputs["namespace"], inputs["metricName"]) == (metrics.NAMESPACE, metrics.SILENT_INSTANCES)
-        assert (inputs["statistic"], inputs["threshold"]) == ("Sum", 1)
-
-
-def test_a_job_that_is_held_is_an_alarm() -> None:
-    """The alarm of each pool reads the metric that a worker puts when it is the last that tried to deliver."""
-    found = alarms("held-jobs")
-    assert [inputs["dimensions"] for _, inputs in sorted(found.items())] == [
-        metrics.dimensions("dev", "cpu"),
-        metrics.dimensions("dev", "gpu"),
-    ]
-    for inputs in found.values():
-        assert (inputs["namespace"], inputs["metricName"]) == (metrics.NAMESPACE, metrics.JOBS_HELD)
-        assert (inputs["statistic"], inputs["threshold"]) == ("Sum", 1)
-        assert "receipt-trainer retry" in inputs["alarmDescription"]
 
 
 def test_looks_that_fail_or_are_not_taken_are_an_alarm() -> None:

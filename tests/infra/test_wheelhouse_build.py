@@ -17,10 +17,9 @@ from typing import Any
 
 import pytest
 
-from infra.wheelhouse import closure, fetch
 from infra.wheelhouse.archive import repack
 from infra.wheelhouse.build import build, chosen_folder, dependencies_key, trainer_key
-from infra.wheelhouse.closure import Pinned, _pinned, read_pins, resolve
+from infra.wheelhouse.closure import Pinned, pinned, read_pins, resolve
 from infra.wheelhouse.manifest import MANIFEST, WheelhouseError, load
 from tests.userdata.bake import PYTHON, make_wheel, make_wheelhouse
 
@@ -274,7 +273,7 @@ def test_the_wheel_that_fits_best_is_chosen(tmp_path: Path) -> None:
     tags += ["cp313-cp313-manylinux_2_35_x86_64", "cp313-cp313-win_amd64", "cp314-cp314-manylinux_2_17_x86_64"]
     files = [f"a-1.0-{tag}.whl" for tag in tags]
     for python, best in (("3.13", files[2]), ("3.12", files[1]), ("3.11", files[0]), ("3.14", files[5])):
-        chosen = _pinned(_locked("a", *files), read_pins_of("a==1.0", tmp_path), python, tmp_path)
+        chosen = pinned(_locked("a", *files), read_pins_of("a==1.0", tmp_path), python, tmp_path)
         assert chosen == Pinned(chosen.name, "1.0", best, best, 1), python
 
 
@@ -294,7 +293,7 @@ def read_pins_of(text: str, folder: Path) -> Any:
 def test_what_cannot_be_installed_is_named(tmp_path: Path, pins: str, reason: str) -> None:
     """A pin that is missing or another, and a version without a wheel that fits, stop the build with file and name."""
     with pytest.raises(WheelhouseError, match=re.escape(f"constraints.txt: {reason}")):
-        _pinned(
+        pinned(
             _locked("a", "a-1.0-cp313-cp313-win_amd64.whl"),
             read_pins_of(pins, tmp_path),
             "3.13",
@@ -309,19 +308,15 @@ def test_constraint_that_is_no_pin_is_named(tmp_path: Path) -> None:
 
 
 def _noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is run from now on: `resolve` for uv, else pip's command."""
     commands: list[str] = []
-    pip, uv = fetch._pip, closure._compile
+    run = subprocess.run
 
-    def noted_pip(command: str, arguments: Sequence[str], scratch: Path) -> None:
-        commands.append(command)
-        pip(command, list(arguments), scratch)
+    def noted(command: Sequence[str], **more: Any) -> Any:
+        commands.append("resolve" if "uv" in command else command[3])
+        return run(command, **more)
 
-    def noted_uv(options: list[str], python: str) -> str:
-        commands.append("resolve")
-        return uv(options, python)
-
-    monkeypatch.setattr(fetch, "_pip", noted_pip)
-    monkeypatch.setattr(closure, "_compile", noted_uv)
+    monkeypatch.setattr(subprocess, "run", noted)
     return commands
 
 
