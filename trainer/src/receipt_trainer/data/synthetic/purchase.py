@@ -257,6 +257,7 @@ def draw_document(rng: Random, locale: Locale, habit: Habit, *, truthful: bool =
     currency = rng.choices(*zip(*pool, strict=True))[0]
     terms = _terms(rng, locale, currency, invoice, kind == "restaurant" and not truthful)
     needed = invoice or (truthful and (terms.to_coins or get_currency_precision(currency) != 2))
+    lines = (12, 30) if truthful and kind == "grocery" and not invoice and rng.random() < 0.5 else habit.lines
     moment = _EPOCH + timedelta(days=rng.randrange(14 * 365), seconds=rng.randrange(6 * 3600, 23 * 3600))
     return Document(
         kind=habit.kind,
@@ -269,7 +270,7 @@ def draw_document(rng: Random, locale: Locale, habit: Habit, *, truthful: bool =
         due_days=rng.choice((7, 10, 14, 30, 45, 60)) if invoice and rng.random() < 0.65 else None,
         currency=currency,
         currency_shown=needed or rng.random() < 0.55,
-        items=_items(rng, locale, currency, kind, habit, terms),
+        items=_items(rng, locale, currency, kind, replace(habit, lines=lines), terms),
         terms=terms,
         capitals=not invoice and locale.latin and locale.language.code != "tr" and rng.random() < 0.45,
     )
