@@ -14,16 +14,18 @@ import pytest
 
 from receipt_trainer.aws import clients
 from receipt_trainer.local.emulator import LocalCloud
-from receipt_trainer.sweep import monitor
+from receipt_trainer.sweep import controller
 from tests.cli.jobs import Caller
 from tests.cli.test_stack import POOL, exported
-from tests.sweep.world import World, new_queue
+from tests.queues import new_queue
+from tests.sweep.world import World
 
 DOCUMENTED = (
     *("--learning-rates", "5e-5,3e-5,1e-5", "--batch-sizes", "4,8,16", "--epochs", "3,5,10"),
     *("--warmup-ratios", "0.1,0.2", "--max-samples", "1000", "--monitor", "--monitor-timeout", "3600"),
 )
 JOB = """
+family: layoutlm
 job_name: base
 model: tiny
 tags: {owner: ana}
@@ -147,7 +149,7 @@ def test_the_same_flags_are_the_same_sweep(call: Caller, job_file: Path, world: 
 
 def test_monitoring_until_the_end(call: Caller, job_file: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """TPE goes on as results come in; each change is a line, and at the end come table and verdict."""
-    monkeypatch.setattr(monitor, "follow", partial(monitor.follow, sleep=lambda seconds: world.work()))
+    monkeypatch.setattr(controller, "follow", partial(controller.follow, sleep=lambda seconds: world.work()))
     words = ("sweep", "--config", str(job_file), "--queue-url", world.queue_url, "--name", "t", "--search", "tpe")
     said = call(*words, "--trials", "3", "--concurrency", "2", "--learning-rates", "1e-5:1e-4", "--monitor")
     assert said.code == 0, said.err
@@ -176,7 +178,7 @@ def test_ctrl_c(call: Caller, job_file: Path, world: World, monkeypatch: pytest.
 
     words = ("sweep", "--config", str(job_file), "--queue-url", world.queue_url, "--name", "g", "--epochs", "1,2")
     with monkeypatch.context() as patch:
-        patch.setattr(monitor, "follow", partial(monitor.follow, sleep=interrupt))
+        patch.setattr(controller, "follow", partial(controller.follow, sleep=interrupt))
         stopped = call(*words, "--monitor")
     assert stopped.code == 130
     assert "nothing is lost. Go on with: receipt-trainer sweep --resume g --monitor" in stopped.err
@@ -184,18 +186,21 @@ def test_ctrl_c(call: Caller, job_file: Path, world: World, monkeypatch: pytest.
     assert call("sweep", "--resume", "g", "--monitor").code == 0
 
 
-def test_without_optuna(
-    call: Caller, job_file: Path, world: World, monkeypatch: pytest.MonkeyPatch, jobs_table: str
+@pytest.mark.parametrize("package", ["optuna", "scipy"])
+def test_without_the_extra(
+    call: Caller, job_file: Path, world: World, monkeypatch: pytest.MonkeyPatch, jobs_table: str, package: str
 ) -> None:
-    """Searches and pruning say what to install and store nothing; plans do without it."""
-    monkeypatch.setitem(sys.modules, "optuna", None)
+    """A sweep says what to install and stores nothing; a dry run and the list of sweeps do without it."""
     words = ("sweep", "--config", str(job_file), "--queue-url", world.queue_url, "--epochs", "1,2")
-    for flags in (("--search", "tpe", "--trials", "2"), ("--prune",)):
-        refused = call(*words, *flags)
+    assert call(*words, "--name", "g").code == 0
+    before = num_rows(jobs_table)
+    monkeypatch.setitem(sys.modules, package, None)
+    for refused in (call(*words), call("sweep-status", "g")):
         assert (refused.code, refused.err.count("\n")) == (2, 1)
-        assert "receipt-trainer[sweep]" in refused.err
-    assert num_rows(jobs_table) == 0
-    assert call(*words, "--plan", "one-at-a-time").code == 0
+        assert "pip install 'receipt-trainer[sweep]'" in refused.err
+    assert num_rows(jobs_table) == before
+    assert call(*words, "--dry-run").code == 0
+    assert call("sweep-status").out.splitlines()[1].startswith("g ")
 
 
 WRONG = [
@@ -226,6 +231,7 @@ def test_a_wrong_flag(call: Caller, job_file: Path, world: World, jobs_table: st
 
 
 VL_JOB = """
+family: paddleocr-vl
 job_name: base
 model: PaddlePaddle/PaddleOCR-VL
 training_config: {learning_rate: 2e-5, evaluation: {enabled: EVALUATION}}

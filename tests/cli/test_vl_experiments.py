@@ -14,9 +14,9 @@ import click
 import pytest
 from safetensors.torch import load_file, save_file
 
-from receipt_trainer.cli import vl_experiments_child
-from receipt_trainer.cli.vl_experiments_child import reason
-from receipt_trainer.sweep.experiments import Result, read_log, write_log
+from receipt_trainer.sweep import child_runs
+from receipt_trainer.sweep.child_runs import reason
+from receipt_trainer.sweep.experiments import Outcome, read_log, write_log
 from tests.cli.jobs import Caller
 from tests.cli.vl_calls import refuse, succeed
 from tests.cli.vl_lab import base_of, write, write_lab
@@ -96,7 +96,7 @@ def test_the_terminal_reaches_the_child_once(tmp_path: Path) -> None:
         "while not n and time.monotonic() < until: time.sleep(.02)\ntime.sleep(.3)"
     )
     ours = (
-        "import sys\nfrom pathlib import Path\nfrom receipt_trainer.cli import vl_experiments_child as children\n"
+        "import sys\nfrom pathlib import Path\nfrom receipt_trainer.sweep import child_runs as children\n"
         f"children.PROGRAM = (sys.executable, '-c', {child!r})\n"
         f"try: children.call({str(tmp_path / 'mark')!r}, log=Path({str(tmp_path / 'log')!r}))\n"
         "except KeyboardInterrupt: print('interrupted')"
@@ -127,7 +127,7 @@ def test_why_a_command_failed(tmp_path: Path, code: int, log: str, expected: str
 
 def test_the_program_is_ours() -> None:
     """The command that children are started with answers."""
-    done = subprocess.run([*vl_experiments_child.PROGRAM, "vl", "--help"], capture_output=True, text=True, check=True)
+    done = subprocess.run([*child_runs.PROGRAM, "vl", "--help"], capture_output=True, text=True, check=True)
     assert "experiments" in done.stdout
 
 
@@ -139,7 +139,7 @@ def test_the_ranking(call: Caller, tmp_path: Path) -> None:
         {"name": "bb", "eval_loss": 0.4, "teds": 0.8, "field_accuracy": 0.5, "present_accuracy": 0.4},
         {"name": "cc", "status": "failed", "failed_step": 3},
     ]
-    write_log(tmp_path, [Result.model_validate(known | row) for row in rows])
+    write_log(tmp_path, [Outcome.model_validate(known | row) for row in rows])
 
     def order(*words: str) -> list[str]:
         said = succeed(call, "vl", "experiments", "compare", tmp_path, *words, "--json")
@@ -158,7 +158,7 @@ def test_the_ranking_on_a_narrow_terminal(call: Caller, tmp_path: Path, monkeypa
     values = {"eval_loss": 0.4567, "teds": 0.9, "field_accuracy": 0.6, "present_accuracy": 0.3, "hours": 12.5}
     values |= {"spikes": 3, "spread": 0.1234, "peak_memory_gib": 39.5}
     rows = [{"name": f"learning-rate-of-{n}e-4", "digest": "", "changes": "x " * 60} for n in range(3)]
-    write_log(tmp_path, [Result.model_validate({"status": "complete"} | values | row) for row in rows])
+    write_log(tmp_path, [Outcome.model_validate({"status": "complete"} | values | row) for row in rows])
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
     said = click.unstyle(succeed(call, "vl", "experiments", "compare", tmp_path, "--by", "time"))

@@ -16,13 +16,19 @@ from receipt_trainer.sweep.experiments import read_log
 from receipt_trainer.sweep.folder import parameters, read_experiments
 from tests.cli.jobs import Caller
 from tests.cli.vl_calls import succeed
-from tests.cli.vl_lab import write_lab
+from tests.cli.vl_lab import write, write_lab
 from tests.job_rows import put_job
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
     return write_lab(tmp_path)
+
+
+def messages(queue_url: str) -> str:
+    """How many there are."""
+    count = clients.sqs().get_queue_attributes(QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages"])
+    return count["Attributes"]["ApproximateNumberOfMessages"]
 
 
 def test_experiments_as_jobs(call: Caller, lab: Path, queue_url: str, jobs_table: str, tmp_path: Path) -> None:
@@ -37,11 +43,29 @@ def test_experiments_as_jobs(call: Caller, lab: Path, queue_url: str, jobs_table
         trained = read_job(json.loads(row["spec"]), "test")
         assert isinstance(trained, PaddleOcrVlJob)
         assert parameters(trained) == parameters(experiment.job)
-    count = clients.sqs().get_queue_attributes(QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages"])
-    assert count["Attributes"]["ApproximateNumberOfMessages"] == "2"
+    assert messages(queue_url) == "2"
     (lab / "results" / "experiments.jsonl").unlink()
     succeed(call, *words)
     assert read_log(lab / "results") == log
+    write(lab, "rank-8", {"lora": {"r": 8}})
+    succeed(call, *words)
+    grown = read_log(lab / "results")
+    assert {name: grown[name] for name in log} == log
+    assert grown.keys() - log.keys() == {"rank-8"}
+    assert messages(queue_url) == "3"
+
+
+def test_queued_experiments_are_a_sweep(call: Caller, lab: Path, queue_url: str, jobs_table: str) -> None:
+    """It is listed, and its trials are shown by the names of their files, as those of every other sweep."""
+    succeed(call, "vl", "experiments", "run", lab, "--queue-url", queue_url, "--jobs-table", jobs_table)
+    (row,) = call("sweep-status", "--jobs-table", jobs_table, "--json").json
+    said = call("sweep-status", row["name"], "--jobs-table", jobs_table, "--json").json
+    assert (said["method"], said["objective"]) == ("folder", "eval_loss")
+    assert [trial["params"] for trial in said["trials"]] == [{"experiment": "base"}, {"experiment": "rank-4"}]
+    shown = call("sweep-status", row["name"], "--jobs-table", jobs_table)
+    assert shown.out.splitlines()[0].split()[:3] == ["trial", "experiment", "state"]
+    assert call("sweep", "--resume", row["name"], "--jobs-table", jobs_table).code == 0
+    assert messages(queue_url) == "2"
 
 
 def test_results_of_jobs(call: Caller, lab: Path, queue_url: str, jobs_table: str) -> None:
@@ -67,7 +91,7 @@ def test_results_of_jobs(call: Caller, lab: Path, queue_url: str, jobs_table: st
     }
     for name, end in ends.items():
         row = get_job(clients.dynamodb(), jobs_table, ids[name])
-        put_job(jobs_table, **row | end)
+        put_job(jobs_table, **row | {"attempt": 1} | end)
     said = succeed(call, "vl", "experiments", "compare", lab, "--jobs-table", jobs_table, "--json")
     found = {row["name"]: row for row in json.loads(said)}
     base = found["base"]

@@ -11,13 +11,12 @@ import pytest
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract.tables import JOBS
-from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.limits import Limits
 from receipt_trainer.jobs.repository import JobTable
-from receipt_trainer.sweep import optuna_adapter
+from receipt_trainer.sweep import study
 from receipt_trainer.sweep.collect import Observer
+from receipt_trainer.sweep.controller import follow
 from receipt_trainer.sweep.definition import Definition
-from receipt_trainer.sweep.monitor import follow
 from receipt_trainer.sweep.plan import expand, job_of
 from receipt_trainer.sweep.trial import Trial
 from tests.odd_rows import ODD
@@ -92,9 +91,9 @@ def test_advancing_again_sends_nothing(world: World) -> None:
 
 def test_a_grid_survives_a_kill_at_any_write(world: World) -> None:
     """Whichever write is the last one, another process ends the sweep: no trial lost, no job and no message twice."""
-    num_writes = 1 + 2 * (1 + 2 * 2 + 1)  # the definition; each trial: its row, its jobs and messages, its state
-    # The second trial repeats the first one's writes: its row and its end stand for them.
-    for number in (*range(1, 9), num_writes, num_writes + 1):
+    num_writes = 2 + 2 * (1 + 2 * 2 + 1)  # definition and study; each trial: itself, its jobs and messages, its state
+    # The second trial repeats the first one's writes: its first and its last stand for them.
+    for number in (*range(1, 10), num_writes, num_writes + 1):
         of, left = grid(world, f"grid-{number}"), [number]
         dying = {"dynamodb": Dying(world.dynamodb, left), "sqs": Dying(world.sqs, left)}
         try:
@@ -112,7 +111,7 @@ def test_a_grid_survives_a_kill_at_any_write(world: World) -> None:
 
 def test_tpe_that_is_killed_anywhere_proposes_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed at any write and driven on by another process, a search ends with the trials of an undisturbed one."""
-    monkeypatch.setattr(optuna_adapter, "NUM_STARTUP", 2)
+    monkeypatch.setattr(study, "NUM_STARTUP", 2)
     of = tpe(world, "tpe")
     whole = live(world, of)
     check_whole(world, of, whole)
@@ -149,7 +148,6 @@ def test_random_trials_are_queued_at_once_and_the_same_for_everybody(world: Worl
     trials = world.driver(of).advance()
     assert [trial.params for trial in trials] == [trial.params for trial in first]
     assert all(trial.value == pytest.approx(formula({"learning_rate": 1e-4, **trial.params})) for trial in trials)
-    assert [optuna_adapter.propose(of, first[:at]) for at in range(6)] == [trial.params for trial in first]
 
 
 def test_values_that_contradict_each_other_fail_their_trial_alone(world: World) -> None:
@@ -167,7 +165,8 @@ def test_two_drivers_of_one_sweep(world: World) -> None:
     """Both may add trials: what one has stored counts for the other."""
     of = grid(world)
     one, two = world.driver(of), world.driver(of)
-    one.sweeps.add(Trial(of.name, 0, expand(of)[0], one._next(0, []).runs))
+    one.study.begin()
+    one.study.add(Trial(of.name, 0, expand(of)[0], one._next(0, expand(of)[0], []).runs))
     assert [trial.state for trial in two.advance()] == ["QUEUED", "QUEUED"]
     assert [trial.version for trial in one.advance()] == [2, 2]
     assert len(world.work()) == 4
@@ -239,7 +238,7 @@ def test_a_held_trial_can_be_pruned_or_fail_beside_another_seed(world: World) ->
     world.jobs.fail(attempt, "a mistake", final=True)
     assert driver.advance()[0].state == "FAILED"
     trial = replace(driver.advance()[0], state="PRUNING")
-    assert driver._prune(trial, []).state == "PRUNING"
+    assert driver._prune(trial).state == "PRUNING"
     assert world.jobs.get(held.job_id).status == "CANCELLED"
 
 
@@ -269,13 +268,6 @@ def test_a_job_whose_row_cannot_be_read_is_waited_for(world: World) -> None:
     assert [trial.state for trial in driver.advance()] == ["COMPLETE", "COMPLETE"]
 
 
-def test_another_definition_of_the_same_name(world: World) -> None:
-    """It is refused before anything is written."""
-    world.driver(grid(world))
-    with pytest.raises(UserError, match="another definition"):
-        world.driver(definition(axis("batch_size", "4"), name="grid", queue_url=world.queue_url))
-
-
 def test_following_ends_when_the_trials_have(world: World) -> None:
     """Time is passed in: workers train while it waits, and it comes back as soon as all is done."""
     slept: list[float] = []
@@ -292,21 +284,6 @@ def test_following_ends_when_the_trials_have(world: World) -> None:
     assert is_done
     assert len(trials) == 3
     assert (slept, shown) == ([5, 5, 5], [1, 2, 3, 3])
-
-
-def test_following_has_an_end(world: World) -> None:
-    """After its time it comes back, and the sweep is as it was."""
-    clock = iter([0.0, 1.0, 8.0, 10.0])
-    slept: list[float] = []
-    _, is_done = follow(
-        world.driver(grid(world)),
-        lambda _: None,
-        timeout_s=10,
-        poll_s=5,
-        monotonic=lambda: next(clock),
-        sleep=slept.append,
-    )
-    assert (is_done, slept) == (False, [5, 2])
 
 
 def test_a_sweep_at_its_limit_begins_nothing_and_a_higher_one_resumes_it(world: World) -> None:
@@ -326,7 +303,7 @@ def test_a_sweep_at_its_limit_begins_nothing_and_a_higher_one_resumes_it(world: 
     assert two.sweeps.limits(of.name) == Limits(max_hours=1e-9)
     two.sweeps.limit(of.name, Limits(max_hours=5, max_usd=7))
     assert len(two.advance()) == 3
-    waiting = [run.job_id for trial in two.sweeps.trials(of.name)[1:] for run in trial.runs]
+    waiting = [run.job_id for trial in world.trials(of)[1:] for run in trial.runs]
     two.sweeps.limit(of.name, Limits(max_hours=1e-9))
     trials = two.advance()
     assert [world.jobs.get(job_id).status for job_id in waiting] == ["CANCELLED"] * 2

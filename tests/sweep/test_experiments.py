@@ -14,7 +14,19 @@ from receipt_trainer.contract.run_record import PaddleOcrVlRecord, VlResults
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.documents import evaluate
 from receipt_trainer.reports.evaluation_pages import EvaluationFiles, read_scores, write_evaluation
-from receipt_trainer.sweep.experiments import Place, Result, read_log, run_experiments
+from receipt_trainer.sweep.collect import stability
+from receipt_trainer.sweep.experiments import (
+    Criterion,
+    Outcome,
+    Place,
+    as_markdown,
+    places,
+    ranked,
+    read_log,
+    run_experiments,
+    verdict_of,
+    write_log,
+)
 from receipt_trainer.sweep.folder import Experiment, read_experiments
 from tests.evaluation.answered import document, predict
 from tests.sweep.lab import write, write_lab
@@ -71,7 +83,7 @@ class Lab:
         write_evaluation(evaluation, EvaluationFiles(place.scores), {"model": "m"}, place.folder, NOON)
         return read_scores(place.scores)
 
-    def run(self, folder: Path, **options: Any) -> dict[str, Result]:
+    def run(self, folder: Path, **options: Any) -> dict[str, Outcome]:
         options = {"train": self.train, "evaluate": self.evaluate, "now": lambda: NOON} | options
         results = run_experiments(read_experiments(folder), folder / "results", **options)
         return {result.name: result for result in results}
@@ -150,3 +162,76 @@ def test_a_file_that_was_changed(folder: Path) -> None:
     with pytest.raises(UserError, match=r"hot\.yaml was changed"):
         lab.run(folder)
     assert lab.calls == []
+
+
+def test_stability() -> None:
+    """By hand: 1.2 and 1.5 are above 1.1 times the lowest before; the deviation of the last five over their mean."""
+    assert stability([1.0]) == (None, None)
+    assert stability([2.0, 1.0, 1.05, 1.2, 0.9, 1.5])[1] == 2
+    spread, spikes = stability([9.0, 1.0, 3.0, 1.0, 3.0, 2.0])
+    assert spread == pytest.approx((4 / 5) ** 0.5 / 2)
+    assert spikes == 3
+    assert stability([1.0, 1.0]) == (0.0, 0)
+
+
+def result(name: str, **values: Any) -> Outcome:
+    return Outcome.model_validate({"name": name, "digest": "", "changes": "", "status": "complete"} | values)
+
+
+def test_ranking() -> None:
+    """Best first, by fields that are there; equal values share a place; missing values come after, failures last."""
+    results = [
+        result("none"),
+        result("broken", status="failed", eval_loss=0.1),
+        result("slow", eval_loss=0.5, present_accuracy=0.8, hours=2.0, spikes=0, spread=0.2),
+        result("fast", eval_loss=0.5, field_accuracy=0.9, present_accuracy=0.7, hours=1.0, spikes=0, spread=0.1),
+        result("low", eval_loss=0.4, teds=0.9, spikes=1, spread=0.0),
+    ]
+    expected: dict[Criterion, list[str]] = {
+        "eval_loss": ["low", "slow", "fast"],
+        "field_accuracy": ["slow", "fast", "low"],
+        "time": ["fast", "slow", "low"],
+        "stability": ["fast", "slow", "low"],
+        "teds": ["low", "slow", "fast"],
+    }
+    for criterion, order in expected.items():
+        assert [one.name for one in ranked(results, criterion)] == [*order, "none", "broken"]
+    assert places(ranked(results, "eval_loss"), "eval_loss") == [1, 2, 2, None, None]
+
+
+def test_notes_do_not_break_the_table() -> None:
+    """Bars and line ends in notes stay inside their cell."""
+    lines = as_markdown([result("a", notes="x | y\nz")]).splitlines()
+    assert len(lines) == 3
+    assert r"x \| y z" in lines[2]
+
+
+def test_a_broken_log(tmp_path: Path) -> None:
+    """It is named with its line, not written over."""
+    write_log(tmp_path, [result("a")])
+    with (tmp_path / "experiments.jsonl").open("a") as stream:
+        stream.write('{"name": "b"}\n')
+    with pytest.raises(UserError, match=r"experiments\.jsonl:2: not a result"):
+        read_log(tmp_path)
+
+
+def test_seeds_of_experiments() -> None:
+    """Files that differ in the seed alone are one configuration: its best is compared beyond the noise of its seeds."""
+    seeds = [("training.seed: 42 -> 1", 0.50), ("training.seed: 42 -> 2", 0.52)]
+    rank = "lora.r: 16 -> 8"
+    outcomes = [result("base", changes="nothing: the base", eval_loss=0.51)]
+    outcomes += [result(f"seed-{at}", changes=said, eval_loss=loss) for at, (said, loss) in enumerate(seeds)]
+    outcomes += [result("rank-8", changes=rank, eval_loss=0.31)]
+    alone = verdict_of(outcomes, "eval_loss")
+    assert alone is not None
+    assert (alone.is_better, alone.num_trials) == (None, 2)
+    assert alone.text.startswith("rank-8 has the lowest mean eval loss of 2 (lower is better): 0.3100 over 1 seed.")
+    assert "training.seed" in alone.text
+    outcomes += [
+        result(f"rank-8-{at}", changes=f"{rank}; {said}", eval_loss=loss - 0.2) for at, (said, loss) in enumerate(seeds)
+    ]
+    verdict = verdict_of(outcomes, "eval_loss")
+    assert verdict is not None
+    assert (verdict.is_better, verdict.num_trials) == (True, 2)
+    assert "It is better than the base (base): the difference is -0.2000" in verdict.text
+    assert verdict_of(outcomes, "time") is None

@@ -16,7 +16,7 @@ from receipt_trainer.aws import clients
 from tests.fault_proxy import Answer, FaultProxy
 from tests.sweep.world import World
 
-JOB = "job_name: base\nmodel: tiny\ntraining_config: {learning_rate: 1e-4, num_epochs: 2}\n"
+JOB = "family: layoutlm\njob_name: base\nmodel: tiny\ntraining_config: {learning_rate: 1e-4, num_epochs: 2}\n"
 NUM_JOBS = 6
 NUM_KILLS = 2
 NUM_REQUESTS = 20

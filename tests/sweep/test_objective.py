@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from statistics import fmean
 from typing import Any
 
 import pytest
@@ -9,10 +8,10 @@ from receipt_trainer.aws import clients
 from receipt_trainer.contract.run_record import AnswerScores, PaddleOcrVlRecord
 from receipt_trainer.errors import UserError
 from receipt_trainer.local.emulator import LocalCloud
-from receipt_trainer.sweep import optuna_adapter, plan
+from receipt_trainer.sweep import plan
 from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.objective import OBJECTIVES, choose
-from receipt_trainer.sweep.results import ranked, result_of, verdict_of
+from receipt_trainer.sweep.ranking import ranked, verdict_of
 from receipt_trainer.sweep.significance import Scores, judge
 from receipt_trainer.sweep.trial import SeedRun, Trial
 from tests.sweep.world import World, axis, vl_definition
@@ -60,7 +59,7 @@ def test_the_best_is_first(objective: Any, order: list[int]) -> None:
         complete(1, {"lora.r": 2}, 0.10, 0.11, 0.12),
         Trial("v", 2, {"lora.r": 3}, (SeedRun(0, "x", "RUNNING"),), "QUEUED"),
     ]
-    assert [result.trial.number for result in ranked(trials, of.goal)] == order
+    assert [result.number for result in ranked(trials, of.goal)] == order
     verdict = verdict_of(of, trials)
     assert (verdict.best, verdict.is_better) == (order[0], True)
 
@@ -76,29 +75,6 @@ def test_the_verdict_on_losses() -> None:
     assert (same.best, same.is_better) == (0, False)
 
 
-def test_tpe_learns_to_lower_a_loss() -> None:
-    """Where the loss grows with the rate, trials after the random ones have lower losses on average."""
-    of = vl_definition(axis("learning_rate", "1e-5:1e-3", "paddleocr-vl"), method="tpe", num_trials=30)
-    trials: list[Trial] = []
-    for number in range(30):
-        params = optuna_adapter.propose(of, trials)
-        trials.append(complete(number, params, 0.1 + params["learning_rate"] * 100))
-    values = [trial.value or 9.9 for trial in trials]
-    assert fmean(values[-10:]) < fmean(values[:10])
-
-
-@pytest.mark.parametrize(("curve", "is_hopeless"), [((0.9, 0.8), True), ((0.5, 0.3), False)])
-def test_losses_above_the_median_are_hopeless(curve: tuple[float, ...], is_hopeless: bool) -> None:
-    """The lower half goes on."""
-    of = vl_definition(axis("lora.r", "1,2,3,4,5,6", "paddleocr-vl"), prune=True)
-    others = [
-        Trial("v", at, {"lora.r": at + 1}, (SeedRun(0, str(at), "SUCCEEDED", loss, curve=(0.9, loss)),), "COMPLETE")
-        for at, loss in enumerate((0.4, 0.5, 0.6, 0.65, 0.7))
-    ]
-    running = Trial("v", 5, {"lora.r": 6}, (SeedRun(0, "x", "RUNNING", curve=curve),), "QUEUED")
-    assert optuna_adapter.is_hopeless(of, running, others) is is_hopeless
-
-
 def test_the_loss_of_a_run_is_its_lowest(world: World) -> None:
     """That of the model that is kept; a run that goes on has none yet, and shows its last."""
     driver = world.driver(rank_sweep(world))
@@ -111,7 +87,7 @@ def test_the_loss_of_a_run_is_its_lowest(world: World) -> None:
     world.evaluate(going, [0.8, 0.7], "eval_loss")
     first, second, *_ = driver.advance()
     assert (first.value, first.curve) == (0.4, (0.9, 0.4, 0.5))
-    assert (second.value, result_of(second).last_score) == (None, 0.7)
+    assert (second.value, second.last_score) == (None, 0.7)
 
 
 def test_scores_that_are_known_at_the_end(world: World, aws: LocalCloud) -> None:
@@ -130,7 +106,7 @@ def test_scores_that_are_known_at_the_end(world: World, aws: LocalCloud) -> None
     world.jobs.succeed(neither, None, None)
     trials = driver.advance()
     assert [trial.value for trial in trials[:3]] == [0.7, 0.6, None]
-    assert result_of(trials[0]).per_region == {"header": 0.9, "table": 0.5}
+    assert trials[0].per_region == {"header": 0.9, "table": 0.5}
     assert [trial.state for trial in trials[:3]] == ["COMPLETE"] * 3
     assert f"job {neither.job_id} has succeeded and has left no field_accuracy" == driver.observer.complaint
 
@@ -150,18 +126,3 @@ def test_trials_of_sections() -> None:
     )
     with pytest.raises(UserError, match=r"trial 1 .*needs lora.enabled"):
         plan.expand(wrong)
-
-
-def test_the_learning_rate_scales_in_the_second_family() -> None:
-    """By its batch size, whatever that is called there."""
-    of = vl_definition(axis("batch_size", "8,32", "paddleocr-vl"), scale_lr="sqrt")
-    rates = [plan.overrides(of, trial)["training_config"]["learning_rate"] for trial in plan.expand(of)]
-    assert rates == pytest.approx([2e-5, 4e-5])
-
-
-def test_a_model_that_is_not_here(world: World) -> None:
-    """A folder's family can be seen only where the folder is: elsewhere nothing is queued."""
-    of = rank_sweep(world)
-    gone = of.model_copy(update={"base": of.base | {"model": "/nowhere/model"}})
-    with pytest.raises(UserError, match="is not there on this machine"):
-        world.driver(gone)

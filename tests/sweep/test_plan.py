@@ -11,7 +11,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.sweep import plan
 from receipt_trainer.sweep.definition import Definition, base_of, default_name, refuse_other
-from tests.sweep.world import axis, definition
+from tests.sweep.world import axis, definition, vl_definition
 
 VALUES = {
     "learning_rate": [1e-4, 5e-5, 3e-5, 1e-5],
@@ -83,11 +83,11 @@ def test_learning_rates_scale_with_the_batch(rule: Any, batch: int, steps: int, 
     assert plan.overrides(of, trial)["training_config"]["learning_rate"] == pytest.approx(rate, rel=1e-12)
 
 
-def test_scaling_needs_to_know_both() -> None:
-    """Without a batch size in the base there is nothing to scale by; the message names what is missing."""
-    of = definition(axis("batch_size", "4,8"), training={"batch_size": None}, scale_lr="linear")
-    with pytest.raises(UserError, match=r"--scale-lr linear needs batch_size"):
-        plan.expand(of)
+def test_the_learning_rate_scales_in_the_second_family() -> None:
+    """By its batch size, whatever that is called there."""
+    of = vl_definition(axis("batch_size", "8,32", "paddleocr-vl"), scale_lr="sqrt")
+    rates = [plan.overrides(of, trial)["training_config"]["learning_rate"] for trial in plan.expand(of)]
+    assert rates == pytest.approx([2e-5, 4e-5])
 
 
 def test_values_that_contradict_each_other() -> None:
@@ -95,12 +95,6 @@ def test_values_that_contradict_each_other() -> None:
     of = definition(axis("max_length", "64,512"), axis("window_stride", "16,128"))
     with pytest.raises(UserError, match=r"trial 1 \(max_length 64, window_stride 128\): .*must be below max_length"):
         plan.expand(of)
-
-
-def test_a_range_is_no_plan() -> None:
-    """A grid over a range is refused, with what to use instead."""
-    with pytest.raises(UserError, match="needs --search"):
-        plan.expand(definition(axis("learning_rate", "1e-5:1e-4")))
 
 
 def test_a_grid_without_end() -> None:

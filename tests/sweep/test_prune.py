@@ -8,8 +8,9 @@ import pytest
 from receipt_trainer.jobs.model import Attempt
 from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.objective import OBJECTIVES
-from receipt_trainer.sweep.results import ranked, verdict_of
+from receipt_trainer.sweep.ranking import ranked, verdict_of
 from receipt_trainer.sweep.store import SweepTable
+from receipt_trainer.sweep.study import SweepStudy
 from receipt_trainer.sweep.trial import Trial
 from tests.sweep.world import Dying, Killed, World, axis, definition
 
@@ -55,30 +56,9 @@ def test_a_hopeless_trial_is_cancelled_and_counts_as_pruned(world: World) -> Non
     assert trials[5].reason == "worse than the median of the complete trials at evaluation 2"
     assert driver.is_done(trials)
     results = ranked(trials, OBJECTIVES["f1"])
-    assert (results[0].trial.number, results[-1].trial.number) == (6, 5)
+    assert (results[0].number, results[-1].number) == (6, 5)
     assert (results[-1].score, results[-1].last_score) == (None, 0.2)
     assert verdict_of(of, trials).num_trials == 6
-
-
-def test_the_first_evaluation_prunes_nothing(world: World) -> None:
-    """A slow starter gets a second epoch."""
-    of, _, (low, _) = with_five_complete(world)
-    world.evaluate(low, [0.01])
-    assert world.driver(of).advance()[5].state == "QUEUED"
-
-
-def test_four_complete_trials_prune_nothing(world: World) -> None:
-    """A median of few is none."""
-    of = pruned_sweep(world)
-    trials = world.driver(of).advance()
-    for trial in trials[:5]:
-        attempt = world.claim(trial.runs[0].job_id)
-        assert attempt is not None
-        if trial.number < 4:
-            world.finish(attempt)
-        else:
-            world.evaluate(attempt, [0.01, 0.01])
-    assert world.driver(of).advance()[4].state == "QUEUED"
 
 
 def test_a_kill_between_decision_and_cancellation(world: World) -> None:
@@ -86,10 +66,11 @@ def test_a_kill_between_decision_and_cancellation(world: World) -> None:
     of, _, (low, _) = with_five_complete(world)
     world.evaluate(low, [0.1, 0.2])
     driver = world.driver(of)
-    driver.sweeps = SweepTable(Dying(world.dynamodb, [1]), world.jobs_table)  # type: ignore[arg-type]
+    dying: Any = Dying(world.dynamodb, [1])
+    driver.study = SweepStudy(of, SweepTable(dying, world.jobs_table))
     with pytest.raises(Killed):
         driver.advance()
-    assert world.sweeps.trials("p")[5].state == "PRUNING"
+    assert world.trials(of)[5].state == "PRUNING"
     assert not world.jobs.get(low.job_id).cancel_requested
     assert world.driver(of).advance()[5].state == "PRUNING"
     assert world.jobs.get(low.job_id).cancel_requested

@@ -24,12 +24,6 @@ def test_ranges() -> None:
     assert (size.low, size.high, size.is_log, size.is_whole) == (4.0, 64.0, False, True)
 
 
-def test_fields_of_the_other_family() -> None:
-    """A job of the second model family varies its own fields, by their short names too."""
-    axis = read_axis("--batch-sizes", "batch_size", "4,8", "paddleocr-vl")
-    assert axis.key == "per_device_train_batch_size"
-
-
 def test_keys_in_sections() -> None:
     """A dot leads into a section of either configuration, for values and for ranges."""
     axis = read_axis("--set", "lora.r", "8,16", "paddleocr-vl")

@@ -16,7 +16,7 @@ from receipt_trainer.sweep.collect import Observer
 from receipt_trainer.sweep.controller import Driver
 from receipt_trainer.sweep.definition import Definition, base_of
 from receipt_trainer.sweep.objective import OBJECTIVES
-from receipt_trainer.sweep.results import ranked, verdict_of
+from receipt_trainer.sweep.ranking import ranked, verdict_of
 from receipt_trainer.sweep.store import SweepTable
 from tests.sweep.world import axis
 from tests.worker.bench import TRAINING, Bench
@@ -58,7 +58,7 @@ def test_a_sweep_that_is_really_trained(
         assert trial.scores == tuple(f1s)
         means[trial.number] = fmean(f1s)
     best = max(means, key=lambda number: means[number])  # so short a training may lose to none at all
-    assert [result.trial.number for result in ranked(trials, OBJECTIVES["f1"])] == [best, 1 - best]
+    assert [result.number for result in ranked(trials, OBJECTIVES["f1"])] == [best, 1 - best]
     verdict = verdict_of(of, trials)
     assert (verdict.best, verdict.num_trials) == (best, 2)
     assert verdict.comparisons[0].difference == pytest.approx(means[best] - means[1 - best])

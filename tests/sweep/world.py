@@ -22,6 +22,8 @@ from receipt_trainer.sweep.controller import Driver
 from receipt_trainer.sweep.definition import Definition, base_of
 from receipt_trainer.sweep.search_space import Axis, read_axis
 from receipt_trainer.sweep.store import SweepTable
+from receipt_trainer.sweep.study import SweepStudy
+from receipt_trainer.sweep.trial import Trial
 from tests.queues import new_queue
 
 WRITES = frozenset({"put_item", "update_item", "transact_write_items", "send_message"})
@@ -135,6 +137,10 @@ class World:
             row = {"PK": job_pk(attempt.job_id), "SK": metric_sk(metric, now, step), "TYPE": "JOB_METRIC"}
             row |= {"name": metric, "value": value, "step": step, "epoch": float(step), "timestamp": now, "seq": step}
             dynamo.put(self.dynamodb, self.jobs_table, row | {"attempt": attempt.number}, "write a metric")
+
+    def trials(self, of: Definition) -> list[Trial]:
+        """As they are stored."""
+        return SweepStudy(of, self.sweeps).trials()
 
     def all_jobs(self, prefix: str = "") -> list[Job]:
         """Every job of the table whose name begins so."""

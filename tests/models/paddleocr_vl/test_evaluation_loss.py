@@ -9,7 +9,8 @@ import pytest
 
 from receipt_trainer.contract.run_record import LossEvaluation, PaddleOcrVlRecord
 from receipt_trainer.models.paddleocr_vl.family import best_of
-from receipt_trainer.sweep.experiments import from_record, step_of
+from receipt_trainer.sweep.collect import measures_of
+from receipt_trainer.sweep.experiments import step_of
 from receipt_trainer.training import checkpoints
 from tests.models.paddleocr_vl.runs import vl_train, write_config
 from tests.training.runs import record_of
@@ -57,4 +58,4 @@ def test_a_record_with_such_an_evaluation_is_read() -> None:
     """JSON has null for it: the rest of the losses count."""
     record = PaddleOcrVlRecord(job_name="x", job_id="x", model="m", training_config={}, data_config={}, label_list=[])
     record.vl.evaluations = evaluations(None, 1.0, math.nan, 2.0)
-    assert from_record(record)["spikes"] == 1
+    assert measures_of(record)["spikes"] == 1

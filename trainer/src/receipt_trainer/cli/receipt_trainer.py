@@ -38,6 +38,14 @@ images = LazyGroup(
     },
 )
 
+experiments = LazyGroup(
+    name="experiments",
+    help="A folder of configurations that each change one parameter: run them, compare them.",
+    lazy_commands={
+        "run": LazyCommand(".commands.vl_experiments:run_command", "Train and score each, or queue them as jobs."),
+        "compare": LazyCommand(".commands.vl_experiments:compare_command", "Rank what came of them."),
+    },
+)
 
 vl = LazyGroup(
     name="vl",
@@ -48,7 +56,7 @@ vl = LazyGroup(
         "generate": LazyCommand(".commands.vl_data:generate_command", "Synthetic documents with their truth."),
         "import": LazyCommand(".commands.vl_data:import_command", "Labelled receipts and their images as a data set."),
         "find-lr": LazyCommand(".commands.vl_train:find_lr_command", "Look for a good learning rate."),
-        "experiments": LazyCommand(".vl_experiments:group", "Run and compare a folder of configurations."),
+        "experiments": LazyCommand(".receipt_trainer:experiments", "Run and compare a folder of configurations."),
         "evaluate": LazyCommand(".commands.vl_evaluate:evaluate_command", "Score a model on a test set."),
         "compare": LazyCommand(".commands.vl_evaluate:compare_command", "Two models on one test set, with intervals."),
         "merge": LazyCommand(".commands.vl_train:merge_command", "Merge an adapter into its base model."),
@@ -72,8 +80,8 @@ vl = LazyGroup(
         "watch": LazyCommand(".commands.watch:command", "A job as it trains: curves, pace, dollars, log."),
         "cancel": LazyCommand(".commands.jobs:cancel_command", "End a job, running or waiting."),
         "retry": LazyCommand(".commands.jobs:retry_command", "Queue a failed or cancelled job again."),
-        "sweep": LazyCommand(".sweep:command", "Many jobs that differ in hyperparameters."),
-        "sweep-status": LazyCommand(".sweep_status:command", "A sweep's trials, best first, and a verdict."),
+        "sweep": LazyCommand(".commands.sweep:sweep_command", "Many jobs that differ in hyperparameters."),
+        "sweep-status": LazyCommand(".commands.sweep:status_command", "A sweep's trials, best first, and a verdict."),
         "instances": LazyCommand(".commands.fleet:instances_command", "The workers' instances, their jobs and prices."),
         "fleet": LazyCommand(".commands.fleet:fleet_command", "The worker pools: bounds, backlog, prices, spend."),
         "images": LazyCommand(".receipt_trainer:images", "The images that the stack has baked."),

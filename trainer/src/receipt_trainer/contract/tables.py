@@ -182,8 +182,13 @@ def sweep_pk(name: str) -> str:
 
 
 def trial_sk(number: int) -> str:
-    """Sort key of a trial of a sweep."""
+    """Sort key of a trial of a sweep that version 0.1.0 has stored; later ones are in the sweep's journal."""
     return f"TRIAL#{number:06d}"
+
+
+def journal_sk(number: int) -> str:
+    """Sort key of a sweep's journal from its `number`-th entry on, counted from 0."""
+    return f"JOURNAL#{number:09d}"
 
 
 LOOKS_PK = "LOOKS"

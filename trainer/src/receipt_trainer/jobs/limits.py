@@ -17,7 +17,7 @@ from receipt_trainer.contract import cost, tables
 from receipt_trainer.contract.tables import JOB_SK, SWEEP_SK, job_pk, sweep_pk
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import OWNED, Job
-from receipt_trainer.jobs.rows import TRIALS, attempts_of, partition_rows
+from receipt_trainer.jobs.rows import JOURNAL, TRIALS, attempts_of, partition_rows
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -178,8 +178,13 @@ def read_sweep(client: DynamoDBClient, table: str, name: str) -> tuple[Limits, l
     limits = Limits() if own is None else Limits.read(own)
     if not limits:
         return limits, []
-    trials = partition_rows(*where, TRIALS, f"read sweep {name}")
-    return limits, [str(job_id) for trial in trials for job_id in trial.get("job_ids") or ()]
+    prefixes = (TRIALS, JOURNAL)  # version 0.1.0 stored a row for each trial
+    stored = [
+        row
+        for prefix in prefixes
+        for row in partition_rows(*where, prefix, f"read sweep {name}", attributes=["job_ids"])
+    ]
+    return limits, list(dict.fromkeys(str(job_id) for row in stored for job_id in row.get("job_ids") or ()))
 
 
 def require_room(client: DynamoDBClient, table: str, job: Job, now: datetime) -> None:

@@ -37,7 +37,8 @@ LOGS: Final = "LOG#"
 METRICS: Final = "METRIC#"
 TRANSITIONS: Final = "STATUS#"
 TRIALS: Final = "TRIAL#"
-"""Kinds of rows of a job, the last of a sweep: what their sort keys begin with."""
+JOURNAL: Final = "JOURNAL#"
+"""Kinds of rows of a job, the last two of a sweep: what their sort keys begin with."""
 
 
 def rows_of(client: DynamoDBClient, table: str, job_id: str, prefix: str, **more: Any) -> Iterator[Item]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from receipt_trainer.cli.commands.sweep import sweep_command
 from receipt_trainer.cli.lazy import run
-from receipt_trainer.cli.sweep import command
 
 if __name__ == "__main__":
-    run(command)
+    run(sweep_command)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
@@ -13,15 +14,15 @@ from pydantic import ValidationError
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import aws_faults, error_code
 from receipt_trainer.aws.server_time import utc_now
-from receipt_trainer.contract import cost, tables
+from receipt_trainer.contract import tables
 from receipt_trainer.contract.job_row import presentable
 from receipt_trainer.contract.names import RUN_FILE
 from receipt_trainer.contract.run_record import AnswerScores, AnyRecord, LayoutLMRecord, PaddleOcrVlRecord, read_record
 from receipt_trainer.contract.tables import JOB_SK, job_pk
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs import metrics, state_machine
+from receipt_trainer.jobs import metrics, state_machine, views
 from receipt_trainer.jobs.model import OWNED, TERMINAL
-from receipt_trainer.jobs.rows import ATTEMPTS, METRICS, rows_of
+from receipt_trainer.jobs.rows import METRICS, rows_of
 from receipt_trainer.sweep.objective import Objective
 from receipt_trainer.sweep.trial import SETTLED, SeedRun, Trial, shared
 
@@ -33,6 +34,10 @@ _READ: Final = (
     *("PK", "job_id", "name", "status", "attempt", "f1", "artifacts", "reason", "lease_expires_at"),
     *state_machine.ATTRIBUTES,
 )
+SPIKE: Final = 1.1
+"""An evaluation whose loss is above so many times the lowest one before it is a spike."""
+LAST: Final = 5
+"""Evaluations at the end of a run over which its loss's deviation is taken."""
 
 
 class Observer:
@@ -82,9 +87,7 @@ class Observer:
         return self._over[key]
 
     def _read(self, run: SeedRun, status: str, row: Mapping[str, Any]) -> SeedRun:
-        attempts = list(rows_of(self._client, self._table, run.job_id, ATTEMPTS))
-        until = cost.open_until(self._clock(), row.get("lease_expires_at"))
-        spent = cost.of_attempts(attempts, until)
+        spent = views.read_spent(self._client, self._table, [row], self._clock())[run.job_id]
         record = self._record(row.get("artifacts")) if status == "SUCCEEDED" else None
         curve = self._curve(run.job_id)
         return SeedRun(
@@ -99,6 +102,7 @@ class Observer:
             curve=curve,
             per_label=_labels(record),
             per_region=None if record is None else _regions(record),
+            measures=measures_of(record) if isinstance(record, PaddleOcrVlRecord) else None,
             delivery=None if status in OWNED else _undelivered(row),
         )
 
@@ -162,3 +166,38 @@ def _number(value: object) -> float | None:
     """A finite number, or that of a share, which is written as {"value": ...}."""
     number = tables.to_float(value.get("value") if isinstance(value, dict) else value)
     return number if number is not None and math.isfinite(number) else None
+
+
+def measures_of(record: PaddleOcrVlRecord) -> dict[str, float | None]:
+    """What a run of the second family measured. None: not known.
+
+    `present_accuracy` is the field accuracy over the fields that documents have, `field_accuracy` that over all: an
+    empty object is right there wherever the truth is null. `spread` and `spikes` are those of `stability`.
+    """
+    found, scores = record.vl, record.vl.scores or AnswerScores()
+    losses = [row.eval_loss for row in found.evaluations if row.eval_loss is not None and math.isfinite(row.eval_loss)]
+    spread, spikes = stability(losses)
+    return {
+        "eval_loss": found.best.eval_loss if found.best else None,
+        "field_accuracy": scores.field_accuracy,
+        "present_accuracy": scores.present_accuracy,
+        "teds": scores.teds,
+        "hours": record.timings["train_s"] / 3600 if "train_s" in record.timings else None,
+        "peak_memory_gib": found.peak_memory_gib,
+        "spread": spread,
+        "spikes": spikes,
+    }
+
+
+def stability(losses: Sequence[float]) -> tuple[float | None, int | None]:
+    """Spread and spikes of a run's evaluation losses; unknown with fewer than two.
+
+    Spread is the standard deviation of the last `LAST` over their mean; spikes are the evaluations above `SPIKE` times
+    the lowest loss before them.
+    """
+    if len(losses) < 2:
+        return None, None
+    last = losses[-LAST:]
+    mean = fmean(last)
+    spikes = sum(loss > SPIKE * min(losses[:at]) for at, loss in enumerate(losses) if at)
+    return (pstdev(last) / mean if mean else 0.0), spikes

@@ -1,14 +1,15 @@
 """Moves a sweep on: what its jobs have done is stored, hopeless ones are cancelled, the next are queued.
 
-Each write can be the last one of a process. A trial's row is stored before its jobs, its jobs' ids follow from its
+Each write can be the last one of a process. A trial is stored before its jobs, its jobs' ids follow from its
 values, and it counts as queued only when all of them are: whoever comes next finds what is left to do.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Final
 
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.limits import Limits, Spending
@@ -16,11 +17,14 @@ from receipt_trainer.jobs.model import WAITING, Job, UnreadableRow
 from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import retry_job, submit
-from receipt_trainer.sweep import optuna_adapter, plan
+from receipt_trainer.sweep import plan
 from receipt_trainer.sweep.collect import Observer
 from receipt_trainer.sweep.definition import SEARCHES, Definition
 from receipt_trainer.sweep.store import SweepTable
+from receipt_trainer.sweep.study import SweepStudy
 from receipt_trainer.sweep.trial import ENDED, SETTLED, SeedRun, Trial, shared
+
+POLL_S: Final = 5.0
 
 
 @dataclass
@@ -47,6 +51,7 @@ class Driver:
     _plan: list[plan.Params] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.study = SweepStudy(self.definition, self.sweeps)
         if self.definition.method not in SEARCHES:
             self._plan = plan.expand(self.definition)
 
@@ -67,8 +72,9 @@ class Driver:
         Raises:
             UserError, WorldError: AWS refuses or cannot be reached; what is done stays done.
         """
-        limits, stored = self.sweeps.read(self.definition.name)
-        trials = self._observe(stored)
+        self.study.begin()
+        limits = self.sweeps.limits(self.definition.name)
+        trials = self._observe(self.study.trials())
         self.spent = self._spent(limits, trials)
         if self.spent is not None:
             self._withdraw(trials)
@@ -76,7 +82,7 @@ class Driver:
         if limits and self._resume(trials):
             trials = self._observe(trials)
         if self.definition.prune:
-            trials = shared([self._prune(trial, trials) for trial in trials])
+            trials = shared([self._prune(trial) for trial in trials])
         trials = shared([self._queue(trial) for trial in trials])
         while len(trials) < self.num_trials and self._has_room(trials):
             self._add(trials)
@@ -126,15 +132,15 @@ class Driver:
         for before, after in zip(stored, self.observer.look(stored), strict=True):
             is_news = after.state != before.state or (after.state in ENDED - SETTLED and after != before)
             is_own = before.same_as is None
-            seen.append(self.sweeps.change(before, after) if is_news and is_own else after)
+            seen.append(self.study.change(before, after) if is_news and is_own else after)
         return shared(seen)
 
-    def _prune(self, trial: Trial, trials: Sequence[Trial]) -> Trial:
+    def _prune(self, trial: Trial) -> Trial:
         if trial.same_as is not None:
             return trial
-        if trial.state == "QUEUED" and optuna_adapter.is_hopeless(self.definition, trial, trials):
+        if trial.state == "QUEUED" and self.study.is_hopeless(trial):
             reason = f"worse than the median of the complete trials at evaluation {len(trial.curve)}"
-            trial = self.sweeps.change(trial, replace(trial, state="PRUNING", reason=reason))
+            trial = self.study.change(trial, replace(trial, state="PRUNING", reason=reason))
         if trial.state == "PRUNING":
             for run in trial.runs:
                 self._cancel(run)
@@ -161,22 +167,26 @@ class Driver:
     def _add(self, trials: list[Trial]) -> None:
         """Store the next trial and queue its jobs; where somebody else has stored it meanwhile, that one counts."""
         number = len(trials)
-        trial = self._next(number, trials)
-        if not self.sweeps.add(trial):
-            trial = self.sweeps.trials(self.definition.name)[number]
-        trials.append(self._queue(trial))
+        trial: Trial | None = None
+        if self.definition.method in SEARCHES:
+            trial = self.study.propose(number, lambda params: self._next(number, params, trials))
+        elif self.study.add(planned := self._next(number, self._plan[number], trials)):
+            trial = planned
+        trials.append(self._queue(trial or self.study.trials()[number]))
 
-    def _next(self, number: int, trials: Sequence[Trial]) -> Trial:
-        params: dict[str, Any] = self._plan[number] if self._plan else optuna_adapter.propose(self.definition, trials)
+    def _next(self, number: int, params: plan.Params, trials: Sequence[Trial]) -> Trial:
         own = Trial(self.definition.name, number, params)
         first = next((trial for trial in trials if trial.params == params and trial.same_as is None), None)
         if first is not None:
             return replace(own, same_as=first.number)
         try:
-            jobs = [(seed, plan.job_of(self.definition, number, params, seed)) for seed in self.definition.seeds]
+            runs = [
+                SeedRun(seed, plan.job_of(self.definition, number, params, seed).job_id)
+                for seed in plan.seeds_of(self.definition, params)
+            ]
         except UserError as error:  # a search may draw values that contradict each other
             return replace(own, state="FAILED", reason=str(error))
-        return replace(own, runs=tuple(SeedRun(seed, job.job_id) for seed, job in jobs))
+        return replace(own, runs=tuple(runs))
 
     def _queue(self, trial: Trial) -> Trial:
         if trial.state != "PLANNED" or trial.same_as is not None:
@@ -186,4 +196,32 @@ class Driver:
             token = plan.token(self.definition, trial.params, run.seed)
             submit(self.expect(job), self.jobs, self.queue, client_token=token)
             self._queued.append(run.job_id)
-        return self.sweeps.change(trial, replace(trial, state="QUEUED"))
+        return self.study.change(trial, replace(trial, state="QUEUED"))
+
+
+def follow(
+    driver: Driver,
+    show: Callable[[list[Trial]], None],
+    *,
+    timeout_s: float,
+    poll_s: float = POLL_S,
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[list[Trial], bool]:
+    """Move the sweep on again and again; the trials, and whether all have ended.
+
+    Args:
+        show: takes the trials after each look.
+        timeout_s: seconds to follow at most.
+        poll_s: seconds between two looks.
+        monotonic: a clock in seconds.
+        sleep: waits so many seconds.
+    """
+    deadline = monotonic() + timeout_s
+    trials = driver.advance()
+    show(trials)
+    while not driver.is_done(trials) and (left_s := deadline - monotonic()) > 0:
+        sleep(min(poll_s, left_s))
+        trials = driver.advance()
+        show(trials)
+    return trials, driver.is_done(trials)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,7 +18,7 @@ from receipt_trainer.jobs.routing import resolve
 from receipt_trainer.sweep.objective import OBJECTIVES, Objective, ObjectiveName
 from receipt_trainer.sweep.search_space import Axis
 
-Method = Literal["grid", "one-at-a-time", "random", "tpe"]
+Method = Literal["grid", "one-at-a-time", "folder", "random", "tpe"]
 ScaleLr = Literal["none", "linear", "sqrt"]
 SEARCHES: Final[frozenset[Method]] = frozenset({"random", "tpe"})
 """Methods that propose so many trials, by Optuna's samplers."""
@@ -28,6 +29,18 @@ MAX_NAME: Final = 40
 """Characters; trial and seed follow in the job's name."""
 _SHOWN: Final = 3
 _LONG: Final = 60
+
+
+class Configuration(BaseModel):
+    """A whole configuration that somebody has written: one experiment of a folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    changes: str
+    model: str
+    training_config: dict[str, Any]
+    data_config: dict[str, Any]
 
 
 class Definition(BaseModel):
@@ -51,6 +64,7 @@ class Definition(BaseModel):
     scale_lr: ScaleLr = "none"
     sampler_seed: int = 0
     queue_url: str | None = None
+    configurations: tuple[Configuration, ...] = Field((), description="For folder; the base is the first")
 
     @property
     def model(self) -> str:
@@ -69,7 +83,8 @@ class Definition(BaseModel):
 
     def to_text(self) -> str:
         """As it is stored."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        without = set() if self.configurations else {"configurations"}  # as version 0.1.0 wrote it and names it
+        return json.dumps(self.model_dump(mode="json", exclude=without), sort_keys=True)
 
     @classmethod
     def from_text(cls, text: str, name: str) -> Definition:
@@ -111,6 +126,16 @@ def check_name(name: str) -> str:
     return name
 
 
+def require_extra() -> None:
+    """Look for Optuna and SciPy before anything is stored.
+
+    Raises:
+        UserError: they are not installed; says how to install them.
+    """
+    if not all(find_spec(name) for name in ("optuna", "scipy")):
+        raise UserError("sweeps need Optuna and SciPy: pip install 'receipt-trainer[sweep]'")
+
+
 def refuse_other(asked: Definition, stored: Definition) -> None:
     """Say what differs, if anything does.
 
@@ -136,9 +161,10 @@ def _differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
             if before.get(key) != after.get(key):
                 yield from _differences(before.get(key), after.get(key), f"{path}.{key}" if path else key)
     elif before != after:
-        yield f"{path} is {_short(before)} there and {_short(after)} here"
+        yield f"{path} is {short(before)} there and {short(after)} here"
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value in so many characters at most, for messages."""
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= _LONG else f"{text[: _LONG - 3]}..."

@@ -1,13 +1,15 @@
-"""Experiments on this machine: one after the other, a line each in a log, the same as tables, a ranking."""
+"""Experiments: a line in a log for each configuration of a folder, the same as tables, ranked; trained here in turn.
+
+What is done is not done again, and what fails does not stop the rest. Where workers train them they are a sweep
+(`folder.definition_of`), and the log has the ids of their jobs.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import math
 import re
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,29 +21,28 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from receipt_trainer.config.job_file import PaddleOcrVlJob, load_job_file
 from receipt_trainer.contract.names import RUN_FILE
-from receipt_trainer.contract.run_record import AnswerScores, AnyRecord, PaddleOcrVlRecord, VlResults, load_record
+from receipt_trainer.contract.run_record import AnyRecord, PaddleOcrVlRecord, load_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import write_atomically
+from receipt_trainer.sweep.collect import Observer, measures_of
 from receipt_trainer.sweep.folder import Experiment, parameters
+from receipt_trainer.sweep.objective import OBJECTIVES
+from receipt_trainer.sweep.ranking import Key, best_first
+from receipt_trainer.sweep.significance import Scores, Verdict, judge
+from receipt_trainer.sweep.trial import SeedRun, Trial
 
 LOG: Final = "experiments.jsonl"
-SPIKE: Final = 1.1
-"""An evaluation whose loss is above so many times the lowest one before it is a spike."""
-
-LAST: Final = 5
-"""Evaluations at the end of a run over which its loss's deviation is taken."""
-
-
+_REASON: Final = 300
+"""Characters of a failure's reason in the log."""
+_OTHER_SEEDS: Final = (
+    "Run the best, and what it is compared with, with other values of training.seed too: files that also change "
+    "training.seed, and --allow-several."
+)
 _STEP = re.compile(r"\bstep (\d+): the (?:loss|gradient|validation loss)")
 
 
-class Result(BaseModel):
-    """What came of an experiment. None: not known.
-
-    `present_accuracy` is the field accuracy over the fields that documents have, `field_accuracy` that over all: an
-    empty object is right there wherever the truth is null. `spread` is the standard deviation of the last `LAST`
-    evaluation losses over their mean; `spikes` counts evaluations above `SPIKE` times the lowest loss before them.
-    """
+class Outcome(BaseModel):
+    """What came of an experiment: a line of the log. None: not known; the measures are those of `measures_of`."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -63,51 +64,17 @@ class Result(BaseModel):
     finished_at: str | None = None
 
 
-def stability(losses: Sequence[float]) -> tuple[float | None, int | None]:
-    """Spread and spikes of a run's evaluation losses; unknown with fewer than two."""
-    if len(losses) < 2:
-        return None, None
-    last = losses[-LAST:]
-    mean = statistics.fmean(last)
-    spikes = sum(loss > SPIKE * min(losses[:at]) for at, loss in enumerate(losses) if at)
-    return (statistics.pstdev(last) / mean if mean else 0.0), spikes
-
-
 def step_of(reason: str) -> int | None:
     """The step at which the loss or its gradient became no number, if that was the reason."""
     found = _STEP.search(reason)
     return int(found[1]) if found else None
 
 
-def from_record(record: AnyRecord) -> dict[str, Any]:
-    """What a run record says of a result."""
-    found = record.vl if isinstance(record, PaddleOcrVlRecord) else VlResults()
-    losses = [row.eval_loss for row in found.evaluations if row.eval_loss is not None and math.isfinite(row.eval_loss)]
-    spread, spikes = stability(losses)
-    scores = found.scores or AnswerScores()
-    return {
-        "eval_loss": found.best.eval_loss if found.best else None,
-        "field_accuracy": scores.field_accuracy,
-        "present_accuracy": scores.present_accuracy,
-        "teds": scores.teds,
-        "hours": record.timings["train_s"] / 3600 if "train_s" in record.timings else None,
-        "peak_memory_gib": found.peak_memory_gib,
-        "spread": spread,
-        "spikes": spikes,
-    }
-
-
-def from_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """What an evaluation's scores (R.json) say of a result."""
-    names = {"field_accuracy": "fields", "present_accuracy": "presents", "teds": "teds"}
-    return {ours: scores["scores"][theirs]["value"] for ours, theirs in names.items()}
-
-
-def read_log(folder: Path) -> dict[str, Result]:
-    """Results by name; none if there is no log yet.
+def read_log(folder: Path) -> dict[str, Outcome]:
+    """Outcomes by name; none if there is no log yet.
 
     Raises:
-        UserError: a line is no result.
+        UserError: a line is no outcome.
     """
     path, found = folder / LOG, {}
     if not path.is_file():
@@ -116,16 +83,16 @@ def read_log(folder: Path) -> dict[str, Result]:
         if not line.strip():
             continue
         try:
-            result = Result.model_validate_json(line)
+            outcome = Outcome.model_validate_json(line)
         except ValidationError as error:
             raise UserError(f"{path}:{number}: not a result: {error.errors()[0]['msg']}") from None
-        found[result.name] = result
+        found[outcome.name] = outcome
     return found
 
 
-def write_log(folder: Path, results: Iterable[Result]) -> None:
+def write_log(folder: Path, outcomes: Iterable[Outcome]) -> None:
     """Replace the log and the tables made from it."""
-    rows = list(results)
+    rows = list(outcomes)
     write_atomically(folder / LOG, "".join(row.model_dump_json() + "\n" for row in rows).encode())
     write_atomically(folder / "experiments.md", as_markdown(rows).encode())
     write_atomically(folder / "experiments.csv", as_csv(rows).encode())
@@ -149,16 +116,16 @@ COLUMNS: Final[Mapping[str, str]] = {
 """Columns of the tables, with their headings."""
 
 
-def as_markdown(rows: Sequence[Result]) -> str:
+def as_markdown(rows: Sequence[Outcome]) -> str:
     """A Markdown table."""
     lines = [" | ".join(COLUMNS.values()), " | ".join("---" for _ in COLUMNS)]
     for row in rows:
-        cells = [shown(getattr(row, name)) for name in COLUMNS]
+        cells = [_shown(getattr(row, name)) for name in COLUMNS]
         lines.append(" | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells))
     return "".join(f"| {line} |\n" for line in lines)
 
 
-def as_csv(rows: Sequence[Result]) -> str:
+def as_csv(rows: Sequence[Outcome]) -> str:
     """A table for spreadsheets, with all digits."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -168,7 +135,7 @@ def as_csv(rows: Sequence[Result]) -> str:
     return stream.getvalue()
 
 
-def shown(value: Any) -> str:
+def _shown(value: Any) -> str:
     """A cell; a small number keeps its digits."""
     if value is None:
         return ""
@@ -178,65 +145,94 @@ def shown(value: Any) -> str:
 
 
 Criterion = Literal["eval_loss", "field_accuracy", "teds", "stability", "time"]
-Key = tuple[float, ...]
-
-
-def _stability(result: Result) -> Key | None:
-    return None if result.spikes is None or result.spread is None else (result.spikes, result.spread)
-
-
-def _value(name: str, sign: float) -> Callable[[Result], Key | None]:
-    def key(result: Result) -> Key | None:
-        value = getattr(result, name)
-        return None if value is None else (sign * value,)
-
-    return key
-
-
-CRITERIA: Final[Mapping[Criterion, Callable[[Result], Key | None]]] = {
-    "eval_loss": _value("eval_loss", 1),
-    "field_accuracy": _value("present_accuracy", -1),
-    "teds": _value("teds", -1),
-    "stability": _stability,
-    "time": _value("hours", 1),
+_COSTS: Final[Mapping[Criterion, tuple[tuple[str, int], ...]]] = {
+    "eval_loss": (("eval_loss", 1),),
+    "field_accuracy": (("present_accuracy", -1),),
+    "teds": (("teds", -1),),
+    "stability": (("spikes", 1), ("spread", 1)),
+    "time": (("hours", 1),),
 }
-"""Each as a key of which the smallest is the best; None where the result has no such value.
+"""The measures of each criterion; -1: the highest is the best.
 
 Field accuracy is that over the fields which documents have: over all fields, leaving fields out would be rewarded.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """A result with its place by each criterion, from 1; equal values share a place. No place without a value."""
+def _key(criterion: Criterion) -> Callable[[Outcome], Key | None]:
+    def key(outcome: Outcome) -> Key | None:
+        values = [(getattr(outcome, name), sign) for name, sign in _COSTS[criterion]]
+        if outcome.status != "complete" or any(value is None for value, _ in values):
+            return None
+        return tuple(sign * value for value, sign in values)
 
-    result: Result
-    places: Mapping[Criterion, int | None]
+    return key
 
 
-def rank(results: Sequence[Result], by: Criterion) -> list[Ranked]:
+def ranked(outcomes: Sequence[Outcome], by: Criterion) -> list[Outcome]:
     """The best by `by` first; ties by the other criteria in their order, then by name.
 
     What has no value by `by` comes after all that have one, and failed experiments, which are ranked by nothing, last.
     """
-    complete = [result for result in results if result.status == "complete"]
-    keys = {name: [key for one in complete if (key := of(one)) is not None] for name, of in CRITERIA.items()}
-
-    def place(result: Result, name: Criterion) -> int | None:
-        key = CRITERIA[name](result) if result.status == "complete" else None
-        return None if key is None else 1 + sum(other < key for other in keys[name])
-
-    ranked = [Ranked(result, {name: place(result, name) for name in CRITERIA}) for result in results]
-    order = [by, *(name for name in CRITERIA if name != by)]
-    last = len(results) + 1
-
-    def position(one: Ranked) -> tuple[bool, list[int], str]:
-        return one.result.status != "complete", [one.places[name] or last for name in order], one.result.name
-
-    return sorted(ranked, key=position)
+    criteria = [by, *(name for name in _COSTS if name != by)]
+    named = sorted(outcomes, key=lambda outcome: outcome.name)
+    return best_first(named, lambda outcome: (outcome.status != "complete",), *map(_key, criteria))
 
 
-_REASON: Final = 300
+def places(outcomes: Sequence[Outcome], criterion: Criterion) -> list[int | None]:
+    """The place of each by a criterion, from 1; equal values share a place. No place without a value."""
+    keys = [_key(criterion)(outcome) for outcome in outcomes]
+    return [None if key is None else 1 + sum(one is not None and one < key for one in keys) for key in keys]
+
+
+def verdict_of(outcomes: Sequence[Outcome], by: Criterion) -> Verdict | None:
+    """Whether the best is better than the noise of its seeds; None where `by` is no score.
+
+    Experiments that differ in `training.seed` alone are one configuration, trained with several seeds.
+    """
+    objective = {
+        "eval_loss": OBJECTIVES["eval_loss"],
+        "field_accuracy": OBJECTIVES["field_accuracy"],
+        "teds": OBJECTIVES["teds"],
+    }.get(by)
+    if objective is None:
+        return None
+    ((measure, _),) = _COSTS[by]
+    found: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if _key(by)(outcome) is not None:
+            found.setdefault(_without_seed(outcome.changes), []).append(outcome)
+    scores = [
+        Scores(number, tuple(getattr(one, measure) for one in same), name=same[0].name)
+        for number, same in enumerate(found.values())
+    ]
+    base = next((number for number, changes in enumerate(found) if not changes), None)
+    return judge(scores, base, objective=objective, advice=_OTHER_SEEDS)
+
+
+def _without_seed(changes: str) -> str:
+    """What an experiment changes beside its seed; nothing: "", as of the base."""
+    parts = (part for part in changes.split("; ") if not part.startswith(("training.seed: ", "nothing: ")))
+    return "; ".join(parts)
+
+
+def refreshed(outcomes: Sequence[Outcome], observer: Observer) -> list[Outcome]:
+    """Outcomes of queued experiments as their jobs are now.
+
+    Field accuracy and TEDS are unknown of a job whose `evaluation` is not enabled.
+    """
+    waiting = [one for one in outcomes if one.status == "submitted" and one.job_id]
+    trials = [Trial("", number, {}, (SeedRun(0, one.job_id or ""),), "QUEUED") for number, one in enumerate(waiting)]
+    runs = {one.name: trial.runs[0] for one, trial in zip(waiting, observer.look(trials), strict=True)}
+    return [_as_seen(one, runs[one.name]) if one.name in runs else one for one in outcomes]
+
+
+def _as_seen(outcome: Outcome, run: SeedRun) -> Outcome:
+    if not run.is_over:
+        return outcome.model_copy(update={"notes": f"job is {run.status}"})
+    reason = run.reason or "" if run.status != "SUCCEEDED" else ""
+    values: dict[str, Any] = {"status": "complete" if run.status == "SUCCEEDED" else "failed"}
+    values |= {"notes": reason[:_REASON], "failed_step": step_of(reason)}
+    return outcome.model_copy(update=values | dict(run.measures or {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,28 +257,26 @@ class Place:
         return self.folder / "scores.json"
 
 
-Do = Callable[[Experiment, Place], str | None]
-"""Does something and returns None, or why it failed."""
+Train = Callable[[Experiment, Place], str | None]
+"""Trains into `Place.run`, continuing what is there; None, or why it failed."""
 Score = Callable[[Experiment, Place], Mapping[str, Any] | str]
-"""The scores of a model (R.json), or why there are none."""
+"""The scores of the model of `Place.run` (R.json), or why there are none."""
 
 
 def run_experiments(
     experiments: Sequence[Experiment],
     output: Path,
     *,
-    train: Do,
+    train: Train,
     evaluate: Score,
     own_scores: bool = True,
     retry_failed: bool = False,
     tell: Callable[[str], None] = lambda text: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> list[Result]:
-    """Train and evaluate each experiment whose result is not in the log of `output` yet, and keep the log.
+) -> list[Outcome]:
+    """Train and evaluate each experiment whose outcome is not in the log of `output` yet, and keep the log.
 
     Args:
-        train: trains into `Place.run`, going on with what is there.
-        evaluate: scores the model of `Place.run`.
         own_scores: where a run has scored its model itself, take these scores instead.
         retry_failed: do experiments again that failed before, from their last checkpoint.
 
@@ -300,12 +294,12 @@ def run_experiments(
         tell(f"{number} of {len(experiments)}: {experiment.name}: {experiment.said}")
         place = Place(output / experiment.name)
         write_atomically(place.config, _as_yaml(experiment).encode())
-        known[experiment.name] = _result(experiment, place, train, evaluate, own_scores, now)
+        known[experiment.name] = _outcome(experiment, place, train, evaluate, own_scores, now)
         write_log(output, in_order(known, experiments))
     return list(in_order(known, experiments))
 
 
-def require_unchanged(experiment: Experiment, result: Result | None, place: Place) -> None:
+def require_unchanged(experiment: Experiment, outcome: Outcome | None, place: Place) -> None:
     """Refuse to mix two configurations under one name.
 
     Raises:
@@ -313,18 +307,18 @@ def require_unchanged(experiment: Experiment, result: Result | None, place: Plac
     """
     there = load_job_file(place.config, expected="paddleocr-vl").spec if place.config.is_file() else experiment.job
     begun = not isinstance(there, PaddleOcrVlJob) or parameters(there) != parameters(experiment.job)
-    if begun or (result is not None and result.digest != experiment.digest):
+    if begun or (outcome is not None and outcome.digest != experiment.digest):
         raise UserError(
             f"{experiment.file} was changed after {experiment.name} ran: give it another name, or remove "
             f"{place.folder} and its line in the log"
         )
 
 
-def in_order(results: dict[str, Result], experiments: Sequence[Experiment]) -> Iterator[Result]:
-    """Results in the order of the experiments, then those of files that are gone."""
+def in_order(outcomes: Mapping[str, Outcome], experiments: Sequence[Experiment]) -> Iterator[Outcome]:
+    """Outcomes in the order of the experiments, then those of files that are gone."""
     names = [experiment.name for experiment in experiments]
-    yield from (results[name] for name in names if name in results)
-    yield from (result for name, result in results.items() if name not in names)
+    yield from (outcomes[name] for name in names if name in outcomes)
+    yield from (outcome for name, outcome in outcomes.items() if name not in names)
 
 
 def _as_yaml(experiment: Experiment) -> str:
@@ -333,15 +327,15 @@ def _as_yaml(experiment: Experiment) -> str:
     return text
 
 
-def _result(
-    experiment: Experiment, place: Place, train: Do, evaluate: Score, own_scores: bool, now: Callable[[], datetime]
-) -> Result:
+def _outcome(
+    experiment: Experiment, place: Place, train: Train, evaluate: Score, own_scores: bool, now: Callable[[], datetime]
+) -> Outcome:
     record = _record(place)
     failure = None
     if record is None or record.status != "complete":
         failure = train(experiment, place)
         record = _record(place)
-    values: dict[str, Any] = from_record(record) if record is not None else {}
+    values: dict[str, Any] = dict(measures_of(record)) if isinstance(record, PaddleOcrVlRecord) else {}
     if not own_scores:
         values |= {"field_accuracy": None, "present_accuracy": None, "teds": None}
     notes = []
@@ -352,8 +346,9 @@ def _result(
         if isinstance(scored, str):
             notes.append(f"not scored: {scored[:_REASON]}")
         else:
-            values |= from_scores(scored)
-    return Result(
+            names = {"field_accuracy": "fields", "present_accuracy": "presents", "teds": "teds"}
+            values |= {ours: scored["scores"][theirs]["value"] for ours, theirs in names.items()}
+    return Outcome(
         name=experiment.name,
         digest=experiment.digest,
         changes=experiment.said,

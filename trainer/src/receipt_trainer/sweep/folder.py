@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from receipt_trainer.config.job_file import JobValues, PaddleOcrVlJob, laid_over, read_job_values
 from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
-
-Scaling = Literal["none", "linear", "sqrt"]
+from receipt_trainer.sweep.definition import Configuration, Definition, ScaleLr, base_of, default_name, short
+from receipt_trainer.sweep.plan import scaled
+from receipt_trainer.sweep.search_space import Axis
 
 BASE: Final = "base"
 """Stem of the base's file in the folder."""
@@ -31,7 +31,7 @@ class Change:
     value: Any
 
     def __str__(self) -> str:
-        return f"{self.key}: {_short(self.base)} -> {_short(self.value)}"
+        return f"{self.key}: {short(self.base)} -> {short(self.value)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Experiment:
 
 
 def read_experiments(
-    folder: Path, *, base: Path | None = None, allow_several: bool = False, scaling: Scaling = "none"
+    folder: Path, *, base: Path | None = None, allow_several: bool = False, scaling: ScaleLr = "none"
 ) -> list[Experiment]:
     """The base, then the folder's other configurations by name.
 
@@ -96,7 +96,7 @@ def read_experiments(
     return [start, *others]
 
 
-def _read(path: Path, base_values: Mapping[str, Any], base: PaddleOcrVlJob, scaling: Scaling) -> Experiment:
+def _read(path: Path, base_values: Mapping[str, Any], base: PaddleOcrVlJob, scaling: ScaleLr) -> Experiment:
     if not names.is_job_name(path.stem):
         raise UserError(f"{path}: call it by 1 to 64 of A-Z a-z 0-9 . _ - and not '.' or '..'")
     own = _values(path)
@@ -108,8 +108,8 @@ def _read(path: Path, base_values: Mapping[str, Any], base: PaddleOcrVlJob, scal
     if not changes:
         raise UserError(f"{path}: it changes nothing against the base")
     _check_under_test(path, job, changes)
-    scaled = scale_rate(base, job, scaling) if _RATE not in {change.key for change in changes} else None
-    return Experiment(path.stem, path, scaled or job, changes, scaled is not None)
+    with_rate = _scaled(base, job, scaling) if _RATE not in {change.key for change in changes} else None
+    return Experiment(path.stem, path, with_rate or job, changes, with_rate is not None)
 
 
 def _values(path: Path) -> JobValues:
@@ -157,17 +157,13 @@ def _check_under_test(path: Path, job: PaddleOcrVlJob, changes: Sequence[Change]
         raise UserError(f"{path}: it changes {unsaid[0]}, which experiment.hyperparameters_under_test does not name")
 
 
-def scale_rate(base: PaddleOcrVlJob, job: PaddleOcrVlJob, scaling: Scaling) -> PaddleOcrVlJob | None:
-    """The job with the rate scaled by its documents a step; None where there is nothing to scale.
-
-    linear: Goyal et al. 2017; sqrt: Krizhevsky 2014, usual with Adam.
-    """
-    factor = documents_per_step(job) / documents_per_step(base)
-    if scaling == "none" or factor == 1:
+def _scaled(base: PaddleOcrVlJob, job: PaddleOcrVlJob, scaling: ScaleLr) -> PaddleOcrVlJob | None:
+    """The job with the rate scaled by its documents a step; None where there is nothing to scale."""
+    now, before = (documents_per_step(one) for one in (job, base))
+    if scaling == "none" or now == before:
         return None
-    rate = base.training_config.learning_rate * (factor if scaling == "linear" else math.sqrt(factor))
-    training = job.training_config.model_copy(update={"learning_rate": min(rate, 1.0)})
-    return job.model_copy(update={"training_config": training})
+    rate = min(scaled(base.training_config.learning_rate, now / before, scaling), 1.0)
+    return job.model_copy(update={"training_config": job.training_config.model_copy(update={"learning_rate": rate})})
 
 
 def documents_per_step(job: PaddleOcrVlJob) -> int:
@@ -175,6 +171,35 @@ def documents_per_step(job: PaddleOcrVlJob) -> int:
     return job.training_config.per_device_train_batch_size * job.training_config.gradient_accumulation_steps
 
 
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def definition_of(
+    experiments: Sequence[Experiment], place: Callable[[PaddleOcrVlJob], tuple[PaddleOcrVlJob, str]]
+) -> Definition:
+    """The sweep whose trials are these configurations, in their order; the same ones are always the same sweep.
+
+    Args:
+        place: gives a job its pool and priority, and the URL of its queue.
+    """
+    placed = [place(experiment.job) for experiment in experiments]
+    jobs = [base_of(job, None) for job, _ in placed]
+    seed = jobs[0]["training_config"]["seed"]
+    definition = Definition(
+        name="",
+        base=jobs[0],
+        family="paddleocr-vl",
+        objective="eval_loss",
+        axes=(Axis(section="experiment", key="experiment", choices=tuple(one.name for one in experiments)),),
+        method="folder",
+        seeds=(seed,),
+        queue_url=placed[0][1],
+        configurations=tuple(
+            Configuration(
+                name=experiment.name,
+                changes=experiment.said,
+                model=job["model"],
+                training_config=job["training_config"],
+                data_config=job["data_config"],
+            )
+            for experiment, job in zip(experiments, jobs, strict=True)
+        ),
+    )
+    return definition.model_copy(update={"name": default_name(definition)})

@@ -13,7 +13,8 @@ from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.config.paddleocr_vl import SHORT_NAMES, VlDataConfig, VlTrainingConfig
 from receipt_trainer.contract.job import Family
 
-Section = Literal["training_config", "data_config"]
+Section = Literal["training_config", "data_config", "experiment"]
+"""Where a varied value goes; `experiment`: it is the name of a whole configuration."""
 
 _SECTIONS: Final[Mapping[Family, Mapping[Section, type[BaseModel]]]] = {
     "layoutlm": {"training_config": TrainingConfig, "data_config": DataConfig},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from itertools import product
@@ -14,7 +15,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.submit import new_job
 from receipt_trainer.sweep import keys
-from receipt_trainer.sweep.definition import MAX_TRIALS, Definition
+from receipt_trainer.sweep.definition import MAX_TRIALS, Configuration, Definition, ScaleLr
 from receipt_trainer.sweep.search_space import Axis
 
 Params = dict[str, Any]
@@ -33,7 +34,7 @@ def expand(definition: Definition) -> list[Params]:
     many = num_planned(definition)
     if many > MAX_TRIALS:
         raise UserError(f"the {definition.method} plan has {many:,} trials, at most {MAX_TRIALS:,} are allowed")
-    trials = _grid(definition.axes) if definition.method == "grid" else _one_at_a_time(definition)
+    trials = _one_at_a_time(definition) if definition.method == "one-at-a-time" else _grid(definition.axes)
     for number, params in enumerate(trials):
         try:
             overrides(definition, params)
@@ -67,6 +68,8 @@ def _one_at_a_time(definition: Definition) -> list[Params]:
 
 def base_params(definition: Definition) -> Params:
     """The base's value on each axis."""
+    if definition.configurations:
+        return {axis.key: axis.choices[0] for axis in definition.axes}
     return {axis.key: keys.get(definition.base[axis.section], axis.key) for axis in definition.axes}
 
 
@@ -82,17 +85,19 @@ def overrides(definition: Definition, params: Mapping[str, Any]) -> dict[str, di
         UserError: the values contradict each other, or the learning rate cannot be scaled.
     """
     configs = keys.sections(definition.family)
+    if (written := configuration_of(definition, params)) is not None:
+        return {"training_config": dict(written.training_config), "data_config": dict(written.data_config)}
     found: dict[str, dict[str, Any]] = {section: deepcopy(definition.base[section]) for section in configs}
     for axis in definition.axes:
         keys.put(found[axis.section], axis.key, params[axis.key])
     if definition.scale_lr != "none":
-        found["training_config"]["learning_rate"] = _scaled(definition, found["training_config"])
+        found["training_config"]["learning_rate"] = _scaled_rate(definition, found["training_config"])
     parsed = {section: parse(config, found[section], section) for section, config in configs.items()}
     return {section: config.model_dump(mode="json") for section, config in parsed.items()}
 
 
-def _scaled(definition: Definition, training: Mapping[str, Any]) -> float:
-    """The learning rate for this batch size: linear as Goyal et al. 2017, sqrt as Krizhevsky 2014."""
+def _scaled_rate(definition: Definition, training: Mapping[str, Any]) -> float:
+    """The learning rate for this batch size."""
     size = keys.canonical("batch_size", definition.family)
     base = definition.base["training_config"]
     rate, batch, base_batch = training["learning_rate"], training[size], base[size]
@@ -101,7 +106,23 @@ def _scaled(definition: Definition, training: Mapping[str, Any]) -> float:
         raise UserError(f"--scale-lr {definition.scale_lr} needs {missing}: set it in the training_config of --config")
     steps = "gradient_accumulation_steps"
     factor: float = (batch * training[steps]) / (base_batch * base[steps])
-    return float(rate * (factor if definition.scale_lr == "linear" else factor**0.5))
+    return scaled(rate, factor, definition.scale_lr)
+
+
+def scaled(rate: float, factor: float, rule: ScaleLr) -> float:
+    """The rate for `factor` times the examples a step: linear as Goyal et al. 2017, sqrt as Krizhevsky 2014."""
+    return rate * {"none": 1.0, "linear": factor, "sqrt": math.sqrt(factor)}[rule]
+
+
+def configuration_of(definition: Definition, params: Mapping[str, Any]) -> Configuration | None:
+    """The configuration of a folder that a trial is; None where its values are put into the base."""
+    return next((one for one in definition.configurations if one.name == params.get("experiment")), None)
+
+
+def seeds_of(definition: Definition, params: Mapping[str, Any]) -> tuple[int, ...]:
+    """The seeds that a trial is trained with: the sweep's, or the one that its configuration has."""
+    written = configuration_of(definition, params)
+    return definition.seeds if written is None else (written.training_config["seed"],)
 
 
 def job_of(definition: Definition, number: int, params: Mapping[str, Any], seed: int) -> Job:
@@ -115,15 +136,12 @@ def job_of(definition: Definition, number: int, params: Mapping[str, Any], seed:
     config = overrides(definition, params)
     config["training_config"]["seed"] = seed
     own = {"sweep": definition.name, "trial": str(number), "seed": str(seed)}
-    spec = read_job(
-        {
-            **definition.base,
-            "job_name": f"{definition.name}-t{number}-s{seed}",
-            "tags": {**definition.base["tags"], **own},
-            **config,
-        },
-        "the trial's job",
-    )
+    values = {**definition.base, "tags": {**definition.base["tags"], **own}, **config}
+    if (written := configuration_of(definition, params)) is not None:
+        values |= {"job_name": written.name, "model": written.model, "description": written.changes[:500]}
+    else:
+        values["job_name"] = f"{definition.name}-t{number}-s{seed}"
+    spec = read_job(values, "the trial's job")
     return new_job(spec, definition.queue_url, client_token=token(definition, params, seed))
 
 

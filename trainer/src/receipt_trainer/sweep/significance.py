@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, variance
 from typing import Final
 
 from receipt_trainer.sweep.objective import OBJECTIVES, Objective
-from receipt_trainer.sweep.student import critical
 
 LEVEL: Final = 0.95
 """Of the intervals."""
+SWEEP_AGAIN: Final = "Sweep the few best values again under another --name with --seeds 0,1,2 or more."
+"""What to do where trials have one seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A finished trial: the score of each seed."""
+    """A finished trial: the score of each seed, and what it is called."""
 
     trial: int
     values: tuple[float, ...]
+    name: str = ""
 
     @property
     def mean(self) -> float:
         """Over the seeds."""
         return fmean(self.values)
-
-    @property
-    def sd(self) -> float | None:
-        """Standard deviation over the seeds (n - 1); None of one seed."""
-        return math.sqrt(variance(self.values)) if len(self.values) > 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +51,7 @@ class Comparison:
     df: float
     num_comparisons: int
     is_lower_better: bool = False
+    name: str = ""
 
     @property
     def is_better(self) -> bool:
@@ -85,18 +83,34 @@ def compare(
     """Welch's interval, which takes no equal spread for granted; None without two seeds each, or without any spread."""
     if min(len(best.values), len(other.values)) < 2:
         return None
-    shares = [variance(scores.values) / len(scores.values) for scores in (best, other)]
-    if sum(shares) <= 0:
+    if variance(best.values) + variance(other.values) <= 0:
         return None
-    ns = (len(best.values), len(other.values))
-    df = sum(shares) ** 2 / sum(share**2 / (n - 1) for share, n in zip(shares, ns, strict=True))
-    difference = best.mean - other.mean
-    half = critical((1 - LEVEL) / num_comparisons, df) * math.sqrt(sum(shares))
-    low, high, is_loss = difference - half, difference + half, objective.is_lower_better
-    return Comparison(other.trial, role, difference, low, high, df, num_comparisons, is_loss)
+    from scipy import stats  # of the extra `sweep`; with one seed a trial nothing needs it
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # seeds that score alike are told of in words
+        tested = stats.ttest_ind(best.values, other.values, equal_var=False)
+    low, high = map(float, tested.confidence_interval(1 - (1 - LEVEL) / num_comparisons))
+    return Comparison(
+        other.trial,
+        role,
+        best.mean - other.mean,
+        low,
+        high,
+        float(tested.df),
+        num_comparisons,
+        objective.is_lower_better,
+        other.name,
+    )
 
 
-def judge(finished: Sequence[Scores], base: int | None = None, *, objective: Objective = OBJECTIVES["f1"]) -> Verdict:
+def judge(
+    finished: Sequence[Scores],
+    base: int | None = None,
+    *,
+    objective: Objective = OBJECTIVES["f1"],
+    advice: str = SWEEP_AGAIN,
+) -> Verdict:
     """Compare the best trial with the runner-up and with the base.
 
     The runner-up needs no wider interval however many trials there are: among equal trials the two best lie close
@@ -107,6 +121,7 @@ def judge(finished: Sequence[Scores], base: int | None = None, *, objective: Obj
         finished: trials all of whose seeds have a score, no trial twice.
         base: number of the trial that has the base's values.
         objective: what the scores are.
+        advice: what to do where trials have one seed.
     """
     ranked = sorted(finished, key=lambda scores: (objective.cost(scores.mean), scores.trial))
     if len(ranked) < 2:
@@ -118,7 +133,8 @@ def judge(finished: Sequence[Scores], base: int | None = None, *, objective: Obj
     found = [compare(best, scores, role, num, objective) for scores, role, num in others]
     known = tuple(comparison for comparison in found if comparison is not None)
     lead = found[0]
-    text = " ".join([_opening(best, second, len(ranked), base, objective), *_reasons(best, second, known, objective)])
+    reasons = _reasons(best, second, known, objective, advice)
+    text = " ".join([_opening(best, second, len(ranked), base, objective), *reasons])
     return Verdict(best.trial, None if lead is None else lead.is_better, len(ranked), text, known)
 
 
@@ -132,17 +148,16 @@ def _opening(best: Scores, second: Scores, num_trials: int, base: int | None, ob
     ties = " and shares that place" if best.mean == second.mean else ""
     which = f"{objective.best_word} mean {objective.title} of {num_trials}"
     how = " (lower is better)" if objective.is_lower_better else ""
-    return f"Trial {best.trial}{is_base} has the {which}{how}{ties}: {best.mean:.4f} over {seeds}."
+    return f"{best.name or f'Trial {best.trial}'}{is_base} has the {which}{how}{ties}: {best.mean:.4f} over {seeds}."
 
 
-def _reasons(best: Scores, second: Scores, known: Sequence[Comparison], objective: Objective) -> list[str]:
+def _reasons(best: Scores, second: Scores, known: Sequence[Comparison], objective: Objective, advice: str) -> list[str]:
     said = [_said(comparison) for comparison in known]
     if not known or known[0].role != "runner-up":
         if min(len(best.values), len(second.values)) < 2:
             said.append(
                 f"How much the {objective.title} changes with the seed alone is unknown, because the best trials have "
-                "one seed: this rank says nothing yet. Sweep the few best values again under another --name with "
-                "--seeds 0,1,2 or more."
+                f"one seed: this rank says nothing yet. {advice}"
             )
         else:
             said.append("All seeds of both scored alike, which measures no noise: validate on more documents.")
@@ -154,7 +169,8 @@ def _reasons(best: Scores, second: Scores, known: Sequence[Comparison], objectiv
 def _said(comparison: Comparison) -> str:
     better = "It is better than" if comparison.is_better else "It is not better, beyond the noise of the seeds, than"
     widened = f", widened for {comparison.num_comparisons} comparisons" if comparison.num_comparisons > 1 else ""
+    whose = comparison.name or f"trial {comparison.trial}"
     return (
-        f"{better} the {comparison.role} (trial {comparison.trial}): the difference is {comparison.difference:.4f}, "
+        f"{better} the {comparison.role} ({whose}): the difference is {comparison.difference:.4f}, "
         f"{LEVEL:.0%} interval {comparison.low:.4f} to {comparison.high:.4f}{widened}."
     )

@@ -1,9 +1,8 @@
-"""Sweeps in the jobs table: a definition that never changes, and a row for each trial; every write is conditional."""
+"""The row of a sweep in the jobs table: its definition, which never changes, and its limits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,9 @@ from receipt_trainer.contract.job_limits import MAX_ROW_BYTES
 from receipt_trainer.contract.tables import SWEEP_SK, SWEEPS_PK, iso, sweep_pk
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.limits import Limits
+from receipt_trainer.jobs.rows import TRIALS, partition_rows
 from receipt_trainer.sweep.definition import Definition, refuse_other
-from receipt_trainer.sweep.trial import Trial, shared
+from receipt_trainer.sweep.trial import Trial
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -26,7 +26,7 @@ class SweepTable:
 
     def __init__(self, client: DynamoDBClient, table: str, *, clock: Callable[[], datetime] = utc_now) -> None:
         """Take the jobs table; `clock` is the time of day."""
-        self._client, self._table, self._clock = client, table, clock
+        self.client, self.name, self._clock = client, table, clock
 
     def define(self, definition: Definition, limits: Limits | None = None) -> None:
         """Store a new sweep; one that is there already must be the same. Its limits may be others each time.
@@ -37,11 +37,20 @@ class SweepTable:
         at = iso(self._clock())
         row = {"PK": sweep_pk(definition.name), "SK": SWEEP_SK, "TYPE": "SWEEP", "name": definition.name}
         row |= {"GSI1PK": SWEEPS_PK, "GSI1SK": f"{at}#{definition.name}", "created_at": at}
-        bounds: dict[str, Any] = {**(limits or Limits()).known()}
         row |= {"definition": definition.to_text()}
         if (size := dynamo.size_bytes(row)) > MAX_ROW_BYTES:
             raise UserError(f"the sweep takes {size:,} bytes in the jobs table; at most {MAX_ROW_BYTES:,}")
-        if not self._put(row | bounds, "store the sweep"):
+        bounds: dict[str, Any] = {**(limits or Limits()).known()}
+        try:
+            with aws_faults("store the sweep", table=self.name):
+                self.client.put_item(
+                    TableName=self.name,
+                    Item=dynamo.serialise(row | bounds),
+                    ConditionExpression="attribute_not_exists(PK)",
+                )
+        except WorldError as error:
+            if error_code(error.__cause__) != "ConditionalCheckFailedException":
+                raise
             refuse_other(definition, self.get(definition.name))
             self.limit(definition.name, limits or Limits())
 
@@ -50,9 +59,9 @@ class SweepTable:
         known = limits.known()
         if not known:
             return
-        with aws_faults("store the sweep's limits", table=self._table):
-            self._client.update_item(
-                TableName=self._table,
+        with aws_faults("store the sweep's limits", table=self.name):
+            self.client.update_item(
+                TableName=self.name,
                 Key=dynamo.serialise({"PK": sweep_pk(name), "SK": SWEEP_SK}),
                 UpdateExpression="SET " + ", ".join(f"{key} = :{key}" for key in known),
                 ConditionExpression="attribute_exists(PK)",
@@ -61,7 +70,7 @@ class SweepTable:
 
     def limits(self, name: str) -> Limits:
         """What all jobs of the sweep may take together."""
-        return self.read(name)[0]
+        return Limits.read(self._row(name))
 
     def get(self, name: str) -> Definition:
         """The definition of a sweep.
@@ -69,18 +78,13 @@ class SweepTable:
         Raises:
             UserError: there is no such sweep.
         """
-        for row in self._rows(name):
-            if row["SK"] == SWEEP_SK:
-                return Definition.from_text(row["definition"], name)
-        raise UserError(
-            f"there is no sweep '{name}' in table '{self._table}'; `receipt-trainer sweep-status` lists them"
-        )
+        return Definition.from_text(self._row(name)["definition"], name)
 
     def names(self) -> list[tuple[str, str]]:
         """(name, when it was made) of all sweeps, newest first."""
         rows = dynamo.query(
-            self._client,
-            self._table,
+            self.client,
+            self.name,
             "list sweeps",
             IndexName="GSI1",
             KeyConditionExpression="GSI1PK = :pk",
@@ -89,55 +93,14 @@ class SweepTable:
         )
         return [(str(row["name"]), str(row["created_at"])) for row in rows]
 
-    def trials(self, name: str) -> list[Trial]:
-        """The trials of a sweep by their number; one that is the same as an earlier one shares its jobs and state."""
-        return self.read(name)[1]
+    def old_trials(self, name: str) -> list[Trial]:
+        """The trials that version 0.1.0 has stored, a row each, by their number."""
+        return [Trial.from_row(row) for row in self._rows(name, TRIALS)]
 
-    def read(self, name: str) -> tuple[Limits, list[Trial]]:
-        """Limits and trials, see `limits` and `trials`; in one look."""
-        limits, found = Limits(), dict[int, Trial]()
-        for row in self._rows(name):
-            if row["SK"] == SWEEP_SK:
-                limits = Limits.read(row)
-            else:
-                trial = Trial.from_row(row)
-                found[trial.number] = trial
-        return limits, shared(list(found.values()))
+    def _row(self, name: str) -> Mapping[str, Any]:
+        for row in self._rows(name, SWEEP_SK):
+            return row
+        raise UserError(f"there is no sweep '{name}' in table '{self.name}'; `receipt-trainer sweep-status` lists them")
 
-    def add(self, trial: Trial) -> bool:
-        """Store a new trial; False if one of this number is there, whatever it is."""
-        return self._put(trial.to_row() | {"updated_at": iso(self._clock())}, "store the trial")
-
-    def change(self, before: Trial, after: Trial) -> Trial:
-        """Store a trial's new state; where somebody else changed it meanwhile, `after` is only what was seen."""
-        changed = replace(after, version=before.version + 1)
-        row = changed.to_row() | {"updated_at": iso(self._clock())}
-        condition = {
-            "ConditionExpression": "#version = :read",
-            "ExpressionAttributeNames": {"#version": "version"},
-            "ExpressionAttributeValues": dynamo.serialise({":read": before.version}),
-        }
-        return changed if self._put(row, "store the trial's state", condition) else after
-
-    def _put(self, row: Mapping[str, Any], doing: str, condition: Mapping[str, Any] | None = None) -> bool:
-        given = condition or {"ConditionExpression": "attribute_not_exists(PK)"}
-        try:
-            with aws_faults(doing, table=self._table):
-                self._client.put_item(TableName=self._table, Item=dynamo.serialise(row), **given)
-        except WorldError as error:
-            if error_code(error.__cause__) != "ConditionalCheckFailedException":
-                raise
-            return False
-        return True
-
-    def _rows(self, name: str) -> list[dict[str, Any]]:
-        return list(
-            dynamo.query(
-                self._client,
-                self._table,
-                f"read sweep {name}",
-                KeyConditionExpression="PK = :pk",
-                ExpressionAttributeValues={":pk": sweep_pk(name)},
-                ConsistentRead=True,
-            )
-        )
+    def _rows(self, name: str, prefix: str) -> Iterator[dynamo.Item]:
+        return partition_rows(self.client, self.name, sweep_pk(name), prefix, f"read sweep {name}")

@@ -6,11 +6,10 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any, Final, Literal
 
-from receipt_trainer.contract.tables import sweep_pk, trial_sk
-from receipt_trainer.jobs.model import TERMINAL
+from receipt_trainer.jobs.model import OWNED, TERMINAL
 
 State = Literal["PLANNED", "QUEUED", "PRUNING", "COMPLETE", "PRUNED", "FAILED", "CANCELLED", "HELD"]
 """PLANNED: stored, its jobs may not be; QUEUED: its jobs are; PRUNING: they are being cancelled; HELD: a complete run
@@ -35,6 +34,7 @@ class SeedRun:
         curve: the objective at each evaluation.
         per_label: F1 of each label; None where the run's record could not be read.
         per_region: field accuracy of each region of a document; None where the record has none.
+        measures: what else a run of the second family measured (`collect.measures_of`).
         delivery: of a complete run that is not delivered, what its job's row says of that (`jobs.delivery.ATTRIBUTES`).
     """
 
@@ -49,6 +49,7 @@ class SeedRun:
     curve: tuple[float, ...] = ()
     per_label: Mapping[str, float] | None = None
     per_region: Mapping[str, float] | None = None
+    measures: Mapping[str, float | None] | None = None
     delivery: Mapping[str, Any] | None = None
 
     @property
@@ -64,12 +65,12 @@ class SeedRun:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One row of a sweep.
+    """One choice of a sweep.
 
     Attributes:
         params: a value for each axis.
         same_as: an earlier trial with the same values, whose jobs these are.
-        version: counts the row's changes; every change is conditional on it.
+        version: counts what was stored of it; every change is conditional on it.
     """
 
     sweep: str
@@ -97,33 +98,74 @@ class Trial:
         """Mean score of each evaluation that all seeds have reached."""
         return tuple(fmean(values) for values in zip(*(run.curve for run in self.runs), strict=False))
 
+    @property
+    def score(self) -> float | None:
+        """Mean over the seeds that have one."""
+        return fmean(self.scores) if self.scores else None
+
+    @property
+    def score_sd(self) -> float | None:
+        """Standard deviation over these seeds; None of fewer than two."""
+        return stdev(self.scores) if len(self.scores) > 1 else None
+
+    @property
+    def last_score(self) -> float | None:
+        """Mean score of the last evaluation that all seeds have reached, while the trial is not complete."""
+        return self.curve[-1] if self.curve and self.state != "COMPLETE" else None
+
+    @property
+    def per_label(self) -> dict[str, float]:
+        """Mean F1 of each label over the seeds whose record could be read."""
+        return _means([run.per_label for run in self.runs])
+
+    @property
+    def per_region(self) -> dict[str, float]:
+        """The same for the field accuracy of each region of a document."""
+        return _means([run.per_region for run in self.runs])
+
+    @property
+    def seconds(self) -> float:
+        """Of all attempts of all seeds."""
+        return sum(run.seconds for run in self.runs)
+
+    @property
+    def usd(self) -> float | None:
+        """Dollars of the attempts whose price is known; None if none is."""
+        known = [run.usd for run in self.runs if run.usd is not None]
+        return sum(known) if known else None
+
+    @property
+    def num_unknown(self) -> int:
+        """Attempts without a price."""
+        return sum(run.num_unknown for run in self.runs)
+
+    @property
+    def shown_state(self) -> str:
+        """The state, of a queued one whether a worker has a job of it."""
+        if self.state != "QUEUED":
+            return self.state
+        return "RUNNING" if any(run.status in OWNED for run in self.runs) else "WAITING"
+
     def seen(self, runs: tuple[SeedRun, ...]) -> Trial:
         """The trial with its jobs as they are now, and the state that follows from them."""
         return replace(self, runs=runs, state=_state(self.state, runs))
 
-    def to_row(self) -> dict[str, Any]:
-        """The TRIAL row; values and jobs as JSON, whose numbers come back as they were."""
-        said = {"TYPE": "SWEEP_TRIAL", "sweep": self.sweep, "trial": self.number, "state": self.state}
-        said |= {"PK": sweep_pk(self.sweep), "SK": trial_sk(self.number), "version": self.version}
-        said |= {"params": json.dumps(dict(self.params), sort_keys=True), "reason": self.reason}
-        said |= {"runs": json.dumps([asdict(run) for run in self.runs]), "same_as": self.same_as}
-        said["job_ids"] = [run.job_id for run in self.runs]
-        return {name: value for name, value in said.items() if value is not None}
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        plain = asdict(self)
+        return {name: value for name, value in plain.items() if value is not None and name != "sweep"}
+
+    @classmethod
+    def from_plain(cls, sweep: str, plain: Mapping[str, Any]) -> Trial:
+        """Read what `to_plain` made; what a newer version added is left out."""
+        known = {name: value for name, value in plain.items() if name in cls.__slots__}
+        return cls(**{**known, "sweep": sweep, "runs": tuple(_run(values) for values in plain["runs"])})
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Trial:
-        """Read a TRIAL row; what a newer version added is left out."""
-        runs = tuple(_run(values) for values in json.loads(row["runs"]))
-        return cls(
-            sweep=str(row["sweep"]),
-            number=int(row["trial"]),
-            params=json.loads(row["params"]),
-            runs=runs,
-            state=row["state"],
-            reason=row.get("reason"),
-            same_as=row.get("same_as"),
-            version=int(row["version"]),
-        )
+        """Read a TRIAL row of version 0.1.0."""
+        parsed = {"params": json.loads(row["params"]), "runs": json.loads(row["runs"])}
+        return cls.from_plain(str(row["sweep"]), {**row, "number": row["trial"], **parsed})
 
 
 _RUN_FIELDS: Final = frozenset(SeedRun.__slots__)
@@ -132,6 +174,13 @@ _RUN_FIELDS: Final = frozenset(SeedRun.__slots__)
 def _run(values: Mapping[str, Any]) -> SeedRun:
     known = {name: value for name, value in values.items() if name in _RUN_FIELDS}
     return SeedRun(**{**known, "curve": tuple(known.get("curve") or ())})
+
+
+def _means(found: Sequence[Mapping[str, float] | None]) -> dict[str, float]:
+    """The mean of each part that all seeds with a record have."""
+    records = [record for record in found if record is not None]
+    parts = [part for part in (records[0] if records else {}) if all(part in record for record in records)]
+    return {part: fmean(record[part] for record in records) for part in parts}
 
 
 def _state(before: State, runs: Sequence[SeedRun]) -> State:

@@ -7,42 +7,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from receipt_trainer.sweep.experiments import Place
-    from receipt_trainer.sweep.folder import Experiment
+from typing import Any, Final
 
 PROGRAM: Final = (sys.executable, "-m", "receipt_trainer")
-
-
-@dataclass(frozen=True, slots=True)
-class Children:
-    """How experiments are scored: on which documents (None: those that they validate on), and how."""
-
-    test_dir: Path | None
-    batch_size: int
-    max_new_tokens: int
-
-    def train(self, experiment: Experiment, place: Place) -> str | None:
-        """Train, going on with what is there; None, or why it failed."""
-        return call("vl", "train", "--config", place.config, "--output-dir", place.run, log=place.folder / "train.log")
-
-    def evaluate(self, experiment: Experiment, place: Place) -> dict[str, Any] | str:
-        """Score the kept model; its scores, or why it cannot be scored."""
-        from receipt_trainer.models.paddleocr_vl.dataset import find_files
-        from receipt_trainer.reports.evaluation_pages import read_scores
-
-        documents = self.test_dir or find_files(experiment.job.data_config)[1]
-        if documents is None:
-            return "no documents to score on: set val_path, or give --test-dir"
-        words: tuple[object, ...] = ("vl", "evaluate", "--test-dir", documents, "--model-path", place.run)
-        words += ("--output", place.scores, "--batch-size", self.batch_size, "--max-new-tokens", self.max_new_tokens)
-        device = experiment.job.training_config.device
-        failure = call(*words, "--device", device, log=place.folder / "evaluate.log", quiet=True)
-        return read_scores(place.scores) if failure is None else failure
 
 
 def call(*words: object, log: Path, quiet: bool = False) -> str | None:

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from receipt_trainer.cli.sweep_screen import Screen
+from receipt_trainer.cli.render.sweep import Screen
 from receipt_trainer.sweep import plan
 from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.trial import SeedRun, Trial
