@@ -276,7 +276,7 @@ def test_wrong_flags_of_the_second_family(call: Caller, vl_file: Path) -> None:
         (("--set", "lora.rank=8"), "unknown key 'lora.rank' (known: lora.dropout, "),
         (("--set", "lora.r=8", "--objective", "f1"), "have eval_loss, field_accuracy, teds"),
         (("--set", "lora.r=8", "--objective", "teds", "--prune"), "teds is known only at the end"),
-        (("--set", "lora.r=8", "--max-samples", "5"), "--max-samples: jobs of this model train on all documents"),
+        (("--set", "lora.r=8", "--max-samples", "5"), "--max-samples: jobs of this family train on all documents"),
         (("--set", "use_quantization=true", "--set", "lora.enabled=false"), "needs lora.enabled"),
     ]
     for flags, says in wrong:

@@ -14,8 +14,8 @@ import click
 import pytest
 from safetensors.torch import load_file, save_file
 
-from receipt_trainer.sweep import child_runs
-from receipt_trainer.sweep.child_runs import reason
+from receipt_trainer.cli import child_runs
+from receipt_trainer.cli.child_runs import reason
 from receipt_trainer.sweep.experiments import Outcome, read_log, write_log
 from tests.cli.jobs import Caller
 from tests.cli.vl_calls import refuse, succeed
@@ -96,7 +96,7 @@ def test_the_terminal_reaches_the_child_once(tmp_path: Path) -> None:
         "while not n and time.monotonic() < until: time.sleep(.02)\ntime.sleep(.3)"
     )
     ours = (
-        "import sys\nfrom pathlib import Path\nfrom receipt_trainer.sweep import child_runs as children\n"
+        "import sys\nfrom pathlib import Path\nfrom receipt_trainer.cli import child_runs as children\n"
         f"children.PROGRAM = (sys.executable, '-c', {child!r})\n"
         f"try: children.call({str(tmp_path / 'mark')!r}, log=Path({str(tmp_path / 'log')!r}))\n"
         "except KeyboardInterrupt: print('interrupted')"

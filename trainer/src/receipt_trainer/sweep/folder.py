@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from receipt_trainer.config.job_file import JobValues, PaddleOcrVlJob, laid_over, read_job_values
+from receipt_trainer.config.job_file import AnyJob, JobValues, PaddleOcrVlJob, laid_over, read_job_values
 from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
 from receipt_trainer.sweep.definition import Configuration, Definition, ScaleLr, base_of, default_name, short
@@ -172,7 +172,7 @@ def documents_per_step(job: PaddleOcrVlJob) -> int:
 
 
 def definition_of(
-    experiments: Sequence[Experiment], place: Callable[[PaddleOcrVlJob], tuple[PaddleOcrVlJob, str]]
+    experiments: Sequence[Experiment], place: Callable[[PaddleOcrVlJob], tuple[AnyJob, str]]
 ) -> Definition:
     """The sweep whose trials are these configurations, in their order; the same ones are always the same sweep.
 

@@ -83,12 +83,12 @@ class JobsTableJournal(BaseJournalBackend):
         """Write an item; False if there is another one in its place."""
         mine = uuid4().hex
         row = {"PK": sweep_pk(self._sweep), "SK": journal_sk(self._end), "TYPE": "SWEEP_JOURNAL", "writer": mine}
-        row |= {"entries": _text(entries), "job_ids": _job_ids(entries)}
+        stored = {**row, "entries": _text(entries), "job_ids": _job_ids(entries)}
         try:
             with aws_faults(f"store what became of sweep {self._sweep}", table=self._table):
                 self._client.put_item(
                     TableName=self._table,
-                    Item=dynamo.serialise(row),
+                    Item=dynamo.serialise(stored),
                     ConditionExpression="attribute_not_exists(PK)",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )

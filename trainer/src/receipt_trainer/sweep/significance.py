@@ -85,7 +85,8 @@ def compare(
         return None
     if variance(best.values) + variance(other.values) <= 0:
         return None
-    from scipy import stats  # of the extra `sweep`; with one seed a trial nothing needs it
+    # Of the extra `sweep`; with one seed a trial nothing needs it.
+    from scipy import stats  # type: ignore[import-untyped]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # seeds that score alike are told of in words

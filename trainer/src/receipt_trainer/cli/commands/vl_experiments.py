@@ -2,44 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import click
 
-from receipt_trainer.aws import clients
-from receipt_trainer.cli import stack
-from receipt_trainer.cli.commands import sweep
-from receipt_trainer.cli.commands.submit_job import place
-from receipt_trainer.cli.render.tables import print_fitted
 from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.contract import names
-from receipt_trainer.contract.job import Resources
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
-from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.submit import jobs_table_of_environment
-from receipt_trainer.reports import formatting
-from receipt_trainer.sweep.child_runs import call
-from receipt_trainer.sweep.collect import Observer
-from receipt_trainer.sweep.experiments import (
-    LOG,
-    Criterion,
-    Outcome,
-    Place,
-    places,
-    ranked,
-    read_log,
-    refreshed,
-    require_unchanged,
-    run_experiments,
-    verdict_of,
-    write_log,
-)
-from receipt_trainer.sweep.folder import Experiment, definition_of, read_experiments
-from receipt_trainer.sweep.objective import OBJECTIVES
 
 
 @click.command(name="run", short_help="Train and score each, or queue them as jobs.")
@@ -85,87 +55,9 @@ def run_command(
     became NaN, say) is kept in the log with its step, and the others are run. The log is experiments.jsonl, and as
     tables experiments.md and experiments.csv.
     """
-    experiments = read_experiments(folder, base=base, allow_several=allow_several, scaling=scale_lr)
-    output = output_dir or folder / "results"
-    if dry_run:
-        for experiment in experiments:
-            click.echo(f"{experiment.name}: {experiment.said}")
-    elif queued or how["queue_url"] or stack.outputs() is not None:
-        _queue(experiments, output, how)
-    else:
-        _run_here(experiments, output, how)
+    from receipt_trainer.cli import experiments
 
-
-def _queue(experiments: Sequence[Experiment], output: Path, how: dict[str, Any]) -> None:
-    """Queue those that are not in the log yet as a sweep, and keep the ids of their jobs in the log.
-
-    The same experiments are queued once for a queue, however often this is done.
-    """
-    known = read_log(output)
-    for experiment in experiments:
-        require_unchanged(experiment, known.get(experiment.name), Place(output / experiment.name))
-    new = [experiment for experiment in experiments if experiment.name not in known]
-    for outcome in known.values():
-        click.echo(f"{outcome.name}: {outcome.status}")
-    if not new:
-        return
-    wanted = {"priority": how["priority"]} | ({"resources": Resources(pool=how["pool"])} if how["pool"] else {})
-    definition = definition_of(new, lambda job: place(job.model_copy(update=wanted), how["queue_url"], how["pool"]))
-    driver = sweep.driver_of(lambda sweeps: definition, how["jobs_table"])
-    driver.sweeps.define(definition)
-    for experiment, trial in zip(new, driver.advance(), strict=True):
-        about = {"name": experiment.name, "digest": experiment.digest, "changes": experiment.said}
-        known[experiment.name] = Outcome(**about, status="submitted", job_id=trial.runs[0].job_id)
-        click.echo(f"{experiment.name}: job {trial.runs[0].job_id}")
-    write_log(output, known.values())
-
-
-def _run_here(experiments: Sequence[Experiment], output: Path, how: dict[str, Any]) -> None:
-    from receipt_trainer.models.paddleocr_vl.dataset import find_files
-    from receipt_trainer.reports.evaluation_pages import read_scores
-
-    test_dir = how["test_dir"]
-    if test_dir is not None and not test_dir.exists():
-        raise UserError(f"--test-dir {test_dir}: no such file or folder")
-
-    def train(experiment: Experiment, place: Place) -> str | None:
-        return call("vl", "train", "--config", place.config, "--output-dir", place.run, log=place.folder / "train.log")
-
-    def evaluate(experiment: Experiment, place: Place) -> dict[str, Any] | str:
-        documents = test_dir or find_files(experiment.job.data_config)[1]
-        if documents is None:
-            return "no documents to score on: set val_path, or give --test-dir"
-        words: tuple[object, ...] = ("vl", "evaluate", "--test-dir", documents, "--model-path", place.run)
-        words += ("--output", place.scores, "--batch-size", how["batch_size"])
-        words += ("--max-new-tokens", how["max_new_tokens"], "--device", experiment.job.training_config.device)
-        failure = call(*words, log=place.folder / "evaluate.log", quiet=True)
-        return read_scores(place.scores) if failure is None else failure
-
-    outcomes = run_experiments(
-        experiments,
-        output,
-        train=train,
-        evaluate=evaluate,
-        own_scores=test_dir is None,
-        retry_failed=how["retry_failed"],
-        tell=click.echo,
-    )
-    failed = [outcome.name for outcome in outcomes if outcome.status == "failed"]
-    click.echo(f"log: {output / 'experiments.md'}")
-    if failed:
-        click.echo(f"failed: {', '.join(failed)}", err=True)
-        raise click.exceptions.Exit(1)
-
-
-_HEADINGS: dict[Criterion, str] = {
-    "eval_loss": "eval loss",
-    "field_accuracy": "fields there",
-    "teds": "TEDS",
-    "stability": "spikes, spread",
-    "time": "hours",
-}
-
-_DROPPED_FIRST = ("peak GiB", "all fields", "hours", "spikes, spread", "TEDS", "fields there", "eval loss")
+    experiments.run(folder, base, allow_several, scale_lr, output_dir, dry_run, queued, how)
 
 
 @click.command(name="compare", short_help="Rank what came of them.")
@@ -173,14 +65,14 @@ _DROPPED_FIRST = ("peak GiB", "all fields", "hours", "spikes, spread", "TEDS", "
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option(
     "--by",
-    type=click.Choice(list(_HEADINGS)),
+    type=click.Choice(["eval_loss", "field_accuracy", "teds", "stability", "time"]),
     default="eval_loss",
     show_default=True,
     help="What decides; ties by the others in this order.",
 )
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Jobs table, for queued experiments.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
-def compare_command(folder: Path, by: Criterion, jobs_table: str | None, as_json: bool) -> None:
+def compare_command(folder: Path, by: Any, jobs_table: str | None, as_json: bool) -> None:
     """Rank the experiments whose log is in FOLDER (or in its results/).
 
     Eval loss is the lowest of the run; field accuracy is over the fields that documents have; stability is the number
@@ -188,56 +80,6 @@ def compare_command(folder: Path, by: Criterion, jobs_table: str | None, as_json
     mean; time is the hours of training. A value with its place in brackets; equal values share one. What has no value
     comes after what has one, failed experiments come last.
     """
-    found = next((place for place in (folder, folder / "results") if (place / LOG).is_file()), None)
-    if found is None:
-        raise UserError(f"{folder}: there is no {LOG} in it; run the experiments first")
-    outcomes = list(read_log(found).values())
-    if any(outcome.status == "submitted" for outcome in outcomes):
-        table = jobs_table or jobs_table_of_environment()
-        observer = Observer(clients.dynamodb(), table, cache(clients.s3), OBJECTIVES["eval_loss"])
-        outcomes = refreshed(outcomes, observer)
-        write_log(found, outcomes)
-        if observer.complaint is not None:
-            click.echo(f"not all is known: {observer.complaint}", err=True)
-    best_first = ranked(outcomes, by)
-    found_places = {criterion: places(best_first, criterion) for criterion in _HEADINGS}
-    if as_json:
-        rows = [
-            outcome.model_dump() | {"places": {criterion: every[at] for criterion, every in found_places.items()}}
-            for at, outcome in enumerate(best_first)
-        ]
-        click.echo(json.dumps(rows, indent=1))
-        return
-    _show(best_first, found_places, by)
+    from receipt_trainer.cli import experiments
 
-
-def _show(outcomes: Sequence[Outcome], found_places: dict[Criterion, list[int | None]], by: Criterion) -> None:
-    heads = ("experiment", *_HEADINGS.values(), "all fields", "peak GiB")
-    rows = []
-    for at, outcome in enumerate(outcomes):
-        cells = [
-            f"{_value(outcome, criterion)} ({every[at]})" if every[at] else formatting.NOTHING
-            for criterion, every in found_places.items()
-        ]
-        memory = formatting.NOTHING if outcome.peak_memory_gib is None else f"{outcome.peak_memory_gib:.1f}"
-        rows.append((outcome.name, *cells, formatting.score(outcome.field_accuracy), memory))
-    droppable = [name for name in _DROPPED_FIRST if name != _HEADINGS[by]]
-    left_out = print_fitted(heads, rows, droppable)
-    if left_out:
-        click.echo(f"no room for {', '.join(left_out)}: a wider terminal or --json has them")
-    click.echo()
-    for one in outcomes:
-        status = f"{one.status} at step {one.failed_step}" if one.failed_step is not None else one.status
-        click.echo(f"{one.name}: {'; '.join(part for part in (status, one.changes, one.notes) if part)}")
-    if (verdict := verdict_of(outcomes, by)) is not None and verdict.num_trials > 1:
-        click.echo(f"\n{verdict.text}")
-
-
-def _value(outcome: Outcome, criterion: Criterion) -> str:
-    if criterion == "stability":
-        return f"{outcome.spikes}, {outcome.spread or 0:.3f}"
-    if criterion == "time":
-        return f"{outcome.hours or 0:.2f}"
-    if criterion == "eval_loss":
-        return f"{outcome.eval_loss:#.4g}"
-    return formatting.score(outcome.present_accuracy if criterion == "field_accuracy" else outcome.teds)
+    experiments.compare(folder, by, jobs_table, as_json)

@@ -1,0 +1,335 @@
+"""What the commands of sweeps do: flags as a definition, a sweep ready to be driven, driven, said and shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from click.core import ParameterSource
+
+from receipt_trainer.aws import clients
+from receipt_trainer.cli import forecast, launch, stack
+from receipt_trainer.cli.commands import submit_job
+from receipt_trainer.cli.render import sweep
+from receipt_trainer.config.base import parse
+from receipt_trainer.config.job_file import AnyJob, LayoutLMJob
+from receipt_trainer.config.layoutlm import DataConfig
+from receipt_trainer.contract import names
+from receipt_trainer.contract.job import Family
+from receipt_trainer.errors import UserError
+from receipt_trainer.jobs.limits import Limits
+from receipt_trainer.jobs.queue import SqsQueue
+from receipt_trainer.jobs.repository import JobTable
+from receipt_trainer.jobs.submit import jobs_table_of_environment
+from receipt_trainer.sweep import plan
+from receipt_trainer.sweep.collect import Observer
+from receipt_trainer.sweep.definition import (
+    MAX_SEEDS,
+    SEARCHES,
+    Definition,
+    Method,
+    base_of,
+    check_name,
+    default_name,
+    require_extra,
+)
+from receipt_trainer.sweep.objective import choose
+from receipt_trainer.sweep.search_space import Axis, read_axis
+from receipt_trainer.sweep.store import SweepTable
+from receipt_trainer.sweep.trial import ENDED, Trial
+
+if TYPE_CHECKING:
+    from receipt_trainer.sweep.controller import Driver
+
+_KEYS: Final = {
+    "learning_rates": "learning_rate",
+    "batch_sizes": "batch_size",
+    "epochs": "num_epochs",
+    "warmup_ratios": "warmup_ratio",
+}
+"""The field that each flag of its own stands for."""
+_DEFINING: Final = (
+    *("job_file", "name", *_KEYS, "sets", "max_samples", "seeds", "plan_name", "search", "num_trials"),
+    *("sampler_seed", "objective", "prune", "scale_lr", "queue_url", "priority", "pool"),
+)
+
+
+def refuse_beside_resume(context: click.Context) -> None:
+    """A stored sweep is continued as it is.
+
+    Raises:
+        UserError: a flag beside --resume says what the sweep should be.
+    """
+    for option in context.command.params:
+        is_given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        if option.name in _DEFINING and is_given:
+            raise UserError(f"--resume takes the sweep as it is stored: leave out {option.opts[0]}")
+
+
+def defined(flags: dict[str, Any], *, needs_queue: bool) -> Definition:
+    """The sweep that the flags ask for; every trial of a plan has been looked at.
+
+    Raises:
+        UserError: a wrong flag, file, key or value, or no queue where one is needed.
+    """
+    spec, url = _base(flags, needs_queue)
+    family = spec.family
+    base = base_of(spec, submit_job.training_defaults())
+    definition = Definition(
+        name="",
+        base=base,
+        family=family,
+        objective=choose(family, flags["objective"], prune=flags["prune"]),
+        axes=_axes(flags, family),
+        method=_method(flags),
+        num_trials=flags["num_trials"],
+        seeds=_seeds(flags["seeds"], base["training_config"]["seed"]),
+        prune=flags["prune"],
+        scale_lr=flags["scale_lr"],
+        sampler_seed=flags["sampler_seed"],
+        queue_url=url,
+    )
+    if not definition.goal.is_curve and not base["training_config"]["evaluation"]["enabled"]:
+        raise UserError(f"--objective {definition.objective}: evaluation.enabled is false, so nothing measures it")
+    if not definition.axes and (definition.method in SEARCHES or len(definition.seeds) < 2):
+        raise UserError("nothing to vary: give --learning-rates or another list, --set KEY=LIST, or several --seeds")
+    if definition.method not in SEARCHES:
+        plan.expand(definition)
+    name = default_name(definition) if flags["name"] is None else check_name(flags["name"])
+    named = definition.model_copy(update={"name": name})
+    plan.check_size(named)
+    return named
+
+
+def _base(flags: dict[str, Any], needs_queue: bool) -> tuple[AnyJob, str | None]:
+    """The job that the trials vary, with its pool, and the URL of its queue if one is known."""
+    spec: AnyJob
+    if flags["job_file"] is None:
+        spec = LayoutLMJob(job_name="sweep", priority=flags["priority"] or "normal")
+    else:
+        spec = submit_job.asked_spec(flags["job_file"], flags["priority"], None, "sweep")
+    spec = submit_job.with_limits(spec, None, None)  # of each job; the flags bound all trials together
+    if flags["max_samples"] is not None:
+        if not isinstance(spec, LayoutLMJob):
+            raise UserError("--max-samples: jobs of this family train on all documents of their dataset_path")
+        given = {**spec.data_config.model_dump(exclude_unset=True), "max_samples": flags["max_samples"]}
+        spec = spec.model_copy(update={"data_config": parse(DataConfig, given, "--max-samples")})
+    try:
+        return submit_job.place(spec, flags["queue_url"], flags["pool"])
+    except UserError:
+        if needs_queue or stack.outputs() is not None:
+            raise
+        return spec, None  # a dry run says that none is known
+
+
+def _axes(flags: dict[str, Any], family: Family) -> tuple[Axis, ...]:
+    found = []
+    for flag, key in _KEYS.items():
+        if flags[flag] is not None:
+            found.append(read_axis(f"--{flag.replace('_', '-')}", key, flags[flag], family))
+    for text in flags["sets"]:
+        key, equals, values = text.partition("=")
+        if not equals:
+            raise UserError(f"--set {text}: must be KEY=VALUE,VALUE,... or KEY=LOW:HIGH")
+        found.append(read_axis("--set", key.strip(), values, family))
+    keys = [axis.key for axis in found]
+    twice = next((key for at, key in enumerate(keys) if key in keys[:at]), None)
+    if twice is not None:
+        raise UserError(f"{twice} is varied twice; give all of its values in one place")
+    if flags["max_samples"] is not None and "max_samples" in keys:
+        raise UserError("--max-samples fixes what --set max_samples varies; give one of them")
+    return tuple(found)
+
+
+def _method(flags: dict[str, Any]) -> Method:
+    if flags["search"] == "grid":
+        if flags["num_trials"] is not None:
+            raise UserError("--trials counts what --search random or tpe proposes; a plan has its own number")
+        planned: Method = flags["plan_name"] or "grid"
+        return planned
+    if flags["plan_name"] is not None:
+        raise UserError(f"--plan {flags['plan_name']} and --search {flags['search']} are two ways; give one of them")
+    if flags["num_trials"] is None:
+        raise UserError(f"--search {flags['search']} needs --trials N")
+    search: Method = flags["search"]
+    return search
+
+
+def _seeds(text: str | None, own: int) -> tuple[int, ...]:
+    if text is None:
+        return (own,)
+    words = [word.strip() for word in text.split(",")]
+    is_right = all(word.isascii() and word.isdigit() and int(word[:11]) < 2**32 for word in words)
+    seeds = tuple(int(word[:11]) for word in words) if is_right else ()
+    if not 1 <= len(seeds) <= MAX_SEEDS or len(set(seeds)) < len(seeds):
+        raise UserError(f"--seeds {text}: must be 1 to {MAX_SEEDS} different whole numbers from 0, joined by commas")
+    return seeds
+
+
+def run(context: click.Context, jobs_table: str | None, dry_run: bool, as_json: bool, flags: dict[str, Any]) -> None:
+    """Define or resume a sweep, and drive it as the flags say.
+
+    Raises:
+        UserError, WorldError: see `driver_of` and `Driver.advance`.
+    """
+    if flags["resume"] is not None:
+        refuse_beside_resume(context)
+    if dry_run and flags["resume"] is None:
+        definition = defined(flags, needs_queue=False)
+        sweep.print_plan(definition, as_json)
+        _say_expected(definition, jobs_table or os.environ.get(names.ENV_JOBS_TABLE), as_json, flags)
+        return
+    name = flags["resume"]
+    driver = driver_of(
+        lambda sweeps: defined(flags, needs_queue=True) if name is None else sweeps.get(name),
+        jobs_table,
+        concurrency=flags["concurrency"],
+        is_priced=flags["max_usd"] is not None,
+    )
+    if dry_run:
+        sweep.print_plan(driver.definition, as_json)
+        return
+    if flags["resume"] is None:
+        _say_expected(driver.definition, jobs_table or os.environ.get(names.ENV_JOBS_TABLE), as_json, flags)
+    try:
+        _run(driver, flags, as_json)
+    except KeyboardInterrupt:
+        click.echo(f"\nstopped; nothing is lost. Go on with: {_resume(driver.definition)}", err=True)
+        raise click.exceptions.Exit(130) from None
+
+
+def driver_of(
+    find: Callable[[SweepTable], Definition], jobs_table: str | None, *, concurrency: int = 4, is_priced: bool = False
+) -> Driver:
+    """The sweep that `find` gives, ready to be driven; nothing is stored yet.
+
+    Args:
+        is_priced: whether its jobs have to know list prices, for a limit in dollars.
+
+    Raises:
+        UserError: a wrong flag, no such sweep, queue or table, or Optuna is missing.
+    """
+    require_extra()
+    from receipt_trainer.sweep.controller import Driver
+
+    table, client = jobs_table or jobs_table_of_environment(), clients.dynamodb()
+    sweeps = SweepTable(client, table)
+    definition = find(sweeps)
+    if definition.queue_url is None:
+        raise UserError(f"sweep '{definition.name}' is stored without a queue")
+    queue = SqsQueue(clients.sqs(), definition.queue_url)
+    queue.check()
+    observer = Observer(client, table, cache(clients.s3), definition.goal)
+    driver = Driver(definition, sweeps, JobTable(client, table), queue, observer, concurrency)
+    driver.launch = _launcher(definition, table)
+    foresee = forecast.forecaster(definition.base["resources"]["pool"], table)
+    if foresee is not None:
+        driver.expect = lambda job: foresee(job.spec).put_into(job)
+    if is_priced or definition.base.get("max_usd") is not None:
+        expect, prices = driver.expect, cache(forecast.list_prices)
+        driver.expect = lambda job: replace(expect(job), list_prices=prices(job.pool))
+    return driver
+
+
+def _launcher(definition: Definition, table: str) -> Callable[[Sequence[str]], None]:
+    """Asks the sweep's pool for instances; what comes of it is said once."""
+    pool, said = definition.base["resources"]["pool"], set[str]()
+
+    def ask(job_ids: Sequence[str]) -> None:
+        launched = launch.launch(pool, table, job_ids)
+        if launched is not None and (line := launch.text(launched)) not in said:
+            said.add(line)
+            click.echo(line, err=True)
+
+    return ask
+
+
+def _say_expected(definition: Definition, table: str | None, as_json: bool, flags: dict[str, Any]) -> None:
+    """What all jobs together will take; of a search, whose values are not chosen yet, as many of the base."""
+    if as_json or stack.outputs() is None:
+        return
+    is_search = definition.method in SEARCHES
+    trials = [{}] * plan.num_planned(definition) if is_search else plan.expand(definition)
+    specs = [plan.job_of(definition, number, params, definition.seeds[0]).spec for number, params in enumerate(trials)]
+    found = forecast.forecasts(specs, definition.base["resources"]["pool"], table)
+    if found:
+        line = forecast.sum_text([one for one in found for _ in definition.seeds])
+        click.echo(f"expected: {'by the base, ' if is_search else ''}{line}", err=True)
+        many = len(definition.seeds)
+        seconds = sum(one.estimate.seconds or 0.0 for one in found) * many
+        usd = sum(one.usd or 0.0 for one in found) * many
+        for line in forecast.limit_lines(seconds, usd, flags["max_hours"], flags["max_usd"]):
+            click.echo(f"warning: {line}", err=True)
+
+
+def _run(driver: Driver, flags: dict[str, Any], as_json: bool) -> None:
+    from receipt_trainer.sweep.controller import follow
+
+    limits = Limits(flags["max_hours"], flags["max_usd"])
+    driver.sweeps.define(driver.definition, limits)
+    limits = driver.sweeps.limits(driver.definition.name)  # those given earlier among them
+    if not flags["monitor"]:
+        trials = driver.advance()
+        if as_json:
+            sweep.print_json(driver.definition, trials, limits)
+        _say_queued(driver, trials)
+        _say_spent(driver)
+        return
+    with sweep.Screen(driver.definition, driver.num_trials) as screen:
+        trials, is_done = follow(driver, screen.show, timeout_s=flags["timeout_s"])
+    sweep.print_all(driver.definition, trials, limits, as_json)
+    sweep.complain(driver.observer.complaint)
+    _say_spent(driver)
+    if not is_done:
+        click.echo(f"{flags['timeout_s']:g} s are over. {_left(driver.definition)}", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def _say_spent(driver: Driver) -> None:
+    if driver.spent is not None:
+        click.echo(driver.spent, err=True)
+
+
+def _say_queued(driver: Driver, trials: list[Trial]) -> None:
+    definition = driver.definition
+    ended = sum(trial.state in ENDED for trial in trials)
+    click.echo(
+        f"sweep '{definition.name}': {len(trials)} of {driver.num_trials} trials are queued, {ended} have ended",
+        err=True,
+    )
+    click.echo(f"look at it with: receipt-trainer sweep-status{stack.given()} {definition.name}", err=True)
+    if definition.is_adaptive and not driver.is_done(trials):
+        click.echo(f"it goes on only while somebody follows it: {_resume(definition)}", err=True)
+    elif not driver.is_done(trials):
+        click.echo(f"follow it with: {_resume(definition)}", err=True)
+
+
+def _left(definition: Definition) -> str:
+    if definition.is_adaptive:
+        return f"The queued jobs go on; what follows from them waits for: {_resume(definition)}"
+    return f"The sweep goes on in the cloud; follow it again with: {_resume(definition)}"
+
+
+def _resume(definition: Definition) -> str:
+    return f"receipt-trainer sweep{stack.given()} --resume {definition.name} --monitor"
+
+
+def show(table: str, name: str | None, as_json: bool) -> None:
+    """Print a sweep's trials; without a name, the sweeps that there are."""
+    client = clients.dynamodb()
+    sweeps = SweepTable(client, table)
+    if name is None:
+        sweep.print_names(sweeps.names(), as_json)
+        return
+    require_extra()
+    from receipt_trainer.sweep.study import SweepStudy
+
+    definition = sweeps.get(name)
+    observer = Observer(client, table, cache(clients.s3), definition.goal)
+    trials = observer.look(SweepStudy(definition, sweeps).trials())
+    sweep.print_all(definition, trials, sweeps.limits(name), as_json)
+    sweep.complain(observer.complaint)
