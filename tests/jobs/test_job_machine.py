@@ -160,7 +160,7 @@ class JobMachine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 2))
     def renew(self, which: int) -> None:
         """A heartbeat, of the holder or of somebody who was it."""
-        holds, came = self._as(-1 - which, lambda attempt: self.table.renew(attempt, LEASE_S).cancel_requested)
+        holds, came = self._as(-1 - which, lambda attempt: self.table.renew(attempt, LEASE_S))
         assert holds or came is LeaseLost or not self.model.attempts
         if holds:
             assert came == self.model.cancelling

@@ -106,7 +106,8 @@ def test_a_renewed_lease_is_not_taken_over(table: JobTable, clock: Clock) -> Non
     """A lease ends so many seconds after its last renewal, not after the claim."""
     attempt = claim(table)
     clock.pass_s(50)
-    assert table.renew(attempt, LEASE_S).lease_expires_at == clock() + timedelta(seconds=LEASE_S)
+    assert not table.renew(attempt, LEASE_S)
+    assert table.get("job").lease_expires_at == clock() + timedelta(seconds=LEASE_S)
     clock.pass_s(50)
     assert isinstance(table.claim("job", "w2", LEASE_S, {}), Refusal)
     clock.pass_s(10)
@@ -190,7 +191,7 @@ def test_cancelling_a_running_job(table: JobTable) -> None:
     """Its worker hears of it at the next heartbeat; whatever way the attempt ends then, it is not tried again."""
     attempt = claim(table)
     assert table.cancel("job").status == "CLAIMED"
-    assert table.renew(attempt, LEASE_S).cancel_requested
+    assert table.renew(attempt, LEASE_S)
     assert table.fail(attempt, "killed") == "CANCELLED"
 
 

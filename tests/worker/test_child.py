@@ -1,24 +1,30 @@
 from __future__ import annotations
 
+import json
 import queue
 import signal
 import sys
+import threading
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from receipt_trainer.worker.child import EXIT_INTERRUPTED, EXIT_LEASE, MAX_REASON, Child, ChildJob, why
+from receipt_trainer.worker.log_forwarder import LogForwarder
 
 WAIT_S = 20.0
 
 
-def start(program: str, folder: Path, **values: object) -> tuple[Child, queue.SimpleQueue[int]]:
+def start(
+    program: str, folder: Path, words: LogForwarder | None = None, **values: object
+) -> tuple[Child, queue.SimpleQueue[int]]:
     """A child that runs `program`, in Python, with the job file as its argument."""
     job = ChildJob.model_validate(
         {"job_id": "j", "attempt": 1, "spec": {}, "run_dir": folder, "lease_s": 60.0, "jobs_table": "t"} | values
     )
     codes: queue.SimpleQueue[int] = queue.SimpleQueue()
-    return Child(job, codes.put, command=(sys.executable, "-I", "-S", "-c", program)), codes
+    return Child(job, codes.put, command=(sys.executable, "-I", "-S", "-c", program), words=words), codes
 
 
 def test_the_job_file_is_for_the_child_alone_and_gone_after_it(tmp_path: Path) -> None:
@@ -26,14 +32,13 @@ def test_the_job_file_is_for_the_child_alone_and_gone_after_it(tmp_path: Path) -
     spec = {"job_name": "ünï", "description": 'a "quoted"\n$(line)'}
     program = """
 import json, os, stat, sys
-print(oct(stat.S_IMODE(os.stat(sys.argv[1]).st_mode)), sys.argv[1], file=sys.stderr)
-print(ascii(json.load(open(sys.argv[1]))["spec"]), file=sys.stderr)
+mode = oct(stat.S_IMODE(os.stat(sys.argv[1]).st_mode))
+print(json.dumps([mode, sys.argv[1], json.load(open(sys.argv[1]))["spec"]]), file=sys.stderr)
 """
     child, codes = start(program, tmp_path, spec=spec)
     assert codes.get(timeout=WAIT_S) == 0
-    mode, name = child._words._tail[0].split()
-    assert mode == "0o600"
-    assert child.last_words == ascii(spec)
+    mode, name, read = json.loads(child.last_words)
+    assert (mode, read) == ("0o600", spec)
     assert not Path(name).exists()
 
 
@@ -43,9 +48,16 @@ def test_nothing_that_the_child_started_outlives_it(tmp_path: Path) -> None:
 import os, subprocess, sys
 subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"])
 """
-    child, codes = start(program, tmp_path)
+    ended = threading.Event()
+
+    class Reader(LogForwarder):
+        def read(self, stream: IO[bytes]) -> None:
+            super().read(stream)
+            ended.set()
+
+    _, codes = start(program, tmp_path, Reader())
     assert codes.get(timeout=WAIT_S) == 0
-    assert not child._reader.is_alive()
+    assert ended.is_set()
 
 
 def test_a_request_to_stop_is_a_sigterm_and_its_answer_an_exit_code(tmp_path: Path) -> None:

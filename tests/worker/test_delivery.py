@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -202,7 +203,7 @@ def test_a_pause_ends_before_sqs_forgets_the_message(bench: Bench) -> None:
     assert isinstance(message, Message)
     attempt = bench.table.claim(job_id, "worker", 60, {})
     assert isinstance(attempt, model.Attempt)
-    settings = bench.worker(retry_delay_s=3600)._settings
+    settings = replace(bench.settings, retry_delay_s=3600)
     conclusion = Conclusion(
         settings, bench.table, bench.queue, bench.table.get(job_id), attempt, message, bench.run_dir(job_id)
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -35,19 +35,6 @@ MAX_TRIES: Final = 20
 
 class LeaseLost(Exception):  # noqa: N818 - an event of the protocol, which a worker expects
     """The job is not this attempt's any more; nothing was written, and nothing more may be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Renewed:
-    """A renewed lease.
-
-    Attributes:
-        cancel_requested: somebody wants the job ended.
-        lease_expires_at: until when it holds now.
-    """
-
-    cancel_requested: bool
-    lease_expires_at: datetime
 
 
 class JobTable:
@@ -165,13 +152,12 @@ class JobTable:
             if job.status == "RUNNING" or self._transactions.write(job, change):
                 return
 
-    def renew(self, attempt: Attempt, lease_s: float) -> Renewed:
-        """Make the lease end `lease_s` seconds from now."""
-        until = self._clock() + timedelta(seconds=lease_s)
-        row = self._transactions.renew(attempt, until)
+    def renew(self, attempt: Attempt, lease_s: float) -> bool:
+        """Make the lease end `lease_s` seconds from now; whether somebody wants the job ended."""
+        row = self._transactions.renew(attempt, self._clock() + timedelta(seconds=lease_s))
         if row is None:
             raise LeaseLost(f"job {attempt.job_id} is not attempt {attempt.number}'s any more")
-        return Renewed(bool(row.get("cancel_requested")), until)
+        return bool(row.get("cancel_requested"))
 
     def interrupt(self, attempt: Attempt, reason: str, checkpoint_step: int | None) -> State:
         """The attempt had to go; another one resumes at the checkpoint. No failure, unless it was to be cancelled."""

@@ -309,7 +309,7 @@ class AttemptRun:
 
     def renew(self) -> bool:
         """See `Beat`."""
-        return self._on.table.renew(self._on.attempt, self._on.settings.lease_s).cancel_requested
+        return self._on.table.renew(self._on.attempt, self._on.settings.lease_s)
 
     def extend(self) -> None:
         """See `Beat`."""

@@ -47,7 +47,7 @@ class LeaseWatchdog:
         self._descriptor, self._clock = descriptor, clock
         self._on_gone, self._on_expired, self._on_save = on_gone, on_expired, on_save
         self._deadline = clock() + first_s
-        threading.Thread(target=self._run, name="leash", daemon=True).start()
+        threading.Thread(target=self._run, name="lease-watchdog", daemon=True).start()
 
     def _run(self) -> None:
         text, is_open = b"", True
