@@ -44,8 +44,8 @@ def shorten_worker(command: tuple[str, ...]) -> None:
         (finalize, "WAIT_S", 0.2),
         (shutdown, "ASK_WAIT_S", 0.5),
         (worker_command, "_require_mount", lambda folder, wanted: None),  # a member of a group, on this machine's disk
-        (settings, "WorkerSettings", partial(settings.WorkerSettings, **SETTINGS)),
-        (loop, "Worker", partial(loop.Worker, command=command)),
+        (worker_command, "WorkerSettings", partial(settings.WorkerSettings, **SETTINGS)),
+        (worker_command, "Worker", partial(loop.Worker, command=command)),
     ):
         assert hasattr(module, name)
         setattr(module, name, value)

@@ -8,7 +8,7 @@ import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.server_time import utc_now
-from receipt_trainer.cli.commands.jobs import cost_text
+from receipt_trainer.cli.render.jobs import cost_text
 from receipt_trainer.contract.cost import Cost
 from receipt_trainer.contract.tables import attempt_sk, instance_pk, iso, job_pk
 from receipt_trainer.local.emulator import LocalCloud

@@ -12,8 +12,8 @@ import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.server_time import utc_now
-from receipt_trainer.cli.commands import jobs
-from receipt_trainer.cli.render import tables
+from receipt_trainer.cli.commands.jobs import parse_since
+from receipt_trainer.cli.render import jobs, tables
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.tables import attempt_sk, iso, job_pk
 from receipt_trainer.contract.waiting import Look, Place
@@ -25,7 +25,7 @@ from tests.fault_proxy import FaultProxy
 
 def test_the_states_to_choose_from_are_all(jobs_table: str) -> None:
     """`--status` knows, and has a colour for, each state of a job, and no other."""
-    assert set(tables.STATUS_STYLES) == set(STATES)
+    assert set(jobs.STATUS_STYLES) == set(STATES)
 
 
 def test_json_has_the_same_keys_for_every_job(jobs_table: str, call: Caller) -> None:
@@ -119,14 +119,14 @@ def test_mistakes_name_what_is_allowed(
 )
 def test_dates_are_utc_unless_they_say_otherwise(text: str, moment: datetime) -> None:
     """A date without a zone is UTC, as all times that are shown."""
-    assert jobs.parse_since(text) == moment
+    assert parse_since(text) == moment
 
 
 @pytest.mark.parametrize("text", ["", "h", "12H", "-3h", "3 h", "3y", "٣h", "2026-13-01"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     """Nothing that could mean two things is taken for a time."""
     with pytest.raises(click.BadParameter):
-        jobs.parse_since(text)
+        parse_since(text)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.server_time import utc_now
-from receipt_trainer.cli.commands import jobs
-from receipt_trainer.cli.commands.jobs import follow_log
+from receipt_trainer.cli.render import jobs
 from receipt_trainer.contract.tables import iso, job_pk
 from receipt_trainer.jobs import metrics
+from receipt_trainer.jobs.follow import follow_log
 from receipt_trainer.jobs.metrics_writer import JobStore
 from receipt_trainer.jobs.rows import get_job
 from receipt_trainer.jobs.views import Line, LogTail

@@ -9,7 +9,7 @@ import pytest
 from click.types import FloatParamType, StringParamType
 
 from receipt_trainer.cli import layoutlm, receipt_trainer
-from receipt_trainer.cli.options import strict
+from receipt_trainer.cli.lazy import strict
 from receipt_trainer.errors import UserError
 from tests.cli.jobs import Caller
 

@@ -52,21 +52,6 @@ def write(path: Path, lines: list[dict[str, Any]]) -> Path:
     return path
 
 
-def test_help_imports_neither_boto3_nor_torch() -> None:
-    """Help of the program, of the group and of a command is given without the heavy libraries."""
-    code = (
-        "import sys; from receipt_trainer.cli.receipt_trainer import group\n"
-        "for args in (['--help'], ['receipts', '--help'], ['receipts', 'import', '--help']):\n"
-        "    try: group.main(args)\n"
-        "    except SystemExit as end: assert not end.code\n"
-        "found = {'boto3', 'botocore', 'torch', 'transformers'} & set(sys.modules)\n"
-        "assert not found, found"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Put the receipts of JSON lines files" in done.stdout
-
-
 def test_import_stats_export(receipts_table: str, tmp_path: Path) -> None:
     """What is imported is counted by stats and exported again, line by line the same, labelled ones or all."""
     source = write(tmp_path / "in.jsonl", records(6))

@@ -28,6 +28,7 @@ from receipt_trainer.cli.commands import watch
 from receipt_trainer.cli.render.watch import PROGRESS_EVERY_S, LineScreen, whole_view
 from receipt_trainer.contract.tables import iso
 from receipt_trainer.errors import WorldError
+from receipt_trainer.jobs.follow import MAX_FAULTS, follow_job
 from receipt_trainer.jobs.metrics_writer import JobStore
 from receipt_trainer.jobs.views import JobView, LiveJob
 from tests.cli.jobs import NOON, Caller, add_job
@@ -171,7 +172,7 @@ class Looks:
 
     def follow(self, screen: Any, **more: Any) -> JobView | None:
         live: Any = self
-        return watch.follow(live, screen, monotonic=lambda: self.clock_s, sleep=self.sleep, **more)
+        return follow_job(live, screen, monotonic=lambda: self.clock_s, sleep=self.sleep, **more)
 
 
 def test_watching_is_bounded(jobs_table: str) -> None:
@@ -195,7 +196,7 @@ def test_a_short_fault_does_not_end_it(jobs_table: str) -> None:
     looks, screen = Looks(view, faults=lambda number: number > 1), Shown()
     with pytest.raises(WorldError):
         looks.follow(screen, interval_s=1.0, timeout_s=60.0)
-    assert looks.num == 1 + watch.MAX_FAULTS
+    assert looks.num == 1 + MAX_FAULTS
 
 
 def test_lines_say_what_is_new_and_no_more(jobs_table: str, capsys: pytest.CaptureFixture[str]) -> None:

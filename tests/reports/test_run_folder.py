@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from receipt_trainer.cli.commands.evaluate import report_command
+from receipt_trainer.cli.commands.train import report_command
 from receipt_trainer.contract.names import PREDICTIONS_FILE, REPORT_FILE, RUN_FILE
 from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions, write_predictions
 from receipt_trainer.contract.run_record import LayoutLMRecord
@@ -87,7 +87,7 @@ def test_importing_the_command_imports_neither_jinja2_nor_matplotlib_and_the_rep
     """Seen in sys.modules of a fresh interpreter, before and after a report."""
     code = (
         "import sys; from pathlib import Path\n"
-        "import receipt_trainer.cli.commands.evaluate, receipt_trainer.reports.run_folder as build\n"
+        "import receipt_trainer.cli.commands.train, receipt_trainer.reports.run_folder as build\n"
         "assert not {'jinja2', 'matplotlib'} & set(sys.modules)\n"
         f"build.write_report(Path({str(run_dir)!r}))\n"
         "assert 'matplotlib' in sys.modules\n"

@@ -6,16 +6,21 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from receipt_trainer.aws import clients
+from receipt_trainer.aws.prices import ListPrices, read_spot_prices
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli import stack
-
-if TYPE_CHECKING:
-    from receipt_trainer.contract.outputs import PoolOutputs, StackOutputs
-    from receipt_trainer.jobs.estimate import Estimate
-    from receipt_trainer.jobs.model import Job
+from receipt_trainer.cli.render.tables import dollars
+from receipt_trainer.contract.outputs import PoolOutputs, StackOutputs
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.fleet.groups import read_groups
+from receipt_trainer.jobs.estimate import Estimate, read_history
+from receipt_trainer.jobs.model import Job
+from receipt_trainer.reports import formatting
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +100,6 @@ def forecaster(pool: str | None, table: str | None) -> Callable[[Mapping[str, An
 
 
 def _history(table: str | None) -> tuple[list[Any], str | None]:
-    from receipt_trainer.aws import clients
-    from receipt_trainer.errors import UserError, WorldError
-    from receipt_trainer.jobs.estimate import read_history
-
     if table is None:
         return [], "the jobs table is not known"
     try:
@@ -109,11 +110,6 @@ def _history(table: str | None) -> tuple[list[Any], str | None]:
 
 def _price(outputs: StackOutputs, pool: PoolOutputs, kind: str | None) -> Price:
     """Of the type that was measured, else of the pool's cheapest on spot, or its first on demand."""
-    from receipt_trainer.aws import clients
-    from receipt_trainer.aws.prices import ListPrices, read_spot_prices
-    from receipt_trainer.aws.server_time import utc_now
-    from receipt_trainer.errors import UserError, WorldError
-    from receipt_trainer.fleet.groups import read_groups
 
     prices, listed = ListPrices(), kind or pool.instance_types[0]
     if pool.market != "spot":
@@ -137,7 +133,6 @@ def list_prices(pool: str | None) -> str | None:
 
     A worker cannot ask for these prices itself. Where they cannot be had, the job's log says so if it matters.
     """
-    from receipt_trainer.aws.prices import ListPrices
 
     outputs = stack.outputs()
     if outputs is None or stack.local_session() is not None:
@@ -159,8 +154,6 @@ def limit_lines(
     seconds: float | None, usd: float | None, max_hours: float | None, max_usd: float | None
 ) -> Iterator[str]:
     """What is expected and above a limit."""
-    from receipt_trainer.cli.commands.jobs import dollars
-    from receipt_trainer.reports import formatting
 
     if max_hours is not None and seconds is not None and seconds > max_hours * 3600:
         yield f"{formatting.duration(seconds)} are expected, and max_hours {max_hours:g} stops it before"
@@ -192,8 +185,6 @@ def price_text(price: Price) -> str:
 
 def expected_text(found: Forecast) -> str:
     """Time and dollars, and where they come from."""
-    from receipt_trainer.cli.commands.jobs import dollars
-    from receipt_trainer.reports import formatting
 
     one = found.estimate
     if one.seconds is None:
@@ -209,8 +200,6 @@ def expected_text(found: Forecast) -> str:
 
 def sum_text(found: Sequence[Forecast]) -> str:
     """The same of many jobs: their sum, and of how many nothing is known."""
-    from receipt_trainer.cli.commands.jobs import dollars
-    from receipt_trainer.reports import formatting
 
     known = [one.estimate.seconds for one in found if one.estimate.seconds is not None]
     unknown = len(found) - len(known)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
+from receipt_trainer.aws import clients
 from receipt_trainer.cli import stack
-
-if TYPE_CHECKING:
-    from receipt_trainer.fleet.groups import Launch
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.fleet.groups import Launch, launch_for_jobs
 
 LATER: Final = "the pool's alarm launches one by itself, up to 15 minutes later if no job came for hours"
 
@@ -37,9 +37,6 @@ def launch(pool: str | None, table: str, job_ids: Collection[str]) -> Launched |
     pools = {str(name): of for name, of in outputs.pools.items()}
     if pool not in pools:
         return None
-    from receipt_trainer.aws import clients
-    from receipt_trainer.errors import UserError, WorldError
-    from receipt_trainer.fleet.groups import launch_for_jobs
 
     group = pools[pool].auto_scaling_group
     try:

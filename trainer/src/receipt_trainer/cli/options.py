@@ -1,56 +1,107 @@
-"""Values of the command line that click's own types let through and no command can use: NaN, infinities, half texts."""
+"""Options and arguments that several commands have."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import click
-from click.types import FloatParamType, StringParamType
 
-from receipt_trainer.errors import UserError
+from receipt_trainer.cli.stack import stack_options
+from receipt_trainer.contract import names
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 
-class _Finite(FloatParamType):
-    """A number; NaN is within no bounds and beyond none, so that a limit of it would be no limit."""
+ABOVE_0: Final = click.FloatRange(0, min_open=True)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            raise UserError(f"{_name(param)}: {value} is no finite number")
-        return number
-
-
-class _FiniteRange(click.FloatRange, _Finite):
-    """A number within bounds."""
+job_argument = click.argument("job")
+"""A job's id, the beginning of its id, or its name."""
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts instead of a table.")
+progress_option = click.option(
+    "--progress/--no-progress", default=None, help="Show a progress bar; by default if stderr is a terminal."
+)
 
 
-class _Text(StringParamType):
-    """A text; bytes that are no UTF-8 reach a program as half characters, which no table or queue takes."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        text = super().convert(value, param, ctx)
-        if isinstance(text, str) and any("\ud800" <= char <= "\udfff" for char in text):
-            raise UserError(f"{_name(param)}: {text.encode('utf-8', 'surrogateescape')!r} is no UTF-8 text")
-        return text
+def _table_option(flag: str, envvar: str, what: str) -> Callable[[Function], Function]:
+    return click.option(
+        flag, "table", envvar=envvar, required=True, show_envvar=True, help=f"Name of the {what} table."
+    )
 
 
-def _name(param: click.Parameter | None) -> str:
-    return "a value" if param is None else param.opts[0] if param.opts else param.human_readable_name
+jobs_table_option = _table_option("--jobs-table", names.ENV_JOBS_TABLE, "jobs")
+instances_table_option = _table_option("--instance-registry-table", names.ENV_INSTANCES_TABLE, "instances")
+receipts_table_option = _table_option("--dynamo-table", names.ENV_RECEIPTS_TABLE, "receipts")
 
 
-def strict(command: click.Command) -> click.Command:
-    """The command, and those within it, with parameters that take finite numbers and whole texts only."""
-    for param in command.params:
-        param.type = _strict(param.type)
-    for inner in getattr(command, "commands", {}).values():
-        strict(inner)
-    return command
+def options(*each: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Several options as one decorator, in their order."""
+
+    def add(function: Function) -> Function:
+        for option in reversed(each):
+            function = option(function)
+        return function
+
+    return add
 
 
-def _strict(kind: click.ParamType[Any]) -> click.ParamType[Any]:
-    if type(kind) is click.FloatRange:
-        return _FiniteRange(kind.min, kind.max, kind.min_open, kind.max_open, kind.clamp)
-    if type(kind) is FloatParamType:
-        return _Finite()
-    return _Text() if type(kind) is StringParamType else kind
+def timeout_option(doing: str) -> Callable[[Function], Function]:
+    """--timeout: how long the command follows what goes on."""
+    return click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(min=0),
+        default=86400.0,
+        show_default=True,
+        metavar="S",
+        help=f"Seconds to {doing} at most.",
+    )
+
+
+limit_options = options(
+    click.option(
+        "--max-hours", type=ABOVE_0, metavar="H", help="Stop at so many hours of instance time, all attempts counted."
+    ),
+    click.option("--max-usd", type=ABOVE_0, metavar="USD", help="Stop at so many US dollars, all attempts counted."),
+)
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to run; auto: a GPU if there is one.",
+)
+model_options = options(
+    click.option("--model", required=True, metavar="DIR", help="Folder of a run, or its model/ folder."),
+    device_option,
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+        default="auto",
+        help="Arithmetic; auto: what the hardware is fastest with.",
+    ),
+)
+"""Which model of the first family, and how it is run."""
+dataset_options = options(
+    click.option(
+        "--dataset",
+        metavar="NAME",
+        default="dynamodb",
+        help="'dynamodb' (default) or JSON lines files, joined by commas.",
+    ),
+    click.option("--dynamo-table", envvar=names.ENV_RECEIPTS_TABLE, help="Name of the receipts table."),
+    stack_options,
+)
+"""Which receipts."""
+program_option = click.option(
+    "--program", type=click.Path(path_type=Path), help="Folder of the Pulumi program; default: this one, or the clone."
+)
+data_option = click.option(
+    "--data", metavar="FILES", help="JSON lines of receipts, joined by commas; default: generated ones."
+)
+run_targets_options = options(
+    click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, help="Write metrics and log lines to this table."),
+    click.option("--artifacts-bucket", envvar=names.ENV_ARTIFACTS_BUCKET, help="Sync the run's files to this bucket."),
+    click.option("--restart", is_flag=True, help="Forget what an earlier run of this name left."),
+)
+"""Where a run that trains here leaves its traces, and whether it begins anew."""

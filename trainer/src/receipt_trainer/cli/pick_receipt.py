@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from random import Random
 
+from receipt_trainer.aws import clients
 from receipt_trainer.cli.trained import labelled, load_with_progress
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.sources.dynamodb.assemble import assemble
+from receipt_trainer.data.sources.dynamodb.read import labelled_keys, query_receipt
 from receipt_trainer.data.sources.load import TABLE
 from receipt_trainer.errors import UserError
 
@@ -40,9 +43,6 @@ def _called(receipts: Iterable[Receipt], wanted: str, dataset: str) -> Receipt:
 
 def _from_table(table: str, wanted: str | None, seed: int, problems: ProblemLog) -> Receipt | None:
     """One query instead of one a receipt: the index has the keys. None for a name, which only the receipts know."""
-    from receipt_trainer.aws import clients
-    from receipt_trainer.data.sources.dynamodb.assemble import assemble
-    from receipt_trainer.data.sources.dynamodb.read import labelled_keys, query_receipt
 
     client = clients.dynamodb()
     keys = labelled_keys(client, table, problems)

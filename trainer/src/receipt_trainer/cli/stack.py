@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from receipt_trainer.contract.outputs import StackOutputs
+from receipt_trainer.errors import UserError
+
 if TYPE_CHECKING:
-    from receipt_trainer.contract.outputs import StackOutputs
     from receipt_trainer.local.session import Session
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -101,14 +104,24 @@ def outputs() -> StackOutputs | None:
     return found
 
 
+def require_outputs() -> StackOutputs:
+    """As `outputs`.
+
+    Raises:
+        UserError: without a stack there is nothing to do.
+    """
+    found = outputs()
+    if found is None:
+        raise UserError("--stack NAME is needed (or --outputs FILE)")
+    return found
+
+
 def load(path: Path) -> StackOutputs:
     """Read a saved copy of the outputs.
 
     Raises:
         UserError: the file is not there or no copy of the outputs.
     """
-    from receipt_trainer.contract.outputs import StackOutputs
-    from receipt_trainer.errors import UserError
 
     try:
         return StackOutputs.load(path)
@@ -124,8 +137,6 @@ def ask_pulumi(stack: str) -> StackOutputs:
     Raises:
         UserError: there is no pulumi, no such stack, or its outputs are not ours.
     """
-    from receipt_trainer.contract.outputs import StackOutputs
-    from receipt_trainer.errors import UserError
 
     command = ["pulumi", "stack", "output", "--json", "--non-interactive", "--stack", stack]
     try:
@@ -141,8 +152,6 @@ def ask_pulumi(stack: str) -> StackOutputs:
         words = done.stderr.strip().splitlines() or ["no message"]
         raise UserError(f"--stack {stack}: pulumi says: {words[-1]}")
     try:
-        import json
-
         return StackOutputs.parse(json.loads(done.stdout))
     except ValueError as error:
         raise UserError(f"--stack {stack}: {error}") from None

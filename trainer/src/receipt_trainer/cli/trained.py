@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from receipt_trainer.cli.render.progress import progress_bar
 from receipt_trainer.cli.stack import stack_options
+from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.contract import names
+from receipt_trainer.data.encode import EncodedSplit, encode
+from receipt_trainer.data.labels import LabelSpace, normalise
+from receipt_trainer.data.problems import ProblemLog
+from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.sources.load import load_receipts
 from receipt_trainer.errors import UserError
+from receipt_trainer.training.console import quiet_libraries
 
 if TYPE_CHECKING:
-    from receipt_trainer.data.encode import EncodedSplit
-    from receipt_trainer.data.labels import LabelSpace
-    from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.data.receipt import Receipt
     from receipt_trainer.models.layoutlm.export import SavedModel
     from receipt_trainer.models.layoutlm.predictor import Predictions
     from receipt_trainer.training.hardware import Precision
@@ -83,7 +87,6 @@ class Reader:
         Args:
             progress: told how many examples are done, of how many.
         """
-        from receipt_trainer.data.encode import encode
         from receipt_trainer.models.layoutlm.predictor import predict
 
         split = encode(receipts, self.space, self.saved.tokenizer, self.saved.config)
@@ -112,10 +115,8 @@ def open_reader(model: str, device: str, precision: str) -> Reader:
     Raises:
         UserError: there is none, or the machine cannot do what is asked.
     """
-    from receipt_trainer.config.layoutlm import TrainingConfig
     from receipt_trainer.models.layoutlm.export import load_model
     from receipt_trainer.training import hardware
-    from receipt_trainer.training.console import quiet_libraries
 
     quiet_libraries()
     wanted = TrainingConfig.model_validate({"device": device, "precision": precision})
@@ -139,8 +140,6 @@ def labelled(receipts: Sequence[Receipt], dataset: str) -> list[Receipt]:
 
 def load_with_progress(dataset: str, table: str | None, problems: ProblemLog) -> list[Receipt]:
     """All receipts of a data set, with a bar on a terminal."""
-    from receipt_trainer.cli.render.progress import progress_bar
-    from receipt_trainer.data.sources.load import load_receipts
 
     with progress_bar("reading receipts", None) as progress:
         return load_receipts(dataset, problems, table=table, progress=progress)
@@ -148,7 +147,6 @@ def load_with_progress(dataset: str, table: str | None, problems: ProblemLog) ->
 
 def label_notes(receipts: Sequence[Receipt], space: LabelSpace) -> list[str]:
     """What a reader of scores must know: which labels and predictions count as `O`, and why."""
-    from receipt_trainer.data.labels import normalise
 
     foreign: Counter[str] = Counter()
     for receipt in receipts:

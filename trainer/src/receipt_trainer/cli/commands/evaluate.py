@@ -1,22 +1,37 @@
-"""`layoutlm-cli evaluate` and `report`: a trained model scored, a run's report."""
+"""`layoutlm-cli evaluate`: a trained model scored on labelled receipts."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from pydantic import BaseModel
+from rich.console import Console
 
-from receipt_trainer.cli.trained import Reader, dataset_options, model_options
+from receipt_trainer.cli.render.progress import progress_bar, show_problems
+from receipt_trainer.cli.render.tables import print_confusions, print_scores
+from receipt_trainer.cli.trained import (
+    Reader,
+    dataset_options,
+    label_notes,
+    labelled,
+    load_with_progress,
+    model_options,
+    open_reader,
+)
 from receipt_trainer.contract import names
+from receipt_trainer.contract.predictions import ReceiptPrediction
+from receipt_trainer.contract.run_record import Confusion, Score, load_record
+from receipt_trainer.data.problems import ProblemLog
+from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.split import read_split_file
 from receipt_trainer.errors import UserError
-
-if TYPE_CHECKING:
-    from receipt_trainer.contract.predictions import ReceiptPrediction
-    from receipt_trainer.contract.run_record import Confusion, Score
-    from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.files import replacing
+from receipt_trainer.models.layoutlm import metrics
 
 
 @click.command("evaluate")
@@ -39,14 +54,7 @@ def evaluate_command(
 
     A label counts as O where the model does not know it, or where the receipt's source does not annotate it.
     """
-    import json
 
-    from rich.console import Console
-
-    from receipt_trainer.cli.render.progress import show_problems
-    from receipt_trainer.cli.trained import labelled, load_with_progress, open_reader
-    from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.files import replacing
     from receipt_trainer.models.layoutlm.export import find_model
 
     find_model(model)  # mistakes first: loading the model takes seconds
@@ -72,7 +80,6 @@ def evaluate_command(
 
 def _held_out(receipts: Sequence[Receipt], split_file: str, notes: list[str]) -> list[Receipt]:
     """The receipts that the file names; those it names that are not there become a note."""
-    from receipt_trainer.data.split import read_split_file
 
     wanted = set(read_split_file(Path(split_file)))
     found = [receipt for receipt in receipts if receipt.key in wanted or receipt.name in wanted]
@@ -86,7 +93,6 @@ def _held_out(receipts: Sequence[Receipt], split_file: str, notes: list[str]) ->
 
 def _trained_on(model: str, dataset: str) -> list[str]:
     """A warning if the model has seen these receipts: scores on what was trained on say nothing."""
-    from receipt_trainer.contract.run_record import load_record
 
     for path in (Path(model) / names.RUN_FILE, Path(model).resolve().parent / names.RUN_FILE):
         try:
@@ -108,9 +114,6 @@ def _parts(dataset: str) -> set[str]:
 
 
 def _evaluate(reader: Reader, receipts: Sequence[Receipt]) -> tuple[dict[str, Any], list[ReceiptPrediction]]:
-    from receipt_trainer.cli.render.progress import progress_bar
-    from receipt_trainer.cli.trained import label_notes
-    from receipt_trainer.models.layoutlm import metrics
     from receipt_trainer.models.layoutlm.predictor import choose, receipt_predictions
 
     space = reader.space
@@ -142,16 +145,12 @@ def _evaluate(reader: Reader, receipts: Sequence[Receipt]) -> tuple[dict[str, An
 
 
 def _plain(value: Any) -> Any:
-    from pydantic import BaseModel
-
     if isinstance(value, BaseModel):
         return value.model_dump()
     return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _print_scores(console: Any, result: dict[str, Any]) -> None:
-    from receipt_trainer.cli.render.tables import print_confusions, print_scores
-
     per_source: dict[str, Score] = result["per_source"]
     confusion: Confusion = result["confusion"]
     counts = result["counts"]
@@ -169,18 +168,3 @@ def _print_scores(console: Any, result: dict[str, Any]) -> None:
         print_scores(console, "source", per_source.items())
     console.print()
     print_confusions(console, confusion)
-
-
-@click.command(name="report", short_help="Write a run's report.html and show it here.")
-@click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--terminal/--no-terminal", default=True, show_default=True, help="Print the report here as well.")
-def report_command(run_dir: Path, terminal: bool) -> None:
-    """Write report.html into RUN_DIR, the folder that holds a run's run.json, and print the report."""
-    from rich.console import Console
-
-    from receipt_trainer.reports.run_folder import load_run, print_run, write_report
-
-    folder = load_run(run_dir)
-    if terminal:
-        print_run(folder, Console())
-    click.echo(f"report: {write_report(run_dir, folder)}")

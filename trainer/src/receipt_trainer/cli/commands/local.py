@@ -15,20 +15,30 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 import receipt_trainer
+from receipt_trainer.aws.server_time import utc_now
+from receipt_trainer.cli import options
 from receipt_trainer.cli.render import tables
+from receipt_trainer.cli.render.progress import show_problems
+from receipt_trainer.cli.stack import enter
 from receipt_trainer.contract import names
-from receipt_trainer.errors import UserError
+from receipt_trainer.contract.outputs import StackOutputs
+from receipt_trainer.data.problems import ProblemLog
+from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.sources.dynamodb.write import import_receipts
+from receipt_trainer.data.sources.load import load_receipts
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.local import session as sessions
+from receipt_trainer.local.emulator import LocalCloud
+from receipt_trainer.local.session import Session
+from receipt_trainer.local.session_server import host
+from receipt_trainer.local.stack_config import read_yaml
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from receipt_trainer.contract.outputs import StackOutputs
-    from receipt_trainer.data.receipt import Receipt
-    from receipt_trainer.local.emulator import LocalCloud
     from receipt_trainer.local.resources import Deployment
-    from receipt_trainer.local.session import Session
 
 NUM_RECEIPTS: Final = 160
 START_TIMEOUT_S: Final = 300.0
@@ -54,9 +64,6 @@ def up_command(data: str | None, receipts: int, program: Path | None, detach: bo
     if detach:
         _detach(data, receipts, folder)
         return
-    from rich.console import Console
-
-    from receipt_trainer.local.session_server import host
 
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     found = read(data, receipts)  # before the stack: a file that is not there is said at once
@@ -96,12 +103,10 @@ def read(data: str | None, receipts: int) -> list[Receipt]:
     Raises:
         UserError: a file cannot be read.
     """
-    from receipt_trainer.cli.render.progress import show_problems
-    from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.data.sources.load import load_receipts
-    from receipt_trainer.data.synthetic import generate
 
     if data is None:
+        from receipt_trainer.data.synthetic import generate  # an extra, which --data needs not
+
         return list(generate(receipts, seed=0)) if receipts else []
     problems = ProblemLog()
     found = list(load_receipts(data, problems))
@@ -115,10 +120,6 @@ def fill(session: Session, found: list[Receipt], source: str | None, console: Co
     Raises:
         UserError, WorldError: the table cannot be written.
     """
-    from receipt_trainer.cli.render.progress import show_problems
-    from receipt_trainer.cli.stack import enter
-    from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.data.sources.dynamodb.write import import_receipts
 
     enter(session)
     problems = ProblemLog()
@@ -144,8 +145,6 @@ def _detach(data: str | None, receipts: int, program: Path) -> None:
     Raises:
         UserError, WorldError: it does not come up; in its own words.
     """
-    from receipt_trainer.errors import UserError, WorldError
-    from receipt_trainer.local import session as sessions
 
     arguments = ["local", "up", "--receipts", str(receipts), "--program", str(program)]
     arguments += ["--data", data] if data else []
@@ -180,8 +179,6 @@ def _lines_of(stream: IO[bytes]) -> list[str]:
 
 
 def _is_up(pid: int) -> bool:
-    from receipt_trainer.local import session as sessions
-
     found = sessions.find()
     return found is not None and found.pid == pid
 
@@ -207,8 +204,6 @@ TIMEOUT_S: Final = 90.0
 @click.command("down")
 def down_command() -> None:
     """End the local session: its workers save their jobs and go, and nothing of it is left, models included."""
-    from receipt_trainer.errors import WorldError
-    from receipt_trainer.local import session as sessions
 
     root = sessions.home()
     found = sessions.find(root)
@@ -225,12 +220,9 @@ def down_command() -> None:
 
 
 @click.command("status")
-@tables.json_option
+@options.json_option
 def status_command(as_json: bool) -> None:
     """Say what runs: the local session and its workers. Exit code 2 where there is none."""
-    from receipt_trainer.aws.server_time import utc_now
-    from receipt_trainer.cli.commands import jobs
-    from receipt_trainer.local import session as sessions
 
     session = sessions.require()
     instances = sessions.instances(session)
@@ -252,9 +244,9 @@ def status_command(as_json: bool) -> None:
         ("artifacts", f"s3://{outputs.artifacts_bucket}"),
         ("files", str(sessions.folder())),
     ]
-    jobs.print_lines(console, facts)
+    tables.print_lines(console, facts)
     alive = [one for one in instances if one["alive"]]
-    jobs.print_lines(console, [("workers", str(len(alive)))])
+    tables.print_lines(console, [("workers", str(len(alive)))])
     for one in alive:
         notices = f", notices: {', '.join(one['notices'])}" if one["notices"] else ""
         console.print(f"    {one['instance_id']}  process {one['pid']}{notices}", soft_wrap=True)
@@ -287,7 +279,6 @@ def interrupt_command(instance: str | None, kind: str, warning_s: float) -> None
     INSTANCE is one of `receipt-trainer local status`; needed only where several workers run. The notice is for that
     worker alone: the next one is another instance, and goes on with the job.
     """
-    from receipt_trainer.local import session as sessions
 
     session = sessions.require()
     chosen = _choose(sessions.instances(session), instance)
@@ -302,7 +293,6 @@ def _choose(instances: list[dict[str, Any]], named: str | None) -> dict[str, Any
     Raises:
         UserError: no worker runs, none is called so, or several run and none is named.
     """
-    from receipt_trainer.errors import UserError
 
     alive = {one["instance_id"]: one for one in instances if one["alive"]}
     if not alive:
@@ -318,7 +308,6 @@ def _choose(instances: list[dict[str, Any]], named: str | None) -> dict[str, Any
 @click.command("env")
 def env_command() -> None:
     """Print the session's variables for a shell: eval "$(receipt-trainer local env)", and the AWS CLI works in it."""
-    from receipt_trainer.local import session as sessions
 
     click.echo(sessions.require().shell())
 
@@ -345,7 +334,6 @@ def find_program(given: Path | None) -> Path:
     """
     if importlib.util.find_spec("pulumi_aws") is None:
         raise UserError("the stack's program needs pulumi: pip install 'receipt-trainer[local]'")
-    from receipt_trainer.local.stack_config import read_yaml
 
     clone = Path(receipt_trainer.__file__).parents[3]  # <clone>/trainer/src/receipt_trainer
     candidates = [given] if given else [Path.cwd(), clone]
@@ -382,8 +370,6 @@ def stand_up(folder: Path, cloud: LocalCloud, console: Console, *, details: bool
 
 
 def _show_created(deployment: Deployment, console: Console) -> None:
-    from rich.table import Table
-
     table = Table("created", "in the program", "on the embedded AWS", box=None, pad_edge=False)
     for token, kind in _SHOWN.items():
         for resource in deployment.created:
@@ -397,8 +383,6 @@ def _show_created(deployment: Deployment, console: Console) -> None:
 
 
 def _show_recorded(deployment: Deployment, console: Console) -> None:
-    from rich.table import Table
-
     table = Table("only recorded", "(nothing of local mode uses it)", box=None, pad_edge=False)
     for service, kinds in _by_service(one.type for one in deployment.recorded).items():
         table.add_row(service, kinds)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 
-from receipt_trainer.cli.trained import model_options
+from receipt_trainer.cli.trained import model_options, open_reader
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import replacing
 
 if TYPE_CHECKING:
     from receipt_trainer.cli.predict_jsonl import Tally
@@ -35,10 +40,7 @@ def command(model: str, device: str, precision: str, source: str, output: str) -
     for each word that came in, in that order: label, BIO tag, score) and problems. A line that is no receipt gives
     a line with row and error.
     """
-    import json
 
-    from receipt_trainer.cli.trained import open_reader
-    from receipt_trainer.files import replacing
     from receipt_trainer.models.layoutlm.export import find_model
 
     find_model(model)
@@ -46,7 +48,8 @@ def command(model: str, device: str, precision: str, source: str, output: str) -
         lines = stack.enter_context(_input(source))
         to_stdout = output == STDIO
         out = stack.enter_context(_stdout() if to_stdout else replacing(Path(output)))
-        from receipt_trainer.cli import predict_jsonl
+
+        from receipt_trainer.cli import predict_jsonl  # brings torch: mistakes are found before it takes seconds
 
         reader = open_reader(model, device, precision)
         tally = predict_jsonl.Tally()
@@ -68,7 +71,6 @@ def _input(source: str) -> Iterator[IO[bytes]]:
     if source == STDIO:
         yield sys.stdin.buffer
         return
-    import gzip
 
     with ExitStack() as stack:
         try:
@@ -80,7 +82,6 @@ def _input(source: str) -> Iterator[IO[bytes]]:
 
 def _numbered(lines: Iterable[bytes], source: str) -> Iterator[tuple[int, bytes]]:
     """Lines that are not blank, with their numbers from 1."""
-    import zlib
 
     try:
         for row, line in enumerate(lines, start=1):
@@ -96,7 +97,6 @@ def _shown(answers: Iterator[dict[str, Any]], tally: Tally) -> Iterator[dict[str
     if not sys.stderr.isatty():
         yield from answers
         return
-    from rich.console import Console
 
     with Console(stderr=True).status("reading receipts") as status:
         for answer in answers:

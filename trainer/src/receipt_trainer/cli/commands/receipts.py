@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
+from rich.table import Table
 
-from receipt_trainer.cli.render.progress import progress_bar, progress_option, show_problems, table_option
+from receipt_trainer.cli.options import progress_option, receipts_table_option
+from receipt_trainer.cli.render.progress import progress_bar, show_problems
 from receipt_trainer.cli.stack import stack_options
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.contract.names import VALIDATION_STATUSES
+from receipt_trainer.data.problems import ProblemLog
+from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.sources.dynamodb.read import read_all, read_labelled
+from receipt_trainer.data.sources.dynamodb.write import import_receipts
+from receipt_trainer.data.sources.jsonl import read_jsonl, to_line, to_record
+from receipt_trainer.errors import UserError
+from receipt_trainer.files import open_text
 
 
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE...")
 @stack_options
-@table_option
+@receipts_table_option
 @progress_option
 @click.option("--dry-run", is_flag=True, help="Read the files and the table, say what would be done, write nothing.")
 def import_command(files: tuple[Path, ...], table: str, progress: bool | None, dry_run: bool) -> None:
@@ -31,9 +37,6 @@ def import_command(files: tuple[Path, ...], table: str, progress: bool | None, d
     Receipts that are there already and have not changed are skipped, so an import that was stopped is completed by
     running it again. A receipt that has changed is replaced. Labels that a person set in the table are kept.
     """
-    from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.data.sources.dynamodb.write import import_receipts
-    from receipt_trainer.data.sources.jsonl import read_jsonl
 
     problems = ProblemLog()
     receipts = [receipt for path in files for receipt in read_jsonl(path, problems)]
@@ -51,7 +54,7 @@ def import_command(files: tuple[Path, ...], table: str, progress: bool | None, d
 
 @click.command("export")
 @stack_options
-@table_option
+@receipts_table_option
 @click.option(
     "-o",
     "--output",
@@ -66,9 +69,6 @@ def export_command(table: str, output: Path, every: bool, progress: bool | None)
 
     Only labelled receipts, found through the table's index, unless --all is given.
     """
-    from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.data.sources.dynamodb.read import read_all, read_labelled
-    from receipt_trainer.errors import UserError
 
     to_stdout = str(output) == "-"
     if not to_stdout and not output.name.endswith((".jsonl", ".jsonl.gz")):
@@ -82,8 +82,6 @@ def export_command(table: str, output: Path, every: bool, progress: bool | None)
 
 
 def _to_stdout(receipts: Iterable[Receipt]) -> int:
-    from receipt_trainer.data.sources.jsonl import to_line
-
     count = 0
     for count, receipt in enumerate(receipts, start=1):  # noqa: B007 - the count is what we want
         click.echo(to_line(receipt).encode(), nl=False)
@@ -92,9 +90,6 @@ def _to_stdout(receipts: Iterable[Receipt]) -> int:
 
 def _to_file(receipts: Iterable[Receipt], output: Path) -> int:
     """Write beside `output` and rename: a stopped export leaves no half a file under the name."""
-    from receipt_trainer.data.sources.jsonl import to_line
-    from receipt_trainer.errors import UserError
-    from receipt_trainer.files import open_text
 
     beside = output.with_name(f".{os.getpid()}.{output.name}")
     count = 0
@@ -112,17 +107,13 @@ def _to_file(receipts: Iterable[Receipt], output: Path) -> int:
 
 @click.command("stats")
 @stack_options
-@table_option
+@receipts_table_option
 @progress_option
 def stats_command(table: str, progress: bool | None) -> None:
     """Count receipts, words and labels of the receipts table by source, split, name and status; list what is broken.
 
     Reads the whole table.
     """
-    from rich.console import Console
-
-    from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.data.sources.dynamodb.read import read_all
 
     problems = ProblemLog()
     with progress_bar("read", progress) as callback:
@@ -134,8 +125,6 @@ def stats_command(table: str, progress: bool | None) -> None:
 
 
 def _receipts_table(receipts: Iterable[Receipt]) -> Table:
-    from rich.table import Table
-
     counts: dict[tuple[str, str], Counter[str]] = {}
     for receipt in receipts:
         words = {"words": len(receipt.words), "labelled words": sum(bool(word.labels) for word in receipt.words)}
@@ -153,10 +142,6 @@ def _receipts_table(receipts: Iterable[Receipt]) -> Table:
 
 
 def _labels_table(receipts: Iterable[Receipt]) -> Table:
-    from rich.table import Table
-
-    from receipt_trainer.contract.names import VALIDATION_STATUSES
-
     counts = Counter(
         (label.name, label.status) for receipt in receipts for word in receipt.words for label in word.labels
     )
@@ -180,13 +165,7 @@ def _labels_table(receipts: Iterable[Receipt]) -> Table:
 )
 def generate_command(count: int, seed: int, output: Path) -> None:
     """Write synthetic receipts with exact labels, for trying things out without data of your own."""
-    import json
-    import os
-
-    from receipt_trainer.data.sources.jsonl import to_record
     from receipt_trainer.data.synthetic import generate
-    from receipt_trainer.errors import UserError
-    from receipt_trainer.files import open_text
 
     beside = output.with_name(f".{os.getpid()}.{output.name}")
     try:

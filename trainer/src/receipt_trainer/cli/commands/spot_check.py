@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from receipt_trainer.cli.trained import Reader, dataset_options, model_options
+from receipt_trainer.cli.pick_receipt import draw
+from receipt_trainer.cli.render.progress import show_problems
+from receipt_trainer.cli.render.tables import plain_table
+from receipt_trainer.cli.trained import Reader, dataset_options, label_notes, model_options, open_reader
 from receipt_trainer.contract.names import OUTSIDE
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from receipt_trainer.contract.predictions import PredictedWord
-    from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.contract.predictions import PredictedWord
+from receipt_trainer.data.problems import ProblemLog
+from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.reports import formatting
 
 _MAX_MISMATCHES = 10
 
@@ -35,14 +40,7 @@ def command(
     seed: int | None,
 ) -> None:
     """Show one labelled receipt, word by word: its VALID labels, and what the model reads."""
-    import secrets
 
-    from rich.console import Console
-
-    from receipt_trainer.cli.pick_receipt import draw
-    from receipt_trainer.cli.render.progress import show_problems
-    from receipt_trainer.cli.trained import label_notes, open_reader
-    from receipt_trainer.data.problems import ProblemLog
     from receipt_trainer.models.layoutlm.export import find_model
 
     find_model(model)
@@ -75,11 +73,6 @@ def _predictions(reader: Reader, receipt: Receipt) -> tuple[tuple[PredictedWord,
 
 
 def _word_table(words: tuple[PredictedWord, ...]) -> Table:
-    from rich.text import Text
-
-    from receipt_trainer.cli.render.tables import plain_table
-    from receipt_trainer.reports import formatting
-
     table = plain_table("line", "word", "gold", "predicted", "score", "")
     for column in table.columns[1:4]:
         column.justify = "left"
@@ -95,11 +88,6 @@ def _word_table(words: tuple[PredictedWord, ...]) -> Table:
 
 
 def _label_table(words: tuple[PredictedWord, ...]) -> Table:
-    from rich.text import Text
-
-    from receipt_trainer.cli.render.tables import plain_table
-    from receipt_trainer.reports import formatting
-
     gold = Counter(word.gold for word in words)
     found = Counter(word.pred for word in words)
     correct = Counter(word.gold for word in words if word.gold == word.pred)
@@ -116,10 +104,6 @@ def _label_table(words: tuple[PredictedWord, ...]) -> Table:
 
 def _mismatch_table(words: tuple[PredictedWord, ...], gold_scores: list[float]) -> Any:
     """The mistakes that the model is surest of: either it has something to learn, or the label is wrong."""
-    from rich.text import Text
-
-    from receipt_trainer.cli.render.tables import plain_table
-    from receipt_trainer.reports import formatting
 
     wrong = [(word, score) for word, score in zip(words, gold_scores, strict=True) if word.gold != word.pred]
     if not wrong:

@@ -6,19 +6,21 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from receipt_trainer.cli import forecast, launch, stack
-from receipt_trainer.cli.render import tables
+from receipt_trainer.aws import clients
+from receipt_trainer.cli import forecast, launch, options, stack
 from receipt_trainer.cli.stack import stack_options
+from receipt_trainer.config.job_file import AnyJob, load_job_file
 from receipt_trainer.contract import names
+from receipt_trainer.contract.job import Resources
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES, PoolName, Priority
-
-if TYPE_CHECKING:
-    from receipt_trainer.config.job_file import AnyJob
-    from receipt_trainer.jobs.model import Job
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.jobs.model import Job
+from receipt_trainer.jobs.routing import choose_pool, read_training_defaults
+from receipt_trainer.jobs.submit import jobs_table_of_environment, new_job, queue_job
 
 _QUEUE_VARIABLES = {"high": names.ENV_QUEUE_URL_HIGH, "normal": names.ENV_QUEUE_URL_NORMAL}
 
@@ -39,7 +41,7 @@ _QUEUE_VARIABLES = {"high": names.ENV_QUEUE_URL_HIGH, "normal": names.ENV_QUEUE_
     default=None,
     help="Send a notice when it has ended; by default as the job file says, or else the stack.",
 )
-@tables.limit_options
+@options.limit_options
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Name of the jobs table.")
 @click.option("--client-token", metavar="TEXT", help="Submit once for this text, however often the command is run.")
 @click.option("--dry-run", is_flag=True, help="Print the job as it would be stored; store and queue nothing.")
@@ -67,7 +69,6 @@ def command(
     if notify is not None:
         spec = spec.model_copy(update={"notify": notify})
     spec, url = place(spec, queue_url, pool)
-    from receipt_trainer.jobs.submit import jobs_table_of_environment, new_job, queue_job
 
     outputs = stack.outputs()
     default = outputs is not None and outputs.job_defaults.notify
@@ -97,8 +98,6 @@ def asked_spec(job_file: Path, priority: Priority | None, pool: PoolName | None,
     Raises:
         UserError: a wrong file or flag.
     """
-    from receipt_trainer.config.job_file import load_job_file
-    from receipt_trainer.errors import UserError
 
     if job_name is not None and not names.is_job_name(job_name):
         raise UserError(f"--job-name '{job_name}': use 1 to 64 of A-Z a-z 0-9 . _ - and not '.' or '..'")
@@ -126,9 +125,6 @@ def place(spec: AnyJob, queue_url: str | None, pool: PoolName | None) -> tuple[A
     Raises:
         UserError: no such pool, or no queue is known.
     """
-    from receipt_trainer.contract.job import Resources
-    from receipt_trainer.errors import UserError
-    from receipt_trainer.jobs.routing import choose_pool
 
     outputs = stack.outputs()
     if outputs is not None and queue_url is None:
@@ -147,8 +143,6 @@ def training_defaults() -> dict[str, Any] | None:
     parameter = outputs.training_parameter if outputs else os.environ.get(names.ENV_TRAINING_PARAMETER)
     if not parameter:
         return None
-    from receipt_trainer.aws import clients
-    from receipt_trainer.jobs.routing import read_training_defaults
 
     return read_training_defaults(clients.ssm(), parameter)
 
@@ -204,8 +198,6 @@ def _subscriptions(topic: str) -> list[dict[str, str]] | None:
 
     Source: SNS API Reference, ListSubscriptionsByTopic.
     """
-    from receipt_trainer.aws import clients
-    from receipt_trainer.errors import UserError, WorldError
 
     try:
         with clients.aws_faults("see who gets the notice"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from receipt_trainer.cli.render import tables
+from receipt_trainer.cli import options
 from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
@@ -65,8 +65,8 @@ from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
 @click.option("--queue-url", metavar="URL", help="FIFO queue; by default that of pool and priority in the stack.")
 @click.option("--priority", type=click.Choice(PRIORITIES), help="Instead of the job file's; workers poll high first.")
 @click.option("--pool", type=click.Choice(POOL_NAMES), help="Instead of what the job file's resources ask for.")
-@click.option("--max-hours", type=tables.ABOVE_0, metavar="H", help="Instance hours of all trials together at most.")
-@click.option("--max-usd", type=tables.ABOVE_0, metavar="USD", help="The same in US dollars.")
+@click.option("--max-hours", type=options.ABOVE_0, metavar="H", help="Instance hours of all trials together at most.")
+@click.option("--max-usd", type=options.ABOVE_0, metavar="USD", help="The same in US dollars.")
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Name of the jobs table.")
 @click.option("--monitor", is_flag=True, help="Follow the sweep until all trials have ended.")
 @click.option(
@@ -79,7 +79,7 @@ from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
     help="Seconds to follow at most; then exit code 1.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the trials; store and queue nothing.")
-@tables.json_option
+@options.json_option
 @click.pass_context
 def sweep_command(
     context: click.Context, /, jobs_table: str | None, dry_run: bool, as_json: bool, **flags: Any
@@ -95,9 +95,9 @@ def sweep_command(
 
 @click.command("sweep-status")
 @stack_options
-@tables.jobs_table_option
+@options.jobs_table_option
 @click.argument("name", required=False)
-@tables.json_option
+@options.json_option
 def status_command(table: str, name: str | None, as_json: bool) -> None:
     """Compare the trials of the sweep NAME, best first; without NAME, list the sweeps.
 

@@ -1,4 +1,4 @@
-"""`layoutlm-cli train`."""
+"""`layoutlm-cli train` and `report`: a run of the first family, and the report of any run."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from receipt_trainer.cli.overrides import configure, data_options, job_name, training_options
+from receipt_trainer.cli.training import interruptible, run_store
 from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
+from receipt_trainer.reports.run_folder import load_run, print_run, write_report
 
 
 @click.command("train")
@@ -37,7 +40,6 @@ def command(**flags: Any) -> None:
     if not asked and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("--job-name is needed where several processes train together")
     name = job_name(asked, "run")
-    from receipt_trainer.cli.training import interruptible, run_store
 
     with interruptible() as stop:  # the imports take seconds, too
         from receipt_trainer.models.layoutlm.family import LayoutLM
@@ -62,3 +64,15 @@ def command(**flags: Any) -> None:
                 stop=stop,
             )
         )
+
+
+@click.command(name="report", short_help="Write a run's report.html and show it here.")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--terminal/--no-terminal", default=True, show_default=True, help="Print the report here as well.")
+def report_command(run_dir: Path, terminal: bool) -> None:
+    """Write report.html into RUN_DIR, the folder that holds a run's run.json, and print the report."""
+
+    folder = load_run(run_dir)
+    if terminal:
+        print_run(folder, Console())
+    click.echo(f"report: {write_report(run_dir, folder)}")

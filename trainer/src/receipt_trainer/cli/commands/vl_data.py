@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
-from receipt_trainer.cli.render.progress import progress_bar, progress_option, show_problems
+from receipt_trainer.cli.options import progress_option
+from receipt_trainer.cli.render.progress import progress_bar, show_problems
 from receipt_trainer.config.paddleocr_vl import MAX_IMAGE_PIXELS
-
-if TYPE_CHECKING:
-    from receipt_trainer.data.document_validation import Measure
+from receipt_trainer.data.document import DOCUMENT_SCHEMA
+from receipt_trainer.data.document_validation import Measure, Validation, load_schema
+from receipt_trainer.data.problems import ProblemLog
+from receipt_trainer.data.sources.jsonl import read_jsonl
+from receipt_trainer.errors import UserError
+from receipt_trainer.extraction.document_import import Converter, import_receipts
 
 
 @click.command("generate")
@@ -67,12 +75,10 @@ def generate_command(
 
     A run that was stopped resumes when it is started again with the same options.
     """
-    import os
 
     from receipt_trainer.data.synthetic.dataset import Plan, generate_dataset
     from receipt_trainer.data.synthetic.layout import TEMPLATES
     from receipt_trainer.data.synthetic.render import drawable
-    from receipt_trainer.errors import UserError
 
     names = _names(templates) or tuple(TEMPLATES)
     unknown = [name for name in names if name not in TEMPLATES]
@@ -139,12 +145,6 @@ def import_command(
 
     What the labels do not say is null; what has more than one reading is null and counted.
     """
-    import re
-
-    from receipt_trainer.data.problems import ProblemLog
-    from receipt_trainer.data.sources.jsonl import read_jsonl
-    from receipt_trainer.errors import UserError
-    from receipt_trainer.extraction.document_import import Converter, import_receipts
 
     if currency is not None and not re.fullmatch("[A-Z]{3}", currency):
         raise UserError(f"--currency: {currency!r} is no ISO 4217 code; three capital letters, as EUR")
@@ -200,11 +200,6 @@ def validate_command(
     as_json: bool,
 ) -> None:
     """Say line, field and reason of all that is wrong with a data set; exit code 1 if anything is."""
-    import json
-    from dataclasses import asdict
-
-    from receipt_trainer.data.document import DOCUMENT_SCHEMA
-    from receipt_trainer.data.document_validation import Validation, load_schema
 
     schema = DOCUMENT_SCHEMA if schema_file is None else load_schema(schema_file)
     measure = None if tokenizer is None else _measure(tokenizer, max_image_pixels)

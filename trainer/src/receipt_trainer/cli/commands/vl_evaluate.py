@@ -9,16 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from rich.console import Console
 
 from receipt_trainer.cli.render.progress import progress_bar
+from receipt_trainer.cli.render.tables import plain_table, print_fitted
+from receipt_trainer.data.document_set import VlExample, read_test_set
 from receipt_trainer.errors import UserError
+from receipt_trainer.evaluation.answers import Prediction, read_predictions, write_predictions
+from receipt_trainer.evaluation.compare import Comparison, compare
+from receipt_trainer.evaluation.documents import HEADLINES, Evaluation, evaluate
+from receipt_trainer.evaluation.ratio import Share
+from receipt_trainer.files import write_atomically
+from receipt_trainer.reports import formatting
+from receipt_trainer.reports.evaluation_pages import EvaluationFiles, field_table, render_comparison, write_evaluation
+from receipt_trainer.reports.page import require_page_libraries
+from receipt_trainer.training.console import quiet_libraries
 
 if TYPE_CHECKING:
-    from receipt_trainer.data.document_set import VlExample
-    from receipt_trainer.evaluation.answers import Prediction
-    from receipt_trainer.evaluation.compare import Comparison
-    from receipt_trainer.evaluation.documents import Evaluation
-    from receipt_trainer.evaluation.ratio import Share
     from receipt_trainer.models.paddleocr_vl.model import Device
 
 
@@ -59,10 +66,8 @@ def asking_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def ask(model: str, adapter: Path | None, examples: Sequence[VlExample], how: Asking, predictions: Path) -> None:
     """Let a model answer, and write its predictions when all are there; what was stopped before goes on."""
-    from receipt_trainer.evaluation.answers import write_predictions
     from receipt_trainer.models.paddleocr_vl.generate import Unfinished, files_of, predict
     from receipt_trainer.models.paddleocr_vl.model import load
-    from receipt_trainer.training.console import quiet_libraries
 
     quiet_libraries()
     loaded = load(model, adapter=adapter, device=how.device)
@@ -86,8 +91,6 @@ def ask(model: str, adapter: Path | None, examples: Sequence[VlExample], how: As
 
 def score_file(predictions: Path, progress: bool | None) -> Evaluation:
     """Score a file of predictions."""
-    from receipt_trainer.evaluation.answers import read_predictions
-    from receipt_trainer.evaluation.documents import evaluate
 
     listed = read_predictions(predictions)
     with progress_bar("scoring", progress) as told:
@@ -118,8 +121,6 @@ def evaluate_command(
     Beside the scores (R.json, written last) come R.predictions.jsonl, from which the scores can be made again, and
     R.html with the worst documents.
     """
-    from receipt_trainer.reports.evaluation_pages import EvaluationFiles, write_evaluation
-    from receipt_trainer.reports.page import require_page_libraries
 
     asking = Asking(**how)
     files = EvaluationFiles(output)
@@ -150,7 +151,6 @@ def _ask_model(
     model_path: str | None, adapter: Path | None, test_dir: Path | None, limit: int | None, asking: Asking, files: Any
 ) -> dict[str, str]:
     """Ask the model; returns what was asked, for the report."""
-    from receipt_trainer.data.document_set import read_test_set
 
     if model_path is None or test_dir is None:
         raise UserError("give --model-path and --test-dir, or --predictions")
@@ -163,12 +163,6 @@ def _ask_model(
 
 def _show_evaluation(evaluation: Evaluation) -> None:
     """The scores in the terminal, then those of each field."""
-    from rich.console import Console
-
-    from receipt_trainer.cli.render.tables import plain_table
-    from receipt_trainer.evaluation.documents import HEADLINES
-    from receipt_trainer.evaluation.ratio import Share
-    from receipt_trainer.reports.evaluation_pages import field_table
 
     console, scores = Console(), evaluation.scores
     table = plain_table("score", "share", "counted from")
@@ -185,8 +179,6 @@ def _show_evaluation(evaluation: Evaluation) -> None:
 
 
 def _cells(share: Share) -> tuple[str, str]:
-    from receipt_trainer.reports import formatting
-
     return formatting.score(share.value), f"{formatting.number(share.hits)} of {formatting.number(share.total)}"
 
 
@@ -220,9 +212,6 @@ def compare_command(
     Differences come with 95 % confidence intervals (paired bootstrap over the documents, BCa). Writes comparison.html
     and, last, comparison.json.
     """
-    from receipt_trainer.evaluation.compare import compare
-    from receipt_trainer.reports.evaluation_pages import render_comparison
-    from receipt_trainer.reports.page import require_page_libraries
 
     asking = Asking(**how)
     require_page_libraries()
@@ -246,7 +235,6 @@ def _answers(
     output_dir: Path,
 ) -> dict[str, Path]:
     """The predictions of both sides, made where they are not given."""
-    from receipt_trainer.data.document_set import read_test_set
 
     for side, (model, predictions) in sides.items():
         if (model is None) == (predictions is None):
@@ -265,8 +253,6 @@ def _answers(
 
 
 def _write_comparison(output_dir: Path, page: str, record: dict[str, Any]) -> None:
-    from receipt_trainer.files import write_atomically
-
     marker = output_dir / "comparison.json"
     marker.unlink(missing_ok=True)
     write_atomically(output_dir / "comparison.html", page.encode("utf-8", "replace"))
@@ -276,10 +262,6 @@ def _write_comparison(output_dir: Path, page: str, record: dict[str, Any]) -> No
 
 
 def _show_comparison(comparison: Comparison) -> None:
-    from receipt_trainer.cli.render.tables import print_fitted
-    from receipt_trainer.evaluation.documents import HEADLINES
-    from receipt_trainer.reports import formatting
-
     heads = ("score", "baseline", "tuned", "change", f"{100 * comparison.level:.0f}\u00a0% interval", "verdict")
     rows = []
     for row in comparison.headlines:

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receipt_trainer.cli.render.progress import progress_bar, progress_option
+from receipt_trainer.cli.options import progress_option
+from receipt_trainer.cli.render.progress import progress_bar
+from receipt_trainer.cli.training import interruptible, run_store
+from receipt_trainer.config.job_file import PaddleOcrVlJob, load_job_file
 from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import write_atomically
+from receipt_trainer.training import checkpoints
+from receipt_trainer.training.console import quiet_libraries
 
 if TYPE_CHECKING:
-    from receipt_trainer.config.job_file import PaddleOcrVlJob
     from receipt_trainer.models.paddleocr_vl.lr_finder import LrCurve
 
 DEFAULT_ROOT: Final = "runs"
@@ -45,8 +50,6 @@ def train_command(**flags: Any) -> None:
     Ctrl+C or SIGTERM end after the current step with a checkpoint; another one, a second later, ends at once. Leaves
     model/ (the adapter, or all weights), report.html, predictions.jsonl, run.json and tensorboard/ in the run's folder.
     """
-    from receipt_trainer.cli.training import interruptible, run_store
-    from receipt_trainer.errors import UserError
 
     if flags["resume"] and flags["restart"]:
         raise UserError("--resume goes on with a run and --restart forgets it: give one of them")
@@ -86,7 +89,6 @@ def read_job_file(
     Raises:
         UserError: a wrong file or flag.
     """
-    from receipt_trainer.config.job_file import PaddleOcrVlJob, load_job_file
 
     given = {"training_config": training or {}, "data_config": data or {}}
     changes = {
@@ -107,8 +109,6 @@ def resume_folder(path: Path) -> Path:
     Raises:
         UserError: there is no complete checkpoint, or a newer one than the one that is named.
     """
-    from receipt_trainer.errors import UserError
-    from receipt_trainer.training import checkpoints
 
     is_checkpoint = path.name.startswith("checkpoint-")
     run_dir = path.parent if is_checkpoint else path
@@ -176,7 +176,6 @@ def _find(job: PaddleOcrVlJob, **options: Any) -> LrCurve:
 
 
 def _write_curve(curve: LrCurve, job: PaddleOcrVlJob, output: Path) -> None:
-    from receipt_trainer.files import write_atomically
     from receipt_trainer.models.paddleocr_vl.lr_finder import draw_curve
 
     training = job.training_config
@@ -213,7 +212,6 @@ def merge_command(base_model: str, adapter_path: Path, output_dir: Path) -> None
     The folder appears when all is in it. A base that is not the adapter's own is refused.
     """
     from receipt_trainer.models.paddleocr_vl.merge import merge
-    from receipt_trainer.training.console import quiet_libraries
 
     quiet_libraries()
     merge(base_model, adapter_path, output_dir, warn=lambda text: click.echo(f"warning: {text}", err=True))

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from receipt_trainer.aws import clients
+from receipt_trainer.aws import imds as metadata
+from receipt_trainer.aws.artifacts import S3Artifacts
+from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.cli.stack import local_session, outputs, stack_options
 from receipt_trainer.contract import names
+from receipt_trainer.contract.env import WorkerEnv
 from receipt_trainer.contract.outputs import PRIORITIES
 from receipt_trainer.errors import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from receipt_trainer.aws.autoscaling import GroupMember
-    from receipt_trainer.contract.env import WorkerEnv
-    from receipt_trainer.worker.cloudwatch_metrics import Outcomes
-    from receipt_trainer.worker.loop import Worker
-    from receipt_trainer.worker.registry import Machine
-    from receipt_trainer.worker.settings import WorkerSettings
+from receipt_trainer.jobs.queue import SqsQueue
+from receipt_trainer.jobs.repository import JobTable
+from receipt_trainer.local.session import Lifeline, join
+from receipt_trainer.worker import settings as preflight
+from receipt_trainer.worker.cloudwatch_metrics import Outcomes
+from receipt_trainer.worker.interruptions import Interruption, Watch
+from receipt_trainer.worker.log_forwarder import job_log
+from receipt_trainer.worker.loop import Worker
+from receipt_trainer.worker.registry import InstanceRegistry, Machine, identify
+from receipt_trainer.worker.settings import WorkerSettings
 
 
 @click.command("start-worker")
@@ -55,12 +61,6 @@ def command(**flags: Any) -> None:
     SIGTERM, Ctrl-C or a spot notice ends the worker within a minute: the job is saved and goes back to the queue.
     On an instance all names come from the stack, and the instance ends with the worker.
     """
-    from receipt_trainer.aws import clients
-    from receipt_trainer.aws import imds as metadata
-    from receipt_trainer.contract.env import WorkerEnv
-    from receipt_trainer.worker import settings as preflight
-    from receipt_trainer.worker.interruptions import Interruption, Watch
-    from receipt_trainer.worker.registry import identify
 
     env = WorkerEnv.read(os.environ)
     settings = _settings(flags, env)
@@ -69,8 +69,6 @@ def command(**flags: Any) -> None:
     preflight.require_folder(settings.checkpoints_dir)
     with ExitStack() as held:
         if (session := local_session()) is not None:
-            from receipt_trainer.local.session import Lifeline, join
-
             os.environ[names.ENV_IMDS] = held.enter_context(join(session))
         imds = metadata.find(expected=env.auto_scaling_group is not None)
         machine = identify(imds, pool=env.pool)
@@ -90,8 +88,6 @@ def command(**flags: Any) -> None:
 
 
 def _settings(flags: dict[str, Any], env: WorkerEnv) -> WorkerSettings:
-    from receipt_trainer.worker.settings import WorkerSettings
-
     if not flags["jobs_table"]:
         raise UserError(f"--jobs-table is needed (or {names.ENV_JOBS_TABLE}, --stack, --outputs)")
     return WorkerSettings(
@@ -136,13 +132,6 @@ def _queue_urls(given: tuple[str, ...], env: WorkerEnv) -> tuple[str, ...]:
 
 
 def _worker(settings: WorkerSettings, flags: dict[str, Any], env: WorkerEnv, machine: Machine) -> Worker:
-    from receipt_trainer.aws import clients
-    from receipt_trainer.jobs.queue import SqsQueue
-    from receipt_trainer.jobs.repository import JobTable
-    from receipt_trainer.worker.log_forwarder import job_log
-    from receipt_trainer.worker.loop import Worker
-    from receipt_trainer.worker.registry import InstanceRegistry
-
     sqs, dynamodb = clients.sqs(), clients.dynamodb()
     instances = flags["instance_registry_table"]
     return Worker(
@@ -160,8 +149,6 @@ def _worker(settings: WorkerSettings, flags: dict[str, Any], env: WorkerEnv, mac
 def _outcomes(env: WorkerEnv, machine: Machine) -> Outcomes | None:
     if env.environment is None or env.pool is None:
         return None
-    from receipt_trainer.aws import clients
-    from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 
     return Outcomes(clients.cloudwatch(), env.environment, env.pool, price_usd_per_h=machine.price_usd_per_h)
 
@@ -169,8 +156,6 @@ def _outcomes(env: WorkerEnv, machine: Machine) -> Outcomes | None:
 def _member(env: WorkerEnv, machine: Machine) -> GroupMember | None:
     if env.auto_scaling_group is None or machine.instance_id is None:
         return None
-    from receipt_trainer.aws import clients
-    from receipt_trainer.aws.autoscaling import GroupMember
 
     return GroupMember(clients.autoscaling(), env.auto_scaling_group, machine.instance_id, hook=env.lifecycle_hook)
 
@@ -182,8 +167,6 @@ def _require_artifacts(bucket: str | None, env: WorkerEnv) -> None:
         UserError: no AWS CLI.
     """
     if bucket:
-        from receipt_trainer.aws.artifacts import S3Artifacts
-
         S3Artifacts(bucket, "runs", cli=env.aws_cli).check()
 
 

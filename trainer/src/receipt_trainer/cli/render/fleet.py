@@ -1,22 +1,24 @@
-"""The fleet's status as tables."""
+"""Pools, instances and images as tables and lines."""
 
 from __future__ import annotations
 
-from datetime import UTC
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final
 
-from receipt_trainer.cli.commands import jobs as job_details
-from receipt_trainer.cli.commands.fleet import price_text
-from receipt_trainer.cli.render import tables
+import click
+from rich.console import Console
+from rich.text import Text
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
-
-    from rich.console import Console
-
-    from receipt_trainer.fleet.spend import InstanceSpend, JobSpend
-    from receipt_trainer.fleet.status import FleetInstance, FleetStatus, PoolStatus
+from receipt_trainer.cli.render import jobs, tables
+from receipt_trainer.contract.liveness import STATUS_LOST
+from receipt_trainer.fleet.groups import Group
+from receipt_trainer.fleet.images import Image
+from receipt_trainer.fleet.spend import InstanceSpend, JobSpend
+from receipt_trainer.fleet.status import FleetInstance, FleetStatus, PoolStatus
+from receipt_trainer.jobs import queue
+from receipt_trainer.jobs.instances import Instance
+from receipt_trainer.reports import formatting
 
 MAX_JOBS: Final = 20
 """Jobs of today that are listed; --json has all."""
@@ -24,12 +26,13 @@ NOT_IN_IT: Final = (
     "from the start of each worker to its end, at the price that it found then; not in it: boots, volumes, files, "
     "network, and instances whose worker never registered"
 )
+_WIDE: Final = ("instance", "state", "heartbeat", "job", "pool", "type", "zone", "market", "$/h", "since", "reason")
+_NARROW: Final = ("instance", "state", "heartbeat", "job", "type", "$/h")
+_NARROW_BELOW: Final = 140
 
 
 def print_status(console: Console, found: FleetStatus, given: str = "") -> None:
     """All pools, jobs without a message, then what today cost; `given` names the stack in commands."""
-    from receipt_trainer.jobs import queue
-
     for pool in found.pools:
         _print_pool(console, pool, found.at)
     for look in found.short:
@@ -40,10 +43,6 @@ def print_status(console: Console, found: FleetStatus, given: str = "") -> None:
 
 
 def _line(console: Console, text: str, style: str = "") -> None:
-    from rich.text import Text
-
-    from receipt_trainer.reports import formatting
-
     console.print(Text(formatting.one_line(text, 300), style=style))
 
 
@@ -64,10 +63,6 @@ def _print_pool(console: Console, pool: PoolStatus, now: datetime) -> None:
 
 
 def _print_instances(console: Console, instances: Sequence[FleetInstance], now: datetime) -> None:
-    from rich.text import Text
-
-    from receipt_trainer.reports import formatting
-
     shown = tables.table(
         "instance", "in group", "worker", "heartbeat", "job", "type", "zone", "market", "$/h", right=("$/h",)
     )
@@ -84,10 +79,6 @@ def _print_instances(console: Console, instances: Sequence[FleetInstance], now: 
 
 def _print_prices(console: Console, pool: PoolStatus) -> None:
     """A row a type, a column a zone; * is the cheapest that can be launched now."""
-    from rich.text import Text
-
-    from receipt_trainer.reports import formatting
-
     zones = sorted({one.zone for one in pool.spot})
     known = [one for one in pool.spot if tables.price(one.usd_per_h) != tables.price(None)]
     by_place = {(one.instance_type, one.zone): one.usd_per_h for one in known}
@@ -116,8 +107,6 @@ def _print_spend(console: Console, found: FleetStatus) -> None:
 
 
 def _spent(spend: InstanceSpend) -> str:
-    from receipt_trainer.reports import formatting
-
     if not spend.num_instances:
         return "no instance"
     count = f"{spend.num_instances} instance{'s' if spend.num_instances > 1 else ''}"
@@ -128,18 +117,78 @@ def _spent(spend: InstanceSpend) -> str:
         said.append(f"{spend.num_unknown} without a price")
     if spend.usd is None:
         return f"unknown ({'; '.join(said)})"
-    least = job_details.least(spend.usd, spend.num_unknown)
-    return f"{least}{job_details.dollars(spend.usd)} ({'; '.join(said)})"
+    least = tables.least(spend.usd, spend.num_unknown)
+    return f"{least}{tables.dollars(spend.usd)} ({'; '.join(said)})"
 
 
-def _print_jobs(console: Console, jobs: Iterable[JobSpend]) -> None:
-    from rich.text import Text
-
-    from receipt_trainer.reports import formatting
-
+def _print_jobs(console: Console, spent: Iterable[JobSpend]) -> None:
     shown = tables.table("job", "name", "state", "cost today")
     shown.columns[-1].no_wrap = False  # else a narrow terminal cuts the ids
-    for job in jobs:
+    for job in spent:
         names = [Text(formatting.one_line(job.job_id[:8])), Text(formatting.one_line(job.name, 40))]
-        shown.add_row(*names, tables.status_text(job.status), Text(job_details.cost_text(job.cost)))
+        shown.add_row(*names, jobs.status_text(job.status), Text(jobs.cost_text(job.cost)))
     console.print(shown)
+
+
+def print_bounds(pool: str, before: Group, after: Group, ended: list[str], *, stop: bool, now: bool) -> None:
+    """What became of a pool's bounds, and of its instances."""
+    click.echo(
+        f"{pool}: minimum {before.minimum} -> {after.minimum}, maximum {before.maximum} -> {after.maximum}, "
+        f"desired {before.desired} -> {after.desired}"
+    )
+    if ended:
+        click.echo(f"{pool}: ending {', '.join(ended)}; each saves its job and gives it back within minutes")
+    elif stop and not now and before.members:
+        click.echo(
+            f"{pool}: {len(before.members)} there now: one with a job finishes it and leaves; no other job is begun"
+        )
+    if not stop and before.is_suspended:
+        click.echo(
+            f"{pool}: it launches nothing: launches are suspended, as after failed boots; when that is mended: "
+            f"aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name {before.name}"
+        )
+
+
+def print_instances(console: Console, found: Sequence[Instance], now: datetime) -> None:
+    """A row a registered worker; a narrow terminal gets fewer columns."""
+    names = _NARROW if console.width < _NARROW_BELOW else _WIDE
+    shown = tables.table(*names, right=("$/h",))
+    for one in found:
+        cells = _instance_cells(one, now)
+        shown.add_row(*(cells[name] for name in names))
+    console.print(shown)
+
+
+def print_images(console: Console, lines: Sequence[Image]) -> None:
+    """A row an image that the stack has baked."""
+    shown = tables.table("image", "state", "AMI", "baked", "workers boot it")
+    for one in lines:
+        cells = one.name or "–", one.status.lower(), one.image_id or "–", one.created_at
+        shown.add_row(*cells, "yes" if one.in_force else "")
+    console.print(shown)
+
+
+def price_text(one: Instance) -> str:
+    """Dollars of an hour; of an instance on demand, what AWS asks today."""
+    shown = tables.price(one.price_usd_per_h)
+    return f"{shown} (list)" if one.is_list_price and shown != tables.price(None) else shown
+
+
+def _instance_cells(one: Instance, now: datetime) -> dict[str, Text]:
+    late = one.is_late(now)
+    texts = {
+        "instance": one.instance_id,
+        "job": (one.job_id or "–")[:8],
+        "pool": one.pool or "–",
+        "type": one.instance_type or "–",
+        "zone": one.availability_zone or "–",
+        "market": one.market or "–",
+        "$/h": price_text(one),
+        "since": tables.when(one.started_at, now),
+        "reason": one.reason or "",
+    }
+    bad = late or one.status in ("BOOT_FAILED", STATUS_LOST)
+    return {name: Text(formatting.one_line(text, 60)) for name, text in texts.items()} | {
+        "state": Text(formatting.one_line(one.status), style="red" if bad else "green"),
+        "heartbeat": Text(tables.ago(one.seen_at, now) + (" (late)" if late else ""), style="red" if late else ""),
+    }

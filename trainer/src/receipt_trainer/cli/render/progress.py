@@ -5,26 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-if TYPE_CHECKING:
-    from receipt_trainer.data.problems import ProblemLog
-
-table_option = click.option(
-    "--dynamo-table",
-    "table",
-    envvar="DYNAMO_TABLE_NAME",
-    required=True,
-    show_envvar=True,
-    help="Name of the receipts table.",
-)
-progress_option = click.option(
-    "--progress/--no-progress",
-    default=None,
-    help="Show a progress bar; by default if stderr is a terminal.",
-)
+from receipt_trainer.data.problems import ProblemLog
 
 
 @contextmanager
@@ -33,8 +19,6 @@ def progress_bar(label: str, wanted: bool | None) -> Iterator[Callable[[int, int
     if not (sys.stderr.isatty() if wanted is None else wanted):
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:

@@ -239,7 +239,7 @@ def _undelivered(trials: Sequence[Trial]) -> Iterator[str]:
     for trial in trials:
         for run in trial.runs if trial.same_as is None else ():
             row = {"job_id": run.job_id, "status": run.status, **(run.delivery or {})}
-            if told := jobs.short(row, now):
+            if told := jobs.undelivered_text(row, now):
                 yield f"trial {trial.number}, seed {run.seed}: {told}"
 
 

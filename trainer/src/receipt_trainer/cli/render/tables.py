@@ -8,91 +8,29 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from receipt_trainer.contract import tables as rows
 from receipt_trainer.contract.run_record import Confusion, Score
+from receipt_trainer.contract.tables import moment
 from receipt_trainer.reports import formatting
 from receipt_trainer.reports.word_errors import top_confusions
-
-if TYPE_CHECKING:
-    from receipt_trainer.jobs.model import Job
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 WIDE: Final = 200
 """Columns of output that no terminal cuts: tables in files and pipes stay whole."""
-_SHORT: Final = 13
-"""Characters of a state and its note in a narrow table."""
 _LEAST_PRICE: Final = 0.00005
 """Dollars of an hour that do not read 0.0000."""
-STATUS_STYLES: Final = {
-    "PENDING": "cyan",
-    "CLAIMED": "yellow",
-    "RUNNING": "yellow",
-    "INTERRUPTED": "magenta",
-    "SUCCEEDED": "green",
-    "FAILED": "red",
-    "CANCELLED": "dim",
-}
-
-jobs_table_option = click.option(
-    "--jobs-table",
-    "table",
-    envvar="JOBS_TABLE_NAME",
-    required=True,
-    show_envvar=True,
-    help="Name of the jobs table.",
-)
-instances_table_option = click.option(
-    "--instance-registry-table",
-    "table",
-    envvar="INSTANCE_REGISTRY_TABLE_NAME",
-    required=True,
-    show_envvar=True,
-    help="Name of the instances table.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts instead of a table.")
-
-
-class _Above0(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no argument
-    """A finite number above 0."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not 0 < number < math.inf:
-            self.fail(f"'{value}': must be a number above 0", param, ctx)
-        return number
-
-
-ABOVE_0: Final = _Above0()
-
-
-def limit_options(function: Function) -> Function:
-    """--max-hours and --max-usd."""
-    hours = "Stop at so many hours of instance time, all attempts counted."
-    usd = "Stop at so many US dollars, all attempts counted."
-    function = click.option("--max-usd", type=ABOVE_0, metavar="USD", help=usd)(function)
-    return click.option("--max-hours", type=ABOVE_0, metavar="H", help=hours)(function)
-
-
-job_argument = click.argument("job")
-"""A job's id, the beginning of its id, or its name."""
 
 
 def console() -> Console:
     """Standard output: as wide as the terminal, or wide enough for everything where there is none."""
-    from rich.console import Console
-
     known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
     return Console(width=None if known else WIDE, highlight=False, markup=False, emoji=False)
 
@@ -115,40 +53,14 @@ def plain(value: Any) -> Any:
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
     """A table without lines; cells stay on one line."""
-    from rich.table import Table
-
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in columns:
         shown.add_column(name, justify="right" if name in right else "left", no_wrap=True)
     return shown
 
 
-def status_text(status: str, note: str = "", *, short: bool = False) -> Text:
-    """A state in its colour, with a note in brackets; with `short` the note alone where both need much room."""
-    from rich.text import Text
-
-    text = f"{status} ({note})" if note else status
-    if short and len(text) > _SHORT:
-        text = f"({note})"
-    return Text(text, style=STATUS_STYLES.get(status, ""))
-
-
-def state_text(row: Mapping[str, Any], *, short: bool = False) -> Text:
-    """A job's state, and what keeps it: it is being cancelled, not delivered, held, or no worker can read its row.
-
-    Args:
-        short: for a narrow table, see `status_text`.
-    """
-    from receipt_trainer.cli.render import jobs
-
-    note = "unreadable" if "unreadable" in row else "cancelling" if _stops(row) else jobs.note(row)
-    return status_text(row["status"], note, short=short)
-
-
 def ago(text: object, now: datetime) -> str:
     """How long before `now` a stored time was, or after it, in its largest unit."""
-    from receipt_trainer.contract.tables import moment
-
     then = moment(text)
     if then is None:
         return "–"
@@ -161,16 +73,12 @@ def ago(text: object, now: datetime) -> str:
 
 def clock(moment: object) -> str:
     """The time of day, in UTC, of a stored or another time; as long as that of an unknown one."""
-    from receipt_trainer.contract import tables
-
-    then = moment if isinstance(moment, datetime) else tables.moment(moment)
+    then = moment if isinstance(moment, datetime) else rows.moment(moment)
     return "--:--:--" if then is None else f"{then.astimezone(UTC):%H:%M:%S}"
 
 
 def when(text: object, now: datetime) -> str:
     """A stored time in UTC, and how long ago that is."""
-    from receipt_trainer.contract.tables import moment
-
     then = moment(text)
     return "–" if then is None else f"{then.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({ago(text, now)})"
 
@@ -178,21 +86,6 @@ def when(text: object, now: datetime) -> str:
 def price(usd_per_h: float | None) -> str:
     """Dollars of an hour. What would read 0.0000 is no price of AWS's: an emulator says such, and nobody knows it."""
     return "unknown" if usd_per_h is None or usd_per_h < _LEAST_PRICE else f"{usd_per_h:.4f}"
-
-
-def public(row: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """Those attributes of a stored row that scripts may rely on; one that the row lacks is null."""
-    return {key: row.get(key) for key in keys}
-
-
-def steered(job: Job) -> dict[str, Any]:
-    """What `cancel --json` and `retry --json` say of the job."""
-    return {"job_id": job.job_id, "status": job.status, "cancel_requested": job.cancel_requested}
-
-
-def _stops(row: Mapping[str, Any]) -> bool:
-    """Whether a job's cancellation is asked for and not done yet."""
-    return bool(row.get("cancel_requested")) and row.get("status") in ("CLAIMED", "RUNNING")
 
 
 def plain_table(*columns: str, title: str | None = None) -> Table:
@@ -238,8 +131,6 @@ def print_fitted(heads: Sequence[str], rows: Sequence[Sequence[str]], droppable:
     On a narrow terminal the words of a head stand below each other, and columns of `droppable` are left out in their
     order until there is room. Where standard output is no terminal, the table is as wide as it is.
     """
-    from rich.console import Console
-
     console = Console(markup=False, highlight=False, emoji=False)
 
     def width(table: Table) -> int:
@@ -262,11 +153,40 @@ def print_fitted(heads: Sequence[str], rows: Sequence[Sequence[str]], droppable:
 def _fitted(
     heads: Sequence[str], rows: Sequence[Sequence[str]], hidden: Collection[str] = (), is_stacked: bool = False
 ) -> Table:
-    from rich.text import Text
-
     kept = [at for at, head in enumerate(heads) if head not in hidden]
     table = plain_table(*(heads[at].replace(" ", "\n") if is_stacked else heads[at] for at in kept))
     table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
     for row in rows:
         table.add_row(*(Text(row[at]) for at in kept))
     return table
+
+
+def print_lines(console: Console, lines: list[tuple[str, str]]) -> None:
+    """Names and values, one pair a line; a value that is too long is wrapped."""
+    if not lines:
+        return
+    shown = Table.grid(padding=(0, 2, 0, 0))
+    for name, value in lines:
+        shown.add_row(Text(f"  {name}", style="dim"), Text(formatting.one_line(value, 2000)))
+    console.print(shown)
+
+
+_CENT: Final = 0.01
+
+
+def dollars(value: float) -> str:
+    """Dollars, cents from ten of them on; less than a cent is no sum that anybody asks for."""
+    if 0 < value < _CENT:
+        return "< $0.01"
+    return f"${value:,.2f}" if value >= 0.1 else formatting.dollars(value)
+
+
+def least(usd: float, num_unknown: int) -> str:
+    """`at least ` before a sum that lacks some prices; nothing before `< $0.01`, which would contradict it."""
+    return "at least " if num_unknown and not 0 < usd < _CENT else ""
+
+
+def heading(console: Console, text: str) -> None:
+    """A bold line after an empty one."""
+    console.print()
+    console.print(Text(text, style="bold"))

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from dataclasses import asdict
+from typing import Any, Final, NoReturn
 
-from receipt_trainer.cli.commands.jobs import dollars, least
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
 from receipt_trainer.cli.render import jobs, tables
-
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.text import Text
-
-    from receipt_trainer.cli.commands.watch import Screen
-    from receipt_trainer.jobs.views import JobView
+from receipt_trainer.cli.render.tables import dollars, least
+from receipt_trainer.jobs.follow import Screen
+from receipt_trainer.jobs.views import JobView, last_value
+from receipt_trainer.reports import formatting, terminal
+from receipt_trainer.reports.formatting import printable
+from receipt_trainer.reports.terminal_plot import curve
 
 _BAR: Final = 20
 _WIDE: Final = 100
@@ -25,10 +30,6 @@ _LEVELS: Final = {"warning": "yellow", "error": "red", "critical": "red"}
 
 def header(view: JobView, width: int) -> list[Text]:
     """Name and id; state and place; progress: one line each."""
-    from rich.text import Text
-
-    from receipt_trainer.reports import formatting
-
     job_id = str(view.row["job_id"])
     title = Text(formatting.one_line(view.row["name"], max(10, width - len(job_id) - 2)), style="bold", no_wrap=True)
     title.append(f"  {job_id}", style="not bold dim")
@@ -40,8 +41,6 @@ def header(view: JobView, width: int) -> list[Text]:
 
 def state_line(view: JobView, *, elapsed: bool = True) -> Text:
     """State, attempt, where it runs, time and dollars; `elapsed` False leaves out what changes all the time."""
-    from receipt_trainer.reports import formatting
-
     row, known = view.row, []
     if row.get("attempt"):
         known.append(f"attempt {row['attempt']}")
@@ -53,12 +52,12 @@ def state_line(view: JobView, *, elapsed: bool = True) -> Text:
     if isinstance(row.get("f1"), int | float):
         known.append(f"F1 {formatting.score(row['f1'])}")
     if elapsed and view.cost.num_attempts:
-        known += [formatting.duration(round(view.cost.seconds)), cost_text(view)]
-    state = tables.state_text(row)
+        known += [formatting.duration(round(view.cost.seconds)), _cost_text(view)]
+    state = jobs.state_text(row)
     return state.append("".join(f" · {formatting.one_line(fact)}" for fact in known), style="not dim default")
 
 
-def cost_text(view: JobView) -> str:
+def _cost_text(view: JobView) -> str:
     """Dollars so far, in a few words."""
     if view.cost.usd is None:
         return "no price known"
@@ -71,15 +70,10 @@ def progress_line(view: JobView, *, bar: int = 0) -> Text:
     Args:
         bar: columns of a bar before it; 0: no bar, and the loss, which has no curve then.
     """
-    from rich.text import Text
-
-    from receipt_trainer.jobs.views import last_value
-    from receipt_trainer.reports import formatting, terminal
-
     pace, line = view.pace, Text(no_wrap=True)
     if "unreadable" in view.row:
         return Text(formatting.one_line(view.row["reason"], 300), style="red", no_wrap=True)
-    if told := jobs.short(view.row, view.at):
+    if told := jobs.undelivered_text(view.row, view.at):
         return Text(formatting.one_line(told, 300), style="magenta", no_wrap=True)
     if pace.step is None:
         waits = {"PENDING": "waits in its queue", "INTERRUPTED": "waits for a worker to go on"}
@@ -107,8 +101,6 @@ def curve_names(view: JobView) -> list[tuple[str, str]]:
 
 
 def _titled(view: JobView, name: str, title: str) -> str:
-    from receipt_trainer.jobs.views import last_value
-
     point = last_value(view.curves.get(name, []))
     return title if point is None else f"{title} {point.value:.4f}"
 
@@ -123,10 +115,6 @@ def attempts_text(view: JobView, width: int, limit: int) -> list[Text]:
 
 
 def _attempt(row: dict[str, Any], width: int) -> Text:
-    from rich.text import Text
-
-    from receipt_trainer.reports import formatting
-
     facts = [f"{row['attempt']:>3}  {row['outcome'] or 'running'}", formatting.duration(round(row["seconds"] or 0))]
     facts += [
         f"{name} step {row[key]}" for name, key in (("from", "start_step"), ("to", "checkpoint_step")) if row[key]
@@ -138,10 +126,6 @@ def _attempt(row: dict[str, Any], width: int) -> Text:
 
 def log_text(view: JobView, width: int, height: int) -> list[Text]:
     """The last lines of the log that fit, each cut to the width."""
-    from rich.text import Text
-
-    from receipt_trainer.reports import formatting
-
     if height < 2 or not view.lines:
         return []
     lines = []
@@ -156,8 +140,6 @@ def log_text(view: JobView, width: int, height: int) -> list[Text]:
 
 
 def _heading(text: str) -> Text:
-    from rich.text import Text
-
     return Text(text, style="bold", no_wrap=True)
 
 
@@ -174,9 +156,6 @@ _HEIGHT: Final = 30
 
 def whole_view(view: JobView, width: int, height: int, note: str = "") -> RenderableType:
     """Everything on `width` columns and `height` lines: what is too much is left out from the oldest on."""
-    from rich.console import Group
-    from rich.text import Text
-
     head = header(view, width)
     attempts = attempts_text(view, width, max(1, (height - 16) // 2))
     left = height - _num_lines(*head, *attempts) - (1 if note else 0)
@@ -193,10 +172,6 @@ def _num_lines(*parts: Text) -> int:
 
 
 def _plots(view: JobView, width: int, height: int) -> list[Text]:
-    from rich.text import Text
-
-    from receipt_trainer.reports.terminal_plot import curve
-
     shown = curve_names(view)
     each = (width - 1) // len(shown) if width >= SIDE_BY_SIDE else width
     drawn = []
@@ -243,8 +218,6 @@ class LiveScreen:
     """The terminal's second screen, drawn anew at every look, so that another width is no matter."""
 
     def __init__(self, console: Console) -> None:
-        from rich.live import Live
-
         self._console = console
         self._live = Live(console=console, screen=True, auto_refresh=False)
         self.last: JobView | None = None
@@ -266,8 +239,6 @@ class LiveScreen:
         self._draw(text)
 
     def _draw(self, note: str) -> None:
-        from rich.text import Text
-
         width, height = self._console.size
         shown = whole_view(self.last, width, height, note) if self.last else Text(note)
         self._live.update(shown, refresh=True)
@@ -284,7 +255,6 @@ class LineScreen:
 
     def show(self, view: JobView) -> None:
         """See `Screen`."""
-        from receipt_trainer.reports.formatting import printable
 
         state = state_line(view, elapsed=False).plain
         if state != self._state:
@@ -303,6 +273,21 @@ class LineScreen:
         self._print(f"warning: {text}")
 
     def _print(self, text: str) -> None:
-        from rich.text import Text
-
         self._console.print(Text(text), soft_wrap=True)
+
+
+class JsonScreen:
+    """An object a look, one a line, for scripts."""
+
+    def show(self, view: JobView) -> None:
+        """See `Screen`."""
+        said: dict[str, Any] = {"at": view.at.isoformat(timespec="seconds"), **jobs.public(view.row, jobs.LIST_KEYS)}
+        said |= {"pace": asdict(view.pace), "cost": asdict(view.cost), "attempts": view.attempts}
+        last = {name: last_value(points) for name, points in view.curves.items()}
+        said["last_metrics"] = {name: asdict(point) for name, point in last.items() if point is not None}
+        said["log"] = [asdict(line) for line in view.new_lines]
+        click.echo(json.dumps(tables.plain(said), ensure_ascii=False))
+
+    def note(self, text: str) -> None:
+        """See `Screen`."""
+        click.echo(f"warning: {text}", err=True)
