@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.contract.outputs import StackOutputs
-from tests.cli.test_receipts import COMMAND
+from tests.cli.commands.test_receipts import COMMAND
 
 LAYOUTLM = [sys.executable, "-c", "from receipt_trainer.cli.layoutlm import main; main()"]
 POOL = {

@@ -18,8 +18,8 @@ from receipt_trainer.cli import child_runs
 from receipt_trainer.cli.child_runs import reason
 from receipt_trainer.sweep.experiments import Outcome, read_log, write_log
 from tests.cli.jobs import Caller
-from tests.cli.vl_calls import refuse, succeed
-from tests.cli.vl_lab import base_of, write, write_lab
+from tests.cli.vl.vl_calls import refuse, succeed
+from tests.cli.vl.vl_lab import base_of, write, write_lab
 from tests.models.paddleocr_vl.receipts import write_receipts
 from tests.models.paddleocr_vl.tiny import make_tiny
 

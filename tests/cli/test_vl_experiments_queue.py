@@ -15,8 +15,8 @@ from receipt_trainer.jobs.rows import get_job
 from receipt_trainer.sweep.experiments import read_log
 from receipt_trainer.sweep.folder import parameters, read_experiments
 from tests.cli.jobs import Caller
-from tests.cli.vl_calls import succeed
-from tests.cli.vl_lab import write, write_lab
+from tests.cli.vl.vl_calls import succeed
+from tests.cli.vl.vl_lab import write, write_lab
 from tests.job_rows import put_job
 
 

@@ -16,8 +16,8 @@ from receipt_trainer.aws import clients
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.tables import JOBS
+from tests.cli.commands.test_receipts import COMMAND
 from tests.cli.jobs import add_job
-from tests.cli.test_receipts import COMMAND
 from tests.doctor.conftest import ROOT, Stood, made_clients, served, stood, wire, write_pulumi
 from tests.doctor.wire import Wire, quota
 

@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from tests.cli.jobs import Caller
-from tests.cli.vl_calls import refuse, succeed
+from tests.cli.vl.vl_calls import refuse, succeed
 from tests.models.paddleocr_vl.receipts import write_receipts
 from tests.models.paddleocr_vl.tiny import make_tiny
 

@@ -8,7 +8,7 @@ from receipt_trainer.config.paddleocr_vl import LoraSection
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora
 from receipt_trainer.models.paddleocr_vl.model import load, write_model
 from tests.cli.jobs import Caller
-from tests.cli.vl_calls import refuse, succeed
+from tests.cli.vl.vl_calls import refuse, succeed
 from tests.models.paddleocr_vl.tiny import make_tiny
 
 

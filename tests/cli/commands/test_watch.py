@@ -265,7 +265,7 @@ def test_the_terminal_is_given_back(jobs_table: str) -> None:
         terminal.text = ""
         terminal.read_until("training from step 20")
         terminal.process.send_signal(signal.SIGINT)
-        terminal.read_until("goes on")
+        terminal.read_until("continues")
         assert terminal.process.wait(30) == watch.EXIT_STOPPED
     finally:
         terminal.close()
@@ -274,5 +274,5 @@ def test_the_terminal_is_given_back(jobs_table: str) -> None:
     assert "\x1b[?25h" in terminal.text
     assert "\x1b[?25l" not in left[2]
     assert "seven-labels" in left[2]
-    assert f"not watched any more; job {job_id} goes on" in left[2].replace("\r\n", "")
+    assert f"not watched any more; job {job_id} continues" in left[2].replace("\r\n", "")
     assert "Traceback" not in terminal.text

@@ -14,7 +14,7 @@ from receipt_trainer.data.document_set import VlExample, to_line
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import read_predictions, write_predictions
 from tests.cli.jobs import Caller
-from tests.cli.vl_calls import refuse, succeed
+from tests.cli.vl.vl_calls import refuse, succeed
 from tests.evaluation.answered import ITEMS, document, predict
 from tests.models.paddleocr_vl.tiny import make_tiny
 

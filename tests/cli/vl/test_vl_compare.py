@@ -15,7 +15,7 @@ from receipt_trainer.data.document_set import VlExample, to_line
 from receipt_trainer.evaluation.answers import write_predictions
 from receipt_trainer.evaluation.rows import COLUMNS
 from tests.cli.jobs import Caller
-from tests.cli.vl_calls import refuse, succeed
+from tests.cli.vl.vl_calls import refuse, succeed
 from tests.evaluation.answered import document, predict
 from tests.models.paddleocr_vl.tiny import make_tiny
 
