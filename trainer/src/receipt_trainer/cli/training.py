@@ -37,6 +37,7 @@ def _load_libraries() -> None:
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]  # how the import system is told that there is none
     try:
+        import accelerate  # noqa: F401
         import torch.utils.tensorboard  # noqa: F401
     finally:
         for name in hidden:
