@@ -28,7 +28,7 @@ from receipt_trainer.jobs.submit import new_job, submit
 from receipt_trainer.jobs.views import read_past
 from receipt_trainer.worker.child import COMMAND
 from receipt_trainer.worker.loop import Worker
-from receipt_trainer.worker.registry import Machine
+from receipt_trainer.worker.registry import WorkerMachine
 from receipt_trainer.worker.settings import WorkerSettings
 
 NOTHING: Final = """
@@ -96,7 +96,7 @@ def _work(
         client.meta.events.register("after-call.*.*", answered)
     settings = WorkerSettings(checkpoints_dir=folder, jobs_table=table, poll_s=0, idle_timeout_s=0.0)
     with _quiet():
-        Worker(settings, jobs, [queue], Machine("bench"), command=command).run()
+        Worker(settings, jobs, [queue], WorkerMachine("bench"), command=command).run()
     pasts = {job_id: _moments(dynamodb, table, job_id) for job_id in job_ids}
     order = sorted(pasts.values(), key=lambda moments: moments["CLAIMED"])
     records = [load_record(path) for path in folder.rglob("run.json")]

@@ -120,13 +120,13 @@ TagValue = Annotated[str, BeforeValidator(_text_of_scalar), Field(pattern=r"^[\p
 Tags = Annotated[dict[TagKey, TagValue], Field(max_length=MAX_TAGS), AfterValidator(_differ)]
 
 
-class Group(BaseModel):
+class SettingGroup(BaseModel):
     """Members left out have their defaults; others than these are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
 
-class NetworkSettings(Group):
+class NetworkSettings(SettingGroup):
     """The VPC."""
 
     cidr: Annotated[str, AfterValidator(_private_network)] = Field(
@@ -140,7 +140,7 @@ class NetworkSettings(Group):
     )
 
 
-class PoolSettings(Group):
+class PoolSettings(SettingGroup):
     """One pool of workers."""
 
     enabled: bool = Field(True, description="false: the pool and its queues do not exist")
@@ -200,14 +200,14 @@ class CpuPoolSettings(PoolSettings):
     )
 
 
-class PoolsSettings(Group):
+class PoolsSettings(SettingGroup):
     """Both pools."""
 
     gpu: GpuPoolSettings = Field(default_factory=GpuPoolSettings, description="Workers with a GPU")
     cpu: CpuPoolSettings = Field(default_factory=CpuPoolSettings, description="Workers without a GPU")
 
 
-class GoldenAmiSettings(Group):
+class GoldenAmiSettings(SettingGroup):
     """The image that workers boot from."""
 
     enabled: bool = Field(True, description="Build a Golden AMI; false: workers install from the wheelhouse at boot")
@@ -236,7 +236,7 @@ class GoldenAmiSettings(Group):
         return value
 
 
-class RetentionSettings(Group):
+class RetentionSettings(SettingGroup):
     """How long things are kept."""
 
     logs_days: Annotated[Whole, AfterValidator(_log_days)] = Field(30, description="Days that logs are kept")
@@ -254,7 +254,7 @@ class RetentionSettings(Group):
     )
 
 
-class JobsSettings(Group):
+class JobsSettings(SettingGroup):
     """What every job of the stack has, unless its job file or the command says otherwise."""
 
     max_hours: Annotated[float, BeforeValidator(_no_bool)] | None = Field(
@@ -268,7 +268,7 @@ class JobsSettings(Group):
     )
 
 
-class BudgetSettings(Group):
+class BudgetSettings(SettingGroup):
     """The monthly budget."""
 
     monthly_usd: Annotated[float, BeforeValidator(_no_bool)] = Field(
@@ -277,7 +277,7 @@ class BudgetSettings(Group):
     email: Email = Field(description="Who is told")
 
 
-class WheelhouseSettings(Group):
+class WheelhouseSettings(SettingGroup):
     """The wheels that workers install from."""
 
     python_versions: Annotated[PythonVersions, AfterValidator(_each_once)] = Field(

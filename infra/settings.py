@@ -15,12 +15,12 @@ from infra.setting_groups import (
     BudgetSettings,
     Email,
     GoldenAmiSettings,
-    Group,
     JobsSettings,
     NetworkSettings,
     PoolSettings,
     PoolsSettings,
     RetentionSettings,
+    SettingGroup,
     Tags,
     WheelhouseSettings,
 )
@@ -79,7 +79,7 @@ def _nothing_if_empty(value: Any) -> Any:
     return None if value == {} or value == "" else value
 
 
-class StackSettings(Group):
+class StackSettings(SettingGroup):
     """Everything that `pulumi config set receipt-trainer:...` can say."""
 
     environment: str = Field(

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from receipt_trainer.cli.render.sweep import Screen
+from receipt_trainer.cli.render.sweep import SweepScreen
 from receipt_trainer.sweep import plan
 from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.trial import SeedRun, Trial
@@ -44,7 +44,7 @@ def shown(of: Definition, trials: list[Trial], width: int, height: int) -> list[
     console = Console(
         file=stream, force_terminal=True, width=width, height=height, markup=False, highlight=False, color_system=None
     )
-    with Screen(of, len(trials), console) as screen:
+    with SweepScreen(of, len(trials), console) as screen:
         stream.truncate(stream.seek(0))
         screen.show(trials)
         return re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", stream.getvalue()).replace("\r", "").split("\n")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.contract import waiting
-from receipt_trainer.contract.waiting import Look, Messages, Place, QueuedJob
+from receipt_trainer.contract.waiting import JobQueuePlace, Look, Messages, QueuedJob
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -92,7 +92,7 @@ def test_a_row_that_cannot_be_read_gets_nothing(odd: dict[str, Any]) -> None:
     found = waiting.read_job(row() | odd, NOW)
     assert found is not None
     assert (found.queue_url, found.is_readable, found.is_overdue(NOW)) == (URL, False, False)
-    assert waiting.homes([found], [Place("cpu", "normal", URL.replace("1a2b3c4", "9f8e7d6"))], NOW) == []
+    assert waiting.homes([found], [JobQueuePlace("cpu", "normal", URL.replace("1a2b3c4", "9f8e7d6"))], NOW) == []
 
 
 def test_one_of_ten_messages_is_gone() -> None:
@@ -142,8 +142,8 @@ def test_a_look_of_another_time_says_nothing(minutes: float) -> None:
 def test_a_job_of_a_queue_that_is_gone_finds_the_one_in_its_place() -> None:
     """Names that Pulumi made differ by their ends alone; a queue of somebody else keeps its jobs, and so does the
     queue of a pool that the stack does not have any more."""
-    new = Place("cpu", "normal", URL.replace("1a2b3c4", "9f8e7d6"))
-    high = Place("cpu", "high", new.url.replace("normal", "high"))
+    new = JobQueuePlace("cpu", "normal", URL.replace("1a2b3c4", "9f8e7d6"))
+    high = JobQueuePlace("cpu", "high", new.url.replace("normal", "high"))
     others = [URL.replace("cpu", "gpu"), URL.rpartition("/")[0] + "/ours.fifo"]
     jobs = [job("old"), job("new", url=new.url), *(job(url, url=url) for url in others)]
     assert waiting.homes(jobs, [high, new], NOW) == [(jobs[0], new)]

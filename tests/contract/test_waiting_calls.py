@@ -16,7 +16,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.tables import job_pk
-from receipt_trainer.contract.waiting import Place
+from receipt_trainer.contract.waiting import JobQueuePlace
 from receipt_trainer.contract.waiting_calls import Healed
 from receipt_trainer.jobs.model import Attempt
 from receipt_trainer.jobs.queue import Message, SqsQueue
@@ -33,7 +33,7 @@ class Stage:
     """A stack's jobs table and one of its queues."""
 
     table_name: str
-    place: Place
+    place: JobQueuePlace
     dynamodb: Any
     sqs: Any
 
@@ -65,17 +65,17 @@ class Stage:
         for message in kept:
             self.queue.release(message)
 
-    def heal(self, now: datetime, *places: Place) -> Healed:
+    def heal(self, now: datetime, *places: JobQueuePlace) -> Healed:
         """One look, as the function and the command take it."""
         return waiting_calls.heal(*self.asked, waiting_calls.survey(*self.asked, places or (self.place,), now))
 
-    def heal_twice(self, *places: Place) -> Healed:
+    def heal_twice(self, *places: JobQueuePlace) -> Healed:
         """Two looks, five minutes apart; what the second did."""
         now = datetime.now(UTC) + LATER
         assert self.heal(now, *places).sent == {}
         return self.heal(now + FIVE, *places)
 
-    def work(self, place: Place | None = None) -> list[str]:
+    def work(self, place: JobQueuePlace | None = None) -> list[str]:
         """Take every message as workers do; ids of the jobs that were trained, one for each time."""
         queue, trained = SqsQueue(self.sqs, (place or self.place).url), []
         while (message := queue.receive(0)) is not None:
@@ -105,7 +105,7 @@ def make_queue() -> str:
 @pytest.fixture
 def stage(jobs_table: str) -> Stage:
     dynamodb, sqs = clients.dynamodb(), clients.sqs()
-    return Stage(jobs_table, Place("cpu", "normal", make_queue()), dynamodb, sqs)
+    return Stage(jobs_table, JobQueuePlace("cpu", "normal", make_queue()), dynamodb, sqs)
 
 
 def test_ten_wait_and_one_message_in_the_middle_is_gone(stage: Stage) -> None:
@@ -194,7 +194,7 @@ def test_a_stack_that_rested_and_came_back_with_new_queues(stage: Stage) -> None
     waits, other = stage.submit(2)
     stage.set(other, queue_url="https://sqs.us-east-1.amazonaws.com/123456789012/ours.fifo")
     stage.sqs.delete_queue(QueueUrl=stage.place.url)
-    new = Place("cpu", "normal", make_queue())
+    new = JobQueuePlace("cpu", "normal", make_queue())
     assert stage.heal(datetime.now(UTC), new).moved == {}  # it waits for less than five minutes
     healed = stage.heal(datetime.now(UTC) + LATER, new)
     assert (healed.moved, healed.sent, healed.faults) == ({"cpu-normal": [waits]}, {}, {})
@@ -207,7 +207,7 @@ def test_a_stack_that_rested_and_came_back_with_new_queues(stage: Stage) -> None
 def test_a_job_that_was_taken_meanwhile_is_not_moved(stage: Stage) -> None:
     """Between the look and its writing somebody cancels the job: its row stays as that left it."""
     [job_id] = stage.submit(1)
-    new = Place("cpu", "normal", make_queue())
+    new = JobQueuePlace("cpu", "normal", make_queue())
     found = waiting_calls.survey(*stage.asked, [new], datetime.now(UTC) + LATER)
     assert len(found.homeless) == 1
     stage.table.cancel(job_id)
@@ -242,7 +242,7 @@ def test_a_queue_that_cannot_be_counted_stops_no_other(stage: Stage) -> None:
     """A queue that is not there is among the faults; the other one is looked at."""
     [lacks] = stage.submit(1)
     stage.lose(lacks)
-    gone = Place("cpu", "high", stage.place.url.replace("normal", "high"))
+    gone = JobQueuePlace("cpu", "high", stage.place.url.replace("normal", "high"))
     healed = stage.heal_twice(gone, stage.place)
     assert healed.sent == {"cpu-normal": [lacks]}
     assert list(healed.faults) == ["cpu-high"]

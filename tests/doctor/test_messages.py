@@ -12,7 +12,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.tables import JOBS, iso
-from receipt_trainer.contract.waiting import Place
+from receipt_trainer.contract.waiting import JobQueuePlace
 from receipt_trainer.doctor import heal, workers_and_jobs
 from receipt_trainer.doctor.subject import Subject
 from receipt_trainer.jobs.queue import SqsQueue
@@ -46,13 +46,13 @@ def outputs(subject: Subject) -> StackOutputs:
 
 
 @pytest.fixture
-def place(outputs: StackOutputs) -> Place:
+def place(outputs: StackOutputs) -> JobQueuePlace:
     """The queue gpu-normal."""
     return next(one for one in outputs.places() if one.priority == "normal")
 
 
 @pytest.fixture
-def queue(place: Place) -> SqsQueue:
+def queue(place: JobQueuePlace) -> SqsQueue:
     return SqsQueue(clients.sqs(), place.url)
 
 
@@ -60,13 +60,13 @@ def add_jobs(outputs: StackOutputs, url: str, num_jobs: int, **more: object) -> 
     return [add_job(outputs.jobs_table, minutes=minute, queue_url=url, version=1, **more) for minute in range(num_jobs)]
 
 
-def function_looks(outputs: StackOutputs, place: Place, age: timedelta) -> None:
+def function_looks(outputs: StackOutputs, place: JobQueuePlace, age: timedelta) -> None:
     """A look of the stack's function, so long ago."""
     asked = clients.dynamodb(), clients.sqs(), outputs.jobs_table
     waiting_calls.heal(*asked, waiting_calls.survey(*asked, [place], datetime.now(UTC) - age))
 
 
-def test_jobs_without_a_message(subject: Subject, outputs: StackOutputs, place: Place, queue: SqsQueue) -> None:
+def test_jobs_without_a_message(subject: Subject, outputs: StackOutputs, place: JobQueuePlace, queue: SqsQueue) -> None:
     """Fewer messages than jobs are a warning with the command that mends it, and say whether the stack's function
     will; a message that a worker has counts."""
     jobs = add_jobs(outputs, place.url, 5)
@@ -84,13 +84,17 @@ def test_jobs_without_a_message(subject: Subject, outputs: StackOutputs, place: 
     assert levels(look(workers_and_jobs.look_at_messages, subject)) == ["ok", "ok"]
 
 
-def test_a_job_that_was_just_queued_is_no_warning(subject: Subject, outputs: StackOutputs, place: Place) -> None:
+def test_a_job_that_was_just_queued_is_no_warning(
+    subject: Subject, outputs: StackOutputs, place: JobQueuePlace
+) -> None:
     """Its message may be on its way."""
     add_jobs(outputs, place.url, 1, updated_at=iso(datetime.now(UTC)))
     assert levels(look(workers_and_jobs.look_at_messages, subject)) == ["ok", "ok"]
 
 
-def test_jobs_that_wait_elsewhere(subject: Subject, outputs: StackOutputs, place: Place, queue: SqsQueue) -> None:
+def test_jobs_that_wait_elsewhere(
+    subject: Subject, outputs: StackOutputs, place: JobQueuePlace, queue: SqsQueue
+) -> None:
     """A queue that is gone, one that the stack does not have, and a row that no worker can read are named."""
     [moved] = add_jobs(outputs, place.url.rpartition("-")[0] + "-0000000.fifo", 1)
     [stray] = add_jobs(outputs, place.url.replace("queues-gpu", "queues-cpu"), 1)
@@ -105,7 +109,7 @@ def test_jobs_that_wait_elsewhere(subject: Subject, outputs: StackOutputs, place
     assert [job in one.text for job, one in zip((odd, moved, stray), found, strict=True)] == [True, True, True]
 
 
-def test_jobs_that_are_held(subject: Subject, outputs: StackOutputs, place: Place) -> None:
+def test_jobs_that_are_held(subject: Subject, outputs: StackOutputs, place: JobQueuePlace) -> None:
     """They wait for no message, and each is named with the command that delivers it."""
     [job_id] = add_jobs(outputs, place.url, 1, status="INTERRUPTED", held_reason="AccessDenied")
     [found] = [one for one in look(workers_and_jobs.look_at_messages, subject) if one.level == "warning"]
@@ -113,7 +117,9 @@ def test_jobs_that_are_held(subject: Subject, outputs: StackOutputs, place: Plac
     assert found.remedies == (f"receipt-trainer retry --stack dev {job_id}",)
 
 
-def test_a_queue_that_is_not_there_hides_no_other(subject: Subject, outputs: StackOutputs, place: Place) -> None:
+def test_a_queue_that_is_not_there_hides_no_other(
+    subject: Subject, outputs: StackOutputs, place: JobQueuePlace
+) -> None:
     """The jobs of the other queue are looked at."""
     add_jobs(outputs, place.url, 1)
     high = next(one for one in outputs.places() if one.priority == "high")
@@ -139,7 +145,7 @@ class Time:
         return heal.heal(outputs, *asked, clock=lambda: self.now, sleep=self.sleep)
 
 
-def test_healing_waits_for_a_second_look(outputs: StackOutputs, place: Place, queue: SqsQueue) -> None:
+def test_healing_waits_for_a_second_look(outputs: StackOutputs, place: JobQueuePlace, queue: SqsQueue) -> None:
     """Nobody has looked before: five minutes pass, which is said, then all that wait get a message."""
     jobs = add_jobs(outputs, place.url, 3)
     for job_id in jobs[1:]:
@@ -152,7 +158,7 @@ def test_healing_waits_for_a_second_look(outputs: StackOutputs, place: Place, qu
     assert waiting_calls.count(clients.sqs(), place.url).total == 5
 
 
-def test_healing_goes_on_from_the_functions_look(outputs: StackOutputs, place: Place) -> None:
+def test_healing_goes_on_from_the_functions_look(outputs: StackOutputs, place: JobQueuePlace) -> None:
     """The function's look of two minutes ago is the first: three minutes are left; one of six minutes ago is enough."""
     jobs, sqs = add_jobs(outputs, place.url, 1), clients.sqs()
     function_looks(outputs, place, 2 * MINUTE)
@@ -167,7 +173,7 @@ def test_healing_goes_on_from_the_functions_look(outputs: StackOutputs, place: P
     assert time.slept_s == 0
 
 
-def test_where_nothing_is_missing_nobody_waits(outputs: StackOutputs, place: Place, queue: SqsQueue) -> None:
+def test_where_nothing_is_missing_nobody_waits(outputs: StackOutputs, place: JobQueuePlace, queue: SqsQueue) -> None:
     """One look, and nothing is sent."""
     [job_id] = add_jobs(outputs, place.url, 1)
     queue.send(job_id)
@@ -178,7 +184,7 @@ def test_where_nothing_is_missing_nobody_waits(outputs: StackOutputs, place: Pla
 
 
 def test_what_comes_back_meanwhile_is_not_sent_again(
-    outputs: StackOutputs, place: Place, queue: SqsQueue, monkeypatch: pytest.MonkeyPatch
+    outputs: StackOutputs, place: JobQueuePlace, queue: SqsQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the command waits the message comes from elsewhere: the second look says so."""
     [job_id] = add_jobs(outputs, place.url, 1)
@@ -195,7 +201,7 @@ def test_what_comes_back_meanwhile_is_not_sent_again(
     assert time.said[-1] == "1 job waits in gpu-normal, 1 message: none is missing any more"
 
 
-def test_jobs_of_a_queue_that_is_gone_need_no_second_look(outputs: StackOutputs, place: Place) -> None:
+def test_jobs_of_a_queue_that_is_gone_need_no_second_look(outputs: StackOutputs, place: JobQueuePlace) -> None:
     """They go to the new queue at once."""
     jobs = add_jobs(outputs, place.url.rpartition("-")[0] + "-0000000.fifo", 1)
     time = Time()

@@ -17,7 +17,7 @@ from receipt_trainer.fleet.spend import clipped, instance_spend, midnight_before
 from receipt_trainer.jobs.instances import Instance
 from receipt_trainer.jobs.views import read_past
 from receipt_trainer.local.emulator import LocalCloud
-from receipt_trainer.worker.registry import InstanceRegistry, Machine
+from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine
 from tests.cli.jobs import add_job
 from tests.fault_proxy import FaultProxy
 
@@ -138,7 +138,7 @@ def test_an_instance_whose_worker_was_started_again_costs_from_its_first_start(a
     """The second process on an instance keeps the start of the first, and takes away the mark of silence; a laptop's
     worker has a row of its own."""
     table, client = aws.table_names["instances"], clients.dynamodb()
-    machine = Machine("i-again-1", "gpu-again", "i-again", "g6.xlarge", "us-east-1a", "spot", 1.0)
+    machine = WorkerMachine("i-again-1", "gpu-again", "i-again", "g6.xlarge", "us-east-1a", "spot", 1.0)
     InstanceRegistry(client, table, machine, clock=lambda: NOON - 3 * H).register()
     key = dynamo.serialise({"PK": instance_pk("i-again"), "SK": "INSTANCE"})
     marked = {"UpdateExpression": "SET silent_since = :now", "ExpressionAttributeValues": {":now": {"S": iso(NOON)}}}

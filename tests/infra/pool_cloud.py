@@ -16,7 +16,7 @@ from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.contract import liveness, metrics
 from receipt_trainer.contract.tables import INSTANCES
-from receipt_trainer.worker.registry import InstanceRegistry, Machine
+from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine
 
 
 def load_handler() -> ModuleType:
@@ -89,7 +89,7 @@ class PoolCloud:
 
     def beat(self, instance_id: str, at: datetime, *, training: bool = True) -> None:
         """A heartbeat of the real worker's registry, with the worker's clock at `at`."""
-        machine = Machine(f"{instance_id}-w", "gpu", instance_id, "g6.xlarge", "us-east-1a", "spot", 0.3)
+        machine = WorkerMachine(f"{instance_id}-w", "gpu", instance_id, "g6.xlarge", "us-east-1a", "spot", 0.3)
         registry = InstanceRegistry(self.client("dynamodb"), self.table, machine, clock=lambda: at)
         if training:
             GroupMember(self.client("autoscaling"), self.name, instance_id).protect(True)
@@ -123,4 +123,4 @@ class PoolCloud:
             "namespace": metrics.NAMESPACE,
             "metric": metrics.SILENT_INSTANCES,
         }
-        return handler.Rules(**given | changes)
+        return handler.SilenceRules(**given | changes)

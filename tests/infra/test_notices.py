@@ -32,7 +32,7 @@ class Office:
         self._url = self._sqs.create_queue(QueueName=f"heard-{uuid4().hex[:8]}")["QueueUrl"]
         answer = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
         aws.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=answer["Attributes"]["QueueArn"])
-        self.rules = function.Rules(table=table, topic=topic, stack="dev")
+        self.rules = function.NoticeRules(table=table, topic=topic, stack="dev")
         self.jobs = JobTable(clients.dynamodb(), table, clock=lambda: self.now, sleep=lambda seconds: None)
 
     def cancel(self, job_id: str) -> None:

@@ -82,15 +82,15 @@ print(*sorted(sys.modules), sep="\\n")
 def test_the_function_reads_the_rules_of_the_stack() -> None:
     """What the stack writes into its environment is what the function reads, with the contract's limits and names."""
     given = json.loads(function()["environment"]["variables"]["RULES"])
-    told = notices.Rules(**given.pop("notices"))
+    told = notices.NoticeRules(**given.pop("notices"))
     assert (told.table, told.stack) == ("receipt-trainer-dev-jobs", "dev")
     assert told.topic == recorded().outputs["notices_topic_arn"]
-    of_jobs = waiting_jobs.Rules(**given.pop("waiting_jobs"))
+    of_jobs = waiting_jobs.QueueRules(**given.pop("waiting_jobs"))
     assert of_jobs.table == "receipt-trainer-dev-jobs"
     urls = {(pool, priority): url for pool, of in of_jobs.queues.items() for priority, url in of.items()}
     pools = recorded().outputs["pools"]
     assert urls == {(pool, priority): url for pool in pools for priority, url in pools[pool]["queue_urls"].items()}
-    rules = load_handler().Rules(**given["silent_instances"])
+    rules = load_handler().SilenceRules(**given["silent_instances"])
     assert rules.table == "receipt-trainer-dev-instances"
     assert rules.groups == {pool: f"receipt-trainer-dev-workers-{pool}" for pool in ("gpu", "cpu")}
     assert (rules.namespace, rules.metric) == (metrics.NAMESPACE, metrics.SILENT_INSTANCES)

@@ -141,7 +141,7 @@ def test_a_silent_look_that_fails_stops_no_look_at_queues(
 def test_a_fault_of_one_queue_is_the_runs(jobs_table: str) -> None:
     """A queue that is not there: the other one is looked at, and the run fails by name."""
     url, _ = forgotten_job(jobs_table)
-    rules = waiting_jobs.Rules(jobs_table, {"cpu": {"high": f"{url}-gone", "normal": url}})
+    rules = waiting_jobs.QueueRules(jobs_table, {"cpu": {"high": f"{url}-gone", "normal": url}})
     with pytest.raises(RuntimeError, match=r"cpu-high: .*NonExistentQueue"):
         waiting_jobs.look(rules, direct, datetime.now(UTC))
     assert len(waiting_calls.read_looks(direct("dynamodb"), jobs_table)) == 1

@@ -217,7 +217,7 @@ def test_only_who_is_in_service_or_booting_is_looked_at() -> None:
 
 def test_a_group_at_its_minimum_gets_another_instance() -> None:
     """AWS refuses to go below the minimum: then the instance is replaced. Any other refusal is a fault."""
-    one = HANDLER.Member("gpu", "workers", "i-0")
+    one = HANDLER.PoolInstance("gpu", "workers", "i-0")
     group = Group([], "desiredSize equals minSize (1). Terminating instance without replacement will violate group's")
     HANDLER._end(group, one)
     assert group.ended == [("i-0", False)]

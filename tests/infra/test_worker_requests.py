@@ -27,7 +27,7 @@ from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.interruptions import Interruption
 from receipt_trainer.worker.log_forwarder import job_log
 from receipt_trainer.worker.loop import Worker
-from receipt_trainer.worker.registry import InstanceRegistry, Machine, spot_price_usd_per_h
+from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine, spot_price_usd_per_h
 from receipt_trainer.worker.settings import WorkerSettings
 from tests.doctor.conftest import Stood, stood
 from tests.fault_proxy import FaultProxy
@@ -103,7 +103,7 @@ def make_worker(stood: Stood, folder: Path, **more: Any) -> Worker:
     group.set_desired_capacity(AutoScalingGroupName=pool.auto_scaling_group, DesiredCapacity=1)
     [found] = group.describe_auto_scaling_groups(AutoScalingGroupNames=[pool.auto_scaling_group])["AutoScalingGroups"]
     instance_id = found["Instances"][0]["InstanceId"]
-    machine = Machine(f"{instance_id}-w", "cpu", instance_id, "c7i.xlarge", "us-east-1a", "spot", 0.1)
+    machine = WorkerMachine(f"{instance_id}-w", "cpu", instance_id, "c7i.xlarge", "us-east-1a", "spot", 0.1)
     settings = WorkerSettings(
         checkpoints_dir=folder / "checkpoints",
         jobs_table=outputs.jobs_table,

@@ -9,7 +9,7 @@ import pytest
 from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction
 from receipt_trainer.contract.run_record import Confusion, LayoutLMRecord
 from receipt_trainer.reports.word_errors import (
-    Verdict,
+    WordOutcome,
     confusion_of,
     error_runs,
     judge_word,
@@ -25,14 +25,14 @@ MakeReceipt = Callable[..., ReceiptPrediction]
 @pytest.mark.parametrize(
     ("gold", "pred", "verdict"),
     [
-        ("TAX", "TAX", Verdict.CORRECT),
-        ("O", "O", Verdict.OUTSIDE),
-        ("TAX", "O", Verdict.MISSED),
-        ("O", "TAX", Verdict.SPURIOUS),
-        ("TAX", "SUBTOTAL", Verdict.WRONG),
+        ("TAX", "TAX", WordOutcome.CORRECT),
+        ("O", "O", WordOutcome.OUTSIDE),
+        ("TAX", "O", WordOutcome.MISSED),
+        ("O", "TAX", WordOutcome.SPURIOUS),
+        ("TAX", "SUBTOTAL", WordOutcome.WRONG),
     ],
 )
-def test_a_word_is_judged_by_gold_and_prediction(gold: str, pred: str, verdict: Verdict) -> None:
+def test_a_word_is_judged_by_gold_and_prediction(gold: str, pred: str, verdict: WordOutcome) -> None:
     """Five cases, three of them errors."""
     word = PredictedWord(text="x", box=(0, 0, 1, 1), line=0, gold=gold, pred=pred)
     assert judge_word(word) is verdict

@@ -17,8 +17,8 @@ from receipt_trainer.reports.evaluation_pages import EvaluationFiles, read_score
 from receipt_trainer.sweep.collect import stability
 from receipt_trainer.sweep.experiments import (
     Criterion,
+    ExperimentFolder,
     Outcome,
-    Place,
     as_markdown,
     places,
     ranked,
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def leave_run(
-    place: Place, losses: list[float], status: Any = "complete", scores: dict[str, float] | None = None
+    place: ExperimentFolder, losses: list[float], status: Any = "complete", scores: dict[str, float] | None = None
 ) -> None:
     """What training leaves."""
     rows = [{"epoch": at, "step": 10 * at, "eval_loss": loss} for at, loss in enumerate(losses, start=1)]
@@ -66,7 +66,7 @@ class Lab:
         self.failing = failing or {}
         self.calls: list[str] = []
 
-    def train(self, experiment: Experiment, place: Place) -> str | None:
+    def train(self, experiment: Experiment, place: ExperimentFolder) -> str | None:
         self.calls.append(f"train {experiment.name}")
         assert load_job_file(place.config).spec.training_config == experiment.job.training_config
         failure = self.failing.get(experiment.name)
@@ -75,7 +75,7 @@ class Lab:
         leave_run(place, [3.0] if failure else [3.0, 1.0, 2.0], "failed" if failure else "complete")
         return failure
 
-    def evaluate(self, experiment: Experiment, place: Place) -> dict[str, Any] | str:
+    def evaluate(self, experiment: Experiment, place: ExperimentFolder) -> dict[str, Any] | str:
         self.calls.append(f"evaluate {experiment.name}")
         if experiment.name == "rank-8":
             return "no documents to score on"
@@ -130,7 +130,7 @@ def test_it_goes_on_where_it_stopped(folder: Path) -> None:
 
 def test_a_run_that_is_complete_is_only_scored(folder: Path) -> None:
     """If the end came between training and scoring, training is not repeated."""
-    leave_run(Place(folder / "results" / "base"), [1.0])
+    leave_run(ExperimentFolder(folder / "results" / "base"), [1.0])
     lab = Lab()
     lab.run(folder)
     assert lab.calls[0] == "evaluate base"
@@ -140,7 +140,7 @@ def test_a_run_that_has_scored_itself_is_not_scored_again(folder: Path) -> None:
     """Its own scores count, unless other documents are asked for; then they are never taken for those."""
     scores = {"field_accuracy": 0.25, "present_accuracy": 0.125, "teds": 0.5}
     for name in ("base", "rank-8"):
-        leave_run(Place(folder / "results" / name), [1.0], scores=scores)
+        leave_run(ExperimentFolder(folder / "results" / name), [1.0], scores=scores)
     lab = Lab()
     found = lab.run(folder)
     assert lab.calls == ["train hot", "evaluate hot"]

@@ -22,7 +22,7 @@ from receipt_trainer.worker.attempt import run_dir_of
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.log_forwarder import job_log
 from receipt_trainer.worker.loop import Worker
-from receipt_trainer.worker.registry import InstanceRegistry, Machine
+from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine
 from receipt_trainer.worker.settings import WorkerSettings
 from tests.job_rows import messages
 
@@ -93,7 +93,7 @@ class Bench:
         self,
         name: str = "worker",
         *,
-        machine: Machine | None = None,
+        machine: WorkerMachine | None = None,
         member: GroupMember | None = None,
         registry: InstanceRegistry | None = None,
         outcomes: Outcomes | None = None,
@@ -104,7 +104,7 @@ class Bench:
         chosen = replace(self.settings, **settings)
         queue = SqsQueue(clients.sqs(), self.queue_url, visibility_s=chosen.visibility_s)
         open_log = job_log(self.dynamodb, chosen.jobs_table)
-        machine = machine or Machine(name)
+        machine = machine or WorkerMachine(name)
         return Worker(
             chosen,
             self.table,

@@ -9,7 +9,7 @@ from botocore.stub import Stubber
 from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.worker.circuit_breaker import Breaker
 from receipt_trainer.worker.finalize import Ending
-from receipt_trainer.worker.registry import Machine
+from receipt_trainer.worker.registry import WorkerMachine
 from tests.worker.bench import Bench
 
 BROKEN = Ending("failed", "killed by SIGSEGV", is_machine_fault=True)
@@ -76,7 +76,7 @@ def test_an_instance_whose_gpu_is_gone_trains_nothing_and_is_replaced(
         stubber.add_response("describe_auto_scaling_groups", *bounds)
         ended = {"InstanceId": "i-1", "ShouldDecrementDesiredCapacity": False}
         stubber.add_response("terminate_instance_in_auto_scaling_group", {}, ended)
-        machine = Machine("gpu-worker", "gpu", "i-1")
+        machine = WorkerMachine("gpu-worker", "gpu", "i-1")
         reason = bench.worker(machine=machine, member=GroupMember(client, "group", "i-1"), retry_delay_s=60).run()
         stubber.assert_no_pending_responses()
     assert "PyTorch sees no GPU" in reason

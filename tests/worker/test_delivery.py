@@ -22,7 +22,7 @@ from receipt_trainer.jobs.submit import retry_job
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.finalize import Conclusion, Effort, Ending
-from receipt_trainer.worker.registry import InstanceRegistry, Machine
+from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine
 from tests.worker.bench import Bench
 from tests.worker.test_cloudwatch_metrics import total
 
@@ -181,7 +181,7 @@ def test_a_worker_whose_upload_is_refused_goes_and_says_why(
     """The bucket is gone: the next job is left to others, the instance's row has the reason, the run is kept."""
     job_id, behind = bench.submit(max_failures=1, num_epochs=1), bench.submit(num_epochs=1)
     s3.fail(GONE)
-    machine = Machine("refused", "gpu")
+    machine = WorkerMachine("refused", "gpu")
     registry = InstanceRegistry(bench.dynamodb, instances_table, machine)
     reason = bench.worker(artifacts_bucket=aws.bucket, machine=machine, registry=registry).run()
     assert reason.startswith("this machine cannot deliver what it trains: ")

@@ -16,7 +16,7 @@ from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.training import checkpoints
 from receipt_trainer.training.failures import MachineError, is_machines
 from receipt_trainer.worker.loop import Worker
-from receipt_trainer.worker.registry import Machine
+from receipt_trainer.worker.registry import WorkerMachine
 from tests.fault_proxy import THROTTLED, Answer, FaultProxy
 from tests.worker.bench import Bench
 
@@ -157,4 +157,4 @@ def test_a_worker_with_a_queue_that_is_missing_fails_at_once(bench: Bench, at: i
     queues.insert(at, SqsQueue(clients.sqs(), f"{bench.queue_url.rpartition('/')[0]}/missing.fifo"))
     settings = replace(bench.settings, idle_timeout_s=600.0, poll_s=0)
     with pytest.raises(UserError, match=r"there is no queue .*missing\.fifo"):
-        Worker(settings, bench.table, queues, Machine("worker", "cpu"), sleep=lambda seconds: None).run()
+        Worker(settings, bench.table, queues, WorkerMachine("worker", "cpu"), sleep=lambda seconds: None).run()

@@ -22,7 +22,7 @@ from receipt_trainer.jobs.limits import Limits
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.submit import retry_job
 from receipt_trainer.worker.interruptions import Advice
-from receipt_trainer.worker.registry import Machine
+from receipt_trainer.worker.registry import WorkerMachine
 from tests.worker.bench import Bench, Running, wait_for
 
 UNTIL_STOPPED = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); time.sleep(600)"
@@ -73,14 +73,24 @@ def change(bench: Bench, job_id: str, **values: Any) -> None:
 @pytest.mark.parametrize(
     ("limits", "machine", "prices", "said"),
     [
-        ({"max_hours": 0.0001}, Machine("w"), None, "reached max_hours 0.0001 (0.00 h of instance time)"),
-        ({"max_usd": 0.25}, Machine("w", price_usd_per_h=3600.0), None, "reached max_usd 0.25 ($"),
-        ({"max_usd": 0.25}, Machine("w", instance_type="g9.huge"), {"g9.huge": 3600.0}, "reached max_usd 0.25 ($"),
-        ({"max_usd": 9e9, "max_hours": 0.0001}, Machine("w", price_usd_per_h=1.0), None, "reached max_hours 0.0001"),
+        ({"max_hours": 0.0001}, WorkerMachine("w"), None, "reached max_hours 0.0001 (0.00 h of instance time)"),
+        ({"max_usd": 0.25}, WorkerMachine("w", price_usd_per_h=3600.0), None, "reached max_usd 0.25 ($"),
+        (
+            {"max_usd": 0.25},
+            WorkerMachine("w", instance_type="g9.huge"),
+            {"g9.huge": 3600.0},
+            "reached max_usd 0.25 ($",
+        ),
+        (
+            {"max_usd": 9e9, "max_hours": 0.0001},
+            WorkerMachine("w", price_usd_per_h=1.0),
+            None,
+            "reached max_hours 0.0001",
+        ),
     ],
 )
 def test_a_job_is_stopped_at_its_limit(
-    bench: Bench, limits: dict[str, float], machine: Machine, prices: dict[str, float] | None, said: str
+    bench: Bench, limits: dict[str, float], machine: WorkerMachine, prices: dict[str, float] | None, said: str
 ) -> None:
     """The process is asked to stop; the job is FAILED with the reason, no failed attempt, and without a message."""
     stub(bench)
@@ -99,7 +109,7 @@ def test_what_a_machine_costs_that_nobody_knows(bench: Bench) -> None:
     """Dollars cannot bound it: the job's log says so; it is not stopped for them."""
     stub(bench, "import sys; sys.exit(74)")
     job_id = submit(bench, limits={"max_usd": 1e-9})
-    bench.worker(machine=Machine("w", instance_type="g9.huge"), max_jobs=1).run()
+    bench.worker(machine=WorkerMachine("w", instance_type="g9.huge"), max_jobs=1).run()
     assert bench.table.get(job_id).status == "INTERRUPTED"
     assert any(line.startswith("max_usd 1e-09 cannot be kept: ") for line in bench.log(job_id))
 

@@ -24,7 +24,7 @@ from receipt_trainer.worker.attempt import run_dir_of
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.log_forwarder import job_log
 from receipt_trainer.worker.loop import Worker
-from receipt_trainer.worker.registry import InstanceRegistry, Machine
+from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine
 from receipt_trainer.worker.settings import WorkerSettings
 from tests.queues import new_queue
 from tests.worker.faulty_wire import Call, FaultyWire
@@ -131,7 +131,9 @@ class WholeJob:
 
     def _worker(self, settings: WorkerSettings) -> Worker:
         lab, wired = self.lab, self.lab.wired
-        machine = Machine(f"{self.instance_id}-w", "gpu", self.instance_id, "g6.xlarge", "us-east-1a", "spot", 0.3)
+        machine = WorkerMachine(
+            f"{self.instance_id}-w", "gpu", self.instance_id, "g6.xlarge", "us-east-1a", "spot", 0.3
+        )
         member = GroupMember(wired["autoscaling"], self.name, self.instance_id, hook="hook", sleep=lambda seconds: None)
         return Worker(
             settings,
@@ -183,5 +185,5 @@ class WholeJob:
         self._beaten.touch()
         until = time.monotonic() + TIMEOUT_S
         while self.num_messages() and time.monotonic() < until:
-            Worker(self.settings, later, [queue], Machine("second"), command=self._command).run()
+            Worker(self.settings, later, [queue], WorkerMachine("second"), command=self._command).run()
             time.sleep(0.1)

@@ -42,7 +42,7 @@ _READ: Final = ("PK", "status", "reason", "at", "heartbeat_at", "silent_since")
 
 
 @dataclass(frozen=True)
-class Rules:
+class SilenceRules:
     """What the stack says of silent instances: names, limits, the Auto Scaling group of each pool."""
 
     table: str
@@ -57,7 +57,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Member:
+class PoolInstance:
     """An instance of a pool's group."""
 
     pool: str
@@ -81,9 +81,9 @@ def handle(event: object, context: object) -> dict[str, list[str]]:
     aws: Any = boto3  # whose hints want the name of one service
     client, now = cache(lambda service: aws.client(service, config=config)), datetime.now(UTC)
     parts: dict[str, Callable[[], dict[str, list[str]]]] = {
-        "silent_instances": lambda: look(Rules(**given["silent_instances"]), client, now),
-        "waiting_jobs": lambda: waiting_jobs.look(waiting_jobs.Rules(**given["waiting_jobs"]), client, now),
-        "notices": lambda: notices.send(notices.Rules(**given["notices"]), client, now),
+        "silent_instances": lambda: look(SilenceRules(**given["silent_instances"]), client, now),
+        "waiting_jobs": lambda: waiting_jobs.look(waiting_jobs.QueueRules(**given["waiting_jobs"]), client, now),
+        "notices": lambda: notices.send(notices.NoticeRules(**given["notices"]), client, now),
     }
     found: dict[str, list[str]] = {}
     faults = []
@@ -98,7 +98,7 @@ def handle(event: object, context: object) -> dict[str, list[str]]:
 
 
 def look(
-    rules: Rules, client: Clients, now: datetime, sleep: Callable[[float], None] = time.sleep
+    rules: SilenceRules, client: Clients, now: datetime, sleep: Callable[[float], None] = time.sleep
 ) -> dict[str, list[str]]:
     """One look at all instances; ids of those that were marked and of those that were ended.
 
@@ -128,7 +128,7 @@ def look(
     return found
 
 
-def reason(rules: Rules, row: Row, launched_at: datetime | None, now: datetime) -> str | None:
+def reason(rules: SilenceRules, row: Row, launched_at: datetime | None, now: datetime) -> str | None:
     """Why an instance is silent; None if it is not. A time in the future is as strange as one long ago."""
     sign = _last_sign(row)
     if sign is None:
@@ -141,7 +141,7 @@ def reason(rules: Rules, row: Row, launched_at: datetime | None, now: datetime) 
     return f"last heard of at {sign}; the limit is {rules.heartbeat_limit_s:g} s"
 
 
-def _treat(rules: Rules, client: Clients, one: Member, row: Row, why: str, now: datetime) -> str | None:
+def _treat(rules: SilenceRules, client: Clients, one: PoolInstance, row: Row, why: str, now: datetime) -> str | None:
     """Mark a silent instance, or end it if it was marked long enough ago; None if there is nothing to do yet."""
     marked_at = _moment(row.get("silent_since"))
     if marked_at is not None and (now - marked_at).total_seconds() < rules.second_look_s:
@@ -160,7 +160,7 @@ def _treat(rules: Rules, client: Clients, one: Member, row: Row, why: str, now: 
     return verdict
 
 
-def _members(autoscaling: Any, groups: Mapping[str, str]) -> Iterator[Member]:
+def _members(autoscaling: Any, groups: Mapping[str, str]) -> Iterator[PoolInstance]:
     pools = {group: pool for pool, group in groups.items()}
     pages = autoscaling.get_paginator("describe_auto_scaling_groups").paginate(AutoScalingGroupNames=list(pools))
     for page in pages:
@@ -168,10 +168,10 @@ def _members(autoscaling: Any, groups: Mapping[str, str]) -> Iterator[Member]:
             name = group["AutoScalingGroupName"]
             for instance in group["Instances"]:
                 if instance["LifecycleState"] in STATES:
-                    yield Member(pools[name], name, instance["InstanceId"])
+                    yield PoolInstance(pools[name], name, instance["InstanceId"])
 
 
-def _rows(dynamodb: Any, table: str, members: Sequence[Member], sleep: Callable[[float], None]) -> dict[str, Row]:
+def _rows(dynamodb: Any, table: str, members: Sequence[PoolInstance], sleep: Callable[[float], None]) -> dict[str, Row]:
     """Rows by instance id; all that exist, or an exception."""
     found: dict[str, Row] = {}
     for start in range(0, len(members), BATCH):
@@ -195,7 +195,7 @@ def _rows(dynamodb: Any, table: str, members: Sequence[Member], sleep: Callable[
     return found
 
 
-def _launches(ec2: Any, members: Sequence[Member]) -> dict[str, datetime]:
+def _launches(ec2: Any, members: Sequence[PoolInstance]) -> dict[str, datetime]:
     found = {}
     for start in range(0, len(members), BATCH):
         # By a filter: an id that EC2 does not know yet, or any more, is then no error.
@@ -207,7 +207,7 @@ def _launches(ec2: Any, members: Sequence[Member]) -> dict[str, datetime]:
     return found
 
 
-def _write(dynamodb: Any, table: str, one: Member, row: Row, why: str, now: datetime) -> bool:
+def _write(dynamodb: Any, table: str, one: PoolInstance, row: Row, why: str, now: datetime) -> bool:
     """Mark the row, or say in a marked one that the instance is lost; False if somebody wrote in between.
 
     Both set the mark to now: of two looks at once one ends the instance, and an end that fails is tried again later.
@@ -256,7 +256,7 @@ def _expires(now: datetime) -> dict[str, Any]:
     return {":expires": {"N": str(int(now.timestamp()) + KEPT_S)}}
 
 
-def _end(autoscaling: Any, one: Member) -> None:
+def _end(autoscaling: Any, one: PoolInstance) -> None:
     """End it, and ask for one instance less: if there is work, the backlog asks for another, as for any instance."""
     end = autoscaling.terminate_instance_in_auto_scaling_group
     try:
@@ -270,7 +270,7 @@ def _end(autoscaling: Any, one: Member) -> None:
         end(InstanceId=one.instance_id, ShouldDecrementDesiredCapacity=False)
 
 
-def _count(cloudwatch: Any, rules: Rules, one: Member) -> None:
+def _count(cloudwatch: Any, rules: SilenceRules, one: PoolInstance) -> None:
     """For the alarm. The instance is being ended already: a fault is said in the log and is none of the look's."""
     dimensions = [{"Name": "Environment", "Value": rules.environment}, {"Name": "Pool", "Value": one.pool}]
     datum = {"MetricName": rules.metric, "Value": 1.0, "Unit": "Count", "Dimensions": dimensions}
@@ -280,7 +280,7 @@ def _count(cloudwatch: Any, rules: Rules, one: Member) -> None:
         _say("it was not counted", one, str(error))
 
 
-def _count_boot_failure(client: Clients, rules: Rules, one: Member, now: datetime) -> None:
+def _count_boot_failure(client: Clients, rules: SilenceRules, one: PoolInstance, now: datetime) -> None:
     """A boot that could not even say that it failed counts as one that did: after some in a row the pool rests."""
     answer = client("dynamodb").update_item(
         TableName=rules.table,
@@ -309,5 +309,5 @@ def _moment(text: object) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _say(what: str, one: Member, why: str = "") -> None:
+def _say(what: str, one: PoolInstance, why: str = "") -> None:
     print(json.dumps({"instance_id": one.instance_id, "pool": one.pool, "event": what, "reason": why}))

@@ -28,7 +28,7 @@ TIME_S: Final = 40.0
 
 
 @dataclass(frozen=True)
-class Rules:
+class NoticeRules:
     """What the stack says: name of the jobs table, ARN of the topic, name of the Pulumi stack for the texts."""
 
     table: str
@@ -37,7 +37,7 @@ class Rules:
 
 
 def send(
-    rules: Rules, client: Clients, now: datetime, clock: Callable[[], float] = time.monotonic
+    rules: NoticeRules, client: Clients, now: datetime, clock: Callable[[], float] = time.monotonic
 ) -> dict[str, list[str]]:
     """Send what waits, oldest first; ids of the jobs whose notice was sent.
 
@@ -65,7 +65,7 @@ def send(
     return found
 
 
-def _message(rules: Rules, notice: notices.Notice, spent: Cost) -> dict[str, Any]:
+def _message(rules: NoticeRules, notice: notices.Notice, spent: Cost) -> dict[str, Any]:
     """Arguments of Publish; by the attributes a subscription can choose, such as failures alone."""
     told = {"state": notice.state, "job_name": notice.name}
     attributes = {name: {"DataType": "String", "StringValue": value} for name, value in told.items() if value}
@@ -76,7 +76,7 @@ def _message(rules: Rules, notice: notices.Notice, spent: Cost) -> dict[str, Any
     }
 
 
-def _cost(dynamodb: Any, rules: Rules, notice: notices.Notice, now: datetime) -> Cost:
+def _cost(dynamodb: Any, rules: NoticeRules, notice: notices.Notice, now: datetime) -> Cost:
     return notice.cost(list(_rows(dynamodb, rules.table, f"JOB#{notice.job_id}", "ATTEMPT#")), now)
 
 

@@ -10,22 +10,22 @@ from datetime import datetime
 from typing import Any
 
 from receipt_trainer.contract import waiting_calls
-from receipt_trainer.contract.waiting import Place
+from receipt_trainer.contract.waiting import JobQueuePlace
 
 
 @dataclass(frozen=True)
-class Rules:
+class QueueRules:
     """What the stack says: the name of the jobs table, and the URL of each job queue by pool and priority."""
 
     table: str
     queues: Mapping[str, Mapping[str, str]]
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[JobQueuePlace]:
         """All queues."""
-        return [Place(pool, priority, url) for pool, of in self.queues.items() for priority, url in of.items()]
+        return [JobQueuePlace(pool, priority, url) for pool, of in self.queues.items() for priority, url in of.items()]
 
 
-def look(rules: Rules, client: Callable[[str], Any], now: datetime) -> dict[str, list[str]]:
+def look(rules: QueueRules, client: Callable[[str], Any], now: datetime) -> dict[str, list[str]]:
     """One look at all queues; ids of the jobs that got a message.
 
     Raises:

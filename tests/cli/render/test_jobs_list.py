@@ -16,7 +16,7 @@ from receipt_trainer.cli.commands.jobs import parse_since
 from receipt_trainer.cli.render import jobs, tables
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.tables import attempt_sk, iso, job_pk
-from receipt_trainer.contract.waiting import Look, Place
+from receipt_trainer.contract.waiting import JobQueuePlace, Look
 from receipt_trainer.jobs.rows import STATES
 from tests.cli.jobs import NOON, Caller, add_job
 from tests.cli.test_stack import exported
@@ -175,7 +175,7 @@ def test_jobs_without_a_message_are_said_in_one_request(jobs_table: str, call: C
     look = Look("cpu-normal", now - timedelta(minutes=4), 3, 1, 2, now - timedelta(minutes=4))
     others = [replace(look, queue="old", at=now - timedelta(hours=1)), replace(look, queue="ok", short_since=None)]
     for number, one in enumerate([look, *others]):
-        waiting_calls.keep(client, jobs_table, Place("cpu", "normal", f"https://sqs/{number}.fifo"), one)
+        waiting_calls.keep(client, jobs_table, JobQueuePlace("cpu", "normal", f"https://sqs/{number}.fifo"), one)
     fault_proxy.calls.clear()
     assert call("jobs").err.splitlines() == [
         "3 jobs wait and 1 is taken in cpu-normal, 2 messages: they get a new one within ten minutes, or at once by "

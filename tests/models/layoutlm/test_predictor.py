@@ -18,7 +18,7 @@ from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.models.layoutlm.collator import PackingCollator
 from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import build, load_tokenizer, resolve
-from receipt_trainer.models.layoutlm.predictor import Predictions, choose, predict, receipt_predictions
+from receipt_trainer.models.layoutlm.predictor import WordPredictions, choose, predict, receipt_predictions
 
 SPACE = LabelSpace(("MERCHANT_NAME", "PHONE_NUMBER", "DATE"))
 START = resolve("tiny")
@@ -128,11 +128,11 @@ def test_what_a_source_does_not_annotate_counts_as_outside() -> None:
     """SROIE has no phone numbers: scored, one is `O` and its probability too; shown to people, it is a phone number."""
     split = encoded([receipt([["a"]], "DATE", "sroie"), receipt([["b"]], "DATE")])
     probabilities = np.array([[0.3, 0.1, 0.45, 0.15], [0.3, 0.1, 0.45, 0.15]], dtype=np.float32)
-    predictions = Predictions(probabilities.copy(), 0.0)
+    predictions = WordPredictions(probabilities.copy(), 0.0)
     assert choose(predictions, split, SPACE).tolist() == [0, 2]
     assert choose(predictions, split, SPACE, scored=False).tolist() == [2, 2]
     assert (predictions.probabilities == probabilities).all()
-    moved = Predictions(np.array([[0.3, 0.0, 0.3, 0.4]] * 2, dtype=np.float32), 0.0)
+    moved = WordPredictions(np.array([[0.3, 0.0, 0.3, 0.4]] * 2, dtype=np.float32), 0.0)
     assert choose(moved, split, SPACE).tolist() == [0, 3]  # .3 + .3 for O against .4 for DATE
 
 

@@ -23,8 +23,8 @@ from receipt_trainer.sweep.collect import Observer
 from receipt_trainer.sweep.experiments import (
     LOG,
     Criterion,
+    ExperimentFolder,
     Outcome,
-    Place,
     places,
     ranked,
     read_log,
@@ -71,7 +71,7 @@ def _queue(experiments: Sequence[Experiment], output: Path, how: dict[str, Any])
     """
     known = read_log(output)
     for experiment in experiments:
-        require_unchanged(experiment, known.get(experiment.name), Place(output / experiment.name))
+        require_unchanged(experiment, known.get(experiment.name), ExperimentFolder(output / experiment.name))
     new = [experiment for experiment in experiments if experiment.name not in known]
     for outcome in known.values():
         click.echo(f"{outcome.name}: {outcome.status}")
@@ -96,10 +96,10 @@ def _run_here(experiments: Sequence[Experiment], output: Path, how: dict[str, An
     if test_dir is not None and not test_dir.exists():
         raise UserError(f"--test-dir {test_dir}: no such file or folder")
 
-    def train(experiment: Experiment, place: Place) -> str | None:
+    def train(experiment: Experiment, place: ExperimentFolder) -> str | None:
         return call("vl", "train", "--config", place.config, "--output-dir", place.run, log=place.folder / "train.log")
 
-    def evaluate(experiment: Experiment, place: Place) -> dict[str, Any] | str:
+    def evaluate(experiment: Experiment, place: ExperimentFolder) -> dict[str, Any] | str:
         documents = test_dir or find_files(experiment.job.data_config)[1]
         if documents is None:
             return "no documents to score on: set val_path, or give --test-dir"

@@ -279,7 +279,7 @@ def _run(driver: Driver, flags: dict[str, Any], as_json: bool) -> None:
         _say_queued(driver, trials)
         _say_spent(driver)
         return
-    with sweep.Screen(driver.definition, driver.num_trials) as screen:
+    with sweep.SweepScreen(driver.definition, driver.num_trials) as screen:
         trials, is_done = follow(driver, screen.show, timeout_s=flags["timeout_s"])
     sweep.print_all(driver.definition, trials, limits, as_json)
     sweep.complain(driver.observer.complaint)

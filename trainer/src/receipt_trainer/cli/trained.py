@@ -24,7 +24,7 @@ from receipt_trainer.training.console import quiet_libraries
 
 if TYPE_CHECKING:
     from receipt_trainer.models.layoutlm.export import SavedModel
-    from receipt_trainer.models.layoutlm.predictor import Predictions
+    from receipt_trainer.models.layoutlm.predictor import WordPredictions
     from receipt_trainer.training.hardware import Precision
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -81,7 +81,7 @@ class Reader:
 
     def read(
         self, receipts: Sequence[Receipt], progress: Callable[[int, int], None] | None = None
-    ) -> tuple[EncodedSplit, Predictions]:
+    ) -> tuple[EncodedSplit, WordPredictions]:
         """Cut the receipts as in training and predict every word.
 
         Args:

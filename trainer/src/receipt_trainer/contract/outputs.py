@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from receipt_trainer.contract import names
-from receipt_trainer.contract.waiting import Place
+from receipt_trainer.contract.waiting import JobQueuePlace
 
 PoolName = Literal["gpu", "cpu"]
 Priority = Literal["high", "normal"]
@@ -100,10 +100,12 @@ class StackOutputs(_Exported):
             where = ".".join(map(str, first["loc"]))
             raise ValueError(f"stack output {where}: {first['msg'].lower()}; is the stack up to date?") from None
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[JobQueuePlace]:
         """All job queues."""
         return [
-            Place(pool, priority, url) for pool, out in self.pools.items() for priority, url in out.queue_urls.items()
+            JobQueuePlace(pool, priority, url)
+            for pool, out in self.pools.items()
+            for priority, url in out.queue_urls.items()
         ]
 
     def environment_variables(self) -> dict[str, str]:

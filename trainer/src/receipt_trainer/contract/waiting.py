@@ -49,7 +49,7 @@ _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class JobQueuePlace:
     """A job queue of the stack."""
 
     pool: str
@@ -194,7 +194,9 @@ def settled(look: Look) -> Look:
     return replace(look, short_since=None)
 
 
-def homes(jobs: Iterable[QueuedJob], places: Sequence[Place], now: datetime) -> list[tuple[QueuedJob, Place]]:
+def homes(
+    jobs: Iterable[QueuedJob], places: Sequence[JobQueuePlace], now: datetime
+) -> list[tuple[QueuedJob, JobQueuePlace]]:
     """Jobs that wait in a queue that is gone, each with the queue that came in its place.
 
     A stack that was taken down and came back has new queues: the same names but for what Pulumi puts at their ends. A

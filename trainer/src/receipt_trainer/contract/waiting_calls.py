@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from receipt_trainer.contract import waiting
 from receipt_trainer.contract.tables import JOB_SK, LOOKS_PK, job_pk, job_status_pk, moment
-from receipt_trainer.contract.waiting import Look, Messages, Place, QueuedJob, body_of, new_deduplication_id
+from receipt_trainer.contract.waiting import JobQueuePlace, Look, Messages, QueuedJob, body_of, new_deduplication_id
 
 BATCH: Final = 10
 """Messages of one request (SQS's limit)."""
@@ -35,7 +35,7 @@ class Seen:
         last: the look that was kept before, if there was one.
     """
 
-    place: Place
+    place: JobQueuePlace
     look: Look
     jobs: tuple[QueuedJob, ...]
     last: Look | None = None
@@ -58,12 +58,12 @@ class Survey:
     """
 
     seen: tuple[Seen, ...]
-    homeless: tuple[tuple[QueuedJob, Place], ...]
+    homeless: tuple[tuple[QueuedJob, JobQueuePlace], ...]
     strays: tuple[QueuedJob, ...] = ()
     faults: dict[str, Exception] = field(default_factory=dict)
 
 
-def survey(dynamodb: Any, sqs: Any, table: str, places: Sequence[Place], now: datetime) -> Survey:
+def survey(dynamodb: Any, sqs: Any, table: str, places: Sequence[JobQueuePlace], now: datetime) -> Survey:
     """Look at all queues; a queue that cannot be counted is among the faults.
 
     Raises:
@@ -162,7 +162,7 @@ def read_looks(dynamodb: Any, table: str) -> dict[str, Look]:
     return found
 
 
-def keep(dynamodb: Any, table: str, place: Place, look: Look) -> None:
+def keep(dynamodb: Any, table: str, place: JobQueuePlace, look: Look) -> None:
     """Write the look at a queue over the one before."""
     numbers = {name: getattr(look, name) for name in _NUMBERS} | {"expires_at": int(look.at.timestamp()) + KEPT_S}
     texts = {"PK": LOOKS_PK, "SK": place.name, "TYPE": "LOOK", "queue": look.queue, "at": look.at.isoformat()}
@@ -194,7 +194,7 @@ def send(sqs: Any, url: str, jobs: Sequence[QueuedJob]) -> None:
             raise RuntimeError(f"SQS did not take {len(failed)} of {len(entries)} messages: {failed[0].get('Message')}")
 
 
-def move(dynamodb: Any, table: str, job: QueuedJob, place: Place) -> bool:
+def move(dynamodb: Any, table: str, job: QueuedJob, place: JobQueuePlace) -> bool:
     """Let the job's row name this queue; False if the job has changed since it was read."""
     try:
         dynamodb.update_item(

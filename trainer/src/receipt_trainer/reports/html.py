@@ -12,7 +12,7 @@ from receipt_trainer.reports import summary
 from receipt_trainer.reports.page import render_page
 from receipt_trainer.reports.plots import learning_curves
 from receipt_trainer.reports.receipt_svg import draw, label_colors
-from receipt_trainer.reports.word_errors import Verdict, confusion_of, largest, top_confusions, worst_receipts
+from receipt_trainer.reports.word_errors import WordOutcome, confusion_of, largest, top_confusions, worst_receipts
 
 NUM_WORST: Final = 6
 MAX_MATRIX_LABELS: Final = 24
@@ -69,7 +69,7 @@ def _worst_view(predictions: Sequence[ReceiptPrediction], colors: Mapping[str, s
     ranked = worst_receipts(predictions, limit=len(predictions))
     worst = ranked[:NUM_WORST]
     pairs = [pair for item in worst for pair in zip(item.receipt.words, item.verdicts, strict=True)]
-    drawn = {word.gold for word, verdict in pairs if verdict is Verdict.CORRECT}
+    drawn = {word.gold for word, verdict in pairs if verdict is WordOutcome.CORRECT}
     return {
         "num_receipts_wrong": len(ranked),
         "worst": [(item, draw(item, colors)) for item in worst],

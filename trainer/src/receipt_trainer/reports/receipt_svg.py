@@ -11,7 +11,7 @@ from typing import Final
 from receipt_trainer.contract.names import AMOUNT
 from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction
 from receipt_trainer.reports import formatting
-from receipt_trainer.reports.word_errors import ErrorRun, JudgedReceipt, Verdict, error_runs
+from receipt_trainer.reports.word_errors import ErrorRun, JudgedReceipt, WordOutcome, error_runs
 
 ERROR: Final = "#b42318"
 BACKGROUND_TEXT: Final = "#98a2ae"
@@ -63,7 +63,7 @@ class DrawnWord:
     text: str
     font_size: float
     text_length: float | None
-    verdict: Verdict
+    verdict: WordOutcome
     color: str
     title: str
 
@@ -76,7 +76,7 @@ class Caption:
     y: float
     mark_x: float
     mark_y: float
-    verdict: Verdict
+    verdict: WordOutcome
     text: str
     text_length: float | None
     score: str

@@ -18,7 +18,7 @@ from receipt_trainer.contract.run_record import LayoutLMRecord, Score
 from receipt_trainer.reports import formatting, summary
 from receipt_trainer.reports.word_errors import (
     JudgedReceipt,
-    Verdict,
+    WordOutcome,
     confusion_of,
     error_runs,
     top_confusions,
@@ -84,7 +84,7 @@ def print_worst(predictions: Sequence[ReceiptPrediction] | None, console: Consol
 def _print_receipt(item: JudgedReceipt, console: Console) -> None:
     head = Text(f"  {formatting.one_line(item.title, 60)}")
     head.append(f"  {item.num_wrong} of {len(item.verdicts)} words wrong", style="red")
-    kinds = (Verdict.MISSED, Verdict.SPURIOUS, Verdict.WRONG)
+    kinds = (WordOutcome.MISSED, WordOutcome.SPURIOUS, WordOutcome.WRONG)
     counts = ", ".join(f"{item.count(kind)} {kind}" for kind in kinds if item.count(kind))
     head.append(f" ({counts})", style="dim")
     console.print(head)

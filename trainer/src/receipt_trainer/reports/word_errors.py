@@ -13,7 +13,7 @@ from receipt_trainer.contract.predictions import PredictedWord, ReceiptPredictio
 from receipt_trainer.contract.run_record import Confusion, LayoutLMRecord
 
 
-class Verdict(StrEnum):
+class WordOutcome(StrEnum):
     """What became of a word."""
 
     CORRECT = "correct"
@@ -25,16 +25,16 @@ class Verdict(StrEnum):
     @property
     def is_error(self) -> bool:
         """Whether gold and prediction differ."""
-        return self not in (Verdict.CORRECT, Verdict.OUTSIDE)
+        return self not in (WordOutcome.CORRECT, WordOutcome.OUTSIDE)
 
 
-def judge_word(word: PredictedWord) -> Verdict:
+def judge_word(word: PredictedWord) -> WordOutcome:
     """Compare prediction and gold label of one word."""
     if word.gold == word.pred:
-        return Verdict.OUTSIDE if word.gold == OUTSIDE else Verdict.CORRECT
+        return WordOutcome.OUTSIDE if word.gold == OUTSIDE else WordOutcome.CORRECT
     if word.pred == OUTSIDE:
-        return Verdict.MISSED
-    return Verdict.SPURIOUS if word.gold == OUTSIDE else Verdict.WRONG
+        return WordOutcome.MISSED
+    return WordOutcome.SPURIOUS if word.gold == OUTSIDE else WordOutcome.WRONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class JudgedReceipt:
     """A receipt with the verdict of each word."""
 
     receipt: ReceiptPrediction
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[WordOutcome, ...]
 
     @property
     def num_wrong(self) -> int:
@@ -54,7 +54,7 @@ class JudgedReceipt:
         """Wrong words divided by all words, 0..1."""
         return self.num_wrong / len(self.verdicts) if self.verdicts else 0.0
 
-    def count(self, verdict: Verdict) -> int:
+    def count(self, verdict: WordOutcome) -> int:
         """Words with this verdict."""
         return self.verdicts.count(verdict)
 
@@ -68,7 +68,7 @@ class JudgedReceipt:
 class ErrorRun:
     """Neighbouring words of one line with the same confusion; `indexes` are positions among the receipt's words."""
 
-    verdict: Verdict
+    verdict: WordOutcome
     gold: str
     pred: str
     indexes: tuple[int, ...]

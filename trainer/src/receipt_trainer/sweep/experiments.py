@@ -28,7 +28,7 @@ from receipt_trainer.sweep.collect import Observer, measures_of
 from receipt_trainer.sweep.folder import Experiment, parameters
 from receipt_trainer.sweep.objective import OBJECTIVES
 from receipt_trainer.sweep.ranking import Key, best_first
-from receipt_trainer.sweep.significance import Scores, Verdict, judge
+from receipt_trainer.sweep.significance import Scores, Significance, judge
 from receipt_trainer.sweep.trial import SeedRun, Trial
 
 LOG: Final = "experiments.jsonl"
@@ -184,7 +184,7 @@ def places(outcomes: Sequence[Outcome], criterion: Criterion) -> list[int | None
     return [None if key is None else 1 + sum(one is not None and one < key for one in keys) for key in keys]
 
 
-def verdict_of(outcomes: Sequence[Outcome], by: Criterion) -> Verdict | None:
+def verdict_of(outcomes: Sequence[Outcome], by: Criterion) -> Significance | None:
     """Whether the best is better than the noise of its seeds; None where `by` is no score.
 
     Experiments that differ in `training.seed` alone are one configuration, trained with several seeds.
@@ -236,7 +236,7 @@ def _as_seen(outcome: Outcome, run: SeedRun) -> Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ExperimentFolder:
     """Where an experiment's files are."""
 
     folder: Path
@@ -257,9 +257,9 @@ class Place:
         return self.folder / "scores.json"
 
 
-Train = Callable[[Experiment, Place], str | None]
+Train = Callable[[Experiment, ExperimentFolder], str | None]
 """Trains into `Place.run`, continuing what is there; None, or why it failed."""
-Score = Callable[[Experiment, Place], Mapping[str, Any] | str]
+Score = Callable[[Experiment, ExperimentFolder], Mapping[str, Any] | str]
 """The scores of the model of `Place.run` (R.json), or why there are none."""
 
 
@@ -285,21 +285,21 @@ def run_experiments(
     """
     known = read_log(output)
     for experiment in experiments:
-        require_unchanged(experiment, known.get(experiment.name), Place(output / experiment.name))
+        require_unchanged(experiment, known.get(experiment.name), ExperimentFolder(output / experiment.name))
     for number, experiment in enumerate(experiments, start=1):
         before = known.get(experiment.name)
         if before is not None and (before.status == "complete" or not retry_failed):
             tell(f"{number} of {len(experiments)}: {experiment.name} is {before.status}")
             continue
         tell(f"{number} of {len(experiments)}: {experiment.name}: {experiment.said}")
-        place = Place(output / experiment.name)
+        place = ExperimentFolder(output / experiment.name)
         write_atomically(place.config, _as_yaml(experiment).encode())
         known[experiment.name] = _outcome(experiment, place, train, evaluate, own_scores, now)
         write_log(output, in_order(known, experiments))
     return list(in_order(known, experiments))
 
 
-def require_unchanged(experiment: Experiment, outcome: Outcome | None, place: Place) -> None:
+def require_unchanged(experiment: Experiment, outcome: Outcome | None, place: ExperimentFolder) -> None:
     """Refuse to mix two configurations under one name.
 
     Raises:
@@ -328,7 +328,12 @@ def _as_yaml(experiment: Experiment) -> str:
 
 
 def _outcome(
-    experiment: Experiment, place: Place, train: Train, evaluate: Score, own_scores: bool, now: Callable[[], datetime]
+    experiment: Experiment,
+    place: ExperimentFolder,
+    train: Train,
+    evaluate: Score,
+    own_scores: bool,
+    now: Callable[[], datetime],
 ) -> Outcome:
     record = _record(place)
     failure = None
@@ -360,7 +365,7 @@ def _outcome(
     )
 
 
-def _record(place: Place) -> AnyRecord | None:
+def _record(place: ExperimentFolder) -> AnyRecord | None:
     try:
         return load_record(place.run / RUN_FILE)
     except (OSError, ValidationError):

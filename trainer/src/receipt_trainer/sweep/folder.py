@@ -23,7 +23,7 @@ _RATE: Final = "training.learning_rate"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ParameterChange:
     """A parameter (dotted key) that differs from the base."""
 
     key: str
@@ -41,7 +41,7 @@ class Experiment:
     name: str
     file: Path
     job: PaddleOcrVlJob
-    changes: Sequence[Change]
+    changes: Sequence[ParameterChange]
     scaled_rate: bool = False
 
     @property
@@ -137,13 +137,13 @@ def parameters(job: PaddleOcrVlJob) -> dict[str, Any]:
     return {"model_name_or_path": job.model, **plain, **dotted}
 
 
-def differences(base: PaddleOcrVlJob, job: PaddleOcrVlJob) -> list[Change]:
+def differences(base: PaddleOcrVlJob, job: PaddleOcrVlJob) -> list[ParameterChange]:
     """Parameters of `job` that are others than those of `base`."""
     there = parameters(base)
-    return [Change(key, there[key], value) for key, value in parameters(job).items() if value != there[key]]
+    return [ParameterChange(key, there[key], value) for key, value in parameters(job).items() if value != there[key]]
 
 
-def _check_under_test(path: Path, job: PaddleOcrVlJob, changes: Sequence[Change]) -> None:
+def _check_under_test(path: Path, job: PaddleOcrVlJob, changes: Sequence[ParameterChange]) -> None:
     """Whatever is said to be tested must be what is changed; a key may be said without its section."""
     said = job.training_config.experiment.hyperparameters_under_test
     changed = {change.key for change in changes}

@@ -8,7 +8,7 @@ from typing import TypeVar
 from receipt_trainer.sweep import plan
 from receipt_trainer.sweep.definition import Definition
 from receipt_trainer.sweep.objective import Objective
-from receipt_trainer.sweep.significance import Scores, Verdict, judge
+from receipt_trainer.sweep.significance import Scores, Significance, judge
 from receipt_trainer.sweep.trial import ENDED, Trial
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def ranked(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
     )
 
 
-def verdict_of(definition: Definition, trials: Sequence[Trial]) -> Verdict:
+def verdict_of(definition: Definition, trials: Sequence[Trial]) -> Significance:
     """Compare the complete trials."""
     own = [trial for trial in trials if trial.same_as is None]
     base = plan.base_params(definition)

@@ -31,7 +31,7 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class TrialComparison:
     """The best trial's mean score minus another's.
 
     Attributes:
@@ -60,7 +60,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Significance:
     """What the scores say.
 
     Attributes:
@@ -74,12 +74,12 @@ class Verdict:
     is_better: bool | None
     num_trials: int
     text: str
-    comparisons: tuple[Comparison, ...] = field(default_factory=tuple)
+    comparisons: tuple[TrialComparison, ...] = field(default_factory=tuple)
 
 
 def compare(
     best: Scores, other: Scores, role: str, num_comparisons: int = 1, objective: Objective = OBJECTIVES["f1"]
-) -> Comparison | None:
+) -> TrialComparison | None:
     """Welch's interval, which takes no equal spread for granted; None without two seeds each, or without any spread."""
     if min(len(best.values), len(other.values)) < 2:
         return None
@@ -92,7 +92,7 @@ def compare(
         warnings.simplefilter("ignore", RuntimeWarning)  # seeds that score alike are told of in words
         tested = stats.ttest_ind(best.values, other.values, equal_var=False)
     low, high = map(float, tested.confidence_interval(1 - (1 - LEVEL) / num_comparisons))
-    return Comparison(
+    return TrialComparison(
         other.trial,
         role,
         best.mean - other.mean,
@@ -111,7 +111,7 @@ def judge(
     *,
     objective: Objective = OBJECTIVES["f1"],
     advice: str = SWEEP_AGAIN,
-) -> Verdict:
+) -> Significance:
     """Compare the best trial with the runner-up and with the base.
 
     The runner-up needs no wider interval however many trials there are: among equal trials the two best lie close
@@ -127,7 +127,9 @@ def judge(
     ranked = sorted(finished, key=lambda scores: (objective.cost(scores.mean), scores.trial))
     if len(ranked) < 2:
         only = ranked[0].trial if ranked else None
-        return Verdict(only, None, len(ranked), f"{_count(len(ranked))} finished: there is nothing to compare yet.")
+        return Significance(
+            only, None, len(ranked), f"{_count(len(ranked))} finished: there is nothing to compare yet."
+        )
     best, second = ranked[0], ranked[1]
     others = [(second, "runner-up", 1)]
     others += [(scores, "base", len(ranked) - 1) for scores in ranked[1:] if scores.trial == base]
@@ -136,7 +138,7 @@ def judge(
     lead = found[0]
     reasons = _reasons(best, second, known, objective, advice)
     text = " ".join([_opening(best, second, len(ranked), base, objective), *reasons])
-    return Verdict(best.trial, None if lead is None else lead.is_better, len(ranked), text, known)
+    return Significance(best.trial, None if lead is None else lead.is_better, len(ranked), text, known)
 
 
 def _count(number: int) -> str:
@@ -152,7 +154,9 @@ def _opening(best: Scores, second: Scores, num_trials: int, base: int | None, ob
     return f"{best.name or f'Trial {best.trial}'}{is_base} has the {which}{how}{ties}: {best.mean:.4f} over {seeds}."
 
 
-def _reasons(best: Scores, second: Scores, known: Sequence[Comparison], objective: Objective, advice: str) -> list[str]:
+def _reasons(
+    best: Scores, second: Scores, known: Sequence[TrialComparison], objective: Objective, advice: str
+) -> list[str]:
     said = [_said(comparison) for comparison in known]
     if not known or known[0].role != "runner-up":
         if min(len(best.values), len(second.values)) < 2:
@@ -167,7 +171,7 @@ def _reasons(best: Scores, second: Scores, known: Sequence[Comparison], objectiv
     return said
 
 
-def _said(comparison: Comparison) -> str:
+def _said(comparison: TrialComparison) -> str:
     better = "It is better than" if comparison.is_better else "It is not better, beyond the noise of the seeds, than"
     widened = f", widened for {comparison.num_comparisons} comparisons" if comparison.num_comparisons > 1 else ""
     whose = comparison.name or f"trial {comparison.trial}"

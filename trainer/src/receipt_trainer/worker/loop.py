@@ -26,7 +26,7 @@ from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.finalize import Inbox
 from receipt_trainer.worker.interruptions import Advice, Interruption
 from receipt_trainer.worker.limit_watch import LimitWatch
-from receipt_trainer.worker.registry import InstanceRegistry, Machine
+from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine
 from receipt_trainer.worker.retention import Retention
 from receipt_trainer.worker.scratch import Scratch
 from receipt_trainer.worker.settings import WorkerSettings
@@ -53,7 +53,7 @@ class Worker:
         settings: WorkerSettings,
         table: JobTable,
         queues: Sequence[SqsQueue],
-        machine: Machine,
+        machine: WorkerMachine,
         *,
         registry: InstanceRegistry | None = None,
         member: GroupMember | None = None,

@@ -30,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class WorkerMachine:
     """What a worker runs on. Only an instance has more than a `worker_id`.
 
     Attributes:
@@ -53,7 +53,7 @@ class Machine:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def identify(imds: Imds | None, *, pool: str | None = None) -> Machine:
+def identify(imds: Imds | None, *, pool: str | None = None) -> WorkerMachine:
     """This machine; without a metadata service it is named after its host.
 
     Raises:
@@ -61,14 +61,14 @@ def identify(imds: Imds | None, *, pool: str | None = None) -> Machine:
     """
     nonce = uuid.uuid4().hex[:8]
     if imds is None:
-        return Machine(f"{platform.node() or 'host'}-{nonce}", pool)
+        return WorkerMachine(f"{platform.node() or 'host'}-{nonce}", pool)
     names = ("instance-id", "instance-type", "placement/availability-zone", "instance-life-cycle")
     instance_id, kind, zone, cycle = (imds.get(name) for name in names)
     if not instance_id:
         raise WorldError("instance metadata: the service does not say which instance this is")
     market = None if cycle is None else "spot" if cycle == "spot" else "on_demand"
     price = spot_price_usd_per_h(kind, zone) if market == "spot" and kind and zone else None
-    return Machine(f"{instance_id}-{nonce}", pool, instance_id, kind, zone, market, price)
+    return WorkerMachine(f"{instance_id}-{nonce}", pool, instance_id, kind, zone, market, price)
 
 
 def spot_price_usd_per_h(instance_type: str, zone: str) -> float | None:
@@ -96,7 +96,7 @@ class InstanceRegistry:
         self,
         client: DynamoDBClient,
         table: str,
-        machine: Machine,
+        machine: WorkerMachine,
         *,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:

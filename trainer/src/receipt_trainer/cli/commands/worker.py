@@ -28,7 +28,7 @@ from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.interruptions import Interruption, Watch
 from receipt_trainer.worker.log_forwarder import job_log
 from receipt_trainer.worker.loop import Worker
-from receipt_trainer.worker.registry import InstanceRegistry, Machine, identify
+from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine, identify
 from receipt_trainer.worker.settings import WorkerSettings
 
 
@@ -131,7 +131,7 @@ def _queue_urls(given: tuple[str, ...], env: WorkerEnv) -> tuple[str, ...]:
     return urls
 
 
-def _worker(settings: WorkerSettings, flags: dict[str, Any], env: WorkerEnv, machine: Machine) -> Worker:
+def _worker(settings: WorkerSettings, flags: dict[str, Any], env: WorkerEnv, machine: WorkerMachine) -> Worker:
     sqs, dynamodb = clients.sqs(), clients.dynamodb()
     instances = flags["instance_registry_table"]
     return Worker(
@@ -146,14 +146,14 @@ def _worker(settings: WorkerSettings, flags: dict[str, Any], env: WorkerEnv, mac
     )
 
 
-def _outcomes(env: WorkerEnv, machine: Machine) -> Outcomes | None:
+def _outcomes(env: WorkerEnv, machine: WorkerMachine) -> Outcomes | None:
     if env.environment is None or env.pool is None:
         return None
 
     return Outcomes(clients.cloudwatch(), env.environment, env.pool, price_usd_per_h=machine.price_usd_per_h)
 
 
-def _member(env: WorkerEnv, machine: Machine) -> GroupMember | None:
+def _member(env: WorkerEnv, machine: WorkerMachine) -> GroupMember | None:
     if env.auto_scaling_group is None or machine.instance_id is None:
         return None
 

@@ -287,7 +287,7 @@ _AROUND: Final = 10
 _BAR: Final = 40
 
 
-class Screen:
+class SweepScreen:
     """Shows a sweep while it goes on: a live table on a terminal, a line for each change elsewhere."""
 
     def __init__(self, definition: Definition, num_trials: int, console: Console | None = None) -> None:

@@ -21,7 +21,7 @@ from receipt_trainer.data.synthetic.page import (
     wrap,
 )
 from receipt_trainer.data.synthetic.purchase import Party
-from receipt_trainer.data.synthetic.wording import Row, Wording
+from receipt_trainer.data.synthetic.wording import LabelledRow, Wording
 
 A4: Final = (992, 1403)
 """Pixels of a page at 120 dots an inch."""
@@ -162,7 +162,7 @@ class _Sheet:
         )
         return self.party(client, left, right - 20)
 
-    def pairs(self, rows: Sequence[Row], y: int, left: int, right: int) -> int:
+    def pairs(self, rows: Sequence[LabelledRow], y: int, left: int, right: int) -> int:
         """Names at the left, values at the right; a bold row is larger and has air above it."""
         for row in rows:
             face = self.face.of(self.face.size * 5 // 4, bold=True) if row.bold else self.face
@@ -278,7 +278,7 @@ class _Sheet:
         return page
 
 
-def _inline(row: Row, align: Align) -> Cell:
+def _inline(row: LabelledRow, align: Align) -> Cell:
     """A name with its value right behind it."""
     name = row.name if row.name.endswith(".") else f"{row.name}:"
     return Cell(((name, ""), (row.value, row.label)), align, {"l": 0.0, "c": 0.5, "r": 1.0}[align])

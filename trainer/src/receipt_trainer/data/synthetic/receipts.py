@@ -11,7 +11,7 @@ from receipt_trainer.data.synthetic import names
 from receipt_trainer.data.synthetic.locales import currencies, fill, pick
 from receipt_trainer.data.synthetic.page import INK, Align, Cell, Face, Family, Page, Part, cell
 from receipt_trainer.data.synthetic.purchase import Item
-from receipt_trainer.data.synthetic.wording import Row, Wording
+from receipt_trainer.data.synthetic.wording import LabelledRow, Wording
 
 _FORMS = {
     (True, True): ("columns", "code_line", "second_line", "beside", "quantity_first"),
@@ -205,7 +205,7 @@ class _Slip:
             return ((amount + self.tax_code, "LINE_TOTAL"),)
         return ((amount, "LINE_TOTAL"), (self.tax_code, ""))
 
-    def _pair(self, row: Row, face: Face | None = None) -> None:
+    def _pair(self, row: LabelledRow, face: Face | None = None) -> None:
         middle = Cell(((row.middle, ""),) if row.middle else (), "r", 0.65)
         self._line(
             cell(row.name + ("" if row.middle else self.colon)), middle, cell(row.value, row.label, "r"), face=face
@@ -214,20 +214,20 @@ class _Slip:
     def _totals(self) -> None:
         document, wording = self.document, self.wording
         if self._chance(0.2):
-            self._pair(Row(self.say["count"], str(len(document.items))))
+            self._pair(LabelledRow(self.say["count"], str(len(document.items))))
         rows = wording.totals()
         large = int(self.face.size * self.rng.choice((1.0, 1.0, 1.2, 1.5)))
         for row in rows:
             self._pair(row, self.face.of(large, bold=self._chance(0.5)) if row.bold else None)
         if self._chance(0.12):
-            self._pair(Row(self.say["total_again"], wording.amount(document.totals.grand_total), "GRAND_TOTAL"))
+            self._pair(LabelledRow(self.say["total_again"], wording.amount(document.totals.grand_total), "GRAND_TOTAL"))
 
     def _payment(self) -> None:
         rng, total = self.rng, self.document.totals.grand_total
         if self._chance(0.45):
             paid = self._paid()
-            self._pair(Row(self.say["cash"], self.wording.amount(paid)))
-            self._pair(Row(self.say["change"], self.wording.amount(paid - total)))
+            self._pair(LabelledRow(self.say["cash"], self.wording.amount(paid)))
+            self._pair(LabelledRow(self.say["change"], self.wording.amount(paid - total)))
         elif self._chance(0.85):
             hidden = rng.choice(("****", "************", "XXXX-XXXX-XXXX-", "...")) + self._code("####")
             self._line(cell(f"{self.say['card']} {hidden}"), cell(self.wording.amount(total), "", "r"))

@@ -19,7 +19,7 @@ from receipt_trainer.data.synthetic.purchase import Document, Item, Party
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LabelledRow:
     """A name and its value, maybe an amount between them; `label` is of the value's words ("" for none)."""
 
     name: str
@@ -62,14 +62,14 @@ class Wording:
             digits = max(0, -int(value.normalize().as_tuple().exponent))
         return written(value, digits, self.numbers, False)
 
-    def facts(self) -> list[Row]:
+    def facts(self) -> list[LabelledRow]:
         """Number and dates."""
         document = self.document
-        rows = [Row(self.say["number"], document.number)] if document.number else []
+        rows = [LabelledRow(self.say["number"], document.number)] if document.number else []
         if document.day_shown:
-            rows.append(Row(self.say["date"], self.date, "DATE"))
+            rows.append(LabelledRow(self.say["date"], self.date, "DATE"))
         if document.due_days is not None:
-            rows.append(Row(self.say["due"], format_date(document.due, self.date_form, self.locale.cldr)))
+            rows.append(LabelledRow(self.say["due"], format_date(document.due, self.date_form, self.locale.cldr)))
         return rows
 
     @property
@@ -77,10 +77,10 @@ class Wording:
         """The document's date."""
         return format_date(self.document.moment, self.date_form, self.locale.cldr)
 
-    def contacts(self, party: Party) -> list[Row]:
+    def contacts(self, party: Party) -> list[LabelledRow]:
         """Phone and tax number."""
-        rows = [Row(self.say["phone"], party.phone, "PHONE_NUMBER")] if party.phone else []
-        return [*rows, Row(self.say["tax_id"], party.tax_id)] if party.tax_id else rows
+        rows = [LabelledRow(self.say["phone"], party.phone, "PHONE_NUMBER")] if party.phone else []
+        return [*rows, LabelledRow(self.say["tax_id"], party.tax_id)] if party.tax_id else rows
 
     def cells(self, item: Item) -> dict[str, str]:
         """A line of the table; what it has not is ""."""
@@ -92,31 +92,35 @@ class Wording:
             "amount": self.amount(item.total, self.marks),
         }
 
-    def totals(self) -> list[Row]:
+    def totals(self) -> list[LabelledRow]:
         """From the subtotal to the grand total; taxes that the prices include follow it."""
         totals, terms = self.document.totals, self.document.terms
-        rows = [Row(self.say["subtotal"], self.amount(totals.subtotal), "SUBTOTAL")] if terms.subtotal_shown else []
+        rows = (
+            [LabelledRow(self.say["subtotal"], self.amount(totals.subtotal), "SUBTOTAL")]
+            if terms.subtotal_shown
+            else []
+        )
         if totals.discount:
-            rows.append(Row(self.say["discount"], self.amount(-totals.discount)))
+            rows.append(LabelledRow(self.say["discount"], self.amount(-totals.discount)))
         if totals.service:
             name = f"{self.say['service']} {self.quantity(terms.service)}%"
-            rows.append(Row(name, self.amount(totals.service)))
+            rows.append(LabelledRow(name, self.amount(totals.service)))
         after = terms.inside and not terms.net_shown
         if not after:
             rows += self._taxes(inside=False)
         if totals.rounding:
-            rows.append(Row(self.say["rounding"], self.amount(totals.rounding, "{}")))
-        rows.append(Row(self.say["total"], self.amount(totals.grand_total), "GRAND_TOTAL", bold=True))
+            rows.append(LabelledRow(self.say["rounding"], self.amount(totals.rounding, "{}")))
+        rows.append(LabelledRow(self.say["total"], self.amount(totals.grand_total), "GRAND_TOTAL", bold=True))
         return [*rows, *self._taxes(inside=True)] if after else rows
 
-    def _taxes(self, *, inside: bool) -> list[Row]:
+    def _taxes(self, *, inside: bool) -> list[LabelledRow]:
         terms, rows = self.document.terms, []
         for tax in self.document.totals.taxes if terms.tax_shown else ():
             name = f"{tax.name} {self.quantity(tax.rate)}%" if terms.rate_shown else tax.name
             table = inside and self.net_table
             name = self.say["included"].format(name) if inside and not table else name
             middle = self.amount(tax.net, "{}") if table else ""
-            rows.append(Row(name, self.amount(tax.amount, "{}" if table else None), "TAX", middle=middle))
+            rows.append(LabelledRow(name, self.amount(tax.amount, "{}" if table else None), "TAX", middle=middle))
         return rows
 
 

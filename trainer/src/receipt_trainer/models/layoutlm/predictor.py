@@ -23,7 +23,7 @@ Move = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Predictions:
+class WordPredictions:
     """What the model says of every word of a split.
 
     Attributes:
@@ -44,7 +44,7 @@ def predict(
     *,
     loss: Callable[..., Tensor] | None = None,
     on_batch: Callable[[int], object] | None = None,
-) -> Predictions:
+) -> WordPredictions:
     """Run the model over a split, in its current precision context.
 
     Args:
@@ -73,7 +73,7 @@ def predict(
     probabilities /= np.maximum(views, 1)[:, None]
     supervised = sum(count for _, count in losses)
     total_loss = sum(float(mean) * count for mean, count in losses)
-    return Predictions(probabilities, total_loss / supervised if supervised else float("nan"))
+    return WordPredictions(probabilities, total_loss / supervised if supervised else float("nan"))
 
 
 def _add(
@@ -104,7 +104,7 @@ def _to(value: Any, device: torch.device) -> Any:
 
 
 def choose(
-    predictions: Predictions, split: EncodedSplit, space: LabelSpace, *, scored: bool = True
+    predictions: WordPredictions, split: EncodedSplit, space: LabelSpace, *, scored: bool = True
 ) -> NDArray[np.int32]:
     """(words,) label ids, 0 for `O`.
 

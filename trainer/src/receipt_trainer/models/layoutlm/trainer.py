@@ -15,7 +15,7 @@ from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.models.layoutlm.collator import PackedBatches, PackingCollator
 from receipt_trainer.models.layoutlm.loss import MarginalLoss
 from receipt_trainer.models.layoutlm.metrics import score
-from receipt_trainer.models.layoutlm.predictor import Predictions, choose, predict
+from receipt_trainer.models.layoutlm.predictor import WordPredictions, choose, predict
 from receipt_trainer.training import hardware
 from receipt_trainer.training.trainer import BatchTrainer
 
@@ -52,7 +52,7 @@ class ReceiptTrainer(BatchTrainer):
         """See `BatchTrainer`."""
         self.model.load_state_dict(load_file(folder / "model.safetensors"))
 
-    def answers(self) -> tuple[Predictions, Ints]:
+    def answers(self) -> tuple[WordPredictions, Ints]:
         """Predictions on the validation receipts and the label ids chosen from them."""
         with self.accelerator.autocast():
             predictions = predict(self.model, self._validation, self._space, loss=self._loss)

@@ -43,7 +43,7 @@ class ReceiptKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SortKey:
     """What a sort key says: a receipt, a line, a word or a label."""
 
     receipt_sk: str
@@ -53,13 +53,13 @@ class Place:
     label: str | None
 
 
-def place_of(sk: str) -> Place | None:
+def place_of(sk: str) -> SortKey | None:
     """Parse a sort key; None if it is of something else (a letter, an analysis, an image)."""
     match = _PLACE.fullmatch(sk)
     if match is None:
         return None
     receipt_sk, receipt, line, word, label = match.groups()
-    return Place(receipt_sk, int(receipt), int(line) if line else None, int(word) if word else None, label)
+    return SortKey(receipt_sk, int(receipt), int(line) if line else None, int(word) if word else None, label)
 
 
 def key_of(item: Mapping[str, Any]) -> ReceiptKey | None:
