@@ -20,7 +20,7 @@ def is_main() -> bool:
 def join(cuda: bool) -> None:
     """Meet the other processes, so that they can wait for each other before training begins."""
     if count() > 1 and _group() is None:
-        from accelerate import PartialState  # type: ignore[import-untyped]
+        from accelerate import PartialState
 
         PartialState(cpu=not cuda)
 
