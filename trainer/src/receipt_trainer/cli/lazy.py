@@ -10,12 +10,22 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 from click.types import FloatParamType, StringParamType
 
 from receipt_trainer.errors import UserError, WorldError
+
+EXTRAS: Final = {
+    "train": "accelerate huggingface_hub numpy pyarrow safetensors seqeval tensorboard torch transformers",
+    "report": "jinja2 markupsafe matplotlib",
+    "sweep": "optuna",
+    "synthetic": "babel faker",
+    "vl": "PIL jsonschema peft rapidfuzz referencing scipy",
+    "local": "google moto pulumi pulumi_aws",
+}
+"""The extras of the package, by what they are told to be needed for: the modules that are missing without them."""
 
 
 class _Finite(FloatParamType):
@@ -113,7 +123,7 @@ class LazyGroup(click.Group):
 def run(group: click.Command, argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command line program and exit: 0 done, 1 a fault of the world, 2 a mistake of the user.
 
-    Both faults are one line on stderr; a bug of ours keeps its traceback.
+    Both faults are one line on stderr, and so is an extra that is not installed; a bug of ours keeps its traceback.
 
     Args:
         group: the program; its name is the program's name in usage texts.
@@ -124,4 +134,11 @@ def run(group: click.Command, argv: Sequence[str] | None = None) -> NoReturn:
     except (UserError, WorldError) as error:
         click.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        extra = next((name for name, modules in EXTRAS.items() if module in modules.split()), None)
+        if extra is None:
+            raise
+        click.echo(f"error: {module} is not installed: pip install 'receipt-trainer[{extra}]'", err=True)
+        sys.exit(UserError.exit_code)
     sys.exit(0)
