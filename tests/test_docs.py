@@ -250,3 +250,12 @@ def test_names_of_the_documents_are_those_of_the_stack(name: str, stack: str) ->
     found |= set(re.findall(r"--alarm-name-prefix (\S+)", text))
     for word in sorted(found):
         assert is_in(word, stack), word
+
+
+def test_the_map_of_the_house_leads_somewhere() -> None:
+    """Each question of CONTRIBUTING.md's map is answered by one path, and that file exists."""
+    section = text_of("CONTRIBUTING.md").partition("### Where is ...?")[2].partition("\n## ")[0]
+    answers = re.findall(r"^\| [^|]+\? \| `([^`]+)` \|$", section, flags=re.M)
+    assert len(answers) >= 20
+    homes = (ROOT, ROOT / "trainer/src/receipt_trainer")
+    assert [path for path in answers if not any((home / path).is_file() for home in homes)] == []
