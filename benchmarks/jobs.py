@@ -1,8 +1,8 @@
 """Jobs by the thousand: submitting, finding and working them off, and how each grows, on the embedded AWS.
 
-    python benchmarks/jobs.py submit [--jobs 1000]
-    python benchmarks/jobs.py find [--jobs 1000 --jobs 10000]
-    python benchmarks/jobs.py work [--jobs 0 --jobs 1000 --jobs 10000]
+    python -m benchmarks.jobs submit [--jobs 1000]
+    python -m benchmarks.jobs find [--jobs 1000 --jobs 10000]
+    python -m benchmarks.jobs work [--jobs 0 --jobs 1000 --jobs 10000]
 
 Requests, rows and megabytes read are what DynamoDB and SQS would see and bill. Seconds are the emulator's and this
 machine's: compare them with each other; AWS answers in some milliseconds however much a table holds.

@@ -1,4 +1,4 @@
-"""What a worker and its training process cost beside the training: part of `benchmarks/jobs.py`."""
+"""What a worker and its training process cost beside the training: part of `benchmarks.jobs`."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ def test_seeds_of_experiments() -> None:
     assert alone is not None
     assert (alone.is_better, alone.num_trials) == (None, 2)
     assert alone.text.startswith("rank-8 has the lowest mean eval loss of 2 (lower is better): 0.3100 over 1 seed.")
-    assert "training.seed" in alone.text
+    assert "training_config.seed" in alone.text
     outcomes += [
         result(f"rank-8-{at}", changes=f"{rank}; {said}", eval_loss=loss - 0.2) for at, (said, loss) in enumerate(seeds)
     ]

@@ -35,8 +35,8 @@ LOG: Final = "experiments.jsonl"
 _REASON: Final = 300
 """Characters of a failure's reason in the log."""
 _OTHER_SEEDS: Final = (
-    "Run the best, and what it is compared with, with other values of training.seed too: files that also change "
-    "training.seed, and --allow-several."
+    "Run the best, and what it is compared with, with other values of training_config.seed too: files that "
+    "also change it, and --allow-several."
 )
 _STEP = re.compile(r"\bstep (\d+): the (?:loss|gradient|validation loss)")
 
