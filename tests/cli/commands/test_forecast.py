@@ -85,6 +85,16 @@ def test_a_sweep_says_the_sum_first(stack: Stack, call: Caller) -> None:
     assert all(row["expected_usd"] > 0 for row in rows)
 
 
+def test_a_search_is_foreseen_by_its_base(stack: Stack, call: Caller) -> None:
+    """Its values are not chosen yet; a learning rate that would be scaled is not."""
+    remember(call, stack)
+    rates = ("--learning-rates", "1e-5:1e-4", "--search", "tpe", "--trials", "3")
+    for more in (("--dry-run",), ("--dry-run", "--scale-lr", "linear", "--batch-sizes", "2,4"), ("--name", "search")):
+        said = type_(call, stack, "sweep", *rates, *more)
+        assert said.code == 0, said.err
+        assert "expected: by the base, 3 jobs, 31 min 30 s of instance time" in said.err
+
+
 @pytest.mark.parametrize("endpoint", ["EC2", "PRICING", "AUTO_SCALING"])
 def test_a_price_that_cannot_be_had_stops_nothing(
     stack: Stack, call: Caller, monkeypatch: pytest.MonkeyPatch, endpoint: str

@@ -101,7 +101,7 @@ def defined(flags: dict[str, Any], *, needs_queue: bool) -> Definition:
         plan.expand(definition)
     name = default_name(definition) if flags["name"] is None else check_name(flags["name"])
     named = definition.model_copy(update={"name": name})
-    plan.check_size(named)
+    plan.base_job(named)  # whether it can be stored is seen before anything is
     return named
 
 
@@ -253,8 +253,11 @@ def _say_expected(definition: Definition, table: str | None, as_json: bool, flag
     if as_json or stack.outputs() is None:
         return
     is_search = definition.method in SEARCHES
-    trials = [{}] * plan.num_planned(definition) if is_search else plan.expand(definition)
-    specs = [plan.job_of(definition, number, params, definition.seeds[0]).spec for number, params in enumerate(trials)]
+    if is_search:
+        specs = [plan.base_job(definition).spec] * plan.num_planned(definition)
+    else:
+        seed, trials = definition.seeds[0], enumerate(plan.expand(definition))
+        specs = [plan.job_of(definition, number, params, seed).spec for number, params in trials]
     found = forecast.forecasts(specs, definition.base["resources"]["pool"], table)
     if found:
         line = forecast.sum_text([one for one in found for _ in definition.seeds])

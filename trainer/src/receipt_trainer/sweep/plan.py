@@ -145,14 +145,14 @@ def job_of(definition: Definition, number: int, params: Mapping[str, Any], seed:
     return new_job(spec, definition.queue_url, client_token=token(definition, params, seed))
 
 
-def check_size(definition: Definition) -> None:
-    """Look before anything is stored whether the base with a trial's tags is a job that can be.
+def base_job(definition: Definition) -> Job:
+    """The job of the base itself, as large as the last trial's.
 
     Raises:
         UserError: it is too large, see `receipt_trainer.contract.job_limits`.
     """
     plain = definition.model_copy(update={"queue_url": definition.queue_url or "", "scale_lr": "none"})
-    job_of(plain, num_planned(definition), base_params(definition), max(definition.seeds))
+    return job_of(plain, num_planned(definition), base_params(definition), max(definition.seeds))
 
 
 def token(definition: Definition, params: Mapping[str, Any], seed: int) -> str:
