@@ -105,6 +105,8 @@ def test_unknown_keys_are_named_with_the_known_ones(model: type[TrainingConfig |
         (TrainingConfig, {"max_grad_norm": float("inf")}, "max_grad_norm"),
         (TrainingConfig, {"seed": 2**32}, "seed"),
         (TrainingConfig, {"precision": "fp8"}, "precision"),
+        (TrainingConfig, {"num_epochs": True}, "num_epochs: must be a number, not true or false"),
+        (TrainingConfig, {"batch_size": False}, "batch_size: must be a number, not true or false"),
         (TrainingConfig, {"fp16": True, "precision": "bf16"}, "fp16"),
         (TrainingConfig, {"fp16": False, "precision": "bf16"}, "fp16"),
         (DataConfig, {"max_length": 513}, "max_length"),

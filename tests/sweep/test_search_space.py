@@ -42,6 +42,7 @@ def test_keys_in_sections() -> None:
         ("loss.r", "8", "unknown key 'loss.r' (known: loss.focal_alpha"),
         ("r", "8", "lora.r, "),
         ("lora.r", "8,0", "lora.r: input should be greater than or equal to 1, not 0"),
+        ("lora.r", "yes,8", "lora.r: must be a number, not true or false"),
         ("lora.r.x", "8", "unknown key 'lora.r.x'"),
     ],
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
+from receipt_trainer.contract.job import number_only
 from receipt_trainer.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -15,9 +16,15 @@ _SHOWN: Final = 80
 
 
 class Strict(BaseModel):
-    """A configuration: no unknown key, no NaN, never changed."""
+    """A configuration: no unknown key, no NaN, no `yes` for a number, never changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[info.field_name or ""].annotation
+        return number_only(value) if {int, float} & {kind, *get_args(kind)} else value
 
 
 def parse(model: type[Model], values: Mapping[str, Any], where: str) -> Model:

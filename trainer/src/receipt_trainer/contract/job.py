@@ -33,13 +33,18 @@ _LATER: Final = ("max_hours", "max_usd", "notify")
 _NAME_OF_THE_SECOND: Final = re.compile(r"paddleocr[-_]?vl", re.IGNORECASE)
 
 
-def _no_bool(value: Any) -> Any:
+def number_only(value: Any) -> Any:
+    """The value, unless it is `true` or `false` (YAML's `yes` and `no`), which pydantic would take for 1 or 0.
+
+    Raises:
+        ValueError: it is.
+    """
     if isinstance(value, bool):
         raise ValueError("must be a number, not true or false")
     return value
 
 
-Limit = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, allow_inf_nan=False)]
+Limit = Annotated[float, BeforeValidator(number_only), Field(gt=0, allow_inf_nan=False)]
 """A bound of hours or dollars."""
 
 
@@ -77,7 +82,9 @@ class JobSpec(BaseModel, Generic[Training, Data]):
     data_config: Data
     priority: Priority = Field("normal", description="Which of the pool's queues; workers poll high first")
     resources: Resources = Field(default_factory=Resources, description="What the job needs of its machine")
-    max_failures: int = Field(3, ge=1, le=100, description="Failed attempts that end the job; interruptions are none")
+    max_failures: Annotated[int, BeforeValidator(number_only)] = Field(
+        3, ge=1, le=100, description="Failed attempts that end the job; interruptions are none"
+    )
     max_hours: Limit | None = Field(
         None, description="Instance time of all attempts in hours; then a checkpoint is kept and the job is FAILED"
     )

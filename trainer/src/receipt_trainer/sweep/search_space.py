@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
-from receipt_trainer.config.base import parse
+from receipt_trainer.config.base import Strict, parse
 from receipt_trainer.config.yaml import read_yaml
 from receipt_trainer.contract.job import Family
 from receipt_trainer.errors import UserError
@@ -21,12 +21,6 @@ _NUMBER: Final = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RANGE: Final = re.compile(rf"\s*({_NUMBER})\s*:\s*({_NUMBER})\s*", re.ASCII)
 _LOG: Final = frozenset({"learning_rate"})
 """Fields whose ranges are searched by their logarithm."""
-
-
-class _Alone(BaseModel):
-    """As the configurations of jobs are."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Axis(BaseModel):
@@ -104,8 +98,8 @@ def normal(field: FieldInfo, key: str, value: Any, where: str) -> Any:
     *path, last = key.split(".")
     fields: dict[str, Any] = {last: (field.annotation, field)}
     for name in reversed(path):
-        fields = {name: (create_model(name, __base__=_Alone, **fields), ...)}
-    alone = create_model("Alone", __base__=_Alone, **fields)
+        fields = {name: (create_model(name, __base__=Strict, **fields), ...)}
+    alone = create_model("Alone", __base__=Strict, **fields)
     return keys.get(parse(alone, keys.nested(key, value), where).model_dump(mode="json"), key)
 
 
