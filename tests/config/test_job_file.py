@@ -155,6 +155,12 @@ def test_no_folder_of_this_machine_decides(tmp_path: Path) -> None:
         ("job_name: a\ntraining_config: {batch_tokens: 300, lora: {}}\n", "keys of both families"),
         ("family: bert\njob_name: a\n", ":1: family: must be layoutlm or paddleocr-vl, not 'bert'"),
         (f"family: layoutlm\njob_name: a\n{VL}", ":3: unknown key 'lora'"),
+        (
+            "family: layoutlm\njob_name: a\nmodel: PaddlePaddle/PaddleOCR-VL\n",
+            ":3: model: PaddlePaddle/PaddleOCR-VL is",
+        ),
+        (f"family: paddleocr-vl\nmodel: microsoft/layoutlm-base-uncased\njob_name: a\n{VL}", ":2: model: microsoft/"),
+        ("dataset_path: here\noutput_dir: 5\n", ":2: output_dir: must be the path of a folder, not 5"),
     ],
 )
 def test_a_family_that_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:

@@ -50,6 +50,9 @@ def test_the_documented_defaults() -> None:
     ("text", "said"),
     [
         ("training_config:\n  lora:\n    r: 0\n", ":5: lora.r: input should be greater than or equal to 1, not 0"),
+        ("training_config:\n  num_epochs: yes\n", ":4: num_train_epochs: must be a number, not true or false"),
+        ("training_config:\n  lora: {r: yes}\n", ":4: lora.r: must be a number, not true or false"),
+        ("max_failures: yes\n", ":3: max_failures: must be a number, not true or false"),
         ("seed: 1\n", ":3: unknown key 'seed' (known: data_config, description"),
         ("training_config:\n  rank: 3\n", ":4: unknown key 'rank' (known: bf16, dataloader_workers"),
         ("training_config:\n  fp16: true\n", ":4: unknown key 'fp16'"),

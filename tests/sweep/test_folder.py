@@ -31,6 +31,18 @@ def test_what_each_changes(folder: Path) -> None:
     assert len({one.digest for one in found}) == 3
 
 
+def test_either_name_of_a_key_is_over_the_other(tmp_path: Path) -> None:
+    """Base and experiment may each call a key by its short or its long name."""
+    job = {"family": "paddleocr-vl", "data_config": {"dataset_path": "here"}}
+    write(tmp_path, "base", job | {"training_config": {"num_epochs": 1, "per_device_train_batch_size": 2}})
+    write(tmp_path, "long", job | {"training_config": {"num_train_epochs": 3}})
+    write(tmp_path, "short", job | {"training_config": {"batch_size": 4}})
+    assert [one.said for one in read_experiments(tmp_path)[1:]] == [
+        "training.num_train_epochs: 1.0 -> 3.0",
+        "training.per_device_train_batch_size: 2 -> 4",
+    ]
+
+
 def test_several_changes_are_named_and_refused(folder: Path) -> None:
     """All files that change more than one parameter are named with what they change; unless they are allowed."""
     write(folder, "two", {"lora": {"r": 8, "dropout": 0.2}})

@@ -49,6 +49,9 @@ _KEYS: Final[Mapping[str, tuple[set[str], set[str]]]] = {
 }
 """Keys of each section in the first family and in the second."""
 
+_PUBLISHERS: Final[Mapping[Family, str]] = {"layoutlm": "microsoft/layoutlm", "paddleocr-vl": BASE_MODEL.lower()}
+"""What the hub names of each family's published models begin with, in small letters."""
+
 _OF_TRAINING: Final = ("lora", "loss", "evaluation", "experiment")
 _PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "model_name_or_path": ("model",),
@@ -146,6 +149,10 @@ class JobValues:
             item = error.errors()[0]
             below = 1 if item["loc"][:1] and item["loc"][0] in _SECTIONS else 0
             raise UserError(f"{self._at(*item['loc'])}: {explain(job, item, below)}") from None
+        other = next((one for one in FAMILIES if one != spec.family), spec.family)
+        if spec.model.lower().startswith(_PUBLISHERS[other]):
+            where = self._at("model" if "model" in self.values else "family")
+            raise UserError(f"{where}: model: {spec.model} is of the family {other}, and the job of {spec.family}")
         if (problem := job_limits.too_long(spec)) is not None:
             raise UserError(f"{self._at(*problem[0])}: {'.'.join(problem[0])} {problem[1]}")
         return spec
@@ -168,7 +175,7 @@ def load_job_file(path: Path, *, expected: Family | None = None, changes: Mappin
     job = replace(found, values=laid_over(found.values, changes or {})).parse()
     if expected is not None and job.family != expected:
         command = "receipt-trainer vl train" if job.family == "paddleocr-vl" else "layoutlm-cli train"
-        raise UserError(f"{path}: model {job.model} is of the family {job.family}: it is trained by `{command}`")
+        raise UserError(f"{path}: the job is of the family {job.family} (model {job.model}); `{command}` trains it")
     return JobFile(job, found.notes, found.output_dir)
 
 
@@ -197,10 +204,15 @@ def read_job_values(path: Path, expected: Family | None = None) -> JobValues:
         notes.append(f"{path} does not say its family and is read as one of {family}: add the line 'family: {family}'")
     given = values["training_config"]
     if family == "paddleocr-vl" and isinstance(given, dict):
-        notes += [
-            f"{path}: {short} is called {name} in this family" for short, name in SHORT_NAMES.items() if short in given
-        ]
-    folder = Path(output_dir) if isinstance(output_dir, str) else None
+        short = {name: full for name, full in SHORT_NAMES.items() if name in given and full not in given}
+        notes += [f"{path}: {name} is called {full} in this family" for name, full in short.items()]
+        values["training_config"] = {short.get(key, key): value for key, value in given.items()}
+        there = {full: line_of(lines, ("training_config", name)) for name, full in short.items()}
+        lines = {**lines, **{("training_config", full): line for full, line in there.items()}}
+    if output_dir is not None and not isinstance(output_dir, str):
+        where = f"{path}:{line_of(lines, ('output_dir',))}"
+        raise UserError(f"{where}: output_dir: must be the path of a folder, not {output_dir!r}")
+    folder = Path(output_dir) if output_dir else None
     return JobValues(path, values, lines, family, tuple(notes), folder)
 
 
