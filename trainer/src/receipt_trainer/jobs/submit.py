@@ -14,7 +14,7 @@ from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.config.job_file import AnyJob, read_job
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract import job_limits, names
-from receipt_trainer.contract.outputs import PoolName
+from receipt_trainer.contract.outputs import PoolName, Priority
 from receipt_trainer.contract.waiting import new_deduplication_id
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.limits import Limits
@@ -37,6 +37,7 @@ def submit_training_job(
     model_name: str = names.DEFAULT_MODEL,
     training_config: TrainingConfig | None = None,
     data_config: DataConfig | None = None,
+    priority: Priority = "normal",
     job_name: str | None = None,
     pool: PoolName | None = None,
     client_token: str | None = None,
@@ -53,14 +54,14 @@ def submit_training_job(
         model_name: hub name, directory, installed package of weights, or 'tiny'.
         training_config: how to train; what it leaves unset is taken from `training_defaults`.
         data_config: what to train on.
+        priority: kept with the job; the queue decides.
         job_name: made from the job's id if it is left out.
         pool: kept with the job; the queue decides.
         client_token: calls with the same token submit one job; a submission that was cut off is completed.
         jobs_table: name of the jobs table; by default that of JOBS_TABLE_NAME.
         training_defaults: the stack's TrainingConfig fields.
         dynamodb, sqs: clients; by default made from the environment.
-        more: other fields of `JobSpec`: priority (the queue decides all the same), description, tags, max_failures,
-            notify, max_hours, max_usd.
+        more: other fields of `JobSpec`: description, tags, max_failures, notify, max_hours, max_usd.
 
     Raises:
         UserError: a wrong value, no such queue or table, or a token that stands for another job.
@@ -72,6 +73,7 @@ def submit_training_job(
         "model": model_name,
         "training_config": training.model_dump(mode="json", exclude_unset=True),
         "data_config": data.model_dump(mode="json", exclude_unset=True),
+        "priority": priority,
         "resources": {"pool": pool},
         **{name: value for name, value in more.items() if value is not None},
     }
