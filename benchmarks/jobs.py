@@ -220,7 +220,7 @@ def _timed(look: Callable[[Any], int], repeats: int) -> tuple[int, Meter, float]
 
 
 def benchmark_work(cloud: LocalCloud, sizes: Sequence[int], repeats: int) -> Table:
-    """What a job costs beside its training, by the number of jobs that the table holds."""
+    """Measure the cost of a job beside its training, by the number of jobs that the table holds."""
     shown = Table("part", title=f"a job of one step; medians of {repeats} jobs, seconds")
     columns = {}
     for size in sizes:

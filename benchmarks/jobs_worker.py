@@ -1,4 +1,4 @@
-"""What a worker and its training process cost beside the training: part of `benchmarks.jobs`."""
+"""Cost of a worker and its training process beside the training: part of `benchmarks.jobs`."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _work(
 
 
 class _quiet:  # noqa: N801 - reads as a word where it is used
-    """What workers and training processes say goes nowhere."""
+    """Silence workers and training processes."""
 
     def __enter__(self) -> None:
         sys.stdout.flush()

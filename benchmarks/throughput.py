@@ -82,7 +82,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Task:
-    """What all ways train: a start on a split."""
+    """The model and data that all variants train."""
 
     split: EncodedSplit
     space: LabelSpace

@@ -1,4 +1,4 @@
-"""What share of a PaddleOCR-VL data set is longer than a sequence, by the bound on an image's pixels.
+"""Measures the share of a PaddleOCR-VL data set that is longer than a sequence, by the bound on an image's pixels.
 
 Image tokens by the model's own rule of sizes; texts estimated by letters a token, because no tokenizer is at hand.
 

@@ -88,7 +88,7 @@ def named(parent: pulumi.Resource, **more: Any) -> pulumi.ResourceOptions:
     """Options of a resource whose physical name is ours, not one that Pulumi makes up.
 
     What replaces it (another environment or region) gives it another name or place: the new one is made first, and the
-    old one goes when nothing refers to it any more. Without a word of ours the provider deletes it first, while others
+    old one goes when nothing refers to it. Without a word of ours the provider deletes it first, while others
     still refer to it (pulumi-terraform-bridge: names that the user gives).
     """
     return pulumi.ResourceOptions(parent=parent, delete_before_replace=False, **more)

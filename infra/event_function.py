@@ -41,7 +41,7 @@ class FunctionRole(pulumi.ComponentResource):
 
 @dataclass(frozen=True)
 class EventFunctionArgs:
-    """What runs, when, and as whom.
+    """A function, its schedule and its role.
 
     Attributes:
         kind: last part of the function's name, such as `silent-instances`.
@@ -70,7 +70,7 @@ class EventFunctionArgs:
 class EventFunction(pulumi.ComponentResource):
     """A Lambda function and its rules.
 
-    Outside of the VPC, so that it works, and costs the same, whatever `network.nat` says: it calls AWS and nothing
+    Outside of the VPC, so that it works, and costs the same, for any `network.nat`: it calls AWS and nothing
     else. Without reserved concurrency: an account whose limit is 10, as new ones have it, may reserve none.
 
     Attributes:

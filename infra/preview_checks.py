@@ -1,4 +1,4 @@
-"""What is looked at before the first resource: instance types, an edit that would replace data, old parent images."""
+"""Checks before the first resource: instance types, an edit that would replace data, old parent images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from infra.settings import SettingsError, StackSettings
 from receipt_trainer.contract.outputs import PoolName
 
 InstanceType = aws.ec2.GetInstanceTypeResult
-"""What EC2 says of a type: sizes are not written down here."""
+"""EC2's description of a type: sizes are not written down here."""
 ARCHITECTURE: Final = "x86_64"
 """Of the parent image."""
 OLD_GPUS: Final = ("K80", "M60", "V100")

@@ -38,7 +38,7 @@ OWN_NAMESPACE: Final = {"StringEquals": {"cloudwatch:namespace": metrics.NAMESPA
 
 @dataclass(frozen=True)
 class FlowLogRoleArgs:
-    """What the role of the VPC's flow logs needs: the ARN of their log group, without `:*` at its end."""
+    """Arguments of the role of the VPC's flow logs: the ARN of their log group, without `:*` at its end."""
 
     context: AwsContext
     log_group_arn: pulumi.Input[str]
@@ -65,7 +65,7 @@ class FlowLogRole(pulumi.ComponentResource):
 
 
 def _flow_log_statements(log_group: str) -> list[Statement]:
-    """What flow logs ask of their role (VPC User Guide, "IAM role for publishing flow logs"); the group exists, and its
+    """Rights that flow logs need (VPC User Guide, "IAM role for publishing flow logs"); the group exists, and its
     creation is asked for all the same."""
     return [
         allow("CreateOwnGroup", "logs", ["CreateLogGroup"], group_spellings(log_group)),
@@ -77,7 +77,7 @@ def _flow_log_statements(log_group: str) -> list[Statement]:
 
 @dataclass(frozen=True)
 class RolesArgs:
-    """What the roles of workers and of bakes may touch.
+    """Resources that the roles of workers and of bakes may use.
 
     Attributes:
         tables: workers read receipts, and read and write jobs and instances.
@@ -178,7 +178,7 @@ def _worker_policy(args: RolesArgs) -> pulumi.Output[str]:
 
 
 def group_pattern(context: AwsContext, pool: PoolName) -> str:
-    """Resource part of the ARN of a pool's Auto Scaling group, whose UUID nobody knows beforehand."""
+    """Resource part of the ARN of a pool's Auto Scaling group, whose UUID is not known beforehand."""
     return f"autoScalingGroup:*:autoScalingGroupName/{context.name('workers', pool)}"
 
 
@@ -197,7 +197,7 @@ def _worker_statements(
     parameter: str,
     log_groups: Sequence[str],
 ) -> list[Statement]:
-    """What a worker needs from boot to its own end, and nothing of another stack."""
+    """Rights of a worker from boot to its own end, and none on another stack."""
     # SendMessage: a waiting job's message is sent anew before SQS drops it.
     queue_actions = ["ReceiveMessage", "DeleteMessage", "SendMessage", "ChangeMessageVisibility", "GetQueueAttributes"]
     artifact_actions = ["PutObject", "AbortMultipartUpload", "ListMultipartUploadParts"]

@@ -136,7 +136,7 @@ class NetworkSettings(SettingGroup):
     nat: Literal["none", "single", "public"] = Field(
         "none",
         description="none: AWS is reached through endpoints, the internet not at all; single: one NAT gateway; "
-        "public: workers have a public address while they run, and nobody can call them",
+        "public: workers have a public address while they run and accept no connections",
     )
 
 
@@ -150,7 +150,7 @@ class PoolSettings(SettingGroup):
         2, ge=0, le=100, validate_default=True, description="Instances at most; 0 pauses the pool, its jobs wait"
     )
     on_demand_base: Whole = Field(
-        0, ge=0, le=100, description="The first so many instances are on demand, whatever market says"
+        0, ge=0, le=100, description="Number of instances that are on demand first, also if market is spot"
     )
     root_volume_gib: Whole = Field(
         150, ge=MIN_ROOT_VOLUME_GIB, le=16384, description="Size of the root volume (gp3) in GiB"
@@ -255,7 +255,7 @@ class RetentionSettings(SettingGroup):
 
 
 class JobsSettings(SettingGroup):
-    """What every job of the stack has, unless its job file or the command says otherwise."""
+    """Defaults of every job of the stack, which its job file or the command may override."""
 
     max_hours: Annotated[float, BeforeValidator(_no_bool)] | None = Field(
         None, gt=0, le=100_000, description="Hours of instance time after which a job is stopped; unset: no limit"
@@ -274,7 +274,7 @@ class BudgetSettings(SettingGroup):
     monthly_usd: Annotated[float, BeforeValidator(_no_bool)] = Field(
         gt=0, le=1_000_000, description="US dollars a month; mails at 80 % and 100 %, and at a forecast of 100 %"
     )
-    email: Email = Field(description="Who is told")
+    email: Email = Field(description="Mail address that is notified")
 
 
 class WheelhouseSettings(SettingGroup):

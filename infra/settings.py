@@ -58,7 +58,7 @@ def _problem_lines(model: type[BaseModel], error: ValidationError, project: str)
 
 
 def _meaning(model: type[BaseModel], loc: Sequence[int | str]) -> str:
-    """What the key is for, in brackets; empty for one that does not exist."""
+    """The purpose of the key, in brackets; empty for one that does not exist."""
     field = None
     for part in loc:
         if (found := model.model_fields.get(str(part))) is None:
@@ -91,17 +91,17 @@ class StackSettings(SettingGroup):
     network: NetworkSettings = Field(default_factory=NetworkSettings, description="The VPC")
     pools: PoolsSettings = Field(default_factory=PoolsSettings, description="The worker pools")
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="Default hyperparameters of every job")
-    jobs: JobsSettings = Field(default_factory=JobsSettings, description="What every job has that says nothing else")
+    jobs: JobsSettings = Field(default_factory=JobsSettings, description="Defaults of every job")
     golden_ami: GoldenAmiSettings = Field(default_factory=GoldenAmiSettings, description="The image of the workers")
     retention: RetentionSettings = Field(default_factory=RetentionSettings, description="How long things are kept")
     budget: Annotated[BudgetSettings | None, BeforeValidator(_nothing_if_empty)] = Field(
         None, description="Monthly budget with a mail address; empty: none"
     )
     alarm_email: Annotated[Email | None, BeforeValidator(_nothing_if_empty)] = Field(
-        None, description="Who gets the alarms, name@example.com; empty: nobody, they show on the dashboard"
+        None, description="Mail address for alarms, name@example.com; empty: they only show on the dashboard"
     )
     notify_email: Annotated[Email | None, BeforeValidator(_nothing_if_empty)] = Field(
-        None, description="Who gets the notices of jobs; empty: nobody, unless somebody subscribes to the topic"
+        None, description="Mail address for notices of jobs; empty: no mail, unless an address is subscribed by hand"
     )
     protect_data: bool = Field(True, description="Tables, buckets and file system outlive pulumi destroy")
     replace_data: bool = Field(False, description="An edit may replace what holds data by something empty")
@@ -167,7 +167,7 @@ class StackSettings(SettingGroup):
 
     @classmethod
     def load(cls, config: pulumi.Config) -> StackSettings:
-        """Settings of the current stack; also a key that is none of ours is refused.
+        """Settings of the current stack; an unknown key is refused, too.
 
         Raises:
             SettingsError: see `parse`; it ends the preview without a traceback.

@@ -1,1 +1,1 @@
-"""What holds data and jobs: buckets, tables, queues, the file system, default hyperparameters."""
+"""Storage of data and jobs: buckets, tables, queues, the file system, default hyperparameters."""

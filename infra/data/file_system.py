@@ -21,7 +21,7 @@ _CLIENT_ACTIONS: Final = (
 
 @dataclass(frozen=True)
 class FileSystemArgs:
-    """What the file system needs.
+    """Arguments of the file system.
 
     Attributes:
         private_subnet_ids: at most one an AZ; each gets a mount target.
@@ -105,7 +105,7 @@ class FileSystem(pulumi.ComponentResource):
 
 @dataclass(frozen=True)
 class FileSystemAccessArgs:
-    """Who may mount what.
+    """Statements that decide who may mount what.
 
     Attributes:
         files: the file system; its access points are the only ways in.
@@ -117,7 +117,7 @@ class FileSystemAccessArgs:
 
 
 class FileSystemAccess(pulumi.ComponentResource):
-    """The file-system policy: over TLS only, through an access point only, and nobody but workers is let in by it.
+    """The file-system policy: over TLS only, through an access point only, and it admits workers only.
 
     Apart from FileSystem, because the worker's role names the file system and this policy names the role. Who mounts
     must say `tls`, `iam` and `accesspoint`.

@@ -26,7 +26,7 @@ _LONG_POLL_S: Final = 20
 
 @dataclass(frozen=True)
 class JobQueuesArgs:
-    """What the queues need.
+    """Arguments of the queues.
 
     Attributes:
         pools: pools that get queues.

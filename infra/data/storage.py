@@ -16,7 +16,7 @@ _UNFINISHED_UPLOAD_DAYS: Final = 7
 
 @dataclass(frozen=True)
 class BucketsArgs:
-    """What the buckets need.
+    """Arguments of the buckets.
 
     Attributes:
         old_versions_days: days after which an overwritten or deleted object is gone for good.

@@ -14,7 +14,7 @@ from receipt_trainer.contract.tables import INSTANCES, JOBS, RECEIPTS, TableShap
 
 @dataclass(frozen=True)
 class TablesArgs:
-    """What the tables need.
+    """Arguments of the tables.
 
     Attributes:
         protect_data: refuse to delete a table, by DynamoDB and by Pulumi.

@@ -39,7 +39,7 @@ def render(scripts: Mapping[str, str], values: Mapping[str, str]) -> str:
         _check(name, text, allowed="\n\t")
     for name, value in values.items():
         if not re.fullmatch("[A-Z][A-Z0-9_]*", name):
-            raise ImageDocumentError(f"{name!r} is no name of an environment variable")
+            raise ImageDocumentError(f"{name!r} is not the name of an environment variable")
         _check(name, value, allowed="")
     environment = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(values.items()))
     files = {"bake.env": environment, **{name: scripts[name] for name in SCRIPTS}}
@@ -90,7 +90,7 @@ def _step(name: str, command: str) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Scripts as literal blocks: quoted ones would be a third longer, and nobody could read them in the console."""
+    """Scripts as literal blocks: quoted ones would be a third longer, and unreadable in the console."""
 
 
 def _literal(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -73,7 +73,7 @@ class ImageExpiry(EventFunction):
 
 
 def _statements(context: AwsContext) -> list[Statement]:
-    """What the function needs that deletes expired images: it may see all, and delete what this stack has baked.
+    """Rights of the function that deletes expired images: it may see all, and delete what this stack has baked.
 
     An AMI is the stack's by its tag `Name`, or, if its bake failed before it got that, by the image resource that Image
     Builder names on it. Of snapshots only `CreatedBy` is sure.

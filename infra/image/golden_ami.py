@@ -34,7 +34,7 @@ _FIRST_ONLY = (
 
 @dataclass(frozen=True)
 class GoldenAmiArgs:
-    """What a bake needs; with `bake.enabled` false there is only the parameter, which follows the parent image."""
+    """Arguments of a bake; with `bake.enabled` false there is only the parameter, which follows the parent image."""
 
     context: AwsContext
     bake: GoldenAmiSettings
@@ -122,7 +122,7 @@ class GoldenAmi(pulumi.ComponentResource):
         )
 
     def _left_behind(self) -> pulumi.ResourceOptions:
-        """What replaces it is made first, and pulumi never deletes it."""
+        """Options: a replacement is created first, and pulumi never deletes it."""
         return pulumi.ResourceOptions(parent=self, delete_before_replace=False, retain_on_delete=True)
 
     def _infrastructure(self) -> aws.imagebuilder.InfrastructureConfiguration:

@@ -1,4 +1,4 @@
-"""What a bake may do: statements of the build instance and of Image Builder's execution role.
+"""Rights of a bake: statements of the build instance and of Image Builder's execution role.
 
 Both are cut out of AWS's own policies for these roles (EC2InstanceProfileForImageBuilder,
 AmazonSSMManagedInstanceCore, EC2ImageBuilderExecutionPolicy v2) down to one Linux image in one region of one account:
@@ -59,7 +59,7 @@ def _log_statements(context: AwsContext) -> list[Statement]:
 
 
 def builder_statements(context: AwsContext, wheels: str, wheelhouse_parameter: str) -> list[Statement]:
-    """What the build instance needs: the component runner, our components, the wheelhouse, the SSM agent."""
+    """Rights of the build instance: the component runner, our components, the wheelhouse, the SSM agent."""
     instances = context.arn("ec2", "instance/*")
     associations = context.arn("ssm", "association/*")
     downloads = [
@@ -88,7 +88,7 @@ def builder_statements(context: AwsContext, wheels: str, wheelhouse_parameter: s
 
 
 def execution_statements(context: AwsContext, parent_image: str, builder_role: str) -> list[Statement]:
-    """What Image Builder itself does in the role's name: launch, run commands, make the image, say its id."""
+    """Rights that Image Builder itself uses in the role's name: launch, run commands, make the image, say its id."""
     pipeline = context.arn("imagebuilder", f"image-pipeline/{recipe_name(context)}")
     pass_to_ec2 = {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
     return [

@@ -59,7 +59,7 @@ _TABLE_ACTIONS: Final = (
 
 @dataclass(frozen=True)
 class EndpointsArgs:
-    """What the endpoints of one VPC need.
+    """Arguments of the endpoints of one VPC.
 
     Attributes:
         context: also the account whose buckets and tables may be reached.

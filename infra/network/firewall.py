@@ -1,4 +1,4 @@
-"""Who may open a connection to whom: security groups, and the network ACL of public subnets."""
+"""Rules for connections: security groups, and the network ACL of public subnets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HTTPS, _NFS = 443, 2049
 
 @dataclass(frozen=True)
 class SecurityGroupsArgs:
-    """What the groups of one VPC need.
+    """Arguments of the groups of one VPC.
 
     Attributes:
         vpc_id: the VPC.
@@ -36,9 +36,9 @@ class SecurityGroups(pulumi.ComponentResource):
     The Amazon DNS resolver, the time service and instance metadata need no rule: groups do not filter them.
 
     Attributes:
-        worker_id: may call AWS by HTTPS and mount EFS; nobody may call it.
-        builder_id: may call AWS by HTTPS; nobody may call it.
-        file_system_id: NFS from workers; calls nobody.
+        worker_id: may call AWS by HTTPS and mount EFS; accepts no connections.
+        builder_id: may call AWS by HTTPS; accepts no connections.
+        file_system_id: NFS from workers; opens no connections.
     """
 
     def __init__(self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -106,7 +106,7 @@ _ANYWHERE: Final = "0.0.0.0/0"
 
 @dataclass(frozen=True)
 class PublicAccessArgs:
-    """What stands between public subnets and the internet.
+    """Guards between public subnets and the internet.
 
     Attributes:
         cidr: IPv4 block of the VPC.
@@ -121,7 +121,7 @@ class PublicAccessArgs:
 
 
 class PublicAccess(pulumi.ComponentResource):
-    """Lets instances with public addresses call out by HTTPS, and nobody call them.
+    """Lets instances with public addresses call out by HTTPS, and refuses all calls to them.
 
     The security groups say so, too; the network ACL is there for the day on which somebody edits one of them.
     """
@@ -166,7 +166,7 @@ class PublicAccess(pulumi.ComponentResource):
         )
 
     def _warn_of_a_block(self) -> None:
-        """VPC Block Public Access of the region; its mode is "off" where nobody ever set it.
+        """VPC Block Public Access of the region; its mode is "off" where it was never set.
 
         No refusal: an account may have excluded this very VPC, which no function of the provider tells.
         """

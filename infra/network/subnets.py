@@ -44,7 +44,7 @@ def plan(cidr: str, az_count: int) -> SubnetPlan:
     """Cut `cidr` into subnets for `az_count` zones.
 
     Zone n has the n-th eighth as its private subnet, and the n-th of the eight parts of the last two eighths as its
-    public one, whatever `az_count` is: a zone more or less moves no subnet of another zone.
+    public one, for any `az_count`: a zone more or less moves no subnet of another zone.
 
     Raises:
         ValueError: not a network of /16 to /23, host bits set, or not 1 to 6 zones.

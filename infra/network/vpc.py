@@ -19,7 +19,7 @@ _ANYWHERE: Final = "0.0.0.0/0"
 
 @dataclass(frozen=True)
 class NetworkArgs:
-    """What the network needs.
+    """Arguments of the network.
 
     Attributes:
         context: one public and one private subnet in each of its zones, in their order.
@@ -40,10 +40,10 @@ class NetworkArgs:
 
 
 class Network(pulumi.ComponentResource):
-    """A VPC whose instances nobody can call.
+    """A VPC whose instances accept no connections from outside.
 
     In us-east-1 a month costs: with `none` $65.70 for the interface endpoints (+ $0.01/GB), see `Endpoints`; with
-    `single` $32.85 for the NAT gateway (+ $0.045/GB) and $3.65 for its address; with `public` nothing but $0.005 for an
+    `single` $32.85 for the NAT gateway (+ $0.045/GB) and $3.65 for its address; with `public` only $0.005 for an
     instance and hour. `none` is the tightest: nothing in the VPC can reach the internet or be reached from it. With
     `public` no routing keeps callers away, but the groups and the network ACL do.
 

@@ -58,9 +58,9 @@ def steps(max_instances: int) -> list[tuple[int, int | None, int]]:
 class BacklogScaling(pulumi.ComponentResource):
     """Adds instances while there are more jobs, waiting or in an instance's hands, than instances asked for.
 
-    SQS sends no metrics for a queue that nobody used for six hours, and needs up to 15 minutes to start again
-    (SQS Developer Guide, "CloudWatch metrics for Amazon SQS"): whoever submits a job asks for its instance at once, and
-    this one launches for what nobody asked for. An instance that was asked for warms up as any other does, so a step
+    SQS sends no metrics for a queue that was not used for six hours, and needs up to 15 minutes to start again
+    (SQS Developer Guide, "CloudWatch metrics for Amazon SQS"): submitting a job asks for its instance at once, and
+    this one launches for all other jobs. An instance that was asked for warms up as any other does, so a step
     for the minute before its launch adds nothing.
     """
 

@@ -56,7 +56,7 @@ Seconds = Annotated[int, Field(ge=0, le=7200)]
 
 
 class BootEnv(BaseModel):
-    """What only the boot scripts need; each field is a variable of theirs, in capitals."""
+    """Values for the boot scripts only; each field is a variable of theirs, in capitals."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -82,7 +82,7 @@ class BootEnv(BaseModel):
     log_flush_s: Seconds = Field(
         8, description="Seconds that a failed boot leaves the CloudWatch agent to send its logs"
     )
-    boot_deadline_s: Seconds = Field(1800, description="Seconds in which the whole boot must be done")
+    boot_deadline_s: Seconds = Field(1800, description="Seconds in which the entire boot must be done")
     max_boot_failures: int = Field(
         3, ge=1, description="Failed boots of a pool in a row after which it launches no more"
     )
@@ -152,7 +152,7 @@ def _held(name: str, value: str) -> str:
     if _NUL in value:
         raise ValueError(f"{name}: has a NUL character, which no shell variable can hold")
     if any("\ud800" <= char <= "\udfff" for char in value):
-        raise ValueError(f"{name}: has half of a surrogate pair, which is no text")
+        raise ValueError(f"{name}: has half of a surrogate pair, which is not text")
     return value
 
 
@@ -167,7 +167,7 @@ def _here(command: str, text: str) -> str:
 
 @dataclass(frozen=True)
 class UserDataArgs:
-    """What workers are told of the stack."""
+    """The workers' settings from the stack."""
 
     context: AwsContext
     tables: Tables

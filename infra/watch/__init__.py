@@ -1,1 +1,1 @@
-"""What watches the stack: logs, alarms, dashboard, the function that ends silent instances."""
+"""Monitoring of the stack: logs, alarms, dashboard, the function that ends silent instances."""

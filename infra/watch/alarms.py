@@ -123,7 +123,7 @@ class PoolWatch:
     def _silent_instances(self) -> aws.cloudwatch.MetricAlarm:
         return self._counted(
             "silent-instances",
-            "the stack ended an instance that nobody had heard of for "
+            "the stack ended an instance that had sent no heartbeat for "
             f"{liveness.HEARTBEAT_LIMIT_S // 60} minutes, or since its launch. Its job, if it had one, is back in the "
             "queue. Why: receipt-trainer instances, and the log groups "
             f"{self.context.path('worker')} and {self.context.path('boot')}, stream of the instance. Nothing else to "
@@ -134,8 +134,8 @@ class PoolWatch:
     def _held_jobs(self) -> aws.cloudwatch.MetricAlarm:
         return self._counted(
             "held-jobs",
-            "a job's complete run could not be delivered to S3 or to the jobs table for 14 days, and nobody tries any "
-            "more. Its files are on the checkpoints' file system. Why: receipt-trainer jobs --status INTERRUPTED, and "
+            "a job's complete run could not be delivered to S3 or to the jobs table for 14 days, and no worker tries "
+            "again. Its files are on the checkpoints' file system. Why: receipt-trainer jobs --status INTERRUPTED, and "
             "job-status of the one that is held. Once the cause is gone: receipt-trainer retry JOB delivers it; "
             "nothing is trained again.",
             metrics.JOBS_HELD,

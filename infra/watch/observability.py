@@ -25,12 +25,12 @@ BUDGET_NOTICES: Final = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
 
 @dataclass(frozen=True)
 class ObservabilityArgs:
-    """What is watched, and who hears of it.
+    """Arguments of the monitoring.
 
     Attributes:
         pools: the pools of the stack, and their queues.
         silence: the function that ends silent instances.
-        alarm_email: who gets the alarms; None = nobody, they show on the dashboard only.
+        alarm_email: address for the alarms; None: they show on the dashboard only.
         budget: monthly budget; None = none.
     """
 

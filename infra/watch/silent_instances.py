@@ -1,4 +1,4 @@
-"""A scheduled function: it ends instances that nobody has heard of for too long, gives jobs without a message a new
+"""A scheduled function: it ends instances without a heartbeat for too long, gives jobs without a message a new
 one, and sends notices of jobs."""
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FILES: Final = {
 
 @dataclass(frozen=True)
 class SilentInstancesArgs:
-    """Who is looked at.
+    """The pools to look at.
 
     Attributes:
         pools: whose instances are ended.
@@ -123,13 +123,13 @@ def _policy(args: SilentInstancesArgs) -> pulumi.Output[str]:
 def role_statements(
     groups: Sequence[str], *, instances: str, jobs: str, queues: Sequence[str], topic: str, log_group: str
 ) -> list[Statement]:
-    """What the function may do, by ARNs."""
+    """Rights of the functions, by ARNs."""
     silence = _silence_statements(instances, groups, log_group)
     return [*silence, *_waiting_statements(jobs, queues), *_notice_statements(jobs, topic)]
 
 
 def _silence_statements(instances: str, groups: Sequence[str], log_group: str) -> list[Statement]:
-    """What the function needs that ends silent instances: of the account it may see instances, and end its own."""
+    """Rights of the function that ends silent instances: of the account it may see instances, and end its own."""
     return [
         allow("FindGroups", "autoscaling", ["DescribeAutoScalingGroups"], "*"),
         allow("FindLaunches", "ec2", ["DescribeInstances"], "*"),
@@ -141,7 +141,7 @@ def _silence_statements(instances: str, groups: Sequence[str], log_group: str) -
 
 
 def _waiting_statements(jobs: str, queues: Sequence[str]) -> list[Statement]:
-    """What the function needs that gives jobs without a message a new one: it reads jobs by state, counts and sends
+    """Rights of the function that gives jobs without a message a new one: it reads jobs by state, counts and sends
     messages, keeps its looks, and lets a job name the queue that came in the place of one that is gone."""
     of_states = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [job_status_pk("*")]}}
     of_looks = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [LOOKS_PK]}}
@@ -155,7 +155,7 @@ def _waiting_statements(jobs: str, queues: Sequence[str]) -> list[Statement]:
 
 
 def _notice_statements(jobs: str, topic: str) -> list[Statement]:
-    """What the function needs that sends notices: it reads them and what a job's attempts cost, and deletes them."""
+    """Rights of the function that sends notices: it reads them and what a job's attempts cost, and deletes them."""
     read = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [notices.PK, "JOB#*"]}}
     deleted = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [notices.PK]}}
     return [
@@ -167,10 +167,10 @@ def _notice_statements(jobs: str, topic: str) -> list[Statement]:
 
 @dataclass(frozen=True)
 class NoticesArgs:
-    """Who hears of the end of a job.
+    """The topic of jobs' notices and its subscriber.
 
     Attributes:
-        email: address that is subscribed, once its owner has followed AWS's link; None: nobody is.
+        email: address that is subscribed, once its owner has followed AWS's link; None: no address.
     """
 
     context: AwsContext
@@ -188,7 +188,7 @@ class Notices(pulumi.ComponentResource):
         super().__init__("receipts:infra:Notices", name, None, opts)
         own = pulumi.ResourceOptions(parent=self)
         # Names of jobs and reasons of failures stand in the texts. The key is AWS's own for SNS, without a monthly
-        # price: its policy admits whoever of this account may publish, such as the function's role. (CloudWatch, which
+        # price: its policy admits all of this account that may publish, such as the function's role. (CloudWatch, which
         # is a service and no role of the account, may not use it: see the topic of the alarms.)
         topic = aws.sns.Topic(
             f"{name}-topic", kms_master_key_id="alias/aws/sns", tags=args.context.tags_for("notices"), opts=own

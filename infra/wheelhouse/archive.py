@@ -17,7 +17,7 @@ from infra.wheelhouse.manifest import Stored, file_sha256
 def pack(wheels: Iterable[Path], pythons: Iterable[str], folder: Path) -> Stored:
     """A tar of `wheels` in `folder`, called by its sha256.
 
-    Only names and bytes of the wheels decide its bytes: they are sorted, owned by nobody in particular, dated 1970,
+    Only names and bytes of the wheels decide its bytes: they are sorted, without an owner, dated 1970,
     and not compressed, for wheels are.
     """
     made = folder / "archive.tar"

@@ -22,7 +22,7 @@ from infra.wheelhouse.fetch import BACKEND, build_wheel, fetch
 from infra.wheelhouse.manifest import MANIFEST, Manifest, Stored, Wheel, WheelhouseError, file_sha256, read
 
 EXTRAS = ("train", "report", "vl")
-"""What an instance installs of the trainer besides its base."""
+"""Extras of the trainer that an instance installs."""
 
 TRAINER = canonicalize_name("receipt-trainer")
 
@@ -149,7 +149,7 @@ class _Work:
         return Stored(key=key, sha256=sha256, size=wheel.stat().st_size, pythons=self.pythons)
 
     def _taken_over(self, dependencies: str) -> tuple[list[Stored], list[Wheel]] | None:
-        """Archives of an earlier wheelhouse with the same pins; None if there is none that is whole."""
+        """Archives of an earlier wheelhouse with the same pins; None if no complete one exists."""
         for house in sorted(self.cache.glob(f"{dependencies}-*/{MANIFEST}")):
             manifest = read(house.parent)
             archives = [stored for stored in manifest.objects if stored.is_archive]

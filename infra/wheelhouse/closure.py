@@ -22,7 +22,7 @@ from packaging.version import InvalidVersion, Version
 from infra.wheelhouse.manifest import WheelhouseError
 
 PROVIDED = ("torch", "setuptools")
-"""What the parent image brings: torch, and setuptools because torch asks for it."""
+"""Packages of the parent image: torch, and setuptools because torch asks for it."""
 
 FROM_SOURCE = frozenset({canonicalize_name("seqeval")})
 """Pure Python that is published without a wheel; it is built here."""
@@ -61,13 +61,13 @@ def read_pins(path: Path) -> dict[NormalizedName, str]:
             continue
         name, equals, version = text.partition("==")
         if not equals or not version or not name.strip():
-            raise WheelhouseError(f"{path}:{number}: {text!r} is no pin; write name==version")
+            raise WheelhouseError(f"{path}:{number}: {text!r} is not a pin; write name==version")
         versions[canonicalize_name(name.strip())] = version.strip()
     return versions
 
 
 def resolve(trainer: Path, python: str, extras: Sequence[str], scratch: Path) -> list[Pinned]:
-    """What an instance with `python` ("3.13") installs beside the trainer itself, sorted by name.
+    """The pins that an instance with `python` ("3.13") installs beside the trainer itself, sorted by name.
 
     `trainer` is the folder of pyproject.toml and constraints.txt. Raises WheelhouseError, of one line, without an
     index, for a requirement without a fitting pin, and for a distribution without a wheel that fits.

@@ -14,7 +14,7 @@ from infra.wheelhouse.closure import PLATFORMS, Pinned
 from infra.wheelhouse.manifest import WheelhouseError, file_sha256, read
 
 BACKEND = "setuptools==84.2.1"
-"""What builds wheels here; another version may write other metadata."""
+"""The build backend of wheels; another version may write other metadata."""
 
 _MANY, _MUCH = 20, 40_000_000  # wheels and bytes in one call of pip: after each there is a line of progress
 

@@ -1,4 +1,4 @@
-"""What a wheelhouse holds: the manifest, and the check of a local folder against it."""
+"""The content of a wheelhouse: its manifest, and the check of a local folder against it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Stored(_Part):
 
 
 class Manifest(BaseModel):
-    """What a wheelhouse holds, for which Pythons ("3.12"), under which hash.
+    """The content of a wheelhouse, its Pythons ("3.12") and its hash.
 
     `objects` are sorted by key, `wheels` by file. An instance takes the objects and wheels that name its own Python.
     """

@@ -44,7 +44,7 @@ class Wheelhouse(pulumi.ComponentResource):
         content_hash: the manifest's hash, 64 hex digits.
         manifest_object: the object that is written last; who needs the wheels, depends on it.
         parameter_name, parameter_arn: of the SSM parameter, JSON with `bucket`, `prefix` and `hash`; a bake reads it.
-            The name is known before the parameter is there: whoever uses it depends on this component, too.
+            The name is known before the parameter is there: its users depend on this component, too.
     """
 
     def __init__(self, name: str, args: WheelhouseArgs, opts: pulumi.ResourceOptions | None = None):

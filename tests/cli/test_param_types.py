@@ -41,7 +41,7 @@ def test_no_number_of_any_command_may_be_nan_or_infinite() -> None:
     assert len(numbers) > 12
     for name, param in numbers:
         for value in ("nan", "NaN", "inf", "-inf", "1e999"):
-            with pytest.raises(UserError, match="is no finite number"):
+            with pytest.raises(UserError, match="is not a finite number"):
                 print(name, param.type.convert(value, param, None))
 
 
@@ -50,7 +50,7 @@ def test_no_text_of_any_command_may_be_half() -> None:
     texts = [(name, param) for name, param in params() if isinstance(param.type, StringParamType)]
     assert len(texts) > 50
     for name, param in texts:
-        with pytest.raises(UserError, match=r"b'\\xff\\xfe' is no UTF-8 text"):
+        with pytest.raises(UserError, match=r"b'\\xff\\xfe' is not UTF-8 text"):
             print(name, param.type.convert(HALF, param, None))
         assert param.type.convert("Öl €", param, None) == "Öl €"
 
@@ -85,5 +85,5 @@ def test_a_user_is_told_so(words: tuple[str, ...], call: Caller) -> None:
     assert said.code == 2
     assert said.err.startswith("error: ")
     assert len(said.err.splitlines()) == 1
-    assert "is no finite number" in said.err or "is no UTF-8 text" in said.err
+    assert "is not a finite number" in said.err or "is not UTF-8 text" in said.err
     assert f"error: {words[-2]}: " in said.err

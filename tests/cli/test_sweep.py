@@ -164,10 +164,10 @@ def test_monitoring_has_an_end(call: Caller, job_file: Path, world: World) -> No
     words = ("sweep", "--config", str(job_file), "--queue-url", world.queue_url, "--monitor", "--monitor-timeout", "0")
     plan = call(*words, "--name", "g", "--epochs", "1,2")
     assert plan.code == 1
-    assert "goes on in the cloud" in plan.err
+    assert "continues in the cloud" in plan.err
     search = call(*words, "--name", "t", "--learning-rates", "1e-5:1e-4", "--search", "tpe", "--trials", "9")
     assert search.code == 1
-    assert "what follows from them waits for: receipt-trainer sweep --resume t --monitor" in search.err
+    assert "the trials that depend on them wait for: receipt-trainer sweep --resume t --monitor" in search.err
 
 
 def test_ctrl_c(call: Caller, job_file: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ def test_ctrl_c(call: Caller, job_file: Path, world: World, monkeypatch: pytest.
         patch.setattr(controller, "follow", partial(controller.follow, sleep=interrupt))
         stopped = call(*words, "--monitor")
     assert stopped.code == 130
-    assert "nothing is lost. Go on with: receipt-trainer sweep --resume g --monitor" in stopped.err
+    assert "nothing is lost. Continue with: receipt-trainer sweep --resume g --monitor" in stopped.err
     assert len(world.work()) == 2
     assert call("sweep", "--resume", "g", "--monitor").code == 0
 

@@ -297,8 +297,8 @@ def test_settings_keep_texts_as_texts() -> None:
     [
         ("learning_rate", "expected KEY=VALUE"),
         ("learning_rat=1", "--set learning_rat: unknown field (known: allowed_labels"),
-        ("learning_rate=[", "is no value"),
-        ("split_file=2024-13-45", "is no value"),
+        ("learning_rate=[", "invalid value"),
+        ("split_file=2024-13-45", "invalid value"),
         ("learning_rate=7", "learning_rate: input should be less than or equal to 1"),
         ("o_entity_ratio=.nan", "o_entity_ratio"),
         ("=1", "unknown field"),

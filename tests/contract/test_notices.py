@@ -39,7 +39,7 @@ reason:  CUDA out of memory
 Look at it:
 receipt-trainer job-details --stack dev {ID}
 
-Try again, from its last checkpoint:
+Try again from its last checkpoint:
 receipt-trainer retry --stack dev {ID}
 """
 HELD_TEXT = f"""\

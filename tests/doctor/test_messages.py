@@ -198,7 +198,7 @@ def test_what_comes_back_meanwhile_is_not_sent_again(
 
     monkeypatch.setattr(time, "sleep", sleep)
     assert time.heal(outputs).sent == {}
-    assert time.said[-1] == "1 job waits in gpu-normal, 1 message: none is missing any more"
+    assert time.said[-1] == "1 job waits in gpu-normal, 1 message: no message is missing now"
 
 
 def test_jobs_of_a_queue_that_is_gone_need_no_second_look(outputs: StackOutputs, place: JobQueuePlace) -> None:

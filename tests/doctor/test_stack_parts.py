@@ -20,7 +20,7 @@ def test_tables(subject: Subject, wire: Wire) -> None:
     (found,) = look(stack_parts.look_at_tables, subject)
     assert found.level == "ok"
     gone, rest = look(stack_parts.look_at_tables, with_outputs(subject, jobs_table="gone"))
-    assert (gone.level, gone.text) == ("failure", "table gone is not there")
+    assert (gone.level, gone.text) == ("failure", "table gone does not exist")
     assert gone.remedies == ("pulumi up --refresh --stack dev",)
     assert "receipts" in rest.text
     wire.answers["DescribeTable"] = as_json({"Table": {"TableStatus": "UPDATING"}})

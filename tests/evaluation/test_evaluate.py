@@ -73,7 +73,7 @@ def test_the_worst_documents() -> None:
 
 def test_a_truth_that_is_none() -> None:
     """It is an error, not a score."""
-    with pytest.raises(UserError, match=r"'x'.*no JSON object"):
+    with pytest.raises(UserError, match=r"'x'.*not a JSON object"):
         score_document(Prediction("x", "x.png", "{", "{}", 0.0))
 
 

@@ -59,7 +59,7 @@ def nested(key: str, value: Any) -> Any:
         ("golden_ami.schedule", "rate(7 days)", "string should match pattern '^(?:cron"),
         ("retention.logs_days", 31, "31 is not a retention of CloudWatch; allowed: 1, 3, 5, 7, 14, 30, 60"),
         ("budget.monthly_usd", 0, "input should be greater than 0, not 0 (US dollars a month"),
-        ("alarm_email", "ops", "not 'ops' (Who gets the alarms, name@example.com; empty"),
+        ("alarm_email", "ops", "not 'ops' (Mail address for alarms, name@example.com; empty"),
         ("protect_data", "maybe", "input should be a valid boolean"),
         ("tags", {"aws:x": "1"}, "allowed: any but aws:... and Name, Project, Environment"),
         ("tags", {"name": "x"}, "is set by AWS or the stack itself"),
@@ -103,7 +103,9 @@ def test_a_default_is_checked_against_what_is_given() -> None:
 
 def test_half_a_budget() -> None:
     """A budget without its mail address is told what is missing."""
-    assert problems({"budget": {"monthly_usd": 5}}) == ["receipt-trainer:budget.email: field required (Who is told)"]
+    assert problems({"budget": {"monthly_usd": 5}}) == [
+        "receipt-trainer:budget.email: field required (Mail address that is notified)"
+    ]
 
 
 def test_no_pool_at_all() -> None:

@@ -303,7 +303,7 @@ def test_what_cannot_be_installed_is_named(tmp_path: Path, pins: str, reason: st
 
 def test_constraint_that_is_no_pin_is_named(tmp_path: Path) -> None:
     """A range in the constraints file is refused with its line."""
-    with pytest.raises(WheelhouseError, match=r"pins\.txt:3: 'b>=2' is no pin"):
+    with pytest.raises(WheelhouseError, match=r"pins\.txt:3: 'b>=2' is not a pin"):
         read_pins_of("# pins\na==1\nb>=2\n", tmp_path)
 
 

@@ -114,7 +114,7 @@ def test_what_is_too_large_is_said_with_its_size_and_the_limit(values: dict[str,
 
 def test_a_client_token_that_is_no_text_is_refused() -> None:
     """Bytes of a command line that are no UTF-8 make no id."""
-    with pytest.raises(UserError, match="client token is no UTF-8 text"):
+    with pytest.raises(UserError, match="client token is not UTF-8 text"):
         new_job(
             LayoutLMJob(job_name="a", model="tiny"),
             "https://queue/a.fifo",

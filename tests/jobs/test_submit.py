@@ -249,10 +249,10 @@ def test_defaults_that_are_none() -> None:
 def test_the_stacks_defaults_are_read(aws: LocalCloud) -> None:
     """The parameter holds a JSON object; one that is not there or holds something else is named."""
     name, client = f"/{uuid4().hex}", clients.ssm()
-    with pytest.raises(UserError, match=f"{name}.*there is none"):
+    with pytest.raises(UserError, match=f"{name}.*there is no such parameter"):
         read_training_defaults(client, name)
     client.put_parameter(Name=name, Value=json.dumps({"num_epochs": 2}), Type="String")
     assert read_training_defaults(client, name) == {"num_epochs": 2}
     client.put_parameter(Name=name, Value="[1]", Type="String", Overwrite=True)
-    with pytest.raises(UserError, match="no JSON object"):
+    with pytest.raises(UserError, match="not hold a JSON object"):
         read_training_defaults(client, name)

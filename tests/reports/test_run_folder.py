@@ -70,7 +70,7 @@ def test_broken_lines_of_predictions_are_named_not_fatal(run_dir: Path) -> None:
     folder = load_run(run_dir)
     assert folder.predictions is not None
     assert [receipt.key for receipt in folder.predictions] == ["bad", "good", "n"]
-    assert "2 lines are no receipts and are left out (line 1, 5)" in folder.notes[0]
+    assert "2 lines are not receipts and are left out (line 1, 5)" in folder.notes[0]
     assert folder.notes[0] in write_report(run_dir).read_text(encoding="utf-8")
 
 

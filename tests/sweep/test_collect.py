@@ -91,7 +91,7 @@ def test_what_has_ended_is_read_once(world: World) -> None:
 
 
 def test_the_order_of_the_table() -> None:
-    """Complete ones by their mean, then those that go on, then the rest; doubles are left out."""
+    """Complete ones by their mean, then those that are running, then the rest; doubles are left out."""
 
     def trial(number: int, state: str, f1: float | None = None, **more: object) -> Trial:
         run = SeedRun(0, str(number), "SUCCEEDED" if f1 else "RUNNING", f1)

@@ -249,7 +249,7 @@ def test_a_job_that_is_not_there_any_more(world: World) -> None:
     world.dynamodb.delete_item(TableName=world.jobs_table, Key={"PK": {"S": f"JOB#{run.job_id}"}, "SK": {"S": "JOB"}})
     world.work()
     trial = driver.advance()[0]
-    assert (trial.state, trial.runs[0].reason) == ("FAILED", "its job is not in the table any more")
+    assert (trial.state, trial.runs[0].reason) == ("FAILED", "its job is no longer in the table")
 
 
 def test_a_job_whose_row_cannot_be_read_is_waited_for(world: World) -> None:

@@ -65,7 +65,7 @@ def test_a_wrong_key_in_a_section(key: str, text: str, says: str) -> None:
         ("learning_rate", "1e-4:1e-5", "from a lower to a higher"),
         ("learning_rate", "0:1", "greater than 0"),
         ("batch_size", "1.5:4", "batch_size: "),
-        ("lr_scheduler", "1:2", "is no number"),
+        ("lr_scheduler", "1:2", "is not a number"),
         ("lr_scheduler", "linear,cubic", "lr_scheduler: input should be 'linear'"),
         ("augment", "[", "must be values joined by commas"),
         ("seed", "1,2", "give --seeds"),

@@ -124,7 +124,7 @@ def test_what_is_found_comes_with_its_step_and_its_run(tmp_path: Path) -> None:
     found = checkpoints.latest(tmp_path)
     assert found is not None
     assert (found.step, found.path.name, found.fingerprint) == (100, "checkpoint-100", FINGERPRINT)
-    with pytest.raises(ValueError, match="no checkpoint folder"):
+    with pytest.raises(ValueError, match="not a checkpoint folder"):
         checkpoints.seal(tmp_path, FINGERPRINT)
 
 

@@ -83,7 +83,7 @@ def test_a_recommendation_is_a_checkpoint_and_no_end(
         wait_for(lambda: bench.rows(job_id, "CHECKPOINT#"))
         assert [row["step"] for row in bench.rows(job_id, "CHECKPOINT#")] == [3]
         assert (worker.poll(), bench.table.get(job_id).status) == (None, "RUNNING")
-        assert any("checkpoint, training goes on: rebalance" in line for line in bench.log(job_id))
+        assert any("checkpoint, training continues: rebalance" in line for line in bench.log(job_id))
         service.interrupt("spot")
         assert worker.wait(TIMEOUT_S) == 0
     (attempt,) = bench.attempts(job_id)

@@ -54,7 +54,7 @@ def test_a_row_that_is_spoilt_while_its_job_trains_ends_the_attempt_alone(bench:
     running = Running(bench.worker())
     wait_for(hold.exists)
     spoil(bench, job_id, {"tags": "a"})
-    with pytest.raises(UnreadableRow, match="tags: 'a' is no mapping of texts"):
+    with pytest.raises(UnreadableRow, match="tags: 'a' is not a mapping of texts"):
         bench.table.get(job_id)
     running.worker.interrupt(Interruption("signal", "SIGTERM"))
     assert running.end() == "SIGTERM"

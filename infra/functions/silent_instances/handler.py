@@ -1,14 +1,14 @@
-"""Ends instances of the worker pools that nobody has heard of for too long. Runs in AWS Lambda, every few minutes.
+"""Ends instances of the worker pools without a heartbeat for too long. Runs in AWS Lambda, every few minutes.
 
 An instance is silent if its heartbeat in the instances table is old, or if it never had one and was launched long ago.
 The first look that finds it so marks its row; a later one ends it if nothing has changed. A worker's heartbeat
-replaces its whole row, and the mark with it: so wrong clocks, or minutes in which nobody could write to the table,
-end nobody who still beats. If anything cannot be read, the run fails before it ends anyone.
+replaces its entire row, and the mark with it: so wrong clocks, or minutes in which the table took no writes,
+end no instance that still beats. If anything cannot be read, the run fails before it ends anyone.
 
 Besides, each run gives jobs without a message a new one (`waiting_jobs`), and sends the notices of jobs that have
 ended (`notices`).
 
-Needs nothing but the files beside it, Lambda's Python and its boto3. Sources: EC2 Auto Scaling API Reference,
+Needs only the files beside it, Lambda's Python and its boto3. Sources: EC2 Auto Scaling API Reference,
 TerminateInstanceInAutoScalingGroup; DynamoDB API Reference, BatchGetItem.
 """
 
@@ -33,7 +33,7 @@ Clients = Callable[[str], Any]
 Row = dict[str, Any]
 
 STATES: Final = ("Pending", "InService")
-"""Of all states in a group; whoever is on the way out, or was put into standby by a person, is left alone."""
+"""Of all states in a group; instances on the way out, or put into standby by a person, are left alone."""
 LOST: Final = "LOST"
 BATCH: Final = 100
 READ_ROUNDS: Final = 5
@@ -43,7 +43,7 @@ _READ: Final = ("PK", "status", "reason", "at", "heartbeat_at", "silent_since")
 
 @dataclass(frozen=True)
 class SilenceRules:
-    """What the stack says of silent instances: names, limits, the Auto Scaling group of each pool."""
+    """Settings from the stack: names, limits, the Auto Scaling group of each pool."""
 
     table: str
     environment: str
@@ -104,7 +104,7 @@ def look(
 
     Raises:
         RuntimeError: some instance could not be marked or ended; the others were.
-        Exception: something could not be read; then nobody was touched.
+        Exception: something could not be read; then no instance was touched.
     """
     members = list(_members(client("autoscaling"), rules.groups))
     rows = _rows(client("dynamodb"), rules.table, members, sleep)
@@ -198,7 +198,7 @@ def _rows(dynamodb: Any, table: str, members: Sequence[PoolInstance], sleep: Cal
 def _launches(ec2: Any, members: Sequence[PoolInstance]) -> dict[str, datetime]:
     found = {}
     for start in range(0, len(members), BATCH):
-        # By a filter: an id that EC2 does not know yet, or any more, is then no error.
+        # By a filter: an id that EC2 does not know yet, or no longer knows, is then no error.
         ids = {"Name": "instance-id", "Values": [one.instance_id for one in members[start : start + BATCH]]}
         for page in ec2.get_paginator("describe_instances").paginate(Filters=[ids]):
             for reservation in page["Reservations"]:
@@ -271,7 +271,7 @@ def _end(autoscaling: Any, one: PoolInstance) -> None:
 
 
 def _count(cloudwatch: Any, rules: SilenceRules, one: PoolInstance) -> None:
-    """For the alarm. The instance is being ended already: a fault is said in the log and is none of the look's."""
+    """For the alarm. The instance is being ended already: a fault is logged and does not fail the run."""
     dimensions = [{"Name": "Environment", "Value": rules.environment}, {"Name": "Pool", "Value": one.pool}]
     datum = {"MetricName": rules.metric, "Value": 1.0, "Unit": "Count", "Dimensions": dimensions}
     try:

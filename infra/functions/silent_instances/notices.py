@@ -22,14 +22,14 @@ from receipt_trainer.contract.cost import Cost
 Clients = Callable[[str], Any]
 
 MAX_A_RUN: Final = 100
-"""Notices that one run sends; the next one goes on."""
+"""Notices that one run sends; the next one continues."""
 TIME_S: Final = 40.0
 """Seconds after which a run begins no further notice, so that a topic that does not answer delays nothing else."""
 
 
 @dataclass(frozen=True)
 class NoticeRules:
-    """What the stack says: name of the jobs table, ARN of the topic, name of the Pulumi stack for the texts."""
+    """Settings from the stack: name of the jobs table, ARN of the topic, name of the Pulumi stack for the texts."""
 
     table: str
     topic: str

@@ -15,7 +15,7 @@ from receipt_trainer.contract.waiting import JobQueuePlace
 
 @dataclass(frozen=True)
 class QueueRules:
-    """What the stack says: the name of the jobs table, and the URL of each job queue by pool and priority."""
+    """Settings from the stack: the name of the jobs table, and the URL of each job queue by pool and priority."""
 
     table: str
     queues: Mapping[str, Mapping[str, str]]

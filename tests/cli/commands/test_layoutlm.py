@@ -92,7 +92,7 @@ def test_predict_answers_every_line_and_every_word(trained: Trained, tmp_path: P
     assert {n: word["error"] for n, word in enumerate(hostile["words"]) if "error" in word} == errors
     assert len(hostile["problems"]) >= 4
     assert "4 receipts" in done.stderr.decode()
-    assert "not read: 4 lines that are no receipts, 3 words that are none" in done.stderr.decode()
+    assert "not read: 4 lines that are not receipts, 3 invalid words" in done.stderr.decode()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl.gz", "out.jsonl"]
 
 

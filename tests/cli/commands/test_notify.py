@@ -71,7 +71,7 @@ def test_nobody_listens(call: Caller, stack: Stack) -> None:
     said = stack.submit(call, "--notify")
     assert stack.notify_of(said) is True
     assert [line for line in said.err.splitlines() if "notice" in line] == [
-        "no notice will arrive: nobody has subscribed; set notify_email and run `pulumi up`"
+        "no notice will arrive: no address is subscribed; set notify_email and run `pulumi up`"
     ]
 
 

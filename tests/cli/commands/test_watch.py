@@ -274,5 +274,5 @@ def test_the_terminal_is_given_back(jobs_table: str) -> None:
     assert "\x1b[?25h" in terminal.text
     assert "\x1b[?25l" not in left[2]
     assert "seven-labels" in left[2]
-    assert f"not watched any more; job {job_id} continues" in left[2].replace("\r\n", "")
+    assert f"no longer watched; job {job_id} continues" in left[2].replace("\r\n", "")
     assert "Traceback" not in terminal.text

@@ -45,7 +45,7 @@ def test_they_are_not_steered(odd: dict[str, str], jobs_table: str, call: Caller
         said = call(command, job_id)
         assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
         assert said.err.startswith(f"error: the row of job {job_id} cannot be read: {reason}")
-        assert "mend the row" in said.err
+        assert "repair the row" in said.err
     assert stored(jobs_table) == before
 
 

@@ -108,7 +108,7 @@ def test_fields_stand_below_their_regions(call: Caller, tmp_path: Path) -> None:
     words = ("--baseline-predictions", before, "--finetuned-predictions", after, "--output-dir", tmp_path / "out")
     succeed(call, "vl", "compare", *words, "--resamples", "500")
     page = (tmp_path / "out" / "comparison.html").read_text()
-    table = page[page.index("<h2>Fields</h2>") : page.index("What became worse")]
+    table = page[page.index("<h2>Fields</h2>") : page.index("Worse than before")]
     heads = re.findall(r'<tr><t[hd](?: scope="row")?>(.*?)</t', table)
     cells = [f"line_items.{name}" for name in COLUMNS]
     expected = [[region, *(cells if region == "table" else names)] for region, names in FIELDS.items()]

@@ -75,7 +75,7 @@ def test_a_merchant_is_on_one_side(receipts: Path, split: str) -> None:
 
 def test_mistakes(receipts: Path) -> None:
     """A currency that is none, a folder that is not there, images of one name, no image at all."""
-    with pytest.raises(UserError, match="--currency: 'euro' is no ISO 4217 code"):
+    with pytest.raises(UserError, match="--currency: 'euro' is not an ISO 4217 code"):
         run(receipts, "--currency", "euro")
     with pytest.raises(UserError, match="none: No such file"):
         run(receipts, images="none")

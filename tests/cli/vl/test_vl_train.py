@@ -64,7 +64,7 @@ def test_resume_refuses_what_it_cannot_go_on_from(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "flags", "said"),
     [
-        ("{}", ("--resume", "a", "--restart"), "--resume goes on with a run and --restart forgets it"),
+        ("{}", ("--resume", "a", "--restart"), "--resume continues a run and --restart discards it"),
         ("{}", ("--resume", "nowhere"), "there is no complete checkpoint in nowhere"),
         ("lora: {enabled: false}", ("--use-quantization",), "use_quantization needs lora"),
         ("training: {lr: 1}", (), ":1: unknown key 'lr'"),
@@ -92,6 +92,8 @@ def test_resume_in_another_folder_is_refused(refused: Callable[..., str], tmp_pa
     """Nothing is started anew in the other folder; the same folder named twice is no mistake."""
     run = make_run(tmp_path / "run", 2)
     line = refused("{}", "--resume", run / "checkpoint-2", "--output-dir", tmp_path / "other")
-    assert f"--resume goes on in {run}, but --output-dir is {tmp_path / 'other'}" in line
+    assert f"--resume continues in {run}, but --output-dir is {tmp_path / 'other'}" in line
     assert not (tmp_path / "other").exists()
-    assert "--resume goes on" not in refused("model_name_or_path: /nowhere/model", "--resume", run, "--output-dir", run)
+    assert "--resume continues" not in refused(
+        "model_name_or_path: /nowhere/model", "--resume", run, "--output-dir", run
+    )

@@ -154,7 +154,7 @@ def test_a_hub_name_without_a_network_says_what_to_do(monkeypatch: pytest.Monkey
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     """A folder without a model, one with a broken config, and one of another type are refused by name."""
-    with pytest.raises(UserError, match="is no directory"):
+    with pytest.raises(UserError, match="is neither a directory"):
         resolve(str(tmp_path))
     config = tmp_path / "config.json"
     config.write_text("{not json")

@@ -202,7 +202,7 @@ def test_what_is_no_model_is_refused(tiny_model: Path, tmp_path: Path) -> None:
 
     broken = shutil.copytree(tiny_model, tmp_path / "broken")
     (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:5000])
-    with pytest.raises(UserError, match="not a whole model"):
+    with pytest.raises(UserError, match="not a complete model"):
         load(broken, device="cpu")
 
     mute = shutil.copytree(tiny_model, tmp_path / "mute")

@@ -32,10 +32,10 @@ _REFUSED: Final = re.compile(
     r"AccessDenied|Access Denied|AllAccessDisabled|\(403\)|NoSuchBucket|InvalidAccessKeyId|SignatureDoesNotMatch"
     r"|Unable to locate credentials|KMS\.\w+"
 )
-"""What AWS says of an upload that this machine may not make, however often it tries."""
+"""AWS's messages about an upload that this machine may not make, however often it tries."""
 
 _EXCLUDED: Final = (RUN_FILE, "checkpoint-*/*", ".*", "*/.*")
-"""What the sync leaves: the record that goes last, checkpoints (they live on EFS), hidden temporary files."""
+"""Excluded from the sync: the record that goes last, checkpoints (they live on EFS), hidden temporary files."""
 
 
 def run_prefix(job_name: str, job_id: str) -> str:

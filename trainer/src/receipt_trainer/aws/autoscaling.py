@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 HOOK_ATTEMPTS: Final = 6
 HOOK_WAIT_S: Final = 2.0
-"""The hook waits some seconds after the group has decided; then it is told that there is nothing to wait for."""
+"""The hook waits some seconds after the group has decided; then it is notified that there is nothing to wait for."""
 
 _log = structlog.get_logger(__name__)
 
 
 class GroupMember:
-    """One instance of one group. Whoever has no group has no member."""
+    """One instance of one group; None stands for an instance without a group."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class GroupMember:
     def end(self, *, replace: bool) -> bool:
         """End this instance; False if the group must keep it, being as small as it may be.
 
-        One that is no member any more has left the group with or without this worker: nothing is left to be done.
+        One that is no longer a member has left the group with or without this worker: nothing is left to be done.
 
         Args:
             replace: the group launches another one; otherwise its desired capacity goes down by one.
@@ -124,6 +124,6 @@ class GroupMember:
 
 
 def _refuses(error: ClientError, words: str) -> bool:
-    """Whether Auto Scaling says so, in whatever case and with or without spaces, as its reason to refuse."""
+    """Whether Auto Scaling says so, in any case and with or without spaces, as its reason to refuse."""
     said = error.response["Error"]
     return said["Code"] == "ValidationError" and words in said.get("Message", "").lower().replace(" ", "")

@@ -156,7 +156,7 @@ def _client(
     a profile's region applies.
 
     Raises:
-        UserError: no region, no such profile, or a setting that is none.
+        UserError: no region, no such profile, or an invalid setting.
     """
     config = Config(
         retries={"mode": "standard", "total_max_attempts": max_attempts or _max_attempts()},
@@ -272,7 +272,7 @@ def _explain(error: boto.ClientError, doing: str, table: str | None) -> UserErro
 
 
 def _first_line(text: str) -> str:
-    """What a service says, as far as it fits a line; a page of HTML is none of AWS's answers and says nothing."""
+    """The service's message, cut to a line; empty for a page of HTML, which does not come from AWS."""
     line = text.strip().partition("\n")[0].strip()
     return "an HTML page, no answer of AWS" if line[:1] == "<" else line
 

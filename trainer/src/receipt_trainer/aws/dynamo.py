@@ -110,7 +110,7 @@ def _pages(client: Any, operation: str, table: str, doing: str, arguments: Mappi
 
 
 def put(client: DynamoDBClient, table: str, item: Mapping[str, Any], doing: str) -> None:
-    """Write one item over whatever has its key."""
+    """Write one item over any that has its key."""
     with aws_faults(doing, table=table):
         client.put_item(TableName=table, Item=serialise(item))
 

@@ -62,7 +62,7 @@ class Imds:
             WorldError: the service cannot be reached, or answers with a fault.
         """
         status, text = self._get(path)
-        if status == 401:  # the token is not known any more
+        if status == 401:  # the token is no longer valid
             self._renew_at = 0.0
             status, text = self._get(path)
         if status == 404:

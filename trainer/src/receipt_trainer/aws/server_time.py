@@ -28,7 +28,7 @@ def machine_time() -> datetime:
 
 
 class ServerTime:
-    """What the `Date` of AWS's answers says; thread-safe. A machine that has heard nothing has its own clock."""
+    """The time by the `Date` of AWS's answers; thread-safe. Before the first answer it is this machine's clock."""
 
     def __init__(
         self, machine: Callable[[], datetime] = machine_time, elapsed: Callable[[], float] = since_boot_s
@@ -39,7 +39,7 @@ class ServerTime:
         self._is_wrong = False
 
     def hear(self, date: str | None) -> None:
-        """The `Date` header of an answer that has just come; what is none is passed over."""
+        """The `Date` header of an answer of a new answer; an invalid one is ignored."""
         try:
             said = parsedate_to_datetime(date or "")
         except ValueError:

@@ -40,7 +40,7 @@ def call(*words: object, log: Path, quiet: bool = False) -> str | None:
 
 @contextlib.contextmanager
 def _ending(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """While it runs, SIGTERM to us is as Ctrl+C; whatever ends us early asks the child to end, and waits for it."""
+    """While it runs, SIGTERM to us is as Ctrl+C; any early end of ours asks the child to end, and waits for it."""
 
     def on_signal(number: int, frame: Any) -> None:
         raise KeyboardInterrupt

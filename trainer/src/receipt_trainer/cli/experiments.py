@@ -1,4 +1,4 @@
-"""What the commands of experiments do: run them here, queue them as a sweep, compare what came of them."""
+"""The work of the commands of experiments: run them here, queue them as a sweep, compare what came of them."""
 
 from __future__ import annotations
 

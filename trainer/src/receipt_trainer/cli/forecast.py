@@ -1,4 +1,4 @@
-"""What a job will take and cost, said before it is queued; what could not be found out is said, and stops nothing."""
+"""Time and cost of a job, estimated before it is queued; what cannot be found out is reported and stops nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What is known before a job is queued; `price` is None where nothing is sold, as in the local session."""
+    """The estimate before a job is queued; `price` is None where nothing is sold, as in the local session."""
 
     pool: str | None
     estimate: Estimate
@@ -73,7 +73,7 @@ def forecasts(specs: Sequence[Mapping[str, Any]], pool: str | None, table: str |
 
 
 def forecaster(pool: str | None, table: str | None) -> Callable[[Mapping[str, Any]], Forecast] | None:
-    """What a job of the pool will take, by its resolved spec; None where no stack is named.
+    """Estimate of a job of the pool, by its resolved spec; None where no stack is named.
 
     Earlier runs are read once, at the first question, and prices once for each instance type: a handful of requests,
     however many jobs there are.
@@ -129,7 +129,7 @@ def _price(outputs: StackOutputs, pool: PoolOutputs, kind: str | None) -> Price:
 
 
 def list_prices(pool: str | None) -> str | None:
-    """What the types of a pool cost on demand, as a job's row keeps it, for attempts whose own price is unknown.
+    """On-demand prices of a pool's types, as a job's row keeps it, for attempts whose own price is unknown.
 
     A worker cannot ask for these prices itself. Where they cannot be had, the job's log says so if it matters.
     """
@@ -153,7 +153,7 @@ def warn_of_limits(found: Forecast | None, max_hours: float | None, max_usd: flo
 def limit_lines(
     seconds: float | None, usd: float | None, max_hours: float | None, max_usd: float | None
 ) -> Iterator[str]:
-    """What is expected and above a limit."""
+    """Notes on expected values above a limit."""
 
     if max_hours is not None and seconds is not None and seconds > max_hours * 3600:
         yield f"{formatting.duration(seconds)} are expected, and max_hours {max_hours:g} stops it before"
@@ -171,7 +171,7 @@ def say(found: Forecast | None) -> None:
 
 
 def price_text(price: Price) -> str:
-    """What an instance hour costs now."""
+    """Text of the current price of an instance hour."""
     known = [] if price.usd_per_h is None else [f"${price.usd_per_h:.4f}/h for {price.instance_type}"]
     if known and price.zone is not None:
         known = [f"spot from {known[0]} in {price.zone}"]

@@ -18,7 +18,7 @@ LATER: Final = "the pool's alarm launches one by itself, up to 15 minutes later 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """What was asked of a pool; without an answer, why."""
+    """The request for an instance of a pool, or the reason why it failed."""
 
     pool: str
     launch: Launch | None
@@ -66,7 +66,7 @@ def text(launched: Launched) -> str:
         return f"pool {pool} is stopped, its maximum is 0: jobs wait until: {command}"
     if found.kind == "suspended":
         return (
-            f"pool {pool} launches nothing: launches are suspended, as after failed boots; when that is mended: "
+            f"pool {pool} launches nothing: launches are suspended, as after failed boots; once that is fixed: "
             f"aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name {found.group}"
         )
     return f"pool {pool}: {_instances(found.after)} asked for already"

@@ -34,7 +34,7 @@ class _Finite(FloatParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            raise UserError(f"{_name(param)}: {value} is no finite number")
+            raise UserError(f"{_name(param)}: {value} is not a finite number")
         return number
 
 
@@ -48,7 +48,7 @@ class _Text(StringParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         text = super().convert(value, param, ctx)
         if isinstance(text, str) and any("\ud800" <= char <= "\udfff" for char in text):
-            raise UserError(f"{_name(param)}: {text.encode('utf-8', 'surrogateescape')!r} is no UTF-8 text")
+            raise UserError(f"{_name(param)}: {text.encode('utf-8', 'surrogateescape')!r} is not UTF-8 text")
         return text
 
 

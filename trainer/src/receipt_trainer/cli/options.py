@@ -46,7 +46,7 @@ def options(*each: Callable[[Function], Function]) -> Callable[[Function], Funct
 
 
 def timeout_option(doing: str) -> Callable[[Function], Function]:
-    """--timeout: how long the command follows what goes on."""
+    """--timeout: how long the command follows the job."""
     return click.option(
         "--timeout",
         "timeout_s",
@@ -102,6 +102,6 @@ data_option = click.option(
 run_targets_options = options(
     click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, help="Write metrics and log lines to this table."),
     click.option("--artifacts-bucket", envvar=names.ENV_ARTIFACTS_BUCKET, help="Sync the run's files to this bucket."),
-    click.option("--restart", is_flag=True, help="Forget what an earlier run of this name left."),
+    click.option("--restart", is_flag=True, help="Discard what an earlier run of this name left."),
 )
 """Where a run that trains here leaves its traces, and whether it begins anew."""

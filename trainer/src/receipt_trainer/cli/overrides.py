@@ -106,7 +106,7 @@ def job_name(given: str | None, kind: str) -> str:
     """The job's name: the given one, or `kind` and the time.
 
     Raises:
-        UserError: it is none; it would name a folder.
+        UserError: it is invalid; it would name a folder.
     """
     name = given or datetime.now(UTC).strftime(f"{kind}-%Y%m%d-%H%M%S")
     if not names.is_job_name(name):
@@ -176,4 +176,4 @@ def _settings(texts: Iterable[str]) -> Iterable[tuple[str, Any]]:
         try:
             yield key.strip(), read_yaml(value)
         except ValueError:
-            raise UserError(f"--set {key.strip()}: '{value}' is no value") from None
+            raise UserError(f"--set {key.strip()}: invalid value '{value}'") from None

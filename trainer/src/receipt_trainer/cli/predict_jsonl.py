@@ -26,7 +26,7 @@ _ABOUT_LABELS = (ProblemKind.BAD_LABEL, ProblemKind.BAD_STATUS, ProblemKind.DUPL
 
 @dataclass(slots=True)
 class Tally:
-    """What has been read so far."""
+    """Counts of what has been read so far."""
 
     receipts: int = 0
     words: int = 0
@@ -37,8 +37,8 @@ class Tally:
         left_out = [
             f"{count} {what}"
             for count, what in (
-                (self.broken_lines, "lines that are no receipts"),
-                (self.broken_words, "words that are none"),
+                (self.broken_lines, "lines that are not receipts"),
+                (self.broken_words, "invalid words"),
             )
             if count
         ]
@@ -49,7 +49,7 @@ class Tally:
 
 @dataclass(slots=True)
 class _Line:
-    """An input line: its receipt or why it is none, and why which of its words are none."""
+    """An input line: its receipt, or why it is invalid, and its invalid words with reasons."""
 
     row: int
     record: Any

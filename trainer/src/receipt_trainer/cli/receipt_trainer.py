@@ -22,7 +22,7 @@ local = LazyGroup(
     help="The stack on this machine: up, down, and a worker interrupted. `--stack local` means it in every command.",
     lazy_commands={
         "up": LazyCommand(".commands.local:up_command", "Stand it up on an embedded AWS, receipts included."),
-        "status": LazyCommand(".commands.local:status_command", "What runs: the session and its workers."),
+        "status": LazyCommand(".commands.local:status_command", "Show the session and its workers."),
         "interrupt": LazyCommand(".commands.local:interrupt_command", "Give a worker a spot notice."),
         "env": LazyCommand(".commands.local:env_command", "Its variables, for the AWS CLI."),
         "down": LazyCommand(".commands.local:down_command", "End it; nothing is left."),
@@ -49,10 +49,10 @@ experiments = LazyGroup(
 
 vl = LazyGroup(
     name="vl",
-    help="PaddleOCR-VL with LoRA: read whole documents from their images as JSON.",
+    help="PaddleOCR-VL with LoRA: read complete documents from their images as JSON.",
     lazy_commands={
         "train": LazyCommand(".commands.vl_train:train_command", "Fine-tune the model on images and their JSON."),
-        "validate-dataset": LazyCommand(".commands.vl_data:validate_command", "Say all that is wrong with a data set."),
+        "validate-dataset": LazyCommand(".commands.vl_data:validate_command", "List all problems of a data set."),
         "generate": LazyCommand(".commands.vl_data:generate_command", "Synthetic documents with their truth."),
         "import": LazyCommand(".commands.vl_data:import_command", "Labelled receipts and their images as a data set."),
         "find-lr": LazyCommand(".commands.vl_train:find_lr_command", "Look for a good learning rate."),
@@ -68,7 +68,7 @@ vl = LazyGroup(
     "receipt-trainer",
     cls=LazyGroup,
     lazy_commands={
-        "demo": LazyCommand(".commands.demo:command", "The whole job on this machine, on an embedded AWS."),
+        "demo": LazyCommand(".commands.demo:command", "A complete job on this machine, on an embedded AWS."),
         "local": LazyCommand(".receipt_trainer:local", "The stack on this machine, to play with."),
         "receipts": LazyCommand(".receipt_trainer:receipts", "Receipts in, out, and counted."),
         "submit-job": LazyCommand(".commands.submit_job:command", "Queue a job file for the workers."),
@@ -85,8 +85,8 @@ vl = LazyGroup(
         "instances": LazyCommand(".commands.fleet:instances_command", "The workers' instances, their jobs and prices."),
         "fleet": LazyCommand(".commands.fleet:fleet_command", "The worker pools: bounds, backlog, prices, spend."),
         "images": LazyCommand(".receipt_trainer:images", "The images that the stack has baked."),
-        "doctor": LazyCommand(".commands.doctor:command", "What is wrong with account, stack or job, and its remedy."),
-        "vl": LazyCommand(".receipt_trainer:vl", "PaddleOCR-VL: whole documents from their images as JSON."),
+        "doctor": LazyCommand(".commands.doctor:command", "Problems of account, stack or job, and their remedies."),
+        "vl": LazyCommand(".receipt_trainer:vl", "PaddleOCR-VL: complete documents from their images as JSON."),
     },
 )
 @click.version_option(package_name="receipt-trainer")

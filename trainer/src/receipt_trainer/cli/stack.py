@@ -99,7 +99,7 @@ def _apply(context: click.Context, outputs: StackOutputs) -> None:
 
 
 def outputs() -> StackOutputs | None:
-    """What `--stack` or `--outputs` of the running command read; None without them."""
+    """The outputs by `--stack` or `--outputs` of the running command; None without them."""
     found: StackOutputs | None = click.get_current_context().meta.get(_META)
     return found
 

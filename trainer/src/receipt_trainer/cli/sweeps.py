@@ -1,4 +1,4 @@
-"""What the commands of sweeps do: flags as a definition, a sweep ready to be driven, driven, said and shown."""
+"""The work of the commands of sweeps: flags as a definition, a sweep ready to be driven, driven, said and shown."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def run(context: click.Context, jobs_table: str | None, dry_run: bool, as_json: 
     try:
         _run(driver, flags, as_json)
     except KeyboardInterrupt:
-        click.echo(f"\nstopped; nothing is lost. Go on with: {_resume(driver.definition)}", err=True)
+        click.echo(f"\nstopped; nothing is lost. Continue with: {_resume(driver.definition)}", err=True)
         raise click.exceptions.Exit(130) from None
 
 
@@ -249,7 +249,7 @@ def _launcher(definition: Definition, table: str) -> Callable[[Sequence[str]], N
 
 
 def _say_expected(definition: Definition, table: str | None, as_json: bool, flags: dict[str, Any]) -> None:
-    """What all jobs together will take; of a search, whose values are not chosen yet, as many of the base."""
+    """Estimate of all jobs together; for a search, whose values are not chosen yet, as many jobs of the base."""
     if as_json or stack.outputs() is None:
         return
     is_search = definition.method in SEARCHES
@@ -306,15 +306,15 @@ def _say_queued(driver: Driver, trials: list[Trial]) -> None:
     )
     click.echo(f"look at it with: receipt-trainer sweep-status{stack.given()} {definition.name}", err=True)
     if definition.is_adaptive and not driver.is_done(trials):
-        click.echo(f"it goes on only while somebody follows it: {_resume(definition)}", err=True)
+        click.echo(f"it continues only while it is followed: {_resume(definition)}", err=True)
     elif not driver.is_done(trials):
         click.echo(f"follow it with: {_resume(definition)}", err=True)
 
 
 def _left(definition: Definition) -> str:
     if definition.is_adaptive:
-        return f"The queued jobs go on; what follows from them waits for: {_resume(definition)}"
-    return f"The sweep goes on in the cloud; follow it again with: {_resume(definition)}"
+        return f"The queued jobs continue; the trials that depend on them wait for: {_resume(definition)}"
+    return f"The sweep continues in the cloud; follow it again with: {_resume(definition)}"
 
 
 def _resume(definition: Definition) -> str:

@@ -1,4 +1,4 @@
-"""What the commands that use a trained model share: their flags, the model, labelled receipts."""
+"""Shared by the commands that use a trained model: their flags, the model, labelled receipts."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Reader:
         """Cut the receipts as in training and predict every word.
 
         Args:
-            progress: told how many examples are done, of how many.
+            progress: called with how many examples are done, of how many.
         """
         from receipt_trainer.models.layoutlm.predictor import predict
 
@@ -146,7 +146,7 @@ def load_with_progress(dataset: str, table: str | None, problems: ProblemLog) ->
 
 
 def label_notes(receipts: Sequence[Receipt], space: LabelSpace) -> list[str]:
-    """What a reader of scores must know: which labels and predictions count as `O`, and why."""
+    """Notes for the reader of scores: which labels and predictions count as `O`, and why."""
 
     foreign: Counter[str] = Counter()
     for receipt in receipts:

@@ -1,4 +1,4 @@
-"""What the commands that train share: Ctrl+C and SIGTERM, and where a run reports to."""
+"""Shared by the commands that train: Ctrl+C and SIGTERM, and where a run reports to."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _load_libraries() -> None:
     """Import what would load boto3 where it finds it, for uses of its own, without it: that takes half a second."""
     hidden = [name for name in ("boto3", "botocore") if name not in sys.modules]
     for name in hidden:
-        sys.modules[name] = None  # type: ignore[assignment]  # how the import system is told that there is none
+        sys.modules[name] = None  # type: ignore[assignment]  # marks the module as missing for the import system
     try:
         import accelerate  # noqa: F401
         import torch.utils.tensorboard  # noqa: F401

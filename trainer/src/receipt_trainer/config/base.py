@@ -1,4 +1,4 @@
-"""What all configurations are: strict models, and one explainer of what pydantic finds wrong with given values."""
+"""Basis of all configurations: strict models, and one explanation of pydantic's errors."""
 
 from __future__ import annotations
 

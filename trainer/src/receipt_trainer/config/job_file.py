@@ -95,7 +95,7 @@ def family_of(values: Any, expected: Family = "layoutlm") -> Family:
 AnyJob = Annotated[
     Annotated[LayoutLMJob, Tag("layoutlm")] | Annotated[PaddleOcrVlJob, Tag("paddleocr-vl")], Discriminator(family_of)
 ]
-"""A job of any family, told apart by `family`."""
+"""A job of any family, distinguished by `family`."""
 
 _ANY: Final[TypeAdapter[AnyJob]] = TypeAdapter(AnyJob)
 
@@ -116,7 +116,7 @@ class JobFile:
 
 @dataclass(frozen=True, slots=True)
 class JobValues:
-    """What stands in a file of any form, as plain values of a job file, not yet validated.
+    """The content of a file of any form, as plain values of a job file, not yet validated.
 
     Attributes:
         expected: the family of a file that does not say its own, and does not show it.

@@ -75,7 +75,7 @@ class TrainingConfig(Strict):
 
 
 class DataConfig(Strict):
-    """What to train on and how it is cut into examples. Lengths are in tokens of the model's tokenizer."""
+    """The training data and how it is cut into examples. Lengths are in tokens of the model's tokenizer."""
 
     dataset_name: str = Field(
         "dynamodb", description="'dynamodb', a JSON lines file (.jsonl, .jsonl.gz), or several joined by commas"
@@ -91,7 +91,7 @@ class DataConfig(Strict):
     max_samples: int | None = Field(None, ge=1, description="At most so many training receipts, chosen by hash")
     examples: Literal["line", "receipt", "both"] = Field(
         "both",
-        description="Examples are lines, whole receipts in reading order, or both; then a prediction is the mean",
+        description="Examples are lines, complete receipts in reading order, or both; then a prediction is the mean",
     )
     max_length: int = Field(512, ge=16, le=512, description="Longest example in tokens, with [CLS] and [SEP]")
     use_sliding_window: bool = Field(True, description="Overlap the windows of an example longer than max_length")

@@ -37,7 +37,7 @@ class LoraSection(Strict):
     dropout: float = Field(0.05, ge=0, lt=1, description="Dropout before an adapter")
     include_vision: bool = Field(False, description="Train the vision tower too; left alone otherwise")
     modules_to_save: tuple[str, ...] = Field(
-        (), description="Modules trained whole beside the adapters and stored with them: embed_tokens, lm_head, ..."
+        (), description="Modules trained in full beside the adapters and stored with them: embed_tokens, lm_head, ..."
     )
 
 
@@ -45,8 +45,10 @@ class LossSection(Strict):
     """Loss of a supervised token; neither: cross entropy."""
 
     use_focal: bool = Field(False, description="Focal loss (Lin et al. 2017): alpha * (1 - p)^gamma * cross entropy")
-    focal_alpha: float = Field(0.25, gt=0, le=100, description="Factor of the whole focal loss")
-    focal_gamma: float = Field(2.0, ge=0, le=10, description="How much a token that is known already counts less")
+    focal_alpha: float = Field(0.25, gt=0, le=100, description="Factor of the entire focal loss")
+    focal_gamma: float = Field(
+        2.0, ge=0, le=10, description="How much less a token counts that is predicted well already"
+    )
     use_label_smoothing: bool = Field(False, description="Spread some mass over all tokens (Szegedy et al. 2016)")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="That mass")
 
@@ -80,11 +82,11 @@ class EvaluationSection(Strict):
 
 
 class ExperimentSection(Strict):
-    """What the configuration tries; for people and for the experiment log."""
+    """The purpose of the configuration; for people and for the experiment log."""
 
     name: str | None = Field(None, description="Name in the experiment log; unset: the file's")
     description: str = Field("", description="Free text")
-    hyperparameters_under_test: tuple[str, ...] = Field((), description="Keys whose effect is looked for")
+    hyperparameters_under_test: tuple[str, ...] = Field((), description="Keys whose effect is tested")
 
 
 class VlTrainingConfig(Strict):

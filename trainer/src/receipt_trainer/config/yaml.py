@@ -21,7 +21,7 @@ def read_yaml(text: str) -> Any:
     """The value of a YAML text.
 
     Raises:
-        ValueError: one line that says why it is none. PyYAML itself also throws what its constructors happen to
+        ValueError: one line that says why it is invalid. PyYAML itself also throws what its constructors happen to
             throw: `2024-13-45` is a ValueError, `!!bool maybe` a KeyError, deep nesting a RecursionError.
     """
     try:

@@ -1,1 +1,1 @@
-"""What two rooms share: names, shapes and records. Imports nothing of ours."""
+"""Names, shapes and records that two or more packages share. Imports no other package of ours."""

@@ -1,4 +1,4 @@
-"""What a job cost: the seconds of its attempts at the price of the instance that each ran on.
+"""Cost of a job: the seconds of its attempts at the price of the instance that each ran on.
 
 Needs the standard library alone: a function of the stack reckons with it, too.
 """
@@ -102,10 +102,10 @@ def seconds(attempt: Mapping[str, Any], now: datetime, follower: Mapping[str, An
 
 
 def open_until(now: datetime, lease_expires_at: object) -> datetime:
-    """What an attempt without an end is counted up to: now, or the end of its job's lease if that is past.
+    """The end to which a running attempt is counted: now, or the end of its job's lease if that is past.
 
     Args:
-        lease_expires_at: of the job's row; None, or no time at all, if nobody has the job.
+        lease_expires_at: of the job's row; None, or not a time, if no worker has the job.
     """
     lease_end = moment(lease_expires_at)
     return now if lease_end is None else min(now, lease_end)

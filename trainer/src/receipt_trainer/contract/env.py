@@ -1,4 +1,4 @@
-"""What a worker is told by the stack: `/etc/receipt-trainer/worker.env`, then its environment.
+"""The worker's settings from the stack: `/etc/receipt-trainer/worker.env`, then its environment.
 
 The file is in systemd's EnvironmentFile syntax, as an instance's systemd 252 reads it. Source: systemd.exec(5),
 "EnvironmentFile="; where the page is silent, the reader of systemd 252 (Amazon Linux 2023).
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from receipt_trainer.contract import names
 
 _ESCAPED: Final = '"\\`$'
-"""What a backslash takes its meaning from, inside double quotes; before anything else it stays."""
+"""Characters that a backslash escapes inside double quotes; before others the backslash stays."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -30,7 +30,7 @@ def why_undeliverable(value: str) -> str | None:
     if control:
         return f"the control character U+{ord(control[0]):04X}"
     bad = next(filter(_is_no_character, value), None)
-    return f"U+{ord(bad):04X}, which is no character" if bad else None
+    return f"U+{ord(bad):04X}, which is not a character" if bad else None
 
 
 def _is_no_character(char: str) -> bool:
@@ -42,7 +42,7 @@ def write(variables: Mapping[str, str]) -> str:
     """The text of a file with `variables`, in their order; every value in double quotes.
 
     Raises:
-        ValueError: a name that is none, or a value that systemd would not deliver unchanged; begins with the name.
+        ValueError: an invalid name, or a value that systemd would not deliver unchanged; begins with the name.
     """
     lines = []
     for name, value in variables.items():

@@ -21,7 +21,7 @@ SOURCE_TAG: Final = "Ec2ImageBuilderArn"
 AVAILABLE: Final = "AVAILABLE"
 DELETED: Final = "DELETED"
 FINISHED: Final = frozenset({AVAILABLE, "FAILED", "CANCELLED", "DEPRECATED", "DISABLED"})
-"""States in which nothing is done any more. What is in none of these, or in one that we do not know, is left alone."""
+"""States in which no work is left. What is in none of these, or in one that we do not know, is left alone."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Ami:
 
 @dataclass(frozen=True)
 class Going:
-    """What is to be deleted, in this order: an image resource goes last, for it leads to its AMIs."""
+    """Resources to delete, in this order: an image resource goes last, for it leads to its AMIs."""
 
     amis: tuple[Ami, ...]
     builds: tuple[Build, ...]
@@ -189,7 +189,7 @@ def read_amis(ec2: Any, recipe: str) -> list[Ami]:
 
 
 def delete_ami(ec2: Any, ami: Ami) -> None:
-    """Deregister it and delete its snapshots; instances that run from it go on (EC2 User Guide, "Deregister an AMI").
+    """Deregister it and delete its snapshots; its instances keep running (EC2 User Guide, "Deregister an AMI").
 
     EC2 does both in one call, so that none is forgotten between two. What it left is deleted after, but for a snapshot
     that another AMI uses.

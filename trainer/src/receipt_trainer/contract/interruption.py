@@ -1,4 +1,4 @@
-"""How a run is asked to stop, or to save and continue, by whoever started it."""
+"""How a run is asked to stop, or to save and continue, by the process that started it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class StopRequest:
 
     Attributes:
         asked: somebody wants the run to stop.
-        save_asked: somebody wants a checkpoint soon; the run goes on. Whoever writes one takes it back.
+        save_asked: a checkpoint is wanted soon; the run continues. Writing one clears it.
         signal: the number of the last signal that asked; None if none did.
     """
 
     def __init__(self) -> None:
-        """Nobody has asked yet."""
+        """Start without a request."""
         self.asked = False
         self.save_asked = False
         self.signal: int | None = None
@@ -48,7 +48,7 @@ class StopRequest:
         self.save_asked = True
 
     def defer(self) -> None:
-        """From here on whoever trains looks at `asked`.
+        """From here on the training loop looks at `asked`.
 
         Raises:
             Interrupted: it was asked before.

@@ -26,7 +26,7 @@ FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
 Training = TypeVar("Training", bound=BaseModel)
 """How a family trains."""
 Data = TypeVar("Data", bound=BaseModel)
-"""What a family trains on."""
+"""The data configuration of a family."""
 
 _LATER: Final = ("max_hours", "max_usd", "notify")
 """Fields that version 0.1.0 does not know. Unset they are not written, so that ids and digests of equal jobs stay."""
@@ -54,7 +54,7 @@ def published_family(model: str) -> Family:
 
 
 class Resources(BaseModel):
-    """What a job needs of the machine that trains it; from this follows its pool."""
+    """A job's requirements on its machine; they determine its pool."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -69,7 +69,7 @@ class Resources(BaseModel):
 
 
 class JobSpec(BaseModel, Generic[Training, Data]):
-    """What is asked; `receipt_trainer.config.job_file` has the type of each family, and their union."""
+    """A job as it was asked for; `receipt_trainer.config.job_file` has the type of each family, and their union."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""How large a job may be, so that whatever is accepted can be stored, claimed, failed and cancelled later."""
+"""How large a job may be, so that every accepted job can be stored, claimed, failed and cancelled later."""
 
 from __future__ import annotations
 

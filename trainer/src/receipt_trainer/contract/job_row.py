@@ -1,4 +1,4 @@
-"""What a job's row must be like to be read: one rule for all who claim, show or count jobs. Standard library only."""
+"""Validation of a job's row: one rule for all that claim, show or count jobs. Standard library only."""
 
 from __future__ import annotations
 
@@ -81,20 +81,20 @@ def _quoted(value: object) -> str:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{_quoted(value)} is no text")
+        raise ValueError(f"{_quoted(value)} is not a text")
     return value
 
 
 def _status(value: object) -> str:
     if value not in STATES:
-        raise ValueError(f"{_quoted(value)} is no state that this version knows")
+        raise ValueError(f"{_quoted(value)} is not a state that this version knows")
     return str(value)
 
 
 def _count(value: object) -> int:
     is_finite = value.is_finite() if isinstance(value, Decimal) else True
     if isinstance(value, bool) or not isinstance(value, int | Decimal) or not is_finite or value != int(value):
-        raise ValueError(f"{_quoted(value)} is no whole number")
+        raise ValueError(f"{_quoted(value)} is not a whole number")
     if value < 0:
         raise ValueError(f"{value} is below 0")
     return int(value)
@@ -108,7 +108,7 @@ def _flag(value: object) -> bool:
 
 def _texts(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping) or not all(isinstance(part, str) for pair in value.items() for part in pair):
-        raise ValueError(f"{_quoted(value)} is no mapping of texts")
+        raise ValueError(f"{_quoted(value)} is not a mapping of texts")
     return dict(value)
 
 
@@ -127,7 +127,7 @@ def _moment(value: object) -> datetime:
     try:
         moment = datetime.fromisoformat(_text(value))
     except ValueError:
-        raise ValueError(f"{_quoted(value)} is no date") from None
+        raise ValueError(f"{_quoted(value)} is not a date") from None
     if moment.tzinfo is None:
         raise ValueError(f"{_quoted(value)} has no time zone")
     if moment.astimezone(UTC).isoformat(timespec="microseconds") != value:

@@ -16,4 +16,4 @@ SECOND_LOOK_S: Final = 240
 STATUS_SILENT: Final = "SILENT"
 """State in the instances table of an instance that never registered, after the first look."""
 STATUS_LOST: Final = "LOST"
-"""State of an instance that the stack ended because nobody heard of it."""
+"""State of an instance that the stack ended because it sent no heartbeat."""

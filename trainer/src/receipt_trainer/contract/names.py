@@ -27,7 +27,7 @@ OUTSIDE: Final = "O"
 """The tag of a word that belongs to no entity."""
 
 AMOUNT: Final = "AMOUNT"
-"""What LINE_TOTAL, SUBTOTAL, TAX and GRAND_TOTAL become with --merge-amounts."""
+"""The label that replaces LINE_TOTAL, SUBTOTAL, TAX and GRAND_TOTAL with --merge-amounts."""
 
 VALIDATION_STATUSES: Final = ("NONE", "PENDING", "VALID", "INVALID", "NEEDS_REVIEW")
 

@@ -1,7 +1,7 @@
-"""What is sent when a job ends: a row of the jobs table until it is sent, then a text.
+"""The notice of a job's end: a row of the jobs table until it is sent, then a text.
 
 The transaction that ends the job writes the row; a function of the stack sends it and deletes it. So no end is without
-its notice, whatever fails between, and one may come twice. Needs the standard library alone, as that function does.
+its notice, whatever fails in between, and one may come twice. Needs the standard library alone, as that function does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from receipt_trainer.contract.tables import moment
 PK: Final = "NOTICES"
 """Partition key of all notices that are not sent yet."""
 KEPT_S: Final = 14 * 86_400
-"""Seconds after which a notice that nobody could send is deleted."""
+"""Seconds after which a notice that could not be sent is deleted."""
 HELD: Final = "HELD"
 """State in a notice of an INTERRUPTED job whose complete run is delivered only on request."""
 
@@ -88,7 +88,7 @@ class Notice:
         return "".join(sign if " " <= sign <= "~" else "?" for sign in line.strip())[:_SUBJECT_LENGTH]
 
     def text(self, stack: str, cost: Cost) -> str:
-        """Name, state, score, dollars, and the commands to look at it and to go on.
+        """Name, state, score, dollars, and the commands to look at it and to resume it.
 
         Args:
             stack: name of the Pulumi stack.
@@ -119,14 +119,14 @@ _SAID: Final[Mapping[str, str]] = {
     HELD: "the job is held: its run is complete and could not be delivered",
 }
 _NEXT: Final[Mapping[str, str]] = {
-    "FAILED": "Try again, from its last checkpoint:",
-    "CANCELLED": "Go on with it, from its last checkpoint:",
+    "FAILED": "Try again from its last checkpoint:",
+    "CANCELLED": "Resume it from its last checkpoint:",
     HELD: "Deliver it, without training, once the cause is gone:",
 }
 
 
 def cost_text(cost: Cost) -> str:
-    """Dollars and instance time; a price that nobody knows is unknown, and less than a cent is no sum."""
+    """Dollars and instance time; a missing price is unknown, and less than a cent is no sum."""
     if not cost.num_attempts:
         return "nothing, no worker had it"
     time = f"{_duration(cost.seconds)} of instance time in {cost.num_attempts} "

@@ -1,4 +1,4 @@
-"""What the stack exports and every command on a laptop reads."""
+"""The stack's outputs, which every command on a laptop reads."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class PoolOutputs(_Exported):
     instance_types: list[str] = Field(description="Instance types that may be launched")
     market: Literal["spot", "on_demand"] = Field(description="How instances beyond the on-demand base are bought")
     max_instances: int | None = Field(None, description="Instances at most, as configured; None of an older stack")
-    on_demand_base: int = Field(0, description="So many instances are on demand whatever the market")
+    on_demand_base: int = Field(0, description="Number of instances that are on demand first, also if market is spot")
 
 
 class JobDefaults(_Exported):
-    """What a job has that says nothing else; `jobs` of the configuration."""
+    """Defaults of every job; `jobs` of the configuration."""
 
     max_hours: float | None = Field(None, description="See JobSpec; None: no limit")
     max_usd: float | None = Field(None, description="See JobSpec; None: no limit")
@@ -73,8 +73,8 @@ class StackOutputs(_Exported):
     parent_image: str | None = Field(None, description="golden_ami.parent_image: an SSM parameter or an image id")
     alarm_topic_arn: str | None = Field(None, description="SNS topic of the alarms")
     notices_topic_arn: str | None = Field(None, description="SNS topic of the notices of jobs; None of an older stack")
-    budget_usd: float | None = Field(None, description="Dollars of the monthly budget; 0: there is none")
-    job_defaults: JobDefaults = Field(default_factory=JobDefaults, description="What jobs have that say nothing else")
+    budget_usd: float | None = Field(None, description="Monthly budget in US dollars; 0: no budget")
+    job_defaults: JobDefaults = Field(default_factory=JobDefaults, description="Defaults of every job")
 
     @classmethod
     def load(cls, path: Path) -> Self:

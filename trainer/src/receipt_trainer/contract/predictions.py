@@ -40,7 +40,7 @@ class ReceiptPrediction(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     key: str = Field(description="Stable key of the receipt")
-    name: Text = Field(default="", description="What people call it")
+    name: Text = Field(default="", description="Display name of the receipt")
     source: Text = Field(default="", description="Data set it came from")
     width: int = Field(default=0, description="Page width in pixels; 0 if it is not known")
     height: int = Field(default=0, description="Page height in pixels; 0 if it is not known")
@@ -48,7 +48,7 @@ class ReceiptPrediction(BaseModel):
 
 
 class Predictions(NamedTuple):
-    """The receipts of a file, and the numbers (from 1) of the lines that are none."""
+    """The receipts of a file, and the numbers (from 1) of the lines that are not receipts."""
 
     receipts: list[ReceiptPrediction]
     broken_lines: list[int]

@@ -70,7 +70,7 @@ class Best(BaseModel):
 
 
 class LossEvaluation(BaseModel):
-    """One evaluation by the loss of whole answers (natural log, per supervised token) and the share of right tokens."""
+    """One evaluation by the loss of complete answers (natural log, per supervised token) and the right ones' share."""
 
     epoch: float
     step: int
@@ -125,7 +125,7 @@ _OrNone = BeforeValidator(_none_if_empty)  # version 0.1.0 wrote {} for nothing
 
 
 class VlResults(BaseModel):
-    """What a run of the family paddleocr-vl saw and reached."""
+    """Data and scores of a run of the family paddleocr-vl."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -140,13 +140,13 @@ class VlResults(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What is not known yet is left out: version 0.1.0 reads it so."""
+        """Leave out what is not known yet: version 0.1.0 reads it so."""
         said: dict[str, Any] = handler(self)
         return {name: value for name, value in said.items() if value is not None}
 
 
 class RunRecord(BaseModel):
-    """What the records of all families have. `status` is `complete` only when all else of the run is in its place.
+    """Fields common to all families. `status` is `complete` only when all else of the run is in its place.
 
     The two configurations are as the version that trained wrote them; that of another one may have other keys.
     """
@@ -207,7 +207,7 @@ AnyRecord = Annotated[
     Annotated[LayoutLMRecord, Tag("layoutlm")] | Annotated[PaddleOcrVlRecord, Tag("paddleocr-vl")],
     Discriminator(_family_of),
 ]
-"""A record of any family, told apart by `family`."""
+"""A record of any family, distinguished by `family`."""
 
 _ANY: Final[TypeAdapter[AnyRecord]] = TypeAdapter(AnyRecord)
 

@@ -1,4 +1,4 @@
-"""What leaves the training process, as protocols: whoever trains never talks to AWS itself."""
+"""Outputs of the training process, as protocols: training code never talks to AWS itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _listeners: list[Listener] = []
 
 
 def listen(listener: Listener | None) -> None:
-    """Whom this process tells from now on; None: nobody, as at the start."""
+    """Set the listener of this process; None: no listener, as at the start."""
     _listeners[:] = [listener] if listener is not None else []
 
 
@@ -111,7 +111,7 @@ class RunStore(Protocol):
 
 
 class NoMetrics:
-    """A sink for runs that report to nobody."""
+    """A sink for runs that do not report."""
 
     def metric(self, name: str, value: float, *, step: int, epoch: float) -> None:
         """Forget it."""
@@ -130,7 +130,7 @@ class NoMetrics:
 
 
 class FolderOnly:
-    """The store of a run that reports to nobody: all of it stays in its folder (see `RunStore`)."""
+    """The store of a run that does not report: all of it stays in its folder (see `RunStore`)."""
 
     def set_status(self, job_id: str, job_name: str, status: str) -> None:
         """There is no row."""

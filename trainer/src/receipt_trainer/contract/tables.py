@@ -1,4 +1,4 @@
-"""The DynamoDB tables: shapes for whoever creates them, keys and values for whoever reads and writes them."""
+"""The DynamoDB tables: their shapes to create them, their keys and values to read and write them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Index:
     """A global secondary index: it holds the rows that have both of its keys, which are strings.
 
     Attributes:
-        included: what it holds beside its keys and the table's; None: the whole row.
+        included: what it holds beside its keys and the table's; None: the entire row.
     """
 
     name: str
@@ -63,7 +63,7 @@ class TableShape:
 
 
 def numbered(count: int) -> tuple[Index, ...]:
-    """GSI1, GSI2, ... with the keys GSI1PK and GSI1SK, ..., each with the whole row."""
+    """GSI1, GSI2, ... with the keys GSI1PK and GSI1SK, ..., each with the entire row."""
     return tuple(Index(f"GSI{n}", f"GSI{n}PK", f"GSI{n}SK") for n in range(1, count + 1))
 
 

@@ -63,13 +63,13 @@ class JobQueuePlace:
 
     @property
     def label(self) -> str:
-        """What people call it, such as cpu-normal."""
+        """Display name, such as cpu-normal."""
         return f"{self.pool}-{self.priority}"
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedJob:
-    """What a look reads of a job.
+    """The fields of a job that a look reads.
 
     Attributes:
         waits_since: since when any worker may take it; None while one has it, or until its next try is due.
@@ -105,7 +105,7 @@ class Messages:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look at one queue found.
+    """The findings of a look at one queue.
 
     Attributes:
         queue: what people call it, such as cpu-normal.
@@ -133,7 +133,7 @@ class Look:
 
 
 def read_job(row: Mapping[str, Any], now: datetime) -> QueuedJob | None:
-    """What a look needs of a job's row; None if the job should have no message. Never raises."""
+    """The fields of a job's row that a look needs; None if the job should have no message. Never raises."""
     try:
         values = read_values(row)
     except ValueError:
@@ -156,7 +156,7 @@ def _waits_since(values: Mapping[str, Any], changed_at: datetime, now: datetime)
 def take(queue: str, jobs: Iterable[QueuedJob], messages: Messages, last: Look | None, now: datetime) -> Look:
     """Look at one queue.
 
-    Of rows that cannot be read nobody knows whether they still have a message: workers hide it, time and again, until
+    It is unknown whether rows that cannot be read still have a message: workers hide it, time and again, until
     the dead-letter queue takes it. So of the hidden messages that no other job explains, one for each such row is not
     counted: it must stand for no job that waits.
 

@@ -1,4 +1,4 @@
-"""What is asked of DynamoDB and SQS to find jobs without a message, and to give them one; see `waiting`.
+"""The calls of DynamoDB and SQS that find jobs without a message, and give them one; see `waiting`.
 
 The clients are given, so that the stack's function and the commands on a laptop ask the same with nothing but the
 standard library here. All errors of boto3 come through. Sources: DynamoDB API Reference, Query and UpdateItem; SQS API
@@ -53,7 +53,7 @@ class Survey:
     Attributes:
         seen: each queue that could be counted.
         homeless: jobs that wait in queues that are gone, each with the queue that came in its place.
-        strays: jobs that wait in queues that are none of the stack's, nor were.
+        strays: jobs that wait in queues that are not the stack's, nor were.
         faults: what could not be done, by queue or job.
     """
 
@@ -91,7 +91,7 @@ def survey(dynamodb: Any, sqs: Any, table: str, places: Sequence[JobQueuePlace],
 
 @dataclass(frozen=True, slots=True)
 class Healed:
-    """What was sent: queue label -> ids of the jobs with a new message, and of those that came from a queue that is
+    """The messages sent: queue label -> ids of the jobs with a new message, and of those that came from a queue that is
     gone; `faults` by queue or job."""
 
     sent: dict[str, list[str]]
@@ -121,7 +121,7 @@ def heal(dynamodb: Any, sqs: Any, table: str, found: Survey) -> Healed:
             faults[one.place.label] = error
     for job, place in found.homeless:
         try:
-            # The row first: whoever dies between the two leaves a job that waits in a queue that is looked at.
+            # The row first: a process that dies between the two leaves a job that waits in a queue that is looked at.
             if move(dynamodb, table, job, place):
                 send(sqs, place.url, [job])
                 moved.setdefault(place.label, []).append(job.job_id)

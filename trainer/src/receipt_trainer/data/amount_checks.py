@@ -36,7 +36,7 @@ def minor_unit(currency: str | None) -> Decimal:
 
 
 def arithmetic_problems(document: Mapping[str, Any]) -> list[str]:
-    """Sums that do not hold, each as "path: reason"; where a total is no number, only the lines are looked at.
+    """Sums that do not hold, each as "path: reason"; where a total is not a number, only the lines are looked at.
 
     - A line: quantity x unit price is its total, within one minor unit of the currency.
     - The lines add up to the subtotal; without one, to what the grand total makes it.

@@ -1,4 +1,4 @@
-"""What a document says, as one JSON form: its schema and its canonical text.
+"""The content of a document, as one JSON form: its schema and its canonical text.
 
 Amounts are JSON numbers in units of the currency (12.5 is twelve and a half dollars), `tax_rate` is in percent,
 `discount` is what was taken off (positive), dates are ISO 8601, and what a document does not say is null.
@@ -62,7 +62,7 @@ FIELDS: Final[dict[str, list[str]]] = {
 
 
 def check(document: Any, schema: Mapping[str, Any] = DOCUMENT_SCHEMA) -> list[str]:
-    """What is against the schema, each as "path: reason"; empty if nothing is.
+    """Violations of the schema, each as "path: reason"; empty if there are none.
 
     Numbers that are not finite are problems under every schema, because JSON has none.
 
@@ -95,7 +95,7 @@ def make_validator(schema: Mapping[str, Any]) -> Any:
 
 
 def problems_by(validator: Any, document: Any) -> list[tuple[str, str]]:
-    """What a validator of `make_validator` finds, by path, and all numbers that are not finite."""
+    """Errors by a validator of `make_validator`, by path, and all numbers that are not finite."""
     found = [(dotted(error.absolute_path), _reason(error)) for error in validator.iter_errors(document)]
     return sorted(set(found)) + [(path, "not a finite number") for path in _not_finite(document, "")]
 

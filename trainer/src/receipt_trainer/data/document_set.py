@@ -15,7 +15,7 @@ INSTRUCTION: Final = (
     "Read this invoice or receipt and answer with its data as JSON: document_type, vendor, client, invoice_number, "
     "date, due_date, currency, line_items, subtotal, tax, tax_rate, discount, grand_total. What is not there is null."
 )
-"""What is asked where a line has no instruction of its own."""
+"""The instruction for lines that have none of their own."""
 
 KEYS: Final = frozenset({"id", "image", "instruction", "input", "output", "difficulty"})
 
@@ -43,9 +43,9 @@ class VlExample:
         id: unique in its file.
         image: path that can be opened.
         instruction: what is asked.
-        input: what else is told besides the image, often "".
+        input: what else is given besides the image, often "".
         output: the answer, JSON as text.
-        difficulty: 0 (easy) to 1 (hard), for a curriculum; None where nobody said.
+        difficulty: 0 (easy) to 1 (hard), for a curriculum; None where it is not given.
     """
 
     id: str

@@ -18,7 +18,7 @@ _LONGEST_REASON: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class LineProblem:
-    """What is wrong: the line from 1, the field (dots lead into the answer), and why."""
+    """A problem: the line from 1, the field (dots lead into the answer), and why."""
 
     line: int
     field: str
@@ -30,7 +30,7 @@ class LineProblem:
 
 @dataclass(slots=True)
 class Counts:
-    """What has been looked at so far. `longest` counts tokens, where they are counted."""
+    """Counts of what has been checked so far. `longest` counts tokens, where they are counted."""
 
     lines: int = 0
     sound: int = 0

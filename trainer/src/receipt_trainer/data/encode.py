@@ -17,7 +17,7 @@ from receipt_trainer.data.receipt import Receipt
 
 
 class Tokenizer(Protocol):
-    """What is needed of a transformers tokenizer."""
+    """The part of a transformers tokenizer that is used."""
 
     cls_token_id: int | None
     sep_token_id: int | None
@@ -73,7 +73,7 @@ def cut(
     Args:
         receipt: in reading order.
         lengths: sub-tokens of each word, none above `budget`.
-        kind: one piece a line, or the whole receipt as one piece.
+        kind: one piece a line, or the entire receipt as one piece.
         budget: sub-tokens that fit into a window, [CLS] and [SEP] not counted.
         overlap: sub-tokens that neighbouring windows of a piece too long for one share at most.
     """

@@ -12,7 +12,7 @@ from receipt_trainer.errors import UserError
 
 
 def to_bio(labels: Sequence[str]) -> list[str]:
-    """Tags of one line's word labels: `B-` where a run of a label begins, `I-` where it goes on."""
+    """Tags of one line's word labels: `B-` where a run of a label begins, `I-` where it continues."""
     tags = []
     previous = OUTSIDE
     for label in labels:
@@ -61,7 +61,7 @@ class LabelSpace:
         labels: the entity labels, without prefix, in a fixed order.
         merge_amounts: whether amounts are one label.
         annotated: for each source that annotates only some labels, the labels it annotates (normalised, not merged).
-            Sources are told apart whatever their case.
+            Sources are distinguished regardless of case.
     """
 
     labels: tuple[str, ...]
@@ -78,7 +78,7 @@ class LabelSpace:
         return (OUTSIDE, *(f"{prefix}-{label}" for label in self.labels for prefix in "BI"))
 
     def map(self, stored: str | None) -> str:
-        """What a stored label is in this space; `O` for none, for non-entities and for labels not learned."""
+        """The label of this space for a stored label; `O` for none, for non-entities and for labels not learned."""
         if stored is None:
             return OUTSIDE
         name = self._merge(normalise(stored))
@@ -132,7 +132,7 @@ def label_space(config: DataConfig, stored_labels: Iterable[str] = ()) -> LabelS
 
 
 def _annotated(config: DataConfig, stored: set[str]) -> dict[str, frozenset[str]]:
-    """What the configuration says that sources annotate; a name for no entity is no mistake, and says nothing."""
+    """The labels that sources annotate, as configured; a name for "no entity" is allowed and ignored."""
     possible = dict.fromkeys((*CORE_LABELS, AMOUNT, *sorted(stored)))
     found = {}
     for source, given in config.annotated_labels.items():

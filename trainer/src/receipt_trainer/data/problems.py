@@ -1,4 +1,4 @@
-"""What is wrong with receipts as they come in: counted, named, and never silently kept."""
+"""Problems of receipts as they come in: counted, named, and never silently kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ProblemKind(StrEnum):
     BAD_STATUS = "bad_status"
     DUPLICATE_LABEL = "duplicate_label"  # one label twice on a word: the first is kept
     CONFLICTING_LABELS = "conflicting_labels"  # two VALID labels: the first by name is kept
-    BAD_FIELD = "bad_field"  # a line number, confidence, source or split that is none: taken as not given
+    BAD_FIELD = "bad_field"  # a line number, confidence, invalid source or split: taken as not given
     BOX_CLIPPED = "box_clipped"  # a rounding error over the edge
     RIGHT_TO_LEFT_TEXT = "right_to_left_text"
     EMOJI_TEXT = "emoji_text"

@@ -33,7 +33,7 @@ class Split:
     seed: int = 0
 
     def record(self) -> SplitRecord:
-        """What run.json keeps: equal hashes mean the same receipts on the same sides."""
+        """The entry of run.json: equal hashes mean the same receipts on the same sides."""
         sides = [sorted(receipt.key for receipt in side) for side in (self.train, self.validation)]
         return SplitRecord(
             seed=self.seed,

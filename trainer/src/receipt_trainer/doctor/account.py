@@ -22,7 +22,7 @@ _LAUNCHER: Final = "role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRo
 
 
 def look_at_credentials(subject: Subject) -> Iterator[Finding]:
-    """Who we are. Sets the subject's account; without it nothing on AWS can be looked at."""
+    """Check the identity of the caller. Sets the subject's account; without it nothing on AWS can be looked at."""
     try:
         if subject.region is None:
             raise UserError("no region is known")
@@ -161,7 +161,7 @@ def look_at_notice_mail(subject: Subject) -> Iterator[Finding]:
 
 
 def _mail_of(subject: Subject, topic: str | None, kind: str, otherwise: str) -> Iterator[Finding]:
-    """Who gets mail of a topic. Source: SNS API Reference, ListSubscriptionsByTopic."""
+    """Check the mail subscriptions of a topic. Source: SNS API Reference, ListSubscriptionsByTopic."""
     if topic is None:
         yield warning(f"the stack's outputs do not name the topic of its {kind}s", subject.command("pulumi up"))
         return
@@ -169,7 +169,7 @@ def _mail_of(subject: Subject, topic: str | None, kind: str, otherwise: str) -> 
     mails = [one for page in pages.paginate(TopicArn=topic) for one in page["Subscriptions"]]
     mails = [one for one in mails if one["Protocol"].startswith("email")]
     if not mails:
-        yield ok(f"nobody gets mail of {kind}s; {otherwise}")
+        yield ok(f"no address gets mail of {kind}s;  {otherwise}")
     for one in mails:
         if one["SubscriptionArn"].startswith("arn:"):
             yield ok(f"{kind}s go to {one['Endpoint']}")
@@ -201,7 +201,7 @@ _BUILD_VCPUS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one pool asks of one quota: so many instances, the smallest of so many vCPUs."""
+    """The demand of one pool on one quota: so many instances, the smallest of so many vCPUs."""
 
     what: str
     num_instances: int

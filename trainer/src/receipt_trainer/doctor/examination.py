@@ -119,7 +119,7 @@ def _take(check: Check, subject: Subject) -> list[Finding]:
 
 
 def not_looked_at(subject: Subject) -> list[Finding]:
-    """What was left out, and how it is looked at."""
+    """The checks that were left out, and how to run them."""
     if not subject.account:
         return [warning("without credentials nothing on AWS was looked at", "aws configure")]
     if subject.stack is None and subject.outputs is None:

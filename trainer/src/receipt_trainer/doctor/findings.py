@@ -1,4 +1,4 @@
-"""What a check found, and why one could not look."""
+"""Findings of checks, and reasons why a check could not run."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class Sent:
-    """What was done.
+    """Messages that were sent.
 
     Attributes:
         sent: queue -> ids of jobs that got a new message.
@@ -75,7 +75,7 @@ def heal(
         _tell(second, say)
         for one in later.seen:
             if one.place.label in {was.place.label for was in again} and not one.look.num_missing:
-                say(f"{looks.words(one.look)}: none is missing any more")
+                say(f"{looks.words(one.look)}: no message is missing now")
         done.sent |= second.sent
         done.moved |= second.moved
         done.faults |= second.faults

@@ -295,4 +295,4 @@ def _keep(kind: str, name: str, id_: str, look: str, subject: Subject, state: St
 
 
 _HOLDING: Final = {"s3": (named.BUCKET, _bucket), "sqs": (named.QUEUE, _queue)}
-"""What may hold data or jobs, by service: its type token, and how it is looked at."""
+"""Resources that may hold data or jobs, by service: its type token, and how it is looked at."""

@@ -73,7 +73,7 @@ def look_at_aws_cli(subject: Subject) -> Iterator[Finding]:
 
 
 def _ask(*command: str) -> str | None:
-    """What a program says; None if it is missing or fails."""
+    """The output of a program; None if it is missing or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):

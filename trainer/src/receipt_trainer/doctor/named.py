@@ -1,4 +1,4 @@
-"""What the program makes under a name of ours, and what holds data: as pulumi knows it, and as AWS does.
+"""Resources of the program that have names of ours or hold data: as pulumi knows it, and as AWS does.
 
 A test holds this table against the program: it must name the same type, logical name and component.
 """

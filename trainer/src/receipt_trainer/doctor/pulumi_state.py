@@ -1,4 +1,4 @@
-"""What the pulumi CLI says: its version, a stack's outputs, and the state it keeps of it."""
+"""Output of the pulumi CLI: its version, a stack's outputs, and the state it keeps of it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run(*words: str) -> str:
 
 
 def read_outputs(stack: str) -> dict[str, Any]:
-    """What the stack exports; empty before its first update.
+    """The stack's outputs; empty before its first update.
 
     Raises:
         WorldError: pulumi cannot say.
@@ -70,7 +70,7 @@ def read_outputs(stack: str) -> dict[str, Any]:
 
 
 def read_state(stack: str) -> State:
-    """What pulumi knows of the stack.
+    """The stack's state as pulumi keeps it.
 
     Raises:
         WorldError: pulumi cannot say.

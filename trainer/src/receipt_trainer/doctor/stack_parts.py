@@ -1,4 +1,4 @@
-"""What a stack is made of: tables, queues, buckets, file system, and the images that its workers boot from."""
+"""Checks of a stack's parts: tables, queues, buckets, file system, and the images that its workers boot from."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _each(kind: str, names: tuple[str, ...], state: Callable[[str], str], subjec
             said = state(name)
         except Exception as error:  # one that cannot be looked at hides no other
             if error_code(error) in _MISSING:
-                yield failure(f"{kind} {short} is not there", subject.command("pulumi up --refresh"))
+                yield failure(f"{kind} {short} does not exist", subject.command("pulumi up --refresh"))
             else:
                 yield cannot_look(f"{kind} {short}", error)
         else:
@@ -136,7 +136,7 @@ def look_at_parent_image(subject: Subject) -> Iterator[Finding]:
         return
     found = _image(subject, image)
     if found is None:
-        yield failure(f"parent image {image} is not there for this account", _LINES, set_it)
+        yield failure(f"parent image {image} does not exist for this account", _LINES, set_it)
         return
     days = (subject.now - datetime.fromisoformat(found["CreationDate"])).days
     text = f"parent image {image} is {days} days old"
@@ -144,7 +144,7 @@ def look_at_parent_image(subject: Subject) -> Iterator[Finding]:
 
 
 def look_at_worker_image(subject: Subject) -> Iterator[Finding]:
-    """What the stack's parameter names can be launched; and the Python that workers last found on it."""
+    """Check that the image of the stack's parameter can be launched; show the Python that workers last found on it."""
     outputs = subject.outputs
     if outputs is None:
         return

@@ -1,4 +1,4 @@
-"""What is looked at: a stack by its outputs, or by its configuration while it has none, and job files."""
+"""The subject of the checks: a stack by its outputs, or by its configuration while it has none, and job files."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Subject:
 
     @property
     def pool_outputs(self) -> dict[str, PoolOutputs]:
-        """What the stack exports of its pools, in the order in which all commands name them."""
+        """The pools of the stack's outputs, in the order in which all commands name them."""
         exported = self.outputs.pools if self.outputs else {}
         return {name: exported[name] for name in POOL_NAMES if name in exported}
 
@@ -125,7 +125,7 @@ class Subject:
 
     @cached_property
     def state(self) -> State:
-        """What pulumi knows of the stack; asked for once.
+        """The stack's state as pulumi keeps it; read once.
 
         Raises:
             WorldError: pulumi cannot say.

@@ -1,4 +1,4 @@
-"""What keeps jobs from training: groups that launch nothing, boots that fail, lost messages, wrong job files."""
+"""Checks for what blocks jobs: groups that launch nothing, boots that fail, lost messages, wrong job files."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _judge(pool: str, group: Group, num_waiting: int, subject: Subject) -> Findi
 
 
 def look_at_boots(subject: Subject) -> Iterator[Finding]:
-    """What became of the last instances; rows of the table are kept for a week."""
+    """Check the last instances; rows of the table are kept for a week."""
     if subject.outputs is None:
         return
     rows = list_instances(subject.clients.of("dynamodb", subject.region), subject.outputs.instances_table, subject.now)
@@ -103,8 +103,8 @@ def look_at_messages(subject: Subject) -> Iterator[Finding]:
     if found.strays:
         strays = [job.job_id for job in found.strays]
         cancel = [f"receipt-trainer cancel{subject.given} {job_id}" for job_id in strays[:_MAX_NAMED]]
-        text = f"jobs wait in queues that this stack does not have, nobody takes them: {_named(strays)}"
-        yield warning(text, *cancel, "Submit them anew to a pool that there is.")
+        text = f"jobs wait in queues that this stack does not have, no worker takes them: {_named(strays)}"
+        yield warning(text, *cancel, "Submit them again to an existing pool.")
     for label, error in found.faults.items():
         yield cannot_look(f"queue {label}", error)
     held = [str(row["job_id"]) for row in find(dynamodb, table, Wanted(status="INTERRUPTED")) if is_held(row)]

@@ -1,4 +1,4 @@
-"""What a model answered, on disk: scores are made again from it without the model."""
+"""A model's answers on disk, from which scores are computed again without the model."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def parse_prediction(line: str, where: str) -> Prediction:
     """One line of a file of predictions.
 
     Raises:
-        UserError: it is none; `where` begins the message.
+        UserError: it is invalid; `where` begins the message.
     """
     try:
         values: Any = json.loads(line)

@@ -49,7 +49,7 @@ class Comparison:
     improvements: Sequence[tuple[ScoredDocument, ScoredDocument]]
 
     def as_dict(self) -> dict[str, Any]:
-        """What is written as JSON."""
+        """The values for JSON."""
         settings = {name: getattr(self, name) for name in ("num_documents", "seed", "num_resamples", "level")}
         changed = {"regressions": self.regressions, "improvements": self.improvements}
         return settings | {

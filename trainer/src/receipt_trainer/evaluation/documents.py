@@ -34,7 +34,7 @@ def read_strictly(answer: str) -> dict[str, Any] | None:
 
 
 def read_tolerantly(answer: str) -> dict[str, Any] | None:
-    """The first object in `answer`: inside a code fence if there is one, whatever stands around it.
+    """The first object in `answer`: inside a code fence if there is one, with any text around it.
 
     Nothing is repaired: a bracket or a quote that is missing stays missing.
     """
@@ -53,7 +53,7 @@ def read_tolerantly(answer: str) -> dict[str, Any] | None:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 TABLE = "line_items"
@@ -110,7 +110,7 @@ PLAIN: Final = frozenset({"quantity", "tax_rate"})
 """Numeric fields that are no amounts of money."""
 
 PLAIN_UNIT: Final = Decimal("0.001")
-"""What quantities (kilograms, litres) and rates are read to."""
+"""Precision to which quantities (kilograms, litres) and rates are read."""
 
 
 def minor_unit_of(document: Mapping[str, Any]) -> Decimal:
@@ -230,7 +230,7 @@ HEADLINES: Final[Mapping[str, str]] = {
     "tolerant.parse": "answers that hold JSON, read tolerantly",
     "tolerant.fields": "field accuracy, read tolerantly",
 }
-"""The scores of a whole evaluation, with what people call them."""
+"""The scores of a complete evaluation, with their display names."""
 
 Progress = Callable[[int, int], None]
 
@@ -291,7 +291,9 @@ def score_document(prediction: Prediction) -> ScoredDocument:
     """Score one prediction. All scores but `tolerant.*` are of the strict reading of the answer."""
     gold = read_strictly(prediction.gold)
     if gold is None:
-        raise UserError(f"prediction of {prediction.id!r}: its gold text is no JSON object; write the predictions anew")
+        raise UserError(
+            f"prediction of {prediction.id!r}: its gold text is not a JSON object; write the predictions again"
+        )
     found = read_strictly(prediction.text)
     tolerant = found if found is not None else read_tolerantly(prediction.text)
     table = score_table(gold, found)

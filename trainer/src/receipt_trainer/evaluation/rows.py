@@ -38,7 +38,7 @@ MIN_ROWS: Final = 200
 
 
 def most_rows(gold: Mapping[str, Any]) -> int:
-    """How many rows of an answer are looked at. Those after them are wrong, whatever they say."""
+    """How many rows of an answer are looked at. Those after them count as wrong."""
     return max(MIN_ROWS, 2 * len(rows_of(gold)))
 
 

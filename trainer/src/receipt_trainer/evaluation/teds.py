@@ -101,7 +101,7 @@ def _compare_subtrees(nodes: Sequence[Node], others: Sequence[Node], distances: 
 
 
 def aligned_distance(gold: Sequence[Row], found: Sequence[Row]) -> float:
-    """The least cost of edits that keep rows whole: never below the distance of the trees, and seldom above it."""
+    """The least cost of edits that keep rows complete: never below the distance of the trees, and seldom above it."""
     whole = 1 + len(COLUMNS)
     above = [float(whole * at) for at in range(len(found) + 1)]
     for number, row in enumerate(gold, start=1):

@@ -28,8 +28,8 @@ class Converter:
 
     Attributes:
         currency: of all receipts, or None where it is not known.
-        point: the decimal sign of all receipts, where "72.000" must be told apart.
-        order: of day, month and year, where 03/04/2025 must be told apart.
+        point: the decimal sign of all receipts, where "72.000" is ambiguous.
+        order: of day, month and year, where 03/04/2025 is ambiguous.
         counts: what was left null and why, by "field: reason".
         given: how many documents have each field.
     """
@@ -42,7 +42,7 @@ class Converter:
 
     @property
     def fields(self) -> list[str]:
-        """What `given` may count."""
+        """The keys that `given` counts."""
         return [name for names in FIELDS.values() for name in names if not name.startswith("client.")] + ["client"]
 
     def document(self, receipt: Receipt) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _item_words(labelled: Sequence[tuple[Word, str]]) -> Iterator[list[tuple[Wor
 
 
 def split_key(document: dict[str, Any], name: str) -> str:
-    """What receipts of one merchant share, so that a split keeps them together."""
+    """A key that receipts of one merchant share, so that a split keeps them together."""
     merchant = "".join(letter for letter in (document["vendor"]["name"] or "").casefold() if letter.isalnum())
     return merchant or name
 

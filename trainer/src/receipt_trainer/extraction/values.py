@@ -184,7 +184,7 @@ def _plain(digits: str) -> str:
 
 
 def iso_date(value: str) -> str | None:
-    """A day as YYYY-MM-DD; None if it is none, or if day and month could be either (03/04/2024)."""
+    """A day as YYYY-MM-DD; None if it is not a day, or if day and month could be either (03/04/2024)."""
     flat = unicodedata.normalize("NFKC", value).strip()
     if match := _ISO.fullmatch(flat):
         return _iso(match[1], int(match[2]), int(match[3]))

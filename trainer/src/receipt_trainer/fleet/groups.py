@@ -42,7 +42,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """An Auto Scaling group. A suspended `Launch` means that it launches nothing, whatever its bounds say."""
+    """An Auto Scaling group. A suspended `Launch` means that it launches nothing, regardless of its bounds."""
 
     name: str
     minimum: int
@@ -181,13 +181,13 @@ Kind = Literal["raised", "enough", "full", "stopped", "suspended"]
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What became of the wish for instances.
+    """The result of a request for instances.
 
     Attributes:
         kind: "raised": more are asked for; "enough": as many as there are jobs were; "full": the group's maximum was;
             "stopped": the maximum is 0; "suspended": it launches nothing.
         before, after: desired capacity.
-        num_jobs: jobs that wait for a worker or are trained, counted up to the maximum; 0 where nobody counted.
+        num_jobs: jobs that wait for a worker or are trained, counted up to the maximum; 0 where they were not counted.
     """
 
     kind: Kind

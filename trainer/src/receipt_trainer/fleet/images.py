@@ -45,7 +45,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Found:
-    """What there is; `in_force` is the value of the image parameter, None if there is no such parameter."""
+    """The images that exist; `in_force` is the value of the image parameter, None if there is no such parameter."""
 
     recipe: str
     in_force: str | None
@@ -92,9 +92,9 @@ def _parameter(name: str) -> str | None:
 
 
 def delete_all(stack: StackOutputs, found: Found, say: Say) -> None:
-    """Delete every image, and then the recipes and components that nothing uses any more; a line to `say` for each.
+    """Delete every image, and then the recipes and components that are no longer used; a line to `say` for each.
 
-    Whatever stopped it, it can be called again: what is deleted is listed no more, an AMI goes before the image
+    After any interruption it can be called again: what is deleted is listed no more, an AMI goes before the image
     resource that leads to it, and workers boot the parent image before theirs goes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What was spent since midnight (UTC): by instances, from their rows, and by jobs, from their attempts.
+"""Spending since midnight (UTC): by instances, from their rows, and by jobs, from their attempts.
 
 Instances count from the start of their worker to its end; the minutes of the boot before it, volumes, files and
 network are not in it. Jobs count the time of their attempts alone, so their sum is less than what instances cost.
@@ -25,7 +25,7 @@ ACTIVE: Final = ("CLAIMED", "RUNNING")
 
 @dataclass(frozen=True, slots=True)
 class JobSpend:
-    """What the attempts of one job cost today."""
+    """Today's cost of one job's attempts."""
 
     job_id: str
     name: str
@@ -58,7 +58,7 @@ def read_job_spend(
 
 def _jobs_of_today(client: DynamoDBClient, table: str, since: datetime) -> list[dynamo.Item]:
     """Of what ended or changed before today nothing can be of today, but for jobs that run still; nor can anything of
-    a job that nobody has claimed yet."""
+    a job that no worker has claimed yet."""
     running = [row for status in ACTIVE for row in find(client, table, Wanted(status=status))]
     changed = find_changed(client, table, since, [state for state in STATES if state not in ACTIVE])
     # By its id, for a job that changes its state meanwhile is found twice; the running one has the end of the lease.
@@ -81,7 +81,7 @@ def clipped(attempts: Sequence[Mapping[str, Any]], since: datetime, now: datetim
 
 @dataclass(frozen=True, slots=True)
 class InstanceSpend:
-    """What instances cost today; `usd` of those whose price is known, None if of none it is."""
+    """Today's cost of instances; `usd` of those with a known price, None if no price is known."""
 
     seconds: float
     usd: float | None

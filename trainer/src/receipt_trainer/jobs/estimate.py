@@ -1,4 +1,4 @@
-"""How fast a run was, kept in its job's row, and what a job will take: unknown where nobody measured."""
+"""How fast a run was, kept in its job's row, and what a job will take: unknown where it was not measured."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Measured:
 
 
 def read(text: object) -> Measured | None:
-    """What a job's row has; None where it has nothing that can be read."""
+    """The measurements in a job's row; None where they cannot be read."""
     try:
         values = json.loads(str(text))
         found = Measured(**{name: values[name] for name in Measured.__slots__})
@@ -60,7 +60,7 @@ def read(text: object) -> Measured | None:
 
 
 def measure(record: AnyRecord, start_step: int, seconds: float, instance_type: str | None) -> Measured | None:
-    """What the last attempt of a complete run says; None if it trained too little, or the record lacks a number.
+    """Measurements of a complete run's last attempt; None if it trained too little, or the record lacks a number.
 
     Args:
         start_step: of the attempt.
@@ -106,7 +106,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a job will take.
+    """The estimate of a job.
 
     Attributes:
         seconds: of instance time, boots not in it; None: unknown, and `why` says why.
@@ -155,7 +155,7 @@ def read_history(client: DynamoDBClient, table: str) -> list[Run]:
 
 
 def estimate(spec: Mapping[str, Any], history: Sequence[Run], types: Collection[str] | None) -> Estimate:
-    """What a job will take.
+    """The estimate of a job.
 
     Args:
         spec: the resolved one.
@@ -191,14 +191,14 @@ def _data_config(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _recipe(spec: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What decides how fast a machine trains: family, model, kind of examples, size of images."""
+    """Key of all that decides how fast a machine trains: family, model, kind of examples, size of images."""
     model, data = str(spec.get("model")), _data_config(spec)
     kinds = (data.get("examples"), data.get("o_entity_ratio"))
     return family_of(spec), model, kinds, tuple(_training(spec).get(name) for name in _IMAGES)
 
 
 def _data(spec: Mapping[str, Any]) -> tuple[str, ...]:
-    """What decides how many tokens an epoch has."""
+    """Key of all that decides how many tokens an epoch has."""
     data = {name: value for name, value in _data_config(spec).items() if name not in _SAME_DATA}
     images = [_training(spec).get(name) for name in _IMAGES]
     return str(spec.get("model")), json.dumps([data, images], sort_keys=True, default=str)

@@ -28,7 +28,7 @@ class Instance:
 
     Attributes:
         status: IDLE, RUNNING, STOPPING or ENDED by the worker; BOOT_FAILED by the boot script; SILENT or LOST by the
-            stack, of what nobody heard of.
+            stack, of instances without a heartbeat.
         seen_at: the last heartbeat, or when the boot failed.
         ended_at: when the worker went away, if it said so.
         price_usd_per_h: dollars of an hour; None if it is not known.
@@ -63,7 +63,7 @@ class Instance:
 
 
 def list_instances(client: DynamoDBClient, table: str, now: datetime) -> list[Instance]:
-    """All registered instances, the last heard of first; the whole table is read, a row an instance.
+    """All registered instances, the last heard of first; the entire table is read, a row an instance.
 
     Rows past their expiry are left out: DynamoDB deletes those up to days later.
 

@@ -1,6 +1,6 @@
-"""What a job, or all trials of a sweep together, may take at most: hours of instance time and dollars.
+"""Limits of a job, or of all trials of a sweep together: hours of instance time and dollars.
 
-Attempts count from claim to end, whatever came of them. An attempt whose price nobody knows counts at the list price
+Attempts count from claim to end, however they ended. An attempt with an unknown price counts at the list price
 that was known when the job was submitted; where there is none, only the hours bound it.
 """
 
@@ -90,11 +90,11 @@ def sweep_of(job: Job) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What has been taken, and how fast more is.
+    """Consumption so far, and its rate.
 
     Attributes:
         seconds, usd: of all attempts; dollars of those whose price is known.
-        num_running: attempts that go on.
+        num_running: attempts that are running.
         usd_per_h: of those, as far as their prices are known.
         num_unpriced: attempts without any price.
     """
@@ -130,12 +130,12 @@ class Spending:
         return max(0.0, min(left))
 
     def text(self, name: str) -> str:
-        """What was taken of a limit's kind."""
+        """Text of the consumption of a limit's kind."""
         return f"{self.seconds / 3600:.2f} h of instance time" if name == "max_hours" else f"${self.usd:.2f}"
 
 
 def spending_of(attempts: Sequence[Mapping[str, Any]], job: Mapping[str, Any], now: datetime) -> Spending:
-    """What a job's attempts have taken.
+    """Consumption of a job's attempts.
 
     Args:
         attempts: ATTEMPT rows in their order.
@@ -152,10 +152,10 @@ def spending_of(attempts: Sequence[Mapping[str, Any]], job: Mapping[str, Any], n
 def read_spending(
     client: DynamoDBClient, table: str, jobs: Sequence[str], now: datetime, *, but: str | None = None
 ) -> Spending:
-    """What the jobs of these ids have taken so far.
+    """Consumption of the jobs of these ids so far.
 
     Args:
-        but: a job whose newest attempt is left out: whoever makes it counts it by a clock of its own.
+        but: a job whose newest attempt is left out: its worker counts it by a clock of its own.
 
     Raises:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.

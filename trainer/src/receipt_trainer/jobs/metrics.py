@@ -1,4 +1,4 @@
-"""A job's metrics as curves, one value a step, whatever was trained twice; and how fast it trains."""
+"""A job's metrics as curves, one value a step, also where steps were trained twice; and how fast it trains."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 ORDER: Final = ("eval_f1", "eval_loss", "loss", "eval_precision", "eval_recall", "learning_rate", "grad_norm")
-"""What is shown first; other metrics follow by name."""
+"""Metrics that are shown first; others follow by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,11 @@ PAUSE: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Progress of a job; None is what cannot be told yet.
+    """Progress of a job; None: not known yet.
 
     Attributes:
         step: the last one that was logged.
-        num_steps: of the whole job; early stopping may end it before.
+        num_steps: of the complete job; early stopping may end it before.
         steps_per_s: steps a second lately, evaluations and checkpoints between them included.
         left_s: seconds to the last step at this pace, counted from the last logged one.
     """

@@ -83,7 +83,7 @@ class JobStore:
             interval_s: seconds between two flushes.
             max_pending: rows kept at most while writing fails.
             first_seq: number of the first row; two stores of one job begin far from each other.
-            history: what earlier attempts logged up to the checkpoint that this one goes on from; what the table has
+            history: what earlier attempts logged up to the checkpoint from which this one resumes; what the table has
                 not of it is written first.
             sealed: all checkpoints that are in the run's folder now; the table's rows are made to say the same first.
                 None: the rows are left as they are.
@@ -136,7 +136,7 @@ class JobStore:
         return {"SK": checkpoint_sk(one.step), **row, "size_bytes": one.size_bytes, "at": iso(self._clock())}
 
     def checkpoint_gone(self, step: int) -> None:
-        """Delete a checkpoint's row: what is listed is what a job can go on from."""
+        """Delete a checkpoint's row: only listed checkpoints can be resumed from."""
         self._add(_gone_row(step))
 
     def _add(self, row: Item) -> None:
@@ -206,7 +206,7 @@ class JobStore:
     def _try_flush(self) -> Exception | None:
         try:
             self.flush()
-        except Exception as error:  # whatever it is, training goes on; close() reports it
+        except Exception as error:  # any error: training continues, close() reports it
             if not self._complained:
                 self._complained = True
                 _log.warning("job rows not written yet", job_id=self._job_id, table=self._table, error=str(error))
@@ -256,7 +256,7 @@ def missing(
     """Name, value, step and epoch of what the history has and the table has not.
 
     Args:
-        history: `log_history` of the checkpoint from which the attempt goes on.
+        history: `log_history` of the checkpoint from which the attempt resumes.
 
     Raises:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
@@ -272,7 +272,7 @@ def missing(
 def wrong_checkpoints(
     client: DynamoDBClient, table: str, job_id: str, sealed: Sequence[Sealed]
 ) -> tuple[list[int], list[Sealed]]:
-    """Steps of rows whose checkpoint is not there, and checkpoints that have no whole row.
+    """Steps of rows whose checkpoint is not there, and checkpoints without a complete row.
 
     Raises:
         UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.

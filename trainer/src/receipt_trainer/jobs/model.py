@@ -27,7 +27,7 @@ _MOMENTS: Final = ("lease_expires_at", "undelivered_since", "next_try_at")
 """Attributes of a job's row that are a date and time, as `iso` writes them."""
 
 _NUMBERS: Final = ("f1", "expected_s", "expected_usd")
-"""Attributes that are only shown: what is no number counts as unknown."""
+"""Attributes that are only shown: values that are not numbers count as unknown."""
 
 
 MAX_AHEAD: Final = timedelta(hours=1)
@@ -45,7 +45,7 @@ def spec_values(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {"spec": json.dumps(dict(spec), sort_keys=True), **limits}
 
 
-class UnreadableRow(ValueError):  # noqa: N818 - it says what the row is, to whoever can go on without it
+class UnreadableRow(ValueError):  # noqa: N818 - callers may continue without the row
     """A job's row that this version cannot read: mended by hand, or written by a newer version.
 
     Attributes:
@@ -81,7 +81,7 @@ class Job:
         checkpoints_gone_at: when the checkpoints of its earlier attempts were deleted.
         list_prices: JSON object of dollars an hour by instance type, for attempts whose own price is not known; of a
             job that is bounded by dollars.
-        held_reason: why nobody tries any more; see `is_held`.
+        held_reason: why no worker tries again; see `is_held`.
     """
 
     job_id: str
@@ -143,7 +143,7 @@ class Job:
         return self._keys() | {name: value for name, value in own.items() if value is not None}
 
     def local_row(self) -> dict[str, Any]:
-        """The JOB row of a run without a queue: nothing but what whoever runs it says."""
+        """The JOB row of a run without a queue: only the values that the run itself gives."""
         names = ("job_id", "name", "status", "version", "created_at", "updated_at")
         return self._keys() | {name: getattr(self, name) for name in names}
 

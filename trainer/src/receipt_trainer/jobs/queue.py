@@ -33,9 +33,9 @@ DEDUPLICATION_S: Final = 300
 """For how long SQS swallows a second message of the same deduplication id."""
 
 RENEW_RECEIVES: Final = 50
-"""Receives from which a message is renewed: at 100 the redrive policy takes it, whatever they were for."""
+"""Receives from which a message is renewed: at 100 the redrive policy takes it, for whatever reason."""
 RENEW_AGE: Final = timedelta(days=7)
-"""Age from which a message is renewed: SQS drops it 14 days after it was sent, and tells nobody."""
+"""Age from which a message is renewed: SQS drops it 14 days after it was sent, without notice."""
 
 _NO_QUEUE: Final = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 _GONE: Final = frozenset(
@@ -62,7 +62,7 @@ class Message:
         num_receives: how often it has been received, this time included.
         sent_at: when it was sent; None if the queue does not say.
         reason: why the body cannot be read.
-        hide_s: of an unreadable message: `extend` it by so much and go on. What is no message of ours returns at once
+        hide_s: of an unreadable message: `extend` it by so much and continue. A foreign message returns at once
             (0), so that its receives are used up in seconds and the redrive policy moves it to the dead-letter queue,
             where an alarm watches; one of a newer version is left to newer workers for a while.
     """
@@ -85,13 +85,13 @@ class Message:
 def read_body(
     body: str, receipt: str, num_receives: int, sent_at: datetime | None = None, message_id: str | None = None
 ) -> Message:
-    """The message of a received text; never raises, whatever somebody sent there."""
+    """The message of a received text; never raises, whatever the text is."""
     reason, hide_s = None, 0
     try:
         said = json.loads(body)
         version = said["version"]
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-            reason = "its version is no number from 1"
+            reason = "its version is not a whole number from 1 on"
         elif version > BODY_VERSION:
             reason, hide_s = f"it is of version {version}; this worker reads up to {BODY_VERSION}", VISIBILITY_S
         else:
@@ -117,7 +117,7 @@ class SqsQueue:
             visibility_s: for how long a received message is hidden.
 
         Raises:
-            UserError: the URL is none of a FIFO queue.
+            UserError: the URL is not that of a FIFO queue.
         """
         if not url.endswith(".fifo") or not url.startswith(("https://", "http://")):
             raise UserError(f"--queue-url '{url}': expected the URL of a FIFO queue, which ends in .fifo")
@@ -127,7 +127,7 @@ class SqsQueue:
         """Look at the queue before something is stored for it.
 
         Raises:
-            UserError: it is not there, it is none of ours, or it may not be looked at.
+            UserError: it is missing, it is not one of ours, or access is denied.
         """
         with queue_faults("look at the queue", self._url):
             found = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["All"])
@@ -172,7 +172,7 @@ class SqsQueue:
         return None
 
     def extend(self, message: Message, seconds: int) -> bool:
-        """Hide the message for so many seconds from now; False if it is not ours any more, which leaves it as it is.
+        """Hide the message for so many seconds from now; False if it is no longer ours, which leaves it as it is.
 
         It is another worker's then, or gone: it was purged, or SQS has dropped it for its age.
         """
@@ -256,7 +256,7 @@ def words(look: Look) -> str:
 
 
 def promise(look: Look, given: str) -> str:
-    """What becomes of jobs without a message, and the command that does it at once; `given` names the stack."""
+    """Text on how jobs without a message get one, and the command that does it at once; `given` names the stack."""
     heal = f"`receipt-trainer doctor --heal{given}`"
     return f"{words(look)}: they get a new one within ten minutes, or at once by {heal}"
 

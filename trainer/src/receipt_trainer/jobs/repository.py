@@ -34,14 +34,14 @@ MAX_TRIES: Final = 20
 
 
 class LeaseLost(Exception):  # noqa: N818 - an event of the protocol, which a worker expects
-    """The job is not this attempt's any more; nothing was written, and nothing more may be."""
+    """The attempt no longer holds the job; nothing was written, and nothing more may be."""
 
 
 class JobTable:
     """Thread-safe as its client is. Methods raise UserError and WorldError as `aws_faults` says.
 
     All that read a job raise UnreadableRow if its row cannot be read; `cancel` and `retry` make a UserError of it.
-    All that take an attempt raise LeaseLost if the job is not that attempt's any more.
+    All that take an attempt raise LeaseLost if that attempt no longer holds the job.
 
     The ending methods (interrupt, defer, succeed, fail, stop_at_limit, end_cancelled) may be called again after a
     WorldError: what the attempt has reached already stands.
@@ -85,7 +85,7 @@ class JobTable:
         return self._require(job_id, self.find(job_id))
 
     def find(self, job_id: str) -> Job | None:
-        """The job as it is now; None if there is none."""
+        """The job as it is now; None if it does not exist."""
         row = row_of(self.client, self.name, job_id, JOB_SK)
         return None if row is None else Job.from_row(row)
 
@@ -116,7 +116,7 @@ class JobTable:
         broken_lease: datetime | None = None,
         message_id: str | None = None,
     ) -> Attempt | Refusal:
-        """Make the job this worker's for `lease_s` seconds, if nobody else has it.
+        """Make the job this worker's for `lease_s` seconds, if no other worker has it.
 
         Args:
             job_id: as the message names it.
@@ -125,7 +125,7 @@ class JobTable:
             instance: what is known of the machine (instance_id, instance_type, price_usd_per_h, ...); kept with the
                 attempt, so that its cost is known when the instance is gone.
             broken_lease: see `decide_claim`.
-            message_id: of the message; whoever has another one of the job meanwhile knows that it is one too many.
+            message_id: of the message; a worker with another one of the job meanwhile knows that it is redundant.
         """
         for now in self._tries(job_id):
             job = self.find(job_id)
@@ -156,7 +156,7 @@ class JobTable:
         """Make the lease end `lease_s` seconds from now; whether somebody wants the job ended."""
         row = self._transactions.renew(attempt, self._clock() + timedelta(seconds=lease_s))
         if row is None:
-            raise LeaseLost(f"job {attempt.job_id} is not attempt {attempt.number}'s any more")
+            raise LeaseLost(f"attempt {attempt.number} no longer holds job {attempt.job_id}")
         return bool(row.get("cancel_requested"))
 
     def interrupt(self, attempt: Attempt, reason: str, checkpoint_step: int | None) -> State:
@@ -277,7 +277,7 @@ class JobTable:
         try:
             return self.find(job_id)
         except UnreadableRow as error:
-            remedy = "mend the row, or use the trainer's version that wrote it"
+            remedy = "repair the row, or use the trainer's version that wrote it"
             raise UserError(f"{error}; no worker takes the job: {remedy}") from None
 
     def _require(self, job_id: str, job: Job | None) -> Job:
@@ -318,7 +318,7 @@ class JobTable:
             or (job.attempt, job.worker_id) != (attempt.number, attempt.worker_id)
         ):
             now = "gone" if job is None else f"{job.status}, attempt {job.attempt}"
-            raise LeaseLost(f"job {attempt.job_id} is not attempt {attempt.number}'s any more: it is {now}")
+            raise LeaseLost(f"attempt {attempt.number} no longer holds job {attempt.job_id}: it is {now}")
         return job
 
     def _left_by(self, attempt: Attempt, end: AttemptEnd) -> State | None:

@@ -79,12 +79,12 @@ def read_training_defaults(client: SSMClient, parameter: str) -> dict[str, Any]:
             text = client.get_parameter(Name=parameter)["Parameter"].get("Value", "")
     except WorldError as error:
         if error_code(error.__cause__) == "ParameterNotFound":
-            raise UserError(f"{doing}: there is none; is the stack up, and the region right?") from error
+            raise UserError(f"{doing}: there is no such parameter; is the stack up, and the region right?") from error
         raise
     try:
         values = json.loads(text)
     except ValueError:
         values = None
     if not isinstance(values, dict):
-        raise UserError(f"{doing}: it holds no JSON object; `pulumi up` writes it anew")
+        raise UserError(f"{doing}: it does not hold a JSON object; `pulumi up` writes it again")
     return values

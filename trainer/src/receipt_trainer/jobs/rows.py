@@ -65,7 +65,7 @@ def partition_rows(
         prefix: of the sort keys.
         doing: what a fault's message says was tried.
         begin: sort key of the first row, itself with that prefix; None: all of them.
-        attributes: what is read of each row; empty: the whole row.
+        attributes: what is read of each row; empty: the entire row.
         newest_first: in the reverse order of the sort keys.
         page: rows of one request at most.
 

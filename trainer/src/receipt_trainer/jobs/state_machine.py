@@ -1,4 +1,4 @@
-"""Who may change a job's state, and what each change writes: decisions and plain values, no clock and no table."""
+"""Rules for changes of a job's state, and the values that each writes: pure, without clock and table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OF_AN_ATTEMPT: Final = ("worker_id", "lease_expires_at", "message_id")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of a job's row and of the rows beside it. An attribute that is set to None is removed.
+    """The changes of a job's row and of the rows beside it. An attribute that is set to None is removed.
 
     Attributes:
         to: the new state.
@@ -143,7 +143,7 @@ def settled(job: Job, to: State, reason: str | None, now: datetime) -> Change:
 def retried(to: State, now: datetime, spec: Mapping[str, Any] | None = None) -> Change:
     """A job that had ended begins anew, or one whose run is not delivered is due at once, with another spec if given.
 
-    Its attempts stay, and their numbers go on.
+    Its attempts stay, and numbering continues.
     """
     return Change(
         to,
@@ -180,12 +180,12 @@ ATTRIBUTES: Final = ("undelivered_since", "num_undelivered", "waits_for", "held_
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
-    """What one more try that failed makes of a job.
+    """The change of a job after one more try that failed.
 
     Attributes:
         since: when the first one failed.
         num_tries: that failed since then.
-        next_try_at: before it no worker tries again; None: nobody tries any more.
+        next_try_at: before it no worker tries again; None: no worker ever does.
     """
 
     since: datetime
@@ -212,7 +212,7 @@ def is_held(row: Mapping[str, Any]) -> bool:
 
 
 def is_over(row: Mapping[str, Any]) -> bool:
-    """Whether a job's row is that of one that nobody goes on with by himself: it has ended, or it is held."""
+    """Whether a job's row is that of a job that no worker resumes by itself: it has ended, or it is held."""
     return row.get("status") in TERMINAL or is_held(row)
 
 
@@ -222,7 +222,7 @@ def pause_s(num_tries: int, first_s: int) -> int:
 
 
 def after_failed_try(job: Job, now: datetime, first_pause_s: int) -> Undelivered:
-    """What becomes of a job whose complete run could not be delivered once more.
+    """The change of a job whose complete run could not be delivered once more.
 
     Args:
         job: as it was during the attempt.
@@ -301,7 +301,7 @@ class Refusal:
 
 
 def decide_claim(job: Job, now: datetime, broken_lease: datetime | None = None) -> Claim | Refusal:
-    """What a worker that has the job's message may do with it.
+    """Decide what a worker that has the job's message may do with it.
 
     Args:
         broken_lease: one that counts for nothing, see `receipt_trainer.worker.claims`.

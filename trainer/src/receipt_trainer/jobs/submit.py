@@ -107,13 +107,13 @@ def new_job(
         notify: whether a job that says nothing of it sends a notice when it has ended.
 
     Raises:
-        UserError: a token that is empty or no text, defaults that are none, or a job that is too large
+        UserError: a token that is empty or not text, invalid defaults, or a job that is too large
             (`receipt_trainer.contract.job_limits`).
     """
     if client_token is not None and not client_token.strip():
         raise UserError("the client token is empty; leave it out, or give a text that stands for this job")
     if client_token is not None and job_limits.half_character(client_token):
-        raise UserError("the client token is no UTF-8 text")
+        raise UserError("the client token is not UTF-8 text")
     job_id = str(uuid.uuid5(_TOKENS, client_token) if client_token is not None else uuid.uuid4())
     wanted = json.dumps([queue_url, spec.asked()], sort_keys=True)
     named = spec if is_named else spec.model_copy(update={"job_name": f"job-{job_id[:8]}"})

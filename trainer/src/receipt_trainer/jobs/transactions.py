@@ -46,9 +46,9 @@ class Transactions:
         return self._commit([put, self._put(job_id, status)], token, job_id, status["SK"])
 
     def write(self, job: Job, change: Change) -> bool:
-        """Change the job from what it was read as; False if it is not that any more: nothing is written then.
+        """Change the job from what was read; False if it has changed since: nothing is written then.
 
-        A run without a queue has no other rules than these: whoever runs it says how it is.
+        A run without a queue has no other rules than these: the process that runs it sets its state.
         """
         if job.queue_url is not None and not may(job.status, change.to):
             raise ValueError(f"a job does not go from {job.status} to {change.to}")
@@ -109,14 +109,14 @@ class Transactions:
         return row is not None and row.get("token") == token
 
     def renew(self, attempt: Attempt, until: datetime) -> Item | None:
-        """Let the attempt's lease end then; the job's row as it is now, None if it is not the attempt's any more."""
+        """Let the attempt's lease end then; the job's row as it is now, None if the attempt no longer holds it."""
         read = {"attempt": attempt.number, "worker_id": attempt.worker_id}
         return self._update_if(attempt.job_id, {"lease_expires_at": iso(until)}, read, states=OWNED)
 
     def set(self, job: Job, sets: Mapping[str, Any]) -> bool:
         """Set attributes of a job that keeps its state; False if it is not what it was read as.
 
-        It counts as a change of the job, so that nobody who has read it before overlooks it.
+        It counts as a change of the job, so that no earlier reader overlooks it.
         """
         read = {"version": job.version, "attempt": job.attempt}
         counted = {**sets, "version": job.version + 1}
@@ -188,7 +188,7 @@ def _cancellation(cause: BaseException | None) -> frozenset[str]:
 
 
 def notice_of(job: Job, change: Change) -> Notice | None:
-    """What a change of a job's state is to tell; None if it is no end, or if the job asks for no notice.
+    """The notice of a change of a job's state; None if the job has not ended, or if the job asks for no notice.
 
     Args:
         job: as it was read.

@@ -1,4 +1,4 @@
-"""A job for people and scripts: its history and cost, its log as it grows, and all of it as it goes on."""
+"""A job for people and scripts: its history and cost, its log as it grows, and a live view of it."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Line:
 
 
 class RowTail:
-    """Reads rows whose sort keys go on with the time, piece by piece.
+    """Reads rows whose sort keys grow with time, in pieces.
 
     No row comes twice, and what was read before is not read again but for the last seconds of it.
     """
@@ -147,7 +147,7 @@ class RowTail:
         self._seen: set[str] = set()
 
     def last(self, num_rows: int) -> list[Item]:
-        """The last rows only; `more` goes on behind them.
+        """The last rows only; `more` continues after them.
 
         Raises:
             UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
@@ -212,12 +212,12 @@ NUM_LINES: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """What is known of a job at one moment.
+    """A job's state at one moment.
 
     Attributes:
         row: the job's own row.
         attempts: as in `receipt_trainer.jobs.views.Past`.
-        curves: values by the metric's name and step, whatever was trained twice.
+        curves: values by the metric's name and step, also where steps were trained twice.
         lines: the last lines of the log.
         new_lines: those that came since the view before.
         at: the moment.

@@ -1,4 +1,4 @@
-"""The embedded AWS on loopback, in a child process: with the tables and a bucket, or empty for a whole stack."""
+"""The embedded AWS on loopback, in a child process: with the tables and a bucket, or empty for a complete stack."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class LocalCloud:
         return self._process.pid if self._process else None
 
     def environment(self) -> dict[str, str]:
-        """What the AWS SDKs, the AWS CLI and our commands need to work here; `applied_to` adds it to an environment."""
+        """Variables that point AWS SDKs, the AWS CLI and our commands here; `applied_to` adds it to an environment."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": _DUMMY,

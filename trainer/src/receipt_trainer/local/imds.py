@@ -84,7 +84,7 @@ class ImdsStandIn(LoopbackServer):
         """Say what the instance is.
 
         Args:
-            life_cycle: how it was bought; None: nobody did, and it has no price.
+            life_cycle: how it was bought; None: it was not bought, and has no price.
             role: of its instance profile, whose credentials it then gives; None: it has none.
             host: the address to serve at.
             port: 0 takes a free one.

@@ -1,4 +1,4 @@
-"""What the AWS provider answers where there is no AWS: results of its functions, and ids and outputs of resources."""
+"""Answers of the AWS provider without AWS: results of its functions, and ids and outputs of resources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IMAGE: Final = "ami-12c6146b"  # one that moto knows
 STACK_REFERENCE: Final = "pulumi:pulumi:StackReference"
 
 Answer = Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]]
-"""What a provider function returns, or a function of its arguments (names of the wire) that says so.
+"""The result of a provider function, or a function of its arguments (names of the wire) that says so.
 
 Under a resource's token: the outputs of one that is read by its id, or a function of `{"id": ..., **inputs}`.
 """
@@ -167,7 +167,7 @@ def physical_name(resource: Registration, name_key: str = "name") -> str:
 
 
 def become(resource: Registration, region: str) -> tuple[str, dict[str, Any]]:
-    """Id `<logical name>-id`, and computed outputs that later resources of a whole program can be fed with."""
+    """Id `<logical name>-id`, and computed outputs that later resources of a complete program can be fed with."""
     if not resource.type.startswith("aws:"):
         return f"{resource.name}-id", {}
     key = _NAME_KEYS.get(resource.type, "name")

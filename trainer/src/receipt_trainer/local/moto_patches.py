@@ -1,11 +1,11 @@
-"""What moto 5.2 does otherwise than AWS, or too slowly, put right in the embedded AWS's own process.
+"""Patches of moto 5.2 where it differs from AWS or is too slow, applied in the embedded AWS's own process.
 
 These are moto's internals: the extra `local` pins its minor version, and `tests/local/test_moto_patches.py` names what
 a new one has changed.
 
 *Speed of DynamoDB.* moto looks at every item of a table for every query, copies an item once for every attribute that
 is projected, and tries ten spellings of ten members for every value it sends. Here a query is handed its own partition,
-a projection takes the attributes, and a plain value is sent as it is. Whatever is not plain is left to moto.
+a projection takes the attributes, and a plain value is sent as it is. All else is left to moto.
 
 *Writes of DynamoDB, one at a time.* moto serves requests in threads without a lock, so that two conditional writes may
 both find their condition true. A transaction copies each of its tables, once for each of its items, and puts the copy

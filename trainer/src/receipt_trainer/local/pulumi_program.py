@@ -57,7 +57,7 @@ class Monitor(MockMonitor, Mocks):
         self._asked = threading.local()  # the request that `new_resource` is called for
 
     def GetDeploymentInfo(self, request: Any) -> Any:  # noqa: N802 - names of the wire
-        """What this end understands."""
+        """The features that this end supports."""
         return resource_pb2.DeploymentInfo(supportedFeatures=_FEATURES)
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802
@@ -188,7 +188,7 @@ def run(
 
     Raises:
         LookupError: the program calls a provider function without an answer.
-        Exception: whatever the program raises, as it is.
+        Exception: the program's own, unchanged.
     """
     given = {"aws:region": REGION} | qualified(config or {}, project)
     region = given["aws:region"]

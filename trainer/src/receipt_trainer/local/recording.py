@@ -1,4 +1,4 @@
-"""What a Pulumi program registered, and what it exported."""
+"""The resources and outputs of a Pulumi program."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Registration:
 
 @dataclass
 class Recording:
-    """What one run of a program left.
+    """The result of one run of a program.
 
     Attributes:
         resources: sorted by type and name.
@@ -83,4 +83,4 @@ class Recording:
 
 
 Become = Callable[[Registration], tuple[str, dict[str, Any]]]
-"""What a resource becomes: its id and its outputs, which need not repeat the inputs. Called from several threads."""
+"""Makes a resource's results: its id and its outputs, which need not repeat the inputs. Called from several threads."""

@@ -49,7 +49,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What stands on the embedded AWS, and what is only known of the stack; each sorted by type and name.
+    """Resources created on the embedded AWS, and those that are only recorded; each sorted by type and name.
 
     Attributes:
         registered: all of it as the program registered it, with the inputs that it had here.
@@ -76,7 +76,7 @@ def provision(
         cloud: a running embedded AWS, started with `empty=True`.
         stack: whose `Pulumi.<stack>.yaml` is read, if there is one.
         overrides: configuration over that of the files; a key replaces.
-        with_wheels: upload the wheelhouse that the program builds; otherwise one that nobody can install.
+        with_wheels: upload the wheelhouse that the program builds; otherwise one that cannot be installed.
 
     Raises:
         UserError: the configuration cannot be read, or the program refuses it.

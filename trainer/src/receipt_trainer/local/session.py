@@ -3,7 +3,7 @@
 How it is found, what is asked of its control, and how a worker becomes one of its instances; `session_server` holds it.
 
 A session has a folder of its user's alone. A lock beside it is held as long as the session's process lives, so that a
-file that was left behind is told from a session that runs.
+file that was left behind is distinguished from a running session.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ _OF_ANOTHER_STACK: Final = (
 
 
 class Session(BaseModel):
-    """What other processes need to know of a session; readable by its user alone."""
+    """The data of a session for other processes; readable by its user alone."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    session_id: str = Field(description="Of all sessions that ever were")
+    session_id: str = Field(description="Unique id of the session")
     pid: int = Field(description="The process that holds it")
     started_at: str
     program: str = Field(description="Folder of the Pulumi program")
     endpoint: str = Field(description="URL of the embedded AWS")
     control_url: str = Field(description="URL of the session's own control; see `receipt_trainer.local.session_server`")
     environment: dict[str, str] = Field(description="Variables for our commands and the AWS CLI")
-    outputs: StackOutputs = Field(description="What the stack exports")
+    outputs: StackOutputs = Field(description="Outputs of the stack")
 
     def applied_to(self, environ: Mapping[str, str]) -> dict[str, str]:
         """`environ` with the session's variables, and without what would lead past it."""
@@ -122,7 +122,7 @@ def write(session: Session, root: Path) -> None:
     """Announce the session, atomically and to its user alone."""
     path = folder(root) / _FILE
     write_atomically(path, session.model_dump_json(indent=1).encode())
-    path.chmod(0o600)  # its folder admits nobody else meanwhile
+    path.chmod(0o600)  # its folder admits no other user meanwhile
 
 
 def _read(root: Path) -> Session | None:
@@ -159,7 +159,7 @@ def own(root: Path) -> Iterator[Path]:
 
 
 def clear(root: Path) -> None:
-    """Remove what a session has left; the caller holds its lock, or nobody does."""
+    """Remove what a session has left; the caller holds its lock, or no process does."""
     shutil.rmtree(folder(root), ignore_errors=True)
     for _ in range(3):  # a process that looks whether the lock is held may make the file anew
         (root / _LOCK).unlink(missing_ok=True)

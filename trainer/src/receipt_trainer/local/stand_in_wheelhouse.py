@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 PYTHONS: Final = ("3.12", "3.13")
-"""What the stack's wheelhouse is for by default."""
+"""Pythons of the stack's wheelhouse by default."""
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the same bytes every time
 

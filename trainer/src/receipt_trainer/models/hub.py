@@ -13,7 +13,7 @@ from huggingface_hub.errors import HTTPError as _HTTPError  # type: ignore[attr-
 from receipt_trainer.errors import WorldError
 
 ERRORS: Final = (OSError, _HTTPError)
-"""What loading from the hub raises where it cannot be had."""
+"""Errors of loading from the hub where it cannot be reached."""
 
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERRORS: Final = 500

@@ -39,7 +39,7 @@ def _evaluation(path: Path) -> tuple[Evaluation | None, list[str]]:
 
 
 def read_history(run_dir: Path, record: PaddleOcrVlRecord) -> list[dict[str, Any]]:
-    """What was logged, by the newest checkpoint's own state: rows with epoch, step and some values.
+    """The logged values, by the newest checkpoint's own state: rows with epoch, step and some values.
 
     Without a checkpoint, as in a copy of a run, the record's evaluations.
     """
@@ -60,7 +60,7 @@ def render_run(
     folder: Path,
     notes: Sequence[str] = (),
 ) -> str:
-    """The whole document.
+    """The complete document.
 
     Args:
         history: rows with epoch, and `loss`, `eval_loss`, `eval_accuracy` or `learning_rate`.

@@ -65,7 +65,7 @@ class DocumentView:
 
 
 def view_document(document: ScoredDocument, folder: Path) -> DocumentView:
-    """What is shown of a document.
+    """The view of a document.
 
     Args:
         folder: what relative paths of images start from.
@@ -83,7 +83,7 @@ def view_document(document: ScoredDocument, folder: Path) -> DocumentView:
 
 
 def view_fields(gold: Mapping[str, Any], answers: Sequence[Mapping[str, Any] | None]) -> list[FieldView]:
-    """All scalar fields, those that nobody fills left out."""
+    """All scalar fields, those that no document fills left out."""
     views = []
     for name in (name for region in FIELDS.values() for name in region if name != TABLE):
         wanted = at(gold, name)
@@ -152,7 +152,7 @@ def render_evaluation(evaluation: Evaluation, about: Mapping[str, str], folder: 
 
 
 def evaluation_view(evaluation: Evaluation, folder: Path) -> dict[str, Any]:
-    """What is shown of an evaluation; `folder` is what relative paths of images start from."""
+    """The view of an evaluation; `folder` is what relative paths of images start from."""
     scores = evaluation.scores
     worst = evaluation.worst(len(evaluation.documents))
     return {
@@ -175,8 +175,8 @@ def render_comparison(comparison: Comparison, about: Mapping[str, str], folders:
         "regions": _regions(comparison),
         "labels": HEADLINES,
         "changed": [
-            ("What became worse", [_changed(pair, folders) for pair in comparison.regressions]),
-            ("What became better", [_changed(pair, folders) for pair in comparison.improvements]),
+            ("Worse than before", [_changed(pair, folders) for pair in comparison.regressions]),
+            ("Better than before", [_changed(pair, folders) for pair in comparison.improvements]),
         ],
     }
     return render_page("comparison.html.j2", view)

@@ -21,7 +21,7 @@ MAX_MATRIX_LABELS: Final = 24
 def render_html(
     record: LayoutLMRecord, predictions: Sequence[ReceiptPrediction] | None, notes: Sequence[str] = ()
 ) -> str:
-    """The whole document.
+    """The complete document.
 
     Args:
         record: the run.

@@ -17,7 +17,7 @@ _FILTERS: Final = ("score", "percent", "number", "duration", "dollars", "one_lin
 
 
 def render_page(template: str, view: Mapping[str, Any]) -> str:
-    """A page of `templates/`, which escape whatever they are given.
+    """A page of `templates/`, which escape all values.
 
     Raises:
         UserError: jinja2 is not installed.

@@ -20,7 +20,7 @@ from receipt_trainer.reports.terminal import print_report
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """What a report is made of. `predictions` is None if there are none; `notes` say what could not be read."""
+    """The content of a report. `predictions` is None if there are none; `notes` say what could not be read."""
 
     record: AnyRecord
     predictions: list[ReceiptPrediction] | None
@@ -54,7 +54,7 @@ def load_run(run_dir: Path) -> RunFolder:
     if not broken:
         return RunFolder(record, found.receipts)
     named = ", ".join(map(str, broken[:5])) + (", …" if len(broken) > 5 else "")
-    note = f"{PREDICTIONS_FILE}: {len(broken)} lines are no receipts and are left out (line {named})."
+    note = f"{PREDICTIONS_FILE}: {len(broken)} lines are not receipts and are left out (line {named})."
     return RunFolder(record, found.receipts, (note,))
 
 

@@ -1,4 +1,4 @@
-"""What a record says, ready to be shown: the same rows for HTML and for the terminal."""
+"""The content of a record, ready to be shown: the same rows for HTML and for the terminal."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def training_settings(record: RunRecord) -> list[Setting]:
 
 
 def data_settings(record: RunRecord) -> list[Setting]:
-    """What it was trained on."""
+    """Rows about the training data."""
     return settings(record.data_config, DataConfig)
 
 
@@ -219,7 +219,7 @@ def running_notes(record: RunRecord, notes: Sequence[str]) -> list[str]:
 
 
 def run_view(record: RunRecord, notes: Sequence[str]) -> dict[str, Any]:
-    """What the pages of all families show of a run."""
+    """The part of a run's page that all families share."""
     return {
         "record": record,
         "notes": running_notes(record, notes),

@@ -135,7 +135,7 @@ def _line_text(item: JudgedReceipt, wrong: set[int]) -> Text:
 
 
 NARROW: Final = 80
-"""Below so many columns bars and extremes are left out, so that names and numbers stay whole."""
+"""Below so many columns bars and extremes are left out, so that names and numbers are not cut."""
 BAR_WIDTH: Final = 24
 CURVE_WIDTH: Final = 40
 _STATUS_STYLE: Final = {"complete": "green", "running": "yellow", "failed": "red"}

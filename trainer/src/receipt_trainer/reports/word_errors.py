@@ -14,7 +14,7 @@ from receipt_trainer.contract.run_record import Confusion, LayoutLMRecord
 
 
 class WordOutcome(StrEnum):
-    """What became of a word."""
+    """The outcome of a word."""
 
     CORRECT = "correct"
     OUTSIDE = "outside"  # no entity, and read as none
@@ -60,7 +60,7 @@ class JudgedReceipt:
 
     @property
     def title(self) -> str:
-        """What people call the receipt."""
+        """Display name of the receipt."""
         return self.receipt.name or self.receipt.key
 
 

@@ -1,4 +1,4 @@
-"""What has become of a sweep's jobs: state, score, curve, time, dollars, scores of the parts."""
+"""Results of a sweep's jobs: state, score, curve, time, dollars, scores of the parts."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Observer:
         row = rows.get(run.job_id)
         if row is None:
             is_due = trial.state != "PLANNED"
-            return replace(run, status="FAILED", reason="its job is not in the table any more") if is_due else run
+            return replace(run, status="FAILED", reason="its job is no longer in the table") if is_due else run
         status, attempt = str(row["status"]), int(row.get("attempt") or 0)
         if attempt == 0:
             return replace(run, status=status, reason=row.get("reason"))
@@ -169,7 +169,7 @@ def _number(value: object) -> float | None:
 
 
 def measures_of(record: PaddleOcrVlRecord) -> dict[str, float | None]:
-    """What a run of the second family measured. None: not known.
+    """Measurements of a run of the second family. None: not known.
 
     `present_accuracy` is the field accuracy over the fields that documents have, `field_accuracy` that over all: an
     empty object is right there wherever the truth is null. `spread` and `spikes` are those of `stability`.

@@ -1,7 +1,7 @@
 """Moves a sweep on: what its jobs have done is stored, hopeless ones are cancelled, the next are queued.
 
 Each write can be the last one of a process. A trial is stored before its jobs, its jobs' ids follow from its
-values, and it counts as queued only when all of them are: whoever comes next finds what is left to do.
+values, and it counts as queued only when all of them are: the next process finds what is left to do.
 """
 
 from __future__ import annotations

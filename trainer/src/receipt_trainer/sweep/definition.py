@@ -1,4 +1,4 @@
-"""What a sweep was asked to be: its base, what it varies and how it searches."""
+"""Definition of a sweep: its base, its search space and its method."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LONG: Final = 60
 
 
 class Configuration(BaseModel):
-    """A whole configuration that somebody has written: one experiment of a folder."""
+    """A complete configuration that a person has written: one experiment of a folder."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -73,12 +73,12 @@ class Definition(BaseModel):
 
     @property
     def goal(self) -> Objective:
-        """What the trials are ranked by."""
+        """The objective that ranks the trials."""
         return OBJECTIVES[self.objective]
 
     @property
     def is_adaptive(self) -> bool:
-        """Whether a process has to look at results for the sweep to go on."""
+        """Whether a process has to look at results for the sweep to continue."""
         return self.method == "tpe" or self.prune
 
     def to_text(self) -> str:
@@ -103,7 +103,7 @@ def base_of(spec: AnyJob, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
     """The job that the trials vary, resolved; its name is the sweep's business, and its trials send no notices.
 
     Raises:
-        UserError: defaults that are none, or that contradict the job.
+        UserError: invalid defaults, or defaults that contradict the job.
     """
     found = resolve(spec, defaults).asked()
     return {name: value for name, value in found.items() if name not in ("job_name", "notify")}

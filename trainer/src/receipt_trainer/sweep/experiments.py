@@ -42,7 +42,7 @@ _STEP = re.compile(r"\bstep (\d+): the (?:loss|gradient|validation loss)")
 
 
 class Outcome(BaseModel):
-    """What came of an experiment: a line of the log. None: not known; the measures are those of `measures_of`."""
+    """Result of an experiment: a line of the log. None: not known; the measures are those of `measures_of`."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -210,7 +210,7 @@ def verdict_of(outcomes: Sequence[Outcome], by: Criterion) -> Significance | Non
 
 
 def _without_seed(changes: str) -> str:
-    """What an experiment changes beside its seed; nothing: "", as of the base."""
+    """The changes of an experiment beside its seed; "" if there are none, as of the base."""
     parts = (part for part in changes.split("; ") if not part.startswith(("training.seed: ", "nothing: ")))
     return "; ".join(parts)
 
@@ -373,7 +373,7 @@ def _record(place: ExperimentFolder) -> AnyRecord | None:
 
 
 def _remarks(record: AnyRecord | None) -> list[str]:
-    """What a table of final values would hide."""
+    """Notes on what a table of final values would hide."""
     if not isinstance(record, PaddleOcrVlRecord):
         return []
     found, remarks = record.vl, []

@@ -90,7 +90,7 @@ def read_experiments(
     if several and not allow_several:
         told = "; ".join(f"{one.file.name} ({', '.join(change.key for change in one.changes)})" for one in several)
         raise UserError(
-            f"an experiment that changes one parameter tells what it does; several are changed by {told}. "
+            f"an experiment shows what a parameter does only if it changes no other; several are changed by {told}. "
             "Split them, or give --allow-several"
         )
     return [start, *others]
@@ -144,7 +144,7 @@ def differences(base: PaddleOcrVlJob, job: PaddleOcrVlJob) -> list[ParameterChan
 
 
 def _check_under_test(path: Path, job: PaddleOcrVlJob, changes: Sequence[ParameterChange]) -> None:
-    """Whatever is said to be tested must be what is changed; a key may be said without its section."""
+    """Check that the parameters said to be tested are those that change; a key may be said without its section."""
     said = job.training_config.experiment.hyperparameters_under_test
     changed = {change.key for change in changes}
     for name in said:

@@ -1,4 +1,4 @@
-"""Optuna's journal of a sweep in the jobs table: entries in one order, whoever writes at the same time.
+"""Optuna's journal of a sweep in the jobs table: entries in one order, also with several writers at once.
 
 An item holds entries that were appended together; its sort key is the number of the first. A writer puts its item
 behind the last one that it has read, on condition that nothing is there: of two writers one has to read first what the
@@ -29,7 +29,7 @@ Entry = dict[str, Any]
 
 
 class OvertakenError(Exception):
-    """Somebody else wrote first: what was to be written follows from what is not true any more."""
+    """Another process wrote first: what was to be written follows from outdated state."""
 
 
 class JobsTableJournal(BaseJournalBackend):
@@ -52,7 +52,7 @@ class JobsTableJournal(BaseJournalBackend):
         return found
 
     def append_logs(self, logs: list[Entry]) -> None:
-        """Append entries behind whatever is there."""
+        """Append entries behind those that are there."""
         if self._held is not None:
             self._held.extend(logs)
             return

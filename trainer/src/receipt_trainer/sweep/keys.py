@@ -14,7 +14,7 @@ from receipt_trainer.config.paddleocr_vl import SHORT_NAMES, VlDataConfig, VlTra
 from receipt_trainer.contract.job import Family
 
 Section = Literal["training_config", "data_config", "experiment"]
-"""Where a varied value goes; `experiment`: it is the name of a whole configuration."""
+"""Where a varied value goes; `experiment`: it is the name of a complete configuration."""
 
 _SECTIONS: Final[Mapping[Family, Mapping[Section, type[BaseModel]]]] = {
     "layoutlm": {"training_config": TrainingConfig, "data_config": DataConfig},
@@ -39,7 +39,7 @@ def title(key: str) -> str:
 
 
 def field(config: type[BaseModel], key: str) -> FieldInfo | None:
-    """The field of this key; None if there is none, or if it is a whole section."""
+    """The field of this key; None if there is none, or if it is a section."""
     *path, last = key.split(".")
     for name in path:
         inner = _inner(config.model_fields.get(name))

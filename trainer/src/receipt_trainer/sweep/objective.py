@@ -1,4 +1,4 @@
-"""What a sweep ranks its trials by, and whether more of it is better."""
+"""Objectives by which sweeps rank trials, and whether higher is better."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Objective:
 
     @property
     def best_word(self) -> str:
-        """What the best value is."""
+        """The word for the best value."""
         return "lowest" if self.is_lower_better else "highest"
 
     def best(self, values: Iterable[float]) -> float:
@@ -53,7 +53,7 @@ OF_FAMILY: Final[Mapping[Family, tuple[ObjectiveName, ...]]] = {
     "layoutlm": ("f1", "eval_loss"),
     "paddleocr-vl": ("eval_loss", "field_accuracy", "teds"),
 }
-"""What runs of a family have; the first is what its sweeps rank by if nothing else is said."""
+"""Objectives of each family; the first is the default of its sweeps."""
 
 
 def choose(family: Family, asked: ObjectiveName | None, *, prune: bool) -> ObjectiveName:

@@ -126,7 +126,7 @@ def seeds_of(definition: Definition, params: Mapping[str, Any]) -> tuple[int, ..
 
 
 def job_of(definition: Definition, number: int, params: Mapping[str, Any], seed: int) -> Job:
-    """The job that trains a trial with a seed. The same values and seed are the same job, whoever asks.
+    """The job that trains a trial with a seed. The same values and seed are the same job, whichever process asks.
 
     Raises:
         UserError: see `overrides`.

@@ -13,7 +13,7 @@ from receipt_trainer.sweep.trial import ENDED, Trial
 
 T = TypeVar("T")
 Key = tuple[float, ...]
-"""What things are sorted by; of the best it is the smallest."""
+"""Sort key; the best has the smallest."""
 
 
 def best_first(items: Iterable[T], *keys: Callable[[T], Key | None]) -> list[T]:
@@ -22,7 +22,7 @@ def best_first(items: Iterable[T], *keys: Callable[[T], Key | None]) -> list[T]:
 
 
 def ranked(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
-    """The best complete trial first, then those that go on, then the rest; a double of an earlier one is left out."""
+    """The best complete trial first, then running ones, then the rest; a double of an earlier one is left out."""
 
     def cost(value: float | None) -> Key | None:
         return None if value is None else (objective.cost(value),)

@@ -1,4 +1,4 @@
-"""What a sweep varies: one hyperparameter an axis, as a list of values or as a range."""
+"""Search space of a sweep: one hyperparameter an axis, as a list of values or as a range."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def read_axis(option: str, key: str, text: str, family: Family) -> Axis:
     if field is None:
         raise UserError(f"{option}: unknown key '{key}' (known: {', '.join(keys.known(family, key))})")
     if key == "seed":
-        raise UserError(f"{option}: seeds are no hyperparameter to choose from; give --seeds")
+        raise UserError(f"{option}: the seed is not a hyperparameter to search; give --seeds")
     where = f"{option} {text}"
     if match := _RANGE.fullmatch(text):
         return _range(where, section, key, field, match)
@@ -107,7 +107,7 @@ def _range(where: str, section: Section, key: str, field: FieldInfo, match: re.M
     allowed = get_args(field.annotation) or (field.annotation,)
     is_whole = int in allowed
     if not (is_whole or float in allowed):
-        raise UserError(f"{where}: {key} is no number; give values joined by commas")
+        raise UserError(f"{where}: {key} is not a number; give values joined by commas")
     ends = [normal(field, key, int(end) if is_whole and end.isdigit() else float(end), where) for end in match.groups()]
     low, high = (float(end) for end in ends)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):

@@ -13,7 +13,7 @@ from receipt_trainer.sweep.objective import OBJECTIVES, Objective
 LEVEL: Final = 0.95
 """Of the intervals."""
 SWEEP_AGAIN: Final = "Sweep the few best values again under another --name with --seeds 0,1,2 or more."
-"""What to do where trials have one seed."""
+"""Advice where trials have one seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ class TrialComparison:
 
     @property
     def is_better(self) -> bool:
-        """Whether the whole interval lies on the better side of zero."""
+        """Whether the entire interval lies on the better side of zero."""
         return self.high < 0 if self.is_lower_better else self.low > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Significance:
-    """What the scores say.
+    """The comparison of the scores.
 
     Attributes:
         best: number of the trial with the best mean; None if no trial has finished.
@@ -89,7 +89,7 @@ def compare(
     from scipy import stats  # type: ignore[import-untyped]
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # seeds that score alike are told of in words
+        warnings.simplefilter("ignore", RuntimeWarning)  # seeds that score alike are reported in words
         tested = stats.ttest_ind(best.values, other.values, equal_var=False)
     low, high = map(float, tested.confidence_interval(1 - (1 - LEVEL) / num_comparisons))
     return TrialComparison(

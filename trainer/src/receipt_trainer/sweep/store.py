@@ -69,7 +69,7 @@ class SweepTable:
             )
 
     def limits(self, name: str) -> Limits:
-        """What all jobs of the sweep may take together."""
+        """The limits of all jobs of the sweep together."""
         return Limits.read(self._row(name))
 
     def get(self, name: str) -> Definition:

@@ -141,7 +141,7 @@ class SweepStudy:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Store what is written within at once, if nobody else wrote since the last read.
+        """Store what is written within at once, if no other process wrote since the last read.
 
         Raises:
             OvertakenError: somebody did.
@@ -180,7 +180,7 @@ class SweepStudy:
 
 
 def _state(trial: Trial) -> TrialState:
-    """What samplers and pruners take it for. A held one was trained, and its score may still come: it is no failure."""
+    """A trial's state for samplers and pruners. A held one was trained, and its score may still come."""
     if trial.same_as is not None or (trial.state == "COMPLETE" and trial.value is None):
         return TrialState.FAIL  # nothing is learned from it; the trial that it is the same as is known
     ended = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED}

@@ -13,7 +13,7 @@ from receipt_trainer.jobs.model import OWNED, TERMINAL
 
 State = Literal["PLANNED", "QUEUED", "PRUNING", "COMPLETE", "PRUNED", "FAILED", "CANCELLED", "HELD"]
 """PLANNED: stored, its jobs may not be; QUEUED: its jobs are; PRUNING: they are being cancelled; HELD: a complete run
-cannot be delivered, and nobody tries any more until somebody asks for it."""
+cannot be delivered, and no worker tries again until somebody asks for it."""
 
 ENDED: Final[frozenset[State]] = frozenset({"COMPLETE", "PRUNED", "FAILED", "CANCELLED", "HELD"})
 """The sweep does not wait for these."""

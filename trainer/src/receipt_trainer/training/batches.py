@@ -41,7 +41,7 @@ class EpochBatches(ABC):
 
 
 class Collator(Protocol):
-    """What is drawn for an example is a function of the epoch."""
+    """The random draw of an example depends on the epoch."""
 
     epoch: int
 

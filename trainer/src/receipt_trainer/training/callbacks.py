@@ -1,4 +1,4 @@
-"""What happens beside a run's steps: checkpoints, the end that comes early or on request, the record, bars."""
+"""Callbacks of a run: checkpoints, the end that comes early or on request, the record, bars."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class CheckpointCommit(TrainerCallback):
         """Seal and prune, once every process has written its part.
 
         Raises:
-            WorldError: a weight is no number; such a checkpoint is never sealed.
+            WorldError: a weight is NaN or infinite; such a checkpoint is never sealed.
         """
         distributed.wait_for_all()
         if state.is_world_process_zero:
@@ -124,7 +124,7 @@ class LossState(TrainerCallback):
     """
 
     def __init__(self, found: checkpoints.Checkpoint | None) -> None:
-        """`found`: the checkpoint from which the run goes on."""
+        """`found`: the checkpoint from which the run resumes."""
         self._found = found
         self._trainer: Any = None
 
@@ -212,7 +212,7 @@ class StopSignal(TrainerCallback):
             raise Interrupted(f"stopped at step {state.global_step}, on request")
 
     def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """What follows can be done again: a request need not wait any more."""
+        """From here on work can be repeated: a request no longer has to wait."""
         self._stop.undefer()
 
     def _asked(self) -> dict[str, float]:

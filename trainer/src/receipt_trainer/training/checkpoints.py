@@ -19,7 +19,7 @@ SEAL: Final = "complete.json"
 """Completion marker: names, sizes and sha256 of a checkpoint's files, and the fingerprint of its run."""
 
 STATE: Final = "trainer_state.json"
-"""What transformers' Trainer writes of its own state into a checkpoint."""
+"""File of the state of transformers' Trainer in a checkpoint."""
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 
@@ -41,7 +41,7 @@ def seal(path: Path, fingerprint: Mapping[str, Any]) -> int:
     """
     step = _step(path)
     if step is None:
-        raise ValueError(f"{path} is no checkpoint folder")
+        raise ValueError(f"{path} is not a checkpoint folder")
     files: dict[str, dict[str, Any]] = {}
     for file in sorted(path.rglob("*")):
         if file.is_file() and file.name != SEAL:
@@ -84,15 +84,15 @@ def _intact(path: Path, expected: Mapping[str, Any]) -> bool:
 
 
 def folders(run_dir: Path) -> list[Path]:
-    """Checkpoint folders of a run, whole or not, the newest first."""
+    """Checkpoint folders of a run, complete or not, the newest first."""
     found = [(step, path) for path in run_dir.glob("checkpoint-*") if (step := _step(path)) is not None]
     return [path for _, path in sorted(found, reverse=True)]
 
 
 def latest(run_dir: Path) -> Checkpoint | None:
-    """The newest complete checkpoint whose best model is whole too.
+    """The newest complete checkpoint whose best model is complete too.
 
-    A best checkpoint that is not there was beaten by a later one, which going on from here makes again.
+    A best checkpoint that is not there was beaten by a later one, which resuming from here makes again.
     """
     for path in folders(run_dir):
         found = verify(path)
@@ -114,7 +114,7 @@ def best_of(checkpoint: Checkpoint) -> Path | None:
 
 
 def clear_leftovers(run_dir: Path, found: Checkpoint | None) -> list[int]:
-    """Delete what no run goes on from: unsealed folders, and damaged ones behind the checkpoint that was found.
+    """Delete what no run resumes from: unsealed folders, and damaged ones behind the checkpoint that was found.
 
     Returns:
         The steps of what was deleted.

@@ -24,7 +24,7 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def progress_bar(console: Console, label: str, wanted: bool = True) -> Iterator[Callable[[int, int], None] | None]:
-    """A callback (done, total) that draws a bar on a terminal; None where nobody watches."""
+    """A callback (done, total) that draws a bar on a terminal; None without a terminal."""
     if not wanted or not console.is_terminal:
         yield None
         return

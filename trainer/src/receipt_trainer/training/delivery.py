@@ -1,4 +1,4 @@
-"""What a run hands over: its rows in the jobs table; once it is finished, report, record and files in S3."""
+"""Delivery of a run: its rows in the jobs table; once it is finished, report, record and files in S3."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def open_metrics(
 
 
 def _history(run_dir: Path) -> list[dict[str, Any]]:
-    """What earlier attempts logged up to the checkpoint that this one resumes from."""
+    """The values that earlier attempts logged up to the checkpoint that this one resumes from."""
     found = checkpoints.latest(run_dir)
     return list(json.loads((found.path / checkpoints.STATE).read_bytes())["log_history"]) if found else []
 

@@ -14,12 +14,12 @@ from receipt_trainer.training.folder import FolderError
 _BROKEN: Final = frozenset(
     {errno.EIO, errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.EFBIG}
 )
-"""What a full, broken or lost disk says, or a missing device."""
+"""Error numbers of a full, broken or lost disk, or of a missing device."""
 
 _UNWRITTEN: Final = (
     r"PytorchStreamWriter failed|basic_ios::clear: iostream error|inline_container\.cc:\d+\] \. unexpected pos"
 )
-"""What PyTorch says of a file that it could not write."""
+"""PyTorch's message about a file that it could not write."""
 _WORDS: Final = re.compile(
     r"CUDA error(?!: device-side assert)|CUDA driver|CUDNN_STATUS|CUBLAS_STATUS|NCCL error"
     rf"|{_UNWRITTEN}|\(os error (5|27|28|30|116|122)\)"

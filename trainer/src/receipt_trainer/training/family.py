@@ -1,4 +1,4 @@
-"""What a model family brings to a run: its data, model, trainer, scores and report. All else is shared."""
+"""Interface of a model family to a run: its data, model, trainer, scores and report. All else is shared."""
 
 from __future__ import annotations
 
@@ -102,13 +102,13 @@ class Task(Protocol[Record]):
 
     @property
     def memory_hint(self) -> str:
-        """What to change where the GPU's memory is too small, behind `too small for`."""
+        """Advice where the GPU's memory is too small, behind `too small for`."""
 
     def announce(self) -> Iterable[str]:
-        """What a person wants to know of the data before training, a line each."""
+        """Summary of the data before training, as lines."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """What the losses depend on; a checkpoint of another one is refused."""
+        """The values on which the losses depend; a checkpoint with others is refused."""
 
     def record(self, job_name: str, job_id: str, model: Any) -> Record:
         """The record of a run that begins, without times and machine."""
@@ -121,7 +121,7 @@ class Task(Protocol[Record]):
         """
 
     def trainer(self, model: Any, machine: Machine, run_dir: Path, callbacks: Sequence[Any]) -> BatchTrainer:
-        """What trains it."""
+        """Make the trainer."""
 
     def finish(self, trainer: BatchTrainer, record: Record, run_dir: Path, sink: MetricsSink, console: Console) -> None:
         """Score the best model, which the trainer holds, and leave model and predictions in the run's folder."""
@@ -135,7 +135,7 @@ class ModelFamily(Protocol[Record]):
         """Extras of the package that a run needs, as text; by the modules that show whether they are installed."""
 
     def machine(self) -> Machine:
-        """What to compute on.
+        """The device and arithmetic to use.
 
         Raises:
             UserError: the machine has not what is asked for.

@@ -80,7 +80,7 @@ def own(run_dir: Path) -> Iterator[None]:
 
 
 def _require_ours(run_dir: Path) -> None:
-    """What a run writes over or deletes must be a run's."""
+    """Check that files which a run overwrites or deletes belong to a run."""
     foreign = [path for path in [*run_dir.glob("checkpoint-*"), run_dir / names.MODEL_DIR] if path.exists()]
     if foreign and not (run_dir / names.RUN_FILE).is_file():
         raise UserError(f"{run_dir} holds {foreign[0].name} but no {names.RUN_FILE}; choose another --output-dir")
@@ -90,7 +90,7 @@ def earlier(run_dir: Path) -> AnyRecord | None:
     """The record of the run that the folder holds.
 
     Raises:
-        UserError: there is a run.json that is none.
+        UserError: there is an invalid run.json.
     """
     path = run_dir / names.RUN_FILE
     if not path.is_file():
@@ -98,7 +98,9 @@ def earlier(run_dir: Path) -> AnyRecord | None:
     try:
         return load_record(path)
     except ValueError:
-        raise UserError(f"{path} is no run record; choose another --output-dir, or --restart to start over") from None
+        raise UserError(
+            f"{path} is not a run record; choose another --output-dir, or --restart to start over"
+        ) from None
 
 
 def clear(run_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the machine can do, and what a run uses of it."""
+"""Capabilities of the machine, and those that a run uses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a run computes on, and in which arithmetic."""
+    """Device and arithmetic of a run."""
 
     cuda: bool
     precision: Precision
@@ -30,7 +30,7 @@ def use_cuda(config: TrainingConfig) -> bool:
     """Whether to train on a GPU.
 
     Raises:
-        UserError: device cuda is asked for and there is none.
+        UserError: device cuda is asked for and PyTorch sees no GPU.
     """
     available = torch.cuda.is_available()
     if config.device == "cuda" and not available:

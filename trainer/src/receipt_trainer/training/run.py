@@ -1,4 +1,4 @@
-"""A whole run on this machine, of any family: its folder, data, training, report, rows and upload."""
+"""A complete run on this machine, of any family: its folder, data, training, report, rows and upload."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from receipt_trainer.training.trainer import BatchTrainer
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to train, where its files go and whom it reports to. A run in `run_dir` is continued.
+    """A run to make: its job, its folder and its sinks. A run in `run_dir` is continued.
 
     Attributes:
         restart: forget what an earlier run in the folder left.

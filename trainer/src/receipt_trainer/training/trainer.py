@@ -34,7 +34,7 @@ class Numbers(Dataset[int]):
 
 
 class BatchTrainer(Trainer):
-    """What the families' trainers have in common: `batches` of example numbers, `judge` for an evaluation."""
+    """Base of the families' trainers: `batches` of example numbers, `judge` for an evaluation."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class BatchTrainer(Trainer):
         raise self.diverged(f"the gradient's norm is {float(norm)}", names, self.state.global_step + 1)
 
     def diverged(self, what: str, ids: Sequence[str], step: int) -> WorldError:
-        """What to say of a value that is NaN or infinite.
+        """The error text for a value that is NaN or infinite.
 
         Args:
             ids: the examples that it came from; empty where they have no names.
@@ -150,7 +150,7 @@ class BatchTrainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """`judge`, the main process's values for all, told to whoever listens."""
+        """`judge`, the main process's values for all, passed to the callbacks."""
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.judge().items()}
         metrics = distributed.same_for_all(metrics)
         self.log(dict(metrics))

@@ -66,7 +66,7 @@ def _is_there(folder: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class AttemptContext:
-    """What an attempt is made with: what the claim gave, and the worker that makes it.
+    """Context of an attempt: the claim's result, and the worker.
 
     Attributes:
         registry: the machine's row, if there is such a table.
@@ -173,7 +173,7 @@ class AttemptRun:
         return left_s > 0
 
     def _say(self, ending: Ending) -> None:
-        """The end in the job's log, before its state: whoever follows the log until then has all of it."""
+        """The end in the job's log, before its state: a reader who follows the log until then has all of it."""
         if ending.how == "lost":
             return
         level = "error" if ending.how in ("failed", "user_error", "upload_failed", "limited") else "info"
@@ -243,7 +243,7 @@ class AttemptRun:
             if not isinstance(event, Advice):
                 return self._decide(event, child)
             self._log.info("asked for a checkpoint", reason=event.reason)
-            self._sink.log("info", f"asked for a checkpoint, training goes on: {event.reason}")
+            self._sink.log("info", f"asked for a checkpoint, training continues: {event.reason}")
             child.ask_to_save()
 
     def _decide(self, event: Exited | Lost | Cancelled | Stalled | Interruption, child: children.Child) -> Ending:

@@ -33,7 +33,7 @@ def num_oom_kills(counters: Path = _COUNTERS) -> int | None:
 
 EXIT_DONE: Final = 0
 EXIT_MISTAKE: Final = 2
-"""What is wrong is the job itself: another attempt would end the same."""
+"""Exit code of a fault in the job itself: another attempt would fail the same way."""
 EXIT_MACHINE: Final = 71
 """The machine failed: no GPU, a disk that is full or broken (sysexits' EX_OSERR)."""
 EXIT_LEASE: Final = 74
@@ -46,14 +46,14 @@ EXIT_UNDELIVERABLE: Final = 77
 """The same, and this machine cannot deliver it: its rights or its AWS CLI do not let it (sysexits' EX_NOPERM)."""
 
 COMMAND: Final = (sys.executable, "-m", "receipt_trainer.worker.main")
-"""What is run, with the path of the job file behind it."""
+"""Command of the training process; the path of the job file follows."""
 
 MAX_REASON: Final = 1000
 """Characters of a reason; the log has the rest."""
 
 
 class ChildJob(BaseModel):
-    """What the training process is told, by a file that only its user can read."""
+    """Instructions for the training process, in a file that only its user can read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -140,7 +140,7 @@ class Child:
         self._tell(f"{seconds:.3f}")
 
     def ask_to_save(self) -> None:
-        """Let it write a checkpoint at the end of its step, and go on."""
+        """Let it write a checkpoint at the end of its step, and continue."""
         self._tell(SAVE)
 
     def _tell(self, line: str) -> None:
@@ -159,7 +159,7 @@ class Child:
         """SIGKILL to it and to all that it started."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):  # nobody is left; or macOS, of a zombie
+        except (ProcessLookupError, PermissionError):  # no process is left; or macOS, of a zombie
             return
 
     def _wait(self) -> None:
@@ -170,7 +170,7 @@ class Child:
         self._reader.join(timeout=5)
         self._forget_files()
         if self._process.stdin is not None:
-            with contextlib.suppress(OSError):  # lines that it did not read any more
+            with contextlib.suppress(OSError):  # lines that it no longer read
                 self._process.stdin.close()
         self._on_exit(code)
 

@@ -1,4 +1,4 @@
-"""Ends the work of a machine that fails one job after the other: it would spend the retries of a whole queue."""
+"""Ends the work of a machine that fails one job after the other: it would spend the retries of an entire queue."""
 
 from __future__ import annotations
 

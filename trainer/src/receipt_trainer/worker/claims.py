@@ -1,4 +1,4 @@
-"""What a worker looks at before it claims a job: messages that wear out, leases that no right clock has written."""
+"""Checks before a worker claims a job: messages that wear out, leases that no right clock has written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Renewal:
         self._renewed_at: dict[str, float] = {}
 
     def renew(self, queue: SqsQueue, message: Message) -> bool:
-        """Whether the message was sent anew: the new one is received next, and the old one means nothing any more.
+        """Whether the message was sent anew: the new one is received next, and the old one is void.
 
         One that cannot be renewed is as good as it was; it is tried again when it is received again.
         """
@@ -51,18 +51,18 @@ class Renewal:
         return True
 
     def _version(self, job_id: str, message: Message) -> int | None:
-        """Version of the new message; None if the job has nothing to do any more, or can be claimed by nobody."""
+        """Version of the new message; None if nothing is left to do for the job, or no worker can claim it."""
         try:
             job = self._table.find(job_id)
         except UnreadableRow:
             return None  # left to the dead-letter queue
         except (UserError, WorldError):
-            return message.version  # nobody knows; a message too many is harmless, one too few is not
+            return message.version  # unknown; a message too many is harmless, one too few is not
         return job.body_version if job is not None and job.status not in TERMINAL and not job.is_held else None
 
 
 class StaleLeases:
-    """What one worker has seen of them."""
+    """One worker's observations of leases."""
 
     def __init__(self, lease_s: float, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
         """Start with none; `lease_s` is how long a lease lasts, `clock` counts seconds that only grow."""
@@ -77,6 +77,6 @@ class StaleLeases:
             self._seen[job_id] = (lease_expires_at, self._clock())
 
     def broken(self, job_id: str) -> datetime | None:
-        """The lease of the job that nobody has renewed for too long, if it is still that one; None: there is none."""
+        """The lease of the job that was not renewed for too long, if it is still that one; None: there is none."""
         lease, since = self._seen.get(job_id, (None, 0.0))
         return lease if lease is not None and self._clock() - since > self._lease_s else None

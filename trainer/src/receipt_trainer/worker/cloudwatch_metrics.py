@@ -1,4 +1,4 @@
-"""What the dashboard shows of workers: how jobs ended and what instances cost, as CloudWatch metrics."""
+"""CloudWatch metrics of workers for the dashboard: how jobs ended and what instances cost."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Stalled:
 
 Event = Exited | Lost | Cancelled | Stalled | Advice | Interruption
 Inbox = inboxes.SimpleQueue[Event]
-"""Whatever happens to an attempt comes here, from threads and from signal handlers alike."""
+"""Queue of all events of an attempt, from threads and from signal handlers alike."""
 
 How = Literal["succeeded", "failed", "user_error", "upload_failed", "interrupted", "cancelled", "limited", "lost"]
 
@@ -81,7 +81,7 @@ _log = structlog.get_logger(__name__)
 
 
 def newest_step(run_dir: Path) -> int | None:
-    """Step of the newest sealed checkpoint; the child looks into it before it goes on from there.
+    """Step of the newest sealed checkpoint; the child looks into it before it resumes from there.
 
     None if there is none, or if the folder cannot be read: then it is the child that fails of it, in the job's name.
     """
@@ -94,7 +94,7 @@ def newest_step(run_dir: Path) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """What an attempt spent.
+    """Consumption of an attempt.
 
     Attributes:
         start_step: where it began.
@@ -128,7 +128,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """Writes an attempt's end. State first, the message last: whatever fails between the two, the message comes back.
+    """Writes an attempt's end. State first, the message last: after a fault between the two, the message returns.
 
     Attributes:
         run_dir: the run's folder.
@@ -149,7 +149,7 @@ class Conclusion:
             effort: of the attempt; without it nothing is said of its speed.
 
         Raises:
-            LeaseLost: the job is not the attempt's any more.
+            LeaseLost: the attempt no longer holds the job.
             UserError, WorldError: it could not be written; the lease runs out and the message comes back.
         """
         retrying = Retrying(

@@ -19,7 +19,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Beat(Protocol):
-    """What a heartbeat does and whom it tells."""
+    """Actions and recipients of a heartbeat."""
 
     def renew(self) -> bool:
         """Extend the lease; True if the job's end is asked for. Raises LeaseLost, UserError or WorldError."""
@@ -34,7 +34,7 @@ class Beat(Protocol):
         """The job's end is asked for; called once."""
 
     def lost(self, reason: str) -> None:
-        """The lease is not ours any more, or cannot be known to be; called once, and last."""
+        """The lease is no longer ours, or may not be; called once, and last."""
 
 
 class Heartbeat:
@@ -108,6 +108,6 @@ class Heartbeat:
         return self._interval_s
 
     def close(self) -> None:
-        """End the thread, after the beat that may be going on."""
+        """End the thread, after the beat that may be running."""
         self._closed.set()
         self._thread.join()

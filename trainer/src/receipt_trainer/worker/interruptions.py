@@ -1,4 +1,4 @@
-"""What the metadata service says of the instance's end: it is taken, the group ends it, or it may be taken some day.
+"""Notices of the instance's end by the metadata service: it is taken, the group ends it, or it may be taken some day.
 
 Sources: EC2 User Guide, "Spot Instance interruption notices" and "EC2 instance rebalance recommendations"; EC2 Auto
 Scaling User Guide, "Retrieve the target lifecycle state through instance metadata".
@@ -31,7 +31,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Metadata(Protocol):
-    """What is asked: `receipt_trainer.aws.imds.Imds`."""
+    """The metadata service: `receipt_trainer.aws.imds.Imds`."""
 
     def get(self, path: str) -> str | None:
         """The text of a path, or None; raises `WorldError` if it cannot be asked."""
@@ -73,7 +73,7 @@ def look(imds: Metadata) -> Interruption | Advice | None:
     if notice is not None:
         said = _json(notice)
         action, deadline = said.get("action", "terminate"), moment(said.get("time"))
-        if action != "hibernate":  # the memory is kept, and the worker goes on where it was
+        if action != "hibernate":  # the memory is kept, and the worker continues where it was
             return Interruption("spot", f"spot notice: {action} at {said.get('time', 'once')}", deadline)
     if imds.get(LIFECYCLE) == "Terminated":
         return Interruption("lifecycle", "the Auto Scaling group ends this instance")
@@ -95,7 +95,7 @@ def _json(text: str) -> dict[str, Any]:
 class Watch:
     """A thread that looks every `interval_s` seconds until it finds an interruption or is closed.
 
-    Advice is told once; an interruption may follow it.
+    Advice is given once; an interruption may follow it.
     """
 
     def __init__(

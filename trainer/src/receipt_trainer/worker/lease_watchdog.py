@@ -18,7 +18,7 @@ from typing import Final
 from receipt_trainer.aws.server_time import since_boot_s
 
 SAVE: Final = "save"
-"""The line that asks for a checkpoint; training goes on."""
+"""The line that asks for a checkpoint; training continues."""
 
 
 class LeaseWatchdog:

@@ -94,7 +94,7 @@ class LimitWatch:
         return None
 
     def _own(self) -> Spending:
-        """What this attempt has taken."""
+        """Consumption of this attempt."""
         seconds, price = self._clock() - self._began, self._price or 0.0
         return Spending(seconds, seconds * price / 3600, 1, price, int(self._price is None))
 

@@ -1,4 +1,4 @@
-"""What a training process writes to its standard error, passed on and kept in the job's log; both within bounds."""
+"""Forwards a training process's standard error and keeps it in the job's log, both within bounds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 TAIL_LINES: Final = 40
-"""The last lines, which are kept whatever came before: a traceback is at the end."""
+"""The last lines, which are always kept: a traceback is at the end."""
 BURST: Final = 200
 LINES_PER_S: Final = 2.0
 """Lines of a log that are kept: so many at once, then so many a second. A library may warn at every step."""
@@ -30,7 +30,7 @@ CLOSE_S: Final = 5.0
 
 
 class LogForwarder:
-    """Reads one stream to its end. Whatever it writes to may fail: the process that speaks is never held up."""
+    """Reads one stream to its end. Its outputs may fail: the process that writes is never blocked."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ MAX_PENDING: Final = 2000
 def job_log(
     client: DynamoDBClient, table: str, keep_days: int = DEFAULT_ROWS_DAYS
 ) -> Callable[[Attempt, Callable[[], bool]], MetricsSink]:
-    """What `Worker` opens logs with."""
+    """Make the function with which `Worker` opens logs."""
 
     def open_log(attempt: Attempt, may_write: Callable[[], bool]) -> MetricsSink:
         return JobStore(

@@ -35,12 +35,12 @@ from receipt_trainer.worker.shutdown import InstanceNotEndedError, Shutdown
 FAULT_WAIT_S: Final = 10.0
 """Wait after AWS could not be asked for a message, or for the job that it names."""
 FAULTS_S: Final = 60.0
-"""For how long a worker endures nothing but faults, if it would not be idle for longer anyway."""
+"""For how long a worker endures only faults, if it would not be idle for longer anyway."""
 
 STOPPED: Final = "the pool is stopped: its group's maximum is 0"
 
 STRANGER_S: Final = 10
-"""For how long a message is hidden that is none of ours; after 100 receives the redrive policy takes it away."""
+"""For how long a message is hidden that is not ours; after 100 receives the redrive policy takes it away."""
 
 _log = structlog.get_logger(__name__)
 
@@ -101,7 +101,7 @@ class Worker:
             self._inbox.put(interruption)
 
     def advise(self, advice: Advice) -> None:
-        """The instance may be taken soon, or not: a job that trains is saved and goes on; a worker without one goes.
+        """The instance may be taken soon, or not: a job that trains is saved and continues; a worker without one goes.
 
         May be called in any thread.
         """

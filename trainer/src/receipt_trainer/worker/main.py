@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def exit_code(error: UserError | WorldError, *, is_complete: bool) -> int:
-    """What an error of a run means to the worker.
+    """The worker's exit code for an error of a run.
 
     Args:
         is_complete: the run is, so that it is its delivery that failed.
@@ -104,7 +104,7 @@ def run_attempt(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Train what the job asks for, or go on with it.
+    """Train what the job asks for, or resume it.
 
     Raises:
         UserError: the job asks for what cannot be.

@@ -31,7 +31,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkerMachine:
-    """What a worker runs on. Only an instance has more than a `worker_id`.
+    """The machine of a worker. Only an instance has more than a `worker_id`.
 
     Attributes:
         worker_id: this worker process, of all that ever were.
@@ -48,7 +48,7 @@ class WorkerMachine:
     price_usd_per_h: float | None = None
 
     def as_row(self) -> dict[str, Any]:
-        """What is known, for the rows of instance and attempt."""
+        """The known fields, for the rows of instance and attempt."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "worker_id"}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -149,7 +149,7 @@ class InstanceRegistry:
         self._set("STOPPING", {**self._job, "reason": reason})
 
     def deregister(self, reason: str) -> bool:
-        """It is no worker any more; the row says so until it expires. False if it could not be written."""
+        """It is no longer a worker; the row says so until it expires. False if it could not be written."""
         return self._set("ENDED", {"reason": reason, "ended_at": iso(self._clock())})
 
     def _set(self, status: Status, job: dict[str, Any]) -> bool:

@@ -1,8 +1,8 @@
-"""Deletes checkpoints that nobody goes on from: of a job that was finished here, and of any while there is no job.
+"""Deletes checkpoints from which no run resumes: of a job that was finished here, and of any while there is no job.
 
 Those of a SUCCEEDED job go once its results are in S3, those of a FAILED or CANCELLED one after some days. A folder is
-touched only by whoever holds its lock, as a run does, and after the job's row has said that they go: a `retry` at the
-same moment either finds them or is told that they are gone, and its run waits for the lock.
+touched only by the holder of its lock, as a run is, and after the job's row has said that they go: a `retry` at the
+same moment either finds them or learns that they are gone, and its run waits for the lock.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Retention:
 
     def _is_orphan(self, job_id: str) -> bool:
         """Whether the job's row was deleted by hand: others of its rows are there. Without any, it may be the job of
-        another table whose workers share the folder, which is nobody's business here."""
+        another table whose workers share the folder, which does not matter here."""
         run_dir = self._root / job_id
         try:
             newest = max(path.stat().st_mtime for path in (run_dir, *_folders(run_dir)))
@@ -150,7 +150,7 @@ def _is_id(name: str) -> bool:
 
 
 def _folders(run_dir: Path) -> list[Path]:
-    """A run's checkpoints; a link is none, wherever it leads."""
+    """A run's checkpoints; a link is not one, wherever it leads."""
     try:
         return [path for path in checkpoints.folders(run_dir) if path.is_dir() and not path.is_symlink()]
     except OSError:

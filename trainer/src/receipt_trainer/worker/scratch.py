@@ -36,7 +36,7 @@ class Scratch:
         root = root or Path(tempfile.gettempdir())
         clean(root)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
-        # Under its name only once it is locked: nobody finds it free before.
+        # Under its name only once it is locked: no other process finds it free before.
         self._lock = os.open(self.path / f"{LOCK}.new", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         (self.path / f"{LOCK}.new").rename(self.path / LOCK)

@@ -69,14 +69,14 @@ _MISTAKES: Final = frozenset(
     {errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR}
     | {errno.EPERM, errno.EROFS}
 )
-"""What makes a folder the wrong one; anything else is a fault of the file system."""
+"""Errors that mean a wrong folder; others are faults of the file system."""
 
 
 def require_jobs_table(client: DynamoDBClient, table: str) -> None:
     """Look at the jobs table. One of an older version has fewer indexes, but none with other keys.
 
     Raises:
-        UserError: there is no such table, it is none of jobs, or it may not be looked at.
+        UserError: there is no such table, it is not a jobs table, or access is denied.
         WorldError: AWS could not be asked.
     """
     with aws_faults("look at the jobs table", table=table):
@@ -85,7 +85,7 @@ def require_jobs_table(client: DynamoDBClient, table: str) -> None:
     wanted = {index.name: {"HASH": index.partition, "RANGE": index.sort} for index in JOBS.indexes}
     is_other = any(indexes[name] != keys for name, keys in wanted.items() if name in indexes)
     if is_other or _keys(found["KeySchema"]) != {"HASH": "PK", "RANGE": "SK"} or not {"GSI1", "GSI2"} <= indexes.keys():
-        raise UserError(f"--jobs-table {table}: that is no table of jobs: its keys or indexes are others")
+        raise UserError(f"--jobs-table {table}: not a table of jobs: its keys or indexes differ")
 
 
 def _keys(schema: object) -> dict[str, str]:
@@ -96,7 +96,7 @@ def require_folder(folder: Path) -> None:
     """Write to the folder of the runs, which is made if it is not there.
 
     Raises:
-        UserError: it is none, or nothing can be written there.
+        UserError: it is not a folder, or nothing can be written there.
         WorldError: the file system fails.
     """
     try:
@@ -106,6 +106,6 @@ def require_folder(folder: Path) -> None:
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:
-        said = "is no folder" if isinstance(error, FileExistsError | NotADirectoryError) else str(error.strerror)
+        said = "is not a folder" if isinstance(error, FileExistsError | NotADirectoryError) else str(error.strerror)
         kind = UserError if error.errno in _MISTAKES else WorldError
         raise kind(f"--checkpoints-dir {folder}: {said}; jobs keep their checkpoints there") from error

@@ -45,7 +45,7 @@ class Shutdown:
         clock: Callable[[], float],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Take what the worker is told to, each None where there is none.
+        """Take the worker's recorded instructions, each None where there is none.
 
         Args:
             clock: seconds that only grow.
@@ -110,7 +110,7 @@ class Shutdown:
         self.deregister(reason)
 
     def deregister(self, reason: str) -> None:
-        """Let the instance's row say that no worker is there any more; the instance itself is left as it is."""
+        """Let the instance's row say that no worker runs there now; the instance itself is left as it is."""
         for attempt in range(DEREGISTER_TRIES):
             if self._registry is None or self._registry.deregister(reason):
                 break

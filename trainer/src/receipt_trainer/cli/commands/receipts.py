@@ -112,7 +112,7 @@ def _to_file(receipts: Iterable[Receipt], output: Path) -> int:
 def stats_command(table: str, progress: bool | None) -> None:
     """Count receipts, words and labels of the receipts table by source, split, name and status; list what is broken.
 
-    Reads the whole table.
+    Reads the entire table.
     """
 
     problems = ProblemLog()

@@ -169,14 +169,14 @@ def _print(
 
 
 def warn() -> None:
-    """Say in one line why nobody would get the notice that is asked for; nothing where somebody does."""
+    """Say in one line why the requested notice would not arrive; nothing where it would."""
     found = problem()
     if found is not None:
         click.echo(f"no notice will arrive: {found}", err=True)
 
 
 def problem() -> str | None:
-    """Why nobody would get a notice of the running command's stack; None if somebody does, or if no stack is named."""
+    """Why no notice of the running command's stack would arrive; None if it would, or if no stack is named."""
     outputs = stack.outputs()
     if outputs is None:
         return None
@@ -190,7 +190,7 @@ def problem() -> str | None:
         return None
     if found:
         return f"{found[0]['Endpoint']} has not confirmed; the link is in a mail of AWS"
-    return "nobody has subscribed; set notify_email and run `pulumi up`"
+    return "no address is subscribed; set notify_email and run `pulumi up`"
 
 
 def _subscriptions(topic: str) -> list[dict[str, str]] | None:

@@ -52,7 +52,7 @@ from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
 @click.option(
     "--objective",
     type=click.Choice(["f1", "eval_loss", "field_accuracy", "teds"]),
-    help="What trials are ranked by; by default f1, and eval_loss (lower is better) for PaddleOCR-VL.",
+    help="Metric that ranks the trials; by default f1, or eval_loss (lower is better) for PaddleOCR-VL.",
 )
 @click.option("--prune", is_flag=True, help="Cancel trials whose scores are worse than the median of complete ones.")
 @click.option(
@@ -101,7 +101,7 @@ def sweep_command(
 def status_command(table: str, name: str | None, as_json: bool) -> None:
     """Compare the trials of the sweep NAME, best first; without NAME, list the sweeps.
 
-    It only reads: a search goes on by `receipt-trainer sweep --resume NAME --monitor`.
+    It only reads; a search is continued by `receipt-trainer sweep --resume NAME --monitor`.
     """
     from receipt_trainer.cli import sweeps
 

@@ -25,7 +25,7 @@ from receipt_trainer.reports.run_folder import load_run, print_run, write_report
 @click.option("--dataset-snapshot-load", type=click.Path(path_type=Path), help="Train on an encoded data set.")
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, help="Write metrics and log lines to this table.")
 @click.option("--artifacts-bucket", envvar=names.ENV_ARTIFACTS_BUCKET, help="Sync the run's files to this bucket.")
-@click.option("--restart", is_flag=True, help="Forget what an earlier run of this name left.")
+@click.option("--restart", is_flag=True, help="Discard what an earlier run of this name left.")
 @click.option("--progress/--no-progress", default=True, help="Show progress on a terminal.")
 def command(**flags: Any) -> None:
     """Fine-tune LayoutLM on labelled receipts; a run that was interrupted resumes where it was.

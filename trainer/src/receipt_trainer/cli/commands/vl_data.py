@@ -118,10 +118,14 @@ def _names(text: str) -> tuple[str, ...]:
 @click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write.")
 @click.option("--currency", metavar="CODE", help="ISO 4217 code of all amounts; by default not known.")
 @click.option(
-    "--decimal-point", type=click.Choice([".", ","]), help="Of all amounts; by default told from each, if it can be."
+    "--decimal-point",
+    type=click.Choice([".", ","]),
+    help="Decimal separator of all amounts; by default inferred from each amount, where possible.",
 )
 @click.option(
-    "--date-order", type=click.Choice(["dmy", "mdy", "ymd"]), help="Of all dates; by default told from each likewise."
+    "--date-order",
+    type=click.Choice(["dmy", "mdy", "ymd"]),
+    help="Order of day, month and year in all dates; by default inferred from each date, where possible.",
 )
 @click.option(
     "--split",
@@ -147,7 +151,7 @@ def import_command(
     """
 
     if currency is not None and not re.fullmatch("[A-Z]{3}", currency):
-        raise UserError(f"--currency: {currency!r} is no ISO 4217 code; three capital letters, as EUR")
+        raise UserError(f"--currency: {currency!r} is not an ISO 4217 code; give three capital letters, such as EUR")
     problems, converter = ProblemLog(), Converter(currency, decimal_point, date_order)
     receipts = (receipt for path in files for receipt in read_jsonl(path, problems))
     with progress_bar("receipts", progress) as callback:

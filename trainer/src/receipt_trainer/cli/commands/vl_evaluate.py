@@ -65,7 +65,7 @@ def asking_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def ask(model: str, adapter: Path | None, examples: Sequence[VlExample], how: Asking, predictions: Path) -> None:
-    """Let a model answer, and write its predictions when all are there; what was stopped before goes on."""
+    """Let a model answer, and write its predictions when all are there; an interrupted evaluation resumes."""
     from receipt_trainer.models.paddleocr_vl.generate import Unfinished, files_of, predict
     from receipt_trainer.models.paddleocr_vl.model import load
 
@@ -98,7 +98,7 @@ def score_file(predictions: Path, progress: bool | None) -> Evaluation:
 
 
 @click.command(name="evaluate", short_help="Score a model on a test set.")
-@click.option("--model-path", help="Model: a folder (whole model, adapter or run) or a name on the hub.")
+@click.option("--model-path", help="Model: a folder (complete model, adapter or run) or a name on the hub.")
 @click.option("--adapter", type=click.Path(path_type=Path), help="Adapter to put on the model.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="File of the scores, R.json.")
 @click.option(

@@ -68,7 +68,7 @@ def run_command(
     type=click.Choice(["eval_loss", "field_accuracy", "teds", "stability", "time"]),
     default="eval_loss",
     show_default=True,
-    help="What decides; ties by the others in this order.",
+    help="Metric that ranks the experiments; the others break ties, in this order.",
 )
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Jobs table, for queued experiments.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")

@@ -40,8 +40,8 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     type=click.Choice(["none", "easy_to_hard"]),
     help="Order of examples: shuffled, or easy ones first in the early epochs.",
 )
-@click.option("--resume", type=_FOLDER, help="Go on with the run in this folder, or from its checkpoint.")
-@click.option("--restart", is_flag=True, help="Forget what an earlier run in the folder left.")
+@click.option("--resume", type=_FOLDER, help="Continue the run in this folder, or from its checkpoint.")
+@click.option("--restart", is_flag=True, help="Discard what an earlier run in the folder left.")
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, help="Write metrics and log lines to this table.")
 @click.option("--artifacts-bucket", envvar=names.ENV_ARTIFACTS_BUCKET, help="Sync the run's files to this bucket.")
 def train_command(**flags: Any) -> None:
@@ -52,7 +52,7 @@ def train_command(**flags: Any) -> None:
     """
 
     if flags["resume"] and flags["restart"]:
-        raise UserError("--resume goes on with a run and --restart forgets it: give one of them")
+        raise UserError("--resume continues a run and --restart discards it: give one of them")
     job, named_dir = read_job_file(
         flags["config_file"],
         training={name: flags[name] for name in ("use_quantization", "difficulty_schedule")},
@@ -60,7 +60,7 @@ def train_command(**flags: Any) -> None:
     )
     resumed = resume_folder(flags["resume"]) if flags["resume"] else None
     if resumed and flags["output_dir"] and resumed.resolve() != flags["output_dir"].resolve():
-        raise UserError(f"--resume goes on in {resumed}, but --output-dir is {flags['output_dir']}: leave that out")
+        raise UserError(f"--resume continues in {resumed}, but --output-dir is {flags['output_dir']}: leave that out")
     given = named_dir or Path(DEFAULT_ROOT) / job.job_name
     with interruptible() as stop:  # the imports take seconds, too
         from receipt_trainer.models.paddleocr_vl.family import PaddleOcrVl
@@ -205,7 +205,7 @@ def _say_rates(curve: LrCurve, job: PaddleOcrVlJob, output: Path) -> None:
 @click.option(
     "--adapter-path", type=click.Path(path_type=Path), required=True, help="Folder of the adapter or its run."
 )
-@click.option("--output-dir", type=click.Path(path_type=Path), required=True, help="New folder for the whole model.")
+@click.option("--output-dir", type=click.Path(path_type=Path), required=True, help="New folder for the merged model.")
 def merge_command(base_model: str, adapter_path: Path, output_dir: Path) -> None:
     """Write base model and adapter as one model, with its processor, that needs no peft to be used.
 

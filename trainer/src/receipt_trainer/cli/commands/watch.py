@@ -64,7 +64,7 @@ def command(table: str, job: str | None, interval_s: float, timeout_s: float, on
 def conclude(job_id: str, view: JobView | None) -> None:
     """Say how the watching ended, and end the command so, unless the job has succeeded; None: Ctrl-C."""
     if view is None:
-        click.echo(f"not watched any more; job {job_id} continues", err=True)
+        click.echo(f"no longer watched; job {job_id} continues", err=True)
         raise click.exceptions.Exit(EXIT_STOPPED)
     if view.row["status"] != "SUCCEEDED":
         click.echo(ended_text(view.row), err=True)

@@ -161,7 +161,7 @@ def _member(env: WorkerEnv, machine: WorkerMachine) -> GroupMember | None:
 
 
 def _require_artifacts(bucket: str | None, env: WorkerEnv) -> None:
-    """What every job would fail for is looked for before the first one is taken.
+    """Look for faults that would fail every job, before the first one is taken.
 
     Raises:
         UserError: no AWS CLI.

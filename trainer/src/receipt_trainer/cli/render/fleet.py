@@ -51,7 +51,7 @@ def _print_pool(console: Console, pool: PoolStatus, now: datetime) -> None:
     _line(console, f"Pool {pool.pool}", style="bold")
     _line(console, f"instances: {group.desired} asked for, {group.minimum} at least, {group.maximum} at most")
     if group.is_suspended:
-        _line(console, "launches are suspended: nothing is launched whatever waits", style="red")
+        _line(console, "launches are suspended: nothing is launched, however many jobs wait", style="red")
     queues = [f"{name}: {one.num_waiting} waiting, {one.num_taken} taken" for name, one in pool.backlog.items()]
     _line(console, f"jobs: {'; '.join(queues)}; dead letters: {pool.num_dead_letters}")
     if pool.instances:
@@ -131,7 +131,7 @@ def _print_jobs(console: Console, spent: Iterable[JobSpend]) -> None:
 
 
 def print_bounds(pool: str, before: Group, after: Group, ended: list[str], *, stop: bool, now: bool) -> None:
-    """What became of a pool's bounds, and of its instances."""
+    """Print the changes of a pool's bounds and of its instances."""
     click.echo(
         f"{pool}: minimum {before.minimum} -> {after.minimum}, maximum {before.maximum} -> {after.maximum}, "
         f"desired {before.desired} -> {after.desired}"
@@ -144,7 +144,7 @@ def print_bounds(pool: str, before: Group, after: Group, ended: list[str], *, st
         )
     if not stop and before.is_suspended:
         click.echo(
-            f"{pool}: it launches nothing: launches are suspended, as after failed boots; when that is mended: "
+            f"{pool}: it launches nothing: launches are suspended, as after failed boots; once that is fixed: "
             f"aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name {before.name}"
         )
 

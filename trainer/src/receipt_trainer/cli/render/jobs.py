@@ -68,7 +68,7 @@ def public(row: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
 
 
 def steered(job: Job) -> dict[str, Any]:
-    """What `cancel --json` and `retry --json` say of the job."""
+    """The job as `cancel --json` and `retry --json` print it."""
     return {"job_id": job.job_id, "status": job.status, "cancel_requested": job.cancel_requested}
 
 
@@ -96,7 +96,7 @@ def _stops(row: Mapping[str, Any]) -> bool:
 
 
 def undelivered_note(row: Mapping[str, Any]) -> str:
-    """What is put behind the state; empty for every other job."""
+    """Text behind the state; empty for every other job."""
     return "held" if is_held(row) else "undelivered" if _waits(row) else ""
 
 
@@ -129,7 +129,7 @@ def undelivered_text(row: Mapping[str, Any], now: datetime | None = None) -> str
 
 
 def ended_text(row: Mapping[str, Any]) -> str:
-    """How a job ended, or why nobody goes on with it, in one line."""
+    """How a job ended, or why no worker resumes it, in one line."""
     if is_held(row):
         return f"job {row['job_id']} is {undelivered_text(row)}"
     return f"job {row['job_id']} is {row['status']}{': ' if row.get('reason') else ''}{row.get('reason') or ''}"
@@ -370,7 +370,7 @@ def _print_curves(console: Console, curves: dict[str, list[Point]]) -> None:
 
 
 def _print_spec(console: Console, spec: dict[str, Any]) -> None:
-    """What is set; in a part of the resolved spec null means that nothing is."""
+    """The values that are set; in a part of the resolved spec null means that nothing is."""
     single = {name: value for name, value in spec.items() if not isinstance(value, dict)}
     parts = {"Spec": single} | {name: value for name, value in spec.items() if isinstance(value, dict)}
     for name, values in parts.items():

@@ -1,4 +1,4 @@
-"""What several commands show: a progress bar and the list of problems, on stderr, so that stdout stays data."""
+"""Output of several commands: a progress bar and the list of problems, on stderr, so that stdout stays data."""
 
 from __future__ import annotations
 

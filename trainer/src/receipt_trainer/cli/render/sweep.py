@@ -166,7 +166,7 @@ def totals(definition: Definition, results: Sequence[Trial]) -> str:
 
 
 def print_plan(definition: Definition, as_json: bool) -> None:
-    """What would be trained."""
+    """Print the trials of a dry run."""
     many, seeds = plan.num_planned(definition), len(definition.seeds)
     is_search = definition.method in SEARCHES
     trials = [] if is_search else plan.expand(definition)
@@ -288,7 +288,7 @@ _BAR: Final = 40
 
 
 class SweepScreen:
-    """Shows a sweep while it goes on: a live table on a terminal, a line for each change elsewhere."""
+    """Shows a sweep while it runs: a live table on a terminal, a line for each change elsewhere."""
 
     def __init__(self, definition: Definition, num_trials: int, console: Console | None = None) -> None:
         """`console`: by default that of standard error."""

@@ -24,7 +24,7 @@ from receipt_trainer.reports.word_errors import top_confusions
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 WIDE: Final = 200
-"""Columns of output that no terminal cuts: tables in files and pipes stay whole."""
+"""Columns of output that no terminal cuts: tables in files and pipes are not cut."""
 _LEAST_PRICE: Final = 0.00005
 """Dollars of an hour that do not read 0.0000."""
 
@@ -36,7 +36,7 @@ def console() -> Console:
 
 
 def print_json(value: object) -> None:
-    """`value` as JSON that every reader takes: what is no number there (NaN, the infinities) becomes null."""
+    """`value` as JSON that every reader takes: NaN and the infinities become null."""
     click.echo(json.dumps(plain(value), indent=1, ensure_ascii=False))
 
 
@@ -84,7 +84,7 @@ def when(text: object, now: datetime) -> str:
 
 
 def price(usd_per_h: float | None) -> str:
-    """Dollars of an hour. What would read 0.0000 is no price of AWS's: an emulator says such, and nobody knows it."""
+    """Dollars of an hour. What would read 0.0000 is no price of AWS's: an emulator's, which counts as unknown."""
     return "unknown" if usd_per_h is None or usd_per_h < _LEAST_PRICE else f"{usd_per_h:.4f}"
 
 
@@ -122,7 +122,7 @@ def print_confusions(console: Console, confusion: Confusion, limit: int = 10) ->
 
 _ENDLESS: Final = 100_000
 _NAME: Final = 16
-"""Characters that the first column keeps in any case; what is longer goes on below."""
+"""Characters that the first column keeps in any case; longer text continues below."""
 
 
 def print_fitted(heads: Sequence[str], rows: Sequence[Sequence[str]], droppable: Sequence[str] = ()) -> list[str]:

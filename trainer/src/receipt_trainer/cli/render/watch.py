@@ -1,4 +1,4 @@
-"""A watched job: the whole screen of a terminal, or lines where there is none."""
+"""A watched job: the entire screen of a terminal, or lines without one."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def progress_line(view: JobView, *, bar: int = 0) -> Text:
     if told := jobs.undelivered_text(view.row, view.at):
         return Text(formatting.one_line(told, 300), style="magenta", no_wrap=True)
     if pace.step is None:
-        waits = {"PENDING": "waits in its queue", "INTERRUPTED": "waits for a worker to go on"}
+        waits = {"PENDING": "waits in its queue", "INTERRUPTED": "waits for a worker to resume it"}
         return Text(waits.get(view.row["status"], "no step logged yet"), style="dim", no_wrap=True)
     if bar and pace.share is not None:
         done = terminal.bar(pace.share, bar)

@@ -1,4 +1,4 @@
-"""Whatever a source delivers becomes a sound receipt, or a named problem."""
+"""Turns the records of any source into sound receipts or named problems."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def sound_box(corners: Iterable[Any], receipt: str, where: str, problems: Proble
 def clean(
     receipt: Receipt, problems: ProblemLog, max_words: int = MAX_WORDS, places: Sequence[str] | None = None
 ) -> Receipt | None:
-    """Drop words and labels that are none, note the odd ones; None if nothing sound is left.
+    """Drop invalid words and labels, note the odd ones; None if nothing sound is left.
 
     The words' boxes must have passed `sound_box`. Words come back in reading order: by line, then as given; labels
     of a word by name.

@@ -17,7 +17,7 @@ TABLE: Final = "dynamodb"
 """Name of the data set that is the receipts table."""
 
 Progress = Callable[[int, int], None]
-"""Told how many receipts are read, of how many."""
+"""Called with how many receipts are read, of how many."""
 
 
 def load_receipts(

@@ -1,4 +1,4 @@
-"""Documents that nobody has: seeded, with exact labels and truth, for demos, tests and training.
+"""Documents that do not exist elsewhere: seeded, with exact labels and truth, for demos, tests and training.
 
 Every document draws its country, its shop, its words and its layout, so that a model has to learn how documents are
 laid out. Amounts are decimals, and every draw comes from `random.Random` seeded by text: the same seed gives the same

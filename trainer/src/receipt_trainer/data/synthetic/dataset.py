@@ -40,7 +40,7 @@ _FORMAT: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is drawn; everything that example k depends on besides k.
+    """The settings of a data set; all that example k depends on besides k.
 
     Attributes:
         templates, languages: names to draw from.
@@ -60,7 +60,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Summary:
-    """What was written. `drawn` images are new, the others were there; `bytes` is of all images."""
+    """Counts of what was written. `drawn` images are new, the others were there; `bytes` is of all images."""
 
     count: int = 0
     drawn: int = 0
@@ -87,7 +87,7 @@ def generate_dataset(
     """Write `count` examples: `images/`, then receipts.jsonl and val.jsonl, and train.jsonl last.
 
     Example k depends on the plan and k alone, so any number of workers writes the same bytes. A run that was stopped
-    resumes when it is started again with the same plan: images are written whole or not at all, and those that are
+    resumes when it is started again with the same plan: images are written completely or not at all, and those that are
     there stay.
 
     Raises:

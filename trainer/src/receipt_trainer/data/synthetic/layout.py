@@ -63,7 +63,7 @@ class LaidOut:
 
     @property
     def truth(self) -> dict[str, Any]:
-        """What stands on the page."""
+        """The content of the page, as truth."""
         return self.document.truth()
 
 

@@ -18,7 +18,7 @@ _CAPITALS: Final = "ABCEFGHJKLMNPRSTUVWXYZ"
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """What one kind of shop is called and sells; pools of alternatives with `|` between them."""
+    """Names and goods of one kind of shop; pools of alternatives with `|` between them."""
 
     firms: str
     nouns: str
@@ -115,7 +115,7 @@ def locales() -> Mapping[str, Locale]:
 
 @cache
 def currencies() -> Mapping[str, Currency]:
-    """What money is worth, by ISO 4217 code."""
+    """The currencies and their values, by ISO 4217 code."""
     return {code: Currency(*map(Decimal, pair)) for code, pair in _table("locales.toml")["currencies"].items()}
 
 

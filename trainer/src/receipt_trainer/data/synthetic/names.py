@@ -1,4 +1,4 @@
-"""Names that nobody has or that nobody can be told from: people, firms, addresses, phones and products."""
+"""Invented or untraceable names: people, firms, addresses, phones and products."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def address(rng: Random, locale: Locale) -> tuple[str, str]:
 
 
 def product(rng: Random, locale: Locale, shop: Shop, noun: str) -> str:
-    """What a shop sells as it stands on a receipt: maybe a modifier before it, a brand, a size behind it."""
+    """A shop's article as it is printed on a receipt: maybe a modifier before it, a brand, a size behind it."""
     parts = [noun]
     if shop.modifiers and rng.random() < 0.5:
         parts.insert(0, pick(rng, shop.modifiers))

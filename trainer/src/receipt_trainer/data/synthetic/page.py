@@ -36,7 +36,7 @@ class Family(Protocol):
 
     @property
     def name(self) -> str:
-        """What templates know it by."""
+        """Its name in templates."""
 
     def covers(self, letters: Iterable[str]) -> bool:
         """Whether it has a glyph for each letter."""

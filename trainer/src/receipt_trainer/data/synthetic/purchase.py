@@ -1,4 +1,4 @@
-"""What a document says: parties, lines, taxes and totals, exact in decimals, and the truth about them."""
+"""The content of a document: parties, lines, taxes and totals, exact in decimals, and the truth about them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from receipt_trainer.data.synthetic import names
 from receipt_trainer.data.synthetic.locales import Locale, Shop, currencies, fill, pick
 
 Detail = Literal["all", "several", "quantity", "none"]
-"""What stands beside a line's total: quantity and price; both where the quantity is not one; the quantity; nothing."""
+"""The texts beside a line's total: quantity and price; both where the quantity is not one; the quantity; nothing."""
 
 _EPOCH: Final = datetime(2012, 1, 1)
 _SIZES: Final = {"grocery": (1, 22), "restaurant": (1, 10), "pharmacy": (1, 6), "petrol": (1, 1), "hardware": (1, 8)}
@@ -32,7 +32,7 @@ _PRICES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """What a template's documents are like.
+    """Properties of a template's documents.
 
     Attributes:
         shops: kinds of shop, of which the country's language must have one.
@@ -154,7 +154,7 @@ class Document:
         return replace(self, items=self.items[:count])
 
     def truth(self) -> dict[str, Any]:
-        """What stands on the page, in the form of `data.document`.
+        """The content of the page, in the form of `data.document`.
 
         Raises:
             RuntimeError: it is against the schema or does not add up, which would be a fault of this room.

@@ -1,4 +1,4 @@
-"""Trained models on disk: written whole or not at all, found and loaded."""
+"""Trained models on disk: written completely or not at all, found and loaded."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def load_model(name: str, device: str = "cpu") -> SavedModel:
             raise ValueError("tokenizer.json is missing")
         tokenizer = AutoTokenizer.from_pretrained(directory)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{directory}: not a whole model: {' '.join(str(error).split())[:160]}") from None
+        raise UserError(f"{directory}: not a complete model: {' '.join(str(error).split())[:160]}") from None
     if tuple(model.config.id2label[index] for index in range(model.config.num_labels)) != space.tags:
         raise UserError(f"{directory}: config.json and {RECIPE} disagree about the labels")
     use_packing(model)

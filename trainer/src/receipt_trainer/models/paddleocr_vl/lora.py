@@ -15,7 +15,7 @@ from receipt_trainer.errors import UserError
 _LANGUAGE: Final = "model.language_model.layers."
 _VISION: Final = "model.visual."
 _VISION_NAMES: Final = {"o_proj": "out_proj", "gate_proj": "fc1", "up_proj": "fc1", "down_proj": "fc2"}
-"""What the vision tower calls the layers that have another name there."""
+"""Layers that have another name in the vision tower."""
 
 
 def attach_lora(model: Any, section: LoraSection) -> Any:
@@ -79,7 +79,7 @@ def _any_of(names: Any) -> str:
 
 
 def _whole_modules(model: Any, section: LoraSection) -> list[str]:
-    """Full names of the modules to train whole: peft itself would take every name that ends alike.
+    """Full names of the modules to train in full: peft itself would take every name that ends alike.
 
     Raises:
         UserError: there is no such module, or its weights are tied to another's.

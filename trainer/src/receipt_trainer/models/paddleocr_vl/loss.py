@@ -1,4 +1,4 @@
-"""The loss of supervised tokens, as a sum: whoever knows all tokens of a step divides it once."""
+"""The loss of supervised tokens, as a sum: the caller, who knows all tokens of a step, divides it once."""
 
 from __future__ import annotations
 

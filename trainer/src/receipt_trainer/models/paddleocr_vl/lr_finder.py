@@ -77,7 +77,7 @@ class LrCurve:
         return min(known, default=None)
 
     def as_dict(self) -> dict[str, Any]:
-        """What is written as JSON."""
+        """The values for JSON."""
         found = {"steepest": self.steepest, "tenth_of_lowest": self.tenth_of_lowest, "suggestion": self.suggestion}
         return found | asdict(self) | {"smoothed": self.smoothed}
 
@@ -166,10 +166,10 @@ def find_lr(
     """Try learning rates on a model that is prepared for training; its weights and the random state come back.
 
     Batches, accumulation, loss, weight decay and clipping are those of the job; the rate grows by the same
-    factor each step. Ends early when the smoothed loss explodes, or the loss or its gradient is no number.
+    factor each step. Ends early when the smoothed loss explodes, or the loss or its gradient is not finite.
 
     Raises:
-        WorldError: the loss is no number before any weight was changed.
+        WorldError: the loss is not finite before any weight was changed.
         UserError: the GPU's memory is too small.
     """
     was_training = model.training

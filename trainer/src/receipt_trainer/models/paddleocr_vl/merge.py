@@ -15,11 +15,11 @@ _BOOKKEEPING: Final = frozenset({"_name_or_path", "transformers_version", "_comm
 
 
 def merge(base: str, adapter: Path, output: Path, *, warn: Callable[[str], None]) -> Path:
-    """Write base and adapter as one model, with processor, to the new folder `output`, whole or not at all.
+    """Write base and adapter as one model, with processor, to the new folder `output`, completely or not at all.
 
     Args:
         adapter: its folder, or that of a run, which has it in `model/`.
-        warn: is told when `base` is called otherwise than the adapter's base, and nobody can see whether it is that.
+        warn: is called when `base` has another name than the adapter's base and cannot be compared with it.
 
     Raises:
         UserError: `output` is there, there is no adapter, or it belongs to another base.
@@ -69,7 +69,7 @@ def _same_folder(first: str, second: str) -> bool:
 
 
 def _config(name: str) -> dict[str, Any] | None:
-    """What decides about a model's shapes; None if it cannot be read."""
+    """The values that decide a model's shapes; None if it cannot be read."""
     from transformers import PreTrainedConfig
 
     try:

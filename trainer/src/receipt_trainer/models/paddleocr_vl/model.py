@@ -25,7 +25,7 @@ from receipt_trainer.training.hardware import Machine
 Device = Literal["auto", "cpu", "cuda"]
 ADAPTER_CONFIG: Final = "adapter_config.json"
 MODEL_TYPE: Final = "paddleocr_vl"
-"""What config.json of a model of this family says."""
+"""model_type in config.json of this family's models."""
 NOT_QUANTIZED: Final = ["model.visual", "model.projector", "lm_head"]
 """Full names: transformers compares from the start of a module's name."""
 
@@ -59,7 +59,7 @@ def load(
     """A model for use, in evaluation mode.
 
     Args:
-        name_or_path: hub name, folder of a whole model, folder of an adapter (its base is loaded below it), or the
+        name_or_path: hub name, folder of a complete model, folder of an adapter (its base is loaded below it), or the
             folder of a run, which has either in `model/`.
         adapter: folder of an adapter to put on it.
         quantize: base weights in 4 bits.
@@ -86,7 +86,7 @@ def choose_device(device: Device) -> torch.device:
     """The device to compute on.
 
     Raises:
-        UserError: cuda is asked for and there is none.
+        UserError: cuda is asked for and PyTorch sees no GPU.
     """
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
@@ -177,7 +177,7 @@ def _weights(name: str, device: torch.device, dtype: torch.dtype, quantize: bool
         raise UserError(f"model {name}: it does not fit into the GPU's memory") from None
     except LOAD_ERRORS as error:
         hub.raise_if_unreachable(name, error)
-        raise UserError(f"model {name}: not a whole model: {one_line(error)}") from None
+        raise UserError(f"model {name}: not a complete model: {one_line(error)}") from None
     lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lacking:  # transformers fills them with random numbers
         raise UserError(f"model {name}: {len(lacking)} weights are missing or misshapen, such as {lacking[0]}")
@@ -194,7 +194,7 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
 
 
 def merge(base: str, adapter: Path, out: Path) -> Path:
-    """Write the whole model that answers as base and adapter do; its dtype is that of the base's file.
+    """Write the complete model that answers as base and adapter do; its dtype is that of the base's file.
 
     Raises:
         UserError: as `load`, or `out` is there already, also where another process put it there meanwhile.

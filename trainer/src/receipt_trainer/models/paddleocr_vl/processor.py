@@ -1,4 +1,4 @@
-"""What reads documents for a model: tokenizer, image processor and chat template."""
+"""The processor of a model: tokenizer, image processor and chat template."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.models import hub
 
 LOAD_ERRORS: Final = (*hub.ERRORS, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
-"""What loading from broken or missing files raises."""
+"""Errors of loading from broken or missing files."""
 
 
 def load_processor(name: str, adapter: Path | None = None, *, max_image_pixels: int | None = None) -> Any:
@@ -88,5 +88,5 @@ def _asked(processor: Any) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, for one line."""
+    """An error's message on one line."""
     return (" ".join(str(error).split()) or type(error).__name__)[:200]

@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """What is scored, and by which model.
+    """The documents to score and the model.
 
     Attributes:
         asked: all that the model depends on, JSON values; answers of another one are not taken for its own.

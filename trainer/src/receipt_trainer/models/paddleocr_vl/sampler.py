@@ -63,7 +63,7 @@ class CurriculumBatches(EpochBatches):
         Args:
             lengths: tokens of each example.
             schedule: needs `difficulty` where it is easy_to_hard.
-            num_epochs: of the whole run; the schedule is stretched over them.
+            num_epochs: of the complete run; the schedule is stretched over them.
         """
         if schedule == "easy_to_hard" and difficulty is None:
             raise ValueError("easy_to_hard needs difficulties")

@@ -25,7 +25,7 @@ ADAPTER: Final = "adapter_model.safetensors"
 def load_weights(model: Any, folder: Path) -> None:
     """Overwrite the trained weights of `model` by those in `folder`.
 
-    A whole model's file bears the names of the published one, which `load_state_dict` does not know.
+    A complete model's file bears the names of the published one, which `load_state_dict` does not know.
 
     Raises:
         UserError: the file does not fit the model.

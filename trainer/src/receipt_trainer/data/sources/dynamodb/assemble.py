@@ -44,7 +44,7 @@ class ReceiptKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """What a sort key says: a receipt, a line, a word or a label."""
+    """The kind of item by its sort key: a receipt, a line, a word or a label."""
 
     receipt_sk: str
     receipt: int
@@ -268,7 +268,7 @@ def _word(
 
 
 def _corners(bounding_box: Any) -> list[Any]:
-    """Top-left corners of {x, y, width, height} with its origin at the bottom left; what is no number stays so."""
+    """Top-left corners of {x, y, width, height} with its origin at the bottom left; invalid numbers stay so."""
     if not isinstance(bounding_box, dict):
         return []
     given = [bounding_box.get(side) for side in ("x", "y", "width", "height")]

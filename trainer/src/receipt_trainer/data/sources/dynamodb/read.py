@@ -60,7 +60,7 @@ def labelled_keys(
 ) -> list[ReceiptKey]:
     """The receipts that have a VALID label, sorted.
 
-    Reads PK and SK of GSI3's partition of VALID labels. A label is told by its SK: other things have a validation
+    Reads PK and SK of GSI3's partition of VALID labels. A label is recognised by its SK: other things have a validation
     status too, and are passed over.
 
     Raises:
@@ -109,7 +109,7 @@ def read_labelled(
 
     Args:
         table: name of the receipts table.
-        problems: takes whatever is wrong with the others.
+        problems: takes the problems of the others.
         client: a DynamoDB client; by default a new one from the environment.
         workers: reads at one time.
         segments: ranges in which GSI3 is read.
@@ -138,7 +138,7 @@ def query_receipt(client: DynamoDBClient, table: str, key: ReceiptKey) -> Iterat
     """All items of one receipt, by one query (of as many pages as it has megabytes).
 
     The range is the receipt's own sort key up to the last one below it: RECEIPT#00001 never reads RECEIPT#000010.
-    Letters and whatever else hangs below a receipt are filtered out by TYPE.
+    Letters and other items below a receipt are filtered out by TYPE.
     """
     return dynamo.query(
         client,
@@ -171,7 +171,7 @@ def read_all(
 ) -> Iterator[Receipt]:
     """Every sound receipt, labelled or not, in the order of the keys, by a scan in `workers` segments.
 
-    The whole table is read and its receipts' items are held in memory (about 1 kB a word).
+    The entire table is read and its receipts' items are held in memory (about 1 kB a word).
 
     Raises:
         UserError, WorldError: as `labelled_keys`.

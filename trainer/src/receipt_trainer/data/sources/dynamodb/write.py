@@ -44,7 +44,7 @@ def _utc_now() -> str:
 
 @dataclass(slots=True)
 class ImportResult:
-    """What an import did, or would do (dry run). Counts are of receipts unless they say otherwise."""
+    """The results of an import, or of its dry run. Counts are of receipts unless they say otherwise."""
 
     written: int = 0
     replaced: int = 0
@@ -57,7 +57,7 @@ class ImportResult:
 
 @dataclass(slots=True)
 class _Plan:
-    """What to do to a receipt's parts: nothing, if a label of people is on a word that changes."""
+    """The changes of a receipt's items: none, if a label of people is on a word that changes."""
 
     puts: list[Item] = field(default_factory=list)
     deletes: list[dict[str, str]] = field(default_factory=list)
@@ -97,7 +97,7 @@ def import_receipts(
 
     Raises:
         UserError: no such table, no credentials.
-        WorldError: AWS did not answer, or throttled, beyond the retries; running again goes on from there.
+        WorldError: AWS did not answer, or throttled, beyond the retries; running again resumes from there.
     """
     result = ImportResult()
     wanted = _importable(receipts, problems, result)
@@ -194,7 +194,7 @@ def _mark_importing(client: DynamoDBClient, table: str, key: ReceiptKey) -> None
 
 
 def _existing_items(client: DynamoDBClient, table: str, receipt: Receipt) -> dict[str, Item]:
-    """What is there of a receipt, by sort key: leftovers of a stopped import, an older version, work of others."""
+    """The stored items of a receipt, by sort key: leftovers of a stopped import, an older version, work of others."""
     key = receipt_key(receipt)
     types = {":receipt": RECEIPT, ":line": LINE, ":word": WORD, ":label": LABEL}
     items = dynamo.query(
@@ -249,7 +249,7 @@ def _judged_word_changed(wanted: dict[str, Item], existing: dict[str, Item], kep
 
 
 def _is_ours(item: Item) -> bool:
-    """Whether an import wrote the item and nobody has judged it since."""
+    """Whether an import wrote the item and no person has judged it since."""
     if item["TYPE"] == LABEL:
         return item.get("label_proposed_by") == IMPORT and item.get("validation_status") == item.get("imported_status")
     return item.get("written_by") == IMPORT
