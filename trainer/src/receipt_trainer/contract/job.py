@@ -81,9 +81,9 @@ class JobSpec(BaseModel, Generic[Training, Data]):
     training_config: Training
     data_config: Data
     priority: Priority = Field("normal", description="Which of the pool's queues; workers poll high first")
-    resources: Resources = Field(default_factory=Resources, description="What the job needs of its machine")
+    resources: Resources = Field(default_factory=Resources, description="Requirements on the machine")
     max_failures: Annotated[int, BeforeValidator(number_only)] = Field(
-        3, ge=1, le=100, description="Failed attempts that end the job; interruptions are none"
+        3, ge=1, le=100, description="Failed attempts that end the job; interruptions do not count"
     )
     max_hours: Limit | None = Field(
         None, description="Instance time of all attempts in hours; then a checkpoint is kept and the job is FAILED"
