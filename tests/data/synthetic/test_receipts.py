@@ -60,18 +60,6 @@ def test_no_setting_of_the_interpreter_changes_them() -> None:
     assert done.stdout.split() == [FIRST_TWENTY, "set()"]
 
 
-def test_a_missing_package_is_named() -> None:
-    """Without Faker or Babel the error says which extra brings them."""
-    program = (
-        "import sys; sys.modules['faker'] = None\n"
-        "from receipt_trainer.errors import UserError\n"
-        "try:\n    import receipt_trainer.data.synthetic\n"
-        "except UserError as error:\n    print(error)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "synthetic documents need faker: pip install 'receipt-trainer[synthetic]'\n"
-
-
 def test_a_receipt_does_not_depend_on_the_count() -> None:
     """More receipts begin with the same ones; another seed gives others."""
     assert list(generate(30, 5))[:10] == list(generate(10, 5))

@@ -3,10 +3,7 @@
 Every document draws its country, its shop, its words and its layout, so that a model has to learn how documents are
 laid out. Amounts are decimals, and every draw comes from `random.Random` seeded by text: the same seed gives the same
 documents on every machine with the same Faker and Babel (and, for images, Pillow). `generate` gives words with boxes
-and needs no font; `dataset` draws such pages as images.
-
-Raises:
-    UserError: on import, where Faker or Babel is not installed.
+and needs no font; `dataset` draws such pages as images. Faker and Babel are the extra `[synthetic]`.
 """
 
 from __future__ import annotations
@@ -15,14 +12,6 @@ from collections.abc import Iterator
 from decimal import Decimal
 from random import Random
 from typing import Any, Final
-
-from receipt_trainer.errors import UserError
-
-try:
-    import babel as _babel  # noqa: F401
-    import faker as _faker  # noqa: F401
-except ModuleNotFoundError as error:
-    raise UserError(f"synthetic documents need {error.name}: pip install 'receipt-trainer[synthetic]'") from None
 
 from receipt_trainer.data.document import number
 from receipt_trainer.data.receipt import Receipt, image_id_for
