@@ -221,7 +221,7 @@ class GoldenAmiSettings(SettingGroup):
         default_factory=lambda data: "" if _is_image_id(data.get("parent_image", "")) else SCHEDULE,
         pattern=r"^(?:cron\(.+\))?$",
         max_length=1024,
-        description="When to build anew if the parent has changed (Image Builder's cron, UTC); empty: by hand only",
+        description="When to rebuild if the parent has changed (Image Builder's cron, UTC); empty: by hand only",
     )
 
     @field_validator("schedule")

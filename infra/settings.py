@@ -32,7 +32,7 @@ _TAKEN_ADDRESSES: Final = 24
 """In each private subnet: interface endpoints, the mount target, an image build, and some to spare."""
 _TAKEN_PUBLIC_ADDRESSES: Final = 2
 """In each public subnet: an image build or its test, and one to spare."""
-_NO_SECRETS: Final = "it would stand readable in names, tags or parameters; allowed: pulumi config set --plaintext"
+_NO_SECRETS: Final = "it would be readable in names, tags or parameters; allowed: pulumi config set --plaintext"
 
 
 class SettingsError(pulumi.RunError):

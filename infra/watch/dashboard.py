@@ -48,11 +48,7 @@ def dashboard_body(
         (6, _cost_widgets(context, list(pools))),
         (
             7,
-            [
-                _log_widget(
-                    context.region, "Last words of boots that failed", boot_log_group, "(?i)error|fail|timed out"
-                )
-            ],
+            [_log_widget(context.region, "Last log lines of failed boots", boot_log_group, "(?i)error|fail|timed out")],
         ),
         (7, [_log_widget(region, "Last errors of workers", worker_log_group, "(?i)error|traceback")]),
     ]

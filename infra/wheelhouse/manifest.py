@@ -126,7 +126,7 @@ def load(folder: Path) -> Manifest:
     for stored in manifest.objects:
         file = folder / stored.file
         if not file.is_file():
-            raise WheelhouseError(f"{file}: missing, but {MANIFEST} lists it; delete the folder, and it is built anew")
+            raise WheelhouseError(f"{file}: missing, but {MANIFEST} lists it; delete the folder, and it is built again")
         if file_sha256(file) != stored.sha256:
             raise WheelhouseError(f"{file}: its sha256 is not the one in {MANIFEST}; delete the folder")
     for python in manifest.pythons:
@@ -140,7 +140,7 @@ def read(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise WheelhouseError(f"{path}: {error.strerror}; delete the folder, and it is built anew") from error
+        raise WheelhouseError(f"{path}: {error.strerror}; delete the folder, and it is built again") from error
     except (ValidationError, UnicodeDecodeError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise WheelhouseError(f"{path}: not a manifest of a wheelhouse: {reason}; delete the folder") from error

@@ -135,5 +135,5 @@ def test_what_is_no_answer_of_aws_is_a_fault_of_the_world() -> None:
     words = "Unable to parse response (syntax error: line 1, column 0), invalid XML received.\nb'<html>'"
     with pytest.raises(WorldError) as caught, clients.aws_faults("end the instance"):
         raise ResponseParserError(words)
-    assert str(caught.value).startswith("end the instance: what AWS answers cannot be read: Unable to parse")
+    assert str(caught.value).startswith("end the instance: AWS's answer cannot be read: Unable to parse")
     assert "<html>" not in str(caught.value)

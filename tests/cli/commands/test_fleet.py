@@ -201,8 +201,8 @@ def test_without_a_price_list_the_rest_is_shown(stack: Stack, call: Caller, monk
     monkeypatch.delenv("AWS_ENDPOINT_URL_PRICING")  # the embedded AWS has no price list
     said = call("fleet", "--outputs", str(stack.path))
     assert said.code == 0
-    assert "on-demand prices cannot be had: read list prices: " in said.out
-    assert "<" not in said.out.partition("cannot be had")[2].partition("\n")[0]
+    assert "on-demand prices are not available: read list prices: " in said.out
+    assert "<" not in said.out.partition("are not available")[2].partition("\n")[0]
 
 
 def test_start_and_stop_set_the_bounds(stack: Stack, call: Caller) -> None:
@@ -288,7 +288,7 @@ def test_without_spot_prices_the_rest_is_shown(stack: Stack, call: Caller, monke
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     found = call("fleet", "--outputs", str(stack.path))
     assert (found.code, found.err) == (0, "")
-    assert found.out.count("spot prices cannot be had: read spot prices: ") == 2
+    assert found.out.count("spot prices are not available: read spot prices: ") == 2
     assert "instances: 3 asked for" in found.out
     assert "0.8048" in found.out
 

@@ -243,7 +243,7 @@ def aws_faults(doing: str, *, table: str | None = None) -> Iterator[None]:
         hint = f"; AWS_ENDPOINT_URL is {endpoint}: is anything running there?" if endpoint else ""
         raise WorldError(f"{doing}: AWS cannot be reached: {error}{hint}") from error
     except ResponseParserError as error:  # no BotoCoreError: what answers is not AWS, such as a proxy with its page
-        raise WorldError(f"{doing}: what AWS answers cannot be read: {str(error).splitlines()[0]}") from error
+        raise WorldError(f"{doing}: AWS's answer cannot be read: {str(error).splitlines()[0]}") from error
     except boto.BotoCoreError as error:
         raise WorldError(f"{doing}: {error}") from error
 

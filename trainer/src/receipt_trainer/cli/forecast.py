@@ -207,5 +207,5 @@ def sum_text(found: Sequence[Forecast]) -> str:
         return f"unknown: {found[0].estimate.why}"
     usd = [one.usd for one in found if one.usd is not None]
     cost = "" if found[0].price is None else f" and {dollars(sum(usd)) if usd else 'unknown dollars'}"
-    more = f", and {unknown} jobs of which nothing is known" if unknown else ""
+    more = f", and {unknown} jobs without an estimate" if unknown else ""
     return f"{len(known)} jobs, {formatting.duration(sum(known))} of instance time{cost}, boots not in it{more}"

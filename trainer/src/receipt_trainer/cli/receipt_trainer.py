@@ -24,8 +24,8 @@ local = LazyGroup(
         "up": LazyCommand(".commands.local:up_command", "Stand it up on an embedded AWS, receipts included."),
         "status": LazyCommand(".commands.local:status_command", "Show the session and its workers."),
         "interrupt": LazyCommand(".commands.local:interrupt_command", "Give a worker a spot notice."),
-        "env": LazyCommand(".commands.local:env_command", "Its variables, for the AWS CLI."),
-        "down": LazyCommand(".commands.local:down_command", "End it; nothing is left."),
+        "env": LazyCommand(".commands.local:env_command", "Print its variables, for the AWS CLI."),
+        "down": LazyCommand(".commands.local:down_command", "End it and remove all of it."),
     },
 )
 
@@ -74,9 +74,9 @@ vl = LazyGroup(
         "submit-job": LazyCommand(".commands.submit_job:command", "Queue a job file for the workers."),
         "start-worker": LazyCommand(".commands.worker:command", "Take jobs from the queues and train them."),
         "jobs": LazyCommand(".commands.jobs:list_command", "List jobs by state, name, pool and age."),
-        "job-status": LazyCommand(".commands.jobs:status_command", "Where a job stands, at a glance."),
+        "job-status": LazyCommand(".commands.jobs:status_command", "The state of a job, at a glance."),
         "job-details": LazyCommand(".commands.jobs:details_command", "Spec, attempts, curves, cost of a job."),
-        "logs": LazyCommand(".commands.jobs:logs_command", "The log of a job, and what comes."),
+        "logs": LazyCommand(".commands.jobs:logs_command", "The log of a job, also as it grows."),
         "watch": LazyCommand(".commands.watch:command", "A job as it trains: curves, pace, dollars, log."),
         "cancel": LazyCommand(".commands.jobs:cancel_command", "End a job, running or waiting."),
         "retry": LazyCommand(".commands.jobs:retry_command", "Queue a failed or cancelled job again."),

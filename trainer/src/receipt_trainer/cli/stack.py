@@ -128,7 +128,7 @@ def load(path: Path) -> StackOutputs:
     except OSError as error:
         raise UserError(f"--outputs {path}: {error.strerror or error}; make it with: {_SAVE}") from None
     except ValueError as error:
-        raise UserError(f"--outputs {path}: {error}; make it anew with: {_SAVE}") from None
+        raise UserError(f"--outputs {path}: {error}; write it again with: {_SAVE}") from None
 
 
 def ask_pulumi(stack: str) -> StackOutputs:

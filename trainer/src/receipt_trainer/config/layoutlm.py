@@ -99,7 +99,8 @@ class DataConfig(Strict):
         128, ge=0, description="Tokens that neighbouring windows share; 0 without sliding windows"
     )
     augment: bool = Field(
-        True, description="Shift and scale each training example's boxes by up to 5 % of the page, anew each epoch"
+        True,
+        description="Shift and scale each training example's boxes by up to 5 % of the page, newly drawn each epoch",
     )
     merge_amounts: bool = Field(False, description="LINE_TOTAL, SUBTOTAL, TAX and GRAND_TOTAL become AMOUNT")
     allowed_labels: tuple[str, ...] = Field((), description="Labels to learn, after merging; the rest is O; empty: all")

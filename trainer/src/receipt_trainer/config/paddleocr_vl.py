@@ -35,7 +35,7 @@ class LoraSection(Strict):
         description="Linear layers that get an adapter, by their last name",
     )
     dropout: float = Field(0.05, ge=0, lt=1, description="Dropout before an adapter")
-    include_vision: bool = Field(False, description="Train the vision tower too; left alone otherwise")
+    include_vision: bool = Field(False, description="Train the vision tower too; frozen otherwise")
     modules_to_save: tuple[str, ...] = Field(
         (), description="Modules trained in full beside the adapters and stored with them: embed_tokens, lm_head, ..."
     )
@@ -50,7 +50,7 @@ class LossSection(Strict):
         2.0, ge=0, le=10, description="How much less a token counts that is predicted well already"
     )
     use_label_smoothing: bool = Field(False, description="Spread some mass over all tokens (Szegedy et al. 2016)")
-    label_smoothing: float = Field(0.1, ge=0, lt=1, description="That mass")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="The probability mass that is spread")
 
     @model_validator(mode="after")
     def _one_loss(self) -> LossSection:
@@ -62,7 +62,7 @@ class LossSection(Strict):
 class AugmentationSection(Strict):
     """Changes to training images, drawn anew each epoch."""
 
-    enabled: bool = Field(False, description="Change training images at all")
+    enabled: bool = Field(False, description="Augment training images")
     rotation_range: float = Field(3.0, ge=0, le=45, description="Degrees to either side at most")
     brightness_range: float = Field(0.2, ge=0, lt=1, description="Brightness times 1 - x to 1 + x")
     contrast_range: float = Field(0.2, ge=0, lt=1, description="Contrast times 1 - x to 1 + x")

@@ -169,7 +169,7 @@ def _mail_of(subject: Subject, topic: str | None, kind: str, otherwise: str) -> 
     mails = [one for page in pages.paginate(TopicArn=topic) for one in page["Subscriptions"]]
     mails = [one for one in mails if one["Protocol"].startswith("email")]
     if not mails:
-        yield ok(f"no address gets mail of {kind}s;  {otherwise}")
+        yield ok(f"no address gets mail of {kind}s; {otherwise}")
     for one in mails:
         if one["SubscriptionArn"].startswith("arn:"):
             yield ok(f"{kind}s go to {one['Endpoint']}")

@@ -129,7 +129,7 @@ def not_looked_at(subject: Subject) -> list[Finding]:
             )
         ]
     if subject.outputs is None:
-        return [warning(f"stack {subject.stack} has no outputs yet: it does not stand", subject.command("pulumi up"))]
+        return [warning(f"stack {subject.stack} has no outputs yet: it is not up", subject.command("pulumi up"))]
     if subject.stack is None:
         return [
             warning("leftovers of a killed update are seen with --stack only", "receipt-trainer doctor --stack dev")

@@ -180,7 +180,7 @@ def _folder(text: str, model: str) -> Finding:
 def _copy(text: str, model: str, subject: Subject) -> Finding:
     """Without the internet workers have what the wheels bucket has."""
     if subject.outputs is None:
-        return warning(f"{text}: workers have no internet; look again when the stack stands", "pulumi up")
+        return warning(f"{text}: workers have no internet; check again when the stack is up", "pulumi up")
     bucket, folder = subject.outputs.wheels_bucket, f"models--{model.replace('/', '--')}"
     found = subject.clients.of("s3", subject.region).list_objects_v2(
         Bucket=bucket, Prefix=f"{CACHE}/{folder}/", MaxKeys=1

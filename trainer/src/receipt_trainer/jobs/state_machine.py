@@ -368,5 +368,5 @@ def after_retry(job: Job, now: datetime) -> State:
             raise UserError(f"{cancel}: its lease lies further ahead than any clock allows, so it ends at once")
         raise UserError(cancel)
     if job.status == "SUCCEEDED":
-        raise UserError(f"job {job.job_id} has SUCCEEDED; submit it anew to train again")
+        raise UserError(f"job {job.job_id} has SUCCEEDED; submit it as a new job to train again")
     return job.status if job.status in WAITING else "PENDING"

@@ -228,7 +228,7 @@ def _send(job: Job, queue: SqsQueue, deduplication_id: str | None, group: str | 
     except (UserError, WorldError) as error:
         raise type(error)(
             f"job {job.job_id} is stored but not queued: {error}; queue it with: receipt-trainer retry {job.job_id}; "
-            "a stack that made the queue anew queues it there by itself, or at once by receipt-trainer doctor --heal"
+            "a stack that recreated the queue queues it there by itself, or at once by receipt-trainer doctor --heal"
         ) from error
 
 

@@ -49,7 +49,7 @@ def command(
     heal: bool,
     as_json: bool,
 ) -> None:
-    """Look at this machine, the AWS account, a stack and job files, and say what is wrong and what mends it.
+    """Look at this machine, the AWS account, a stack and job files, and report problems with their remedies.
 
     Without --heal nothing is changed. The exit code is 1 if anything fails; a right that you lack is a warning that
     names it.
@@ -104,7 +104,7 @@ def _heal(found: Subject, *, as_json: bool) -> None:
     from receipt_trainer.doctor import heal
 
     if found.outputs is None:
-        raise UserError(f"stack {found.stack} has no outputs: it does not stand, or pulumi cannot say")
+        raise UserError(f"stack {found.stack} has no outputs: it is not up, or pulumi cannot read them")
     os.environ.update(found.outputs.environment_variables())
 
     def say(line: str) -> None:

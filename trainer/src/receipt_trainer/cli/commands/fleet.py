@@ -174,7 +174,7 @@ def delete_images_command(yes: bool) -> None:
     """Delete ALL images that this stack has baked: AMIs, snapshots, image resources, and recipes that nothing uses.
 
     Workers boot the parent image afterwards, until the next bake. AWS refuses to delete what an image refers to, so
-    this comes before `pulumi destroy` and before golden_ami.enabled false. What was stopped half way is given again.
+    this comes before `pulumi destroy` and before golden_ami.enabled false. After an interruption, run it again.
     """
     stack = _stack()
     found = images.read(stack)

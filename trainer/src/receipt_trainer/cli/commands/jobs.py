@@ -84,7 +84,7 @@ def list_command(table: str, limit: int, as_json: bool, **wanted: Any) -> None:
 @job_argument
 @json_option
 def status_command(table: str, job: str, as_json: bool) -> None:
-    """Say where JOB stands: its id, at least 6 characters of it, or its name."""
+    """Show the state of JOB: its id, at least 6 characters of it, or its name."""
     client = clients.dynamodb()
     job_id = job_id_of(client, table, job)
     row = get_job(client, table, job_id)

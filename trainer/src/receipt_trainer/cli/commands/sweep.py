@@ -16,7 +16,7 @@ from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
 @click.command("sweep")
 @stack_options
 @click.option("--config", "job_file", type=click.Path(path_type=Path), help="Job file (YAML) that the trials vary.")
-@click.option("--name", metavar="NAME", help="Of the sweep; by default one that follows from all that is asked.")
+@click.option("--name", metavar="NAME", help="Name of the sweep; by default it follows from its definition.")
 @click.option("--resume", metavar="NAME", help="Continue this sweep as it is stored, instead of defining one.")
 @click.option("--learning-rates", metavar="LIST", help="Values joined by commas, or LOW:HIGH for a search.")
 @click.option("--batch-sizes", metavar="LIST", help="The same for the batch size.")

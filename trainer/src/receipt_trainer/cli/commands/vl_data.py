@@ -147,7 +147,7 @@ def import_command(
 ) -> None:
     """Make a data set of images and JSON from labelled receipts (JSON lines) and a folder of their images.
 
-    What the labels do not say is null; what has more than one reading is null and counted.
+    Missing values are null; ambiguous ones are null and counted.
     """
 
     if currency is not None and not re.fullmatch("[A-Z]{3}", currency):
@@ -203,7 +203,7 @@ def validate_command(
     max_image_pixels: int,
     as_json: bool,
 ) -> None:
-    """Say line, field and reason of all that is wrong with a data set; exit code 1 if anything is."""
+    """List every problem of a data set with line, field and reason; exit code 1 if there are any."""
 
     schema = DOCUMENT_SCHEMA if schema_file is None else load_schema(schema_file)
     measure = None if tokenizer is None else _measure(tokenizer, max_image_pixels)

@@ -104,7 +104,7 @@ def score_file(predictions: Path, progress: bool | None) -> Evaluation:
 @click.option(
     "--predictions",
     type=click.Path(path_type=Path),
-    help="Score this file of predictions anew instead of asking a model.",
+    help="Score this file of predictions again instead of running a model.",
 )
 @asking_options
 def evaluate_command(

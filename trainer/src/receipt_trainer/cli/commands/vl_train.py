@@ -143,7 +143,7 @@ def find_lr_command(
     steps: int,
     progress: bool | None,
 ) -> None:
-    """Train a few steps with a learning rate that grows from one to the next, and look how the loss takes it.
+    """Train a few steps with a learning rate that grows from one to the next, and record how the loss reacts.
 
     Writes the curve as a picture and, beside it, its numbers (.json). The model on disk and the folders of runs are
     not touched. Two suggestions are made: the rate of the steepest descent, and a tenth of the rate of the lowest loss;
@@ -207,9 +207,9 @@ def _say_rates(curve: LrCurve, job: PaddleOcrVlJob, output: Path) -> None:
 )
 @click.option("--output-dir", type=click.Path(path_type=Path), required=True, help="New folder for the merged model.")
 def merge_command(base_model: str, adapter_path: Path, output_dir: Path) -> None:
-    """Write base model and adapter as one model, with its processor, that needs no peft to be used.
+    """Write base model and adapter as one model, with its processor, that works without peft.
 
-    The folder appears when all is in it. A base that is not the adapter's own is refused.
+    The folder appears when it is complete. A base that is not the adapter's own is refused.
     """
     from receipt_trainer.models.paddleocr_vl.merge import merge
 

@@ -41,8 +41,8 @@ EXIT_STOPPED: Final = 130
 def command(table: str, job: str | None, interval_s: float, timeout_s: float, once: bool, as_json: bool) -> None:
     """Watch JOB train: state, curves, pace, dollars, log. Exit code 1 if it did not succeed.
 
-    JOB is an id, at least 6 characters of it, or a name; by default the newest job that runs. Ctrl-C ends the watching,
-    not the job. Where the output is no terminal, what is new is printed line by line.
+    JOB is an id, at least 6 characters of it, or a name; by default the newest job that runs. Ctrl-C ends the display,
+    not the job. Where the output is not a terminal, news is printed line by line.
     """
     client = clients.dynamodb()
     job_id = newest(client, table) if job is None else job_id_of(client, table, job)

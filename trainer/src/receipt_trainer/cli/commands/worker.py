@@ -51,14 +51,14 @@ from receipt_trainer.worker.settings import WorkerSettings
     default=600.0,
     show_default=True,
     metavar="S",
-    help="Go after so many seconds without a job; 0: as soon as the queues are empty.",
+    help="Exit after so many seconds without a job; 0: as soon as the queues are empty.",
 )
-@click.option("--max-jobs", type=click.IntRange(min=1), help="Go after so many jobs.")
+@click.option("--max-jobs", type=click.IntRange(min=1), help="Exit after so many jobs.")
 @stack_options
 def command(**flags: Any) -> None:
-    """Take jobs from the queues and train them, one at a time, until there are none.
+    """Take jobs from the queues and train them, one at a time, until the queues are empty.
 
-    SIGTERM, Ctrl-C or a spot notice ends the worker within a minute: the job is saved and goes back to the queue.
+    SIGTERM, Ctrl-C or a spot notice ends the worker within a minute: the job is saved and returns to the queue.
     On an instance all names come from the stack, and the instance ends with the worker.
     """
 

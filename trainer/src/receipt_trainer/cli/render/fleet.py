@@ -39,7 +39,7 @@ def print_status(console: Console, found: FleetStatus, given: str = "") -> None:
         _line(console, queue.promise(look, given), style="yellow")
     _print_spend(console, found)
     if found.list_price_fault is not None:
-        _line(console, f"on-demand prices cannot be had: {found.list_price_fault}", style="dim")
+        _line(console, f"on-demand prices are not available: {found.list_price_fault}", style="dim")
 
 
 def _line(console: Console, text: str, style: str = "") -> None:
@@ -58,7 +58,7 @@ def _print_pool(console: Console, pool: PoolStatus, now: datetime) -> None:
         _print_instances(console, pool.instances, now)
     _print_prices(console, pool)
     if pool.spot_fault is not None:
-        _line(console, f"spot prices cannot be had: {pool.spot_fault}", style="dim")
+        _line(console, f"spot prices are not available: {pool.spot_fault}", style="dim")
     console.print()
 
 
