@@ -146,3 +146,13 @@ def test_broken_files_end_in_one_clear_error(tmp_path: Path) -> None:
     problems = ProblemLog()
     assert len(list(read_jsonl(path, problems))) == 1
     assert problems.counts == {ProblemKind.BAD_RECORD: 2, ProblemKind.DUPLICATE_RECEIPT: 1}
+
+
+@pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.gz"])
+def test_a_byte_order_mark_loses_no_receipt(tmp_path: Path, name: str) -> None:
+    """Editors of Windows write one before the first receipt."""
+    path, problems = tmp_path / name, ProblemLog()
+    text = "\ufeff" + "".join(json.dumps(RECORD | {"id": name}) + "\n" for name in "abc")
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    assert len(list(read_jsonl(path, problems))) == 3
+    assert not problems.counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -147,6 +148,20 @@ def test_broken_receipts_are_counted_and_named(tmp_path: Path) -> None:
     problems = prepared(str(path)).counts["problems"]
     assert {kind: problem["count"] for kind, problem in problems.items()} == {"bad_record": 1, "duplicate_receipt": 1}
     assert "r.jsonl:9" in problems["bad_record"]["examples"][0]
+
+
+def test_what_is_wrong_with_all_receipts_is_said(tmp_path: Path) -> None:
+    """Where nothing is left to train on, one line names the first problem of each kind."""
+    path = tmp_path / "r.jsonl"
+    word = {"text": "TOTAL", "box": [1, 2, 30, 2, 30, 9, 1, 9], "line": 0, "label": "DATE"}
+    page = {"width": 50, "height": 50, "words": [word]}
+    path.write_text("".join(json.dumps({"id": name, **page}) + "\n" for name in ("a", "b", 17)))
+    with pytest.raises(UserError) as caught:
+        prepared(str(path))
+    (line,) = str(caught.value).splitlines()
+    assert "0 receipts with a VALID label" in line
+    assert "; 2 no_words: a; 1 bad_record: r.jsonl:3 ('needs id (a text), width and height: id 17')" in line
+    assert ": 2 bad_box: a word 0 ([1.0, 2.0, 30.0, 2.0, 30.0, 9.0, 1.0, 9.0])" in line
 
 
 def test_sources_that_annotate_some_labels(tmp_path: Path) -> None:

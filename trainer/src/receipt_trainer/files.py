@@ -16,10 +16,11 @@ from receipt_trainer.errors import UserError
 
 
 def open_text(path: Path, mode: str = "r") -> IO[str]:
-    """Open a text file, through gzip if it is called *.gz."""
+    """Open a text file, through gzip if it is called *.gz; a byte-order mark at its beginning is not read."""
+    encoding = "utf-8-sig" if mode == "r" else "utf-8"
     if path.suffix == ".gz":
-        return gzip.open(path, f"{mode}t", encoding="utf-8")  # type: ignore[return-value]
-    return path.open(mode, encoding="utf-8")
+        return gzip.open(path, f"{mode}t", encoding=encoding)  # type: ignore[return-value]
+    return path.open(mode, encoding=encoding)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

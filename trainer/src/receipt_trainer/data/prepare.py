@@ -60,7 +60,7 @@ def prepare(config: DataConfig, tokenizer: Any, *, table: str | None, progress: 
     if config.eval_dataset:
         held_out = load_receipts(config.eval_dataset, problems, table=table, max_words=config.max_words)
         held_out = [receipt for receipt in held_out if receipt.has_valid_label()]
-    whole = _split(labelled, held_out, config)
+    whole = _split(labelled, held_out, config, problems)
     # The data set that is trained on decides what is learned: not a split left out, not somebody else's eval_dataset.
     space = label_space(config, stored_labels(whole.train if config.eval_dataset else whole.train + whole.validation))
     split = Split(limit(whole.train, config.max_samples), whole.validation, whole.seed)
@@ -81,10 +81,11 @@ def prepare(config: DataConfig, tokenizer: Any, *, table: str | None, progress: 
     return Prepared(space, sets, train, validation, split.record(), tokenizer_hash(tokenizer), counts)
 
 
-def _split(labelled: list[Receipt], held_out: list[Receipt] | None, config: DataConfig) -> Split:
+def _split(labelled: list[Receipt], held_out: list[Receipt] | None, config: DataConfig, problems: ProblemLog) -> Split:
     if len(labelled) < 2 and held_out is None:
         raise UserError(
             f"{config.dataset_name}: {len(labelled)} receipts with a VALID label; at least 2 are needed to train"
+            + problems.said()
         )
     if held_out is not None:
         if not labelled or not held_out:

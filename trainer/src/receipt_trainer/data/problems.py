@@ -43,6 +43,10 @@ NOTED = frozenset(
 """Kinds that are reported while the word is kept; all others leave something out."""
 
 
+_SAID = 3
+"""Kinds of problems in a message."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One problem: what kind, in which receipt, where in it, and the value that shows it."""
@@ -78,6 +82,11 @@ class ProblemLog:
         for kind, problems in other.examples.items():
             kept = self.examples.setdefault(kind, [])
             kept.extend(problems[: self.max_examples - len(kept)])
+
+    def said(self) -> str:
+        """The first problem of the commonest kinds, to follow a sentence in one line; "" if there is none."""
+        first = [f"{count} {self.examples[kind][0]}" for kind, count in self.counts.most_common(_SAID)]
+        return f". Problems, with the first of each kind: {'; '.join(first)}" if first else ""
 
     def as_dict(self) -> dict[str, Any]:
         """For run.json: {kind: {"count": n, "dropped": bool, "examples": [text, ...]}}, by kind."""

@@ -63,7 +63,13 @@ def parse_record(record: Any, place: str, problems: ProblemLog, max_words: int =
     name = record["id"] if is_name(record.get("id")) else ""
     width, height = number(record.get("width")), number(record.get("height"))
     if not name or width is None or height is None or not is_page(width, height):
-        problems.add(ProblemKind.BAD_RECORD, name or place, detail="needs id, width and height")
+        wrong = [
+            f"{field} {record.get(field)!r}"[:60]
+            for field, is_sound in (("id", name), ("width", width), ("height", height))
+            if not is_sound
+        ] or ["no page has this size"]
+        detail = f"needs id (a text), width and height: {', '.join(wrong)}"
+        problems.add(ProblemKind.BAD_RECORD, name or place, detail=detail)
         return None
     image_id, receipt_id = record.get("image_id"), record.get("receipt_id", 1)
     if (image_id is not None and not is_name(image_id, MAX_KEY)) or not _is_whole(receipt_id, 1, _MAX_NUMBER):
