@@ -56,6 +56,17 @@ def test_declared_is_what_is_imported() -> None:
     assert imported() == declared() - USED_BY_OTHERS
 
 
+def test_the_wheel_has_every_file() -> None:
+    """Tests run from the sources, and an instance from the wheel: each file of data matches a pattern of the package,
+    and each folder with modules is a package."""
+    package = ROOT / "src" / "receipt_trainer"
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    files = {path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    data = {path for path in files if path.suffix != ".py"}
+    assert data == {path for pattern in patterns["receipt_trainer"] for path in package.glob(pattern)}
+    assert {path.parent for path in files - data} == {path.parent for path in files if path.name == "__init__.py"}
+
+
 def names_of(code: CodeType) -> set[str]:
     inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
     return set(code.co_names).union(*map(names_of, inner))

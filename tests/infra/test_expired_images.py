@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import boto3
 import pytest
 
 from infra.image.expiry import FILES, HANDLER
@@ -198,11 +199,13 @@ def test_the_package_runs_by_itself(tmp_path: Path) -> None:
             archive.writestr(name, path.read_bytes())
     zipfile.ZipFile(content).extractall(tmp_path)
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import handler, receipt_trainer\n"
-        "print(*sorted(m for m in sys.modules if m.startswith('receipt_trainer')))\n"
+        "import sys; sys.path[:0] = [sys.argv[1]]; sys.path.append(sys.argv[2]); import handler, receipt_trainer\n"
+        "print(*sorted(m for m in sys.modules if m.startswith(('receipt_trainer', 'infra', 'pydantic'))))\n"
         "assert receipt_trainer.__file__.startswith(sys.argv[1]); assert callable(handler.handle)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    packages = str(Path(boto3.__file__).parents[1])  # without what its .pth files would add
+    command = [sys.executable, "-I", "-S", "-c", code, str(tmp_path), packages]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     named = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in FILES} - {"handler"}
     assert set(done.stdout.split()) == named
 
