@@ -86,7 +86,7 @@ async def main() -> None:
         ImageExpiry(
             "image-expiry",
             ImageExpiryArgs(context, logs.image.name),
-            pulumi.ResourceOptions(depends_on=[image]),
+            pulumi.ResourceOptions(depends_on=[image]),  # without the parameter every look fails
         )
 
     told = UserDataArgs(

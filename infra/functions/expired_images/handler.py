@@ -17,7 +17,6 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from receipt_trainer.contract import images
-from receipt_trainer.contract import images as image_calls
 
 Clients = Callable[[str], Any]
 
@@ -40,13 +39,13 @@ def look(rules: dict[str, str], client: Clients) -> dict[str, list[str]]:
     in_force = client("ssm").get_parameter(Name=rules["parameter"])["Parameter"]["Value"]
     if not in_force.startswith("ami-"):
         raise RuntimeError(f"{rules['parameter']} names no image: {in_force!r}")
-    builds = image_calls.read_builds(imagebuilder, rules["recipe"])
-    gone = images.expired(builds, image_calls.read_amis(ec2, rules["recipe"]), in_force)
+    builds = images.read_builds(imagebuilder, rules["recipe"])
+    gone = images.expired(builds, images.read_amis(ec2, rules["recipe"]), in_force)
     deleted: dict[str, list[str]] = {"amis": [], "images": []}
     faults = {}
     for ami in gone.amis:
         try:
-            image_calls.delete_ami(ec2, ami)
+            images.delete_ami(ec2, ami)
         except ClientError as error:
             faults[ami.image_id] = str(error)
         else:
@@ -55,7 +54,7 @@ def look(rules: dict[str, str], client: Clients) -> dict[str, list[str]]:
         if faults.keys() & {*build.image_ids}:
             continue  # it leads to an AMI that is still there
         try:
-            image_calls.delete_build(imagebuilder, build)
+            images.delete_build(imagebuilder, build)
         except ClientError as error:
             faults[build.name] = str(error)
         else:

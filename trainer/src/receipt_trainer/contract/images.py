@@ -1,7 +1,9 @@
-"""Images that a stack has baked: which are its own, and which of them go.
+"""Images that a stack has baked: which are its own, which of them go, and what is asked of AWS for it.
 
-Only the standard library: the stack's function carries this file along, the command on a laptop imports it. Sources:
-EC2 Image Builder API Reference, ImageState; EC2 Image Builder User Guide, "Tag Image Builder output resources".
+Only the standard library: the stack's function carries this file along, the command on a laptop imports it, and each
+gives its clients of boto3. All errors of boto3 come through, but those that say that the work is done already. Sources:
+EC2 Image Builder API Reference, ImageState, ListImages, ListImageBuildVersions and DeleteImage; EC2 Image Builder User
+Guide, "Tag Image Builder output resources"; EC2 API Reference, DescribeImages, DeregisterImage and DeleteSnapshot.
 """
 
 from __future__ import annotations

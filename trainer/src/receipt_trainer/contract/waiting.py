@@ -1,4 +1,13 @@
-"""The messages of jobs that wait: their text, and which jobs lack one."""
+"""The messages of jobs that wait: their text, and which jobs lack one. Nothing is asked here.
+
+A job is taken when a worker receives its message. Messages get lost: SQS forgets them after 14 days, a queue is purged,
+or deleted with its stack, and a `submit` or `retry` dies between row and message. No call says whose message is
+missing: a queue can only be counted. So where a queue has fewer messages than jobs that should have one there, in two
+looks five minutes apart, every job that waits for longer than that gets a new one. One too many is harmless: claims
+are fenced, and the worker that receives it is refused and deletes it.
+
+Needs the standard library alone: the stack's function and the commands on a laptop decide by this file.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.clients import aws_faults
 from receipt_trainer.contract import images
-from receipt_trainer.contract import images as image_calls
 from receipt_trainer.contract.images import Ami, Build
 from receipt_trainer.errors import UserError, WorldError
 
@@ -77,8 +76,8 @@ def read(stack: StackOutputs) -> Found:
     """
     recipe = images.recipe_name(stack.project, stack.environment)
     with aws_faults("read the images"):
-        builds = image_calls.read_builds(clients.imagebuilder(), recipe)
-        amis = image_calls.read_amis(clients.ec2(), recipe)
+        builds = images.read_builds(clients.imagebuilder(), recipe)
+        amis = images.read_amis(clients.ec2(), recipe)
         in_force = _parameter(stack.image_parameter)
     return Found(recipe, in_force, tuple(builds), tuple(amis))
 
@@ -110,12 +109,12 @@ def delete_all(stack: StackOutputs, found: Found, say: Say) -> None:
         say(f"workers boot the parent image from now on: {_put_back(stack)}")
     ec2, imagebuilder = clients.ec2(), clients.imagebuilder()
     for number, ami in enumerate(gone.amis, start=1):
-        if _try(faults, ami.image_id, f"delete {ami.image_id}", partial(image_calls.delete_ami, ec2, ami)):
+        if _try(faults, ami.image_id, f"delete {ami.image_id}", partial(images.delete_ami, ec2, ami)):
             say(f"{number}/{len(gone.amis)} AMIs: {ami.image_id} and its snapshots are deleted")
     for number, build in enumerate(gone.builds, start=1):
         if faults.keys() & {*build.image_ids}:
             continue  # it leads to an AMI that is still there
-        if _try(faults, build.arn, f"delete {build.name}", partial(image_calls.delete_build, imagebuilder, build)):
+        if _try(faults, build.arn, f"delete {build.name}", partial(images.delete_build, imagebuilder, build)):
             say(f"{number}/{len(gone.builds)} images: {build.name} is deleted")
     for what, name, delete in _unused(imagebuilder, found.recipe):
         if _try(faults, name, f"delete the {what} {name}", delete):
@@ -161,7 +160,7 @@ def _unused(imagebuilder: Any, recipe: str) -> Iterator[tuple[str, str, Callable
     """
     with aws_faults("read the recipes"):
         used = {one.get("imageRecipeArn") for one in _all(imagebuilder.list_image_pipelines, "imagePipelineList")}
-        used |= {build.name.partition("/")[0] for build in image_calls.read_builds(imagebuilder, recipe)}
+        used |= {build.name.partition("/")[0] for build in images.read_builds(imagebuilder, recipe)}
         recipes = _own(imagebuilder.list_image_recipes, "imageRecipeSummaryList", recipe)
     for one in recipes:
         if one["arn"] not in used and one["name"] not in used:
@@ -185,7 +184,7 @@ def _unused(imagebuilder: Any, recipe: str) -> Iterator[tuple[str, str, Callable
 
 
 def _all(call: Callable[..., Any], key: str, **asked: Any) -> list[Mapping[str, Any]]:
-    return list(image_calls.pages(call, key, **asked))
+    return list(images.pages(call, key, **asked))
 
 
 def _own(call: Callable[..., Any], key: str, recipe: str) -> list[Mapping[str, Any]]:

@@ -62,7 +62,13 @@ class Renewal:
 
 
 class StaleLeases:
-    """One worker's observations of leases."""
+    """One worker's observations of leases that no correct clock can have written: without it a job whose worker is
+    gone would wait for hours.
+
+    What counts is not the clock but whether the lease moves: a worker that lives renews it every minute, whatever its
+    clock says. A lease that lies too far ahead, and has not moved for as long as any lease lasts, is broken by the
+    next claim.
+    """
 
     def __init__(self, lease_s: float, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
         """Start with none; `lease_s` is how long a lease lasts, `clock` counts seconds that only grow."""
