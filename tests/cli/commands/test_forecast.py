@@ -30,7 +30,7 @@ def stack(aws: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         monkeypatch.setenv("AWS_ENDPOINT_URL_PRICING", prices.url)
         made = stand(aws.client, tmp_path, 0)
         clients.ssm().put_parameter(Name=made.outputs.training_parameter, Value="{}", Type="String", Overwrite=True)
-        (tmp_path / "job.yaml").write_text(JOB)
+        (tmp_path / "job.yaml").write_text(f"family: layoutlm\n{JOB}")
         yield made
         fall(aws.client, made)
 
