@@ -43,3 +43,12 @@ def test_a_missing_extra_is_one_line(command: str, extra: str, tmp_path: Path) -
     assert line.startswith("error: ")
     assert line.endswith(f": pip install 'receipt-trainer[{extra}]'")
     assert [path.name for path in tmp_path.iterdir()] == ["receipts.jsonl"]
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "label-counts", "spot-check", "report"])
+def test_help_needs_no_extra(command: str, tmp_path: Path) -> None:
+    """What a command does and takes is said before anything is installed for it."""
+    text = BASE_INSTALL.format(program="layoutlm", arguments=[command, "--help"])
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: ")

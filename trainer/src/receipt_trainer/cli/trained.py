@@ -14,7 +14,6 @@ from receipt_trainer.cli.render.progress import progress_bar
 from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.contract import names
-from receipt_trainer.data.encode import EncodedSplit, encode
 from receipt_trainer.data.labels import LabelSpace, normalise
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
@@ -23,6 +22,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.training.console import quiet_libraries
 
 if TYPE_CHECKING:
+    from receipt_trainer.data.encode import EncodedSplit
     from receipt_trainer.models.layoutlm.export import SavedModel
     from receipt_trainer.models.layoutlm.predictor import WordPredictions
     from receipt_trainer.training.hardware import Precision
@@ -87,6 +87,7 @@ class Reader:
         Args:
             progress: called with how many examples are done, of how many.
         """
+        from receipt_trainer.data.encode import encode
         from receipt_trainer.models.layoutlm.predictor import predict
 
         split = encode(receipts, self.space, self.saved.tokenizer, self.saved.config)

