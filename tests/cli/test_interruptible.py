@@ -29,7 +29,7 @@ def test_a_signal_during_the_imports_ends_a_training_as_later(
 ) -> None:
     """Before PyTorch is there the exit code is that of the signal, too, with one line."""
     config = tmp_path / "config.yaml"
-    config.write_text("model_name_or_path: model\ndataset_path: data\n", encoding="utf-8")
+    config.write_text("family: paddleocr-vl\njob_name: x\nmodel: model\ndata_config: {dataset_path: data}\n")
     arguments = {
         "layoutlm": ["train", "--model", "tiny", "--output-dir", str(tmp_path / "run")],
         "paddleocr_vl": ["vl", "train", "--config", str(config), "--output-dir", str(tmp_path / "run")],

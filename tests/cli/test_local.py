@@ -109,7 +109,7 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None
     session = laptop.json("local", "status")
     assert "already" in laptop.type("local", "up", "--program", ROOT, code=2)
     assert "no local worker is running" in laptop.type("local", "interrupt", code=2)
-    (laptop.folder / "job.yaml").write_text(JOB)
+    (laptop.folder / "job.yaml").write_text(f"family: layoutlm\n{JOB}")
     job = laptop.json("submit-job", "--stack", "local", "--config", "job.yaml")
     assert job["pool"] == "gpu"
     first = laptop.start("start-worker", "--stack", "local", "--idle-timeout", 0)

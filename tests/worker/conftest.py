@@ -29,7 +29,7 @@ def hatchery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hatchery]:
 def receipts_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Nine synthetic receipts as JSON lines."""
     path = tmp_path_factory.mktemp("receipts") / "receipts.jsonl"
-    lines = [json.dumps(to_record(receipt), ensure_ascii=False) for receipt in generate(9, 7)]
+    lines = [json.dumps(to_record(receipt), ensure_ascii=False) for receipt in generate(9, 12)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 

@@ -102,7 +102,7 @@ def test_a_job_is_stopped_at_its_limit(
     assert job.reason.startswith(said)
     assert f"receipt-trainer retry {job_id} --max-" in job.reason
     assert [row["outcome"] for row in bench.attempts(job_id)] == ["FAILED"]
-    assert any(line.startswith("attempt 1 limited: reached max_") for line in bench.log(job_id))
+    assert any(line.startswith("attempt 1 stopped at a limit: reached max_") for line in bench.log(job_id))
 
 
 def test_what_a_machine_costs_that_nobody_knows(bench: Bench) -> None:
