@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from receipt_trainer.aws import clients
 from receipt_trainer.contract.outputs import StackOutputs
 from tests.cli.commands.test_receipts import COMMAND
 
@@ -32,6 +35,29 @@ def exported(receipts_table: str) -> dict[str, Any]:
     }
     known = {"region": "us-east-1", "receipts_table": receipts_table}
     return values | known | {"private_subnet_ids": ["subnet-1"], "pools": {"gpu": POOL}, "of_a_newer_stack": 1}
+
+
+def stand(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    jobs_table: str,
+    urls: Mapping[str, Mapping[str, str]],
+    defaults: Mapping[str, Any],
+) -> Path:
+    """The saved outputs of a stack with these queues by pool and priority and these default hyperparameters.
+
+    Its jobs table is the environment's, and of its other names nothing is left in there.
+    """
+    parameter = f"/training/{uuid4().hex}"
+    clients.ssm().put_parameter(Name=parameter, Value=json.dumps(dict(defaults)), Type="String")
+    pools = {pool: POOL | {"queue_urls": of} for pool, of in urls.items()}
+    said = exported("receipts") | {"pools": pools, "jobs_table": jobs_table, "training_parameter": parameter}
+    path = folder / "outputs.json"
+    path.write_text(json.dumps(said))
+    for name in ("INSTANCE_REGISTRY_TABLE_NAME", "DYNAMO_TABLE_NAME", "ARTIFACTS_BUCKET"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("JOBS_TABLE_NAME", jobs_table)
+    return path
 
 
 def run(command: list[str], *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -16,7 +14,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.sweep import controller
 from tests.cli.jobs import Caller
-from tests.cli.test_stack import POOL, exported
+from tests.cli.test_stack import stand
 from tests.queues import new_queue
 from tests.sweep.world import World
 
@@ -49,19 +47,8 @@ def job_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def outputs(aws: LocalCloud, jobs_table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The saved outputs of a stack with both pools and a default of three epochs."""
-    parameter = f"/training/{uuid4().hex}"
-    clients.ssm().put_parameter(Name=parameter, Value='{"num_epochs": 3}', Type="String")
-    pools = {
-        pool: POOL | {"queue_urls": {priority: new_queue() for priority in ("high", "normal")}}
-        for pool in ("gpu", "cpu")
-    }
-    said = exported("receipts") | {"pools": pools, "jobs_table": jobs_table, "training_parameter": parameter}
-    path = tmp_path / "outputs.json"
-    path.write_text(json.dumps(said))
-    for name in ("INSTANCE_REGISTRY_TABLE_NAME", "DYNAMO_TABLE_NAME", "ARTIFACTS_BUCKET"):
-        monkeypatch.setenv(name, "")
-    monkeypatch.setenv("JOBS_TABLE_NAME", jobs_table)
-    return path
+    urls = {pool: {priority: new_queue() for priority in ("high", "normal")} for pool in ("gpu", "cpu")}
+    return stand(tmp_path, monkeypatch, jobs_table, urls, {"num_epochs": 3})
 
 
 def num_rows(table: str) -> int:

@@ -16,7 +16,7 @@ from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller
-from tests.cli.test_stack import POOL, exported
+from tests.cli.test_stack import stand
 from tests.queues import new_queue
 
 JOB = """
@@ -50,16 +50,7 @@ def urls(aws: LocalCloud) -> dict[str, dict[str, str]]:
 @pytest.fixture
 def outputs(urls: dict[str, dict[str, str]], jobs_table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The saved outputs of a stack with both pools and default hyperparameters; its names leave no trace."""
-    parameter = f"/training/{uuid4().hex}"
-    clients.ssm().put_parameter(Name=parameter, Value='{"num_epochs": 3, "learning_rate": 0.1}', Type="String")
-    pools = {pool: POOL | {"queue_urls": of} for pool, of in urls.items()}
-    said = exported("receipts") | {"pools": pools, "jobs_table": jobs_table, "training_parameter": parameter}
-    path = tmp_path / "outputs.json"
-    path.write_text(json.dumps(said))
-    for name in ("INSTANCE_REGISTRY_TABLE_NAME", "DYNAMO_TABLE_NAME", "ARTIFACTS_BUCKET"):
-        monkeypatch.setenv(name, "")
-    monkeypatch.setenv("JOBS_TABLE_NAME", jobs_table)
-    return path
+    return stand(tmp_path, monkeypatch, jobs_table, urls, {"num_epochs": 3, "learning_rate": 0.1})
 
 
 def job_in(url: str) -> str | None:
