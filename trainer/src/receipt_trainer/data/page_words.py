@@ -1,0 +1,94 @@
+"""Words as they were found on pages, by OCR or in somebody's file, before any model has read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from receipt_trainer.data.receipt import WordLabel
+
+PixelBox = tuple[float, float, float, float]
+"""(x0, y0, x1, y1) in pixels of the upright page, origin at the top left."""
+
+Turn = Literal[0, 90, 180, 270]
+
+MIN_OVERLAP: Final = 0.5
+"""Of the lower of two words: by so much of it they must overlap vertically to stand in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageWord:
+    """A word on a page.
+
+    Attributes:
+        line: visual row from 0 at the top; None where the source has no lines.
+        confidence: probability that the text is read right, 0..1; None where nobody read it (typed text, say).
+        labels: those that the source brings.
+    """
+
+    text: str
+    box: PixelBox
+    line: int | None = None
+    confidence: float | None = None
+    labels: tuple[WordLabel, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PageWords:
+    """A page and its words in reading order.
+
+    Attributes:
+        number: of the page, from 1.
+        width, height: of the upright page, in the unit of the boxes.
+        turned: clockwise degrees by which the page as it was given (EXIF applied) was turned to be upright.
+        skew: degrees by which lines then still rose to the right; boxes are those of the page as it is shown.
+    """
+
+    number: int
+    width: float
+    height: float
+    words: tuple[PageWord, ...]
+    turned: Turn = 0
+    skew: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentWords:
+    """A document of one or more pages; `source` is the data set that it belongs to ("" = the user's own)."""
+
+    name: str
+    pages: tuple[PageWords, ...]
+    source: str = ""
+
+
+def line_numbers(boxes: Sequence[PixelBox]) -> list[int]:
+    """The visual row of each box, from 0 at the top.
+
+    A box joins the row whose last box to its left it overlaps vertically by `MIN_OVERLAP` of the lower of both, and
+    sideways not at all; so rows may rise or fall across the page, as they do on a photo.
+    """
+    rows: list[list[int]] = []
+    for index in sorted(range(len(boxes)), key=lambda n: (boxes[n][0], boxes[n][1])):
+        best, most = None, MIN_OVERLAP
+        for row in rows:
+            last = boxes[row[-1]]
+            overlap = _overlap(last, boxes[index])
+            if overlap >= most and last[2] <= boxes[index][0] + 0.5 * (boxes[index][3] - boxes[index][1]):
+                best, most = row, overlap
+        if best is None:
+            rows.append([index])
+        else:
+            best.append(index)
+    rows.sort(key=lambda row: sum(boxes[n][1] + boxes[n][3] for n in row) / len(row))
+    numbers = [0] * len(boxes)
+    for number, row in enumerate(rows):
+        for index in row:
+            numbers[index] = number
+    return numbers
+
+
+def _overlap(one: PixelBox, other: PixelBox) -> float:
+    shared = min(one[3], other[3]) - max(one[1], other[1])
+    lower = min(one[3] - one[1], other[3] - other[1])
+    return shared / lower if lower > 0 else 0.0

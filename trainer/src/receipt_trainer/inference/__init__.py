@@ -1,0 +1,1 @@
+"""Reading without torch: model packages by onnxruntime, words of pages by OCR."""
