@@ -1,4 +1,4 @@
-"""The one place that makes boto3 clients, and that says in one line why AWS could not be used."""
+"""The one place that makes AWS clients, and that says in one line why AWS could not be used."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import boto3
+import botocore.session
 from botocore import exceptions as boto
 from botocore.config import Config
+from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 
 from receipt_trainer.aws.server_time import SERVER_TIME
@@ -167,12 +169,24 @@ def _client(
         user_agent_extra="receipt-trainer",
     )
     with aws_faults(f"open {service}"):
-        # A session of its own: boto3's default session is not safe to use from several threads.
-        session: Any = boto3.session.Session()
-        client = session.client(service, region_name=region or _environment_region(), config=config)
+        # A session of its own: one that is shared is not safe to use from several threads.
+        client: Any = new_session().create_client(service, region or _environment_region(), config=config)
     client.meta.events.register("before-parse", _hear_date)
     client.meta.events.register("before-parse", _refuse_page)
     return client
+
+
+def new_session(variables: dict[str, Any] | None = None) -> botocore.session.Session:
+    """A session that shares botocore's descriptions of the services; to read them is most of what a client costs."""
+    session = botocore.session.Session(variables)
+    session.register_component("data_loader", _service_models(os.environ.get("AWS_DATA_PATH")))
+    return session
+
+
+@cache
+def _service_models(data_path: str | None) -> Loader:
+    loader: Loader = create_loader(data_path)
+    return loader
 
 
 def _hear_date(response_dict: dict[str, Any], **_: Any) -> None:
@@ -288,4 +302,4 @@ def _environment_region() -> str | None:
 
 
 def _region() -> str:
-    return _environment_region() or boto3.session.Session().region_name or "no region"
+    return _environment_region() or botocore.session.Session().get_config_variable("region") or "no region"

@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
-import boto3
-import botocore.session
 from botocore.config import Config
 
+from receipt_trainer.aws.clients import new_session
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.tables import ALL_TABLES, INSTANCES, JOBS, RECEIPTS
@@ -135,13 +134,16 @@ class LocalCloud:
         with self._clients_lock:
             if service not in self._clients:
                 # No profile, no credentials but these, no proxy.
-                without_profile = botocore.session.Session({"profile": (None, None, None, None)})
-                session: Any = boto3.session.Session(
-                    _DUMMY, _DUMMY, region_name=REGION, botocore_session=without_profile
-                )
+                without_profile = new_session({"profile": (None, None, None, None)})
                 # One retry: what fails twice on loopback is what the emulator cannot do.
-                direct = Config(proxies={}, retries={"total_max_attempts": 2, "mode": "standard"})
-                self._clients[service] = session.client(service, endpoint_url=self.endpoint, config=direct)
+                self._clients[service] = without_profile.create_client(
+                    service,
+                    REGION,
+                    endpoint_url=self.endpoint,
+                    aws_access_key_id=_DUMMY,
+                    aws_secret_access_key=_DUMMY,
+                    config=Config(proxies={}, retries={"total_max_attempts": 2, "mode": "standard"}),
+                )
             return self._clients[service]
 
     def applied_to(self, environ: Mapping[str, str]) -> dict[str, str]:
