@@ -12,14 +12,24 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal
 
-DateOrder = Literal["dmy", "mdy", "ymd"]
+from receipt_trainer.extraction.dates import DateOrder, date_orders, dated
+
+__all__ = [
+    "DATES",
+    "NUMBERS",
+    "DateOrder",
+    "Normal",
+    "Unreadable",
+    "date_orders",
+    "iso_date",
+    "normal",
+    "number",
+    "read_amount",
+    "read_date",
+    "text",
+]
 
 _NUMBER: Final = re.compile(r"(?<![\d.,])[-(]?\s*\d[\d.,' \u00a0]*")
-_NUMERIC_DATE: Final = re.compile(r"(?<!\d)(\d{1,4})\s?([/.\-])\s?(\d{1,2})\s?\2\s?(\d{4}|\d{2})(?!\d)")
-_NAMED_DATE: Final = re.compile(
-    r"(?<![^\W_])(?:(\d{1,2})[\s\-./]*([A-Za-z]{3})[a-z]*|([A-Za-z]{3})[a-z]*[\s\-./]*(\d{1,2}))[\s\-.,/']*(\d{4}|\d{2})(?!\d)"
-)
-_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
 class Unreadable(ValueError):  # noqa: N818 - not every text is an amount or a date
@@ -67,45 +77,19 @@ def _value(number: str, point: str) -> Decimal:
 
 
 def read_date(text: str, order: DateOrder | None = None) -> date:
-    """The one day in a text; a year of two digits is in this century.
+    """The one day in a text; a year of two digits is in this century, and comes first only if `order` says so.
 
     Raises:
         Unreadable: there is none, or more than one reading, which `order` may resolve.
     """
     days: set[date] = set()
-    for match in _NUMERIC_DATE.finditer(text):
-        first, _, second, third = match.groups()
-        days |= _numeric(first, second, third, order)
-    for match in _NAMED_DATE.finditer(text):
-        day, after, before, other, year = match.groups()
-        month = (after or before).lower()
-        if month in _MONTHS:
-            days |= _day(year, _MONTHS.index(month) + 1, int(day or other))
+    for one in dated(text):
+        readings = {key: day for key, day in one.days.items() if key != "ymd" or not one.short} or one.days
+        wanted = one.days.get(order) if order else None
+        days |= {wanted} if wanted else set(readings.values())
     if len(days) != 1:
         raise Unreadable("no date" if not days else "several readings of the date")
     return days.pop()
-
-
-def _numeric(first: str, second: str, third: str, order: DateOrder | None) -> set[date]:
-    if len(first) == 4 or order == "ymd":
-        return _day(first, int(second), int(third)) if len(third) <= 2 else set()
-    if len(first) == 3:
-        return set()
-    orders = (order,) if order else ("dmy", "mdy")
-    found: set[date] = set()
-    for form in orders:
-        month, day = (second, first) if form == "dmy" else (first, second)
-        found |= _day(third, int(month), int(day))
-    return found
-
-
-def _day(year: str, month: int, day: int) -> set[date]:
-    if len(year) not in (2, 4):
-        return set()
-    try:
-        return {date(int(year) + (2000 if len(year) == 2 else 0), month, day)}
-    except ValueError:
-        return set()
 
 
 NUMBERS: Final = frozenset(
@@ -198,4 +182,7 @@ def iso_date(value: str) -> str | None:
 
 
 def _iso(year: str, month: int, day: int) -> str | None:
-    return next((found.isoformat() for found in _day(year, month, day)), None)
+    try:
+        return date(int(year), month, day).isoformat()
+    except ValueError:
+        return None
