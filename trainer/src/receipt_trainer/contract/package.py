@@ -13,6 +13,8 @@ MANIFEST_FILE: Final = "manifest.json"
 ONNX_FP32: Final = "model.onnx"
 ONNX_INT8: Final = "model.int8.onnx"
 TOKENIZER_FILE: Final = "tokenizer.json"
+KNOWN_FILE: Final = "known.json"
+"""Merchants and addresses that stand in several training receipts: {"merchants": [text], "addresses": [text]}."""
 SAMPLE_FILE: Final = "sample.json"
 """A generated receipt and the labels that the model must give its words."""
 
@@ -84,6 +86,11 @@ class Manifest(BaseModel):
     calibration: Calibration = Calibration()
     date_orders: dict[Literal["dmy", "mdy", "ymd"], int] = Field(
         default_factory=dict, description="How many training dates can be read in this order alone"
+    )
+    amount_marks: dict[str, int] = Field(
+        default_factory=dict,
+        description="What the mark before the last three digits of training amounts was, where that is clear: counts "
+        "of '.decimal', '.thousands', ',decimal', ',thousands'",
     )
     scores: PackageScores = PackageScores()
     files: dict[str, PackageFile]

@@ -19,6 +19,8 @@ class ReadWord:
         box: x0, y0, x1, y1, in any unit.
         label: without BIO prefix, `O` for none.
         score: probability of the label, 0..1.
+        reading: probability that the text is read right; None where nobody read it.
+        page: from 1; lines are counted through all pages.
     """
 
     number: int
@@ -27,6 +29,8 @@ class ReadWord:
     line: int
     label: str
     score: float
+    reading: float | None = None
+    page: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal
 
+from receipt_trainer.extraction.amounts import flat, is_negative, numbers
 from receipt_trainer.extraction.dates import DateOrder, date_orders, dated
 
 __all__ = [
@@ -29,8 +30,6 @@ __all__ = [
     "text",
 ]
 
-_NUMBER: Final = re.compile(r"(?<![\d.,])[-(]?\s*\d[\d.,' \u00a0]*")
-
 
 class Unreadable(ValueError):  # noqa: N818 - not every text is an amount or a date
     """A text holds no value, or more than one reading; the message says which."""
@@ -44,36 +43,19 @@ def read_amount(text: str, point: Literal[".", ","] | None = None) -> Decimal:
     Raises:
         Unreadable: there is none, or more than one reading.
     """
-    found = [match.group().strip(" .,'\u00a0") for match in _NUMBER.finditer(text)]
+    plain = flat(text)
+    found = numbers(plain)
     if len(found) != 1:
         raise Unreadable("no number" if not found else "several numbers")
-    number = re.sub(r"['\s\u00a0]", "", found[0])
-    negative = number[0] in "-(" or "-" in text[: text.find(found[0])]
-    number = number.lstrip("-(")
-    marks = [mark for mark in number if mark in ".,"]
-    decimal_sign = point
-    if point is None and marks:
-        tail = len(number) - 1 - number.rfind(marks[-1])
-        if len(set(marks)) == 2:
-            decimal_sign = "," if marks[-1] == "," else "."
-        elif len(marks) > 1:
-            decimal_sign = "." if marks[0] == "," else ","
-        elif tail == 3 and number.split(marks[0])[0] != "0":
-            raise Unreadable("the separator may be that of decimals or of thousands")
-        else:
-            decimal_sign = "," if marks[0] == "," else "."
-    return _value(number, decimal_sign or ".") * (-1 if negative else 1)
-
-
-def _value(number: str, point: str) -> Decimal:
-    other = "," if point == "." else "."
-    whole, _, rest = number.partition(point)
-    groups = whole.split(other)
-    if other in rest or point in rest or any(len(group) != 3 for group in groups[1:]) or len(groups[0]) > 12:
+    match, readings = found[0]
+    if not readings:
         raise Unreadable("not one number")
-    if len(groups) > 1 and not 1 <= len(groups[0]) <= 3:
-        raise Unreadable("not one number")
-    return Decimal("".join(groups) + (f".{rest}" if rest else ""))
+    if len(readings) > 1 and point is None:
+        raise Unreadable("the separator may be that of decimals or of thousands")
+    if point is not None and point not in readings and "" not in readings:
+        raise Unreadable("not one number with this decimal sign")
+    value = readings[point] if point in readings else next(iter(readings.values()))
+    return -value if "-" in plain[: match.start()] or is_negative(plain, match) else value
 
 
 def read_date(text: str, order: DateOrder | None = None) -> date:

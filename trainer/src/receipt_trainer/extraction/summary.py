@@ -1,0 +1,280 @@
+"""The one value of each field of a receipt, chosen from all that was found, and why a person should look at it."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from itertools import product
+from typing import Any, Final
+
+from receipt_trainer.contract.names import AMOUNT, OUTSIDE
+from receipt_trainer.extraction.amounts import money
+from receipt_trainer.extraction.checks import Sums, checks, failed
+from receipt_trainer.extraction.entities import ReadWord
+from receipt_trainer.extraction.finds import Confidence, Evidence, Find, decimal_text, find_fields, read_find
+from receipt_trainer.extraction.items import ITEM_LABELS, rows
+from receipt_trainer.extraction.known import Known
+
+LOW: Final = 0.7
+"""A value of the summary that is right with less probability is for people to look at."""
+CONFIRMED: Final = 1.0
+"""What a sum that holds adds to the confidence of the amounts in it, when they are compared with others."""
+MOST: Final = 6
+"""Different values of a label that sums are tried with."""
+
+_KEYS: Final = {"merchant": "MERCHANT_NAME", "date": "DATE", "total": "GRAND_TOTAL"}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A row: its finds by "description", "quantity", "unit_price", "total"; a discount's total is negative."""
+
+    finds: Mapping[str, Find]
+    lines: tuple[int, ...]
+
+    @property
+    def amount(self) -> Decimal | None:
+        """Its total."""
+        return self.finds["total"].amount if "total" in self.finds else None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a receipt says.
+
+    Attributes:
+        summary: merchant, date, total, currency, subtotal, tax: a value or None each.
+        checks: by name, None where it cannot be said.
+        review: reasons for a person to look, as (code, text); none: the answer can be taken as it is.
+    """
+
+    fields: Mapping[str, Sequence[Find]]
+    summary: Mapping[str, Any]
+    items: Sequence[Item]
+    checks: Mapping[str, bool | None]
+    review: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(slots=True)
+class _Choice:
+    """The find that stands for a value, and how much speaks for the value."""
+
+    find: Find
+    weight: float = field(default=0.0)
+
+
+def read_receipt(
+    words: Sequence[ReadWord], evidence: Evidence, confidence: Confidence, known: Known | None = None
+) -> Reading:
+    """Finds, rows, checks and summary of labelled words in reading order."""
+    found = find_fields(words, evidence, confidence)
+    if known is not None:
+        for label, repair in (("MERCHANT_NAME", known.merchant), ("ADDRESS_LINE", known.address)):
+            found |= {label: [_known(find, repair) for find in found[label]]} if label in found else {}
+    items = [_item(row, evidence, confidence) for row in rows(words)]
+    extras = _extras(words, evidence)
+    total, subtotal, taxes = _amounts(found, items, extras, evidence.money.currency)
+    total, subtotal, changed = _mended(total, subtotal, taxes, items)
+    for find in changed:
+        found[find.label] = [find if one.words == find.words else one for one in found[find.label]]
+    sums = Sums(
+        [item.amount for item in items],
+        subtotal.amount if subtotal else None,
+        _distinct(found.get("TAX", ()), taxes),
+        total.amount if total else None,
+        evidence.money.currency,
+        extras,
+    )
+    merchant = _longest(found.get("MERCHANT_NAME", ()))
+    date = _most(found.get("DATE", ()))
+    summary: dict[str, Any] = {
+        "merchant": merchant.value if merchant else None,
+        "date": date.value if date else None,
+        "total": _amount(total),
+        "currency": evidence.money.currency,
+        "subtotal": _amount(subtotal),
+        "tax": decimal_text(sum(taxes, Decimal(0))) if taxes else None,
+    }
+    verdicts = checks(sums)
+    chosen = [find for find in (merchant, date, total) if find is not None]
+    return Reading(found, summary, items, verdicts, _review(found, chosen, verdicts, items))
+
+
+def _known(find: Find, repair: Callable[[str], str | None]) -> Find:
+    mended = repair(str(find.value or find.text))
+    return find if mended is None else replace(find, value=mended, repaired_from=find.text)
+
+
+def _amount(find: Find | None) -> str | None:
+    return decimal_text(find.amount) if find is not None and find.amount is not None else None
+
+
+def _item(row: Sequence[ReadWord], evidence: Evidence, confidence: Confidence) -> Item:
+    finds: dict[str, Find] = {}
+    for name, label in zip(("description", "quantity", "unit_price", "total"), ITEM_LABELS, strict=True):
+        words = [word for word in row if word.label == label]
+        if words:
+            finds[name] = read_find(label, words, evidence, confidence(words))[0]
+    quantity, price, total = (finds.get(name) for name in ("quantity", "unit_price", "total"))
+    if quantity is not None and quantity.ambiguous and total is not None and price is not None:
+        fitting = [one for one in quantity.ambiguous if _whole(Decimal(one), price.amount, total.amount)]
+        if len(fitting) == 1:
+            finds["quantity"] = replace(quantity, value=fitting[0], ambiguous=())
+    return Item(finds, tuple(dict.fromkeys(word.line for word in row)))
+
+
+def _whole(quantity: Decimal, price: Decimal | None, total: Decimal | None) -> bool:
+    return price is not None and total is not None and abs(quantity * price - total) <= Decimal("0.01")
+
+
+def _extras(words: Sequence[ReadWord], evidence: Evidence) -> list[Decimal]:
+    """Amounts that bear no label."""
+    found = []
+    for word in words:
+        if word.label == OUTSIDE and re.search(r"\d[.,]\d\d", word.text) and (one := money(word.text)) is not None:
+            value = evidence.money.decide(one)
+            found += [value] if value else []
+    return found
+
+
+def _choices(finds: Iterable[Find]) -> list[_Choice]:
+    """One for each amount, its find the most confident."""
+    by_value: dict[Decimal, _Choice] = {}
+    for find in finds:
+        if find.amount is not None:
+            choice = by_value.setdefault(find.amount, _Choice(find))
+            choice.weight += find.confidence
+    return sorted(by_value.values(), key=lambda choice: -choice.weight)[:MOST]
+
+
+def _amounts(
+    found: Mapping[str, Sequence[Find]], items: Sequence[Item], extras: Sequence[Decimal], currency: str | None
+) -> tuple[Find | None, Find | None, tuple[Decimal, ...]]:
+    """Total, subtotal and taxes that go together best: confidence, repeats, and sums that hold."""
+    totals, subtotals, taxes = (_choices(found.get(label, ())) for label in ("GRAND_TOTAL", "SUBTOTAL", "TAX"))
+    best: tuple[float, Find | None, Find | None, tuple[Decimal, ...]] | None = None
+    values = [tax.find.amount for tax in taxes if tax.find.amount is not None]
+    parts = [item.amount for item in items]
+    options: Iterable[tuple[_Choice | None, _Choice | None]] = product(_or_none(totals), _or_none(subtotals))
+    for total, subtotal in options:
+        weight = (total.weight if total else 0.0) + (subtotal.weight if subtotal else 0.0)
+        sums = Sums(
+            parts,
+            subtotal.find.amount if subtotal else None,
+            values,
+            total.find.amount if total else None,
+            currency,
+            extras,
+        )
+        fitting = sums.with_tax()
+        verdicts = checks(sums)
+        confirmed = fitting is not None or verdicts["items_sum_to_total"] or verdicts["tax_included"]
+        weight += CONFIRMED * bool(confirmed) + 0.5 * CONFIRMED * bool(verdicts["items_sum_to_subtotal"])
+        if best is None or weight > best[0] + 1e-9:
+            chosen = fitting if fitting is not None else tuple(values[:1])
+            best = weight, total.find if total else None, subtotal.find if subtotal else None, chosen
+    return best[1:] if best else (None, None, ())
+
+
+def _or_none(choices: Sequence[_Choice]) -> Sequence[_Choice | None]:
+    return choices or (None,)
+
+
+def _mended(
+    total: Find | None, subtotal: Find | None, taxes: Sequence[Decimal], items: Sequence[Item]
+) -> tuple[Find | None, Find | None, list[Find]]:
+    """An amount of which one character was read wrong, put right where the others add up to it."""
+    parts = [item.amount for item in items]
+    whole = sum((one for one in parts if one is not None), Decimal(0)) if parts and None not in parts else None
+    base = subtotal.amount if subtotal else None
+    changed: list[Find] = []
+    expected = [one for one in (base + sum(taxes) if base is not None and taxes else None, whole) if one is not None]
+    if total is not None and total.amount not in expected:
+        for value in expected:
+            if _misread(total, value) and (len(set(expected)) == 1 or expected.count(value) > 1 or len(parts) > 1):
+                total = _with_amount(total, value)
+                changed.append(total)
+                break
+    if subtotal is not None and whole is not None and len(parts) > 1 and base != whole and _misread(subtotal, whole):
+        subtotal = _with_amount(subtotal, whole)
+        changed.append(subtotal)
+    return total, subtotal, changed
+
+
+_ALIKE: Final = frozenset(
+    map(frozenset, ("08", "17", "38", "56", "68", "89", "35", "27", "06", "69", "49", "14", "58"))
+)
+
+
+def _misread(find: Find, value: Decimal) -> bool:
+    """Whether the find's digits are those of `value` but for a lost decimal point or one digit that looks alike."""
+    if find.amount is None or find.amount == value or any(word.reading is None for word in find.words):
+        return False  # nobody read it, so nobody misread it
+    was, meant = re.sub(r"\D", "", decimal_text(find.amount)), re.sub(r"\D", "", f"{value:.2f}")
+    if was == meant or was == meant.rstrip("0"):
+        return True
+    wrong = [pair for pair in zip(was, meant, strict=False) if pair[0] != pair[1]]
+    return len(was) == len(meant) >= 3 and len(wrong) == 1 and frozenset(wrong[0]) in _ALIKE
+
+
+def _with_amount(find: Find, value: Decimal) -> Find:
+    currency = find.value["currency"] if isinstance(find.value, Mapping) else None
+    return replace(find, value={"amount": f"{value:.2f}", "currency": currency}, repaired_from=find.text)
+
+
+def _distinct(finds: Iterable[Find], first: Sequence[Decimal]) -> list[Decimal]:
+    rest = (find.amount for find in finds)
+    return list(dict.fromkeys([*first, *(one for one in rest if one is not None)]))
+
+
+def _longest(finds: Iterable[Find]) -> Find | None:
+    """The block that most speaks for: many sure words, and repeats."""
+    found = list(finds)
+    weights: dict[str, float] = defaultdict(float)
+    for find in found:
+        weights[_letters(find.value)] += sum(word.score - 0.4 for word in find.words) + 0.5 * find.confidence
+    return max(found, key=lambda find: weights[_letters(find.value)], default=None)
+
+
+def _letters(value: Any) -> str:
+    return re.sub(r"[\W_]", "", str(value)).casefold()
+
+
+def _most(finds: Iterable[Find]) -> Find | None:
+    """The value that repeats and confidence speak for; one that can be read before one that cannot."""
+    found = [find for find in finds if find.value is not None or find.ambiguous]
+    weights: dict[str, float] = defaultdict(float)
+    for find in found:
+        weights[str(find.value or find.ambiguous)] += find.confidence
+    return max(found, key=lambda find: weights[str(find.value or find.ambiguous)], default=None)
+
+
+def _review(
+    found: Mapping[str, Sequence[Find]],
+    chosen: Sequence[Find],
+    verdicts: Mapping[str, bool | None],
+    items: Sequence[Item],
+) -> list[tuple[str, str]]:
+    reasons = []
+    labels = {find.label for find in chosen}
+    if AMOUNT in found and "GRAND_TOTAL" not in found:
+        reasons.append(("merged_amounts", "the model tells no total from other amounts (--merge-amounts)"))
+    reasons += [(f"no_{key}", f"no {key} was found") for key, label in _KEYS.items() if label not in labels]
+    unclear = [find for find in chosen if find.value is None and find.ambiguous]
+    unclear += [find for finds in found.values() for find in finds if find.ambiguous and find not in unclear]
+    unclear += [find for item in items for find in item.finds.values() if find.ambiguous and find.label not in found]
+    if unclear:
+        names = ", ".join(f"{find.label} {find.text!r}" for find in unclear[:3])
+        reasons.append(("ambiguous_value", f"may mean several values: {names}"))
+    reasons += [("check_failed", f"{name} does not hold") for name in failed(dict(verdicts))]
+    reasons += [
+        ("low_confidence", f"{find.label} is right with a probability of {find.confidence:.2f} only")
+        for find in chosen
+        if find.confidence < LOW
+    ]
+    mended = [find for finds in found.values() for find in finds if find.repaired_from]
+    reasons += [("repaired", f"{find.label} was read as {find.repaired_from!r}") for find in mended[:3]]
+    return reasons
