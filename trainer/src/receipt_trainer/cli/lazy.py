@@ -23,6 +23,7 @@ EXTRAS: Final = {
     "sweep": "optuna",
     "synthetic": "babel faker",
     "vl": "PIL jsonschema peft rapidfuzz referencing scipy",
+    "read": "cv2 onnxruntime pypdfium2 rapidocr",
     "local": "google moto pulumi pulumi_aws",
 }
 """The extras of the package, by what they are told to be needed for: the modules that are missing without them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -60,6 +61,27 @@ class DocumentWords:
     name: str
     pages: tuple[PageWords, ...]
     source: str = ""
+
+
+def straightened(page: PageWords) -> list[PixelBox]:
+    """The boxes of a page's words as they would be if its lines ran straight across, about the page's middle.
+
+    A box around a word that rises is higher than the word; here it is the word's own again.
+    """
+    cos, sin = math.cos(math.radians(page.skew)), math.sin(math.radians(page.skew))
+    if not page.skew:
+        return [word.box for word in page.words]
+    boxes = []
+    for x0, y0, x1, y1 in (word.box for word in page.words):
+        wide, high = x1 - x0, y1 - y0
+        x, y = (x0 + x1 - page.width) / 2, (y0 + y1 - page.height) / 2
+        x, y = x * cos - y * sin + page.width / 2, x * sin + y * cos + page.height / 2
+        # The box around a rectangle that is turned by an angle has these sides; solved for the rectangle's.
+        span = cos * cos - sin * sin
+        own_wide, own_high = (wide * cos - high * abs(sin)) / span, (high * cos - wide * abs(sin)) / span
+        own_wide, own_high = max(1.0, own_wide), max(1.0, own_high)
+        boxes.append((x - own_wide / 2, y - own_high / 2, x + own_wide / 2, y + own_high / 2))
+    return boxes
 
 
 def line_numbers(boxes: Sequence[PixelBox]) -> list[int]:

@@ -1,1 +1,1 @@
-"""Pictures of documents: opened in one place, upright and in RGB."""
+"""Pages of documents: images, TIFFs and PDFs opened as upright 8-bit RGB images."""
