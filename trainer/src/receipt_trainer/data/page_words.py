@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 from receipt_trainer.data.receipt import WordLabel
 
@@ -26,6 +26,7 @@ class PageWord:
         line: visual row from 0 at the top; None where the source has no lines.
         confidence: probability that the text is read right, 0..1; None where nobody read it (typed text, say).
         labels: those that the source brings.
+        extra: what else the source says of it, carried along.
     """
 
     text: str
@@ -33,6 +34,7 @@ class PageWord:
     line: int | None = None
     confidence: float | None = None
     labels: tuple[WordLabel, ...] = ()
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,23 @@ class PageWords:
 
 @dataclass(frozen=True, slots=True)
 class DocumentWords:
-    """A document of one or more pages; `source` is the data set that it belongs to ("" = the user's own)."""
+    """A document of one or more pages.
+
+    Attributes:
+        name: what people call it; no path.
+        source: the data set that it belongs to ("" = the user's own), which decides which labels are annotated.
+        split: the side of a split that it was stored under, or "".
+        image_id, receipt_id: of the receipt that it was before it was exported; "" where it was none.
+        extra: what else the source says of it, carried along.
+    """
 
     name: str
     pages: tuple[PageWords, ...]
     source: str = ""
+    split: str = ""
+    image_id: str = ""
+    receipt_id: int = 1
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def straightened(page: PageWords) -> list[PixelBox]:

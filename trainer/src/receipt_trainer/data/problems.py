@@ -20,6 +20,7 @@ class ProblemKind(StrEnum):
     TEXT_TOO_LONG = "text_too_long"
     BAD_BOX = "bad_box"  # NaN, infinite, not four numbers, no area
     BOX_OUTSIDE_PAGE = "box_outside_page"
+    BOXES_FRACTIONS = "boxes_fractions"  # 0..1 where pixels are meant
     LABEL_WITHOUT_WORD = "label_without_word"
     BAD_LABEL = "bad_label"  # not a name: empty, too long, not a text
     BAD_STATUS = "bad_status"
@@ -27,6 +28,9 @@ class ProblemKind(StrEnum):
     CONFLICTING_LABELS = "conflicting_labels"  # two VALID labels: the first by name is kept
     BAD_FIELD = "bad_field"  # a line number, confidence, invalid source or split: taken as not given
     BOX_CLIPPED = "box_clipped"  # a rounding error over the edge
+    PAGE_SIZE_GUESSED = "page_size_guessed"  # nobody says it: boxes are then parts of what the words cover
+    PAGE_SIZE_SWAPPED = "page_size_swapped"  # words that would lie on the page with width and height swapped
+    LABEL_PREFIX_STRIPPED = "label_prefix_stripped"  # B-, I-, E-, S- and the like: the label is what follows
     RIGHT_TO_LEFT_TEXT = "right_to_left_text"
     EMOJI_TEXT = "emoji_text"
 
@@ -36,6 +40,9 @@ NOTED = frozenset(
         ProblemKind.CONFLICTING_LABELS,
         ProblemKind.BAD_FIELD,
         ProblemKind.BOX_CLIPPED,
+        ProblemKind.PAGE_SIZE_GUESSED,
+        ProblemKind.PAGE_SIZE_SWAPPED,
+        ProblemKind.LABEL_PREFIX_STRIPPED,
         ProblemKind.RIGHT_TO_LEFT_TEXT,
         ProblemKind.EMOJI_TEXT,
     }

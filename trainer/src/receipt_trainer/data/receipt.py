@@ -16,10 +16,14 @@ _KEY_NAMESPACE = uuid.UUID("6b1f6f0e-5a55-5f0e-9d6b-3f4c1c0a7e21")
 
 @dataclass(frozen=True, slots=True)
 class WordLabel:
-    """A label somebody or something gave a word, and what became of it."""
+    """A label somebody or something gave a word, and what became of it.
+
+    `proposed_by` is who: a program, a model, a person; "" where nobody is named.
+    """
 
     name: str
     status: str = "VALID"
+    proposed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

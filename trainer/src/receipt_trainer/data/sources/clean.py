@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -27,6 +27,10 @@ MAX_NAME: Final = 200
 MAX_KEY: Final = 100
 """Characters of the longest image id or label: both stand in one index key of at most 1024 bytes."""
 
+_SPACES: Final = "\t\n\v\f\r"
+"""Control characters that part words."""
+
+_PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
 _EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f]")
 
 
@@ -48,10 +52,17 @@ def is_name(value: Any, longest: int = MAX_NAME) -> bool:
     return not any(unicodedata.category(char) in ("Cc", "Cs") for char in value)
 
 
-def sound_box(corners: Iterable[Any], receipt: str, where: str, problems: ProblemLog) -> Box | None:
-    """A box as top-left fractions, clipped if it is barely over the edge; None, and a problem, if it is no box."""
-    given = list(corners)
-    numbers = [number(value) for value in given]
+def sound_box(
+    corners: Iterable[Any], receipt: str, where: str, problems: ProblemLog, shown: object = None
+) -> Box | None:
+    """A box as top-left fractions, clipped if it is barely over the edge; None, and a problem, if it is no box.
+
+    Args:
+        shown: the box as its source has it, to stand in the problem.
+    """
+    corners = list(corners)
+    given = corners if shown is None else shown
+    numbers = [number(value) for value in corners]
     if len(numbers) != 4 or any(value is None for value in numbers):
         problems.add(ProblemKind.BAD_BOX, receipt, where, given)
         return None
@@ -103,7 +114,8 @@ def clean(
 
 
 def _clean_word(word: Word, key: str, where: str, problems: ProblemLog) -> Word | None:
-    text = "".join(char for char in word.text if unicodedata.category(char) not in ("Cc", "Cs")).strip()
+    spaced = "".join(" " if char in _SPACES else char for char in word.text)
+    text = "".join(char for char in spaced if unicodedata.category(char) not in ("Cc", "Cs")).strip()
     if all(unicodedata.category(char) == "Cf" for char in text):  # nothing, or joiners and direction marks only
         problems.add(ProblemKind.EMPTY_TEXT, key, where, word.text)
         return None
@@ -134,3 +146,28 @@ def _clean_labels(labels: Iterable[WordLabel], key: str, where: str, problems: P
     if len(valid) > 1:
         problems.add(ProblemKind.CONFLICTING_LABELS, key, where, valid)
     return tuple(kept[name] for name in sorted(kept))
+
+
+def strip_prefixes(receipts: Iterable[Receipt], problems: ProblemLog) -> list[Receipt]:
+    """The receipts of one data set with labels without BIO, IOB, BIOES or BILOU prefixes, and a problem for each.
+
+    Only where every label of the data set has a prefix, one of B, I, S or U among them: `E-MAIL` is a label.
+    """
+    found = list(receipts)
+    names = {label.name for receipt in found for word in receipt.words for label in word.labels}
+    parts = {name: match for name in names if (match := _PREFIXED.fullmatch(name)) is not None}
+    if not names or len(parts) < len(names) or not any(match[1] in "BISU" for match in parts.values()):
+        return found
+    return [
+        _without_prefixes(receipt, {name: match[2] for name, match in parts.items()}, problems) for receipt in found
+    ]
+
+
+def _without_prefixes(receipt: Receipt, bare: Mapping[str, str], problems: ProblemLog) -> Receipt:
+    key, words = receipt.name or receipt.key, []
+    for n, word in enumerate(receipt.words):
+        for label in word.labels:
+            problems.add(ProblemKind.LABEL_PREFIX_STRIPPED, key, f"word {n}", f"{label.name} is {bare[label.name]}")
+        labels = tuple(replace(label, name=bare[label.name]) for label in word.labels)
+        words.append(replace(word, labels=_clean_labels(labels, key, f"word {n}", problems)))
+    return replace(receipt, words=tuple(words))

@@ -4,63 +4,212 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from receipt_trainer.contract.names import OUTSIDE
+from receipt_trainer.data.page_words import line_numbers
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel, image_id_for
-from receipt_trainer.data.sources.clean import MAX_KEY, MAX_WORDS, clean, is_name, number, sound_box
+from receipt_trainer.data.sources.boxes import are_fractions, fit, likely_cause
+from receipt_trainer.data.sources.clean import (
+    MAX_KEY,
+    MAX_WORDS,
+    clean,
+    is_name,
+    number,
+    sound_box,
+    strip_prefixes,
+)
+from receipt_trainer.data.sources.formats.hugging_face import NAMES_OF_NUMBERS, columns_of
+from receipt_trainer.data.sources.formats.pages import box_of, points_of
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import open_text
 
 _WORD_FIELDS = ("text", "box", "line", "label", "labels", "confidence")
+_WORD_NAMES: Final = {"transcription": "text", "points": "box", "key_cls": "label"}
+_MANY: Final = 10  # words from which their extent says something about the page
 _MAX_PIXELS = 1_000_000
 _MAX_NUMBER = 999_999_999  # nine digits are read of the numbers in a table's keys
 _RECEIPT_FIELDS = ("id", "image_id", "receipt_id", "source", "split", "width", "height", "words")
 
 
-def read_jsonl(path: Path, problems: ProblemLog, max_words: int = MAX_WORDS) -> Iterator[Receipt]:
-    """The sound receipts of a file; all others are in `problems`.
+def read_jsonl(
+    path: Path, problems: ProblemLog, max_words: int = MAX_WORDS, label_names: Sequence[str] = ()
+) -> Iterator[Receipt]:
+    """The sound receipts of a file of JSON lines, or of one JSON array; all others are in `problems`.
+
+    Prefixes of labels (B-, I-, E-, S-) are stripped where all of the file's labels have them.
+
+    Args:
+        label_names: names of labels that the file gives by number, in their order.
 
     Raises:
-        UserError: the file is missing or is not what its name says.
+        UserError: the file is missing or is not what its name says; its labels are numbers without names; most words
+            of most receipts cannot be used.
     """
     seen: set[str] = set()
+    found: list[Receipt] = []
+    suspicion = _Suspicion(path)
+    for place, record in _records(path, problems):
+        before = suspicion.lost(problems)
+        receipt = parse_record(record, place, problems, max_words, label_names)
+        suspicion.look(record, before, problems, has_names=bool(label_names))
+        if receipt is None:
+            continue
+        if receipt.key in seen:
+            problems.add(ProblemKind.DUPLICATE_RECEIPT, receipt.name, place)
+            continue
+        seen.add(receipt.key)
+        found.append(receipt)
+    suspicion.judge(problems)
+    yield from strip_prefixes(found, problems)
+
+
+def _records(path: Path, problems: ProblemLog) -> Iterator[tuple[str, Any]]:
+    """Each decoded line, or element of the array that the file is, and its place."""
     try:
         with open_text(path) as stream:
+            first = next((line for line in stream if line.strip()), "")
+            stream.seek(0)
+            if first.lstrip().startswith("[") and not _is_json(first):
+                yield from _elements(stream.read(), path, problems)
+                return
             for row, line in enumerate(stream, start=1):
                 if not line.strip():
                     continue
-                receipt = _parse_line(line, f"{path.name}:{row}", problems, max_words)
-                if receipt is None:
+                try:
+                    record = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    problems.add(ProblemKind.BAD_RECORD, f"{path.name}:{row}", detail=str(error))
                     continue
-                if receipt.key in seen:
-                    problems.add(ProblemKind.DUPLICATE_RECEIPT, receipt.name, f"{path.name}:{row}")
-                    continue
-                seen.add(receipt.key)
-                yield receipt
+                inner = record if isinstance(record, list) else [record]
+                yield from ((f"{path.name}:{row}", each) for each in inner)
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{path}: cannot read receipts: {reason}") from None
 
 
-def _parse_line(line: str, place: str, problems: ProblemLog, max_words: int) -> Receipt | None:
+def _is_json(line: str) -> bool:
     try:
-        record = json.loads(line)
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _elements(text: str, path: Path, problems: ProblemLog) -> Iterator[tuple[str, Any]]:
+    try:
+        array = json.loads(text)
     except (ValueError, RecursionError) as error:
-        problems.add(ProblemKind.BAD_RECORD, place, detail=str(error))
-        return None
-    return parse_record(record, place, problems, max_words)
+        problems.add(ProblemKind.BAD_RECORD, path.name, detail=f"neither JSON lines nor one JSON array: {error}")
+        return
+    yield from ((f"{path.name}[{n}]", each) for n, each in enumerate(array))
 
 
-def parse_record(record: Any, place: str, problems: ProblemLog, max_words: int = MAX_WORDS) -> Receipt | None:
+_UNUSABLE: Final = (
+    ProblemKind.EMPTY_TEXT,
+    ProblemKind.BAD_BOX,
+    ProblemKind.BOX_OUTSIDE_PAGE,
+    ProblemKind.BOXES_FRACTIONS,
+)
+
+
+@dataclass(slots=True)
+class _Suspicion:
+    """Whether a file means something else by its words than we do."""
+
+    path: Path
+    receipts: int = 0
+    unusable: int = 0
+    numbered: object = None
+    cause: str = ""
+
+    def lost(self, problems: ProblemLog) -> int:
+        """Words lost so far."""
+        return sum(problems.counts[kind] for kind in _UNUSABLE)
+
+    def look(self, record: Any, before: int, problems: ProblemLog, *, has_names: bool) -> None:
+        """Count a record, of whose words some have been lost since `before`."""
+        words = record.get("words") if isinstance(record, dict) else None
+        if not isinstance(words, list) or not words:
+            return
+        self.receipts += 1
+        labels = record.get("ner_tags") if isinstance(words[0], str) else [_label(word) for word in words]
+        if not has_names and self.numbered is None and isinstance(labels, list):
+            self.numbered = next((each for each in labels if _is_whole(each, 0, _MAX_NUMBER)), None)
+        if 2 * (self.lost(problems) - before) > len(words):
+            self.unusable += 1
+            self.cause = self.cause or _cause(record)
+
+    def judge(self, problems: ProblemLog) -> None:
+        """Refuse what cannot be meant so.
+
+        Raises:
+            UserError: labels are numbers and nobody says their names; most receipts have lost most of their words.
+        """
+        if self.numbered is not None:
+            raise UserError(f"{self.path}: label {self.numbered} is a number: say the labels' names{NAMES_OF_NUMBERS}")
+        if 2 * self.unusable > self.receipts:
+            raise UserError(
+                f"{self.path}: most words of {self.unusable} of {self.receipts} receipts cannot be used"
+                f"{self.cause}{problems.said()}"
+            )
+
+
+def _label(word: Any) -> Any:
+    return word.get("label", word.get("key_cls")) if isinstance(word, dict) else None
+
+
+def _cause(record: dict[str, Any]) -> str:
+    width, height = number(record.get("width")), number(record.get("height"))
+    boxes = [box for word in record["words"] if (box := _corners(word)) is not None]
+    return likely_cause(boxes, width, height) if width and height else ""
+
+
+def is_record(value: Any) -> bool:
+    """Whether a decoded line looks like a receipt of ours, sound or not."""
+    words = value.get("words") if isinstance(value, dict) else None
+    if not isinstance(words, list) or "width" not in value:
+        return False
+    return not words or (isinstance(words[0], dict) and any(name in words[0] for name in ("text", "transcription")))
+
+
+def _as_ours(record: dict[str, Any], label_names: Sequence[str]) -> dict[str, Any]:
+    """The record in our form: columns of words and boxes, and words as PPOCRLabel writes them, included."""
+    words = record["words"]
+    if any(isinstance(word, str) for word in words):
+        columns = columns_of(record, label_names)
+        return record if columns is None else columns
+    renamed = [
+        {_WORD_NAMES.get(key, key): value for key, value in word.items()}
+        if isinstance(word, dict) and "text" not in word and "transcription" in word
+        else word
+        for word in words
+    ]
+    for n, word in enumerate(renamed):
+        label = word.get("label") if isinstance(word, dict) else None
+        if isinstance(label, int) and _is_whole(label, 0, len(label_names) - 1):
+            renamed[n] = word | {"label": label_names[label]}
+    return record | {"words": renamed}
+
+
+def parse_record(
+    record: Any, place: str, problems: ProblemLog, max_words: int = MAX_WORDS, label_names: Sequence[str] = ()
+) -> Receipt | None:
     """One decoded line as a receipt, or None and a problem. `place` names it where it has no id."""
     if not isinstance(record, dict) or not isinstance(record.get("words"), list):
         problems.add(ProblemKind.BAD_RECORD, place, detail="no words list")
         return None
-    name = record["id"] if is_name(record.get("id")) else ""
+    record = _as_ours(record, label_names)
+    if any(isinstance(word, str) for word in record["words"]):
+        detail = "words are texts: bboxes and ner_tags of the same length are needed beside them"
+        problems.add(ProblemKind.BAD_RECORD, place, detail=detail)
+        return None
+    called = record.get("id")
+    name = called if is_name(called) else str(called) if _is_whole(called, 0, _MAX_NUMBER**2) else ""
     width, height = number(record.get("width")), number(record.get("height"))
     if not name or width is None or height is None or not is_page(width, height):
         wrong = [
@@ -78,7 +227,25 @@ def parse_record(record: Any, place: str, problems: ProblemLog, max_words: int =
     if len(record["words"]) > max_words:
         problems.add(ProblemKind.TOO_MANY_WORDS, name, detail=f"{len(record['words'])} words, at most {max_words}")
         return None
-    places, words = _parse_words(record["words"], width, height, name, problems)
+    given = [_corners(word) for word in record["words"]]
+    boxes = [box for box in given if box is not None]
+    if len(boxes) == len(given) and are_fractions(boxes, width, height):
+        for n, box in enumerate(boxes):
+            problems.add(ProblemKind.BOXES_FRACTIONS, name, f"word {n}", list(box))
+        return None
+    outside = problems.counts[ProblemKind.BOX_OUTSIDE_PAGE]
+    rows = _rows(record["words"], given)
+    lined = record["words"] if rows is None else [_on_line(*pair) for pair in zip(record["words"], rows, strict=True)]
+    parsed = _parse_words(lined, given, width, height, name, problems)
+    if rows is not None:
+        parsed.sort(key=lambda pair: (pair[1].line, pair[1].box[0]))
+    places, words = [place for place, _ in parsed], tuple(word for _, word in parsed)
+    if (
+        problems.counts[ProblemKind.BOX_OUTSIDE_PAGE] > outside
+        and len(boxes) >= _MANY
+        and fit(boxes, height, width) == 1
+    ):
+        problems.add(ProblemKind.PAGE_SIZE_SWAPPED, name, detail=f"width {width:g}, height {height:g}")
     source, split = (_optional_name(record, field, name, problems) for field in ("source", "split"))
     receipt = Receipt(
         image_id=image_id or image_id_for(source, name),
@@ -103,6 +270,27 @@ def _is_whole(value: Any, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
+def _corners(word: Any) -> tuple[float, float, float, float] | None:
+    """The word's box in the unit that it has: four numbers, or the bounding box of a quad; None if it is neither."""
+    box = word.get("box") if isinstance(word, dict) else None
+    given = box if isinstance(box, list) else []
+    if len(given) == 8 or (given and isinstance(given[0], list | dict)):
+        quad = points_of(given)
+        return box_of(quad) if quad is not None and len(quad) >= 4 else None
+    values = [number(value) for value in given] if len(given) == 4 else []
+    x0, y0, x1, y1 = values or [None] * 4
+    return None if x0 is None or y0 is None or x1 is None or y1 is None else (x0, y0, x1, y1)
+
+
+def _rows(words: list[Any], boxes: Sequence[tuple[float, float, float, float] | None]) -> list[int] | None:
+    """The visual row of each word by the boxes; None where any word says its line."""
+    if any(isinstance(word, dict) and word.get("line") is not None for word in words):
+        return None
+    sound = [n for n, box in enumerate(boxes) if box is not None]
+    found = dict(zip(sound, line_numbers([box for box in boxes if box is not None]), strict=True))
+    return [found.get(n, 0) for n in range(len(words))]
+
+
 def _optional_name(record: dict[str, Any], field: str, key: str, problems: ProblemLog) -> str:
     value = record.get(field)
     if value is None or value == "":
@@ -114,25 +302,43 @@ def _optional_name(record: dict[str, Any], field: str, key: str, problems: Probl
 
 
 def _parse_words(
-    items: list[Any], width: float, height: float, key: str, problems: ProblemLog
-) -> tuple[list[str], tuple[Word, ...]]:
-    """The words with a sound box, and where in the file each of them stands."""
-    parsed = {f"word {n}": _parse_word(item, width, height, key, f"word {n}", problems) for n, item in enumerate(items)}
-    kept = {place: word for place, word in parsed.items() if word is not None}
-    return list(kept), tuple(kept.values())
+    items: list[Any],
+    boxes: Sequence[tuple[float, float, float, float] | None],
+    width: float,
+    height: float,
+    key: str,
+    problems: ProblemLog,
+) -> list[tuple[str, Word]]:
+    """The words with a sound box, each after where in the file it stands."""
+    found = []
+    for n, (item, box) in enumerate(zip(items, boxes, strict=True)):
+        word = _parse_word(item, box, (width, height) * 2, key, f"word {n}", problems)
+        if word is not None:
+            found.append((f"word {n}", word))
+    return found
 
 
-def _parse_word(item: Any, width: float, height: float, key: str, where: str, problems: ProblemLog) -> Word | None:
+def _on_line(word: Any, line: int) -> Any:
+    return word | {"line": line} if isinstance(word, dict) else word
+
+
+def _parse_word(
+    item: Any,
+    box: tuple[float, float, float, float] | None,
+    size: tuple[float, float, float, float],
+    key: str,
+    where: str,
+    problems: ProblemLog,
+) -> Word | None:
     if not isinstance(item, dict) or not isinstance(item.get("text"), str):
         problems.add(ProblemKind.EMPTY_TEXT, key, where, item)
         return None
-    box = item.get("box")
-    pixels = [number(value) for value in box] if isinstance(box, list) else []
-    scaled = [None if v is None else v / size for v, size in zip(pixels, (width, height) * 2, strict=False)]
-    sound = sound_box(scaled if len(pixels) == 4 else pixels, key, where, problems)
+    scaled = [] if box is None else [value / side for value, side in zip(box, size, strict=True)]
+    sound = sound_box(scaled, key, where, problems, shown=item.get("box"))
     if sound is None:
         return None
     line, confidence = item.get("line"), number(item.get("confidence"))
+    line = int(line) if isinstance(line, float) and line.is_integer() else line  # pandas and R write 3.0
     if not _is_whole(line, -1, _MAX_NUMBER - 1):  # -1: LINE 0 of a table
         problems.add(ProblemKind.BAD_FIELD, key, where, f"line {line!r}")
         line = 0
@@ -149,7 +355,7 @@ def _parse_word(item: Any, width: float, height: float, key: str, where: str, pr
 
 
 def _parse_labels(item: dict[str, Any], key: str, where: str, problems: ProblemLog) -> tuple[WordLabel, ...]:
-    """`labels`: [[name, status], ...] says all; else `label` is one VALID label, `O` none."""
+    """`labels` says all: [[name, status], ...], with who proposed it as a third; else `label` is one VALID label."""
     if item.get("labels") is None:
         label = item.get("label")
         if label is None or label in ("", OUTSIDE):
@@ -159,7 +365,7 @@ def _parse_labels(item: dict[str, Any], key: str, where: str, problems: ProblemL
         given = item["labels"] if isinstance(item["labels"], list) else [item["labels"]]
     labels = []
     for pair in given:
-        if isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair):
+        if isinstance(pair, list) and len(pair) in (2, 3) and all(isinstance(part, str) for part in pair):
             labels.append(WordLabel(*pair))
         else:
             problems.add(ProblemKind.BAD_LABEL, key, where, pair)
@@ -181,7 +387,7 @@ def to_record(receipt: Receipt) -> dict[str, Any]:
             "line": word.line,
             "label": word.valid_label() or OUTSIDE,
         }
-        pairs = [[label.name, label.status] for label in word.labels]
+        pairs = [[label.name, label.status, *filter(None, [label.proposed_by])] for label in word.labels]
         if pairs and (pairs != [[record["label"], "VALID"]] or record["label"] == OUTSIDE):
             record["labels"] = pairs
         if word.confidence is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from receipt_trainer.contract.sinks import report_progress
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.sources import foreign
 from receipt_trainer.data.sources.clean import MAX_WORDS
 from receipt_trainer.data.sources.jsonl import read_jsonl
 from receipt_trainer.errors import UserError
@@ -28,7 +29,7 @@ def load_receipts(
     max_words: int = MAX_WORDS,
     progress: Progress | None = None,
 ) -> list[Receipt]:
-    """All receipts of `dynamodb`, of a JSON lines file, or of several joined by commas; each receipt once.
+    """All receipts of `dynamodb`, of a file or folder in a known format, or of several joined by commas; each once.
 
     Raises:
         UserError: an unknown name, an unreadable file, a table that is not there or not named.
@@ -46,10 +47,7 @@ def _load(
     name: str, problems: ProblemLog, table: str | None, max_words: int, progress: Progress | None
 ) -> list[Receipt]:
     if name != TABLE:
-        path = Path(name)
-        if not path.name.endswith((".jsonl", ".jsonl.gz")):
-            raise UserError(f"data set '{name}' is not known: use '{TABLE}' or a file *.jsonl or *.jsonl.gz")
-        return list(read_jsonl(path, problems, max_words))
+        return read_files(Path(name), problems, max_words=max_words)
     if not table:
         raise UserError("no receipts table is named: use --dynamo-table NAME, or --dataset FILE for JSON lines")
     from receipt_trainer.data.sources.dynamodb.read import read_labelled
@@ -60,3 +58,29 @@ def _load(
             progress(done, total)
 
     return list(read_labelled(table, problems, max_words=max_words, progress=told))
+
+
+def read_files(
+    path: Path,
+    problems: ProblemLog,
+    *,
+    format: str | None = None,
+    max_words: int = MAX_WORDS,
+    label_names: Sequence[str] = (),
+) -> list[Receipt]:
+    """The receipts of a file or folder: JSON lines of ours, or a foreign format.
+
+    Args:
+        format: one of `foreign.NAMES`; by default it is recognised by the content.
+        label_names: names of labels that the files give by number, in their order.
+
+    Raises:
+        UserError: no such file, none of the formats, or one that cannot be meant so.
+    """
+    lines = path.name.endswith((".jsonl", ".jsonl.gz"))
+    if not path.exists() and not lines:
+        raise UserError(f"'{path}' is no data set: use '{TABLE}', or a file or folder of a known format that exists")
+    found = format or (foreign.detect(path) if path.exists() else None)
+    if found == foreign.OWN or (found is None and lines):
+        return list(read_jsonl(path, problems, max_words, label_names))
+    return foreign.read_receipts(path, problems, format=format, max_words=max_words, label_names=label_names)

@@ -1,0 +1,61 @@
+"""What boxes can be meant as, where they cannot be meant as corners in pixels of their page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+Corners = Sequence[float]
+"""Four numbers of a source, whatever they mean."""
+
+_MOST: Final = 0.9
+_OVER: Final = 1.01
+
+
+def are_fractions(boxes: Sequence[Corners], width: float, height: float) -> bool:
+    """Whether boxes of a page of pixels are parts of it: all within 0..1, and not all whole numbers."""
+    values = [value for box in boxes for value in box]
+    return (
+        bool(values)
+        and min(width, height) > 2
+        and all(0 <= value <= 1 for value in values)
+        and any(value != int(value) for value in values)
+    )
+
+
+def fit(boxes: Sequence[Corners], width: float, height: float) -> float:
+    """The part of the boxes that are top-left and bottom-right corners on a page of that size."""
+    good = sum(
+        1
+        for x0, y0, x1, y1 in boxes
+        if -0.01 * width <= x0 < x1 <= _OVER * width and -0.01 * height <= y0 < y1 <= _OVER * height
+    )
+    return good / len(boxes) if boxes else 0.0
+
+
+def likely_cause(boxes: Sequence[Corners], width: float, height: float) -> str:
+    """Why most boxes are not on their page, to follow a sentence; "" if nothing explains it."""
+    causes: tuple[tuple[Callable[[], bool], str], ...] = (
+        (lambda: are_fractions(boxes, width, height), "the boxes look like fractions of the page, 0..1"),
+        (
+            lambda: fit([(x, y, x + w, y + h) for x, y, w, h in boxes], width, height) > _MOST,
+            "the boxes look like x, y, width, height; x0, y0, x1, y1 are needed",
+        ),
+        (
+            lambda: fit(boxes, height, width) > _MOST,
+            "width and height of the page look swapped (a photo lying on its side)",
+        ),
+        (lambda: fit(boxes, 1000, 1000) > _MOST, "the boxes look like parts of 1000 (LayoutLM's grid)"),
+        (
+            lambda: fit([(x, height - y1, x1, height - y) for x, y, x1, y1 in boxes], width, height) > _MOST,
+            "the boxes look as if counted from the bottom of the page",
+        ),
+        (
+            lambda: fit(boxes, float("inf"), float("inf")) > _MOST,
+            "the boxes look like pixels of a larger image than the page says",
+        ),
+    )
+    for is_so, said in causes:
+        if is_so():
+            return f": {said}"
+    return ""

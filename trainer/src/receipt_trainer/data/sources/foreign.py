@@ -1,0 +1,335 @@
+"""Files of other programs as documents and receipts: recognised by content, or read as the format that is named."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords, line_numbers
+from receipt_trainer.data.problems import ProblemKind, ProblemLog
+from receipt_trainer.data.receipt import Receipt, Word, image_id_for
+from receipt_trainer.data.sources.boxes import likely_cause
+from receipt_trainer.data.sources.clean import MAX_WORDS, clean, is_name, sound_box, strip_prefixes
+from receipt_trainer.data.sources.formats import (
+    azure,
+    cord,
+    doctr,
+    funsd,
+    hocr,
+    hugging_face,
+    label_studio,
+    paddleocr,
+    sroie,
+    tesseract,
+    textract,
+    vision,
+)
+from receipt_trainer.data.sources.formats.pages import IMAGE_SUFFIXES, Format, Reading
+from receipt_trainer.data.sources.jsonl import is_page, is_record
+from receipt_trainer.errors import UserError
+
+OWN: Final = "jsonl"
+"""Name of our own format: JSON lines, or one JSON array, of receipts."""
+
+FORMATS: Final[dict[str, Format]] = {
+    each.FORMAT.name: each.FORMAT
+    for each in (
+        *(textract, vision, azure, doctr, label_studio, funsd, cord, hugging_face, paddleocr),
+        *(tesseract, hocr, sroie),
+    )
+}
+"""In the order in which they are tried."""
+
+NAMES: Final = (OWN, *FORMATS)
+
+MAX_BYTES: Final = 100_000_000
+"""Bytes of the largest file that is read as a whole, unpacked."""
+
+_HEAD = 65_536  # characters of a text that a format is recognised by
+_SHOWN = 6
+_DEEP = 3  # levels of keys that are compared with those of formats
+_WORST = 0.5  # part of a page's words outside it from which the page is not believed
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """A file's text and, where it is JSON or JSON lines, its values with their places."""
+
+    text: str
+    values: list[tuple[str, Any]]
+
+
+def detect(path: Path) -> str | None:
+    """The format of a file, or of the first file in a folder that has one; None if there is none.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    for file in _files(path):
+        found = _detect(_content(file), file)
+        if found is not None:
+            return found
+    return None
+
+
+def read_foreign(
+    path: Path, format: str | None = None, *, problems: ProblemLog | None = None, label_names: Iterable[str] = ()
+) -> Iterator[DocumentWords]:
+    """The documents of a file, or of all files in a folder, in the order of their names.
+
+    Args:
+        format: one of `FORMATS`; by default it is recognised. Of a folder, only files of that format are read.
+        problems: takes what is wrong with words and labels, and the files of a folder that cannot be understood.
+        label_names: names of labels that the files give by number, in their order.
+
+    Raises:
+        UserError: no such file, none of the formats, an unknown one, or boxes that cannot be meant so.
+    """
+    log = ProblemLog() if problems is None else problems
+    if format is not None and format not in FORMATS:
+        raise UserError(f"format '{format}' is not known: use one of {', '.join(FORMATS)}")
+    names = tuple(label_names)
+    if not path.is_dir():
+        yield from _read_file(Reading(path, log, names), format)
+        return
+    understood = False
+    for file in _files(path):
+        try:
+            content = _content(file)
+            found = _detect(content, file)
+            if found not in FORMATS or format not in (None, found):
+                _pass_over(file, content, found, log)
+                continue
+            for document in _read(Reading(file, log, names), FORMATS[found], content):
+                understood = True
+                yield document
+        except UserError as error:
+            log.add(ProblemKind.BAD_RECORD, file.name, detail=str(error))
+    if not understood:
+        raise UserError(f"{path}: no file in it is {_expected(format)}{log.said()}")
+
+
+def _pass_over(file: Path, content: _Content, found: str | None, log: ProblemLog) -> None:
+    """A file that is not read is named, unless it completes others (keys of SROIE, say)."""
+    beside = any(each.is_beside and each.is_beside(value) for each in FORMATS.values() for _, value in content.values)
+    if not beside:
+        log.add(ProblemKind.BAD_RECORD, file.name, detail=f"passed over: {found or 'no known format'}")
+
+
+def _read_file(reading: Reading, format: str | None) -> Iterator[DocumentWords]:
+    content = _content(reading.path)
+    found = format or _detect(content, reading.path)
+    if found is None or found not in FORMATS:
+        raise UserError(f"{reading.path}: it is not {_expected(None)}{_near(content)}")
+    wanted = FORMATS[found]
+    if wanted.is_text is None and (not content.values or not _is(wanted, content.values[0][1])):
+        raise UserError(f"{reading.path}: not {found}, which has {wanted.expected}{_near(content)}")
+    if wanted.is_text is not None and not wanted.is_text(content.text[:_HEAD]):
+        raise UserError(f"{reading.path}: not {found}, which has {wanted.expected}{_near(content)}")
+    yield from _read(reading, wanted, content)
+
+
+def _read(reading: Reading, format: Format, content: _Content) -> Iterator[DocumentWords]:
+    reading = replace(reading, values=content.values)
+    if format.read_text is not None:
+        for document in format.read_text(reading, content.text):
+            yield _believed(document, reading)
+        return
+    if format.read_json is None:
+        return
+    for place, value in content.values:
+        if not _is(format, value):
+            reading.problems.add(ProblemKind.BAD_RECORD, reading.path.name, place, f"not {format.name}")
+            continue
+        for document in format.read_json(reading, value):
+            yield _believed(document, reading)
+
+
+def _is(format: Format, value: Any) -> bool:
+    return format.is_json is not None and format.is_json(value)
+
+
+def _believed(document: DocumentWords, reading: Reading) -> DocumentWords:
+    """The document, if most words of each page lie on it.
+
+    Raises:
+        UserError: they do not.
+    """
+    for page in document.pages:
+        outside = [word.box for word in page.words if not _is_on(word, page)]
+        if len(outside) > _WORST * len(page.words):
+            boxes = [word.box for word in page.words]
+            raise UserError(
+                f"{reading.path}: {len(outside)} of {len(boxes)} words of {document.name}, page {page.number}, have "
+                f"no box on the page of {page.width:g} by {page.height:g}"
+                f"{likely_cause(boxes, page.width, page.height)}; nothing of it is read"
+            )
+    return document
+
+
+def _is_on(word: PageWord, page: PageWords) -> bool:
+    x0, y0, x1, y1 = word.box
+    return (
+        sound_box((x0 / page.width, y0 / page.height, x1 / page.width, y1 / page.height), "", "", ProblemLog())
+        is not None
+    )
+
+
+def receipts_of(document: DocumentWords, problems: ProblemLog, max_words: int = MAX_WORDS) -> list[Receipt]:
+    """A receipt for each page, cleaned; several pages have names of their own.
+
+    Words of a source without visual rows are put in rows by their boxes, and in a row from left to right.
+    """
+    found = []
+    for page in document.pages:
+        name = document.name if len(document.pages) == 1 else f"{document.name} page {page.number}"
+        if not is_name(name) or not is_page(page.width, page.height):
+            detail = f"a receipt cannot be called so or be {page.width:g} by {page.height:g}"
+            problems.add(ProblemKind.BAD_RECORD, name[:80], detail=detail)
+            continue
+        receipt = Receipt(
+            image_id=document.image_id or image_id_for(document.source, name),
+            receipt_id=document.receipt_id if len(document.pages) == 1 else page.number,
+            words=(),
+            name=name,
+            source=document.source,
+            split=document.split,
+            width=round(page.width),
+            height=round(page.height),
+            extra=document.extra,
+        )
+        placed = dict(_words(page, name, problems))
+        sound = clean(replace(receipt, words=tuple(placed.values())), problems, max_words, list(placed))
+        if sound is not None:
+            found.append(sound)
+    return found
+
+
+def _words(page: PageWords, name: str, problems: ProblemLog) -> Iterator[tuple[str, Word]]:
+    order = list(range(len(page.words)))
+    if all(word.line is not None for word in page.words):
+        lines = [word.line or 0 for word in page.words]
+    else:
+        lines = line_numbers([word.box for word in page.words])
+        order.sort(key=lambda n: (lines[n], page.words[n].box[0]))
+    for n in order:
+        word = page.words[n]
+        x0, y0, x1, y1 = word.box
+        where = f"word {n}"
+        scaled = (x0 / page.width, y0 / page.height, x1 / page.width, y1 / page.height)
+        box = sound_box(scaled, name, where, problems)
+        if box is not None:
+            yield where, Word(word.text, box, lines[n], word.labels, word.confidence, word.extra)
+
+
+def read_receipts(
+    path: Path,
+    problems: ProblemLog,
+    *,
+    format: str | None = None,
+    max_words: int = MAX_WORDS,
+    label_names: Iterable[str] = (),
+) -> list[Receipt]:
+    """The receipts of a foreign file or folder; prefixes of labels (B-, I-) are stripped."""
+    documents = read_foreign(path, format, problems=problems, label_names=label_names)
+    receipts = [receipt for document in documents for receipt in receipts_of(document, problems, max_words)]
+    return strip_prefixes(receipts, problems)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The file, or those of a folder that are no images and not hidden."""
+    if not path.is_dir():
+        yield path
+        return
+    for file in sorted(path.rglob("*")):
+        hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+        if file.is_file() and not hidden and file.suffix.lower() not in IMAGE_SUFFIXES:
+            yield file
+
+
+def _content(path: Path) -> _Content:
+    """The file as text and JSON.
+
+    Raises:
+        UserError: it cannot be read, is too large or no text.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{path}: cannot be read: {reason}") from None
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{path}: more than {MAX_BYTES // 1_000_000} MB; split it")
+    text = _decoded(data, path)
+    if text.lstrip()[:1] not in ("{", "["):
+        return _Content(text, [])
+    try:
+        return _Content(text, [("", json.loads(text))])
+    except RecursionError:
+        raise UserError(f"{path}: not JSON that can be read: nested too deep") from None
+    except ValueError:
+        return _Content(text, list(_lines(text)))
+
+
+def _decoded(data: bytes, path: Path) -> str:
+    if b"\0" in data[:_HEAD] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UserError(f"{path}: it is no text but an image, a PDF or a program's own file; words are wanted here")
+    try:
+        return data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")
+
+
+def _lines(text: str) -> Iterator[tuple[str, Any]]:
+    """The values of JSON lines; lines that are none come as None."""
+    for row, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                yield f"line {row}", json.loads(line)
+            except (ValueError, RecursionError):
+                yield f"line {row}", None
+
+
+def _detect(content: _Content, path: Path) -> str | None:
+    head = content.text[:_HEAD]
+    for format in FORMATS.values():
+        if format.is_text is not None and format.is_text(head):
+            return format.name
+    first = [value for _, value in islice(content.values, _SHOWN) if value is not None]
+    for format in FORMATS.values():
+        if first and _is(format, first[0]):
+            return format.name
+    return OWN if first and is_record(first[0][0] if isinstance(first[0], list) and first[0] else first[0]) else None
+
+
+def _expected(format: str | None) -> str:
+    return f"{format}, which has {FORMATS[format].expected}" if format else f"one of {', '.join(NAMES)}"
+
+
+def _near(content: _Content) -> str:
+    """What the file has, and the format whose words are most like it."""
+    if not content.values:
+        first = content.text.lstrip().partition("\n")[0][:60]
+        return f"; it begins with {first!r}" if first else "; it is empty"
+    keys = list(dict.fromkeys(_keys([value for _, value in content.values[:_SHOWN]], _DEEP)))
+    common = {name: sum(key in format.expected for key in keys if len(key) > 3) for name, format in FORMATS.items()}
+    best = max(common, key=lambda name: common[name])
+    shown = f"; it is JSON with {', '.join(keys[:_SHOWN])}" if keys else "; it is JSON without keys"
+    return shown + (f"; nearest is {best}, which has {FORMATS[best].expected}" if common[best] else "")
+
+
+def _keys(value: Any, depth: int) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from (str(key)[:30] for key in islice(value, 40))
+        for inner in islice(value.values(), 40) if depth else ():
+            yield from _keys(inner, depth - 1)
+    elif isinstance(value, list):
+        for inner in value[:3]:
+            yield from _keys(inner, depth)

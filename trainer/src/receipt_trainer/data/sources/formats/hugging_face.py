@@ -1,0 +1,203 @@
+"""Columns as data sets on Hugging Face have them: words or tokens, bboxes, ner_tags; one receipt an object.
+
+Boxes are 0..1000 (LayoutLM's grid); or pixels, where the page's width and height stand there and that fits better.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from receipt_trainer.contract.names import OUTSIDE
+from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
+from receipt_trainer.data.problems import ProblemKind
+from receipt_trainer.data.receipt import WordLabel
+from receipt_trainer.data.sources.clean import is_name, number
+from receipt_trainer.data.sources.formats.pages import (
+    GRID,
+    Format,
+    Reading,
+    at,
+    box_of,
+    either,
+    items,
+    points_of,
+    text_of,
+)
+from receipt_trainer.errors import UserError
+
+NAMES_OF_NUMBERS: Final = " in their order by --label-names, or lay the data set's dataset_info.json beside the file"
+
+_WORDS: Final = ("words", "tokens")
+_BOXES: Final = ("bboxes", "boxes", "bbox")
+_TAGS: Final = ("ner_tags", "labels", "tags")
+_ID: Final = ("id", "image_path", "file_name", "image")
+_EXACT: Final = "pixel_boxes"
+_MINE: Final = (*_WORDS, *_BOXES, *_TAGS, "id", _EXACT)
+_CARRIED: Final = ("source", "split", "image_id")
+_WORD_KEYS: Final = ("text", "box", "line", "label", "labels", "confidence")
+_PER_WORD: Final = {"lines": "line", "word_labels": "labels", "confidences": "confidence", "word_extras": "extra"}
+"""Columns that our own export adds, one value a word, and what they are in JSON lines."""
+
+
+def is_columns(value: Any) -> bool:
+    """Whether it is a row, or a list of rows, with a list of texts and a list of boxes."""
+    row = at(value, 0) if isinstance(value, list) else value
+    words, boxes = items(either(row, *_WORDS)), either(row, *_BOXES)
+    return bool(words) and isinstance(words[0], str) and isinstance(boxes, list)
+
+
+def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
+    """A document a row.
+
+    Raises:
+        UserError: labels are numbers, and neither `label_names` nor a dataset_info.json beside the file names them.
+    """
+    rows = [row for _, each in reading.values for row in (each if isinstance(each, list) else [each])]
+    in_pixels = _in_pixels(rows if reading.values else [value])
+    names = reading.label_names or _class_labels(reading.path)
+    for n, row in enumerate(value if isinstance(value, list) else [value]):
+        known = (
+            text_of(at(row, "id"))
+            or text_of(at(row, "image", "path"))
+            or next((str(given) for key in _ID if isinstance(given := at(row, key), str | int)), "")
+        )
+        name = known or f"{reading.name} {n}"
+        record = columns_of(row, names, in_pixels=in_pixels) if is_columns(row) else None
+        if record is None:
+            detail = "needs words (texts), bboxes and, if there are any, ner_tags: lists of one length"
+            reading.problems.add(ProblemKind.BAD_RECORD, name, detail=detail)
+            continue
+        unnamed = next((word["label"] for word in record["words"] if number(word.get("label")) is not None), None)
+        if unnamed is not None:
+            raise UserError(f"{reading.path}: label {unnamed} is a number: say the labels' names{NAMES_OF_NUMBERS}")
+        yield _document(reading, name, record)
+
+
+def _document(reading: Reading, name: str, record: dict[str, Any]) -> DocumentWords:
+    words = []
+    for n, word in enumerate(record["words"]):
+        points = points_of(word["box"])
+        if not isinstance(word["text"], str) or points is None:
+            kind = ProblemKind.EMPTY_TEXT if points is not None else ProblemKind.BAD_BOX
+            reading.problems.add(kind, name, f"word {n}", word["text"] if points is not None else word["box"])
+            continue
+        pairs = items(word.get("labels")) if word.get("labels") is not None else [[word.get("label"), "VALID"]]
+        sound = [pair for pair in pairs if isinstance(pair, list) and all(isinstance(part, str) for part in pair)]
+        labels = tuple(WordLabel(*pair) for pair in sound if 2 <= len(pair) <= 3 and pair[0] not in ("", OUTSIDE))
+        line = word.get("line")
+        words.append(
+            PageWord(
+                word["text"],
+                box_of(points),
+                line if isinstance(line, int) and not isinstance(line, bool) and abs(line) < 10**8 else None,
+                number(word.get("confidence")),
+                labels,
+                {key: each for key, each in word.items() if key not in _WORD_KEYS},
+            )
+        )
+    more: dict[str, Any] = {key: each for key in _CARRIED if is_name(each := record.get(key))}
+    receipt_id = record.get("receipt_id")
+    if isinstance(receipt_id, int) and 0 < receipt_id < 10**9:
+        more["receipt_id"] = receipt_id
+    page = PageWords(1, float(record["width"]), float(record["height"]), tuple(words))
+    extra = record.get("extra")
+    return DocumentWords(name, (page,), **more, extra=extra if isinstance(extra, dict) else {})
+
+
+def columns_of(
+    row: dict[str, Any], label_names: Sequence[str] = (), *, in_pixels: bool | None = None
+) -> dict[str, Any] | None:
+    """The row as a record of ours, its other columns kept; None if its columns are not of one length.
+
+    Args:
+        label_names: names of the tags that are numbers; those without a name stay numbers.
+        in_pixels: the unit of the boxes; by default what the row itself shows.
+    """
+    texts, boxes, tags = items(either(row, *_WORDS)), items(either(row, *_BOXES)), either(row, *_TAGS)
+    tags = [None] * len(texts) if tags is None else tags
+    if not len(texts) == len(boxes) == len(items(tags)):
+        return None
+    width, height = number(row.get("width")), number(row.get("height"))
+    scale = (1.0, 1.0)
+    if width is None or height is None or width < 1 or height < 1:
+        width = height = GRID
+    elif not (_in_pixels([row]) if in_pixels is None else in_pixels):
+        scale = (width / GRID, height / GRID)
+    columns = {key: items(row.get(column)) for column, key in _PER_WORD.items()}
+    exact = items(row.get(_EXACT))
+    words = []
+    for n, (text, box, tag) in enumerate(zip(texts, boxes, tags, strict=True)):
+        points = points_of(box)
+        scaled = box if points is None else [value for x, y in points for value in (x * scale[0], y * scale[1])]
+        if len(exact) == len(texts):
+            scaled = exact[n]
+        elif points is not None:
+            scaled = list(box_of(points_of(scaled) or points))
+        named = label_names[tag] if isinstance(tag, int) and 0 <= tag < len(label_names) else tag
+        word = {"text": text, "box": scaled, "label": named}
+        word |= {
+            key: column[n] for key, column in columns.items() if len(column) == len(texts) and column[n] is not None
+        }
+        extra = word.pop("extra", None)
+        words.append(word | (extra if isinstance(extra, dict) else {}))
+    kept = {key: value for key, value in row.items() if key not in _MINE and key not in _PER_WORD}
+    return kept | {"id": row.get("id"), "width": width, "height": height, "words": words}
+
+
+def _in_pixels(rows: Sequence[Any]) -> bool:
+    """Whether boxes are pixels of the pages whose sizes stand in the rows, and not 0..1000.
+
+    The unit in which more boxes lie on their page; if it is the same, the one in which they cover more of it.
+    """
+    pixels, grid, sized = [0.0, 0.0], [0.0, 0.0], 0
+    for row in rows:
+        width, height = number(at(row, "width")), number(at(row, "height"))
+        boxes = [box_of(points) for box in items(either(row, *_BOXES)) if (points := points_of(box)) is not None]
+        if width is None or height is None or min(width, height) < 1 or not boxes:
+            continue
+        sized += 1
+        right, bottom = max(box[2] for box in boxes), max(box[3] for box in boxes)
+        for found, w, h in ((pixels, width, height), (grid, GRID, GRID)):
+            on_page = sum(box[2] <= 1.01 * w and box[3] <= 1.01 * h for box in boxes) / len(boxes)
+            found[0] += on_page
+            found[1] += min(right / w, bottom / h)
+    return sized > 0 and (round(pixels[0] - grid[0], 6), pixels[1]) > (0, grid[1])
+
+
+def _class_labels(path: Path) -> tuple[str, ...]:
+    """The names in the dataset_info.json beside a file; none if there is none."""
+    for folder in (path.parent, path.parent.parent):
+        try:
+            info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue
+        for tags in _TAGS:
+            found = _names(at(info, "features", tags))
+            if found:
+                return found
+    return ()
+
+
+def _names(feature: Any, depth: int = 4) -> tuple[str, ...]:
+    names = at(feature, "names")
+    if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    inner = [each for each in (at(feature, "feature"), at(feature, 0)) if each is not None]
+    return next((found for each in inner if depth and (found := _names(each, depth - 1))), ())
+
+
+def is_info(value: Any) -> bool:
+    """Whether it describes a data set, and is none."""
+    return isinstance(at(value, "features"), dict) or "_data_files" in (value if isinstance(value, dict) else {})
+
+
+FORMAT: Final = Format(
+    name="hf",
+    expected="words or tokens (texts), bboxes and ner_tags, lists of one length, a row an object",
+    is_json=is_columns,
+    read_json=read,
+    is_beside=is_info,
+)
