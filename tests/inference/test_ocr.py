@@ -31,7 +31,7 @@ def test_a_page_is_read_however_it_lies(ocr: Ocr, turn: int, turned: int) -> Non
 
 
 def test_words_stand_where_they_are_printed(ocr: Ocr) -> None:
-    """Boxes of words that occur once lie on the printed ones, in reading order."""
+    """Boxes of words that occur once lie on the printed ones, and words come in reading order."""
     image, receipt = drawn_receipt(1, 1)
     page = ocr.read(image)
     printed = {word.text: word.box for word in receipt.words}

@@ -13,6 +13,7 @@ receipts = LazyGroup(
         "import": LazyCommand(".commands.receipts:import_command", "JSON lines files into the receipts table."),
         "export": LazyCommand(".commands.receipts:export_command", "The receipts table into a JSON lines file."),
         "stats": LazyCommand(".commands.receipts:stats_command", "Count receipts, words, labels and problems."),
+        "ocr": LazyCommand(".commands.ocr:command", "Photos as the words that the reader reads in them."),
         "generate": LazyCommand(".commands.receipts:generate_command", "Synthetic receipts as JSON lines."),
     },
 )

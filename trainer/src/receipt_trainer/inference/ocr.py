@@ -117,7 +117,7 @@ def _words(line: _Line, width: int, height: int) -> Iterator[PageWord]:
              for share in (left, right)]
         )  # fmt: skip
         (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-        box = max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1)
+        box = round(max(0, x0), 1), round(max(0, y0), 1), round(min(width, x1), 1), round(min(height, y1), 1)
         confidence = math.prod(line.read.confidences[start:end])
         yield PageWord(text[start:end], box, confidence=round(confidence, 4))
 
@@ -149,7 +149,7 @@ def _workable(pixels: Pixels) -> tuple[Pixels, float]:
 
 def _lies_sideways(quads: Sequence[Quad]) -> bool:
     """Whether more of the text runs up or down than across."""
-    ratios = [(_ratio(quad), max(np.ptp(quad[:, 0]), np.ptp(quad[:, 1]))) for quad in quads]
+    ratios = [(_ratio(quad), float(max(np.ptp(quad[:, 0]), np.ptp(quad[:, 1])))) for quad in quads]
     across = sum(length for ratio, length in ratios if ratio > _LONG)
     return sum(length for ratio, length in ratios if ratio < 1 / _LONG) > across
 

@@ -72,7 +72,8 @@ class TextDetector:
         scale = min(scale, _MAX_ENLARGED) if max(width, height) < _SIDE / _MAX_ENLARGED else min(scale, 1.0)
         size = [max(_STEP, round(side * scale / _STEP) * _STEP) for side in (width, height)]
         shrinks = size[0] * size[1] < width * height / 4
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        small = np.asarray(cv2.resize(image, size, interpolation=how), dtype=np.uint8)
         (found,) = self._session.run(None, {self._session.get_inputs()[0].name: _normalised(small)[None]})
         boxes, _ = self._boxes(found, (height, width))
         return [np.asarray(box, dtype=np.float32) for box in boxes]

@@ -10,15 +10,14 @@ from typing import Final
 from PIL import Image
 
 from receipt_trainer.errors import UserError
-from receipt_trainer.pages.images import Content, as_page, check_bytes, check_size, is_heif, opened
-from receipt_trainer.pages.pdf import drawn, is_pdf
+from receipt_trainer.pages.images import Content, as_page, check_bytes, check_size, opened
+from receipt_trainer.pages.kinds import is_pdf
+from receipt_trainer.pages.pdf import drawn
 
 MAX_PAGES: Final = 10
 """Read of one document; of a longer one the wanted pages must be named."""
 _MAX_COUNTED: Final = 1000
 """Pages of a TIFF, which must be walked through to be counted."""
-
-_IMAGE_HEADS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +33,6 @@ class Page:
     number: int
     image: Image.Image
     of_pages: int
-
-
-def is_document(head: bytes) -> bool:
-    """Whether a file that begins so (16 bytes at least) is an image or a PDF, by its content alone."""
-    return (
-        is_pdf(head)
-        or is_heif(head)
-        or head.startswith(_IMAGE_HEADS)
-        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-        or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"))
-    )
-
-
-def is_document_file(path: Path) -> bool:
-    """Whether a file is an image or a PDF, by its first bytes; False for what is no file."""
-    try:
-        with path.open("rb") as stream:
-            return is_document(stream.read(1024))
-    except OSError:
-        return False
 
 
 def open_pages(content: Content, *, pages: Collection[int] | None = None, name: str | None = None) -> Iterator[Page]:

@@ -24,6 +24,7 @@ from PIL import (
 )
 
 from receipt_trainer.errors import UserError
+from receipt_trainer.pages.kinds import is_heif
 
 MAX_PIXELS: Final = 40_000_000
 """Of a page; a larger one is refused before it is decoded."""
@@ -47,7 +48,6 @@ _FORMATS: Final = tuple(
 
 _ORIENTATION: Final = 0x0112
 _SIDEWAYS: Final = frozenset({5, 6, 7, 8})
-_HEIF_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _CEILINGS: Final = (255, 4095, 65535)
 """The white of images with more than 8 bits a pixel: what a camera or a scanner counts to."""
 
@@ -131,11 +131,6 @@ def check_bytes(content: Content, called: str) -> None:
         raise UserError(f"{called}: {size / 1e6:.0f} MB are more than {MAX_BYTES // 1_000_000} MB")
     if size == 0:
         raise UserError(f"{called}: the file is empty")
-
-
-def is_heif(head: bytes) -> bool:
-    """Whether a file that begins so is HEIC, as iPhones take photos."""
-    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
 
 def _recognised(content: Content, called: str) -> Image.Image:

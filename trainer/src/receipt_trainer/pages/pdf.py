@@ -24,11 +24,6 @@ MAX_MEMORY_BYTES: Final = 2 << 30
 _RENDERER: Final = "receipt_trainer.pages.pdf_renderer"
 
 
-def is_pdf(head: bytes) -> bool:
-    """Whether a file that begins so is a PDF; a few bytes may stand before its mark, as readers allow."""
-    return b"%PDF-" in head[:1024]
-
-
 @contextmanager
 def drawn(data: bytes, numbers: Sequence[int], called: str) -> Iterator[tuple[int, Iterator[Image.Image]]]:
     """How many pages a PDF says that it has, and those of `numbers` (from 1) in RGB, each drawn when it is asked for.
@@ -58,7 +53,7 @@ def _child(data: bytes, numbers: Sequence[int]) -> Iterator[IO[bytes]]:
     with tempfile.TemporaryFile() as document:
         document.write(data)
         document.seek(0)
-        command = [sys.executable, "-m", _RENDERER, *map(str, numbers)]
+        command = [sys.executable, "-m", _RENDERER, *map(str, (MAX_CPU_S, MAX_MEMORY_BYTES, *numbers))]
         with subprocess.Popen(command, stdin=document, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
             try:
                 yield cast(IO[bytes], child.stdout)

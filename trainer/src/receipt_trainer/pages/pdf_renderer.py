@@ -1,17 +1,17 @@
-"""The child that draws a PDF: the document on stdin, numbers of pages as arguments, answers on stdout.
+"""The child that draws a PDF: the document on stdin, answers on stdout.
 
+Arguments are the CPU seconds of a page, the bytes of memory, and the numbers of the pages, none for all.
 Answers are lines of JSON: first {"pages"}, then for each page {"width", "height"} and its pixels in RGB; or {"error"}.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
-
-from receipt_trainer.pages.pdf import MAX_CPU_S, MAX_MEMORY_BYTES
 
 DPI: Final = 200
 """Text of 8 points is then 22 pixels high, which the recogniser reads well."""
@@ -25,7 +25,7 @@ _MAX_SCALE: Final = 8.0
 def scale_of(width: float, height: float) -> float:
     """Pixels a point for a page of this many points: `DPI`, within bounds of what is worth reading."""
     scale = max(DPI / _POINTS_PER_INCH, min(_MIN_SIDE / max(width, height), _MAX_SCALE))
-    return min(scale, (_MAX_PIXELS / (width * height)) ** 0.5)
+    return min(scale, math.sqrt(_MAX_PIXELS / (width * height)))
 
 
 def main() -> None:
@@ -37,7 +37,8 @@ def main() -> None:
         out.flush()
 
     try:
-        _draw(sys.stdin.buffer.read(), [int(number) for number in sys.argv[1:]], say, out)
+        seconds, memory, *numbers = map(int, sys.argv[1:])
+        _draw(sys.stdin.buffer.read(), numbers, lambda: _limit(seconds, memory), say, out)
     except MemoryError:
         say(error="not a readable PDF: drawing it takes too much memory")
     except BrokenPipeError:
@@ -48,14 +49,14 @@ def main() -> None:
         say(error="locked by a password: unlock it first" if locked else f"not a readable PDF: {said[:120]}")
 
 
-def _draw(data: bytes, numbers: list[int], say: Callable[..., None], out: Any) -> None:
+def _draw(data: bytes, numbers: list[int], limit: Callable[[], None], say: Callable[..., None], out: Any) -> None:
     import pypdfium2
 
-    _limit()
+    limit()
     document = pypdfium2.PdfDocument(data)
     say(pages=len(document))
     for number in numbers or range(1, len(document) + 1):
-        _limit()
+        limit()
         page = document[number - 1]
         width, height = page.get_size()
         if not (width > 0 and height > 0):
@@ -68,15 +69,15 @@ def _draw(data: bytes, numbers: list[int], say: Callable[..., None], out: Any) -
         page.close()
 
 
-def _limit() -> None:
-    """Give `MAX_CPU_S` more, where the system knows such bounds."""
+def _limit(seconds: int, memory: int) -> None:
+    """Give so many seconds more, where the system knows such bounds."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 
         used = resource.getrusage(resource.RUSAGE_SELF)
-        soft = int(used.ru_utime + used.ru_stime) + MAX_CPU_S
+        soft = int(used.ru_utime + used.ru_stime) + seconds
         resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from rich.console import Console
 from receipt_trainer.cli.trained import model_options, open_reader
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing
+from receipt_trainer.pages.kinds import refuse_image
 
 if TYPE_CHECKING:
     from receipt_trainer.cli.predict_jsonl import Tally
@@ -72,6 +73,7 @@ def _input(source: str) -> Iterator[IO[bytes]]:
         yield sys.stdin.buffer
         return
 
+    refuse_image(Path(source))
     with ExitStack() as stack:
         try:
             stream: IO[bytes] = stack.enter_context(Path(source).open("rb"))

@@ -23,6 +23,7 @@ from receipt_trainer.data.sources.dynamodb.write import import_receipts
 from receipt_trainer.data.sources.jsonl import read_jsonl, to_line, to_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import open_text
+from receipt_trainer.pages.kinds import refuse_image
 
 
 @click.command("import")
@@ -39,6 +40,8 @@ def import_command(files: tuple[Path, ...], table: str, progress: bool | None, d
     """
 
     problems = ProblemLog()
+    for path in files:
+        refuse_image(path)
     receipts = [receipt for path in files for receipt in read_jsonl(path, problems)]
     with progress_bar("import", progress) as callback:
         done = import_receipts(table, receipts, problems, dry_run=dry_run, progress=callback)

@@ -13,6 +13,7 @@ from receipt_trainer.data.sources import foreign
 from receipt_trainer.data.sources.clean import MAX_WORDS
 from receipt_trainer.data.sources.jsonl import read_jsonl
 from receipt_trainer.errors import UserError
+from receipt_trainer.pages.kinds import refuse_image
 
 TABLE: Final = "dynamodb"
 """Name of the data set that is the receipts table."""
@@ -77,6 +78,7 @@ def read_files(
     Raises:
         UserError: no such file, none of the formats, or one that cannot be meant so.
     """
+    refuse_image(path)
     lines = path.name.endswith((".jsonl", ".jsonl.gz"))
     if not path.exists() and not lines:
         raise UserError(f"'{path}' is no data set: use '{TABLE}', or a file or folder of a known format that exists")
