@@ -24,7 +24,18 @@ _CODES: Final = (
 _SIGNS: Final = {
     **{code.casefold(): code for code in _CODES.split(" ")},
     **{"us$": "USD", "au$": "AUD", "a$": "AUD", "s$": "SGD", "ca$": "CAD", "c$": "CAD", "nz$": "NZD", "hk$": "HKD"},
-    **{"nt$": "TWD", "mx$": "MXN", "r$": "BRL", "rm": "MYR", "rp": "IDR", "rs": "INR", "₹": "INR", "€": "EUR"},
+    **{
+        "nt$": "TWD",
+        "jp¥": "JPY",
+        "cn¥": "CNY",
+        "mx$": "MXN",
+        "r$": "BRL",
+        "rm": "MYR",
+        "rp": "IDR",
+        "rs": "INR",
+        "₹": "INR",
+        "€": "EUR",
+    },
     **{"£": "GBP", "฿": "THB", "zł": "PLN", "zl": "PLN", "₺": "TRY", "tl": "TRY", "₽": "RUB", "руб": "RUB", "₸": "KZT"},
     **{
         "円": "JPY",
@@ -55,6 +66,8 @@ _NUMBER: Final = re.compile(
 _HEAD: Final = re.compile(
     "-?(?:" + "|".join(re.escape(sign) for sign in sorted(_SIGNS, key=len, reverse=True)) + "|[$¥])", re.I
 )
+_MARKS: Final = str.maketrans({"\u060c": ",", "\u066c": ",", "\u2e41": ",", "\u066b": "."})
+"""Signs of Arabic numbers."""
 _SLIP: Final = str.maketrans("OoQDlI|iSBZ", "00001111582")
 _SLIPPED: Final = re.compile(r"[\dOoQDlI|i][\dOoQDlI|iSBZ]*(?:[.,][\dOoQDlI|iSBZ]{3})*[.,][\dOoQDlI|iSBZ]{2}")
 
@@ -88,7 +101,7 @@ class Money:
 def flat(text: str) -> str:
     """NFKC without marks of direction, minus signs as "-"."""
     plain = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
-    return re.sub("[\u2212\u2013\u2010]", "-", plain)
+    return re.sub("[\u2212\u2013\u2010]", "-", plain).translate(_MARKS)
 
 
 def currency_in(text: str) -> str | None:

@@ -61,7 +61,7 @@ _MONTHS: Final = (
 )
 """Month names without accents, in the languages of `data/synthetic` and some neighbours; three letters of one do."""
 
-_ELSEWHERE: Final = {"lip": (6,), "listopad": (10,), "listopada": (10,), "srp": (7,), "maj": (), "mar": ()}
+_ELSEWHERE: Final = {"lip": (6,), "lis": (10,), "listopad": (10,), "listopada": (10,)}
 """What these mean in languages that are not in the list (Croatian): then both readings stand."""
 
 _WEEKDAYS: Final = (
