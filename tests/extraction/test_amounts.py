@@ -19,7 +19,7 @@ LOCALES = sorted(set(localedata.locale_identifiers()) - {"tok", "tok_001"})  # c
 def read(text: str) -> list[str] | None:
     """The values that a text may have."""
     found = money(text)
-    return found and [str(value) for value in found.values]
+    return None if found is None else [str(value) for value in found.values]
 
 
 @pytest.mark.parametrize(

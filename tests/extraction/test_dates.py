@@ -81,7 +81,7 @@ def test_any_text(text: str) -> None:
 def decide(text: str, **evidence: object) -> str | None:
     (one,) = dated(text)
     found = DateEvidence(**evidence).decide(one)  # type: ignore[arg-type]
-    return found and found.isoformat()
+    return None if found is None else found.isoformat()
 
 
 def test_what_decides() -> None:

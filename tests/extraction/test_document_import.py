@@ -22,7 +22,7 @@ G, S = "GRAND_TOTAL", "SUBTOTAL"
 
 def receipt(*lines: Sequence[tuple[str, str]], groups: Sequence[Any] = ()) -> Receipt:
     """Lines of (text, label), "" for no label; `groups` are those of the words in order."""
-    words = []
+    words: list[Word] = []
     for number, line in enumerate(lines):
         for text, label in line:
             labels = (WordLabel(label),) if label else ()
