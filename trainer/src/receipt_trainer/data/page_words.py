@@ -80,7 +80,7 @@ class DocumentWords:
 def straightened(page: PageWords) -> list[PixelBox]:
     """The boxes of a page's words as they would be if its lines ran straight across, about the page's middle.
 
-    A box around a word that rises is higher than the word; here it is the word's own again.
+    A box around a word that rises is higher than the word; here it is the word's own again, cut off at the page's edge.
     """
     cos, sin = math.cos(math.radians(page.skew)), math.sin(math.radians(page.skew))
     if not page.skew:
@@ -94,8 +94,16 @@ def straightened(page: PageWords) -> list[PixelBox]:
         span = cos * cos - sin * sin
         own_wide, own_high = (wide * cos - high * abs(sin)) / span, (high * cos - wide * abs(sin)) / span
         own_wide, own_high = max(1.0, own_wide), max(1.0, own_high)
-        boxes.append((x - own_wide / 2, y - own_high / 2, x + own_wide / 2, y + own_high / 2))
+        left, right = _within(x - own_wide / 2, x + own_wide / 2, page.width)
+        top, bottom = _within(y - own_high / 2, y + own_high / 2, page.height)
+        boxes.append((left, top, right, bottom))
     return boxes
+
+
+def _within(low: float, high: float, size: float) -> tuple[float, float]:
+    """An interval cut off at 0 and `size`; what lies outside becomes a pixel at the edge."""
+    low = min(max(low, 0.0), size - 1)
+    return low, max(low + 1, min(high, size))
 
 
 def line_numbers(boxes: Sequence[PixelBox]) -> list[int]:

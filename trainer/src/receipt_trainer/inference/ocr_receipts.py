@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from receipt_trainer.data.gold_words import align
-from receipt_trainer.data.page_words import PageWords, straightened
 from receipt_trainer.data.problems import ProblemLog
-from receipt_trainer.data.receipt import Receipt, Word, image_id_for
-from receipt_trainer.data.sources.clean import clean
+from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.sources.foreign import receipts_of
 from receipt_trainer.data.sources.jsonl import to_line
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing
@@ -98,37 +97,17 @@ def write_ocr_receipts(
     return done
 
 
-def receipt_of(page: PageWords, name: str) -> Receipt:
-    """A page's words as a receipt, standing as they would on a straight page."""
-    words = []
-    for word, box in zip(page.words, straightened(page), strict=True):
-        x0, x1 = (min(1.0, max(0.0, edge / page.width)) for edge in (box[0], box[2]))
-        y0, y1 = (min(1.0, max(0.0, edge / page.height)) for edge in (box[1], box[3]))
-        if x0 < x1 and y0 < y1:
-            words.append(Word(word.text, (x0, y0, x1, y1), word.line or 0, confidence=word.confidence))
-    return Receipt(
-        image_id=image_id_for("", name),
-        receipt_id=page.number,
-        words=tuple(words),
-        name=name,
-        width=round(page.width),
-        height=round(page.height),
-    )
-
-
 def _read(ocr: Ocr, path: Path, gold: Mapping[str, Receipt], problems: ProblemLog, done: Done) -> Iterator[Receipt]:
     try:
         document = read_document(ocr, path, str(path))
     except UserError as error:
         done.refused[path] = str(error)
         return
-    for page in document.pages:
-        name = path.stem if len(document.pages) == 1 else f"{path.stem} page {page.number}"
-        receipt = clean(receipt_of(page, name), problems)
-        if receipt is None:
-            done.refused[path] = f"{path}: no words were found"
-            continue
-        truth = gold.get(name) or gold.get(path.name)
+    receipts = receipts_of(replace(document, name=path.stem), problems)
+    if not receipts:
+        done.refused[path] = f"{path}: no words were found"
+    for receipt in receipts:
+        truth = gold.get(receipt.name) or gold.get(path.name)
         if truth is not None:
             aligned = align(receipt, truth)
             receipt = aligned.receipt

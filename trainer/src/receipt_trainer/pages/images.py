@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,12 +84,14 @@ def image_size(path: Path) -> tuple[int, int]:
 def opened(content: Content, name: str | None = None) -> Iterator[Image.Image]:
     """The image as it is stored, not yet decoded; what goes wrong inside the block is told as a fault of the image.
 
+    Decoders' warnings of what they passed over are not shown.
+
     Raises:
         UserError: no such file, no image, broken, or too large.
     """
     called = name or (str(content) if isinstance(content, Path) else "the image")
     try:
-        with _recognised(content, called) as image:
+        with warnings.catch_warnings(action="ignore"), _recognised(content, called) as image:
             check_size(image.size, called)
             yield image
     except UserError:

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords, line_numbers
+from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords, line_numbers, straightened
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, image_id_for
 from receipt_trainer.data.sources.boxes import likely_cause
@@ -218,9 +218,10 @@ def _words(page: PageWords, name: str, problems: ProblemLog) -> Iterator[tuple[s
     else:
         lines = line_numbers([word.box for word in page.words])
         order.sort(key=lambda n: (lines[n], page.words[n].box[0]))
+    boxes = straightened(page)
     for n in order:
         word = page.words[n]
-        x0, y0, x1, y1 = word.box
+        x0, y0, x1, y1 = boxes[n]
         where = f"word {n}"
         scaled = (x0 / page.width, y0 / page.height, x1 / page.width, y1 / page.height)
         box = sound_box(scaled, name, where, problems)
