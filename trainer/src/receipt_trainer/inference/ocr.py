@@ -57,25 +57,34 @@ class Ocr:
             turned = 90
             pixels = _turn(pixels, 1)
             quads = self._detector.find(pixels)
-        if self._stands_on_head(pixels, quads, doubtful=turned > 0):
+        read = self._probe(pixels, quads)
+        # A page that lies on its side may have been turned to either; one that is read well stands upright.
+        if (turned or _mean_confidence(read.values()) < _UPRIGHT) and self._stands_on_head(pixels, quads, read):
             turned += 180
+            read = {}
             pixels = _turn(pixels, 2)
             size = np.array(pixels.shape[1::-1], dtype=np.float32)
             quads = [np.roll(size - quad, 2, axis=0) for quad in quads]
-        texts = self._recogniser.read([cut(pixels, quad) for quad in quads])
-        lines = [_Line(quad / scale, text) for quad, text in zip(quads, texts, strict=True)]
+        others = [index for index in range(len(quads)) if index not in read]
+        read |= self._read(pixels, quads, others)
+        lines = [_Line(quad / scale, read[index]) for index, quad in enumerate(quads)]
         width, height = image.size if turned % 180 == 0 else (image.height, image.width)
         return page_of(lines, number, width, height, cast(Turn, turned))
 
-    def _stands_on_head(self, pixels: Pixels, quads: Sequence[Quad], *, doubtful: bool) -> bool:
-        """Whether lines are read better upside down; without doubt those that are read well are asked no further."""
-        # Of middling length: enough letters to be sure by, and cheap.
-        by_length = sorted((quad for quad in quads if _ratio(quad) > 2), key=lambda quad: abs(_ratio(quad) - 6))
-        probes = [cut(pixels, quad) for quad in by_length[:_PROBES]]
-        upright = _mean_confidence(self._recogniser.read(probes))
-        if not probes or (upright >= _UPRIGHT and not doubtful):
-            return False
-        return _mean_confidence(self._recogniser.read([_turn(probe, 2) for probe in probes])) > upright
+    def _probe(self, pixels: Pixels, quads: Sequence[Quad]) -> dict[int, LineText]:
+        """Some lines read as they stand; of middling length: enough letters to be sure by, and cheap."""
+        long = [index for index, quad in enumerate(quads) if _ratio(quad) > 2]
+        long.sort(key=lambda index: abs(_ratio(quads[index]) - 6))
+        return self._read(pixels, quads, long[:_PROBES])
+
+    def _stands_on_head(self, pixels: Pixels, quads: Sequence[Quad], upright: dict[int, LineText]) -> bool:
+        """Whether lines are read better upside down."""
+        turned = self._recogniser.read([_turn(cut(pixels, quads[index]), 2) for index in upright])
+        return _mean_confidence(turned) > _mean_confidence(upright.values())
+
+    def _read(self, pixels: Pixels, quads: Sequence[Quad], wanted: Sequence[int]) -> dict[int, LineText]:
+        texts = self._recogniser.read([cut(pixels, quads[index]) for index in wanted])
+        return dict(zip(wanted, texts, strict=True))
 
 
 def read_document(ocr: Ocr, content: Content, name: str, *, pages: Collection[int] | None = None) -> DocumentWords:
@@ -164,7 +173,7 @@ def _turn(pixels: Pixels, quarters: int) -> Pixels:
     return np.ascontiguousarray(np.rot90(pixels, -quarters))
 
 
-def _mean_confidence(texts: Sequence[LineText]) -> float:
+def _mean_confidence(texts: Collection[LineText]) -> float:
     return sum(text.confidence for text in texts) / max(1, len(texts))
 
 
