@@ -47,7 +47,7 @@ def make_receipt(number: int) -> Receipt:
     return Receipt(image_id_for("bench", name), 1, tuple(words), name, "bench", "train", 800, 1600)
 
 
-class Meter:
+class ReadMeter:
     """Counts HTTP requests, items and bytes of a client, by botocore's own events."""
 
     def __init__(self, client: Any) -> None:
@@ -78,10 +78,10 @@ def query_per_word(client: Any, table: str, receipts: list[Receipt]) -> Iterator
             )
 
 
-def measure(read: Callable[[Any], Any]) -> tuple[Meter, float]:
+def measure(read: Callable[[Any], Any]) -> tuple[ReadMeter, float]:
     """Run `read` with a client of its own; what it cost, and the seconds it took."""
     client = clients.dynamodb()
-    meter = Meter(client)
+    meter = ReadMeter(client)
     start = time.perf_counter()
     read(client)
     return meter, time.perf_counter() - start

@@ -81,7 +81,7 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Task:
+class Workload:
     """The model and data that all variants train."""
 
     split: EncodedSplit
@@ -161,7 +161,7 @@ class Counting:
         return batch
 
 
-def measure(way: Way, steps: int, task: Task, batch_size: int, seed: int) -> Speed:
+def measure(way: Way, steps: int, task: Workload, batch_size: int, seed: int) -> Speed:
     """Speed of `steps` steps after the uncounted ones."""
     gc.collect()  # a Trainer is part of cycles, and holds its model
     if task.cuda:
@@ -189,13 +189,13 @@ def measure(way: Way, steps: int, task: Task, batch_size: int, seed: int) -> Spe
     return Speed(tokens / clock.seconds, steps / clock.seconds, memory)
 
 
-def fresh_model(task: Task) -> Any:
+def fresh_model(task: Workload) -> Any:
     start = resolve(task.model)
     return build(start, task.space, load_tokenizer(start), TrainingConfig())
 
 
 def our_trainer(
-    way: Way, task: Task, arguments: TrainingArguments, batch_size: int, seed: int
+    way: Way, task: Workload, arguments: TrainingArguments, batch_size: int, seed: int
 ) -> tuple[Trainer, Counting]:
     """Packed rows."""
     examples = task.split.examples
@@ -220,7 +220,7 @@ def our_trainer(
 
 
 def stock_trainer(
-    way: Way, task: Task, arguments: TrainingArguments, batch_size: int, seed: int
+    way: Way, task: Workload, arguments: TrainingArguments, batch_size: int, seed: int
 ) -> tuple[Trainer, Counting]:
     """transformers' Trainer on padded batches."""
     model = fresh_model(task)
@@ -268,10 +268,10 @@ def main() -> None:
         config = DataConfig(examples=kind, merge_amounts=True)
         space = label_space(config, stored_labels(receipts))
         split = encode(receipts, space, load_tokenizer(resolve(options.model)), config)
-        compare(kind, Task(split, space, options.model, cuda), options)
+        compare(kind, Workload(split, space, options.model, cuda), options)
 
 
-def compare(kind: str, task: Task, options: argparse.Namespace) -> None:
+def compare(kind: str, task: Workload, options: argparse.Namespace) -> None:
     """Run all ways in turn and print their medians."""
     batch_size = 64 if kind == "line" else 4
     counted = {} if task.cuda else {"padded": 1 if kind == "line" else 4, "dynamic": 12}

@@ -38,7 +38,7 @@ IMAGE_TOKEN, START, END = 100295, 101305, 101306
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class StepTimes:
     """One way of training."""
 
     seconds: float
@@ -92,7 +92,7 @@ def make_batch(size: int, image_side: int, answer_tokens: int, device: torch.dev
     return {name: value.to(device) for name, value in batch.items()}
 
 
-def measure(options: argparse.Namespace, checkpointing: bool) -> tuple[Measured, dict[str, int]]:
+def measure(options: argparse.Namespace, checkpointing: bool) -> tuple[StepTimes, dict[str, int]]:
     """Time steps of one way; returns the median."""
     device = torch.device(options.device)
     cuda = device.type == "cuda"
@@ -119,7 +119,7 @@ def measure(options: argparse.Namespace, checkpointing: bool) -> tuple[Measured,
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - before)
     tokens = batch["input_ids"].numel()
-    return Measured(statistics.median(seconds[1:]), tokens, peak_memory_gib(cuda)), count_parameters(model)
+    return StepTimes(statistics.median(seconds[1:]), tokens, peak_memory_gib(cuda)), count_parameters(model)
 
 
 def main() -> None:

@@ -78,3 +78,18 @@ def test_a_hub_out_of_reach_is_no_mistake(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError):
         look("some/model")
+
+
+def test_a_hub_out_of_reach_is_no_mistake_where_a_part_of_the_model_is_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier run that ended while it loaded leaves such a cache: transformers says only that files are missing."""
+    reach_nobody(monkeypatch, tmp_path)
+    model = tmp_path / "models--some--model"
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text("a" * 40)
+    (model / "snapshots" / ("a" * 40)).mkdir(parents=True)
+    (model / "snapshots" / ("a" * 40) / "config.json").write_text('{"model_type": "paddleocr_vl"}')
+    require_family("some/model")
+    with pytest.raises(WorldError, match="model some/model: the hub could not be reached"):
+        load_processor("some/model")

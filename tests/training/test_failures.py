@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.training.failures import in_one_line, is_machines
+from receipt_trainer.training.failures import in_one_line, is_machine_fault
 
 
 def raised_from(number: int) -> RuntimeError:
@@ -36,7 +36,7 @@ def test_a_disk_that_fails_is_one_line_and_the_machines_fault(number: int, told:
     assert str(fault).startswith("/mnt/checkpoints/jobs/one: ")
     assert "\n" not in str(fault)
     fault.__cause__ = error
-    assert is_machines(fault)
+    assert is_machine_fault(fault)
 
 
 @pytest.mark.parametrize("save", [torch.save, save_file])
@@ -55,7 +55,7 @@ def test_a_file_that_stays_incomplete_is_a_full_disk(
             save(weights, tmp_path / "more")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert is_machines(failed.value)
+    assert is_machine_fault(failed.value)
     fault = in_one_line(failed.value, tmp_path)
     assert isinstance(fault, WorldError)
     assert "the disk is full" in str(fault)
@@ -66,4 +66,4 @@ def test_a_file_that_stays_incomplete_is_a_full_disk(
 def test_any_other_error_stays_as_it_is(error: Exception) -> None:
     """A bug keeps its traceback, a mistake its line."""
     assert in_one_line(error, Path("run")) is error
-    assert not is_machines(error)
+    assert not is_machine_fault(error)

@@ -14,7 +14,7 @@ from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.training import checkpoints
-from receipt_trainer.training.failures import MachineError, is_machines
+from receipt_trainer.training.failures import MachineError, is_machine_fault
 from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.registry import WorkerMachine
 from tests.fault_proxy import THROTTLED, Answer, FaultProxy
@@ -139,7 +139,7 @@ def test_what_a_machine_is_blamed_for() -> None:
         RuntimeError("[enforce fail] PytorchStreamWriter failed writing file data/3"),
         RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
     ):
-        assert is_machines(blamed), blamed
+        assert is_machine_fault(blamed), blamed
     for spared in (
         FileNotFoundError(2, "No such file or directory"),
         RuntimeError("CUDA error: device-side assert triggered"),
@@ -147,7 +147,7 @@ def test_what_a_machine_is_blamed_for() -> None:
         WorldError("S3 cannot be reached"),
         ValueError("no"),
     ):
-        assert not is_machines(spared), spared
+        assert not is_machine_fault(spared), spared
 
 
 @pytest.mark.parametrize("at", [0, 1])

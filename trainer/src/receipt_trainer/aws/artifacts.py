@@ -52,7 +52,15 @@ class UploadRefusedError(WorldError):
 
 
 class S3Artifacts:
-    """Copies a run's folder to S3 (the contract's `ArtifactSink`)."""
+    """Copies a run's folder to S3 (the contract's `ArtifactSink`).
+
+    Args:
+        prefix: key prefix of the run, such as "runs/my-job".
+        cli: absolute path of the AWS CLI.
+        timeout_s: seconds that one call of the CLI may take.
+        retry_wait_s: seconds between two tries.
+        environ: environment of the CLI; this process's by default.
+    """
 
     def __init__(
         self,
@@ -64,16 +72,6 @@ class S3Artifacts:
         retry_wait_s: float = RETRY_WAIT_S,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        """Name the target.
-
-        Args:
-            bucket: name of the bucket.
-            prefix: key prefix of the run, such as "runs/my-job".
-            cli: absolute path of the AWS CLI.
-            timeout_s: seconds that one call of the CLI may take.
-            retry_wait_s: seconds between two tries.
-            environ: environment of the CLI; this process's by default.
-        """
         self.url = f"s3://{bucket}/{prefix.strip('/')}"
         self._cli = cli
         self._timeout_s, self._retry_wait_s = timeout_s, retry_wait_s

@@ -27,7 +27,11 @@ _log = structlog.get_logger(__name__)
 
 
 class GroupMember:
-    """One instance of one group; None stands for an instance without a group."""
+    """One instance of one group; None stands for an instance without a group.
+
+    Args:
+        hook: the group's lifecycle hook on termination.
+    """
 
     def __init__(
         self,
@@ -38,15 +42,6 @@ class GroupMember:
         hook: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Name them.
-
-        Args:
-            client: see `receipt_trainer.aws.clients.autoscaling`.
-            group: name of the Auto Scaling group.
-            instance_id: this instance.
-            hook: the group's lifecycle hook on termination.
-            sleep: waits between tries, in seconds.
-        """
         self._client, self._group, self._instance_id, self._hook = client, group, instance_id, hook
         self._sleep = sleep
         self._is_protected: bool | None = None

@@ -223,7 +223,6 @@ def aws_faults(doing: str, *, table: str | None = None) -> Iterator[None]:
 
     Args:
         doing: what was tried, as in "read receipts"; stands at the front of a message.
-        table: the table it was tried on, so that a missing one is named.
 
     Raises:
         UserError: no credentials, no region, no such table or bucket, access refused.

@@ -28,21 +28,18 @@ Sleep = Callable[[float], None]
 
 
 class Imds:
-    """Asks the service with a cached token. No proxy is ever asked: addresses of the link are the machine's own."""
+    """Asks the service with a cached token. No proxy is ever asked: addresses of the link are the machine's own.
+
+    Args:
+        timeout_s: seconds that one request may take.
+
+    Raises:
+        UserError: the endpoint is no HTTP address.
+    """
 
     def __init__(
         self, endpoint: str, *, timeout_s: float = TIMEOUT_S, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Name the service.
-
-        Args:
-            endpoint: such as http://169.254.169.254.
-            timeout_s: seconds that one request may take.
-            clock: seconds that only grow; for the token's age.
-
-        Raises:
-            UserError: the endpoint is no HTTP address.
-        """
         parts = urlsplit(endpoint)
         try:
             self._host, self._port = parts.hostname or "", parts.port or 80
@@ -99,9 +96,7 @@ def find(environ: Mapping[str, str] = os.environ, *, expected: bool = False, sle
     usual one.
 
     Args:
-        environ: the environment to read.
         expected: this is an instance; the service is then asked `ATTEMPTS` times.
-        sleep: waits between them, in seconds.
 
     Raises:
         WorldError: it is expected and does not answer.

@@ -34,7 +34,6 @@ class ListPrices:
     """
 
     def __init__(self, fault: str | None = None) -> None:
-        """Nothing is asked for yet; nor ever, where a fault is known from the start."""
         self._known: dict[tuple[str, str], float | None] = {}
         self._client: Any = None
         self.fault = fault
@@ -107,11 +106,7 @@ class SpotPrice:
 def read_spot_prices(
     client: EC2Client, instance_types: Sequence[str], zones: Collection[str], now: datetime
 ) -> list[SpotPrice]:
-    """The price that holds now for each type and zone that has one, the cheapest first.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
-    """
+    """The price that holds now for each type and zone that has one, the cheapest first."""
     newest: dict[tuple[str, str], tuple[datetime, float]] = {}
     wanted: Any = list(instance_types)
     with aws_faults("read spot prices"):

@@ -33,7 +33,6 @@ class ServerTime:
     def __init__(
         self, machine: Callable[[], datetime] = machine_time, elapsed: Callable[[], float] = since_boot_s
     ) -> None:
-        """`machine`: the time of day; `elapsed`: seconds that only grow."""
         self._machine, self._elapsed = machine, elapsed
         self._heard: tuple[datetime, float] | None = None
         self._is_wrong = False

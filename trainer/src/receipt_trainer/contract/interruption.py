@@ -27,7 +27,6 @@ class StopRequest:
     """
 
     def __init__(self) -> None:
-        """Start without a request."""
         self.asked = False
         self.save_asked = False
         self.signal: int | None = None
@@ -74,8 +73,7 @@ def listen(stop: StopRequest, *, insist: bool = True, clock: Callable[[], float]
 
     Args:
         insist: a signal that comes `REPEAT_S` after the first one or later ends the run at once, by KeyboardInterrupt.
-            Otherwise signals that come after the block are ignored: how the process ends is decided.
-        clock: seconds that only grow.
+        Otherwise signals that come after the block are ignored: how the process ends is decided.
     """
     owner = os.getpid()
     first_at: float | None = None

@@ -36,8 +36,6 @@ class Notice:
     """The end of a job.
 
     Attributes:
-        job_id: of the job.
-        name: of the job.
         state: SUCCEEDED, FAILED, CANCELLED or HELD.
         at: when it ended, as the rows of the jobs table have it.
         reason: why, if there is more to say than the state does.
@@ -91,7 +89,6 @@ class Notice:
         """Name, state, score, dollars, and the commands to look at it and to resume it.
 
         Args:
-            stack: name of the Pulumi stack.
             cost: of all attempts of the job.
         """
         facts = {"job": self.job_id, "state": self.state, "at": _when(self.at)}

@@ -1,1 +1,1 @@
-"""The worker pools seen and steered from a laptop: bounds of their groups, instances, prices, money."""
+"""The worker pools seen and steered from a laptop; what asks AWS raises as `receipt_trainer.aws.clients.aws_faults`."""

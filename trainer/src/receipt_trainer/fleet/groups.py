@@ -63,7 +63,6 @@ def read_groups(client: AutoScalingClient, names: Sequence[str]) -> dict[str, Gr
 
     Raises:
         UserError: one is not there.
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     found: dict[str, Group] = {}
     with aws_faults("read the Auto Scaling groups"):
@@ -122,9 +121,6 @@ def set_bounds(client: AutoScalingClient, group: Group, minimum: int, maximum: i
 
     What it desires is not set: an alarm, or a worker that ended, may have moved it since `group` was read.
     With fewer desired than there are, the group ends instances that are not protected; a worker with a job is.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     with aws_faults(f"set the bounds of {group.name}"):
         client.update_auto_scaling_group(AutoScalingGroupName=group.name, MinSize=minimum, MaxSize=maximum)
@@ -206,9 +202,6 @@ def launch_for_jobs(
     Args:
         pool: whose jobs count.
         new: ids of jobs that were just queued; an index may not have them yet.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     now = read_groups(client, [group])[group]
     before, num_jobs = now.desired, 0

@@ -69,11 +69,7 @@ class Found:
 
 
 def read(stack: StackOutputs) -> Found:
-    """The images of a stack.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
-    """
+    """The images of a stack."""
     recipe = images.recipe_name(stack.project, stack.environment)
     with aws_faults("read the images"):
         builds = images.read_builds(clients.imagebuilder(), recipe)

@@ -42,11 +42,7 @@ def midnight_before(now: datetime) -> datetime:
 def read_job_spend(
     client: DynamoDBClient, table: str, now: datetime, list_price: cost.ListPrice | None = None
 ) -> list[JobSpend]:
-    """Jobs that had an attempt today, the dearest first: a query a state, and one for each job of today.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
-    """
+    """Jobs that had an attempt today, the dearest first: a query a state, and one for each job of today."""
     since, found = midnight_before(now), []
     for row in _jobs_of_today(client, table, since):
         attempts = rows_of(client, table, row["job_id"], ATTEMPTS)

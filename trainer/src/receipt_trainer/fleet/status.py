@@ -94,9 +94,6 @@ def read_status(
 
     Args:
         no_prices: why no prices are asked for, as where AWS is an emulator, which has no prices.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     prices, dynamodb = ListPrices(no_prices), clients.dynamodb()
     chosen: dict[str, PoolOutputs] = {str(name): pool for name, pool in outputs.pools.items() if name in pools}

@@ -125,11 +125,7 @@ class Estimate:
 
 
 def read_history(client: DynamoDBClient, table: str) -> list[Run]:
-    """The newest runs that were measured, the newest first; one request.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
-    """
+    """The newest runs that were measured, the newest first; one request."""
     rows = dynamo.query(
         client,
         table,

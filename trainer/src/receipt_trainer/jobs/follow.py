@@ -39,7 +39,6 @@ def newest(client: DynamoDBClient, table: str) -> str:
 
     Raises:
         UserError: no job runs or waits.
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     for status in ("RUNNING", "CLAIMED", "INTERRUPTED", "PENDING"):
         found = [row for row in find(client, table, Wanted(status=status), NUM_CANDIDATES) if not is_held(row)]
@@ -62,14 +61,7 @@ def follow_log(
     """Show a log until its job has ended or `timeout_s` is over; the job's row as it was then.
 
     Args:
-        read_job: the job's row now.
-        tail: where the lines come from.
-        show: takes new lines.
         lines: how many of those already there are shown; None shows all.
-        timeout_s: seconds to follow at most.
-        poll_s: seconds between two readings.
-        monotonic: a clock in seconds.
-        sleep: waits so many seconds.
     """
     deadline = monotonic() + timeout_s
     row = read_job()  # before the log: what an ended job has written is in the reading that follows
@@ -95,14 +87,7 @@ def follow_job(
     """Show a job until it has ended or `timeout_s` is over; the last view, None after Ctrl-C.
 
     Args:
-        live: reads the job.
-        screen: shows it.
-        interval_s: seconds between two readings.
-        timeout_s: seconds to follow at most.
         until: ends it early, after one more reading.
-        now: the time of day.
-        monotonic: a clock in seconds.
-        sleep: waits so many seconds.
 
     Raises:
         UserError, WorldError: the job could not be read, several times in a row.

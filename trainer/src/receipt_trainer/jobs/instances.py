@@ -66,9 +66,6 @@ def list_instances(client: DynamoDBClient, table: str, now: datetime) -> list[In
     """All registered instances, the last heard of first; the entire table is read, a row an instance.
 
     Rows past their expiry are left out: DynamoDB deletes those up to days later.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     rows = dynamo.scan(
         client,

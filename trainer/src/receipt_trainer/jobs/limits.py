@@ -156,9 +156,6 @@ def read_spending(
 
     Args:
         but: a job whose newest attempt is left out: its worker counts it by a clock of its own.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     keys = [{"PK": job_pk(job_id), "SK": JOB_SK} for job_id in dict.fromkeys(jobs)]
     found = dynamo.batch_get(client, table, "read what jobs have taken", keys, _JOB)

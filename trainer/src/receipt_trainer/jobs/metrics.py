@@ -30,11 +30,7 @@ class Point:
 
 
 def read_curves(client: DynamoDBClient, table: str, job_id: str) -> dict[str, list[Point]]:
-    """All curves of a job by the metric's name, in the order in which they are shown.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
-    """
+    """All curves of a job by the metric's name, in the order in which they are shown."""
     return curves(rows_of(client, table, job_id, METRICS))
 
 

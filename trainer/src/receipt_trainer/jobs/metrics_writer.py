@@ -54,6 +54,17 @@ class JobStore:
 
     Rows that cannot be written are kept and tried again at the next flush; training never waits and never fails for
     them. `close` writes the rest.
+
+    Args:
+        attempt: number of the worker's claim, kept in every row; None for a run without a worker.
+        max_pending: rows kept at most while writing fails.
+        first_seq: number of the first row; two stores of one job begin far from each other.
+        history: what earlier attempts logged up to the checkpoint from which this one resumes; what the table has
+            not of it is written first.
+        sealed: all checkpoints that are in the run's folder now; the table's rows are made to say the same first.
+        None: the rows are left as they are.
+        keep_days: after so many days DynamoDB deletes the rows.
+        may_write: asked before each batch; while it says no, rows are forgotten, not kept.
     """
 
     def __init__(
@@ -73,25 +84,6 @@ class JobStore:
         clock: Callable[[], datetime] = utc_now,
         sleep: Sleep = time.sleep,
     ) -> None:
-        """Start the thread.
-
-        Args:
-            client: see `receipt_trainer.aws.clients.dynamodb`.
-            table: name of the jobs table.
-            job_id: the job whose rows these are.
-            attempt: number of the worker's claim, kept in every row; None for a run without a worker.
-            interval_s: seconds between two flushes.
-            max_pending: rows kept at most while writing fails.
-            first_seq: number of the first row; two stores of one job begin far from each other.
-            history: what earlier attempts logged up to the checkpoint from which this one resumes; what the table has
-                not of it is written first.
-            sealed: all checkpoints that are in the run's folder now; the table's rows are made to say the same first.
-                None: the rows are left as they are.
-            keep_days: after so many days DynamoDB deletes the rows.
-            may_write: asked before each batch; while it says no, rows are forgotten, not kept.
-            clock: the time stamp of a row.
-            sleep: waits between the tries of a flush, in seconds.
-        """
         self._client, self._table, self._job_id = client, table, job_id
         self._common: Item = {"PK": job_pk(job_id), "job_id": job_id}
         if attempt is not None:
@@ -257,9 +249,6 @@ def missing(
 
     Args:
         history: `log_history` of the checkpoint from which the attempt resumes.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     rows = rows_of(client, table, job_id, METRICS, attributes=("name", "step"))
     stored = {(row["name"], row["step"]) for row in rows}
@@ -272,11 +261,7 @@ def missing(
 def wrong_checkpoints(
     client: DynamoDBClient, table: str, job_id: str, sealed: Sequence[Sealed]
 ) -> tuple[list[int], list[Sealed]]:
-    """Steps of rows whose checkpoint is not there, and checkpoints without a complete row.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
-    """
+    """Steps of rows whose checkpoint is not there, and checkpoints without a complete row."""
     rows = list(rows_of(client, table, job_id, CHECKPOINTS, attributes=("step", "size_bytes")))
     there = {one.step for one in sealed}
     whole = {int(row["step"]) for row in rows if "size_bytes" in row}  # a worker that ends names the step alone

@@ -106,19 +106,16 @@ class SqsQueue:
     """A FIFO queue of SQS. A job's messages form a group of their own, so that no job waits for another one.
 
     All methods raise UserError or WorldError as `aws_faults` says.
+
+    Args:
+        url: of a FIFO queue without content-based deduplication.
+        visibility_s: for how long a received message is hidden.
+
+    Raises:
+        UserError: the URL is not that of a FIFO queue.
     """
 
     def __init__(self, client: SQSClient, url: str, *, visibility_s: int = VISIBILITY_S) -> None:
-        """Take the queue.
-
-        Args:
-            client: see `receipt_trainer.aws.clients.sqs`.
-            url: of a FIFO queue without content-based deduplication.
-            visibility_s: for how long a received message is hidden.
-
-        Raises:
-            UserError: the URL is not that of a FIFO queue.
-        """
         if not url.endswith(".fifo") or not url.startswith(("https://", "http://")):
             raise UserError(f"--queue-url '{url}': expected the URL of a FIFO queue, which ends in .fifo")
         self._client, self._url, self._visibility_s = client, url, visibility_s
@@ -233,11 +230,7 @@ LATE_S: Final = 3 * LOOK_EVERY_MIN * 60
 
 
 def read_short(client: DynamoDBClient, table: str, now: datetime) -> list[Look]:
-    """The queues with fewer messages than jobs, as the stack's function saw them minutes ago; one request.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
-    """
+    """The queues with fewer messages than jobs, as the stack's function saw them minutes ago; one request."""
     with aws_faults("read the looks at the queues", table=table):
         looks = waiting_calls.read_looks(client, table).values()
     return [look for look in looks if look.short_since is not None and is_recent(look, now)]

@@ -55,14 +55,6 @@ class JobTable:
         clock: Callable[[], datetime] = utc_now,
         sleep: Sleep = time.sleep,
     ) -> None:
-        """Take the table.
-
-        Args:
-            client: see `receipt_trainer.aws.clients.dynamodb`.
-            table: name of the jobs table.
-            clock: the time of day; leases are compared with it.
-            sleep: waits so many seconds where transactions meet.
-        """
         self.client, self.name, self._clock = client, table, clock
         self._transactions = Transactions(client, table, sleep)
 
@@ -119,8 +111,6 @@ class JobTable:
         """Make the job this worker's for `lease_s` seconds, if no other worker has it.
 
         Args:
-            job_id: as the message names it.
-            worker_id: of the worker; no two workers share one.
             lease_s: seconds from now, by this worker's clock.
             instance: what is known of the machine (instance_id, instance_type, price_usd_per_h, ...); kept with the
                 attempt, so that its cost is known when the instance is gone.

@@ -68,9 +68,6 @@ def partition_rows(
         attributes: what is read of each row; empty: the entire row.
         newest_first: in the reverse order of the sort keys.
         page: rows of one request at most.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     given = _projection(attributes) | ({} if page is None else {"Limit": page})
     keys, values = "begins_with(SK, :prefix)", {":prefix": prefix}
@@ -114,7 +111,6 @@ def get_job(client: DynamoDBClient, table: str, job_id: str) -> Item:
 
     Raises:
         UserError: no such job.
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     found = row_of(client, table, job_id, JOB_SK)
     if found is None:
@@ -191,9 +187,6 @@ def find(client: DynamoDBClient, table: str, wanted: Wanted, limit: int | None =
     """JOB rows without their spec, newest first, `limit` at most; pages of an index are read, never a row a job.
 
     They are as `presentable` shows them; without a limit the spec is not read, so nothing is said of it.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     if wanted.name is not None:
         found = _partition(client, table, "GSI2", job_name_pk(wanted.name), wanted, limit)
@@ -293,9 +286,6 @@ def find_changed(client: DynamoDBClient, table: str, since: datetime, states: Co
     """Jobs of these states whose state has changed since then: job_id, name, status, pool, attempt; a query a state.
 
     Where the table lacks the index for it, all jobs' rows are read.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     try:
         return list(_once(_by_state(client, table, JOBS_BY_CHANGE, "updated_at >= :from", iso(since), states)))

@@ -225,8 +225,6 @@ def after_failed_try(job: Job, now: datetime, first_pause_s: int) -> Undelivered
     """The change of a job whose complete run could not be delivered once more.
 
     Args:
-        job: as it was during the attempt.
-        now: the time of day; a first failure that lies in its future was written by a clock that was wrong.
         first_pause_s: see `pause_s`.
     """
     since = min(job.undelivered_since or now, now)
@@ -328,7 +326,6 @@ def after_failure(job: Job, *, final: bool = False) -> State:
     """Where one more failed attempt leaves the job.
 
     Args:
-        job: as it was during the attempt.
         final: another attempt would fail as well (a mistake in the job).
     """
     if job.cancel_requested:

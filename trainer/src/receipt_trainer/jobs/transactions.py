@@ -34,7 +34,6 @@ class Transactions:
     """Methods raise UserError and WorldError as `aws_faults` says."""
 
     def __init__(self, client: DynamoDBClient, table: str, sleep: Sleep) -> None:
-        """Take the table; `sleep` waits seconds between the tries of a transaction."""
         self._client, self._table, self._sleep = client, table, sleep
 
     def create(self, row: Mapping[str, Any], at: str) -> bool:

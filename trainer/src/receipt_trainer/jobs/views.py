@@ -60,9 +60,6 @@ def read_past(
 
     Args:
         list_price: asked for the price of an attempt that has none.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
 
     # By their count, the end of the key: workers' clocks may differ.
@@ -105,9 +102,6 @@ def read_spent(
 
     Args:
         rows: JOB rows, with `attempt` and `lease_expires_at`.
-
-    Raises:
-        UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     newest = {str(row["job_id"]): int(row.get("attempt") or 0) for row in rows}
     attempts = attempts_of(client, table, newest, ("started_at", "ended_at", "price_usd_per_h"))
@@ -134,24 +128,18 @@ class RowTail:
     """Reads rows whose sort keys grow with time, in pieces.
 
     No row comes twice, and what was read before is not read again but for the last seconds of it.
+
+    Args:
+        prefix: of the sort keys; behind it stands the time.
     """
 
     def __init__(self, client: DynamoDBClient, table: str, job_id: str, prefix: str) -> None:
-        """Read nothing yet.
-
-        Args:
-            prefix: of the sort keys; behind it stands the time.
-        """
         self._client, self._table, self._job_id = client, table, job_id
         self._prefix = self._from = prefix
         self._seen: set[str] = set()
 
     def last(self, num_rows: int) -> list[Item]:
-        """The last rows only; `more` continues after them.
-
-        Raises:
-            UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
-        """
+        """The last rows only; `more` continues after them."""
         wanted = max(1, num_rows)
         rows = list(islice(self._query(self._prefix, newest_first=True, page=wanted), wanted))[::-1]
         if rows:
@@ -182,7 +170,6 @@ class LogTail:
     """Reads a log piece by piece; no line comes twice, and what was read before is not read again."""
 
     def __init__(self, client: DynamoDBClient, table: str, job_id: str) -> None:
-        """Read nothing yet."""
         self._rows = RowTail(client, table, job_id, LOGS)
 
     def last(self, num_lines: int) -> list[Line]:
@@ -255,7 +242,6 @@ class LiveJob:
 
         Raises:
             UserError: no such job.
-            UserError, WorldError: see `receipt_trainer.aws.clients.aws_faults`.
         """
         row = get_job(self._client, self._table, self._job_id)  # first: what an ended job wrote is then in the rest
         if self._spec is None:

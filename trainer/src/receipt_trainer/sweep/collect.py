@@ -52,7 +52,6 @@ class Observer:
         *,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """Take the jobs table, what makes a client to read run records with, and which score of a run is wanted."""
         self._client, self._table, self._s3, self._clock = client, table, s3, clock
         self._objective = objective
         self._over: dict[tuple[str, str, int], SeedRun] = {}

@@ -208,15 +208,7 @@ def follow(
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[list[Trial], bool]:
-    """Move the sweep on again and again; the trials, and whether all have ended.
-
-    Args:
-        show: takes the trials after each look.
-        timeout_s: seconds to follow at most.
-        poll_s: seconds between two looks.
-        monotonic: a clock in seconds.
-        sleep: waits so many seconds.
-    """
+    """Move the sweep on again and again; the trials, and whether all have ended."""
     deadline = monotonic() + timeout_s
     trials = driver.advance()
     show(trials)

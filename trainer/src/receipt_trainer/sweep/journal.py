@@ -36,7 +36,6 @@ class JobsTableJournal(BaseJournalBackend):
     """The journal of one sweep. Methods raise UserError and WorldError as `aws_faults`."""
 
     def __init__(self, client: DynamoDBClient, table: str, sweep: str) -> None:
-        """Take the jobs table and the sweep's name."""
         self._client, self._table, self._sweep = client, table, sweep
         self._end = 0
         self._held: list[Entry] | None = None

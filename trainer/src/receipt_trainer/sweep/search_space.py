@@ -56,7 +56,6 @@ def read_axis(option: str, key: str, text: str, family: Family) -> Axis:
         option: for messages, such as "--learning-rates".
         key: a field of one of the two configurations; dots lead into their sections.
         text: values joined by commas, in YAML; or LOW:HIGH.
-        family: of the job; it says which fields there are.
 
     Raises:
         UserError: an unknown field, a value that it does not take, a value twice, or no value.

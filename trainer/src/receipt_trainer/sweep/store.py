@@ -25,7 +25,6 @@ class SweepTable:
     """Methods raise UserError and WorldError as `receipt_trainer.aws.clients.aws_faults` says."""
 
     def __init__(self, client: DynamoDBClient, table: str, *, clock: Callable[[], datetime] = utc_now) -> None:
-        """Take the jobs table; `clock` is the time of day."""
         self.client, self.name, self._clock = client, table, clock
 
     def define(self, definition: Definition, limits: Limits | None = None) -> None:

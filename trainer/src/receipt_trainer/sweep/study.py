@@ -39,7 +39,6 @@ class SweepStudy:
     """The trials of one sweep. Methods raise UserError and WorldError as `aws_faults`."""
 
     def __init__(self, definition: Definition, sweeps: SweepTable) -> None:
-        """Take what the sweep is and where it is stored; nothing is written yet."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._definition, self._sweeps = definition, sweeps
         self._open()

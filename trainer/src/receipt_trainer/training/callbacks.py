@@ -39,7 +39,13 @@ MAX_SHARE: Final = 0.05
 
 
 class CheckpointCommit(TrainerCallback):
-    """The old checkpoints go only after the new one is sealed: at no moment is there none."""
+    """The old checkpoints go only after the new one is sealed: at no moment is there none.
+
+    Args:
+        fingerprint: of the run, see `Task.fingerprint`.
+        every_steps: optimizer steps between two; 0: the ends of the epochs alone.
+        every_s: seconds between two, besides; 0: no clock.
+    """
 
     def __init__(
         self,
@@ -51,16 +57,6 @@ class CheckpointCommit(TrainerCallback):
         sink: MetricsSink | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Say what a checkpoint is of, and when there is one.
-
-        Args:
-            fingerprint: of the run, see `Task.fingerprint`.
-            keep: checkpoints that stay.
-            every_steps: optimizer steps between two; 0: the ends of the epochs alone.
-            every_s: seconds between two, besides; 0: no clock.
-            sink: hears of each checkpoint.
-            clock: seconds that only grow.
-        """
         self._fingerprint = dict(fingerprint)
         self._keep = keep
         self._every_steps, self._every_s = every_steps, every_s
@@ -267,7 +263,6 @@ class ProgressBar(TrainerCallback):
     """A live bar on a terminal; one line an epoch everywhere, so that a log file reads well too."""
 
     def __init__(self, console: Console, describe: Callable[[Mapping[str, float]], str]) -> None:
-        """`describe` puts an evaluation into words."""
         self._console, self._describe = console, describe
         self._progress: Progress | None = None
         self._task = TaskID(0)

@@ -45,7 +45,7 @@ def require_gpu() -> None:
         raise MachineError("PyTorch sees no GPU on this machine, which is there for its GPU")
 
 
-def is_machines(error: BaseException) -> bool:
+def is_machine_fault(error: BaseException) -> bool:
     """Whether the machine seems to have failed: another one may well succeed, this one hardly."""
     return any(
         isinstance(fault, MachineError | FolderError)

@@ -34,7 +34,12 @@ class Numbers(Dataset[int]):
 
 
 class BatchTrainer(Trainer):
-    """Base of the families' trainers: `batches` of example numbers, `judge` for an evaluation."""
+    """Base of the families' trainers: `batches` of example numbers, `judge` for an evaluation.
+
+    Args:
+        collator: makes a batch of example numbers; it has an `epoch`, which is set.
+        loss: see `compute_loss_func` of transformers.
+    """
 
     def __init__(
         self,
@@ -47,12 +52,6 @@ class BatchTrainer(Trainer):
         callbacks: Sequence[Any],
         **kwargs: Any,
     ) -> None:
-        """Take what to train on.
-
-        Args:
-            collator: makes a batch of example numbers; it has an `epoch`, which is set.
-            loss: see `compute_loss_func` of transformers.
-        """
         self._batches, self._collator = batches, collator
         self._losses: list[Tensor] = []
         self._ids: list[Sequence[str]] = []

@@ -79,7 +79,6 @@ class AttemptContext:
         instance_type: of the machine.
         limit_watch: says when the job has taken as much as it may; None: never.
         scratch: folder for what the worker tells the training process; see `Child`.
-        clock: seconds that only grow, also while the machine sleeps.
     """
 
     settings: WorkerSettings
@@ -109,7 +108,6 @@ class AttemptRun:
     """
 
     def __init__(self, context: AttemptContext) -> None:
-        """Open the job's log; `run` does the rest."""
         self._on, job, attempt = context, context.job, context.attempt
         self._start_step = 0
         self._run_dir = run_dir_of(context.settings.checkpoints_dir, job.job_id)

@@ -71,7 +71,16 @@ class ChildJob(BaseModel):
 
 
 class Child:
-    """One training process with a session of its own, so that nothing it started outlives it."""
+    """One training process with a session of its own, so that nothing it started outlives it.
+
+    Args:
+        on_exit: called once, in a thread, with the exit code; minus the signal's number if one ended it.
+        command: program and arguments before the job file.
+        words: hears what it writes to its standard error.
+
+    Raises:
+        OSError: it cannot be started.
+    """
 
     def __init__(
         self,
@@ -82,18 +91,6 @@ class Child:
         words: LogForwarder | None = None,
         folder: Path | None = None,
     ) -> None:
-        """Start it.
-
-        Args:
-            job: what to train.
-            on_exit: called once, in a thread, with the exit code; minus the signal's number if one ended it.
-            command: program and arguments before the job file.
-            folder: where the job file is written; by default where temporary files go.
-            words: hears what it writes to its standard error.
-
-        Raises:
-            OSError: it cannot be started.
-        """
         # Readable by us alone.
         descriptor, name = tempfile.mkstemp(prefix="receipt-trainer-", suffix=".job.json", dir=folder)
         self._job_file = Path(name)

@@ -20,7 +20,6 @@ class Breaker:
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
-        """`limit`: failures in a row that end it."""
         self._limit = limit
         self._num_failures = 0
         self._last = ""

@@ -23,7 +23,6 @@ class Renewal:
     """Looks at each received message before its job is claimed, while nothing depends on that message yet."""
 
     def __init__(self, table: JobTable, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
-        """Take the jobs table, a clock of seconds that only grow, and the time of day."""
         self._table, self._clock, self._now = table, clock, now
         self._renewed_at: dict[str, float] = {}
 

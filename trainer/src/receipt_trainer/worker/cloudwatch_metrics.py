@@ -28,7 +28,11 @@ _log = structlog.get_logger(__name__)
 
 
 class Outcomes:
-    """Puts the metrics of one worker. A metric that cannot be put is no reason to stop: it is said in the log."""
+    """Puts the metrics of one worker. A metric that cannot be put is no reason to stop: it is said in the log.
+
+    Args:
+        price_usd_per_h: of the instance; None: not known, then no dollars are put.
+    """
 
     def __init__(
         self,
@@ -39,13 +43,6 @@ class Outcomes:
         price_usd_per_h: float | None = None,
         clock: Callable[[], float] = since_boot_s,
     ) -> None:
-        """Say whose metrics they are.
-
-        Args:
-            client: see `receipt_trainer.aws.clients.cloudwatch`.
-            price_usd_per_h: of the instance; None: not known, then no dollars are put.
-            clock: seconds that only grow.
-        """
         own = metrics.dimensions(environment, pool)
         self._dimensions = [{"Name": name, "Value": value} for name, value in own.items()]
         self._client, self._price, self._clock = client, price_usd_per_h, clock

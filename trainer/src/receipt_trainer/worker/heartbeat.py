@@ -54,13 +54,7 @@ class Heartbeat:
         """Start beating, the first time after `interval_s`.
 
         Args:
-            beat: what to do.
             held_until: the moment, on `clock`, until which the lease is ours already.
-            lease_s: seconds that a renewed lease lasts.
-            interval_s: seconds between two beats.
-            retry_s: seconds after a beat that failed.
-            clock: seconds that only grow, also while the machine sleeps.
-            wait: waits so many seconds, True to end; by default until `close`.
         """
         self._beat, self._lease_s, self._interval_s, self._retry_s = beat, lease_s, interval_s, retry_s
         self._clock = clock

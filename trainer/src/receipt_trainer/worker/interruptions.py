@@ -96,6 +96,10 @@ class Watch:
     """A thread that looks every `interval_s` seconds until it finds an interruption or is closed.
 
     Advice is given once; an interruption may follow it.
+
+    Args:
+        notify: called once, in the thread.
+        advise: called at most once, in the thread, and before `notify`.
     """
 
     def __init__(
@@ -107,15 +111,6 @@ class Watch:
         interval_s: float = POLL_S,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
-        """Start looking.
-
-        Args:
-            imds: whom to ask.
-            notify: called once, in the thread.
-            advise: called at most once, in the thread, and before `notify`.
-            interval_s: seconds between two looks.
-            wait: waits so many seconds, True to end; by default until `close`.
-        """
         self._imds, self._notify, self._advise, self._interval_s = imds, notify, advise, interval_s
         self._is_advised = False
         self._closed = threading.Event()

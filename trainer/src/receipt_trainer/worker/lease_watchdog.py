@@ -22,7 +22,14 @@ SAVE: Final = "save"
 
 
 class LeaseWatchdog:
-    """The training process's side: a thread that reads and watches the time."""
+    """The training process's side: a thread that reads and watches the time.
+
+    Args:
+        first_s: seconds that the lease lasts without any line.
+        on_gone: called in the thread once the worker has closed its end or died.
+        on_expired: called in the thread once the time is over.
+        on_save: called in the thread whenever a checkpoint is asked for.
+    """
 
     def __init__(
         self,
@@ -34,16 +41,6 @@ class LeaseWatchdog:
         on_save: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = since_boot_s,
     ) -> None:
-        """Start watching.
-
-        Args:
-            descriptor: file descriptor to read from.
-            first_s: seconds that the lease lasts without any line.
-            on_gone: called in the thread once the worker has closed its end or died.
-            on_expired: called in the thread once the time is over.
-            on_save: called in the thread whenever a checkpoint is asked for.
-            clock: seconds that only grow.
-        """
         self._descriptor, self._clock = descriptor, clock
         self._on_gone, self._on_expired, self._on_save = on_gone, on_expired, on_save
         self._deadline = clock() + first_s

@@ -25,7 +25,12 @@ _log = structlog.get_logger(__name__)
 
 
 class LimitWatch:
-    """Looks when a limit may be reached, and not before; a job without limits, of no sweep, costs no request."""
+    """Looks when a limit may be reached, and not before; a job without limits, of no sweep, costs no request.
+
+    Args:
+        price_usd_per_h: of the machine's hour, if that is known.
+        began: the moment of the claim, on `clock`.
+    """
 
     def __init__(
         self,
@@ -38,14 +43,6 @@ class LimitWatch:
         clock: Callable[[], float],
         now: Callable[[], datetime],
     ) -> None:
-        """Take the claimed job.
-
-        Args:
-            price_usd_per_h: of the machine's hour, if that is known.
-            began: the moment of the claim, on `clock`.
-            clock: seconds that only grow: what this attempt takes does not depend on the time of day.
-            now: the time of day, for what the sweep's other jobs take.
-        """
         self._table, self._job = table, job
         self._began, self._clock, self._now = began, clock, now
         listed = cost.read_prices(job.list_prices).get(instance_type or "")

@@ -30,7 +30,12 @@ CLOSE_S: Final = 5.0
 
 
 class LogForwarder:
-    """Reads one stream to its end. Its outputs may fail: the process that writes is never blocked."""
+    """Reads one stream to its end. Its outputs may fail: the process that writes is never blocked.
+
+    Args:
+        sink: the job's log; the caller closes it, by `close_in_time`.
+        echo: where the same lines go; this process's standard error by default.
+    """
 
     def __init__(
         self,
@@ -39,13 +44,6 @@ class LogForwarder:
         echo: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Say where the lines go.
-
-        Args:
-            sink: the job's log; the caller closes it, by `close_in_time`.
-            echo: where the same lines go; this process's standard error by default.
-            clock: seconds that only grow.
-        """
         self._sink, self._echo, self._clock = sink or NoMetrics(), echo, clock
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._held: deque[str] = deque(maxlen=TAIL_LINES)

@@ -46,7 +46,16 @@ _log = structlog.get_logger(__name__)
 
 
 class Worker:
-    """Takes jobs until it has to go; `run` is called once."""
+    """Takes jobs until it has to go; `run` is called once.
+
+    Args:
+        queues: in the order in which they are polled.
+        registry: the machine's row, if there is such a table.
+        member: the machine in its Auto Scaling group, if it is in one.
+        outcomes: the metrics of the worker's stack, if it belongs to one.
+        command: see `Child`.
+        open_log: opens the log of a job, see `AttemptRun`.
+    """
 
     def __init__(
         self,
@@ -64,19 +73,6 @@ class Worker:
         now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Take the parts.
-
-        Args:
-            queues: in the order in which they are polled.
-            registry: the machine's row, if there is such a table.
-            member: the machine in its Auto Scaling group, if it is in one.
-            outcomes: the metrics of the worker's stack, if it belongs to one.
-            command: see `Child`.
-            open_log: opens the log of a job, see `AttemptRun`.
-            clock: seconds that only grow, also while the machine sleeps.
-            now: the time of day, to compare with leases.
-            sleep: waits so many seconds between two requests to end the instance.
-        """
         self._settings, self._table, self._queues = settings, table, tuple(queues)
         self._machine, self._registry, self._member = machine, registry, member
         self._outcomes = outcomes

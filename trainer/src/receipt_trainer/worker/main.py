@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
         return exit_code(error, is_complete=job is not None and folder.is_complete(job.run_dir))
     except BaseException as error:
         traceback.print_exc()
-        if not failures.is_machines(error):
+        if not failures.is_machine_fault(error):
             return EXIT_FAULT
         return EXIT_UNDELIVERABLE if job is not None and folder.is_complete(job.run_dir) else EXIT_MACHINE
     return EXIT_DONE
@@ -79,7 +79,7 @@ def exit_code(error: UserError | WorldError, *, is_complete: bool) -> int:
     Args:
         is_complete: the run is, so that it is its delivery that failed.
     """
-    is_here = isinstance(error, CliError | UploadRefusedError) or failures.is_machines(error)
+    is_here = isinstance(error, CliError | UploadRefusedError) or failures.is_machine_fault(error)
     is_refused = isinstance(error, UserError) and isinstance(error.__cause__, BotoCoreError | ClientError)
     if isinstance(error, folder.FolderHeldError):
         return EXIT_FAULT

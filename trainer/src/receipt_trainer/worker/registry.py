@@ -100,7 +100,6 @@ class InstanceRegistry:
         *,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """Name the table; `register` writes."""
         self._client, self._table, self._machine, self._clock = client, table, machine, clock
         self._started_at = iso(clock())  # or that of the instance's row, see `register`
         self._status: Status = "IDLE"

@@ -37,7 +37,12 @@ _log = structlog.get_logger(__name__)
 
 
 class Retention:
-    """Never raises; what could not be deleted is left to the next look."""
+    """Never raises; what could not be deleted is left to the next look.
+
+    Args:
+        checkpoints_dir: see `WorkerSettings`.
+        days: for which checkpoints of FAILED and CANCELLED jobs are kept.
+    """
 
     def __init__(
         self,
@@ -48,15 +53,6 @@ class Retention:
         clock: Callable[[], float] = since_boot_s,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """Look at nothing yet.
-
-        Args:
-            checkpoints_dir: see `WorkerSettings`.
-            table: the jobs table.
-            days: for which checkpoints of FAILED and CANCELLED jobs are kept.
-            clock: seconds that only grow.
-            now: the time of day, to compare with rows and files.
-        """
         self._root, self._table, self._age = checkpoints_dir / "jobs", table, timedelta(days=days)
         self._clock, self._now = clock, now
         self._next_at = clock()

@@ -45,12 +45,6 @@ class Shutdown:
         clock: Callable[[], float],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Take the worker's recorded instructions, each None where there is none.
-
-        Args:
-            clock: seconds that only grow.
-            sleep: waits between two tries, in seconds.
-        """
         self._member, self._registry, self._outcomes = member, registry, outcomes
         self._clock, self._sleep = clock, sleep
         self._refused_since: float | None = None

@@ -20,7 +20,6 @@ class ProgressFile:
     """The training process's side (the contract's `Listener`)."""
 
     def __init__(self, path: Path) -> None:
-        """Name the file, which is there."""
         self._path, self._count = path, 0
 
     def moved(self, doing: str, quiet_s: float) -> None:
@@ -36,16 +35,14 @@ class ProgressFile:
 
 
 class StallWatch:
-    """The worker's side: looks at the file now and then."""
+    """The worker's side: looks at the file now and then.
+
+    Args:
+        path: the file; one that cannot be read says nothing.
+        stall_s: seconds without a change that are too many.
+    """
 
     def __init__(self, path: Path, stall_s: float, clock: Callable[[], float]) -> None:
-        """Start the time.
-
-        Args:
-            path: the file; one that cannot be read says nothing.
-            stall_s: seconds without a change that are too many.
-            clock: seconds that only grow.
-        """
         self._path, self._stall_s, self._clock = path, stall_s, clock
         self._text, self._changed_at = "", clock()
 
