@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from receipt_trainer.cli import child_runs
 from receipt_trainer.cli.child_runs import reason
-from receipt_trainer.sweep.experiments import Outcome, read_log, write_log
+from receipt_trainer.sweep.experiment_log import Outcome, read_log, write_log
 from tests.cli.jobs import Caller
 from tests.cli.vl.vl_calls import refuse, succeed
 from tests.cli.vl.vl_lab import base_of, write, write_lab

@@ -12,8 +12,8 @@ from receipt_trainer.aws import clients
 from receipt_trainer.config.job_file import PaddleOcrVlJob, read_job
 from receipt_trainer.contract.run_record import PaddleOcrVlRecord, VlResults
 from receipt_trainer.jobs.rows import get_job
-from receipt_trainer.sweep.experiments import read_log
-from receipt_trainer.sweep.folder import parameters, read_experiments
+from receipt_trainer.sweep.experiment_log import read_log
+from receipt_trainer.sweep.experiments import parameters, read_experiments
 from tests.cli.jobs import Caller
 from tests.cli.vl.vl_calls import succeed
 from tests.cli.vl.vl_lab import write, write_lab

@@ -7,8 +7,7 @@ import pytest
 from receipt_trainer.aws import clients
 from receipt_trainer.contract.run_record import LayoutLMRecord, Score
 from receipt_trainer.local.emulator import LocalCloud
-from receipt_trainer.sweep.definition import Definition
-from receipt_trainer.sweep.objective import OBJECTIVES
+from receipt_trainer.sweep.definition import OBJECTIVES, Definition
 from receipt_trainer.sweep.ranking import ranked, verdict_of
 from receipt_trainer.sweep.trial import SeedRun, Trial
 from tests.sweep.world import Counting, World, axis, definition

@@ -15,19 +15,21 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.documents import evaluate
 from receipt_trainer.reports.evaluation_pages import EvaluationFiles, read_scores, write_evaluation
 from receipt_trainer.sweep.collect import stability
-from receipt_trainer.sweep.experiments import (
+from receipt_trainer.sweep.experiment_log import (
+    CONFIG,
+    RUN,
+    SCORES,
     Criterion,
-    ExperimentFolder,
+    LocalRunner,
     Outcome,
     as_markdown,
     places,
     ranked,
     read_log,
-    run_experiments,
     verdict_of,
     write_log,
 )
-from receipt_trainer.sweep.folder import Experiment, read_experiments
+from receipt_trainer.sweep.experiments import Experiment, read_experiments
 from tests.evaluation.answered import document, predict
 from tests.sweep.lab import write, write_lab
 
@@ -40,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def leave_run(
-    place: ExperimentFolder, losses: list[float], status: Any = "complete", scores: dict[str, float] | None = None
+    place: Path, losses: list[float], status: Any = "complete", scores: dict[str, float] | None = None
 ) -> None:
     """What training leaves."""
     rows = [{"epoch": at, "step": 10 * at, "eval_loss": loss} for at, loss in enumerate(losses, start=1)]
@@ -56,7 +58,7 @@ def leave_run(
         vl=VlResults.model_validate(vl),
     )
     record.timings["train_s"] = 1800.0
-    record.write(place.run / "run.json")
+    record.write(place / RUN / "run.json")
 
 
 class Lab:
@@ -66,27 +68,26 @@ class Lab:
         self.failing = failing or {}
         self.calls: list[str] = []
 
-    def train(self, experiment: Experiment, place: ExperimentFolder) -> str | None:
+    def train(self, experiment: Experiment, place: Path) -> str | None:
         self.calls.append(f"train {experiment.name}")
-        assert load_job_file(place.config).spec.training_config == experiment.job.training_config
+        assert load_job_file(place / CONFIG).spec.training_config == experiment.job.training_config
         failure = self.failing.get(experiment.name)
         if failure == "interrupt":
             raise KeyboardInterrupt
         leave_run(place, [3.0] if failure else [3.0, 1.0, 2.0], "failed" if failure else "complete")
         return failure
 
-    def evaluate(self, experiment: Experiment, place: ExperimentFolder) -> dict[str, Any] | str:
+    def evaluate(self, experiment: Experiment, place: Path) -> dict[str, Any] | str:
         self.calls.append(f"evaluate {experiment.name}")
         if experiment.name == "rank-8":
             return "no documents to score on"
         evaluation = evaluate([predict(document(), document(tax=4))])
-        write_evaluation(evaluation, EvaluationFiles(place.scores), {"model": "m"}, place.folder, NOON)
-        return read_scores(place.scores)
+        write_evaluation(evaluation, EvaluationFiles(place / SCORES), {"model": "m"}, place, NOON)
+        return read_scores(place / SCORES)
 
     def run(self, folder: Path, **options: Any) -> dict[str, Outcome]:
-        options = {"train": self.train, "evaluate": self.evaluate, "now": lambda: NOON} | options
-        results = run_experiments(read_experiments(folder), folder / "results", **options)
-        return {result.name: result for result in results}
+        runner = LocalRunner(folder / "results", self.train, self.evaluate, now=lambda: NOON, **options)
+        return {result.name: result for result in runner.run(read_experiments(folder))}
 
 
 def test_results_are_logged(folder: Path) -> None:
@@ -130,7 +131,7 @@ def test_it_goes_on_where_it_stopped(folder: Path) -> None:
 
 def test_a_run_that_is_complete_is_only_scored(folder: Path) -> None:
     """If the end came between training and scoring, training is not repeated."""
-    leave_run(ExperimentFolder(folder / "results" / "base"), [1.0])
+    leave_run(folder / "results" / "base", [1.0])
     lab = Lab()
     lab.run(folder)
     assert lab.calls[0] == "evaluate base"
@@ -140,7 +141,7 @@ def test_a_run_that_has_scored_itself_is_not_scored_again(folder: Path) -> None:
     """Its own scores count, unless other documents are asked for; then they are never taken for those."""
     scores = {"field_accuracy": 0.25, "present_accuracy": 0.125, "teds": 0.5}
     for name in ("base", "rank-8"):
-        leave_run(ExperimentFolder(folder / "results" / name), [1.0], scores=scores)
+        leave_run(folder / "results" / name, [1.0], scores=scores)
     lab = Lab()
     found = lab.run(folder)
     assert lab.calls == ["train hot", "evaluate hot"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.errors import UserError
-from receipt_trainer.sweep.folder import read_experiments
+from receipt_trainer.sweep.experiments import read_experiments
 from tests.sweep.lab import BASE, write, write_lab
 
 

@@ -9,10 +9,8 @@ from receipt_trainer.contract.run_record import AnswerScores, PaddleOcrVlRecord
 from receipt_trainer.errors import UserError
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.sweep import plan
-from receipt_trainer.sweep.definition import Definition
-from receipt_trainer.sweep.objective import OBJECTIVES, choose
-from receipt_trainer.sweep.ranking import ranked, verdict_of
-from receipt_trainer.sweep.significance import Scores, judge
+from receipt_trainer.sweep.definition import OBJECTIVES, Definition, choose
+from receipt_trainer.sweep.ranking import Scores, judge, ranked, verdict_of
 from receipt_trainer.sweep.trial import SeedRun, Trial
 from tests.sweep.world import World, axis, vl_definition
 

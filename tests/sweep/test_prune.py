@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.jobs.model import Attempt
-from receipt_trainer.sweep.definition import Definition
-from receipt_trainer.sweep.objective import OBJECTIVES
+from receipt_trainer.sweep.definition import OBJECTIVES, Definition
 from receipt_trainer.sweep.ranking import ranked, verdict_of
 from receipt_trainer.sweep.store import SweepTable
 from receipt_trainer.sweep.study import SweepStudy

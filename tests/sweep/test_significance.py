@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from receipt_trainer.sweep.significance import Scores, compare, judge
+from receipt_trainer.sweep.ranking import Scores, compare, judge
 
 
 def test_welchs_interval_by_hand() -> None:

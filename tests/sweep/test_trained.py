@@ -14,8 +14,7 @@ from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.sweep.collect import Observer
 from receipt_trainer.sweep.controller import Driver
-from receipt_trainer.sweep.definition import Definition, base_of
-from receipt_trainer.sweep.objective import OBJECTIVES
+from receipt_trainer.sweep.definition import OBJECTIVES, Definition, base_of
 from receipt_trainer.sweep.ranking import ranked, verdict_of
 from receipt_trainer.sweep.store import SweepTable
 from tests.sweep.world import axis

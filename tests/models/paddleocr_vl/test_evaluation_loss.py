@@ -10,7 +10,7 @@ import pytest
 from receipt_trainer.contract.run_record import LossEvaluation, PaddleOcrVlRecord
 from receipt_trainer.models.paddleocr_vl.family import best_of
 from receipt_trainer.sweep.collect import measures_of
-from receipt_trainer.sweep.experiments import step_of
+from receipt_trainer.sweep.experiment_log import step_of
 from receipt_trainer.training import checkpoints
 from tests.models.paddleocr_vl.runs import vl_train, write_config
 from tests.training.runs import record_of

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
 
-from receipt_trainer.aws.clients import aws_faults
+from receipt_trainer.aws.clients import aws_faults, error_code
 from receipt_trainer.errors import WorldError
 
 if TYPE_CHECKING:
@@ -113,6 +113,19 @@ def put(client: DynamoDBClient, table: str, item: Mapping[str, Any], doing: str)
     """Write one item over any that has its key."""
     with aws_faults(doing, table=table):
         client.put_item(TableName=table, Item=serialise(item))
+
+
+def put_new(client: DynamoDBClient, table: str, item: Mapping[str, Any], doing: str) -> Item | None:
+    """Write one item where none has its key; else what is there, which may be this very item of a lost answer."""
+    given = {"ConditionExpression": "attribute_not_exists(PK)", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    try:
+        with aws_faults(doing, table=table):
+            client.put_item(TableName=table, Item=serialise(item), **given)  # type: ignore[arg-type]
+    except WorldError as error:
+        if error_code(error.__cause__) != "ConditionalCheckFailedException":
+            raise
+        return deserialise(getattr(error.__cause__, "response", {}).get("Item", {}))
+    return None
 
 
 def batch_write(

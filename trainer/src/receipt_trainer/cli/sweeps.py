@@ -34,10 +34,10 @@ from receipt_trainer.sweep.definition import (
     Method,
     base_of,
     check_name,
+    choose,
     default_name,
     require_extra,
 )
-from receipt_trainer.sweep.objective import choose
 from receipt_trainer.sweep.search_space import Axis, read_axis
 from receipt_trainer.sweep.store import SweepTable
 from receipt_trainer.sweep.trial import ENDED, Trial
@@ -56,18 +56,6 @@ _DEFINING: Final = (
     *("job_file", "name", *_KEYS, "sets", "max_samples", "seeds", "plan_name", "search", "num_trials"),
     *("sampler_seed", "objective", "prune", "scale_lr", "queue_url", "priority", "pool"),
 )
-
-
-def refuse_beside_resume(context: click.Context) -> None:
-    """A stored sweep is continued as it is.
-
-    Raises:
-        UserError: a flag beside --resume says what the sweep should be.
-    """
-    for option in context.command.params:
-        is_given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
-        if option.name in _DEFINING and is_given:
-            raise UserError(f"--resume takes the sweep as it is stored: leave out {option.opts[0]}")
 
 
 def defined(flags: dict[str, Any], *, needs_queue: bool) -> Definition:
@@ -174,16 +162,19 @@ def run(context: click.Context, jobs_table: str | None, dry_run: bool, as_json: 
     """Define or resume a sweep, and drive it as the flags say.
 
     Raises:
+        UserError: a flag beside --resume says what the sweep should be.
         UserError, WorldError: see `driver_of` and `Driver.advance`.
     """
-    if flags["resume"] is not None:
-        refuse_beside_resume(context)
-    if dry_run and flags["resume"] is None:
+    name, table = flags["resume"], jobs_table or os.environ.get(names.ENV_JOBS_TABLE)
+    for option in context.command.params if name is not None else ():
+        is_given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        if option.name in _DEFINING and is_given:
+            raise UserError(f"--resume takes the sweep as it is stored: leave out {option.opts[0]}")
+    if dry_run and name is None:
         definition = defined(flags, needs_queue=False)
         sweep.print_plan(definition, as_json)
-        _say_expected(definition, jobs_table or os.environ.get(names.ENV_JOBS_TABLE), as_json, flags)
+        _say_expected(definition, table, as_json, flags)
         return
-    name = flags["resume"]
     driver = driver_of(
         lambda sweeps: defined(flags, needs_queue=True) if name is None else sweeps.get(name),
         jobs_table,
@@ -193,8 +184,8 @@ def run(context: click.Context, jobs_table: str | None, dry_run: bool, as_json: 
     if dry_run:
         sweep.print_plan(driver.definition, as_json)
         return
-    if flags["resume"] is None:
-        _say_expected(driver.definition, jobs_table or os.environ.get(names.ENV_JOBS_TABLE), as_json, flags)
+    if name is None:
+        _say_expected(driver.definition, table, as_json, flags)
     try:
         _run(driver, flags, as_json)
     except KeyboardInterrupt:
@@ -225,8 +216,17 @@ def driver_of(
     queue.check()
     observer = Observer(client, table, cache(clients.s3), definition.goal)
     driver = Driver(definition, sweeps, JobTable(client, table), queue, observer, concurrency)
-    driver.launch = _launcher(definition, table)
-    foresee = forecast.forecaster(definition.base["resources"]["pool"], table)
+    pool, said = definition.base["resources"]["pool"], set[str]()
+
+    def ask(job_ids: Sequence[str]) -> None:
+        """What comes of it is said once."""
+        launched = launch.launch(pool, table, job_ids)
+        if launched is not None and (line := launch.text(launched)) not in said:
+            said.add(line)
+            click.echo(line, err=True)
+
+    driver.launch = ask
+    foresee = forecast.forecaster(pool, table)
     if foresee is not None:
         driver.expect = lambda job: foresee(job.spec).put_into(job)
     if is_priced or definition.base.get("max_usd") is not None:
@@ -235,36 +235,21 @@ def driver_of(
     return driver
 
 
-def _launcher(definition: Definition, table: str) -> Callable[[Sequence[str]], None]:
-    """Asks the sweep's pool for instances; what comes of it is said once."""
-    pool, said = definition.base["resources"]["pool"], set[str]()
-
-    def ask(job_ids: Sequence[str]) -> None:
-        launched = launch.launch(pool, table, job_ids)
-        if launched is not None and (line := launch.text(launched)) not in said:
-            said.add(line)
-            click.echo(line, err=True)
-
-    return ask
-
-
 def _say_expected(definition: Definition, table: str | None, as_json: bool, flags: dict[str, Any]) -> None:
     """Estimate of all jobs together; for a search, whose values are not chosen yet, as many jobs of the base."""
     if as_json or stack.outputs() is None:
         return
-    is_search = definition.method in SEARCHES
+    is_search, seeds = definition.method in SEARCHES, definition.seeds
     if is_search:
         specs = [plan.base_job(definition).spec] * plan.num_planned(definition)
     else:
-        seed, trials = definition.seeds[0], enumerate(plan.expand(definition))
-        specs = [plan.job_of(definition, number, params, seed).spec for number, params in trials]
+        trials = enumerate(plan.expand(definition))
+        specs = [plan.job_of(definition, number, params, seeds[0]).spec for number, params in trials]
     found = forecast.forecasts(specs, definition.base["resources"]["pool"], table)
     if found:
-        line = forecast.sum_text([one for one in found for _ in definition.seeds])
-        click.echo(f"expected: {'by the base, ' if is_search else ''}{line}", err=True)
-        many = len(definition.seeds)
-        seconds = sum(one.estimate.seconds or 0.0 for one in found) * many
-        usd = sum(one.usd or 0.0 for one in found) * many
+        every = [one for one in found for _ in seeds]
+        click.echo(f"expected: {'by the base, ' if is_search else ''}{forecast.sum_text(every)}", err=True)
+        seconds, usd = sum(one.estimate.seconds or 0.0 for one in every), sum(one.usd or 0.0 for one in every)
         for line in forecast.limit_lines(seconds, usd, flags["max_hours"], flags["max_usd"]):
             click.echo(f"warning: {line}", err=True)
 
@@ -272,49 +257,41 @@ def _say_expected(definition: Definition, table: str | None, as_json: bool, flag
 def _run(driver: Driver, flags: dict[str, Any], as_json: bool) -> None:
     from receipt_trainer.sweep.controller import follow
 
-    limits = Limits(flags["max_hours"], flags["max_usd"])
-    driver.sweeps.define(driver.definition, limits)
-    limits = driver.sweeps.limits(driver.definition.name)  # those given earlier among them
-    if not flags["monitor"]:
+    definition = driver.definition
+    driver.sweeps.define(definition, Limits(flags["max_hours"], flags["max_usd"]))
+    limits = driver.sweeps.limits(definition.name)  # those given earlier among them
+    is_done = True
+    if flags["monitor"]:
+        with sweep.SweepScreen(definition, driver.num_trials) as screen:
+            trials, is_done = follow(driver, screen.show, timeout_s=flags["timeout_s"])
+        sweep.print_all(definition, trials, limits, as_json)
+        sweep.complain(driver.observer.complaint)
+    else:
         trials = driver.advance()
         if as_json:
-            sweep.print_json(driver.definition, trials, limits)
+            sweep.print_json(definition, trials, limits)
         _say_queued(driver, trials)
-        _say_spent(driver)
-        return
-    with sweep.SweepScreen(driver.definition, driver.num_trials) as screen:
-        trials, is_done = follow(driver, screen.show, timeout_s=flags["timeout_s"])
-    sweep.print_all(driver.definition, trials, limits, as_json)
-    sweep.complain(driver.observer.complaint)
-    _say_spent(driver)
-    if not is_done:
-        click.echo(f"{flags['timeout_s']:g} s are over. {_left(driver.definition)}", err=True)
-        raise click.exceptions.Exit(1)
-
-
-def _say_spent(driver: Driver) -> None:
     if driver.spent is not None:
         click.echo(driver.spent, err=True)
+    if not is_done:
+        left = "The sweep continues in the cloud; follow it again with"
+        if definition.is_adaptive:
+            left = "The queued jobs continue; the trials that depend on them wait for"
+        click.echo(f"{flags['timeout_s']:g} s are over. {left}: {_resume(definition)}", err=True)
+        raise click.exceptions.Exit(1)
 
 
 def _say_queued(driver: Driver, trials: list[Trial]) -> None:
     definition = driver.definition
     ended = sum(trial.state in ENDED for trial in trials)
-    click.echo(
+    lines = [
         f"sweep '{definition.name}': {len(trials)} of {driver.num_trials} trials are queued, {ended} have ended",
-        err=True,
-    )
-    click.echo(f"look at it with: receipt-trainer sweep-status{stack.given()} {definition.name}", err=True)
-    if definition.is_adaptive and not driver.is_done(trials):
-        click.echo(f"it continues only while it is followed: {_resume(definition)}", err=True)
-    elif not driver.is_done(trials):
-        click.echo(f"follow it with: {_resume(definition)}", err=True)
-
-
-def _left(definition: Definition) -> str:
-    if definition.is_adaptive:
-        return f"The queued jobs continue; the trials that depend on them wait for: {_resume(definition)}"
-    return f"The sweep continues in the cloud; follow it again with: {_resume(definition)}"
+        f"look at it with: receipt-trainer sweep-status{stack.given()} {definition.name}",
+    ]
+    if not driver.is_done(trials):
+        how = "it continues only while it is followed" if definition.is_adaptive else "follow it with"
+        lines.append(f"{how}: {_resume(definition)}")
+    click.echo("\n".join(lines), err=True)
 
 
 def _resume(definition: Definition) -> str:

@@ -23,7 +23,7 @@ from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs import metrics, state_machine, views
 from receipt_trainer.jobs.model import OWNED, TERMINAL
 from receipt_trainer.jobs.rows import METRICS, rows_of
-from receipt_trainer.sweep.objective import Objective
+from receipt_trainer.sweep.definition import Objective
 from receipt_trainer.sweep.trial import SETTLED, SeedRun, Trial, shared
 
 if TYPE_CHECKING:

@@ -1,384 +1,181 @@
-"""Experiments: a line in a log for each configuration of a folder, the same as tables, ranked; trained here in turn.
-
-What is done is not done again, and what fails does not stop the rest. Where workers train them they are a sweep
-(`folder.definition_of`), and the log has the ids of their jobs.
-"""
+"""Experiments: a folder of configurations, each of which changes one thing against a base; where workers train them
+they are a sweep."""
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from receipt_trainer.config.job_file import PaddleOcrVlJob, load_job_file
-from receipt_trainer.contract.names import RUN_FILE
-from receipt_trainer.contract.run_record import AnyRecord, PaddleOcrVlRecord, load_record
+from receipt_trainer.config.job_file import AnyJob, JobValues, PaddleOcrVlJob, laid_over, read_job_values
+from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
-from receipt_trainer.files import write_atomically
-from receipt_trainer.sweep.collect import Observer, measures_of
-from receipt_trainer.sweep.folder import Experiment, parameters
-from receipt_trainer.sweep.objective import OBJECTIVES
-from receipt_trainer.sweep.ranking import Key, best_first
-from receipt_trainer.sweep.significance import Scores, Significance, judge
-from receipt_trainer.sweep.trial import SeedRun, Trial
+from receipt_trainer.sweep.definition import Configuration, Definition, ScaleLr, base_of, default_name, short
+from receipt_trainer.sweep.plan import scaled
+from receipt_trainer.sweep.search_space import Axis
 
-LOG: Final = "experiments.jsonl"
-_REASON: Final = 300
-"""Characters of a failure's reason in the log."""
-_OTHER_SEEDS: Final = (
-    "Run the best, and what it is compared with, with other values of training_config.seed too: files that "
-    "also change it, and --allow-several."
-)
-_STEP = re.compile(r"\bstep (\d+): the (?:loss|gradient|validation loss)")
-
-
-class Outcome(BaseModel):
-    """Result of an experiment: a line of the log. None: not known; the measures are those of `measures_of`."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    name: str
-    digest: str
-    changes: str
-    status: Literal["complete", "failed", "submitted"]
-    eval_loss: float | None = None
-    field_accuracy: float | None = None
-    present_accuracy: float | None = None
-    teds: float | None = None
-    hours: float | None = None
-    peak_memory_gib: float | None = None
-    spread: float | None = None
-    spikes: int | None = None
-    failed_step: int | None = None
-    notes: str = ""
-    job_id: str | None = None
-    finished_at: str | None = None
-
-
-def step_of(reason: str) -> int | None:
-    """The step at which the loss or its gradient became no number, if that was the reason."""
-    found = _STEP.search(reason)
-    return int(found[1]) if found else None
-
-
-def read_log(folder: Path) -> dict[str, Outcome]:
-    """Outcomes by name; none if there is no log yet.
-
-    Raises:
-        UserError: a line is no outcome.
-    """
-    path, found = folder / LOG, {}
-    if not path.is_file():
-        return {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            outcome = Outcome.model_validate_json(line)
-        except ValidationError as error:
-            raise UserError(f"{path}:{number}: not a result: {error.errors()[0]['msg']}") from None
-        found[outcome.name] = outcome
-    return found
-
-
-def write_log(folder: Path, outcomes: Iterable[Outcome]) -> None:
-    """Replace the log and the tables made from it."""
-    rows = list(outcomes)
-    write_atomically(folder / LOG, "".join(row.model_dump_json() + "\n" for row in rows).encode())
-    write_atomically(folder / "experiments.md", as_markdown(rows).encode())
-    write_atomically(folder / "experiments.csv", as_csv(rows).encode())
-
-
-COLUMNS: Final[Mapping[str, str]] = {
-    "name": "experiment",
-    "changes": "changes",
-    "status": "status",
-    "eval_loss": "eval loss",
-    "present_accuracy": "accuracy of fields that are there",
-    "field_accuracy": "accuracy of all fields",
-    "teds": "TEDS",
-    "hours": "hours",
-    "peak_memory_gib": "peak memory, GiB",
-    "spikes": "spikes",
-    "spread": "spread",
-    "failed_step": "failed at step",
-    "notes": "notes",
-}
-"""Columns of the tables, with their headings."""
-
-
-def as_markdown(rows: Sequence[Outcome]) -> str:
-    """A Markdown table."""
-    lines = [" | ".join(COLUMNS.values()), " | ".join("---" for _ in COLUMNS)]
-    for row in rows:
-        cells = [_shown(getattr(row, name)) for name in COLUMNS]
-        lines.append(" | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells))
-    return "".join(f"| {line} |\n" for line in lines)
-
-
-def as_csv(rows: Sequence[Outcome]) -> str:
-    """A table for spreadsheets, with all digits."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow(["" if (value := getattr(row, name)) is None else value for name in COLUMNS])
-    return stream.getvalue()
-
-
-def _shown(value: Any) -> str:
-    """A cell; a small number keeps its digits."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.4f}" if abs(value) >= 0.001 or value == 0 else f"{value:.2e}"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-Criterion = Literal["eval_loss", "field_accuracy", "teds", "stability", "time"]
-_COSTS: Final[Mapping[Criterion, tuple[tuple[str, int], ...]]] = {
-    "eval_loss": (("eval_loss", 1),),
-    "field_accuracy": (("present_accuracy", -1),),
-    "teds": (("teds", -1),),
-    "stability": (("spikes", 1), ("spread", 1)),
-    "time": (("hours", 1),),
-}
-"""The measures of each criterion; -1: the highest is the best.
-
-Field accuracy is that over the fields which documents have: over all fields, leaving fields out would be rewarded.
-"""
-
-
-def _key(criterion: Criterion) -> Callable[[Outcome], Key | None]:
-    def key(outcome: Outcome) -> Key | None:
-        values = [(getattr(outcome, name), sign) for name, sign in _COSTS[criterion]]
-        if outcome.status != "complete" or any(value is None for value, _ in values):
-            return None
-        return tuple(sign * value for value, sign in values)
-
-    return key
-
-
-def ranked(outcomes: Sequence[Outcome], by: Criterion) -> list[Outcome]:
-    """The best by `by` first; ties by the other criteria in their order, then by name.
-
-    What has no value by `by` comes after all that have one, and failed experiments, which are ranked by nothing, last.
-    """
-    criteria = [by, *(name for name in _COSTS if name != by)]
-    named = sorted(outcomes, key=lambda outcome: outcome.name)
-    return best_first(named, lambda outcome: (outcome.status != "complete",), *map(_key, criteria))
-
-
-def places(outcomes: Sequence[Outcome], criterion: Criterion) -> list[int | None]:
-    """The place of each by a criterion, from 1; equal values share a place. No place without a value."""
-    keys = [_key(criterion)(outcome) for outcome in outcomes]
-    return [None if key is None else 1 + sum(one is not None and one < key for one in keys) for key in keys]
-
-
-def verdict_of(outcomes: Sequence[Outcome], by: Criterion) -> Significance | None:
-    """Whether the best is better than the noise of its seeds; None where `by` is no score.
-
-    Experiments that differ in `training.seed` alone are one configuration, trained with several seeds.
-    """
-    objective = {
-        "eval_loss": OBJECTIVES["eval_loss"],
-        "field_accuracy": OBJECTIVES["field_accuracy"],
-        "teds": OBJECTIVES["teds"],
-    }.get(by)
-    if objective is None:
-        return None
-    ((measure, _),) = _COSTS[by]
-    found: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        if _key(by)(outcome) is not None:
-            found.setdefault(_without_seed(outcome.changes), []).append(outcome)
-    scores = [
-        Scores(number, tuple(getattr(one, measure) for one in same), name=same[0].name)
-        for number, same in enumerate(found.values())
-    ]
-    base = next((number for number, changes in enumerate(found) if not changes), None)
-    return judge(scores, base, objective=objective, advice=_OTHER_SEEDS)
-
-
-def _without_seed(changes: str) -> str:
-    """The changes of an experiment beside its seed; "" if there are none, as of the base."""
-    parts = (part for part in changes.split("; ") if not part.startswith(("training.seed: ", "nothing: ")))
-    return "; ".join(parts)
-
-
-def refreshed(outcomes: Sequence[Outcome], observer: Observer) -> list[Outcome]:
-    """Outcomes of queued experiments as their jobs are now.
-
-    Field accuracy and TEDS are unknown of a job whose `evaluation` is not enabled.
-    """
-    waiting = [one for one in outcomes if one.status == "submitted" and one.job_id]
-    trials = [Trial("", number, {}, (SeedRun(0, one.job_id or ""),), "QUEUED") for number, one in enumerate(waiting)]
-    runs = {one.name: trial.runs[0] for one, trial in zip(waiting, observer.look(trials), strict=True)}
-    return [_as_seen(one, runs[one.name]) if one.name in runs else one for one in outcomes]
-
-
-def _as_seen(outcome: Outcome, run: SeedRun) -> Outcome:
-    if not run.is_over:
-        return outcome.model_copy(update={"notes": f"job is {run.status}"})
-    reason = run.reason or "" if run.status != "SUCCEEDED" else ""
-    values: dict[str, Any] = {"status": "complete" if run.status == "SUCCEEDED" else "failed"}
-    values |= {"notes": reason[:_REASON], "failed_step": step_of(reason)}
-    return outcome.model_copy(update=values | dict(run.measures or {}))
+BASE: Final = "base"
+"""Stem of the base's file in the folder."""
 
 
 @dataclass(frozen=True, slots=True)
-class ExperimentFolder:
-    """Where an experiment's files are."""
+class Experiment:
+    """One configuration.
 
-    folder: Path
+    Attributes:
+        changes: parameters (dotted keys) that differ from the base, each with the words that say how.
+        scaled_rate: the learning rate was scaled with the batch size, from the base's.
+    """
+
+    name: str
+    file: Path
+    job: PaddleOcrVlJob
+    changes: Mapping[str, str]
+    scaled_rate: bool = False
 
     @property
-    def config(self) -> Path:
-        """The configuration with all that it ran with."""
-        return self.folder / "config.yaml"
+    def digest(self) -> str:
+        """Hash of all parameters: results of another configuration are not this one's."""
+        return hashlib.sha256(json.dumps(parameters(self.job), sort_keys=True).encode()).hexdigest()
 
     @property
-    def run(self) -> Path:
-        """The run."""
-        return self.folder / "run"
-
-    @property
-    def scores(self) -> Path:
-        """The scores of its model."""
-        return self.folder / "scores.json"
+    def said(self) -> str:
+        """The changes in words."""
+        scaled = f"; learning rate scaled to {self.job.training_config.learning_rate:.3g}" if self.scaled_rate else ""
+        return ("; ".join(self.changes.values()) or "nothing: the base") + scaled
 
 
-Train = Callable[[Experiment, ExperimentFolder], str | None]
-"""Trains into `Place.run`, continuing what is there; None, or why it failed."""
-Score = Callable[[Experiment, ExperimentFolder], Mapping[str, Any] | str]
-"""The scores of the model of `Place.run` (R.json), or why there are none."""
+def read_experiments(
+    folder: Path, *, base: Path | None = None, allow_several: bool = False, scaling: ScaleLr = "none"
+) -> list[Experiment]:
+    """The base, then the folder's other configurations by name.
 
-
-def run_experiments(
-    experiments: Sequence[Experiment],
-    output: Path,
-    *,
-    train: Train,
-    evaluate: Score,
-    own_scores: bool = True,
-    retry_failed: bool = False,
-    tell: Callable[[str], None] = lambda text: None,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> list[Outcome]:
-    """Train and evaluate each experiment whose outcome is not in the log of `output` yet, and keep the log.
+    A file is read over the base: what it does not say is as there.
 
     Args:
-        own_scores: where a run has scored its model itself, take these scores instead.
-        retry_failed: do experiments again that failed before, from their last checkpoint.
+        base: its file; by default base.yaml in the folder.
+        allow_several: admit files that change more than one parameter.
+        scaling: multiply the base's learning rate by the factor of the documents a step (linear), or by its square
+            root, in experiments that change those and not the rate.
 
     Raises:
-        UserError: a file was changed after its experiment ran.
+        UserError: no base, a wrong file, one that changes nothing or, all such named, several things, or whose
+            `hyperparameters_under_test` are not what it changes.
     """
-    known = read_log(output)
-    for experiment in experiments:
-        require_unchanged(experiment, known.get(experiment.name), ExperimentFolder(output / experiment.name))
-    for number, experiment in enumerate(experiments, start=1):
-        before = known.get(experiment.name)
-        if before is not None and (before.status == "complete" or not retry_failed):
-            tell(f"{number} of {len(experiments)}: {experiment.name} is {before.status}")
-            continue
-        tell(f"{number} of {len(experiments)}: {experiment.name}: {experiment.said}")
-        place = ExperimentFolder(output / experiment.name)
-        write_atomically(place.config, _as_yaml(experiment).encode())
-        known[experiment.name] = _outcome(experiment, place, train, evaluate, own_scores, now)
-        write_log(output, in_order(known, experiments))
-    return list(in_order(known, experiments))
-
-
-def require_unchanged(experiment: Experiment, outcome: Outcome | None, place: ExperimentFolder) -> None:
-    """Refuse to mix two configurations under one name.
-
-    Raises:
-        UserError: what ran there was another configuration.
-    """
-    there = load_job_file(place.config, expected="paddleocr-vl").spec if place.config.is_file() else experiment.job
-    begun = not isinstance(there, PaddleOcrVlJob) or parameters(there) != parameters(experiment.job)
-    if begun or (outcome is not None and outcome.digest != experiment.digest):
+    files = sorted(path for path in folder.glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
+    base_file = base or next((path for path in files if path.stem == BASE), None)
+    if base_file is None:
+        raise UserError(f"{folder}: there is no {BASE}.yaml in it; put the base there, or name it with --base")
+    base_values = _values(base_file)
+    start = Experiment(BASE, base_file, _parsed(base_values), {})
+    others = [
+        _read(path, base_values.values, start.job, scaling) for path in files if path.resolve() != base_file.resolve()
+    ]
+    if not others:
+        raise UserError(f"{folder}: there is no configuration in it besides the base")
+    if len({experiment.name for experiment in (start, *others)}) <= len(others):
+        raise UserError(f"{folder}: two files have the same name")
+    several = [experiment for experiment in others if len(experiment.changes) > 1]
+    if several and not allow_several:
+        told = "; ".join(f"{one.file.name} ({', '.join(one.changes)})" for one in several)
         raise UserError(
-            f"{experiment.file} was changed after {experiment.name} ran: give it another name, or remove "
-            f"{place.folder} and its line in the log"
+            f"an experiment shows what a parameter does only if it changes no other; several are changed by {told}. "
+            "Split them, or give --allow-several"
         )
+    return [start, *others]
 
 
-def in_order(outcomes: Mapping[str, Outcome], experiments: Sequence[Experiment]) -> Iterator[Outcome]:
-    """Outcomes in the order of the experiments, then those of files that are gone."""
-    names = [experiment.name for experiment in experiments]
-    yield from (outcomes[name] for name in names if name in outcomes)
-    yield from (outcome for name, outcome in outcomes.items() if name not in names)
+def _read(path: Path, base_values: Mapping[str, Any], base: PaddleOcrVlJob, scaling: ScaleLr) -> Experiment:
+    if not names.is_job_name(path.stem):
+        raise UserError(f"{path}: call it by 1 to 64 of A-Z a-z 0-9 . _ - and not '.' or '..'")
+    own = _values(path)
+    # Name and purpose of the base are not those of an experiment.
+    training = {key: value for key, value in base_values["training_config"].items() if key != "experiment"}
+    job = _parsed(replace(own, values=laid_over({**base_values, "training_config": training}, own.values)))
+    there = parameters(base)
+    changes = {
+        key: f"{key}: {short(there[key])} -> {short(value)}"
+        for key, value in parameters(job).items()
+        if value != there[key]
+    }
+    if not changes:
+        raise UserError(f"{path}: it changes nothing against the base")
+    _check_under_test(path, job.training_config.experiment.hyperparameters_under_test, sorted(changes))
+    now, before = (_documents_per_step(one) for one in (job, base))
+    if scaling == "none" or now == before or "training.learning_rate" in changes:
+        return Experiment(path.stem, path, job, changes)
+    rate = min(scaled(base.training_config.learning_rate, now / before, scaling), 1.0)
+    at_rate = job.training_config.model_copy(update={"learning_rate": rate})
+    return Experiment(path.stem, path, job.model_copy(update={"training_config": at_rate}), changes, True)
 
 
-def _as_yaml(experiment: Experiment) -> str:
-    values = {"family": "paddleocr-vl", **experiment.job.model_dump(mode="json"), "job_name": experiment.name}
-    text: str = yaml.safe_dump({key: value for key, value in values.items() if value is not None}, sort_keys=False)
-    return text
+def _values(path: Path) -> JobValues:
+    found = read_job_values(path, "paddleocr-vl")
+    return replace(found, values={"job_name": path.stem, **found.values})
 
 
-def _outcome(
-    experiment: Experiment,
-    place: ExperimentFolder,
-    train: Train,
-    evaluate: Score,
-    own_scores: bool,
-    now: Callable[[], datetime],
-) -> Outcome:
-    record = _record(place)
-    failure = None
-    if record is None or record.status != "complete":
-        failure = train(experiment, place)
-        record = _record(place)
-    values: dict[str, Any] = dict(measures_of(record)) if isinstance(record, PaddleOcrVlRecord) else {}
-    if not own_scores:
-        values |= {"field_accuracy": None, "present_accuracy": None, "teds": None}
-    notes = []
-    if failure is not None:
-        notes.append(failure[:_REASON])
-    elif values.get("present_accuracy") is None:
-        scored = evaluate(experiment, place)
-        if isinstance(scored, str):
-            notes.append(f"not scored: {scored[:_REASON]}")
-        else:
-            names = {"field_accuracy": "fields", "present_accuracy": "presents", "teds": "teds"}
-            values |= {ours: scored["scores"][theirs]["value"] for ours, theirs in names.items()}
-    return Outcome(
-        name=experiment.name,
-        digest=experiment.digest,
-        changes=experiment.said,
-        status="complete" if failure is None else "failed",
-        failed_step=step_of(failure or ""),
-        notes="; ".join(notes + _remarks(record)),
-        finished_at=now().isoformat(timespec="seconds"),
-        **values,
+def _parsed(values: JobValues) -> PaddleOcrVlJob:
+    job = values.parse()
+    if not isinstance(job, PaddleOcrVlJob):
+        raise UserError(f"{values.path}: experiments are of the family paddleocr-vl, not {job.family}")
+    return job
+
+
+def parameters(job: PaddleOcrVlJob) -> dict[str, Any]:
+    """Every parameter by the dotted key that it had in version 0.1.0, in its order: digests and descriptions of jobs
+    stand for them. Name and purpose are no parameters.
+    """
+    training, data = job.training_config.model_dump(mode="json"), job.data_config.model_dump(mode="json")
+    apart = {name: training.pop(name) for name in ("lora", "loss", "evaluation", "experiment")}
+    plain = {name: value for name, value in data.items() if name != "augmentation"}
+    sections = {"lora": apart["lora"], "training": training, "loss": apart["loss"]}
+    sections |= {"augmentation": data["augmentation"], "evaluation": apart["evaluation"]}
+    dotted = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
+    return {"model_name_or_path": job.model, **plain, **dotted}
+
+
+def _check_under_test(path: Path, said: Sequence[str], changed: Sequence[str]) -> None:
+    """Check that the parameters said to be tested are those that change; a key may be said without its section."""
+
+    def is_said(key: str, name: str) -> bool:
+        return key == name or key.endswith(f".{name}")
+
+    if extra := [name for name in said if not any(is_said(key, name) for key in changed)]:
+        raise UserError(f"{path}: experiment.hyperparameters_under_test names {extra[0]}, which is as in the base")
+    if unsaid := [key for key in changed if said and not any(is_said(key, name) for name in said)]:
+        raise UserError(f"{path}: it changes {unsaid[0]}, which experiment.hyperparameters_under_test does not name")
+
+
+def _documents_per_step(job: PaddleOcrVlJob) -> int:
+    return job.training_config.per_device_train_batch_size * job.training_config.gradient_accumulation_steps
+
+
+def definition_of(
+    experiments: Sequence[Experiment], place: Callable[[PaddleOcrVlJob], tuple[AnyJob, str]]
+) -> Definition:
+    """The sweep whose trials are these configurations, in their order; the same ones are always the same sweep.
+
+    Args:
+        place: gives a job its pool and priority, and the URL of its queue.
+    """
+    placed = [place(experiment.job) for experiment in experiments]
+    jobs = [base_of(job, None) for job, _ in placed]
+    taken = ("model", "training_config", "data_config")
+    definition = Definition(
+        name="",
+        base=jobs[0],
+        family="paddleocr-vl",
+        objective="eval_loss",
+        axes=(Axis(section="experiment", key="experiment", choices=tuple(one.name for one in experiments)),),
+        method="folder",
+        seeds=(jobs[0]["training_config"]["seed"],),
+        queue_url=placed[0][1],
+        configurations=tuple(
+            Configuration(name=one.name, changes=one.said, **{name: job[name] for name in taken})
+            for one, job in zip(experiments, jobs, strict=True)
+        ),
     )
-
-
-def _record(place: ExperimentFolder) -> AnyRecord | None:
-    try:
-        return load_record(place.run / RUN_FILE)
-    except (OSError, ValidationError):
-        return None
-
-
-def _remarks(record: AnyRecord | None) -> list[str]:
-    """Notes on what a table of final values would hide."""
-    if not isinstance(record, PaddleOcrVlRecord):
-        return []
-    found, remarks = record.vl, []
-    if found.left_out:
-        remarks.append(f"{len(found.left_out)} documents were too long")
-    if found.best and found.evaluations[-1].step != found.best.step:
-        remarks.append(f"best at step {found.best.step} of {found.evaluations[-1].step}")
-    return remarks
+    return definition.model_copy(update={"name": default_name(definition)})

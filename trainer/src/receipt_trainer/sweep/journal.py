@@ -16,10 +16,9 @@ from uuid import uuid4
 from optuna.storages.journal import BaseJournalBackend
 
 from receipt_trainer.aws import dynamo
-from receipt_trainer.aws.clients import aws_faults, error_code
 from receipt_trainer.contract.job_limits import MAX_ROW_BYTES
 from receipt_trainer.contract.tables import journal_sk, sweep_pk
-from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.rows import JOURNAL, partition_rows
 
 if TYPE_CHECKING:
@@ -83,21 +82,9 @@ class JobsTableJournal(BaseJournalBackend):
         mine = uuid4().hex
         row = {"PK": sweep_pk(self._sweep), "SK": journal_sk(self._end), "TYPE": "SWEEP_JOURNAL", "writer": mine}
         stored = {**row, "entries": _text(entries), "job_ids": _job_ids(entries)}
-        try:
-            with aws_faults(f"store what became of sweep {self._sweep}", table=self._table):
-                self._client.put_item(
-                    TableName=self._table,
-                    Item=dynamo.serialise(stored),
-                    ConditionExpression="attribute_not_exists(PK)",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-        except WorldError as error:
-            if error_code(error.__cause__) != "ConditionalCheckFailedException":
-                raise
-            # The answer to an earlier try of the same request may have been lost.
-            there = dynamo.deserialise(getattr(error.__cause__, "response", {}).get("Item", {}))
-            if there.get("writer") != mine:
-                return False
+        there = dynamo.put_new(self._client, self._table, stored, f"store what became of sweep {self._sweep}")
+        if there is not None and there.get("writer") != mine:
+            return False
         self._end += len(entries)
         return True
 

@@ -14,9 +14,8 @@ from receipt_trainer.config.job_file import read_job
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.submit import new_job
-from receipt_trainer.sweep import keys
 from receipt_trainer.sweep.definition import MAX_TRIALS, Configuration, Definition, ScaleLr
-from receipt_trainer.sweep.search_space import Axis
+from receipt_trainer.sweep.search_space import Axis, canonical, get_value, put_value, sections
 
 Params = dict[str, Any]
 """A value for each axis, by its key."""
@@ -70,7 +69,7 @@ def base_params(definition: Definition) -> Params:
     """The base's value on each axis."""
     if definition.configurations:
         return {axis.key: axis.choices[0] for axis in definition.axes}
-    return {axis.key: keys.get(definition.base[axis.section], axis.key) for axis in definition.axes}
+    return {axis.key: get_value(definition.base[axis.section], axis.key) for axis in definition.axes}
 
 
 def text_of(params: Mapping[str, Any]) -> str:
@@ -84,12 +83,12 @@ def overrides(definition: Definition, params: Mapping[str, Any]) -> dict[str, di
     Raises:
         UserError: the values contradict each other, or the learning rate cannot be scaled.
     """
-    configs = keys.sections(definition.family)
+    configs = sections(definition.family)
     if (written := configuration_of(definition, params)) is not None:
         return {"training_config": dict(written.training_config), "data_config": dict(written.data_config)}
     found: dict[str, dict[str, Any]] = {section: deepcopy(definition.base[section]) for section in configs}
     for axis in definition.axes:
-        keys.put(found[axis.section], axis.key, params[axis.key])
+        put_value(found[axis.section], axis.key, params[axis.key])
     if definition.scale_lr != "none":
         found["training_config"]["learning_rate"] = _scaled_rate(definition, found["training_config"])
     parsed = {section: parse(config, found[section], section) for section, config in configs.items()}
@@ -98,7 +97,7 @@ def overrides(definition: Definition, params: Mapping[str, Any]) -> dict[str, di
 
 def _scaled_rate(definition: Definition, training: Mapping[str, Any]) -> float:
     """The learning rate for this batch size."""
-    size = keys.canonical("batch_size", definition.family)
+    size = canonical("batch_size", definition.family)
     base = definition.base["training_config"]
     rate, batch, base_batch = training["learning_rate"], training[size], base[size]
     if rate is None or batch is None or base_batch is None:

@@ -1,20 +1,101 @@
-"""Search space of a sweep: one hyperparameter an axis, as a list of values or as a range."""
+"""Search space of a sweep: one hyperparameter an axis, as a list of values or as a range.
+
+Hyperparameters of a job are known by their keys; a dot leads into a section: `lora.r`.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Any, Final, get_args
+from collections.abc import Iterator, Mapping
+from functools import reduce
+from typing import Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
 from receipt_trainer.config.base import Strict, parse
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
+from receipt_trainer.config.paddleocr_vl import SHORT_NAMES, VlDataConfig, VlTrainingConfig
 from receipt_trainer.config.yaml import read_yaml
 from receipt_trainer.contract.job import Family
 from receipt_trainer.errors import UserError
-from receipt_trainer.sweep import keys
-from receipt_trainer.sweep.keys import Section
+
+Section = Literal["training_config", "data_config", "experiment"]
+"""Where a varied value goes; `experiment`: it is the name of a complete configuration."""
+
+_SECTIONS: Final[Mapping[Family, Mapping[Section, type[BaseModel]]]] = {
+    "layoutlm": {"training_config": TrainingConfig, "data_config": DataConfig},
+    "paddleocr-vl": {"training_config": VlTrainingConfig, "data_config": VlDataConfig},
+}
+_TITLES: Final = {name: short for short, name in SHORT_NAMES.items()}
+
+
+def sections(family: Family) -> Mapping[Section, type[BaseModel]]:
+    """The configuration of each section of a job of this family."""
+    return _SECTIONS[family]
+
+
+def canonical(key: str, family: Family) -> str:
+    """The name of a field in a job of this family, whose short names are understood."""
+    return SHORT_NAMES.get(key, key) if family == "paddleocr-vl" else key
+
+
+def title(key: str) -> str:
+    """The key as the head of a column: its short name, if it has one."""
+    return _TITLES.get(key, key)
+
+
+def field_of(config: type[BaseModel], key: str) -> FieldInfo | None:
+    """The field of this key; None if there is none, or if it is a section."""
+    *path, last = key.split(".")
+    for name in path:
+        inner = _inner(config.model_fields.get(name))
+        if inner is None:
+            return None
+        config = inner
+    found = config.model_fields.get(last)
+    return None if _inner(found) is not None else found
+
+
+def known_keys(family: Family, near: str) -> list[str]:
+    """All keys of a family; where `near` begins with the name of a section, those of that section."""
+    every = sorted(key for config in sections(family).values() for key in _keys(config))
+    within = [key for key in every if key.startswith(f"{near.partition('.')[0]}.")]
+    return within or every
+
+
+def get_value(values: Mapping[str, Any], key: str) -> Any:
+    """The value of a key."""
+    return reduce(lambda inner, name: inner[name], key.split("."), values)
+
+
+def put_value(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set the value of a key whose section is there."""
+    *path, last = key.split(".")
+    reduce(lambda inner, name: inner[name], path, values)[last] = value
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    """A mapping that has this key alone."""
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    return dict(value)
+
+
+def _keys(config: type[BaseModel]) -> Iterator[str]:
+    for name, one in config.model_fields.items():
+        inner = _inner(one)
+        if inner is not None:
+            yield from (f"{name}.{key}" for key in _keys(inner))
+        elif name != "seed":
+            yield name
+
+
+def _inner(one: FieldInfo | None) -> type[BaseModel] | None:
+    kind = one.annotation if one is not None else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
 
 MAX_CHOICES: Final = 100
 _NUMBER: Final = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -60,11 +141,11 @@ def read_axis(option: str, key: str, text: str, family: Family) -> Axis:
     Raises:
         UserError: an unknown field, a value that it does not take, a value twice, or no value.
     """
-    key = keys.canonical(key, family)
-    found = ((section, keys.field(config, key)) for section, config in keys.sections(family).items())
+    key = canonical(key, family)
+    found = ((section, field_of(config, key)) for section, config in sections(family).items())
     section, field = next((one for one in found if one[1] is not None), ("data_config", None))
     if field is None:
-        raise UserError(f"{option}: unknown key '{key}' (known: {', '.join(keys.known(family, key))})")
+        raise UserError(f"{option}: unknown key '{key}' (known: {', '.join(known_keys(family, key))})")
     if key == "seed":
         raise UserError(f"{option}: the seed is not a hyperparameter to search; give --seeds")
     where = f"{option} {text}"
@@ -99,7 +180,7 @@ def normal(field: FieldInfo, key: str, value: Any, where: str) -> Any:
     for name in reversed(path):
         fields = {name: (create_model(name, __base__=Strict, **fields), ...)}
     alone = create_model("Alone", __base__=Strict, **fields)
-    return keys.get(parse(alone, keys.nested(key, value), where).model_dump(mode="json"), key)
+    return get_value(parse(alone, _nested(key, value), where).model_dump(mode="json"), key)
 
 
 def _range(where: str, section: Section, key: str, field: FieldInfo, match: re.Match[str]) -> Axis:

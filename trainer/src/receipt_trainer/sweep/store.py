@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from receipt_trainer.aws import dynamo
-from receipt_trainer.aws.clients import aws_faults, error_code
+from receipt_trainer.aws.clients import aws_faults
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract.job_limits import MAX_ROW_BYTES
 from receipt_trainer.contract.tables import SWEEP_SK, SWEEPS_PK, iso, sweep_pk
-from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.limits import Limits
 from receipt_trainer.jobs.rows import TRIALS, partition_rows
 from receipt_trainer.sweep.definition import Definition, refuse_other
@@ -34,24 +34,16 @@ class SweepTable:
             UserError: it is another one; says what differs. Or it is too large.
         """
         at = iso(self._clock())
-        row = {"PK": sweep_pk(definition.name), "SK": SWEEP_SK, "TYPE": "SWEEP", "name": definition.name}
+        row: dynamo.Item = {"PK": sweep_pk(definition.name), "SK": SWEEP_SK, "TYPE": "SWEEP", "name": definition.name}
         row |= {"GSI1PK": SWEEPS_PK, "GSI1SK": f"{at}#{definition.name}", "created_at": at}
         row |= {"definition": definition.to_text()}
         if (size := dynamo.size_bytes(row)) > MAX_ROW_BYTES:
             raise UserError(f"the sweep takes {size:,} bytes in the jobs table; at most {MAX_ROW_BYTES:,}")
-        bounds: dict[str, Any] = {**(limits or Limits()).known()}
-        try:
-            with aws_faults("store the sweep", table=self.name):
-                self.client.put_item(
-                    TableName=self.name,
-                    Item=dynamo.serialise(row | bounds),
-                    ConditionExpression="attribute_not_exists(PK)",
-                )
-        except WorldError as error:
-            if error_code(error.__cause__) != "ConditionalCheckFailedException":
-                raise
-            refuse_other(definition, self.get(definition.name))
-            self.limit(definition.name, limits or Limits())
+        bounds = limits or Limits()
+        there = dynamo.put_new(self.client, self.name, row | bounds.known(), "store the sweep")
+        if there is not None:
+            refuse_other(definition, Definition.from_text(there["definition"], definition.name))
+            self.limit(definition.name, bounds)
 
     def limit(self, name: str, limits: Limits) -> None:
         """Bound what all jobs of a stored sweep may take together from now on; unset bounds stay."""

@@ -39,25 +39,16 @@ from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
 @click.option("--pool", type=click.Choice(POOL_NAMES), help="Pool of the jobs.")
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Name of the jobs table.")
 @click.option("--dry-run", is_flag=True, help="Say what each changes; run and queue nothing.")
-def run_command(
-    folder: Path,
-    base: Path | None,
-    allow_several: bool,
-    scale_lr: Any,
-    output_dir: Path | None,
-    dry_run: bool,
-    queued: bool,
-    **how: Any,
-) -> None:
+def run_command(folder: Path, base: Path | None, scale_lr: Any, output_dir: Path | None, **how: Any) -> None:
     """Run the configurations of FOLDER, each of which changes one parameter of the base.
 
     One after the other, the base first. Started again, it resumes where it stopped. An experiment that fails (its loss
     became NaN, say) is kept in the log with its step, and the others are run. The log is experiments.jsonl, and as
     tables experiments.md and experiments.csv.
     """
-    from receipt_trainer.cli import experiments
+    from receipt_trainer.cli import experiment_runs
 
-    experiments.run(folder, base, allow_several, scale_lr, output_dir, dry_run, queued, how)
+    experiment_runs.run(folder, base, scale_lr, output_dir, how)
 
 
 @click.command(name="compare", short_help="Rank what came of them.")
@@ -80,6 +71,6 @@ def compare_command(folder: Path, by: Any, jobs_table: str | None, as_json: bool
     mean; time is the hours of training. A value with its place in brackets; equal values share one. What has no value
     comes after what has one, failed experiments come last.
     """
-    from receipt_trainer.cli import experiments
+    from receipt_trainer.cli import experiment_runs
 
-    experiments.compare(folder, by, jobs_table, as_json)
+    experiment_runs.compare(folder, by, jobs_table, as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Final, Self
@@ -19,11 +19,10 @@ from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli.render import jobs, tables
 from receipt_trainer.jobs.limits import Limits
 from receipt_trainer.reports import formatting
-from receipt_trainer.sweep import keys, plan
-from receipt_trainer.sweep.definition import SEARCHES, Definition
-from receipt_trainer.sweep.keys import title
-from receipt_trainer.sweep.objective import Objective
+from receipt_trainer.sweep import plan
+from receipt_trainer.sweep.definition import SEARCHES, Definition, Objective
 from receipt_trainer.sweep.ranking import ranked, verdict_of
+from receipt_trainer.sweep.search_space import get_value, title
 from receipt_trainer.sweep.trial import ENDED, Trial
 
 _STYLES: Final = {
@@ -41,7 +40,7 @@ _STYLES: Final = {
 _WIDE: Final = 30
 _NARROW: Final = 12
 """Characters of a value at most, on a wide screen and on a narrow one."""
-_ENDLESS: Final = 100_000
+_DROPPED_LAST: Final = ("± sd", "seeds", "time", "cost")
 _DROPPED_FIRST: Final = ("seeds", "± sd", "time", "cost")
 
 
@@ -50,7 +49,7 @@ def effective(definition: Definition, params: dict[str, Any]) -> list[Any]:
     if definition.scale_lr == "none":
         return [*params.values()]
     config = plan.overrides(definition, params)
-    return [keys.get(config[axis.section], axis.key) for axis in definition.axes]
+    return [get_value(config[axis.section], axis.key) for axis in definition.axes]
 
 
 def value_text(value: Any, limit: int = _WIDE) -> str:
@@ -71,64 +70,34 @@ def score_text(objective: Objective, value: float | None) -> str:
     return f"{value:#.4g}"
 
 
-def texts(cells: Sequence[str]) -> list[Text]:
-    """Cells without markup."""
-    return [Text(cell) for cell in cells]
+def trials_table(definition: Definition, results: Sequence[Trial], console: Console) -> tuple[Table, list[str]]:
+    """A row a trial, in the order given, as wide as the console at most; and the columns that there is no room for."""
+    heads = ["trial", *(title(axis.key) for axis in definition.axes), "state", definition.goal.title, *_DROPPED_LAST]
+    whole, short = ([_cells(definition, trial, limit) for trial in results] for limit in (_WIDE, _NARROW))
+    droppable = [*_DROPPED_FIRST, *(title(axis.key) for axis in reversed(definition.axes))]
+    left_out = tables.room(console, heads, whole, short, droppable)
+    if left_out is None:
+        return tables.fitted(heads, whole, is_folded=False), []
+    return tables.fitted(heads, short, left_out, is_stacked=True, is_folded=False), left_out
 
 
-def trials_table(
-    definition: Definition, results: Sequence[Trial], *, is_stacked: bool = False, hidden: Collection[str] = ()
-) -> Table:
-    """A row a trial, in the order given.
-
-    Args:
-        is_stacked: write the words of a hyperparameter's name below each other, and cut its values short.
-        hidden: columns to leave out.
-    """
-    columns = _columns(definition, results, _NARROW if is_stacked else _WIDE)
-    kept = {name: cells for name, cells in columns.items() if name not in hidden}
-    heads = [name.replace("_", "\n").replace(".", "\n") if is_stacked else name for name in kept]
-    shown = tables.table(*heads, right=[head for head in heads if head != "state"])
-    for cells in zip(*kept.values(), strict=True):
-        shown.add_row(*cells)
-    return shown
-
-
-def _columns(definition: Definition, results: Sequence[Trial], limit: int) -> dict[str, list[Text]]:
-    """The cells of each column, by its head."""
-    goal, varied = definition.goal, [axis.key for axis in definition.axes]
-    rows = [effective(definition, {key: trial.params[key] for key in varied}) for trial in results]
-    found = {"trial": texts([str(trial.number) for trial in results])}
-    for place, key in enumerate(varied):
-        found[title(key)] = texts([value_text(row[place], limit) for row in rows])
-    found["state"] = [Text(trial.shown_state, style=_STYLES.get(trial.shown_state, "")) for trial in results]
-    found[goal.title] = texts([_score(goal, trial) for trial in results])
-    found["± sd"] = texts(["–" if trial.score_sd is None else f"{trial.score_sd:.4f}" for trial in results])
-    found["seeds"] = texts([f"{len(trial.scores)}/{len(trial.runs)}" for trial in results])
-    found["time"] = texts([formatting.duration(trial.seconds or None) for trial in results])
-    return found | {"cost": texts([_dollars(trial) for trial in results])}
+def _cells(definition: Definition, trial: Trial, limit: int) -> list[str | Text]:
+    values = effective(definition, {axis.key: trial.params[axis.key] for axis in definition.axes})
+    return [
+        str(trial.number),
+        *(value_text(value, limit) for value in values),
+        Text(trial.shown_state, style=_STYLES.get(trial.shown_state, "")),
+        _score(definition.goal, trial),
+        "–" if trial.score_sd is None else f"{trial.score_sd:.4f}",
+        f"{len(trial.scores)}/{len(trial.runs)}",
+        formatting.duration(trial.seconds or None),
+        _dollars(trial),
+    ]
 
 
 def _score(objective: Objective, trial: Trial) -> str:
     last = trial.last_score
     return score_text(objective, trial.score) if last is None else f"({score_text(objective, last)})"
-
-
-def fit(definition: Definition, results: Sequence[Trial], console: Console) -> tuple[Table, list[str]]:
-    """The table as wide as the console at most, and the columns that there is no room for."""
-
-    def fits(table: Table) -> bool:
-        return console.measure(table, options=console.options.update(max_width=_ENDLESS)).maximum <= console.width
-
-    whole = trials_table(definition, results)
-    if fits(whole):
-        return whole, []
-    droppable = [*_DROPPED_FIRST, *(title(axis.key) for axis in reversed(definition.axes))]
-    for many in range(len(droppable) + 1):
-        shown = trials_table(definition, results, is_stacked=True, hidden=droppable[:many])
-        if fits(shown):
-            break
-    return shown, droppable[:many]
 
 
 def _dollars(trial: Trial) -> str:
@@ -140,14 +109,12 @@ def _dollars(trial: Trial) -> str:
 def parts_table(what: str, found: Mapping[int, Mapping[str, float]]) -> Table | None:
     """Scores of labels or regions by the trial's number; None where they are known of no trial."""
     parts = list(dict.fromkeys(part for scores in found.values() for part in scores))
-    if not parts:
-        return None
-    heads = [formatting.one_line(part, 20) for part in parts]
-    shown = tables.table(what, *heads, right=heads)
-    for number, scores in found.items():
-        if scores:
-            shown.add_row(*texts([f"trial {number}", *(formatting.score(scores.get(part)) for part in parts)]))
-    return shown
+    rows = [
+        [f"trial {number}", *(formatting.score(scores.get(part)) for part in parts)]
+        for number, scores in found.items()
+        if scores
+    ]
+    return tables.fitted([what, *(formatting.one_line(part, 20) for part in parts)], rows) if parts else None
 
 
 def totals(definition: Definition, results: Sequence[Trial]) -> str:
@@ -177,12 +144,12 @@ def print_plan(definition: Definition, as_json: bool) -> None:
         said["objective"] = definition.objective
         tables.print_json(said | {"axes": [axis.model_dump() for axis in definition.axes]})
         return
-    console = tables.console()
     if trials:
-        shown = tables.table(*(heads := ("trial", *map(title, trials[0]))), right=heads)
-        for number, params in enumerate(trials):
-            shown.add_row(*texts([str(number), *(value_text(value) for value in effective(definition, params))]))
-        console.print(shown)
+        rows = [
+            [str(number), *(value_text(value) for value in effective(definition, params))]
+            for number, params in enumerate(trials)
+        ]
+        tables.console().print(tables.fitted(["trial", *map(title, trials[0])], rows, is_folded=False))
     for axis in definition.axes if is_search else ():
         click.echo(axis.text())
     pool, queue = definition.base["resources"]["pool"] or "not known", definition.queue_url or "not known"
@@ -199,10 +166,9 @@ def print_names(names: Sequence[tuple[str, str]], as_json: bool) -> None:
     if as_json:
         tables.print_json([{"name": name, "created_at": at} for name, at in names])
     elif names:
-        shown, now = tables.table("sweep", "created"), utc_now()
-        for name, at in names:
-            shown.add_row(*texts([name, tables.when(at, now)]))
-        tables.console().print(shown)
+        now = utc_now()
+        rows = [[name, tables.when(at, now)] for name, at in names]
+        tables.console().print(tables.fitted(["sweep", "created"], rows, is_folded=False))
     else:
         click.echo("no sweep", err=True)
 
@@ -213,17 +179,15 @@ def print_all(definition: Definition, trials: Sequence[Trial], limits: Limits, a
         print_json(definition, trials, limits)
         return
     console, results = tables.console(), ranked(trials, definition.goal)
-    shown, left_out = fit(definition, results, console)
+    shown, left_out = trials_table(definition, results, console)
     console.print(shown)
     if left_out:
         console.print(f"no room for {', '.join(left_out)}; --json has everything", style="dim")
-    parts = [
-        parts_table("F1 of", {trial.number: trial.per_label for trial in results}),
-        parts_table("fields right in", {trial.number: trial.per_region for trial in results}),
-    ]
-    for part in (one for one in parts if one is not None):
-        console.print()
-        console.print(part)
+    labels, regions = ({one.number: getattr(one, name) for one in results} for name in ("per_label", "per_region"))
+    for part in (parts_table("F1 of", labels), parts_table("fields right in", regions)):
+        if part is not None:
+            console.print()
+            console.print(part)
     console.print()
     click.echo(totals(definition, results))
     if limits:
@@ -250,23 +214,13 @@ def print_json(definition: Definition, trials: Sequence[Trial], limits: Limits) 
     said |= {"is_lower_better": definition.goal.is_lower_better}
     said |= {"max_hours": limits.max_hours, "max_usd": limits.max_usd}
     verdict = verdict_of(definition, trials)
-    shown = asdict(verdict) | {
-        "comparisons": [asdict(one) | {"is_better": one.is_better} for one in verdict.comparisons]
-    }
+    compared = [asdict(one) | {"is_better": one.is_better} for one in verdict.comparisons]
     said["trials"] = [_plain(trial) for trial in ranked(trials, definition.goal)]
-    tables.print_json(said | {"verdict": shown})
+    tables.print_json(said | {"verdict": asdict(verdict) | {"comparisons": compared}})
 
 
 _MEASURES: Final = (
-    "score",
-    "score_sd",
-    "last_score",
-    "per_label",
-    "per_region",
-    "seconds",
-    "usd",
-    "num_unknown",
-    "reason",
+    *("score", "score_sd", "last_score", "per_label", "per_region", "seconds", "usd", "num_unknown", "reason"),
 )
 
 
@@ -291,15 +245,10 @@ class SweepScreen:
     """Shows a sweep while it runs: a live table on a terminal, a line for each change elsewhere."""
 
     def __init__(self, definition: Definition, num_trials: int, console: Console | None = None) -> None:
-        """`console`: by default that of standard error."""
         self._definition, self._num_trials = definition, num_trials
-        self._console = console or self._errors()
+        self._console = console or Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._live: Live | None = None
         self._last = ""
-
-    @staticmethod
-    def _errors() -> Console:
-        return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -323,7 +272,7 @@ class SweepScreen:
             self._last = line
             return
         rows = results[: max(3, self._console.height - _AROUND)]
-        table, left_out = fit(self._definition, rows, self._console)
+        table, left_out = trials_table(self._definition, rows, self._console)
         notes = [f"{len(results) - len(rows)} more trials"] if len(rows) < len(results) else []
         notes += [f"no room for {', '.join(left_out)}"] if left_out else []
         note = Text("; ".join(notes), style="dim", no_wrap=True, overflow="ellipsis")

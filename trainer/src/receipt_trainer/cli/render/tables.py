@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -132,32 +133,60 @@ def print_fitted(heads: Sequence[str], rows: Sequence[Sequence[str]], droppable:
     order until there is room. Where standard output is no terminal, the table is as wide as it is.
     """
     console = Console(markup=False, highlight=False, emoji=False)
-
-    def width(table: Table) -> int:
-        return console.measure(table, options=console.options.update(max_width=_ENDLESS)).maximum
-
-    whole = _fitted(heads, rows)
-    if not console.is_terminal or width(whole) <= console.width:
-        Console(width=max(1, width(whole)), markup=False, highlight=False, emoji=False).print(whole)
-        return []
     short = [[row[0][:_NAME], *row[1:]] for row in rows]
-    left_out: list[str] = []
-    for name in ["", *droppable]:
-        left_out += [name] if name else []
-        if width(_fitted(heads, short, left_out, is_stacked=True)) <= console.width:
-            break
-    console.print(_fitted(heads, rows, left_out, is_stacked=True))
+    left_out = room(console, heads, rows, short, droppable) if console.is_terminal else None
+    if left_out is None:
+        whole = fitted(heads, rows)
+        Console(width=max(1, _width(console, whole)), markup=False, highlight=False, emoji=False).print(whole)
+        return []
+    console.print(fitted(heads, rows, left_out, is_stacked=True))
     return left_out
 
 
-def _fitted(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], hidden: Collection[str] = (), is_stacked: bool = False
+def room(
+    console: Console,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str | Text]],
+    short: Sequence[Sequence[str | Text]],
+    droppable: Sequence[str],
+) -> list[str] | None:
+    """Which of the droppable columns a table must lack on this console; None: there is room for all of it.
+
+    Args:
+        rows, short: its rows, and as they are where heads are stacked.
+        droppable: in the order in which they are left out.
+    """
+    if _width(console, fitted(heads, rows)) <= console.width:
+        return None
+    for many in range(len(droppable) + 1):
+        if _width(console, fitted(heads, short, droppable[:many], is_stacked=True)) <= console.width:
+            break
+    return list(droppable[:many])
+
+
+def _width(console: Console, table: Table) -> int:
+    return console.measure(table, options=console.options.update(max_width=_ENDLESS)).maximum
+
+
+def fitted(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str | Text]],
+    hidden: Collection[str] = (),
+    is_stacked: bool = False,
+    is_folded: bool = True,
 ) -> Table:
+    """The table without the hidden columns.
+
+    Args:
+        is_stacked: the words of a head stand below each other.
+        is_folded: the first column may be broken.
+    """
     kept = [at for at, head in enumerate(heads) if head not in hidden]
-    table = plain_table(*(heads[at].replace(" ", "\n") if is_stacked else heads[at] for at in kept))
-    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
+    table = plain_table(*(re.sub("[ _.]", "\n", heads[at]) if is_stacked else heads[at] for at in kept))
+    if is_folded:
+        table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
     for row in rows:
-        table.add_row(*(Text(row[at]) for at in kept))
+        table.add_row(*(Text(cell) if isinstance(cell := row[at], str) else cell for at in kept))
     return table
 
 

@@ -19,46 +19,25 @@ from receipt_trainer.contract.job import Resources
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.submit import jobs_table_of_environment
 from receipt_trainer.reports import formatting
+from receipt_trainer.sweep import experiment_log
 from receipt_trainer.sweep.collect import Observer
-from receipt_trainer.sweep.experiments import (
-    LOG,
-    Criterion,
-    ExperimentFolder,
-    Outcome,
-    places,
-    ranked,
-    read_log,
-    refreshed,
-    require_unchanged,
-    run_experiments,
-    verdict_of,
-    write_log,
-)
-from receipt_trainer.sweep.folder import Experiment, definition_of, read_experiments
-from receipt_trainer.sweep.objective import OBJECTIVES
+from receipt_trainer.sweep.definition import OBJECTIVES
+from receipt_trainer.sweep.experiment_log import LOG, RUN, SCORES, Criterion, LocalRunner, Outcome, read_log, write_log
+from receipt_trainer.sweep.experiments import Experiment, definition_of, read_experiments
 
 
-def run(
-    folder: Path,
-    base: Path | None,
-    allow_several: bool,
-    scale_lr: Any,
-    output_dir: Path | None,
-    dry_run: bool,
-    queued: bool,
-    how: dict[str, Any],
-) -> None:
+def run(folder: Path, base: Path | None, scale_lr: Any, output_dir: Path | None, how: dict[str, Any]) -> None:
     """Run the configurations of a folder here, or queue them.
 
     Raises:
-        UserError: see `read_experiments` and `run_experiments`.
+        UserError: see `read_experiments` and `LocalRunner.run`.
     """
-    experiments = read_experiments(folder, base=base, allow_several=allow_several, scaling=scale_lr)
+    experiments = read_experiments(folder, base=base, allow_several=how["allow_several"], scaling=scale_lr)
     output = output_dir or folder / "results"
-    if dry_run:
+    if how["dry_run"]:
         for experiment in experiments:
             click.echo(f"{experiment.name}: {experiment.said}")
-    elif queued or how["queue_url"] or stack.outputs() is not None:
+    elif how["queued"] or how["queue_url"] or stack.outputs() is not None:
         _queue(experiments, output, how)
     else:
         _run_here(experiments, output, how)
@@ -70,8 +49,7 @@ def _queue(experiments: Sequence[Experiment], output: Path, how: dict[str, Any])
     The same experiments are queued once for a queue, however often this is done.
     """
     known = read_log(output)
-    for experiment in experiments:
-        require_unchanged(experiment, known.get(experiment.name), ExperimentFolder(output / experiment.name))
+    experiment_log.require_unchanged(experiments, known, output)
     new = [experiment for experiment in experiments if experiment.name not in known]
     for outcome in known.values():
         click.echo(f"{outcome.name}: {outcome.status}")
@@ -96,29 +74,22 @@ def _run_here(experiments: Sequence[Experiment], output: Path, how: dict[str, An
     if test_dir is not None and not test_dir.exists():
         raise UserError(f"--test-dir {test_dir}: no such file or folder")
 
-    def train(experiment: Experiment, place: ExperimentFolder) -> str | None:
-        return call("vl", "train", "--config", place.config, "--output-dir", place.run, log=place.folder / "train.log")
+    def train(experiment: Experiment, place: Path) -> str | None:
+        config = place / experiment_log.CONFIG
+        return call("vl", "train", "--config", config, "--output-dir", place / RUN, log=place / "train.log")
 
-    def evaluate(experiment: Experiment, place: ExperimentFolder) -> dict[str, Any] | str:
+    def evaluate(experiment: Experiment, place: Path) -> dict[str, Any] | str:
         documents = test_dir or find_files(experiment.job.data_config)[1]
         if documents is None:
             return "no documents to score on: set val_path, or give --test-dir"
-        words: tuple[object, ...] = ("vl", "evaluate", "--test-dir", documents, "--model-path", place.run)
-        words += ("--output", place.scores, "--batch-size", how["batch_size"])
+        words: tuple[object, ...] = ("vl", "evaluate", "--test-dir", documents, "--model-path", place / RUN)
+        words += ("--output", place / SCORES, "--batch-size", how["batch_size"])
         words += ("--max-new-tokens", how["max_new_tokens"], "--device", experiment.job.training_config.device)
-        failure = call(*words, log=place.folder / "evaluate.log", quiet=True)
-        return read_scores(place.scores) if failure is None else failure
+        failure = call(*words, log=place / "evaluate.log", quiet=True)
+        return read_scores(place / SCORES) if failure is None else failure
 
-    outcomes = run_experiments(
-        experiments,
-        output,
-        train=train,
-        evaluate=evaluate,
-        own_scores=test_dir is None,
-        retry_failed=how["retry_failed"],
-        tell=click.echo,
-    )
-    failed = [outcome.name for outcome in outcomes if outcome.status == "failed"]
+    runner = LocalRunner(output, train, evaluate, test_dir is None, how["retry_failed"], click.echo)
+    failed = [outcome.name for outcome in runner.run(experiments) if outcome.status == "failed"]
     click.echo(f"log: {output / 'experiments.md'}")
     if failed:
         click.echo(f"failed: {', '.join(failed)}", err=True)
@@ -145,41 +116,35 @@ def compare(folder: Path, by: Criterion, jobs_table: str | None, as_json: bool) 
     if any(outcome.status == "submitted" for outcome in outcomes):
         table = jobs_table or jobs_table_of_environment()
         observer = Observer(clients.dynamodb(), table, cache(clients.s3), OBJECTIVES["eval_loss"])
-        outcomes = refreshed(outcomes, observer)
+        outcomes = experiment_log.refreshed(outcomes, observer)
         write_log(found, outcomes)
         if observer.complaint is not None:
             click.echo(f"not all is known: {observer.complaint}", err=True)
-    best_first = ranked(outcomes, by)
-    found_places = {criterion: places(best_first, criterion) for criterion in _HEADINGS}
+    best_first = experiment_log.ranked(outcomes, by)
+    every = {criterion: experiment_log.places(best_first, criterion) for criterion in _HEADINGS}
+    places = [{criterion: found[at] for criterion, found in every.items()} for at in range(len(best_first))]
     if as_json:
-        rows = [
-            outcome.model_dump() | {"places": {criterion: every[at] for criterion, every in found_places.items()}}
-            for at, outcome in enumerate(best_first)
-        ]
+        rows = [one.model_dump() | {"places": own} for one, own in zip(best_first, places, strict=True)]
         click.echo(json.dumps(rows, indent=1))
         return
-    _show(best_first, found_places, by)
+    _show(best_first, places, by)
 
 
-def _show(outcomes: Sequence[Outcome], found_places: dict[Criterion, list[int | None]], by: Criterion) -> None:
+def _show(outcomes: Sequence[Outcome], places: Sequence[dict[Criterion, int | None]], by: Criterion) -> None:
     heads = ("experiment", *_HEADINGS.values(), "all fields", "peak GiB")
     rows = []
-    for at, outcome in enumerate(outcomes):
-        cells = [
-            f"{_value(outcome, criterion)} ({every[at]})" if every[at] else formatting.NOTHING
-            for criterion, every in found_places.items()
-        ]
-        memory = formatting.NOTHING if outcome.peak_memory_gib is None else f"{outcome.peak_memory_gib:.1f}"
-        rows.append((outcome.name, *cells, formatting.score(outcome.field_accuracy), memory))
-    droppable = [name for name in _DROPPED_FIRST if name != _HEADINGS[by]]
-    left_out = print_fitted(heads, rows, droppable)
+    for one, own in zip(outcomes, places, strict=True):
+        cells = [f"{_value(one, name)} ({place})" if place else formatting.NOTHING for name, place in own.items()]
+        memory = formatting.NOTHING if one.peak_memory_gib is None else f"{one.peak_memory_gib:.1f}"
+        rows.append((one.name, *cells, formatting.score(one.field_accuracy), memory))
+    left_out = print_fitted(heads, rows, [name for name in _DROPPED_FIRST if name != _HEADINGS[by]])
     if left_out:
         click.echo(f"no room for {', '.join(left_out)}: a wider terminal or --json has them")
     click.echo()
     for one in outcomes:
         status = f"{one.status} at step {one.failed_step}" if one.failed_step is not None else one.status
         click.echo(f"{one.name}: {'; '.join(part for part in (status, one.changes, one.notes) if part)}")
-    if (verdict := verdict_of(outcomes, by)) is not None and verdict.num_trials > 1:
+    if (verdict := experiment_log.verdict_of(outcomes, by)) is not None and verdict.num_trials > 1:
         click.echo(f"\n{verdict.text}")
 
 
