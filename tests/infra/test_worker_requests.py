@@ -136,7 +136,7 @@ def test_a_worker_may_what_it_calls_and_no_more(stood: Stood, proxy: FaultProxy,
     calls = Calls(proxy, stood.outputs.pools["cpu"].auto_scaling_group)
     trained = add_job(stood)
     worker = make_worker(stood, tmp_path)
-    worker._renewal = Renewal(worker._table, lambda: 0.0, lambda: utc_now() + RENEW_AGE)
+    worker._renewal = Renewal(worker.table, lambda: 0.0, lambda: utc_now() + RENEW_AGE)
     worker.run()
     failed = add_job(stood, notify=True)
     make_worker(stood, tmp_path, command=(sys.executable, "-c", "raise SystemExit(1)")).run()

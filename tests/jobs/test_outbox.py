@@ -14,7 +14,7 @@ from receipt_trainer.contract import notices
 from receipt_trainer.contract.cost import Cost
 from receipt_trainer.contract.notices import Notice
 from receipt_trainer.errors import WorldError
-from receipt_trainer.jobs.limits import Limits, Spending
+from receipt_trainer.jobs.limits import Limits, Spending, reached
 from receipt_trainer.jobs.model import Attempt, Job
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.state_machine import GIVEN_UP_AFTER, MAX_LOST
@@ -110,7 +110,9 @@ def test_a_job_that_was_stopped_at_its_limit_tells_how_it_goes_on(jobs_table: st
     """Without the flag `retry` refuses it; the notice names the limit that was reached, of two that are set."""
     table = made(jobs_table, clock, {"notify": True, "max_hours": 6.0, "max_usd": 2.5})
     attempt = claim(table)
-    table.stop_at_limit(attempt, Limits(6.0, 2.5).said("max_usd", Spending(usd=2.6)), 5)
+    stopped = reached(Limits(6.0, 2.5), Spending(usd=2.6), job="job")
+    assert stopped is not None
+    table.stop_at_limit(attempt, stopped.said, 5)
     (notice,) = kept(jobs_table)
     text = notice.text("dev", Cost(600, 2.6, 1, 0))
     assert text.endswith("receipt-trainer retry --stack dev job --max-usd 5\n")

@@ -21,7 +21,7 @@ from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import retry_job
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
-from receipt_trainer.worker.finalize import Conclusion, Effort, Ending
+from receipt_trainer.worker.finalize import Claimed, Conclusion, Effort, Ending
 from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine
 from tests.worker.bench import Bench
 from tests.worker.test_cloudwatch_metrics import total
@@ -204,9 +204,8 @@ def test_a_pause_ends_before_sqs_forgets_the_message(bench: Bench) -> None:
     attempt = bench.table.claim(job_id, "worker", 60, {})
     assert isinstance(attempt, model.Attempt)
     settings = replace(bench.settings, retry_delay_s=3600)
-    conclusion = Conclusion(
-        settings, bench.table, bench.queue, bench.table.get(job_id), attempt, message, bench.run_dir(job_id)
-    )
+    claimed = Claimed(bench.table.get(job_id), attempt, bench.queue, message)
+    conclusion = Conclusion(settings, bench.table, claimed, bench.run_dir(job_id))
     left = conclusion.write(Ending("upload_failed", AWAY), Effort(0, settings.max_receive_s - 0.5, None))
     assert left is not None
     assert left.pause_s == 3600

@@ -8,9 +8,10 @@ from typing import Any
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.model import Attempt
 from receipt_trainer.jobs.repository import LeaseLost
-from receipt_trainer.worker.attempt import AttemptContext, AttemptRun
-from receipt_trainer.worker.finalize import Event, Exited, Lost
+from receipt_trainer.worker.attempt import AttemptRun, WorkerParts
+from receipt_trainer.worker.finalize import Claimed, Event, Exited, Lost
 from receipt_trainer.worker.heartbeat import Heartbeat
+from receipt_trainer.worker.registry import WorkerMachine
 from tests.worker.bench import Bench
 
 LEASE_S, INTERVAL_S = 240.0, 60.0
@@ -162,8 +163,8 @@ def test_a_lost_lease_is_heard_before_the_end_that_it_makes(bench: Bench) -> Non
     assert message is not None
     assert isinstance(attempt, Attempt)
     inbox: inboxes.SimpleQueue[Event] = inboxes.SimpleQueue()
-    parts = (bench.settings, bench.table, bench.queue, None, job, attempt, message, inbox)
-    run = AttemptRun(AttemptContext(*parts, held_until=0.0, received_at=0.0))
+    parts = WorkerParts(bench.settings, bench.table, [bench.queue], WorkerMachine("worker"))
+    run = AttemptRun(parts, Claimed(job, attempt, bench.queue, message), inbox)
 
     class Killed:
         def kill(self) -> None:

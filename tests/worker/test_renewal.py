@@ -22,7 +22,7 @@ from receipt_trainer.contract.waiting import QueuedJob, new_deduplication_id
 from receipt_trainer.jobs.model import Attempt, Job
 from receipt_trainer.jobs.queue import RENEW_AGE, RENEW_RECEIVES, Message
 from receipt_trainer.worker.claims import AGAIN_S, Renewal
-from receipt_trainer.worker.finalize import Conclusion, Ending, Left
+from receipt_trainer.worker.finalize import Claimed, Conclusion, Ending, Left
 from receipt_trainer.worker.interruptions import Interruption
 from receipt_trainer.worker.loop import STOPPED
 from tests.fault_proxy import FaultProxy
@@ -76,7 +76,8 @@ def test_a_job_outlives_any_number_of_interruptions(bench: Bench) -> None:
             continue
         attempt = bench.table.claim(job_id, "worker", 60, {})
         assert isinstance(attempt, Attempt)
-        conclusion = Conclusion(bench.settings, bench.table, bench.queue, job, attempt, message, bench.run_dir(job_id))
+        claimed = Claimed(job, attempt, bench.queue, message)
+        conclusion = Conclusion(bench.settings, bench.table, claimed, bench.run_dir(job_id))
         assert conclusion.write(Ending("interrupted", "spot notice")) == Left("INTERRUPTED")
         num_interrupted += 1
     assert num_renewed == NUM_INTERRUPTIONS // (RENEW_RECEIVES - 1) > 1

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from receipt_trainer.contract.tables import moment
 
@@ -45,18 +45,33 @@ def of_attempts(attempts: Sequence[Mapping[str, Any]], now: datetime, list_price
         now: what a running attempt is counted up to; see `open_until`.
         list_price: asked for the price of a row that has none.
     """
-    known, total_s, num_unknown, num_listed = [], 0.0, 0, 0
-    for at, attempt in enumerate(attempts):
-        follower = attempts[at + 1] if at + 1 < len(attempts) else None
-        spent_s = seconds(attempt, now, follower)
-        total_s += spent_s or 0.0
-        price, is_listed = price_and_source(attempt, list_price)
-        if price is None or spent_s is None:
-            num_unknown += 1
-        else:
-            known.append(spent_s * price / 3600)
-            num_listed += is_listed
-    return Cost(total_s, sum(known) if known else None, len(attempts), num_unknown, num_listed)
+    return total(of_each(attempts, now, list_price))
+
+
+class Part(NamedTuple):
+    """Time and money of one attempt or instance; None: not known; `is_listed`: at a list price of today."""
+
+    seconds: float | None
+    usd: float | None
+    is_listed: bool = False
+
+
+def of_each(
+    attempts: Sequence[Mapping[str, Any]], now: datetime, list_price: ListPrice | None = None
+) -> Iterator[Part]:
+    """The parts of `of_attempts`."""
+    for row, follower in zip(attempts, [*attempts[1:], None], strict=True):
+        spent_s, (price, is_listed) = seconds(row, now, follower), price_and_source(row, list_price)
+        yield Part(spent_s, None if price is None or spent_s is None else spent_s * price / 3600, is_listed)
+
+
+def total(parts: Iterable[Part]) -> Cost:
+    """Their sum."""
+    every = list(parts)
+    known = [part for part in every if part.usd is not None]
+    usd = sum(part.usd or 0.0 for part in known) if known else None
+    num_listed = sum(part.is_listed for part in known)
+    return Cost(sum(part.seconds or 0.0 for part in every), usd, len(every), len(every) - len(known), num_listed)
 
 
 def price_and_source(row: Mapping[str, Any], list_price: ListPrice | None) -> tuple[float | None, bool]:

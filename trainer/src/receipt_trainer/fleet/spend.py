@@ -64,9 +64,8 @@ def _jobs_of_today(client: DynamoDBClient, table: str, since: datetime) -> list[
 def clipped(attempts: Sequence[Mapping[str, Any]], since: datetime, now: datetime) -> list[dict[str, Any]]:
     """The attempts' part after `since`, as rows; those that ended before are left out."""
     kept = []
-    for at, row in enumerate(attempts):
-        follower = attempts[at + 1] if at + 1 < len(attempts) else None
-        began, spent_s = tables.moment(row.get("started_at")), cost.seconds(row, now, follower)
+    for row, (spent_s, *_) in zip(attempts, cost.of_each(attempts, now), strict=True):
+        began = tables.moment(row.get("started_at"))
         if began is None or spent_s is None:
             continue
         ended = began + timedelta(seconds=spent_s)
@@ -88,18 +87,13 @@ class InstanceSpend:
 
 def instance_spend(instances: Iterable[Instance], now: datetime) -> InstanceSpend:
     """The sum over instances of the table; what is not known of one is not guessed."""
-    since, total_s, known, num_unknown, num_listed, num = midnight_before(now), 0.0, [], 0, 0, 0
-    for one in instances:
-        spent_s = _seconds(one, since, now)
-        if spent_s <= 0:
-            continue
-        num, total_s = num + 1, total_s + spent_s
-        if one.price_usd_per_h is None:
-            num_unknown += 1
-        else:
-            known.append(spent_s * one.price_usd_per_h / 3600)
-            num_listed += one.is_list_price
-    return InstanceSpend(total_s, sum(known) if known else None, num, num_unknown, num_listed)
+    since = midnight_before(now)
+    times = [(one, spent_s) for one in instances if (spent_s := _seconds(one, since, now)) > 0]
+    spent = cost.total(
+        cost.Part(s, None if one.price_usd_per_h is None else s * one.price_usd_per_h / 3600, one.is_list_price)
+        for one, s in times
+    )
+    return InstanceSpend(spent.seconds, spent.usd, spent.num_attempts, spent.num_unknown, spent.num_at_list_price)
 
 
 def _seconds(one: Instance, since: datetime, now: datetime) -> float:

@@ -24,15 +24,11 @@ MIN_SHARE: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run, as its last attempt saw it.
+    """One run, as its last attempt saw it; `instance_type` is None on no instance.
 
-    Attributes:
-        tokens: of one pass over the training examples.
-        epochs: passes that the run made.
-        steps: optimizer steps of the run.
-        tokens_per_s: trained a second, evaluations and checkpoints between the steps included.
-        overhead_s: seconds of the attempt before and after training: start, data, last scores, report, upload.
-        instance_type: of the attempt's machine; None if it was no instance.
+    `tokens` are of one pass over the training examples, `epochs` the passes, `steps` the optimizer's. `tokens_per_s`
+    has
+    evaluations and checkpoints in it; `overhead_s` is what the attempt spent before and after training.
     """
 
     tokens: int
@@ -60,13 +56,8 @@ def read(text: object) -> Measured | None:
 
 
 def measure(record: AnyRecord, start_step: int, seconds: float, instance_type: str | None) -> Measured | None:
-    """Measurements of a complete run's last attempt; None if it trained too little, or the record lacks a number.
-
-    Args:
-        start_step: of the attempt.
-        seconds: that the attempt took in all.
-        instance_type: of its machine.
-    """
+    """Of a complete run's last attempt, which took `seconds` in all; None if it trained too little, or a number
+    lacks."""
     tokens = (record.dataset_counts.get("train") or {}).get("tokens")
     steps, trained_s = record.timings.get("steps"), record.timings.get("train_this_attempt_s")
     epochs = _epochs_trained(record)
@@ -106,14 +97,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The estimate of a job.
+    """Instance time of a job, boots not in it; None: unknown, and `why` says why. `is_at_most`: it may stop early.
 
-    Attributes:
-        seconds: of instance time, boots not in it; None: unknown, and `why` says why.
-        tokens_per_s: median of the earlier runs.
-        instance_type: on which they ran; None if on no instance.
-        num_runs: how many they are.
-        is_at_most: early stopping may end it before.
+    `tokens_per_s` is the median of `num_runs` earlier runs, on `instance_type`; None: on no instance.
     """
 
     seconds: float | None
@@ -151,11 +137,9 @@ def read_history(client: DynamoDBClient, table: str) -> list[Run]:
 
 
 def estimate(spec: Mapping[str, Any], history: Sequence[Run], types: Collection[str] | None) -> Estimate:
-    """The estimate of a job.
+    """The estimate of a job by its resolved spec and earlier runs, the newest first.
 
     Args:
-        spec: the resolved one.
-        history: the newest run first.
         types: instance types that the job may get; None: any machine counts.
     """
     same = [run for run in history if _recipe(run.spec) == _recipe(spec)]

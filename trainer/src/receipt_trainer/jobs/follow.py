@@ -35,11 +35,7 @@ class Screen(Protocol):
 
 
 def newest(client: DynamoDBClient, table: str) -> str:
-    """The id of the newest job that runs; if none does, of the newest that is about to.
-
-    Raises:
-        UserError: no job runs or waits.
-    """
+    """The id of the newest job that runs; if none does, of the newest that is about to; UserError if there is none."""
     for status in ("RUNNING", "CLAIMED", "INTERRUPTED", "PENDING"):
         found = [row for row in find(client, table, Wanted(status=status), NUM_CANDIDATES) if not is_held(row)]
         if found:
@@ -60,8 +56,7 @@ def follow_log(
 ) -> Item:
     """Show a log until its job has ended or `timeout_s` is over; the job's row as it was then.
 
-    Args:
-        lines: how many of those already there are shown; None shows all.
+    Of the lines already there the last `lines` are shown; None shows all.
     """
     deadline = monotonic() + timeout_s
     row = read_job()  # before the log: what an ended job has written is in the reading that follows
@@ -86,11 +81,7 @@ def follow_job(
 ) -> JobView | None:
     """Show a job until it has ended or `timeout_s` is over; the last view, None after Ctrl-C.
 
-    Args:
-        until: ends it early, after one more reading.
-
-    Raises:
-        UserError, WorldError: the job could not be read, several times in a row.
+    `until` ends it early, after one more reading. A job that cannot be read several times in a row raises its fault.
     """
     deadline, num_faults = monotonic() + timeout_s, 0
     try:

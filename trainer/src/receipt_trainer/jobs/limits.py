@@ -54,17 +54,45 @@ class Limits:
         """`max_hours 2, max_usd 3.5`."""
         return ", ".join(f"{name} {value:g}" for name, value in self.known().items())
 
-    def said(self, name: str, spent: Spending) -> str:
-        """That the limit of this name is reached: `reached max_hours 2 (2.01 h of instance time)`."""
-        return f"reached {name} {self.known()[name]:g} ({spent.text(name)})"
-
     def named_in(self, reason: str | None) -> str | None:
-        """The limit of which `said` says so at the beginning of a reason; None if it does not."""
+        """The limit of which `Reached.said` says so at the beginning of a reason; None if it does not."""
         return next((name for name in self.known() if (reason or "").startswith(f"reached {name} ")), None)
 
     def doubled(self, name: str) -> str:
         """The flag that gives twice as much."""
         return f"--{name.replace('_', '-')} {2 * self.known()[name]:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A limit of a job or of a sweep that is reached.
+
+    Attributes:
+        bound: `max_hours 2 (2.01 h of instance time)`.
+        resume: the command that gives twice as much.
+        sweep: the sweep whose limit it is; None: the job's own.
+    """
+
+    bound: str
+    resume: str
+    sweep: str | None = None
+
+    @property
+    def said(self) -> str:
+        """Why the job, or the sweep, is stopped."""
+        whose = "" if self.sweep is None else f"sweep '{self.sweep}' "
+        return f"{whose}reached {self.bound}; {self.resume} resumes"
+
+
+def reached(limits: Limits, spent: Spending, *, job: str = "", sweep: str | None = None) -> Reached | None:
+    """The limit of a job or a sweep that is reached; None if none is."""
+    name = spent.reached(limits)
+    if name is None:
+        return None
+    command = f"retry {job}" if sweep is None else f"sweep --resume {sweep}"
+    used = f"{spent.seconds / 3600:.2f} h of instance time" if name == "max_hours" else f"${spent.usd:.2f}"
+    bound = f"{name} {limits.known()[name]:g} ({used})"
+    return Reached(bound, f"receipt-trainer {command} {limits.doubled(name)}", sweep)
 
 
 def of_job(job: Job) -> Limits:
@@ -90,14 +118,7 @@ def sweep_of(job: Job) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """Consumption so far, and its rate.
-
-    Attributes:
-        seconds, usd: of all attempts; dollars of those whose price is known.
-        num_running: attempts that are running.
-        usd_per_h: of those, as far as their prices are known.
-        num_unpriced: attempts without any price.
-    """
+    """Seconds and dollars so far, of attempts whose price is known, and what those of them that run cost an hour."""
 
     seconds: float = 0.0
     usd: float = 0.0
@@ -129,18 +150,9 @@ class Spending:
             left.append((limits.max_usd - self.usd) / self.usd_per_h * 3600)
         return max(0.0, min(left))
 
-    def text(self, name: str) -> str:
-        """Text of the consumption of a limit's kind."""
-        return f"{self.seconds / 3600:.2f} h of instance time" if name == "max_hours" else f"${self.usd:.2f}"
-
 
 def spending_of(attempts: Sequence[Mapping[str, Any]], job: Mapping[str, Any], now: datetime) -> Spending:
-    """Consumption of a job's attempts.
-
-    Args:
-        attempts: ATTEMPT rows in their order.
-        job: attributes of the job's row: `status`, `lease_expires_at`, `list_prices`.
-    """
+    """Of ATTEMPT rows in their order, and the `status`, `lease_expires_at` and `list_prices` of the job's row."""
     prices = cost.read_prices(job.get("list_prices"))
     until = cost.open_until(now, job.get("lease_expires_at"))
     spent = cost.of_attempts(attempts, until, lambda row: prices.get(str(row.get("instance_type"))))
@@ -152,11 +164,8 @@ def spending_of(attempts: Sequence[Mapping[str, Any]], job: Mapping[str, Any], n
 def read_spending(
     client: DynamoDBClient, table: str, jobs: Sequence[str], now: datetime, *, but: str | None = None
 ) -> Spending:
-    """Consumption of the jobs of these ids so far.
-
-    Args:
-        but: a job whose newest attempt is left out: its worker counts it by a clock of its own.
-    """
+    """Consumption of the jobs of these ids; `but`: a job whose newest attempt its worker counts by a clock of its
+    own."""
     keys = [{"PK": job_pk(job_id), "SK": JOB_SK} for job_id in dict.fromkeys(jobs)]
     found = dynamo.batch_get(client, table, "read what jobs have taken", keys, _JOB)
     newest = {str(row["job_id"]): int(row.get("attempt") or 0) - (row["job_id"] == but) for row in found}
@@ -175,38 +184,27 @@ def read_sweep(client: DynamoDBClient, table: str, name: str) -> tuple[Limits, l
     limits = Limits() if own is None else Limits.read(own)
     if not limits:
         return limits, []
-    prefixes = (TRIALS, JOURNAL)  # version 0.1.0 stored a row for each trial
-    stored = [
-        row
-        for prefix in prefixes
-        for row in partition_rows(*where, prefix, f"read sweep {name}", attributes=["job_ids"])
-    ]
-    return limits, list(dict.fromkeys(str(job_id) for row in stored for job_id in row.get("job_ids") or ()))
+    job_ids: dict[str, None] = {}
+    for prefix in (TRIALS, JOURNAL):  # version 0.1.0 stored a row for each trial
+        for row in partition_rows(*where, prefix, f"read sweep {name}", attributes=["job_ids"]):
+            job_ids |= dict.fromkeys(map(str, row.get("job_ids") or ()))
+    return limits, list(job_ids)
 
 
 def require_room(client: DynamoDBClient, table: str, job: Job, now: datetime) -> None:
-    """Refuse to try again what would be stopped at once.
-
-    Raises:
-        UserError: the job, or its sweep, has reached a limit; says how to raise it.
-    """
+    """Refuse to try again what would be stopped at once: a UserError that says how to raise the limit."""
     if job.undelivered_since is not None:  # all that is left is to deliver its run, which no limit forbids
         return
     if limits := of_job(job):
         spent = read_spending(client, table, [job.job_id], now)
-        if (name := spent.reached(limits)) is not None:
-            raise UserError(
-                f"job {job.job_id} has reached its {name} {limits.known()[name]:g} ({spent.text(name)}); give it "
-                f"more: receipt-trainer retry {job.job_id} {limits.doubled(name)}"
-            )
+        if (own := reached(limits, spent, job=job.job_id)) is not None:
+            raise UserError(f"job {job.job_id} has reached its {own.bound}; give it more: {own.resume}")
     if (sweep := sweep_of(job)) is not None:
         limits, job_ids = read_sweep(client, table, sweep)
         spent = read_spending(client, table, job_ids, now) if limits else Spending()
-        if (name := spent.reached(limits)) is not None:
-            raise UserError(
-                f"job {job.job_id} is of sweep '{sweep}', which has reached its {name} {limits.known()[name]:g} "
-                f"({spent.text(name)}); give it more: receipt-trainer sweep --resume {sweep} {limits.doubled(name)}"
-            )
+        if (all_ := reached(limits, spent, sweep=sweep)) is not None:
+            whose = f"job {job.job_id} is of sweep '{sweep}', which has reached its {all_.bound}"
+            raise UserError(f"{whose}; give it more: {all_.resume}")
 
 
 def _positive(value: object) -> float | None:

@@ -74,13 +74,9 @@ PAUSE: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Progress of a job; None: not known yet.
+    """Progress of a job; None: not known yet. Early stopping may end it before `num_steps`.
 
-    Attributes:
-        step: the last one that was logged.
-        num_steps: of the complete job; early stopping may end it before.
-        steps_per_s: steps a second lately, evaluations and checkpoints between them included.
-        left_s: seconds to the last step at this pace, counted from the last logged one.
+    `steps_per_s` has evaluations and checkpoints in it; `left_s` counts from the last logged step.
     """
 
     step: int | None = None
@@ -97,13 +93,8 @@ class Pace:
 
 
 def pace_of(spec: Mapping[str, Any], losses: Sequence[Point], *, running: bool) -> Pace:
-    """The pace of a job.
-
-    Args:
-        spec: the resolved one.
-        losses: of the newest attempt, by their steps.
-        running: whether it trains; if not, it has no speed.
-    """
+    """The pace of a job by its resolved spec and the losses of its newest attempt; if it is not running, it has no
+    speed."""
     if not losses:
         return Pace()
     last = losses[-1]

@@ -49,52 +49,46 @@ class RowsLeftError(WorldError):
     """Rows of a job that `close` could not write. Of a complete run, another attempt can write them."""
 
 
+@dataclass
 class JobStore:
     """The contract's `MetricsSink`: calls return at once, a thread writes.
 
     Rows that cannot be written are kept and tried again at the next flush; training never waits and never fails for
     them. `close` writes the rest.
 
-    Args:
+    Attributes:
         attempt: number of the worker's claim, kept in every row; None for a run without a worker.
+        interval_s: between two flushes.
         max_pending: rows kept at most while writing fails.
         first_seq: number of the first row; two stores of one job begin far from each other.
+        keep_days: after so many days DynamoDB deletes the rows.
+        may_write: asked before each batch; while it says no, rows are forgotten, not kept.
         history: what earlier attempts logged up to the checkpoint from which this one resumes; what the table has
             not of it is written first.
         sealed: all checkpoints that are in the run's folder now; the table's rows are made to say the same first.
-        None: the rows are left as they are.
-        keep_days: after so many days DynamoDB deletes the rows.
-        may_write: asked before each batch; while it says no, rows are forgotten, not kept.
+            None: the rows are left as they are.
     """
 
-    def __init__(
-        self,
-        client: DynamoDBClient,
-        table: str,
-        job_id: str,
-        *,
-        attempt: int | None = None,
-        interval_s: float = FLUSH_INTERVAL_S,
-        max_pending: int = MAX_PENDING,
-        first_seq: int = 0,
-        keep_days: int = DEFAULT_ROWS_DAYS,
-        may_write: Callable[[], bool] = lambda: True,
-        history: Sequence[Mapping[str, Any]] = (),
-        sealed: Sequence[Sealed] | None = None,
-        clock: Callable[[], datetime] = utc_now,
-        sleep: Sleep = time.sleep,
-    ) -> None:
-        self._client, self._table, self._job_id = client, table, job_id
-        self._common: Item = {"PK": job_pk(job_id), "job_id": job_id}
-        if attempt is not None:
-            self._common["attempt"] = attempt
-        self._interval_s, self._max_pending = interval_s, max_pending
-        self._clock, self._sleep = clock, sleep
-        self._keep_s = keep_days * 86_400
+    client: DynamoDBClient
+    table: str
+    job_id: str
+    attempt: int | None = None
+    interval_s: float = FLUSH_INTERVAL_S
+    max_pending: int = MAX_PENDING
+    first_seq: int = 0
+    keep_days: int = DEFAULT_ROWS_DAYS
+    may_write: Callable[[], bool] = lambda: True
+    history: Sequence[Mapping[str, Any]] = ()
+    sealed: Sequence[Sealed] | None = None
+    clock: Callable[[], datetime] = utc_now
+    sleep: Sleep = time.sleep
+
+    def __post_init__(self) -> None:
+        self._common: Item = {"PK": job_pk(self.job_id), "job_id": self.job_id}
+        if self.attempt is not None:
+            self._common["attempt"] = self.attempt
         self._pending: deque[Item] = deque()
-        self._num_lost = 0
-        self._seq, self._may_write = count(first_seq), may_write
-        self._history, self._sealed = history, sealed
+        self._num_lost, self._seq = 0, count(self.first_seq)
         self._lock = threading.Lock()  # of _pending and _num_lost
         self._flushing = threading.Lock()  # one flush at a time
         self._closed = threading.Event()
@@ -107,13 +101,13 @@ class JobStore:
         self._add(self._metric_row(name, value, step, epoch))
 
     def _metric_row(self, name: str, value: float, step: int, epoch: float) -> Item:
-        stamp, seq = iso(self._clock()), next(self._seq)
+        stamp, seq = iso(self.clock()), next(self._seq)
         row = {"TYPE": "JOB_METRIC", "name": name, "value": float(value), "step": int(step), "epoch": float(epoch)}
         return {"SK": metric_sk(name, stamp, seq), "timestamp": stamp, "seq": seq, **row}
 
     def log(self, level: str, message: str) -> None:
         """Record one line of the log, cut to `MAX_MESSAGE` characters."""
-        stamp, seq = iso(self._clock()), next(self._seq)
+        stamp, seq = iso(self.clock()), next(self._seq)
         # A lone surrogate (a broken file name) is no text for DynamoDB, and must not spoil the batch it is in.
         text = message[:MAX_MESSAGE].encode("utf-8", "replace").decode()
         row = {"TYPE": "JOB_LOG", "level": level, "message": text}
@@ -125,7 +119,7 @@ class JobStore:
 
     def _checkpoint_row(self, one: Sealed) -> Item:
         row = {"TYPE": "JOB_CHECKPOINT", "step": one.step, "epoch": one.epoch, "path": str(one.path)}
-        return {"SK": checkpoint_sk(one.step), **row, "size_bytes": one.size_bytes, "at": iso(self._clock())}
+        return {"SK": checkpoint_sk(one.step), **row, "size_bytes": one.size_bytes, "at": iso(self.clock())}
 
     def checkpoint_gone(self, step: int) -> None:
         """Delete a checkpoint's row: only listed checkpoints can be resumed from."""
@@ -135,7 +129,7 @@ class JobStore:
         with self._lock:
             if self._closed.is_set():
                 raise ValueError("the job store is closed")
-            if len(self._pending) >= self._max_pending:
+            if len(self._pending) >= self.max_pending:
                 self._pending.popleft()
                 self._num_lost += 1
             self._pending.append(self._whole(row))
@@ -144,15 +138,11 @@ class JobStore:
         written = row.get("timestamp") or row.get("at")
         if written is None:
             return {**self._common, **row}
-        expires = int(datetime.fromisoformat(written).timestamp()) + self._keep_s
+        expires = int(datetime.fromisoformat(written).timestamp()) + self.keep_days * 86_400
         return {**self._common, EXPIRES_AT: expires, **row}
 
     def flush(self) -> None:
-        """Write what is pending now; on a fault it stays pending.
-
-        Raises:
-            UserError, WorldError: the rows could not be written within the bound of retries.
-        """
+        """Write what is pending now; on a fault it stays pending."""
         with self._flushing:
             self._fill_gaps()
             while True:
@@ -160,7 +150,7 @@ class JobStore:
                     rows = [self._pending.popleft() for _ in range(min(dynamo.WRITE_BATCH, len(self._pending)))]
                 if not rows:
                     return
-                if not self._may_write():
+                if not self.may_write():
                     continue
                 try:
                     self._write(rows)
@@ -171,14 +161,14 @@ class JobStore:
 
     def _fill_gaps(self) -> None:
         """Put what earlier attempts left undone before the rows of this one."""
-        where = (self._client, self._table, self._job_id)
-        if self._history and self._may_write():
-            self._add_first([self._metric_row(*one) for one in missing(*where, self._history)])
-            self._history = ()
-        if self._sealed is not None and self._may_write():
-            gone, lacking = wrong_checkpoints(*where, self._sealed)
+        where = (self.client, self.table, self.job_id)
+        if self.history and self.may_write():
+            self._add_first([self._metric_row(*one) for one in missing(*where, self.history)])
+            self.history = ()
+        if self.sealed is not None and self.may_write():
+            gone, lacking = wrong_checkpoints(*where, self.sealed)
             self._add_first([*map(_gone_row, gone), *map(self._checkpoint_row, lacking)])
-            self._sealed = None
+            self.sealed = None
 
     def _add_first(self, rows: list[Item]) -> None:
         with self._lock:
@@ -188,11 +178,10 @@ class JobStore:
         last = {str(row["SK"]): row for row in rows}  # DynamoDB refuses a batch that names a key twice
         puts = [row for row in last.values() if _GONE not in row]
         deletes = [{"PK": str(row["PK"]), "SK": str(row["SK"])} for row in last.values() if _GONE in row]
-        doing = "write job rows"
-        dynamo.batch_write(self._client, self._table, doing, puts=puts, deletes=deletes, sleep=self._sleep)
+        dynamo.batch_write(self.client, self.table, "write job rows", puts=puts, deletes=deletes, sleep=self.sleep)
 
     def _run(self) -> None:
-        while not self._closed.wait(self._interval_s):
+        while not self._closed.wait(self.interval_s):
             self._try_flush()
 
     def _try_flush(self) -> Exception | None:
@@ -201,19 +190,16 @@ class JobStore:
         except Exception as error:  # any error: training continues, close() reports it
             if not self._complained:
                 self._complained = True
-                _log.warning("job rows not written yet", job_id=self._job_id, table=self._table, error=str(error))
+                _log.warning("job rows not written yet", job_id=self.job_id, table=self.table, error=str(error))
             return error
         if self._complained:
             self._complained = False
-            _log.info("job rows are written again", job_id=self._job_id, table=self._table)
+            _log.info("job rows are written again", job_id=self.job_id, table=self.table)
         return None
 
     def close(self) -> None:
-        """Write what is pending and end the thread. A second call does nothing.
-
-        Raises:
-            RowsLeftError: rows could not be written, or had to be given up before; says how many and why.
-        """
+        """Write what is pending and end the thread; RowsLeftError says how many rows are lost and why. May be called
+        again."""
         with self._lock:
             if self._closed.is_set():
                 return
@@ -225,13 +211,13 @@ class JobStore:
             if fault is None:
                 break
             if attempt + 1 < CLOSE_ATTEMPTS:
-                self._sleep(self._interval_s)
+                self.sleep(self.interval_s)
         if fault is not None:
             num_left = len(self._pending) + self._num_lost
-            raise RowsLeftError(f"{num_left} rows of job {self._job_id} not written: {fault}")
+            raise RowsLeftError(f"{num_left} rows of job {self.job_id} not written: {fault}")
         if self._num_lost:
-            given_up = f"{self._num_lost} rows of job {self._job_id} given up"
-            raise RowsLeftError(f"{given_up}: '{self._table}' took none in time")
+            given_up = f"{self._num_lost} rows of job {self.job_id} given up"
+            raise RowsLeftError(f"{given_up}: '{self.table}' took none in time")
 
 
 def _gone_row(step: int) -> Item:
@@ -245,11 +231,7 @@ NAMES: Final = (*ORDER, "eval_accuracy", "field_accuracy", "teds", "numeric_accu
 def missing(
     client: DynamoDBClient, table: str, job_id: str, history: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[str, float, int, float]]:
-    """Name, value, step and epoch of what the history has and the table has not.
-
-    Args:
-        history: `log_history` of the checkpoint from which the attempt resumes.
-    """
+    """Name, value, step and epoch of what a checkpoint's `log_history` has and the table has not."""
     rows = rows_of(client, table, job_id, METRICS, attributes=("name", "step"))
     stored = {(row["name"], row["step"]) for row in rows}
     for logged in history:
@@ -271,11 +253,7 @@ def wrong_checkpoints(
 
 @dataclass(frozen=True, slots=True)
 class AwsRunStore:
-    """A table and a bucket, each of which may be missing.
-
-    Attributes:
-        attempt: the worker's claim that the rows belong to; None: no worker owns the job's row.
-    """
+    """A table and a bucket, each of which may be missing; `attempt` is None where no worker owns the job's row."""
 
     jobs_table: str | None
     artifacts_bucket: str | None
@@ -292,15 +270,12 @@ class AwsRunStore:
         """See `RunStore`."""
         if not self.jobs_table:
             return NoMetrics()
-        return JobStore(
-            clients.dynamodb(),
-            self.jobs_table,
-            job_id,
-            attempt=self.attempt,
-            keep_days=_keep_days(),
-            history=history,
-            sealed=sealed,
-        )
+        try:
+            days = WorkerEnv.read(os.environ).num_rows_days
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        where = (clients.dynamodb(), self.jobs_table, job_id, self.attempt)
+        return JobStore(*where, keep_days=days, history=history, sealed=sealed)
 
     def open_artifacts(self, job_id: str, job_name: str) -> ArtifactSink | None:
         """See `RunStore`."""
@@ -318,10 +293,3 @@ class AwsRunStore:
             # No reason not to train: a complete run that cannot be delivered waits for it.
             print(f"warning: results could not be stored in S3 at this moment: {error}", file=sys.stderr, flush=True)
         return artifacts
-
-
-def _keep_days() -> int:
-    try:
-        return WorkerEnv.read(os.environ).num_rows_days
-    except ValueError as error:
-        raise UserError(str(error)) from None

@@ -46,12 +46,7 @@ def spec_values(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class UnreadableRow(ValueError):  # noqa: N818 - callers may continue without the row
-    """A job's row that this version cannot read: mended by hand, or written by a newer version.
-
-    Attributes:
-        job_id: the job, as far as the row names it.
-        reason: which attribute cannot be read, and why.
-    """
+    """A job's row that this version cannot read: mended by hand, or written by a newer version; `reason` names what."""
 
     def __init__(self, job_id: str, reason: str) -> None:
         super().__init__(f"the row of job {job_id} cannot be read: {reason}")
@@ -121,11 +116,7 @@ class Job:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Job:
-        """Read a JOB row; unknown attributes are ignored.
-
-        Raises:
-            UnreadableRow: an attribute cannot be read, or one is missing that every row has.
-        """
+        """Read a JOB row; unknown attributes are ignored. UnreadableRow: one cannot be read, or is missing."""
         try:
             known = read_values(row)
         except ValueError as error:
@@ -183,11 +174,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A claim that was granted: what its worker shows when it writes.
+    """A claim that was granted: what its worker shows when it writes. `number`, from 1, is the fencing token.
 
-    Attributes:
-        number: from 1; the fencing token.
-        lease_expires_at: until when it holds as granted; renewals move it on in the table.
+    It holds until `lease_expires_at` as granted; renewals move that on in the table.
     """
 
     job_id: str

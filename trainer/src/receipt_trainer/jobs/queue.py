@@ -106,13 +106,6 @@ class SqsQueue:
     """A FIFO queue of SQS. A job's messages form a group of their own, so that no job waits for another one.
 
     All methods raise UserError or WorldError as `aws_faults` says.
-
-    Args:
-        url: of a FIFO queue without content-based deduplication.
-        visibility_s: for how long a received message is hidden.
-
-    Raises:
-        UserError: the URL is not that of a FIFO queue.
     """
 
     def __init__(self, client: SQSClient, url: str, *, visibility_s: int = VISIBILITY_S) -> None:
@@ -121,11 +114,7 @@ class SqsQueue:
         self._client, self._url, self._visibility_s = client, url, visibility_s
 
     def check(self) -> None:
-        """Look at the queue before something is stored for it.
-
-        Raises:
-            UserError: it is missing, it is not one of ours, or access is denied.
-        """
+        """Look at the queue before something is stored for it; UserError if it is missing, or not one of ours."""
         with queue_faults("look at the queue", self._url):
             found = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["All"])
         if found.get("Attributes", {}).get("ContentBasedDeduplication") == "true":
@@ -136,9 +125,8 @@ class SqsQueue:
     ) -> None:
         """Queue the job; within 5 minutes a second message of the same deduplication id (the job's id) is dropped.
 
-        Args:
-            group: the job's own one by default, whose messages are delivered one after the other.
-            version: of the body, see `receipt_trainer.contract.waiting.body_version`.
+        `group`: by default the job's own, whose messages are delivered one after the other; `version`: see
+        `body_version`.
         """
         with queue_faults("send the job's message", self._url):
             self._client.send_message(
@@ -213,10 +201,8 @@ def queue_faults(doing: str, url: str) -> Iterator[None]:
 
 @contextmanager
 def _unless_gone() -> Iterator[None]:
-    """Passes over the refusal of a receipt that has run out: the message is another worker's, or gone.
-
-    SQS does not tell the two apart.
-    """
+    """Passes over the refusal of a receipt that has run out: the message is another's, or gone; SQS does not say
+    which."""
     try:
         yield
     except ClientError as error:

@@ -59,21 +59,14 @@ class JobTable:
         self._transactions = Transactions(client, table, sleep)
 
     def create(self, job: Job) -> Job:
-        """Store a new job as it is given, with its times set; where the job is there already, that one is returned.
-
-        Raises:
-            UserError: it is there, and its row cannot be read.
-        """
+        """Store a new job, with its times set; where it is there already, that one is returned (UserError:
+        unreadable)."""
         at = iso(self._clock())
         made = replace(job, version=1, created_at=at, updated_at=at)
         return made if self._transactions.create(made.to_row(), at) else self.readable(job.job_id)
 
     def get(self, job_id: str) -> Job:
-        """The job as it is now.
-
-        Raises:
-            UserError: there is no such job.
-        """
+        """The job as it is now; UserError if there is none."""
         return self._require(job_id, self.find(job_id))
 
     def find(self, job_id: str) -> Job | None:
@@ -82,11 +75,7 @@ class JobTable:
         return None if row is None else Job.from_row(row)
 
     def set_status(self, job_id: str, name: str, status: State) -> None:
-        """Say how a run without a queue is; its row is made if it is not there.
-
-        Raises:
-            UserError: a queue knows the job, or its row cannot be read.
-        """
+        """Say how a run without a queue is; its row is made if it is not there. UserError: a queue knows the job."""
         for now in self._tries(job_id):
             job, at = self._find_readable(job_id), iso(now)
             if job is None:
@@ -108,10 +97,9 @@ class JobTable:
         broken_lease: datetime | None = None,
         message_id: str | None = None,
     ) -> Attempt | Refusal:
-        """Make the job this worker's for `lease_s` seconds, if no other worker has it.
+        """Make the job this worker's for `lease_s` seconds by its clock, if no other worker has it.
 
         Args:
-            lease_s: seconds from now, by this worker's clock.
             instance: what is known of the machine (instance_id, instance_type, price_usd_per_h, ...); kept with the
                 attempt, so that its cost is known when the instance is gone.
             broken_lease: see `decide_claim`.
@@ -155,13 +143,10 @@ class JobTable:
         return self._end(attempt, state_machine.after_interruption, end)
 
     def defer(self, attempt: Attempt, reason: str, checkpoint_step: int | None, first_pause_s: int) -> Job:
-        """The attempt's run is complete and could not be delivered: the job waits for the next try, or is held.
+        """The attempt's run is complete and could not be delivered: the job waits for the next try, or is held; as it
+        is then.
 
-        Args:
-            first_pause_s: seconds before the second try, see `pause_s`.
-
-        Returns:
-            The job as it is then.
+        `first_pause_s`: before the second try, see `pause_s`.
         """
         end = AttemptEnd("INTERRUPTED", reason, checkpoint_step, first_pause_s)
         self._end(attempt, state_machine.after_interruption, end)
@@ -188,10 +173,7 @@ class JobTable:
         self._end(attempt, lambda job: "CANCELLED", AttemptEnd("CANCELLED", reason))
 
     def cancel(self, job_id: str, reason: str | None = None) -> Job:
-        """Cancel a waiting job; ask the worker of a claimed one to end it. Returns the job as it is then.
-
-        Args:
-            reason: why a waiting one is cancelled, if it is not on a person's request.
+        """Cancel a waiting job, for `reason`; ask the worker of a claimed one to end it. Returns the job as it is then.
 
         Raises:
             UserError: no such job, its row cannot be read, or it has ended otherwise.
@@ -230,10 +212,7 @@ class JobTable:
         """Make a failed or cancelled job PENDING, with its failures forgotten; the caller sends its message.
 
         One whose run is not delivered waits for nothing then, a held one waits again; another waiting job stays as it
-        is, but for its limits. See `receipt_trainer.jobs.submit.retry_job`.
-
-        Args:
-            given: limits that replace the job's own from now on.
+        is, but for the limits `given`, which replace its own. See `receipt_trainer.jobs.submit.retry_job`.
 
         Raises:
             UserError: no such job, its row cannot be read, it runs, it has succeeded, or it has reached a limit.
@@ -256,11 +235,8 @@ class JobTable:
         return self.get(job_id)
 
     def readable(self, job_id: str) -> Job:
-        """The job as it is now, for somebody who wants to change it.
-
-        Raises:
-            UserError: there is no such job, or its row cannot be read.
-        """
+        """The job as it is now, for somebody who wants to change it; UserError if there is none, or it cannot be
+        read."""
         return self._require(job_id, self._find_readable(job_id))
 
     def _find_readable(self, job_id: str) -> Job | None:
@@ -276,11 +252,8 @@ class JobTable:
         return job
 
     def _tries(self, job_id: str) -> Iterator[datetime]:
-        """The time of day, once for each try to write what others may change meanwhile.
-
-        Raises:
-            WorldError: they always do.
-        """
+        """The time of day, once for each try to write what others may change meanwhile; WorldError if they always
+        do."""
         for _ in range(MAX_TRIES):
             yield self._clock()
         raise WorldError(f"job {job_id}: others changed it {MAX_TRIES} times while it was to be written")

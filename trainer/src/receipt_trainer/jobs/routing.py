@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
 
 def choose_pool(resources: Resources, pools: Collection[PoolName], named: PoolName | None = None) -> PoolName:
-    """The pool of a job: the named one, else by its need of a GPU, else gpu where there is one, else the only one.
-
-    Args:
-        resources: of the job file.
-        pools: those of the stack, at least one.
-        named: on the command line; it wins over the job file.
+    """The pool of a job: the `named` one, else by its need of a GPU, else gpu where there is one, else the only one.
 
     Raises:
         UserError: the stack has no such pool.
@@ -44,9 +39,7 @@ def choose_pool(resources: Resources, pools: Collection[PoolName], named: PoolNa
 def resolve(spec: AnyJob, defaults: Mapping[str, Any] | None = None) -> AnyJob:
     """The job with every hyperparameter in it: its own, else the stack's, else the trainer's.
 
-    Args:
-        spec: as asked; what its two configurations leave out is not set.
-        defaults: TrainingConfig fields of the stack; they say nothing to a job of the second model family.
+    `defaults` are TrainingConfig fields of the stack; they say nothing to a job of the second model family.
 
     Raises:
         UserError: invalid defaults, or some that contradict the job.
@@ -67,12 +60,8 @@ def resolve(spec: AnyJob, defaults: Mapping[str, Any] | None = None) -> AnyJob:
 
 
 def read_training_defaults(client: SSMClient, parameter: str) -> dict[str, Any]:
-    """The hyperparameters that a stack keeps in this SSM parameter.
-
-    Raises:
-        UserError: there is no such parameter, or it holds no JSON object.
-        WorldError: AWS could not be asked.
-    """
+    """The hyperparameters in a stack's SSM parameter; UserError if there is no such parameter, or no JSON object in
+    it."""
     doing = f"read the training defaults in SSM parameter {parameter}"
     try:
         with aws_faults(doing):

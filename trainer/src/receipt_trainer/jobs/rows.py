@@ -58,15 +58,12 @@ def partition_rows(
     newest_first: bool = False,
     page: int | None = None,
 ) -> Iterator[Item]:
-    """The rows of one partition key whose sort keys begin so, as they are now.
+    """The rows of one partition key whose sort keys begin so, as they are now, in the order of those.
 
     Args:
-        partition: see `receipt_trainer.contract.tables`.
-        prefix: of the sort keys.
         doing: what a fault's message says was tried.
         begin: sort key of the first row, itself with that prefix; None: all of them.
         attributes: what is read of each row; empty: the entire row.
-        newest_first: in the reverse order of the sort keys.
         page: rows of one request at most.
     """
     given = _projection(attributes) | ({} if page is None else {"Limit": page})
@@ -107,11 +104,7 @@ def row_of(
 
 
 def get_job(client: DynamoDBClient, table: str, job_id: str) -> Item:
-    """The job's own row, as `presentable` shows it.
-
-    Raises:
-        UserError: no such job.
-    """
+    """The job's own row, as `presentable` shows it; UserError if there is none."""
     found = row_of(client, table, job_id, JOB_SK)
     if found is None:
         raise UserError(f"there is no job '{job_id}' in table '{table}'")
@@ -130,12 +123,8 @@ def spec_of(row: Mapping[str, Any]) -> dict[str, Any]:
 def attempts_of(
     client: DynamoDBClient, table: str, newest: Mapping[str, int], attributes: Sequence[str]
 ) -> dict[str, list[Item]]:
-    """The ATTEMPT rows of several jobs in their order, by the job's id; a request a hundred rows.
-
-    Args:
-        newest: number of the last wanted attempt of each job, by its id.
-        attributes: what is read of each row.
-    """
+    """The ATTEMPT rows of jobs in their order, by the job's id, up to the number in `newest`; a request a hundred
+    rows."""
     keys = [
         {"PK": job_pk(job_id), "SK": attempt_sk(number)}
         for job_id, last in newest.items()
@@ -168,12 +157,7 @@ _SHOWN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which jobs; None admits all.
-
-    Attributes:
-        since: created then or later.
-        due_at: neither held nor waiting at this moment for their next try to deliver their run.
-    """
+    """Which jobs; None admits all. `since`: created then or later; `due_at`: neither held nor paused at this moment."""
 
     status: str | None = None
     name: str | None = None
@@ -254,7 +238,6 @@ def job_id_of(client: DynamoDBClient, table: str, called: str) -> str:
 
     Raises:
         UserError: no such job, or several: they are listed.
-        WorldError: see `receipt_trainer.aws.clients.aws_faults`.
     """
     if not called or len(called) > 200:
         raise UserError("JOB must be a job's id, at least 6 characters of it, or its name")

@@ -23,12 +23,9 @@ class Change:
     """The changes of a job's row and of the rows beside it. An attribute that is set to None is removed.
 
     Attributes:
-        to: the new state.
-        at: the moment, as `iso` writes it.
         reason: why, if there is more to say than the states do.
         worker_id: the worker that changes it, if it is one.
-        sets: attributes of the job's row to set beside its state.
-        removes: attributes of the job's row to remove.
+        sets, removes: attributes of the job's row.
         needs_same_lease: the change is right only if the lease has not been renewed meanwhile.
         attempts: number -> attributes of its row to set; the row is made if it is not there.
         updates: sort key -> attributes of a further row of the job to set; it is made if it is not there.
@@ -82,10 +79,8 @@ class AttemptEnd:
     """How an attempt ended, as its worker says.
 
     Attributes:
-        outcome: kept with the attempt.
-        reason: why; None for success.
         checkpoint_step: step of the checkpoint that it left.
-        first_pause_s: its run is complete and could not be delivered: see `delivery.pause_s`; None: it is not that.
+        first_pause_s: its run is complete and could not be delivered: see `pause_s`; None: it is not that.
         is_limit: the job had taken as much as it may, which is no failed attempt.
         sets: attributes of the job's row: results.
     """
@@ -180,13 +175,8 @@ ATTRIBUTES: Final = ("undelivered_since", "num_undelivered", "waits_for", "held_
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
-    """The change of a job after one more try that failed.
-
-    Attributes:
-        since: when the first one failed.
-        num_tries: that failed since then.
-        next_try_at: before it no worker tries again; None: no worker ever does.
-    """
+    """A job after one more try to deliver it that failed, the first one at `since`; without `next_try_at` it is
+    held."""
 
     since: datetime
     num_tries: int
@@ -222,11 +212,7 @@ def pause_s(num_tries: int, first_s: int) -> int:
 
 
 def after_failed_try(job: Job, now: datetime, first_pause_s: int) -> Undelivered:
-    """The change of a job whose complete run could not be delivered once more.
-
-    Args:
-        first_pause_s: see `pause_s`.
-    """
+    """The change of a job whose complete run could not be delivered once more."""
     since = min(job.undelivered_since or now, now)
     num_tries = job.num_undelivered + 1
     if now - since >= GIVEN_UP_AFTER:
@@ -262,12 +248,7 @@ def may(before: State, after: State) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The job may be claimed.
-
-    Attributes:
-        number: of the new attempt.
-        is_takeover: an earlier attempt's lease has run out; that attempt is LOST.
-    """
+    """The job may be claimed, as attempt `number`; a takeover leaves the earlier one, whose lease has run out, LOST."""
 
     number: int
     is_takeover: bool
@@ -285,8 +266,7 @@ class Refusal:
         message_id: of a leased job, the message that its worker has; None: not known.
         next_try_at: of one that is tried later, when.
         settles: the state in which the refused claim leaves the job, if that is another one: CANCELLED where a
-            cancelled job's worker vanished, FAILED where too many did.
-        reason: why it settles.
+            cancelled job's worker vanished, FAILED where too many did; `reason` says why.
     """
 
     kind: RefusalKind
@@ -299,11 +279,8 @@ class Refusal:
 
 
 def decide_claim(job: Job, now: datetime, broken_lease: datetime | None = None) -> Claim | Refusal:
-    """Decide what a worker that has the job's message may do with it.
-
-    Args:
-        broken_lease: one that counts for nothing, see `receipt_trainer.worker.claims`.
-    """
+    """What a worker that has the job's message may do with it; for `broken_lease` see
+    `receipt_trainer.worker.claims`."""
     if job.status in TERMINAL:
         return Refusal("cancelled" if job.status == "CANCELLED" else "done", job.status)
     if job.is_leased(now) and job.lease_expires_at != broken_lease:
@@ -323,11 +300,7 @@ def decide_claim(job: Job, now: datetime, broken_lease: datetime | None = None) 
 
 
 def after_failure(job: Job, *, final: bool = False) -> State:
-    """Where one more failed attempt leaves the job.
-
-    Args:
-        final: another attempt would fail as well (a mistake in the job).
-    """
+    """Where one more failed attempt leaves the job; `final`: another one would fail as well (a mistake in the job)."""
     if job.cancel_requested:
         return "CANCELLED"
     return "FAILED" if final or job.num_failures + 1 >= job.max_failures else "PENDING"
@@ -339,11 +312,8 @@ def after_interruption(job: Job) -> State:
 
 
 def after_cancel(job: Job, now: datetime) -> State | None:
-    """Where a request to cancel leaves the job at once; None: its worker is asked to end it.
-
-    Raises:
-        UserError: it has ended, or no queue knows it.
-    """
+    """Where a request to cancel leaves the job at once; None: its worker is asked to end it. UserError: it has
+    ended."""
     if job.queue_url is None and job.status not in TERMINAL:
         raise UserError(f"job {job.job_id} runs without a queue; stop it where it runs")
     if job.status in ("SUCCEEDED", "FAILED"):

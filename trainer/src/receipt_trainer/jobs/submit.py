@@ -53,12 +53,10 @@ def submit_training_job(
         queue_url: of the FIFO queue whose workers shall take it.
         model_name: hub name, directory, installed package of weights, or 'tiny'.
         training_config: how to train; what it leaves unset is taken from `training_defaults`.
-        data_config: what to train on.
-        priority: kept with the job; the queue decides.
+        priority, pool: kept with the job; the queue decides.
         job_name: made from the job's id if it is left out.
-        pool: kept with the job; the queue decides.
         client_token: calls with the same token submit one job; a submission that was cut off is completed.
-        jobs_table: name of the jobs table; by default that of JOBS_TABLE_NAME.
+        jobs_table: by default that of JOBS_TABLE_NAME.
         training_defaults: the stack's TrainingConfig fields.
         dynamodb, sqs: clients; by default made from the environment.
         more: other fields of `JobSpec`: description, tags, max_failures, notify, max_hours, max_usd.
@@ -100,15 +98,13 @@ def new_job(
 
     Args:
         spec: as asked, unset fields left out of its two configurations; `resources.pool` is the pool it goes to.
-        queue_url: where its messages go.
         defaults: the stack's TrainingConfig fields.
         client_token: the job's id follows from it.
         is_named: whether `job_name` is the user's; if not, the job is named by its id.
         notify: whether a job that says nothing of it sends a notice when it has ended.
 
     Raises:
-        UserError: a token that is empty or not text, invalid defaults, or a job that is too large
-            (`receipt_trainer.contract.job_limits`).
+        UserError: a token that is empty or not text, invalid defaults, or a job that is too large.
     """
     if client_token is not None and not client_token.strip():
         raise UserError("the client token is empty; leave it out, or give a text that stands for this job")
@@ -141,11 +137,7 @@ def new_job(
 
 
 def _check_row(job: Job) -> None:
-    """Refuse a job whose row would leave no room for what its life adds.
-
-    Raises:
-        UserError: says how large the row is, and which part of the job most of it is.
-    """
+    """Refuse a job whose row would leave no room for what its life adds; the UserError says what most of it is."""
     size = dynamo.size_bytes(job.to_row())
     if size > job_limits.MAX_ROW_BYTES:
         parts = {name: len(json.dumps(value, ensure_ascii=False).encode()) for name, value in job.spec.items()}
@@ -164,12 +156,8 @@ def queue_job(
     dynamodb: DynamoDBClient | None = None,
     sqs: SQSClient | None = None,
 ) -> Job:
-    """Look at the job's queue before anything is stored for it, then `submit`.
-
-    Args:
-        jobs_table: name of the jobs table; by default that of JOBS_TABLE_NAME.
-        dynamodb, sqs: clients; by default made from the environment.
-    """
+    """Look at the job's queue before anything is stored for it, then `submit`; arguments as of
+    `submit_training_job`."""
     queue = SqsQueue(sqs or clients.sqs(), job.queue_url or "")
     queue.check()
     table = JobTable(dynamodb or clients.dynamodb(), jobs_table or jobs_table_of_environment())
@@ -179,11 +167,7 @@ def queue_job(
 def submit(job: Job, table: JobTable, queue: SqsQueue, *, client_token: str | None = None) -> Job:
     """Store the job and send its message; a job that is there already is sent again only if no worker has seen it.
 
-    Returns the job as it is stored, which may be further on than the given one.
-
-    Raises:
-        UserError: the token stands for another job.
-        UserError, WorldError: AWS refuses or cannot be reached.
+    Returns the job as it is stored, which may be further on. UserError: the token stands for another job.
     """
     stored = table.create(job)
     if stored.request_hash != job.request_hash:
@@ -207,14 +191,13 @@ def retry_job(
     """Queue a FAILED or CANCELLED job again, a held one, or a waiting one whose message got lost.
 
     A message too many does no harm: the worker that takes it is refused the job and deletes it. It is of a group of its
-    own: behind one that is hidden for hours, it would wait as long.
+    own: behind one that is hidden for hours, it would wait as long. The call may be repeated after a WorldError.
 
     Args:
         limits: what the job may take at most from now on, earlier attempts counted; unset ones stay.
 
     Raises:
         UserError: no such job, it runs, it has succeeded, or it has reached a limit.
-        WorldError: AWS could not be reached; the call may be repeated.
     """
     table = JobTable(dynamodb or clients.dynamodb(), jobs_table or jobs_table_of_environment())
     job, new = table.retry(job_id, limits), new_deduplication_id(job_id)
@@ -233,11 +216,7 @@ def _send(job: Job, queue: SqsQueue, deduplication_id: str | None, group: str | 
 
 
 def jobs_table_of_environment() -> str:
-    """The name in JOBS_TABLE_NAME.
-
-    Raises:
-        UserError: it is not set.
-    """
+    """The name in JOBS_TABLE_NAME; UserError if it is not set."""
     table = os.environ.get(names.ENV_JOBS_TABLE)
     if not table:
         raise UserError(f"the jobs table is not known; set {names.ENV_JOBS_TABLE}, or give --jobs-table or --stack")

@@ -187,12 +187,7 @@ def _cancellation(cause: BaseException | None) -> frozenset[str]:
 
 
 def notice_of(job: Job, change: Change) -> Notice | None:
-    """The notice of a change of a job's state; None if the job has not ended, or if the job asks for no notice.
-
-    Args:
-        job: as it was read.
-        change: what becomes of it.
-    """
+    """The notice of a change of a job's state; None if the job has not ended, or if the job asks for no notice."""
     held_reason = change.sets.get("held_reason") if change.to == "INTERRUPTED" else None
     if job.spec.get("notify") is not True or (change.to not in TERMINAL and held_reason is None):
         return None

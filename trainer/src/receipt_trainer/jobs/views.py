@@ -56,11 +56,7 @@ class Past:
 def read_past(
     client: DynamoDBClient, table: str, job_id: str, now: datetime, list_price: cost.ListPrice | None = None
 ) -> Past:
-    """Read all of it.
-
-    Args:
-        list_price: asked for the price of an attempt that has none.
-    """
+    """Read all of it; `list_price` is asked for the price of an attempt that has none."""
 
     # By their count, the end of the key: workers' clocks may differ.
     changes = sorted(rows_of(client, table, job_id, TRANSITIONS), key=lambda row: str(row["SK"]).rpartition("#")[2])
@@ -78,21 +74,13 @@ def read_attempts(
     if attempts and not attempts[-1].get("ended_at"):
         job = row_of(client, table, job_id, JOB_SK) or {}
         now = cost.open_until(now, job.get("lease_expires_at"))
-    return _priced(attempts, now, list_price), cost.of_attempts(attempts, now, list_price)
-
-
-def _priced(
-    attempts: Sequence[Mapping[str, Any]], now: datetime, list_price: cost.ListPrice | None
-) -> list[dict[str, Any]]:
-    priced = []
-    for at, row in enumerate(attempts):
-        spent_s = cost.seconds(row, now, attempts[at + 1] if at + 1 < len(attempts) else None)
-        price, is_listed = cost.price_and_source(row, list_price)
-        usd = None if spent_s is None or price is None else spent_s * price / 3600
-        priced.append(
-            {key: row.get(key) for key in _ATTEMPT} | {"seconds": spent_s, "usd": usd, "at_list_price": is_listed}
-        )
-    return priced
+    parts = list(cost.of_each(attempts, now, list_price))
+    priced = [
+        {key: row.get(key) for key in _ATTEMPT}
+        | {"seconds": part.seconds, "usd": part.usd, "at_list_price": part.is_listed}
+        for row, part in zip(attempts, parts, strict=True)
+    ]
+    return priced, cost.total(parts)
 
 
 def read_spent(
@@ -125,12 +113,9 @@ class Line:
 
 
 class RowTail:
-    """Reads rows whose sort keys grow with time, in pieces.
+    """Reads rows whose sort keys grow with time (`prefix`, then the time), in pieces.
 
     No row comes twice, and what was read before is not read again but for the last seconds of it.
-
-    Args:
-        prefix: of the sort keys; behind it stands the time.
     """
 
     def __init__(self, client: DynamoDBClient, table: str, job_id: str, prefix: str) -> None:
@@ -199,16 +184,7 @@ NUM_LINES: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job's state at one moment.
-
-    Attributes:
-        row: the job's own row.
-        attempts: as in `receipt_trainer.jobs.views.Past`.
-        curves: values by the metric's name and step, also where steps were trained twice.
-        lines: the last lines of the log.
-        new_lines: those that came since the view before.
-        at: the moment.
-    """
+    """A job's state at one moment; `lines` are the last ones of its log, `new_lines` those since the view before."""
 
     row: Item
     attempts: list[dict[str, Any]]
@@ -238,11 +214,7 @@ class LiveJob:
         self._spec: dict[str, Any] | None = None
 
     def look(self, now: datetime) -> JobView:
-        """The job now.
-
-        Raises:
-            UserError: no such job.
-        """
+        """The job now; UserError if there is none."""
         row = get_job(self._client, self._table, self._job_id)  # first: what an ended job wrote is then in the rest
         if self._spec is None:
             self._spec = spec_of(row)

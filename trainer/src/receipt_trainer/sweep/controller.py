@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.limits import Limits, Spending
+from receipt_trainer.jobs.limits import Limits, Spending, reached
 from receipt_trainer.jobs.model import WAITING, Job, UnreadableRow
 from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.repository import JobTable
@@ -93,22 +93,17 @@ class Driver:
         return trials
 
     def _spent(self, limits: Limits, trials: Sequence[Trial]) -> str | None:
-        runs = [run for trial in trials if trial.same_as is None for run in trial.runs]
+        runs = _own_runs(trials)
         taken = Spending(sum(run.seconds for run in runs), sum(run.usd or 0.0 for run in runs))
-        name = taken.reached(limits)
-        if name is None:
-            return None
-        more = f"receipt-trainer sweep --resume {self.definition.name} {limits.doubled(name)} resumes"
-        bound = f"{name} {limits.known()[name]:g}"
-        return f"sweep '{self.definition.name}' reached {bound} ({taken.text(name)}); {more}"
+        found = reached(limits, taken, sweep=self.definition.name)
+        return None if found is None else found.said
 
     def _withdraw(self, trials: Sequence[Trial]) -> None:
         """Cancel the jobs that wait, so that no instance is launched for them; the workers end those that run.
 
         A complete run that is to be delivered yet is left: no limit forbids that.
         """
-        queued = (trial for trial in trials if trial.same_as is None and trial.state == "QUEUED")
-        for run in (run for trial in queued for run in trial.runs):
+        for run in _own_runs([trial for trial in trials if trial.state == "QUEUED"]):
             if run.status in WAITING and run.delivery is None:
                 self._cancel(run, self.spent)
 
@@ -116,7 +111,7 @@ class Driver:
         """Queue again what was stopped at a limit that is higher by now; whether there was any."""
         before = len(self._queued)
         stopped = f"sweep '{self.definition.name}' reached "
-        for run in (run for trial in trials if trial.same_as is None for run in trial.runs):
+        for run in _own_runs(trials):
             if run.status in ("FAILED", "CANCELLED") and (run.reason or "").startswith(stopped):
                 try:
                     retry_job(run.job_id, jobs_table=self.jobs.name, dynamodb=self.jobs.client)
@@ -197,6 +192,10 @@ class Driver:
             submit(self.expect(job), self.jobs, self.queue, client_token=token)
             self._queued.append(run.job_id)
         return self.study.change(trial, replace(trial, state="QUEUED"))
+
+
+def _own_runs(trials: Sequence[Trial]) -> list[SeedRun]:
+    return [run for trial in trials if trial.same_as is None for run in trial.runs]
 
 
 def follow(

@@ -6,21 +6,25 @@ import queue as inboxes
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from receipt_trainer.aws.server_time import since_boot_s
+from receipt_trainer.aws.autoscaling import GroupMember
+from receipt_trainer.aws.server_time import since_boot_s, utc_now
 from receipt_trainer.contract import names
 from receipt_trainer.contract.sinks import MetricsSink, NoMetrics
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.model import Attempt, Job, UnreadableRow
-from receipt_trainer.jobs.queue import Message, SqsQueue
+from receipt_trainer.jobs.model import Attempt, UnreadableRow
+from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.repository import JobTable, LeaseLost
 from receipt_trainer.worker import child as children
+from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.finalize import (
     Cancelled,
+    Claimed,
     Conclusion,
     Effort,
     Ending,
@@ -35,7 +39,7 @@ from receipt_trainer.worker.heartbeat import RETRY_S, Heartbeat
 from receipt_trainer.worker.interruptions import Advice, Interruption
 from receipt_trainer.worker.limit_watch import LimitWatch
 from receipt_trainer.worker.log_forwarder import LogForwarder, close_in_time
-from receipt_trainer.worker.registry import InstanceRegistry
+from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine
 from receipt_trainer.worker.settings import WorkerSettings
 from receipt_trainer.worker.stall_detector import StallWatch
 
@@ -64,40 +68,34 @@ def _is_there(folder: Path) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptContext:
-    """Context of an attempt: the claim's result, and the worker.
+@dataclass(eq=False)
+class WorkerParts:
+    """What a worker works with; None where its machine or stack has no such thing.
 
     Attributes:
-        registry: the machine's row, if there is such a table.
-        inbox: where events come in.
-        held_until: the moment, on `clock`, until which the claim's lease is ours.
-        received_at: the moment, on `clock`, before which the message was not received.
+        queues: in the order in which they are polled.
+        registry: the machine's row.
+        member: the machine in its Auto Scaling group.
+        outcomes: the metrics of the worker's stack.
         command: see `Child`.
-        open_log: opens the job's log.
-        needs_gpu: see `ChildJob`.
-        instance_type: of the machine.
-        limit_watch: says when the job has taken as much as it may; None: never.
-        scratch: folder for what the worker tells the training process; see `Child`.
+        open_log: opens the log of an attempt's job.
+        clock: seconds that only grow, also while the machine sleeps.
+        now: the time of day, to compare with leases.
+        sleep: waits so many seconds between two requests to end the instance.
     """
 
     settings: WorkerSettings
     table: JobTable
-    queue: SqsQueue
-    registry: InstanceRegistry | None
-    job: Job
-    attempt: Attempt
-    message: Message
-    inbox: Inbox
-    held_until: float
-    received_at: float
+    queues: Sequence[SqsQueue]
+    machine: WorkerMachine
+    registry: InstanceRegistry | None = None
+    member: GroupMember | None = None
+    outcomes: Outcomes | None = None
     command: Sequence[str] = children.COMMAND
     open_log: OpenLog | None = None
-    needs_gpu: bool = False
-    instance_type: str | None = None
-    limit_watch: LimitWatch | None = None
-    scratch: Path | None = None
     clock: Callable[[], float] = since_boot_s
+    now: Callable[[], datetime] = utc_now
+    sleep: Callable[[float], None] = time.sleep
 
 
 class AttemptRun:
@@ -107,20 +105,29 @@ class AttemptRun:
         left: how the attempt left its job; None while it has not, or if the job is another's now.
     """
 
-    def __init__(self, context: AttemptContext) -> None:
-        self._on, job, attempt = context, context.job, context.attempt
-        self._start_step = 0
-        self._run_dir = run_dir_of(context.settings.checkpoints_dir, job.job_id)
-        self._conclusion = Conclusion(
-            context.settings, context.table, context.queue, job, attempt, context.message, self._run_dir
+    def __init__(self, parts: WorkerParts, claimed: Claimed, inbox: Inbox, scratch: Path | None = None) -> None:
+        self._parts, self._settings, self._claimed = parts, parts.settings, claimed
+        self._inbox, self._scratch = inbox, scratch
+        self._job, self._attempt = claimed.job, claimed.attempt
+        self._run_dir = run_dir_of(self._settings.checkpoints_dir, self._job.job_id)
+        self._conclusion = Conclusion(self._settings, parts.table, claimed, self._run_dir)
+        self._limits = LimitWatch(
+            parts.table,
+            self._job,
+            price_usd_per_h=parts.machine.price_usd_per_h,
+            instance_type=parts.machine.instance_type,
+            began=claimed.held_until - self._settings.lease_s,
+            clock=parts.clock,
+            now=parts.now,
         )
+        self._start_step = 0
         self._heartbeat: Heartbeat | None = None
         self._child: children.Child | None = None
         self._watch: StallWatch | None = None
         self._is_stuck = False
-        self._sink = context.open_log(attempt, self._holds) if context.open_log is not None else NoMetrics()
+        self._sink = parts.open_log(self._attempt, self._holds) if parts.open_log is not None else NoMetrics()
         self.left: Left | None = None
-        self._log = _log.bind(job_id=job.job_id, attempt=attempt.number)
+        self._log = _log.bind(job_id=self._job.job_id, attempt=self._attempt.number)
 
     def run(self) -> Ending:
         """Train, and leave job, attempt and message as the ending wants them.
@@ -131,7 +138,8 @@ class AttemptRun:
         try:
             ending = replace(self._limit() or self._train(), is_stuck=self._is_stuck)
             self._say(ending)
-            effort = Effort(self._start_step, self._on.clock() - self._on.received_at, self._on.instance_type)
+            seconds = self._parts.clock() - self._claimed.received_at
+            effort = Effort(self._start_step, seconds, self._parts.machine.instance_type)
             self.left = self._conclusion.write(ending, effort)
         except LeaseLost as lost:
             ending = Ending("lost", str(lost), is_stuck=self._is_stuck)
@@ -148,17 +156,17 @@ class AttemptRun:
         Its metrics and log go by themselves. That the job was this table's is known: the claim was granted on its row.
         """
         try:
-            if self._on.table.find(self._on.job.job_id) is None:
-                self._on.queue.delete(self._on.message)
-                self._on.table.delete_checkpoint_rows(self._on.job.job_id)
+            if self._parts.table.find(self._job.job_id) is None:
+                self._claimed.queue.delete(self._claimed.message)
+                self._parts.table.delete_checkpoint_rows(self._job.job_id)
         except (UserError, WorldError, UnreadableRow) as error:
             self._log.warning("what is left of the job is not deleted", error=str(error))
 
     def _limit(self) -> Ending | None:
         """The ending of a job that has taken as much as it may. To deliver a complete run, no limit forbids."""
-        if self._on.limit_watch is None or self._is_complete():
+        if self._is_complete():
             return None
-        reason = self._on.limit_watch.look()
+        reason = self._limits.look()
         return None if reason is None or self._is_complete() else Ending("limited", reason)
 
     def _is_complete(self) -> bool:
@@ -167,7 +175,7 @@ class AttemptRun:
 
     def _holds(self) -> bool:
         """Whether the lease is surely ours; without it nothing may be written."""
-        left_s = self._heartbeat.seconds_held if self._heartbeat else self._on.held_until - self._on.clock()
+        left_s = self._heartbeat.seconds_held if self._heartbeat else self._claimed.held_until - self._parts.clock()
         return left_s > 0
 
     def _say(self, ending: Ending) -> None:
@@ -176,44 +184,39 @@ class AttemptRun:
             return
         level = "error" if ending.how in ("failed", "user_error", "upload_failed", "limited") else "info"
         reason = f": {ending.reason}" if ending.reason else ""
-        self._sink.log(level, f"attempt {self._on.attempt.number} {_SAID.get(ending.how, ending.how)}{reason}")
+        self._sink.log(level, f"attempt {self._attempt.number} {_SAID.get(ending.how, ending.how)}{reason}")
         close_in_time(self._sink)
 
     def _train(self) -> Ending:
         step = self._start_step = newest_step(self._run_dir) or 0
-        self._on.table.start(self._on.attempt, step)
-        self._sink.log(
-            "info", f"worker {self._on.attempt.worker_id} begins attempt {self._on.attempt.number} at step {step}"
-        )
+        self._parts.table.start(self._attempt, step)
+        self._sink.log("info", f"worker {self._attempt.worker_id} begins attempt {self._attempt.number} at step {step}")
+        settings, machine, clock = self._settings, self._parts.machine, self._parts.clock
         heartbeat = self._heartbeat = Heartbeat(
             self,
-            held_until=self._on.held_until,
-            lease_s=self._on.settings.lease_s,
-            interval_s=self._on.settings.beat_s,
-            retry_s=min(RETRY_S, self._on.settings.beat_s),
-            clock=self._on.clock,
+            held_until=self._claimed.held_until,
+            lease_s=settings.lease_s,
+            interval_s=settings.beat_s,
+            retry_s=min(RETRY_S, settings.beat_s),
+            clock=clock,
         )
         try:
-            self._child = children.Child(
-                children.ChildJob(
-                    job_id=self._on.job.job_id,
-                    attempt=self._on.attempt.number,
-                    spec=dict(self._on.job.spec),
-                    run_dir=self._run_dir,
-                    lease_s=max(0.0, heartbeat.seconds_held - self._on.settings.lease_margin_s),
-                    jobs_table=self._on.settings.jobs_table,
-                    receipts_table=self._on.settings.receipts_table,
-                    artifacts_bucket=self._on.settings.artifacts_bucket,
-                    needs_gpu=self._on.needs_gpu,
-                    save_interval_s=self._on.settings.save_interval_s,
-                ),
-                lambda code: self._on.inbox.put(Exited(code)),
-                command=self._on.command,
-                words=LogForwarder(self._sink),
-                folder=self._on.scratch,
+            job = children.ChildJob(
+                job_id=self._job.job_id,
+                attempt=self._attempt.number,
+                spec=dict(self._job.spec),
+                run_dir=self._run_dir,
+                lease_s=max(0.0, heartbeat.seconds_held - settings.lease_margin_s),
+                jobs_table=settings.jobs_table,
+                receipts_table=settings.receipts_table,
+                artifacts_bucket=settings.artifacts_bucket,
+                needs_gpu=machine.pool == "gpu" and machine.instance_id is not None,
+                save_interval_s=settings.save_interval_s,
             )
-            self._watch = StallWatch(self._child.progress_file, self._on.settings.stall_s, self._on.clock)
-            self._log.info("training", pid=self._child.pid, job_name=self._on.job.name)
+            on_exit, words = (lambda code: self._inbox.put(Exited(code))), LogForwarder(self._sink)
+            self._child = children.Child(job, on_exit, command=self._parts.command, words=words, folder=self._scratch)
+            self._watch = StallWatch(self._child.progress_file, settings.stall_s, clock)
+            self._log.info("training", pid=self._child.pid, job_name=self._job.name)
             return self._wait(self._child)
         except OSError as error:
             return Ending("failed", f"the training process could not be started: {error}", is_machine_fault=True)
@@ -224,18 +227,18 @@ class AttemptRun:
 
     def _wait(self, child: children.Child) -> Ending:
         """The first event but advice decides."""
-        if self._on.limit_watch is not None and (unpriced := self._on.limit_watch.unpriced) is not None:
+        if (unpriced := self._limits.unpriced) is not None:
             self._sink.log("warning", unpriced)
+        until = self._claimed.received_at + self._settings.max_receive_s
         while True:
-            left_s = self._on.received_at + self._on.settings.max_receive_s - self._on.clock()
-            limit_s = MAX_WAIT_S if self._on.limit_watch is None else self._on.limit_watch.wait_s()
+            left_s, limit_s = until - self._parts.clock(), self._limits.wait_s()
             try:
-                event = self._on.inbox.get(timeout=max(0.0, min(left_s, limit_s, MAX_WAIT_S)))
+                event = self._inbox.get(timeout=max(0.0, min(left_s, limit_s, MAX_WAIT_S)))
             except inboxes.Empty:
                 if (limited := self._limit()) is not None:
                     self._sink.log("warning", f"asked for a checkpoint: {limited.reason}")
                     return self._stop(child, limited)
-                if self._on.received_at + self._on.settings.max_receive_s > self._on.clock():
+                if until > self._parts.clock():
                     continue
                 return self._stop(child, Ending("interrupted", "SQS forgets a message that is held for 12 hours"))
             if not isinstance(event, Advice):
@@ -261,14 +264,14 @@ class AttemptRun:
     def _stop(self, child: children.Child, asked: Ending) -> Ending:
         """Ask the child to stop; after its time, end it. What it managed to do counts more than what was asked."""
         child.ask_to_stop()
-        if self._on.registry is not None and asked.how == "interrupted":
-            self._on.registry.stopping(asked.reason)
-        until = time.monotonic() + self._on.settings.stop_grace_s
+        if self._parts.registry is not None and asked.how == "interrupted":
+            self._parts.registry.stopping(asked.reason)
+        until = time.monotonic() + self._settings.stop_grace_s
         while True:
             try:
-                event = self._on.inbox.get(timeout=max(0.0, until - time.monotonic()))
+                event = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
             except inboxes.Empty:
-                self._log.warning("the training process did not stop in time", grace_s=self._on.settings.stop_grace_s)
+                self._log.warning("the training process did not stop in time", grace_s=self._settings.stop_grace_s)
                 return asked
             if isinstance(event, Lost):
                 return Ending("lost", event.reason)
@@ -278,7 +281,7 @@ class AttemptRun:
     def _end(self, child: children.Child) -> bool:
         """Kill it; whether it is gone. What waits inside the kernel, for a file system or a driver, may stay."""
         child.kill()
-        is_gone = child.join(self._on.settings.kill_grace_s)
+        is_gone = child.join(self._settings.kill_grace_s)
         if not is_gone:
             self._log.error("the training process cannot be ended", pid=child.pid)
         return is_gone
@@ -307,28 +310,28 @@ class AttemptRun:
 
     def renew(self) -> bool:
         """See `Beat`."""
-        return self._on.table.renew(self._on.attempt, self._on.settings.lease_s)
+        return self._parts.table.renew(self._attempt, self._settings.lease_s)
 
     def extend(self) -> None:
         """See `Beat`."""
-        if self._on.registry is not None:
-            self._on.registry.beat()
-        self._on.queue.extend(self._on.message, self._on.settings.visibility_s)
+        if self._parts.registry is not None:
+            self._parts.registry.beat()
+        self._claimed.queue.extend(self._claimed.message, self._settings.visibility_s)
 
     def held(self, seconds: float) -> None:
         """See `Beat`."""
         if self._child is not None:
-            self._child.extend(max(0.0, seconds - self._on.settings.lease_margin_s))
+            self._child.extend(max(0.0, seconds - self._settings.lease_margin_s))
         if self._watch is not None and (reason := self._watch.look()) is not None:
             self._watch = None
-            self._on.inbox.put(Stalled(reason))
+            self._inbox.put(Stalled(reason))
 
     def cancelled(self) -> None:
         """See `Beat`."""
-        self._on.inbox.put(Cancelled())
+        self._inbox.put(Cancelled())
 
     def lost(self, reason: str) -> None:
         """See `Beat`."""
-        self._on.inbox.put(Lost(reason))  # before the exit, which would be judged otherwise
+        self._inbox.put(Lost(reason))  # before the exit, which would be judged otherwise
         if self._child is not None:
             self._child.kill()

@@ -10,6 +10,7 @@ from typing import Final, Literal
 import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
+from receipt_trainer.aws.artifacts import S3Artifacts, run_prefix
 from receipt_trainer.contract import names
 from receipt_trainer.contract.run_record import AnyRecord, LayoutLMRecord, load_record
 from receipt_trainer.contract.waiting import new_deduplication_id
@@ -73,6 +74,23 @@ class Ending:
     is_stuck: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A claimed job and the message that named it; both moments are of the worker's clock.
+
+    Attributes:
+        held_until: until then the claim's lease is ours.
+        received_at: the message was not received before.
+    """
+
+    job: Job
+    attempt: Attempt
+    queue: SqsQueue
+    message: Message
+    held_until: float = 0.0
+    received_at: float = 0.0
+
+
 ATTEMPTS: Final = 3
 WAIT_S: Final = 2.0
 """Between tries to write the end; each has botocore's own retries inside."""
@@ -128,18 +146,11 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """Writes an attempt's end. State first, the message last: after a fault between the two, the message returns.
-
-    Attributes:
-        run_dir: the run's folder.
-    """
+    """Writes an attempt's end. State first, the message last: after a fault between the two, the message returns."""
 
     settings: WorkerSettings
     table: JobTable
-    queue: SqsQueue
-    job: Job
-    attempt: Attempt
-    message: Message
+    claimed: Claimed
     run_dir: Path
 
     def write(self, ending: Ending, effort: Effort | None = None) -> Left | None:
@@ -165,13 +176,14 @@ class Conclusion:
             return None
         left = self._write_state(ending, effort)
         pause_s = self._pause_s(left, ending, effort)
+        job, queue, message = self.claimed.job, self.claimed.queue, self.claimed.message
         if pause_s is None:
-            self.queue.delete(self.message)
-        elif not self.queue.extend(self.message, pause_s):
+            queue.delete(message)
+        elif not queue.extend(message, pause_s):
             # Purged, dropped for its age, or another worker's after all: one too many is harmless, one too few is not.
-            new = new_deduplication_id(self.job.job_id)
-            self.queue.send(self.job.job_id, new, new, self.job.body_version)
-            _log.warning("the job's message was gone; it has another one", job_id=self.job.job_id)
+            new = new_deduplication_id(job.job_id)
+            queue.send(job.job_id, new, new, job.body_version)
+            _log.warning("the job's message was gone; it has another one", job_id=job.job_id)
         return left
 
     def _pause_s(self, left: Left, ending: Ending, effort: Effort | None) -> int | None:
@@ -185,26 +197,28 @@ class Conclusion:
 
     def _write_state(self, ending: Ending, effort: Effort | None) -> Left:
         """How the job is left; all these calls may be made again for the same attempt."""
+        table, attempt, reason = self.table, self.claimed.attempt, ending.reason
         if ending.how == "interrupted":
-            return Left(self.table.interrupt(self.attempt, ending.reason, newest_step(self.run_dir)))
+            return Left(table.interrupt(attempt, reason, newest_step(self.run_dir)))
         if ending.how == "upload_failed":
             first_s = self.settings.retry_delay_s
-            job = self.table.defer(self.attempt, ending.reason, newest_step(self.run_dir), first_s)
+            job = table.defer(attempt, reason, newest_step(self.run_dir), first_s)
             is_deferred = job.status == "INTERRUPTED" and job.next_try_at is not None
-            return Left(
-                job.status, state_machine.pause_s(job.num_undelivered, first_s) if is_deferred else None, job.is_held
-            )
+            pause_s = state_machine.pause_s(job.num_undelivered, first_s) if is_deferred else None
+            return Left(job.status, pause_s, job.is_held)
         if ending.how in ("failed", "user_error"):
-            return Left(self.table.fail(self.attempt, ending.reason, final=ending.how == "user_error"))
+            return Left(table.fail(attempt, reason, final=ending.how == "user_error"))
         if ending.how == "limited":
-            return Left(self.table.stop_at_limit(self.attempt, ending.reason, newest_step(self.run_dir)))
+            return Left(table.stop_at_limit(attempt, reason, newest_step(self.run_dir)))
         if ending.how == "cancelled":
-            self.table.end_cancelled(self.attempt, ending.reason)
+            table.end_cancelled(attempt, reason)
             return Left("CANCELLED")
         record = self.record()
         score = record.overall if isinstance(record, LayoutLMRecord) else None
         speed = measure(record, effort.start_step, effort.seconds, effort.instance_type) if record and effort else None
-        self.table.succeed(self.attempt, score.f1 if score else None, self._artifacts(), speed)
+        bucket, own = self.settings.artifacts_bucket, self.claimed.job
+        artifacts = S3Artifacts(bucket, run_prefix(own.name, own.job_id)).url if bucket else None
+        table.succeed(attempt, score.f1 if score else None, artifacts, speed)
         return Left("SUCCEEDED")
 
     def record(self) -> AnyRecord | None:
@@ -213,9 +227,3 @@ class Conclusion:
             return load_record(self.run_dir / names.RUN_FILE)
         except (OSError, ValueError):
             return None
-
-    def _artifacts(self) -> str | None:
-        from receipt_trainer.aws.artifacts import S3Artifacts, run_prefix
-
-        bucket = self.settings.artifacts_bucket
-        return S3Artifacts(bucket, run_prefix(self.job.name, self.job.job_id)).url if bucket else None

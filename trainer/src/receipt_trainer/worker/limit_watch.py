@@ -73,18 +73,15 @@ class LimitWatch:
             if self._earlier is None:
                 self._earlier = self._spending([self._job.job_id])
             spent = self._earlier + own
-            if (name := spent.reached(self._limits)) is not None:
-                resume = f"receipt-trainer retry {self._job.job_id} {self._limits.doubled(name)}"
-                return f"{self._limits.said(name, spent)}; {resume} resumes"
+            if (reached := limits.reached(self._limits, spent, job=self._job.job_id)) is not None:
+                return reached.said
             left_s = spent.left_s(self._limits)
         if self._sweep is not None:
             self._sweep_limits, job_ids = limits.read_sweep(self._table.client, self._table.name, self._sweep)
             if self._sweep_limits:
                 spent = self._spending(job_ids) + own
-                if (name := spent.reached(self._sweep_limits)) is not None:
-                    resume = f"receipt-trainer sweep --resume {self._sweep} {self._sweep_limits.doubled(name)}"
-                    bound = f"{name} {self._sweep_limits.known()[name]:g}"
-                    return f"sweep '{self._sweep}' reached {bound} ({spent.text(name)}); {resume} resumes"
+                if (reached := limits.reached(self._sweep_limits, spent, sweep=self._sweep)) is not None:
+                    return reached.said
                 left_s = min(left_s, spent.left_s(self._sweep_limits))
             left_s = min(left_s, SWEEP_S)  # a limit may be set later, too
         self._next_at = self._clock() + left_s

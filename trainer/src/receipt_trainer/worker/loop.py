@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import queue as inboxes
-import time
-from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
 from typing import Final
 
 import structlog
 
-from receipt_trainer.aws.autoscaling import GroupMember
-from receipt_trainer.aws.server_time import since_boot_s, utc_now
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.model import MAX_PAUSE_S, UnreadableRow, is_impossible
 from receipt_trainer.jobs.queue import VISIBILITY_S, Message, SqsQueue
-from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.state_machine import Refusal
-from receipt_trainer.worker import child as children
-from receipt_trainer.worker.attempt import AttemptContext, AttemptRun, OpenLog
+from receipt_trainer.worker.attempt import AttemptRun, WorkerParts
 from receipt_trainer.worker.circuit_breaker import Breaker
 from receipt_trainer.worker.claims import Renewal, StaleLeases
-from receipt_trainer.worker.cloudwatch_metrics import Outcomes
-from receipt_trainer.worker.finalize import Inbox
+from receipt_trainer.worker.finalize import Claimed, Inbox
 from receipt_trainer.worker.interruptions import Advice, Interruption
-from receipt_trainer.worker.limit_watch import LimitWatch
-from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine
 from receipt_trainer.worker.retention import Retention
 from receipt_trainer.worker.scratch import Scratch
-from receipt_trainer.worker.settings import WorkerSettings
 from receipt_trainer.worker.shutdown import InstanceNotEndedError, Shutdown
 
 FAULT_WAIT_S: Final = 10.0
@@ -45,42 +34,16 @@ STRANGER_S: Final = 10
 _log = structlog.get_logger(__name__)
 
 
-class Worker:
-    """Takes jobs until it has to go; `run` is called once.
+class Worker(WorkerParts):
+    """Takes jobs until it has to go; `run` is called once."""
 
-    Args:
-        queues: in the order in which they are polled.
-        registry: the machine's row, if there is such a table.
-        member: the machine in its Auto Scaling group, if it is in one.
-        outcomes: the metrics of the worker's stack, if it belongs to one.
-        command: see `Child`.
-        open_log: opens the log of a job, see `AttemptRun`.
-    """
-
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        table: JobTable,
-        queues: Sequence[SqsQueue],
-        machine: WorkerMachine,
-        *,
-        registry: InstanceRegistry | None = None,
-        member: GroupMember | None = None,
-        outcomes: Outcomes | None = None,
-        command: Sequence[str] = children.COMMAND,
-        open_log: OpenLog | None = None,
-        clock: Callable[[], float] = since_boot_s,
-        now: Callable[[], datetime] = utc_now,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._settings, self._table, self._queues = settings, table, tuple(queues)
-        self._machine, self._registry, self._member = machine, registry, member
-        self._outcomes = outcomes
-        self._shutdown = Shutdown(member, registry, outcomes, clock=clock, sleep=sleep)
-        self._command, self._clock, self._now = command, clock, now
-        self._open_log, self._breaker = open_log, Breaker()
-        self._renewal = Renewal(table, clock, now)
-        self._retention = Retention(settings.checkpoints_dir, table, settings.checkpoints_days, clock=clock, now=now)
+    def __post_init__(self) -> None:
+        settings, clock, now = self.settings, self.clock, self.now
+        self._shutdown = Shutdown(self.member, self.registry, self.outcomes, clock=clock, sleep=self.sleep)
+        self._breaker, self._renewal = Breaker(), Renewal(self.table, clock, now)
+        self._retention = Retention(
+            settings.checkpoints_dir, self.table, settings.checkpoints_days, clock=clock, now=now
+        )
         self._stale = StaleLeases(settings.lease_s, clock, now)
         self._scratch: Scratch | None = None
         self._inbox: Inbox = inboxes.SimpleQueue()
@@ -115,8 +78,8 @@ class Worker:
             WorldError: AWS could not be used for longer than a worker may be idle, or does not end the instance.
         """
         try:
-            if self._registry is not None:
-                self._registry.register()
+            if self.registry is not None:
+                self.registry.register()
             with suppress(OSError):  # of a full disk each job says it itself
                 self._scratch = Scratch()
             return self._work()
@@ -136,13 +99,13 @@ class Worker:
                 self._scratch.close()
 
     def _work(self) -> str:
-        num_jobs, useful_at = 0, self._clock()
+        num_jobs, useful_at = 0, self.clock()
         while self._interruption is None:
             try:
                 found = self._receive()
                 if found is not None and self._renewal.renew(*found[:2]):
                     continue
-                if found is not None and self._member is not None and self._member.is_stopped():
+                if found is not None and self.member is not None and self.member.is_stopped():
                     self._give_back(*found)
                     return self._go(STOPPED, replace=True)
                 has_worked = found is not None and self._handle(*found)
@@ -151,23 +114,23 @@ class Worker:
                 self._endure(error)
                 continue
             if has_worked:
-                num_jobs, useful_at = num_jobs + 1, self._clock()
+                num_jobs, useful_at = num_jobs + 1, self.clock()
                 self._shutdown.stays()
                 if (broken := self._breaker.reason) is not None:
                     return self._go(broken, replace=True)
-                if num_jobs == self._settings.max_jobs:
+                if num_jobs == self.settings.max_jobs:
                     return self._go(f"{num_jobs} jobs done", replace=False)
             elif found is None:
-                if self._member is not None:
-                    self._member.protect(False)
+                if self.member is not None:
+                    self.member.protect(False)
                 self._retention.look(lambda: self._interruption is not None)
-                reason = self._idle_reason(self._clock() - useful_at)
+                reason = self._idle_reason(self.clock() - useful_at)
                 if reason is not None:
                     answer = self._shutdown.leave_idle(reason)
                     if answer == "left":
                         return reason
                     if answer == "kept":  # the group is as small as it may be
-                        useful_at, self._advice = self._clock(), None
+                        useful_at, self._advice = self.clock(), None
                     else:
                         self._pause(FAULT_WAIT_S)
         if self._interruption.kind == "lifecycle":
@@ -184,10 +147,10 @@ class Worker:
 
         A refusal is endured as well once the queue has been read: rights that are being changed lack for a moment.
         """
-        now = self._clock()
+        now = self.clock()
         self._faults_since = now if self._faults_since is None else self._faults_since
         is_mistake = isinstance(error, UserError) and not self._has_received
-        if is_mistake or now - self._faults_since > max(self._settings.idle_timeout_s, FAULTS_S):
+        if is_mistake or now - self._faults_since > max(self.settings.idle_timeout_s, FAULTS_S):
             raise error
         _log.warning("no job can be taken", error=str(error))
         self._pause(FAULT_WAIT_S)
@@ -196,7 +159,7 @@ class Worker:
         """Why a worker without a job goes; None while it waits for one."""
         if self._advice is not None:
             return f"idle at a {self._advice.reason}"
-        return f"idle for {self._settings.idle_timeout_s:g} s" if idle_s >= self._settings.idle_timeout_s else None
+        return f"idle for {self.settings.idle_timeout_s:g} s" if idle_s >= self.settings.idle_timeout_s else None
 
     def _pause(self, seconds: float) -> None:
         """Wait, but not beyond an interruption."""
@@ -208,15 +171,15 @@ class Worker:
 
     def _receive(self) -> tuple[SqsQueue, Message, float] | None:
         """The first message of the first queue that has one, and a moment before it came."""
-        if self._registry is not None and self._clock() - self._beat_at >= self._settings.beat_s:
-            self._beat_at = self._clock()
-            self._registry.beat()
-        for queue in self._queues:
+        if self.registry is not None and self.clock() - self._beat_at >= self.settings.beat_s:
+            self._beat_at = self.clock()
+            self.registry.beat()
+        for queue in self.queues:
             if self._interruption is not None:
                 return None
-            before = self._clock()
-            message = queue.receive(self._settings.poll_s if queue is self._queues[-1] else 0)
-            self._has_received |= message is not None or queue is self._queues[-1]
+            before = self.clock()
+            message = queue.receive(self.settings.poll_s if queue is self.queues[-1] else 0)
+            self._has_received |= message is not None or queue is self.queues[-1]
             if message is not None:
                 return queue, message, before
         return None
@@ -241,17 +204,17 @@ class Worker:
             self._give_back(queue, message, received_at)
             return False
         log = _log.bind(job_id=message.job_id)
-        held_until = self._clock() + self._settings.lease_s
+        held_until = self.clock() + self.settings.lease_s
         try:
-            claim = self._table.claim(
+            claim = self.table.claim(
                 message.job_id,
-                self._machine.worker_id,
-                self._settings.lease_s,
-                self._machine.as_row(),
+                self.machine.worker_id,
+                self.settings.lease_s,
+                self.machine.as_row(),
                 broken_lease=self._stale.broken(message.job_id),
                 message_id=message.message_id,
             )
-            job = None if isinstance(claim, Refusal) else self._table.find(message.job_id)
+            job = None if isinstance(claim, Refusal) else self.table.find(message.job_id)
         except UnreadableRow as error:
             log.error("not claimed; this version cannot read the job's row", reason=error.reason)
             queue.extend(message, VISIBILITY_S)
@@ -263,54 +226,28 @@ class Worker:
             return False
         log.info("claimed", attempt=claim.number, job_name=job.name)
         self._begin(job.job_id, claim.number)
-        context = AttemptContext(
-            self._settings,
-            self._table,
-            queue,
-            self._registry,
-            job,
-            claim,
-            message,
-            self._inbox,
-            held_until=held_until,
-            received_at=received_at,
-            command=self._command,
-            open_log=self._open_log,
-            needs_gpu=self._machine.pool == "gpu" and self._machine.instance_id is not None,
-            instance_type=self._machine.instance_type,
-            limit_watch=LimitWatch(
-                self._table,
-                job,
-                price_usd_per_h=self._machine.price_usd_per_h,
-                instance_type=self._machine.instance_type,
-                began=held_until - self._settings.lease_s,
-                clock=self._clock,
-                now=self._now,
-            ),
-            scratch=self._scratch.path if self._scratch is not None else None,
-            clock=self._clock,
-        )
-        run = AttemptRun(context)
+        claimed = Claimed(job, claim, queue, message, held_until, received_at)
+        run = AttemptRun(self, claimed, self._inbox, self._scratch.path if self._scratch is not None else None)
         try:
             self._breaker.ended(run.run())
         except (UserError, WorldError, UnreadableRow) as error:
             log.error("the job's state is not written; its message comes back", error=str(error))
         if run.left is not None and run.left.is_held:
             log.error("held: its complete run is delivered only when somebody asks for it")
-        if self._outcomes is not None:
-            self._outcomes.ended(run.left)
-        if self._registry is not None and self._interruption is None:
-            self._registry.idle()
-        if run.left is not None and run.left.state == "SUCCEEDED" and self._settings.artifacts_bucket:
+        if self.outcomes is not None:
+            self.outcomes.ended(run.left)
+        if self.registry is not None and self._interruption is None:
+            self.registry.idle()
+        if run.left is not None and run.left.state == "SUCCEEDED" and self.settings.artifacts_bucket:
             self._retention.finished(job.job_id)
         return True
 
     def _begin(self, job_id: str, attempt: int) -> None:
         """Guard the instance, say what it does, and begin with an inbox that holds nothing of an earlier attempt."""
-        if self._member is not None:
-            self._member.protect(True)
-        if self._registry is not None:
-            self._registry.running(job_id, attempt)
+        if self.member is not None:
+            self.member.protect(True)
+        if self.registry is not None:
+            self.registry.running(job_id, attempt)
         self._inbox = inboxes.SimpleQueue()
         if self._interruption is not None:
             self._inbox.put(self._interruption)
@@ -329,20 +266,20 @@ class Worker:
         self._stale.saw(job_id, refusal.lease_expires_at)
         until = refusal.lease_expires_at
         is_spare = refusal.message_id not in (None, message.message_id) and (
-            until is not None and not is_impossible(until, self._now())
+            until is not None and not is_impossible(until, self.now())
         )
         if is_spare or refusal.kind in ("done", "cancelled", "held"):
             queue.delete(message)
             return
         if refusal.kind == "not there":
-            if self._table.has_history(job_id):
+            if self.table.has_history(job_id):
                 queue.delete(message)
             else:
                 queue.extend(message, STRANGER_S)
             return
         if refusal.next_try_at is not None:
-            pause_s = (refusal.next_try_at - self._now()).total_seconds()
+            pause_s = (refusal.next_try_at - self.now()).total_seconds()
             queue.extend(message, int(min(max(1.0, pause_s + 1), MAX_PAUSE_S)))
             return
-        left_s = (until - self._now()).total_seconds() if until is not None else self._settings.retry_delay_s
-        queue.extend(message, int(min(max(1.0, left_s + 1), self._settings.visibility_s)))
+        left_s = (until - self.now()).total_seconds() if until is not None else self.settings.retry_delay_s
+        queue.extend(message, int(min(max(1.0, left_s + 1), self.settings.visibility_s)))
