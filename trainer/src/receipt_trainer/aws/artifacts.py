@@ -52,14 +52,9 @@ class UploadRefusedError(WorldError):
 
 
 class S3Artifacts:
-    """Copies a run's folder to S3 (the contract's `ArtifactSink`).
+    """Copies a run's folder to S3 (the contract's `ArtifactSink`) by the AWS CLI at an absolute path.
 
-    Args:
-        prefix: key prefix of the run, such as "runs/my-job".
-        cli: absolute path of the AWS CLI.
-        timeout_s: seconds that one call of the CLI may take.
-        retry_wait_s: seconds between two tries.
-        environ: environment of the CLI; this process's by default.
+    One call of the CLI may take `timeout_s`; `environ` is its environment, by default this process's.
     """
 
     def __init__(
@@ -81,7 +76,7 @@ class S3Artifacts:
         """Look for the CLI before hours of training, and never on PATH: a conda `aws` found there is another one.
 
         Raises:
-            CliError: the path is not absolute, or no program is there; says how to set it.
+            CliError: the path is not absolute, or no program is there.
         """
         if not Path(self._cli).is_absolute():
             raise CliError(f"the path of the AWS CLI must be absolute, not '{self._cli}'; set {ENV_AWS_CLI}")

@@ -27,11 +27,8 @@ _log = structlog.get_logger(__name__)
 
 
 class GroupMember:
-    """One instance of one group; None stands for an instance without a group.
-
-    Args:
-        hook: the group's lifecycle hook on termination.
-    """
+    """One instance of one group, with the group's lifecycle hook on termination; None stands for one without a
+    group."""
 
     def __init__(
         self,
@@ -77,9 +74,6 @@ class GroupMember:
 
         Args:
             replace: the group launches another one; otherwise its desired capacity goes down by one.
-
-        Raises:
-            UserError, WorldError: the group refuses, or cannot be reached.
         """
         with aws_faults("end the instance"):
             try:

@@ -137,10 +137,9 @@ def batch_write(
     deletes: Iterable[Mapping[str, str]] = (),
     sleep: Sleep = time.sleep,
 ) -> None:
-    """Write and delete items, 25 a request, until DynamoDB has taken all of them. No key may occur twice.
+    """Write and delete items, 25 a request, until DynamoDB has taken all of them; WorldError if it does not in time.
 
-    Raises:
-        WorldError: DynamoDB left items unprocessed `MAX_ROUNDS` times.
+    No key may occur twice.
     """
     requests = [{"PutRequest": {"Item": serialise(item)}} for item in puts]
     requests += [{"DeleteRequest": {"Key": serialise(key)}} for key in deletes]
@@ -162,11 +161,7 @@ def batch_get(
     *,
     sleep: Sleep = time.sleep,
 ) -> list[Item]:
-    """Those of the items that exist, with the named attributes, read consistently, 100 keys a request.
-
-    Raises:
-        WorldError: DynamoDB left keys unprocessed `MAX_ROUNDS` times.
-    """
+    """Those of the items that exist, with the named attributes, read consistently, 100 keys a request."""
     names = {f"#{name}": name for name in attributes}
     found: list[Item] = []
 

@@ -30,9 +30,6 @@ Sleep = Callable[[float], None]
 class Imds:
     """Asks the service with a cached token. No proxy is ever asked: addresses of the link are the machine's own.
 
-    Args:
-        timeout_s: seconds that one request may take.
-
     Raises:
         UserError: the endpoint is no HTTP address.
     """
@@ -53,11 +50,7 @@ class Imds:
         self._token, self._renew_at = "", 0.0
 
     def get(self, path: str) -> str | None:
-        """The text of `meta-data/<path>`, or None where there is nothing.
-
-        Raises:
-            WorldError: the service cannot be reached, or answers with a fault.
-        """
+        """The text of `meta-data/<path>`, or None where there is nothing; WorldError: no answer, or a fault."""
         status, text = self._get(path)
         if status == 401:  # the token is no longer valid
             self._renew_at = 0.0

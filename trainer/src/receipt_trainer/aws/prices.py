@@ -29,8 +29,7 @@ _HOURLY: Final = ("Hrs", "Hours")
 class ListPrices:
     """Dollars of an hour on demand, Linux, shared tenancy. What was asked for once is not asked for again.
 
-    Attributes:
-        fault: why prices cannot be had, once that is known; then they are not asked for again.
+    `fault`: why prices cannot be had; once that is known they are not asked for again.
     """
 
     def __init__(self, fault: str | None = None) -> None:

@@ -59,11 +59,7 @@ class Group:
 
 
 def read_groups(client: AutoScalingClient, names: Sequence[str]) -> dict[str, Group]:
-    """The groups by name.
-
-    Raises:
-        UserError: one is not there.
-    """
+    """The groups by name; UserError if one is not there."""
     found: dict[str, Group] = {}
     with aws_faults("read the Auto Scaling groups"):
         pages = client.get_paginator("describe_auto_scaling_groups").paginate(AutoScalingGroupNames=list(names))
@@ -141,10 +137,8 @@ def end_members(client: AutoScalingClient, group: Group) -> tuple[list[str], dic
     """End every instance of a group whose bounds are 0, so that none is launched in its place.
 
     Each passes the group's lifecycle hook: its worker sees that, saves a checkpoint and gives its job back. One that
-    has left the group in the meantime is done already.
-
-    Returns:
-        ids of those that are being ended, and of those that could not be, with the reason.
+    has left the group in the meantime is done already. Returns ids of those that are being ended, and the reasons of
+    those that could not be, by their ids.
     """
     ended, left = [], {}
     for one in group.members:
@@ -177,13 +171,11 @@ Kind = Literal["raised", "enough", "full", "stopped", "suspended"]
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """The result of a request for instances.
+    """The result of a request for instances: desired capacity before and after, and jobs counted up to the maximum.
 
     Attributes:
         kind: "raised": more are asked for; "enough": as many as there are jobs were; "full": the group's maximum was;
             "stopped": the maximum is 0; "suspended": it launches nothing.
-        before, after: desired capacity.
-        num_jobs: jobs that wait for a worker or are trained, counted up to the maximum; 0 where they were not counted.
     """
 
     kind: Kind
@@ -199,9 +191,7 @@ def launch_for_jobs(
 ) -> Launch:
     """Raise the group's desired capacity to the number of the pool's jobs, at most to its maximum; never lower it.
 
-    Args:
-        pool: whose jobs count.
-        new: ids of jobs that were just queued; an index may not have them yet.
+    `new` are ids of jobs that were just queued; an index may not have them yet.
     """
     now = read_groups(client, [group])[group]
     before, num_jobs = now.desired, 0

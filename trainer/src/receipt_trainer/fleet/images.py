@@ -25,15 +25,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Image:
-    """One line of the list: a bake, or an AMI whose image resource is gone.
-
-    Attributes:
-        name: `<recipe>/<version>/<number>`; "" without an image resource.
-        status: as Image Builder writes it; "no image resource" without one.
-        image_id: of its AMI; None if there is none.
-        created_at: ISO 8601 text, UTC.
-        in_force: whether workers boot it.
-    """
+    """One line of the list: a bake, or an AMI whose image resource is gone, which has no `name`."""
 
     name: str
     status: str
@@ -130,11 +122,8 @@ def _try(faults: dict[str, str], key: str, doing: str, call: Callable[[], object
 
 
 def _put_back(stack: StackOutputs) -> str:
-    """Let the image parameter name the parent image, as it did before the first bake; its id.
-
-    Raises:
-        UserError: the outputs do not say which image that is.
-    """
+    """Let the image parameter name the parent image, as it did before the first bake; its id, or UserError: not
+    known."""
     parent = stack.parent_image
     if parent is None:
         raise UserError(

@@ -33,13 +33,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class FleetInstance:
-    """An instance as its group, or its worker, or both know it.
-
-    Attributes:
-        state: the group's; None if it is in no group, as a worker on a laptop or one that has just gone.
-        is_protected: the group's scaling in leaves it alone.
-        worker: its row of the instances table; None before its worker has registered.
-    """
+    """An instance as its group, or its worker, or both know it; `state` is None outside of the group."""
 
     instance_id: str
     state: str | None
@@ -52,12 +46,7 @@ class FleetInstance:
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
-    """One pool.
-
-    Attributes:
-        spot: prices in the group's zones, the cheapest first; `spot_fault` says why there are none, if AWS said so.
-        on_demand: dollars of an hour by type, None where the list price cannot be had.
-    """
+    """One pool; `spot_fault` says why there are no spot prices, an on-demand price that cannot be had is None."""
 
     pool: str
     market: str
@@ -73,12 +62,7 @@ class PoolStatus:
 
 @dataclass(frozen=True, slots=True)
 class FleetStatus:
-    """The pools, and jobs with an attempt today.
-
-    Attributes:
-        list_price_fault: why on-demand prices are missing, if they are.
-        short: queues with fewer messages than jobs, as the stack's function saw them minutes ago.
-    """
+    """The pools, jobs with an attempt today, why list prices are missing, and queues with fewer messages than jobs."""
 
     at: datetime
     pools: list[PoolStatus]
@@ -90,11 +74,8 @@ class FleetStatus:
 def read_status(
     outputs: StackOutputs, pools: Sequence[str], now: datetime, no_prices: str | None = None
 ) -> FleetStatus:
-    """Ask for everything; changes nothing.
-
-    Args:
-        no_prices: why no prices are asked for, as where AWS is an emulator, which has no prices.
-    """
+    """Ask for everything; changes nothing. `no_prices`: why no prices are asked for, as of an emulator, which has
+    none."""
     prices, dynamodb = ListPrices(no_prices), clients.dynamodb()
     chosen: dict[str, PoolOutputs] = {str(name): pool for name, pool in outputs.pools.items() if name in pools}
     groups = read_groups(clients.autoscaling(), [pool.auto_scaling_group for pool in chosen.values()])

@@ -31,12 +31,7 @@ class Ranking(Protocol):
 def training_arguments(
     config: Hyperparameters, run_dir: Path, machine: Machine, evaluations: Ranking, **own: Any
 ) -> TrainingArguments:
-    """transformers' arguments for a configuration.
-
-    Args:
-        evaluations: what the best model is the best of.
-        own: arguments that are named or set differently from family to family.
-    """
+    """transformers' arguments for a configuration; `own` are those that are set differently from family to family."""
     arguments = TrainingArguments(
         output_dir=str(run_dir),
         max_steps=config.max_steps or -1,

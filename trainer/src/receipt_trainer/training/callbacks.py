@@ -42,7 +42,6 @@ class CheckpointCommit(TrainerCallback):
     """The old checkpoints go only after the new one is sealed: at no moment is there none.
 
     Args:
-        fingerprint: of the run, see `Task.fingerprint`.
         every_steps: optimizer steps between two; 0: the ends of the epochs alone.
         every_s: seconds between two, besides; 0: no clock.
     """
@@ -91,11 +90,7 @@ class CheckpointCommit(TrainerCallback):
     def on_save(
         self, args: Any, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
-        """Seal and prune, once every process has written its part.
-
-        Raises:
-            WorldError: a weight is NaN or infinite; such a checkpoint is never sealed.
-        """
+        """Seal and prune, once every process has written its part; a weight that is NaN or infinite is a WorldError."""
         distributed.wait_for_all()
         if state.is_world_process_zero:
             if model is not None and not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
@@ -183,11 +178,7 @@ class StopSignal(TrainerCallback):
         self._stop = stop
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """From here on a request waits for a checkpoint.
-
-        Raises:
-            Interrupted: it was asked before.
-        """
+        """From here on a request waits for a checkpoint; Interrupted: it was asked before."""
         self._stop.defer()
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> TrainerControl:
@@ -198,11 +189,7 @@ class StopSignal(TrainerCallback):
         return control
 
     def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Leave.
-
-        Raises:
-            Interrupted: it was asked.
-        """
+        """Leave by Interrupted, if that was asked."""
         self._stop.save_asked = False
         if self._asked()["stop"]:
             raise Interrupted(f"stopped at step {state.global_step}, on request")

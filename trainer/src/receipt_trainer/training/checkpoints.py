@@ -34,11 +34,7 @@ class Checkpoint:
 
 
 def seal(path: Path, fingerprint: Mapping[str, Any]) -> int:
-    """Mark a written checkpoint as complete, once all its bytes are on disk; returns how many these are.
-
-    Raises:
-        ValueError: `path` is not called as a checkpoint is.
-    """
+    """Mark a written checkpoint as complete, once all its bytes are on disk; returns how many these are."""
     step = _step(path)
     if step is None:
         raise ValueError(f"{path} is not a checkpoint folder")
@@ -114,11 +110,8 @@ def best_of(checkpoint: Checkpoint) -> Path | None:
 
 
 def clear_leftovers(run_dir: Path, found: Checkpoint | None) -> list[int]:
-    """Delete what no run resumes from: unsealed folders, and damaged ones behind the checkpoint that was found.
-
-    Returns:
-        The steps of what was deleted.
-    """
+    """Delete what no run resumes from, unsealed folders and damaged ones behind the checkpoint that was found; the
+    steps."""
     return _remove_all(
         path
         for path in folders(run_dir)
@@ -127,11 +120,8 @@ def clear_leftovers(run_dir: Path, found: Checkpoint | None) -> list[int]:
 
 
 def prune(run_dir: Path, keep: int, best: str | None) -> list[int]:
-    """Delete all but `keep` sealed checkpoints: the newest, the best, then the next newest; unsealed ones go too.
-
-    Returns:
-        The steps of what was deleted.
-    """
+    """Delete all but `keep` sealed checkpoints: the newest, the best, then the next newest; returns the steps that
+    went."""
     sealed = [path.name for path in folders(run_dir) if (path / SEAL).is_file()]
     wanted = sealed[:1] + ([Path(best).name] if best else [])
     kept = set(wanted) | set([name for name in sealed if name not in wanted][: max(0, keep - len(set(wanted)))])
@@ -153,11 +143,7 @@ def remove(path: Path) -> None:
 
 
 def require_same_run(checkpoint: Checkpoint, fingerprint: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint of another run.
-
-    Raises:
-        UserError: names the first differences.
-    """
+    """Refuse a checkpoint of another run; the UserError names the first differences."""
     differences = list(compare(checkpoint.fingerprint, fingerprint))
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""

@@ -30,11 +30,7 @@ def deliver(
     *,
     is_shown: bool,
 ) -> None:
-    """Report, then the record as complete, then S3: what says `complete` comes after all that it speaks of.
-
-    Args:
-        is_shown: print the results; a worker's log is for its own lines.
-    """
+    """Report, then the record as complete, then S3: what says `complete` comes after all that it speaks of."""
     if not distributed.is_main():
         return
     record.status = "complete"
@@ -52,15 +48,7 @@ def deliver_again(record: RunRecord, run_dir: Path, artifacts: ArtifactSink | No
 
 
 def require_same(record: RunRecord, run_dir: Path, asked: Mapping[str, Any], *, is_asked: bool) -> None:
-    """Refuse to take a complete run for one of other settings, or to do nothing.
-
-    Args:
-        asked: see `ModelFamily`.
-        is_asked: there is somebody or some place to deliver to.
-
-    Raises:
-        UserError: says which it is.
-    """
+    """Refuse to take a complete run for one of other settings, or to do nothing; the UserError says which it is."""
     there = {"model": record.model, **record.training_config, **record.data_config}
     differing = [name for name, value in asked.items() if value != there.get(name)]
     if differing or not is_asked:
@@ -80,9 +68,8 @@ def open_metrics(
 ) -> MetricsSink:
     """Where the metrics and log lines of this process go; of several, the main one's alone.
 
-    Args:
-        attempt: the worker's claim; from the second on, the rows of earlier ones are put right first.
-        more: rows of metrics that no checkpoint's history has, to be written where the table lacks them.
+    From a worker's second attempt on, the rows of earlier ones are put right first; `more` are rows that no history
+    has.
     """
     if not distributed.is_main():
         return NoMetrics()

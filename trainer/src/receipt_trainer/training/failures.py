@@ -34,11 +34,7 @@ class MachineError(WorldError):
 
 
 def require_gpu() -> None:
-    """On a machine that was hired for its GPU, training on its CPU would cost days.
-
-    Raises:
-        MachineError: PyTorch sees no GPU.
-    """
+    """On a machine that was hired for its GPU, training on its CPU would cost days: MachineError without one."""
     import torch
 
     if not torch.cuda.is_available():

@@ -22,12 +22,7 @@ Record = TypeVar("Record", bound=RunRecord)
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When an evaluation was, and what training had come to.
-
-    Attributes:
-        train_loss, learning_rate: as last logged; None before the first log.
-        elapsed_s: training time so far, over all attempts.
-    """
+    """When an evaluation was, and what training had come to, over all attempts; values as last logged."""
 
     epoch: float
     step: int
@@ -114,11 +109,7 @@ class Task(Protocol[Record]):
         """The record of a run that begins, without times and machine."""
 
     def build(self, machine: Machine) -> Any:
-        """The model that the run begins with.
-
-        Raises:
-            UserError, WorldError: it cannot be had.
-        """
+        """The model that the run begins with."""
 
     def trainer(self, model: Any, machine: Machine, run_dir: Path, callbacks: Sequence[Any]) -> BatchTrainer:
         """Make the trainer."""
@@ -135,21 +126,10 @@ class ModelFamily(Protocol[Record]):
         """Extras of the package that a run needs, as text; by the modules that show whether they are installed."""
 
     def machine(self) -> Machine:
-        """The device and arithmetic to use.
-
-        Raises:
-            UserError: the machine has not what is asked for.
-        """
+        """The device and arithmetic to use; UserError: the machine has not what is asked for."""
 
     def prepare(self, console: Console, *, is_shown: bool) -> Task[Record]:
-        """Read the data.
-
-        Args:
-            is_shown: draw a bar on a terminal.
-
-        Raises:
-            UserError, WorldError: as the parts say.
-        """
+        """Read the data, with a bar on a terminal if it `is_shown`."""
 
     def asked(self) -> dict[str, Any]:
         """The settings that a complete run must have to be what is asked for, by their names in the record."""

@@ -87,11 +87,7 @@ def _require_ours(run_dir: Path) -> None:
 
 
 def earlier(run_dir: Path) -> AnyRecord | None:
-    """The record of the run that the folder holds.
-
-    Raises:
-        UserError: there is an invalid run.json.
-    """
+    """The record of the run that the folder holds; UserError: there is an invalid run.json."""
     path = run_dir / names.RUN_FILE
     if not path.is_file():
         return None

@@ -27,11 +27,7 @@ class Machine:
 
 
 def use_cuda(config: TrainingConfig) -> bool:
-    """Whether to train on a GPU.
-
-    Raises:
-        UserError: device cuda is asked for and PyTorch sees no GPU.
-    """
+    """Whether to train on a GPU; UserError: device cuda is asked for and PyTorch sees none."""
     available = torch.cuda.is_available()
     if config.device == "cuda" and not available:
         raise UserError("device: cuda is asked for, but PyTorch sees no GPU; use --device cpu or auto")
@@ -39,11 +35,7 @@ def use_cuda(config: TrainingConfig) -> bool:
 
 
 def precision(config: TrainingConfig, cuda: bool) -> Precision:
-    """The arithmetic of a run.
-
-    Raises:
-        UserError: fp16 on a CPU, where it only loses.
-    """
+    """The arithmetic of a run; UserError: fp16 on a CPU, where it only loses."""
     wanted = ("fp16" if config.fp16 else "fp32") if config.fp16 is not None else config.precision
     if wanted == "fp16" and not cuda:
         raise UserError("precision fp16 needs a GPU; on a CPU use bf16, fp32 or auto")
@@ -75,11 +67,7 @@ def without_cudnn_attention() -> Iterator[None]:
 
 
 def choose(config: TrainingConfig) -> Machine:
-    """Device and arithmetic of a run.
-
-    Raises:
-        UserError: as `use_cuda` and `precision`.
-    """
+    """Device and arithmetic of a run; raises as `use_cuda` and `precision`."""
     cuda = use_cuda(config)
     return Machine(cuda, precision(config, cuda))
 

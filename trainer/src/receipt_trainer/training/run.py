@@ -239,11 +239,7 @@ def _tensorboard(run_dir: Path, found: checkpoints.Checkpoint | None) -> Any:
 
 
 def _train(trainer: BatchTrainer, found: checkpoints.Checkpoint | None, stopping: EarlyStopping) -> None:
-    """Train what is left; the trainer's model is then the best one.
-
-    Raises:
-        UserError: the best model was removed by somebody.
-    """
+    """Train what is left; the trainer's model is then the best one. UserError: that was removed by somebody."""
     state = TrainerState.load_from_json(str(found.path / checkpoints.STATE)) if found else None
     if found and state and (state.global_step >= state.max_steps or stopping.is_reached(state)):
         # Trainer would take one more step: it looks whether it is at the end only after a step.

@@ -36,9 +36,7 @@ class Numbers(Dataset[int]):
 class BatchTrainer(Trainer):
     """Base of the families' trainers: `batches` of example numbers, `judge` for an evaluation.
 
-    Args:
-        collator: makes a batch of example numbers; it has an `epoch`, which is set.
-        loss: see `compute_loss_func` of transformers.
+    The collator makes a batch of example numbers; it has an `epoch`, which is set.
     """
 
     def __init__(
@@ -112,11 +110,7 @@ class BatchTrainer(Trainer):
         raise self.diverged(f"the gradient's norm is {float(norm)}", names, self.state.global_step + 1)
 
     def diverged(self, what: str, ids: Sequence[str], step: int) -> WorldError:
-        """The error text for a value that is NaN or infinite.
-
-        Args:
-            ids: the examples that it came from; empty where they have no names.
-        """
+        """The error for a value that is NaN or infinite, of these examples where they have names."""
         shown = ", ".join(ids[:_SHOWN]) + (f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else "")
         kept = next(
             (path.name for path in checkpoints.folders(Path(str(self.args.output_dir))) if checkpoints.verify(path)),
@@ -131,19 +125,11 @@ class BatchTrainer(Trainer):
         return inputs.get("ids", ())
 
     def load_weights(self, folder: Path) -> None:
-        """Put the weights of a checkpoint into the model.
-
-        Raises:
-            UserError: they do not fit.
-        """
+        """Put the weights of a checkpoint into the model; UserError: they do not fit."""
         raise NotImplementedError
 
     def judge(self) -> dict[str, float]:
-        """The model's scores and mean loss on the validation examples.
-
-        Raises:
-            WorldError: a loss is NaN or infinite.
-        """
+        """The model's scores and mean loss on the validation examples; WorldError: a loss is NaN or infinite."""
         raise NotImplementedError
 
     def evaluate(

@@ -77,11 +77,10 @@ class WorkerParts:
         registry: the machine's row.
         member: the machine in its Auto Scaling group.
         outcomes: the metrics of the worker's stack.
-        command: see `Child`.
         open_log: opens the log of an attempt's job.
         clock: seconds that only grow, also while the machine sleeps.
         now: the time of day, to compare with leases.
-        sleep: waits so many seconds between two requests to end the instance.
+        sleep: waits between two requests to end the instance.
     """
 
     settings: WorkerSettings
@@ -99,11 +98,7 @@ class WorkerParts:
 
 
 class AttemptRun:
-    """Runs one attempt. It is the heartbeat's `Beat`, too.
-
-    Attributes:
-        left: how the attempt left its job; None while it has not, or if the job is another's now.
-    """
+    """Runs one attempt. It is the heartbeat's `Beat`, too. `left`: how the job is left, unless it is another's now."""
 
     def __init__(self, parts: WorkerParts, claimed: Claimed, inbox: Inbox, scratch: Path | None = None) -> None:
         self._parts, self._settings, self._claimed = parts, parts.settings, claimed

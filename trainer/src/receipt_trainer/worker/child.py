@@ -71,15 +71,12 @@ class ChildJob(BaseModel):
 
 
 class Child:
-    """One training process with a session of its own, so that nothing it started outlives it.
+    """One training process with a session of its own, so that nothing it started outlives it; OSError: it cannot start.
 
     Args:
         on_exit: called once, in a thread, with the exit code; minus the signal's number if one ended it.
         command: program and arguments before the job file.
         words: hears what it writes to its standard error.
-
-    Raises:
-        OSError: it cannot be started.
     """
 
     def __init__(
@@ -184,8 +181,7 @@ class Child:
 def why(code: int, last_words: str, oom_killed: bool | None = None) -> str:
     """One line for the attempt's row: how the process ended, and its last words.
 
-    Args:
-        oom_killed: whether the system has ended a process for want of memory meanwhile; None: it does not say.
+    `oom_killed`: whether the system has ended a process for want of memory meanwhile; None: it does not say.
     """
     if code == EXIT_MISTAKE and last_words:
         return last_words.removeprefix("error: ")

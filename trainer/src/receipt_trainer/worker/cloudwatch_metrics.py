@@ -30,8 +30,7 @@ _log = structlog.get_logger(__name__)
 class Outcomes:
     """Puts the metrics of one worker. A metric that cannot be put is no reason to stop: it is said in the log.
 
-    Args:
-        price_usd_per_h: of the instance; None: not known, then no dollars are put.
+    Without a known price of the instance no dollars are put.
     """
 
     def __init__(

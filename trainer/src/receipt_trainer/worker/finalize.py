@@ -112,13 +112,7 @@ def newest_step(run_dir: Path) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Consumption of an attempt.
-
-    Attributes:
-        start_step: where it began.
-        seconds: from its claim to the end of its training process.
-        instance_type: of its machine, if that is an instance.
-    """
+    """Consumption of an attempt: seconds from its claim to the end of its training process."""
 
     start_step: int
     seconds: float
@@ -127,12 +121,7 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """How an attempt left its job.
-
-    Attributes:
-        pause_s: seconds before the next try to deliver its complete run; None: that is not what it waits for.
-        is_held: see `Job.is_held`.
-    """
+    """How an attempt left its job; `pause_s`: before the next try to deliver its complete run, None if it has none."""
 
     state: State
     pause_s: int | None = None
@@ -156,8 +145,7 @@ class Conclusion:
     def write(self, ending: Ending, effort: Effort | None = None) -> Left | None:
         """Leave job and message as the ending wants them; how the job is left, None if it is another's.
 
-        Args:
-            effort: of the attempt; without it nothing is said of its speed.
+        Without `effort` nothing is said of its speed.
 
         Raises:
             LeaseLost: the attempt no longer holds the job.

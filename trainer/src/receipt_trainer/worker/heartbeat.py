@@ -38,7 +38,10 @@ class Beat(Protocol):
 
 
 class Heartbeat:
-    """A thread that beats until it is closed or the lease is lost."""
+    """A thread that beats until it is closed or the lease is lost, the first time after `interval_s`.
+
+    `held_until` is the moment, on `clock`, until which the lease is ours already.
+    """
 
     def __init__(
         self,
@@ -51,11 +54,6 @@ class Heartbeat:
         clock: Callable[[], float] = since_boot_s,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
-        """Start beating, the first time after `interval_s`.
-
-        Args:
-            held_until: the moment, on `clock`, until which the lease is ours already.
-        """
         self._beat, self._lease_s, self._interval_s, self._retry_s = beat, lease_s, interval_s, retry_s
         self._clock = clock
         self._held_until = held_until

@@ -39,13 +39,7 @@ class Metadata(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """Why the worker has to go.
-
-    Attributes:
-        kind: what said so.
-        reason: one line for the job's row.
-        deadline: when the instance is taken, where that is known.
-    """
+    """Why the worker has to go, in one line for the job's row, and when the instance is taken, where that is known."""
 
     kind: Kind
     reason: str
@@ -54,21 +48,14 @@ class Interruption:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """EC2's rebalance recommendation: the instance is taken sooner than others, in hours, or never. No end by itself.
-
-    Attributes:
-        reason: one line for the job's log.
-    """
+    """EC2's rebalance recommendation: the instance is taken sooner than others, in hours, or never. No end by
+    itself."""
 
     reason: str
 
 
 def look(imds: Metadata) -> Interruption | Advice | None:
-    """Ask once for all three; advice only where there is nothing that has to be obeyed.
-
-    Raises:
-        WorldError: the service cannot be asked.
-    """
+    """Ask once for all three; advice only where nothing has to be obeyed. WorldError: the service cannot be asked."""
     notice = imds.get(ACTION)
     if notice is not None:
         said = _json(notice)
@@ -95,11 +82,7 @@ def _json(text: str) -> dict[str, Any]:
 class Watch:
     """A thread that looks every `interval_s` seconds until it finds an interruption or is closed.
 
-    Advice is given once; an interruption may follow it.
-
-    Args:
-        notify: called once, in the thread.
-        advise: called at most once, in the thread, and before `notify`.
+    Both are called in the thread, at most once: `advise`, and then perhaps `notify`.
     """
 
     def __init__(

@@ -22,13 +22,13 @@ SAVE: Final = "save"
 
 
 class LeaseWatchdog:
-    """The training process's side: a thread that reads and watches the time.
+    """The training process's side: a thread that reads and watches the time; it makes all calls.
 
     Args:
         first_s: seconds that the lease lasts without any line.
-        on_gone: called in the thread once the worker has closed its end or died.
-        on_expired: called in the thread once the time is over.
-        on_save: called in the thread whenever a checkpoint is asked for.
+        on_gone: the worker has closed its end or died.
+        on_expired: the time is over.
+        on_save: a checkpoint is asked for.
     """
 
     def __init__(

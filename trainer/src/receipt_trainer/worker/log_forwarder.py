@@ -32,9 +32,7 @@ CLOSE_S: Final = 5.0
 class LogForwarder:
     """Reads one stream to its end. Its outputs may fail: the process that writes is never blocked.
 
-    Args:
-        sink: the job's log; the caller closes it, by `close_in_time`.
-        echo: where the same lines go; this process's standard error by default.
+    The lines go to the job's log, which the caller closes by `close_in_time`, and to `echo`, by default standard error.
     """
 
     def __init__(

@@ -74,11 +74,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def exit_code(error: UserError | WorldError, *, is_complete: bool) -> int:
-    """The worker's exit code for an error of a run.
-
-    Args:
-        is_complete: the run is, so that it is its delivery that failed.
-    """
+    """The worker's exit code for an error of a run; of one that is complete it is the delivery that failed."""
     is_here = isinstance(error, CliError | UploadRefusedError) or failures.is_machine_fault(error)
     is_refused = isinstance(error, UserError) and isinstance(error.__cause__, BotoCoreError | ClientError)
     if isinstance(error, folder.FolderHeldError):
@@ -104,13 +100,7 @@ def run_attempt(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Train what the job asks for, or resume it.
-
-    Raises:
-        UserError: the job asks for what cannot be.
-        WorldError: as the parts say; `MachineError` without the machine's GPU.
-        Interrupted: `stop` was asked.
-    """
+    """Train what the job asks for, or resume it; raises as `receipt_trainer.training.run.run` does."""
     spec = read_job(job.spec, f"job {job.job_id}")
     family = _family(job, spec)
     if job.needs_gpu and spec.training_config.device != "cpu":

@@ -31,13 +31,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkerMachine:
-    """The machine of a worker. Only an instance has more than a `worker_id`.
-
-    Attributes:
-        worker_id: this worker process, of all that ever were.
-        instance_id: EC2's, or None.
-        price_usd_per_h: dollars of an hour, where that is known.
-    """
+    """The machine of a worker process, `worker_id` of all that ever were. Only an instance has more than that."""
 
     worker_id: str
     pool: str | None = None
@@ -54,11 +48,7 @@ class WorkerMachine:
 
 
 def identify(imds: Imds | None, *, pool: str | None = None) -> WorkerMachine:
-    """This machine; without a metadata service it is named after its host.
-
-    Raises:
-        WorldError: the metadata service fails.
-    """
+    """This machine; without a metadata service it is named after its host. WorldError: the service fails."""
     nonce = uuid.uuid4().hex[:8]
     if imds is None:
         return WorkerMachine(f"{platform.node() or 'host'}-{nonce}", pool)

@@ -37,12 +37,8 @@ _log = structlog.get_logger(__name__)
 
 
 class Retention:
-    """Never raises; what could not be deleted is left to the next look.
-
-    Args:
-        checkpoints_dir: see `WorkerSettings`.
-        days: for which checkpoints of FAILED and CANCELLED jobs are kept.
-    """
+    """Never raises; what could not be deleted is left to the next look. `days`: see
+    `WorkerSettings.checkpoints_days`."""
 
     def __init__(
         self,

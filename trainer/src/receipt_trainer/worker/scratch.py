@@ -20,19 +20,10 @@ OLD_S: Final = 86_400.0
 class Scratch:
     """The folder of one worker, locked for as long as its process lives; only its user can read it.
 
-    Attributes:
-        path: the folder.
+    What workers left that are gone is removed first. OSError: it cannot be made.
     """
 
     def __init__(self, root: Path | None = None) -> None:
-        """Remove what workers left that are gone, and make the folder.
-
-        Args:
-            root: where; by default where temporary files go.
-
-        Raises:
-            OSError: it cannot be made.
-        """
         root = root or Path(tempfile.gettempdir())
         clean(root)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))

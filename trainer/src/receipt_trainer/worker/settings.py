@@ -24,9 +24,6 @@ class WorkerSettings:
 
     Attributes:
         checkpoints_dir: holds the runs' folders; shared by all workers that may take the same jobs.
-        jobs_table: name of the jobs table.
-        receipts_table: name of the receipts table, for jobs that train on it.
-        artifacts_bucket: where finished runs are copied.
         visibility_s: for how long a received message is hidden, anew at every beat.
         lease_s: for how long a claim holds, anew at every beat; shorter, so that a message never comes back to a lease.
         lease_margin_s: so long before its lease ends a training process ends itself: clocks differ.
@@ -76,8 +73,7 @@ def require_jobs_table(client: DynamoDBClient, table: str) -> None:
     """Look at the jobs table. One of an older version has fewer indexes, but none with other keys.
 
     Raises:
-        UserError: there is no such table, it is not a jobs table, or access is denied.
-        WorldError: AWS could not be asked.
+        UserError: there is no such table, or it is not a jobs table.
     """
     with aws_faults("look at the jobs table", table=table):
         found = client.describe_table(TableName=table)["Table"]

@@ -52,10 +52,8 @@ class Shutdown:
     def leave_idle(self, reason: str) -> Literal["left", "kept", "refused"]:
         """End an instance that has nothing to do. Its group may keep it, being as small as it may be.
 
-        "refused": Auto Scaling could not be asked; the worker may take jobs and asks again.
-
-        Raises:
-            InstanceNotEndedError: it has been refused for too long.
+        "refused": Auto Scaling could not be asked; the worker may take jobs and asks again, InstanceNotEndedError at
+        last.
         """
         if self._outcomes is not None:
             self._outcomes.gone()
@@ -74,13 +72,9 @@ class Shutdown:
         self._refused_since = None
 
     def leave(self, reason: str, *, replace: bool) -> None:
-        """End the instance in any case: one that its group must keep is replaced.
+        """End the instance in any case: one that its group must keep is replaced; InstanceNotEndedError: it is refused.
 
-        Args:
-            replace: the group launches another one, if it wants as many.
-
-        Raises:
-            InstanceNotEndedError: Auto Scaling has refused it for too long.
+        `replace`: the group launches another one, if it wants as many.
         """
         if self._outcomes is not None:
             self._outcomes.gone()

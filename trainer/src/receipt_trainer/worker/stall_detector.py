@@ -35,12 +35,7 @@ class ProgressFile:
 
 
 class StallWatch:
-    """The worker's side: looks at the file now and then.
-
-    Args:
-        path: the file; one that cannot be read says nothing.
-        stall_s: seconds without a change that are too many.
-    """
+    """The worker's side: looks at the file now and then; one that cannot be read says nothing."""
 
     def __init__(self, path: Path, stall_s: float, clock: Callable[[], float]) -> None:
         self._path, self._stall_s, self._clock = path, stall_s, clock
