@@ -10,7 +10,7 @@ import pytest
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.config.job_file import LayoutLMJob, read_job
 from receipt_trainer.config.layoutlm import DataConfig
-from receipt_trainer.contract.job_limits import (
+from receipt_trainer.contract.job import (
     MAX_DESCRIPTION,
     MAX_ROW_BYTES,
     MAX_TAG_KEY,

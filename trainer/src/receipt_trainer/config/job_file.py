@@ -14,8 +14,8 @@ from receipt_trainer.config.base import explain
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.config.paddleocr_vl import BASE_MODEL, SHORT_NAMES, VlDataConfig, VlTrainingConfig
 from receipt_trainer.config.yaml import line_of, read_mapping
-from receipt_trainer.contract import job_limits, names
-from receipt_trainer.contract.job import FAMILIES, Family, JobSpec, published_family
+from receipt_trainer.contract import names
+from receipt_trainer.contract.job import FAMILIES, Family, JobSpec, published_family, too_long
 from receipt_trainer.errors import UserError
 
 Lines = Mapping[tuple[str, ...], int]
@@ -153,7 +153,7 @@ class JobValues:
         if spec.model.lower().startswith(_PUBLISHERS[other]):
             where = self._at("model" if "model" in self.values else "family")
             raise UserError(f"{where}: model: {spec.model} is of the family {other}, and the job of {spec.family}")
-        if (problem := job_limits.too_long(spec)) is not None:
+        if (problem := too_long(spec)) is not None:
             raise UserError(f"{self._at(*problem[0])}: {'.'.join(problem[0])} {problem[1]}")
         return spec
 

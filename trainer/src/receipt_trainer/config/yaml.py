@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-from receipt_trainer.contract.job_limits import half_character
+from receipt_trainer.contract.job import half_character
 from receipt_trainer.errors import UserError
 
 MAX_BYTES: Final = 500_000

@@ -22,7 +22,6 @@ class Cost:
     Attributes:
         seconds: of all attempts, a running one up to now, one whose worker vanished up to the end of its lease.
         usd: dollars of the attempts whose price is known; None if none is.
-        num_attempts: attempts in all.
         num_unknown: attempts without a price, such as those on a laptop.
         num_at_list_price: attempts on demand, whose dollars are at a list price of today.
     """
@@ -41,9 +40,7 @@ ListPrice = Callable[[Mapping[str, Any]], float | None]
 def of_attempts(attempts: Sequence[Mapping[str, Any]], now: datetime, list_price: ListPrice | None = None) -> Cost:
     """The cost of ATTEMPT rows in their order; `price_usd_per_h` is the price of an instance hour.
 
-    Args:
-        now: what a running attempt is counted up to; see `open_until`.
-        list_price: asked for the price of a row that has none.
+    A running one is counted up to `now`, see `open_until`; `list_price` is asked for the price of a row that has none.
     """
     return total(of_each(attempts, now, list_price))
 
@@ -102,12 +99,9 @@ def read_prices(text: object) -> dict[str, float]:
 
 
 def seconds(attempt: Mapping[str, Any], now: datetime, follower: Mapping[str, Any] | None = None) -> float | None:
-    """How long an attempt took; None if it does not say when it began.
+    """How long an attempt took, up to `now` if it runs still; None if it does not say when it began.
 
-    Args:
-        attempt: an ATTEMPT row; without `ended_at` it runs still, or its worker vanished.
-        now: what a running attempt is counted up to; see `open_until`.
-        follower: the job's next attempt; a vanished worker's is counted up to its start at most.
+    A vanished worker's attempt has no `ended_at`: it is counted up to the start of the next one at most.
     """
     began = moment(attempt.get("started_at"))
     if began is None:
@@ -117,10 +111,6 @@ def seconds(attempt: Mapping[str, Any], now: datetime, follower: Mapping[str, An
 
 
 def open_until(now: datetime, lease_expires_at: object) -> datetime:
-    """The end to which a running attempt is counted: now, or the end of its job's lease if that is past.
-
-    Args:
-        lease_expires_at: of the job's row; None, or not a time, if no worker has the job.
-    """
+    """The end to which a running attempt is counted: now, or the end of its job's lease if that is past."""
     lease_end = moment(lease_expires_at)
     return now if lease_end is None else min(now, lease_end)

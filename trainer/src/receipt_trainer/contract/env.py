@@ -124,20 +124,12 @@ class WorkerEnv(BaseModel):
 
     @property
     def num_checkpoints_days(self) -> int:
-        """`checkpoints_days` as a number, or the default.
-
-        Raises:
-            ValueError: it is none.
-        """
+        """`checkpoints_days` as a number, or the default; ValueError: it is none."""
         return _days(names.ENV_CHECKPOINTS_DAYS, self.checkpoints_days, names.DEFAULT_CHECKPOINTS_DAYS)
 
     @property
     def num_rows_days(self) -> int:
-        """`rows_days` as a number, or the default.
-
-        Raises:
-            ValueError: it is none.
-        """
+        """`rows_days` as a number, or the default; ValueError: it is none."""
         return _days(names.ENV_ROWS_DAYS, self.rows_days, names.DEFAULT_ROWS_DAYS)
 
     def to_env_file(self) -> str:

@@ -28,13 +28,9 @@ FINISHED: Final = frozenset({AVAILABLE, "FAILED", "CANCELLED", "DEPRECATED", "DI
 
 @dataclass(frozen=True)
 class Build:
-    """An image resource of Image Builder: one bake.
+    """An image resource of Image Builder: one bake; `arn` ends in `image/<recipe>/<version>/<number>`.
 
-    Attributes:
-        arn: ends in `image/<recipe>/<version>/<number>`.
-        status: as Image Builder writes it.
-        created_at: ISO 8601 text, UTC.
-        image_ids: AMIs in the region asked, none if it failed early.
+    `created_at` is ISO 8601 text in UTC; `image_ids` are AMIs in the region asked, none if it failed early.
     """
 
     arn: str

@@ -21,7 +21,6 @@ class StopRequest:
     """A request to stop: at once, or at the next checkpoint while training runs. Made for signal handlers.
 
     Attributes:
-        asked: somebody wants the run to stop.
         save_asked: a checkpoint is wanted soon; the run continues. Writing one clears it.
         signal: the number of the last signal that asked; None if none did.
     """
@@ -33,11 +32,7 @@ class StopRequest:
         self._deferred = False
 
     def ask(self) -> None:
-        """Ask.
-
-        Raises:
-            Interrupted: nothing is lost by stopping here.
-        """
+        """Ask; raises Interrupted where nothing is lost by stopping here."""
         self.asked = True
         if not self._deferred:
             raise Interrupted("stopped on request, outside training")
@@ -47,21 +42,13 @@ class StopRequest:
         self.save_asked = True
 
     def defer(self) -> None:
-        """From here on the training loop looks at `asked`.
-
-        Raises:
-            Interrupted: it was asked before.
-        """
+        """From here on the training loop looks at `asked`; Interrupted: it was asked before."""
         self._deferred = True
         if self.asked:
             raise Interrupted("stopped on request, before training")
 
     def undefer(self) -> None:
-        """From here on `ask` stops at once again.
-
-        Raises:
-            Interrupted: it was asked since the last checkpoint.
-        """
+        """From here on `ask` stops at once again; Interrupted: it was asked since the last checkpoint."""
         self._deferred = False
         if self.asked:
             raise Interrupted("stopped on request, after training")
@@ -73,7 +60,7 @@ def listen(stop: StopRequest, *, insist: bool = True, clock: Callable[[], float]
 
     Args:
         insist: a signal that comes `REPEAT_S` after the first one or later ends the run at once, by KeyboardInterrupt.
-        Otherwise signals that come after the block are ignored: how the process ends is decided.
+            Otherwise signals that come after the block are ignored: how the process ends is decided.
     """
     owner = os.getpid()
     first_at: float | None = None

@@ -33,10 +33,9 @@ def sort_key(at: str, job_id: str, seq: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """The end of a job.
+    """The end of a job, SUCCEEDED, FAILED, CANCELLED or HELD.
 
     Attributes:
-        state: SUCCEEDED, FAILED, CANCELLED or HELD.
         at: when it ended, as the rows of the jobs table have it.
         reason: why, if there is more to say than the state does.
         f1: score of the kept model on its validation receipts, if it has one.
@@ -86,11 +85,7 @@ class Notice:
         return "".join(sign if " " <= sign <= "~" else "?" for sign in line.strip())[:_SUBJECT_LENGTH]
 
     def text(self, stack: str, cost: Cost) -> str:
-        """Name, state, score, dollars, and the commands to look at it and to resume it.
-
-        Args:
-            cost: of all attempts of the job.
-        """
+        """Name, state, score, dollars, and the commands to look at it and to resume it."""
         facts = {"job": self.job_id, "state": self.state, "at": _when(self.at)}
         if self.f1 is not None:
             facts["F1"] = f"{self.f1:.3f}"

@@ -78,21 +78,13 @@ class StackOutputs(_Exported):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a saved copy of `pulumi stack output --json`.
-
-        Raises:
-            OSError: the file cannot be read.
-            ValueError: it is not JSON, or lacks an output; the message names what.
-        """
+        """Read a saved copy of `pulumi stack output --json`; OSError, or ValueError as `parse`."""
         return cls.parse(json.loads(path.read_text()))
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `pulumi stack output --json` printed.
-
-        Raises:
-            ValueError: an output is missing or has another shape; the message names it.
-        """
+        """Read what `pulumi stack output --json` printed; ValueError names an output that is missing or of another
+        shape."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:

@@ -213,18 +213,10 @@ _ANY: Final[TypeAdapter[AnyRecord]] = TypeAdapter(AnyRecord)
 
 
 def read_record(text: str | bytes) -> AnyRecord:
-    """The record in the text of a run.json.
-
-    Raises:
-        pydantic.ValidationError: it is not a run record.
-    """
+    """The record in the text of a run.json; pydantic.ValidationError: it is none."""
     return _ANY.validate_json(text)
 
 
 def load_record(path: Path) -> AnyRecord:
-    """Read a run.json.
-
-    Raises:
-        OSError, pydantic.ValidationError: no such file, or not a run record.
-    """
+    """Read a run.json; OSError, or pydantic.ValidationError as `read_record`."""
     return read_record(path.read_bytes())

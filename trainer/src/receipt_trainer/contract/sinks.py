@@ -28,9 +28,7 @@ def listen(listener: Listener | None) -> None:
 def report_progress(doing: str, *, quiet_s: float = 0.0) -> None:
     """Say that the run got on. Costs microseconds, so it may be said at every batch; without a listener it is nothing.
 
-    Args:
-        doing: what it was, in a few words such as "step 12".
-        quiet_s: seconds that what begins now may take without a word, where something else bounds it.
+    `quiet_s`: what begins now may take so long without a word, where something else bounds it.
     """
     for listener in _listeners:
         listener.moved(doing, quiet_s)
@@ -38,11 +36,7 @@ def report_progress(doing: str, *, quiet_s: float = 0.0) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A complete checkpoint in the run's folder.
-
-    Attributes:
-        size_bytes: of its files.
-    """
+    """A complete checkpoint in the run's folder; `size_bytes` is of its files."""
 
     step: int
     epoch: float
@@ -83,11 +77,7 @@ class RunStore(Protocol):
     """Where a run reports to and leaves its files, beside its folder; opened once the run's id is known."""
 
     def set_status(self, job_id: str, job_name: str, status: State) -> None:
-        """Write the job's own row, unless a worker owns that; also how a table that is missing is found early.
-
-        Raises:
-            UserError, WorldError: the row cannot be written.
-        """
+        """Write the job's own row, unless a worker owns that; also how a table that is missing is found early."""
 
     def open_metrics(
         self, job_id: str, history: Sequence[Mapping[str, Any]], sealed: Sequence[Sealed] | None

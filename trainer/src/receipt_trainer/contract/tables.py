@@ -11,8 +11,7 @@ from typing import Any, Final
 class Index:
     """A global secondary index: it holds the rows that have both of its keys, which are strings.
 
-    Attributes:
-        included: what it holds beside its keys and the table's; None: the entire row.
+    `included`: what it holds beside its keys and the table's; None: the entire row.
     """
 
     name: str
@@ -29,12 +28,9 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class TableShape:
-    """One table with the string keys PK and SK.
+    """One table with the string keys PK and SK; the stack puts its prefix before its name.
 
-    Attributes:
-        name: suffix of the table's name; the stack puts its prefix before it.
-        indexes: its global secondary indexes.
-        ttl_attribute: attribute with the expiry in epoch seconds, or None.
+    `ttl_attribute`: attribute with the expiry in epoch seconds, or None.
     """
 
     name: str

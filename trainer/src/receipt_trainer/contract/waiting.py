@@ -82,7 +82,6 @@ class QueuedJob:
 
     Attributes:
         waits_since: since when any worker may take it; None while one has it, or until its next try is due.
-        body_version: of its messages.
         is_readable: whether workers can read its row; what they cannot is left alone.
     """
 
@@ -114,10 +113,9 @@ class Messages:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The findings of a look at one queue.
+    """The findings of a look at one queue, such as cpu-normal.
 
     Attributes:
-        queue: what people call it, such as cpu-normal.
         num_waiting: jobs that wait for a worker.
         num_active: jobs that a worker has, or whose next try is not due: their messages are hidden.
         num_messages: messages that may be theirs.
@@ -163,16 +161,11 @@ def _waits_since(values: Mapping[str, Any], changed_at: datetime, now: datetime)
 
 
 def take(queue: str, jobs: Iterable[QueuedJob], messages: Messages, last: Look | None, now: datetime) -> Look:
-    """Look at one queue.
+    """Look at one queue, at the jobs whose rows name it, its messages, and the look before.
 
     It is unknown whether rows that cannot be read still have a message: workers hide it, time and again, until
     the dead-letter queue takes it. So of the hidden messages that no other job explains, one for each such row is not
     counted: it must stand for no job that waits.
-
-    Args:
-        queue: what people call it.
-        jobs: those whose rows name this queue.
-        last: the look before.
     """
     known = list(jobs)
     num_waiting = sum(job.is_readable and job.waits_since is not None for job in known)

@@ -27,13 +27,7 @@ _COUNTS: Final = tuple(f"ApproximateNumberOfMessages{kind}" for kind in ("", "No
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One queue as it was found.
-
-    Attributes:
-        look: what is kept of it.
-        jobs: whose rows name this queue.
-        last: the look that was kept before, if there was one.
-    """
+    """One queue as it was found: the look that is kept of it, the jobs whose rows name it, and the look before."""
 
     place: JobQueuePlace
     look: Look
@@ -64,11 +58,7 @@ class Survey:
 
 
 def survey(dynamodb: Any, sqs: Any, table: str, places: Sequence[JobQueuePlace], now: datetime) -> Survey:
-    """Look at all queues; a queue that cannot be counted is among the faults.
-
-    Raises:
-        Exception: the jobs table cannot be read.
-    """
+    """Look at all queues; one that cannot be counted is among the faults. Raises if the jobs table cannot be read."""
     jobs, last = read_jobs(dynamodb, table, now), read_looks(dynamodb, table)
     seen, faults = [], {}
     for place in places:

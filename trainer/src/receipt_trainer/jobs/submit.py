@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.config.job_file import AnyJob, read_job
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
-from receipt_trainer.contract import job_limits, names
+from receipt_trainer.contract import names
+from receipt_trainer.contract.job import MAX_ROW_BYTES, half_character, no_text, too_long
 from receipt_trainer.contract.outputs import PoolName, Priority
 from receipt_trainer.contract.waiting import new_deduplication_id
 from receipt_trainer.errors import UserError, WorldError
@@ -108,7 +109,7 @@ def new_job(
     """
     if client_token is not None and not client_token.strip():
         raise UserError("the client token is empty; leave it out, or give a text that stands for this job")
-    if client_token is not None and job_limits.half_character(client_token):
+    if client_token is not None and half_character(client_token):
         raise UserError("the client token is not UTF-8 text")
     job_id = str(uuid.uuid5(_TOKENS, client_token) if client_token is not None else uuid.uuid4())
     wanted = json.dumps([queue_url, spec.asked()], sort_keys=True)
@@ -116,7 +117,7 @@ def new_job(
     resolved = resolve(named, defaults)
     if resolved.notify is None and notify:
         resolved = resolved.model_copy(update={"notify": True})
-    if (found := job_limits.too_long(resolved) or job_limits.no_text(resolved)) is not None:
+    if (found := too_long(resolved) or no_text(resolved)) is not None:
         raise UserError(f"{'.'.join(found[0])} {found[1]}")
     job = Job(
         job_id=job_id,
@@ -139,11 +140,11 @@ def new_job(
 def _check_row(job: Job) -> None:
     """Refuse a job whose row would leave no room for what its life adds; the UserError says what most of it is."""
     size = dynamo.size_bytes(job.to_row())
-    if size > job_limits.MAX_ROW_BYTES:
+    if size > MAX_ROW_BYTES:
         parts = {name: len(json.dumps(value, ensure_ascii=False).encode()) for name, value in job.spec.items()}
         largest = max(parts, key=lambda name: parts[name])
         raise UserError(
-            f"the job takes {size:,} bytes in the jobs table; at most {job_limits.MAX_ROW_BYTES:,}. "
+            f"the job takes {size:,} bytes in the jobs table; at most {MAX_ROW_BYTES:,}. "
             f"Most of it is {largest} ({parts[largest]:,} bytes)"
         )
 

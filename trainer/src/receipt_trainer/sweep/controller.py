@@ -67,11 +67,7 @@ class Driver:
         return len(trials) >= self.num_trials and all(trial.state in ENDED for trial in trials)
 
     def advance(self) -> list[Trial]:
-        """Do all that can be done now; the trials as they are then.
-
-        Raises:
-            UserError, WorldError: AWS refuses or cannot be reached; what is done stays done.
-        """
+        """Do all that can be done now; the trials as they are then. After a fault of AWS, what is done stays done."""
         self.study.begin()
         limits = self.sweeps.limits(self.definition.name)
         trials = self._observe(self.study.trials())

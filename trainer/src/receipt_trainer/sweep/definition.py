@@ -26,9 +26,7 @@ class Objective:
     """A score of a run.
 
     Attributes:
-        title: in tables and sentences.
         metric: name of the METRIC rows that hold it.
-        is_lower_better: a loss, whose lowest value is the best.
         is_curve: whether every evaluation has one; otherwise there is only that of the kept model, at the end.
     """
 
@@ -66,11 +64,7 @@ OF_FAMILY: Final[Mapping[Family, tuple[ObjectiveName, ...]]] = {
 
 
 def choose(family: Family, asked: ObjectiveName | None, *, prune: bool) -> ObjectiveName:
-    """The objective of a sweep.
-
-    Raises:
-        UserError: runs of the family have none such, or trials cannot be pruned by it.
-    """
+    """The objective of a sweep; UserError: runs of the family have none such, or trials cannot be pruned by it."""
     known = OF_FAMILY[family]
     name = known[0] if asked is None else asked
     if name not in known:
@@ -150,11 +144,7 @@ class Definition(BaseModel):
 
     @classmethod
     def from_text(cls, text: str, name: str) -> Definition:
-        """Read what `to_text` wrote.
-
-        Raises:
-            UserError: a newer version of this program wrote it.
-        """
+        """Read what `to_text` wrote; UserError: a newer version of this program wrote it."""
         try:
             return cls.model_validate_json(text)
         except ValidationError:
@@ -162,11 +152,7 @@ class Definition(BaseModel):
 
 
 def base_of(spec: AnyJob, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The job that the trials vary, resolved; its name is the sweep's business, and its trials send no notices.
-
-    Raises:
-        UserError: invalid defaults, or defaults that contradict the job.
-    """
+    """The job that the trials vary, resolved; its name is the sweep's business, and its trials send no notices."""
     found = resolve(spec, defaults).asked()
     return {name: value for name, value in found.items() if name not in ("job_name", "notify")}
 
@@ -178,32 +164,20 @@ def default_name(definition: Definition) -> str:
 
 
 def check_name(name: str) -> str:
-    """`name`, if it can be one.
-
-    Raises:
-        UserError: it cannot.
-    """
+    """`name`, if it can be one, else UserError."""
     if not is_job_name(name) or len(name) > MAX_NAME:
         raise UserError(f"--name '{name}': use 1 to {MAX_NAME} of A-Z a-z 0-9 . _ - and not '.' or '..'")
     return name
 
 
 def require_extra() -> None:
-    """Look for Optuna and SciPy before anything is stored.
-
-    Raises:
-        UserError: they are not installed; says how to install them.
-    """
+    """Look for Optuna and SciPy before anything is stored; UserError: they are not installed."""
     if not all(find_spec(name) for name in ("optuna", "scipy")):
         raise UserError("sweeps need Optuna and SciPy: pip install 'receipt-trainer[sweep]'")
 
 
 def refuse_other(asked: Definition, stored: Definition) -> None:
-    """Say what differs, if anything does.
-
-    Raises:
-        UserError: the sweep of this name is another one.
-    """
+    """Raise UserError, which says what differs, if the sweep of this name is another one."""
     before, after = stored.model_dump(mode="json"), asked.model_dump(mode="json")
     found = list(_differences(before, after))
     if not found:

@@ -73,11 +73,7 @@ def step_of(reason: str) -> int | None:
 
 
 def read_log(folder: Path) -> dict[str, Outcome]:
-    """Outcomes by name; none if there is no log yet.
-
-    Raises:
-        UserError: a line is no outcome.
-    """
+    """Outcomes by name; none if there is no log yet. UserError: a line is no outcome."""
     path, found = folder / LOG, {}
     lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
     for number, line in enumerate(lines, start=1):
@@ -224,11 +220,7 @@ def _as_seen(outcome: Outcome, run: SeedRun) -> Outcome:
 
 
 def require_unchanged(experiments: Sequence[Experiment], known: Mapping[str, Outcome], output: Path) -> None:
-    """Refuse to mix two configurations under one name.
-
-    Raises:
-        UserError: what ran there was another configuration.
-    """
+    """Refuse to mix two configurations under one name: a UserError if what ran there was another one."""
     for experiment in experiments:
         file, outcome = output / experiment.name / CONFIG, known.get(experiment.name)
         there = load_job_file(file, expected="paddleocr-vl").spec if file.is_file() else experiment.job
@@ -261,11 +253,7 @@ class LocalRunner:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def run(self, experiments: Sequence[Experiment]) -> list[Outcome]:
-        """Train and evaluate each experiment whose outcome is not in the log yet, and keep the log.
-
-        Raises:
-            UserError: a file was changed after its experiment ran.
-        """
+        """Train and evaluate each experiment whose outcome is not in the log yet, and keep the log."""
         known = read_log(self.output)
         require_unchanged(experiments, known, self.output)
         for number, experiment in enumerate(experiments, start=1):

@@ -16,7 +16,7 @@ from uuid import uuid4
 from optuna.storages.journal import BaseJournalBackend
 
 from receipt_trainer.aws import dynamo
-from receipt_trainer.contract.job_limits import MAX_ROW_BYTES
+from receipt_trainer.contract.job import MAX_ROW_BYTES
 from receipt_trainer.contract.tables import journal_sk, sweep_pk
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.rows import JOURNAL, partition_rows
@@ -90,11 +90,7 @@ class JobsTableJournal(BaseJournalBackend):
 
 
 def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    """The entries in their order, as many together as an item takes.
-
-    Raises:
-        UserError: one alone is too large.
-    """
+    """The entries in their order, as many together as an item takes; UserError: one alone is too large."""
     batch: list[Entry] = []
     size = 0
     for entry in entries:

@@ -125,11 +125,7 @@ def seeds_of(definition: Definition, params: Mapping[str, Any]) -> tuple[int, ..
 
 
 def job_of(definition: Definition, number: int, params: Mapping[str, Any], seed: int) -> Job:
-    """The job that trains a trial with a seed. The same values and seed are the same job, whichever process asks.
-
-    Raises:
-        UserError: see `overrides`.
-    """
+    """The job that trains a trial with a seed. The same values and seed are the same job, whichever process asks."""
     if definition.queue_url is None:
         raise UserError("no queue is known: give --queue-url URL, or --stack NAME, or --outputs FILE")
     config = overrides(definition, params)
@@ -145,11 +141,7 @@ def job_of(definition: Definition, number: int, params: Mapping[str, Any], seed:
 
 
 def base_job(definition: Definition) -> Job:
-    """The job of the base itself, as large as the last trial's.
-
-    Raises:
-        UserError: it is too large, see `receipt_trainer.contract.job_limits`.
-    """
+    """The job of the base itself, as large as the last trial's; UserError: it is too large."""
     plain = definition.model_copy(update={"queue_url": definition.queue_url or "", "scale_lr": "none"})
     return job_of(plain, num_planned(definition), base_params(definition), max(definition.seeds))
 

@@ -59,12 +59,9 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class TrialComparison:
-    """The best trial's mean score minus another's.
+    """The best trial's mean score minus that of the runner-up or the base, with the interval of the true difference.
 
     Attributes:
-        trial: the other trial.
-        role: which one that is: the runner-up or the base.
-        low, high: the interval of the true difference.
         df: degrees of freedom (Welch & Satterthwaite).
         num_comparisons: for how many the interval is widened (Bonferroni).
         is_lower_better: whether the score is a loss; then a better trial's difference is below zero.
@@ -93,7 +90,6 @@ class Significance:
     Attributes:
         best: number of the trial with the best mean; None if no trial has finished.
         is_better: whether it is better than the runner-up beyond the noise; None if that cannot be said.
-        num_trials: finished trials that were compared.
         text: the same in words.
     """
 

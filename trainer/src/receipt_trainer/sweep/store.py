@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import aws_faults
 from receipt_trainer.aws.server_time import utc_now
-from receipt_trainer.contract.job_limits import MAX_ROW_BYTES
+from receipt_trainer.contract.job import MAX_ROW_BYTES
 from receipt_trainer.contract.tables import SWEEP_SK, SWEEPS_PK, iso, sweep_pk
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.limits import Limits
@@ -64,11 +64,7 @@ class SweepTable:
         return Limits.read(self._row(name))
 
     def get(self, name: str) -> Definition:
-        """The definition of a sweep.
-
-        Raises:
-            UserError: there is no such sweep.
-        """
+        """The definition of a sweep; UserError: there is no such sweep."""
         return Definition.from_text(self._row(name)["definition"], name)
 
     def names(self) -> list[tuple[str, str]]:

@@ -140,11 +140,7 @@ class SweepStudy:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Store what is written within at once, if no other process wrote since the last read.
-
-        Raises:
-            OvertakenError: somebody did.
-        """
+        """Store what is written within at once; OvertakenError if another process wrote since the last read."""
         try:
             with self._journal.transaction():
                 yield

@@ -26,16 +26,14 @@ class SeedRun:
     """The job that trains a trial with one seed, as it was last seen.
 
     Attributes:
-        status: of the job.
         score: the sweep's objective for the kept model, on the validation receipts.
-        seconds: of its attempts.
         usd: dollars of its attempts whose price is known; None if none is.
         num_unknown: attempts without a price.
         curve: the objective at each evaluation.
         per_label: F1 of each label; None where the run's record could not be read.
         per_region: field accuracy of each region of a document; None where the record has none.
         measures: what else a run of the second family measured (`collect.measures_of`).
-        delivery: of a complete run that is not delivered, what its job's row says of that (`jobs.delivery.ATTRIBUTES`).
+        delivery: of a complete run that is not delivered, what its job's row says of that.
     """
 
     seed: int
