@@ -48,12 +48,7 @@ class JobTable:
     """
 
     def __init__(
-        self,
-        client: DynamoDBClient,
-        table: str,
-        *,
-        clock: Callable[[], datetime] = utc_now,
-        sleep: Sleep = time.sleep,
+        self, client: DynamoDBClient, table: str, *, clock: Callable[[], datetime] = utc_now, sleep: Sleep = time.sleep
     ) -> None:
         self.client, self.name, self._clock = client, table, clock
         self._transactions = Transactions(client, table, sleep)

@@ -101,10 +101,7 @@ class Child:
             told = job.model_copy(update={"progress_file": self.progress_file})
             self._job_file.write_text(told.model_dump_json(), encoding="utf-8")
             self._process = subprocess.Popen(
-                [*command, name],
-                stdin=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
+                [*command, name], stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
             )
         except BaseException:
             self._forget_files()

@@ -83,12 +83,7 @@ class InstanceRegistry:
     """Writes the row of one machine. A row that cannot be written is no reason to stop: it is said in the log."""
 
     def __init__(
-        self,
-        client: DynamoDBClient,
-        table: str,
-        machine: WorkerMachine,
-        *,
-        clock: Callable[[], datetime] = utc_now,
+        self, client: DynamoDBClient, table: str, machine: WorkerMachine, *, clock: Callable[[], datetime] = utc_now
     ) -> None:
         self._client, self._table, self._machine, self._clock = client, table, machine, clock
         self._started_at = iso(clock())  # or that of the instance's row, see `register`
