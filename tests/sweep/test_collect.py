@@ -37,9 +37,7 @@ def test_scores_of_labels_come_from_the_runs_records(world: World, aws: LocalClo
     driver = world.driver(sweep(world))
     runs = driver.advance()[0].runs
     for run, total in zip(runs, (0.6, 0.8), strict=True):
-        attempt = world.claim(run.job_id)
-        assert attempt is not None
-        world.finish(attempt, record(aws, TOTAL=total, DATE=0.5))
+        world.train(run.job_id, record(aws, TOTAL=total, DATE=0.5))
     result = driver.advance()[0]
     assert result.per_label == pytest.approx({"TOTAL": 0.7, "DATE": 0.5})
     assert result.score == pytest.approx(0.82)
@@ -52,9 +50,7 @@ def test_a_record_that_cannot_be_read_hides_nothing_else(world: World, aws: Loca
     driver = world.driver(sweep(world))
     runs = driver.advance()[0].runs
     for run, artifacts in zip(runs, ("s3://no-such-bucket-at-all/x", f"s3://{aws.bucket}/nothing"), strict=True):
-        attempt = world.claim(run.job_id)
-        assert attempt is not None
-        world.finish(attempt, artifacts)
+        world.train(run.job_id, artifacts)
     trial = driver.advance()[0]
     assert trial.value == pytest.approx(0.82)
     assert trial.per_label == {}
@@ -66,9 +62,7 @@ def test_dollars_and_time(world: World) -> None:
     driver = world.driver(sweep(world))
     first, second = driver.advance()[0].runs
     for run, price in ((first, 3600.0), (second, None)):
-        attempt = world.claim(run.job_id, price)
-        assert attempt is not None
-        world.finish(attempt)
+        world.train(run.job_id, price=price)
     result = driver.advance()[0]
     seconds = [run.seconds for run in result.runs]
     assert result.seconds == pytest.approx(sum(seconds))

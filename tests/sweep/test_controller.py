@@ -66,10 +66,12 @@ def check_whole(world: World, of: Definition, trials: Sequence[Trial]) -> None:
 
 
 def test_a_grid_from_end_to_end(world: World) -> None:
-    """One advance queues a message for each seed of each trial; the next ones find what they came to."""
-    of = grid(world)
+    """One advance queues a message for each seed of each trial, another process none; the next ones find the end."""
+    of, sqs = grid(world), Counting(clients.sqs())
     driver = world.driver(of)
     assert [trial.state for trial in driver.advance()] == ["QUEUED", "QUEUED"]
+    world.driver(of, sqs=sqs).advance()
+    assert sqs.calls["send_message"] == 0
     assert len(world.work()) == 4
     trials = driver.advance()
     assert driver.is_done(trials)
@@ -78,15 +80,6 @@ def test_a_grid_from_end_to_end(world: World) -> None:
     assert [run.seed for run in trials[0].runs] == [0, 1]
     assert trials[0].runs[0].usd is not None
     check_whole(world, of, trials)
-
-
-def test_advancing_again_sends_nothing(world: World) -> None:
-    """What is queued stays queued once: a second process sends no message and makes no job."""
-    of, sqs = grid(world), Counting(clients.sqs())
-    world.driver(of).advance()
-    world.driver(of, sqs=sqs).advance()
-    assert sqs.calls["send_message"] == 0
-    assert len(world.work()) == 4
 
 
 def test_a_grid_survives_a_kill_at_any_write(world: World) -> None:
@@ -178,7 +171,6 @@ def test_a_failed_job_that_is_tried_again(world: World) -> None:
     driver = world.driver(of)
     job_id = driver.advance()[0].runs[0].job_id
     attempt = world.claim(job_id)
-    assert attempt is not None
     world.jobs.fail(attempt, "a mistake", final=True)
     world.work()
     trials = driver.advance()
@@ -187,16 +179,13 @@ def test_a_failed_job_that_is_tried_again(world: World) -> None:
     assert trials[0].value is None
     assert driver.is_done(trials)
     world.jobs.retry(job_id)
-    again = world.claim(job_id)
-    assert again is not None
-    world.finish(again)
+    world.train(job_id)
     assert world.driver(of).advance()[0].state == "COMPLETE"
 
 
 def put_off(world: World, job_id: str, days: int = 0) -> None:
     """A worker trains the job, and cannot deliver its run, so many days from now."""
     attempt = world.claim(job_id)
-    assert attempt is not None
     world.evaluate(attempt, [0.1, 0.2])
     later = JobTable(world.dynamodb, world.jobs_table, clock=lambda: utc_now() + timedelta(days=days))
     later.defer(attempt, "AccessDenied", None, 0)
@@ -219,9 +208,7 @@ def test_a_run_that_is_not_delivered_is_waited_for_and_in_the_end_not(world: Wor
     assert world.driver(of).advance() == trials
     world.jobs.retry(job_id)
     assert world.driver(of).advance()[0].state == "QUEUED"
-    attempt = world.claim(job_id)
-    assert attempt is not None
-    world.finish(attempt)
+    world.train(job_id)
     trials = world.driver(of).advance()
     assert (trials[0].state, trials[0].runs[0].delivery) == ("COMPLETE", None)
 
@@ -234,7 +221,6 @@ def test_a_held_trial_can_be_pruned_or_fail_beside_another_seed(world: World) ->
     put_off(world, held.job_id, days=15)
     assert driver.advance()[0].state == "QUEUED"
     attempt = world.claim(other.job_id)
-    assert attempt is not None
     world.jobs.fail(attempt, "a mistake", final=True)
     assert driver.advance()[0].state == "FAILED"
     trial = replace(driver.advance()[0], state="PRUNING")
@@ -292,9 +278,7 @@ def test_a_sweep_at_its_limit_begins_nothing_and_a_higher_one_resumes_it(world: 
     driver = world.driver(of)
     driver.sweeps.define(of, Limits(max_hours=1e-9))
     first = driver.advance()[0].runs[0].job_id
-    attempt = world.claim(first)
-    assert attempt is not None
-    world.finish(attempt)
+    world.train(first)
     two = world.driver(of, concurrency=2)  # somebody without a limit in mind: it is the stored one that counts
     trials = two.advance()
     assert (len(trials), trials[0].state, two.is_done(trials)) == (1, "COMPLETE", True)
@@ -329,7 +313,7 @@ def test_a_sweep_at_its_limit_still_gets_the_run_that_is_complete(world: World) 
 
     def look_before_it_ends(trials: Sequence[Trial]) -> list[Trial]:
         seen = look(trials)
-        attempt = world.claim(ids[1])
+        attempt = world.take(ids[1])
         if attempt is not None:
             world.jobs.stop_at_limit(attempt, "sweep 'complete' reached max_hours 1e-09", None)
         return seen
@@ -349,7 +333,6 @@ def test_a_trial_at_a_limit_of_its_own_does_not_stop_a_sweep_that_goes_on(world:
     driver.sweeps.define(of, Limits(max_hours=5))
     job_id = driver.advance()[0].runs[0].job_id
     attempt = world.claim(job_id)
-    assert attempt is not None
     world.jobs.stop_at_limit(attempt, "sweep 'own' reached max_hours 1", None)
     trials = driver.advance()
     assert world.jobs.get(job_id).status == "FAILED"

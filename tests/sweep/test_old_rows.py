@@ -56,9 +56,7 @@ def test_a_search_is_continued(call: Caller, world: World, monkeypatch: pytest.M
     trials = driver.advance()
     assert trials[:4] == old
     assert trials[4].params == json.loads(ROWS.read_text())["next"]
-    waiting = world.claim(trials[3].runs[0].job_id)
-    assert waiting is not None
-    world.finish(waiting)
+    world.train(trials[3].runs[0].job_id)
     for _ in range(3):
         world.work()
         trials = world.driver(of).advance()
@@ -79,9 +77,7 @@ def test_a_trial_that_had_failed_comes_back(world: World) -> None:
     assert [trial.state for trial in trials] == ["COMPLETE", "FAILED", "QUEUED"]
     world.jobs.retry(trials[1].runs[0].job_id)
     assert world.driver(of).advance()[1].state == "QUEUED"
-    attempt = world.claim(trials[1].runs[0].job_id)
-    assert attempt is not None
-    world.finish(attempt)
+    world.train(trials[1].runs[0].job_id)
     driver = world.driver(of)
     assert driver.advance()[1].state == "COMPLETE"
     assert world.trials(of)[1].scores == driver.advance()[1].scores

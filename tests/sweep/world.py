@@ -111,18 +111,28 @@ class World:
         while message := self.queue.receive(0):
             assert message.job_id is not None
             taken.append(message.job_id)
-            attempt = self.claim(message.job_id)
+            attempt = self.take(message.job_id)
             if attempt is not None:
                 self.finish(attempt)
             self.queue.delete(message)
         return taken
 
-    def claim(self, job_id: str, price: float | None = 0.36) -> Attempt | None:
+    def take(self, job_id: str, price: float | None = 0.36) -> Attempt | None:
         claimed = self.jobs.claim(job_id, "worker", 600, {"price_usd_per_h": price})
         if not isinstance(claimed, Attempt):
             return None
         self.jobs.start(claimed, 0)
         return claimed
+
+    def claim(self, job_id: str, price: float | None = 0.36) -> Attempt:
+        """As `take`; the job must be there to be taken."""
+        attempt = self.take(job_id, price)
+        assert attempt is not None
+        return attempt
+
+    def train(self, job_id: str, artifacts: str | None = None, price: float | None = 0.36) -> None:
+        """A job from its claim to its end."""
+        self.finish(self.claim(job_id, price), artifacts)
 
     def finish(self, attempt: Attempt, artifacts: str | None = None) -> None:
         job = self.jobs.get(attempt.job_id)
