@@ -21,9 +21,9 @@ from receipt_trainer.contract.tables import JOB_SK, checkpoint_sk, iso, job_pk
 from receipt_trainer.jobs.model import Attempt, Job
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.training import checkpoints
+from receipt_trainer.worker.child import Scratch, clean
 from receipt_trainer.worker.claims import StaleLeases
 from receipt_trainer.worker.retention import INTERVAL_S, Retention
-from receipt_trainer.worker.scratch import Scratch, clean
 from tests.worker.bench import Bench, Running, wait_for
 
 AWS_CLI = Path(sys.executable).with_name("aws")
@@ -247,7 +247,7 @@ def test_a_lease_far_ahead_is_broken(bench: Bench) -> None:
 def test_files_of_a_killed_worker(tmp_path: Path) -> None:
     """The next worker removes what a killed one left, and old files of 0.1.0; not what a living one needs."""
     code = (
-        "import sys, time; from pathlib import Path; from receipt_trainer.worker.scratch import Scratch; "
+        "import sys, time; from pathlib import Path; from receipt_trainer.worker.child import Scratch; "
         "s = Scratch(Path(sys.argv[1])); (s.path / 'a.job.json').touch(); print(s.path, flush=True); time.sleep(600)"
     )
     workers = [

@@ -28,9 +28,8 @@ from receipt_trainer.cli.commands import watch
 from receipt_trainer.cli.render.watch import PROGRESS_EVERY_S, LineScreen, whole_view
 from receipt_trainer.contract.tables import iso
 from receipt_trainer.errors import WorldError
-from receipt_trainer.jobs.follow import MAX_FAULTS, follow_job
 from receipt_trainer.jobs.metrics_writer import JobStore
-from receipt_trainer.jobs.views import JobView, LiveJob
+from receipt_trainer.jobs.views import MAX_FAULTS, JobView, LiveJob, follow_job
 from tests.cli.jobs import NOON, Caller, add_job
 from tests.jobs.test_live import Clock, add_attempt
 

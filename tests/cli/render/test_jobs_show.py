@@ -16,10 +16,9 @@ from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli.render import jobs
 from receipt_trainer.contract.tables import iso, job_pk
 from receipt_trainer.jobs import metrics
-from receipt_trainer.jobs.follow import follow_log
 from receipt_trainer.jobs.metrics_writer import JobStore
 from receipt_trainer.jobs.rows import get_job
-from receipt_trainer.jobs.views import Line, LogTail
+from receipt_trainer.jobs.views import Line, LogTail, follow_log
 from tests.cli.jobs import NOON, Caller, add_job
 
 SPEC = json.dumps({"job_name": "a-job", "model": "tiny", "training_config": {"num_epochs": 3, "learning_rate": 5e-5}})

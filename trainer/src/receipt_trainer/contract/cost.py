@@ -57,7 +57,7 @@ def of_each(
     attempts: Sequence[Mapping[str, Any]], now: datetime, list_price: ListPrice | None = None
 ) -> Iterator[Part]:
     """The parts of `of_attempts`."""
-    for row, follower in zip(attempts, [*attempts[1:], None], strict=True):
+    for row, follower in zip(attempts, [*attempts[1:], None], strict=False):
         spent_s, (price, is_listed) = seconds(row, now, follower), price_and_source(row, list_price)
         yield Part(spent_s, None if price is None or spent_s is None else spent_s * price / 3600, is_listed)
 

@@ -11,7 +11,7 @@ policies", "How step scaling policies work".
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -79,19 +79,17 @@ def _group(raw: Mapping[str, Any]) -> Group:
         maximum=raw["MaxSize"],
         zones=tuple(sorted(raw.get("AvailabilityZones") or ())),
         suspended=tuple(sorted(one["ProcessName"] for one in raw.get("SuspendedProcesses") or ())),
-        members=tuple(_members(raw.get("Instances") or ())),
+        members=tuple(
+            Member(
+                one["InstanceId"],
+                one["LifecycleState"],
+                one.get("AvailabilityZone", ""),
+                one.get("InstanceType", ""),
+                bool(one.get("ProtectedFromScaleIn")),
+            )
+            for one in raw.get("Instances") or ()
+        ),
     )
-
-
-def _members(raw: Iterable[Mapping[str, Any]]) -> Iterable[Member]:
-    for one in raw:
-        yield Member(
-            one["InstanceId"],
-            one["LifecycleState"],
-            one.get("AvailabilityZone", ""),
-            one.get("InstanceType", ""),
-            bool(one.get("ProtectedFromScaleIn")),
-        )
 
 
 def bounds_for_start(group: Group, pool: str, minimum: int | None, maximum: int | None) -> tuple[int, int]:
@@ -149,15 +147,12 @@ def end_members(client: AutoScalingClient, group: Group) -> tuple[list[str], dic
                         InstanceId=one.instance_id, ShouldDecrementDesiredCapacity=False
                     )
             except (UserError, WorldError) as error:
-                if not _is_no_member(error.__cause__):
+                cause = error.__cause__
+                if error_code(cause) != "ValidationError" or "not found" not in str(cause).lower():  # no member
                     left[one.instance_id] = str(error)
             else:
                 ended.append(one.instance_id)
     return ended, left
-
-
-def _is_no_member(cause: BaseException | None) -> bool:
-    return error_code(cause) == "ValidationError" and "not found" in str(cause).lower()
 
 
 ROUNDS: Final = 3
@@ -196,7 +191,8 @@ def launch_for_jobs(
     now = read_groups(client, [group])[group]
     before, num_jobs = now.desired, 0
     for _ in range(ROUNDS):
-        if (blocked := _blocked(now)) is not None:
+        if now.maximum == 0 or now.is_suspended:
+            blocked: Kind = "stopped" if now.maximum == 0 else "suspended"
             return Launch(blocked, group, before, now.desired, now.maximum, num_jobs)
         if now.desired < now.maximum:
             num_jobs = _count(dynamodb, table, pool, new, now.maximum)
@@ -210,12 +206,6 @@ def launch_for_jobs(
     else:
         kind = "full" if now.desired >= now.maximum else "enough"
     return Launch(kind, group, before, now.desired, now.maximum, num_jobs)
-
-
-def _blocked(group: Group) -> Literal["stopped", "suspended"] | None:
-    if group.maximum == 0:
-        return "stopped"
-    return "suspended" if group.is_suspended else None
 
 
 def _count(client: DynamoDBClient, table: str, pool: str, new: Collection[str], most: int) -> int:

@@ -60,7 +60,8 @@ def measure(record: AnyRecord, start_step: int, seconds: float, instance_type: s
     lacks."""
     tokens = (record.dataset_counts.get("train") or {}).get("tokens")
     steps, trained_s = record.timings.get("steps"), record.timings.get("train_this_attempt_s")
-    epochs = _epochs_trained(record)
+    rows = record.epoch_metrics if isinstance(record, LayoutLMRecord) else record.vl.evaluations
+    epochs = rows[-1].epoch if rows else None  # the last evaluation is the end of training
     if not (tokens and steps and trained_s and epochs) or trained_s > seconds:
         return None
     share = (steps - start_step) / steps
@@ -68,12 +69,6 @@ def measure(record: AnyRecord, start_step: int, seconds: float, instance_type: s
         return None
     rate = tokens * epochs * share / trained_s
     return Measured(int(tokens), epochs, int(steps), round(rate, 1), round(seconds - trained_s, 1), instance_type)
-
-
-def _epochs_trained(record: AnyRecord) -> float | None:
-    """Passes up to the last evaluation, which is the end of training."""
-    rows = record.epoch_metrics if isinstance(record, LayoutLMRecord) else record.vl.evaluations
-    return rows[-1].epoch if rows else None
 
 
 HISTORY: Final = 50
@@ -160,26 +155,21 @@ def estimate(spec: Mapping[str, Any], history: Sequence[Run], types: Collection[
     return replace(known, seconds=seconds, is_at_most=bool(_training(spec).get("early_stopping_patience")))
 
 
-def _training(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = spec.get("training_config")
-    return found if isinstance(found, Mapping) else {}
-
-
-def _data_config(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = spec.get("data_config")
+def _training(spec: Mapping[str, Any], section: str = "training_config") -> Mapping[str, Any]:
+    found = spec.get(section)
     return found if isinstance(found, Mapping) else {}
 
 
 def _recipe(spec: Mapping[str, Any]) -> tuple[Any, ...]:
     """Key of all that decides how fast a machine trains: family, model, kind of examples, size of images."""
-    model, data = str(spec.get("model")), _data_config(spec)
+    model, data = str(spec.get("model")), _training(spec, "data_config")
     kinds = (data.get("examples"), data.get("o_entity_ratio"))
     return family_of(spec), model, kinds, tuple(_training(spec).get(name) for name in _IMAGES)
 
 
 def _data(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """Key of all that decides how many tokens an epoch has."""
-    data = {name: value for name, value in _data_config(spec).items() if name not in _SAME_DATA}
+    data = {name: value for name, value in _training(spec, "data_config").items() if name not in _SAME_DATA}
     images = [_training(spec).get(name) for name in _IMAGES]
     return str(spec.get("model")), json.dumps([data, images], sort_keys=True, default=str)
 

@@ -81,33 +81,25 @@ def list_instances(client: DynamoDBClient, table: str, now: datetime) -> list[In
 
 def with_list_prices(instances: Sequence[Instance], prices: ListPrices) -> list[Instance]:
     """The instances, those on demand without a price with their list price."""
-    return [_with_list_price(one, prices) for one in instances]
-
-
-def _with_list_price(one: Instance, prices: ListPrices) -> Instance:
-    if one.price_usd_per_h is not None:
-        return one
-    names = ("market", "availability_zone", "instance_type")
-    price = prices.of_row({name: getattr(one, name) for name in names})
-    return one if price is None else replace(one, price_usd_per_h=price, is_list_price=True)
+    known = []
+    for one in instances:
+        row = {name: getattr(one, name) for name in ("market", "availability_zone", "instance_type")}
+        price = prices.of_row(row) if one.price_usd_per_h is None else None
+        known.append(one if price is None else replace(one, price_usd_per_h=price, is_list_price=True))
+    return known
 
 
 def _instance(row: Mapping[str, Any]) -> Instance:
     def text(*names: str) -> str | None:
         return next((str(row[name]) for name in names if row.get(name)), None)
 
+    same = ("pool", "instance_type", "availability_zone", "market", "job_id", "worker_id", "ended_at", "reason")
     return Instance(
         instance_id=text("instance_id") or str(row["PK"]).removeprefix(instance_pk("")),
         status=text("status", "state") or "UNKNOWN",
-        pool=text("pool"),
-        instance_type=text("instance_type"),
-        availability_zone=text("availability_zone"),
-        market=text("market"),
         price_usd_per_h=price_usd_per_h(row),
-        job_id=text("job_id"),
-        worker_id=text("worker_id"),
         started_at=text("started_at", "at"),
         seen_at=text("heartbeat_at", "at"),
-        ended_at=text("ended_at"),
-        reason=text("reason"),
+        is_list_price=False,
+        **{name: text(name) for name in same},
     )

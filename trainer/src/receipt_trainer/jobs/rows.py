@@ -224,13 +224,7 @@ def _partition(
         Limit=page,
         **given,
     )
-    return map(_without_spec, rows)
-
-
-def _without_spec(row: Item) -> Item:
-    shown = presentable(row)
-    shown.pop("spec", None)
-    return shown
+    return ({name: value for name, value in presentable(row).items() if name != "spec"} for row in rows)
 
 
 def job_id_of(client: DynamoDBClient, table: str, called: str) -> str:

@@ -53,7 +53,8 @@ class Transactions:
             raise ValueError(f"a job does not go from {job.status} to {change.to}")
         token, seq = uuid.uuid4().hex, job.version + 1
         status = _status_row(seq, job.status, change, max([job.attempt, *change.attempts]), token)
-        rows = {attempt_sk(number): _attempt_row(job, number, sets) for number, sets in change.attempts.items()}
+        own = {"TYPE": "JOB_ATTEMPT", "job_id": job.job_id}
+        rows = {attempt_sk(number): {**sets, **own, "attempt": number} for number, sets in change.attempts.items()}
         items = [self._update_job(job, change, seq), self._put(job.job_id, status)]
         for sort_key, sets in (rows | dict(change.updates)).items():
             update = _update({"PK": job_pk(job.job_id), "SK": sort_key}, sets, (), {})
@@ -139,10 +140,6 @@ class Transactions:
         return dynamo.deserialise(answer["Attributes"])
 
 
-def _attempt_row(job: Job, number: int, sets: Mapping[str, Any]) -> Item:
-    return {**sets, "TYPE": "JOB_ATTEMPT", "job_id": job.job_id, "attempt": number}
-
-
 def _status_row(seq: int, before: State | None, change: Change, attempt: int, token: str) -> Item:
     said = {"from": before, "reason": change.reason, "worker_id": change.worker_id}
     known = {name: value for name, value in said.items() if value is not None}
@@ -189,6 +186,8 @@ def _cancellation(cause: BaseException | None) -> frozenset[str]:
 def notice_of(job: Job, change: Change) -> Notice | None:
     """The notice of a change of a job's state; None if the job has not ended, or if the job asks for no notice."""
     held_reason = change.sets.get("held_reason") if change.to == "INTERRUPTED" else None
+    own = limits.of_job(job)
+    stopped = own.named_in(change.reason) if change.to == "FAILED" else None
     if job.spec.get("notify") is not True or (change.to not in TERMINAL and held_reason is None):
         return None
     return Notice(
@@ -199,12 +198,5 @@ def notice_of(job: Job, change: Change) -> Notice | None:
         reason=held_reason or change.reason,
         list_prices=job.list_prices,
         f1=to_float(change.sets.get("f1")),
-        retry_flag=_retry_flag(job, change),
+        retry_flag=None if stopped is None else own.doubled(stopped),  # `retry` refuses it without
     )
-
-
-def _retry_flag(job: Job, change: Change) -> str | None:
-    """The flag without which `retry` refuses a job that was stopped at its limit."""
-    own = limits.of_job(job)
-    name = own.named_in(change.reason) if change.to == "FAILED" else None
-    return None if name is None else own.doubled(name)

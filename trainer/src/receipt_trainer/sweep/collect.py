@@ -60,14 +60,11 @@ class Observer:
     def look(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials as their jobs are now; a settled one stays as it is stored."""
         open_ = [trial for trial in trials if trial.state not in SETTLED and trial.same_as is None]
-        rows = self._jobs([run.job_id for trial in open_ for run in trial.runs])
+        keys = [{"PK": job_pk(run.job_id), "SK": JOB_SK} for trial in open_ for run in trial.runs]
+        found = dynamo.batch_get(self._client, self._table, "read the sweep's jobs", keys, _READ)
+        rows = {str(row["job_id"]): row for row in map(presentable, found)}
         known = {trial.number: trial.seen(tuple(self._run(trial, run, rows) for run in trial.runs)) for trial in open_}
         return shared([known.get(trial.number, trial) for trial in trials])
-
-    def _jobs(self, job_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        keys = [{"PK": job_pk(job_id), "SK": JOB_SK} for job_id in job_ids]
-        found = dynamo.batch_get(self._client, self._table, "read the sweep's jobs", keys, _READ)
-        return {str(row["job_id"]): row for row in map(presentable, found)}
 
     def _run(self, trial: Trial, run: SeedRun, rows: Mapping[str, Mapping[str, Any]]) -> SeedRun:
         row = rows.get(run.job_id)

@@ -15,7 +15,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.submit import new_job
 from receipt_trainer.sweep.definition import MAX_TRIALS, Configuration, Definition, ScaleLr
-from receipt_trainer.sweep.search_space import Axis, canonical, get_value, put_value, sections
+from receipt_trainer.sweep.search_space import canonical, get_value, put_value, sections
 
 Params = dict[str, Any]
 """A value for each axis, by its key."""
@@ -33,7 +33,11 @@ def expand(definition: Definition) -> list[Params]:
     many = num_planned(definition)
     if many > MAX_TRIALS:
         raise UserError(f"the {definition.method} plan has {many:,} trials, at most {MAX_TRIALS:,} are allowed")
-    trials = _one_at_a_time(definition) if definition.method == "one-at-a-time" else _grid(definition.axes)
+    if definition.method == "one-at-a-time":
+        trials = _one_at_a_time(definition)
+    else:
+        every = product(*(axis.choices for axis in definition.axes))
+        trials = [dict(zip((axis.key for axis in definition.axes), values, strict=True)) for values in every]
     for number, params in enumerate(trials):
         try:
             overrides(definition, params)
@@ -52,11 +56,6 @@ def num_planned(definition: Definition) -> int:
     for axis in definition.axes:
         many *= len(axis.choices)
     return many
-
-
-def _grid(axes: tuple[Axis, ...]) -> list[Params]:
-    names = [axis.key for axis in axes]
-    return [dict(zip(names, values, strict=True)) for values in product(*(axis.choices for axis in axes))]
 
 
 def _one_at_a_time(definition: Definition) -> list[Params]:

@@ -13,12 +13,12 @@ from receipt_trainer.jobs.model import MAX_PAUSE_S, UnreadableRow, is_impossible
 from receipt_trainer.jobs.queue import VISIBILITY_S, Message, SqsQueue
 from receipt_trainer.jobs.state_machine import Refusal
 from receipt_trainer.worker.attempt import AttemptRun, WorkerParts
+from receipt_trainer.worker.child import Scratch
 from receipt_trainer.worker.circuit_breaker import Breaker
 from receipt_trainer.worker.claims import Renewal, StaleLeases
 from receipt_trainer.worker.finalize import Claimed, Inbox
 from receipt_trainer.worker.interruptions import Advice, Interruption
 from receipt_trainer.worker.retention import Retention
-from receipt_trainer.worker.scratch import Scratch
 from receipt_trainer.worker.shutdown import InstanceNotEndedError, Shutdown
 
 FAULT_WAIT_S: Final = 10.0

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
-from uuid import UUID
 
 import structlog
 
@@ -21,7 +21,7 @@ from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.server_time import since_boot_s, utc_now
 from receipt_trainer.contract.tables import JOB_SK, job_pk, moment
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.model import Job, UnreadableRow
+from receipt_trainer.jobs.model import UnreadableRow
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.training import checkpoints, folder
 from receipt_trainer.training.folder import FolderHeldError
@@ -64,7 +64,7 @@ class Retention:
         self._next_at = self._clock() + INTERVAL_S
         try:
             with os.scandir(self._root) as entries:
-                found = [one.name for one in entries if _is_id(one.name) and one.is_dir(follow_symlinks=False)]
+                found = [one.name for one in entries if _ID.fullmatch(one.name) and one.is_dir(follow_symlinks=False)]
         except OSError:  # there is none yet, or it is for the next job to say what is wrong
             return
         chosen = random.sample(found, min(MAX_FOLDERS, len(found)))
@@ -100,11 +100,9 @@ class Retention:
     def _may_go(self, status: object, row: dynamo.Item) -> bool:
         if status == "SUCCEEDED":
             return str(row.get("artifacts")).startswith("s3://")
-        return status in ("FAILED", "CANCELLED") and self._is_old(row.get("updated_at"))
-
-    def _is_old(self, text: object) -> bool:
-        changed_at = moment(text)
-        return changed_at is not None and changed_at <= self._now() - self._age
+        changed_at = moment(row.get("updated_at"))
+        is_old = changed_at is not None and changed_at <= self._now() - self._age
+        return status in ("FAILED", "CANCELLED") and is_old
 
     def _is_orphan(self, job_id: str) -> bool:
         """Whether the job's row was deleted by hand: others of its rows are there. Without any, it may be the job of
@@ -121,8 +119,10 @@ class Retention:
         run_dir = self._root / job_id
         with folder.own(run_dir):
             job = self._table.find(job_id)
-            if job is not None and not (self._still(job) and self._table.forget_checkpoints(job)):
-                return
+            if job is not None:
+                still = self._may_go(job.status, {"artifacts": job.artifacts, "updated_at": job.updated_at})
+                if not (still and self._table.forget_checkpoints(job)):
+                    return
             steps = []
             for path in _folders(run_dir):
                 checkpoints.remove(path)
@@ -130,15 +130,8 @@ class Retention:
             self._table.delete_checkpoint_rows(job_id)
         _log.info("checkpoints deleted", job_id=job_id, status=job.status if job else None, folders=steps)
 
-    def _still(self, job: Job) -> bool:
-        return self._may_go(job.status, {"artifacts": job.artifacts, "updated_at": job.updated_at})
 
-
-def _is_id(name: str) -> bool:
-    try:
-        return str(UUID(name)) == name
-    except ValueError:
-        return False
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def _folders(run_dir: Path) -> list[Path]:

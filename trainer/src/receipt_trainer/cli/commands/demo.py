@@ -31,12 +31,11 @@ from receipt_trainer.contract.job import Resources
 from receipt_trainer.contract.run_record import read_record
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs import submit as submission
-from receipt_trainer.jobs.follow import follow_job
 from receipt_trainer.jobs.instances import list_instances
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.routing import read_training_defaults
 from receipt_trainer.jobs.rows import LOGS, METRICS, rows_of
-from receipt_trainer.jobs.views import JobView, LiveJob
+from receipt_trainer.jobs.views import JobView, LiveJob, follow_job
 from receipt_trainer.local.session_server import Hosted, host
 from receipt_trainer.reports.run_folder import load_run, print_run
 from receipt_trainer.worker.attempt import run_dir_of

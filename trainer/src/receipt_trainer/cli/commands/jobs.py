@@ -19,11 +19,10 @@ from receipt_trainer.cli.render import tables
 from receipt_trainer.cli.stack import given, stack_options
 from receipt_trainer.jobs import limits as job_limits
 from receipt_trainer.jobs import metrics, queue
-from receipt_trainer.jobs.follow import follow_log
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.rows import Wanted, find, get_job, job_id_of, spec_of
 from receipt_trainer.jobs.submit import retry_job
-from receipt_trainer.jobs.views import LogTail, read_past, read_spent
+from receipt_trainer.jobs.views import LogTail, follow_log, read_past, read_spent
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 

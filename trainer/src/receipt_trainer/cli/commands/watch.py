@@ -14,9 +14,8 @@ from receipt_trainer.cli.render import tables
 from receipt_trainer.cli.render.jobs import ended_text
 from receipt_trainer.cli.render.watch import JsonScreen, open_screen, print_view
 from receipt_trainer.cli.stack import stack_options
-from receipt_trainer.jobs.follow import POLL_S, follow_job, newest
 from receipt_trainer.jobs.rows import job_id_of
-from receipt_trainer.jobs.views import JobView, LiveJob
+from receipt_trainer.jobs.views import POLL_S, JobView, LiveJob, follow_job, newest
 
 EXIT_STOPPED: Final = 130
 """Ctrl-C, as shells count it."""

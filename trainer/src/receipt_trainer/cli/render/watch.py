@@ -17,8 +17,7 @@ from rich.text import Text
 
 from receipt_trainer.cli.render import jobs, tables
 from receipt_trainer.cli.render.tables import dollars, least
-from receipt_trainer.jobs.follow import Screen
-from receipt_trainer.jobs.views import JobView, last_value
+from receipt_trainer.jobs.views import JobView, Screen, last_value
 from receipt_trainer.reports import formatting, terminal
 from receipt_trainer.reports.formatting import printable
 from receipt_trainer.reports.terminal_plot import curve
