@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receipt_trainer.contract import cost
@@ -69,6 +69,7 @@ ROWS = st.fixed_dictionaries(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(ROWS, max_size=4))
 def test_any_rows_have_a_cost_that_is_none_or_not_negative(rows: list[dict[str, Any]]) -> None:
     """Whatever rows hold, seconds and dollars are never negative and every attempt is known or unknown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -43,6 +43,17 @@ def options(*each: Callable[[Function], Function]) -> Callable[[Function], Funct
         return function
 
     return add
+
+
+def choice_option(*names: str, of: Sequence[str], default: str | None = None, text: str) -> Any:
+    """One of several words, with `text` as its help."""
+    kind = click.Choice(list(of))
+    return click.option(*names, type=kind, default=default, show_default=default is not None, help=text)
+
+
+def count_option(*names: str, low: int = 1, high: int | None = None, default: int, text: str) -> Any:
+    """A whole number with a default, with `text` as its help."""
+    return click.option(*names, type=click.IntRange(low, high), default=default, show_default=True, help=text)
 
 
 def timeout_option(doing: str) -> Callable[[Function], Function]:

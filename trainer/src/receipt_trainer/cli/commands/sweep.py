@@ -25,46 +25,35 @@ from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
 @click.option("--set", "sets", metavar="KEY=LIST", multiple=True, help="The same for any field, such as lora.r.")
 @click.option("--max-samples", type=click.IntRange(1), metavar="N", help="Training receipts of every trial at most.")
 @click.option("--seeds", metavar="LIST", help="Train each trial once with each seed; by default the job's one seed.")
-@click.option(
-    "--plan",
-    "plan_name",
-    type=click.Choice(["grid", "one-at-a-time"]),
-    help="All combinations (the default), or the base and each other value alone.",
+@options.choice_option(
+    *("--plan", "plan_name"),
+    of=("grid", "one-at-a-time"),
+    text="All combinations (the default), or the base and each other value alone.",
 )
-@click.option(
+@options.choice_option(
     "--search",
-    type=click.Choice(["grid", "random", "tpe"]),
+    of=("grid", "random", "tpe"),
     default="grid",
-    show_default=True,
-    help="The plan's trials, or --trials N proposed by Optuna.",
+    text="The plan's trials, or --trials N proposed by Optuna.",
 )
 @click.option("--trials", "num_trials", type=click.IntRange(1, 1000), metavar="N", help="Trials of a search.")
-@click.option(
-    "--sampler-seed", type=click.IntRange(0), default=0, show_default=True, help="Another one searches elsewhere."
-)
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1, 100),
-    default=4,
-    show_default=True,
-    help="Trials of tpe in the queue at once.",
-)
-@click.option(
+@options.count_option("--sampler-seed", low=0, default=0, text="Another one searches elsewhere.")
+@options.count_option("--concurrency", high=100, default=4, text="Trials of tpe in the queue at once.")
+@options.choice_option(
     "--objective",
-    type=click.Choice(["f1", "eval_loss", "field_accuracy", "teds"]),
-    help="Metric that ranks the trials; by default f1, or eval_loss (lower is better) for PaddleOCR-VL.",
+    of=("f1", "eval_loss", "field_accuracy", "teds"),
+    text="Metric that ranks the trials; by default f1, or eval_loss (lower is better) for PaddleOCR-VL.",
 )
 @click.option("--prune", is_flag=True, help="Cancel trials whose scores are worse than the median of complete ones.")
-@click.option(
+@options.choice_option(
     "--scale-lr",
-    type=click.Choice(["none", "linear", "sqrt"]),
+    of=("none", "linear", "sqrt"),
     default="none",
-    show_default=True,
-    help="Learning rates are those of the base's batch size; scale them with each trial's.",
+    text="Learning rates are those of the base's batch size; scale them with each trial's.",
 )
 @click.option("--queue-url", metavar="URL", help="FIFO queue; by default that of pool and priority in the stack.")
-@click.option("--priority", type=click.Choice(PRIORITIES), help="Instead of the job file's; workers poll high first.")
-@click.option("--pool", type=click.Choice(POOL_NAMES), help="Instead of what the job file's resources ask for.")
+@options.choice_option("--priority", of=PRIORITIES, text="Instead of the job file's; workers poll high first.")
+@options.choice_option("--pool", of=POOL_NAMES, text="Instead of what the job file's resources ask for.")
 @click.option("--max-hours", type=options.ABOVE_0, metavar="H", help="Instance hours of all trials together at most.")
 @click.option("--max-usd", type=options.ABOVE_0, metavar="USD", help="The same in US dollars.")
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Name of the jobs table.")

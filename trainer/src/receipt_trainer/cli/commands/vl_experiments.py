@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from receipt_trainer.cli import options
 from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
@@ -17,26 +18,23 @@ from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option("--base", type=click.Path(path_type=Path), help="The base's file; by default base.yaml in FOLDER.")
 @click.option("--allow-several", is_flag=True, help="Admit files that change more than one parameter.")
-@click.option(
+@options.choice_option(
     "--scale-lr",
-    type=click.Choice(["none", "linear", "sqrt"]),
+    of=("none", "linear", "sqrt"),
     default="none",
-    show_default=True,
-    help="Scale the learning rate where the documents a step change and it does not.",
+    text="Scale the learning rate where the documents a step change and it does not.",
 )
 @click.option("--output-dir", type=click.Path(path_type=Path), help="Runs and log; by default FOLDER/results.")
 @click.option(
     "--test-dir", type=click.Path(path_type=Path), help="Documents to score on; by default those of validation."
 )
-@click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Documents scored at once.")
-@click.option(
-    "--max-new-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Longest answer scored."
-)
+@options.count_option("--batch-size", default=1, text="Documents scored at once.")
+@options.count_option("--max-new-tokens", default=1024, text="Longest answer scored.")
 @click.option("--retry-failed", is_flag=True, help="Resume experiments that failed.")
 @click.option("--queue", "queued", is_flag=True, help="Queue a job for each instead; implied by --stack, --outputs.")
 @click.option("--queue-url", metavar="URL", help="FIFO queue; by default that of pool and priority in the stack.")
-@click.option("--priority", type=click.Choice(PRIORITIES), default="normal", show_default=True, help="Of the jobs.")
-@click.option("--pool", type=click.Choice(POOL_NAMES), help="Pool of the jobs.")
+@options.choice_option("--priority", of=PRIORITIES, default="normal", text="Of the jobs.")
+@options.choice_option("--pool", of=POOL_NAMES, text="Pool of the jobs.")
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Name of the jobs table.")
 @click.option("--dry-run", is_flag=True, help="Say what each changes; run and queue nothing.")
 def run_command(folder: Path, base: Path | None, scale_lr: Any, output_dir: Path | None, **how: Any) -> None:
@@ -54,12 +52,11 @@ def run_command(folder: Path, base: Path | None, scale_lr: Any, output_dir: Path
 @click.command(name="compare", short_help="Rank what came of them.")
 @stack_options
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
-@click.option(
+@options.choice_option(
     "--by",
-    type=click.Choice(["eval_loss", "field_accuracy", "teds", "stability", "time"]),
+    of=("eval_loss", "field_accuracy", "teds", "stability", "time"),
     default="eval_loss",
-    show_default=True,
-    help="Metric that ranks the experiments; the others break ties, in this order.",
+    text="Metric that ranks the experiments; the others break ties, in this order.",
 )
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Jobs table, for queued experiments.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
