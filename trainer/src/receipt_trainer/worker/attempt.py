@@ -106,15 +106,7 @@ class AttemptRun:
         self._job, self._attempt = claimed.job, claimed.attempt
         self._run_dir = run_dir_of(self._settings.checkpoints_dir, self._job.job_id)
         self._conclusion = Conclusion(self._settings, parts.table, claimed, self._run_dir)
-        self._limits = LimitWatch(
-            parts.table,
-            self._job,
-            price_usd_per_h=parts.machine.price_usd_per_h,
-            instance_type=parts.machine.instance_type,
-            began=claimed.held_until - self._settings.lease_s,
-            clock=parts.clock,
-            now=parts.now,
-        )
+        self._limits = LimitWatch(parts, self._job, claimed.held_until - self._settings.lease_s)
         self._start_step = 0
         self._heartbeat: Heartbeat | None = None
         self._child: children.Child | None = None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -14,7 +12,9 @@ from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs import limits
 from receipt_trainer.jobs.limits import Limits, Spending
 from receipt_trainer.jobs.model import Job
-from receipt_trainer.jobs.repository import JobTable
+
+if TYPE_CHECKING:
+    from receipt_trainer.worker.attempt import WorkerParts
 
 AGAIN_S: Final = 60.0
 """Wait after the table could not be read."""
@@ -27,26 +27,14 @@ _log = structlog.get_logger(__name__)
 class LimitWatch:
     """Looks when a limit may be reached, and not before; a job without limits, of no sweep, costs no request.
 
-    Args:
-        price_usd_per_h: of the machine's hour, if that is known.
-        began: the moment of the claim, on `clock`.
+    `began` is the moment of the claim, on the worker's clock.
     """
 
-    def __init__(
-        self,
-        table: JobTable,
-        job: Job,
-        *,
-        price_usd_per_h: float | None,
-        instance_type: str | None,
-        began: float,
-        clock: Callable[[], float],
-        now: Callable[[], datetime],
-    ) -> None:
-        self._table, self._job = table, job
-        self._began, self._clock, self._now = began, clock, now
-        listed = cost.read_prices(job.list_prices).get(instance_type or "")
-        self._price = price_usd_per_h if price_usd_per_h is not None else listed
+    def __init__(self, parts: WorkerParts, job: Job, began: float) -> None:
+        self._table, self._job, machine = parts.table, job, parts.machine
+        self._began, self._clock, self._now = began, parts.clock, parts.now
+        listed = cost.read_prices(job.list_prices).get(machine.instance_type or "")
+        self._price = machine.price_usd_per_h if machine.price_usd_per_h is not None else listed
         self._limits, self._sweep = limits.of_job(job), limits.sweep_of(job)
         self._sweep_limits = Limits()
         self._earlier: Spending | None = None  # of the job's attempts before this one

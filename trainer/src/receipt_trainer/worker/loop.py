@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue as inboxes
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -34,12 +35,13 @@ STRANGER_S: Final = 10
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(eq=False)
 class Worker(WorkerParts):
     """Takes jobs until it has to go; `run` is called once."""
 
     def __post_init__(self) -> None:
         settings, clock, now = self.settings, self.clock, self.now
-        self._shutdown = Shutdown(self.member, self.registry, self.outcomes, clock=clock, sleep=self.sleep)
+        self._shutdown = Shutdown(self)
         self._breaker, self._renewal = Breaker(), Renewal(self.table, clock, now)
         self._retention = Retention(
             settings.checkpoints_dir, self.table, settings.checkpoints_days, clock=clock, now=now

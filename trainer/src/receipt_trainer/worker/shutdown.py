@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 
-from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.worker.cloudwatch_metrics import Outcomes
-from receipt_trainer.worker.registry import InstanceRegistry
+
+if TYPE_CHECKING:
+    from receipt_trainer.worker.attempt import WorkerParts
 
 ASK_FOR_S: Final = 600.0
 """For how long Auto Scaling is asked to end an instance that it refuses to end, or cannot be reached for."""
@@ -36,17 +34,9 @@ class InstanceNotEndedError(WorldError):
 class Shutdown:
     """Ends one worker's stay. What is said of it, in metrics and in its row, holds up nothing."""
 
-    def __init__(
-        self,
-        member: GroupMember | None,
-        registry: InstanceRegistry | None,
-        outcomes: Outcomes | None,
-        *,
-        clock: Callable[[], float],
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._member, self._registry, self._outcomes = member, registry, outcomes
-        self._clock, self._sleep = clock, sleep
+    def __init__(self, parts: WorkerParts) -> None:
+        self._member, self._registry, self._outcomes = parts.member, parts.registry, parts.outcomes
+        self._clock, self._sleep = parts.clock, parts.sleep
         self._refused_since: float | None = None
 
     def leave_idle(self, reason: str) -> Literal["left", "kept", "refused"]:
