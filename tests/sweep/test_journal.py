@@ -7,9 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
-import optuna
 import pytest
-from optuna.storages import JournalStorage
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.errors import UserError
@@ -46,22 +44,6 @@ def test_racing_writers(jobs_table: str) -> None:
     assert all(found[at]["writer"] == found[at + 1]["writer"] for at in range(0, len(found), 2))
     assert journal(jobs_table).read_logs(0) == found
     assert journal(jobs_table).read_logs(90) == found[90:]
-
-
-def test_racing_studies(jobs_table: str) -> None:
-    """Optuna on top of it: four processes of one study see each other's trials, and every number is there once."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-    def search(worker: int) -> None:
-        storage = JournalStorage(journal(jobs_table))
-        study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True)
-        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=4)
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(search, range(4)))
-    trials = optuna.load_study(study_name="s", storage=JournalStorage(journal(jobs_table))).trials
-    assert [trial.number for trial in trials] == [*range(16)]
-    assert all(trial.value == trial.params["x"] for trial in trials)
 
 
 def test_a_lost_answer_writes_nothing_twice(jobs_table: str, fault_proxy: FaultProxy, aws: LocalCloud) -> None:
