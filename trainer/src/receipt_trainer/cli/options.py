@@ -45,13 +45,17 @@ def options(*each: Callable[[Function], Function]) -> Callable[[Function], Funct
     return add
 
 
-def choice_option(*names: str, of: Sequence[str], default: str | None = None, text: str) -> Any:
+def choice_option(
+    *names: str, of: Sequence[str], default: str | None = None, text: str
+) -> Callable[[Function], Function]:
     """One of several words, with `text` as its help."""
     kind = click.Choice(list(of))
     return click.option(*names, type=kind, default=default, show_default=default is not None, help=text)
 
 
-def count_option(*names: str, low: int = 1, high: int | None = None, default: int, text: str) -> Any:
+def count_option(
+    *names: str, low: int = 1, high: int | None = None, default: int, text: str
+) -> Callable[[Function], Function]:
     """A whole number with a default, with `text` as its help."""
     return click.option(*names, type=click.IntRange(low, high), default=default, show_default=True, help=text)
 
