@@ -74,7 +74,7 @@ def test_a_bug_keeps_its_traceback(kind: str, error: type[Exception]) -> None:
 
 def test_every_extra_is_known_by_its_modules() -> None:
     """Whatever package of an extra is missing, `run` can say which extra brings it."""
-    modules = {"pillow": "PIL", "protobuf": "google"}
+    modules = {"pillow": "PIL", "protobuf": "google", "opencv-python-headless": "cv2"}
     for requirement in requires("receipt-trainer") or []:
         found = re.match(r"([\w.-]+).*; extra == [\"'](\w+)", requirement)
         if found:

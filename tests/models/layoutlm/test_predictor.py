@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
+from receipt_trainer.data.decode import choose
 from receipt_trainer.data.encode import IGNORED, EncodedSplit, allowed_sets, encode
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.prepare import Prepared
@@ -18,7 +19,7 @@ from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.models.layoutlm.collator import PackingCollator
 from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import build, load_tokenizer, resolve
-from receipt_trainer.models.layoutlm.predictor import WordPredictions, choose, predict, receipt_predictions
+from receipt_trainer.models.layoutlm.predictor import predict, receipt_predictions
 
 SPACE = LabelSpace(("MERCHANT_NAME", "PHONE_NUMBER", "DATE"))
 START = resolve("tiny")
@@ -67,7 +68,7 @@ def test_every_word_gets_exactly_one_prediction(
     predictions = predict(MODEL, split, SPACE)
     assert predictions.probabilities.shape == (len(split.words.texts), 1 + len(SPACE.labels))
     assert predictions.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
-    assert choose(predictions, split, SPACE).shape == (len(split.words.texts),)
+    assert choose(predictions.probabilities, split.words, SPACE).shape == (len(split.words.texts),)
 
 
 def test_both_views_of_a_word_are_averaged() -> None:
@@ -128,12 +129,12 @@ def test_what_a_source_does_not_annotate_counts_as_outside() -> None:
     """SROIE has no phone numbers: scored, one is `O` and its probability too; shown to people, it is a phone number."""
     split = encoded([receipt([["a"]], "DATE", "sroie"), receipt([["b"]], "DATE")])
     probabilities = np.array([[0.3, 0.1, 0.45, 0.15], [0.3, 0.1, 0.45, 0.15]], dtype=np.float32)
-    predictions = WordPredictions(probabilities.copy(), 0.0)
-    assert choose(predictions, split, SPACE).tolist() == [0, 2]
-    assert choose(predictions, split, SPACE, scored=False).tolist() == [2, 2]
-    assert (predictions.probabilities == probabilities).all()
-    moved = WordPredictions(np.array([[0.3, 0.0, 0.3, 0.4]] * 2, dtype=np.float32), 0.0)
-    assert choose(moved, split, SPACE).tolist() == [0, 3]  # .3 + .3 for O against .4 for DATE
+    before = probabilities.copy()
+    assert choose(probabilities, split.words, SPACE).tolist() == [0, 2]
+    assert choose(probabilities, split.words, SPACE, scored=False).tolist() == [2, 2]
+    assert (probabilities == before).all()
+    moved = np.array([[0.3, 0.0, 0.3, 0.4]] * 2, dtype=np.float32)
+    assert choose(moved, split.words, SPACE).tolist() == [0, 3]  # .3 + .3 for O against .4 for DATE
 
 
 def test_prediction_leaves_trainings_random_state_alone(prepared: Callable[..., Prepared]) -> None:
@@ -162,7 +163,7 @@ def test_verdicts_carry_every_word_with_gold_and_predicted_label() -> None:
     """One record a receipt in order, every word in reading order with its score."""
     split = encoded([receipt([["a", "b"], ["c"]], "DATE"), receipt([["d"]])])
     predictions = predict(MODEL, split, SPACE)
-    labels = choose(predictions, split, SPACE)
+    labels = choose(predictions.probabilities, split.words, SPACE)
     records = list(receipt_predictions(split.words, predictions.probabilities, labels, SPACE))
     assert [[word.text for word in record.words] for record in records] == [["a", "b", "c"], ["d"]]
     assert [word.gold for word in records[0].words] == ["DATE", "O", "DATE"]

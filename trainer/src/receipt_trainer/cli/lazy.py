@@ -18,12 +18,12 @@ from click.types import FloatParamType, StringParamType
 from receipt_trainer.errors import UserError, WorldError
 
 EXTRAS: Final = {
-    "train": "accelerate huggingface_hub numpy pyarrow safetensors seqeval tensorboard torch transformers",
+    "train": "accelerate huggingface_hub numpy onnx pyarrow safetensors seqeval tensorboard torch transformers",
     "report": "jinja2 markupsafe matplotlib",
     "sweep": "optuna",
     "synthetic": "babel faker",
     "vl": "PIL jsonschema peft rapidfuzz referencing scipy",
-    "read": "cv2 onnxruntime pypdfium2 rapidocr",
+    "read": "cv2 onnxruntime pypdfium2 rapidocr tokenizers",
     "local": "google moto pulumi pulumi_aws",
 }
 """The extras of the package, by what they are told to be needed for: the modules that are missing without them."""

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from receipt_trainer.cli.trained import Reader
 from receipt_trainer.contract.names import OUTSIDE
+from receipt_trainer.data.decode import choose
 from receipt_trainer.data.problems import NOTED, ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.clean import is_name
 from receipt_trainer.data.sources.jsonl import parse_record
 from receipt_trainer.extraction import entities
-from receipt_trainer.models.layoutlm.predictor import choose
 
 BATCH: Final = 64
 """Receipts that are read together: enough to fill batches, few enough to hold."""
@@ -104,7 +104,7 @@ def _parse(row: int, text: bytes) -> _Line:
 def _read(reader: Reader, receipts: Sequence[Receipt]) -> Iterator[list[entities.ReadWord]]:
     """The words of each receipt in reading order, numbered as they came in; boxes are filled in by the caller."""
     split, found = reader.read(receipts)
-    chosen = choose(found, split, reader.space, scored=False)
+    chosen = choose(found.probabilities, split.words, reader.space, scored=False)
     labels = (OUTSIDE, *reader.space.labels)
     for row, receipt in enumerate(receipts):
         first = int(split.words.offsets[row])

@@ -38,7 +38,8 @@ class PackageScores(BaseModel):
     f1_fp32: float | None = Field(None, description="Entity F1 on validation; None without validation receipts")
     f1_int8: float | None = None
     same_labels: float | None = Field(None, description="Share of words that get fp32's label in int8, 0..1")
-    num_validation: int = Field(0, description="Validation receipts")
+    num_validation: int = Field(0, description="Validation receipts that were read")
+    reason: str | None = Field(None, description="Why int8 was not taken")
 
 
 class Calibration(BaseModel):
@@ -47,7 +48,7 @@ class Calibration(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     calibrated: bool = Field(False, description="False below 30 validation receipts: then nothing was fitted")
-    temperature: float = Field(1.0, gt=0, description="Logits are divided by it before the softmax")
+    temperature: float = Field(1.0, gt=0, description="The logarithms of a word's probabilities are divided by it")
     field_slope: float = 1.0
     field_offset: float = Field(
         0.0, description="A field's confidence is sigmoid(slope * logit(p) + offset), p the product of its words'"
@@ -67,6 +68,16 @@ class Windows(BaseModel):
     window_stride: int
 
 
+class SpecialTokens(BaseModel):
+    """Ids of the tokens that no text gives."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    cls: int = Field(description="Begins a window")
+    sep: int = Field(description="Ends it")
+    unk: int = Field(description="Stands for a word of which the tokenizer makes nothing")
+
+
 class Manifest(BaseModel):
     """manifest.json of a LayoutLM package."""
 
@@ -80,7 +91,11 @@ class Manifest(BaseModel):
     trainer_version: str
     labels: tuple[str, ...] = Field(description="Entity labels in the order of the model's ids, without prefix")
     merge_amounts: bool = False
+    annotated: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="For each source that annotates only some labels, those that it does"
+    )
     windows: Windows
+    special_tokens: SpecialTokens
     precision: PackagePrecision = Field(description="The model that reading loads")
     opset: int
     calibration: Calibration = Calibration()

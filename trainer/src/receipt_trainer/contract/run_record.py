@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from receipt_trainer.contract.job import Family
+from receipt_trainer.contract.package import PackagePrecision
 from receipt_trainer.files import write_atomically
 
 
@@ -175,6 +176,14 @@ class RunRecord(BaseModel):
         write_atomically(path, self.model_dump_json(indent=1).encode())
 
 
+class PackageOutcome(BaseModel):
+    """What became of the run's model package."""
+
+    precision: PackagePrecision | None = Field(None, description="Of the model that reading loads; None: no package")
+    reason: str | None = Field(None, description="Why there is no package, or why its model is not int8")
+    seconds: float = 0.0
+
+
 class LayoutLMRecord(RunRecord):
     """The record of a run of the family layoutlm."""
 
@@ -188,6 +197,9 @@ class LayoutLMRecord(RunRecord):
     per_source: dict[str, Score] = Field(default_factory=dict, description="The same for each source of receipts")
     confusion: Confusion | None = None
     best: Best | None = None
+    package: PackageOutcome | None = Field(
+        None, description="None until it was tried", exclude_if=lambda outcome: outcome is None
+    )
 
 
 class PaddleOcrVlRecord(RunRecord):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.names import OUTSIDE
+from receipt_trainer.contract.package import Windows
 from receipt_trainer.data.labels import LabelSpace, to_bio
 from receipt_trainer.data.receipt import Receipt
 
@@ -156,6 +157,11 @@ class Examples:
         """(examples,) tokens of each example."""
         return np.diff(self.offsets)
 
+    def words_in(self, numbers: Iterable[int]) -> Ints:
+        """(owned words,) numbers of the words that these examples own, in the order of their first sub-tokens."""
+        words = np.concatenate([self.words[self.offsets[n] : self.offsets[n + 1]] for n in numbers])
+        return words[words >= 0]
+
     def o_entity_ratio(self) -> float:
         """Words without a label to words with one."""
         return float(self.num_outside.sum()) / max(1, int(self.num_entity.sum()))
@@ -208,7 +214,7 @@ def encode(
     receipts: Sequence[Receipt],
     space: LabelSpace,
     tokenizer: Tokenizer,
-    config: DataConfig,
+    config: DataConfig | Windows,
     sets: Sequence[frozenset[str]] = (),
 ) -> EncodedSplit:
     """Cut and encode receipts, in order.
@@ -257,7 +263,7 @@ def _ints(values: Sequence[object], columns: int = 0) -> Ints:
 
 class _Builder:
     def __init__(
-        self, space: LabelSpace, tokenizer: Tokenizer, config: DataConfig, sets: Sequence[frozenset[str]]
+        self, space: LabelSpace, tokenizer: Tokenizer, config: DataConfig | Windows, sets: Sequence[frozenset[str]]
     ) -> None:
         self._space = space
         self._config = config

@@ -113,13 +113,14 @@ def _parts(dataset: str) -> set[str]:
 
 
 def _evaluate(reader: Reader, receipts: Sequence[Receipt]) -> tuple[dict[str, Any], list[ReceiptPrediction]]:
+    from receipt_trainer.data.decode import choose
     from receipt_trainer.models.layoutlm import metrics
-    from receipt_trainer.models.layoutlm.predictor import choose, receipt_predictions
+    from receipt_trainer.models.layoutlm.predictor import receipt_predictions
 
     space = reader.space
     with progress_bar("predicting", None) as progress:
         split, found = reader.read(receipts, progress)
-    chosen = choose(found, split, space)
+    chosen = choose(found.probabilities, split.words, space)
     words = split.words
     overall, per_label = metrics.score(words, chosen, space)
     result = {

@@ -63,10 +63,11 @@ def command(
 
 def _predictions(reader: Reader, receipt: Receipt) -> tuple[tuple[PredictedWord, ...], list[float]]:
     """Every word, and the probability that the model gave its gold label."""
-    from receipt_trainer.models.layoutlm.predictor import choose, receipt_predictions
+    from receipt_trainer.data.decode import choose
+    from receipt_trainer.models.layoutlm.predictor import receipt_predictions
 
     split, found = reader.read([receipt])
-    chosen = choose(found, split, reader.space)
+    chosen = choose(found.probabilities, split.words, reader.space)
     (prediction,) = receipt_predictions(split.words, found.probabilities, chosen, reader.space)
     gold_scores = found.probabilities[range(len(chosen)), split.words.gold]
     return prediction.words, [float(score) for score in gold_scores]

@@ -25,12 +25,13 @@ from receipt_trainer.models.layoutlm.export import save_model
 from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import Start, build, load_tokenizer, resolve
 from receipt_trainer.models.layoutlm.predictor import receipt_predictions
+from receipt_trainer.models.layoutlm.serve_export import describe_package, try_export
 from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
 from receipt_trainer.reports.run_folder import load_run, write_report
 from receipt_trainer.reports.terminal import print_report
 from receipt_trainer.training import distributed, hardware
 from receipt_trainer.training.arguments import NOT_IN_THE_CURVE, training_arguments
-from receipt_trainer.training.console import progress_bar
+from receipt_trainer.training.console import progress_bar, say
 from receipt_trainer.training.family import Evaluations, Moment
 from receipt_trainer.training.hardware import Machine
 from receipt_trainer.training.trainer import BatchTrainer
@@ -186,6 +187,8 @@ class LayoutLMTask:
             run_dir / PREDICTIONS_FILE, receipt_predictions(words, predictions.probabilities, labels, space)
         )
         save_model(trainer.model, self.tokenizer, space, self.data, run_dir / MODEL_DIR)
+        try_export(run_dir, record)
+        say(console, describe_package(record))
 
 
 def layoutlm_arguments(config: TrainingConfig, run_dir: Path, machine: Machine) -> Any:

@@ -10,12 +10,13 @@ from safetensors.torch import load_file
 from transformers.trainer_utils import TrainOutput
 
 from receipt_trainer.contract.run_record import Score
+from receipt_trainer.data.decode import choose
 from receipt_trainer.data.encode import IGNORED, EncodedSplit, Ints
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.models.layoutlm.collator import PackedBatches, PackingCollator
 from receipt_trainer.models.layoutlm.loss import MarginalLoss
 from receipt_trainer.models.layoutlm.metrics import score
-from receipt_trainer.models.layoutlm.predictor import WordPredictions, choose, predict
+from receipt_trainer.models.layoutlm.predictor import WordPredictions, predict
 from receipt_trainer.training import hardware
 from receipt_trainer.training.trainer import BatchTrainer
 
@@ -56,7 +57,7 @@ class ReceiptTrainer(BatchTrainer):
         """Predictions on the validation receipts and the label ids chosen from them."""
         with self.accelerator.autocast():
             predictions = predict(self.model, self._validation, self._space, loss=self._loss)
-        return predictions, choose(predictions, self._validation, self._space)
+        return predictions, choose(predictions.probabilities, self._validation.words, self._space)
 
     def judge(self) -> dict[str, float]:
         """Entity scores (0..1) and the mean loss on the validation receipts; 0 where no word has a label.

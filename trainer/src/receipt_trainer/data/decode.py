@@ -1,0 +1,73 @@
+"""From what a model says of windows to what a word is: one way for training, evaluation, `predict` and `read`."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from receipt_trainer.data.encode import Ints, Words
+from receipt_trainer.data.labels import LabelSpace
+
+Floats = NDArray[np.float32]
+
+
+def softmax(logits: Floats) -> Floats:
+    """(rows, tags) logits to probabilities."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+class WordMeans:
+    """The mean of what the views of a word say of its label."""
+
+    def __init__(self, num_words: int, num_labels: int) -> None:
+        self._sums: Floats = np.zeros((num_words, 1 + num_labels), dtype=np.float32)
+        self._views: Floats = np.zeros(num_words, dtype=np.float32)
+
+    def add(self, tags: Floats, words: Ints) -> None:
+        """Count views in.
+
+        Args:
+            tags: (views, 1 + 2 * labels) probabilities of `O`, and of B- and I- of each label.
+            words: (views,) number of the word that each is of.
+        """
+        labels = np.concatenate([tags[:, :1], tags[:, 1::2] + tags[:, 2::2]], axis=1)
+        np.add.at(self._sums, words, labels)
+        np.add.at(self._views, words, 1)
+
+    def mean(self) -> Floats:
+        """(words, 1 + labels) of `O` and of each label of the space in order; rows sum to 1."""
+        return np.asarray(self._sums / np.maximum(self._views, 1)[:, None], dtype=np.float32)
+
+
+def temper(probabilities: Floats, temperature: float) -> Floats:
+    """The words' probabilities with their logarithms divided by a temperature; the likeliest label stays."""
+    if temperature == 1:
+        return probabilities
+    logarithms: Floats = np.log(np.maximum(probabilities, np.float32(1e-30)))
+    return softmax(logarithms / np.float32(temperature))
+
+
+def hide(probabilities: Floats, words: Words, space: LabelSpace) -> Floats:
+    """The probabilities in the label space of each receipt's gold.
+
+    A label that the receipt's source does not annotate counts as `O`, as it does in the gold.
+    """
+    shown = probabilities.copy()
+    for row, source in enumerate(words.sources):
+        hidden = [1 + space.labels.index(name) for name in space.unannotated(source)]
+        span = slice(int(words.offsets[row]), int(words.offsets[row + 1]))
+        shown[span, 0] += shown[span][:, hidden].sum(axis=1)
+        shown[span, hidden] = 0
+    return shown
+
+
+def choose(probabilities: Floats, words: Words, space: LabelSpace, *, scored: bool = True) -> Ints:
+    """(words,) label ids, 0 for `O`.
+
+    Args:
+        scored: in the label space of each receipt's gold; see `hide`.
+    """
+    seen = hide(probabilities, words, space) if scored else probabilities
+    return np.asarray(seen.argmax(axis=1), dtype=np.int32)
