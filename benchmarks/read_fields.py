@@ -23,6 +23,7 @@ from rich.table import Table
 
 from receipt_trainer.cli.trained import open_reader
 from receipt_trainer.contract.names import OUTSIDE
+from receipt_trainer.data.decode import choose
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.jsonl import read_jsonl
@@ -31,7 +32,6 @@ from receipt_trainer.extraction.finds import gather
 from receipt_trainer.extraction.known import Known, known_of, make_known
 from receipt_trainer.extraction.summary import read_receipt
 from receipt_trainer.extraction.values import Unreadable, read_amount, read_date
-from receipt_trainer.models.layoutlm.predictor import choose
 
 FIELDS = {"company": "MERCHANT_NAME", "address": "ADDRESS_LINE", "date": "DATE", "total": "GRAND_TOTAL"}
 
@@ -45,7 +45,7 @@ def labelled(run: str, receipts: Sequence[Receipt]) -> list[list[ReadWord]]:
     """The words of each receipt with the labels that a model gives them."""
     reader = open_reader(run, "cpu", "fp32")
     split, found = reader.read(receipts)
-    chosen = choose(found, split, reader.space, scored=False)
+    chosen = choose(found.probabilities, split.words, reader.space, scored=False)
     labels = (OUTSIDE, *reader.space.labels)
     read = []
     for row, receipt in enumerate(receipts):
