@@ -103,12 +103,16 @@ class LabelSpace:
         return AMOUNT_LABELS if self.merge_amounts and label == AMOUNT else frozenset((label,))
 
 
-def label_space(config: DataConfig, stored_labels: Iterable[str] = ()) -> LabelSpace:
+def label_space(
+    config: DataConfig, stored_labels: Iterable[str] = (), by_source: Mapping[str, Iterable[str]] | None = None
+) -> LabelSpace:
     """The label space of a configuration.
 
     Args:
         config: merge_amounts, allowed_labels and annotated_labels are read.
         stored_labels: labels that occur in the data; those beyond the core twelve are learned too.
+        by_source: labels that occur in the receipts of each source. A public data set whose labels have other names
+            than ours annotates those, beside what it is known to annotate.
 
     Raises:
         UserError: an allowed or annotated label that cannot occur, with those that can.
@@ -128,7 +132,11 @@ def label_space(config: DataConfig, stored_labels: Iterable[str] = ()) -> LabelS
     chosen = [name for name in possible if (name in wanted if wanted else name in present or not present)]
     if not chosen:
         raise UserError("no label is left to learn: check --allowed-label and the labels of the data set")
-    return LabelSpace(tuple(chosen), merged, {**PUBLIC_SOURCES, **_annotated(config, stored)})
+    public = dict(PUBLIC_SOURCES)
+    for source, names in (by_source or {}).items():
+        if source.casefold() in public:
+            public[source.casefold()] |= frozenset(map(normalise, names)) - {OUTSIDE}
+    return LabelSpace(tuple(chosen), merged, {**public, **_annotated(config, stored)})
 
 
 def _annotated(config: DataConfig, stored: set[str]) -> dict[str, frozenset[str]]:

@@ -62,7 +62,8 @@ def prepare(config: DataConfig, tokenizer: Any, *, table: str | None, progress: 
         held_out = [receipt for receipt in held_out if receipt.has_valid_label()]
     whole = _split(labelled, held_out, config, problems)
     # The data set that is trained on decides what is learned: not a split left out, not somebody else's eval_dataset.
-    space = label_space(config, stored_labels(whole.train if config.eval_dataset else whole.train + whole.validation))
+    learned = stored_labels(whole.train if config.eval_dataset else whole.train + whole.validation)
+    space = label_space(config, learned, _labels_by_source(whole.train + whole.validation))
     split = Split(limit(whole.train, config.max_samples), whole.validation, whole.seed)
     sets = allowed_sets(space, {receipt.source for receipt in (*split.train, *split.validation)})
     train = encode(split.train, space, tokenizer, config, sets)
@@ -128,6 +129,13 @@ def _unlike(labelled: list[Receipt], held_out: list[Receipt]) -> list[Receipt]:
 def stored_labels(receipts: Sequence[Receipt]) -> set[str]:
     """Every VALID label that occurs."""
     return {label for receipt in receipts for word in receipt.words if (label := word.valid_label()) is not None}
+
+
+def _labels_by_source(receipts: Sequence[Receipt]) -> dict[str, set[str]]:
+    found: dict[str, list[Receipt]] = {}
+    for receipt in receipts:
+        found.setdefault(receipt.source, []).append(receipt)
+    return {source: stored_labels(group) for source, group in found.items()}
 
 
 def count(receipts: Sequence[Receipt], encoded: EncodedSplit, space: LabelSpace) -> dict[str, Any]:

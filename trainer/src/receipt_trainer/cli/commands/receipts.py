@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -20,20 +21,43 @@ from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.dynamodb.read import read_all, read_labelled
 from receipt_trainer.data.sources.dynamodb.write import import_receipts
-from receipt_trainer.data.sources.jsonl import read_jsonl, to_line, to_record
+from receipt_trainer.data.sources.export import SUFFIXES, labeling_config, lines
+from receipt_trainer.data.sources.foreign import NAMES
+from receipt_trainer.data.sources.jsonl import to_record
+from receipt_trainer.data.sources.load import read_files
 from receipt_trainer.errors import UserError
-from receipt_trainer.files import open_text
+from receipt_trainer.files import open_text, replacing, write_atomically
 from receipt_trainer.pages.kinds import refuse_image
 
 
 @click.command("import")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE|FOLDER...")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(NAMES),
+    help="Format of the files; by default it is recognised by what stands in them (docs/formats.md).",
+)
+@click.option(
+    "--label-names",
+    metavar="NAMES",
+    help="Names of labels that the files give by number, in their order: O,B-DATE,... or a file with a name a line.",
+)
 @stack_options
 @receipts_table_option
 @progress_option
 @click.option("--dry-run", is_flag=True, help="Read the files and the table, say what would be done, write nothing.")
-def import_command(files: tuple[Path, ...], table: str, progress: bool | None, dry_run: bool) -> None:
-    """Put the receipts of JSON lines files (.jsonl, .jsonl.gz) into the receipts table.
+def import_command(
+    files: tuple[Path, ...],
+    format_: str | None,
+    label_names: str | None,
+    table: str,
+    progress: bool | None,
+    dry_run: bool,
+) -> None:
+    """Put the receipts of files and folders into the receipts table: JSON lines, or what other programs write.
+
+    Labels of people come in as VALID, those of machines as PENDING with who proposed them.
 
     Receipts that are there already and have not changed are skipped, so an import that was stopped is completed by
     running it again. A receipt that has changed is replaced. Labels that a person set in the table are kept.
@@ -42,7 +66,8 @@ def import_command(files: tuple[Path, ...], table: str, progress: bool | None, d
     problems = ProblemLog()
     for path in files:
         refuse_image(path)
-    receipts = [receipt for path in files for receipt in read_jsonl(path, problems)]
+    names = _label_names(label_names)
+    receipts = [receipt for path in files for receipt in read_files(path, problems, format=format_, label_names=names)]
     with progress_bar("import", progress) as callback:
         done = import_receipts(table, receipts, problems, dry_run=dry_run, progress=callback)
     show_problems(problems)
@@ -55,6 +80,14 @@ def import_command(files: tuple[Path, ...], table: str, progress: bool | None, d
     )
 
 
+def _label_names(given: str | None) -> list[str]:
+    if not given:
+        return []
+    path = Path(given)
+    text = path.read_text(encoding="utf-8-sig") if len(given) < 4096 and path.is_file() else given.replace(",", "\n")
+    return [name.strip() for name in text.splitlines() if name.strip()]
+
+
 @click.command("export")
 @stack_options
 @receipts_table_option
@@ -63,49 +96,64 @@ def import_command(files: tuple[Path, ...], table: str, progress: bool | None, d
     "--output",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    help="File to write, .jsonl or .jsonl.gz; it appears when it is complete. '-' is stdout.",
+    help="File to write, .jsonl or .jsonl.gz (Label Studio: .json); it appears when it is complete. '-' is stdout.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(list(SUFFIXES)),
+    default="jsonl",
+    show_default=True,
+    help="jsonl: lines that every command reads. label-studio: tasks, with the project's configuration beside them. "
+    "hf: words, bboxes (0..1000) and ner_tags a line, for `datasets`. Each can be imported again.",
+)
+@click.option(
+    "--image-url",
+    default="{id}",
+    show_default=True,
+    help="Where Label Studio finds the image of a receipt; {id} is its name.",
 )
 @click.option("--all", "every", is_flag=True, help="All receipts, not only those with a VALID label (reads the table).")
 @progress_option
-def export_command(table: str, output: Path, every: bool, progress: bool | None) -> None:
-    """Write the receipts of the receipts table as JSON lines, in the order of their keys.
+def export_command(table: str, output: Path, format_: str, image_url: str, every: bool, progress: bool | None) -> None:
+    """Write the receipts of the receipts table in the order of their keys.
 
     Only labelled receipts, found through the table's index, unless --all is given.
     """
 
     to_stdout = str(output) == "-"
-    if not to_stdout and not output.name.endswith((".jsonl", ".jsonl.gz")):
-        raise UserError(f"{output}: the file to write must be called *.jsonl or *.jsonl.gz")
-    problems = ProblemLog()
+    if not to_stdout and not output.name.endswith(SUFFIXES[format_]):
+        raise UserError(f"{output}: the file to write must be called *{' or *'.join(SUFFIXES[format_])}")
+    problems, seen = ProblemLog(), _Seen()
     with progress_bar("export", progress) as callback:
         receipts = (read_all if every else read_labelled)(table, problems, progress=callback)
-        count = _to_stdout(receipts) if to_stdout else _to_file(receipts, output)
+        written = lines(seen.counted(receipts), format_, image_url)
+        if to_stdout:
+            for line in written:
+                click.echo(line.encode(), nl=False)
+        else:
+            with replacing(output) as stream:
+                stream.writelines(written)
     show_problems(problems)
-    click.echo(f"{count} receipts of {table} written to {'stdout' if to_stdout else output}", err=True)
+    click.echo(f"{seen.receipts} receipts of {table} written to {'stdout' if to_stdout else output}", err=True)
+    if format_ == "label-studio" and not to_stdout:
+        beside = output.with_name(output.name.partition(".json")[0] + ".config.xml")
+        write_atomically(beside, labeling_config(seen.labels).encode())
+        click.echo(f"configuration of the Label Studio project: {beside}", err=True)
 
 
-def _to_stdout(receipts: Iterable[Receipt]) -> int:
-    count = 0
-    for count, receipt in enumerate(receipts, start=1):  # noqa: B007 - the count is what we want
-        click.echo(to_line(receipt).encode(), nl=False)
-    return count
+@dataclass(slots=True)
+class _Seen:
+    """What has gone by: how many receipts, and the names of their labels."""
 
+    receipts: int = 0
+    labels: set[str] = field(default_factory=set)
 
-def _to_file(receipts: Iterable[Receipt], output: Path) -> int:
-    """Write beside `output` and rename: a stopped export leaves no half a file under the name."""
-
-    beside = output.with_name(f".{os.getpid()}.{output.name}")
-    count = 0
-    try:
-        with open_text(beside, "w") as stream:
-            for count, receipt in enumerate(receipts, start=1):  # noqa: B007 - the count is what we want
-                stream.write(to_line(receipt))
-        beside.replace(output)
-    except OSError as error:
-        raise UserError(f"{output}: cannot be written: {error.strerror or error}") from None
-    finally:
-        beside.unlink(missing_ok=True)
-    return count
+    def counted(self, receipts: Iterable[Receipt]) -> Iterator[Receipt]:
+        for receipt in receipts:
+            self.receipts += 1
+            self.labels.update(label.name for word in receipt.words for label in word.labels)
+            yield receipt
 
 
 @click.command("stats")

@@ -47,7 +47,7 @@ def likely_cause(boxes: Sequence[Corners], width: float, height: float) -> str:
         ),
         (lambda: fit(boxes, 1000, 1000) > _MOST, "the boxes look like parts of 1000 (LayoutLM's grid)"),
         (
-            lambda: fit([(x, height - y1, x1, height - y) for x, y, x1, y1 in boxes], width, height) > _MOST,
+            lambda: fit([(x, height - y, x1, height - y1) for x, y, x1, y1 in boxes], width, height) > _MOST,
             "the boxes look as if counted from the bottom of the page",
         ),
         (

@@ -140,6 +140,9 @@ def _clean_labels(labels: Iterable[WordLabel], key: str, where: str, problems: P
             problems.add(ProblemKind.BAD_STATUS, key, where, shown)
         elif label.name in kept:
             problems.add(ProblemKind.DUPLICATE_LABEL, key, where, shown)
+        elif label.proposed_by and not is_name(label.proposed_by):
+            problems.add(ProblemKind.BAD_FIELD, key, where, f"{label.name} proposed by {label.proposed_by}")
+            kept[label.name] = replace(label, proposed_by="")
         else:
             kept[label.name] = label
     valid = sorted(label.name for label in kept.values() if label.status == "VALID")

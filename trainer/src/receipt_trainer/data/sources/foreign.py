@@ -54,6 +54,7 @@ MAX_BYTES: Final = 100_000_000
 _HEAD = 65_536  # characters of a text that a format is recognised by
 _SHOWN = 6
 _DEEP = 3  # levels of keys that are compared with those of formats
+_TINY = 0.005  # part of a page: where all its words lie within that, their boxes are 0..1 and taken for pixels
 _WORST = 0.5  # part of a page's words outside it from which the page is not believed
 
 
@@ -72,7 +73,7 @@ def detect(path: Path) -> str | None:
         UserError: it cannot be read.
     """
     for file in _files(path):
-        found = _detect(_content(file), file)
+        found = _detect(_content(file))
         if found is not None:
             return found
     return None
@@ -102,7 +103,7 @@ def read_foreign(
     for file in _files(path):
         try:
             content = _content(file)
-            found = _detect(content, file)
+            found = _detect(content)
             if found not in FORMATS or format not in (None, found):
                 _pass_over(file, content, found, log)
                 continue
@@ -124,20 +125,18 @@ def _pass_over(file: Path, content: _Content, found: str | None, log: ProblemLog
 
 def _read_file(reading: Reading, format: str | None) -> Iterator[DocumentWords]:
     content = _content(reading.path)
-    found = format or _detect(content, reading.path)
+    found = format or _detect(content)
     if found is None or found not in FORMATS:
         raise UserError(f"{reading.path}: it is not {_expected(None)}{_near(content)}")
     wanted = FORMATS[found]
-    if wanted.is_text is None and (not content.values or not _is(wanted, content.values[0][1])):
-        raise UserError(f"{reading.path}: not {found}, which has {wanted.expected}{_near(content)}")
-    if wanted.is_text is not None and not wanted.is_text(content.text[:_HEAD]):
+    if not _is_text(wanted, content) and not any(_is(wanted, value) for _, value in content.values):
         raise UserError(f"{reading.path}: not {found}, which has {wanted.expected}{_near(content)}")
     yield from _read(reading, wanted, content)
 
 
 def _read(reading: Reading, format: Format, content: _Content) -> Iterator[DocumentWords]:
     reading = replace(reading, values=content.values)
-    if format.read_text is not None:
+    if format.read_text is not None and _is_text(format, content):
         for document in format.read_text(reading, content.text):
             yield _believed(document, reading)
         return
@@ -151,18 +150,23 @@ def _read(reading: Reading, format: Format, content: _Content) -> Iterator[Docum
             yield _believed(document, reading)
 
 
+def _is_text(format: Format, content: _Content) -> bool:
+    return format.is_text is not None and format.is_text(content.text[:_HEAD])
+
+
 def _is(format: Format, value: Any) -> bool:
     return format.is_json is not None and format.is_json(value)
 
 
 def _believed(document: DocumentWords, reading: Reading) -> DocumentWords:
-    """The document, if most words of each page lie on it.
+    """The document, if most words of each page lie on it and cover some of it.
 
     Raises:
         UserError: they do not.
     """
     for page in document.pages:
-        outside = [word.box for word in page.words if not _is_on(word, page)]
+        tiny = all(max(word.box[2] / page.width, word.box[3] / page.height) < _TINY for word in page.words)
+        outside = [word.box for word in page.words if tiny or not _is_on(word, page)]
         if len(outside) > _WORST * len(page.words):
             boxes = [word.box for word in page.words]
             raise UserError(
@@ -276,7 +280,8 @@ def _content(path: Path) -> _Content:
     except RecursionError:
         raise UserError(f"{path}: not JSON that can be read: nested too deep") from None
     except ValueError:
-        return _Content(text, list(_lines(text)))
+        values = list(_lines(text))
+        return _Content(text, values if any(value is not None for _, value in values) else [])
 
 
 def _decoded(data: bytes, path: Path) -> str:
@@ -298,10 +303,9 @@ def _lines(text: str) -> Iterator[tuple[str, Any]]:
                 yield f"line {row}", None
 
 
-def _detect(content: _Content, path: Path) -> str | None:
-    head = content.text[:_HEAD]
+def _detect(content: _Content) -> str | None:
     for format in FORMATS.values():
-        if format.is_text is not None and format.is_text(head):
+        if _is_text(format, content):
             return format.name
     first = [value for _, value in islice(content.values, _SHOWN) if value is not None]
     for format in FORMATS.values():

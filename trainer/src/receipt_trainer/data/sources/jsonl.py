@@ -15,6 +15,7 @@ from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel, image_id_for
 from receipt_trainer.data.sources.boxes import are_fractions, fit, likely_cause
 from receipt_trainer.data.sources.clean import (
+    BOX_DECIMALS,
     MAX_KEY,
     MAX_WORDS,
     clean,
@@ -411,7 +412,7 @@ def to_line(receipt: Receipt) -> str:
 
 
 def _pixel(fraction: float, size: int) -> int | float:
-    """Pixels; whole where the fraction came from whole pixels."""
+    """Pixels; whole where the fraction came from whole pixels. Read again, they are the same fraction."""
     exact = fraction * size
     whole = round(exact)
-    return whole if abs(exact - whole) < 1e-6 else round(exact, 6)
+    return whole if abs(exact - whole) <= size * 10**-BOX_DECIMALS else round(exact, BOX_DECIMALS)

@@ -24,7 +24,7 @@ from receipt_trainer.data.sources.jsonl import is_page, to_record
 RECEIPT, LINE, WORD, LABEL = "RECEIPT", "RECEIPT_LINE", "RECEIPT_WORD", "RECEIPT_WORD_LABEL"
 
 IMPORT: Final = "import"
-"""Who wrote an item: `label_proposed_by` of a label, `written_by` of all else. An import deletes nothing of others."""
+"""Who wrote an item: `written_by`, or `label_proposed_by` of a label. An import deletes nothing of others."""
 
 IMAGE_PREFIX: Final = "IMAGE#"
 _MAX_LINE_TEXT = 10_000  # characters: a line's text is for people, and an item ends at 400 kB
@@ -136,7 +136,8 @@ def _word_item(pk: str, sk: str, word: Word) -> Item:
 
 
 def _label_item(pk: str, word_sk: str, sk: str, label: WordLabel) -> Item:
-    return {
+    """`written_by` says that an import wrote what somebody else proposed."""
+    item: Item = {
         "PK": pk,
         "SK": sk,
         "TYPE": LABEL,
@@ -146,8 +147,9 @@ def _label_item(pk: str, word_sk: str, sk: str, label: WordLabel) -> Item:
         "GSI3SK": f"{pk}#{sk}",
         "validation_status": label.status,
         "imported_status": label.status,  # differs from validation_status once somebody has judged the label
-        "label_proposed_by": IMPORT,
+        "label_proposed_by": label.proposed_by or IMPORT,
     }
+    return item | ({"written_by": IMPORT} if label.proposed_by else {})
 
 
 READ_TYPES: Final = (RECEIPT, WORD, LABEL)
@@ -155,7 +157,7 @@ READ_ATTRIBUTES: Final = (
     *("PK", "SK", "TYPE", "extra"),
     *("width", "height", "name", "source", "split", "importing"),  # of a receipt
     *("text", "bounding_box", "confidence"),  # of a word
-    "validation_status",  # of a label
+    *("validation_status", "label_proposed_by"),  # of a label
 )
 
 
@@ -224,7 +226,9 @@ def _labels_by_word(items: Iterable[Item], name: str, problems: ProblemLog) -> d
             problems.add(ProblemKind.BAD_RECORD, name, sk, "not the sort key of a label")
             continue
         status = item.get("validation_status")
-        label = WordLabel(place.label, "NONE" if status is None else str(status))
+        proposed_by = _text(item, "label_proposed_by")
+        status_now = "NONE" if status is None else str(status)
+        label = WordLabel(place.label, status_now, "" if proposed_by == IMPORT else proposed_by)
         found.setdefault(sk[: -len(f"#LABEL#{place.label}")], []).append(label)
     return found
 

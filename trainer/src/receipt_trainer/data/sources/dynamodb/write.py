@@ -251,7 +251,8 @@ def _judged_word_changed(wanted: dict[str, Item], existing: dict[str, Item], kep
 def _is_ours(item: Item) -> bool:
     """Whether an import wrote the item and no person has judged it since."""
     if item["TYPE"] == LABEL:
-        return item.get("label_proposed_by") == IMPORT and item.get("validation_status") == item.get("imported_status")
+        wrote = IMPORT in (item.get("label_proposed_by"), item.get("written_by"))
+        return wrote and item.get("validation_status") == item.get("imported_status")
     return item.get("written_by") == IMPORT
 
 

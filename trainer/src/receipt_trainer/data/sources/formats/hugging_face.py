@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from receipt_trainer.contract.names import OUTSIDE
+from receipt_trainer.data.labels import to_bio
 from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
 from receipt_trainer.data.problems import ProblemKind
-from receipt_trainer.data.receipt import WordLabel
+from receipt_trainer.data.receipt import Receipt, WordLabel
 from receipt_trainer.data.sources.clean import is_name, number
 from receipt_trainer.data.sources.formats.pages import (
     GRID,
@@ -34,9 +35,11 @@ _WORDS: Final = ("words", "tokens")
 _BOXES: Final = ("bboxes", "boxes", "bbox")
 _TAGS: Final = ("ner_tags", "labels", "tags")
 _ID: Final = ("id", "image_path", "file_name", "image")
-_EXACT: Final = "pixel_boxes"
-_MINE: Final = (*_WORDS, *_BOXES, *_TAGS, "id", _EXACT)
+_EXACT: Final = "page_boxes"
+"""Column of our export: boxes as parts of the page, exactly."""
+_MINE: Final = (*_WORDS, *_BOXES, *_TAGS, "id", "image", "extra", _EXACT)
 _CARRIED: Final = ("source", "split", "image_id")
+_RECEIPT_KEYS: Final = (*_CARRIED, "receipt_id", "id", "width", "height", "words")
 _WORD_KEYS: Final = ("text", "box", "line", "label", "labels", "confidence")
 _PER_WORD: Final = {"lines": "line", "word_labels": "labels", "confidences": "confidence", "word_extras": "extra"}
 """Columns that our own export adds, one value a word, and what they are in JSON lines."""
@@ -103,8 +106,8 @@ def _document(reading: Reading, name: str, record: dict[str, Any]) -> DocumentWo
     if isinstance(receipt_id, int) and 0 < receipt_id < 10**9:
         more["receipt_id"] = receipt_id
     page = PageWords(1, float(record["width"]), float(record["height"]), tuple(words))
-    extra = record.get("extra")
-    return DocumentWords(name, (page,), **more, extra=extra if isinstance(extra, dict) else {})
+    extra = {key: each for key, each in record.items() if key not in _RECEIPT_KEYS}
+    return DocumentWords(name, (page,), **more, extra=extra)
 
 
 def columns_of(
@@ -132,8 +135,10 @@ def columns_of(
     for n, (text, box, tag) in enumerate(zip(texts, boxes, tags, strict=True)):
         points = points_of(box)
         scaled = box if points is None else [value for x, y in points for value in (x * scale[0], y * scale[1])]
-        if len(exact) == len(texts):
-            scaled = exact[n]
+        parts = points_of(exact[n]) if len(exact) == len(texts) else None
+        if parts is not None:
+            x0, y0, x1, y1 = box_of(parts)
+            scaled = [x0 * width, y0 * height, x1 * width, y1 * height]
         elif points is not None:
             scaled = list(box_of(points_of(scaled) or points))
         named = label_names[tag] if isinstance(tag, int) and 0 <= tag < len(label_names) else tag
@@ -141,10 +146,46 @@ def columns_of(
         word |= {
             key: column[n] for key, column in columns.items() if len(column) == len(texts) and column[n] is not None
         }
-        extra = word.pop("extra", None)
-        words.append(word | (extra if isinstance(extra, dict) else {}))
+        words.append(word | _carried(word.pop("extra", None)))
     kept = {key: value for key, value in row.items() if key not in _MINE and key not in _PER_WORD}
-    return kept | {"id": row.get("id"), "width": width, "height": height, "words": words}
+    return kept | _carried(row.get("extra")) | {"id": row.get("id"), "width": width, "height": height, "words": words}
+
+
+def _carried(text: Any) -> dict[str, Any]:
+    """Fields that our export carries along as the text of a JSON object, because columns have one type."""
+    try:
+        found = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def to_row(receipt: Receipt) -> dict[str, Any]:
+    """A receipt as a row; `read` gives the same receipt back.
+
+    What models are trained on is words, bboxes (0..1000) and ner_tags (BIO); the columns after these say all else.
+    """
+    words = receipt.words
+    return {
+        "id": receipt.name or receipt.key,
+        "source": receipt.source,
+        "split": receipt.split,
+        "width": receipt.width or int(GRID),
+        "height": receipt.height or int(GRID),
+        "words": [word.text for word in words],
+        "bboxes": [list(word.box_1000()) for word in words],
+        "ner_tags": [
+            tag for line in receipt.lines() for tag in to_bio([word.valid_label() or OUTSIDE for word in line])
+        ],
+        _EXACT: [list(word.box) for word in words],
+        "lines": [word.line for word in words],
+        "word_labels": [[[each.name, each.status, each.proposed_by] for each in word.labels] for word in words],
+        "confidences": [word.confidence for word in words],
+        "word_extras": [json.dumps(word.extra) if word.extra else None for word in words],
+        "image_id": receipt.image_id,
+        "receipt_id": receipt.receipt_id,
+        "extra": json.dumps(receipt.extra) if receipt.extra else None,
+    }
 
 
 def _in_pixels(rows: Sequence[Any]) -> bool:

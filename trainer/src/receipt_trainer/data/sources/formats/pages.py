@@ -102,16 +102,14 @@ def whole(value: Any, otherwise: int) -> int:
 def points_of(value: Any) -> list[tuple[float, float]] | None:
     """The corners of a box or polygon; None if it is none.
 
-    x0, y0, x1, y1; or x, y in a flat list; or pairs; or objects with x and y, of which protobuf leaves out zeros.
+    x0, y0, x1, y1 (two corners); x, y of more in a flat list; pairs; or objects with x and y, of which protobuf leaves
+    out zeros.
     """
     given = items(value)
     if given and all(isinstance(point, dict) for point in given):
         pairs = [[point.get("x", point.get("X", 0)), point.get("y", point.get("Y", 0))] for point in given]
     elif given and all(isinstance(point, list) for point in given):
         pairs = given
-    elif len(given) == 4:
-        x0, y0, x1, y1 = given
-        pairs = [[x0, y0], [x1, y0], [x1, y1], [x0, y1]]
     else:
         pairs = [given[n : n + 2] for n in range(0, len(given), 2)]
     found = []
@@ -124,7 +122,9 @@ def points_of(value: Any) -> list[tuple[float, float]] | None:
 
 
 def box_of(points: Points) -> PixelBox:
-    """The bounding box of points."""
+    """The bounding box of points; of two it is as they say, so that what is no top left and bottom right shows."""
+    if len(points) == 2:
+        return *points[0], *points[1]
     xs, ys = [x for x, _ in points], [y for _, y in points]
     return min(xs), min(ys), max(xs), max(ys)
 

@@ -71,17 +71,26 @@ def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
                     )
         fields = [field for expense in expenses for field in _fields(expense)]
         if not any(page.words for page in pages.values()):  # older answers have no Blocks
-            for field in fields:
-                for part in (field.get("LabelDetection"), field.get("ValueDetection")):
-                    if text_of(at(part, "Text")).strip():
-                        _page(reading, pages, field.get("PageNumber")).add(
-                            at(part, "Text"), _points(part), confidence=_sure(at(part, "Confidence")), is_line=True
-                        )
+            _add_fields(reading, pages, fields)
         for field in fields:
             area, labels = _area(field.get("ValueDetection")), _labels(field)
             if area is not None and labels:
                 _page(reading, pages, field.get("PageNumber")).mark(area, labels)
     yield document(reading.name, pages.values() or [PageBuilder.of_fractions(reading, reading.name)])
+
+
+def _add_fields(reading: Reading, pages: dict[int, PageBuilder], fields: list[dict[str, Any]]) -> None:
+    """Put the words of fields on their pages: once where two fields say the same, and no rows of fields."""
+    seen = set()
+    for field in fields:
+        is_row = at(field, "Type", "Text") == "EXPENSE_ROW"
+        for part in () if is_row else (field.get("LabelDetection"), field.get("ValueDetection")):
+            text, points = text_of(at(part, "Text")).strip(), _points(part)
+            page = _page(reading, pages, field.get("PageNumber"))
+            place = (page.number, text, tuple(round(side, 3) for side in box_of(points or ((0.0, 0.0),))))
+            if text and place not in seen:
+                seen.add(place)
+                page.add(text, points, confidence=_sure(at(part, "Confidence")), is_line=True)
 
 
 def _page(reading: Reading, pages: dict[int, PageBuilder], given: Any) -> PageBuilder:
