@@ -12,6 +12,7 @@ from receipt_trainer.contract.names import ENV_JOBS_TABLE, ENV_RECEIPTS_TABLE
 from receipt_trainer.contract.tables import JOBS, RECEIPTS, TableShape
 from receipt_trainer.local.emulator import LocalCloud
 from tests.fault_proxy import FaultProxy
+from tests.fork_server import Program
 from tests.queues import new_stack_queue
 
 
@@ -20,6 +21,24 @@ def cloud() -> Iterator[LocalCloud]:
     """The embedded AWS of this test session."""
     with LocalCloud(prefix="test-") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def layoutlm_cli() -> Program:
+    """Starts `layoutlm-cli` as child processes."""
+    return Program("layoutlm-cli")
+
+
+@pytest.fixture(scope="session")
+def vl_cli() -> Program:
+    """Starts `receipt-trainer` as child processes."""
+    return Program("receipt-trainer")
+
+
+@pytest.fixture(scope="session")
+def training_command() -> tuple[str, ...]:
+    """What stands for `python -m receipt_trainer.worker.main`."""
+    return Program("training").command
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.chaos.invariants import judge
 from tests.chaos.measures import print_tables
 from tests.chaos.plan import make_plan
 from tests.chaos.run import ChaosRun
-from tests.worker.hatchery import Hatchery
+from tests.fork_server import Program
 
 
 def main() -> int:
@@ -32,16 +32,12 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     plan = make_plan(options.seed, options.jobs, short=options.short)
     console.print(f"seed {options.seed}, {options.jobs} jobs; logs and journal in {folder}", highlight=False)
-    hatchery = Hatchery(folder)
-    try:
-        with LocalCloud(prefix="chaos-") as cloud:
-            environment = cloud.applied_to(os.environ)
-            os.environ.clear()
-            os.environ.update(environment)
-            run = ChaosRun(plan, cloud, hatchery.command, folder)
-            evidence = run.run(options.seed, options.seconds)
-    finally:
-        hatchery.close()
+    with LocalCloud(prefix="chaos-") as cloud:
+        environment = cloud.applied_to(os.environ)
+        os.environ.clear()
+        os.environ.update(environment)
+        run = ChaosRun(plan, cloud, Program("training").command, folder)
+        evidence = run.run(options.seed, options.seconds)
     print_tables(evidence, options.seed, time.monotonic() - began, console)
     problems = judge(evidence)
     for problem in problems:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from receipt_trainer.contract import names
 from receipt_trainer.local.imds import ImdsStandIn
 from tests.chaos import times
 from tests.chaos.tcp_proxy import TcpProxy, Watch
+from tests.fork_server import Forked, Program
 
 SLOTS = ("a", "b", "c")
 GROUP = "chaos"
@@ -41,7 +41,7 @@ class Member:
 
     slot: str
     instance_id: str
-    process: subprocess.Popen[bytes]
+    process: Forked
     imds: ImdsStandIn
     started_at: float
     log: Path
@@ -114,16 +114,9 @@ class Crew:
         queues = [part for url in self._queues for part in ("--queue-url", url)]
         own = ["--checkpoints-dir", str(self._folder / "checkpoints"), "--idle-timeout", str(times.IDLE_S)]
         path = self._folder / f"worker-{number:03d}-{slot}.log"
-        with path.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.worker_process", json.dumps(self._command), *queues, *own],
-                env=environment,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        options = json.dumps({"command": self._command, "chaos": True})
+        program = Program("start-worker")
+        process = program.start([options, *queues, *own], path, environment, inherits=False)
         member = Member(slot, instance_id, process, imds, time.time(), path)
         self.at[slot] = member
         self.all.append(member)
@@ -148,7 +141,7 @@ class Crew:
         for member in self.at.values():
             try:
                 member.process.wait(max(0.0, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
+            except TimeoutError:
                 return False
             self._leave(member)
         return True
@@ -160,8 +153,8 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for member in self.at.values():
-            for pid in (member.process.pid, *member.children):
-                if member.process.poll() is None:
+            if member.process.poll() is None:
+                for pid in (member.process.pid, *member.children):
                     send(pid, signal.SIGKILL)
             member.process.wait()
             self._leave(member)

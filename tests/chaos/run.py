@@ -30,6 +30,7 @@ from tests.chaos.plan import PlannedJob
 from tests.chaos.stage import Stage
 from tests.chaos.tcp_proxy import TcpProxy
 from tests.chaos.wires import Wires
+from tests.queues import new_queue
 from tests.worker.bench import TRAINING, Bench
 
 POLL_S: Final = 0.1
@@ -69,7 +70,7 @@ class ChaosRun:
         return submit_training_job(
             queue_url=queue,
             model_name="tiny",
-            training_config=TrainingConfig.model_validate(TRAINING | {"seed": variant}),
+            training_config=TrainingConfig.model_validate(TRAINING | {"num_epochs": 3, "seed": variant}),
             data_config=DataConfig(dataset_name=dataset, examples="line"),
             job_name=name,
             jobs_table=self._table,
@@ -89,7 +90,7 @@ class ChaosRun:
             faults = self._wait(stage, crew, jobs, time.monotonic() + deadline_s)
             if not crew.end(END_S):
                 faults.append(f"workers did not end within {END_S:g} s of SIGTERM")
-            processes = list(_left_over(self._command[-1], self._folder))
+            processes = list(_left_over(self._command[-2], self._folder))
         return Evidence(
             jobs=jobs,
             rows={job_id: self._rows(job_id) for job_id in jobs},
@@ -172,12 +173,12 @@ def _make_queues(cloud: LocalCloud) -> dict[str, str]:
     """High and normal with their dead-letter queue, as the stack has them, and one for the undisturbed runs."""
     sqs, urls = cloud.client("sqs"), {}
     for name in ("dead", "high", "normal", "quiet"):
-        attributes = {"FifoQueue": "true", "VisibilityTimeout": str(times.VISIBILITY_S)}
+        attributes = {"VisibilityTimeout": str(times.VISIBILITY_S)}
         if name in ("high", "normal"):
             found = sqs.get_queue_attributes(QueueUrl=urls["dead"], AttributeNames=["QueueArn"])["Attributes"]
             redrive = {"deadLetterTargetArn": found["QueueArn"], "maxReceiveCount": 100}
             attributes["RedrivePolicy"] = json.dumps(redrive)
-        urls[name] = sqs.create_queue(QueueName=f"chaos-{name}.fifo", Attributes=attributes)["QueueUrl"]
+        urls[name] = new_queue(f"chaos-{name}", sqs, **attributes)
     return urls
 
 
@@ -226,12 +227,12 @@ def _left_over(address: str, folder: Path) -> Iterator[str]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            is_hatchery = "hatchery.py" in line and _is_hatchery_itself(path.parent)
-            if (address in line or str(folder) in line) and not is_hatchery:
+            is_server = "fork_server" in line and _is_ours(path.parent)
+            if (address in line or str(folder) in line) and not is_server:
                 yield f"{path.parent.name}: {line}"
 
 
-def _is_hatchery_itself(process: Path) -> bool:
-    """Not a training process that it forked, whose command line is the same."""
+def _is_ours(process: Path) -> bool:
+    """Not a training process that the server forked, whose command line is the same."""
     parent = int(process.joinpath("stat").read_text().rpartition(")")[2].split()[1])
     return parent == os.getpid()

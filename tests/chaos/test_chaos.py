@@ -17,7 +17,6 @@ from tests.chaos.journal import Injected, Journal, Step
 from tests.chaos.measures import to_claim_s, to_release_s
 from tests.chaos.plan import IN_SHORT, KINDS, STEPS, Fault, PlannedJob, count_kinds, make_plan
 from tests.chaos.run import ChaosRun
-from tests.worker.hatchery import Hatchery
 
 DEADLINE_S = 240.0
 NOTICE_LIMIT_S = 60.0
@@ -35,14 +34,10 @@ def own_cloud(monkeypatch: pytest.MonkeyPatch) -> Any:
         yield running
 
 
-def test_no_chaos_loses_a_job(own_cloud: LocalCloud, tmp_path: Path) -> None:
+def test_no_chaos_loses_a_job(own_cloud: LocalCloud, tmp_path: Path, training_command: tuple[str, ...]) -> None:
     """Five jobs, three workers, each fault of the short form once: nothing lost, nothing twice, the same losses."""
-    hatchery = Hatchery(tmp_path)
-    try:
-        run = ChaosRun(make_plan(1, 5, short=True), own_cloud, hatchery.command, tmp_path)
-        evidence = run.run(1, DEADLINE_S)
-    finally:
-        hatchery.close()
+    run = ChaosRun(make_plan(1, 5, short=True), own_cloud, training_command, tmp_path)
+    evidence = run.run(1, DEADLINE_S)
     assert judge(evidence) == [], f"see {tmp_path}"
     assert {one.kind for one in evidence.journal.injected} == set(IN_SHORT)
     assert len(to_release_s(evidence)) == 2

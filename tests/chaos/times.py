@@ -7,8 +7,12 @@ notice to the released message is what an instance takes.
 from __future__ import annotations
 
 import os
+import signal
 from functools import partial
 from typing import Any, Final
+
+from tests.chaos.plan import SKEW_S
+from tests.worker.wrong_clock import skew
 
 LEASE_S: Final = 8
 VISIBILITY_S: Final = 10
@@ -33,8 +37,8 @@ def shorten_requests() -> None:
     os.environ["AWS_MAX_ATTEMPTS"] = "2"
 
 
-def shorten_worker(command: tuple[str, ...]) -> None:
-    """Give the worker of this process the short times, and another program for its training processes."""
+def shorten_worker() -> None:
+    """Give the worker of this process the short times, and let SIGUSR1 and SIGUSR2 move its clock."""
     from receipt_trainer.cli.commands import worker as worker_command
     from receipt_trainer.worker import finalize, heartbeat, loop, settings, shutdown
 
@@ -45,10 +49,11 @@ def shorten_worker(command: tuple[str, ...]) -> None:
         (shutdown, "ASK_WAIT_S", 0.5),
         (worker_command, "_require_mount", lambda folder, wanted: None),  # a member of a group, on this machine's disk
         (worker_command, "WorkerSettings", partial(settings.WorkerSettings, **SETTINGS)),
-        (worker_command, "Worker", partial(loop.Worker, command=command)),
     ):
         assert hasattr(module, name)
         setattr(module, name, value)
     defaults = heartbeat.Heartbeat.__init__.__kwdefaults__
     assert defaults is not None
     defaults["retry_s"] = 0.3
+    signal.signal(signal.SIGUSR1, lambda *_: skew(SKEW_S))
+    signal.signal(signal.SIGUSR2, lambda *_: skew(-SKEW_S))

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.fork_server import Program
+
 PROGRAM = Path(sys.executable).parent / "layoutlm-cli"
 _UNSET = ("DYNAMO_TABLE_NAME", "JOBS_TABLE_NAME", "ARTIFACTS_BUCKET", "LAYOUTLM_O_TO_ENTITY_RATIO")
 
@@ -20,16 +22,8 @@ def environment() -> dict[str, str]:
 
 
 def run(*arguments: object, cwd: Path, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Run the console script."""
-    return subprocess.run(
-        [str(PROGRAM), *map(str, arguments)],
-        cwd=cwd,
-        env=environment(),
-        **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),
-        capture_output=True,
-        timeout=240,
-        check=False,
-    )
+    """Run the program."""
+    return Program("layoutlm-cli").complete(arguments, environment(), cwd, stdin or b"")
 
 
 def succeed(*arguments: object, cwd: Path, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:

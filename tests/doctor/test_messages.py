@@ -18,6 +18,7 @@ from receipt_trainer.doctor.subject import Subject
 from receipt_trainer.jobs.queue import SqsQueue
 from tests.cli.jobs import add_job
 from tests.doctor.conftest import levels, look, with_outputs
+from tests.queues import new_queue
 
 MINUTE = timedelta(minutes=1)
 
@@ -26,13 +27,8 @@ MINUTE = timedelta(minutes=1)
 def with_own_queues(subject: Subject) -> Iterator[Subject]:
     """The stack with an empty jobs table and one pool, whose queues are empty."""
     assert subject.outputs
-    sqs, dynamodb, pool = clients.sqs(), clients.dynamodb(), subject.outputs.pools["gpu"]
-    urls = {
-        kind: sqs.create_queue(QueueName=f"queues-gpu-{kind}-{uuid4().hex[:7]}.fifo", Attributes={"FifoQueue": "true"})[
-            "QueueUrl"
-        ]
-        for kind in ("high", "normal")
-    }
+    dynamodb, pool = clients.dynamodb(), subject.outputs.pools["gpu"]
+    urls = {kind: new_queue(f"queues-gpu-{kind}-{uuid4().hex[:7]}") for kind in ("high", "normal")}
     table = f"jobs-{uuid4().hex[:8]}"
     dynamodb.create_table(**JOBS.create_arguments(table))
     yield with_outputs(subject, jobs_table=table, pools={"gpu": pool.model_copy(update={"queue_urls": urls})})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -18,6 +17,7 @@ from receipt_trainer.doctor.subject import Subject
 from receipt_trainer.jobs.queue import SqsQueue
 from tests.doctor.conftest import levels, look, with_outputs
 from tests.doctor.wire import Answer, Wire, no_right_on_ec2
+from tests.queues import new_queue
 
 
 @pytest.fixture(name="subject")
@@ -25,10 +25,7 @@ def with_fresh_queues(subject: Subject) -> Iterator[Subject]:
     """The stack with empty queues of the pool gpu; its groups and rows are put back afterwards."""
     assert subject.outputs
     sqs, dynamodb, pool = clients.sqs(), clients.dynamodb(), subject.outputs.pools["gpu"]
-    urls = {
-        kind: sqs.create_queue(QueueName=f"{uuid4().hex}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
-        for kind in ("high", "normal")
-    }
+    urls = {kind: new_queue() for kind in ("high", "normal")}
     fresh = pool.model_copy(update={"queue_urls": urls})
     yield with_outputs(subject, pools={**subject.outputs.pools, "gpu": fresh})
     group = clients.autoscaling()

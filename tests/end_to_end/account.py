@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -90,6 +90,7 @@ class StackAccount:
         num_steps: int = NUM_STEPS,
         settings: Mapping[str, Any] = SETTINGS,
         usd_per_h: Callable[[str, str, bool], float | None] | None = None,
+        ours: Sequence[str] = (str(Path(sys.executable).with_name("receipt-trainer")),),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Choose names; nothing is asked yet.
@@ -101,10 +102,11 @@ class StackAccount:
             num_steps: of the job.
             settings: of the stack.
             usd_per_h: the price of an instance by type, zone, and whether it is spot; default: AWS's own.
+            ours: what stands for `receipt-trainer`.
             sleep: waits between tries of the fault injection.
         """
         self.program, self.folder, self.environment = program, folder, environment
-        self._num_steps, self._settings = num_steps, settings
+        self._num_steps, self._settings, self._program = num_steps, settings, ours
         self._usd_per_h = usd_per_h or cache(usd_per_h_of_aws)
         self._session = boto3.session.Session()
         self.region = os.environ.get(names.ENV_DEFAULT_REGION) or os.environ.get(names.ENV_REGION)
@@ -273,8 +275,7 @@ class StackAccount:
 
     def _ours(self, *words: str) -> str:
         """What a command of ours says; faults as `_pulumi`."""
-        command = [str(Path(sys.executable).with_name("receipt-trainer")), *words]
-        return self._run(command, COMMAND_S, self.folder / "commands.log")
+        return self._run([*self._program, *words], COMMAND_S, self.folder / "commands.log")
 
     def _run(self, command: list[str], timeout_s: float, log: Path) -> str:
         with log.open("a") as said, (self.folder / "output.txt").open("w+") as output:

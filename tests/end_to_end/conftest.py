@@ -6,12 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from receipt_trainer.local.emulator import LocalCloud
 from tests.end_to_end.account import StackAccount
 from tests.end_to_end.fleet import ROOT
+from tests.fork_server import Program
 
 MAX_USD = 2.0
 OF_THE_PROGRAM = ("Pulumi.yaml", "__main__.py", "infra", "userdata", "trainer", "requirements.txt")
@@ -66,6 +68,6 @@ def account(own_cloud: LocalCloud, program: Path, tmp_path: Path) -> Callable[..
     """Makes the real account's code, on the embedded AWS."""
     state = tmp_path / "state"
     state.mkdir()
-    return lambda **given: StackAccount(
-        program, state, "e2e-1a2b3c", **({"num_steps": 60, "sleep": lambda seconds: None} | given)
-    )
+    usual: dict[str, Any] = {"num_steps": 60, "sleep": lambda seconds: None}
+    usual["ours"] = Program("receipt-trainer").command
+    return lambda **given: StackAccount(program, state, "e2e-1a2b3c", **(usual | given))

@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -27,6 +23,8 @@ from receipt_trainer.local.imds import ImdsStandIn
 from receipt_trainer.local.session import aws_cli
 from tests.contract.systemd_reader import read_like_systemd
 from tests.end_to_end.interrupting import ACTION
+from tests.fork_server import Forked, Program
+from tests.strikes import strike
 
 ROOT: Final = Path(__file__).parents[2]
 MOUNT: Final = "/dev/shm"  # noqa: S108 - a mounted file system, as a worker of a group wants for its checkpoints
@@ -38,7 +36,7 @@ END_S: Final = 60.0
 
 @dataclass
 class _Machine:
-    process: subprocess.Popen[bytes]
+    process: Forked
     imds: ImdsStandIn
 
 
@@ -50,7 +48,7 @@ class Fleet:
 
         Args:
             folder: for their logs.
-            command: what stands for the training command; see `tests.worker.hatchery`.
+            command: what stands for the training command; see `tests.processes`.
         """
         self._cloud, self._folder, self._command = cloud, folder, command
         self._machines: dict[str, _Machine] = {}
@@ -110,17 +108,11 @@ class Fleet:
         environment |= ours | without_metadata | {names.ENV_AWS_CLI: aws_cli(), names.ENV_IMDS: imds.url}
         environment |= {"NO_PROXY": "*", "no_proxy": "*", names.ENV_CHECKPOINTS_DIR: self._shared.name}
         if not self._machines:
-            environment |= {"TEST_HOLD_AT": str(HOLD_AT), "TEST_HOLD_FILE": str(self._held)}
-        with (self._folder / f"worker-{len(self._machines) + 1}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.worker_process", json.dumps(self._command), "--idle-timeout", "1"],
-                env=environment,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            environment |= strike("hold", HOLD_AT, file=self._held)
+        log = self._folder / f"worker-{len(self._machines) + 1}.log"
+        options = json.dumps({"command": self._command, "chaos": True})
+        program = Program("start-worker")
+        process = program.start([options, "--idle-timeout", "1"], log, environment, inherits=False)
         return _Machine(process, imds)
 
     def _worker_env(self, template: str) -> dict[str, str]:
@@ -152,8 +144,6 @@ class Fleet:
         self._ended.set()
         self._thread.join(END_S)
         for machine in self._machines.values():
-            if machine.process.poll() is None:
-                os.killpg(machine.process.pid, signal.SIGKILL)
-            machine.process.wait()
+            machine.process.__exit__(None, None, None)
             machine.imds.__exit__(None, None, None)
         self._shared.cleanup()

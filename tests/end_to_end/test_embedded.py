@@ -16,10 +16,6 @@ from tests.end_to_end.fleet import Fleet
 from tests.end_to_end.interrupting import STOP, Interruptions
 from tests.end_to_end.journey import Journey, JourneyError, OverspentError
 from tests.end_to_end.pulumi_stand_in import ENV_FAILS
-from tests.worker.conftest import hatchery
-from tests.worker.hatchery import Hatchery
-
-__all__ = ["hatchery"]
 
 MakeAccount = Callable[..., StackAccount]
 NOT_HERE = {"image", "snapshot", "volume"}
@@ -27,8 +23,8 @@ NOT_HERE = {"image", "snapshot", "volume"}
 
 
 @pytest.fixture
-def fleet(own_cloud: LocalCloud, tmp_path: Path, hatchery: Hatchery) -> Iterator[Fleet]:
-    with Fleet(own_cloud, tmp_path, hatchery.command) as running:
+def fleet(own_cloud: LocalCloud, tmp_path: Path, training_command: tuple[str, ...]) -> Iterator[Fleet]:
+    with Fleet(own_cloud, tmp_path, training_command) as running:
         yield running
     assert running.fault is None
 

@@ -11,8 +11,7 @@ from uuid import uuid4
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.tables import JOBS
 from tests.infra.pool_cloud import PoolCloud
-
-_FIFO = {"FifoQueue": "true"}
+from tests.queues import new_queue
 
 
 @dataclass
@@ -44,10 +43,7 @@ def stand(client: Any, folder: Path, num_instances: int) -> Stack:
 
 def _pool(client: Any, cloud: PoolCloud, types: list[str]) -> dict[str, Any]:
     sqs = client("sqs")
-    urls = {
-        kind: sqs.create_queue(QueueName=f"{cloud.name}-{kind}.fifo", Attributes=_FIFO)["QueueUrl"]
-        for kind in ("high", "normal", "dead")
-    }
+    urls = {kind: new_queue(f"{cloud.name}-{kind}", sqs) for kind in ("high", "normal", "dead")}
     return {
         "queue_urls": {kind: urls[kind] for kind in ("high", "normal")},
         "dead_letter_queue_url": urls["dead"],

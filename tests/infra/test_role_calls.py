@@ -23,6 +23,7 @@ from tests.infra.iam_program import HERE, group
 from tests.infra.looks import HANDLER, MINUTE, direct
 from tests.infra.pool_cloud import PoolCloud
 from tests.infra.requests_seen import Calls
+from tests.queues import new_queue
 
 LOGS: Final = f"arn:aws:logs:{HERE}:log-group:/receipt-trainer/dev/some"
 _LAMBDA: Final = "what Lambda itself writes"
@@ -33,8 +34,7 @@ def table_arn(name: str) -> str:
 
 
 def queue() -> str:
-    made = direct("sqs").create_queue(QueueName=f"{uuid4().hex}-1111111.fifo", Attributes={"FifoQueue": "true"})
-    return str(made["QueueUrl"])
+    return new_queue(f"{uuid4().hex}-1111111", direct("sqs"))
 
 
 def test_the_function_may_what_it_does_and_no_more(

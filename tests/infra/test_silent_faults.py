@@ -7,7 +7,6 @@ import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import boto3
 import pytest
@@ -19,6 +18,7 @@ from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import new_job
 from tests.infra.looks import HANDLER, MINUTE, direct, look, refuse, with_answers
 from tests.infra.pool_cloud import PoolCloud
+from tests.queues import new_queue
 
 
 def test_an_end_that_fails_is_tried_again_and_counted_once(pool: PoolCloud) -> None:
@@ -115,7 +115,7 @@ def test_the_entry_point_reads_its_rules_and_makes_each_client_once(
 def forgotten_job(table: str) -> tuple[str, str]:
     """A queue, and a job of an hour ago that has no message there."""
     sqs, dynamodb = direct("sqs"), direct("dynamodb")
-    url = sqs.create_queue(QueueName=f"{uuid4().hex}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    url = new_queue(sqs=sqs)
     an_hour_ago = datetime.now(UTC) - 60 * MINUTE
     job = new_job(LayoutLMJob(job_name="a", model="tiny"), url)
     return url, JobTable(dynamodb, table, clock=lambda: an_hour_ago).create(job).job_id

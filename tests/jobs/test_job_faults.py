@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 
 from receipt_trainer.aws import clients
@@ -45,7 +44,7 @@ def table(jobs_table: str, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPa
 
 def writes_then(answer: Answer | None, aws: LocalCloud) -> Callable[[str, int, dict[str, Any]], Answer | None]:
     """A rule: the first transaction is carried out behind the proxy's back, and then answered so (None: sent again)."""
-    direct = boto3.session.Session().client("dynamodb", endpoint_url=aws.endpoint)
+    direct = aws.client("dynamodb")
 
     def rule(operation: str, count: int, body: dict[str, Any]) -> Answer | None:
         if operation != "TransactWriteItems" or count != 1:
@@ -91,7 +90,7 @@ def test_a_lost_race_is_decided_anew(
     table: JobTable, fault_proxy: FaultProxy, aws: LocalCloud, jobs_table: str
 ) -> None:
     """A claim that another one overtakes between reading and writing is refused, not granted and not a fault."""
-    direct = JobTable(boto3.session.Session().client("dynamodb", endpoint_url=aws.endpoint), jobs_table)
+    direct = JobTable(aws.client("dynamodb"), jobs_table)
 
     def rule(operation: str, count: int, body: dict[str, Any]) -> Answer | None:
         if operation == "TransactWriteItems" and count == 1:
@@ -116,7 +115,7 @@ def test_a_lease_that_is_renewed_just_in_time_is_kept(
     assert isinstance(attempt, Attempt)
     now[0] += timedelta(seconds=60)
     fault_proxy.calls.clear()
-    direct = boto3.session.Session().client("dynamodb", endpoint_url=aws.endpoint)
+    direct = aws.client("dynamodb")
 
     def rule(operation: str, count: int, body: dict[str, Any]) -> Answer | None:
         if operation == "TransactWriteItems" and count == 1:
@@ -136,7 +135,7 @@ def test_a_cancel_that_arrives_during_an_ending_is_not_overlooked(
     attempt = table.claim("job", "w1", 60, {})
     assert isinstance(attempt, Attempt)
     fault_proxy.calls.clear()
-    direct = JobTable(boto3.session.Session().client("dynamodb", endpoint_url=aws.endpoint), jobs_table)
+    direct = JobTable(aws.client("dynamodb"), jobs_table)
 
     def rule(operation: str, count: int, body: dict[str, Any]) -> Answer | None:
         if operation == "TransactWriteItems" and count == 1:

@@ -279,6 +279,6 @@ def test_every_order_of_events(jobs_table: str, monkeypatch: pytest.MonkeyPatch)
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=30, stateful_step_count=22, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+            max_examples=12, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
         ),
     )

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
@@ -168,7 +167,7 @@ def test_an_end_whose_answer_is_lost_is_told_once(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     table = made(jobs_table, clock, {"notify": True})
     attempt = claim(table)
-    direct = boto3.session.Session().client("dynamodb", endpoint_url=aws.endpoint)
+    direct = aws.client("dynamodb")
     fault_proxy.calls.clear()
 
     def rule(operation: str, count: int, body: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:

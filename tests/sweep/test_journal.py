@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import boto3
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
@@ -48,7 +47,7 @@ def test_racing_writers(jobs_table: str) -> None:
 
 def test_a_lost_answer_writes_nothing_twice(jobs_table: str, fault_proxy: FaultProxy, aws: LocalCloud) -> None:
     """The item was written and its answer lost: the same request, sent again, finds its own item."""
-    direct = boto3.session.Session().client("dynamodb", endpoint_url=aws.endpoint)
+    direct = aws.client("dynamodb")
 
     def rule(name: str, count: int, body: dict[str, Any]) -> Answer | None:
         if name != "PutItem" or count > 1:

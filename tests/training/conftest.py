@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from receipt_trainer.data.prepare import Prepared, prepare
 from receipt_trainer.data.sources.jsonl import to_record
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
-from tests.training.zygote import Zygote
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -51,11 +50,3 @@ def prepared(receipts_file: Path, tokenizer: Any) -> Callable[..., Prepared]:
         return prepare(DataConfig(dataset_name=str(receipts_file), **config), tokenizer, table=None)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    """Starts `layoutlm-cli` as child processes."""
-    running = Zygote()
-    yield running
-    running.close()

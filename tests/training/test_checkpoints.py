@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from receipt_trainer.errors import UserError
 from receipt_trainer.training import checkpoints
+from tests.fork_server import Program
+from tests.strikes import strike
 from tests.training.runs import newest_step, record_of, train_command
-from tests.training.zygote import Zygote
 
 FINGERPRINT = {"model": "tiny", "labels": ["DATE"], "training_config": {"seed": 1, "learning_rate": 3e-4}}
 
@@ -205,11 +206,13 @@ def test_another_runs_checkpoint_is_refused_by_the_difference(
     assert "--restart" in str(caught.value)
 
 
-def test_the_command_refuses_what_is_not_the_same_run(zygote: Zygote, receipts_file: Path, tmp_path: Path) -> None:
+def test_the_command_refuses_what_is_not_the_same_run(
+    layoutlm_cli: Program, receipts_file: Path, tmp_path: Path
+) -> None:
     """Other labels, configuration, data or model over an interrupted run: exit 2, one line, nothing changed."""
     run_dir = tmp_path / "run"
-    strike = {"target": "receipt_trainer.models.layoutlm.trainer:predict", "call": 2, "how": "before"}
-    assert zygote.run(train_command(receipts_file, run_dir), tmp_path / "first.log", strike) == -9
+    killed = strike("before", 2, "receipt_trainer.models.layoutlm.trainer:predict")
+    assert layoutlm_cli.run(train_command(receipts_file, run_dir), tmp_path / "first.log", killed) == -9
     other = tmp_path / "other.jsonl"
     other.write_text("".join(receipts_file.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]))
     before = record_of(run_dir)
@@ -222,12 +225,12 @@ def test_the_command_refuses_what_is_not_the_same_run(zygote: Zygote, receipts_f
         ]
     ):
         log = tmp_path / f"{number}.log"
-        assert zygote.run(train_command(receipts, run_dir, *flags), log) == 2
+        assert layoutlm_cli.run(train_command(receipts, run_dir, *flags), log) == 2
         error = [line for line in log.read_text().splitlines() if line.startswith("error: ")]
         assert len(error) == 1
         assert named in error[0]
         assert "Traceback" not in log.read_text()
     assert record_of(run_dir) == before
     changed = ["--set", "logging_steps=3", "--early-stopping-patience", 9]  # what losses do not depend on may change
-    assert zygote.run(train_command(receipts_file, run_dir, *changed), tmp_path / "last.log") == 0
+    assert layoutlm_cli.run(train_command(receipts_file, run_dir, *changed), tmp_path / "last.log") == 0
     assert record_of(run_dir).status == "complete"

@@ -6,13 +6,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from receipt_trainer.training import checkpoints
+from tests.fork_server import Program
+from tests.strikes import LOSS, strike
 from tests.training.runs import curve, epochs, newest_step, predictions, record_of, state_of, train_command
-from tests.training.zygote import Zygote
 
 KINDS: dict[str, list[object]] = {
     "line": ["--examples", "line"],
@@ -40,30 +40,31 @@ def same(one: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(zygote: Zygote, receipts_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def undisturbed(
+    layoutlm_cli: Program, receipts_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
     """One run of each kind that nobody interrupts."""
     runs = {}
     for kind, flags in KINDS.items():
         runs[kind] = tmp_path_factory.mktemp(f"undisturbed-{kind}") / "run"
         log = runs[kind].with_suffix(".log")
-        assert zygote.run(train_command(receipts_file, runs[kind], *flags, save_steps=7), log) == 0, log.read_text()
+        assert layoutlm_cli.run(train_command(receipts_file, runs[kind], *flags, save_steps=7), log) == 0, (
+            log.read_text()
+        )
     return runs
 
 
-MOMENTS: dict[str, dict[str, Any]] = {
-    "before the first checkpoint": {"target": "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", "call": 5},
-    "mid-epoch, between two checkpoints": {
-        "target": "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__",
-        "call": 17,
-    },
-    "as the weights are written": {"target": "transformers.modeling_utils:safe_save_file", "call": 2},
-    "half an optimizer file later": {"target": "torch:save", "call": 5, "how": "half"},
-    "before the seal": {"target": "receipt_trainer.training.checkpoints:seal", "call": 2},
-    "while an old checkpoint is deleted": {"target": "shutil:rmtree", "call": 1},
-    "during evaluation": {"target": "receipt_trainer.models.layoutlm.trainer:predict", "call": 2},
-    "between evaluation and its record": {"target": "receipt_trainer.contract.run_record:RunRecord.write", "call": 3},
-    "after the last checkpoint": {"target": "receipt_trainer.models.layoutlm.family:write_predictions", "call": 1},
-    "as the model is put in its place": {"target": "receipt_trainer.files:_flush_all", "call": 1},
+MOMENTS: dict[str, dict[str, str]] = {
+    "before the first checkpoint": strike("before", 5, LOSS),
+    "mid-epoch, between two checkpoints": strike("before", 17, LOSS),
+    "as the weights are written": strike("before", 2, "transformers.modeling_utils:safe_save_file"),
+    "half an optimizer file later": strike("half", 5, "torch:save"),
+    "before the seal": strike("before", 2, "receipt_trainer.training.checkpoints:seal"),
+    "while an old checkpoint is deleted": strike("before", 1, "shutil:rmtree"),
+    "during evaluation": strike("before", 2, "receipt_trainer.models.layoutlm.trainer:predict"),
+    "between evaluation and its record": strike("before", 3, "receipt_trainer.contract.run_record:RunRecord.write"),
+    "after the last checkpoint": strike("before", 1, "receipt_trainer.models.layoutlm.family:write_predictions"),
+    "as the model is put in its place": strike("before", 1, "receipt_trainer.files:_flush_all"),
 }
 FOUND = {"line": (0, 7, 7, 7, 7, 14, 14, 14, 27, 27), "receipt": (0, 7, 5, 5, 5, 7, 7, 7, 12, 12)}
 """Step of the newest complete checkpoint after a kill at each of the moments: every 7 steps, and at an epoch's end."""
@@ -75,38 +76,38 @@ FOUND = {"line": (0, 7, 7, 7, 7, 14, 14, 14, 27, 27), "receipt": (0, 7, 5, 5, 5,
     + [("receipt", "mid-epoch, between two checkpoints"), ("receipt", "before the seal")],
 )
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
-    zygote: Zygote, receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path, kind: str, moment: str
+    layoutlm_cli: Program, receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path, kind: str, moment: str
 ) -> None:
     """SIGKILL at any moment, the same command again: losses, scores and predictions of the undisturbed run."""
     run_dir, log = tmp_path / "run", tmp_path / "log"
     command = train_command(receipts_file, run_dir, *KINDS[kind], save_steps=7)
-    assert zygote.run(command, log, {"how": "before", **MOMENTS[moment]}) == -signal.SIGKILL, log.read_text()
+    assert layoutlm_cli.run(command, log, MOMENTS[moment]) == -signal.SIGKILL, log.read_text()
     assert newest_step(run_dir) == FOUND[kind][list(MOMENTS).index(moment)]
-    assert zygote.run(command, log) == 0, log.read_text()
+    assert layoutlm_cli.run(command, log) == 0, log.read_text()
     same(run_dir, undisturbed[kind])
 
 
 def test_three_kills_in_one_run(
-    zygote: Zygote, receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path
+    layoutlm_cli: Program, receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path
 ) -> None:
     """A run that is killed again and again reaches the same end, and each attempt begins where it can."""
     run_dir, log = tmp_path / "run", tmp_path / "log"
     command = train_command(receipts_file, run_dir, *KINDS["line"], save_steps=7)
     begun = []
     for target, call in (
-        ("receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", 20),
+        (LOSS, 20),
         ("receipt_trainer.training.checkpoints:seal", 2),
         ("receipt_trainer.models.layoutlm.trainer:predict", 2),
     ):
-        assert zygote.run(command, log, {"target": target, "call": call, "how": "before"}) == -signal.SIGKILL
+        assert layoutlm_cli.run(command, log, strike("before", call, target)) == -signal.SIGKILL
         begun.append(newest_step(run_dir))
     assert begun == sorted(set(begun))
-    assert zygote.run(command, log) == 0, log.read_text()
+    assert layoutlm_cli.run(command, log) == 0, log.read_text()
     same(run_dir, undisturbed["line"])
 
 
 def test_the_real_command_killed_from_outside(
-    receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path, zygote: Zygote
+    receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path, layoutlm_cli: Program
 ) -> None:
     """`layoutlm-cli train`, a process as a user starts it, killed as soon as its first checkpoint is complete."""
     run_dir, log = tmp_path / "run", tmp_path / "log"
@@ -120,70 +121,72 @@ def test_the_real_command_killed_from_outside(
         process.kill()
     assert process.wait() == -signal.SIGKILL, log.read_text()
     assert 0 < newest_step(run_dir) < max(curve(undisturbed["line"]))
-    assert zygote.run(command, log) == 0, log.read_text()
+    assert layoutlm_cli.run(command, log) == 0, log.read_text()
     same(run_dir, undisturbed["line"])
 
 
 def test_a_flipped_byte_sends_the_run_back_to_the_checkpoint_before(
-    zygote: Zygote, receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path
+    layoutlm_cli: Program, receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path
 ) -> None:
     """A sealed checkpoint that was damaged later is not taken, is no reason to stop, and is not kept for a new one."""
     run_dir, log = tmp_path / "run", tmp_path / "log"
     command = train_command(receipts_file, run_dir, *KINDS["line"], save_steps=7, save_total_limit=3)
-    strike = {"target": "receipt_trainer.training.checkpoints:prune", "call": 4, "how": "before"}
-    assert zygote.run(command, log, strike) == -signal.SIGKILL
+    killed = strike("before", 4, "receipt_trainer.training.checkpoints:prune")
+    assert layoutlm_cli.run(command, log, killed) == -signal.SIGKILL
     newest, before = checkpoints.folders(run_dir)[:2]
     file = newest / "optimizer.pt"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     assert newest_step(run_dir) == int(before.name.removeprefix("checkpoint-"))
-    assert zygote.run(command, log) == 0, log.read_text()
+    assert layoutlm_cli.run(command, log) == 0, log.read_text()
     same(run_dir, undisturbed["line"])
 
 
 def test_early_stopping_after_resume_stops_where_the_undisturbed_run_does(
-    zygote: Zygote, receipts_file: Path, tmp_path: Path
+    layoutlm_cli: Program, receipts_file: Path, tmp_path: Path
 ) -> None:
     """Patience is counted over all attempts: killed before the last evaluation or after the stop, the end is one."""
     flags = ("--early-stopping-patience", 2, "--epochs", 30, "--lr", 1e-9)
     log = tmp_path / "log"
     runs = [tmp_path / "undisturbed", tmp_path / "before the stop", tmp_path / "after the stop"]
     commands = [train_command(receipts_file, run, *KINDS["line"], *flags, "--batch-size", 30) for run in runs]
-    assert zygote.run(commands[0], log) == 0, log.read_text()
+    assert layoutlm_cli.run(commands[0], log) == 0, log.read_text()
     assert len(epochs(runs[0])) == 3
     for run, command, call in zip(runs[1:], commands[1:], (3, 4), strict=True):  # the fourth is the final judgement
-        strike = {"target": "receipt_trainer.models.layoutlm.trainer:predict", "call": call, "how": "before"}
-        assert zygote.run(command, log, strike) == -signal.SIGKILL
-        assert zygote.run(command, log) == 0, log.read_text()
+        killed = strike("before", call, "receipt_trainer.models.layoutlm.trainer:predict")
+        assert layoutlm_cli.run(command, log, killed) == -signal.SIGKILL
+        assert layoutlm_cli.run(command, log) == 0, log.read_text()
         same(run, runs[0])
 
 
 @pytest.mark.parametrize("length", [["--epochs", 1.4], ["--set", "max_steps=10"]])
 def test_a_run_that_ended_inside_an_epoch_takes_no_further_step(
-    zygote: Zygote, receipts_file: Path, tmp_path: Path, length: list[object]
+    layoutlm_cli: Program, receipts_file: Path, tmp_path: Path, length: list[object]
 ) -> None:
     """Killed after its last checkpoint, a run of a fraction of an epoch or of so many steps only finishes."""
     runs = [tmp_path / "undisturbed", tmp_path / "killed"]
     commands = [train_command(receipts_file, run, *KINDS["line"], *length, save_steps=5) for run in runs]
     log = tmp_path / "log"
-    assert zygote.run(commands[0], log) == 0, log.read_text()
-    strike = {"target": "receipt_trainer.models.layoutlm.family:write_predictions", "call": 1, "how": "before"}
-    assert zygote.run(commands[1], log, strike) == -signal.SIGKILL
+    assert layoutlm_cli.run(commands[0], log) == 0, log.read_text()
+    killed = strike("before", 1, "receipt_trainer.models.layoutlm.family:write_predictions")
+    assert layoutlm_cli.run(commands[1], log, killed) == -signal.SIGKILL
     steps = newest_step(runs[1])
-    assert zygote.run(commands[1], log) == 0, log.read_text()
+    assert layoutlm_cli.run(commands[1], log) == 0, log.read_text()
     assert newest_step(runs[1]) == steps == state_of(checkpoints.folders(runs[0])[0])["max_steps"]
     same(runs[1], runs[0])
 
 
 def test_a_run_folder_that_was_moved_keeps_its_best_model(
-    zygote: Zygote, receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path
+    layoutlm_cli: Program, receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path
 ) -> None:
     """The best checkpoint is found by its step, not by the path that the folder had before it was moved."""
     first, second, log = tmp_path / "here", tmp_path / "there", tmp_path / "log"
-    strike = {"target": "receipt_trainer.models.layoutlm.trainer:predict", "call": 3, "how": "before"}
+    killed = strike("before", 3, "receipt_trainer.models.layoutlm.trainer:predict")
     command = train_command(receipts_file, first, *KINDS["line"], save_steps=7)
-    assert zygote.run(command, log, strike) == -signal.SIGKILL
+    assert layoutlm_cli.run(command, log, killed) == -signal.SIGKILL
     first.rename(second)
-    assert zygote.run(train_command(receipts_file, second, *KINDS["line"], save_steps=7), log) == 0, log.read_text()
+    assert layoutlm_cli.run(train_command(receipts_file, second, *KINDS["line"], save_steps=7), log) == 0, (
+        log.read_text()
+    )
     same(second, undisturbed["line"])

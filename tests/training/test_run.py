@@ -21,19 +21,20 @@ from receipt_trainer.models.layoutlm.family import LayoutLM, LayoutLMTask
 from receipt_trainer.models.layoutlm.model import resolve
 from receipt_trainer.training import checkpoints, hardware
 from receipt_trainer.training.run import RunRequest, train
+from tests.fork_server import Program
+from tests.strikes import LOSS, strike
 from tests.training.runs import curve, epochs, newest_step, predictions, record_of, state_of, train_command
 from tests.training.test_resume import same
-from tests.training.zygote import Zygote
 
 FEW: list[object] = ["--epochs", 2, "--batch-size", 20]
 
 
 @pytest.fixture(scope="session")
-def finished(zygote: Zygote, receipts_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(layoutlm_cli: Program, receipts_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short complete run."""
     run_dir = tmp_path_factory.mktemp("finished") / "run"
     log = run_dir.with_suffix(".log")
-    assert zygote.run(train_command(receipts_file, run_dir, *FEW), log) == 0, log.read_text()
+    assert layoutlm_cli.run(train_command(receipts_file, run_dir, *FEW), log) == 0, log.read_text()
     return run_dir
 
 
@@ -123,12 +124,12 @@ def test_the_record_of_a_complete_run_says_everything(finished: Path, receipts_f
 
 
 def test_the_record_is_written_after_every_epoch(
-    zygote: Zygote, receipts_file: Path, finished: Path, tmp_path: Path
+    layoutlm_cli: Program, receipts_file: Path, finished: Path, tmp_path: Path
 ) -> None:
     """Killed in its second epoch, a run has left a record that says `running` and holds the first."""
     run_dir = tmp_path / "run"
-    strike = {"target": "receipt_trainer.models.layoutlm.trainer:predict", "call": 2, "how": "before"}
-    assert zygote.run(train_command(receipts_file, run_dir, *FEW), tmp_path / "log", strike) == -signal.SIGKILL
+    killed = strike("before", 2, "receipt_trainer.models.layoutlm.trainer:predict")
+    assert layoutlm_cli.run(train_command(receipts_file, run_dir, *FEW), tmp_path / "log", killed) == -signal.SIGKILL
     record = record_of(run_dir)
     assert record.status == "running"
     assert epochs(run_dir) == epochs(finished)[:1]
@@ -137,50 +138,49 @@ def test_the_record_is_written_after_every_epoch(
 
 
 def test_a_finished_run_is_not_trained_again_unless_restarted(
-    zygote: Zygote, receipts_file: Path, finished: Path
+    layoutlm_cli: Program, receipts_file: Path, finished: Path
 ) -> None:
     """The same command again: exit 2, one line, the record untouched; with --restart it is trained from the start."""
     before = record_of(finished)
     command = train_command(receipts_file, finished, *FEW)
     log = finished.with_suffix(".again.log")
-    assert zygote.run(command, log) == 2
+    assert layoutlm_cli.run(command, log) == 2
     assert "holds the complete run 'job'" in log.read_text()
     assert "Traceback" not in log.read_text()
     assert record_of(finished) == before
     first = losses(finished)
-    assert zygote.run([*command, "--restart"], log) == 0, log.read_text()
+    assert layoutlm_cli.run([*command, "--restart"], log) == 0, log.read_text()
     assert record_of(finished).job_id != before.job_id
     assert losses(finished) == first
     assert len(list((finished / "tensorboard").glob("events.out.*"))) == 1
 
 
-def test_two_processes_in_one_folder(zygote: Zygote, receipts_file: Path, tmp_path: Path) -> None:
+def test_two_processes_in_one_folder(layoutlm_cli: Program, receipts_file: Path, tmp_path: Path) -> None:
     """While one process trains in a folder another is refused, --restart or not, and the first is not disturbed."""
-    run_dir, log = tmp_path / "run", tmp_path / "log"
+    run_dir, log, paused = tmp_path / "run", tmp_path / "log", tmp_path / "paused"
     command = train_command(receipts_file, run_dir, *FEW)
-    pid = zygote.start(
-        command, log, {"target": "receipt_trainer.models.layoutlm.trainer:predict", "call": 1, "how": "pause"}
+    process = layoutlm_cli.start(
+        command, log, strike("hold", 1, "receipt_trainer.models.layoutlm.trainer:predict", paused)
     )
-    paused = Path(f"{log}.paused")
     while not paused.exists():
         time.sleep(0.01)
     for flags in ([], ["--restart"]):
-        assert zygote.run([*command, *flags], tmp_path / "second.log") == 2
+        assert layoutlm_cli.run([*command, *flags], tmp_path / "second.log") == 2
     assert (tmp_path / "second.log").read_text().count("another process is training there") == 2
     assert record_of(run_dir).status == "running"
-    os.kill(pid, signal.SIGINT)
-    zygote.wait(pid)
+    os.kill(process.pid, signal.SIGINT)
+    process.wait()
 
 
 @pytest.mark.parametrize(
     ("number", "target", "call", "step"),
     [
         (signal.SIGINT, "receipt_trainer.models.layoutlm.trainer:predict", 2, 10),
-        (signal.SIGTERM, "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", 3, 2),
+        (signal.SIGTERM, LOSS, 3, 2),
     ],
 )
 def test_a_signal_leaves_a_run_that_resumes(
-    zygote: Zygote,
+    layoutlm_cli: Program,
     receipts_file: Path,
     finished: Path,
     tmp_path: Path,
@@ -193,78 +193,78 @@ def test_a_signal_leaves_a_run_that_resumes(
 
     It says from which step it resumes.
     """
-    run_dir, log = tmp_path / "run", tmp_path / "log"
+    run_dir, log, paused = tmp_path / "run", tmp_path / "log", tmp_path / "paused"
     command = train_command(receipts_file, run_dir, *FEW)
-    pid = zygote.start(command, log, {"target": target, "call": call, "how": "pause"})
-    while not Path(f"{log}.paused").exists():
+    process = layoutlm_cli.start(command, log, strike("hold", call, target, paused))
+    while not paused.exists():
         time.sleep(0.01)
-    os.kill(pid, number)
-    assert zygote.wait(pid) == 128 + number
+    os.kill(process.pid, number)
+    assert process.wait() == 128 + number
     assert f"stopped at step {step}, on request; the same command resumes from the newest checkpoint" in log.read_text()
     assert "Traceback" not in log.read_text()
     assert record_of(run_dir).status == "running"
     assert newest_step(run_dir) == step
-    assert zygote.run(command, log) == 0, log.read_text()
+    assert layoutlm_cli.run(command, log) == 0, log.read_text()
     assert f"resuming from step {step}" in log.read_text()
     same(run_dir, finished)
 
 
 @pytest.mark.parametrize(
-    ("strike", "shown"),
+    ("fault", "shown"),
     [
-        ({"target": "receipt_trainer.models.layoutlm.trainer:choose", "call": 2, "how": "raise"}, "a bug of ours"),
+        (strike("raise", 2, "receipt_trainer.models.layoutlm.trainer:choose"), "broken on purpose"),
         (
-            {"target": "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", "call": 9, "how": "nan"},
+            strike("nan", 9, LOSS),
             "step 5: the loss is nan",
         ),
         (
-            {"target": "transformers:Trainer._get_grad_norm", "call": 3, "how": "nan"},
+            strike("nan", 3, "transformers:Trainer._get_grad_norm"),
             "step 3: the gradient's norm is nan; there is no checkpoint yet",
         ),
     ],
 )
 def test_a_bug_or_a_nan_marks_the_run_as_failed(
-    zygote: Zygote, receipts_file: Path, finished: Path, tmp_path: Path, strike: dict[str, Any], shown: str
+    layoutlm_cli: Program, receipts_file: Path, finished: Path, tmp_path: Path, fault: dict[str, str], shown: str
 ) -> None:
     """Exit 1, the record says `failed` and why, our own bug with its traceback; the same command goes on."""
     run_dir, log = tmp_path / "run", tmp_path / "log"
     command = train_command(receipts_file, run_dir, *FEW)
-    assert zygote.run(command, log, strike) == 1
-    assert ("Traceback" in log.read_text()) == (strike["how"] == "raise")
+    assert layoutlm_cli.run(command, log, fault) == 1
+    assert ("Traceback" in log.read_text()) == ("TEST_STRIKE_RAISE" in fault)
     record = record_of(run_dir)
     assert record.status == "failed"
     assert shown in (record.error or "")
-    assert zygote.run(command, log) == 0, log.read_text()
+    assert layoutlm_cli.run(command, log) == 0, log.read_text()
     same(run_dir, finished)
     assert record_of(run_dir).error is None
 
 
 def test_weights_that_are_no_numbers_are_never_sealed(
-    zygote: Zygote, receipts_file: Path, finished: Path, tmp_path: Path
+    layoutlm_cli: Program, receipts_file: Path, finished: Path, tmp_path: Path
 ) -> None:
     """A NaN ends the run at its step, however rarely losses are logged; it resumes from the checkpoint before."""
     run_dir, log = tmp_path / "run", tmp_path / "log"
     command = train_command(receipts_file, run_dir, *FEW, save_steps=1, logging_steps=1000)
-    strike = {"target": "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", "call": 6, "how": "nan"}
-    assert zygote.run(command, log, strike) == 1
+    killed = strike("nan", 6, LOSS)
+    assert layoutlm_cli.run(command, log, killed) == 1
     assert "the loss is nan" in (record_of(run_dir).error or "")
     assert newest_step(run_dir) == 2
-    assert zygote.run(train_command(receipts_file, run_dir, *FEW), log) == 0, log.read_text()
+    assert layoutlm_cli.run(train_command(receipts_file, run_dir, *FEW), log) == 0, log.read_text()
     assert [row.f1 for row in record_of(run_dir).epoch_metrics] == [row.f1 for row in record_of(finished).epoch_metrics]
 
 
 def test_sparse_losses_after_a_resume_are_those_of_an_undisturbed_run(
-    zygote: Zygote, receipts_file: Path, tmp_path: Path
+    layoutlm_cli: Program, receipts_file: Path, tmp_path: Path
 ) -> None:
     """Where fewer losses are logged than steps are taken, each is the mean over the same steps as without a kill."""
     log = tmp_path / "log"
     whole, cut = (
         train_command(receipts_file, tmp_path / name, *FEW, save_steps=3, logging_steps=5) for name in ("whole", "cut")
     )
-    assert zygote.run(whole, log) == 0, log.read_text()
-    strike = {"target": "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__", "call": 9, "how": "before"}
-    assert zygote.run(cut, log, strike) == -signal.SIGKILL
-    assert zygote.run(cut, log) == 0, log.read_text()
+    assert layoutlm_cli.run(whole, log) == 0, log.read_text()
+    killed = strike("before", 9, LOSS)
+    assert layoutlm_cli.run(cut, log, killed) == -signal.SIGKILL
+    assert layoutlm_cli.run(cut, log) == 0, log.read_text()
     wanted = curve(tmp_path / "whole")
     assert curve(tmp_path / "cut").keys() == wanted.keys()
     for step, values in curve(tmp_path / "cut").items():
@@ -346,27 +346,27 @@ def test_what_the_machine_cannot_do_is_the_users_mistake() -> None:
 
 
 def test_an_interrupted_run_that_saves_a_snapshot_goes_on(
-    zygote: Zygote, receipts_file: Path, finished: Path, tmp_path: Path
+    layoutlm_cli: Program, receipts_file: Path, finished: Path, tmp_path: Path
 ) -> None:
     """The snapshot that the first attempt saved is left as it is, not taken for somebody else's."""
     run_dir, log, snapshot = tmp_path / "run", tmp_path / "log", tmp_path / "snapshot"
     command = train_command(receipts_file, run_dir, *FEW, "--dataset-snapshot-save", snapshot)
-    strike = {"target": "receipt_trainer.models.layoutlm.trainer:predict", "call": 2, "how": "before"}
-    assert zygote.run(command, log, strike) == -signal.SIGKILL
-    assert zygote.run(command, log) == 0, log.read_text()
+    killed = strike("before", 2, "receipt_trainer.models.layoutlm.trainer:predict")
+    assert layoutlm_cli.run(command, log, killed) == -signal.SIGKILL
+    assert layoutlm_cli.run(command, log) == 0, log.read_text()
     same(run_dir, finished)
     other = train_command(receipts_file, tmp_path / "other", *FEW, "--dataset-snapshot-save", snapshot)
-    assert zygote.run([*other, "--set", "split_seed=9"], log) == 2
+    assert layoutlm_cli.run([*other, "--set", "split_seed=9"], log) == 2
     assert "exists already" in log.read_text()
 
 
-def test_two_processes_train_one_run_under_torchrun(receipts_file: Path, tmp_path: Path) -> None:
+def test_two_processes_train_one_run_under_torchrun(layoutlm_cli: Program, receipts_file: Path, tmp_path: Path) -> None:
     """torchrun with two processes: both train (half the steps), one writes the record, checkpoints hold both states."""
     run_dir = tmp_path / "run"
-    programs = Path(sys.executable).parent
+    torchrun = Path(sys.executable).with_name("torchrun")
     command = train_command(receipts_file, run_dir, *FEW, "--gradient-accumulation-steps", 1)
     done = subprocess.run(
-        [programs / "torchrun", "--nproc-per-node", "2", "--no-python", programs / "layoutlm-cli", *map(str, command)],
+        [torchrun, "--nproc-per-node", "2", "--no-python", *layoutlm_cli.command, *map(str, command)],
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from receipt_trainer.local.emulator import LocalCloud
-from tests.userdata import aws_cli
+from tests import fork_server
 from tests.userdata.machine import Account, Machine
 
 
@@ -23,13 +22,6 @@ def venv_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin" / "python"
 
 
-@pytest.fixture(scope="session")
-def aws_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where the real AWS CLI answers."""
-    with aws_cli.AwsCli(str(tmp_path_factory.mktemp("aws") / "s")) as running:
-        yield running.socket_path
-
-
 @pytest.fixture
 def account(aws: LocalCloud) -> Account:
     """A fresh account's worth of resources."""
@@ -37,13 +29,13 @@ def account(aws: LocalCloud) -> Account:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, account: Account, cloud: LocalCloud, venv_python: Path, aws_socket: str) -> Machine:
+def machine(tmp_path: Path, account: Account, cloud: LocalCloud, venv_python: Path) -> Machine:
     """An instance of the parent image: no packages of ours, no marker."""
     (tmp_path / "root").mkdir()
     environment = cloud.applied_to(os.environ) | {
         "HOST_PYTHON": sys.executable,
-        "AWS_CLIENT": aws_cli.__file__,
-        "AWS_SOCKET": aws_socket,
+        "AWS_CLIENT": fork_server.LAUNCHER,
+        "AWS_SOCKET": fork_server.address("tests.userdata.aws_cli"),
         "VENV_PYTHON": str(venv_python),
     }
     return Machine(tmp_path / "root", account, environment)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from uuid import uuid4
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.aws.server_time import since_boot_s
+from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET, ENV_INSTANCES_TABLE
 from receipt_trainer.contract.tables import job_pk
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.queue import SqsQueue
@@ -24,12 +26,13 @@ from receipt_trainer.worker.log_forwarder import job_log
 from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine
 from receipt_trainer.worker.settings import WorkerSettings
+from tests.fork_server import Forked, Program
 from tests.job_rows import messages
 
 TIMEOUT_S = 60.0
 
 TRAINING = {
-    "num_epochs": 3,
+    "num_epochs": 2,
     "batch_size": 10,
     "gradient_accumulation_steps": 2,
     "learning_rate": 3e-3,
@@ -37,7 +40,9 @@ TRAINING = {
     "device": "cpu",
     "logging_steps": 1,
 }
-"""27 steps of two losses each with nine receipts; an epoch has nine."""
+"""18 steps of two losses each with nine receipts; an epoch has nine."""
+
+STEPS = list(range(1, 19))
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -121,6 +126,21 @@ class Bench:
     def log(self, job_id: str) -> list[str]:
         """The messages of the job's log, in order."""
         return messages(self.settings.jobs_table, job_id)
+
+    def start(self, *arguments: str, environ: Mapping[str, str] | None = None, **options: Any) -> Forked:
+        """`start-worker` as a process, with its output in `log_file`; its options are those of `tests.processes`."""
+        where: dict[str, object] = {"--queue-url": self.queue_url, "--jobs-table": self.settings.jobs_table}
+        where["--checkpoints-dir"] = self.settings.checkpoints_dir
+        words = [part for pair in where.items() for part in pair]
+        given = {ENV_ARTIFACTS_BUCKET: "", ENV_INSTANCES_TABLE: "", **(environ or {})}
+        program = Program("start-worker")
+        return program.start(
+            [json.dumps({"command": self.command, **options}), *words, *arguments], self.log_file, given
+        )
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / "worker.log"
 
     def run_dir(self, job_id: str) -> Path:
         return run_dir_of(self.settings.checkpoints_dir, job_id)

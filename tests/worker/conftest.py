@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from receipt_trainer.data.sources.jsonl import to_record
 from receipt_trainer.data.synthetic import generate
+from tests.strikes import expect
 from tests.worker.bench import Bench
-from tests.worker.hatchery import Hatchery
 
 HELD_AT = 13
 """The first of the two losses of step 7, in the middle of the first epoch."""
-
-
-@pytest.fixture(scope="session")
-def hatchery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hatchery]:
-    """Training processes that start at once."""
-    running = Hatchery(tmp_path_factory.mktemp("hatchery"))
-    yield running
-    running.close()
 
 
 @pytest.fixture(scope="session")
@@ -36,10 +28,10 @@ def receipts_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_bench(
-    jobs_table: str, queue_url: str, receipts_file: Path, tmp_path: Path, hatchery: Hatchery
+    jobs_table: str, queue_url: str, receipts_file: Path, tmp_path: Path, training_command: tuple[str, ...]
 ) -> Callable[..., Bench]:
     """Jobs table, FIFO queue and checkpoints folder of a test."""
-    return lambda: Bench(queue_url, jobs_table, receipts_file, tmp_path, hatchery.command)
+    return lambda: Bench(queue_url, jobs_table, receipts_file, tmp_path, training_command)
 
 
 @pytest.fixture
@@ -51,6 +43,5 @@ def bench(make_bench: Callable[..., Bench]) -> Bench:
 def hold(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Training processes wait at loss `HELD_AT` until they are asked to stop; the file says that one does."""
     path = tmp_path / "held"
-    monkeypatch.setenv("TEST_HOLD_AT", str(HELD_AT))
-    monkeypatch.setenv("TEST_HOLD_FILE", str(path))
+    expect(monkeypatch, "hold", HELD_AT, file=path)
     return path

@@ -7,6 +7,7 @@ import pytest
 
 from receipt_trainer.training import checkpoints
 from receipt_trainer.worker.interruptions import Interruption
+from tests.strikes import expect, forget
 from tests.training.runs import curve, epochs
 from tests.worker.bench import Bench, Running, wait_for
 
@@ -29,9 +30,9 @@ def test_the_rows_are_the_checkpoints_that_are_kept(bench: Bench) -> None:
     bench.worker().run()
     assert kept(bench, job_id) == on_disk(bench, job_id)
     row: dict[str, Any] = bench.rows(job_id, "CHECKPOINT#")[-1]
-    folder = bench.run_dir(job_id) / "checkpoint-27"
+    folder = bench.run_dir(job_id) / "checkpoint-18"
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != checkpoints.SEAL]
-    assert (row["step"], row["epoch"], row["attempt"], row["path"]) == (27, 3, 1, str(folder))
+    assert (row["step"], row["epoch"], row["attempt"], row["path"]) == (18, 2, 1, str(folder))
     assert row["size_bytes"] == sum(sizes) > 0
     assert bench.attempts(job_id)[0]["start_step"] == 0
 
@@ -65,7 +66,7 @@ def test_rows_that_a_vanished_worker_left_wrong_are_put_right(
     table, key = bench.settings.jobs_table, {"PK": {"S": row["PK"]}}
     client.delete_item(TableName=table, Key=key | {"SK": {"S": row["SK"]}})
     client.put_item(TableName=table, Item=key | {"SK": {"S": "CHECKPOINT#0000000003"}, "step": {"N": "3"}})
-    monkeypatch.delenv("TEST_HOLD_AT")
+    forget(monkeypatch, "hold")
     bench.worker("second").run()
     assert kept(bench, job_id) == on_disk(bench, job_id)
     (again,) = bench.rows(job_id, "CHECKPOINT#0000000004")
@@ -101,10 +102,10 @@ def test_a_worker_that_vanishes_in_its_first_epoch_loses_little(
     bench: Bench, undisturbed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed at step 3, between two logged means: the next attempt goes on from there, on the same curve."""
-    monkeypatch.setenv("TEST_DIE_AT", "5")
+    expect(monkeypatch, "before", 5)
     job_id = bench.submit(**COARSE)
     bench.worker(save_interval_s=1e-6, max_jobs=1).run()
-    monkeypatch.delenv("TEST_DIE_AT")
+    forget(monkeypatch, "before")
     bench.worker("second").run()
     assert bench.table.get(job_id).status == "SUCCEEDED"
     assert bench.attempts(job_id)[1]["start_step"] in (1, 2)

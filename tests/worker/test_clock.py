@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import signal
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -21,26 +18,10 @@ from receipt_trainer.worker.interruptions import Interruption
 from tests.fault_proxy import Answer, FaultProxy
 from tests.worker.bench import TIMEOUT_S, Bench, Running, wait_for
 
-ROOT = Path(__file__).parents[2]
+QUICK = {"poll_s": 1}
 HOUR_S = 3600
 AWS_TAKES_S = 300
 """Services refuse a signature that is older or newer."""
-
-
-def start(bench: Bench, skew_s: float, *more: str) -> subprocess.Popen[str]:
-    """A worker process with its clock so far ahead."""
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tests.worker.skewed_worker", str(skew_s), json.dumps(bench.command)),
-            *("--queue-url", bench.queue_url, "--jobs-table", bench.settings.jobs_table, "--idle-timeout", "0"),
-            *("--checkpoints-dir", str(bench.settings.checkpoints_dir), *more),
-        ],
-        cwd=ROOT,
-        env=os.environ | {"ARTIFACTS_BUCKET": "", "INSTANCES_TABLE_NAME": ""},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def send_stray(bench: Bench, job_id: str) -> None:
@@ -58,9 +39,9 @@ def test_a_worker_with_a_wrong_clock_takes_no_job_that_is_held(bench: Bench, hol
     holder = Running(bench.worker("holder"))
     wait_for(hold.exists)
     send_stray(bench, job_id)
-    wrong = start(bench, skew_s)
-    output, _ = wrong.communicate(timeout=TIMEOUT_S)
-    assert wrong.returncode == 0, output
+    wrong = bench.start("--idle-timeout", "0", skew_s=skew_s, settings=QUICK)
+    code, output = wrong.wait(TIMEOUT_S), bench.log_file.read_text()
+    assert code == 0, output
     assert "not claimed" in output
     assert "why=leased" in output
     holder.worker.interrupt(Interruption("signal", "SIGTERM"))
@@ -72,17 +53,14 @@ def test_a_worker_with_a_wrong_clock_takes_no_job_that_is_held(bench: Bench, hol
 def test_a_job_that_a_worker_with_a_wrong_clock_holds_is_not_taken(bench: Bench, hold: Path, skew_s: int) -> None:
     """Its lease ends when it ends by AWS's clock, and so others are refused until then, and no longer."""
     job_id = bench.submit()
-    wrong = start(bench, skew_s)
-    try:
+    with bench.start("--idle-timeout", "0", skew_s=skew_s, settings=QUICK) as wrong:
         wait_for(lambda: hold.exists() or wrong.poll() is not None)
         send_stray(bench, job_id)
         bench.worker("honest").run()
         until = bench.table.get(job_id).lease_expires_at
-        wrong.terminate()
-        output, _ = wrong.communicate(timeout=TIMEOUT_S)
-    finally:
-        wrong.kill()
-    assert wrong.returncode == 0, output
+        wrong.send_signal(signal.SIGTERM)
+        assert wrong.wait(TIMEOUT_S) == 0, bench.log_file.read_text()
+    output = bench.log_file.read_text()
     assert "clock is wrong" in output
     assert until is not None
     assert timedelta(0) < until - datetime.now(UTC) < timedelta(seconds=300)
@@ -103,9 +81,9 @@ def test_a_clock_that_aws_refuses_is_said_in_one_line(fault_proxy: FaultProxy, b
 
     fault_proxy.check = check
     job_id = bench.submit()
-    wrong = start(bench, skew_s)
-    output, _ = wrong.communicate(timeout=TIMEOUT_S)
-    assert wrong.returncode == 2, output
+    wrong = bench.start("--idle-timeout", "0", skew_s=skew_s, settings=QUICK)
+    code, output = wrong.wait(TIMEOUT_S), bench.log_file.read_text()
+    assert code == 2, output
     assert "Traceback" not in output
     assert output.splitlines()[-1].startswith("error: ")
     assert "clock" in output.splitlines()[-1]

@@ -18,7 +18,8 @@ from receipt_trainer.training.failures import MachineError, is_machine_fault
 from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.registry import WorkerMachine
 from tests.fault_proxy import THROTTLED, Answer, FaultProxy
-from tests.worker.bench import Bench
+from tests.strikes import expect, forget
+from tests.worker.bench import STEPS, Bench
 
 AWS_CLI = Path(sys.executable).with_name("aws")
 
@@ -27,8 +28,8 @@ def test_a_full_disk_fails_the_attempt_and_spares_the_checkpoints_before(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The machine is named at fault and takes no third attempt; where there is room the job goes on and succeeds."""
-    monkeypatch.setenv("TEST_FULL_AT", "19")  # behind the first epoch's checkpoint; before the second one's
-    job_id = bench.submit()
+    expect(monkeypatch, "full", 19)  # behind the first epoch's checkpoint; before the second one's
+    job_id = bench.submit(num_epochs=3)
     reason = bench.worker("full").run()
     assert "2 attempts in a row" in reason
     attempts = bench.attempts(job_id)
@@ -39,7 +40,7 @@ def test_a_full_disk_fails_the_attempt_and_spares_the_checkpoints_before(
     found = checkpoints.latest(bench.run_dir(job_id))
     assert found is not None
     assert found.step == 18  # of the second attempt's room
-    monkeypatch.delenv("TEST_FULL_AT")
+    forget(monkeypatch, "full")
     bench.worker("roomy").run()
     job = bench.table.get(job_id)
     assert (job.status, job.attempt) == ("SUCCEEDED", 3)
@@ -67,7 +68,7 @@ def test_an_upload_that_fails_is_made_again_and_nothing_is_trained_again(
     bench.worker(artifacts_bucket=aws.bucket, max_jobs=1).run()
     job = bench.table.get(job_id)
     assert (job.status, job.attempt, job.artifacts) == ("SUCCEEDED", 2, f"s3://{aws.bucket}/{prefix.rstrip('/')}")
-    assert bench.steps(job_id) == steps == list(range(1, 28))
+    assert bench.steps(job_id) == steps == STEPS
     record = clients.s3().get_object(Bucket=aws.bucket, Key=f"{prefix}run.json")["Body"].read()
     assert json.loads(record)["status"] == "complete"
     listed = clients.s3().list_objects_v2(Bucket=aws.bucket, Prefix=prefix)["Contents"]
@@ -96,7 +97,7 @@ def test_a_machine_that_may_not_upload_takes_no_further_job(
         assert told in bench.attempts(job_id)[-1]["reason"]
         assert "this machine cannot deliver it" in bench.attempts(job_id)[-1]["reason"]
         assert bench.table.get(behind).attempt == 0
-    assert [row["start_step"] for row in bench.attempts(job_id)] == [0, 27]
+    assert [row["start_step"] for row in bench.attempts(job_id)] == [0, STEPS[-1]]
     fault_proxy.rule = lambda name, count, body: None
     bench.worker(artifacts_bucket=aws.bucket, max_jobs=1).run()
     assert "SUCCEEDED" in (bench.table.get(job_id).status, bench.table.get(behind).status)
@@ -123,8 +124,8 @@ def test_a_complete_run_whose_last_rows_cannot_be_written_is_delivered_later(
     is_out = False
     bench.worker(max_jobs=1).run()
     assert bench.table.get(job_id).status == "SUCCEEDED"
-    assert bench.steps(job_id) == list(range(1, 28))
-    assert [row["start_step"] for row in bench.attempts(job_id)] == [0, 27, 27]
+    assert bench.steps(job_id) == STEPS
+    assert [row["start_step"] for row in bench.attempts(job_id)] == [0, STEPS[-1], STEPS[-1]]
 
 
 def test_what_a_machine_is_blamed_for() -> None:

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.strikes import forget
 from tests.worker.bench import TIMEOUT_S, Bench, wait_for
 
 
@@ -15,12 +14,11 @@ def test_a_frozen_worker_can_write_nothing_when_it_wakes(
 ) -> None:
     """Stopped past its lease: its training process ends itself, another worker ends the job, and waking is no harm."""
     job_id = bench.submit()
-    arguments = [bench.queue_url, bench.settings.jobs_table, str(bench.folder), *bench.command]
-    frozen = subprocess.Popen([sys.executable, "-m", "tests.worker.frozen_worker", *arguments])
-    try:
+    short = {"lease_s": 3, "lease_margin_s": 1.0, "visibility_s": 4, "beat_s": 0.5, "poll_s": 1}
+    with bench.start("--idle-timeout", "0", settings=short) as frozen:
         wait_for(hold.exists)
         frozen.send_signal(signal.SIGSTOP)
-        monkeypatch.delenv("TEST_HOLD_AT")
+        forget(monkeypatch, "hold")
         bench.worker("second", max_jobs=1, idle_timeout_s=TIMEOUT_S).run()
         job = bench.table.get(job_id)
         assert (job.status, job.attempt) == ("SUCCEEDED", 2)
@@ -29,6 +27,3 @@ def test_a_frozen_worker_can_write_nothing_when_it_wakes(
         assert frozen.wait(TIMEOUT_S) == 0
         assert (bench.rows(job_id), bench.num_messages()) == before
         assert [row["outcome"] for row in bench.attempts(job_id)] == ["LOST", "SUCCEEDED"]
-    finally:
-        frozen.kill()
-        frozen.wait()

@@ -5,19 +5,20 @@ from pathlib import Path
 import pytest
 
 from receipt_trainer.worker.child import num_oom_kills
+from tests.strikes import expect
 from tests.worker.bench import Bench
 
 
 def test_a_traceback_of_the_training_process_is_in_the_jobs_log(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """`receipt-trainer logs` says why: the whole traceback, with the attempt's number, and how the attempt ended."""
-    monkeypatch.setenv("TEST_RAISE_AT", "3")
+    expect(monkeypatch, "raise", 3)
     job_id = bench.submit(max_failures=1)
     bench.worker().run()
     log = bench.log(job_id)
     begin = log.index("Traceback (most recent call last):")
     end = log.index("RuntimeError: broken on purpose")
     assert begin < end
-    assert any("loss.py" in line or "hatchery.py" in line for line in log[begin:end])
+    assert any("loss.py" in line or "strikes.py" in line for line in log[begin:end])
     assert log[-1] == "attempt 1 failed: exit code 1: RuntimeError: broken on purpose"
     assert {row["attempt"] for row in bench.rows(job_id, "LOG#")} == {1}
     assert bench.table.get(job_id).status == "FAILED"
@@ -27,7 +28,7 @@ def test_a_process_that_was_killed_says_nothing_and_its_log_says_by_what(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGKILL leaves no words; the worker's own lines are there."""
-    monkeypatch.setenv("TEST_DIE_AT", "5")
+    expect(monkeypatch, "before", 5)
     job_id = bench.submit(max_failures=1)
     bench.worker().run()
     log = bench.log(job_id)

@@ -23,7 +23,8 @@ from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.submit import retry_job
 from receipt_trainer.worker.interruptions import Advice
 from receipt_trainer.worker.registry import WorkerMachine
-from tests.worker.bench import Bench, Running, wait_for
+from tests.strikes import forget
+from tests.worker.bench import STEPS, Bench, Running, wait_for
 
 UNTIL_STOPPED = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); time.sleep(600)"
 COMPLETES = """
@@ -181,12 +182,12 @@ def test_training_stops_with_a_checkpoint_and_a_higher_limit_resumes(
     with pytest.raises(UserError, match=r"has reached its max_hours 0\.01"):
         retry_job(job_id, limits=Limits(max_hours=0.01))
     retry_job(job_id, limits=Limits(max_hours=1.0))
-    monkeypatch.delenv("TEST_HOLD_AT")
+    forget(monkeypatch, "hold")
     bench.worker(max_jobs=1).run()
     job = bench.table.get(job_id)
     assert (job.status, job.spec["max_hours"], job.num_failures) == ("SUCCEEDED", 1.0, 0)
     assert bench.attempts(job_id)[-1]["start_step"] == step
-    assert sorted(set(bench.steps(job_id))) == list(range(1, 28))
+    assert sorted(set(bench.steps(job_id))) == STEPS
 
 
 def test_all_trials_of_a_sweep_share_one_limit(bench: Bench) -> None:

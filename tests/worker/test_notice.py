@@ -1,49 +1,21 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET, ENV_INSTANCES_TABLE
 from receipt_trainer.local.imds import ImdsStandIn
+from tests.fork_server import Forked
+from tests.strikes import expect
 from tests.worker.bench import TIMEOUT_S, Bench, wait_for
-
-PROGRAM = """
-import sys
-from receipt_trainer.worker import child
-child.COMMAND = tuple(sys.argv.pop(1).split("\\n"))
-from receipt_trainer.cli.lazy import run
-from receipt_trainer.cli.commands.worker import command
-run(command)
-"""
-"""The command itself, with training processes that start at once."""
 
 NOTICED_S, RELEASED_S = 5.0, 60.0
 
 
-@contextmanager
-def started(bench: Bench, service: ImdsStandIn) -> Iterator[subprocess.Popen[bytes]]:
-    """`start-worker` on an instance; killed if the test has not seen its end."""
-    ours = {ENV_ARTIFACTS_BUCKET: "", ENV_INSTANCES_TABLE: ""}
-    worker = subprocess.Popen(
-        [
-            *(sys.executable, "-c", PROGRAM, "\n".join(bench.command)),
-            *("--queue-url", bench.queue_url, "--jobs-table", bench.settings.jobs_table),
-            *("--checkpoints-dir", str(bench.settings.checkpoints_dir)),
-        ],
-        env=os.environ | ours | {"AWS_EC2_METADATA_SERVICE_ENDPOINT": service.url},
-    )
-    try:
-        yield worker
-    finally:
-        worker.kill()
-        worker.wait()
+def started(bench: Bench, service: ImdsStandIn) -> Forked:
+    """`start-worker` on an instance."""
+    return bench.start(environ={"AWS_EC2_METADATA_SERVICE_ENDPOINT": service.url})
 
 
 def test_a_notice_is_seen_within_5_s_and_the_job_is_free_within_60_s(
@@ -73,8 +45,7 @@ def test_a_recommendation_is_a_checkpoint_and_no_end(
     """At a rebalance recommendation alone the job is saved at the end of its step and trains on in the same attempt;
     the spot notice behind it ends the attempt as it always does."""
     saving = tmp_path / "saving"
-    monkeypatch.setenv("TEST_SAVE_AT", "5")  # in step 3
-    monkeypatch.setenv("TEST_SAVE_FILE", str(saving))
+    expect(monkeypatch, "save", 5, file=saving)  # in step 3
     job_id = bench.submit()
     with ImdsStandIn("i-0abc") as service, started(bench, service) as worker:
         wait_for(lambda: worker.poll() is not None or saving.exists())

@@ -19,7 +19,6 @@ from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.shutdown import ASK_FOR_S, InstanceNotEndedError
 from tests.worker.bench import TRAINING
 from tests.worker.faulty_wire import KINDS, Call, Kind
-from tests.worker.hatchery import Hatchery
 from tests.worker.whole_job import Lab, Training, WholeJob
 
 LONG: Final = os.environ.get("TEST_ALL_FAULTS") == "1"
@@ -81,11 +80,11 @@ def check_jobs(cases: list[tuple[WholeJob, str]]) -> None:
 
 
 @pytest.fixture
-def training(hatchery: Hatchery, receipts_file: Path) -> Training:
+def training(training_command: tuple[str, ...], receipts_file: Path) -> Training:
     """A job of nine receipts and one epoch."""
     data = {"dataset_name": str(receipts_file), "examples": "line"}
     spec = {"job_name": "test", "model": "tiny", "training_config": TRAINING | {"num_epochs": 1}, "data_config": data}
-    return Training(hatchery.command, spec)
+    return Training(training_command, spec)
 
 
 @pytest.mark.skipif(not LONG, reason="minutes; a part of `make chaos`")

@@ -27,6 +27,7 @@ from receipt_trainer.worker.interruptions import Interruption
 from receipt_trainer.worker.loop import STOPPED
 from tests.fault_proxy import FaultProxy
 from tests.queues import new_queue
+from tests.strikes import forget
 from tests.worker.bench import Bench, Running, wait_for
 from tests.worker.test_stopped_pool import NAMED, bounds
 
@@ -204,7 +205,7 @@ def test_a_message_that_is_gone_is_sent_anew_when_its_job_waits_again(
     first.end()
     assert bench.table.get(job_id).status == "INTERRUPTED"
     assert bench.num_messages() == 1
-    monkeypatch.delenv("TEST_HOLD_AT")
+    forget(monkeypatch, "hold")
     bench.worker("second").run()
     job = bench.table.get(job_id)
     assert (job.status, job.attempt) == ("SUCCEEDED", 2)

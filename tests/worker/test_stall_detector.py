@@ -8,6 +8,7 @@ import pytest
 from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.worker.child import Child
 from receipt_trainer.worker.stall_detector import ProgressFile, StallWatch
+from tests.strikes import expect, forget
 from tests.worker.bench import Bench, Running, wait_for
 
 STALL_S = 1800.0
@@ -76,7 +77,7 @@ def test_a_stuck_process_is_asked_for_a_checkpoint_and_the_job_goes_on_elsewhere
     assert attempt["outcome"] == "FAILED"
     assert re.fullmatch(r"no progress for \d+ min \(last: .*step 6\)", attempt["reason"])
     assert bench.table.get(job_id).status == "PENDING"
-    monkeypatch.delenv("TEST_HOLD_AT")
+    forget(monkeypatch, "hold")
     bench.worker("sound").run()
     job = bench.table.get(job_id)
     assert (job.status, job.num_failures) == ("SUCCEEDED", 1)
@@ -87,8 +88,7 @@ def test_one_that_does_not_answer_is_killed_and_two_of_them_end_the_worker(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the stop grace it is killed; it counts as the machine's failure."""
-    monkeypatch.setenv("TEST_STICK_AT", "3")
-    monkeypatch.setenv("TEST_HOLD_FILE", str(tmp_path / "stuck"))
+    expect(monkeypatch, "stick", 3, file=tmp_path / "stuck")
     job_id = bench.submit()
     clock = Rushing(tmp_path / "stuck")
     running = Running(bench.worker("stuck", clock=clock, stop_grace_s=0.2, **FAR))
@@ -102,8 +102,7 @@ def test_one_that_cannot_even_be_killed_ends_the_worker_at_once(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that waits inside the kernel: its job is free, and the machine takes no other one."""
-    monkeypatch.setenv("TEST_STICK_AT", "3")
-    monkeypatch.setenv("TEST_HOLD_FILE", str(tmp_path / "stuck"))
+    expect(monkeypatch, "stick", 3, file=tmp_path / "stuck")
     killed: list[Child] = []
     kill = Child.kill
     monkeypatch.setattr(Child, "kill", lambda child: killed.append(child))
@@ -120,7 +119,7 @@ def test_slow_training_that_moves_is_not_ended(bench: Bench, tmp_path: Path, mon
     """By the worker's clock each loss takes 800 s, the run twelve hours: no attempt is ended."""
     ticks = tmp_path / "ticks"
     ticks.touch()
-    monkeypatch.setenv("TEST_TICK_FILE", str(ticks))
+    expect(monkeypatch, "tick", 0, file=ticks)
     job_id = bench.submit()
     clock = lambda: since_boot_s() + 800 * ticks.stat().st_size  # noqa: E731
     bench.worker(clock=clock, **(FAR | {"beat_s": 0.02})).run()

@@ -12,6 +12,7 @@ from receipt_trainer.jobs.submit import new_job, submit
 from receipt_trainer.worker.interruptions import Interruption
 from tests.models.paddleocr_vl.receipts import write_receipts
 from tests.models.paddleocr_vl.tiny import make_tiny
+from tests.strikes import VL_LOSS, expect, forget
 from tests.training.runs import curve, record_of
 from tests.worker.bench import Bench, Running, wait_for
 
@@ -84,12 +85,7 @@ def test_it_goes_on_where_it_was_interrupted(
     whole = queue(bench, inputs)
     bench.worker().run()
     held = tmp_path / "held"
-    for name, value in {
-        "TEST_HOOK": "tests.models.paddleocr_vl.job_hook",
-        "TEST_VL_HOLD_AT": "8",
-        "TEST_HOLD_FILE": held,
-    }.items():
-        monkeypatch.setenv(name, str(value))
+    expect(monkeypatch, "hold", 8, VL_LOSS, held)
     job_id = queue(bench, inputs)
     first = Running(bench.worker("first"))
     wait_for(held.exists)
@@ -97,7 +93,7 @@ def test_it_goes_on_where_it_was_interrupted(
     first.end()
     assert bench.table.get(job_id).status == "INTERRUPTED"
     assert bench.attempts(job_id)[0]["checkpoint_step"] == 3
-    monkeypatch.delenv("TEST_HOOK")
+    forget(monkeypatch, "hold")
     bench.worker("second").run()
     assert bench.table.get(job_id).status == "SUCCEEDED"
     assert bench.attempts(job_id)[1]["start_step"] == 3

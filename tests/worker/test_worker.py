@@ -13,8 +13,9 @@ from receipt_trainer.jobs.estimate import read_history
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.local.imds import ImdsStandIn
 from receipt_trainer.worker.interruptions import Interruption, Watch
+from tests.strikes import expect, forget
 from tests.training.runs import curve, epochs
-from tests.worker.bench import Bench, Running, wait_for
+from tests.worker.bench import STEPS, Bench, Running, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +41,12 @@ def test_a_job_runs_to_its_end(bench: Bench) -> None:
     job = bench.table.get(job_id)
     assert (job.status, job.attempt, job.num_failures) == ("SUCCEEDED", 1, 0)
     assert job.f1 is not None
-    assert bench.steps(job_id) == list(range(1, 28))
+    assert bench.steps(job_id) == STEPS
     assert bench.num_messages() == 0
     (attempt,) = bench.attempts(job_id)
     assert (attempt["outcome"], attempt["worker_id"]) == ("SUCCEEDED", "worker")
     (run,) = read_history(bench.dynamodb, bench.settings.jobs_table)
-    assert (run.measured.steps, run.measured.epochs, run.measured.instance_type) == (27, 3.0, None)
+    assert (run.measured.steps, run.measured.epochs, run.measured.instance_type) == (STEPS[-1], 2.0, None)
 
 
 def interrupted(bench: Bench, job_id: str, hold: Path, interrupt: Callable[[Running], None]) -> None:
@@ -73,7 +74,7 @@ def resumed(bench: Bench, job_id: str, undisturbed: dict[str, Any]) -> None:
         assert mine[step] == pytest.approx(values, abs=1e-6), f"step {step}"
     for row, other in zip(epochs(bench.run_dir(job_id)), undisturbed["epochs"], strict=True):
         assert row == pytest.approx(other, abs=1e-6)
-    assert bench.steps(job_id) == list(range(1, 28))
+    assert bench.steps(job_id) == STEPS
     assert bench.num_messages() == 0
 
 
@@ -83,7 +84,7 @@ def test_an_interrupted_job_goes_on_where_it_was(
     """SIGTERM to the worker: the step is finished and saved, and the next worker's curve is the undisturbed one."""
     job_id = bench.submit()
     interrupted(bench, job_id, hold, lambda one: one.worker.interrupt(Interruption("signal", "SIGTERM")))
-    monkeypatch.delenv("TEST_HOLD_AT")
+    forget(monkeypatch, "hold")
     resumed(bench, job_id, undisturbed)
 
 
@@ -102,13 +103,13 @@ def test_a_spot_notice_does_the_same(
 
         interrupted(bench, job_id, hold, notice)
     assert "spot notice" in bench.attempts(job_id)[0]["reason"]
-    monkeypatch.delenv("TEST_HOLD_AT")
+    forget(monkeypatch, "hold")
     resumed(bench, job_id, undisturbed)
 
 
 def test_a_child_that_dies_is_tried_again_up_to_the_limit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each attempt keeps its reason; at the limit the job is FAILED and its message gone."""
-    monkeypatch.setenv("TEST_DIE_AT", "3")
+    expect(monkeypatch, "before", 3)
     job_id = bench.submit(max_failures=2)
     bench.worker().run()
     job = bench.table.get(job_id)

@@ -20,6 +20,7 @@ from tests.cli.commands.test_receipts import COMMAND
 from tests.cli.jobs import add_job
 from tests.doctor.conftest import ROOT, Stood, made_clients, served, stood, wire, write_pulumi
 from tests.doctor.wire import Wire, quota
+from tests.queues import new_queue
 
 __all__ = ["made_clients", "served", "stood", "wire"]
 
@@ -136,7 +137,7 @@ def own_queue(stood: Stood) -> tuple[StackOutputs, Any, Any]:
     """The stack's outputs with one queue and a jobs table of the test's own, and clients."""
     dynamodb, sqs, name = clients.dynamodb(), clients.sqs(), uuid4().hex[:8]
     dynamodb.create_table(**JOBS.create_arguments(f"jobs-{name}"))
-    url = sqs.create_queue(QueueName=f"{name}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    url = new_queue(name, sqs)
     pool = stood.outputs.pools["gpu"].model_copy(update={"queue_urls": {"normal": url}})
     return stood.outputs.model_copy(update={"jobs_table": f"jobs-{name}", "pools": {"gpu": pool}}), dynamodb, sqs
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,14 +13,6 @@ import torch
 
 from tests.models.paddleocr_vl.receipts import write_receipts
 from tests.models.paddleocr_vl.tiny import make_tiny
-from tests.training.zygote import Zygote
-
-_PRELOADED = (
-    *("receipt_trainer.cli.commands.vl_train", "receipt_trainer.models.paddleocr_vl.family", "peft"),
-    "transformers.models.paddleocr_vl.modeling_paddleocr_vl",
-    "transformers.models.paddleocr_vl.processing_paddleocr_vl",
-    "transformers.models.paddleocr_vl.image_processing_pil_paddleocr_vl",
-)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -43,11 +34,3 @@ def receipts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_receipts(folder, 12)
     write_receipts(folder, 4, seed=1, name="val")
     return folder
-
-
-@pytest.fixture(scope="session")
-def vl_zygote() -> Iterator[Zygote]:
-    """Starts `receipt-trainer` as child processes."""
-    running = Zygote("receipt_trainer.cli.receipt_trainer", _PRELOADED)
-    yield running
-    running.close()

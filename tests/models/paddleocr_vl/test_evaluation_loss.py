@@ -12,11 +12,10 @@ from receipt_trainer.models.paddleocr_vl.family import best_of
 from receipt_trainer.sweep.collect import measures_of
 from receipt_trainer.sweep.experiment_log import step_of
 from receipt_trainer.training import checkpoints
+from tests.fork_server import Program
 from tests.models.paddleocr_vl.runs import vl_train, write_config
+from tests.strikes import VL_LOSS, strike
 from tests.training.runs import record_of
-from tests.training.zygote import Zygote
-
-LOSS = "receipt_trainer.models.paddleocr_vl.loss:TokenLoss.__call__"
 
 
 @pytest.mark.parametrize(
@@ -24,12 +23,12 @@ LOSS = "receipt_trainer.models.paddleocr_vl.loss:TokenLoss.__call__"
     [(5, 2, "there is no checkpoint yet"), (12, 4, "checkpoint-2 is the last good checkpoint")],
 )
 def test_the_run_ends(
-    vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path: Path, call: int, step: int, kept: str
+    vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path: Path, call: int, step: int, kept: str
 ) -> None:
     """As for a training loss: exit 1, the examples in the error and in the record, the checkpoint before it kept."""
     config = write_config(tmp_path / "config.yaml", tiny_model, receipts)
     log = tmp_path / "log"
-    assert vl_zygote.run(vl_train(config), log, {"target": LOSS, "call": call, "how": "nan"}) == 1
+    assert vl_cli.run(vl_train(config), log, strike("nan", call, VL_LOSS)) == 1
     line = next(line for line in log.read_text().splitlines() if line.startswith("error: "))
     assert line.startswith(f"error: step {step}: the validation loss is nan on val-")
     assert kept in line

@@ -4,16 +4,17 @@ import json
 import signal
 from pathlib import Path
 
+from tests.fork_server import Program
 from tests.models.paddleocr_vl.receipts import write_receipts
 from tests.models.paddleocr_vl.runs import ALL_LINEAR, vl_train, write_config
 from tests.models.paddleocr_vl.tiny import make_tiny
+from tests.strikes import VL_LOSS, strike
 from tests.training.runs import newest_step, record_of
-from tests.training.zygote import Zygote
 
 COUNT = 20
 
 
-def test_twenty_receipts_are_learned_by_heart(vl_zygote: Zygote, tmp_path: Path) -> None:
+def test_twenty_receipts_are_learned_by_heart(vl_cli: Program, tmp_path: Path) -> None:
     """Train with LoRA, kill by SIGKILL, resume, merge, evaluate: the merged model answers all 20 receipts right.
 
     The start knows nothing at all, so the embeddings, the output layer and the projector are trained beside the
@@ -38,11 +39,11 @@ def test_twenty_receipts_are_learned_by_heart(vl_zygote: Zygote, tmp_path: Path)
         },
         evaluation={"documents": 4},
     )
-    strike = {"target": "receipt_trainer.models.paddleocr_vl.loss:TokenLoss.__call__", "call": 260, "how": "before"}
-    assert vl_zygote.run(vl_train(config), log, strike) == -signal.SIGKILL, log.read_text()
+    killed = strike("before", 260, VL_LOSS)
+    assert vl_cli.run(vl_train(config), log, killed) == -signal.SIGKILL, log.read_text()
     run_dir = tmp_path / "run"
     assert newest_step(run_dir) > 0
-    assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
+    assert vl_cli.run(vl_train(config), log) == 0, log.read_text()
     record = record_of(run_dir)
     assert record.status == "complete"
     scores = record.vl.scores
@@ -50,10 +51,10 @@ def test_twenty_receipts_are_learned_by_heart(vl_zygote: Zygote, tmp_path: Path)
 
     merged, scores = tmp_path / "merged", tmp_path / "scores.json"
     merge = ["vl", "merge", "--base-model", base, "--adapter-path", run_dir / "model", "--output-dir", merged]
-    assert vl_zygote.run(merge, log) == 0, log.read_text()
+    assert vl_cli.run(merge, log) == 0, log.read_text()
     assert not list(merged.glob("adapter*"))
     evaluate = ["vl", "evaluate", "--test-dir", data, "--model-path", merged, "--output", scores]
-    assert vl_zygote.run([*evaluate, "--max-new-tokens", 200, "--batch-size", 10], log) == 0, log.read_text()
+    assert vl_cli.run([*evaluate, "--max-new-tokens", 200, "--batch-size", 10], log) == 0, log.read_text()
     found = json.loads(scores.read_bytes())["scores"]
     assert found["fields"]["total"] == COUNT * 21
     assert {name: found[name]["value"] for name in ("fields", "numeric", "teds", "parse")} == {

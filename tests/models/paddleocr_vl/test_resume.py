@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.fork_server import Program
 from tests.models.paddleocr_vl.runs import vl_train, write_config
+from tests.strikes import VL_LOSS, strike
 from tests.training.runs import curve, newest_step, record_of
-from tests.training.zygote import Zygote
 
 KINDS: dict[str, dict[str, Any]] = {
     "augmented": {"training": {"save_steps": 2}, "augmentation": {"enabled": True}},
@@ -43,71 +44,70 @@ def same(one: Path, other: Path) -> None:
 
 @pytest.fixture(scope="session")
 def undisturbed(
-    vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path_factory: pytest.TempPathFactory
+    vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """One run of each kind that nobody interrupts."""
     runs = {}
     for kind, sections in KINDS.items():
         config = write_config(tmp_path_factory.mktemp("undisturbed") / "config.yaml", tiny_model, receipts, **sections)
         log = config.with_name("log")
-        assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
+        assert vl_cli.run(vl_train(config), log) == 0, log.read_text()
         runs[kind] = config.with_name("run")
     return runs
 
 
-LOSS = "receipt_trainer.models.paddleocr_vl.loss:TokenLoss.__call__"
-MOMENTS: dict[str, tuple[dict[str, Any], int]] = {
-    "before the first checkpoint": ({"target": LOSS, "call": 3}, 0),
-    "in the middle of an accumulated step": ({"target": LOSS, "call": 10}, 2),
-    "as a checkpoint's state is half written": ({"target": "torch:save", "call": 6, "how": "half"}, 2),
-    "before the seal": ({"target": "receipt_trainer.training.checkpoints:seal", "call": 2}, 2),
-    "during evaluation": ({"target": "receipt_trainer.models.paddleocr_vl.trainer:VlTrainer.judge", "call": 2}, 2),
-    "after the last checkpoint": ({"target": "receipt_trainer.models.paddleocr_vl.family:write_model", "call": 1}, 6),
+MOMENTS: dict[str, tuple[dict[str, str], int]] = {
+    "before the first checkpoint": (strike("before", 3, VL_LOSS), 0),
+    "in the middle of an accumulated step": (strike("before", 10, VL_LOSS), 2),
+    "as a checkpoint's state is half written": (strike("half", 6, "torch:save"), 2),
+    "before the seal": (strike("before", 2, "receipt_trainer.training.checkpoints:seal"), 2),
+    "during evaluation": (strike("before", 2, "receipt_trainer.models.paddleocr_vl.trainer:VlTrainer.judge"), 2),
+    "after the last checkpoint": (strike("before", 1, "receipt_trainer.models.paddleocr_vl.family:write_model"), 6),
 }
 """When a run is killed, and the step of the newest complete checkpoint then: every two, and at an epoch's end."""
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
-    vl_zygote: Zygote, tiny_model: Path, receipts: Path, undisturbed: dict[str, Path], tmp_path: Path, moment: str
+    vl_cli: Program, tiny_model: Path, receipts: Path, undisturbed: dict[str, Path], tmp_path: Path, moment: str
 ) -> None:
     """SIGKILL at any moment, the same command again: loss by loss the undisturbed run, with augmentation."""
     config = write_config(tmp_path / "config.yaml", tiny_model, receipts, **KINDS["augmented"])
-    log, (strike, step) = tmp_path / "log", MOMENTS[moment]
-    assert vl_zygote.run(vl_train(config), log, {"how": "before", **strike}) == -signal.SIGKILL, log.read_text()
+    log, (killed, step) = tmp_path / "log", MOMENTS[moment]
+    assert vl_cli.run(vl_train(config), log, killed) == -signal.SIGKILL, log.read_text()
     assert newest_step(tmp_path / "run") == step
-    assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
+    assert vl_cli.run(vl_train(config), log) == 0, log.read_text()
     same(tmp_path / "run", undisturbed["augmented"])
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "augmented"])
 def test_two_kills_of_other_runs(
-    vl_zygote: Zygote, tiny_model: Path, receipts: Path, undisturbed: dict[str, Path], tmp_path: Path, kind: str
+    vl_cli: Program, tiny_model: Path, receipts: Path, undisturbed: dict[str, Path], tmp_path: Path, kind: str
 ) -> None:
     """The order of a curriculum, modules trained whole and full fine-tuning go on exactly too; again and again."""
     config = write_config(tmp_path / "config.yaml", tiny_model, receipts, **KINDS[kind])
     log = tmp_path / "log"
     for call in (9, 5):
-        assert vl_zygote.run(vl_train(config), log, {"target": LOSS, "call": call, "how": "before"}) == -signal.SIGKILL
-    assert vl_zygote.run(vl_train(config, "--resume", tmp_path / "run"), log) == 0, log.read_text()
+        assert vl_cli.run(vl_train(config), log, strike("before", call, VL_LOSS)) == -signal.SIGKILL
+    assert vl_cli.run(vl_train(config, "--resume", tmp_path / "run"), log) == 0, log.read_text()
     same(tmp_path / "run", undisturbed[kind])
 
 
 def test_what_decides_about_the_losses_may_not_change(
-    vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path: Path
+    vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path: Path
 ) -> None:
     """A checkpoint of other settings is refused with their names; how often is saved and logged may change."""
     log = tmp_path / "log"
     config = write_config(tmp_path / "config.yaml", tiny_model, receipts, training={"save_steps": 2})
-    assert vl_zygote.run(vl_train(config), log, {"target": LOSS, "call": 10, "how": "before"}) == -signal.SIGKILL
+    assert vl_cli.run(vl_train(config), log, strike("before", 10, VL_LOSS)) == -signal.SIGKILL
     training = {"learning_rate": 1e-4, "max_image_pixels": 56 * 56}
     for changed in ({"training": training}, {"lora": {"r": 4}}, {"loss": {"use_focal": True}}):
         other = write_config(tmp_path / "config.yaml", tiny_model, receipts, **changed)
-        assert vl_zygote.run(vl_train(other), tmp_path / "refused") == 2
+        assert vl_cli.run(vl_train(other), tmp_path / "refused") == 2
     said = (tmp_path / "refused").read_text()
     assert "training.learning_rate is 0.003 there and 0.0001 here" in said
     assert "training.max_image_pixels is 752640 there and 3136 here" in said
     assert "lora.r is 8 there and 4 here" in said
     assert "loss.use_focal is false there and true here" in said
     config = write_config(tmp_path / "config.yaml", tiny_model, receipts, training={"save_steps": 1})
-    assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
+    assert vl_cli.run(vl_train(config), log) == 0, log.read_text()

@@ -30,10 +30,11 @@ from receipt_trainer.models.paddleocr_vl.model import load
 from receipt_trainer.models.paddleocr_vl.run_scores import METRICS, Scoring, summary
 from receipt_trainer.reports.documents_run import render_run
 from receipt_trainer.training.run import RunRequest, run
+from tests.fork_server import Program
 from tests.models.paddleocr_vl.runs import vl_train, write_config
 from tests.models.paddleocr_vl.test_train import wait_for
+from tests.strikes import strike
 from tests.training.runs import curve, newest_step, record_of
-from tests.training.zygote import Zygote
 
 WRITE = "receipt_trainer.models.paddleocr_vl.generate:_write"
 EVALUATION = {"enabled": True, "documents": 3, "batch_size": 1, "max_new_tokens": 24}
@@ -45,11 +46,11 @@ def config_of(folder: Path, model: Path, receipts: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scored(vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scored(vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that has scored three of its four validation receipts."""
     config = config_of(tmp_path_factory.mktemp("scored"), tiny_model, receipts)
     log = config.with_name("log")
-    assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
+    assert vl_cli.run(vl_train(config), log) == 0, log.read_text()
     return config.with_name("run")
 
 
@@ -101,29 +102,29 @@ def test_the_report(scored: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "how"), [(signal.SIGTERM, "pause"), (signal.SIGKILL, "before")], ids=["asked", "killed"]
+    ("number", "how"), [(signal.SIGTERM, "hold"), (signal.SIGKILL, "before")], ids=["asked", "killed"]
 )
 def test_scoring_goes_on_where_it_was_stopped(
-    vl_zygote: Zygote, tiny_model: Path, receipts: Path, scored: Path, tmp_path: Path, number: signal.Signals, how: str
+    vl_cli: Program, tiny_model: Path, receipts: Path, scored: Path, tmp_path: Path, number: signal.Signals, how: str
 ) -> None:
     """After one of three answers: nothing is trained again, two answers are asked for, and the scores are the same."""
     config, log, run_dir = config_of(tmp_path, tiny_model, receipts), tmp_path / "log", tmp_path / "run"
-    pid = vl_zygote.start(vl_train(config), log, {"target": WRITE, "call": 2, "how": how})
-    if how == "pause":
-        wait_for(Path(f"{log}.paused"))
-        os.kill(pid, number)
-        assert vl_zygote.wait(pid) == 128 + number
+    process = vl_cli.start(vl_train(config), log, strike(how, 2, WRITE, tmp_path / "paused"))
+    if how == "hold":
+        wait_for(tmp_path / "paused")
+        os.kill(process.pid, number)
+        assert process.wait() == 128 + number
         assert "on request" in log.read_text()
         assert "Traceback" not in log.read_text()
     else:
-        assert vl_zygote.wait(pid) == -number
+        assert process.wait() == -number
     before = record_of(run_dir)
     assert before.status == "running"
     assert before.vl.scores is None
     step, losses = newest_step(run_dir), curve(run_dir)
     times = {path: path.stat().st_mtime_ns for path in run_dir.rglob("checkpoint-*/*")}
     # a third call would be an answer that was there already
-    assert vl_zygote.run(vl_train(config), log, {"target": WRITE, "call": 3, "how": "raise"}) == 0, log.read_text()
+    assert vl_cli.run(vl_train(config), log, strike("raise", 3, WRITE)) == 0, log.read_text()
     assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("checkpoint-*/*")} == times
     assert (newest_step(run_dir), curve(run_dir)) == (step, losses)
     record, whole = record_of(run_dir), record_of(scored)

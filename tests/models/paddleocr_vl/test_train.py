@@ -15,20 +15,19 @@ from receipt_trainer.data.document_set import read_examples
 from receipt_trainer.models.paddleocr_vl.encode import count_tokens
 from receipt_trainer.models.paddleocr_vl.model import load, load_processor
 from receipt_trainer.training import checkpoints
+from tests.fork_server import Program
 from tests.models.paddleocr_vl.receipts import write_receipts
 from tests.models.paddleocr_vl.runs import vl_train, write_config
+from tests.strikes import VL_LOSS, strike
 from tests.training.runs import curve, newest_step, record_of
-from tests.training.zygote import Zygote
-
-LOSS = "receipt_trainer.models.paddleocr_vl.loss:TokenLoss.__call__"
 
 
 @pytest.fixture(scope="module")
-def finished(vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a complete run of three epochs."""
     config = write_config(tmp_path_factory.mktemp("finished") / "config.yaml", tiny_model, receipts)
     log = config.with_name("log")
-    assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
+    assert vl_cli.run(vl_train(config), log) == 0, log.read_text()
     return config.with_name("run")
 
 
@@ -71,18 +70,18 @@ def test_the_losses_fall(finished: Path) -> None:
 
 
 def test_a_complete_run_is_not_trained_again(
-    vl_zygote: Zygote, finished: Path, tiny_model: Path, receipts: Path, tmp_path: Path
+    vl_cli: Program, finished: Path, tiny_model: Path, receipts: Path, tmp_path: Path
 ) -> None:
     """The same command is refused, other settings by name, and nothing of the run changes; --restart starts over."""
     before = (finished / "run.json").read_bytes()
     config, log = finished.with_name("config.yaml"), tmp_path / "log"
-    assert vl_zygote.run(vl_train(config), log) == 2
+    assert vl_cli.run(vl_train(config), log) == 2
     assert "holds the complete run" in log.read_text()
     other = write_config(tmp_path / "config.yaml", tiny_model, receipts, training={"learning_rate": 1e-4})
-    assert vl_zygote.run(vl_train(other, "--output-dir", finished), log) == 2
+    assert vl_cli.run(vl_train(other, "--output-dir", finished), log) == 2
     assert "with other settings (learning_rate)" in log.read_text()
     assert (finished / "run.json").read_bytes() == before
-    assert vl_zygote.run(vl_train(other, "--output-dir", finished, "--restart"), log) == 0, log.read_text()
+    assert vl_cli.run(vl_train(other, "--output-dir", finished, "--restart"), log) == 0, log.read_text()
     assert record_of(finished).training_config["learning_rate"] == 1e-4
 
 
@@ -90,7 +89,7 @@ def test_a_complete_run_is_not_trained_again(
     "loss", [{}, {"use_focal": True}, {"use_label_smoothing": True}], ids=["plain", "focal", "smooth"]
 )
 def test_accumulation_takes_the_way_of_one_big_batch(
-    vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path: Path, loss: dict[str, Any]
+    vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path: Path, loss: dict[str, Any]
 ) -> None:
     """Twelve receipts in one batch, or in four of three, or five, five and two: the same losses and gradients."""
     curves = []
@@ -100,7 +99,7 @@ def test_accumulation_takes_the_way_of_one_big_batch(
             tmp_path / f"{size}.yaml", tiny_model, receipts, training=training, lora={"dropout": 0.0}, loss=loss
         )
         run_dir, log = tmp_path / f"run-{size}", tmp_path / "log"
-        assert vl_zygote.run(vl_train(config, "--output-dir", run_dir), log) == 0, log.read_text()
+        assert vl_cli.run(vl_train(config, "--output-dir", run_dir), log) == 0, log.read_text()
         curves.append(curve(run_dir))
     assert len(curves[0]) == 3
     for other in curves[1:]:
@@ -108,12 +107,12 @@ def test_accumulation_takes_the_way_of_one_big_batch(
             assert other[step] == pytest.approx(values, rel=1e-4), f"step {step}"
 
 
-def test_a_nan_names_its_step_and_examples(vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path: Path) -> None:
+def test_a_nan_names_its_step_and_examples(vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path: Path) -> None:
     """Exit 1, one line, the same in run.json, the last good checkpoint named and whole; the same command goes on."""
     config = write_config(tmp_path / "config.yaml", tiny_model, receipts, training={"logging_steps": 1000})
     run_dir, log = tmp_path / "run", tmp_path / "log"
     # two batches a step and two of evaluation an epoch: the 8th call is the second batch of the third step
-    assert vl_zygote.run(vl_train(config), log, {"target": LOSS, "call": 8, "how": "nan"}) == 1
+    assert vl_cli.run(vl_train(config), log, strike("nan", 8, VL_LOSS)) == 1
     (line,) = [line for line in log.read_text().splitlines() if line.startswith("error: ")]
     assert line.startswith("error: step 3: the loss is nan on train-")
     assert "checkpoint-2 is the last good checkpoint" in line
@@ -123,18 +122,18 @@ def test_a_nan_names_its_step_and_examples(vl_zygote: Zygote, tiny_model: Path, 
     record = record_of(run_dir)
     assert (record.status, record.error) == ("failed", line.removeprefix("error: "))
     assert newest_step(run_dir) == 2
-    assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
+    assert vl_cli.run(vl_train(config), log) == 0, log.read_text()
     assert record_of(run_dir).status == "complete"
 
 
 def test_a_gradient_that_is_no_number_never_reaches_the_weights(
-    vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path: Path
+    vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path: Path
 ) -> None:
     """The loss may be finite and its gradient not: the run ends before the step, with the step's examples."""
     config = write_config(tmp_path / "config.yaml", tiny_model, receipts)
     log = tmp_path / "log"
-    strike = {"target": "transformers:Trainer._get_grad_norm", "call": 2, "how": "nan"}
-    assert vl_zygote.run(vl_train(config), log, strike) == 1
+    killed = strike("nan", 2, "transformers:Trainer._get_grad_norm")
+    assert vl_cli.run(vl_train(config), log, killed) == 1
     assert "step 2: the gradient's norm is nan on train-" in log.read_text()
     assert "there is no checkpoint yet" in log.read_text()
 
@@ -148,30 +147,30 @@ def wait_for(path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_control_c_ends_with_a_good_checkpoint(
-    vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path: Path, number: signal.Signals
+    vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     """The step is finished and saved, exit 130 or 143 with one line; the same command resumes there, and says so."""
     config = write_config(tmp_path / "config.yaml", tiny_model, receipts)
-    run_dir, log = tmp_path / "run", tmp_path / "log"
-    pid = vl_zygote.start(vl_train(config), log, {"target": LOSS, "call": 1, "how": "pause"})
-    wait_for(Path(f"{log}.paused"))
-    os.kill(pid, number)
-    assert vl_zygote.wait(pid) == 128 + number
+    run_dir, log, paused = tmp_path / "run", tmp_path / "log", tmp_path / "paused"
+    process = vl_cli.start(vl_train(config), log, strike("hold", 1, VL_LOSS, paused))
+    wait_for(paused)
+    os.kill(process.pid, number)
+    assert process.wait() == 128 + number
     assert "stopped at step 1, on request; the same command resumes from the newest checkpoint" in log.read_text()
     assert "Traceback" not in log.read_text()
     assert newest_step(run_dir) == 1
     assert record_of(run_dir).status == "running"
-    assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
+    assert vl_cli.run(vl_train(config), log) == 0, log.read_text()
     assert "resuming from step 1" in log.read_text()
     assert list(curve(run_dir)) == [1, 2, 3, 4, 5, 6]
 
 
-def test_it_stops_early_and_keeps_the_best(vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path: Path) -> None:
+def test_it_stops_early_and_keeps_the_best(vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path: Path) -> None:
     """With a rate that overshoots, two evaluations without a lower loss end the run, and the best model is kept."""
     training = {"learning_rate": 0.5, "early_stopping_patience": 2, "num_train_epochs": 30, "max_grad_norm": 0}
     config = write_config(tmp_path / "config.yaml", tiny_model, receipts, training=training | {"save_total_limit": 1})
     log = tmp_path / "log"
-    assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
+    assert vl_cli.run(vl_train(config), log) == 0, log.read_text()
     vl = record_of(tmp_path / "run").vl
     losses = [row.eval_loss for row in vl.evaluations]
     best = losses.index(min(losses))
@@ -183,7 +182,7 @@ def test_it_stops_early_and_keeps_the_best(vl_zygote: Zygote, tiny_model: Path, 
 
 
 def test_what_is_too_long_is_counted_and_named(
-    vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path: Path
+    vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path: Path
 ) -> None:
     """Left out with its lengths, or a token that the model cannot take; on the screen and in run.json, with a reason.
 
@@ -204,7 +203,7 @@ def test_what_is_too_long_is_counted_and_named(
     training = {"max_sequence_length": limit, "num_train_epochs": 1}
     config = write_config(tmp_path / "config.yaml", tiny_model, data, training=training)
     log = tmp_path / "log"
-    assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
+    assert vl_cli.run(vl_train(config), log) == 0, log.read_text()
     record = record_of(tmp_path / "run")
     left_out = {row.id: row.reason for row in record.vl.left_out}
     assert long <= left_out.keys()
@@ -216,12 +215,12 @@ def test_what_is_too_long_is_counted_and_named(
     assert left_out["ended"].startswith("output: </s> stands in it")
     assert record.dataset_counts["train"]["documents"] == 4
     config = write_config(tmp_path / "none.yaml", tiny_model, data, training={"max_sequence_length": 20})
-    assert vl_zygote.run(vl_train(config, "--restart"), log) == 2
+    assert vl_cli.run(vl_train(config, "--restart"), log) == 2
     assert "no example to train on; 11 were left out" in log.read_text()
 
 
 def test_a_share_is_held_out_where_no_file_is_named(
-    vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path: Path
+    vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path: Path
 ) -> None:
     """One JSON lines file: a quarter of it, chosen by hash, is validated on and not trained on."""
     config = write_config(
@@ -229,25 +228,25 @@ def test_a_share_is_held_out_where_no_file_is_named(
         training={"num_train_epochs": 1},
     )  # fmt: skip
     log = tmp_path / "log"
-    assert vl_zygote.run(vl_train(config), log) == 0, log.read_text()
+    assert vl_cli.run(vl_train(config), log) == 0, log.read_text()
     counts = record_of(tmp_path / "run").dataset_counts
     assert (counts["train"]["documents"], counts["validation"]["documents"]) == (9, 3)
 
 
-def test_other_sessions_wait(vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path: Path) -> None:
+def test_other_sessions_wait(vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path: Path) -> None:
     """A second process does not train in the same folder."""
     config = write_config(tmp_path / "config.yaml", tiny_model, receipts)
-    log = tmp_path / "log"
-    pid = vl_zygote.start(vl_train(config), log, {"target": LOSS, "call": 1, "how": "pause"})
-    wait_for(Path(f"{log}.paused"))
-    assert vl_zygote.run(vl_train(config), tmp_path / "second") == 2
+    log, paused = tmp_path / "log", tmp_path / "paused"
+    process = vl_cli.start(vl_train(config), log, strike("hold", 1, VL_LOSS, paused))
+    wait_for(paused)
+    assert vl_cli.run(vl_train(config), tmp_path / "second") == 2
     assert "another process is training there" in (tmp_path / "second").read_text()
-    os.kill(pid, signal.SIGKILL)
-    assert vl_zygote.wait(pid) == -signal.SIGKILL
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
 
 
 def test_augmentation_is_on_the_training_images_alone(
-    vl_zygote: Zygote, tiny_model: Path, receipts: Path, tmp_path: Path
+    vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path: Path
 ) -> None:
     """Another run than without, from the first loss on; the evaluation of the untrained model is the same."""
     found = []
@@ -260,7 +259,7 @@ def test_augmentation_is_on_the_training_images_alone(
             augmentation={"enabled": enabled},
         )
         run_dir, log = tmp_path / f"run-{enabled}", tmp_path / "log"
-        assert vl_zygote.run(vl_train(config, "--output-dir", run_dir), log) == 0, log.read_text()
+        assert vl_cli.run(vl_train(config, "--output-dir", run_dir), log) == 0, log.read_text()
         found.append((curve(run_dir)[1]["loss"], record_of(run_dir).vl.eval_loss))
     assert found[0][0] != pytest.approx(found[1][0], abs=1e-6)
     assert found[0][1] == pytest.approx(found[1][1], abs=1e-5)

@@ -1,0 +1,69 @@
+"""Our own programs as processes that start at once: `layoutlm-cli`, `receipt-trainer`, `training` (what a worker
+starts), and `start-worker OPTIONS ARGUMENT...`, whose options are JSON: the command of training processes, and where
+wanted other `settings` of the worker, `skew_s` of its clock, and the short times of `chaos`.
+
+TEST_UPLOAD_WAIT_S is between two uploads. TEST_HOOK names a module whose `install` is called with the arguments first.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from functools import partial
+from typing import Any
+
+import torch
+
+from receipt_trainer.cli import layoutlm, receipt_trainer
+from receipt_trainer.cli.commands import worker
+from receipt_trainer.cli.lazy import run
+from receipt_trainer.worker.loop import Worker
+from receipt_trainer.worker.main import main as train
+from receipt_trainer.worker.settings import WorkerSettings
+from tests import strikes
+from tests.chaos import times
+from tests.worker.wrong_clock import skew
+
+torch.set_num_threads(1)
+for _name in (
+    *(f"receipt_trainer.cli.commands.{name}" for name in ("train", "vl_train")),
+    *(f"receipt_trainer.models.{name}.family" for name in ("layoutlm", "paddleocr_vl")),
+    *(f"receipt_trainer.{name}" for name in ("training.run", "data.snapshot", "reports.run_folder")),
+    *("receipt_trainer.reports.html", "receipt_trainer.reports.terminal"),
+    *("torch._dynamo", "matplotlib.backends.backend_svg", "transformers.models.bert", "peft"),
+    *(
+        f"transformers.models.paddleocr_vl.{kind}_paddleocr_vl"
+        for kind in ("modeling", "processing", "image_processing_pil")
+    ),
+):
+    importlib.import_module(_name)
+
+
+def _change_worker(
+    command: list[str], settings: dict[str, Any] | None = None, skew_s: float = 0.0, *, chaos: bool = False
+) -> None:
+    own: Any = worker
+    own.Worker = partial(Worker, command=tuple(command))
+    own.WorkerSettings = partial(WorkerSettings, **(settings or {}))
+    if skew_s:
+        skew(skew_s)
+    if chaos:
+        times.shorten_worker()
+
+
+def main(argv: list[str]) -> int:
+    """Run the program that comes first."""
+    program, *arguments = argv
+    if program == "start-worker":  # what the environment asks for is meant for its training processes
+        _change_worker(**json.loads(arguments.pop(0)))
+        run(worker.command, arguments)
+    strikes.obey()
+    if "TEST_UPLOAD_WAIT_S" in os.environ:
+        uploads: Any = importlib.import_module("receipt_trainer.aws.artifacts").S3Artifacts.__init__
+        uploads.__kwdefaults__["retry_wait_s"] = float(os.environ["TEST_UPLOAD_WAIT_S"])
+    if "TEST_HOOK" in os.environ:
+        importlib.import_module(os.environ["TEST_HOOK"]).install(arguments)
+    if program == "training":
+        return train(arguments)
+    run({"layoutlm-cli": layoutlm.group, "receipt-trainer": receipt_trainer.group}[program], arguments)
