@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.local.emulator import LocalCloud
+from tests.end_to_end import pulumi_stand_in
 from tests.end_to_end.account import StackAccount
 from tests.end_to_end.fleet import ROOT
 from tests.fork_server import Program
@@ -35,22 +36,29 @@ def max_usd(request: pytest.FixtureRequest) -> float:
     return float(request.config.getoption("--max-usd", MAX_USD))
 
 
-@pytest.fixture
-def own_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCloud]:
-    """An embedded AWS of the test's own, for `destroy` makes it empty; with a `pulumi` on PATH that works on it."""
+@pytest.fixture(scope="module")
+def emptied() -> Iterator[LocalCloud]:
+    """An embedded AWS that tests may make empty."""
     with LocalCloud(empty=True) as cloud:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE"):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in cloud.environment().items():
-            monkeypatch.setenv(name, value)
-        pulumi = tmp_path / "bin" / "pulumi"
-        pulumi.parent.mkdir()
-        pulumi.write_text(
-            f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m tests.end_to_end.pulumi_stand_in "$@"\n'
-        )
-        pulumi.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{pulumi.parent}{os.pathsep}{os.environ['PATH']}")
         yield cloud
+
+
+@pytest.fixture
+def own_cloud(emptied: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalCloud:
+    """An empty embedded AWS, with a `pulumi` on PATH that works on it."""
+    pulumi_stand_in.make_empty(emptied.endpoint)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in emptied.environment().items():
+        monkeypatch.setenv(name, value)
+    pulumi = tmp_path / "bin" / "pulumi"
+    pulumi.parent.mkdir()
+    pulumi.write_text(
+        f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m tests.end_to_end.pulumi_stand_in "$@"\n'
+    )
+    pulumi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{pulumi.parent}{os.pathsep}{os.environ['PATH']}")
+    return emptied
 
 
 @pytest.fixture

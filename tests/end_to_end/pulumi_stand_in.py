@@ -73,11 +73,14 @@ def destroy(folder: Path) -> int:
     if sum(line.startswith("destroy") for line in typed) <= int(os.environ.get(ENV_FAILS, "0")):
         print("error: ResourceDependencyException: something depends on it", file=sys.stderr)
         return 255
-    url = f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset"
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-        urllib.request.Request(url, method="POST")  # noqa: S310
-    ):
-        return 0
+    make_empty(os.environ["AWS_ENDPOINT_URL"])
+    return 0
+
+
+def make_empty(endpoint: str) -> None:
+    """Delete all that the embedded AWS has."""
+    request = urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")  # noqa: S310
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request).close()
 
 
 if __name__ == "__main__":

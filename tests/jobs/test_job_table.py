@@ -102,18 +102,6 @@ def test_only_one_of_many_claims_is_granted(table: JobTable) -> None:
     assert table.get("job").worker_id == granted.worker_id
 
 
-def test_a_renewed_lease_is_not_taken_over(table: JobTable, clock: Clock) -> None:
-    """A lease ends so many seconds after its last renewal, not after the claim."""
-    attempt = claim(table)
-    clock.pass_s(50)
-    assert not table.renew(attempt, LEASE_S)
-    assert table.get("job").lease_expires_at == clock() + timedelta(seconds=LEASE_S)
-    clock.pass_s(50)
-    assert isinstance(table.claim("job", "w2", LEASE_S, {}), Refusal)
-    clock.pass_s(10)
-    assert claim(table, "w2").number == 2
-
-
 def test_who_lost_the_lease_can_write_nothing(table: JobTable, jobs_table: str, clock: Clock) -> None:
     """Every call of the former worker is refused, and no row changes by it."""
     lost = claim(table)
@@ -135,15 +123,6 @@ def test_who_lost_the_lease_can_write_nothing(table: JobTable, jobs_table: str, 
     assert rows(jobs_table, "") == before
     kept = read_past(clients.dynamodb(), jobs_table, "job", clock()).attempts
     assert [(row["outcome"], row["seconds"]) for row in kept] == [("LOST", LEASE_S), (None, 0.0)]
-
-
-def test_a_worker_of_the_same_name_is_another_attempt(table: JobTable, clock: Clock) -> None:
-    """The number counts, not the worker's name: its own earlier attempt is refused too."""
-    lost = claim(table)
-    clock.pass_s(LEASE_S)
-    claim(table)
-    with pytest.raises(LeaseLost):
-        table.renew(lost, LEASE_S)
 
 
 def test_an_interruption_is_no_failure(table: JobTable, jobs_table: str) -> None:
@@ -185,36 +164,6 @@ def test_an_ending_may_be_repeated(table: JobTable) -> None:
     assert table.fail(attempt, "once") == "PENDING"
     with pytest.raises(LeaseLost):
         table.succeed(attempt, 1.0, None)
-
-
-def test_cancelling_a_running_job(table: JobTable) -> None:
-    """Its worker hears of it at the next heartbeat; whatever way the attempt ends then, it is not tried again."""
-    attempt = claim(table)
-    assert table.cancel("job").status == "CLAIMED"
-    assert table.renew(attempt, LEASE_S)
-    assert table.fail(attempt, "killed") == "CANCELLED"
-
-
-@pytest.mark.parametrize("ending", ["interrupt", "end_cancelled"])
-def test_the_endings_of_a_cancelled_job(table: JobTable, ending: str) -> None:
-    """A cancelled job that is interrupted is CANCELLED, not INTERRUPTED."""
-    attempt = claim(table)
-    table.cancel("job")
-    getattr(table, ending)(attempt, "asked", *([3] if ending == "interrupt" else []))
-    assert table.get("job").status == "CANCELLED"
-    assert table.cancel("job").status == "CANCELLED"
-
-
-def test_a_cancelled_job_of_a_vanished_worker(table: JobTable, clock: Clock, jobs_table: str) -> None:
-    """Asked to cancel and then gone: the next claim ends the job instead of training it."""
-    claim(table)
-    table.cancel("job")
-    clock.pass_s(LEASE_S)
-    refusal = table.claim("job", "w2", LEASE_S, {})
-    assert isinstance(refusal, Refusal)
-    assert refusal.kind == "cancelled"
-    assert table.get("job").status == "CANCELLED"
-    assert rows(jobs_table, "ATTEMPT#")[0]["outcome"] == "LOST"
 
 
 def test_a_job_that_loses_its_workers_fails(table: JobTable, clock: Clock) -> None:

@@ -10,7 +10,6 @@ from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.worker.circuit_breaker import Breaker
 from receipt_trainer.worker.finalize import Ending
 from receipt_trainer.worker.registry import WorkerMachine
-from tests.strikes import expect, forget
 from tests.worker.bench import Bench
 
 BROKEN = Ending("failed", "killed by SIGSEGV", is_machine_fault=True)
@@ -41,21 +40,6 @@ def test_one_run_that_this_machine_cannot_deliver_ends_its_work() -> None:
     assert "AccessDenied" in (reason_after(refused, Ending("succeeded")) or "")
     assert reason_after(BROKEN, Ending("upload_failed", "S3 is away")) is None
     assert reason_after(BROKEN, Ending("upload_failed", "S3 is away"), BROKEN) is not None
-
-
-def test_a_job_that_a_broken_machine_failed_twice_succeeds_on_another(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The worker goes before it has spent the job's last attempt, and says why in its last words."""
-    expect(monkeypatch, "before", 3)
-    job_id = bench.submit()
-    reason = bench.worker("broken").run()
-    assert reason.startswith("2 attempts in a row failed on this machine, the last one: killed by SIGKILL")
-    assert bench.table.get(job_id).status == "PENDING"
-    forget(monkeypatch, "before")
-    bench.worker("sound").run()
-    job = bench.table.get(job_id)
-    assert (job.status, job.attempt, job.num_failures) == ("SUCCEEDED", 3, 2)
 
 
 def test_an_instance_whose_gpu_is_gone_trains_nothing_and_is_replaced(

@@ -1,110 +1,51 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.aws.imds import Imds
 from receipt_trainer.jobs.estimate import read_history
 from receipt_trainer.jobs.repository import JobTable
-from receipt_trainer.local.imds import ImdsStandIn
-from receipt_trainer.worker.interruptions import Interruption, Watch
+from receipt_trainer.worker.interruptions import Interruption
 from tests.strikes import expect, forget
 from tests.training.runs import curve, epochs
 from tests.worker.bench import STEPS, Bench, Running, wait_for
 
 
-@pytest.fixture(scope="module")
-def remembered() -> dict[str, Any]:
-    """What one undisturbed run left, for all tests that this process runs."""
-    return {}
-
-
-@pytest.fixture
-def undisturbed(bench: Bench, remembered: dict[str, Any]) -> dict[str, Any]:
-    """Curve and epochs of a job that nobody disturbs; asked for before `hold`, which would disturb it."""
-    if not remembered:
-        job_id = bench.submit()
-        bench.worker().run()
-        remembered.update(curve=curve(bench.run_dir(job_id)), epochs=epochs(bench.run_dir(job_id)))
-    return remembered
-
-
-def test_a_job_runs_to_its_end(bench: Bench) -> None:
-    """SUCCEEDED with its score, one attempt, a metric row for each step, no message left, and the worker goes."""
+def test_a_job_runs_to_its_end(bench: Bench, hold: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM to its worker: the step is finished and saved, and another worker takes the job at once and ends it on
+    the curve of a job that nobody interrupts. Both have a metric row for each step, and leave no message."""
     job_id = bench.submit()
-    assert bench.worker().run() == "idle for 0 s"
-    job = bench.table.get(job_id)
-    assert (job.status, job.attempt, job.num_failures) == ("SUCCEEDED", 1, 0)
-    assert job.f1 is not None
-    assert bench.steps(job_id) == STEPS
-    assert bench.num_messages() == 0
-    (attempt,) = bench.attempts(job_id)
-    assert (attempt["outcome"], attempt["worker_id"]) == ("SUCCEEDED", "worker")
-    (run,) = read_history(bench.dynamodb, bench.settings.jobs_table)
-    assert (run.measured.steps, run.measured.epochs, run.measured.instance_type) == (STEPS[-1], 2.0, None)
-
-
-def interrupted(bench: Bench, job_id: str, hold: Path, interrupt: Callable[[Running], None]) -> None:
-    """Let a first worker begin, interrupt it in the middle of step 7, and look at what it leaves."""
     first = Running(bench.worker("first"))
     wait_for(hold.exists)
-    interrupt(first)
+    first.worker.interrupt(Interruption("signal", "SIGTERM"))
     first.end()
     job = bench.table.get(job_id)
     assert (job.status, job.attempt, job.num_failures) == ("INTERRUPTED", 1, 0)
     assert bench.attempts(job_id)[0]["checkpoint_step"] == 7
     assert bench.num_messages() == 1
-
-
-def resumed(bench: Bench, job_id: str, undisturbed: dict[str, Any]) -> None:
-    """A second worker takes the job at once, and ends it as if nothing had happened."""
-    bench.worker("second").run()
-    job = bench.table.get(job_id)
-    assert (job.status, job.attempt, job.num_failures) == ("SUCCEEDED", 2, 0)
-    assert [row["outcome"] for row in bench.attempts(job_id)] == ["INTERRUPTED", "SUCCEEDED"]
-    assert bench.attempts(job_id)[1]["start_step"] == 7
-    mine = curve(bench.run_dir(job_id))
-    assert mine.keys() == undisturbed["curve"].keys()
-    for step, values in undisturbed["curve"].items():
-        assert mine[step] == pytest.approx(values, abs=1e-6), f"step {step}"
-    for row, other in zip(epochs(bench.run_dir(job_id)), undisturbed["epochs"], strict=True):
-        assert row == pytest.approx(other, abs=1e-6)
-    assert bench.steps(job_id) == STEPS
+    forget(monkeypatch, "hold")
+    whole_id = bench.submit()
+    assert bench.worker("second").run() == "idle for 0 s"
+    outcomes = {job_id: ["INTERRUPTED", "SUCCEEDED"], whole_id: ["SUCCEEDED"]}
+    for one, wanted in outcomes.items():
+        job, attempts = bench.table.get(one), bench.attempts(one)
+        assert (job.status, job.attempt, job.num_failures) == ("SUCCEEDED", len(wanted), 0)
+        assert job.f1 is not None
+        assert [row["outcome"] for row in attempts] == wanted
+        assert (attempts[-1]["worker_id"], attempts[-1]["start_step"]) == ("second", 7 if one == job_id else 0)
+        assert bench.steps(one) == STEPS
     assert bench.num_messages() == 0
-
-
-def test_an_interrupted_job_goes_on_where_it_was(
-    bench: Bench, undisturbed: dict[str, Any], hold: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SIGTERM to the worker: the step is finished and saved, and the next worker's curve is the undisturbed one."""
-    job_id = bench.submit()
-    interrupted(bench, job_id, hold, lambda one: one.worker.interrupt(Interruption("signal", "SIGTERM")))
-    forget(monkeypatch, "hold")
-    resumed(bench, job_id, undisturbed)
-
-
-def test_a_spot_notice_does_the_same(
-    bench: Bench, undisturbed: dict[str, Any], hold: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A notice of the metadata service reaches the training process, and the job's row says why it left."""
-    job_id = bench.submit()
-    with ImdsStandIn() as service:
-
-        def notice(running: Running) -> None:
-            watch = Watch(Imds(service.url), running.worker.interrupt, running.worker.advise, interval_s=0.05)
-            service.interrupt("spot")
-            running.end()
-            watch.close()
-
-        interrupted(bench, job_id, hold, notice)
-    assert "spot notice" in bench.attempts(job_id)[0]["reason"]
-    forget(monkeypatch, "hold")
-    resumed(bench, job_id, undisturbed)
+    mine, whole = (curve(bench.run_dir(one)) for one in outcomes)
+    assert mine.keys() == whole.keys()
+    for step, values in whole.items():
+        assert mine[step] == pytest.approx(values, abs=1e-6), f"step {step}"
+    for row, other in zip(*(epochs(bench.run_dir(one)) for one in outcomes), strict=True):
+        assert row == pytest.approx(other, abs=1e-6)
+    measured = [run.measured for run in read_history(bench.dynamodb, bench.settings.jobs_table)]
+    assert (STEPS[-1], 2.0, None) in [(one.steps, one.epochs, one.instance_type) for one in measured]
 
 
 def test_a_child_that_dies_is_tried_again_up_to_the_limit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -145,26 +143,6 @@ def wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_control_c_ends_with_a_good_checkpoint(
-    vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path: Path, number: signal.Signals
-) -> None:
-    """The step is finished and saved, exit 130 or 143 with one line; the same command resumes there, and says so."""
-    config = write_config(tmp_path / "config.yaml", tiny_model, receipts)
-    run_dir, log, paused = tmp_path / "run", tmp_path / "log", tmp_path / "paused"
-    process = vl_cli.start(vl_train(config), log, strike("hold", 1, VL_LOSS, paused))
-    wait_for(paused)
-    os.kill(process.pid, number)
-    assert process.wait() == 128 + number
-    assert "stopped at step 1, on request; the same command resumes from the newest checkpoint" in log.read_text()
-    assert "Traceback" not in log.read_text()
-    assert newest_step(run_dir) == 1
-    assert record_of(run_dir).status == "running"
-    assert vl_cli.run(vl_train(config), log) == 0, log.read_text()
-    assert "resuming from step 1" in log.read_text()
-    assert list(curve(run_dir)) == [1, 2, 3, 4, 5, 6]
-
-
 def test_it_stops_early_and_keeps_the_best(vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path: Path) -> None:
     """With a rate that overshoots, two evaluations without a lower loss end the run, and the best model is kept."""
     training = {"learning_rate": 0.5, "early_stopping_patience": 2, "num_train_epochs": 30, "max_grad_norm": 0}
@@ -231,18 +209,6 @@ def test_a_share_is_held_out_where_no_file_is_named(
     assert vl_cli.run(vl_train(config), log) == 0, log.read_text()
     counts = record_of(tmp_path / "run").dataset_counts
     assert (counts["train"]["documents"], counts["validation"]["documents"]) == (9, 3)
-
-
-def test_other_sessions_wait(vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path: Path) -> None:
-    """A second process does not train in the same folder."""
-    config = write_config(tmp_path / "config.yaml", tiny_model, receipts)
-    log, paused = tmp_path / "log", tmp_path / "paused"
-    process = vl_cli.start(vl_train(config), log, strike("hold", 1, VL_LOSS, paused))
-    wait_for(paused)
-    assert vl_cli.run(vl_train(config), tmp_path / "second") == 2
-    assert "another process is training there" in (tmp_path / "second").read_text()
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
 
 
 def test_augmentation_is_on_the_training_images_alone(
