@@ -33,6 +33,7 @@ def complete(*_):
     shutil.copy({record!r}, json.loads(pathlib.Path(sys.argv[1]).read_text())["run_dir"] + "/run.json")
     sys.exit({code})
 signal.signal(signal.SIGTERM, complete)
+pathlib.Path({ready!r}).touch()
 time.sleep(600)
 """
 
@@ -147,14 +148,21 @@ def test_a_run_that_completes_while_it_is_stopped(bench: Bench, tmp_path: Path, 
         status="complete",
     )
     record.write(tmp_path / "complete.json")
-    job_id = submit(bench, limits={"max_hours": 0.0001})
+    ready = tmp_path / "ready"
+    job_id = submit(bench, limits={"max_hours": 100 / 3600})
     bench.run_dir(job_id).mkdir(parents=True)
-    for state in states:
-        stub(bench, COMPLETES.format(record=str(tmp_path / "complete.json"), code=code))
-        if bench.attempts(job_id):
-            stub(bench, "import sys; sys.exit(74)")
+    stub(bench, COMPLETES.format(record=str(tmp_path / "complete.json"), code=code, ready=str(ready)))
+    worker = bench.worker(clock=lambda: since_boot_s() + (150.0 if ready.exists() else 0.0), max_jobs=1)
+    running = Running(worker)
+    wait_for(ready.exists)
+    worker.advise(Advice("rebalance recommendation"))  # wakes it: it waits by the real clock
+    running.end()
+    assert bench.table.get(job_id).status == states[0]
+    if states[1:]:
+        took(bench, job_id, 100 / 3600)
+        stub(bench, "import sys; sys.exit(74)")
         bench.worker(max_jobs=1).run()
-        assert bench.table.get(job_id).status == state
+        assert bench.table.get(job_id).status == states[1]
     assert len(bench.attempts(job_id)) == len(states)
 
 
