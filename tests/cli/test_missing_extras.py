@@ -30,6 +30,7 @@ main()
         ("receipt_trainer vl generate --output-dir new", "synthetic"),
         ("receipt_trainer vl validate-dataset --input receipts.jsonl", "vl"),
         ("receipt_trainer local up", "local"),
+        ("receipt_trainer read receipts.jsonl --model RUN", "read"),
     ],
 )
 def test_a_missing_extra_is_one_line(command: str, extra: str, tmp_path: Path) -> None:
@@ -45,10 +46,11 @@ def test_a_missing_extra_is_one_line(command: str, extra: str, tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["receipts.jsonl"]
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "label-counts", "spot-check", "report"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "label-counts", "spot-check", "report", "read"])
 def test_help_needs_no_extra(command: str, tmp_path: Path) -> None:
     """What a command does and takes is said before anything is installed for it."""
-    text = BASE_INSTALL.format(program="layoutlm", arguments=[command, "--help"])
+    program = "receipt_trainer" if command == "read" else "layoutlm"
+    text = BASE_INSTALL.format(program=program, arguments=[command, "--help"])
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Usage: ")

@@ -25,6 +25,9 @@ OPTIONS = {
     "local interrupt": {"--kind", "--warning"},
     "local env": set(),
     "local down": set(),
+    "read": {"--model", "--format", "--pages", "--date-order", "--currency", "--known", "--csv", "--items", "--table"}
+    | {"--output", "--workers", "--progress", "--no-progress"}
+    | _STACK,
     "receipts import": {"--dry-run"} | _RECEIPTS,
     "receipts export": {"--all", "--output", "-o"} | _RECEIPTS,
     "receipts stats": _RECEIPTS,

@@ -71,6 +71,7 @@ vl = LazyGroup(
     lazy_commands={
         "demo": LazyCommand(".commands.demo:command", "A complete job on this machine, on an embedded AWS."),
         "local": LazyCommand(".receipt_trainer:local", "The stack on this machine, to play with."),
+        "read": LazyCommand(".commands.read:command", "Photos, PDFs and files of words in, fields out."),
         "receipts": LazyCommand(".receipt_trainer:receipts", "Receipts in, out, and counted."),
         "submit-job": LazyCommand(".commands.submit_job:command", "Queue a job file for the workers."),
         "start-worker": LazyCommand(".commands.worker:command", "Take jobs from the queues and train them."),

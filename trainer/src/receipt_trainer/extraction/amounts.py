@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from receipt_trainer.data.amount_checks import minor_digits
-from receipt_trainer.extraction.dates import CLEAR_COUNT, CLEAR_SHARE
+from receipt_trainer.extraction.dates import CLEAR_COUNT, CLEAR_SHARE, flat
 
 Point = Literal[".", ","]
 """A decimal sign."""
@@ -66,8 +65,6 @@ _NUMBER: Final = re.compile(
 _HEAD: Final = re.compile(
     "-?(?:" + "|".join(re.escape(sign) for sign in sorted(_SIGNS, key=len, reverse=True)) + "|[$¥])", re.I
 )
-_MARKS: Final = str.maketrans({"\u060c": ",", "\u066c": ",", "\u2e41": ",", "\u066b": "."})
-"""Signs of Arabic numbers."""
 _SLIP: Final = str.maketrans("OoQDlI|iSBZ", "00001111582")
 _SLIPPED: Final = re.compile(r"[\dOoQDlI|i][\dOoQDlI|iSBZ]*(?:[.,][\dOoQDlI|iSBZ]{3})*[.,][\dOoQDlI|iSBZ]{2}")
 
@@ -96,12 +93,6 @@ class Money:
     def values(self) -> list[Decimal]:
         """All readings, the smallest first."""
         return sorted(set(self.readings.values()))
-
-
-def flat(text: str) -> str:
-    """NFKC without marks of direction, minus signs as "-"."""
-    plain = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
-    return re.sub("[\u2212\u2013\u2010]", "-", plain).translate(_MARKS)
 
 
 def currency_in(text: str) -> str | None:

@@ -75,6 +75,18 @@ _WEEKDAYS: Final = (
 )
 
 
+_MARKS: Final = str.maketrans(
+    {**dict.fromkeys("\u2212\u2013\u2010", "-"), **dict.fromkeys("\u060c\u066c\u2e41", ","), "\u066b": ".", "´": "'"}
+)
+"""Minus signs, and the signs of Arabic numbers."""
+
+
+def flat(text: str) -> str:
+    """NFKC with ASCII digits, plain minus signs and marks, and without marks of direction."""
+    plain = unicodedata.normalize("NFKC", text.translate(_MARKS)).translate(_MARKS)
+    return "".join(str(int(c)) if c.isdecimal() else c for c in plain if unicodedata.category(c) != "Cf")
+
+
 @dataclass(frozen=True, slots=True)
 class Dated:
     """A date on a receipt and the days that it may mean.
@@ -99,25 +111,25 @@ def dated(text: str) -> list[Dated]:
 
     A weekday beside a date leaves the readings that fall on it, if any does.
     """
-    flat = "".join(c for c in unicodedata.normalize("NFKC", text.replace("´", "'")) if unicodedata.category(c) != "Cf")
+    plain = flat(text)
     found: list[tuple[re.Match[str], Dated]] = [
-        (match, _numeric(match[1], match[3], match[4])) for match in _NUMERIC.finditer(flat)
+        (match, _numeric(match[1], match[3], match[4])) for match in _NUMERIC.finditer(plain)
     ]
     for pattern, year, name, day in ((_DAY_NAMED, 3, 2, 1), (_NAMED_DAY, 3, 1, 2), (_YEAR_NAMED, 1, 2, 3)):
-        for match in pattern.finditer(flat):
+        for match in pattern.finditer(plain):
             found.append((match, _named(match[year] or match[match.lastindex or 0], match[name], int(match[day]))))
-    for match in _HAN.finditer(flat):
+    for match in _HAN.finditer(plain):
         meant = _day(match[1], int(match[2]), int(match[3]))
         found.append((match, Dated({"": meant} if meant else {}, False)))
     if not any(one.days for _, one in found):
-        found += [(match, _compact(match[1])) for match in _COMPACT.finditer(flat)]
+        found += [(match, _compact(match[1])) for match in _COMPACT.finditer(plain)]
     kept: list[Dated] = []
     end = 0
     for match, one in sorted(found, key=lambda pair: pair[0].start()):
         if one.days and match.start() >= end:
             end = match.end()
             kept += [] if one in kept else [one]
-    return [_on_weekday(one, flat) for one in kept]
+    return [_on_weekday(one, plain) for one in kept]
 
 
 def _named(year: str, name: str, day: int) -> Dated:
@@ -260,7 +272,7 @@ class DateEvidence:
 
 def times(text: str) -> Iterator[str]:
     """The times of a text as HH:MM or HH:MM:SS of 24 hours."""
-    for match in _TIME.finditer(unicodedata.normalize("NFKC", text)):
+    for match in _TIME.finditer(flat(text)):
         hour, mark, minute, second, half = match.groups()
         clock = int(hour)
         if half is not None:

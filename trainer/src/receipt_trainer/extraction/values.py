@@ -12,8 +12,8 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal
 
-from receipt_trainer.extraction.amounts import flat, is_negative, numbers
-from receipt_trainer.extraction.dates import DateOrder, date_orders, dated
+from receipt_trainer.extraction.amounts import is_negative, numbers
+from receipt_trainer.extraction.dates import DateOrder, date_orders, dated, flat
 
 __all__ = [
     "DATES",

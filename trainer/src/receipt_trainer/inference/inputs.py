@@ -65,7 +65,7 @@ class Inputs:
             UserError: it cannot be read, or is nothing that is known.
         """
         name = _name(path)
-        if self.format == OWN or (self.format is None and path.name.endswith((".jsonl", ".jsonl.gz"))):
+        if self.format == OWN or (self.format is None and _is_lines(path)):
             yield from _lines(path)
             return
         if self.format is None and (record := _record(path)) is not None:
@@ -79,6 +79,12 @@ class Inputs:
     def is_photo(self, path: Path) -> bool:
         """Whether a file is read as an image or a PDF."""
         return self.format is None and _is_page(path)
+
+    def is_known(self, path: Path) -> bool:
+        """Whether a file is one of words that can be read: by the format that was named, or by its content."""
+        from receipt_trainer.data.sources.foreign import detect
+
+        return self.format is not None or _is_lines(path) or _record(path) is not None or detect(path) is not None
 
     def of_bytes(self, content: bytes, name: str) -> Iterator[Given]:
         """The documents in a text of JSON lines, or the photo or PDF that the bytes are."""
@@ -180,6 +186,10 @@ def _record(path: Path) -> Any:
     is_own = isinstance(found, dict) and {"width", "height", "words"} <= found.keys()
     first = next(iter(found["words"]), None) if is_own and isinstance(found["words"], list) else None
     return found if is_own and (first is None or (isinstance(first, dict) and "box" in first)) else None
+
+
+def _is_lines(path: Path) -> bool:
+    return path.name.endswith((".jsonl", ".jsonl.gz"))
 
 
 def _is_page(path: Path) -> bool:

@@ -25,9 +25,10 @@ from receipt_trainer.cli.render.watch import open_screen
 from receipt_trainer.cli.stack import enter
 from receipt_trainer.config.base import parse
 from receipt_trainer.config.job_file import LayoutLMJob
-from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
+from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import Resources
+from receipt_trainer.contract.package import MANIFEST_FILE, SERVE_DIR
 from receipt_trainer.contract.run_record import read_record
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs import submit as submission
@@ -100,6 +101,8 @@ def _conclude(row: Item, hosted: Hosted, run_dir: Path, console: Console) -> Non
 def _report(run_dir: Path, console: Console) -> None:
     print_run(load_run(run_dir), console)
     console.print(f"\nfiles: {run_dir}\nreport: {run_dir / names.REPORT_FILE}", soft_wrap=True)
+    if (run_dir / names.MODEL_DIR / SERVE_DIR / MANIFEST_FILE).is_file():
+        console.print(f"read a photo: receipt-trainer read PHOTO --model {run_dir} --table", soft_wrap=True)
 
 
 def _show_traces(hosted: Hosted, job: Item, console: Console) -> None:
@@ -149,7 +152,6 @@ def spec_of(name: str, model: str, epochs: float) -> LayoutLMJob:
         job_name=name,
         model=model,
         training_config=parse(TrainingConfig, {"num_epochs": epochs}, "--epochs"),
-        data_config=DataConfig(merge_amounts=True),
         resources=Resources(pool=POOL),
     )
 

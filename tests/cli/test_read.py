@@ -1,0 +1,183 @@
+"""`receipt-trainer read`: files in, answers out, and what happens when something is wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from receipt_trainer.cli import reading
+from receipt_trainer.cli.commands.read import command
+from receipt_trainer.errors import UserError
+from receipt_trainer.inference.document_reader import DocumentReader
+from tests.inference.told import ToldModel, record
+
+RECEIPT = ("N:Big N:Shop", "D:25/12/2018", "Q:2 P:Bread U:1.50 T:3.00", "P:=Tea T:4.00", "TOTAL G:RM7.00")
+Read = Callable[..., Result]
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Read:
+    """The command in a folder of its own, with a model that is told its labels."""
+    monkeypatch.setattr(DocumentReader, "open", lambda place, **options: DocumentReader(ToldModel(), **options))  # type: ignore[arg-type]
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(command, [*arguments, "--model", "RUN"], input=stdin, catch_exceptions=False)
+
+    return call
+
+
+def write(name: str, *records: dict[str, Any]) -> None:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_text("".join(json.dumps(one) + "\n" for one in records))
+
+
+def answers(done: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_folder(read: Read) -> None:
+    """One JSON a document, in order of names; folders within are read, hidden and other files are not."""
+    write("in/b.jsonl", record("b1", *RECEIPT), record("b2", *RECEIPT))
+    write("in/a/a.json", record("a1", *RECEIPT))
+    write("in/.hidden/x.jsonl", record("x", *RECEIPT))
+    Path("in/notes.md").write_text("no receipt")
+    Path("in/settings.json").write_text('{"theme": "dark"}')
+    done = read("in", "--workers", "3")
+    assert done.exit_code == 0
+    assert [(answer["id"], answer["source"]["document"]) for answer in answers(done)] == [
+        ("a1", 0),
+        ("b1", 0),
+        ("b2", 1),
+    ]
+    assert all(answer["summary"]["total"] == "7.00" for answer in answers(done))
+
+
+def test_what_cannot_be_read_is_refused_by_name(read: Read) -> None:
+    """The others are read; each refusal is a line on stderr and in the output; the exit code is 1."""
+    write("in/a.jsonl", record("a1", *RECEIPT), {"id": "broken", "words": []})
+    Path("in/b.jpg").write_bytes(b"no image")
+    done = read("in")
+    assert done.exit_code == 1
+    good, broken, image = answers(done)
+    assert good["id"] == "a1"
+    assert "width" in broken["error"]
+    assert image["error"]
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("in/a.jsonl: not read: ")
+    assert lines[1].startswith("in/b.jpg: not read: ")
+
+
+def test_standard_input(read: Read) -> None:
+    """JSON lines come through a pipe as well."""
+    done = read("-", stdin=json.dumps(record("r1", *RECEIPT)) + "\n")
+    assert [answer["id"] for answer in answers(done)] == ["r1"]
+
+
+def test_output_is_gone_on_with(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in the file is not read again, unless it or the options have changed; a cut line is mended."""
+    seen: list[str] = []
+    real = DocumentReader.answer
+
+    def answer(self: DocumentReader, given: Any) -> Any:
+        seen.append(given.name)
+        return real(self, given)
+
+    monkeypatch.setattr(DocumentReader, "answer", answer)
+    write("in/a.jsonl", record("a1", *RECEIPT), record("a2", *RECEIPT))
+    write("in/b.json", record("b1", *RECEIPT))
+    assert read("in", "--output", "out.jsonl").exit_code == 0
+    whole = Path("out.jsonl").read_bytes()
+    assert seen == ["a1", "a2", "b1"]
+    read("in", "--output", "out.jsonl")
+    assert len(seen) == 3
+    Path("out.jsonl").write_bytes(whole[:-40])
+    read("in", "--output", "out.jsonl")
+    assert seen[3:] == ["b1"]
+    assert Path("out.jsonl").read_bytes() == whole
+    write("in/b.json", record("b9", *RECEIPT))
+    read("in", "--output", "out.jsonl")
+    assert seen[4:] == ["b9"]
+    assert [json.loads(line)["id"] for line in Path("out.jsonl").read_text().splitlines()] == ["a1", "a2", "b9"]
+    read("in", "--output", "out.jsonl", "--date-order", "dmy")
+    assert len(seen) == 8
+
+
+def test_interrupted(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl+C ends with 130, and what was read before stays in the file."""
+    real = DocumentReader.answer
+
+    def answer(self: DocumentReader, given: Any) -> Any:
+        if given.name == "a2":
+            raise KeyboardInterrupt
+        return real(self, given)
+
+    monkeypatch.setattr(DocumentReader, "answer", answer)
+    write("a.jsonl", record("a1", *RECEIPT), record("a2", *RECEIPT))
+    done = read("a.jsonl", "--output", "out.jsonl", "--workers", "1")
+    assert done.exit_code == 130
+    assert "out.jsonl" in done.stderr
+    assert [json.loads(line)["id"] for line in Path("out.jsonl").read_text().splitlines()] == ["a1"]
+
+
+def test_csv(read: Read) -> None:
+    """A row a document, or a row an item; no cell is a formula."""
+    write("a.jsonl", record("a1", *RECEIPT), {"id": "broken", "words": []})
+    rows = list(csv.DictReader(io.StringIO(read("a.jsonl", "--csv").stdout)))
+    assert (rows[0]["merchant"], rows[0]["date"], rows[0]["total"]) == ("Big Shop", "2018-12-25", "7.00")
+    assert rows[1]["error"]
+    items = list(csv.DictReader(io.StringIO(read("a.jsonl", "--csv", "--items").stdout)))
+    assert [(item["description"], item["total"]) for item in items] == [("Bread", "3.00"), ("'=Tea", "4.00")]
+    assert read("a.jsonl", "--csv", "--output", "out.csv").exit_code == 1
+    assert Path("out.csv").read_text().startswith("file,id,merchant")
+
+
+def test_a_table(read: Read) -> None:
+    """Tables fit 80 columns and show summary, items and what to look at."""
+    long = "N:" + "Long" * 30
+    write("a.jsonl", record("a1", *RECEIPT), record("a2", long, *RECEIPT[1:]))
+    done = read("a.jsonl", "--table")
+    assert done.exit_code == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    for text in ("Big Shop", "2018-12-25", "7.00 MYR", "Bread"):
+        assert text in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["gone.jpg"], "gone.jpg: no such file"),
+        (["empty"], "empty: no photo"),
+        (["a.jsonl", "--items"], "--items needs --csv"),
+        (["a.jsonl", "--csv", "--table"], "exclude each other"),
+        (["a.jsonl", "--table", "--output", "x"], "--table is for looking at"),
+        (["a.jsonl", "--pages", "0"], "--pages 0"),
+        (["a.jsonl", "--format", "nonsense"], "nonsense"),
+    ],
+)
+def test_mistakes(read: Read, arguments: list[str], said: str) -> None:
+    """Each mistake is a line that names it."""
+    Path("empty").mkdir()
+    write("a.jsonl", record("a1", *RECEIPT))
+    with pytest.raises(UserError, match=said):
+        read(*arguments)
+
+
+def test_no_model() -> None:
+    """Without a model and without a stack the command says what to give."""
+    with pytest.raises(UserError, match="which model"):
+        CliRunner().invoke(command, ["a.jsonl"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(("text", "numbers"), [("2", {2}), ("1-3", {1, 2, 3}), ("1, 4-5", {1, 4, 5})])
+def test_pages(text: str, numbers: set[int]) -> None:
+    """Pages are numbers and ranges."""
+    assert reading.page_numbers(text) == numbers

@@ -1,0 +1,202 @@
+"""Documents of any kind become answers in the published shape."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from receipt_trainer.contract.package import Calibration
+from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
+from receipt_trainer.errors import UserError
+from receipt_trainer.extraction.known import make_known
+from receipt_trainer.inference.answer import schema
+from receipt_trainer.inference.document_reader import DocumentReader
+from tests.extraction.receipts import LABELS
+from tests.inference.told import ToldModel, record
+
+VALIDATOR = Draft202012Validator(schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
+LINES = (
+    "N:Big N:Shop",
+    "D:06/03/2018 H:7:51pm",
+    "Q:2kg P:Bread U:1.50 T:3.00",
+    "P:Discount T:-1.00",
+    "X:0.20",
+    "TOTAL G:RM2.20",
+)
+
+
+def reader(sure: float = 0.95, manifest: dict[str, Any] | None = None, **options: Any) -> DocumentReader:
+    return DocumentReader(ToldModel(sure, **(manifest or {})), **options)  # type: ignore[arg-type]
+
+
+def codes(answer: Any) -> list[str]:
+    return [reason["code"] for reason in answer["review_reasons"]]
+
+
+def test_the_schema_is_one() -> None:
+    """The file is a sound JSON schema of the draft that it names."""
+    Draft202012Validator.check_schema(schema())
+
+
+def test_an_answer() -> None:
+    """Words in, every part of the answer out, in the published shape; indices lead to the words."""
+    answer = reader().read(record("r1", *LINES))
+    VALIDATOR.validate(answer)
+    assert answer["id"] == "r1"
+    assert answer.summary["merchant"] == "Big Shop"
+    assert (answer.summary["date"], answer.summary["total"], answer.summary["currency"]) == (None, "2.20", "MYR")
+    assert answer.fields["DATE"][0]["ambiguous"] == ["2018-03-06", "2018-06-03"]
+    assert [(item["discount"], item["total"]["value"]["amount"]) for item in answer["items"]] == [
+        (False, "3.00"),
+        (True, "-1.00"),
+    ]
+    assert (answer["items"][0]["quantity"]["value"], answer["items"][0]["quantity"]["unit"]) == ("2", "kg")
+    assert answer["review"] is True
+    assert "ambiguous_value" in codes(answer)
+    for finds in answer.fields.values():
+        for find in finds:
+            assert find["text"] == " ".join(answer["words"][number]["text"] for number in find["words"])
+
+
+def test_what_the_user_and_the_model_say() -> None:
+    """The order of dates by option, or by the model's training; the currency by option."""
+    given = record("r1", *LINES)
+    assert reader(date_order="mdy").read(given).summary["date"] == "2018-06-03"
+    assert reader(manifest={"date_orders": {"dmy": 50}}).read(given).summary["date"] == "2018-03-06"
+    assert reader(currency="SGD").read(record("r", "G:2.20")).summary["currency"] == "SGD"
+
+
+def test_words_without_lines_or_id() -> None:
+    """Lines are computed where they are missing, and so is the order of reading."""
+    given = record("r1", *LINES)
+    del given["id"]
+    for word in given["words"]:
+        del word["line"]
+    given["words"].reverse()
+    answer = reader().read(given)
+    VALIDATOR.validate(answer)
+    assert [word["text"] for word in answer["words"]][:2] == ["Big", "Shop"]
+    assert answer.summary["total"] == "2.20"
+
+
+def test_confidence_and_what_a_person_should_see() -> None:
+    """Low confidence, a model without calibration, unread words: each is told; a field's confidence is a product."""
+    unsure = reader(0.7, manifest={"calibration": Calibration()}).read(record("r1", "N:Big N:Shop", "G:2.20"))
+    assert {"low_confidence", "uncalibrated", "no_date"} <= set(codes(unsure))
+    words = tuple(PageWord(text, (10, 10 + 30 * n, 90, 30 + 30 * n), n, 0.3) for n, text in enumerate("abc"))
+    unread = reader().read(DocumentWords("d", (PageWords(1, 400, 600, words),)))
+    VALIDATOR.validate(unread)
+    assert {"unread_words", "no_fields"} <= set(codes(unread))
+    assert unread["pages"][0]["ocr_confidence"] == 0.3
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["", *(f"{letter}:" for letter in LABELS)]),
+                st.one_of(
+                    st.text(alphabet="0123456789.,/-:()RMx%@$€ OlS٣", min_size=1, max_size=12),
+                    st.text(min_size=1, max_size=8),
+                    st.sampled_from(
+                        ["1.234", "12,50-", "06/03/18", "(3.00)", "7:51pm", "2@1.50", "RM5.00", "30 MAR 2018"]
+                    ),
+                ),
+            ),
+            max_size=5,
+        ),
+        max_size=6,
+    )
+)
+@settings(max_examples=60)
+def test_any_words(lines: list[list[tuple[str, str]]]) -> None:
+    """Whatever words bear whatever labels, the answer has the published shape."""
+    given_lines = [" ".join(label + "".join(text.split()) for label, text in line) for line in lines]
+    document = record("any", "N:Shop", *given_lines)
+    VALIDATOR.validate(reader().read(document))
+
+
+def test_several_pages() -> None:
+    """Pages are read one by one; lines are counted through them, and each find says its page."""
+    record("x", "N:Big")
+    pages = tuple(PageWords(n, 400, 600, (PageWord("Big", (10, 0, 50, 20), 0),)) for n in (1, 2))
+    answer = reader().read(DocumentWords("d", pages))
+    VALIDATOR.validate(answer)
+    assert [(word["page"], word["line"]) for word in answer["words"]] == [(1, 0), (2, 1)]
+    assert [find["page"] for find in answer.fields["MERCHANT_NAME"]] == [1, 2]
+
+
+def test_known_merchants() -> None:
+    """A merchant of those known is put right, and the answer tells what was read."""
+    answer = reader(known=make_known(["Butterfly Bakery"], [])).read(record("r", "N:Buttertly N:Bakery"))
+    VALIDATOR.validate(answer)
+    assert answer.fields["MERCHANT_NAME"][0]["repaired_from"] == "Buttertly Bakery"
+    assert answer.summary["merchant"] == "Butterfly Bakery"
+
+
+def test_invalid_words_are_left_out() -> None:
+    """A word without a box on the page is named, and the rest is read."""
+    given = record("r1", *LINES)
+    given["words"][0]["box"] = [900, 900, 950, 950]
+    answer = reader().read(given)
+    VALIDATOR.validate(answer)
+    assert len(answer["words"]) == len(given["words"]) - 1
+    assert answer["problems"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"words": []}, "width"),
+        ({"width": 10, "height": 10, "words": []}, "no_words"),
+        ({"width": 10, "height": 10}, "no words list"),
+    ],
+)
+def test_what_is_no_document(given: dict[str, Any], said: str) -> None:
+    """Refused in one line that says what is missing."""
+    with pytest.raises(UserError, match=said):
+        reader().read(given)
+
+
+def test_files(tmp_path: Path) -> None:
+    """A file of one receipt is read; one of several, or of none, says what to do."""
+    one, two, empty = (tmp_path / f"{name}.jsonl" for name in ("one", "two", "empty"))
+    line = json.dumps(record("r1", *LINES)) + "\n"
+    one.write_text(line)
+    two.write_text(line * 2)
+    empty.write_text("\n")
+    assert reader().read(str(one))["id"] == "r1"
+    assert reader().read(one.read_bytes())["id"] == "r1"
+    with pytest.raises(UserError, match="several documents"):
+        reader().read(two)
+    with pytest.raises(UserError, match="no document"):
+        reader().read(empty)
+
+
+def test_threads() -> None:
+    """One reader serves many threads, each with its own answer."""
+    shared = reader()
+    given = [record(f"r{number}", "N:Big N:Shop", f"G:{number}.50") for number in range(20)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(shared.read, given))
+    assert [answer["id"] for answer in found] == [f"r{number}" for number in range(20)]
+
+
+def test_no_torch_is_imported() -> None:
+    """`from receipt_trainer import load` brings no torch and nothing heavy; nor does the reader."""
+    program = (
+        "import sys; from receipt_trainer import load; assert 'numpy' not in sys.modules;"
+        "import receipt_trainer.inference.document_reader, receipt_trainer.inference.ocr, receipt_trainer.cli.reading;"
+        "print([name for name in ('torch', 'transformers', 'babel') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,232 @@
+"""`receipt-trainer read`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import click
+
+from receipt_trainer.cli.options import progress_option
+from receipt_trainer.cli.render.progress import progress_bar
+from receipt_trainer.cli.stack import local_session, outputs, stack_options
+from receipt_trainer.contract.names import ENV_JOBS_TABLE
+from receipt_trainer.errors import UserError
+from receipt_trainer.files import replacing
+
+if TYPE_CHECKING:
+    from receipt_trainer.extraction.known import Known
+    from receipt_trainer.inference.answers_file import AnswersFile
+
+MOST_JOBS: Final = 50
+"""Finished jobs among which a LayoutLM is looked for."""
+
+
+@click.command("read")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--model", metavar="MODEL", help="Folder of a run or of a package, or s3://bucket/.../model/serve.")
+@stack_options
+@click.option("--format", metavar="FORMAT", help="Of files with words, where it is not recognised by itself.")
+@click.option("--pages", metavar="PAGES", help="Pages of PDFs and TIFFs to read: 1-3 or 1,4; default: all.")
+@click.option(
+    "--date-order",
+    type=click.Choice(["dmy", "mdy", "ymd"]),
+    help="Of dates such as 03/04/2025; default: what the receipt proves, else the model's training dates.",
+)
+@click.option("--currency", metavar="CODE", help="ISO 4217, where none is printed.")
+@click.option(
+    "--known",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help='JSON lines {"merchant", "address"}: misread ones are put right by them; default: the model\'s own.',
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a row a document.")
+@click.option("--items", is_flag=True, help="With --csv: a row a line item.")
+@click.option("--table", "as_table", is_flag=True, help="Print tables to look at.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write here; with JSON, what is there already and has not changed is not read again.",
+)
+@click.option("--workers", type=click.IntRange(1, 64), help="Threads that read; default: one a processor, at most 8.")
+@progress_option
+def command(
+    inputs: tuple[str, ...],
+    model: str | None,
+    pages: str | None,
+    as_csv: bool,
+    items: bool,
+    as_table: bool,
+    output: Path | None,
+    workers: int | None,
+    progress: bool | None,
+    known: Path | None,
+    **options: Any,
+) -> None:
+    """Read photos, PDFs and files of words: fields, line items and checks, one JSON a document.
+
+    INPUT is an image, a PDF, JSON lines of words, a file of another program (Textract, Tesseract, hOCR, ...), a folder
+    with any of them, or - for standard input. The exit code is 1 if a document was refused, with a line each on stderr.
+    """
+    if as_csv and as_table:
+        raise UserError("--csv and --table exclude each other")
+    if items and not as_csv:
+        raise UserError("--items needs --csv; in JSON the line items are always there")
+    if as_table and output is not None:
+        raise UserError("--table is for looking at; --output takes JSON or --csv")
+    place = model if model is not None else _newest_model()
+
+    try:
+        from receipt_trainer.cli import reading  # brings what reads: mistakes above are found before it takes a second
+        from receipt_trainer.data.sources.foreign import NAMES as FORMATS
+        from receipt_trainer.inference.answers_file import open_answers
+        from receipt_trainer.inference.document_reader import DocumentReader
+        from receipt_trainer.inference.inputs import Inputs
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("receipt_trainer"):
+            raise
+        raise UserError(f"{error.name} is not installed: pip install 'receipt-trainer[read]'") from None
+
+    files = reading.files_of(inputs)
+    format_name: str | None = options.pop("format")
+    if format_name is not None and format_name not in FORMATS:
+        raise UserError(f"--format {format_name}: use one of {', '.join(FORMATS)}")
+    reader = DocumentReader.open(place, known=_known(known), **options)
+    said = {"format": format_name, "pages": pages, "known": known and str(known), **options}
+    depends = ",".join(f"{key}={value}" for key, value in said.items() if value)
+    refused = 0
+    try:
+        with ExitStack() as stack:
+            kept: AnswersFile | None = None
+            if output is not None and not as_csv:
+                kept = stack.enter_context(open_answers(output, reader.version, depends))
+            done = stack.enter_context(_bar(len(files), progress))
+            found = reading.answers(
+                reader,
+                Inputs(reader.ocr, format_name, reading.page_numbers(pages) if pages else None),
+                files,
+                workers=workers or min(8, len(os.sched_getaffinity(0))),
+                named=inputs,
+                options=depends,
+                kept=kept,
+                done=done,
+            )
+            counted = _Counted(found)
+            if kept is not None:
+                for answer in counted:
+                    kept.write(answer)
+            elif as_csv:
+                _write_csv(counted, output, items=items)
+            elif as_table:
+                _show(counted)
+            else:
+                _write_json(counted)
+            refused = counted.refused
+    except KeyboardInterrupt:
+        click.echo("stopped" + (f"; the same command goes on with {output}" if output and not as_csv else ""), err=True)
+        sys.exit(130)
+    if refused:
+        sys.exit(1)
+
+
+class _Counted:
+    """The same answers; refusals are said on stderr and counted."""
+
+    def __init__(self, answers: Iterable[dict[str, Any]]) -> None:
+        self._answers, self.refused = answers, 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for answer in self._answers:
+            if "error" in answer:
+                self.refused += 1
+                click.echo(f"{answer['source']['file']}: not read: {answer['error']}", err=True)
+            yield answer
+
+
+def _known(path: Path | None) -> Known | None:
+    if path is None:
+        return None
+    from receipt_trainer.extraction.known import read_known
+
+    return read_known(path)
+
+
+@contextmanager
+def _bar(total: int, progress: bool | None) -> Iterator[Callable[[], None]]:
+    """A bar of files, where there are several."""
+    count = 0
+    with progress_bar("read", progress if total > 1 else False) as callback:
+
+        def done() -> None:
+            nonlocal count
+            count += 1
+            if callback is not None:
+                callback(count, total)
+
+        yield done
+
+
+def _write_json(answers: Iterable[dict[str, Any]]) -> None:
+    with _stdout() as out:
+        for answer in answers:
+            out.write(json.dumps(answer, ensure_ascii=False) + "\n")
+            out.flush()
+
+
+def _write_csv(answers: Iterable[dict[str, Any]], output: Path | None, *, items: bool) -> None:
+    from receipt_trainer.cli.render.answers import write_csv
+
+    with _stdout() if output is None else replacing(output) as out:
+        write_csv(out, answers, items=items)
+
+
+def _show(answers: Iterable[dict[str, Any]]) -> None:
+    from rich.console import Console
+
+    from receipt_trainer.cli.render.answers import WIDTH, show
+
+    console = Console(width=WIDTH, highlight=False)
+    for number, answer in enumerate(answers):
+        if number:
+            console.print()
+        show(console, answer)
+
+
+@contextmanager
+def _stdout() -> Iterator[IO[str]]:
+    """Standard output in UTF-8, whatever the locale says."""
+    stream = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", write_through=True)
+    try:
+        yield stream
+    finally:
+        stream.detach()
+
+
+def _newest_model() -> str:
+    """Where the newest finished job of the stack has left its model.
+
+    Raises:
+        UserError: no stack is named, or none of its jobs has a model.
+    """
+    if outputs() is None and local_session() is None:
+        raise UserError("which model? give --model RUN (a run's folder, a package, s3://...), or --stack NAME")
+    table = os.environ.get(ENV_JOBS_TABLE)
+    if not table:
+        raise UserError("the stack names no jobs table; give --model")
+    from receipt_trainer.aws import clients
+    from receipt_trainer.jobs.rows import Wanted, find, get_job, spec_of
+
+    client = clients.dynamodb()
+    for row in find(client, table, Wanted(status="SUCCEEDED"), limit=MOST_JOBS):
+        family = spec_of(get_job(client, table, row["job_id"])).get("family", "layoutlm")
+        if family == "layoutlm" and row.get("artifacts"):
+            click.echo(f"model: job {row['name']} ({row['job_id']})", err=True)
+            return str(row["artifacts"])
+    raise UserError("no job of this stack has finished with a LayoutLM model; train one: receipt-trainer submit-job")

@@ -1,0 +1,45 @@
+"""How sure a field's value is, from how sure its words are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from receipt_trainer.contract.package import Calibration
+
+_EDGE: Final = 1e-6
+
+
+def field_confidence(
+    word_probabilities: Sequence[float], ocr_confidences: Sequence[float | None], calibration: Calibration
+) -> float:
+    """Probability that a field's value is right, 0..1.
+
+    The labels' part is the calibrated product of the words' probabilities. Where words were read by OCR, it is
+    multiplied by the lowest of their reading confidences: OCR gives all words of a line the line's, so that a product
+    would count one doubt many times.
+
+    Args:
+        word_probabilities: of the field's label, for each of its words, with the temperature.
+        ocr_confidences: of each word; None where nobody read it.
+    """
+    labels = calibrated(product(word_probabilities), calibration)
+    return labels * min((each for each in ocr_confidences if each is not None), default=1.0)
+
+
+def product(word_probabilities: Sequence[float]) -> float:
+    """The probability that all words bear the label, were they independent."""
+    return math.prod(word_probabilities)
+
+
+def calibrated(probability: float, calibration: Calibration) -> float:
+    """The logistic curve at a product of probabilities."""
+    raised = calibration.field_slope * logit(probability) + calibration.field_offset
+    return 1 / (1 + math.exp(-raised))
+
+
+def logit(probability: float) -> float:
+    """Log odds, finite at 0 and 1."""
+    inside = min(max(probability, _EDGE), 1 - _EDGE)
+    return math.log(inside / (1 - inside))

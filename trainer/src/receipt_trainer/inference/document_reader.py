@@ -1,0 +1,215 @@
+"""From a photo, a PDF or words to fields: a model package, the reader of pages, and what is made of labelled words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import date
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from receipt_trainer.contract.package import KNOWN_FILE
+from receipt_trainer.data.page_words import DocumentWords, PageWords, line_numbers, straightened
+from receipt_trainer.data.problems import ProblemLog
+from receipt_trainer.data.receipt import Receipt, Word, image_id_for
+from receipt_trainer.data.sources.clean import MAX_WORDS, clean, sound_box
+from receipt_trainer.errors import UserError
+from receipt_trainer.extraction.confidence import field_confidence
+from receipt_trainer.extraction.dates import DateOrder
+from receipt_trainer.extraction.entities import ReadWord
+from receipt_trainer.extraction.finds import gather
+from receipt_trainer.extraction.known import Known, make_known
+from receipt_trainer.extraction.summary import read_receipt
+from receipt_trainer.inference.answer import Answer, make_answer
+from receipt_trainer.inference.inputs import Given, Inputs, of_record
+from receipt_trainer.inference.model_place import find_model
+from receipt_trainer.inference.package import ONNX_FILES
+from receipt_trainer.inference.reader import PackageReader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from receipt_trainer.inference.ocr import Ocr
+
+Source = str | Path | bytes | Mapping[str, Any] | DocumentWords
+"""A file's path, the bytes of a photo or PDF, {"width", "height", "words"}, or words of pages."""
+
+
+class DocumentReader:
+    """A model that is ready to read. Several threads may use one."""
+
+    def __init__(
+        self,
+        model: PackageReader,
+        *,
+        date_order: DateOrder | None = None,
+        currency: str | None = None,
+        known: Known | None = None,
+        today: date | None = None,
+    ) -> None:
+        """Make a reader of a model.
+
+        Args:
+            date_order: of dates such as 03/04/2025; by default what the receipt proves, else what the model has seen.
+            currency: ISO 4217, where none is printed.
+            known: merchants and addresses by which misread ones are put right; by default the model's own.
+            today: dates with a year of two digits in front are not much later; by default the clock's.
+        """
+        self.model, self.manifest = model, model.manifest
+        self._ocr: Ocr | None = None
+        self._lock = Lock()
+        self._known = known if known is not None else _own_known(model)
+        self._evidence = partial(
+            gather,
+            date_order=date_order,
+            learned=self.manifest.date_orders,
+            marks=self.manifest.amount_marks,
+            currency=currency,
+            today=today or date.today(),
+        )
+
+    @classmethod
+    def open(cls, model: str | Path, **options: Any) -> DocumentReader:
+        """The reader of a model.
+
+        Args:
+            model: a run's folder, a package's, or s3://bucket/.../model/serve, which is kept in a cache.
+            options: as of `__init__`.
+
+        Raises:
+            UserError: there is no package, or it is damaged.
+            WorldError: it cannot be downloaded.
+        """
+        return cls(PackageReader.open(find_model(model)), **options)
+
+    @property
+    def version(self) -> str:
+        """Name of the job and beginning of the hash of the model that reads."""
+        file = self.manifest.files[ONNX_FILES[self.manifest.precision]]
+        return f"{self.manifest.job_name}/{file.sha256[:12]}"
+
+    def ocr(self) -> Ocr:
+        """The reader of pages, loaded when it is first needed."""
+        with self._lock:
+            if self._ocr is None:
+                from receipt_trainer.inference.ocr import Ocr
+
+                self._ocr = Ocr()
+            return self._ocr
+
+    def read(self, source: Source, *, pages: Collection[int] | None = None, format: str | None = None) -> Answer:
+        """Read one document.
+
+        Args:
+            source: a path of a photo, PDF or file with words; bytes of a photo or PDF; a dict of words as in our JSON
+                lines (`id` and each `line` may be missing); or words of pages.
+            pages: numbers of the pages that are read, from 1.
+            format: of a file with words, where it is not recognised.
+
+        Raises:
+            UserError: it cannot be read; or it has several documents, which `receipt-trainer read` takes.
+        """
+        if isinstance(source, DocumentWords):
+            return self.answer(Given(source.name, source))
+        if isinstance(source, Mapping):
+            return self.answer(of_record(dict(source), "words"))
+        inputs = Inputs(self.ocr, format, pages)
+        given = inputs.of_bytes(source, "bytes") if isinstance(source, bytes) else inputs.of_file(Path(source))
+        first, second = next(given, None), next(given, None)
+        if first is None:
+            raise UserError(f"{_called(source)}: there is no document in it")
+        if second is not None:
+            raise UserError(f"{_called(source)}: it has several documents; read it with: receipt-trainer read")
+        return self.answer(first)
+
+    def answer(self, given: Given) -> Answer:
+        """What is read of a document.
+
+        Raises:
+            UserError: it is none.
+        """
+        if given.words is None:
+            raise UserError(f"{given.name}: {given.refusal}")
+        problems = list(given.problems)
+        words = self._labelled(given.words, problems)
+        calibration = self.manifest.calibration
+
+        def confidence(run: Sequence[ReadWord]) -> float:
+            return field_confidence([word.score for word in run], [word.reading for word in run], calibration)
+
+        reading = read_receipt(words, self._evidence(words), confidence, self._known)
+        model = {"name": self.manifest.job_name, "version": self.version, "precision": self.manifest.precision}
+        return make_answer(given.words, words, reading, model, calibrated=calibration.calibrated, problems=problems)
+
+    def _labelled(self, document: DocumentWords, problems: list[str]) -> list[ReadWord]:
+        """The words of all pages with labels, numbered in reading order; lines are counted through the pages."""
+        found: list[ReadWord] = []
+        count = sum(len(page.words) for page in document.pages)
+        if count > MAX_WORDS:
+            raise UserError(f"{document.name}: {count} words, at most {MAX_WORDS}")
+        for page in document.pages:
+            receipt = _receipt(document, page, problems)
+            if receipt is None:
+                continue
+            first_line = found[-1].line + 1 if found else 0
+            (probabilities,) = self.model.read([receipt])
+            lowest = min(word.line for word in receipt.words)
+            for word, label, row in zip(receipt.words, probabilities.labels, probabilities.probabilities, strict=True):
+                place = page.words[word.extra["place"]]
+                found.append(
+                    ReadWord(
+                        number=len(found),
+                        text=word.text,
+                        box=place.box,
+                        line=first_line + word.line - lowest,
+                        label=self.model.labels[label],
+                        score=float(row[label]),
+                        reading=place.confidence,
+                        page=page.number,
+                    )
+                )
+        return found
+
+
+def _receipt(document: DocumentWords, page: PageWords, problems: list[str]) -> Receipt | None:
+    """A page as the model takes it: its lines straight, invalid words left out; None where no word is left."""
+    boxes = straightened(page)
+    if all(word.line is not None for word in page.words):
+        lines = [word.line or 0 for word in page.words]
+    else:
+        lines = line_numbers(boxes)
+    log = ProblemLog(max_examples=100)
+    words = []
+    for place, (word, box, line) in enumerate(zip(page.words, boxes, lines, strict=True)):
+        x0, y0, x1, y1 = box
+        scaled = (x0 / page.width, y0 / page.height, x1 / page.width, y1 / page.height)
+        inside = tuple(min(1.0, max(0.0, edge)) for edge in scaled) if page.skew else scaled
+        sound = sound_box(inside, document.name, f"word {place}", log)
+        if sound is not None:
+            words.append(Word(word.text, sound, line, confidence=word.confidence, extra={"place": place}))
+    words.sort(key=lambda word: word.line)
+    receipt = Receipt(
+        image_id_for(document.source, document.name),
+        page.number,
+        tuple(words),
+        document.name,
+        document.source,
+        width=round(page.width),
+        height=round(page.height),
+    )
+    kept = clean(receipt, log, places=[f"word {word.extra['place']}" for word in words]) if words else None
+    problems += [str(one) for kind, found in log.examples.items() for one in found if kind != "no_words"]
+    return kept
+
+
+def _own_known(model: PackageReader) -> Known | None:
+    if KNOWN_FILE not in model.manifest.files:
+        return None
+    said = json.loads(model.package.file(KNOWN_FILE).read_bytes())
+    return make_known(said["merchants"], said["addresses"])
+
+
+def _called(source: str | Path | bytes) -> str:
+    return "these bytes" if isinstance(source, bytes) else str(source)
