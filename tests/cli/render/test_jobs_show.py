@@ -18,7 +18,7 @@ from receipt_trainer.contract.tables import iso, job_pk
 from receipt_trainer.jobs import metrics
 from receipt_trainer.jobs.metrics_writer import JobStore
 from receipt_trainer.jobs.rows import get_job
-from receipt_trainer.jobs.views import Line, LogTail, follow_log
+from receipt_trainer.jobs.views import LogLine, LogTail, follow_log
 from tests.cli.jobs import NOON, Caller, add_job
 
 SPEC = json.dumps({"job_name": "a-job", "model": "tiny", "training_config": {"num_epochs": 3, "learning_rate": 5e-5}})
@@ -176,7 +176,7 @@ def test_following_ends_with_the_job_and_misses_nothing(jobs_table: str) -> None
         write("the last words")
         add_job(jobs_table, job_id=job_id, status="FAILED", reason="no CUDA")
 
-    def show(lines: Iterable[Line]) -> None:
+    def show(lines: Iterable[LogLine]) -> None:
         shown.extend(line.message for line in lines)
 
     write("early")

@@ -155,10 +155,7 @@ def _client(
     """A client from the environment alone: credentials, region, AWS_ENDPOINT_URL, AWS_MAX_ATTEMPTS.
 
     botocore reads AWS_DEFAULT_REGION and not AWS_REGION, which other SDKs read; here either will do, and with neither
-    a profile's region applies.
-
-    Raises:
-        UserError: no region, no such profile, or an invalid setting.
+    a profile's region applies. UserError: no region, no such profile, or an invalid setting.
     """
     config = Config(
         retries={"mode": "standard", "total_max_attempts": max_attempts or _max_attempts()},

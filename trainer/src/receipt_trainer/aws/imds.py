@@ -86,13 +86,7 @@ def find(environ: Mapping[str, str] = os.environ, *, expected: bool = False, sle
     """The service of this machine, or None on a machine that has none.
 
     AWS_EC2_METADATA_SERVICE_ENDPOINT names another address; AWS_EC2_METADATA_DISABLED=true keeps from asking the
-    usual one.
-
-    Args:
-        expected: this is an instance; the service is then asked `ATTEMPTS` times.
-
-    Raises:
-        WorldError: it is expected and does not answer.
+    usual one. On an instance it is `expected`: asked `ATTEMPTS` times, and a WorldError if it does not answer.
     """
     named = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT")
     if not named and environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":

@@ -33,10 +33,9 @@ def sort_key(at: str, job_id: str, seq: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """The end of a job, SUCCEEDED, FAILED, CANCELLED or HELD.
+    """The end of a job, SUCCEEDED, FAILED, CANCELLED or HELD, `at` as the rows of the jobs table have it.
 
     Attributes:
-        at: when it ended, as the rows of the jobs table have it.
         reason: why, if there is more to say than the state does.
         f1: score of the kept model on its validation receipts, if it has one.
         list_prices: as the job's row has them, for attempts that were bought on demand.

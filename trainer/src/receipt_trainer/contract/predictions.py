@@ -55,11 +55,7 @@ class Predictions(NamedTuple):
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read predictions.jsonl; unknown keys are ignored, a broken line is left out and named.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Read predictions.jsonl; unknown keys are ignored, a broken line is left out and named."""
     found = Predictions([], [])
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):

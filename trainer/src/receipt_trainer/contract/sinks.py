@@ -84,9 +84,9 @@ class RunStore(Protocol):
     ) -> MetricsSink:
         """Where metrics and log lines go.
 
-        Args:
-            history: rows of metrics that earlier attempts logged; those that are missing are written first.
-            sealed: the checkpoints in the run's folder, which the rows are made to agree with; None: leave them.
+        `history` are rows that earlier attempts logged: those that are missing are written first. The rows are made
+        to agree
+        with the checkpoints in the run's folder, `sealed`; None: they are left.
         """
 
     def open_artifacts(self, job_id: str, job_name: str) -> ArtifactSink | None:

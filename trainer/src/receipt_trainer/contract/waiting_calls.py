@@ -42,10 +42,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All queues of a stack as they were found, and nothing changed.
+    """All queues of a stack that could be counted as they were found, and nothing changed.
 
     Attributes:
-        seen: each queue that could be counted.
         homeless: jobs that wait in queues that are gone, each with the queue that came in its place.
         strays: jobs that wait in queues that are not the stack's, nor were.
         faults: what could not be done, by queue or job.

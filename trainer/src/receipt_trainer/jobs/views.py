@@ -107,7 +107,7 @@ OVERLAP: Final = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """One line of a log; `attempt` is None in rows of a run without a worker."""
 
     key: str
@@ -162,18 +162,18 @@ class LogTail:
     def __init__(self, client: DynamoDBClient, table: str, job_id: str) -> None:
         self._rows = RowTail(client, table, job_id, LOGS)
 
-    def last(self, num_lines: int) -> list[Line]:
+    def last(self, num_lines: int) -> list[LogLine]:
         """See `RowTail`."""
         return [_line(row) for row in self._rows.last(num_lines)]
 
-    def more(self) -> list[Line]:
+    def more(self) -> list[LogLine]:
         """See `RowTail`."""
         return [_line(row) for row in self._rows.more()]
 
 
-def _line(row: Mapping[str, Any]) -> Line:
+def _line(row: Mapping[str, Any]) -> LogLine:
     attempt = row.get("attempt")
-    return Line(
+    return LogLine(
         key=str(row["SK"]),
         timestamp=str(row["timestamp"]),
         level=str(row["level"]),
@@ -195,8 +195,8 @@ class JobView:
     attempts: list[dict[str, Any]]
     cost: Cost
     curves: dict[str, list[Point]]
-    lines: list[Line]
-    new_lines: list[Line]
+    lines: list[LogLine]
+    new_lines: list[LogLine]
     pace: Pace
     at: datetime
 
@@ -215,7 +215,7 @@ class LiveJob:
         self._log = LogTail(client, table, job_id)
         self._metrics = [RowTail(client, table, job_id, f"{METRICS}{name}#") for name in SHOWN]
         self._newest: dict[tuple[str, int], Item] = {}
-        self._lines: deque[Line] = deque(maxlen=NUM_LINES)
+        self._lines: deque[LogLine] = deque(maxlen=NUM_LINES)
         self._spec: dict[str, Any] | None = None
 
     def look(self, now: datetime) -> JobView:
@@ -281,7 +281,7 @@ def newest(client: DynamoDBClient, table: str) -> str:
 def follow_log(
     read_job: Callable[[], Item],
     tail: LogTail,
-    show: Callable[[Iterable[Line]], None],
+    show: Callable[[Iterable[LogLine]], None],
     *,
     lines: int | None = None,
     timeout_s: float,

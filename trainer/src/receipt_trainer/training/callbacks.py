@@ -115,7 +115,6 @@ class LossState(TrainerCallback):
     """
 
     def __init__(self, found: checkpoints.Checkpoint | None) -> None:
-        """`found`: the checkpoint from which the run resumes."""
         self._found = found
         self._trainer: Any = None
 

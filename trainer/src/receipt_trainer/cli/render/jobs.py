@@ -23,7 +23,7 @@ from receipt_trainer.jobs.metrics import Point
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.rows import spec_of
 from receipt_trainer.jobs.state_machine import is_held
-from receipt_trainer.jobs.views import Line, Past
+from receipt_trainer.jobs.views import LogLine, Past
 from receipt_trainer.reports import formatting
 from receipt_trainer.reports.formatting import printable
 from receipt_trainer.reports.terminal import sparkline
@@ -255,14 +255,14 @@ def _facts(row: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
 
 
 def print_status(
-    console: Console, row: dict[str, Any], metrics: dict[str, Point], log: list[Line], now: datetime
+    console: Console, row: dict[str, Any], metrics: dict[str, Point], log: list[LogLine], now: datetime
 ) -> None:
     """Where a job stands, with its newest values by metric and the last line of its log."""
     _print_title(console, row)
     print_lines(console, _facts(row, now) + _progress(metrics, log, now))
 
 
-def _progress(metrics: dict[str, Point], log: list[Line], now: datetime) -> list[tuple[str, str]]:
+def _progress(metrics: dict[str, Point], log: list[LogLine], now: datetime) -> list[tuple[str, str]]:
     numbers = [
         (METRICS[name], f"{point.value:.4f} at step {point.step:,}, {tables.ago(point.timestamp, now)}")
         for name, point in metrics.items()
@@ -385,19 +385,19 @@ def _second(timestamp: str) -> str:
     return f"{timestamp[:19]}Z" if timestamp.endswith("+00:00") else timestamp
 
 
-def print_log_json(lines: Iterable[Line]) -> None:
+def print_log_json(lines: Iterable[LogLine]) -> None:
     """Print an object a line."""
     for line in lines:
         said = {"timestamp": line.timestamp, "level": line.level, "message": line.message, "attempt": line.attempt}
         click.echo(json.dumps(said, ensure_ascii=False))
 
 
-def log_printer() -> Callable[[Iterable[Line]], None]:
+def log_printer() -> Callable[[Iterable[LogLine]], None]:
     """Prints lines for people, with a heading where another attempt begins."""
     console = tables.console()
     attempt: int | None = None
 
-    def show(lines: Iterable[Line]) -> None:
+    def show(lines: Iterable[LogLine]) -> None:
         nonlocal attempt
         for line in lines:
             if line.attempt is not None and line.attempt != attempt:
