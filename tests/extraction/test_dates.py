@@ -95,9 +95,11 @@ def test_what_decides() -> None:
     assert decide("06/03/2018", others=tuple(dated("03 JUN 2018"))) == "2018-06-03"
     assert decide("06/03/2018", others=tuple(dated("25/12/2017 12/25/2017"))) is None
     assert decide("06/03/2018", learned={"dmy": 99, "mdy": 1}) == "2018-03-06"
-    assert decide("06/03/2018", learned={"dmy": 90, "mdy": 10}) is None
+    assert decide("06/03/2018", learned={"dmy": 80, "mdy": 20}) is None
     assert decide("06/03/2018", learned={"dmy": 9}) is None
     assert decide("18-01-16", learned={"dmy": 99, "ymd": 1}) == "2016-01-18"
+    assert decide("14/02/18", learned={"dmy": 42, "mdy": 74, "ymd": 11}) == "2018-02-14"
+    assert decide("08/01/16", learned={"dmy": 42, "mdy": 74, "ymd": 11}) is None
 
 
 def test_years_that_have_not_come() -> None:

@@ -14,7 +14,7 @@ from typing import Final, Literal
 DateOrder = Literal["dmy", "mdy", "ymd"]
 
 ORDERS: Final[tuple[DateOrder, ...]] = ("dmy", "mdy", "ymd")
-CLEAR_SHARE: Final = 0.95
+CLEAR_SHARE: Final = 0.9
 """Of a model's training dates: an order that so many of them have decides."""
 CLEAR_COUNT: Final = 10
 """Fewer training dates decide nothing."""
@@ -223,7 +223,8 @@ class DateEvidence:
         given: the order that the user states, or None.
         others: all dates of the receipt.
         learned: unambiguous dates of the model's training, by order.
-        latest: a year of two digits does not come first where the day would be later than this; None: it may.
+        latest: a year of two digits does not come first where the day would be later than this; None: it may. Nor
+            does it where training has hardly a date with the year first.
     """
 
     given: DateOrder | None = None
@@ -237,8 +238,11 @@ class DateEvidence:
 
     def _possible(self, one: Dated) -> dict[DateOrder | Literal[""], date]:
         days = dict(one.days)
-        if self.latest is not None and one.short and len(days) > 1 and "ymd" in days and days["ymd"] > self.latest:
-            del days["ymd"]
+        if one.short and len(days) > 1 and "ymd" in days and self.given != "ymd":
+            total = sum((self.learned or {}).values())
+            rare = total >= CLEAR_COUNT and (self.learned or {}).get("ymd", 0) <= (1 - CLEAR_SHARE) * total
+            if rare or (self.latest is not None and days["ymd"] > self.latest):
+                del days["ymd"]
         return days
 
     def decide(self, one: Dated) -> date | None:
@@ -262,12 +266,12 @@ class DateEvidence:
         return self._learned(readings)
 
     def _learned(self, readings: Mapping[DateOrder | Literal[""], date]) -> date | None:
-        counts = {order: (self.learned or {}).get(order, 0) for order in readings if order}
+        counts: dict[date, int] = {}
+        for order, day in readings.items():
+            counts[day] = counts.get(day, 0) + ((self.learned or {}).get(order, 0) if order else 0)
         total = sum(counts.values())
-        best = max(counts, key=lambda order: counts[order])
-        if total < CLEAR_COUNT or counts[best] < CLEAR_SHARE * total:
-            return None
-        return readings[best]
+        best = max(counts, key=lambda day: counts[day])
+        return best if total >= CLEAR_COUNT and counts[best] >= CLEAR_SHARE * total else None
 
 
 def times(text: str) -> Iterator[str]:

@@ -165,7 +165,7 @@ def _runs(words: Sequence[ReadWord], labels: Iterable[str]) -> list[str]:
     return [" ".join(word.text for word in run) for (_, _, label), run in runs if label in labels]
 
 
-_WORDS_TOO: Final = frozenset({"TRY", "TL", "FT", "KD", "RON", "COP", "PEN", "ARS"})
+_WORDS_TOO: Final = frozenset({"BHD", "TRY", "TL", "FT", "KD", "RON", "COP", "PEN", "ARS"})
 """Currencies whose signs are words: they count beside a labelled amount only."""
 
 

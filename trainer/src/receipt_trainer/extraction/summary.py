@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from itertools import product
+from itertools import groupby, product
 from typing import Any, Final
 
 from receipt_trainer.contract.names import AMOUNT, OUTSIDE
@@ -20,8 +20,14 @@ from receipt_trainer.extraction.known import Known
 
 LOW: Final = 0.7
 """A value of the summary that is right with less probability is for people to look at."""
+UNLABELLED: Final = 0.5
+"""A value that the model has not labelled is not taken for surer than this."""
 CONFIRMED: Final = 1.0
 """What a sum that holds adds to the confidence of the amounts in it, when they are compared with others."""
+ROUNDED: Final = 1.3 * CONFIRMED
+"""The same of a total that another one is rounded to; more than the other gets of the sums."""
+MOST_TAX: Final = Decimal("0.3")
+"""Of an amount: more is hardly a tax."""
 MOST: Final = 6
 """Different values of a label that sums are tried with."""
 
@@ -75,8 +81,10 @@ def read_receipt(
         for label, repair in (("MERCHANT_NAME", known.merchant), ("ADDRESS_LINE", known.address)):
             found |= {label: [_known(find, repair) for find in found[label]]} if label in found else {}
     items = [_item(row, evidence, confidence) for row in rows(words)]
+    unlabelled = [*_total_in_words(words, found, items, evidence), *_date_in_words(words, found, evidence)]
+    found |= {find.label: [*found.get(find.label, ()), find] for find in unlabelled}
     extras = _extras(words, evidence)
-    total, subtotal, taxes = _amounts(found, items, extras, evidence.money.currency)
+    total, subtotal, taxes = _amounts(words, found, items, extras, evidence.money.currency)
     total, subtotal, changed = _mended(total, subtotal, taxes, items)
     for find in changed:
         found[find.label] = [find if one.words == find.words else one for one in found[find.label]]
@@ -101,6 +109,53 @@ def read_receipt(
     verdicts = checks(sums)
     chosen = [find for find in (merchant, date, total) if find is not None]
     return Reading(found, summary, items, verdicts, _review(found, chosen, verdicts, items))
+
+
+_TOTAL: Final = re.compile(r"total|due|jumlah|summe|betrag|zu zahlen|importe|à payer|totaal", re.I)
+_NO_TOTAL: Final = re.compile(
+    r"sub|tax|gst|vat|qty|item|disc|saving|saved|cash|change|tender|point|excl|before|zwischen", re.I
+)
+
+
+def _total_in_words(
+    words: Sequence[ReadWord], found: Mapping[str, Sequence[Find]], items: Sequence[Item], evidence: Evidence
+) -> list[Find]:
+    """Where no total was labelled: an amount in a line that says so, or that items or subtotal and tax add up to."""
+    if any(find.amount is not None or find.ambiguous for find in found.get("GRAND_TOTAL", ())) or AMOUNT in found:
+        return []
+    parts = [item.amount for item in items]
+    sums = (
+        {sum((one for one in parts if one is not None), Decimal(0))} if len(parts) > 1 and None not in parts else set()
+    )
+    taxes = [find.amount for find in found.get("TAX", ()) if find.amount is not None]
+    sums |= {find.amount + tax for find in found.get("SUBTOTAL", ()) for tax in taxes if find.amount is not None}
+    best: tuple[int, Find] | None = None
+    for _, group in groupby(words, key=lambda word: (word.page, word.line)):
+        line = list(group)
+        text = " ".join(word.text for word in line)
+        says = bool(_TOTAL.search(text)) and not _NO_TOTAL.search(text)
+        for word in line:
+            if word.label not in (OUTSIDE, "LINE_TOTAL") or not re.search(r"\d[.,]\d\d", word.text):
+                continue
+            (find,) = read_find("GRAND_TOTAL", [word], evidence, min(UNLABELLED, 1 - word.score))
+            rank = 2 * says + (find.amount in sums)
+            if find.amount is not None and find.amount > 0 and rank and (best is None or rank >= best[0]):
+                best = rank, find
+    return [best[1]] if best else []
+
+
+def _date_in_words(words: Sequence[ReadWord], found: Mapping[str, Sequence[Find]], evidence: Evidence) -> list[Find]:
+    """Where no date was labelled: the one day that stands on the receipt."""
+    if any(find.value is not None or find.ambiguous for find in found.get("DATE", ())):
+        return []
+    finds = [
+        find
+        for word in words
+        if word.label not in ("PHONE_NUMBER", "ADDRESS_LINE") and re.search(r"\d.*[/.\-A-Za-z].*\d", word.text)
+        for find in read_find("DATE", [word], evidence, min(UNLABELLED, 1 - word.score))
+        if find.value is not None or find.ambiguous
+    ]
+    return finds[:1] if len({find.value or find.ambiguous for find in finds}) == 1 else []
 
 
 def _known(find: Find, repair: Callable[[str], str | None]) -> Find:
@@ -151,7 +206,11 @@ def _choices(finds: Iterable[Find]) -> list[_Choice]:
 
 
 def _amounts(
-    found: Mapping[str, Sequence[Find]], items: Sequence[Item], extras: Sequence[Decimal], currency: str | None
+    words: Sequence[ReadWord],
+    found: Mapping[str, Sequence[Find]],
+    items: Sequence[Item],
+    extras: Sequence[Decimal],
+    currency: str | None,
 ) -> tuple[Find | None, Find | None, tuple[Decimal, ...]]:
     """Total, subtotal and taxes that go together best: confidence, repeats, and sums that hold."""
     totals, subtotals, taxes = (_choices(found.get(label, ())) for label in ("GRAND_TOTAL", "SUBTOTAL", "TAX"))
@@ -173,10 +232,37 @@ def _amounts(
         verdicts = checks(sums)
         confirmed = fitting is not None or verdicts["items_sum_to_total"] or verdicts["tax_included"]
         weight += CONFIRMED * bool(confirmed) + 0.5 * CONFIRMED * bool(verdicts["items_sum_to_subtotal"])
+        if total is not None:
+            weight += _of_others(total.find, found) + (ROUNDED if _is_rounded(total.find, totals, words) else 0.0)
         if best is None or weight > best[0] + 1e-9:
             chosen = fitting if fitting is not None else tuple(values[:1])
             best = weight, total.find if total else None, subtotal.find if subtotal else None, chosen
     return best[1:] if best else (None, None, ())
+
+
+def _of_others(total: Find, found: Mapping[str, Sequence[Find]]) -> float:
+    """What it adds that two other amounts make this total: a base and its tax, whatever they were read as."""
+    best = 0.0
+    pool = [find for label in ("SUBTOTAL", "TAX", "GRAND_TOTAL") for find in found.get(label, ())]
+    for one in pool:
+        for other in pool:
+            base, tax = one.amount, other.amount
+            if base is None or tax is None or not 0 < tax < base or base + tax != total.amount:
+                continue
+            if {one.label, other.label} != {"GRAND_TOTAL"}:
+                best = max(best, 0.5 * CONFIRMED)
+            elif tax <= MOST_TAX * base:  # else it may be what was paid: the total and the change
+                best = max(best, 0.3 * CONFIRMED)
+    return best
+
+
+def _is_rounded(find: Find, totals: Sequence[_Choice], words: Sequence[ReadWord]) -> bool:
+    """Whether a total is another one rounded to coins, on a receipt that speaks of rounding."""
+    amount = find.amount
+    if amount is None or amount % Decimal("0.05") != 0 or not any("round" in word.text.casefold() for word in words):
+        return False
+    others = [choice.find.amount for choice in totals if choice.find.amount not in (None, amount)]
+    return any(other is not None and abs(other - amount) < Decimal("0.05") for other in others)
 
 
 def _or_none(choices: Sequence[_Choice]) -> Sequence[_Choice | None]:
