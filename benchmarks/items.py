@@ -1,6 +1,6 @@
 """Rows of line items from people's labels, against CORD's own groups: how many are wholly right.
 
-    .venv/bin/python benchmarks/items.py cord.train.jsonl.gz cord.dev.jsonl.gz [--wrong]
+    python -m benchmarks.items cord.train.jsonl.gz cord.dev.jsonl.gz [--wrong]
 
 A file has receipts as JSON lines; their words have `label` and, as CORD has it, `group`: the line item they belong to.
 A row is right if it has exactly the words of a group.

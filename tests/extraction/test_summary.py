@@ -158,3 +158,28 @@ def test_what_a_model_learns_of_its_receipts() -> None:
     three = receipt("c", ("BIG SHOP", "MERCHANT_NAME"), ("Other Shop", "ADDRESS_LINE"))
     assert amount_marks([one, two]) == {".thousands": 2}
     assert known_of([one, two, three]) == {"merchants": ["BIG SHOP"], "addresses": []}
+
+
+def test_totals_that_others_make() -> None:
+    """A base and its tax, whatever they were read as, and rounding to coins decide between totals; change does not."""
+    assert read(words("N:S\nD:25/12/2018\nG:159.55\nG:12.92\nG:172.47")).summary["total"] == "172.47"
+    assert read(words("N:S\nD:25/12/2018\nG:28.49\nROUNDING 0.01\nG:28.50")).summary["total"] == "28.50"
+    paid = words("N:S\nD:25/12/2018\nG:30.00\nG:50.00\nG:20.00")
+    paid[2] = ReadWord(*(*[getattr(paid[2], n) for n in ("number", "text", "box", "line", "label")], 0.99))
+    assert read(paid).summary["total"] == "30.00"
+
+
+def test_values_without_a_label() -> None:
+    """Where no total or date was labelled, one that the receipt's words or sums show is taken, as unsure."""
+    found = read(
+        words("N:Shop\nIssued 25/12/2018\nP:Tea T:7.00\nP:Egg T:2.65\nSUB TOTAL 9.00\nTOTAL RM9.65\nCash 10.00")
+    )
+    assert (found.summary["total"], found.summary["date"]) == ("9.65", "2018-12-25")
+    assert codes(found).count("low_confidence") == 2
+    two = read(words("N:Shop\n25/12/2018\n26/12/2018\n9.65"))
+    assert (two.summary["total"], two.summary["date"]) == (None, None)
+
+
+def test_sdn_bhd_is_no_currency() -> None:
+    """Bahrain's dinars are not in the name of a Malaysian company."""
+    assert read(words("N:Shop N:SDN N:BHD\nG:9.65")).summary["currency"] is None
