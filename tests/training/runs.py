@@ -14,7 +14,7 @@ FIELDS = ("loss", "grad_norm", "learning_rate")
 
 def train_command(receipts: Path, run_dir: Path, *more: object, **settings: object) -> list[object]:
     """`layoutlm-cli train` with a tiny model: 3 epochs in fp32, augmented, with accumulation, every loss logged."""
-    values: dict[str, object] = {"logging_steps": 1, "augment": "true", **settings}
+    values: dict[str, object] = {"logging_steps": 1, "augment": "true", "export_package": "false", **settings}
     return [
         "train",
         *("--model", "tiny", "--dataset", receipts, "--job-name", "job", "--output-dir", run_dir),

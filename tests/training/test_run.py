@@ -64,6 +64,7 @@ def trained(prepared: Prepared, tokenizer: Any, run_dir: Path, sink: Any = None,
         "precision": "fp32",
         "device": "cpu",
         "logging_steps": 1,
+        "export_package": False,
         **training,
     }
     config, data = TrainingConfig(**values), DataConfig()

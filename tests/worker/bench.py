@@ -39,6 +39,7 @@ TRAINING = {
     "precision": "fp32",
     "device": "cpu",
     "logging_steps": 1,
+    "export_package": False,
 }
 """18 steps of two losses each with nine receipts; an epoch has nine."""
 

@@ -66,6 +66,9 @@ class TrainingConfig(Strict):
     torch_compile: bool = Field(False, description="Compile the model with torch.compile")
     dataloader_workers: int = Field(0, ge=0, le=64, description="Processes that build batches")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; auto: a GPU if there is one")
+    export_package: bool = Field(
+        True, description="Leave a model package, which reading needs; without: layoutlm-cli export makes it later"
+    )
 
     @model_validator(mode="after")
     def _one_precision(self) -> TrainingConfig:

@@ -106,11 +106,18 @@ class PackageReader:
         One receipt after the other: several at once take longer, and in int8 each would depend on the others.
         """
         for receipt in receipts:
-            examples = encode([receipt], self.space, self.tokenizer, self.manifest.windows).examples
-            means = WordMeans(len(receipt.words), len(self.space.labels))
-            for numbers in parts(examples):
-                means.add(softmax(self.logits(examples, numbers)), examples.words_in(numbers))
-            yield means.mean()
+            yield self.word_means(self.encode(receipt), len(receipt.words))
+
+    def word_means(self, examples: Examples, num_words: int) -> Floats:
+        """(words, 1 + labels) what the model gives for the words of a receipt, from its windows."""
+        means = WordMeans(num_words, len(self.space.labels))
+        for numbers in parts(examples):
+            means.add(softmax(self.logits(examples, numbers)), examples.words_in(numbers))
+        return means.mean()
+
+    def encode(self, receipt: Receipt) -> Examples:
+        """The windows of a receipt, as in training."""
+        return encode([receipt], self.space, self.tokenizer, self.manifest.windows).examples
 
     def logits(self, examples: Examples, numbers: Ints) -> Floats:
         """(owned words, tags) what the model gives for some windows, each of which owns a word at least."""

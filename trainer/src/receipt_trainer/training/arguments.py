@@ -16,7 +16,14 @@ Hyperparameters = TrainingConfig | VlTrainingConfig
 """How to train; what both have under one name is all that a run of any family reads."""
 
 NOT_IN_THE_CURVE: Final = frozenset(
-    {"save_total_limit", "save_steps", "logging_steps", "early_stopping_patience", "dataloader_workers"}
+    {
+        "save_total_limit",
+        "save_steps",
+        "logging_steps",
+        "early_stopping_patience",
+        "dataloader_workers",
+        "export_package",
+    }
 )
 """Hyperparameters that a resumed run may change: its losses do not depend on them."""
 

@@ -25,7 +25,7 @@ from receipt_trainer.models.layoutlm.export import save_model
 from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import Start, build, load_tokenizer, resolve
 from receipt_trainer.models.layoutlm.predictor import receipt_predictions
-from receipt_trainer.models.layoutlm.serve_export import describe_package, try_export
+from receipt_trainer.models.layoutlm.serve_export import describe_package, gold_texts, try_export
 from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
 from receipt_trainer.reports.run_folder import load_run, write_report
 from receipt_trainer.reports.terminal import print_report
@@ -187,8 +187,10 @@ class LayoutLMTask:
             run_dir / PREDICTIONS_FILE, receipt_predictions(words, predictions.probabilities, labels, space)
         )
         save_model(trainer.model, self.tokenizer, space, self.data, run_dir / MODEL_DIR)
-        try_export(run_dir, record)
-        say(console, describe_package(record))
+        if self.training.export_package:
+            train = self.prepared.train.words
+            try_export(run_dir, record, gold_texts(train, space, "DATE"))
+            say(console, describe_package(record))
 
 
 def layoutlm_arguments(config: TrainingConfig, run_dir: Path, machine: Machine) -> Any:
@@ -261,6 +263,7 @@ class LayoutLM:
             asked |= self.data.model_dump(mode="json")
         if asked["learning_rate"] is None:
             del asked["learning_rate"]
+        del asked["export_package"]  # the package can be made of a complete run, too
         return asked
 
     def missing_rows(self, record: LayoutLMRecord) -> list[dict[str, Any]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from receipt_trainer.contract.package import (
     SAMPLE_FILE,
     SERVE_DIR,
     TOKENIZER_FILE,
+    Calibration,
     Manifest,
     PackagePrecision,
     PackageScores,
@@ -32,11 +34,14 @@ from receipt_trainer.contract.predictions import ReceiptPrediction, read_predict
 from receipt_trainer.contract.run_record import LayoutLMRecord, PackageOutcome
 from receipt_trainer.contract.sinks import report_progress
 from receipt_trainer.data.decode import Floats, choose, softmax
-from receipt_trainer.data.encode import encode, words_of
+from receipt_trainer.data.encode import Examples, Words, encode, words_of
+from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.data.sources.jsonl import parse_record, to_record
 from receipt_trainer.errors import UserError
+from receipt_trainer.evaluation.calibration import calibrate
+from receipt_trainer.extraction.dates import date_orders
 from receipt_trainer.files import replacing_folder
 from receipt_trainer.inference.package import ONNX_FILES, Package, describe
 from receipt_trainer.inference.reader import PackageReader, parts
@@ -60,13 +65,13 @@ _GENERATED: Final = "generated_receipts.jsonl.gz"
 """50 receipts of `data.synthetic.generate`: kept, so that no export needs the extra `[synthetic]`."""
 
 
-def export_run(run_dir: Path, record: LayoutLMRecord | None, date_texts: Sequence[str] | None = None) -> Manifest:
+def export_run(run_dir: Path, record: LayoutLMRecord | None, date_texts: Iterable[str] | None = None) -> Manifest:
     """Make the package of a trained run; its folder takes the place of an earlier one.
 
     Args:
         run_dir: the run's folder, with its model and predictions.
         record: of the run; None: nothing is known of it.
-        date_texts: dates of the training receipts.
+        date_texts: dates of the training receipts; None: unknown, those of the validation receipts stand for them.
 
     Raises:
         UserError: no trained model there, or its ONNX form differs from it.
@@ -74,13 +79,14 @@ def export_run(run_dir: Path, record: LayoutLMRecord | None, date_texts: Sequenc
     model_dir = run_dir / MODEL_DIR if (run_dir / MODEL_DIR).is_dir() else run_dir
     saved = load_model(str(model_dir))
     validation = _validation(run_dir / PREDICTIONS_FILE)
+    dates = date_texts if date_texts is not None else _gold_dates(validation, saved.space)
     job = (record.job_name, record.job_id) if record is not None else (run_dir.resolve().name, "")
     with replacing_folder(model_dir / SERVE_DIR) as folder:
-        manifest = _Export(folder, saved, *job).make(validation)
+        manifest = _Export(folder, saved, *job).make(validation, dates)
     return manifest
 
 
-def try_export(run_dir: Path, record: LayoutLMRecord, date_texts: Sequence[str] = ()) -> None:
+def try_export(run_dir: Path, record: LayoutLMRecord, date_texts: Iterable[str]) -> None:
     """Make the package of a run that ends. Where that fails, the run is none the worse, and the record says why."""
     before = time.monotonic()
     try:
@@ -115,7 +121,7 @@ class _Export:
     job_name: str
     job_id: str
 
-    def make(self, validation: Sequence[Receipt]) -> Manifest:
+    def make(self, validation: Sequence[Receipt], date_texts: Iterable[str]) -> Manifest:
         """Write all files, the manifest last."""
         generated = generated_receipts()
         tokenizer = self.saved.tokenizer.backend_tokenizer
@@ -126,13 +132,23 @@ class _Export:
         for precision, name in ONNX_FILES.items():
             content = onnx_model(weights, self.saved.model.config, int8=precision == "int8")
             (self.folder / name).write_bytes(content)
-        exact = self._reader("fp32")
-        self._require_same(exact, [*generated, *_first_words(validation, MAX_WORDS_IN_TORCH)])
-        scores, taken = self._compare(exact, self._reader("int8"), generated, validation)
+        validation = list(_first_words(validation, MAX_WORDS))
+        receipts = [*generated, *validation]  # torch reads the first of them
+        readers = {precision: self._reader(precision) for precision in ONNX_FILES}
+        read = self._read(readers, receipts)
+        scores = self._compare(read, validation)
+        taken: PackagePrecision = "int8" if scores.reason is None else "fp32"
         if taken == "fp32":
             (self.folder / ONNX_FILES["int8"]).unlink()
-        manifest = self._manifest(taken).model_copy(update={"scores": scores})
-        manifest = self._add_sample(manifest, generated)
+        self._write_sample(generated, read[taken])
+        manifest = self._manifest(taken).model_copy(
+            update={
+                "scores": scores,
+                "calibration": self._calibration(validation, read[taken][len(generated) :]),
+                "date_orders": dict(date_orders(date_texts)),
+            }
+        )
+        PackageReader(Package(self.folder, manifest)).verify()
         text = manifest.model_dump_json(indent=1)
         (self.folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
         return manifest
@@ -167,82 +183,88 @@ class _Export:
         package = Package(self.folder, self._manifest(precision))
         return PackageReader(package, threads=torch.get_num_threads())
 
-    def _require_same(self, reader: PackageReader, receipts: Iterable[Receipt]) -> None:
-        """Compare with torch, window by window.
+    def _read(
+        self, readers: Mapping[PackagePrecision, PackageReader], receipts: Sequence[Receipt]
+    ) -> dict[PackagePrecision, list[Floats]]:
+        """(words, 1 + labels) of each receipt in each precision, fp32's compared with torch's window by window.
 
         Raises:
             UserError: they differ.
         """
-        worst = 0.0
+        found: dict[PackagePrecision, list[Floats]] = {precision: [] for precision in readers}
+        worst, in_torch = 0.0, MAX_WORDS_IN_TORCH
         for receipt in receipts:
-            examples = encode([receipt], self.saved.space, self.saved.tokenizer, self.saved.config).examples
-            own = encode([receipt], reader.space, reader.tokenizer, reader.manifest.windows).examples
-            if not np.array_equal(examples.input_ids, own.input_ids):
-                raise UserError(f"the tokenizer alone reads {receipt.name} other than transformers does")
-            for numbers in parts(examples):
-                batch = PackingCollator(examples, select=True)(numbers.tolist())
-                batch.pop("labels")
-                with torch.inference_mode():
-                    wanted = self.saved.model(**batch)["logits"][0].numpy()
-                found = reader.logits(examples, numbers)
-                differences = (np.abs(found - wanted).max(), np.abs(softmax(found) - softmax(wanted)).max())
-                worst = max(worst, *map(float, differences)) if np.isfinite(differences).all() else float("inf")
-            report_progress("a receipt read by torch and by ONNX")
-        if not worst <= MAX_DIFFERENCE:
-            raise UserError(f"the ONNX model differs from torch by {worst:.2g} (at most {MAX_DIFFERENCE:g} is allowed)")
+            examples = readers["fp32"].encode(receipt)
+            in_torch -= len(receipt.words)
+            if in_torch >= 0:
+                worst = max(worst, self._difference(readers["fp32"], receipt, examples))
+                if worst > MAX_DIFFERENCE:
+                    raise UserError(
+                        f"the ONNX model differs from torch by {worst:.2g}; at most {MAX_DIFFERENCE:g} is allowed"
+                    )
+            for precision, reader in readers.items():
+                found[precision].append(reader.word_means(examples, len(receipt.words)))
+            report_progress("a receipt of the package's check")
+        return found
+
+    def _difference(self, reader: PackageReader, receipt: Receipt, examples: Examples) -> float:
+        """The largest between torch's logits or probabilities and the graph's; infinite for NaN."""
+        saved = self.saved
+        own = encode([receipt], saved.space, saved.tokenizer, saved.config).examples
+        if not np.array_equal(examples.input_ids, own.input_ids):
+            raise UserError(f"tokenizer.json alone reads {receipt.name} other than transformers does with it")
+        worst = 0.0
+        for numbers in parts(examples):
+            batch = PackingCollator(examples, select=True)(numbers.tolist())
+            batch.pop("labels")
+            with torch.inference_mode():
+                wanted = saved.model(**batch)["logits"][0].numpy()
+            logits = reader.logits(examples, numbers)
+            both = float(np.abs(logits - wanted).max()), float(np.abs(softmax(logits) - softmax(wanted)).max())
+            worst = max(worst, *(each if np.isfinite(each) else float("inf") for each in both))
+        return worst
 
     def _compare(
-        self, exact: PackageReader, small: PackageReader, generated: Sequence[Receipt], validation: Sequence[Receipt]
-    ) -> tuple[PackageScores, PackagePrecision]:
-        """Scores of both precisions, and the one to take."""
+        self, read: Mapping[PackagePrecision, Sequence[Floats]], validation: Sequence[Receipt]
+    ) -> PackageScores:
+        """Scores of both precisions, with the reason if int8 is not to be taken."""
         space = self.saved.space
-        validation = list(_first_words(validation, MAX_WORDS))
-        read = {}
-        for name, reader in (("fp32", exact), ("int8", small)):
-            read[name] = _read_all(reader, [*validation, *generated])
-        same = float((read["fp32"].argmax(axis=1) == read["int8"].argmax(axis=1)).mean())
+        exact, small = (np.concatenate(read[precision]).argmax(axis=1) for precision in ("fp32", "int8"))
+        same = float((exact == small).mean())
         words = words_of(validation, space)
-        f1 = {
-            name: score(words, choose(found[: len(words.texts)], words, space), space)[0].f1
-            for name, found in read.items()
-        }
+        f1: dict[PackagePrecision, float] = {}
+        for precision, found in read.items() if validation else ():
+            labels = choose(np.concatenate(found[-len(validation) :]), words, space)
+            f1[precision] = score(words, labels, space)[0].f1
         reason = None
         if same < MIN_SAME_LABELS:
             reason = f"int8 gives {same:.1%} of the words fp32's label; at least {MIN_SAME_LABELS:.1%} are needed"
         elif len(validation) >= MIN_VALIDATION and f1["fp32"] - f1["int8"] > MAX_F1_LOSS:
             reason = f"int8 has F1 {f1['int8']:.4f} on validation, fp32 {f1['fp32']:.4f}"
-        scores = PackageScores(
-            f1_fp32=f1["fp32"] if validation else None,
-            f1_int8=f1["int8"] if validation else None,
+        return PackageScores(
+            f1_fp32=f1.get("fp32"),
+            f1_int8=f1.get("int8"),
             same_labels=same,
             num_validation=len(validation),
             reason=reason,
         )
-        return scores, "int8" if reason is None else "fp32"
 
-    def _add_sample(self, manifest: Manifest, generated: Sequence[Receipt]) -> Manifest:
+    def _calibration(self, validation: Sequence[Receipt], read: Sequence[Floats]) -> Calibration:
+        if len(validation) < MIN_VALIDATION:
+            return Calibration()
+        return calibrate(words_of(validation, self.saved.space), np.concatenate(read), self.saved.space)
+
+    def _write_sample(self, generated: Sequence[Receipt], read: Sequence[Floats]) -> None:
         """Keep the generated receipt whose labels are the surest: another processor must not change them."""
-        reader = PackageReader(Package(self.folder, manifest))
-        read = list(reader.read_raw(generated))
-        margins = [float(np.diff(np.sort(found, axis=1)[:, -2:], axis=1).min()) for found in read]
+        margins = [float(np.diff(np.sort(found, axis=1)[:, -2:], axis=1).min()) for found in read[: len(generated)]]
         best = int(np.argmax(margins))
+        names = (OUTSIDE, *self.saved.space.labels)
         sample = {
             "receipt": to_record(generated[best]),
-            "labels": [reader.labels[label] for label in read[best].argmax(axis=1)],
+            "labels": [names[label] for label in read[best].argmax(axis=1)],
         }
-        path = self.folder / SAMPLE_FILE
-        path.write_text(json.dumps(sample, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        complete = manifest.model_copy(update={"files": manifest.files | {SAMPLE_FILE: describe(path)}})
-        return complete
-
-
-def _read_all(reader: PackageReader, receipts: Sequence[Receipt]) -> Floats:
-    """(words of all receipts, 1 + labels)."""
-    found: list[Floats] = []
-    for receipt in receipts:
-        found += reader.read_raw([receipt])
-        report_progress("a receipt read by ONNX")
-    return np.concatenate(found)
+        text = json.dumps(sample, ensure_ascii=False, indent=1)
+        (self.folder / SAMPLE_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def generated_receipts() -> list[Receipt]:
@@ -273,6 +295,20 @@ def _receipt(prediction: ReceiptPrediction) -> Receipt:
         for word in prediction.words
     )
     return Receipt(prediction.key, 1, tuple(words), name=prediction.name, source=prediction.source)
+
+
+def gold_texts(words: Words, space: LabelSpace, label: str) -> Iterator[str]:
+    """The texts of the gold fields of a label."""
+    if label not in space.labels:
+        return
+    rows = np.repeat(np.arange(len(words)), np.diff(words.offsets))
+    numbers = np.flatnonzero(words.gold == 1 + space.labels.index(label))
+    for _, run in groupby(enumerate(numbers.tolist()), key=lambda at: (at[1] - at[0], rows[at[1]], words.lines[at[1]])):
+        yield " ".join(words.texts[number] for _, number in run)
+
+
+def _gold_dates(receipts: Sequence[Receipt], space: LabelSpace) -> list[str]:
+    return list(gold_texts(words_of(receipts, space), space, "DATE"))
 
 
 def _first_words(receipts: Iterable[Receipt], room: int) -> Iterable[Receipt]:

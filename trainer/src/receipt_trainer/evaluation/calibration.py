@@ -1,0 +1,188 @@
+"""Confidences that mean what they say: fitted on labelled receipts, their error measured on others.
+
+Of words by a temperature (Guo et al. 2017, On Calibration of Modern Neural Networks), of fields by a logistic curve
+(Platt 1999) over the log odds of the product of their words' probabilities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from receipt_trainer.contract.names import OUTSIDE
+from receipt_trainer.contract.package import Calibration
+from receipt_trainer.data.decode import Floats, choose, hide, temper
+from receipt_trainer.data.encode import Ints, Words
+from receipt_trainer.data.labels import LabelSpace
+from receipt_trainer.extraction.confidence import calibrated, logit, product
+from receipt_trainer.extraction.entities import ReadWord, entities
+from receipt_trainer.extraction.values import text
+
+FOLDS: Final = 5
+BINS: Final = 15
+_LONGEST: Final = 4.0
+"""Temperatures from a quarter to this are tried."""
+_PRIOR: Final = 1.0
+"""Weight, in fields, of the curve that changes nothing: few fields, or all of them right, would fit a step."""
+
+
+def calibrate(words: Words, probabilities: Floats, space: LabelSpace) -> Calibration:
+    """Fit on all receipts; the errors are those on the fifth that each of five fits has not seen.
+
+    Args:
+        words: of labelled receipts, in an order that says nothing of them.
+        probabilities: (words, 1 + labels) as the model gives them.
+    """
+    data = _data(words, probabilities, space)
+    temperature, slope, offset = _fit(data, np.ones(len(words), dtype=bool))
+    of_words: list[tuple[float, bool]] = []
+    of_fields: list[tuple[float, bool]] = []
+    folds = np.arange(len(words)) % FOLDS
+    for fold in range(FOLDS):
+        fitted = Calibration(calibrated=True, **dict(zip(_NAMES, _fit(data, folds != fold), strict=True)))
+        held_out = folds[data.rows] == fold
+        seen = _seen(data, fitted.temperature)[held_out]
+        right = seen.argmax(axis=1) == words.gold[held_out]
+        of_words += zip(seen.max(axis=1).tolist(), right.tolist(), strict=True)
+        tempered = temper(probabilities, fitted.temperature)
+        of_fields += [
+            (calibrated(_product(tempered, field), fitted), field.is_right)
+            for field in data.fields
+            if folds[field.row] == fold
+        ]
+    return Calibration(
+        calibrated=True,
+        temperature=temperature,
+        field_slope=slope,
+        field_offset=offset,
+        word_error=calibration_error(of_words),
+        field_error=calibration_error(of_fields) if of_fields else None,
+    )
+
+
+_NAMES: Final = ("temperature", "field_slope", "field_offset")
+
+
+def calibration_error(said: list[tuple[float, bool]]) -> float:
+    """Expected calibration error of confidences 0..1 and whether each was right, over bins of equal width."""
+    confidence, right = (np.array(column, dtype=np.float64) for column in zip(*said, strict=True))
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, weights=confidence - right, minlength=BINS)
+    return round(float(np.abs(gaps).sum() / len(said)), 4)
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field that the model read; its words are numbers of the split."""
+
+    row: int
+    label: int
+    words: tuple[int, ...]
+    is_right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """What is fitted on.
+
+    Attributes:
+        rows: (words,) receipt of each word.
+        hidden: (words, 1 + labels) labels that the receipt's source does not annotate.
+    """
+
+    probabilities: Floats
+    gold: Ints
+    rows: NDArray[np.int64]
+    hidden: NDArray[np.bool_]
+    fields: list[_Field]
+
+
+def _data(words: Words, probabilities: Floats, space: LabelSpace) -> _Data:
+    rows = np.repeat(np.arange(len(words)), np.diff(words.offsets))
+    hidden = hide(np.ones_like(probabilities), words, space) == 0
+    chosen = choose(probabilities, words, space)
+    fields = [field for row in range(len(words)) for field in _fields(words, row, chosen, space)]
+    return _Data(probabilities, words.gold, rows, hidden, fields)
+
+
+def _fields(words: Words, row: int, chosen: Ints, space: LabelSpace) -> list[_Field]:
+    """The fields that were read on a receipt: right where a gold field of the label has the same text."""
+    names = (OUTSIDE, *space.labels)
+
+    def read(labels: Ints) -> Any:
+        span = range(int(words.offsets[row]), int(words.offsets[row + 1]))
+        box = (0.0, 0.0, 0.0, 0.0)
+        return entities(
+            [ReadWord(n, words.texts[n], box, int(words.lines[n]), names[int(labels[n])], 1.0) for n in span]
+        )
+
+    gold = {(entity.label, text(entity.text)) for entity in read(words.gold)}
+    return [
+        _Field(row, names.index(entity.label), entity.words, (entity.label, text(entity.text)) in gold)
+        for entity in read(chosen)
+    ]
+
+
+def _seen(data: _Data, temperature: float) -> Floats:
+    """Tempered probabilities in the label space of the gold."""
+    tempered = temper(data.probabilities, temperature)
+    seen = np.where(data.hidden, np.float32(0), tempered)
+    seen[:, 0] += np.where(data.hidden, tempered, np.float32(0)).sum(axis=1)
+    return seen
+
+
+def _product(tempered: Floats, field: _Field) -> float:
+    return product([float(tempered[number, field.label]) for number in field.words])
+
+
+def _fit(data: _Data, receipts: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Temperature, slope and offset from some of the receipts."""
+    members = receipts[data.rows]
+
+    def loss(logarithm: float) -> float:
+        seen = _seen(data, float(np.exp(logarithm)))[members]
+        of_gold = seen[np.arange(len(seen)), data.gold[members]]
+        return -float(np.log(np.maximum(of_gold, 1e-30)).mean())
+
+    temperature = round(float(np.exp(_lowest(loss, -np.log(_LONGEST), np.log(_LONGEST)))), 4)
+    tempered = temper(data.probabilities, temperature)
+    fields = [field for field in data.fields if receipts[field.row]]
+    odds = np.array([logit(_product(tempered, field)) for field in fields])
+    return temperature, *_logistic(odds, np.array([field.is_right for field in fields], dtype=np.float64))
+
+
+def _lowest(function: Any, low: float, high: float, steps: int = 24) -> float:
+    """Where a function with one valley is lowest, by golden sections."""
+    ratio = (np.sqrt(5) - 1) / 2
+    inner = [high - ratio * (high - low), low + ratio * (high - low)]
+    values = [function(each) for each in inner]
+    for _ in range(steps):
+        if values[0] < values[1]:
+            high, inner[1], values[1] = inner[1], inner[0], values[0]
+            inner[0] = high - ratio * (high - low)
+            values[0] = function(inner[0])
+        else:
+            low, inner[0], values[0] = inner[0], inner[1], values[1]
+            inner[1] = low + ratio * (high - low)
+            values[1] = function(inner[1])
+    return float((low + high) / 2)
+
+
+def _logistic(odds: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and offset by Newton's method, drawn to 1 and 0; slopes that turn confidences around are not taken."""
+    point, prior = np.array([1.0, 0.0]), np.array([1.0, 0.0])
+    features = np.stack([odds, np.ones_like(odds)], axis=1)
+    for _ in range(50):
+        said = 1 / (1 + np.exp(-np.clip(features @ point, -30, 30)))
+        slope = features.T @ (said - right) + _PRIOR * (point - prior)
+        curvature = features.T @ (features * (said * (1 - said))[:, None]) + _PRIOR * np.eye(2)
+        step = np.linalg.solve(curvature, slope)
+        point = point - step * min(1.0, 2.0 / max(1e-12, float(np.abs(step).max())))
+        if float(np.abs(step).max()) < 1e-8:
+            break
+    if not np.isfinite(point).all() or point[0] <= 0:
+        return 1.0, 0.0
+    return round(float(point[0]), 4), round(float(point[1]), 4)
