@@ -24,6 +24,7 @@ EXTRAS: Final = {
     "synthetic": "babel faker",
     "vl": "PIL jsonschema peft rapidfuzz referencing scipy",
     "read": "cv2 onnxruntime pypdfium2 rapidocr tokenizers",
+    "heic": "pi_heif",
     "local": "google moto pulumi pulumi_aws",
 }
 """The extras of the package, by what they are told to be needed for: the modules that are missing without them."""
