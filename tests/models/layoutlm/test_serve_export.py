@@ -14,13 +14,16 @@ import pytest
 
 from receipt_trainer.cli.layoutlm import group
 from receipt_trainer.cli.lazy import run as run_program
+from receipt_trainer.contract.package import KNOWN_FILE
 from receipt_trainer.contract.run_record import LayoutLMRecord, load_record
+from receipt_trainer.data.encode import words_of
+from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.errors import UserError
 from receipt_trainer.inference.package import open_package
 from receipt_trainer.models.layoutlm import serve_export
-from receipt_trainer.models.layoutlm.serve_export import export_run, generated_receipts, try_export
-from tests.packages import make_model
+from receipt_trainer.models.layoutlm.serve_export import export_run, generated_receipts, gold_receipts, try_export
+from tests.packages import SPACE, make_model
 
 
 @pytest.fixture(scope="module")
@@ -135,5 +138,28 @@ def test_without_predictions_nothing_is_calibrated(run: Path) -> None:
 
 def test_date_orders_are_those_of_the_training_dates(run: Path) -> None:
     """31/12 proves day before month; 01/02 proves nothing."""
-    manifest = export_run(run, record_of(run), ["31/12/2024", "30.11.2023", "01/02/2024", "12/31/2024"])
+    training = gold_receipts(words_of(shops("Rp 7.000", "Rp 9.500"), SPACE), SPACE)
+    manifest = export_run(run, record_of(run), ["31/12/2024", "30.11.2023", "01/02/2024", "12/31/2024"], training)
     assert manifest.date_orders == {"dmy": 2, "mdy": 1}
+    assert manifest.amount_marks == {".thousands": 2}
+    known = json.loads((run / "model" / "serve" / KNOWN_FILE).read_bytes())
+    assert known == {"merchants": ["BIG SHOP"], "addresses": []}
+    assert KNOWN_FILE in manifest.files
+
+
+def shops(*totals: str) -> list[Receipt]:
+    """A receipt of one shop for each total."""
+    box = (0.1, 0.1, 0.2, 0.2)
+    return [
+        Receipt(
+            str(number),
+            1,
+            (
+                Word("BIG", box, 0, (WordLabel("MERCHANT_NAME"),)),
+                Word("SHOP", box, 0, (WordLabel("MERCHANT_NAME"),)),
+                Word("Total", box, 1),
+                Word(total, box, 1, (WordLabel("GRAND_TOTAL"),)),
+            ),
+        )
+        for number, total in enumerate(totals)
+    ]

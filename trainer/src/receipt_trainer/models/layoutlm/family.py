@@ -25,7 +25,7 @@ from receipt_trainer.models.layoutlm.export import save_model
 from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import Start, build, load_tokenizer, resolve
 from receipt_trainer.models.layoutlm.predictor import receipt_predictions
-from receipt_trainer.models.layoutlm.serve_export import describe_package, gold_texts, try_export
+from receipt_trainer.models.layoutlm.serve_export import describe_package, gold_receipts, gold_texts, try_export
 from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
 from receipt_trainer.reports.run_folder import load_run, write_report
 from receipt_trainer.reports.terminal import print_report
@@ -189,7 +189,7 @@ class LayoutLMTask:
         save_model(trainer.model, self.tokenizer, space, self.data, run_dir / MODEL_DIR)
         if self.training.export_package:
             train = self.prepared.train.words
-            try_export(run_dir, record, gold_texts(train, space, "DATE"))
+            try_export(run_dir, record, gold_texts(train, space, "DATE"), gold_receipts(train, space))
             say(console, describe_package(record))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
-from itertools import groupby
+from itertools import groupby, islice, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ import torch
 import receipt_trainer
 from receipt_trainer.contract.names import MODEL_DIR, OUTSIDE, PREDICTIONS_FILE
 from receipt_trainer.contract.package import (
+    KNOWN_FILE,
     MANIFEST_FILE,
     SAMPLE_FILE,
     SERVE_DIR,
@@ -42,6 +43,8 @@ from receipt_trainer.data.sources.jsonl import parse_record, to_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.calibration import calibrate
 from receipt_trainer.extraction.dates import date_orders
+from receipt_trainer.extraction.finds import amount_marks
+from receipt_trainer.extraction.known import known_of
 from receipt_trainer.files import replacing_folder
 from receipt_trainer.inference.package import ONNX_FILES, Package, describe
 from receipt_trainer.inference.reader import PackageReader, parts
@@ -61,17 +64,26 @@ MAX_WORDS: Final = 30_000
 """Of the validation receipts that are read: a bound of the time."""
 MAX_WORDS_IN_TORCH: Final = 5_000
 """Of those that torch reads, too."""
+MAX_MARKED: Final = 2_000
+"""Of the receipts whose amounts are looked at."""
 _GENERATED: Final = "generated_receipts.jsonl.gz"
 """50 receipts of `data.synthetic.generate`: kept, so that no export needs the extra `[synthetic]`."""
 
 
-def export_run(run_dir: Path, record: LayoutLMRecord | None, date_texts: Iterable[str] | None = None) -> Manifest:
+def export_run(
+    run_dir: Path,
+    record: LayoutLMRecord | None,
+    date_texts: Iterable[str] | None = None,
+    training: Sequence[Receipt] = (),
+) -> Manifest:
     """Make the package of a trained run; its folder takes the place of an earlier one.
 
     Args:
         run_dir: the run's folder, with its model and predictions.
         record: of the run; None: nothing is known of it.
         date_texts: dates of the training receipts; None: unknown, those of the validation receipts stand for them.
+        training: receipts that it was trained on: how amounts are written, and which merchants and addresses stand in
+            several of them; without them amounts are those of the validation receipts, and no merchant is known.
 
     Raises:
         UserError: no trained model there, or its ONNX form differs from it.
@@ -82,15 +94,17 @@ def export_run(run_dir: Path, record: LayoutLMRecord | None, date_texts: Iterabl
     dates = date_texts if date_texts is not None else _gold_dates(validation, saved.space)
     job = (record.job_name, record.job_id) if record is not None else (run_dir.resolve().name, "")
     with replacing_folder(model_dir / SERVE_DIR) as folder:
-        manifest = _Export(folder, saved, *job).make(validation, dates)
+        manifest = _Export(folder, saved, *job).make(validation, dates, training)
     return manifest
 
 
-def try_export(run_dir: Path, record: LayoutLMRecord, date_texts: Iterable[str]) -> None:
+def try_export(
+    run_dir: Path, record: LayoutLMRecord, date_texts: Iterable[str], training: Sequence[Receipt] = ()
+) -> None:
     """Make the package of a run that ends. Where that fails, the run is none the worse, and the record says why."""
     before = time.monotonic()
     try:
-        manifest = export_run(run_dir, record, date_texts)
+        manifest = export_run(run_dir, record, date_texts, training)
     except Exception as error:  # whatever it is, the model is trained
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         outcome = PackageOutcome(reason=" ".join(reason.split())[:400])
@@ -121,7 +135,9 @@ class _Export:
     job_name: str
     job_id: str
 
-    def make(self, validation: Sequence[Receipt], date_texts: Iterable[str]) -> Manifest:
+    def make(
+        self, validation: Sequence[Receipt], date_texts: Iterable[str], training: Sequence[Receipt] = ()
+    ) -> Manifest:
         """Write all files, the manifest last."""
         generated = generated_receipts()
         tokenizer = self.saved.tokenizer.backend_tokenizer
@@ -141,11 +157,15 @@ class _Export:
         if taken == "fp32":
             (self.folder / ONNX_FILES["int8"]).unlink()
         self._write_sample(generated, read[taken])
+        if training:
+            known = json.dumps(known_of(training), ensure_ascii=False, indent=1)
+            (self.folder / KNOWN_FILE).write_text(known + "\n", encoding="utf-8")
         manifest = self._manifest(taken).model_copy(
             update={
                 "scores": scores,
                 "calibration": self._calibration(validation, read[taken][len(generated) :]),
                 "date_orders": dict(date_orders(date_texts)),
+                "amount_marks": dict(amount_marks(islice(training or validation, MAX_MARKED))),
             }
         )
         PackageReader(Package(self.folder, manifest)).verify()
@@ -305,6 +325,21 @@ def gold_texts(words: Words, space: LabelSpace, label: str) -> Iterator[str]:
     numbers = np.flatnonzero(words.gold == 1 + space.labels.index(label))
     for _, run in groupby(enumerate(numbers.tolist()), key=lambda at: (at[1] - at[0], rows[at[1]], words.lines[at[1]])):
         yield " ".join(words.texts[number] for _, number in run)
+
+
+def gold_receipts(words: Words, space: LabelSpace) -> list[Receipt]:
+    """The texts, lines and gold labels of a set as receipts; their boxes are not those of the pages."""
+    labels = (OUTSIDE, *space.labels)
+    found = []
+    for row, (first, last) in enumerate(pairwise(words.offsets.tolist())):
+        one = tuple(
+            Word(words.texts[n], (0.0, 0.0, 1.0, 1.0), int(words.lines[n]), (WordLabel(labels[words.gold[n]]),))
+            if words.gold[n] > 0
+            else Word(words.texts[n], (0.0, 0.0, 1.0, 1.0), int(words.lines[n]))
+            for n in range(first, last)
+        )
+        found.append(Receipt(str(row), 1, one))
+    return found
 
 
 def _gold_dates(receipts: Sequence[Receipt], space: LabelSpace) -> list[str]:
