@@ -1,6 +1,6 @@
 """What the reader gets wrong on drawn photos: the counts behind `data/ocr_errors.py`.
 
-    python -m benchmarks.fit_ocr_errors [--pages 60] [--seed 21]
+    python -m benchmarks.fit_ocr_errors [--pages 60] [--seed 21] [--size 0.55]
 
 Each drawn page is photographed badly, read, and its text compared with what is printed, letter by letter (Levenshtein,
 in reading order). Gaps of more than six letters are order or loss, and counted apart. Prints rates for each letter, and
@@ -26,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pages", type=int, default=60)
     parser.add_argument("--seed", type=int, default=21)
+    parser.add_argument("--size", type=float, default=0.55, help="of the photos; smaller ones are harder to read")
     arguments = parser.parse_args()
     ocr = Ocr()
     letters: Counter[str] = Counter()
@@ -34,7 +35,7 @@ def main() -> None:
     gained: Counter[str] = Counter()
     apart = 0
     for index in range(arguments.pages):
-        image, receipt = hard_photo(arguments.seed, index, 0.0)
+        image, receipt = hard_photo(arguments.seed, index, 0.0, arguments.size)
         printed = " ".join(word.text for word in receipt.words)
         read = " ".join(word.text for word in ocr.read(image).words)
         letters.update(printed)

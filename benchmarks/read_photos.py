@@ -83,8 +83,13 @@ def plain(text: str) -> str:
     return "".join(char for char in text.lower() if char.isalnum())
 
 
-def hard_photo(seed: int, index: int, turn: float) -> tuple[Image.Image, Receipt]:
-    """A drawn receipt as a poor photo (light, folds, perspective, blur, noise, JPEG, any size), and its words."""
+def hard_photo(seed: int, index: int, turn: float, size_of: float = 1.0) -> tuple[Image.Image, Receipt]:
+    """A drawn receipt as a poor photo (light, folds, perspective, blur, noise, JPEG, any size), and its words.
+
+    Args:
+        turn: degrees counterclockwise.
+        size_of: below 1 the photo is so much smaller, and its letters are harder to read.
+    """
     known = [languages()[code] for code in LANGUAGES]
     templates = ("thermal", "thermal", "bistro")
     laid_out = lay_out_example(seed, index, templates, {language: fonts_of(language) for language in known})
@@ -97,9 +102,9 @@ def hard_photo(seed: int, index: int, turn: float) -> tuple[Image.Image, Receipt
     size = [int(edge) for edge in np.ceil(moved.max(axis=0))]
     matrix = cv2.getPerspectiveTransform(corners, moved)
     pixels = np.asarray(cv2.warpPerspective(pixels, matrix, size, flags=cv2.INTER_CUBIC, borderValue=GROUND))
-    scale = rng.uniform(0.75, 1.9)
+    scale = size_of * rng.uniform(0.75, 1.9)
     pixels = np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC))
-    pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.3, 1.1) * scale))
+    pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), max(0.3, rng.uniform(0.3, 1.1) * scale)))
     noisy = pixels + rng.normal(0, rng.uniform(1, 9), pixels.shape)
     encoded = cv2.imencode(".jpg", np.clip(noisy, 0, 255).astype(np.uint8), [1, int(rng.integers(35, 85))])[1]
     image = Image.fromarray(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), dtype=np.uint8))
@@ -119,6 +124,7 @@ def read_turned(ocr: Ocr, pages: int, seed: int) -> list[list[str]]:
             score.add(receipt, [word.text for word in page.words], time.process_time() - start)
             score.wrong_turns += page.turned != round(position / 90) * 90 % 360
         rows.append(score.row(f"{position:g} degrees"))
+        print(*rows[-1], file=sys.stderr, flush=True)
     return rows
 
 

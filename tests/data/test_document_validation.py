@@ -32,7 +32,7 @@ def record(**given: Any) -> dict[str, Any]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With an image, half an image and a text that is none."""
     path = tmp_path_factory.mktemp("data")
-    Image.new("RGB", (20, 30), "white").save(path / "a.png")
+    Image.linear_gradient("L").resize((20, 30)).save(path / "a.png")
     Image.effect_noise((200, 200), 90).save(path / "half.jpg")
     whole = (path / "half.jpg").read_bytes()
     (path / "half.jpg").write_bytes(whole[: len(whole) // 2])
@@ -148,7 +148,7 @@ def test_hostile_lines(folder: Path, lines: list[bytes], data: st.DataObject) ->
 
 def test_what_the_model_cannot_take_is_a_problem_of_its_line(folder: Path, tiny_model: Path) -> None:
     """A strip of an image and tokens with a meaning of their own: named, and the lines behind them are looked at."""
-    Image.new("RGB", (10, 4000), "white").save(folder / "strip.png")
+    Image.linear_gradient("L").resize((10, 4000)).save(folder / "strip.png")
     processor = load_processor(str(tiny_model))
     ended = canonical_json(document() | {"invoice_number": "1</s>2"})
     lines = [

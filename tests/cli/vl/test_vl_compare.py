@@ -54,7 +54,7 @@ def test_two_files(call: Caller, tmp_path: Path) -> None:
 def test_two_models(call: Caller, tmp_path: Path) -> None:
     """Models are asked, their answers kept; equal models show no difference."""
     model = make_tiny(tmp_path / "model")
-    Image.new("RGB", (60, 60), "white").save(tmp_path / "one.png")
+    Image.linear_gradient("L").resize((60, 60)).save(tmp_path / "one.png")
     example = VlExample("d", tmp_path / "one.png", "Read this.", "", json.dumps(document()))
     (tmp_path / "set.jsonl").write_text(to_line(example, tmp_path))
     said = succeed(

@@ -21,7 +21,7 @@ def validate(path: Path, *words: str) -> Result:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Three lines: sound, wrong in two ways, no JSON."""
-    Image.new("RGB", (56, 56), "white").save(tmp_path / "a.png")
+    Image.linear_gradient("L").resize((56, 56)).save(tmp_path / "a.png")
     sound = {"id": "a", "image": "a.png", "output": canonical_json(document())}
     wrong = {"id": "b", "image": "b.png", "output": canonical_json(document(grand_total=4))}
     (tmp_path / "d.jsonl").write_text(f"{json.dumps(sound)}\n{json.dumps(wrong)}\n{{\n")

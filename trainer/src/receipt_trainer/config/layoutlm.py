@@ -105,6 +105,12 @@ class DataConfig(Strict):
         True,
         description="Shift and scale each training example's boxes by up to 5 % of the page, newly drawn each epoch",
     )
+    ocr_errors: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of training receipts that are learned a second time as OCR might misread them",
+    )
     merge_amounts: bool = Field(False, description="LINE_TOTAL, SUBTOTAL, TAX and GRAND_TOTAL become AMOUNT")
     allowed_labels: tuple[str, ...] = Field((), description="Labels to learn, after merging; the rest is O; empty: all")
     o_entity_ratio: float | None = Field(

@@ -158,16 +158,13 @@ def _decode(line: bytes) -> Any:
 
 def image_problem(path: Path) -> str | None:
     """Why an image cannot be used, decoding all of it; None if it can."""
-    from PIL import Image
+    from receipt_trainer.pages.images import is_blank, open_image
 
     try:
-        with Image.open(path) as image:
-            image.load()
-    except FileNotFoundError:
-        return "no such file"
-    except Exception as error:  # decoders of broken files raise what they like
-        return f"cannot be read as an image: {schemas.printable(' '.join(str(error).split())[:120])}"
-    return None
+        image = open_image(path, "image")
+    except UserError as error:
+        return schemas.printable(str(error).removeprefix("image: "))
+    return "shows nothing: all its pixels are alike" if is_blank(image) else None
 
 
 def load_schema(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from receipt_trainer.contract.run_record import SplitRecord
 from receipt_trainer.data.dedup import near_duplicate_groups
 from receipt_trainer.data.encode import EncodedSplit, Tokenizer, allowed_sets, encode
 from receipt_trainer.data.labels import LabelSpace, label_space
+from receipt_trainer.data.ocr_errors import with_misread
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.load import Progress, load_receipts
@@ -65,8 +66,9 @@ def prepare(config: DataConfig, tokenizer: Any, *, table: str | None, progress: 
     learned = stored_labels(whole.train if config.eval_dataset else whole.train + whole.validation)
     space = label_space(config, learned, _labels_by_source(whole.train + whole.validation))
     split = Split(limit(whole.train, config.max_samples), whole.validation, whole.seed)
+    learned = with_misread(split.train, config.ocr_errors, config.split_seed)
     sets = allowed_sets(space, {receipt.source for receipt in (*split.train, *split.validation)})
-    train = encode(split.train, space, tokenizer, config, sets)
+    train = encode(learned, space, tokenizer, config, sets)
     validation = encode(split.validation, space, tokenizer, config, sets)
     if not int(train.examples.num_entity.sum()):
         raise UserError(f"no training word bears any of {', '.join(space.labels)}; check --allowed-label and the data")
@@ -75,7 +77,7 @@ def prepare(config: DataConfig, tokenizer: Any, *, table: str | None, progress: 
         "receipts": len(loaded),
         "receipts_without_valid_label": len(loaded) - len(labelled),
         "receipts_left_out_by_split": len(labelled) - len(whole.train) - held_here,
-        "train": count(split.train, train, space),
+        "train": count(learned, train, space),
         "validation": count(split.validation, validation, space),
         "problems": problems.as_dict(),
     }

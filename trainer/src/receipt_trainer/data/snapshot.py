@@ -35,6 +35,10 @@ _NOT_ENCODED = ("dataset_name", "eval_dataset", "o_entity_ratio", "augment", "ma
 """Fields that may differ between saving and loading: where the data came from, and what training does with it."""
 
 
+_ADDED = {"ocr_errors": 0.0}
+"""What older snapshots were encoded with, whose configurations had no such field."""
+
+
 def encoding_config(config: DataConfig) -> dict[str, Any]:
     """The part of a configuration that a snapshot's content depends on."""
     values = config.model_dump(mode="json")
@@ -157,7 +161,7 @@ def _require_same(directory: Path, meta: Mapping[str, Any], config: DataConfig, 
             f"snapshot {directory} does not fit: its version is {meta.get('version')}, this program reads {VERSION}"
         )
     differences = []
-    stored, wanted = meta["config"], encoding_config(config)
+    stored, wanted = _ADDED | meta["config"], encoding_config(config)
     differences += [
         f"{name} is {json.dumps(stored.get(name))} in the snapshot and {json.dumps(wanted[name])} here"
         for name in wanted
