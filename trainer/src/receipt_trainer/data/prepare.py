@@ -66,9 +66,9 @@ def prepare(config: DataConfig, tokenizer: Any, *, table: str | None, progress: 
     learned = stored_labels(whole.train if config.eval_dataset else whole.train + whole.validation)
     space = label_space(config, learned, _labels_by_source(whole.train + whole.validation))
     split = Split(limit(whole.train, config.max_samples), whole.validation, whole.seed)
-    learned = with_misread(split.train, config.ocr_errors, config.split_seed)
+    with_copies = with_misread(split.train, config.ocr_errors, config.split_seed)
     sets = allowed_sets(space, {receipt.source for receipt in (*split.train, *split.validation)})
-    train = encode(learned, space, tokenizer, config, sets)
+    train = encode(with_copies, space, tokenizer, config, sets)
     validation = encode(split.validation, space, tokenizer, config, sets)
     if not int(train.examples.num_entity.sum()):
         raise UserError(f"no training word bears any of {', '.join(space.labels)}; check --allowed-label and the data")
@@ -77,7 +77,7 @@ def prepare(config: DataConfig, tokenizer: Any, *, table: str | None, progress: 
         "receipts": len(loaded),
         "receipts_without_valid_label": len(loaded) - len(labelled),
         "receipts_left_out_by_split": len(labelled) - len(whole.train) - held_here,
-        "train": count(learned, train, space),
+        "train": count(with_copies, train, space),
         "validation": count(split.validation, validation, space),
         "problems": problems.as_dict(),
     }
