@@ -76,6 +76,8 @@ def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
     spans: dict[int, list[tuple[int, int]]] = {}
     for n, given in enumerate(records(new if new is not None else old if old is not None else oldest), start=1):
         page = _page(reading, given, n)
+        if page.number in pages:
+            page.number = max(pages) + 1
         pages[page.number] = page
         lines = records(given.get("lines"))
         own = records(given.get("words"))

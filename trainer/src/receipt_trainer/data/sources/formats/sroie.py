@@ -27,7 +27,7 @@ LABELS: Final = {
 }
 """Keys of SROIE by the core label that means the same."""
 
-_LINE = re.compile(r"\s*(-?\d{1,6}(?:\s*,\s*-?\d{1,6}){7})\s*,(.*)")
+_LINE = re.compile(r"[ \t]*(-?\d{1,6}(?:[ \t]*,[ \t]*-?\d{1,6}){7})[ \t]*,(.*)")
 _KEY_FOLDERS: Final = ("key", "keys", "entities", "")
 _RUNS: Final = {"company": (4, 0.80), "address": (9, 0.75)}
 """Consecutive lines that a key may take, and the likeness from which a run of them is taken for it."""

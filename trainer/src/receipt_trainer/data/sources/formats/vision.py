@@ -93,7 +93,7 @@ def _paragraph(page: PageBuilder, words: list[dict[str, Any]]) -> None:
 def _break(word: dict[str, Any]) -> bool:
     last = at(word.get("symbols"), -1)
     found = either(at(last, "property"), "detectedBreak", "detected_break")
-    return at(found, "type") not in (None, 0, "UNKNOWN")
+    return either(found, "type", "type_") not in (None, 0, "UNKNOWN")
 
 
 def _points(word: dict[str, Any], page: PageBuilder) -> list[tuple[float, float]] | None:
