@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import pytest
 
+from receipt_trainer.cli import layoutlm as layoutlm_cli
+from receipt_trainer.cli.lazy import run
 from receipt_trainer.contract.run_record import LayoutLMRecord, load_record
 from receipt_trainer.data.sources.jsonl import to_line
 from receipt_trainer.data.synthetic import generate
 from tests.cli.jobs import Caller
-from tests.cli.layoutlm import succeed
 
 
 class Trained(NamedTuple):
@@ -44,12 +45,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     ]
     more = folder / "more.jsonl"
     more.write_text("".join(lines) + "".join(json.dumps(record) + "\n" for record in extra), encoding="utf-8")
-    succeed(
-        *("train", "--job-name", "small", "--output-dir", folder / "run", "--model", "tiny", "--dataset", receipts),
-        *("--merge-amounts", "--precision", "fp32", "--lr", "3e-3", "--set", "max_steps=40"),
-        *("--set", "validation_fraction=0.3", "--set", "batch_size=32"),
-        cwd=folder,
-    )
+    words = ("train", "--job-name", "small", "--output-dir", folder / "run", "--model", "tiny", "--dataset", receipts)
+    words += ("--merge-amounts", "--precision", "fp32", "--lr", "3e-3", "--set", "max_steps=40", "--no-progress")
+    words += ("--set", "validation_fraction=0.3", "--set", "batch_size=32")
+    with pytest.raises(SystemExit, match="0"):
+        run(layoutlm_cli.group, list(map(str, words)))
     return Trained(folder / "run", receipts, more)
 
 
@@ -58,3 +58,13 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     """Calls `receipt-trainer` in this process, on a wide screen."""
     monkeypatch.setenv("COLUMNS", "200")
     return Caller(capsys)
+
+
+@pytest.fixture
+def layoutlm(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Caller:
+    """Calls `layoutlm-cli` in this process, in an empty folder, with nothing of the developer's own stack."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DYNAMO_TABLE_NAME", "JOBS_TABLE_NAME", "ARTIFACTS_BUCKET", "LAYOUTLM_O_TO_ENTITY_RATIO"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    return Caller(capfd, layoutlm_cli.group)

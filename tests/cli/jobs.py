@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+import click
 import pytest
 
 from receipt_trainer.cli.lazy import run
@@ -36,19 +38,38 @@ class Said(NamedTuple):
 
 
 class Caller:
-    """Calls commands with a fixed width of the screen."""
+    """Calls commands of a program; the environment is afterwards as it was before."""
 
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
+    def __init__(self, capture: pytest.CaptureFixture[str], program: click.Command = group) -> None:
+        self._capture, self._program = capture, program
 
-    def __call__(self, *arguments: str) -> Said:
-        """Run `receipt-trainer` with these arguments."""
-        self._capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            run(group, arguments)
-        said = self._capsys.readouterr()
+    def __call__(self, *arguments: object) -> Said:
+        """Run the program with these arguments."""
+        self._capture.readouterr()
+        before = dict(os.environ)
+        try:
+            with pytest.raises(SystemExit) as end:
+                run(self._program, list(map(str, arguments)))
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        said = self._capture.readouterr()
         assert isinstance(end.value.code, int)
         return Said(end.value.code, said.out, said.err)
+
+    def succeed(self, *arguments: object) -> Said:
+        """Run it; anything but exit code 0 fails the test."""
+        said = self(*arguments)
+        assert said.code == 0, said.err
+        return said
+
+    def refuse(self, *arguments: object) -> str:
+        """The last line of a user's mistake; anything but exit code 2 fails the test."""
+        said = self(*arguments)
+        assert said.code == 2, said.out + said.err
+        line = said.err.strip().splitlines()[-1]
+        assert line.startswith("error: "), said.err
+        return line
 
 
 def add_job(table: str, *, name: str = "a-job", status: str = "PENDING", minutes: int = 0, **attributes: Any) -> str:

@@ -22,8 +22,10 @@ main()
 """A command that gets a signal while it imports what it trains with."""
 
 
-@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-@pytest.mark.parametrize(("program", "family"), [("layoutlm", "layoutlm"), ("receipt_trainer", "paddleocr_vl")])
+@pytest.mark.parametrize(
+    ("program", "family", "number", "code"),
+    [("layoutlm", "layoutlm", "SIGINT", 130), ("receipt_trainer", "paddleocr_vl", "SIGTERM", 143)],
+)
 def test_a_signal_during_the_imports_ends_a_training_as_later(
     tmp_path: Path, program: str, family: str, number: str, code: int
 ) -> None:

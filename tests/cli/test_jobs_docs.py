@@ -1,19 +1,16 @@
-"""What docs/jobs.md shows exists."""
+"""What docs/jobs.md shows exists; its commands are looked at by tests/test_docs.py."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import re
-import shlex
 from pathlib import Path
 
-import pytest
 import yaml
 
 from receipt_trainer.config.job_file import read_job
 from receipt_trainer.jobs import rows
-from tests.cli.test_surface import OPTIONS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text()
 
@@ -23,31 +20,6 @@ def blocks(kind: str) -> list[str]:
     found = re.findall(rf"^```{kind}\n(.*?)^```", TEXT, flags=re.M | re.S)
     assert found
     return found
-
-
-SHOWN = [
-    command.strip()
-    for block in blocks("console")
-    for line in block.splitlines()
-    for command in line.removeprefix("$ ").split("&&")
-    if not command.lstrip().startswith(("pulumi ", "aws ", "topic="))  # see tests/test_docs.py
-]
-
-
-@pytest.mark.parametrize("line", SHOWN)
-def test_commands_and_options_exist(line: str) -> None:
-    """Every command line of the page is a command of ours with options that it has."""
-    program, command, *words = shlex.split(line)
-    assert program == "receipt-trainer"
-    assert {word for word in words if word.startswith("-")} <= OPTIONS[command]
-
-
-def test_options_in_the_text_exist() -> None:
-    """Every option that the page's sentences and tables name belongs to some command."""
-    prose = re.sub(r"^```.*?^```", "", TEXT, flags=re.M | re.S)
-    named = set(re.findall(r"`[^`\n]*?(--[a-z-]+)", prose))
-    assert named
-    assert named <= {option for options in OPTIONS.values() for option in options}
 
 
 def test_the_job_file_is_one() -> None:

@@ -3,62 +3,27 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 from pathlib import Path
 
-import click
 import pytest
 
 import receipt_trainer
-from receipt_trainer.cli.layoutlm import group
 from tests.cli.conftest import Trained
-from tests.cli.layoutlm import PROGRAM, run, succeed
-
-_MODEL = {"--model", "--device", "--precision"}
-_DATASET = {"--dataset", "--dynamo-table", "--stack", "--outputs"}
-_DATA = _DATASET | {
-    *("--eval-dataset", "--split-file", "--max-samples", "--examples", "--merge-amounts", "--no-merge-amounts"),
-    *("--allowed-label", "--o-entity-ratio", "--set", "--config"),
-}
-OPTIONS = {
-    "train": {"--job-name", "--output-dir", "--jobs-table", "--artifacts-bucket", "--restart"}
-    | {"--dataset-snapshot-save", "--dataset-snapshot-load", "--progress", "--no-progress"}
-    | {"--epochs", "--batch-size", "--lr", "--warmup-ratio", "--label-smoothing", "--gradient-accumulation-steps"}
-    | {"--early-stopping-patience", "--seed"}
-    | _MODEL
-    | _DATA,
-    "evaluate": {"--split-file", "--output", "--predictions"} | _MODEL | _DATASET,
-    "predict": {"--input", "--output"} | _MODEL,
-    "label-counts": {"--model", "--ratio"} | _DATA,
-    "spot-check": {"--receipt", "--seed"} | _MODEL | _DATASET,
-    "report": {"--terminal", "--no-terminal"},
-    "export": set(),
-}
-"""Scripts and READMEs use these: taking one away breaks them, and a new one is a decision, not an accident."""
+from tests.cli.jobs import Caller
+from tests.cli.test_surface import LAYOUTLM
 
 
-def test_the_options_of_every_command() -> None:
-    """The option surface is frozen."""
-    context = click.Context(group)
-    found = {}
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        options = [option for option in command.params if isinstance(option, click.Option)]
-        found[name] = {text for option in options for text in (*option.opts, *option.secondary_opts)}
-    assert found == OPTIONS
-
-
-def test_help_names_every_command(tmp_path: Path) -> None:
-    """`--help` lists all commands."""
-    done = succeed("--help", cwd=tmp_path)
-    assert all(name in done.stdout.decode() for name in OPTIONS)
-
-
-def test_version_says_which_installation_it_is(tmp_path: Path) -> None:
-    """`--version`: the version, and the path of the package that answers."""
-    said = succeed("--version", cwd=tmp_path).stdout.decode()
-    assert said == f"layoutlm-cli {receipt_trainer.__version__} ({Path(receipt_trainer.__file__).parent})\n"
-    assert PROGRAM.is_file()
+def test_the_installed_program(tmp_path: Path) -> None:
+    """The console script lists all commands, and says which version it is, and of which installation."""
+    program = Path(sys.executable).with_name("layoutlm-cli")
+    said = [
+        subprocess.run([program, flag], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        for flag in ("--help", "--version")
+    ]
+    assert all(name in said[0] for name in LAYOUTLM)
+    assert said[1] == f"layoutlm-cli {receipt_trainer.__version__} ({Path(receipt_trainer.__file__).parent})\n"
 
 
 BARE = '{"id": "a", "width": 9, "height": 9, "words": [{"text": "x", "box": [1, 1, 2, 2], "line": 0}]}\n'
@@ -98,7 +63,9 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("arguments", "said"), MISTAKES.values(), ids=MISTAKES)
-def test_mistakes_are_one_line(arguments: list[str], said: list[str], trained: Trained, tmp_path: Path) -> None:
+def test_mistakes_are_one_line(
+    arguments: list[str], said: list[str], trained: Trained, layoutlm: Caller, tmp_path: Path
+) -> None:
     """A mistake ends with exit code 2 and one line that names it, and leaves no file behind."""
     (tmp_path / "bare.jsonl").write_text(BARE)
     (tmp_path / "hurt.jsonl.gz").write_bytes(HURT)
@@ -106,11 +73,10 @@ def test_mistakes_are_one_line(arguments: list[str], said: list[str], trained: T
     (tmp_path / "folder").mkdir()
     before = sorted(tmp_path.rglob("*"))
     places = {"RUN": str(trained.run_dir), "RECEIPTS": str(trained.receipts)}
-    done = run(*(places.get(argument, argument) for argument in arguments), cwd=tmp_path)
-    stderr = done.stderr.decode()
-    assert done.returncode == 2, stderr
-    assert stderr.startswith("error: ")
-    assert stderr.count("\n") == 1
-    assert all(places.get(words, words) in stderr for words in said), stderr
-    assert done.stdout == b""
+    said_of_it = layoutlm(*(places.get(argument, argument) for argument in arguments))
+    assert said_of_it.code == 2, said_of_it.err
+    assert said_of_it.err.startswith("error: ")
+    assert said_of_it.err.count("\n") == 1
+    assert all(places.get(words, words) in said_of_it.err for words in said), said_of_it.err
+    assert said_of_it.out == ""
     assert sorted(tmp_path.rglob("*")) == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -16,12 +15,12 @@ import pytest
 
 from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.local.session import ENV_DIR
+from tests.cli.jobs import Caller
 from tests.local.test_emulator import is_running
 from tests.worker.bench import wait_for
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-PROGRAM = [sys.executable, "-m", "receipt_trainer"]
 JOB = """
 job_name: tiny
 model: tiny
@@ -31,36 +30,20 @@ data_config: {merge_amounts: true, examples: line}
 
 
 class Laptop:
-    """A user's environment, and the commands that the user types."""
+    """A user's environment, and the commands that the user types: in this process, but for those that go on."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        ours = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", ENV_DIR: str(folder / "local")}
-        # What the user has set for another account must lead nowhere.
-        elsewhere = {
-            "AWS_PROFILE": "nobody",
-            "JOBS_TABLE_NAME": "another",
-            "AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:9",
-        }
-        path = {"PATH": "/usr/bin:/bin", "HOME": str(folder), ENV_AWS_CLI: str(BIN / "aws")}
-        self.environment = ours | elsewhere | path
+    def __init__(self, folder: Path, call: Caller) -> None:
+        self.folder, self._call = folder, call
 
     def start(self, *words: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*PROGRAM, *map(str, words)],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        command = [sys.executable, "-m", "receipt_trainer", *map(str, words)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def type(self, *words: object, code: int = 0) -> str:
         """What a command says; it must end with `code`."""
-        process = self.start(*words)
-        output, _ = process.communicate()
-        assert process.returncode == code, output
-        return output
+        said = self._call(*words)
+        assert said.code == code, said.out + said.err
+        return said.out + said.err
 
     def read_until(self, text: str, *words: object) -> None:
         """Start a command that goes on, and end it when it has said so."""
@@ -73,18 +56,25 @@ class Laptop:
             process.communicate()
 
     def json(self, *words: object) -> Any:
-        return json.loads(self.type(*words, "--json"))
+        return self._call(*words, "--json").json
 
     def status(self, job: str) -> str:
         return str(self.json("job-status", "--stack", "local", job)["status"])
 
 
 @pytest.fixture
-def laptop(tmp_path: Path) -> Iterator[Laptop]:
-    """A laptop on which nothing runs, before and after."""
-    ours = Laptop(tmp_path)
-    yield ours
-    subprocess.run([*PROGRAM, "local", "down"], env=ours.environment, capture_output=True, check=False)
+def laptop(call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laptop]:
+    """A laptop on which nothing runs, before and after; what its user has set for another account leads nowhere."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    ours = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", ENV_DIR: str(tmp_path / "local")}
+    elsewhere = {"AWS_PROFILE": "nobody", "JOBS_TABLE_NAME": "another", "AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:9"}
+    path = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), ENV_AWS_CLI: str(BIN / "aws")}
+    for name, value in (ours | elsewhere | path).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    yield Laptop(tmp_path, call)
+    call("local", "down")
 
 
 def pid_of_training(worker: subprocess.Popen[str]) -> int:
@@ -151,7 +141,7 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None
     assert set(steps) >= set(range(20, 201, 20))
     assert details["artifacts"].startswith("s3://")
     idle = laptop.start("start-worker", "--stack", "local")
-    wait_for(lambda: any(one["alive"] for one in laptop.json("local", "status")["instances"]))
+    wait_for(lambda: laptop.json("instances", "--stack", "local"))  # registered: signals reach it
     assert "ended" in laptop.type("local", "down")
     output, _ = idle.communicate()
     assert "the worker ended: SIGTERM" in output

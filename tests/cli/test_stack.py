@@ -1,10 +1,9 @@
-"""`--stack` and `--outputs`, as a user gives them, in a process of its own."""
+"""`--stack` and `--outputs`, as a user gives them."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +14,8 @@ import pytest
 
 from receipt_trainer.aws import clients
 from receipt_trainer.contract.outputs import StackOutputs
-from tests.cli.commands.test_receipts import COMMAND
+from tests.cli.jobs import Caller
 
-LAYOUTLM = [sys.executable, "-c", "from receipt_trainer.cli.layoutlm import main; main()"]
 POOL = {
     "queue_urls": {"high": "https://queue/high.fifo", "normal": "https://queue/normal.fifo"},
     "dead_letter_queue_url": "https://queue/dead.fifo",
@@ -60,17 +58,10 @@ def stand(
     return path
 
 
-def run(command: list[str], *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in this environment, without a table's name in it."""
-    kept = {name: value for name, value in os.environ.items() if name != "DYNAMO_TABLE_NAME"}
-    return subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, timeout=60, check=False, env=kept | environ
-    )
-
-
 @pytest.fixture
-def saved(tmp_path: Path, receipts_table: str) -> Path:
-    """A saved copy of the outputs."""
+def saved(tmp_path: Path, receipts_table: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A saved copy of the outputs; the environment does not name the table."""
+    monkeypatch.delenv("DYNAMO_TABLE_NAME")
     path = tmp_path / "outputs.json"
     path.write_text(json.dumps(exported(receipts_table)))
     return path
@@ -89,29 +80,32 @@ def pulumi(tmp_path: Path, saved: Path) -> str:
     return f"{program.parent}{os.pathsep}{os.environ['PATH']}"
 
 
-def test_a_saved_copy_names_the_table(saved: Path) -> None:
+def test_a_saved_copy_names_the_table(saved: Path, call: Caller) -> None:
     """With --outputs a command needs no other name: it finds the receipts table of the stack."""
-    done = run(COMMAND, "receipts", "stats", "--outputs", str(saved))
-    assert done.returncode == 0, done.stderr
-    assert "Receipts" in done.stdout
+    done = call("receipts", "stats", "--outputs", str(saved))
+    assert done.code == 0, done.err
+    assert "Receipts" in done.out
 
 
-def test_the_stack_is_asked_through_pulumi(pulumi: str) -> None:
+def test_the_stack_is_asked_through_pulumi(pulumi: str, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --stack the outputs come from the pulumi command."""
-    done = run(COMMAND, "receipts", "stats", "--stack", "dev", PATH=pulumi)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("PATH", pulumi)
+    done = call("receipts", "stats", "--stack", "dev")
+    assert done.code == 0, done.err
 
 
-def test_a_flag_beside_it_wins(saved: Path) -> None:
+def test_a_flag_beside_it_wins(saved: Path, call: Caller) -> None:
     """A table named by its own flag is taken, not the stack's, wherever the flag stands."""
     for order in (0, 1):
         pairs = [["--dynamo-table", "no-such-table"], ["--outputs", str(saved)]]
-        done = run(COMMAND, "receipts", "stats", *pairs[order], *pairs[1 - order])
-        assert done.returncode == 2
-        assert "no-such-table" in done.stderr
+        done = call("receipts", "stats", *pairs[order], *pairs[1 - order])
+        assert done.code == 2
+        assert "no-such-table" in done.err
 
 
-def test_mistakes_are_one_line(saved: Path, pulumi: str, tmp_path: Path) -> None:
+def test_mistakes_are_one_line(
+    saved: Path, pulumi: str, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No pulumi, no such stack, no such file, a copy without an output: one line that says what to do, exit code 2."""
     values = json.loads(saved.read_text())
     del values["pools"]["gpu"]["auto_scaling_group"]
@@ -128,16 +122,18 @@ def test_mistakes_are_one_line(saved: Path, pulumi: str, tmp_path: Path) -> None
         (("--outputs", str(lacking)), pulumi, ("pools.gpu.auto_scaling_group", "up to date")),
         (("--outputs", str(broken)), pulumi, ("broken.json", "pulumi stack output --json")),
     ):
-        done = run(COMMAND, "receipts", "stats", *arguments, PATH=path)
-        assert done.returncode == 2
-        assert len(done.stderr.splitlines()) == 1
-        assert all(word in done.stderr for word in words), done.stderr
+        monkeypatch.setenv("PATH", path)
+        done = call("receipts", "stats", *arguments)
+        assert done.code == 2
+        assert len(done.err.splitlines()) == 1
+        assert all(word in done.err for word in words), done.err
 
 
-def test_training_takes_table_and_bucket_from_the_stack(saved: Path) -> None:
+def test_training_takes_table_and_bucket_from_the_stack(
+    saved: Path, layoutlm: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`layoutlm-cli train --outputs` uses the stack's jobs table: one that is not there is named."""
-    arguments = ("--dataset", "dynamodb", "--model", "tiny", "--output-dir", str(saved.parent / "run"))
-    environ = {"JOBS_TABLE_NAME": "", "ARTIFACTS_BUCKET": "", "RECEIPT_TRAINER_AWS_CLI": sys.executable}
-    done = run(LAYOUTLM, "train", "--job-name", "x", *arguments, "--outputs", str(saved), **environ)
-    assert done.returncode == 2
-    assert "a-jobs_table" in done.stderr or "a-artifacts_bucket" in done.stderr, done.stderr
+    monkeypatch.setenv("RECEIPT_TRAINER_AWS_CLI", sys.executable)
+    words = ("train", "--job-name", "x", "--dataset", "dynamodb", "--model", "tiny", "--output-dir", "run")
+    said = layoutlm.refuse(*words, "--outputs", saved)
+    assert "a-jobs_table" in said or "a-artifacts_bucket" in said

@@ -18,7 +18,6 @@ from receipt_trainer.cli import child_runs
 from receipt_trainer.cli.child_runs import reason
 from receipt_trainer.sweep.experiment_log import Outcome, read_log, write_log
 from tests.cli.jobs import Caller
-from tests.cli.vl.vl_calls import refuse, succeed
 from tests.cli.vl.vl_lab import base_of, write, write_lab
 from tests.models.paddleocr_vl.receipts import write_receipts
 from tests.models.paddleocr_vl.tiny import make_tiny
@@ -67,14 +66,14 @@ def test_real_runs(call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     times = {path: path.stat().st_mtime_ns for path in lab.rglob("*") if path.is_file()}
     assert call(*words).code == 1
     assert {path: path.stat().st_mtime_ns for path in lab.rglob("*") if path.is_file()} == times
-    table = succeed(call, "vl", "experiments", "compare", lab)
+    table = call.succeed("vl", "experiments", "compare", lab).out
     assert table.index("base") < table.index("broken")
     assert "failed at step 1" in table
 
 
 def test_a_dry_run(call: Caller, lab: Path) -> None:
     """It says what each changes, and leaves nothing."""
-    said = succeed(call, "vl", "experiments", "run", lab, "--dry-run")
+    said = call.succeed("vl", "experiments", "run", lab, "--dry-run").out
     assert said.splitlines() == ["base: nothing: the base", "rank-4: lora.r: 2 -> 4"]
     assert not (lab / "results").exists()
 
@@ -82,9 +81,9 @@ def test_a_dry_run(call: Caller, lab: Path) -> None:
 def test_several_changes(call: Caller, lab: Path) -> None:
     """Refused with their names, unless they are allowed."""
     write(lab, "two", {"lora": {"r": 4, "dropout": 0.3}})
-    said = refuse(call, "vl", "experiments", "run", lab, "--dry-run")
+    said = call.refuse("vl", "experiments", "run", lab, "--dry-run")
     assert "two.yaml (lora.r, lora.dropout)" in said
-    assert "lora.dropout" in succeed(call, "vl", "experiments", "run", lab, "--dry-run", "--allow-several")
+    assert "lora.dropout" in call.succeed("vl", "experiments", "run", lab, "--dry-run", "--allow-several").out
 
 
 def test_the_terminal_reaches_the_child_once(tmp_path: Path) -> None:
@@ -142,12 +141,12 @@ def test_the_ranking(call: Caller, tmp_path: Path) -> None:
     write_log(tmp_path, [Outcome.model_validate(known | row) for row in rows])
 
     def order(*words: str) -> list[str]:
-        said = succeed(call, "vl", "experiments", "compare", tmp_path, *words, "--json")
+        said = call.succeed("vl", "experiments", "compare", tmp_path, *words, "--json").out
         return [row["name"] for row in json.loads(said)]
 
     assert order() == ["bb", "aa", "cc"]
     assert order("--by", "teds") == ["aa", "bb", "cc"]
-    shown = succeed(call, "vl", "experiments", "compare", tmp_path)
+    shown = call.succeed("vl", "experiments", "compare", tmp_path).out
     assert "0.4000 (1)" in shown
     assert "cc: failed at step 3; x" in shown
     assert order("--by", "field_accuracy") == ["bb", "aa", "cc"]
@@ -161,7 +160,7 @@ def test_the_ranking_on_a_narrow_terminal(call: Caller, tmp_path: Path, monkeypa
     write_log(tmp_path, [Outcome.model_validate({"status": "complete"} | values | row) for row in rows])
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
-    said = click.unstyle(succeed(call, "vl", "experiments", "compare", tmp_path, "--by", "time"))
+    said = click.unstyle(call.succeed("vl", "experiments", "compare", tmp_path, "--by", "time").out)
     table, _, notes = said.partition("\n\n")
     assert max(map(len, table.splitlines())) <= 80
     assert "…" not in said
@@ -172,4 +171,4 @@ def test_the_ranking_on_a_narrow_terminal(call: Caller, tmp_path: Path, monkeypa
 
 def test_no_log(call: Caller, tmp_path: Path) -> None:
     """It says to run them first."""
-    assert "run the experiments first" in refuse(call, "vl", "experiments", "compare", tmp_path)
+    assert "run the experiments first" in call.refuse("vl", "experiments", "compare", tmp_path)

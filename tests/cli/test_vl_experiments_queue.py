@@ -15,7 +15,6 @@ from receipt_trainer.jobs.rows import get_job
 from receipt_trainer.sweep.experiment_log import read_log
 from receipt_trainer.sweep.experiments import parameters, read_experiments
 from tests.cli.jobs import Caller
-from tests.cli.vl.vl_calls import succeed
 from tests.cli.vl.vl_lab import write, write_lab
 from tests.job_rows import put_job
 
@@ -34,7 +33,7 @@ def messages(queue_url: str) -> str:
 def test_experiments_as_jobs(call: Caller, lab: Path, queue_url: str, jobs_table: str, tmp_path: Path) -> None:
     """Each becomes one job that trains by the same configuration; queued again they are the same jobs."""
     words = ("vl", "experiments", "run", lab, "--queue-url", queue_url, "--jobs-table", jobs_table)
-    succeed(call, *words)
+    call.succeed(*words)
     log = read_log(lab / "results")
     assert {one.status for one in log.values()} == {"submitted"}
     for experiment in read_experiments(lab):
@@ -45,10 +44,10 @@ def test_experiments_as_jobs(call: Caller, lab: Path, queue_url: str, jobs_table
         assert parameters(trained) == parameters(experiment.job)
     assert messages(queue_url) == "2"
     (lab / "results" / "experiments.jsonl").unlink()
-    succeed(call, *words)
+    call.succeed(*words)
     assert read_log(lab / "results") == log
     write(lab, "rank-8", {"lora": {"r": 8}})
-    succeed(call, *words)
+    call.succeed(*words)
     grown = read_log(lab / "results")
     assert {name: grown[name] for name in log} == log
     assert grown.keys() - log.keys() == {"rank-8"}
@@ -57,7 +56,7 @@ def test_experiments_as_jobs(call: Caller, lab: Path, queue_url: str, jobs_table
 
 def test_queued_experiments_are_a_sweep(call: Caller, lab: Path, queue_url: str, jobs_table: str) -> None:
     """It is listed, and its trials are shown by the names of their files, as those of every other sweep."""
-    succeed(call, "vl", "experiments", "run", lab, "--queue-url", queue_url, "--jobs-table", jobs_table)
+    call.succeed("vl", "experiments", "run", lab, "--queue-url", queue_url, "--jobs-table", jobs_table)
     (row,) = call("sweep-status", "--jobs-table", jobs_table, "--json").json
     said = call("sweep-status", row["name"], "--jobs-table", jobs_table, "--json").json
     assert (said["method"], said["objective"]) == ("folder", "eval_loss")
@@ -70,9 +69,9 @@ def test_queued_experiments_are_a_sweep(call: Caller, lab: Path, queue_url: str,
 
 def test_results_of_jobs(call: Caller, lab: Path, queue_url: str, jobs_table: str) -> None:
     """compare reads them from the table and the run's record in S3: loss, scores, hours, memory; a failed step."""
-    succeed(call, "vl", "experiments", "run", lab, "--queue-url", queue_url, "--jobs-table", jobs_table)
+    call.succeed("vl", "experiments", "run", lab, "--queue-url", queue_url, "--jobs-table", jobs_table)
     ids = {name: str(one.job_id) for name, one in read_log(lab / "results").items()}
-    said = succeed(call, "vl", "experiments", "compare", lab, "--jobs-table", jobs_table)
+    said = call.succeed("vl", "experiments", "compare", lab, "--jobs-table", jobs_table).out
     assert said.count("job is PENDING") == 2
     bucket = f"b-{uuid4().hex}"
     clients.s3().create_bucket(Bucket=bucket)
@@ -92,7 +91,7 @@ def test_results_of_jobs(call: Caller, lab: Path, queue_url: str, jobs_table: st
     for name, end in ends.items():
         row = get_job(clients.dynamodb(), jobs_table, ids[name])
         put_job(jobs_table, **row | {"attempt": 1} | end)
-    said = succeed(call, "vl", "experiments", "compare", lab, "--jobs-table", jobs_table, "--json")
+    said = call.succeed("vl", "experiments", "compare", lab, "--jobs-table", jobs_table, "--json").out
     found = {row["name"]: row for row in json.loads(said)}
     base = found["base"]
     assert (base["status"], base["eval_loss"], base["hours"], base["peak_memory_gib"]) == ("complete", 0.25, 2.0, 3.0)

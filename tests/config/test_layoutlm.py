@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_trainer.cli.overrides import configure
+from receipt_trainer.cli.training import configure
 from receipt_trainer.config.base import parse
 from receipt_trainer.config.job_file import AnyJob, LayoutLMJob, load_job_file
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
@@ -69,7 +69,7 @@ def outcome(expected: type[Exception], call: Callable[[], Any]) -> tuple[str, An
 
 
 def flags(**given: Any) -> tuple[LayoutLMJob | None, TrainingConfig, DataConfig]:
-    return configure({"settings": (), "allowed_label": (), "job_file": None} | given)
+    return configure({"settings": (), "allowed_labels": (), "job_file": None} | given)
 
 
 @pytest.mark.parametrize("model", [TrainingConfig, DataConfig])
@@ -259,7 +259,7 @@ def test_flags_override_the_job_file(tmp_path: Path) -> None:
     path.write_text(DOCUMENTED + "  merge_amounts: true\n  o_entity_ratio: 2\n")
     spec, training, data = flags(
         job_file=path,
-        epochs=3.0,
+        num_epochs=3.0,
         merge_amounts=False,
         o_entity_ratio=0.0,
         settings=("weight_decay=2e-2", "augment=yes"),
@@ -280,7 +280,7 @@ def test_the_precision_flag_overrides_fp16_of_the_job_file(tmp_path: Path) -> No
 @pytest.mark.parametrize("given_labels", [("DATE", "TIME"), ("DATE,TIME",), ("DATE, ,TIME,",)])
 def test_allowed_labels_are_repeated_or_joined(given_labels: tuple[str, ...]) -> None:
     """--allowed-label may be repeated or hold several labels joined by commas; --set does the same."""
-    assert flags(allowed_label=given_labels)[2].allowed_labels == ("DATE", "TIME")
+    assert flags(allowed_labels=given_labels)[2].allowed_labels == ("DATE", "TIME")
     assert flags(settings=(f"allowed_labels={','.join(given_labels)}",))[2].allowed_labels == ("DATE", "TIME")
     assert flags(settings=(f"allowed_labels=[{','.join(given_labels).replace(' ,', '')}]",))[2].allowed_labels
 
@@ -317,4 +317,4 @@ def test_a_wrong_flag_is_not_blamed_on_the_job_file(tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text(DOCUMENTED)
     with pytest.raises(UserError, match=r"^command line: learning_rate: "):
-        flags(job_file=path, lr=7.0)
+        flags(job_file=path, learning_rate=7.0)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from receipt_trainer.contract.predictions import ReceiptPrediction
 from receipt_trainer.contract.run_record import LayoutLMRecord
-from receipt_trainer.reports.terminal import bar, print_report, sparkline
+from receipt_trainer.reports.terminal import bar, print_report
 
 MakeReceipt = Callable[..., ReceiptPrediction]
 
@@ -27,8 +27,8 @@ def test_shows_the_numbers_of_the_run(record: LayoutLMRecord, receipts: list[Rec
     text = printed(record, receipts)
     for told in ("cafe-job complete", "F1 0.812 precision 0.863 recall 0.762 epoch 2",
                  "1,332 receipts to train, 44 to validate · 9 min 12 s · $0.0123",
-                 "F1 0.520 ▁██ 0.800 0.520 0.812", "MERCHANT_NAME 0.900 0.800 0.847 55 ━━", "all labels 0.863",
-                 "sroie 0.500 0.500 0.500 17", "TAX read as SUBTOTAL 12x 27% of 45", "receipts 1,332 44",
+                 "F1 0.520 0.800 0.520 0.812", "MERCHANT_NAME 0.900 0.800 0.847 55 ━━", "all labels 0.863",
+                 "sroie 0.500 0.500 0.500 17", "TAX read as SUBTOTAL 12 27% of 45", "receipts 1,332 44",
                  "17x bad box, left out: r1 word 3", "learning_rate 0.0003", "train tokens 8,123 per s"):  # fmt: skip
         assert told in text
 
@@ -75,14 +75,6 @@ def test_texts_cannot_drive_the_terminal(record: LayoutLMRecord, make_receipt: M
     assert "[link=x]j" in text
     assert "[red]" in text
     assert "[bold]O[/]" in text
-
-
-def test_sparkline_spans_the_range_and_is_cut_to_means() -> None:
-    """By hand: 0, 1/2, 1 are the lowest, the fifth and the highest level; unknown is blank."""
-    assert sparkline([0.0, 0.5, None, 1.0], 10) == "▁▅ █"
-    assert sparkline([0, 0, 1, 1, 2, 2], 3) == "▁▅█"
-    assert sparkline([1, 1], 5) == "▁▁"
-    assert sparkline([float("nan"), None], 5) == ""
 
 
 def test_bar_is_exact_to_half_a_character() -> None:

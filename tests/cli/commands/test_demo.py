@@ -9,6 +9,7 @@ import pytest
 from receipt_trainer.contract.names import REPORT_FILE, RUN_FILE
 from receipt_trainer.contract.run_record import load_record
 from receipt_trainer.local.session import ENV_DIR
+from tests.cli.jobs import Caller
 from tests.local.test_emulator import is_running
 from tests.worker.bench import wait_for
 
@@ -71,9 +72,9 @@ def test_the_demo_runs_the_whole_job(tmp_path: Path, own_session: Path) -> None:
     assert 20 < int(counts[1]) < int(counts[2])
 
 
-def test_the_demo_needs_the_stacks_program(tmp_path: Path) -> None:
+def test_the_demo_needs_the_stacks_program(call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder without it is one line and exit code 2; a program that refuses its configuration says why."""
-    command = [str(BIN / "receipt-trainer"), "demo", "--program", "folder"]
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     for project, error in (
         ("name: other", "error: --program folder: no Pulumi.yaml named receipt-trainer; run it in a clone of the "),
@@ -82,23 +83,22 @@ def test_the_demo_needs_the_stacks_program(tmp_path: Path) -> None:
         (tmp_path / "folder" / "Pulumi.yaml").write_text(project)
         refuse = 'import pulumi\nraise pulumi.RunError("pools.gpu.max_instances: 0 is below 1")\n'
         (tmp_path / "folder" / "__main__.py").write_text(refuse)
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 2, done.stderr
-        [line] = done.stderr.splitlines()
+        said = call("demo", "--program", "folder")
+        assert said.code == 2, said.err
+        [line] = said.err.splitlines()
         assert line.startswith(error)
 
 
-def test_the_demo_names_a_missing_file(tmp_path: Path) -> None:
+def test_the_demo_names_a_missing_file(call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A data file that is not there is one line and exit code 2, and nothing is left."""
-    command = [str(BIN / "receipt-trainer"), "demo", "--data", "none.jsonl", "--output-dir", str(tmp_path / "run")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == ["error: none.jsonl: cannot read receipts: No such file or directory"]
+    monkeypatch.chdir(tmp_path)
+    said = call("demo", "--data", "none.jsonl", "--output-dir", tmp_path / "run")
+    assert (said.code, said.err) == (2, "error: none.jsonl: cannot read receipts: No such file or directory\n")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_demo_that_is_ended_leaves_nothing(tmp_path: Path, own_session: Path) -> None:
-    """SIGTERM in mid-training: other terminals saw its stack till then; server, worker, training and files are gone."""
+def test_a_demo_that_is_ended_leaves_nothing(call: Caller, tmp_path: Path, own_session: Path) -> None:
+    """SIGTERM while its worker trains: other terminals saw its stack till then; its processes and files are gone."""
     demo = subprocess.Popen(
         [*PROGRAM, "demo", "--model", "tiny", "--receipts", "16", "--epochs", "1000", "--output-dir", tmp_path / "run"],
         env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), ENV_DIR: str(own_session), "OMP_NUM_THREADS": "1"},
@@ -108,11 +108,10 @@ def test_a_demo_that_is_ended_leaves_nothing(tmp_path: Path, own_session: Path) 
     )
     try:
         assert demo.stdout is not None
-        assert any("training from step 0" in line for line in demo.stdout)
-        listed = subprocess.run([*PROGRAM, "jobs", "--stack", "local"], capture_output=True, text=True, check=False)
-        assert "RUNNING" in listed.stdout, listed.stderr
+        assert any("CLAIMED" in line or "RUNNING" in line for line in demo.stdout)
+        assert call("jobs", "--stack", "local", "--json").json[0]["status"] in ("CLAIMED", "RUNNING")
+        wait_for(lambda: len(_descendants(demo.pid)) >= 3)  # server, worker, training
         children = _descendants(demo.pid)
-        assert len(children) >= 3
         demo.send_signal(signal.SIGTERM)
         output, _ = demo.communicate(timeout=120)
     finally:

@@ -110,57 +110,55 @@ def test_jobs_without_a_message_are_said(stack: Stack, call: Caller) -> None:
     assert "--heal" not in call("fleet", "--pool", "cpu", *given).out
 
 
-@pytest.mark.parametrize(
-    ("missing", "said"),
-    [
+def test_a_half_made_stack_is_one_line(stack: Stack, call: Caller, tmp_path: Path) -> None:
+    """Whatever the stack lacks is named, by status and by --json alike, with exit code 2 and no traceback."""
+    for missing, said in (
         ("group", "there is no Auto Scaling group"),
         ("jobs", "there is no table"),
         ("instances", "there is no table"),
         ("high", "read the queue .*: there is no queue "),
         ("dead", "read the queue .*: there is no queue "),
+    ):
+        outputs = json.loads(stack.path.read_text())
+        pool, name = outputs["pools"]["gpu"], f"half-made-{missing}"
+        if missing in ("jobs", "instances"):
+            outputs[f"{missing}_table"] = name
+        elif missing == "group":
+            pool["auto_scaling_group"] = name
+        elif missing == "dead":
+            pool["dead_letter_queue_url"] = pool["dead_letter_queue_url"].replace("dead", name)
+        else:
+            pool["queue_urls"]["high"] = pool["queue_urls"]["high"].replace("high", name)
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(outputs))
+        for more in ((), ("--json",)):
+            found = call("fleet", "--outputs", str(path), *more)
+            assert (found.code, found.out, len(found.err.splitlines())) == (2, "", 1)
+            assert re.search(said, found.err)
+            assert name in found.err
+
+
+@pytest.mark.parametrize(
+    ("service", "status", "page"),
+    [
+        ("AUTO_SCALING", 200, b"<!DOCTYPE html>\n<html><body>Sign in</body></html>"),
+        ("DYNAMODB", 502, b"<!DOCTYPE html>\n<html><body>Sign in</body></html>"),
+        ("SQS", 200, b"<?xml version='1.0'?><Page>Sign in</Page>"),
+        ("AUTO_SCALING", 502, b"<?xml version='1.0'?><Page>Sign in</Page>"),
     ],
 )
-def test_a_half_made_stack_is_one_line(missing: str, said: str, stack: Stack, call: Caller, tmp_path: Path) -> None:
-    """Whatever the stack lacks is named, by status and by --json alike, with exit code 2 and no traceback."""
-    outputs = json.loads(stack.path.read_text())
-    pool, name = outputs["pools"]["gpu"], f"half-made-{missing}"
-    if missing in ("jobs", "instances"):
-        outputs[f"{missing}_table"] = name
-    elif missing == "group":
-        pool["auto_scaling_group"] = name
-    elif missing == "dead":
-        pool["dead_letter_queue_url"] = pool["dead_letter_queue_url"].replace("dead", name)
-    else:
-        pool["queue_urls"]["high"] = pool["queue_urls"]["high"].replace("high", name)
-    path = tmp_path / "half.json"
-    path.write_text(json.dumps(outputs))
-    for more in ((), ("--json",)):
-        found = call("fleet", "--outputs", str(path), *more)
-        assert (found.code, found.out) == (2, "")
-        assert re.search(said, found.err)
-        assert name in found.err
-        assert len(found.err.splitlines()) == 1
-
-
-def test_errors_of_aws_are_one_line_and_no_page(stack: Stack, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that answers every service with a page of HTML, whatever the status, or a service with XML that is none
-    of its own: one line that says so, and not a word of the page."""
+def test_errors_of_aws_are_one_line_and_no_page(
+    service: str, status: int, page: bytes, stack: Stack, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that answers with a page of HTML, whatever the status, or a service with XML that is none of its own: one
+    line that says so, and not a word of the page."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    for status in (200, 502):
-        for page in (
-            b"<!DOCTYPE html>\n<html><body>Sign in</body></html>",
-            b"<?xml version='1.0'?><Page>Sign in</Page>",
-        ):
-            for service in ("AUTO_SCALING", "DYNAMODB", "SQS"):
-                with Page(status, page) as served, monkeypatch.context() as patch:
-                    patch.setenv(f"AWS_ENDPOINT_URL_{service}", served.url)
-                    found = call("fleet", "--outputs", str(stack.path))
-                case = f"{service} {status} {page[:20]!r}: {found.err or found.out}"
-                assert found.code in (1, 2), case
-                assert len(found.err.splitlines()) == 1, case
-                assert "<" not in found.err, case
-                assert "Sign in" not in found.err, case
-                assert found.out == "", case
+    with Page(status, page) as served:
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", served.url)
+        found = call("fleet", "--outputs", str(stack.path))
+    assert (found.code in (1, 2), found.out, len(found.err.splitlines())) == (True, "", 1), found
+    assert "<" not in found.err
+    assert "Sign in" not in found.err
 
 
 def test_no_price_reads_nothing(stack: Stack, call: Caller) -> None:
@@ -301,24 +299,17 @@ def test_a_suspended_pool_says_why_nothing_comes(stack: Stack, call: Caller) -> 
     assert "launches are suspended" in call("fleet", "--pool", "cpu", "--outputs", str(stack.path)).out
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
+def test_mistakes_are_one_line_and_change_nothing(stack: Stack, call: Caller) -> None:
+    """What contradicts itself is refused before any group is touched."""
+    before = bounds(stack), bounds(stack, "cpu")
+    for words, said in (
         (("--start", "--stop"), "give one of them"),
         (("--now",), "--now goes with --stop"),
         (("--max-instances", "4"), "go with --start"),
         (("--start", "--min-instances", "5", "--max-instances", "4"), "--min-instances 5 is above"),
         (("--start", "--max-instances", "0"), "use --stop"),
-    ],
-)
-def test_mistakes_are_one_line_and_change_nothing(
-    stack: Stack, call: Caller, words: tuple[str, ...], said: str
-) -> None:
-    """What contradicts itself is refused before any group is touched."""
-    before = bounds(stack), bounds(stack, "cpu")
-    found = call("fleet", *words, "--outputs", str(stack.path))
-    assert (found.code, found.err.count("\n")) == (2, 1)
-    assert said in found.err
+    ):
+        assert said in call.refuse("fleet", *words, "--outputs", stack.path)
     assert (bounds(stack), bounds(stack, "cpu")) == before
 
 
@@ -337,16 +328,10 @@ def test_a_group_that_is_not_there_is_named(stack: Stack, call: Caller) -> None:
     assert bounds(stack, "cpu") == (0, 0, 9)
 
 
-def test_the_script_is_the_command() -> None:
+def test_the_script_is_the_command(call: Caller) -> None:
     """`python -m receipt_trainer.scripts.auto_scale` has exactly the options of `receipt-trainer fleet`."""
-    texts = []
-    for start in (
-        ["-m", "receipt_trainer.scripts.auto_scale"],
-        ["-c", "from receipt_trainer.cli.commands import fleet; fleet.fleet_command(prog_name='fleet')"],
-    ):
-        done = subprocess.run(
-            [sys.executable, *start, "--help"], capture_output=True, text=True, check=True, timeout=60
-        )
-        texts.append(done.stdout)
-    assert texts[0] == texts[1]
-    assert "--min-instances" in texts[0]
+    command = [sys.executable, "-m", "receipt_trainer.scripts.auto_scale", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    options = done.stdout.partition("Options:")[2]
+    assert options == call("fleet", "--help").out.partition("Options:")[2]
+    assert "--min-instances" in options

@@ -12,7 +12,7 @@ import pytest
 from botocore.client import BaseClient
 
 from receipt_trainer.aws import clients
-from receipt_trainer.cli import forecast
+from receipt_trainer.cli import queueing
 from receipt_trainer.jobs.estimate import Measured
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.local.emulator import LocalCloud
@@ -145,8 +145,8 @@ def test_what_exceeds_a_limit_is_said_and_the_limit_is_kept(stack: Stack, call: 
     assert "warning: 10 min 30 s are expected, and max_hours 0.125 stops it before\n" in said.err
     assert "max_usd" not in said.err  # the embedded AWS sells for next to nothing
     dear = ["$3.20 are expected, and max_usd 3 stops it before"]
-    assert list(forecast.limit_lines(60.0, 3.2, 1.0, 3.0)) == dear
-    assert not [*forecast.limit_lines(60.0, 3.2, None, 3.2), *forecast.limit_lines(None, None, 1.0, 1.0)]
+    assert list(queueing.limit_lines(60.0, 3.2, 1.0, 3.0)) == dear
+    assert not [*queueing.limit_lines(60.0, 3.2, None, 3.2), *queueing.limit_lines(None, None, 1.0, 1.0)]
     job = JobTable(clients.dynamodb(), stack.outputs.jobs_table).get(said.out.strip())
     assert (job.spec["max_hours"], job.spec["max_usd"]) == (0.125, 0.001)
     assert json.loads(job.list_prices or "") == {"g6.xlarge": 0.8048}

@@ -1,24 +1,26 @@
-"""`layoutlm-cli` in a process of its own: what each command makes of receipts."""
+"""`layoutlm-cli`: what each command makes of receipts."""
 
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from receipt_trainer.contract.predictions import read_predictions
 from tests.cli.conftest import Trained
-from tests.cli.layoutlm import read_lines, succeed
+from tests.cli.jobs import Caller, Said
 
 
-def test_evaluate_repeats_the_score_of_the_run(trained: Trained, tmp_path: Path) -> None:
+def test_evaluate_repeats_the_score_of_the_run(trained: Trained, layoutlm: Caller, tmp_path: Path) -> None:
     """Scored on the receipts that the run held out, the saved model has exactly the scores of run.json."""
-    done = succeed(
+    done = layoutlm.succeed(
         *("evaluate", "--model", trained.run_dir, "--dataset", trained.receipts, "--precision", "fp32"),
         *("--split-file", trained.run_dir / "run.json", "--output", "new/scores.json", "--predictions", "words.jsonl"),
-        cwd=tmp_path,
     )
     record = trained.record
     scores = json.loads((tmp_path / "new/scores.json").read_bytes())
@@ -35,24 +37,29 @@ def test_evaluate_repeats_the_score_of_the_run(trained: Trained, tmp_path: Path)
     words = [word for receipt in found.receipts for word in receipt.words]
     assert len(words) == scores["counts"]["words"]
     assert sum(word.gold == word.pred for word in words) == scores["counts"]["words_right"]
-    shown = done.stdout.decode()
+    shown = done.out
     assert f"{record.overall.f1:.3f}" in shown
     assert all(label in shown for label in record.entity_labels)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "words.jsonl"]
 
 
-def test_evaluate_says_what_makes_a_score_mean_less(trained: Trained, tmp_path: Path) -> None:
+def test_evaluate_says_what_makes_a_score_mean_less(trained: Trained, layoutlm: Caller, tmp_path: Path) -> None:
     """Labels the model lacks, receipts it was trained on, receipts left out and their problems are all named."""
     dataset = f"{trained.receipts},{trained.more_receipts}"
-    done = succeed("evaluate", "--model", trained.run_dir / "model", "--dataset", dataset, cwd=tmp_path)
-    shown = done.stdout.decode()
+    done = layoutlm.succeed("evaluate", "--model", trained.run_dir / "model", "--dataset", dataset)
+    shown = done.out
     assert "1 words bear a label that the model does not know and count as O: LOYALTY 1" in shown
     assert re.search(r"trained on receipts of this data set.*--split-file \S+run\.json", shown)
     assert "1 receipts without a VALID label" in shown
     assert re.search(r"^mine +\d", shown, re.MULTILINE)
     assert re.search(r"^synthetic +\d", shown, re.MULTILINE)
-    assert re.search(r"no_words: 1 .*\n.*empty", done.stderr.decode())
-    assert "duplicate_receipt: 32" in done.stderr.decode()
+    assert re.search(r"no_words: 1 .*\n.*empty", done.err)
+    assert "duplicate_receipt: 32" in done.err
+
+
+def read_lines(text: str) -> list[dict[str, Any]]:
+    """JSON lines; NaN and Infinity, which JSON does not have, fail."""
+    return [Said(0, line, "").json for line in text.splitlines()]
 
 
 HOSTILE: dict[str, Any] = {
@@ -70,17 +77,15 @@ HOSTILE: dict[str, Any] = {
 }
 
 
-def test_predict_answers_every_line_and_every_word(trained: Trained, tmp_path: Path) -> None:
+def test_predict_answers_every_line_and_every_word(trained: Trained, layoutlm: Caller, tmp_path: Path) -> None:
     """One answer a line in order; one word out for each word in, at its place; what is broken says so."""
     lines = trained.receipts.read_bytes().splitlines()[:3]
     lines += [b"nonsense", b"", b"\xff", b'{"id": "x", "width": 1, "height": 1, "words": []}', b"[" * 100_000]
     lines.append(json.dumps(HOSTILE).encode())
     with gzip.open(tmp_path / "in.jsonl.gz", "wb") as stream:
         stream.write(b"\n".join(lines))
-    done = succeed(
-        *("predict", "--model", trained.run_dir, "--input", "in.jsonl.gz", "--output", "out.jsonl"), cwd=tmp_path
-    )
-    answers = read_lines((tmp_path / "out.jsonl").read_bytes())
+    done = layoutlm.succeed(*("predict", "--model", trained.run_dir, "--input", "in.jsonl.gz", "--output", "out.jsonl"))
+    answers = read_lines((tmp_path / "out.jsonl").read_text())
     for line, answer in zip(lines[:3], answers[:3], strict=True):
         _assert_answers(json.loads(line), answer)
     assert [(answer.get("id"), answer["row"]) for answer in answers[3:7]] == [(None, 4), (None, 6), ("x", 7), (None, 8)]
@@ -91,12 +96,12 @@ def test_predict_answers_every_line_and_every_word(trained: Trained, tmp_path: P
     errors = {1: "empty_text", 3: "empty_text", 4: "box_outside_page"}
     assert {n: word["error"] for n, word in enumerate(hostile["words"]) if "error" in word} == errors
     assert len(hostile["problems"]) >= 4
-    assert "4 receipts" in done.stderr.decode()
-    assert "not read: 4 lines that are not receipts, 3 invalid words" in done.stderr.decode()
+    assert "4 receipts" in done.err
+    assert "not read: 4 lines that are not receipts, 3 invalid words" in done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl.gz", "out.jsonl"]
 
 
-def test_predict_in_a_pipe(trained: Trained, tmp_path: Path) -> None:
+def test_predict_in_a_pipe(trained: Trained, layoutlm: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but answers goes to stdout; labels are not needed; more receipts than one batch stay in order."""
     records = [json.loads(line) for line in trained.receipts.read_bytes().splitlines() * 3]
     for number, record in enumerate(records):
@@ -104,8 +109,8 @@ def test_predict_in_a_pipe(trained: Trained, tmp_path: Path) -> None:
         for word in record["words"]:
             del word["label"]
     stdin = "\n".join(map(json.dumps, records)).encode()
-    done = succeed("predict", "--model", trained.run_dir, stdin=stdin, cwd=tmp_path)
-    answers = read_lines(done.stdout)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+    answers = read_lines(layoutlm.succeed("predict", "--model", trained.run_dir).out)
     assert [answer["id"] for answer in answers] == [record["id"] for record in records]
     for record, answer in zip(records, answers, strict=True):
         _assert_answers(record, answer)
@@ -130,14 +135,13 @@ def _assert_answers(record: dict[str, Any], answer: dict[str, Any]) -> None:
         assert 0 < value["score"] <= 1
 
 
-def test_label_counts_are_those_of_the_run(trained: Trained, tmp_path: Path) -> None:
+def test_label_counts_are_those_of_the_run(trained: Trained, layoutlm: Caller, tmp_path: Path) -> None:
     """The same counts as in run.json, and what each ratio leaves."""
-    done = succeed(
+    done = layoutlm.succeed(
         *("label-counts", "--dataset", trained.receipts, "--merge-amounts", "--set", "validation_fraction=0.3"),
         *("--model", "tiny", "--ratio", "0", "--ratio", "0.7", "--o-entity-ratio", "100"),
-        cwd=tmp_path,
     )
-    shown = done.stdout.decode()
+    shown = done.out
     sides = [trained.record.dataset_counts[side] for side in ("train", "validation")]
     for key in ("receipts", "lines", "words", "tokens", "examples"):
         assert re.search(rf"^{key} +{sides[0][key]:,} +{sides[1][key]:,}\s*$", shown, re.MULTILINE)
@@ -151,13 +155,13 @@ def test_label_counts_are_those_of_the_run(trained: Trained, tmp_path: Path) -> 
     assert float(table["0"][4]) <= float(table["0.7"][4]) < float(table["100"][4])
 
 
-def test_spot_check_can_be_repeated(trained: Trained, tmp_path: Path) -> None:
+def test_spot_check_can_be_repeated(trained: Trained, layoutlm: Caller, tmp_path: Path) -> None:
     """The receipt that a seed draws is the same when it is asked for by name; gold and predictions stand together."""
     common = ("spot-check", "--model", trained.run_dir, "--dataset", trained.receipts, "--precision", "fp32")
-    drawn = succeed(*common, "--seed", "7", cwd=tmp_path).stdout.decode()
+    drawn = layoutlm.succeed(*common, "--seed", "7").out
     head, _, shown = drawn.partition("\n")
     assert head.endswith("drawn by --seed 7")
-    named = succeed(*common, "--receipt", head.split()[0], cwd=tmp_path).stdout.decode()
+    named = layoutlm.succeed(*common, "--receipt", head.split()[0]).out
     assert named.partition("\n")[2] == shown
     record = next(json.loads(line) for line in trained.receipts.read_text().splitlines() if head.split()[0] in line)
     words, labels, mismatches = (part.splitlines() for part in shown.strip().split("\n\n"))
@@ -168,7 +172,7 @@ def test_spot_check_can_be_repeated(trained: Trained, tmp_path: Path) -> None:
     assert sum(correct for _, _, correct in table.values()) == len(record["words"]) - int(mismatches[0].split()[0])
 
 
-def test_report_is_written_into_the_run(trained: Trained, tmp_path: Path) -> None:
+def test_report_is_written_into_the_run(trained: Trained, layoutlm: Caller, tmp_path: Path) -> None:
     """`report` on a run's folder writes report.html there and says where."""
-    done = succeed("report", trained.run_dir, "--no-terminal", cwd=tmp_path)
-    assert done.stdout.decode().strip() == f"report: {trained.run_dir / 'report.html'}"
+    done = layoutlm.succeed("report", trained.run_dir, "--no-terminal")
+    assert done.out.strip() == f"report: {trained.run_dir / 'report.html'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -85,7 +86,8 @@ def test_somebody_listens(call: Caller, stack: Stack) -> None:
 def test_who_has_not_confirmed_does_not_listen(call: Caller, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded AWS confirms every mail by itself; AWS says `PendingConfirmation` until the link was followed."""
     pending = {"SubscriptionArn": "PendingConfirmation", "Protocol": "email", "Endpoint": "ana@example.com"}
-    monkeypatch.setattr("receipt_trainer.cli.commands.submit_job._subscriptions", lambda topic: [pending])
+    pages = SimpleNamespace(paginate=lambda **asked: [{"Subscriptions": [pending]}])
+    monkeypatch.setattr(clients, "brief", lambda service: SimpleNamespace(get_paginator=lambda operation: pages))
     said = stack.submit(call, "--notify")
     assert "no notice will arrive: ana@example.com has not confirmed; the link is in a mail of AWS\n" in said.err
     assert stack.notify_of(said) is True

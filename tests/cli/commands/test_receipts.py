@@ -1,4 +1,4 @@
-"""`receipt-trainer receipts`: as a user runs it, in a process of its own."""
+"""`receipt-trainer receipts`, as a user runs it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,8 @@ from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.sources.dynamodb.read import read_labelled
 from receipt_trainer.data.sources.jsonl import read_jsonl
+from tests.cli.jobs import Caller
 from tests.fault_proxy import Answer, FaultProxy
-
-COMMAND = [sys.executable, "-m", "receipt_trainer"]
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the program in this environment."""
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
 def records(count: int, words: int = 4) -> list[dict[str, Any]]:
@@ -52,39 +46,40 @@ def write(path: Path, lines: list[dict[str, Any]]) -> Path:
     return path
 
 
-def test_import_stats_export(receipts_table: str, tmp_path: Path) -> None:
+def test_import_stats_export(receipts_table: str, call: Caller, tmp_path: Path) -> None:
     """What is imported is counted by stats and exported again, line by line the same, labelled ones or all."""
     source = write(tmp_path / "in.jsonl", records(6))
-    imported = run("receipts", "import", str(source), "--progress")
-    assert imported.returncode == 0, imported.stderr
-    assert "6 receipts written" in imported.stdout
-    stats = run("receipts", "stats")
-    assert stats.returncode == 0, stats.stderr
-    assert "mine" in stats.stdout
-    assert "DATE" in stats.stdout
+    imported = call("receipts", "import", str(source), "--progress")
+    assert imported.code == 0, imported.err
+    assert "6 receipts written" in imported.out
+    stats = call("receipts", "stats")
+    assert stats.code == 0, stats.err
+    assert "mine" in stats.out
+    assert "DATE" in stats.out
     for flags, wanted in (((), [r for n, r in enumerate(records(6)) if n % 3]), (("--all",), records(6))):
         output = tmp_path / "out.jsonl.gz"
-        done = run("receipts", "export", "-o", str(output), *flags)
-        assert done.returncode == 0, done.stderr
+        done = call("receipts", "export", "-o", str(output), *flags)
+        assert done.code == 0, done.err
         lines = [json.loads(line) for line in gzip.decompress(output.read_bytes()).decode().splitlines()]
         assert sorted(lines, key=lambda line: str(line["id"])) == wanted
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl.gz"]
 
 
-def test_export_to_stdout_is_only_data(receipts_table: str, tmp_path: Path) -> None:
+def test_export_to_stdout_is_only_data(receipts_table: str, call: Caller, tmp_path: Path) -> None:
     """`-o -` writes JSON lines to stdout and everything else to stderr."""
-    run("receipts", "import", str(write(tmp_path / "in.jsonl", records(3))))
-    done = run("receipts", "export", "-o", "-", "--progress")
-    assert [json.loads(line)["id"] for line in done.stdout.splitlines()]
-    assert "2 receipts" in done.stderr
+    call("receipts", "import", str(write(tmp_path / "in.jsonl", records(3))))
+    done = call("receipts", "export", "-o", "-", "--progress")
+    assert [json.loads(line)["id"] for line in done.out.splitlines()]
+    assert "2 receipts" in done.err
 
 
 def test_killed_import_is_completed_by_running_it_again(
-    receipts_table: str, fault_proxy: FaultProxy, tmp_path: Path
+    receipts_table: str, call: Caller, fault_proxy: FaultProxy, tmp_path: Path
 ) -> None:
     """SIGKILL in the middle of an import, then the same command again: nothing twice, nothing missing."""
     source = write(tmp_path / "in.jsonl", records(12, words=40))
-    child = subprocess.Popen([*COMMAND, "receipts", "import", str(source)], stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "receipt_trainer", "receipts", "import", str(source)]
+    child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
     def kill_at_ninth_write(name: str, count: int, body: dict[str, Any]) -> Answer | None:
         if name == "BatchWriteItem" and count == 9:
@@ -96,8 +91,8 @@ def test_killed_import_is_completed_by_running_it_again(
     fault_proxy.rule = lambda name, count, body: None
     complete = [i for i in dynamo.scan(clients.dynamodb(), receipts_table, "t") if i["TYPE"] == "RECEIPT"]
     assert len(complete) < 12
-    again = run("receipts", "import", str(source))
-    assert f"{12 - len(complete)} receipts written, 0 replaced, {len(complete)} unchanged" in again.stdout
+    again = call("receipts", "import", str(source))
+    assert f"{12 - len(complete)} receipts written, 0 replaced, {len(complete)} unchanged" in again.out
     wanted = [receipt for receipt in read_jsonl(source, ProblemLog()) if receipt.has_valid_label()]
     assert list(read_labelled(receipts_table, ProblemLog())) == sorted(wanted, key=lambda receipt: receipt.key)
     types = [item["TYPE"] for item in dynamo.scan(clients.dynamodb(), receipts_table, "t")]
@@ -105,16 +100,16 @@ def test_killed_import_is_completed_by_running_it_again(
     assert counts == {"RECEIPT": 12, "RECEIPT_LINE": 480, "RECEIPT_WORD": 480, "RECEIPT_WORD_LABEL": 320}
 
 
-def test_import_names_broken_receipts_and_goes_on(receipts_table: str, tmp_path: Path) -> None:
+def test_import_names_broken_receipts_and_goes_on(receipts_table: str, call: Caller, tmp_path: Path) -> None:
     """A broken line is named on stderr and costs only itself; --dry-run writes nothing."""
     lines = records(2)
     lines[0]["words"][0]["box"] = [0, 0, 9000, 10]
     source = write(tmp_path / "in.jsonl", [*lines, {"id": "x"}])
-    done = run("receipts", "import", str(source), "--dry-run")
-    assert done.returncode == 0
-    assert "2 receipts would be written" in done.stdout
-    assert "box_outside_page: 1 (left out)" in done.stderr
-    assert "bad_record: 1 (left out)" in done.stderr
+    done = call("receipts", "import", str(source), "--dry-run")
+    assert done.code == 0
+    assert "2 receipts would be written" in done.out
+    assert "box_outside_page: 1 (left out)" in done.err
+    assert "bad_record: 1 (left out)" in done.err
     assert list(dynamo.scan(clients.dynamodb(), receipts_table, "t")) == []
 
 
@@ -128,25 +123,30 @@ def test_import_names_broken_receipts_and_goes_on(receipts_table: str, tmp_path:
     ],
 )
 def test_mistakes_of_the_user_are_one_line_and_exit_2(
-    receipts_table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+    receipts_table: str,
+    call: Caller,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    words: str,
 ) -> None:
     """A wrong table, file or name ends with one line that names it, exit code 2, no traceback, no file left."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "in.jsonl", records(1))
-    done = run("receipts", *arguments)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert len(done.stderr.splitlines()) == 1
-    assert words in done.stderr
+    done = call("receipts", *arguments)
+    assert done.code == 2
+    assert done.err.startswith("error: ")
+    assert len(done.err.splitlines()) == 1
+    assert words in done.err
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 
 def test_fault_of_the_world_is_one_line_and_exit_1(
-    receipts_table: str, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+    receipts_table: str, call: Caller, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A table that throttles beyond the retries ends with one line and exit code 1."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     fault_proxy.rule = lambda name, count, body: (500, {"__type": "x#InternalServerError", "message": "sorry"})
-    done = run("receipts", "stats")
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "InternalServerError: sorry" in done.stderr
+    done = call("receipts", "stats")
+    assert (done.code, len(done.err.splitlines())) == (1, 1)
+    assert "InternalServerError: sorry" in done.err

@@ -94,23 +94,6 @@ def test_an_idle_worker_registers_leaves_and_says_why(bench: Bench, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--jobs-table", "t"], "--queue-url is needed"),
-        (["--queue-url", "u", "--jobs-table", ""], "--jobs-table is needed"),
-        (["--queue-url", "u", "--jobs-table", "t", "--checkpoints-dir", "/", "--mount-efs"], "root file system"),
-        (["--queue-url", "u", "--jobs-table", "t", "--artifacts-bucket", "b"], "there is no AWS CLI at /nowhere/aws"),
-    ],
-)
-def test_what_is_missing_is_said_in_one_line(aws: LocalCloud, arguments: list[str], words: str) -> None:
-    """A worker that cannot work ends at once, with exit code 2 and the option's name."""
-    worker = start(*arguments, JOBS_TABLE_NAME="", **{ENV_AWS_CLI: "/nowhere/aws"})
-    output, _ = worker.communicate(timeout=TIMEOUT_S)
-    assert (worker.returncode, len(output.splitlines())) == (2, 1), output
-    assert words in output
-
-
-@pytest.mark.parametrize(
     ("option", "value", "words"),
     [
         ("--jobs-table", "nope", "there is no table 'nope'"),
@@ -121,10 +104,20 @@ def test_what_is_missing_is_said_in_one_line(aws: LocalCloud, arguments: list[st
         ("--checkpoints-dir", "/etc/hostname/runs", "--checkpoints-dir /etc/hostname/runs: is not a folder"),
         ("--checkpoints-dir", "/proc/self/runs", "--checkpoints-dir /proc/self/runs: No such file or directory"),
         ("--artifacts-bucket", "NOT EXECUTABLE", "there is no AWS CLI at"),
+        ("--queue-url", None, "--queue-url is needed"),
+        ("--jobs-table", None, "--jobs-table is needed"),
+        ("--mount-efs", None, "root file system"),
     ],
 )
 def test_what_every_job_would_fail_for_is_said_before_one_comes(
-    option: str, value: str, words: str, bench: Bench, aws: LocalCloud, call: Caller, tmp_path: Path, monkeypatch: Any
+    option: str,
+    value: str | None,
+    words: str,
+    bench: Bench,
+    aws: LocalCloud,
+    call: Caller,
+    tmp_path: Path,
+    monkeypatch: Any,
 ) -> None:
     """One line and exit code 2 of a worker with an idle queue, which would wait for a job else."""
     cli = tmp_path / "aws"
@@ -134,10 +127,16 @@ def test_what_every_job_would_fail_for_is_said_before_one_comes(
         monkeypatch.setenv(name, "")
     given = {"--queue-url": bench.queue_url, "--jobs-table": bench.settings.jobs_table}
     given |= {"--checkpoints-dir": str(tmp_path / "runs"), "--idle-timeout": "0"}
-    given[option] = {"RECEIPTS": aws.table_names["receipts"], "INSTANCES": aws.table_names["instances"]}.get(
-        value, value
-    )
-    said = call("start-worker", *(word for pair in given.items() for word in pair))
+    own = {"RECEIPTS": aws.table_names["receipts"], "INSTANCES": aws.table_names["instances"]}
+    if value is not None:
+        given[option] = own.get(value, value)
+    elif option == "--mount-efs":
+        given["--checkpoints-dir"] = "/"
+    else:
+        del given[option]
+        monkeypatch.delenv("JOBS_TABLE_NAME", raising=False)
+    words_given = [word for pair in given.items() for word in pair]
+    said = call("start-worker", *words_given, *([option] if option == "--mount-efs" else []))
     assert (said.code, said.out) == (2, "")
     assert words in said.err
     assert len(said.err.splitlines()) == 1

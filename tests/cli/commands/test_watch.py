@@ -24,7 +24,7 @@ import pytest
 from rich.console import Console
 
 from receipt_trainer.aws import clients
-from receipt_trainer.cli.commands import watch
+from receipt_trainer.cli.commands import jobs as commands
 from receipt_trainer.cli.render.watch import PROGRESS_EVERY_S, LineScreen, whole_view
 from receipt_trainer.contract.tables import iso
 from receipt_trainer.errors import WorldError
@@ -182,7 +182,7 @@ def test_watching_is_bounded(jobs_table: str) -> None:
     assert len(screen.views) == 4
     assert view is not None
     with pytest.raises(click.exceptions.Exit) as end:
-        watch.conclude("j", view)
+        commands.conclude("j", view)
     assert end.value.exit_code == 1
 
 
@@ -265,7 +265,7 @@ def test_the_terminal_is_given_back(jobs_table: str) -> None:
         terminal.read_until("training from step 20")
         terminal.process.send_signal(signal.SIGINT)
         terminal.read_until("continues")
-        assert terminal.process.wait(30) == watch.EXIT_STOPPED
+        assert terminal.process.wait(30) == commands.EXIT_STOPPED
     finally:
         terminal.close()
     left = terminal.text.rpartition("\x1b[?1049l")

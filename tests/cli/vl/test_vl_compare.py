@@ -15,7 +15,6 @@ from receipt_trainer.data.document_set import VlExample, to_line
 from receipt_trainer.evaluation.answers import write_predictions
 from receipt_trainer.evaluation.rows import COLUMNS
 from tests.cli.jobs import Caller
-from tests.cli.vl.vl_calls import refuse, succeed
 from tests.evaluation.answered import document, predict
 from tests.models.paddleocr_vl.tiny import make_tiny
 
@@ -29,11 +28,10 @@ def write_answers(path: Path, wrong: int, count: int = 12) -> Path:
 def test_two_files(call: Caller, tmp_path: Path) -> None:
     """The report says what differs, with intervals that exclude 0, and shows the documents that changed."""
     before, after = write_answers(tmp_path / "a.jsonl", 8), write_answers(tmp_path / "b.jsonl", 0)
-    said = succeed(
-        call,
+    said = call.succeed(
         *("vl", "compare", "--baseline-predictions", before, "--finetuned-predictions", after),
         *("--output-dir", tmp_path / "out", "--resamples", "2000"),
-    )
+    ).out
     record = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert record["status"] == "complete"
     fields = record["scores"]["fields"]
@@ -57,11 +55,10 @@ def test_two_models(call: Caller, tmp_path: Path) -> None:
     Image.linear_gradient("L").resize((60, 60)).save(tmp_path / "one.png")
     example = VlExample("d", tmp_path / "one.png", "Read this.", "", json.dumps(document()))
     (tmp_path / "set.jsonl").write_text(to_line(example, tmp_path))
-    said = succeed(
-        call,
+    said = call.succeed(
         *("vl", "compare", "--baseline-model", model, "--finetuned-model", model, "--test-dir", tmp_path / "set.jsonl"),
         *("--output-dir", tmp_path / "out", "--max-new-tokens", "4", "--device", "cpu"),
-    )
+    ).out
     assert "unknown: fewer than 10 documents" in said
     texts = [(tmp_path / "out" / f"{side}.predictions.jsonl").read_text() for side in ("baseline", "finetuned")]
     answers = [json.loads(text)["text"] for text in texts]
@@ -78,14 +75,14 @@ def test_two_models(call: Caller, tmp_path: Path) -> None:
 )
 def test_mistakes(call: Caller, tmp_path: Path, words: tuple[str, ...], reason: str) -> None:
     """Each is named in one line."""
-    assert reason in refuse(call, "vl", "compare", *words, "--output-dir", tmp_path / "out")
+    assert reason in call.refuse("vl", "compare", *words, "--output-dir", tmp_path / "out")
 
 
 def test_other_documents(call: Caller, tmp_path: Path) -> None:
     """Predictions of different documents are refused."""
     before, after = write_answers(tmp_path / "a.jsonl", 0), write_answers(tmp_path / "b.jsonl", 0, count=11)
     words = ("--baseline-predictions", before, "--finetuned-predictions", after, "--output-dir", tmp_path / "out")
-    assert "d11 stand in one only" in refuse(call, "vl", "compare", *words)
+    assert "d11 stand in one only" in call.refuse("vl", "compare", *words)
 
 
 def test_a_narrow_terminal(call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +91,7 @@ def test_a_narrow_terminal(call: Caller, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("COLUMNS", "80")
     before, after = write_answers(tmp_path / "a.jsonl", 8), write_answers(tmp_path / "b.jsonl", 0)
     words = ("--baseline-predictions", before, "--finetuned-predictions", after, "--output-dir", tmp_path / "out")
-    lines = click.unstyle(succeed(call, "vl", "compare", *words, "--resamples", "500")).splitlines()
+    lines = click.unstyle(call.succeed("vl", "compare", *words, "--resamples", "500").out).splitlines()
     lines = [line for line in lines if not line.startswith("report: ")]
     assert max(map(len, lines)) <= 80
     assert "…" not in "".join(lines)
@@ -106,7 +103,7 @@ def test_fields_stand_below_their_regions(call: Caller, tmp_path: Path) -> None:
     """comparison.html has each region with its own fields, in the order of the schema."""
     before, after = write_answers(tmp_path / "a.jsonl", 8), write_answers(tmp_path / "b.jsonl", 0)
     words = ("--baseline-predictions", before, "--finetuned-predictions", after, "--output-dir", tmp_path / "out")
-    succeed(call, "vl", "compare", *words, "--resamples", "500")
+    call.succeed("vl", "compare", *words, "--resamples", "500")
     page = (tmp_path / "out" / "comparison.html").read_text()
     table = page[page.index("<h2>Fields</h2>") : page.index("Worse than before")]
     heads = re.findall(r'<tr><t[hd](?: scope="row")?>(.*?)</t', table)

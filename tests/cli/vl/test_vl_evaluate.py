@@ -14,7 +14,6 @@ from receipt_trainer.data.document_set import VlExample, to_line
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import read_predictions, write_predictions
 from tests.cli.jobs import Caller
-from tests.cli.vl.vl_calls import refuse, succeed
 from tests.evaluation.answered import ITEMS, document, predict
 from tests.models.paddleocr_vl.tiny import make_tiny
 
@@ -48,7 +47,7 @@ def test_a_model_is_evaluated(call: Caller, tiny: Path, test_set: Path, tmp_path
     """Predictions, scores and page come from one call; scored anew without the model the scores are the same."""
     output = tmp_path / "out" / "r.json"
     arguments = ("vl", "evaluate", "--test-dir", test_set, "--model-path", tiny, "--output", output)
-    said = succeed(call, *arguments, "--max-new-tokens", "6", "--batch-size", "2", "--device", "cpu")
+    said = call.succeed(*arguments, "--max-new-tokens", "6", "--batch-size", "2", "--device", "cpu").out
     found = read_predictions(tmp_path / "out" / "r.predictions.jsonl")
     assert [one.id for one in found] == ["d0", "d1", "d2"]
     record = written(output)
@@ -57,7 +56,7 @@ def test_a_model_is_evaluated(call: Caller, tiny: Path, test_set: Path, tmp_path
     assert record["scores"]["fields"] == {"value": 0.0, "hits": 0.0, "total": 87.0}
     assert "vendor.name" in said
     again = tmp_path / "again.json"
-    succeed(call, "vl", "evaluate", "--predictions", tmp_path / "out" / "r.predictions.jsonl", "--output", again)
+    call.succeed("vl", "evaluate", "--predictions", tmp_path / "out" / "r.predictions.jsonl", "--output", again)
     same = ("scores", "fields", "regions", "documents", "truth")
     assert {name: written(again)[name] for name in same} == {name: record[name] for name in same}
     page = (tmp_path / "out" / "r.html").read_text()
@@ -73,7 +72,7 @@ def test_a_stopped_evaluation_goes_on(
     from receipt_trainer.models.paddleocr_vl import generate
 
     words = ["vl", "evaluate", "--test-dir", test_set, "--model-path", tiny, "--device", "cpu", "--max-new-tokens"]
-    succeed(call, *words, "6", "--output", tmp_path / "whole.json")
+    call.succeed(*words, "6", "--output", tmp_path / "whole.json")
     asked: list[str] = []
     write = generate._write
 
@@ -84,19 +83,19 @@ def test_a_stopped_evaluation_goes_on(
         return write(loaded, examples, config)
 
     monkeypatch.setattr(generate, "_write", stopping)
-    assert "stopped" in refuse(call, *words, "6", "--output", tmp_path / "r.json")
+    assert "stopped" in call.refuse(*words, "6", "--output", tmp_path / "r.json")
     assert not list(tmp_path.glob("r.*"))
     (unfinished,) = tmp_path.glob(".r.*")
     with unfinished.open("a") as stream:
         stream.write('{"id": "d2", "image')
     kept = unfinished.read_bytes()
-    succeed(call, *words, "6", "--output", tmp_path / "r.json")
+    call.succeed(*words, "6", "--output", tmp_path / "r.json")
     assert asked == ["d0", "d1", "d2", "d2"]
     texts = [[one.text for one in read_predictions(tmp_path / f"{name}.predictions.jsonl")] for name in ("whole", "r")]
     assert texts[0] == texts[1]
     assert not list(tmp_path.glob(".r.*"))
     unfinished.write_bytes(kept)
-    succeed(call, *words, "5", "--output", tmp_path / "r.json")
+    call.succeed(*words, "5", "--output", tmp_path / "r.json")
     assert asked[4:] == ["d0", "d1", "d2"]
 
 
@@ -108,7 +107,7 @@ def test_scores_of_known_answers(call: Caller, tmp_path: Path) -> None:
         predict(document(), "<script>alert(1)</script>", "c"),
     ]
     write_predictions(tmp_path / "p.jsonl", answers)
-    said = succeed(call, "vl", "evaluate", "--predictions", tmp_path / "p.jsonl", "--output", tmp_path / "r.json")
+    said = call.succeed("vl", "evaluate", "--predictions", tmp_path / "p.jsonl", "--output", tmp_path / "r.json").out
     record = written(tmp_path / "r.json")
     assert record["scores"]["fields"] == {"value": 57 / 87, "hits": 57.0, "total": 87.0}
     assert record["scores"]["teds"]["value"] == pytest.approx((15 / 16 + 1) / 3)
@@ -134,20 +133,20 @@ def test_scores_of_known_answers(call: Caller, tmp_path: Path) -> None:
 )
 def test_mistakes(call: Caller, tmp_path: Path, words: tuple[str, ...], reason: str) -> None:
     """Each is named in one line, and no scores are written."""
-    assert reason in refuse(call, "vl", "evaluate", *words, "--output", tmp_path / "r.json")
+    assert reason in call.refuse("vl", "evaluate", *words, "--output", tmp_path / "r.json")
     assert not (tmp_path / "r.json").exists()
 
 
 def test_the_name_of_the_scores(call: Caller, tmp_path: Path) -> None:
     """A file that does not end in .json would meet those that are written beside it."""
-    assert "ends in .json" in refuse(call, "vl", "evaluate", "--predictions", "p", "--output", tmp_path / "r")
+    assert "ends in .json" in call.refuse("vl", "evaluate", "--predictions", "p", "--output", tmp_path / "r")
 
 
 def test_old_scores_do_not_outlive_a_broken_evaluation(call: Caller, test_set: Path, tmp_path: Path) -> None:
     """Scores mark what is beside them as complete: they go before new answers are written."""
     (tmp_path / "r.json").write_text('{"status": "complete"}')
     arguments = ("--test-dir", test_set, "--model-path", tmp_path / "none", "--output", tmp_path / "r.json")
-    assert "none" in refuse(call, "vl", "evaluate", *arguments)
+    assert "none" in call.refuse("vl", "evaluate", *arguments)
     assert not (tmp_path / "r.json").exists()
 
 
@@ -156,9 +155,9 @@ def test_which_file_of_a_folder(call: Caller, test_set: Path, tmp_path: Path) ->
     output = ("--model-path", "x", "--output", tmp_path / "r.json")
     (test_set / "test.jsonl").rename(test_set / "a.jsonl")
     (test_set / "b.jsonl").write_text("")
-    assert "name one of its data sets: a.jsonl, b.jsonl" in refuse(
-        call, "vl", "evaluate", "--test-dir", test_set, *output
+    assert "name one of its data sets: a.jsonl, b.jsonl" in call.refuse(
+        "vl", "evaluate", "--test-dir", test_set, *output
     )
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert "no data set in it" in refuse(call, "vl", "evaluate", "--test-dir", empty, *output)
+    assert "no data set in it" in call.refuse("vl", "evaluate", "--test-dir", empty, *output)

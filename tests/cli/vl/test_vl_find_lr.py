@@ -10,7 +10,6 @@ import yaml
 from PIL import Image
 
 from tests.cli.jobs import Caller
-from tests.cli.vl.vl_calls import refuse, succeed
 from tests.models.paddleocr_vl.receipts import write_receipts
 from tests.models.paddleocr_vl.tiny import make_tiny
 
@@ -27,10 +26,10 @@ def test_the_curve_is_drawn(call: Caller, tmp_path: Path) -> None:
     write_receipts(tmp_path, 6)
     config = configuration(tmp_path, str(make_tiny(tmp_path / "model")))
     there = set(tmp_path.iterdir())
-    said = succeed(
-        *(call, "vl", "find-lr", "--config", config, "--output", tmp_path / "lr.png"),
+    said = call.succeed(
+        *("vl", "find-lr", "--config", config, "--output", tmp_path / "lr.png"),
         *("--start-lr", "1e-4", "--end-lr", "0.1", "--steps", "12"),
-    )
+    ).out
     assert set(tmp_path.iterdir()) - there == {tmp_path / "lr.png", tmp_path / "lr.json"}
     assert Image.open(tmp_path / "lr.png").size[0] > 500
     record = json.loads((tmp_path / "lr.json").read_text())
@@ -49,4 +48,4 @@ def test_the_curve_is_drawn(call: Caller, tmp_path: Path) -> None:
 )
 def test_mistakes(call: Caller, words: tuple[str, ...], reason: str) -> None:
     """Each is named in one line."""
-    assert reason in refuse(call, "vl", "find-lr", "--config", "missing.yaml", *words)
+    assert reason in call.refuse("vl", "find-lr", "--config", "missing.yaml", *words)

@@ -8,7 +8,6 @@ from receipt_trainer.config.paddleocr_vl import LoraSection
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora
 from receipt_trainer.models.paddleocr_vl.model import load, write_model
 from tests.cli.jobs import Caller
-from tests.cli.vl.vl_calls import refuse, succeed
 from tests.models.paddleocr_vl.tiny import make_tiny
 
 
@@ -18,7 +17,7 @@ def test_merge(call: Caller, tmp_path: Path) -> None:
     loaded = load(base, device="cpu")
     write_model(attach_lora(loaded.model, LoraSection(r=2)), loaded.processor, tmp_path / "adapter")
     words = ("vl", "merge", "--base-model", base, "--adapter-path", tmp_path / "adapter")
-    said = succeed(call, *words, "--output-dir", tmp_path / "merged")
+    said = call.succeed(*words, "--output-dir", tmp_path / "merged").out
     assert str(tmp_path / "merged") in said
     assert load(tmp_path / "merged", device="cpu").adapter is None
-    assert "is there already" in refuse(call, *words, "--output-dir", tmp_path / "merged")
+    assert "is there already" in call.refuse(*words, "--output-dir", tmp_path / "merged")

@@ -132,7 +132,7 @@ def run(group: click.Command, argv: Sequence[str] | None = None) -> NoReturn:
         argv: arguments without the program's name; sys.argv's by default.
     """
     try:
-        strict(group).main(args=None if argv is None else list(argv), prog_name=group.name)
+        strict(group).main(args=None if argv is None else list(argv), prog_name=group.name, show_default=True)
     except (UserError, WorldError) as error:
         click.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(error.exit_code)

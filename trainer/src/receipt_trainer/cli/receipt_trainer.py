@@ -79,7 +79,7 @@ vl = LazyGroup(
         "job-status": LazyCommand(".commands.jobs:status_command", "The state of a job, at a glance."),
         "job-details": LazyCommand(".commands.jobs:details_command", "Spec, attempts, curves, cost of a job."),
         "logs": LazyCommand(".commands.jobs:logs_command", "The log of a job, also as it grows."),
-        "watch": LazyCommand(".commands.watch:command", "A job as it trains: curves, pace, dollars, log."),
+        "watch": LazyCommand(".commands.jobs:watch_command", "A job as it trains: curves, pace, dollars, log."),
         "cancel": LazyCommand(".commands.jobs:cancel_command", "End a job, running or waiting."),
         "retry": LazyCommand(".commands.jobs:retry_command", "Queue a failed or cancelled job again."),
         "sweep": LazyCommand(".commands.sweep:sweep_command", "Many jobs that differ in hyperparameters."),

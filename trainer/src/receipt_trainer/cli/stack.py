@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -13,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from receipt_trainer.contract.outputs import StackOutputs
-from receipt_trainer.errors import UserError
+from receipt_trainer.doctor.pulumi_state import read_outputs
+from receipt_trainer.errors import UserError, WorldError
 
 if TYPE_CHECKING:
     from receipt_trainer.local.session import Session
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_TIMEOUT_S: Final = 120
 _META: Final = f"{__name__}.outputs"
 _LOCAL: Final = f"{__name__}.local"
 _GIVEN: Final = f"{__name__}.given"
@@ -71,7 +69,7 @@ def _from_pulumi(context: click.Context, option: click.Parameter, stack: str | N
         context.meta[_LOCAL] = found
         context.meta[_META] = found.outputs
     else:
-        _apply(context, ask_pulumi(stack))
+        _apply(context, _ask_pulumi(stack))
 
 
 def enter(session: Session) -> None:
@@ -131,27 +129,16 @@ def load(path: Path) -> StackOutputs:
         raise UserError(f"--outputs {path}: {error}; write it again with: {_SAVE}") from None
 
 
-def ask_pulumi(stack: str) -> StackOutputs:
-    """Run `pulumi stack output --json` in the current folder, which must be the program's.
+def _ask_pulumi(stack: str) -> StackOutputs:
+    """The outputs that pulumi knows in the current folder, which must be the program's.
 
     Raises:
         UserError: there is no pulumi, no such stack, or its outputs are not ours.
     """
-
-    command = ["pulumi", "stack", "output", "--json", "--non-interactive", "--stack", stack]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-    except FileNotFoundError:
-        raise UserError(
-            f"--stack {stack}: no pulumi on PATH; install it, or save the outputs elsewhere with"
-            f" `{_SAVE}` and give --outputs outputs.json"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise UserError(f"--stack {stack}: pulumi did not answer in {_TIMEOUT_S} s") from None
-    if done.returncode:
-        words = done.stderr.strip().splitlines() or ["no message"]
-        raise UserError(f"--stack {stack}: pulumi says: {words[-1]}")
-    try:
-        return StackOutputs.parse(json.loads(done.stdout))
+        return StackOutputs.parse(read_outputs(stack))
+    except WorldError as error:
+        hint = f"or save the outputs where it can, with `{_SAVE}`, and give --outputs outputs.json"
+        raise UserError(f"--stack {stack}: {error}; {hint}") from None
     except ValueError as error:
         raise UserError(f"--stack {stack}: {error}") from None

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from receipt_trainer.aws import clients
-from receipt_trainer.cli import forecast, launch, stack
+from receipt_trainer.cli import queueing, stack
 from receipt_trainer.cli.commands import submit_job
 from receipt_trainer.cli.render import sweep
 from receipt_trainer.config.base import parse
@@ -220,17 +220,17 @@ def driver_of(
 
     def ask(job_ids: Sequence[str]) -> None:
         """What comes of it is said once."""
-        launched = launch.launch(pool, table, job_ids)
-        if launched is not None and (line := launch.text(launched)) not in said:
+        launched = queueing.launch(pool, table, job_ids)
+        if launched is not None and (line := queueing.launch_text(launched)) not in said:
             said.add(line)
             click.echo(line, err=True)
 
     driver.launch = ask
-    foresee = forecast.forecaster(pool, table)
+    foresee = queueing.forecaster(pool, table)
     if foresee is not None:
         driver.expect = lambda job: foresee(job.spec).put_into(job)
     if is_priced or definition.base.get("max_usd") is not None:
-        expect, prices = driver.expect, cache(forecast.list_prices)
+        expect, prices = driver.expect, cache(queueing.list_prices)
         driver.expect = lambda job: replace(expect(job), list_prices=prices(job.pool))
     return driver
 
@@ -245,12 +245,12 @@ def _say_expected(definition: Definition, table: str | None, as_json: bool, flag
     else:
         trials = enumerate(plan.expand(definition))
         specs = [plan.job_of(definition, number, params, seeds[0]).spec for number, params in trials]
-    found = forecast.forecasts(specs, definition.base["resources"]["pool"], table)
+    found = queueing.forecasts(specs, definition.base["resources"]["pool"], table)
     if found:
         every = [one for one in found for _ in seeds]
-        click.echo(f"expected: {'by the base, ' if is_search else ''}{forecast.sum_text(every)}", err=True)
+        click.echo(f"expected: {'by the base, ' if is_search else ''}{queueing.sum_text(every)}", err=True)
         seconds, usd = sum(one.estimate.seconds or 0.0 for one in every), sum(one.usd or 0.0 for one in every)
-        for line in forecast.limit_lines(seconds, usd, flags["max_hours"], flags["max_usd"]):
+        for line in queueing.limit_lines(seconds, usd, flags["max_hours"], flags["max_usd"]):
             click.echo(f"warning: {line}", err=True)
 
 

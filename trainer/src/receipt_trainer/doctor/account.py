@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.clients import error_code
-from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, one_line, warning
+from receipt_trainer.doctor.findings import Finding, failure, guarded, ok, one_line, warning
 from receipt_trainer.doctor.subject import Pool, Subject
 from receipt_trainer.errors import UserError
 
@@ -27,7 +27,7 @@ def look_at_credentials(subject: Subject) -> Iterator[Finding]:
         if subject.region is None:
             raise UserError("no region is known")
         with clients.aws_faults("ask AWS who you are"):
-            said = subject.clients.of("sts", subject.region).get_caller_identity()
+            said = subject.client("sts").get_caller_identity()
     except Exception as error:  # whatever it is, it is the finding
         yield failure(f"credentials: {one_line(error)}", "aws configure", "aws sso login")
         return
@@ -54,7 +54,7 @@ def look_at_region(subject: Subject) -> Iterator[Finding]:
 
 def look_at_zones(subject: Subject) -> Iterator[Finding]:
     """Zones enough for the stack, and in which of them its instance types are sold."""
-    ec2 = subject.clients.of("ec2", subject.region)
+    ec2 = subject.client("ec2")
     full = [{"Name": "zone-type", "Values": ["availability-zone"]}, {"Name": "state", "Values": ["available"]}]
     there = sorted(one["ZoneName"] for one in ec2.describe_availability_zones(Filters=full)["AvailabilityZones"])
     if len(there) < subject.num_zones:
@@ -87,7 +87,7 @@ def look_at_volume_key(subject: Subject) -> Iterator[Finding]:
     """The key that volumes without one of their own are encrypted with. Source: EC2 User Guide, EBS encryption, and
     Auto Scaling User Guide, "Required KMS key policy for use with encrypted volumes".
     """
-    key = subject.clients.of("ec2", subject.region).get_ebs_default_kms_key_id()["KmsKeyId"]
+    key = subject.client("ec2").get_ebs_default_kms_key_id()["KmsKeyId"]
     if key == AWS_KEY or key.endswith(AWS_KEY):
         yield ok(f"default key of volumes: {AWS_KEY}")
         return
@@ -106,7 +106,7 @@ def look_at_public_access(subject: Subject) -> Iterator[Finding]:
 
     Source: EC2 API Reference, VpcBlockPublicAccessOptions.
     """
-    answer = subject.clients.of("ec2", subject.region).describe_vpc_block_public_access_options()
+    answer = subject.client("ec2").describe_vpc_block_public_access_options()
     mode = answer["VpcBlockPublicAccessOptions"].get("InternetGatewayBlockMode", "off")
     vpc = subject.outputs.vpc_id if subject.outputs else "VPC"
     if mode == "off":
@@ -151,13 +151,13 @@ def look_at_budget(subject: Subject) -> Iterator[Finding]:
 def look_at_alarm_mail(subject: Subject) -> Iterator[Finding]:
     """Whether the subscribers of alarms have confirmed."""
     topic = subject.outputs.alarm_topic_arn if subject.outputs else None
-    yield from _mail_of(subject, topic, "alarm", "they show on the dashboard")
+    return _mail_of(subject, topic, "alarm", "they show on the dashboard")
 
 
 def look_at_notice_mail(subject: Subject) -> Iterator[Finding]:
     """Whether the subscribers of the notices of jobs have confirmed."""
     topic = subject.outputs.notices_topic_arn if subject.outputs else None
-    yield from _mail_of(subject, topic, "notice", "`notify_email` is not set")
+    return _mail_of(subject, topic, "notice", "`notify_email` is not set")
 
 
 def _mail_of(subject: Subject, topic: str | None, kind: str, otherwise: str) -> Iterator[Finding]:
@@ -165,7 +165,7 @@ def _mail_of(subject: Subject, topic: str | None, kind: str, otherwise: str) -> 
     if topic is None:
         yield warning(f"the stack's outputs do not name the topic of its {kind}s", subject.command("pulumi up"))
         return
-    pages = subject.clients.of("sns", subject.region).get_paginator("list_subscriptions_by_topic")
+    pages = subject.client("sns").get_paginator("list_subscriptions_by_topic")
     mails = [one for page in pages.paginate(TopicArn=topic) for one in page["Subscriptions"]]
     mails = [one for one in mails if one["Protocol"].startswith("email")]
     if not mails:
@@ -199,8 +199,7 @@ _BUILD_VCPUS: Final = 2
 """Of the instance that bakes an image, which is on demand."""
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """The demand of one pool on one quota: so many instances, the smallest of so many vCPUs."""
 
     what: str
@@ -228,22 +227,18 @@ def look_at_quotas(subject: Subject) -> Iterator[Finding]:
         yield from _add(needs, pool, sizes)
     if subject.bakes:
         needs["standard", "on_demand"].append(Need("bakes of the image", 1, _BUILD_VCPUS))
-    client = subject.clients.of("service-quotas", subject.region)
+    client = subject.client("service-quotas")
     for (kind, market), wanted in needs.items():
-        name = f"{market.replace('_', ' ')} vCPUs of {NAMES[kind]}"
-        try:
-            value = _quota(client, CODES[kind, market])
-        except Exception as error:  # one quota that cannot be read hides no other
-            yield cannot_look(f"quota {CODES[kind, market]} ({name})", error)
-        else:
-            yield _judge(name, CODES[kind, market], value, wanted, subject)
+        name, code = f"{market.replace('_', ' ')} vCPUs of {NAMES[kind]}", CODES[kind, market]
+        judge = partial(_judge, name, code, wanted, subject, client)
+        yield from guarded(f"quota {code} ({name})", judge)
 
 
 def _vcpus(subject: Subject, types: list[str]) -> dict[str, int]:
     """vCPUs by type, as EC2 says; types that it does not know are left out."""
     if not types:
         return {}
-    pages = subject.clients.of("ec2", subject.region).get_paginator("describe_instance_types")
+    pages = subject.client("ec2").get_paginator("describe_instance_types")
     found = pages.paginate(Filters=[{"Name": "instance-type", "Values": sorted(set(types))}])
     return {one["InstanceType"]: one["VCpuInfo"]["DefaultVCpus"] for page in found for one in page["InstanceTypes"]}
 
@@ -279,7 +274,8 @@ def _quota(client: Any, code: str) -> float:
     return float(answer["Quota"]["Value"])
 
 
-def _judge(name: str, code: str, value: float, wanted: list[Need], subject: Subject) -> Finding:
+def _judge(name: str, code: str, wanted: list[Need], subject: Subject, client: Any) -> Iterator[Finding]:
+    value = _quota(client, code)
     in_all = sum(need.num_instances * need.vcpus for need in wanted)
     who = ", ".join(f"{need.what}: {need.num_instances} x {need.vcpus}" for need in wanted)
     text = f"{name}: {value:g} of at least {in_all} ({who})"
@@ -288,5 +284,6 @@ def _judge(name: str, code: str, value: float, wanted: list[Need], subject: Subj
         f" --desired-value {in_all} --region {subject.region}"
     )
     if starved := [need.what for need in wanted if value < need.vcpus]:
-        return failure(f"{text}: {' and '.join(starved)} cannot launch", remedy)
-    return ok(text) if value >= in_all else warning(f"{text}: not all can run at once", remedy)
+        yield failure(f"{text}: {' and '.join(starved)} cannot launch", remedy)
+    else:
+        yield ok(text) if value >= in_all else warning(f"{text}: not all can run at once", remedy)

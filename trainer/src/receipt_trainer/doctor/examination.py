@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from receipt_trainer.doctor import account, leftovers, machine, stack_parts, workers_and_jobs
-from receipt_trainer.doctor import account as quotas
-from receipt_trainer.doctor.findings import Finding, cannot_look, failure, warning
+from receipt_trainer.doctor.findings import Finding, failure, guarded, warning
 from receipt_trainer.doctor.subject import Subject
 
 LIMIT_S: Final = 60.0
@@ -45,7 +44,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     FIRST,
     Check("Account", "region", account.look_at_region, "nothing"),
     Check("Account", "zones", account.look_at_zones),
-    Check("Account", "quotas", quotas.look_at_quotas),
+    Check("Account", "quotas", account.look_at_quotas),
     Check("Account", "key of volumes", account.look_at_volume_key),
     Check("Account", "public access", account.look_at_public_access),
     Check("Account", "budget", account.look_at_budget),
@@ -104,18 +103,11 @@ def examine(
 
 
 def _take(check: Check, subject: Subject) -> list[Finding]:
-    if check.needs != "nothing" and not subject.account:
+    lacks = check.needs != "nothing" and not subject.account
+    lacks |= check.needs == "outputs" and subject.outputs is None
+    if lacks or (check.needs == "stack" and subject.stack is None):
         return []
-    if check.needs == "outputs" and subject.outputs is None:
-        return []
-    if check.needs == "stack" and subject.stack is None:
-        return []
-    found: list[Finding] = []
-    try:
-        found.extend(check.look(subject))
-    except Exception as error:  # one check that fails hides no other
-        found.append(cannot_look(check.name, error))
-    return found
+    return list(guarded(check.name, lambda: check.look(subject)))
 
 
 def not_looked_at(subject: Subject) -> list[Finding]:
@@ -123,15 +115,11 @@ def not_looked_at(subject: Subject) -> list[Finding]:
     if not subject.account:
         return [warning("without credentials nothing on AWS was looked at", "aws configure")]
     if subject.stack is None and subject.outputs is None:
-        return [
-            warning(
-                "no stack was named: only account and job files were looked at", "receipt-trainer doctor --stack dev"
-            )
-        ]
+        said = "no stack was named: only account and job files were looked at"
+        return [warning(said, "receipt-trainer doctor --stack dev")]
     if subject.outputs is None:
         return [warning(f"stack {subject.stack} has no outputs yet: it is not up", subject.command("pulumi up"))]
     if subject.stack is None:
-        return [
-            warning("leftovers of a killed update are seen with --stack only", "receipt-trainer doctor --stack dev")
-        ]
+        said = "leftovers of a killed update are seen with --stack only"
+        return [warning(said, "receipt-trainer doctor --stack dev")]
     return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -60,6 +61,14 @@ def cannot_look(at: str, error: Exception) -> Finding:
     return failure(
         f"{at}: not looked at: {one_line(error)}", "Look again; if that lasts, see the AWS Health Dashboard."
     )
+
+
+def guarded(at: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """What a look finds; what it raises becomes its last finding, so that it hides no other."""
+    try:
+        yield from look()
+    except Exception as error:
+        yield cannot_look(at, error)
 
 
 def denied_action(error: BaseException | None) -> str:

@@ -6,11 +6,12 @@ import re
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.doctor import named
-from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, one_line, warning
+from receipt_trainer.doctor.findings import Finding, cannot_look, failure, guarded, ok, one_line, warning
 from receipt_trainer.doctor.named import FINDERS, NAMED, Named
 from receipt_trainer.doctor.pulumi_state import State
 from receipt_trainer.doctor.subject import Subject
@@ -69,7 +70,7 @@ def find_orphans(subject: Subject, state: State, arns: list[str]) -> Iterator[Fi
 
 def tagged_arns(subject: Subject) -> list[str]:
     """ARNs of what bears the stack's two tags. Roles are not among them: the service does not know IAM."""
-    client = subject.clients.of("resourcegroupstaggingapi", subject.region)
+    client = subject.client("resourcegroupstaggingapi")
     tags = {"Project": subject.project, "Environment": subject.environment}
     wanted = [{"Key": key, "Values": [value]} for key, value in tags.items()]
     pages = client.get_paginator("get_resources").paginate(TagFilters=wanted)
@@ -91,9 +92,7 @@ def _tagged(subject: Subject, state: State, arns: list[str]) -> Iterator[Orphan]
 
 
 def _detach(subject: Subject, gateway: str) -> str:
-    found = subject.clients.of("ec2", subject.region).describe_internet_gateways(InternetGatewayIds=[gateway])[
-        "InternetGateways"
-    ]
+    found = subject.client("ec2").describe_internet_gateways(InternetGatewayIds=[gateway])["InternetGateways"]
     vpcs = [one["VpcId"] for gateway_ in found for one in gateway_["Attachments"]]
     return "".join(
         f"aws ec2 detach-internet-gateway --internet-gateway-id {gateway} --vpc-id {vpc} && " for vpc in vpcs
@@ -102,7 +101,7 @@ def _detach(subject: Subject, gateway: str) -> str:
 
 def _event_rule(subject: Subject, name: str) -> Orphan:
     """A rule goes after its targets."""
-    targets = subject.clients.of("events", subject.region).list_targets_by_rule(Rule=name)["Targets"]
+    targets = subject.client("events").list_targets_by_rule(Rule=name)["Targets"]
     first = f"aws events remove-targets --rule {name} --ids {' '.join(one['Id'] for one in targets)} && "
     return (50, f"rule/{name}", f"{first if targets else ''}aws events delete-rule --name {name}")
 
@@ -118,9 +117,7 @@ def _routes(subject: Subject, state: State) -> Iterator[Orphan]:
         if one.get("type") == "aws:ec2/route:Route"
     }
     associations = {*state.ids("aws:ec2/routeTableAssociation:RouteTableAssociation")}
-    found = subject.clients.of("ec2", subject.region).describe_route_tables(
-        Filters=[{"Name": "route-table-id", "Values": tables}]
-    )
+    found = subject.client("ec2").describe_route_tables(Filters=[{"Name": "route-table-id", "Values": tables}])
     for table in found["RouteTables"]:
         name = table["RouteTableId"]
         for route in table["Routes"]:
@@ -138,7 +135,7 @@ def _rules(subject: Subject, state: State) -> Iterator[Orphan]:
     if not groups:
         return
     known = {str((one.get("outputs") or {}).get("securityGroupRuleId", "")) for one in state.resources} | state.known
-    pages = subject.clients.of("ec2", subject.region).get_paginator("describe_security_group_rules")
+    pages = subject.client("ec2").get_paginator("describe_security_group_rules")
     for page in pages.paginate(Filters=[{"Name": "group-id", "Values": groups}]):
         for rule in page["SecurityGroupRules"]:
             name, way = rule["SecurityGroupRuleId"], "egress" if rule["IsEgress"] else "ingress"
@@ -148,7 +145,7 @@ def _rules(subject: Subject, state: State) -> Iterator[Orphan]:
 
 
 def _mount_targets(subject: Subject, state: State) -> Iterator[Orphan]:
-    client = subject.clients.of("efs", subject.region)
+    client = subject.client("efs")
     for file_system in state.ids("aws:efs/fileSystem:FileSystem"):
         for one in client.describe_mount_targets(FileSystemId=file_system)["MountTargets"]:
             if (name := one["MountTargetId"]) not in state.known:
@@ -156,7 +153,7 @@ def _mount_targets(subject: Subject, state: State) -> Iterator[Orphan]:
 
 
 def _profiles(subject: Subject, state: State) -> Iterator[Orphan]:
-    iam = subject.clients.of("iam", subject.region)
+    iam = subject.client("iam")
     for page in iam.get_paginator("list_instance_profiles").paginate():
         for one in page["InstanceProfiles"]:
             name, target = one["InstanceProfileName"], f"--instance-profile-name {one['InstanceProfileName']}"
@@ -170,7 +167,7 @@ def _profiles(subject: Subject, state: State) -> Iterator[Orphan]:
 
 
 def _roles(subject: Subject, state: State) -> Iterator[Orphan]:
-    iam = subject.clients.of("iam", subject.region)
+    iam = subject.client("iam")
     for page in iam.get_paginator("list_roles").paginate():
         for one in page["Roles"]:
             if _is_ours(subject, state, one["RoleName"], lambda name: iam.list_role_tags(RoleName=name)):
@@ -234,14 +231,14 @@ def _named(subject: Subject, state: State) -> Iterator[Finding]:
         if one.physical:
             wanted[one.kind][one.physical_name(subject)] = one
     for kind, by_name in wanted.items():
-        try:
-            there = FINDERS[kind](subject, by_name)
-        except Exception as error:  # other kinds are seen nevertheless
-            yield cannot_look(f"leftovers: {kind.rpartition(':')[2]}", error)
-            continue
-        for name, one in by_name.items():
-            if name in there and there[name] not in state.ids(kind):
-                yield _import(one, name, there[name], subject, state)
+        yield from guarded(f"leftovers: {kind.rpartition(':')[2]}", partial(_of_kind, kind, by_name, subject, state))
+
+
+def _of_kind(kind: str, by_name: dict[str, Named], subject: Subject, state: State) -> Iterator[Finding]:
+    there = FINDERS[kind](subject, by_name)
+    for name, one in by_name.items():
+        if name in there and there[name] not in state.ids(kind):
+            yield _import(one, name, there[name], subject, state)
 
 
 def _import(one: Named, name: str, id_: str, subject: Subject, state: State) -> Finding:
@@ -263,26 +260,25 @@ def _data(subject: Subject, state: State, arns: list[str]) -> Iterator[Finding]:
         kind, look = _HOLDING.get(service, ("", None))
         # By type: what belongs to a bucket or a queue has its id, too.
         if look and name not in {id_.rpartition("/")[2] for id_ in state.ids(kind)}:
-            try:
-                yield look(name, subject, state)
-            except Exception as error:  # others are seen nevertheless
-                yield cannot_look(f"leftovers: {name}", error)
+            yield from guarded(f"leftovers: {name}", partial(look, name, subject, state))
 
 
-def _bucket(name: str, subject: Subject, state: State) -> Finding:
-    client = subject.clients.of("s3", subject.region)
+def _bucket(name: str, subject: Subject, state: State) -> Iterator[Finding]:
+    client = subject.client("s3")
     found = client.list_object_versions(Bucket=name, MaxKeys=1)
     if not found.get("Versions") and not found.get("DeleteMarkers"):
-        return warning(f"bucket {name} is not in the state, and empty", f"aws s3api delete-bucket --bucket {name}")
-    return _keep(named.BUCKET, name, name, f"aws s3 ls --recursive s3://{name}", subject, state)
+        yield warning(f"bucket {name} is not in the state, and empty", f"aws s3api delete-bucket --bucket {name}")
+    else:
+        yield _keep(named.BUCKET, name, name, f"aws s3 ls --recursive s3://{name}", subject, state)
 
 
-def _queue(name: str, subject: Subject, state: State) -> Finding:
-    client = subject.clients.of("sqs", subject.region)
+def _queue(name: str, subject: Subject, state: State) -> Iterator[Finding]:
+    client = subject.client("sqs")
     url = client.get_queue_url(QueueName=name)["QueueUrl"]
     if not waiting_calls.count(client, url).total:
-        return warning(f"queue {name} is not in the state, and empty", f"aws sqs delete-queue --queue-url {url}")
-    return _keep(named.QUEUE, name, url, f"aws sqs receive-message --queue-url {url}", subject, state)
+        yield warning(f"queue {name} is not in the state, and empty", f"aws sqs delete-queue --queue-url {url}")
+    else:
+        yield _keep(named.QUEUE, name, url, f"aws sqs receive-message --queue-url {url}", subject, state)
 
 
 def _keep(kind: str, name: str, id_: str, look: str, subject: Subject, state: State) -> Finding:

@@ -96,40 +96,40 @@ Found = Mapping[str, str]
 
 
 def _log_groups(subject: Subject, names: Names) -> Found:
-    client = subject.clients.of("logs", subject.region)
+    client = subject.client("logs")
     pages = (client.describe_log_groups(logGroupNamePrefix=name)["logGroups"] for name in names)
     return {one["logGroupName"]: one["logGroupName"] for page in pages for one in page}
 
 
 def _parameters(subject: Subject, names: Names) -> Found:
-    found = subject.clients.of("ssm", subject.region).get_parameters(Names=list(names))["Parameters"]
+    found = subject.client("ssm").get_parameters(Names=list(names))["Parameters"]
     return {one["Name"]: one["Name"] for one in found}
 
 
 def _tables(subject: Subject, names: Names) -> Found:
-    pages = subject.clients.of("dynamodb", subject.region).get_paginator("list_tables").paginate()
+    pages = subject.client("dynamodb").get_paginator("list_tables").paginate()
     return {name: name for page in pages for name in page["TableNames"]}
 
 
 def _groups(subject: Subject, names: Names) -> Found:
-    client = subject.clients.of("autoscaling", subject.region)
+    client = subject.client("autoscaling")
     found = client.describe_auto_scaling_groups(AutoScalingGroupNames=list(names))["AutoScalingGroups"]
     return {one["AutoScalingGroupName"]: one["AutoScalingGroupName"] for one in found}
 
 
 def _functions(subject: Subject, names: Names) -> Found:
-    client = subject.clients.of("lambda", subject.region)
+    client = subject.client("lambda")
     return _if_there(names, lambda name: client.get_function_configuration(FunctionName=name)["FunctionName"])
 
 
 def _dashboards(subject: Subject, names: Names) -> Found:
-    client = subject.clients.of("cloudwatch", subject.region)
+    client = subject.client("cloudwatch")
     pages = (client.list_dashboards(DashboardNamePrefix=name)["DashboardEntries"] for name in names)
     return {one["DashboardName"]: one["DashboardName"] for page in pages for one in page}
 
 
 def _file_systems(subject: Subject, names: Names) -> Found:
-    client = subject.clients.of("efs", subject.region)
+    client = subject.client("efs")
     pages = (client.describe_file_systems(CreationToken=name)["FileSystems"] for name in names)
     return {one["CreationToken"]: one["FileSystemId"] for page in pages for one in page}
 
@@ -145,7 +145,7 @@ def _budgets(subject: Subject, names: Names) -> Found:
 
 def _image_builder(operation: str, key: str) -> Callable[[Subject, Names], Found]:
     def find(subject: Subject, names: Names) -> Found:
-        client: Any = subject.clients.of("imagebuilder", subject.region)
+        client: Any = subject.client("imagebuilder")
         wanted = [{"name": "name", "values": list(names)}]
         return {one["name"]: one["arn"] for one in getattr(client, operation)(filters=wanted)[key]}
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from receipt_trainer.errors import WorldError
 
-TIMEOUT_S: Final = 40
+TIMEOUT_S: Final = 60
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class State:
     @cached_property
     def known(self) -> frozenset[str]:
         """Ids and ARNs of all resources."""
-        ids = (str(one[key]) for one in self.resources for key in ("id",) if one.get(key))
+        ids = (str(one["id"]) for one in self.resources if one.get("id"))
         arns = (str((one.get("outputs") or {}).get("arn", "")) for one in self.resources)
         return frozenset([*ids, *arns]) - {""}
 

@@ -23,7 +23,7 @@ _MISSING = frozenset(
 
 def look_at_tables(subject: Subject) -> Iterator[Finding]:
     """Each is there and ACTIVE, its indexes too."""
-    client, outputs = subject.clients.of("dynamodb", subject.region), _outputs(subject)
+    client, outputs = subject.client("dynamodb"), _outputs(subject)
 
     def state(name: str) -> str:
         table = client.describe_table(TableName=name)["Table"]
@@ -36,7 +36,7 @@ def look_at_tables(subject: Subject) -> Iterator[Finding]:
 
 def look_at_queues(subject: Subject) -> Iterator[Finding]:
     """Each pool's two queues and its dead-letter queue are there; dead letters are said."""
-    client = subject.clients.of("sqs", subject.region)
+    client = subject.client("sqs")
 
     def state(url: str) -> str:
         client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
@@ -55,7 +55,7 @@ def look_at_queues(subject: Subject) -> Iterator[Finding]:
 
 def look_at_buckets(subject: Subject) -> Iterator[Finding]:
     """Both are there."""
-    client, outputs = subject.clients.of("s3", subject.region), _outputs(subject)
+    client, outputs = subject.client("s3"), _outputs(subject)
 
     def state(name: str) -> str:
         client.head_bucket(Bucket=name)
@@ -66,7 +66,7 @@ def look_at_buckets(subject: Subject) -> Iterator[Finding]:
 
 def look_at_files(subject: Subject) -> Iterator[Finding]:
     """The file system and its mount targets are available, one a zone. Source: EFS API Reference, LifeCycleState."""
-    client, outputs = subject.clients.of("efs", subject.region), _outputs(subject)
+    client, outputs = subject.client("efs"), _outputs(subject)
     name = outputs.file_system_id
 
     def state(name: str) -> str:
@@ -166,7 +166,7 @@ def look_at_worker_image(subject: Subject) -> Iterator[Finding]:
 
 def _parameter(subject: Subject, name: str) -> str | None:
     try:
-        return str(subject.clients.of("ssm", subject.region).get_parameter(Name=name)["Parameter"]["Value"])
+        return str(subject.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
     except Exception as error:
         if error_code(error) == "ParameterNotFound":
             return None
@@ -175,7 +175,7 @@ def _parameter(subject: Subject, name: str) -> str | None:
 
 def _image(subject: Subject, image: str) -> dict[str, Any] | None:
     try:
-        found = subject.clients.of("ec2", subject.region).describe_images(ImageIds=[image])["Images"]
+        found = subject.client("ec2").describe_images(ImageIds=[image])["Images"]
     except Exception as error:
         if error_code(error).startswith("InvalidAMIID"):
             return None
@@ -185,7 +185,7 @@ def _image(subject: Subject, image: str) -> dict[str, Any] | None:
 
 def _python(subject: Subject, table: str) -> str | None:
     """As the worker that started last wrote it."""
-    client = subject.clients.of("dynamodb", subject.region)
+    client = subject.client("dynamodb")
     kept = {"FilterExpression": "attribute_exists(python)", "ProjectionExpression": "python, started_at"}
     rows = sorted(dynamo.scan(client, table, "read the instances", **kept), key=lambda row: str(row["started_at"]))
     return str(rows[-1]["python"]) if rows else None

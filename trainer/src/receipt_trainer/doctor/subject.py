@@ -132,6 +132,10 @@ class Subject:
         """
         return read_state(self.stack or "")
 
+    def client(self, service: str) -> Any:
+        """The client of a service in the region that is looked at."""
+        return self.clients.of(service, self.region)
+
     def command(self, words: str) -> str:
         """A pulumi command for this stack."""
         return f"{words} --stack {self.stack}" if self.stack else words

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -15,7 +16,7 @@ from receipt_trainer.aws.clients import aws_faults
 from receipt_trainer.config.job_file import AnyJob, load_job_file
 from receipt_trainer.contract import names, waiting_calls
 from receipt_trainer.contract.waiting import Look
-from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, one_line, warning
+from receipt_trainer.doctor.findings import Finding, cannot_look, failure, guarded, ok, one_line, warning
 from receipt_trainer.doctor.subject import Subject
 from receipt_trainer.errors import UserError
 from receipt_trainer.fleet.groups import Group, read_groups
@@ -28,7 +29,7 @@ from receipt_trainer.jobs.state_machine import is_held
 
 def look_at_groups(subject: Subject) -> Iterator[Finding]:
     """Whether each pool may launch: not suspended, its maximum above 0 and above what it has while jobs wait."""
-    client, sqs = (subject.clients.of(name, subject.region) for name in ("autoscaling", "sqs"))
+    client, sqs = (subject.client(name) for name in ("autoscaling", "sqs"))
     for pool, out in subject.pool_outputs.items():
         try:
             group = read_groups(client, [out.auto_scaling_group])[out.auto_scaling_group]
@@ -60,7 +61,7 @@ def look_at_boots(subject: Subject) -> Iterator[Finding]:
     """Check the last instances; rows of the table are kept for a week."""
     if subject.outputs is None:
         return
-    rows = list_instances(subject.clients.of("dynamodb", subject.region), subject.outputs.instances_table, subject.now)
+    rows = list_instances(subject.client("dynamodb"), subject.outputs.instances_table, subject.now)
     if not rows:
         yield ok("no instance has started in a week")
     for pool in subject.pool_outputs:
@@ -82,7 +83,7 @@ def look_at_messages(subject: Subject) -> Iterator[Finding]:
     """Jobs that have not ended, against the messages that stand for them; SQS's numbers are approximate."""
     if subject.outputs is None:
         return
-    dynamodb, sqs = (subject.clients.of(name, subject.region) for name in ("dynamodb", "sqs"))
+    dynamodb, sqs = (subject.client(name) for name in ("dynamodb", "sqs"))
     table = subject.outputs.jobs_table
     with aws_faults("look for jobs without a message", table=table):
         found = waiting_calls.survey(dynamodb, sqs, table, subject.outputs.places(), subject.now)
@@ -147,24 +148,20 @@ def look_at_jobs(subject: Subject) -> Iterator[Finding]:
         except UserError as error:
             yield failure(one_line(error), f"receipt-trainer submit-job --dry-run{subject.given} --config {path}")
             continue
-        try:
-            yield _model(path, spec, subject)
-        except Exception as error:  # one file hides no other
-            yield cannot_look(f"{path}: model {spec.model}", error)
+        yield from guarded(f"{path}: model {spec.model}", partial(_model, path, spec, subject))
 
 
-def _model(path: Path, spec: AnyJob, subject: Subject) -> Finding:
+def _model(path: Path, spec: AnyJob, subject: Subject) -> Iterator[Finding]:
     model, text = spec.model, f"{path}: model {spec.model}"
     if model == "tiny":
-        return ok(f"{text} comes with the trainer")
-    if model.startswith(("/", ".", "~")) or Path(model).is_dir():
-        return _folder(text, model)
-    if subject.nat is None:
+        yield ok(f"{text} comes with the trainer")
+    elif model.startswith(("/", ".", "~")) or Path(model).is_dir():
+        yield _folder(text, model)
+    elif subject.nat is None:
         up = subject.command("pulumi up")
-        return warning(f"{text}: network.nat is not known, the outputs are of an older stack", up)
-    if subject.nat == "none":
-        return _copy(text, model, subject)
-    return _hub(text, model)
+        yield warning(f"{text}: network.nat is not known, the outputs are of an older stack", up)
+    else:
+        yield _copy(text, model, subject) if subject.nat == "none" else _hub(text, model)
 
 
 def _folder(text: str, model: str) -> Finding:
@@ -182,9 +179,7 @@ def _copy(text: str, model: str, subject: Subject) -> Finding:
     if subject.outputs is None:
         return warning(f"{text}: workers have no internet; check again when the stack is up", "pulumi up")
     bucket, folder = subject.outputs.wheels_bucket, f"models--{model.replace('/', '--')}"
-    found = subject.clients.of("s3", subject.region).list_objects_v2(
-        Bucket=bucket, Prefix=f"{CACHE}/{folder}/", MaxKeys=1
-    )
+    found = subject.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"{CACHE}/{folder}/", MaxKeys=1)
     if found.get("KeyCount"):
         return ok(f"{text} is in s3://{bucket}/{CACHE}/, from where images and boots take it")
     remedies = [

@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import StackOutputs
@@ -212,3 +213,22 @@ def host(program: Path, stand_up: StandUp, fill: Callable[[sessions.Session], No
         fill(session)
         sessions.write(session, root)
         yield Hosted(session, cloud, folder, ended)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Within it, the signals that end a program end it by SystemExit, so that nothing is left behind."""
+
+    def leave(number: int, frame: object) -> NoReturn:
+        for other in before:  # a second one would interrupt the clearing up
+            signal.signal(other, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    before: dict[signal.Signals, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        before[number] = signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

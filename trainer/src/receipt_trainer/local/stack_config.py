@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
 
 
@@ -81,3 +83,21 @@ def _section(file: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def _default(declared: Any) -> Any:
     """`key: {type, default, description}`, `namespace:key: {value}` or a plain value."""
     return declared.get("value", declared.get("default")) if isinstance(declared, dict) else declared
+
+
+def find_program(given: Path | None) -> Path:
+    """The folder of the stack's program: the given one, else this one, else the clone that we are installed from.
+
+    Raises:
+        UserError: there is none; or what running it needs is not installed.
+    """
+    if importlib.util.find_spec("pulumi_aws") is None:
+        raise UserError("the stack's program needs pulumi: pip install 'receipt-trainer[local]'")
+    clone = Path(__file__).parents[4]  # <clone>/trainer/src/receipt_trainer/local
+    for folder in [given] if given else [Path.cwd(), clone]:
+        if read_yaml(folder / "Pulumi.yaml").get("name") == names.PROJECT:
+            return folder.resolve()
+    where = f"--program {given}" if given else "here"
+    raise UserError(
+        f"{where}: no Pulumi.yaml named {names.PROJECT}; run it in a clone of the repository, or give --program"
+    )

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from receipt_trainer.data.document import FIELDS
 from receipt_trainer.errors import UserError
-from receipt_trainer.evaluation.compare import Comparison, Difference
+from receipt_trainer.evaluation.compare import Comparison
 from receipt_trainer.evaluation.documents import HEADLINES, TABLE, Evaluation, ScoredDocument
 from receipt_trainer.evaluation.ratio import Share
 from receipt_trainer.evaluation.rows import COLUMNS, at, match_rows, row_of, rows_of
@@ -29,61 +29,23 @@ MAX_ANSWER: Final = 4000
 """Characters shown of an answer that is no JSON."""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldView:
-    """One field: its name, the truth, and what each answer says with whether it means the same."""
-
-    name: str
-    gold: str
-    found: Sequence[tuple[str, bool]]
-
-    @property
-    def is_right(self) -> bool:
-        """All answers mean the same as the truth."""
-        return all(hit for _, hit in self.found)
-
-
-@dataclass(frozen=True, slots=True)
-class RowView:
-    """A row of the table: (truth, answer, is right) of each column. `kind`: paired, missing or extra."""
-
-    kind: str
-    cells: Sequence[tuple[str, str, bool]]
+def _document_view(document: ScoredDocument, folder: Path) -> dict[str, Any]:
+    """A document on a page; `image` is a data URI, None if it cannot be opened; `raw` an answer that is no JSON."""
+    return {
+        "title": document.prediction.id,
+        "accuracy": document.accuracy,
+        "teds": document.scores["teds"].value or 0.0,
+        "image": _image_uri(folder / document.prediction.image),
+        "fields": _field_views(document.gold, [document.found]),
+        "rows": _row_views(document.gold, document.found or {}),
+        "raw": document.prediction.text[:MAX_ANSWER] if document.found is None else None,
+    }
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentView:
-    """A document on a page. `image` is a data URI; None if it cannot be opened."""
-
-    title: str
-    accuracy: float
-    teds: float
-    image: str | None
-    fields: Sequence[FieldView]
-    rows: Sequence[RowView]
-    raw: str | None
-
-
-def view_document(document: ScoredDocument, folder: Path) -> DocumentView:
-    """The view of a document.
-
-    Args:
-        folder: what relative paths of images start from.
+def _field_views(gold: Mapping[str, Any], answers: Sequence[Mapping[str, Any] | None]) -> list[dict[str, Any]]:
+    """All scalar fields, those that no document fills left out: the truth, and what each answer says with whether it
+    means the same.
     """
-    raw = document.prediction.text[:MAX_ANSWER] if document.found is None else None
-    return DocumentView(
-        title=document.prediction.id,
-        accuracy=document.accuracy,
-        teds=document.scores["teds"].value or 0.0,
-        image=image_uri(folder / document.prediction.image),
-        fields=view_fields(document.gold, [document.found]),
-        rows=_rows(document.gold, document.found or {}),
-        raw=raw,
-    )
-
-
-def view_fields(gold: Mapping[str, Any], answers: Sequence[Mapping[str, Any] | None]) -> list[FieldView]:
-    """All scalar fields, those that no document fills left out."""
     views = []
     for name in (name for region in FIELDS.values() for name in region if name != TABLE):
         wanted = at(gold, name)
@@ -91,41 +53,42 @@ def view_fields(gold: Mapping[str, Any], answers: Sequence[Mapping[str, Any] | N
         if wanted is None and all(value is None for value in found):
             continue
         hits = [
-            (shown(value), answer is not None and normal(name, value) == normal(name, wanted))
+            (_shown(value), answer is not None and normal(name, value) == normal(name, wanted))
             for value, answer in zip(found, answers, strict=True)
         ]
-        views.append(FieldView(name, shown(wanted), hits))
+        is_right = all(hit for _, hit in hits)
+        views.append({"name": name, "gold": _shown(wanted), "found": hits, "is_right": is_right})
     return views
 
 
-def _rows(gold: Mapping[str, Any], found: Mapping[str, Any]) -> list[RowView]:
-    """Rows in the order of the truth, then those that are too many."""
+def _row_views(gold: Mapping[str, Any], found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows in the order of the truth, then those that are too many; `cells`: (truth, answer, is right) a column."""
     wanted, got = rows_of(gold), rows_of(found)
     matched = dict(match_rows([row_of(item) for item in wanted], [row_of(item) for item in got]))
-    views = [
-        _row("paired", item, got[matched[row]]) if row in matched else _row("missing", item, {})
+    rows: list[tuple[str, Any, Any]] = [
+        ("paired", item, got[matched[row]]) if row in matched else ("missing", item, {})
         for row, item in enumerate(wanted)
     ]
-    extra = sorted(set(range(len(got))) - set(matched.values()))
-    return views + [_row("extra", {}, got[row]) for row in extra]
+    rows += [("extra", {}, got[row]) for row in sorted(set(range(len(got))) - set(matched.values()))]
+    views = []
+    for kind, true, read in rows:
+        pairs = [(column, true.get(column), read.get(column)) for column in COLUMNS]
+        cells = [
+            (_shown(one), _shown(other), kind == "paired" and normal(column, one) == normal(column, other))
+            for column, one, other in pairs
+        ]
+        views.append({"kind": kind, "cells": cells})
+    return views
 
 
-def _row(kind: str, gold: Mapping[str, Any], found: Mapping[str, Any]) -> RowView:
-    cells = []
-    for column in COLUMNS:
-        wanted, got = gold.get(column), found.get(column)
-        cells.append((shown(wanted), shown(got), kind == "paired" and normal(column, wanted) == normal(column, got)))
-    return RowView(kind, cells)
-
-
-def shown(value: Any) -> str:
+def _shown(value: Any) -> str:
     """A value as it stands in JSON, texts without their quotes; nothing as nothing."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)[:200]
 
 
-def image_uri(path: Path) -> str | None:
+def _image_uri(path: Path) -> str | None:
     """The image, scaled down, as a data URI; None if it cannot be read."""
     try:
         image = open_image(path)
@@ -147,8 +110,7 @@ def render_evaluation(evaluation: Evaluation, about: Mapping[str, str], folder: 
         about: what was evaluated, by name.
         folder: what relative paths of images start from.
     """
-    view = {"about": about} | evaluation_view(evaluation, folder)
-    return render_page("evaluation.html.j2", view)
+    return render_page("evaluation.html.j2", {"about": about} | evaluation_view(evaluation, folder))
 
 
 def evaluation_view(evaluation: Evaluation, folder: Path) -> dict[str, Any]:
@@ -163,16 +125,26 @@ def evaluation_view(evaluation: Evaluation, folder: Path) -> dict[str, Any]:
         "headlines": [(label, scores.get(name, Share())) for name, label in HEADLINES.items()],
         "gold_totals": scores.get("gold_arithmetic.totals", Share()),
         "regions": field_table(scores),
-        "worst": [view_document(document, folder) for document in worst[:NUM_WORST]],
+        "worst": [_document_view(document, folder) for document in worst[:NUM_WORST]],
     }
 
 
 def render_comparison(comparison: Comparison, about: Mapping[str, str], folders: tuple[Path, Path]) -> str:
-    """The page of a comparison, with the documents that changed most."""
+    """The page of a comparison, with the documents that changed most.
+
+    Args:
+        folders: what relative paths of images start from, on either side.
+    """
+    rows = {row.name: row for row in comparison.fields}
+    table = field_table({name: row.baseline + row.finetuned for name, row in rows.items()})
+    regions = [
+        (region, rows[f"field_region.{region}"], [(name, rows[f"field.{name}"]) for name, *_ in fields])
+        for region, _, _, fields in table
+    ]
     view = {
         "about": about,
         "comparison": comparison,
-        "regions": _regions(comparison),
+        "regions": regions,
         "labels": HEADLINES,
         "changed": [
             ("Worse than before", [_changed(pair, folders) for pair in comparison.regressions]),
@@ -182,25 +154,15 @@ def render_comparison(comparison: Comparison, about: Mapping[str, str], folders:
     return render_page("comparison.html.j2", view)
 
 
-def _regions(comparison: Comparison) -> list[tuple[str, Difference, list[tuple[str, Difference]]]]:
-    """(region, its difference, its fields with theirs) in the order of `field_table`."""
-    rows = {row.name: row for row in comparison.fields}
-    table = field_table({name: row.baseline + row.finetuned for name, row in rows.items()})
-    return [
-        (region, rows[f"field_region.{region}"], [(name, rows[f"field.{name}"]) for name, *_ in fields])
-        for region, _, _, fields in table
-    ]
-
-
 def _changed(pair: tuple[ScoredDocument, ScoredDocument], folders: tuple[Path, Path]) -> dict[str, Any]:
     before, after = pair
-    fields = view_fields(before.gold, [before.found, after.found])
+    fields = _field_views(before.gold, [before.found, after.found])
     return {
         "title": before.prediction.id,
         "before": before,
         "after": after,
-        "image": image_uri(folders[1] / after.prediction.image),
-        "fields": [field for field in fields if field.found[0][1] != field.found[1][1]],
+        "image": _image_uri(folders[1] / after.prediction.image),
+        "fields": [field for field in fields if field["found"][0][1] != field["found"][1][1]],
     }
 
 
@@ -252,40 +214,36 @@ def write_evaluation(
         now: time stamp of the scores.
     """
     write_atomically(files.page, render_evaluation(evaluation, about, folder).encode("utf-8", "replace"))
-    record = make_record(evaluation, about, now or datetime.now(UTC))
+    record = _record(evaluation, about, now or datetime.now(UTC))
     content = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(files.scores, content.encode("utf-8", "replace"))
 
 
-def make_record(evaluation: Evaluation, about: Mapping[str, str], now: datetime) -> dict[str, Any]:
+def _record(evaluation: Evaluation, about: Mapping[str, str], now: datetime) -> dict[str, Any]:
     """The scores as they are written: headlines, regions, fields, and each document's own."""
     scores = evaluation.scores
-    return {
+    parts = {"truth": "gold_arithmetic.", "regions": "field_region.", "regions_present": "present_region."}
+    parts |= {"fields": "field.", "fields_present": "present."}
+    documents = [
+        {"id": one.prediction.id, "seconds": one.prediction.seconds}
+        | {name: one.scores[name].value if name in one.scores else None for name in HEADLINES}
+        for one in evaluation.documents
+    ]
+    record = {
         "schema_version": 1,
         "status": "complete",
         "about": dict(about),
         "written_at": now.isoformat(timespec="seconds"),
-        "num_documents": len(evaluation.documents),
+        "num_documents": len(documents),
         "seconds": sum(document.prediction.seconds for document in evaluation.documents),
         "teds_bounded_documents": sum(not document.teds_is_exact for document in evaluation.documents),
         "scores": {name: scores.get(name, Share()).as_dict() for name in HEADLINES},
         "invented_numbers": scores.get("invented", Share()).as_dict(),
-        "truth": _part(scores, "gold_arithmetic."),
-        "regions": _part(scores, "field_region."),
-        "regions_present": _part(scores, "present_region."),
-        "fields": _part(scores, "field."),
-        "fields_present": _part(scores, "present."),
-        "documents": [_document(document) for document in evaluation.documents],
     }
-
-
-def _part(scores: Mapping[str, Share], prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): share.as_dict() for name, share in scores.items() if name.startswith(prefix)}
-
-
-def _document(document: ScoredDocument) -> dict[str, Any]:
-    values = {name: document.scores[name].value if name in document.scores else None for name in HEADLINES}
-    return {"id": document.prediction.id, "seconds": document.prediction.seconds} | values
+    for key, prefix in parts.items():
+        found = {name: share.as_dict() for name, share in scores.items() if name.startswith(prefix)}
+        record[key] = {name.removeprefix(prefix): share for name, share in found.items()}
+    return record | {"documents": documents}
 
 
 def read_scores(path: Path) -> dict[str, Any]:

@@ -69,6 +69,13 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def short_duration(seconds: float) -> str:
+    """A time in its largest unit."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def dollars(value: float | None) -> str:
     """US dollars; small amounts keep three significant digits."""
     if value is None or not math.isfinite(value):

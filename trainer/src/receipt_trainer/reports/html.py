@@ -51,7 +51,7 @@ def _view(
             "num_matrix_hidden": len(confusion.labels) - len(shown.labels) if confusion and shown else 0,
             "top_confusions": top_confusions(confusion, 8) if confusion else [],
             "problems": summary.problem_rows(record.dataset_counts),
-            "settings": (("Training", summary.training_settings(record)), ("Data", summary.data_settings(record))),
+            "settings": summary.layoutlm_settings(record).items(),
             "num_predicted": None if predictions is None else len(predictions),
         }
         | _worst_view(predictions or (), colors)

@@ -7,8 +7,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -39,8 +38,7 @@ _STYLE: Final[Any] = {
 _MARKED_POINTS: Final = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """One line of a chart: its name, values in the order of the epochs (None where unknown), colour and dash."""
 
     name: str
@@ -49,8 +47,7 @@ class Series:
     dash: str = "-"
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
+class Chart(NamedTuple):
     """A picture: title, the same in words for who does not see it, and a data URI."""
 
     title: str
@@ -99,11 +96,8 @@ def _is_finite(value: float | None) -> bool:
 
 
 def _in_words(series: Sequence[Series]) -> str:
-    parts = []
-    for line in series:
-        values = [value for value in line.values if value is not None and math.isfinite(value)]
-        parts.append(f"{line.name} from {values[0]:.3g} to {values[-1]:.3g}")
-    return ", ".join(parts)
+    known = [(line.name, [value for value in line.values if _is_finite(value)]) for line in series]
+    return ", ".join(f"{name} from {values[0]:.3g} to {values[-1]:.3g}" for name, values in known)
 
 
 def _draw(x: Sequence[float], series: Sequence[Series], best_epoch: float | None, in_0_1: bool) -> str:
@@ -117,17 +111,13 @@ def _draw(x: Sequence[float], series: Sequence[Series], best_epoch: float | None
         if best_epoch is not None and len(x) > 1:
             axes.axvline(best_epoch, color="#8793a1", linewidth=1, dashes=(1, 2), zorder=1)
             place = (best_epoch, 1.0)
-            axes.annotate(
-                "kept",
-                place,
-                (0, 3),
-                xycoords=axes.get_xaxis_transform(),
-                textcoords="offset points",
-                ha="center",
-                va="bottom",
-                fontsize=8.5,
-                color="#5c6875",
-            )
+            where: dict[str, Any] = {
+                "xycoords": axes.get_xaxis_transform(),
+                "textcoords": "offset points",
+                "ha": "center",
+                "va": "bottom",
+            }
+            axes.annotate("kept", place, (0, 3), fontsize=8.5, color="#5c6875", **where)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})
     return stream.getvalue()
@@ -135,17 +125,8 @@ def _draw(x: Sequence[float], series: Sequence[Series], best_epoch: float | None
 
 def _plot(axes: Any, x: Sequence[float], line: Series) -> None:
     points = [(at, value) for at, value in zip(x, line.values, strict=True) if _is_finite(value)]
-    marker = "o" if len(points) <= _MARKED_POINTS else ""
-    axes.plot(
-        *zip(*points, strict=True),
-        line.dash,
-        color=line.color,
-        linewidth=1.8,
-        marker=marker,
-        markersize=3.2,
-        label=line.name,
-        zorder=3,
-    )
+    style = {"linewidth": 1.8, "marker": "o" if len(points) <= _MARKED_POINTS else "", "markersize": 3.2, "zorder": 3}
+    axes.plot(*zip(*points, strict=True), line.dash, color=line.color, label=line.name, **style)
 
 
 def _frame(axes: Any, x: Sequence[float], series: Sequence[Series], in_0_1: bool) -> None:
@@ -166,15 +147,8 @@ def _frame(axes: Any, x: Sequence[float], series: Sequence[Series], in_0_1: bool
     if max(map(abs, values)) < 0.01:
         axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useMathText=False)
     if len(series) > 1:
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(-0.02, 1.04),
-            ncols=3,
-            frameon=False,
-            borderaxespad=0,
-            handlelength=2.2,
-            columnspacing=1.2,
-        )
+        room = {"borderaxespad": 0, "handlelength": 2.2, "columnspacing": 1.2}
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.04), ncols=3, frameon=False, **room)
 
 
 def _data_uri(svg: str) -> str:

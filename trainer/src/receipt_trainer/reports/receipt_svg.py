@@ -6,12 +6,12 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 from receipt_trainer.contract.names import AMOUNT
 from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction
 from receipt_trainer.reports import formatting
-from receipt_trainer.reports.word_errors import ErrorRun, JudgedReceipt, WordOutcome, error_runs
+from receipt_trainer.reports.word_errors import ErrorRun, JudgedReceipt, error_runs
 
 ERROR: Final = "#b42318"
 BACKGROUND_TEXT: Final = "#98a2ae"
@@ -50,50 +50,6 @@ CAPTION_PITCH: Final = 14.0
 MAX_WORDS: Final = 600
 MAX_TEXT: Final = 60
 MARGIN: Final = 8.0
-
-
-@dataclass(frozen=True, slots=True)
-class DrawnWord:
-    """A box with its text. `text_length` is set where the text fills the box: fonts differ between machines."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    text: str
-    font_size: float
-    text_length: float | None
-    verdict: WordOutcome
-    color: str
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class Caption:
-    """An error in words, in the gutter at `y`; its number stands at (`mark_x`, `mark_y`) on the page too."""
-
-    number: int
-    y: float
-    mark_x: float
-    mark_y: float
-    verdict: WordOutcome
-    text: str
-    text_length: float | None
-    score: str
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """A receipt, drawn. `num_hidden_words` and `num_hidden_errors` say what was left out for want of room."""
-
-    width: float
-    height: float
-    page_width: float
-    page_height: float
-    words: list[DrawnWord]
-    captions: list[Caption]
-    num_hidden_words: int
-    num_hidden_errors: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,32 +94,32 @@ def _page(receipt: ReceiptPrediction, words: Sequence[PredictedWord]) -> _Page:
     return _Page(left, top, width / across, height / down, width + 2 * MARGIN, height + 2 * MARGIN)
 
 
-def draw(item: JudgedReceipt, colors: Mapping[str, str]) -> Drawing | None:
-    """Draw a judged receipt; None if it has no words. Of more than `MAX_WORDS` the wrong ones are drawn first."""
+def draw(item: JudgedReceipt, colors: Mapping[str, str]) -> dict[str, Any] | None:
+    """The view of a judged receipt; None if it has no words. Of more than `MAX_WORDS` the wrong ones are drawn first.
+
+    `num_hidden_words` and `num_hidden_errors` say what was left out for want of room.
+    """
     if not item.receipt.words:
         return None
     order = sorted(range(len(item.verdicts)), key=lambda n: not item.verdicts[n].is_error)[:MAX_WORDS]
-    drawn = set(order)
     page = _page(item.receipt, item.receipt.words)
-    words = [_drawn_word(page, item, index, colors) for index in reversed(order)]
-    runs = [run for run in error_runs(item) if run.indexes[0] in drawn]
     room = max(4, int((page.height - 2 * MARGIN) / CAPTION_PITCH))
-    captions = _captions(page, item, runs[:room])
-    num_told = sum(len(run.indexes) for run in runs[:room])
-    height = max(page.height, captions[-1].y + MARGIN if captions else 0)
-    return Drawing(
-        width=page.width + (GUTTER_WIDTH if captions else 0),
-        height=height,
-        page_width=page.width,
-        page_height=page.height,
-        words=words,
-        captions=captions,
-        num_hidden_words=len(item.verdicts) - len(drawn),
-        num_hidden_errors=item.num_wrong - num_told,
-    )
+    runs = [run for run in error_runs(item) if run.indexes[0] in set(order)][:room]
+    captions = _captions(page, item, runs)
+    return {
+        "width": page.width + (GUTTER_WIDTH if captions else 0),
+        "height": max(page.height, captions[-1]["y"] + MARGIN if captions else 0),
+        "page_width": page.width,
+        "page_height": page.height,
+        "words": [_drawn_word(page, item, index, colors) for index in reversed(order)],
+        "captions": captions,
+        "num_hidden_words": len(item.verdicts) - len(order),
+        "num_hidden_errors": item.num_wrong - sum(len(run.indexes) for run in runs),
+    }
 
 
-def _drawn_word(page: _Page, item: JudgedReceipt, index: int, colors: Mapping[str, str]) -> DrawnWord:
+def _drawn_word(page: _Page, item: JudgedReceipt, index: int, colors: Mapping[str, str]) -> dict[str, Any]:
+    """A box with its text. `text_length` is set where the text fills the box: fonts differ between machines."""
     word, verdict = item.receipt.words[index], item.verdicts[index]
     x, y, width, height = page.place(word)
     text = formatting.one_line(word.text, MAX_TEXT)
@@ -171,23 +127,17 @@ def _drawn_word(page: _Page, item: JudgedReceipt, index: int, colors: Mapping[st
     size = max(3.0, min(0.74 * height, 14.0, (width - 2) / natural if natural else height))
     known = f", {formatting.percent(word.score)}" if word.score is not None else ""
     said = word.gold if word.gold == word.pred else f"{word.gold} → {word.pred}"
-    return DrawnWord(
-        x,
-        y,
-        width,
-        height,
-        text,
-        size,
-        text_length=max(1.0, min(width - 2, size * natural)) if size * natural > 0.8 * width else None,
-        verdict=verdict,
-        color=colors.get(word.gold, BACKGROUND_TEXT),
-        title=f"{text}: {formatting.one_line(said, 90)}{known}",
-    )
+    return {
+        **{"x": x, "y": y, "width": width, "height": height, "text": text, "font_size": size, "verdict": verdict},
+        "text_length": max(1.0, min(width - 2, size * natural)) if size * natural > 0.8 * width else None,
+        "color": colors.get(word.gold, BACKGROUND_TEXT),
+        "title": f"{text}: {formatting.one_line(said, 90)}{known}",
+    }
 
 
 def text_em(text: str) -> float:
     """Estimated width of `text` in a common sans-serif font, in units of the font size."""
-    return sum(_character_em(character) for character in text)
+    return sum(map(_character_em, text))
 
 
 def _character_em(character: str) -> float:
@@ -198,8 +148,10 @@ def _character_em(character: str) -> float:
     return 0.7 if character.isupper() or character in "mwMW@%&" else 0.555
 
 
-def _captions(page: _Page, item: JudgedReceipt, runs: Sequence[ErrorRun]) -> list[Caption]:
-    """One caption an error run, as near as possible to the height of its first word, none over another."""
+def _captions(page: _Page, item: JudgedReceipt, runs: Sequence[ErrorRun]) -> list[dict[str, Any]]:
+    """One error in words a run, in the gutter at `y`, as near as possible to the height of its first word, none over
+    another; its number stands at (`mark_x`, `mark_y`) on the page too.
+    """
     placed = [(page.place(item.receipt.words[run.indexes[0]]), run) for run in runs]
     placed.sort(key=lambda pair: (pair[0][1] + pair[0][3] / 2, pair[0][0]))
     # From the bottom up first, so that the last captions do not run out of the picture.
@@ -208,24 +160,19 @@ def _captions(page: _Page, item: JudgedReceipt, runs: Sequence[ErrorRun]) -> lis
     for box, _ in reversed(placed):
         latest = min(latest - CAPTION_PITCH, box[1] + box[3] / 2)
         targets.append(latest)
-    captions: list[Caption] = []
+    captions = []
     earliest = MARGIN + 2
     for number, ((box, run), target) in enumerate(zip(placed, reversed(targets), strict=True), start=1):
         y = max(earliest, target)
         earliest = y + CAPTION_PITCH
-        text = caption_text(run)
-        natural = CAPTION_SIZE * text_em(text)
-        fitted = CAPTION_ROOM if natural > CAPTION_ROOM else None
-        captions.append(Caption(number, y, box[0], box[1], run.verdict, text, fitted, _score_text(item, run)))
+        many = f" ×{len(run.indexes)}" if len(run.indexes) > 1 else ""
+        text = f"{formatting.one_line(run.gold, 16)} → {formatting.one_line(run.pred, 16)}{many}"
+        score = item.receipt.words[run.indexes[0]].score
+        captions.append(
+            {
+                **{"number": number, "y": y, "mark_x": box[0], "mark_y": box[1], "verdict": run.verdict, "text": text},
+                "text_length": CAPTION_ROOM if CAPTION_SIZE * text_em(text) > CAPTION_ROOM else None,
+                "score": "" if score is None else formatting.percent(score),
+            }
+        )
     return captions
-
-
-def caption_text(run: ErrorRun) -> str:
-    """`TAX → SUBTOTAL`, with the number of words where there are several."""
-    many = f" ×{len(run.indexes)}" if len(run.indexes) > 1 else ""
-    return f"{formatting.one_line(run.gold, 16)} → {formatting.one_line(run.pred, 16)}{many}"
-
-
-def _score_text(item: JudgedReceipt, run: ErrorRun) -> str:
-    score = item.receipt.words[run.indexes[0]].score
-    return "" if score is None else formatting.percent(score)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -24,8 +23,7 @@ from receipt_trainer.reports import formatting
 MAX_COUNT_ROWS = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Headline:
+class Headline(NamedTuple):
     """The first lines of a report. `score` is of the kept model, or of the best evaluation so far."""
 
     score: Score | None
@@ -35,8 +33,7 @@ class Headline:
     cost_usd: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One hyperparameter with its meaning; `is_default` is None where the field is not known."""
 
     name: str
@@ -45,8 +42,7 @@ class Setting:
     is_default: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CountTable:
+class CountTable(NamedTuple):
     """Counts in columns; a missing cell is empty."""
 
     title: str
@@ -54,14 +50,13 @@ class CountTable:
     rows: list[tuple[str, list[str]]]
 
 
-@dataclass(frozen=True, slots=True)
-class ProblemRow:
-    """One kind of problem in the data set."""
+class ProblemRow(NamedTuple):
+    """One kind of problem in the data set, what became of what had it, and examples."""
 
     kind: str
-    count: str
+    number: str
     fate: str
-    examples: list[str] = field(default_factory=list)
+    examples: list[str]
 
 
 def headline(record: LayoutLMRecord) -> Headline:
@@ -107,6 +102,12 @@ def label_scores(record: LayoutLMRecord) -> list[tuple[str, Score]]:
     return [(label, record.per_label[label]) for label in label_order(record) if label in record.per_label]
 
 
+def layoutlm_settings(record: LayoutLMRecord) -> dict[str, list[Setting]]:
+    """How it was trained, and on which data."""
+    training, data = settings(record.training_config, TrainingConfig), settings(record.data_config, DataConfig)
+    return {"Training": training, "Data": data}
+
+
 def settings(values: Mapping[str, Any], model: type[BaseModel] | None = None) -> list[Setting]:
     """Rows of a configuration; with `model` each with its meaning, and whether it is the default."""
     rows = []
@@ -116,16 +117,6 @@ def settings(values: Mapping[str, Any], model: type[BaseModel] | None = None) ->
         same = (list(default) if isinstance(default, tuple) else default) == value if known else None
         rows.append(Setting(str(name), formatting.value_text(value), known.description or "" if known else "", same))
     return rows
-
-
-def training_settings(record: RunRecord) -> list[Setting]:
-    """How it was trained."""
-    return settings(record.training_config, TrainingConfig)
-
-
-def data_settings(record: RunRecord) -> list[Setting]:
-    """Rows about the training data."""
-    return settings(record.data_config, DataConfig)
 
 
 def measures(values: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -147,20 +138,16 @@ def facts(record: RunRecord) -> list[tuple[str, list[tuple[str, str]]]]:
 def problem_rows(counts: Mapping[str, Any]) -> list[ProblemRow]:
     """The problems of the data set (`ProblemLog.as_dict`), the commonest first."""
     given = counts.get("problems")
-    found = [(kind, item) for kind, item in given.items() if isinstance(item, dict)] if isinstance(given, dict) else []
-    found.sort(key=lambda pair: -_int(pair[1].get("count")))
-    rows = []
-    for kind, item in found:
-        examples = item.get("examples")
-        shown = examples[:5] if isinstance(examples, list) else []
-        texts = [formatting.one_line(text, 140).removeprefix(f"{kind}: ") for text in shown]
-        fate = "left out" if item.get("dropped", True) else "kept, noted"
-        rows.append(ProblemRow(formatting.words_of(kind), formatting.number(_int(item.get("count"))), fate, texts))
-    return rows
-
-
-def _int(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    found = []
+    for kind, item in given.items() if isinstance(given, dict) else ():
+        if isinstance(item, dict):
+            number, examples = item.get("count"), item.get("examples")
+            known = number if isinstance(number, int) and not isinstance(number, bool) else 0
+            shown = examples[:5] if isinstance(examples, list) else []
+            texts = [formatting.one_line(text, 140).removeprefix(f"{kind}: ") for text in shown]
+            fate = "left out" if item.get("dropped", True) else "kept, noted"
+            found.append((known, ProblemRow(formatting.words_of(kind), formatting.number(known), fate, texts)))
+    return [row for _, row in sorted(found, key=lambda pair: -pair[0])]
 
 
 def count_tables(counts: Mapping[str, Any]) -> list[CountTable]:

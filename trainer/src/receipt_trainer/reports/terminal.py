@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Final
+from typing import Final, Literal
 
 from rich.console import Console
 from rich.padding import Padding
@@ -14,8 +14,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from receipt_trainer.contract.predictions import ReceiptPrediction
-from receipt_trainer.contract.run_record import LayoutLMRecord, Score
+from receipt_trainer.contract.run_record import Confusion, LayoutLMRecord, Score
 from receipt_trainer.reports import formatting, summary
+from receipt_trainer.reports.terminal_plot import Curve, side_by_side
 from receipt_trainer.reports.word_errors import (
     JudgedReceipt,
     WordOutcome,
@@ -24,35 +25,6 @@ from receipt_trainer.reports.word_errors import (
     top_confusions,
     worst_receipts,
 )
-
-_LEVELS: Final = "▁▂▃▄▅▆▇█"
-
-
-def sparkline(values: Sequence[float | None], width: int) -> str:
-    """One character a value, between the lowest and the highest; longer series are cut to `width` means.
-
-    Unknown values are blank.
-    """
-    cells = _means(values, width) if len(values) > width else [_known(value) for value in values]
-    known = [cell for cell in cells if cell is not None]
-    if not known:
-        return ""
-    low, high = min(known), max(known)
-    span = high - low or 1.0
-    return "".join(" " if cell is None else _LEVELS[min(7, int(8 * (cell - low) / span))] for cell in cells)
-
-
-def _known(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _means(values: Sequence[float | None], width: int) -> list[float | None]:
-    cells: list[float | None] = []
-    for at in range(width):
-        part = values[at * len(values) // width : (at + 1) * len(values) // width]
-        known = [value for value in map(_known, part) if value is not None]
-        cells.append(sum(known) / len(known) if known else None)
-    return cells
 
 
 def bar(share: float, width: int) -> str:
@@ -89,10 +61,10 @@ def _print_receipt(item: JudgedReceipt, console: Console) -> None:
     head.append(f" ({counts})", style="dim")
     console.print(head)
     rows = list(_error_lines(item))
-    table = Table.grid(Column(justify="right", no_wrap=True), Column(), Column(), padding=(0, 2, 0, 0))
+    shown = Table.grid(Column(justify="right", no_wrap=True), Column(), Column(), padding=(0, 2, 0, 0))
     for line, text, said in rows[:MAX_LINES]:
-        table.add_row(Text(f"    {line}", style="dim"), text, said)
-    console.print(table)
+        shown.add_row(Text(f"    {line}", style="dim"), text, said)
+    console.print(shown)
     more = len(rows) - MAX_LINES
     if more > 0:
         console.print(Text(f"    and {more} more line{'s' if more > 1 else ''} with errors", style="dim"))
@@ -137,7 +109,8 @@ def _line_text(item: JudgedReceipt, wrong: set[int]) -> Text:
 NARROW: Final = 80
 """Below so many columns bars and extremes are left out, so that names and numbers are not cut."""
 BAR_WIDTH: Final = 24
-CURVE_WIDTH: Final = 40
+_PLOT_WIDTH: Final = 120
+_PLOT_HEIGHT: Final = 12
 _STATUS_STYLE: Final = {"complete": "green", "running": "yellow", "failed": "red"}
 
 
@@ -159,31 +132,51 @@ def print_report(
     _print_curves(record, console)
     _print_labels(record, console)
     _print_confusions(record, predictions, console)
-    _heading(console, "Worst receipts")
+    heading(console, "Worst receipts")
     print_worst(predictions, console)
     _print_data(record, console)
     _print_facts(record, console)
-
-
-def _heading(console: Console, text: str) -> None:
-    console.print()
-    console.print(Text(text, style="bold"))
 
 
 def _plain(console: Console, text: str) -> None:
     console.print(Text(f"  {text}", style="dim"))
 
 
-def _table(*columns: str) -> Table:
-    """A table without lines; the first column to the left, the rest to the right."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+def table(*columns: str, right: Collection[str | int] = (), title: str | None = None) -> Table:
+    """A table without lines; cells stay on one line.
+
+    Args:
+        right: names or places of the columns that are aligned to the right.
+    """
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", title=title, title_justify="left")
     for at, name in enumerate(columns):
-        table.add_column(Text(name), justify="right" if at else "left", no_wrap=True)
-    return table
+        justify: Literal["left", "right"] = "right" if at in right or name in right else "left"
+        shown.add_column(Text(name), justify=justify, no_wrap=True)
+    return shown
 
 
-def _print_indented(console: Console, table: Table) -> None:
-    console.print(Padding(table, (0, 0, 0, 2), expand=False))
+def plain_table(*columns: str, title: str | None = None, left: Collection[int] = ()) -> Table:
+    """The same with the first column, and those at the places `left`, to the left, and the rest to the right."""
+    return table(*columns, right=[at for at in range(1, len(columns)) if at not in left], title=title)
+
+
+def print_lines(console: Console, lines: Sequence[tuple[str, str]]) -> None:
+    """Names and values, one pair a line; a value that is too long is wrapped."""
+    if lines:
+        shown = Table.grid(padding=(0, 2, 0, 0))
+        for name, value in lines:
+            shown.add_row(Text(f"  {formatting.one_line(name)}", style="dim"), Text(formatting.one_line(value, 2000)))
+        console.print(shown)
+
+
+def heading(console: Console, text: str) -> None:
+    """A bold line after an empty one."""
+    console.print()
+    console.print(Text(text, style="bold"))
+
+
+def _print_indented(console: Console, shown: Table) -> None:
+    console.print(Padding(shown, (0, 0, 0, 2), expand=False))
 
 
 def _print_headline(
@@ -217,111 +210,104 @@ def _print_headline(
 
 
 def _print_curves(record: LayoutLMRecord, console: Console) -> None:
-    _heading(console, "Learning curves")
+    """Numbers of all, and the two that say most as curves."""
+    heading(console, "Learning curves")
     epochs = record.epoch_metrics
     if not epochs:
         _plain(console, "No evaluation is recorded.")
         return
-    rows = (
-        ("F1", [row.f1 for row in epochs]),
-        ("precision", [row.precision for row in epochs]),
-        ("recall", [row.recall for row in epochs]),
-        ("train loss", [row.train_loss for row in epochs]),
-        ("eval loss", [row.eval_loss for row in epochs]),
-        ("learning rate", [row.learning_rate for row in epochs]),
-    )
-    narrow = console.width < NARROW
-    extremes = () if narrow else ("lowest", "highest")
-    table = _table("", "first", f"over {len(epochs)} evaluations", "last", *extremes)
-    table.columns[2].justify = "left"
-    for name, values in rows:
-        known = [value for value in values if value is not None and math.isfinite(value)]
+    shown = plain_table("", "first", "last", "lowest", "highest")
+    for name in ("f1", "precision", "recall", "train_loss", "eval_loss", "learning_rate"):
+        known = [value for row in epochs if (value := getattr(row, name)) is not None and math.isfinite(value)]
         if known:
-            form = formatting.number if name == "learning rate" else formatting.score
-            lows = () if narrow else (min(known), max(known))
-            ends = [Text(form(value)) for value in (known[0], known[-1], *lows)]
-            curve = Text(sparkline(values, CURVE_WIDTH // 2 if narrow else CURVE_WIDTH), style="cyan")
-            table.add_row(Text(name), ends[0], curve, *ends[1:])
-    _print_indented(console, table)
+            form = formatting.number if name == "learning_rate" else formatting.score
+            numbers = (known[0], known[-1], min(known), max(known))
+            shown.add_row("F1" if name == "f1" else formatting.words_of(name), *map(form, numbers))
+    _print_indented(console, shown)
+    console.print()
+    steps = [row.epoch for row in epochs]
+    losses = [math.nan if row.eval_loss is None else row.eval_loss for row in epochs]
+    curves: list[Curve] = [("F1, by epoch", steps, [row.f1 for row in epochs]), ("validation loss", steps, losses)]
+    for line in side_by_side(curves, min(console.width, _PLOT_WIDTH), _PLOT_HEIGHT):
+        console.print(line)
 
 
 def _print_labels(record: LayoutLMRecord, console: Console) -> None:
-    _heading(console, "Scores by label")
+    heading(console, "Scores by label")
     rows = summary.label_scores(record)
     if not rows:
         _plain(console, "No scores by label are recorded.")
     else:
-        _print_indented(console, _score_table("label", rows, record.overall, bars=console.width >= NARROW))
+        _print_indented(console, score_table("label", rows, record.overall, bars=console.width >= NARROW))
     if len(record.per_source) > 1:
         sources = [(name or "own receipts", one) for name, one in record.per_source.items()]
         console.print()
-        _print_indented(console, _score_table("source", sources, None, bars=console.width >= NARROW))
+        _print_indented(console, score_table("source", sources, bars=console.width >= NARROW))
 
 
-def _score_table(first: str, rows: Sequence[tuple[str, Score]], overall: Score | None, bars: bool) -> Table:
-    table = _table(first, "precision", "recall", "F1", "support")
-    if bars:
-        table.add_column()
+def score_table(
+    first: str, rows: Iterable[tuple[str, Score]], overall: Score | None = None, *, bars: bool = False
+) -> Table:
+    """Precision, recall, F1 and support a row; `overall` goes last, in bold; with `bars` each F1 is drawn as well."""
+    shown = plain_table(first, "precision", "recall", "F1", "support", *([""] if bars else []), left=(5,))
     for name, one in [*rows, *([("all labels", overall)] if overall else [])]:
         style = "bold" if one is overall else ""
-        cells = [formatting.score(value) for value in (one.precision, one.recall, one.f1)] + [
-            formatting.number(one.support)
-        ]
-        table.add_row(
-            Text(formatting.one_line(name, 32), style=style),
-            *(Text(cell, style=style) for cell in cells),
-            *([Text(bar(one.f1, BAR_WIDTH), style="cyan")] if bars else []),
-        )
-    return table
+        cells = [formatting.score(value) for value in (one.precision, one.recall, one.f1)]
+        cells = [formatting.one_line(name, 32), *cells, formatting.number(one.support)]
+        drawn = [Text(bar(one.f1, BAR_WIDTH), style="cyan")] if bars else []
+        shown.add_row(*(Text(cell, style=style) for cell in cells), *drawn)
+    return shown
 
 
 def _print_confusions(
     record: LayoutLMRecord, predictions: Sequence[ReceiptPrediction] | None, console: Console
 ) -> None:
-    _heading(console, "Most frequent confusions")
+    heading(console, "Confusions")
     confusion = confusion_of(record, predictions or ())
     if confusion is None:
         _plain(console, "No confusion matrix is recorded.")
         return
-    pairs = top_confusions(confusion, 8)
-    if not pairs:
+    if (shown := confusion_table(confusion, 8)) is None:
         _plain(console, "No word was read wrongly.")
+    else:
+        _print_indented(console, shown)
+
+
+def confusion_table(confusion: Confusion, limit: int = 10) -> Table | None:
+    """The commonest confusions of words; None if there are none."""
+    shown = plain_table("most frequent confusions", "words", "of all gold")
     totals = {label: sum(row) for label, row in zip(confusion.labels, confusion.counts, strict=True)}
-    table = Table.grid(Column(), Column(justify="right"), Column(), padding=(0, 2, 0, 0))
-    for gold, pred, count in pairs:
-        said = f"  {formatting.one_line(gold, 32)} read as {formatting.one_line(pred, 32)}"
-        share = Text(f"{formatting.percent(count / totals[gold])} of {totals[gold]:,}", style="dim")
-        table.add_row(Text(said), Text(f"{count:,}x"), share)
-    console.print(table)
+    for gold, predicted, count in top_confusions(confusion, limit):
+        said = f"{formatting.one_line(gold, 32)} read as {formatting.one_line(predicted, 32)}"
+        share = f"{formatting.percent(count / totals[gold])} of {totals[gold]:,}"
+        shown.add_row(Text(said), f"{count:,}", share)
+    return shown if shown.row_count else None
 
 
 def _print_data(record: LayoutLMRecord, console: Console) -> None:
-    _heading(console, "Data")
+    heading(console, "Data")
     tables = summary.count_tables(record.dataset_counts)
     if not tables:
         _plain(console, "No counts of the data set are recorded.")
     for at, given in enumerate(tables):
         if at:
             console.print()
-        table = _table(given.title, *given.columns)
-        table.show_header = bool(given.title) or len(given.columns) > 1
+        shown = plain_table(given.title, *given.columns)
+        shown.show_header = bool(given.title) or len(given.columns) > 1
         for name, cells in given.rows:
-            table.add_row(Text(name), *map(Text, cells))
-        _print_indented(console, table)
+            shown.add_row(Text(name), *map(Text, cells))
+        _print_indented(console, shown)
     if record.split:
         _plain(console, f"split: seed {record.split.seed}, hash {formatting.one_line(record.split.hash, 64)}")
     for row in summary.problem_rows(record.dataset_counts):
         example = f": {row.examples[0]}" if row.examples else ""
-        console.print(Text(f"  {row.count}x {row.kind}, {row.fate}{example}", style="yellow"))
+        console.print(Text(f"  {row.number}x {row.kind}, {row.fate}{example}", style="yellow"))
 
 
 def _print_facts(record: LayoutLMRecord, console: Console) -> None:
-    settings = (*summary.training_settings(record), *summary.data_settings(record))
-    changed = [(row.name, row.value) for row in settings if not row.is_default]
+    settings = summary.layoutlm_settings(record).values()
+    changed = [(row.name, row.value) for rows in settings for row in rows if not row.is_default]
     for title, rows in (("Hyperparameters that are not the defaults", changed), *summary.facts(record)):
         if rows:
-            _heading(console, title)
-            table = Table.grid(padding=(0, 2, 0, 0))
-            for name, value in rows:
-                table.add_row(Text(f"  {formatting.one_line(name, 40)}", style="dim"), Text(value))
-            console.print(table)
+            heading(console, title)
+            print_lines(console, rows)

@@ -1,33 +1,50 @@
-"""A curve in a terminal: axes, ticks and dots of Unicode's Braille patterns, drawn by plotext."""
+"""Curves in a terminal: axes, ticks and dots of Unicode's Braille patterns, drawn by plotext."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+from rich.text import Text
 
 from receipt_trainer.reports import formatting
-
-if TYPE_CHECKING:
-    from rich.text import Text
 
 MIN_WIDTH: Final = 24
 MIN_HEIGHT: Final = 5
 """Below so many columns or lines there is no room for a curve between its axes."""
+SIDE_BY_SIDE: Final = 64
+"""Columns from which on two curves stand side by side."""
 _COLUMNS_A_TICK: Final = 16
 _LINES_A_TICK: Final = 3
 _NO_SPAN: Final = 0.05
 """Of its value, how far the axis of a curve that is flat goes to each side."""
 
+Curve = tuple[str, Sequence[float], Sequence[float]]
+"""Title, steps and values."""
 
-def curve(title: str, steps: Sequence[int], values: Sequence[float], width: int, height: int) -> Text:
+
+def side_by_side(curves: Sequence[Curve], width: int, height: int) -> list[Text]:
+    """The lines of curves beside each other; on a narrow screen those of the first one alone."""
+    shown = curves if width >= SIDE_BY_SIDE else curves[:1]
+    each = (width - 1) // len(shown) if len(shown) > 1 else width
+    drawn = [curve(*one, each, height).split("\n", allow_blank=True) for one in shown]
+    rows = []
+    for parts in zip(*drawn, strict=False):
+        row = Text(no_wrap=True)
+        for part in parts:
+            part.truncate(each, pad=True)
+            row.append_text(part)
+        rows.append(row)
+    return rows[:height]
+
+
+def curve(title: str, steps: Sequence[float], values: Sequence[float], width: int, height: int) -> Text:
     """A curve of values over steps, `width` columns by `height` lines with title and axes.
 
     Values that are no finite numbers are left out. Longer curves are thinned to what the columns can show; the lowest
     and the highest of each piece are kept, so that a spike stays one.
     """
-    from rich.text import Text
-
     known = [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
     if not known or width < MIN_WIDTH or height < MIN_HEIGHT:
         nothing = "no value yet" if not known else "no room"
@@ -38,7 +55,7 @@ def curve(title: str, steps: Sequence[int], values: Sequence[float], width: int,
     return drawn
 
 
-def thinned(points: Sequence[tuple[int, float]], limit: int) -> list[tuple[int, float]]:
+def thinned(points: Sequence[tuple[float, float]], limit: int) -> list[tuple[float, float]]:
     """At most `limit` of the points, and the last one: the lowest and the highest of pieces of equal length."""
     if len(points) <= limit:
         return list(points)
@@ -49,7 +66,7 @@ def thinned(points: Sequence[tuple[int, float]], limit: int) -> list[tuple[int, 
     return kept if kept[-1] == points[-1] else [*kept, points[-1]]
 
 
-def _draw(title: str, points: Sequence[tuple[int, float]], width: int, height: int) -> str:
+def _draw(title: str, points: Sequence[tuple[float, float]], width: int, height: int) -> str:
     import plotext
 
     steps, values = [point[0] for point in points], [point[1] for point in points]
@@ -62,7 +79,7 @@ def _draw(title: str, points: Sequence[tuple[int, float]], width: int, height: i
     low, high = _limits(values)
     _ruler(figure, "y", _ticks(low, high, max(2, (height - 4) // _LINES_A_TICK + 1)), low, high)
     first, last = steps[0], steps[-1]
-    num_ticks = min(last - first + 1, max(2, width // _COLUMNS_A_TICK + 1))
+    num_ticks = min(int(last - first) + 1, max(2, width // _COLUMNS_A_TICK + 1))
     rounded = [float(round(tick)) for tick in _ticks(first, last, num_ticks)]
     _ruler(figure, "x", rounded, first, last if last > first else first + 1)
     signal = figure.signal(steps, values, marker="braille")

@@ -7,7 +7,6 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import boto3
 import click
@@ -27,15 +26,14 @@ from receipt_trainer.doctor.findings import Finding, one_line
 from receipt_trainer.doctor.subject import Subject, read_settings
 from receipt_trainer.errors import UserError, WorldError
 
+_REST = "Not looked at"
 _STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red"}
 
 
 @click.command("doctor")
-@click.argument("jobs", metavar="[JOB.yaml]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("jobs", metavar="[JOB.yaml]...", nargs=-1, type=options.PATH)
 @click.option("--stack", "stack_name", metavar="NAME", help="Look at this Pulumi stack, too, also before its first up.")
-@click.option(
-    "--outputs", "saved", metavar="FILE", type=click.Path(path_type=Path), help="Instead of --stack: its saved outputs."
-)
+@click.option("--outputs", "saved", metavar="FILE", type=options.PATH, help="Instead of --stack: its saved outputs.")
 @click.option(
     "--heal", is_flag=True, help="Instead: send a new message to jobs of the stack that wait without one; up to 5 min."
 )
@@ -125,60 +123,45 @@ def _print(found: Subject, taken: Iterable[tuple[Check, list[Finding]]]) -> Coun
         for number, (check, findings) in enumerate(taken, 1):
             status.update(f"looking: {number} of {len(CHECKS)}, {check.name}")
             for finding in findings:
-                group = _line(console, check, finding, group)
+                _print_finding(console, "" if check.group == group else check.group, finding)
+                group = check.group
                 counts[finding.level] += 1
-    rest = Check("Not looked at", "", lambda _: (), "nothing")
-    for finding in not_looked_at(found):
-        group = _line(console, rest, finding, group)
+    for at, finding in enumerate(not_looked_at(found)):
+        _print_finding(console, _REST if at == 0 else "", finding)
         counts[finding.level] += 1
     console.print()
     console.print(f"{counts['ok']} ok, {counts['warning']} to look at, {counts['failure']} failed")
     return counts
 
 
-def _line(console: Console, check: Check, finding: Finding, group: str) -> str:
-    """One finding under its group's heading; commands are not cut, however narrow the terminal, to be copied."""
+def _print_finding(console: Console, heading: str, finding: Finding) -> None:
+    """One finding; commands are not cut, however narrow the terminal, to be copied."""
+    if heading:
+        console.print(Text(heading, style="bold"))
+    _print_row(console, Text(f"  {finding.level}", style=_STYLES[finding.level]), Text(finding.text))
+    for remedy in finding.remedies:
+        if remedy.endswith("."):
+            _print_row(console, Text(), Text(remedy, style="dim"))
+        else:
+            console.print(Text(f"           $ {remedy}"), soft_wrap=True)
 
-    if check.group != group:
-        console.print(Text(check.group, style="bold"))
+
+def _print_row(console: Console, level: Text, text: Text) -> None:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(width=9)
     grid.add_column(overflow="fold")
-    grid.add_row(Text(f"  {finding.level}", style=_STYLES[finding.level]), Text(finding.text))
+    grid.add_row(level, text)
     console.print(grid)
-    for remedy in finding.remedies:
-        if remedy.endswith("."):
-            rest = Table.grid(padding=(0, 2, 0, 0))
-            rest.add_column(width=9)
-            rest.add_column(overflow="fold")
-            rest.add_row("", Text(remedy, style="dim"))
-            console.print(rest)
-        else:
-            console.print(Text(f"           $ {remedy}"), soft_wrap=True)
-    return check.group
 
 
 def _print_json(found: Subject, taken: Iterable[tuple[Check, list[Finding]]]) -> Counter[str]:
-    lines: list[dict[str, Any]] = [_row(check.group, check.name, one) for check, findings in taken for one in findings]
-    lines += [_row("Not looked at", "", one) for one in not_looked_at(found)]
-    counts = Counter(str(line["level"]) for line in lines)
-    tables.print_json(
-        {
-            "stack": found.stack,
-            "region": found.region,
-            "account": found.account or None,
-            "findings": lines,
-            "counts": {level: counts[level] for level in _STYLES},
-        }
-    )
+    all_findings = [(check.group, check.name, one) for check, findings in taken for one in findings]
+    all_findings += [(_REST, "", one) for one in not_looked_at(found)]
+    counts = Counter(str(one.level) for *_, one in all_findings)
+    lines = [
+        {"group": group, "check": name, "level": one.level, "found": one.text, "remedies": list(one.remedies)}
+        for group, name, one in all_findings
+    ]
+    said = {"stack": found.stack, "region": found.region, "account": found.account or None, "findings": lines}
+    tables.print_json(said | {"counts": {level: counts[level] for level in _STYLES}})
     return counts
-
-
-def _row(group: str, name: str, finding: Finding) -> dict[str, Any]:
-    return {
-        "group": group,
-        "check": name,
-        "level": finding.level,
-        "found": finding.text,
-        "remedies": list(finding.remedies),
-    }

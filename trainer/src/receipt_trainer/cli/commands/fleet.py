@@ -21,6 +21,9 @@ from receipt_trainer.fleet import groups, images
 from receipt_trainer.fleet.status import read_status
 from receipt_trainer.jobs.instances import list_instances, with_list_prices
 
+_BOUND = click.IntRange(0, 100)
+_LEAST = "With --start: instances kept without jobs too (as it is)."
+_MOST = "With --start: instances at most (as it is; 1 if that is 0)."
 _UNTIL = "until a `pulumi up` that refreshes, or that edits them, sets them back to the configuration"
 
 
@@ -28,18 +31,8 @@ _UNTIL = "until a `pulumi up` that refreshes, or that edits them, sets them back
 @click.option("--start", is_flag=True, help="Set the pools' bounds, so that they follow their queues.")
 @click.option("--stop", is_flag=True, help="Set both bounds to 0: nothing is launched; workers leave after their jobs.")
 @click.option("--status", is_flag=True, help="Show the fleet and change nothing; the default.")
-@click.option(
-    "--min-instances",
-    type=click.IntRange(0, 100),
-    metavar="N",
-    help="With --start: instances kept without jobs too (as it is).",
-)
-@click.option(
-    "--max-instances",
-    type=click.IntRange(0, 100),
-    metavar="N",
-    help="With --start: instances at most (as it is; 1 if that is 0).",
-)
+@click.option("--min-instances", type=_BOUND, metavar="N", help=_LEAST)
+@click.option("--max-instances", type=_BOUND, metavar="N", help=_MOST)
 @click.option(
     "--pool", "pools", multiple=True, type=click.Choice(POOL_NAMES), help="Only this pool; may be repeated (all)."
 )
@@ -180,16 +173,13 @@ def delete_images_command(yes: bool) -> None:
     found = images.read(stack)
     lines = found.lines()
     if lines and not yes:
-        _ask(f"delete {len(lines)} images of {stack.project}-{stack.environment}?")
+        question = f"delete {len(lines)} images of {stack.project}-{stack.environment}?"
+        if not sys.stdin.isatty():
+            raise UserError(f"{question} there is no terminal to ask on; give --yes")
+        if not click.confirm(question):
+            raise UserError("nothing was deleted")
     images.delete_all(stack, found, click.echo)
     click.echo("no image is left")
-
-
-def _ask(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise UserError(f"{question} there is no terminal to ask on; give --yes")
-    if not click.confirm(question):
-        raise UserError("nothing was deleted")
 
 
 def _stack() -> StackOutputs:

@@ -1,4 +1,4 @@
-"""Jobs listed, looked at, followed, cancelled and queued again."""
+"""Jobs listed, looked at, followed, watched as they train, cancelled and queued again."""
 
 from __future__ import annotations
 
@@ -12,18 +12,32 @@ import click
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.prices import ListPrices
 from receipt_trainer.aws.server_time import utc_now
-from receipt_trainer.cli import launch
+from receipt_trainer.cli import queueing
 from receipt_trainer.cli.options import job_argument, jobs_table_option, json_option, limit_options, timeout_option
 from receipt_trainer.cli.render import jobs as shown
 from receipt_trainer.cli.render import tables
+from receipt_trainer.cli.render.watch import JsonScreen, open_screen, print_view
 from receipt_trainer.cli.stack import given, stack_options
 from receipt_trainer.jobs import limits as job_limits
 from receipt_trainer.jobs import metrics, queue
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.rows import Wanted, find, get_job, job_id_of, spec_of
 from receipt_trainer.jobs.submit import retry_job
-from receipt_trainer.jobs.views import LogTail, follow_log, read_past, read_spent
+from receipt_trainer.jobs.views import (
+    POLL_S,
+    JobView,
+    LiveJob,
+    LogTail,
+    follow_job,
+    follow_log,
+    newest,
+    read_past,
+    read_spent,
+)
 
+_INTERVAL: Final = click.FloatRange(0.5, 3600)
+EXIT_STOPPED: Final = 130
+"""Ctrl-C, as shells count it."""
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -54,7 +68,7 @@ def _since(context: click.Context, option: click.Parameter, text: str | None) ->
 @click.option("--name", metavar="NAME", help="Only jobs of exactly this name.")
 @click.option("--pool", metavar="POOL", help="Only jobs of this pool, such as gpu.")
 @click.option("--since", callback=_since, metavar="WHEN", help="Only created since: 90m, 12h, 7d, or a date (UTC).")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Jobs to list at most.")
+@click.option("--limit", type=click.IntRange(1), default=20, help="Jobs to list at most.")
 @json_option
 def list_command(table: str, limit: int, as_json: bool, **wanted: Any) -> None:
     """List jobs, newest first."""
@@ -181,7 +195,7 @@ def retry_command(table: str, job: str, max_hours: float | None, max_usd: float 
     """
     client, limits = clients.dynamodb(), job_limits.Limits(max_hours, max_usd)
     queued = retry_job(job_id_of(client, table, job), limits=limits, jobs_table=table, dynamodb=client)
-    launched = launch.launch(queued.pool, table, [queued.job_id])
+    launched = queueing.launch(queued.pool, table, [queued.job_id])
     if as_json:
         said = shown.steered(queued) | {"checkpoints_gone_at": queued.checkpoints_gone_at}
         tables.print_json(said | {"launch": launched.as_json() if launched else None})
@@ -189,4 +203,47 @@ def retry_command(table: str, job: str, max_hours: float | None, max_usd: float 
     click.echo(f"job {queued.job_id} is {queued.status}, and in the queue")
     if queued.checkpoints_gone_at is not None:
         click.echo(f"its checkpoints are gone since {queued.checkpoints_gone_at[:10]}: it starts at step 0")
-    launch.say(launched)
+    queueing.say_launched(launched)
+
+
+@click.command("watch")
+@stack_options
+@jobs_table_option
+@click.argument("job", required=False)
+@click.option(
+    "--interval", "interval_s", type=_INTERVAL, default=POLL_S, metavar="S", help="Seconds between two looks."
+)
+@timeout_option("watch")
+@click.option("--once", is_flag=True, help="Look once.")
+@click.option("--json", "as_json", is_flag=True, help="Print an object a look, one a line.")
+def watch_command(table: str, job: str | None, interval_s: float, timeout_s: float, once: bool, as_json: bool) -> None:
+    """Watch JOB train: state, curves, pace, dollars, log. Exit code 1 if it did not succeed.
+
+    JOB is an id, at least 6 characters of it, or a name; by default the newest job that runs. Ctrl-C ends the display,
+    not the job. Where the output is not a terminal, news is printed line by line.
+    """
+    client = clients.dynamodb()
+    job_id = newest(client, table) if job is None else job_id_of(client, table, job)
+    live = LiveJob(client, table, job_id, ListPrices().of_row)
+    if once:
+        view = live.look(utc_now())
+        if as_json:
+            JsonScreen().show(view)
+        else:
+            print_view(tables.console(), view)
+    elif as_json:
+        conclude(job_id, follow_job(live, JsonScreen(), interval_s=interval_s, timeout_s=timeout_s))
+    else:
+        with open_screen(tables.console()) as screen:
+            ended = follow_job(live, screen, interval_s=interval_s, timeout_s=timeout_s)
+        conclude(job_id, ended)
+
+
+def conclude(job_id: str, view: JobView | None) -> None:
+    """Say how the watching ended, and end the command so, unless the job has succeeded; None: Ctrl-C."""
+    if view is None:
+        click.echo(f"no longer watched; job {job_id} continues", err=True)
+        raise click.exceptions.Exit(EXIT_STOPPED)
+    if view.row["status"] != "SUCCEEDED":
+        click.echo(shown.ended_text(view.row), err=True)
+        raise click.exceptions.Exit(1)

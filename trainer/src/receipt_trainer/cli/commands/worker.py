@@ -15,6 +15,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.aws import imds as metadata
 from receipt_trainer.aws.artifacts import S3Artifacts
 from receipt_trainer.aws.autoscaling import GroupMember
+from receipt_trainer.cli.options import PATH, receipts_source_option
 from receipt_trainer.cli.stack import local_session, outputs, stack_options
 from receipt_trainer.contract import names
 from receipt_trainer.contract.env import WorkerEnv
@@ -34,14 +35,14 @@ from receipt_trainer.worker.settings import WorkerSettings
 
 @click.command("start-worker")
 @click.option("--queue-url", "queue_urls", multiple=True, metavar="URL", help="Job queue; repeat, in order of polling.")
-@click.option("--dynamo-table", envvar=names.ENV_RECEIPTS_TABLE, help="Name of the receipts table.")
+@receipts_source_option
 @click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, help="Name of the jobs table.")
 @click.option("--instance-registry-table", envvar=names.ENV_INSTANCES_TABLE, help="Name of the instances table.")
 @click.option("--artifacts-bucket", envvar=names.ENV_ARTIFACTS_BUCKET, help="Sync finished runs to this bucket.")
 @click.option(
     "--checkpoints-dir",
     envvar=names.ENV_CHECKPOINTS_DIR,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help=f"Folder of the runs, shared by all workers ({names.DEFAULT_OUTPUT_ROOT}).",
 )
 @click.option("--mount-efs", is_flag=True, help="Refuse to start unless that folder is on a mounted file system.")
@@ -49,7 +50,6 @@ from receipt_trainer.worker.settings import WorkerSettings
     "--idle-timeout",
     type=click.FloatRange(min=0),
     default=600.0,
-    show_default=True,
     metavar="S",
     help="Exit after so many seconds without a job; 0: as soon as the queues are empty.",
 )
@@ -61,18 +61,18 @@ def command(**flags: Any) -> None:
     SIGTERM, Ctrl-C or a spot notice ends the worker within a minute: the job is saved and returns to the queue.
     On an instance all names come from the stack, and the instance ends with the worker.
     """
-
     env = WorkerEnv.read(os.environ)
     settings = _settings(flags, env)
-    _require_mount(settings.checkpoints_dir, flags["mount_efs"] or env.auto_scaling_group is not None)
-    _require_artifacts(settings.artifacts_bucket, env)
+    is_instance = env.auto_scaling_group is not None
+    _require_mount(settings.checkpoints_dir, flags["mount_efs"] or is_instance)
+    if settings.artifacts_bucket:  # without the AWS CLI every job would fail
+        S3Artifacts(settings.artifacts_bucket, "runs", cli=env.aws_cli).check()
     preflight.require_folder(settings.checkpoints_dir)
     with ExitStack() as held:
         if (session := local_session()) is not None:
             os.environ[names.ENV_IMDS] = held.enter_context(join(session))
-        imds = metadata.find(expected=env.auto_scaling_group is not None)
-        machine = identify(imds, pool=env.pool)
-        worker = _worker(settings, flags, env, machine)
+        imds = metadata.find(expected=is_instance)
+        worker = _worker(settings, flags, env, identify(imds, pool=env.pool))
         preflight.require_jobs_table(clients.dynamodb(), settings.jobs_table)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(
@@ -133,41 +133,23 @@ def _queue_urls(given: tuple[str, ...], env: WorkerEnv) -> tuple[str, ...]:
 
 def _worker(settings: WorkerSettings, flags: dict[str, Any], env: WorkerEnv, machine: WorkerMachine) -> Worker:
     sqs, dynamodb = clients.sqs(), clients.dynamodb()
-    instances = flags["instance_registry_table"]
+    instances, group, instance_id = flags["instance_registry_table"], env.auto_scaling_group, machine.instance_id
+    member = outcomes = None
+    if group is not None and instance_id is not None:
+        member = GroupMember(clients.autoscaling(), group, instance_id, hook=env.lifecycle_hook)
+    if env.environment is not None and env.pool is not None:
+        price = machine.price_usd_per_h
+        outcomes = Outcomes(clients.cloudwatch(), env.environment, env.pool, price_usd_per_h=price)
     return Worker(
         settings,
         JobTable(dynamodb, settings.jobs_table),
         [SqsQueue(sqs, url, visibility_s=settings.visibility_s) for url in _queue_urls(flags["queue_urls"], env)],
         machine,
         registry=InstanceRegistry(dynamodb, instances, machine) if instances else None,
-        member=_member(env, machine),
-        outcomes=_outcomes(env, machine),
+        member=member,
+        outcomes=outcomes,
         open_log=job_log(dynamodb, settings.jobs_table, _days(lambda: env.num_rows_days)),
     )
-
-
-def _outcomes(env: WorkerEnv, machine: WorkerMachine) -> Outcomes | None:
-    if env.environment is None or env.pool is None:
-        return None
-
-    return Outcomes(clients.cloudwatch(), env.environment, env.pool, price_usd_per_h=machine.price_usd_per_h)
-
-
-def _member(env: WorkerEnv, machine: WorkerMachine) -> GroupMember | None:
-    if env.auto_scaling_group is None or machine.instance_id is None:
-        return None
-
-    return GroupMember(clients.autoscaling(), env.auto_scaling_group, machine.instance_id, hook=env.lifecycle_hook)
-
-
-def _require_artifacts(bucket: str | None, env: WorkerEnv) -> None:
-    """Look for faults that would fail every job, before the first one is taken.
-
-    Raises:
-        UserError: no AWS CLI.
-    """
-    if bucket:
-        S3Artifacts(bucket, "runs", cli=env.aws_cli).check()
 
 
 def _require_mount(folder: Path, wanted: bool) -> None:
@@ -176,10 +158,8 @@ def _require_mount(folder: Path, wanted: bool) -> None:
     Raises:
         UserError: the folder is on no mounted file system but the root's.
     """
-    if not wanted:
-        return
     mount = next((path for path in (folder, *folder.parents) if path.is_mount()), Path("/"))
-    if mount == Path(mount.anchor):
+    if wanted and mount == Path(mount.anchor):
         raise UserError(
             f"--mount-efs: {folder} is on the root file system; mount the checkpoints there "
             f"(an instance has them at {names.CHECKPOINTS_MOUNT}), or leave --mount-efs out"

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from receipt_trainer.cli import queueing
 from receipt_trainer.cli.render import jobs, tables
 from receipt_trainer.contract.liveness import STATUS_LOST
 from receipt_trainer.fleet.groups import Group
@@ -63,9 +64,7 @@ def _print_pool(console: Console, pool: PoolStatus, now: datetime) -> None:
 
 
 def _print_instances(console: Console, instances: Sequence[FleetInstance], now: datetime) -> None:
-    shown = tables.table(
-        "instance", "in group", "worker", "heartbeat", "job", "type", "zone", "market", "$/h", right=("$/h",)
-    )
+    rows = []
     for one in instances:
         row = one.worker
         texts = [one.instance_id, one.state or "–", row.status if row else "not registered"]
@@ -73,8 +72,9 @@ def _print_instances(console: Console, instances: Sequence[FleetInstance], now: 
         texts += [(row.job_id or "–")[:8] if row else "–", one.instance_type or "–", one.zone or "–"]
         texts += [(row.market or "–") if row else "–", price_text(row) if row else "–"]
         style = "red" if one.is_late else ""
-        shown.add_row(*(Text(formatting.one_line(text, 40), style=style) for text in texts))
-    console.print(shown)
+        rows.append([Text(formatting.one_line(text, 40), style=style) for text in texts])
+    heads = ("instance", "in group", "worker", "heartbeat", "job", "type", "zone", "market", "$/h")
+    tables.print_rows(console, heads, rows, right=("$/h",))
 
 
 def _print_prices(console: Console, pool: PoolStatus) -> None:
@@ -83,16 +83,13 @@ def _print_prices(console: Console, pool: PoolStatus) -> None:
     known = [one for one in pool.spot if tables.price(one.usd_per_h) != tables.price(None)]
     by_place = {(one.instance_type, one.zone): one.usd_per_h for one in known}
     cheapest = min(by_place, key=lambda place: (by_place[place], place), default=None)
-    shown = tables.table("$/h, spot (* cheapest)", *zones, "on demand", right=(*zones, "on demand"))
+    rows = []
     for kind, listed in pool.on_demand.items():
-        cells = [kind]
-        for zone in zones:
-            price = by_place.get((kind, zone))
-            star = "*" if (kind, zone) == cheapest else ""
-            cells.append("–" if price is None else f"{tables.price(price)}{star}")
-        cells.append(tables.price(listed))
-        shown.add_row(*(Text(formatting.one_line(cell, 40)) for cell in cells))
-    console.print(shown)
+        prices = [(by_place.get((kind, zone)), "*" if (kind, zone) == cheapest else "") for zone in zones]
+        cells = ["–" if price is None else f"{tables.price(price)}{star}" for price, star in prices]
+        rows.append([kind, *cells, tables.price(listed)])
+    heads = ("$/h, spot (* cheapest)", *zones, "on demand")
+    tables.print_rows(console, heads, rows, right=heads[1:])
 
 
 def _print_spend(console: Console, found: FleetStatus) -> None:
@@ -109,8 +106,7 @@ def _print_spend(console: Console, found: FleetStatus) -> None:
 def _spent(spend: InstanceSpend) -> str:
     if not spend.num_instances:
         return "no instance"
-    count = f"{spend.num_instances} instance{'s' if spend.num_instances > 1 else ''}"
-    said = [f"{count}, {formatting.duration(spend.seconds)}"]
+    said = [f"{tables.counted(spend.num_instances, 'instance')}, {formatting.duration(spend.seconds)}"]
     if spend.num_at_list_price:
         said.append(f"{spend.num_at_list_price} at today's on-demand list price")
     if spend.num_unknown:
@@ -143,29 +139,23 @@ def print_bounds(pool: str, before: Group, after: Group, ended: list[str], *, st
             f"{pool}: {len(before.members)} there now: one with a job finishes it and leaves; no other job is begun"
         )
     if not stop and before.is_suspended:
-        click.echo(
-            f"{pool}: it launches nothing: launches are suspended, as after failed boots; once that is fixed: "
-            f"aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name {before.name}"
-        )
+        click.echo(f"{pool}: it launches nothing: {queueing.suspended_text(before.name)}")
 
 
 def print_instances(console: Console, found: Sequence[Instance], now: datetime) -> None:
     """A row a registered worker; a narrow terminal gets fewer columns."""
     names = _NARROW if console.width < _NARROW_BELOW else _WIDE
-    shown = tables.table(*names, right=("$/h",))
-    for one in found:
-        cells = _instance_cells(one, now)
-        shown.add_row(*(cells[name] for name in names))
-    console.print(shown)
+    cells = (_instance_cells(one, now) for one in found)
+    tables.print_rows(console, names, ([one[name] for name in names] for one in cells), right=("$/h",), limit=60)
 
 
 def print_images(console: Console, lines: Sequence[Image]) -> None:
     """A row an image that the stack has baked."""
-    shown = tables.table("image", "state", "AMI", "baked", "workers boot it")
-    for one in lines:
-        cells = one.name or "–", one.status.lower(), one.image_id or "–", one.created_at
-        shown.add_row(*cells, "yes" if one.in_force else "")
-    console.print(shown)
+    rows = [
+        (one.name or "–", one.status.lower(), one.image_id or "–", one.created_at, "yes" if one.in_force else "")
+        for one in lines
+    ]
+    tables.print_rows(console, ("image", "state", "AMI", "baked", "workers boot it"), rows, limit=80)
 
 
 def price_text(one: Instance) -> str:
@@ -174,10 +164,13 @@ def price_text(one: Instance) -> str:
     return f"{shown} (list)" if one.is_list_price and shown != tables.price(None) else shown
 
 
-def _instance_cells(one: Instance, now: datetime) -> dict[str, Text]:
+def _instance_cells(one: Instance, now: datetime) -> dict[str, str | Text]:
     late = one.is_late(now)
-    texts = {
+    bad = late or one.status in ("BOOT_FAILED", STATUS_LOST)
+    return {
         "instance": one.instance_id,
+        "state": Text(formatting.one_line(one.status), style="red" if bad else "green"),
+        "heartbeat": Text(tables.ago(one.seen_at, now) + (" (late)" if late else ""), style="red" if late else ""),
         "job": (one.job_id or "–")[:8],
         "pool": one.pool or "–",
         "type": one.instance_type or "–",
@@ -186,9 +179,4 @@ def _instance_cells(one: Instance, now: datetime) -> dict[str, Text]:
         "$/h": price_text(one),
         "since": tables.when(one.started_at, now),
         "reason": one.reason or "",
-    }
-    bad = late or one.status in ("BOOT_FAILED", STATUS_LOST)
-    return {name: Text(formatting.one_line(text, 60)) for name, text in texts.items()} | {
-        "state": Text(formatting.one_line(one.status), style="red" if bad else "green"),
-        "heartbeat": Text(tables.ago(one.seen_at, now) + (" (late)" if late else ""), style="red" if late else ""),
     }

@@ -23,10 +23,10 @@ from receipt_trainer.jobs.metrics import Point
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.rows import spec_of
 from receipt_trainer.jobs.state_machine import is_held
-from receipt_trainer.jobs.views import LogLine, Past
+from receipt_trainer.jobs.views import LogLine, Past, last_value
 from receipt_trainer.reports import formatting
 from receipt_trainer.reports.formatting import printable
-from receipt_trainer.reports.terminal import sparkline
+from receipt_trainer.reports.terminal_plot import Curve, side_by_side
 
 UNDELIVERED_KEYS: Final = ("undelivered_since", "num_undelivered", "next_try_at", "waits_for", "held_reason")
 """Of a job in `--json`; null where its run is delivered or not complete."""
@@ -56,10 +56,11 @@ _WIDE: Final = (
 _NARROW: Final = ("id", "name", "state", "F1", "spent", "expected", "created")
 _NARROW_BELOW: Final = 140
 _NARROW_DETAILS_BELOW: Final = 110
-_CURVE_WIDTH: Final = 40
+_PLOT_WIDTH: Final = 120
+_PLOT_HEIGHT: Final = 12
 _SHORT: Final = 13
 """Characters of a state and its note in a narrow table."""
-_STYLES: Final = {"warning": "yellow", "error": "red", "critical": "red"}
+LOG_STYLES: Final = {"warning": "yellow", "error": "red", "critical": "red"}
 
 
 def public(row: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
@@ -86,36 +87,28 @@ def state_text(row: Mapping[str, Any], *, short: bool = False) -> Text:
     Args:
         short: for a narrow table, see `status_text`.
     """
-    note = "unreadable" if "unreadable" in row else "cancelling" if _stops(row) else undelivered_note(row)
+    note = ""
+    if "unreadable" in row:
+        note = "unreadable"
+    elif row.get("cancel_requested") and row.get("status") in ("CLAIMED", "RUNNING"):
+        note = "cancelling"
+    elif is_held(row) or _waits(row):
+        note = "held" if is_held(row) else "undelivered"
     return status_text(row["status"], note, short=short)
-
-
-def _stops(row: Mapping[str, Any]) -> bool:
-    """Whether a job's cancellation is asked for and not done yet."""
-    return bool(row.get("cancel_requested")) and row.get("status") in ("CLAIMED", "RUNNING")
-
-
-def undelivered_note(row: Mapping[str, Any]) -> str:
-    """Text behind the state; empty for every other job."""
-    return "held" if is_held(row) else "undelivered" if _waits(row) else ""
 
 
 def undelivered_lines(row: Mapping[str, Any], now: datetime) -> list[tuple[str, str]]:
     """Names and values, one pair a line; none for every other job."""
+    number = row.get("num_undelivered") or 0
+    tries = "1 try failed" if number == 1 else f"{number} tries failed"
+    since = f"since {tables.when(row.get('undelivered_since'), now)}, {tries}"
     if is_held(row):
-        return [
-            ("held", str(row["held_reason"])),
-            ("undelivered", f"since {tables.when(row.get('undelivered_since'), now)}, {_tries(row)}"),
-            ("to do", f"once the cause is gone: receipt-trainer retry{stack.given()} {row['job_id']}"),
-        ]
+        retry = f"once the cause is gone: receipt-trainer retry{stack.given()} {row['job_id']}"
+        return [("held", str(row["held_reason"])), ("undelivered", since), ("to do", retry)]
     if not _waits(row):
         return []
-    since = f"its run is complete and not delivered since {tables.when(row.get('undelivered_since'), now)}"
-    return [
-        ("waits for", str(row["waits_for"])),
-        ("undelivered", f"{since}, {_tries(row)}"),
-        ("next try", _next_try(row, now)),
-    ]
+    complete = ("undelivered", f"its run is complete and not delivered {since}")
+    return [("waits for", str(row["waits_for"])), complete, ("next try", _next_try(row, now))]
 
 
 def undelivered_text(row: Mapping[str, Any], now: datetime | None = None) -> str:
@@ -141,11 +134,6 @@ def _waits(row: Mapping[str, Any]) -> bool:
     return is_waiting and bool(row.get("waits_for")) and not row.get("unreadable")
 
 
-def _tries(row: Mapping[str, Any]) -> str:
-    number = row.get("num_undelivered") or 0
-    return f"{number} tries failed" if number != 1 else "1 try failed"
-
-
 def _next_try(row: Mapping[str, Any], now: datetime) -> str:
     """When a job that waits is tried again."""
     at = moment(row.get("next_try_at"))
@@ -157,55 +145,41 @@ def print_jobs(console: Console, rows: Sequence[dict[str, Any]], now: datetime) 
     narrow = console.width < _NARROW_BELOW
     length = id_length([row["job_id"] for row in rows])
     names = _NARROW if narrow else _WIDE
-    shown = tables.table(*names, right=("attempts", "failures", "F1", "spent", "expected"))
-    for row in rows:
-        cells = _row_cells(row, now, length, narrow)
-        shown.add_row(*(cells[name] for name in names))
-    console.print(shown)
+    cells = (_row_cells(row, now, length, narrow) for row in rows)
+    right = ("attempts", "failures", "F1", "spent", "expected")
+    tables.print_rows(console, names, ([one[name] for name in names] for one in cells), right, limit=80)
 
 
-def _row_cells(row: dict[str, Any], now: datetime, length: int, narrow: bool) -> dict[str, Text]:
-    f1, limit = row.get("f1"), row.get("max_failures")
-    texts = {
+def _row_cells(row: dict[str, Any], now: datetime, length: int, narrow: bool) -> dict[str, str | Text]:
+    f1, limit, hours, usd = (row.get(key) for key in ("f1", "max_failures", "max_hours", "max_usd"))
+    spent = amount(row.get("spent_s") or None, row.get("spent_usd"), short=narrow)
+    bounds = ([f"{hours:g} h"] if hours is not None else []) + ([f"${usd:g}"] if usd is not None else [])
+    if bounds and not narrow:
+        spent += f" of {', '.join(bounds)}"
+    return {
         "id": row["job_id"][:length],
         "name": formatting.one_line(row["name"], 18 if narrow else 40),
-        "pool": formatting.one_line(row.get("pool") or "–"),
+        "state": state_text(row, short=narrow),
+        "pool": row.get("pool") or "–",
         "attempts": str(row.get("attempt") or 0),
         "failures": f"{row.get('num_failures') or 0} of {limit}" if limit else "–",
         "F1": formatting.score(f1 if isinstance(f1, int | float) else None),
-        "spent": amount(row.get("spent_s") or None, row.get("spent_usd"), short=narrow) + ("" if narrow else _of(row)),
+        "spent": spent,
         "expected": amount(row.get("expected_s"), row.get("expected_usd"), short=narrow),
         "created": tables.ago(row["created_at"], now) if narrow else tables.when(row["created_at"], now),
         "changed": tables.ago(row.get("updated_at"), now),
         "reason": formatting.one_line(undelivered_text(row, now) or row.get("reason") or "", 60),
     }
-    state = state_text(row, short=narrow)
-    return {name: Text(text) for name, text in texts.items()} | {"state": state}
-
-
-def _of(row: dict[str, Any]) -> str:
-    """The limits behind what is spent."""
-    hours, usd = row.get("max_hours"), row.get("max_usd")
-    known = [f"{hours:g} h"] if hours is not None else []
-    known += [f"${usd:g}"] if usd is not None else []
-    return f" of {', '.join(known)}" if known else ""
 
 
 def amount(seconds: object, usd: object, *, short: bool = False) -> str:
     """Time and dollars as far as they are known; with `short` the dollars alone, or the time where they are unknown."""
     known = []
     if isinstance(seconds, int | float):
-        known.append(_rounded(seconds) if short else formatting.duration(float(seconds)))
+        known.append(formatting.short_duration(seconds) if short else formatting.duration(float(seconds)))
     if isinstance(usd, int | float):
         known.append(dollars(float(usd)))
     return ", ".join(known[-1:] if short else known) or formatting.NOTHING
-
-
-def _rounded(seconds: float) -> str:
-    """A time in its largest unit."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def id_length(job_ids: Sequence[str], shortest: int = 8) -> int:
@@ -216,16 +190,24 @@ def id_length(job_ids: Sequence[str], shortest: int = 8) -> int:
     return max(map(len, job_ids), default=shortest)
 
 
+def title_text(row: Mapping[str, Any], limit: int = 80) -> Text:
+    """Name, cut to `limit` characters, and id of a job."""
+    title = Text(formatting.one_line(row["name"], limit), style="bold", no_wrap=True)
+    return title.append(f"  {row['job_id']}", style="not bold dim")
+
+
+def state_line(row: Mapping[str, Any], facts: Iterable[str]) -> Text:
+    """State and attempt of a job, some facts, and its score."""
+    known = [f"attempt {row['attempt']}"] if row.get("attempt") else []
+    score = [f"F1 {formatting.score(row['f1'])}"] if isinstance(row.get("f1"), int | float) else []
+    text = "".join(f" · {formatting.one_line(fact)}" for fact in (*known, *facts, *score))
+    return state_text(row).append(text, style="not dim default")
+
+
 def _print_title(console: Console, row: dict[str, Any]) -> None:
     """Name, id and state of a job."""
-    title = Text(formatting.one_line(row["name"]), style="bold")
-    console.print(title.append(f"  {row['job_id']}", style="not bold dim"))
-    state = state_text(row)
-    known = [f"attempt {row['attempt']}"] if row.get("attempt") else []
-    known += [f"{name} {row[name]}" for name in ("pool", "priority") if row.get(name)]
-    if isinstance(row.get("f1"), int | float):
-        known.append(f"F1 {formatting.score(row['f1'])}")
-    console.print(state.append("".join(f" · {formatting.one_line(fact)}" for fact in known), style="not dim default"))
+    console.print(title_text(row))
+    console.print(state_line(row, [f"{name} {row[name]}" for name in ("pool", "priority") if row.get(name)]))
 
 
 def _facts(row: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
@@ -259,15 +241,12 @@ def print_status(
 ) -> None:
     """Where a job stands, with its newest values by metric and the last line of its log."""
     _print_title(console, row)
-    print_lines(console, _facts(row, now) + _progress(metrics, log, now))
-
-
-def _progress(metrics: dict[str, Point], log: list[LogLine], now: datetime) -> list[tuple[str, str]]:
-    numbers = [
-        (METRICS[name], f"{point.value:.4f} at step {point.step:,}, {tables.ago(point.timestamp, now)}")
-        for name, point in metrics.items()
-    ]
-    return numbers + [("last log line", f"{line.message} ({tables.ago(line.timestamp, now)})") for line in log]
+    lines = _facts(row, now)
+    for name, point in metrics.items():
+        lines.append((METRICS[name], f"{point.value:.4f} at step {point.step:,}, {tables.ago(point.timestamp, now)}"))
+    print_lines(
+        console, lines + [("last log line", f"{one.message} ({tables.ago(one.timestamp, now)})") for one in log]
+    )
 
 
 def print_details(
@@ -303,45 +282,32 @@ def _print_attempts(console: Console, past: Past, now: datetime) -> None:
         return
     tables.heading(console, "Attempts")
     narrow = console.width < _NARROW_DETAILS_BELOW
-    wide = () if narrow else ("steps", "worker", "instance", "type")
-    shown = tables.table("", "outcome", "started", "took", "cost", *wide, right=("", "took", "cost"))
+    rows = []
     for row in past.attempts:
-        cells = [
-            str(row["attempt"]),
-            row["outcome"] or "running",
-            tables.ago(row["started_at"], now) if narrow else tables.when(row["started_at"], now),
-            formatting.duration(row["seconds"]),
-            "unknown" if row["usd"] is None else dollars(row["usd"]),
-        ]
+        started = tables.ago(row["started_at"], now) if narrow else tables.when(row["started_at"], now)
+        cost = "unknown" if row["usd"] is None else dollars(row["usd"])
+        took = formatting.duration(row["seconds"])
+        rows.append([str(row["attempt"]), row["outcome"] or "running", started, took, cost])
         if not narrow:
-            cells += [_steps(row), *(str(row[key] or "–") for key in ("worker_id", "instance_id", "instance_type"))]
-        shown.add_row(*(Text(formatting.one_line(cell, 40)) for cell in cells))
-    console.print(shown)
-    reasons = [(f"attempt {row['attempt']}", str(row["reason"])) for row in past.attempts if row["reason"]]
-    print_lines(console, reasons)
-
-
-def _steps(row: dict[str, Any]) -> str:
-    ends = (("from", row["start_step"]), ("to", row["checkpoint_step"]))
-    return " ".join(f"{name} {step}" for name, step in ends if step is not None) or "–"
+            ends = (("from", row["start_step"]), ("to", row["checkpoint_step"]))
+            rows[-1].append(" ".join(f"{name} {step}" for name, step in ends if step is not None) or "–")
+            rows[-1] += [str(row[key] or "–") for key in ("worker_id", "instance_id", "instance_type")]
+    wide = () if narrow else ("steps", "worker", "instance", "type")
+    tables.print_rows(console, ("", "outcome", "started", "took", "cost", *wide), rows, right=("", "took", "cost"))
+    print_lines(console, [(f"attempt {row['attempt']}", str(row["reason"])) for row in past.attempts if row["reason"]])
 
 
 def _print_checkpoints(console: Console, past: Past, now: datetime) -> None:
     if not past.checkpoints:
         return
     tables.heading(console, "Checkpoints")
-    shown = tables.table("step", "epoch", "attempt", "size", "at", right=("step", "epoch", "attempt", "size"))
+    rows = []
     for row in past.checkpoints:
         size, epoch = row["size_bytes"], row["epoch"]
-        cells = [
-            f"{row['step']:,}",
-            "–" if epoch is None else f"{epoch:.2f}",
-            str(row["attempt"] or "–"),
-            "–" if size is None else f"{size / 1e6:,.1f} MB",
-            tables.when(row["at"], now),
-        ]
-        shown.add_row(*(Text(formatting.one_line(cell, 40)) for cell in cells))
-    console.print(shown)
+        cells = [f"{row['step']:,}", "–" if epoch is None else f"{epoch:.2f}", str(row["attempt"] or "–")]
+        rows.append([*cells, "–" if size is None else f"{size / 1e6:,.1f} MB", tables.when(row["at"], now)])
+    numbers = ("step", "epoch", "attempt", "size")
+    tables.print_rows(console, (*numbers, "at"), rows, right=numbers)
 
 
 def _print_transitions(console: Console, past: Past, now: datetime) -> None:
@@ -358,15 +324,29 @@ def _print_curves(console: Console, curves: dict[str, list[Point]]) -> None:
     if not curves:
         return
     tables.heading(console, "Curves")
-    shown = tables.table("", "first", "", "last", "lowest", "highest", "step", right=("first", "last", "step"))
-    width = _CURVE_WIDTH // 2 if console.width < _NARROW_DETAILS_BELOW else _CURVE_WIDTH
+    shown = tables.plain_table("", "first", "last", "lowest", "highest", "step")
     for name, points in curves.items():
         values = [point.value for point in points]
         known = [value for value in values if math.isfinite(value)] or [math.nan]
-        ends = [Text(formatting.number(value)) for value in (values[0], values[-1], min(known), max(known))]
-        curve = Text(sparkline(values, width), style="cyan")
-        shown.add_row(Text(formatting.one_line(name, 30)), ends[0], curve, *ends[1:], Text(f"{points[-1].step:,}"))
+        ends = (formatting.number(value) for value in (values[0], values[-1], min(known), max(known)))
+        shown.add_row(Text(formatting.one_line(name, 30)), *ends, f"{points[-1].step:,}")
     console.print(shown)
+    console.print()
+    for line in side_by_side(plots_of(curves), min(console.width, _PLOT_WIDTH), _PLOT_HEIGHT):
+        console.print(line)
+
+
+def plots_of(curves: Mapping[str, Sequence[Point]]) -> list[Curve]:
+    """The two curves that are drawn: the loss, and what the validation says."""
+    scores = {"eval_f1": "validation F1", "eval_accuracy": "validation accuracy", "eval_loss": "validation loss"}
+    score = next((name for name in scores if curves.get(name)), "eval_f1")
+    found: list[Curve] = []
+    for name, title in (("loss", "training loss"), (score, scores[score])):
+        points = curves.get(name, [])
+        last = last_value(points)
+        steps, values = [point.step for point in points], [point.value for point in points]
+        found.append((title if last is None else f"{title} {last.value:.4f}", steps, values))
+    return found
 
 
 def _print_spec(console: Console, spec: dict[str, Any]) -> None:
@@ -378,11 +358,6 @@ def _print_spec(console: Console, spec: dict[str, Any]) -> None:
         if known:
             tables.heading(console, name)
             print_lines(console, known)
-
-
-def _second(timestamp: str) -> str:
-    """A stored time in UTC to the second, as ISO 8601 writes it."""
-    return f"{timestamp[:19]}Z" if timestamp.endswith("+00:00") else timestamp
 
 
 def print_log_json(lines: Iterable[LogLine]) -> None:
@@ -403,8 +378,10 @@ def log_printer() -> Callable[[Iterable[LogLine]], None]:
             if line.attempt is not None and line.attempt != attempt:
                 attempt = line.attempt
                 console.print(Text(f"attempt {attempt}", style="bold"))
-            said: Any = Text(f"{_second(line.timestamp)} ", style="dim")
-            said.append(printable(line.message), style=_STYLES.get(line.level, "not dim default"))
+            # In UTC to the second, as ISO 8601 writes it.
+            at = f"{line.timestamp[:19]}Z" if line.timestamp.endswith("+00:00") else line.timestamp
+            said: Any = Text(f"{at} ", style="dim")
+            said.append(printable(line.message), style=LOG_STYLES.get(line.level, "not dim default"))
             console.print(said, soft_wrap=True)
 
     return show

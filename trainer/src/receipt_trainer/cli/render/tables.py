@@ -7,22 +7,21 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from receipt_trainer.contract import tables as rows
 from receipt_trainer.contract.run_record import Confusion, Score
 from receipt_trainer.contract.tables import moment
 from receipt_trainer.reports import formatting
-from receipt_trainer.reports.word_errors import top_confusions
+from receipt_trainer.reports.terminal import confusion_table, heading, plain_table, print_lines, score_table, table
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+__all__ = ["heading", "plain_table", "print_lines", "table"]
 
 WIDE: Final = 200
 """Columns of output that no terminal cuts: tables in files and pipes are not cut."""
@@ -52,14 +51,6 @@ def plain(value: Any) -> Any:
     return value
 
 
-def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """A table without lines; cells stay on one line."""
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in columns:
-        shown.add_column(name, justify="right" if name in right else "left", no_wrap=True)
-    return shown
-
-
 def ago(text: object, now: datetime) -> str:
     """How long before `now` a stored time was, or after it, in its largest unit."""
     then = moment(text)
@@ -72,9 +63,9 @@ def ago(text: object, now: datetime) -> str:
     return "now"
 
 
-def clock(moment: object) -> str:
+def clock(text: object) -> str:
     """The time of day, in UTC, of a stored or another time; as long as that of an unknown one."""
-    then = moment if isinstance(moment, datetime) else rows.moment(moment)
+    then = text if isinstance(text, datetime) else moment(text)
     return "--:--:--" if then is None else f"{then.astimezone(UTC):%H:%M:%S}"
 
 
@@ -89,36 +80,38 @@ def price(usd_per_h: float | None) -> str:
     return "unknown" if usd_per_h is None or usd_per_h < _LEAST_PRICE else f"{usd_per_h:.4f}"
 
 
-def plain_table(*columns: str, title: str | None = None) -> Table:
-    """A table without lines: the first column to the left, the rest to the right."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", title=title, title_justify="left")
-    for at, name in enumerate(columns):
-        table.add_column(Text(name), justify="right" if at else "left", no_wrap=True)
-    return table
+def print_rows(
+    console: Console,
+    heads: Sequence[str],
+    rows: Iterable[Iterable[str | Text]],
+    right: Collection[str] = (),
+    limit: int = 40,
+) -> None:
+    """A table of these rows; texts are cut to `limit` characters."""
+    shown = table(*heads, right=right)
+    for row in rows:
+        shown.add_row(*(cell if isinstance(cell, Text) else Text(formatting.one_line(cell, limit)) for cell in row))
+    console.print(shown)
 
 
 def print_scores(console: Console, first: str, rows: Iterable[tuple[str, Score]], overall: Score | None = None) -> None:
     """Precision, recall, F1 and support a row; `overall` goes last, in bold."""
-    table = plain_table(first, "precision", "recall", "F1", "support")
-    for name, one in [*rows, *([("all", overall)] if overall else [])]:
-        style = "bold" if one is overall else ""
-        cells = [formatting.score(value) for value in (one.precision, one.recall, one.f1)] + [f"{one.support:,}"]
-        table.add_row(Text(formatting.one_line(name, 32), style), *(Text(cell, style) for cell in cells))
-    console.print(table)
+    console.print(score_table(first, rows, overall))
 
 
-def print_confusions(console: Console, confusion: Confusion, limit: int = 10) -> None:
+def print_confusions(console: Console, confusion: Confusion) -> None:
     """The commonest confusions of words."""
-    pairs = top_confusions(confusion, limit)
-    if not pairs:
-        console.print("No word was read wrongly.")
-        return
-    totals: Mapping[str, int] = {label: sum(row) for label, row in zip(confusion.labels, confusion.counts, strict=True)}
-    table = plain_table("most frequent confusions", "words", "of all gold")
-    for gold, predicted, count in pairs:
-        said = f"{formatting.one_line(gold, 24)} read as {formatting.one_line(predicted, 24)}"
-        table.add_row(Text(said), f"{count:,}", formatting.percent(count / totals[gold]))
-    console.print(table)
+    console.print(confusion_table(confusion) or "No word was read wrongly.")
+
+
+def print_note(console: Console, text: str) -> None:
+    """A remark, in a colour of its own."""
+    console.print(Text(f"note: {text}", "yellow"), soft_wrap=True)
+
+
+def counted(number: int, what: str) -> str:
+    """`1 instance`, `2 instances`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 _ENDLESS: Final = 100_000
@@ -190,16 +183,6 @@ def fitted(
     return table
 
 
-def print_lines(console: Console, lines: list[tuple[str, str]]) -> None:
-    """Names and values, one pair a line; a value that is too long is wrapped."""
-    if not lines:
-        return
-    shown = Table.grid(padding=(0, 2, 0, 0))
-    for name, value in lines:
-        shown.add_row(Text(f"  {name}", style="dim"), Text(formatting.one_line(value, 2000)))
-    console.print(shown)
-
-
 _CENT: Final = 0.01
 
 
@@ -213,9 +196,3 @@ def dollars(value: float) -> str:
 def least(usd: float, num_unknown: int) -> str:
     """`at least ` before a sum that lacks some prices; nothing before `< $0.01`, which would contradict it."""
     return "at least " if num_unknown and not 0 < usd < _CENT else ""
-
-
-def heading(console: Console, text: str) -> None:
-    """A bold line after an empty one."""
-    console.print()
-    console.print(Text(text, style="bold"))

@@ -20,18 +20,15 @@ from receipt_trainer.cli.render.tables import dollars, least
 from receipt_trainer.jobs.views import JobView, Screen, last_value
 from receipt_trainer.reports import formatting, terminal
 from receipt_trainer.reports.formatting import printable
-from receipt_trainer.reports.terminal_plot import curve
+from receipt_trainer.reports.terminal_plot import side_by_side
 
 _BAR: Final = 20
 _WIDE: Final = 100
-_LEVELS: Final = {"warning": "yellow", "error": "red", "critical": "red"}
 
 
 def header(view: JobView, width: int) -> list[Text]:
     """Name and id; state and place; progress: one line each."""
-    job_id = str(view.row["job_id"])
-    title = Text(formatting.one_line(view.row["name"], max(10, width - len(job_id) - 2)), style="bold", no_wrap=True)
-    title.append(f"  {job_id}", style="not bold dim")
+    title = jobs.title_text(view.row, max(10, width - len(str(view.row["job_id"])) - 2))
     lines = [title, state_line(view), progress_line(view, bar=_BAR if width >= _WIDE else _BAR // 2)]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
@@ -40,27 +37,16 @@ def header(view: JobView, width: int) -> list[Text]:
 
 def state_line(view: JobView, *, elapsed: bool = True) -> Text:
     """State, attempt, where it runs, time and dollars; `elapsed` False leaves out what changes all the time."""
-    row, known = view.row, []
-    if row.get("attempt"):
-        known.append(f"attempt {row['attempt']}")
+    row, known, cost = view.row, [], view.cost
     if view.attempts and row["status"] in ("CLAIMED", "RUNNING"):
         last = view.attempts[-1]
         known += [str(last[key]) for key in ("worker_id", "instance_type") if last.get(key)]
     elif row.get("pool"):
         known.append(f"pool {row['pool']}")
-    if isinstance(row.get("f1"), int | float):
-        known.append(f"F1 {formatting.score(row['f1'])}")
-    if elapsed and view.cost.num_attempts:
-        known += [formatting.duration(round(view.cost.seconds)), _cost_text(view)]
-    state = jobs.state_text(row)
-    return state.append("".join(f" · {formatting.one_line(fact)}" for fact in known), style="not dim default")
-
-
-def _cost_text(view: JobView) -> str:
-    """Dollars so far, in a few words."""
-    if view.cost.usd is None:
-        return "no price known"
-    return f"{least(view.cost.usd, view.cost.num_unknown)}{dollars(view.cost.usd)}"
+    if elapsed and cost.num_attempts:
+        usd = "no price known" if cost.usd is None else f"{least(cost.usd, cost.num_unknown)}{dollars(cost.usd)}"
+        known += [formatting.duration(round(cost.seconds)), usd]
+    return jobs.state_line(row, known)
 
 
 def progress_line(view: JobView, *, bar: int = 0) -> Text:
@@ -92,35 +78,19 @@ def progress_line(view: JobView, *, bar: int = 0) -> Text:
     return line.append(" · ".join(facts))
 
 
-def curve_names(view: JobView) -> list[tuple[str, str]]:
-    """The two curves that are drawn, with their titles: the loss, and what the validation says."""
-    scores = {"eval_f1": "validation F1", "eval_accuracy": "validation accuracy", "eval_loss": "validation loss"}
-    score = next((name for name in scores if view.curves.get(name)), "eval_f1")
-    return [("loss", _titled(view, "loss", "training loss")), (score, _titled(view, score, scores[score]))]
-
-
-def _titled(view: JobView, name: str, title: str) -> str:
-    point = last_value(view.curves.get(name, []))
-    return title if point is None else f"{title} {point.value:.4f}"
-
-
 def attempts_text(view: JobView, width: int, limit: int) -> list[Text]:
     """The last `limit` attempts, one line each; nothing where the first one goes its way."""
     attempts = view.attempts
     if len(attempts) < 2 and not any(row.get("reason") for row in attempts):
         return []
-    shown = [_attempt(row, width) for row in attempts[-limit:]]
-    return [_heading(f"attempts ({len(attempts)})"), *shown]
-
-
-def _attempt(row: dict[str, Any], width: int) -> Text:
-    facts = [f"{row['attempt']:>3}  {row['outcome'] or 'running'}", formatting.duration(round(row["seconds"] or 0))]
-    facts += [
-        f"{name} step {row[key]}" for name, key in (("from", "start_step"), ("to", "checkpoint_step")) if row[key]
-    ]
-    if row["reason"]:
-        facts.append(str(row["reason"]))
-    return Text(formatting.one_line(" · ".join(facts).strip(), width), no_wrap=True)
+    lines = [_heading(f"attempts ({len(attempts)})")]
+    for row in attempts[-limit:]:
+        facts = [f"{row['attempt']:>3}  {row['outcome'] or 'running'}", formatting.duration(round(row["seconds"] or 0))]
+        ends = (("from", row["start_step"]), ("to", row["checkpoint_step"]))
+        facts += [f"{name} step {step}" for name, step in ends if step]
+        facts += [str(row["reason"])] if row["reason"] else []
+        lines.append(Text(formatting.one_line(" · ".join(facts).strip(), width), no_wrap=True))
+    return lines
 
 
 def log_text(view: JobView, width: int, height: int) -> list[Text]:
@@ -131,7 +101,8 @@ def log_text(view: JobView, width: int, height: int) -> list[Text]:
     for row in view.lines[-(height - 1) :]:
         line = Text(f"{tables.clock(row.timestamp)} ", style="dim", no_wrap=True)
         line.append(
-            formatting.one_line(row.message, max(10, width - 10)), style=_LEVELS.get(row.level, "not dim default")
+            formatting.one_line(row.message, max(10, width - 10)),
+            style=jobs.LOG_STYLES.get(row.level, "not dim default"),
         )
         line.truncate(width)
         lines.append(line)
@@ -145,8 +116,6 @@ def _heading(text: str) -> Text:
 MIN_PLOT: Final = 7
 MAX_PLOT: Final = 16
 """Lines of a curve with title and axes."""
-SIDE_BY_SIDE: Final = 64
-"""Columns from which on two curves stand side by side."""
 PROGRESS_EVERY_S: Final = 30.0
 """Between two lines of progress where there is no terminal."""
 _HEIGHT: Final = 30
@@ -157,35 +126,12 @@ def whole_view(view: JobView, width: int, height: int, note: str = "") -> Render
     """Everything on `width` columns and `height` lines: what is too much is left out from the oldest on."""
     head = header(view, width)
     attempts = attempts_text(view, width, max(1, (height - 16) // 2))
-    left = height - _num_lines(*head, *attempts) - (1 if note else 0)
+    left = height - len(head) - len(attempts) - (1 if note else 0)
     plot_height = max(0, min(MAX_PLOT, left - max(3, left // 3) - 1))
-    plots = _plots(view, width, plot_height) if plot_height >= MIN_PLOT else []
-    left -= _num_lines(*plots)
-    lines = log_text(view, width, left)
+    plots = side_by_side(jobs.plots_of(view.curves), width, plot_height) if plot_height >= MIN_PLOT else []
+    lines = log_text(view, width, left - len(plots))
     warning = [Text(note[:width], style="red", no_wrap=True)] if note else []
     return Group(*head, *plots, *attempts, *lines, *warning)
-
-
-def _num_lines(*parts: Text) -> int:
-    return sum(part.plain.count("\n") + 1 for part in parts)
-
-
-def _plots(view: JobView, width: int, height: int) -> list[Text]:
-    shown = curve_names(view)
-    each = (width - 1) // len(shown) if width >= SIDE_BY_SIDE else width
-    drawn = []
-    for name, title in shown if width >= SIDE_BY_SIDE else shown[:1]:
-        points = view.curves.get(name, [])
-        steps, values = [point.step for point in points], [point.value for point in points]
-        drawn.append(curve(title, steps, values, each, height).split("\n", allow_blank=True))
-    rows = []
-    for parts in zip(*drawn, strict=False):
-        row = Text(no_wrap=True)
-        for part in parts:
-            part.truncate(each, pad=True)
-            row.append_text(part)
-        rows.append(row)
-    return rows[:height]
 
 
 def print_view(console: Console, view: JobView) -> None:

@@ -1,10 +1,9 @@
-"""`receipt-trainer doctor` as a user calls it, in a process of its own."""
+"""`receipt-trainer doctor` as a user calls it."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,69 +15,69 @@ from receipt_trainer.aws import clients
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.tables import JOBS
-from tests.cli.commands.test_receipts import COMMAND
-from tests.cli.jobs import add_job
-from tests.doctor.conftest import ROOT, Stood, made_clients, served, stood, wire, write_pulumi
+from tests.cli.conftest import call
+from tests.cli.jobs import Caller, Said, add_job
+from tests.doctor.conftest import ROOT, Stood, write_pulumi
 from tests.doctor.wire import Wire, quota
 from tests.queues import new_queue
 
-__all__ = ["made_clients", "served", "stood", "wire"]
+__all__ = ["call"]
 
 
-def call(*arguments: str, cwd: Path = ROOT, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The command at 80 columns."""
-    return subprocess.run(
-        [*COMMAND, "doctor", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=cwd,
-        env=os.environ | {"COLUMNS": "80"} | environ,
-    )
+Doctor = Callable[..., Said]
 
 
 @pytest.fixture
-def path(stood: Stood, wire: Wire, tmp_path: Path) -> str:
-    """PATH with a pulumi that knows the stack, and programs of today."""
-    found = write_pulumi(
-        tmp_path, stood.outputs.model_dump(mode="json"), {"deployment": {"resources": stood.resources}}
-    )
+def doctor(call: Caller, monkeypatch: pytest.MonkeyPatch) -> Doctor:
+    """The command at 80 columns, in the program's folder, or in another `cwd`."""
+
+    def run(*arguments: object, cwd: Path = ROOT) -> Said:
+        monkeypatch.setenv("COLUMNS", "80")
+        monkeypatch.chdir(cwd)
+        return call("doctor", *arguments)
+
+    return run
+
+
+@pytest.fixture
+def programs(stood: Stood, wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On PATH a pulumi that knows the stack, and programs of today."""
+    state = {"deployment": {"resources": stood.resources}}
+    monkeypatch.setenv("PATH", write_pulumi(tmp_path, stood.outputs.model_dump(mode="json"), state))
     for name, says in (("aws", "aws-cli/2.31.0 Python/3.13"), ("session-manager-plugin", "1.2.707.0")):
         (tmp_path / "bin" / name).write_text(f'#!/bin/sh\necho "{says}"\n')
         (tmp_path / "bin" / name).chmod(0o755)
-    return found
 
 
-def test_a_stack_that_is_well(path: str) -> None:
+def test_a_stack_that_is_well(programs: None, doctor: Doctor) -> None:
     """Exit code 0; a line for each thing, within 80 columns."""
-    done = call("--stack", "dev", PATH=path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "ok       pulumi 3.260.0" in done.stdout
-    assert "failure" not in done.stdout
-    assert done.stdout.splitlines()[-1].endswith("0 failed")
-    assert max(map(len, done.stdout.splitlines())) <= 80
+    done = doctor("--stack", "dev")
+    assert done.code == 0, done.out + done.err
+    assert "ok       pulumi 3.260.0" in done.out
+    assert "failure" not in done.out
+    assert done.out.splitlines()[-1].endswith("0 failed")
+    assert max(map(len, done.out.splitlines())) <= 80
 
 
-def test_a_failure(path: str, wire: Wire, tmp_path: Path) -> None:
+def test_a_failure(programs: None, doctor: Doctor, wire: Wire, tmp_path: Path) -> None:
     """Exit code 1, and the command that mends it on one line of its own, whole, to be copied."""
     wire.answers["GetServiceQuota"] = quota(0)
     saved = tmp_path / "outputs"
-    done = call("--outputs", str(saved), PATH=path)
-    assert done.returncode == 1
+    done = doctor("--outputs", str(saved))
+    assert done.code == 1
     assert (
         "           $ aws service-quotas request-service-quota-increase --service-code ec2 --quota-code L-3819A6DF"
         " --desired-value 4 --region us-east-1"
-    ) in done.stdout.splitlines()
+    ) in done.out.splitlines()
 
 
-def test_for_scripts(path: str, tmp_path: Path) -> None:
+def test_for_scripts(programs: None, doctor: Doctor, tmp_path: Path) -> None:
     """--json has all findings with level and remedies, the counts, and what was looked at."""
     job = tmp_path / "job.yaml"
     job.write_text("job_name: a-job\nmodel: tiny\n")
-    done = call(str(job), "--stack", "dev", "--json", PATH=path)
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
+    done = doctor(str(job), "--stack", "dev", "--json")
+    assert done.code == 0, done.err
+    said = json.loads(done.out)
     assert (said["stack"], said["region"], said["account"]) == ("dev", "us-east-1", "123456789012")
     assert sum(said["counts"].values()) == len(said["findings"])
     assert {one["level"] for one in said["findings"]} <= {"ok", "warning"}
@@ -86,25 +85,27 @@ def test_for_scripts(path: str, tmp_path: Path) -> None:
     assert [one["found"] for one in found] == [f"{job}: model tiny comes with the trainer"]
 
 
-def test_before_anything_is_installed(wire: Wire, tmp_path: Path) -> None:
+def test_before_anything_is_installed(
+    wire: Wire, doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without pulumi, without a stack, elsewhere: no traceback, what is lacking is said, exit code 1."""
     (tmp_path / "empty").mkdir()
-    done = call("--stack", "dev", cwd=tmp_path, PATH=str(tmp_path / "empty"))
-    assert done.returncode == 1
-    assert "no pulumi on PATH" in done.stdout
-    assert "Traceback" not in done.stderr
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    done = doctor("--stack", "dev", cwd=tmp_path)
+    assert done.code == 1
+    assert "no pulumi on PATH" in done.out
 
 
-def test_mistakes(tmp_path: Path) -> None:
+def test_mistakes(doctor: Doctor) -> None:
     """A file that is not there, two names of one stack, the local stack: one line, exit code 2."""
     for arguments in (("nowhere.yaml",), ("--outputs", "nowhere.json"), ("--stack", "local")):
-        done = call(*arguments)
-        assert done.returncode == 2, arguments
-        assert len(done.stderr.splitlines()) == 1
-    assert call("--stack", "dev", "--outputs", "x").returncode == 2
+        done = doctor(*arguments)
+        assert done.code == 2, arguments
+        assert len(done.err.splitlines()) == 1
+    assert doctor("--stack", "dev", "--outputs", "x").code == 2
 
 
-def test_heal(stood: Stood, wire: Wire, tmp_path: Path) -> None:
+def test_heal(stood: Stood, wire: Wire, doctor: Doctor, tmp_path: Path) -> None:
     """--heal takes the function's look of six minutes ago as its first, sends what is missing, and says so, also for
     scripts; a second call finds nothing to do."""
     outputs, dynamodb, sqs = own_queue(stood)
@@ -117,19 +118,19 @@ def test_heal(stood: Stood, wire: Wire, tmp_path: Path) -> None:
         jobs.append(add_job(outputs.jobs_table, queue_url=place.url, version=1, pool="gpu"))
         asked = dynamodb, sqs, outputs.jobs_table
         waiting_calls.heal(*asked, waiting_calls.survey(*asked, [place], six_minutes_ago))
-        done = call("--heal", "--outputs", str(saved), *more)
-        assert done.returncode == 0, done.stderr
+        done = doctor("--heal", "--outputs", str(saved), *more)
+        assert done.code == 0, done.err
         if more:
-            said = json.loads(done.stdout)
+            said = json.loads(done.out)
             assert sorted(said["sent"]["gpu-normal"]) == sorted(jobs)
             assert (said["moved"], said["not_done"]) == ({}, [])
         else:
-            assert done.stdout.splitlines() == [
+            assert done.out.splitlines() == [
                 "1 job waits in gpu-normal, 0 messages",
                 f"gpu-normal: 1 new message: {jobs[0]}",
             ]
-    done = call("--heal", "--outputs", str(saved))
-    assert done.stdout.splitlines() == ["2 jobs wait in gpu-normal, 3 messages"]
+    done = doctor("--heal", "--outputs", str(saved))
+    assert done.out.splitlines() == ["2 jobs wait in gpu-normal, 3 messages"]
     dynamodb.delete_table(TableName=outputs.jobs_table)
 
 
@@ -142,18 +143,18 @@ def own_queue(stood: Stood) -> tuple[StackOutputs, Any, Any]:
     return stood.outputs.model_copy(update={"jobs_table": f"jobs-{name}", "pools": {"gpu": pool}}), dynamodb, sqs
 
 
-def test_heal_that_cannot_be_done_to_the_end(stood: Stood, wire: Wire, tmp_path: Path) -> None:
+def test_heal_that_cannot_be_done_to_the_end(stood: Stood, wire: Wire, doctor: Doctor, tmp_path: Path) -> None:
     """A queue that is not there: one line, exit code 1; without a stack, or with a job file: exit code 2."""
     outputs, dynamodb, sqs = own_queue(stood)
     sqs.delete_queue(QueueUrl=outputs.places()[0].url)
     saved = tmp_path / "saved.json"
     saved.write_text(json.dumps(outputs.model_dump(mode="json")))
-    done = call("--heal", "--outputs", str(saved))
-    assert done.returncode == 1
-    assert "gpu-normal: " in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    done = doctor("--heal", "--outputs", str(saved))
+    assert done.code == 1
+    assert "gpu-normal: " in done.err
+    assert len(done.err.splitlines()) == 1
     saved.with_name("job.yaml").write_text("model: tiny")
     for arguments in ((), (str(saved.with_name("job.yaml")), "--outputs", str(saved))):
-        done = call("--heal", *arguments)
-        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        done = doctor("--heal", *arguments)
+        assert (done.code, len(done.err.splitlines())) == (2, 1)
     dynamodb.delete_table(TableName=outputs.jobs_table)

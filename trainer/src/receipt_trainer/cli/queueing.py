@@ -1,0 +1,159 @@
+"""Before and after jobs are queued: what they will take, and the instances that are asked for them.
+
+A fault of either is no fault of the queueing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final, NamedTuple
+
+import click
+
+from receipt_trainer.aws import clients
+from receipt_trainer.cli import stack
+from receipt_trainer.cli.render.tables import counted, dollars
+from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.fleet import forecast
+from receipt_trainer.fleet.forecast import Forecast, Forecaster, Price
+from receipt_trainer.fleet.groups import Launch, launch_for_jobs
+from receipt_trainer.reports import formatting
+
+LATER: Final = "the pool's alarm launches one by itself, up to 15 minutes later if no job came for hours"
+
+
+def forecaster(pool: str | None, table: str | None) -> Forecaster | None:
+    """For jobs of the pool in the running command's stack; None where no stack is named."""
+    outputs = stack.outputs()
+    if outputs is None:
+        return None
+    return Forecaster(outputs, pool, table, is_sold=stack.local_session() is None)
+
+
+def forecasts(specs: Sequence[Mapping[str, Any]], pool: str | None, table: str | None) -> list[Forecast] | None:
+    """One a job, of one pool; None where no stack is named."""
+    foresee = forecaster(pool, table)
+    return [foresee(spec) for spec in specs] if foresee is not None and specs else None
+
+
+def list_prices(pool: str | None) -> str | None:
+    """See `receipt_trainer.fleet.forecast.list_prices`; None where no stack is named, or it is the local one."""
+    outputs = stack.outputs()
+    return None if outputs is None or stack.local_session() is not None else forecast.list_prices(outputs, pool)
+
+
+def limit_lines(
+    seconds: float | None, usd: float | None, max_hours: float | None, max_usd: float | None
+) -> Iterator[str]:
+    """Notes on expected values above a limit."""
+    if max_hours is not None and seconds is not None and seconds > max_hours * 3600:
+        yield f"{formatting.duration(seconds)} are expected, and max_hours {max_hours:g} stops it before"
+    if max_usd is not None and usd is not None and usd > max_usd:
+        yield f"{dollars(usd)} are expected, and max_usd {max_usd:g} stops it before"
+
+
+def say_expected(found: Forecast | None, max_hours: float | None, max_usd: float | None) -> None:
+    """Print it to standard error: the price in force, time and dollars, then the limits that are too low for it."""
+    if found is None:
+        return
+    if found.price is not None:
+        click.echo(_price_text(found.price), err=True)
+    click.echo(f"expected: {_expected_text(found)}", err=True)
+    for line in limit_lines(found.estimate.seconds, found.usd, max_hours, max_usd):
+        click.echo(f"warning: {line}", err=True)
+
+
+def _price_text(price: Price) -> str:
+    known = [] if price.usd_per_h is None else [f"${price.usd_per_h:.4f}/h for {price.instance_type}"]
+    if known and price.zone is not None:
+        known = [f"spot from {known[0]} in {price.zone}"]
+    if price.market == "spot" and price.on_demand_usd_per_h is not None:
+        known.append(f"on demand ${price.on_demand_usd_per_h:.4f}/h")
+    elif known and price.market != "spot":
+        known = [f"on demand {known[0]}"]
+    missing = f"; not all prices are known: {price.fault}" if price.fault else ""
+    return f"price now: {', '.join(known) or 'unknown'}{missing}"
+
+
+def _expected_text(found: Forecast) -> str:
+    """Time and dollars, and where they come from."""
+    one = found.estimate
+    if one.seconds is None:
+        return f"unknown: {one.why}"
+    limit = "at most " if one.is_at_most else ""
+    usd = dollars(found.usd) if found.usd is not None else "unknown dollars"
+    cost = "" if found.price is None else f" and {usd}"
+    where = f" on {one.instance_type}" if one.instance_type else ""
+    rate = f"{one.tokens_per_s or 0:,.0f} tokens/s{where} in {counted(one.num_runs, 'earlier run')}"
+    return f"{limit}{formatting.duration(one.seconds)}{cost}, boot not in it ({rate})"
+
+
+def sum_text(found: Sequence[Forecast]) -> str:
+    """The same of many jobs: their sum, and of how many nothing is known."""
+    known = [one.estimate.seconds for one in found if one.estimate.seconds is not None]
+    unknown = len(found) - len(known)
+    if not known:
+        return f"unknown: {found[0].estimate.why}"
+    usd = [one.usd for one in found if one.usd is not None]
+    cost = "" if found[0].price is None else f" and {dollars(sum(usd)) if usd else 'unknown dollars'}"
+    more = f", and {unknown} jobs without an estimate" if unknown else ""
+    return f"{len(known)} jobs, {formatting.duration(sum(known))} of instance time{cost}, boots not in it{more}"
+
+
+class Launched(NamedTuple):
+    """The request for an instance of a pool, or the reason why it failed."""
+
+    pool: str
+    launch: Launch | None
+    fault: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"pool": self.pool, "fault": self.fault, **(asdict(self.launch) if self.launch is not None else {})}
+
+
+def launch(pool: str | None, table: str, job_ids: Collection[str]) -> Launched | None:
+    """Ask the pool's group for an instance a job; None where no group is known, as in the local session."""
+    outputs = stack.outputs()
+    there = None if outputs is None or stack.local_session() is not None else forecast.pool_of(outputs, pool)
+    if pool is None or there is None:
+        return None
+    try:
+        client = clients.autoscaling(max_attempts=2)
+        asked = launch_for_jobs(client, clients.dynamodb(), table, pool, there.auto_scaling_group, job_ids)
+        return Launched(pool, asked)
+    except (UserError, WorldError) as error:
+        return Launched(pool, None, str(error))
+
+
+def launch_text(launched: Launched) -> str:
+    """One line for people."""
+    pool, found = launched.pool, launched.launch
+    if found is None:
+        return f"pool {pool} was not asked for an instance ({launched.fault}); {LATER}"
+    asked = counted(found.after, "instance")
+    if found.kind == "raised":
+        return f"pool {pool}: {asked} asked for, {found.before} before"
+    if found.kind == "full":
+        return f"pool {pool}: {asked} asked for, its maximum: the job may have to wait for one"
+    if found.kind == "stopped":
+        command = f"receipt-trainer fleet{stack.given()} --start --pool {pool}"
+        return f"pool {pool} is stopped, its maximum is 0: jobs wait until: {command}"
+    if found.kind == "suspended":
+        return f"pool {pool} launches nothing: {suspended_text(found.group)}"
+    return f"pool {pool}: {asked} asked for already"
+
+
+def suspended_text(group: str) -> str:
+    """Why a group launches nothing, and what mends it."""
+    return (
+        "launches are suspended, as after failed boots; once that is fixed: "
+        f"aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name {group}"
+    )
+
+
+def say_launched(launched: Launched | None) -> None:
+    """Print it to standard error."""
+    if launched is not None:
+        click.echo(launch_text(launched), err=True)
