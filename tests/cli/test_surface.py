@@ -29,8 +29,8 @@ OPTIONS = {
     "read": {"--model", "--format", "--pages", "--date-order", "--currency", "--known", "--csv", "--items", "--table"}
     | {"--output", "--workers", "--progress", "--no-progress"}
     | _STACK,
-    "receipts import": {"--dry-run"} | _RECEIPTS,
-    "receipts export": {"--all", "--output", "-o"} | _RECEIPTS,
+    "receipts import": {"--dry-run", "--format", "--label-names"} | _RECEIPTS,
+    "receipts export": {"--all", "--format", "--image-url", "--output", "-o"} | _RECEIPTS,
     "receipts stats": _RECEIPTS,
     "receipts ocr": {"--output", "-o", "--gold", "--progress", "--no-progress"},
     "receipts generate": {"--count", "--output", "-o", "--seed"},
