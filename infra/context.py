@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Generic, Self, TypeVar
 
 import pulumi
 import pulumi_aws as aws
@@ -15,6 +15,7 @@ from infra.settings import StackSettings
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 FUNCTIONS: Final = REPOSITORY / "infra" / "functions"
 USERDATA: Final = REPOSITORY / "userdata"
+Args = TypeVar("Args")
 
 
 @dataclass(frozen=True)
@@ -92,3 +93,15 @@ def named(parent: pulumi.Resource, **more: Any) -> pulumi.ResourceOptions:
     still refer to it (pulumi-terraform-bridge: names that the user gives).
     """
     return pulumi.ResourceOptions(parent=parent, delete_before_replace=False, **more)
+
+
+class Component(pulumi.ComponentResource, Generic[Args]):
+    """A component, with what its parts need: its name and arguments, and the options of a child.
+
+    Its type is `receipts:infra:` and the class's name, or `kind`.
+    """
+
+    def __init__(self, name: str, args: Args, opts: pulumi.ResourceOptions | None = None, kind: str = "") -> None:
+        super().__init__(f"receipts:infra:{kind or type(self).__name__}", name, None, opts)
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self)

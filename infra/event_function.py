@@ -10,7 +10,7 @@ from typing import Any, Final
 import pulumi
 import pulumi_aws as aws
 
-from infra.context import AwsContext, named
+from infra.context import AwsContext, Component, named
 from infra.iam import role
 from receipt_trainer import contract
 
@@ -23,22 +23,6 @@ LATE_S: Final = 300
 """A run that is later than this is not taken: the next one does the same."""
 
 
-class FunctionRole(pulumi.ComponentResource):
-    """Role of one function of the stack, under the type `token`, with one policy.
-
-    Attributes:
-        role_arn: ARN of the role, known once its policy is there.
-    """
-
-    def __init__(self, token: str, name: str, context: AwsContext, kind: str, allowed: pulumi.Input[str]) -> None:
-        super().__init__(token, name, None)
-        made = role(self, f"{name}-role", context, kind, "lambda.amazonaws.com")
-        own = pulumi.ResourceOptions(parent=self)
-        policy = aws.iam.RolePolicy(f"{name}-policy", role=made.id, policy=allowed, opts=own)
-        self.role_arn = pulumi.Output.all(made.arn, policy.id).apply(lambda known: str(known[0]))
-        self.register_outputs({"role_arn": self.role_arn})
-
-
 @dataclass(frozen=True)
 class EventFunctionArgs:
     """A function, its schedule and its role.
@@ -48,8 +32,7 @@ class EventFunctionArgs:
         description: what it does, as Lambda shows it.
         files: file by its path in the package; `handler.py` has the entry point `handle`.
         rules: what the handler reads as JSON from the variable RULES.
-        log_group: name of its log group.
-        role_arn: role of the function, which must be allowed everything before its first run.
+        role_component, role_kind, allowed: component, tag and policy of its role.
         schedule: EventBridge's expression, such as `rate(5 minutes)`.
         purpose: of a run, as the rules show it.
         event: pattern of the events that run it, too; None = the schedule alone.
@@ -61,14 +44,16 @@ class EventFunctionArgs:
     files: Mapping[str, Path]
     rules: Mapping[str, Any]
     log_group: pulumi.Input[str]
-    role_arn: pulumi.Input[str]
+    role_component: str
+    role_kind: str
+    allowed: pulumi.Input[str]
     schedule: str
     purpose: str
     event: Mapping[str, Any] | None = None
 
 
-class EventFunction(pulumi.ComponentResource):
-    """A Lambda function and its rules.
+class EventFunction(Component[EventFunctionArgs]):
+    """A Lambda function and its rules; its role is a component of its own, beside it.
 
     Outside of the VPC, so that it works, and costs the same, for any `network.nat`: it calls AWS and nothing
     else. Without reserved concurrency: an account whose limit is 10, as new ones have it, may reserve none.
@@ -77,56 +62,43 @@ class EventFunction(pulumi.ComponentResource):
         function_name: name of the function.
     """
 
-    def __init__(
-        self, token: str, name: str, args: EventFunctionArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
-        super().__init__(token, name, None, opts)
-        self._name, self._args = name, args
-        function = self._function()
-        self._run_by(function, "schedule", name, schedule_expression=args.schedule)
-        if args.event is not None:
-            pattern = pulumi.Output.json_dumps(args.event)
-            self._run_by(function, "event", f"{name}-event", event_pattern=pattern)
-        self.function_name = function.name
-        self.register_outputs({"function_name": function.name})
-
-    def _function(self) -> aws.lambda_.Function:
-        args, own = self._args, pulumi.ResourceOptions(parent=self)
+    def __init__(self, name: str, args: EventFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        role_arn = _Role(name, args, kind=args.role_component).role_arn
+        super().__init__(name, args, opts)
         function = aws.lambda_.Function(
-            f"{self._name}-function",
+            f"{name}-function",
             name=args.context.name(args.kind),
             description=args.description,
-            role=args.role_arn,
+            role=role_arn,
             runtime=RUNTIME,
             handler="handler.handle",
             # Files by name, so that what else lies in their folders changes nothing.
-            code=pulumi.AssetArchive({name: pulumi.FileAsset(str(path)) for name, path in args.files.items()}),
+            code=pulumi.AssetArchive({file: pulumi.FileAsset(str(path)) for file, path in args.files.items()}),
             timeout=TIMEOUT_S,
             memory_size=MEMORY_MIB,
-            environment=aws.lambda_.FunctionEnvironmentArgs(
-                variables={"RULES": pulumi.Output.json_dumps(dict(args.rules))}
-            ),
-            logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="Text", log_group=args.log_group),
+            environment={"variables": {"RULES": pulumi.Output.json_dumps(dict(args.rules))}},
+            logging_config={"log_format": "Text", "log_group": args.log_group},
             tags=args.context.tags_for(args.kind),
             opts=named(self),
         )
         aws.lambda_.FunctionEventInvokeConfig(
-            f"{self._name}-no-retries",
+            f"{name}-no-retries",
             function_name=function.name,
             maximum_event_age_in_seconds=LATE_S,
             maximum_retry_attempts=0,
-            opts=own,
+            opts=self._child,
         )
-        return function
+        self._run_by(function, f"{name}-schedule", name, schedule_expression=args.schedule)
+        if args.event is not None:
+            pattern = pulumi.Output.json_dumps(args.event)
+            self._run_by(function, f"{name}-event", f"{name}-event", event_pattern=pattern)
+        self.function_name = function.name
+        self.register_outputs({"function_name": function.name})
 
-    def _run_by(self, function: aws.lambda_.Function, rule_kind: str, prefix: str, **when: Any) -> None:
-        own = pulumi.ResourceOptions(parent=self)
+    def _run_by(self, function: aws.lambda_.Function, rule_name: str, prefix: str, **when: Any) -> None:
+        args = self._args
         rule = aws.cloudwatch.EventRule(
-            f"{self._name}-{rule_kind}",
-            description=self._args.purpose,
-            tags=self._args.context.tags_for(self._args.kind),
-            opts=own,
-            **when,
+            rule_name, description=args.purpose, tags=args.context.tags_for(args.kind), opts=self._child, **when
         )
         permission = aws.lambda_.Permission(
             f"{prefix}-permission",
@@ -134,14 +106,23 @@ class EventFunction(pulumi.ComponentResource):
             action="lambda:InvokeFunction",
             principal="events.amazonaws.com",
             source_arn=rule.arn,
-            opts=own,
+            opts=self._child,
         )
         aws.cloudwatch.EventTarget(
             f"{prefix}-target",
             rule=rule.name,
             arn=function.arn,
-            retry_policy=aws.cloudwatch.EventTargetRetryPolicyArgs(
-                maximum_event_age_in_seconds=LATE_S, maximum_retry_attempts=2
-            ),
+            retry_policy={"maximum_event_age_in_seconds": LATE_S, "maximum_retry_attempts": 2},
             opts=pulumi.ResourceOptions(parent=self, depends_on=[permission]),
         )
+
+
+class _Role(Component[EventFunctionArgs]):
+    """Role of one function of the stack, with one policy; its ARN is known once its policy is there."""
+
+    def __init__(self, name: str, args: EventFunctionArgs, kind: str) -> None:
+        super().__init__(name, args, None, kind)
+        made = role(self, f"{name}-role", args.context, args.role_kind, "lambda.amazonaws.com")
+        policy = aws.iam.RolePolicy(f"{name}-policy", role=made.id, policy=args.allowed, opts=self._child)
+        self.role_arn = pulumi.Output.all(made.arn, policy.id).apply(lambda known: str(known[0]))
+        self.register_outputs({"role_arn": self.role_arn})

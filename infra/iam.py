@@ -30,31 +30,28 @@ def policy(statements: Callable[..., Sequence[Statement]], **given: pulumi.Input
 def allow(
     sid: str,
     service: str,
-    actions: Sequence[str],
-    resources: Sequence[str] | str,
+    actions: Sequence[str] | str,
+    resources: pulumi.Input[Any],
     condition: dict[str, Any] | None = None,
+    principal: Any = None,
+    effect: str = "Allow",
 ) -> Statement:
-    """One Allow statement for actions of one service."""
-    statement: Statement = {
+    """One statement for actions of one service; in a resource's policy for a principal."""
+    return {
         "Sid": sid,
-        "Effect": "Allow",
-        "Action": [f"{service}:{action}" for action in actions],
-        "Resource": resources if isinstance(resources, str) else list(resources),
+        "Effect": effect,
+        **({"Principal": principal} if principal else {}),
+        "Action": f"{service}:*" if actions == "*" else [f"{service}:{action}" for action in actions],
+        "Resource": list(resources) if isinstance(resources, tuple) else resources,
+        **({"Condition": condition} if condition else {}),
     }
-    return {**statement, "Condition": condition} if condition else statement
 
 
-def deny_plain_http(action: str, resource: pulumi.Input[Any]) -> pulumi.Output[str]:
+def deny_plain_http(service: str, resource: pulumi.Input[Any]) -> pulumi.Output[str]:
     """The resource policy that denies everything without TLS and allows nothing."""
-    statement = {
-        "Sid": "DenyUnencryptedTransport",
-        "Effect": "Deny",
-        "Principal": "*",
-        "Action": action,
-        "Resource": resource,
-        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-    }
-    return pulumi.Output.json_dumps({"Version": "2012-10-17", "Statement": [statement]})
+    no_tls = {"Bool": {"aws:SecureTransport": "false"}}
+    denial = allow("DenyUnencryptedTransport", service, "*", resource, no_tls, principal="*", effect="Deny")
+    return pulumi.Output.json_dumps({"Version": "2012-10-17", "Statement": [denial]})
 
 
 def role(

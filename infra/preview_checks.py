@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -51,29 +51,29 @@ def check_instance_types(settings: StackSettings, project: str) -> None:
     Raises:
         SettingsError: a line for each pool with types that the region does not have or that do not fit the pool.
     """
-    known = _look_up(name for pool in settings.enabled_pools.values() for name in pool.instance_types)
-    problems = {pool: _problem(pool, chosen.instance_types, known) for pool, chosen in settings.enabled_pools.items()}
-    if lines := [f"{project}:pools.{pool}.instance_types: {problem}" for pool, problem in problems.items() if problem]:
-        raise SettingsError("\n".join(lines))
-    for pool, chosen in settings.enabled_pools.items():
-        for name in chosen.instance_types:
-            if (gpus := _num_gpus(known[name])) > 1:
-                pulumi.warn(
-                    f"{project}:pools.{pool}.instance_types: {name} has {gpus} GPUs, a job uses one: {gpus - 1} are "
-                    "paid for and idle; better: types with one GPU, and a higher max_instances"
-                )
-
-
-def _look_up(names: Iterable[str]) -> dict[str, InstanceType]:
-    """Those of `names` that the provider's region has.
-
-    Two questions: a type that EC2 does not know is not found by a filter, but described it is an error, and an error of
-    a provider function ends the run.
-    """
-    # Each once, in the order given: the same questions for the same settings.
-    asked = aws.ec2.GetInstanceTypesFilterArgs(name="instance-type", values=list(dict.fromkeys(names)))
+    wanted = [name for pool in settings.enabled_pools.values() for name in pool.instance_types]
+    # Two questions: a type that EC2 does not know is not found by a filter, but described it is an error, and an error
+    # of a provider function ends the run. Each once, in the order given: the same questions for the same settings.
+    asked = aws.ec2.GetInstanceTypesFilterArgs(name="instance-type", values=list(dict.fromkeys(wanted)))
     found = aws.ec2.get_instance_types(filters=[asked]).instance_types
-    return {name: aws.ec2.get_instance_type(instance_type=name) for name in found}
+    known = {name: aws.ec2.get_instance_type(instance_type=name) for name in found}
+    lines, idle = [], []
+    for pool, chosen in settings.enabled_pools.items():
+        key = f"{project}:pools.{pool}.instance_types"
+        reasons = {name: _why_not(pool, known.get(name)) for name in chosen.instance_types}
+        if wrong := [f"{name!r} {reason}" for name, reason in reasons.items() if reason]:
+            lines.append(f"{key}: {'; '.join(wrong)}; allowed: {_ALLOWED[pool]}")
+        elif pool == "gpu" and (problem := _several_sizes({name: known[name] for name in reasons})):
+            lines.append(f"{key}: {problem}")
+        else:
+            idle += [(key, name, gpus - 1) for name in reasons if (gpus := _num_gpus(known[name])) > 1]
+    if lines:
+        raise SettingsError("\n".join(lines))
+    for key, name, others in idle:
+        pulumi.warn(
+            f"{key}: {name} has {others + 1} GPUs, a job uses one: {others} are paid for and idle; better: types with "
+            "one GPU, and a higher max_instances"
+        )
 
 
 def _num_gpus(item: InstanceType) -> int:
@@ -81,15 +81,9 @@ def _num_gpus(item: InstanceType) -> int:
     return sum(int(gpu.count) for gpu in item.gpuses or [])
 
 
-def _problem(pool: PoolName, names: Sequence[str], known: Mapping[str, InstanceType]) -> str:
-    reasons = {name: _why_not(pool, known.get(name)) for name in names}
-    if wrong := [f"{name!r} {reason}" for name, reason in reasons.items() if reason]:
-        return f"{'; '.join(wrong)}; allowed: {_ALLOWED[pool]}"
-    return _several_sizes({name: int(known[name].gpuses[0].memory_size) for name in names}) if pool == "gpu" else ""
-
-
-def _several_sizes(memory_mib: Mapping[str, int]) -> str:
-    """By type the memory of ONE GPU: a job that fits one instance must fit all."""
+def _several_sizes(types: Mapping[str, InstanceType]) -> str:
+    """What is wrong if the GPUs of types have several sizes: a job that fits one instance must fit all."""
+    memory_mib = {name: int(item.gpuses[0].memory_size) for name, item in types.items()}
     sizes = sorted({*memory_mib.values()})
     if sizes[-1] <= sizes[0] * _ONE_SIZE:
         return ""
@@ -130,11 +124,7 @@ async def read_outputs() -> dict[str, Any]:
 def refuse_replaced_data(last: Mapping[str, Any], settings: StackSettings, region: str, project: str) -> None:
     """Stop before anything is registered if the edit of a standing stack would replace what holds data.
 
-    Args:
-        last: outputs of the last update; empty: there is nothing to lose.
-        settings: of this update.
-        region: of this update, such as `us-east-1`.
-        project: the project's name, namespace of its keys.
+    `last` are the outputs of its last update; empty: there is nothing to lose.
 
     Raises:
         SettingsError: `environment` or `aws:region` is another one than in `last`, and `replace_data` is not true.
@@ -164,40 +154,35 @@ MAX_AGE_DAYS: Final = 60
 
 def warn_of_launches(parent_image: str, region: str) -> None:
     """Say what is wrong with the parent image and with the key of volumes; nothing here stops an update."""
-    for line in (*_of_parent(parent_image, datetime.now(UTC)), *_of_key(region)):
-        pulumi.warn(line)
+    _warn_of_parent(parent_image, datetime.now(UTC))
+    _warn_of_key(region)
 
 
-def _of_parent(parent_image: str, now: datetime) -> list[str]:
+def _warn_of_parent(parent_image: str, now: datetime) -> None:
     """Of an SSM parameter whose image grows old; an image that is named by its id is old by choice."""
     if parent_image.startswith("ami-"):
-        return []
+        return
     image_id = aws.ssm.get_parameter(name=parent_image).value
     # Of any owner, also if it is deprecated, as AWS's own are after a while.
     filters = [aws.ec2.GetAmiFilterArgs(name="image-id", values=[image_id])]
     created = aws.ec2.get_ami(filters=filters, include_deprecated=True).creation_date
-    days = (now - datetime.fromisoformat(created)).days
-    if days <= MAX_AGE_DAYS:
-        return []
-    return [
-        f"golden_ami.parent_image: {parent_image}: its image {image_id} was made {days} days ago: that line is "
-        "patched no more, and no schedule will bake another; choose a newer one, as docs/configuration.md says"
-    ]
+    if (days := (now - datetime.fromisoformat(created)).days) > MAX_AGE_DAYS:
+        pulumi.warn(
+            f"golden_ami.parent_image: {parent_image}: its image {image_id} was made {days} days ago: that line is "
+            "patched no more, and no schedule will bake another; choose a newer one, as docs/configuration.md says"
+        )
 
 
-def _of_key(region: str) -> list[str]:
-    """Whether volumes are encrypted with a key of the account's own, which AWS's services may not use unasked.
+def _warn_of_key(region: str) -> None:
+    """If volumes are encrypted with a key of the account's own, which AWS's services may not use unasked.
 
     Source: EC2 Auto Scaling User Guide, "Required AWS KMS key policy for use with encrypted volumes".
     """
     key = aws.ebs.get_default_kms_key().key_arn
-    if key.endswith("alias/aws/ebs"):
-        return []
     # What was set back to AWS's key may be answered with that key's own ARN.
-    if aws.kms.get_key(key_id=key).key_manager == "AWS":
-        return []
-    return [
-        f"volumes: the default EBS key in {region} is {key}, a customer managed one: launches end in "
-        "Client.InternalError and bakes fail unless its policy admits them; either "
-        f"`aws ec2 reset-ebs-default-kms-key-id --region {region}`, or admit them, as docs/operations.md says"
-    ]
+    if not key.endswith("alias/aws/ebs") and aws.kms.get_key(key_id=key).key_manager != "AWS":
+        pulumi.warn(
+            f"volumes: the default EBS key in {region} is {key}, a customer managed one: launches end in "
+            "Client.InternalError and bakes fail unless its policy admits them; either "
+            f"`aws ec2 reset-ebs-default-kms-key-id --region {region}`, or admit them, as docs/operations.md says"
+        )

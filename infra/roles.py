@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Final
 
 import pulumi
 import pulumi_aws as aws
 
-from infra.context import AwsContext
+from infra.context import AwsContext, Component
 from infra.data.file_system import FileSystem
 from infra.data.queues import JobQueues
 from infra.data.storage import Buckets
@@ -44,7 +45,7 @@ class FlowLogRoleArgs:
     log_group_arn: pulumi.Input[str]
 
 
-class FlowLogRole(pulumi.ComponentResource):
+class FlowLogRole(Component[FlowLogRoleArgs]):
     """Role through which VPC flow logs reach their log group; apart, because the network needs it before all else.
 
     Attributes:
@@ -52,14 +53,14 @@ class FlowLogRole(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: FlowLogRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("receipts:infra:FlowLogRole", name, None, opts)
-        context, own = args.context, pulumi.ResourceOptions(parent=self)
+        super().__init__(name, args, opts)
+        context = args.context
         flow_logs = context.arn("ec2", "vpc-flow-log/*")
         # Without them, flow logs of another account could be pointed at this role.
         condition = {"StringEquals": {"aws:SourceAccount": context.account_id}, "ArnLike": {"aws:SourceArn": flow_logs}}
         made = role(self, f"{name}-role", context, "flow-logs", "vpc-flow-logs.amazonaws.com", condition)
         allowed = policy(_flow_log_statements, log_group=args.log_group_arn)
-        aws.iam.RolePolicy(f"{name}-policy", role=made.id, policy=allowed, opts=own)
+        aws.iam.RolePolicy(f"{name}-policy", role=made.id, policy=allowed, opts=self._child)
         self.role_arn = made.arn
         self.register_outputs({"role_arn": self.role_arn})
 
@@ -80,7 +81,6 @@ class RolesArgs:
     """Resources that the roles of workers and of bakes may use.
 
     Attributes:
-        tables: workers read receipts, and read and write jobs and instances.
         parent_image: image id, or SSM parameter that holds one and that a bake reads.
         pools: of whose groups workers are.
         bakes: whether images are baked.
@@ -99,7 +99,7 @@ class RolesArgs:
     bakes: bool = True
 
 
-class Roles(pulumi.ComponentResource):
+class Roles(Component[RolesArgs]):
     """Roles of the worker, of the build instance, and of Image Builder itself.
 
     Attributes:
@@ -110,21 +110,16 @@ class Roles(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: RolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("receipts:infra:Roles", name, None, opts)
+        super().__init__(name, args, opts)
         context = args.context
-        worker, worker_profile = self._instance_role(name, "worker", context, _worker_policy(args))
+        worker, worker_profile = self._instance_role("worker", _worker_policy(args))
         wheels, parameter = args.buckets.wheels.arn, args.wheelhouse.parameter_arn
-        allowed = policy(
-            lambda wheels, parameter: builder_statements(context, wheels, parameter), wheels=wheels, parameter=parameter
-        )
-        builder, builder_profile = self._instance_role(name, "builder", context, allowed)
+        allowed = policy(lambda **known: builder_statements(context, **known), wheels=wheels, parameter=parameter)
+        builder, builder_profile = self._instance_role("builder", allowed)
         same_account = {"StringEquals": {"aws:SourceAccount": context.account_id}}
         service = "imagebuilder.amazonaws.com"
         execution = role(self, f"{name}-image-execution", context, "image-execution", service, same_account)
-        allowed = policy(
-            lambda builder_role: execution_statements(context, args.parent_image, builder_role),
-            builder_role=builder.arn,
-        )
+        allowed = policy(lambda builder: execution_statements(context, args.parent_image, builder), builder=builder.arn)
         self._policy(f"{name}-image-execution", execution, allowed)
         if args.bakes:
             # Ours is cut out of it without a bake on a real account having been seen: what it lacks would stop one.
@@ -132,7 +127,7 @@ class Roles(pulumi.ComponentResource):
                 f"{name}-image-execution-managed",
                 role=execution.name,
                 policy_arn=f"arn:{context.partition}:iam::aws:policy/EC2ImageBuilderExecutionPolicy",
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self._child,
             )
         self.worker_role_arn, self.worker_instance_profile_arn = worker.arn, worker_profile.arn
         self.builder_instance_profile_name = builder_profile.name
@@ -141,29 +136,23 @@ class Roles(pulumi.ComponentResource):
             {"worker_role_arn": worker.arn, "image_builder_execution_role_arn": execution.arn},
         )
 
-    def _instance_role(
-        self, name: str, kind: str, context: AwsContext, allowed: pulumi.Output[str]
-    ) -> tuple[aws.iam.Role, aws.iam.InstanceProfile]:
-        made = role(self, f"{name}-{kind}", context, kind, "ec2.amazonaws.com")
+    def _instance_role(self, kind: str, allowed: pulumi.Output[str]) -> tuple[aws.iam.Role, aws.iam.InstanceProfile]:
+        context, name = self._args.context, f"{self._name}-{kind}"
+        made = role(self, name, context, kind, "ec2.amazonaws.com")
         # An instance must not start before its role may do anything: hence the dependency on the policy.
-        profile = aws.iam.InstanceProfile(
-            f"{name}-{kind}-profile",
-            role=made.name,
-            tags=context.tags_for(kind),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[self._policy(f"{name}-{kind}", made, allowed)]),
-        )
-        return made, profile
+        after_policy = pulumi.ResourceOptions(parent=self, depends_on=[self._policy(name, made, allowed)])
+        tags = context.tags_for(kind)
+        return made, aws.iam.InstanceProfile(f"{name}-profile", role=made.name, tags=tags, opts=after_policy)
 
     def _policy(self, name: str, of: aws.iam.Role, allowed: pulumi.Output[str]) -> aws.iam.RolePolicy:
-        opts = pulumi.ResourceOptions(parent=self)
-        return aws.iam.RolePolicy(f"{name}-policy", role=of.id, policy=allowed, opts=opts)
+        return aws.iam.RolePolicy(f"{name}-policy", role=of.id, policy=allowed, opts=self._child)
 
 
 def _worker_policy(args: RolesArgs) -> pulumi.Output[str]:
     context = args.context
     groups = [context.arn("autoscaling", group_pattern(context, pool)) for pool in args.pools]
     return policy(
-        lambda **known: _worker_statements(context, groups, **known),
+        lambda **known: _worker_statements(context, groups, SimpleNamespace(**known)),
         receipts=args.tables.receipts.arn,
         jobs=args.tables.jobs.arn,
         instances=args.tables.instances.arn,
@@ -182,48 +171,34 @@ def group_pattern(context: AwsContext, pool: PoolName) -> str:
     return f"autoScalingGroup:*:autoScalingGroupName/{context.name('workers', pool)}"
 
 
-def _worker_statements(
-    context: AwsContext,
-    groups: Sequence[str],
-    *,
-    receipts: str,
-    jobs: str,
-    instances: str,
-    artifacts: str,
-    wheels: str,
-    queues: Sequence[str],
-    file_system: str,
-    access_points: Sequence[str],
-    parameter: str,
-    log_groups: Sequence[str],
-) -> list[Statement]:
-    """Rights of a worker from boot to its own end, and none on another stack."""
+def _worker_statements(context: AwsContext, groups: Sequence[str], arns: SimpleNamespace) -> list[Statement]:
+    """Rights of a worker from boot to its own end, and none on another stack; `arns` as `_worker_policy` names them."""
     # SendMessage: a waiting job's message is sent anew before SQS drops it.
     queue_actions = ["ReceiveMessage", "DeleteMessage", "SendMessage", "ChangeMessageVisibility", "GetQueueAttributes"]
     artifact_actions = ["PutObject", "AbortMultipartUpload", "ListMultipartUploadParts"]
-    through_access_points = {"StringEquals": {"elasticfilesystem:AccessPointArn": list(access_points)}}
+    through_access_points = {"StringEquals": {"elasticfilesystem:AccessPointArn": list(arns.access_points)}}
     mount = ["ClientMount", "ClientWrite"]
     lifecycle = [
         *("CompleteLifecycleAction", "SetInstanceProtection"),
         *("SuspendProcesses", "TerminateInstanceInAutoScalingGroup"),
     ]
-    written = [jobs, f"{jobs}/index/*", instances, f"{instances}/index/*"]
+    written = [arn for table in (arns.jobs, arns.instances) for arn in (table, f"{table}/index/*")]
     return [
-        allow("ReadReceipts", "dynamodb", ["Query", "Scan"], [receipts, f"{receipts}/index/*"]),
+        allow("ReadReceipts", "dynamodb", ["Query", "Scan"], [arns.receipts, f"{arns.receipts}/index/*"]),
         allow("ReadState", "dynamodb", ["BatchGetItem", "DescribeTable", "Query"], written),
-        allow("WriteState", "dynamodb", ["BatchWriteItem", "PutItem", "UpdateItem"], [jobs, instances]),
-        *prefix_statements("Artifacts", artifacts, ["runs", "snapshots"], artifact_actions),
-        *wheelhouse_statements(wheels),
-        allow("TakeJobs", "sqs", queue_actions, queues),
-        allow("MountFiles", "elasticfilesystem", mount, [file_system], through_access_points),
-        allow("ReadDefaults", "ssm", ["GetParameter"], [parameter]),
+        allow("WriteState", "dynamodb", ["BatchWriteItem", "PutItem", "UpdateItem"], [arns.jobs, arns.instances]),
+        *prefix_statements("Artifacts", arns.artifacts, ["runs", "snapshots"], artifact_actions),
+        *wheelhouse_statements(arns.wheels),
+        allow("TakeJobs", "sqs", queue_actions, arns.queues),
+        allow("MountFiles", "elasticfilesystem", mount, [arns.file_system], through_access_points),
+        allow("ReadDefaults", "ssm", ["GetParameter"], [arns.parameter]),
         allow("OwnGroup", "autoscaling", lifecycle, groups),
         # No narrower resource exists; a worker takes no job for a group that somebody has stopped.
         allow("FindGroup", "autoscaling", ["DescribeAutoScalingGroups"], "*"),
         allow("PutMetrics", "cloudwatch", ["PutMetricData"], "*", OWN_NAMESPACE),
         # No narrower resource exists; the worker writes its own price to its row of the instances table.
         allow("ReadSpotPrices", "ec2", ["DescribeSpotPriceHistory"], "*"),
-        write_logs(*log_groups),
-        list_streams(*log_groups),
+        write_logs(*arns.log_groups),
+        list_streams(*arns.log_groups),
         *session_statements(context),
     ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from infra.network.subnets import LARGEST_PREFIX, SMALLEST_PREFIX
+from receipt_trainer.config.base import Strict
 from receipt_trainer.contract import names
 
 PARENT_IMAGE: Final = (
@@ -33,12 +33,6 @@ _PRIVATE_NETWORKS: Final = tuple(
     IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 )
 Item = TypeVar("Item")
-
-
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise PydanticCustomError("float_type", "a boolean is not a number")
-    return value
 
 
 def _text_of_scalar(value: Any) -> Any:
@@ -106,13 +100,12 @@ PythonVersions = Annotated[
     tuple[Annotated[PythonVersion, BeforeValidator(_text_of_scalar)], ...],
     AfterValidator(lambda given: tuple(sorted(given))),
 ]
-Whole = Annotated[int, BeforeValidator(_no_bool)]
 Email = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}$", max_length=254),
 ]
 InstanceTypeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}\.[a-z0-9-]{1,30}$")]
-InstanceTypes = Annotated[tuple[InstanceTypeName, ...], AfterValidator(_each_once)]
+InstanceTypes = Annotated[tuple[InstanceTypeName, ...], Field(min_length=1, max_length=20), AfterValidator(_each_once)]
 TagKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9+\-=._:/]{1,128}$"), AfterValidator(_not_ours)]
 """The characters that every service allows; EC2 Image Builder knows neither spaces nor accents in a key."""
 TagValue = Annotated[str, BeforeValidator(_text_of_scalar), Field(pattern=r"^[\p{L}\p{N} +\-=._:/@]*$", max_length=256)]
@@ -120,10 +113,10 @@ TagValue = Annotated[str, BeforeValidator(_text_of_scalar), Field(pattern=r"^[\p
 Tags = Annotated[dict[TagKey, TagValue], Field(max_length=MAX_TAGS), AfterValidator(_differ)]
 
 
-class SettingGroup(BaseModel):
+class SettingGroup(Strict):
     """Members left out have their defaults; others than these are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(validate_default=True)
 
 
 class NetworkSettings(SettingGroup):
@@ -132,7 +125,7 @@ class NetworkSettings(SettingGroup):
     cidr: Annotated[str, AfterValidator(_private_network)] = Field(
         "10.42.0.0/16", description="Private IPv4 network of the VPC, /16 to /23"
     )
-    az_count: Whole = Field(2, ge=1, le=6, description="Availability zones to use; one more moves no subnet")
+    az_count: int = Field(2, ge=1, le=6, description="Availability zones to use; one more moves no subnet")
     nat: Literal["none", "single", "public"] = Field(
         "none",
         description="none: AWS is reached through endpoints, the internet not at all; single: one NAT gateway; "
@@ -144,15 +137,13 @@ class PoolSettings(SettingGroup):
     """One pool of workers."""
 
     enabled: bool = Field(True, description="false: the pool and its queues do not exist")
-    instance_types: InstanceTypes = Field((), min_length=1, max_length=20, description="EC2 instance types, x86_64")
-    min_instances: Whole = Field(0, ge=0, le=100, description="Instances that are kept even without jobs")
-    max_instances: Whole = Field(
-        2, ge=0, le=100, validate_default=True, description="Instances at most; 0 pauses the pool, its jobs wait"
-    )
-    on_demand_base: Whole = Field(
+    instance_types: InstanceTypes = Field(description="EC2 instance types, x86_64")
+    min_instances: int = Field(0, ge=0, le=100, description="Instances that are kept even without jobs")
+    max_instances: int = Field(2, ge=0, le=100, description="Instances at most; 0 pauses the pool, its jobs wait")
+    on_demand_base: int = Field(
         0, ge=0, le=100, description="Number of instances that are on demand first, also if market is spot"
     )
-    root_volume_gib: Whole = Field(
+    root_volume_gib: int = Field(
         150, ge=MIN_ROOT_VOLUME_GIB, le=16384, description="Size of the root volume (gp3) in GiB"
     )
     market: Literal["spot", "on_demand"] = Field("spot", description="How instances beyond on_demand_base are bought")
@@ -183,8 +174,6 @@ class GpuPoolSettings(PoolSettings):
 
     instance_types: InstanceTypes = Field(
         ("g5.xlarge", "g6.xlarge", "g5.2xlarge", "g6.2xlarge"),
-        min_length=1,
-        max_length=20,
         description="Types with NVIDIA GPUs of one memory size, x86_64; the more types, the fewer interruptions",
     )
 
@@ -194,8 +183,6 @@ class CpuPoolSettings(PoolSettings):
 
     instance_types: InstanceTypes = Field(
         ("c7i.xlarge", "c6i.xlarge", "c7a.xlarge", "m7i.xlarge", "m6i.xlarge"),
-        min_length=1,
-        max_length=20,
         description="Types without a GPU, x86_64; the more types, the fewer interruptions",
     )
 
@@ -239,17 +226,17 @@ class GoldenAmiSettings(SettingGroup):
 class RetentionSettings(SettingGroup):
     """How long things are kept."""
 
-    logs_days: Annotated[Whole, AfterValidator(_log_days)] = Field(30, description="Days that logs are kept")
-    old_versions_days: Whole = Field(
+    logs_days: Annotated[int, AfterValidator(_log_days)] = Field(30, description="Days that logs are kept")
+    old_versions_days: int = Field(
         30, ge=1, le=3650, description="Days that overwritten and deleted objects of the buckets can be restored"
     )
-    checkpoints_days: Whole = Field(
+    checkpoints_days: int = Field(
         names.DEFAULT_CHECKPOINTS_DAYS,
         ge=1,
         le=3650,
         description="Days that checkpoints of FAILED and CANCELLED jobs are kept",
     )
-    rows_days: Whole = Field(
+    rows_days: int = Field(
         names.DEFAULT_ROWS_DAYS, ge=1, le=3650, description="Days that metrics and log lines of jobs are kept"
     )
 
@@ -257,10 +244,10 @@ class RetentionSettings(SettingGroup):
 class JobsSettings(SettingGroup):
     """Defaults of every job of the stack, which its job file or the command may override."""
 
-    max_hours: Annotated[float, BeforeValidator(_no_bool)] | None = Field(
+    max_hours: float | None = Field(
         None, gt=0, le=100_000, description="Hours of instance time after which a job is stopped; unset: no limit"
     )
-    max_usd: Annotated[float, BeforeValidator(_no_bool)] | None = Field(
+    max_usd: float | None = Field(
         None, gt=0, le=1_000_000, description="US dollars after which a job is stopped; unset: no limit"
     )
     notify: bool | None = Field(
@@ -271,7 +258,7 @@ class JobsSettings(SettingGroup):
 class BudgetSettings(SettingGroup):
     """The monthly budget."""
 
-    monthly_usd: Annotated[float, BeforeValidator(_no_bool)] = Field(
+    monthly_usd: float = Field(
         gt=0, le=1_000_000, description="US dollars a month; mails at 80 % and 100 %, and at a forecast of 100 %"
     )
     email: Email = Field(description="Mail address that is notified")

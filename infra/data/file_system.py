@@ -9,25 +9,16 @@ from typing import Any, Final
 import pulumi
 import pulumi_aws as aws
 
-from infra.context import AwsContext
+from infra.context import AwsContext, Component
+from infra.iam import allow
 from receipt_trainer.contract.names import WORKER_UID
 
-_CLIENT_ACTIONS: Final = (
-    "elasticfilesystem:ClientMount",
-    "elasticfilesystem:ClientWrite",
-    "elasticfilesystem:ClientRootAccess",
-)
+_SERVICE: Final = "elasticfilesystem"
 
 
 @dataclass(frozen=True)
 class FileSystemArgs:
-    """Arguments of the file system.
-
-    Attributes:
-        private_subnet_ids: at most one an AZ; each gets a mount target.
-        security_group_id: group of the mount targets.
-        protect_data: refuse to delete the file system.
-    """
+    """The subnets, at most one an AZ, get a mount target each, of the group; `protect_data` refuses a deletion."""
 
     context: AwsContext
     private_subnet_ids: Sequence[pulumi.Input[str]]
@@ -35,7 +26,7 @@ class FileSystemArgs:
     protect_data: bool
 
 
-class FileSystem(pulumi.ComponentResource):
+class FileSystem(Component[FileSystemArgs]):
     """Encrypted EFS with elastic throughput, backed up daily; files unread for 30 days move to cheaper storage.
 
     Attributes:
@@ -46,37 +37,11 @@ class FileSystem(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: FileSystemArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("receipts:infra:FileSystem", name, {}, opts)
-        self._name, self._args = name, args
-        self._child = pulumi.ResourceOptions(parent=self)
-        file_system = self._file_system()
-        self.file_system_id, self.file_system_arn = file_system.id, file_system.arn
-        aws.efs.BackupPolicy(
-            f"{name}-backup",
-            file_system_id=self.file_system_id,
-            backup_policy={"status": "ENABLED"},
-            opts=self._child,
-        )
-        training, checkpoints = self._access_point("training"), self._access_point("checkpoints")
-        self.training_access_point_id, self.checkpoints_access_point_id = training.id, checkpoints.id
-        self.access_point_arns = [training.arn, checkpoints.arn]
-        self.mount_targets = [
-            aws.efs.MountTarget(
-                f"{name}-mount-{number}",
-                file_system_id=self.file_system_id,
-                subnet_id=subnet,
-                security_groups=[args.security_group_id],
-                opts=self._child,
-            )
-            for number, subnet in enumerate(args.private_subnet_ids)
-        ]
-        self.register_outputs({"fileSystemId": self.file_system_id, "fileSystemArn": self.file_system_arn})
-
-    def _file_system(self) -> aws.efs.FileSystem:
-        protect = self._args.protect_data
-        return aws.efs.FileSystem(
-            f"{self._name}-efs",
-            creation_token=self._args.context.name("efs"),
+        super().__init__(name, args, opts)
+        protect = args.protect_data
+        file_system = aws.efs.FileSystem(
+            f"{name}-efs",
+            creation_token=args.context.name("efs"),
             encrypted=True,
             performance_mode="generalPurpose",
             throughput_mode="elastic",
@@ -84,9 +49,27 @@ class FileSystem(pulumi.ComponentResource):
                 {"transition_to_ia": "AFTER_30_DAYS"},
                 {"transition_to_primary_storage_class": "AFTER_1_ACCESS"},
             ],
-            tags=self._args.context.tags_for("efs"),
+            tags=args.context.tags_for("efs"),
             opts=pulumi.ResourceOptions(parent=self, protect=protect, retain_on_delete=protect),
         )
+        self.file_system_id, self.file_system_arn = file_system.id, file_system.arn
+        aws.efs.BackupPolicy(
+            f"{name}-backup", file_system_id=file_system.id, backup_policy={"status": "ENABLED"}, opts=self._child
+        )
+        training, checkpoints = self._access_point("training"), self._access_point("checkpoints")
+        self.training_access_point_id, self.checkpoints_access_point_id = training.id, checkpoints.id
+        self.access_point_arns = [training.arn, checkpoints.arn]
+        self.mount_targets = [
+            aws.efs.MountTarget(
+                f"{name}-mount-{number}",
+                file_system_id=file_system.id,
+                subnet_id=subnet,
+                security_groups=[args.security_group_id],
+                opts=self._child,
+            )
+            for number, subnet in enumerate(args.private_subnet_ids)
+        ]
+        self.register_outputs({"fileSystemId": self.file_system_id, "fileSystemArn": self.file_system_arn})
 
     def _access_point(self, role: str) -> aws.efs.AccessPoint:
         """`/role`, made on first mount, in which every client is the worker's user."""
@@ -105,18 +88,13 @@ class FileSystem(pulumi.ComponentResource):
 
 @dataclass(frozen=True)
 class FileSystemAccessArgs:
-    """Statements that decide who may mount what.
-
-    Attributes:
-        files: the file system; its access points are the only ways in.
-        worker_role_arn: the only role that may take them.
-    """
+    """The file system, and the only role that may take its access points."""
 
     files: FileSystem
     worker_role_arn: pulumi.Input[str]
 
 
-class FileSystemAccess(pulumi.ComponentResource):
+class FileSystemAccess(Component[FileSystemAccessArgs]):
     """The file-system policy: over TLS only, through an access point only, and it admits workers only.
 
     Apart from FileSystem, because the worker's role names the file system and this policy names the role. Who mounts
@@ -124,12 +102,12 @@ class FileSystemAccess(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: FileSystemAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("receipts:infra:FileSystemAccess", name, {}, opts)
+        super().__init__(name, args, opts)
         aws.efs.FileSystemPolicy(
             f"{name}-policy",
             file_system_id=args.files.file_system_id,
             policy=pulumi.Output.json_dumps(_policy(args)),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child,
         )
         self.register_outputs({})
 
@@ -142,33 +120,18 @@ def _policy(args: FileSystemAccessArgs) -> dict[str, Any]:
     aws:SourceIp alone, and a denial by aws:PrincipalArn would hit the worker. An administrator whose own role may mount
     every file system may mount this one, if the security groups let it.
     """
-    access_points = {"elasticfilesystem:AccessPointArn": args.files.access_point_arns}
+    files, everyone = args.files.file_system_arn, {"AWS": "*"}
+    points = {"elasticfilesystem:AccessPointArn": args.files.access_point_arns}
+    admitted = {"Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"}, "StringEquals": points}
+    no_tls, outside = {"Bool": {"aws:SecureTransport": "false"}}, {"StringNotEquals": points}
+    mount = ["ClientMount", "ClientWrite"]
+    all_of_it = [*mount, "ClientRootAccess"]
+    worker = {"AWS": args.worker_role_arn}
     return {
         "Version": "2012-10-17",
         "Statement": [
-            {
-                "Sid": "WorkersThroughAccessPoints",
-                "Effect": "Allow",
-                "Principal": {"AWS": args.worker_role_arn},
-                "Action": ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"],
-                "Resource": args.files.file_system_arn,
-                "Condition": {
-                    "Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"},
-                    "StringEquals": access_points,
-                },
-            },
-            _denial(args, "DenyUnencryptedTransport", {"Bool": {"aws:SecureTransport": "false"}}),
-            _denial(args, "DenyOutsideAccessPoints", {"StringNotEquals": access_points}),
+            allow("WorkersThroughAccessPoints", _SERVICE, mount, files, admitted, worker),
+            allow("DenyUnencryptedTransport", _SERVICE, all_of_it, files, no_tls, everyone, "Deny"),
+            allow("DenyOutsideAccessPoints", _SERVICE, all_of_it, files, outside, everyone, "Deny"),
         ],
-    }
-
-
-def _denial(args: FileSystemAccessArgs, sid: str, condition: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "Sid": sid,
-        "Effect": "Deny",
-        "Principal": {"AWS": "*"},
-        "Action": list(_CLIENT_ACTIONS),
-        "Resource": args.files.file_system_arn,
-        "Condition": condition,
     }

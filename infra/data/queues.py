@@ -9,7 +9,7 @@ from typing import Final
 import pulumi
 import pulumi_aws as aws
 
-from infra.context import AwsContext
+from infra.context import AwsContext, Component
 from infra.iam import deny_plain_http
 from receipt_trainer.contract.outputs import PRIORITIES, PoolName, Priority
 
@@ -26,17 +26,13 @@ _LONG_POLL_S: Final = 20
 
 @dataclass(frozen=True)
 class JobQueuesArgs:
-    """Arguments of the queues.
-
-    Attributes:
-        pools: pools that get queues.
-    """
+    """The pools that get queues."""
 
     context: AwsContext
     pools: Sequence[PoolName]
 
 
-class JobQueues(pulumi.ComponentResource):
+class JobQueues(Component[JobQueuesArgs]):
     """FIFO queues in which each job's messages form a group: jobs run side by side, and none twice.
 
     Attributes:
@@ -46,8 +42,7 @@ class JobQueues(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: JobQueuesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("receipts:infra:JobQueues", name, {}, opts)
-        self._name, self._args = name, args
+        super().__init__(name, args, opts)
         dead = {pool: self._queue(f"{pool}-dead") for pool in args.pools}
         jobs = {pool: self._job_queues(pool, dead[pool]) for pool in args.pools}
         self.urls = {pool: {priority: queue.url for priority, queue in of.items()} for pool, of in jobs.items()}
@@ -65,7 +60,7 @@ class JobQueues(pulumi.ComponentResource):
             f"{self._name}-{pool}-dead-sources",
             queue_url=dead.url,
             redrive_allow_policy=pulumi.Output.json_dumps({"redrivePermission": "byQueue", "sourceQueueArns": sources}),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child,
         )
         return queues
 
@@ -83,12 +78,12 @@ class JobQueues(pulumi.ComponentResource):
             redrive_policy=redrive_policy,
             sqs_managed_sse_enabled=True,
             tags=self._args.context.tags_for(f"jobs-{suffix}"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child,
         )
         aws.sqs.QueuePolicy(
             f"{self._name}-{suffix}-policy",
             queue_url=queue.url,
-            policy=deny_plain_http("sqs:*", queue.arn),
-            opts=pulumi.ResourceOptions(parent=self),
+            policy=deny_plain_http("sqs", queue.arn),
+            opts=self._child,
         )
         return queue

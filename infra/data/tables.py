@@ -8,23 +8,19 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from infra.context import AwsContext, named
+from infra.context import AwsContext, Component, named
 from receipt_trainer.contract.tables import INSTANCES, JOBS, RECEIPTS, TableShape
 
 
 @dataclass(frozen=True)
 class TablesArgs:
-    """Arguments of the tables.
-
-    Attributes:
-        protect_data: refuse to delete a table, by DynamoDB and by Pulumi.
-    """
+    """With `protect_data`, DynamoDB and Pulumi refuse to delete a table."""
 
     context: AwsContext
     protect_data: bool
 
 
-class Tables(pulumi.ComponentResource):
+class Tables(Component[TablesArgs]):
     """Receipts, jobs and instances: billed by request, restorable to any second of the last 35 days.
 
     Attributes:
@@ -34,8 +30,7 @@ class Tables(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: TablesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("receipts:infra:Tables", name, {}, opts)
-        self._name, self._args = name, args
+        super().__init__(name, args, opts)
         self.receipts = self._table(RECEIPTS)
         self.jobs = self._table(JOBS)
         self.instances = self._table(INSTANCES)
@@ -60,7 +55,7 @@ class Tables(pulumi.ComponentResource):
             range_key=keys["RANGE"],
             global_secondary_indexes=[_index(index) for index in arguments.get("GlobalSecondaryIndexes", [])],
             point_in_time_recovery={"enabled": True},
-            ttl=_ttl(shape),
+            ttl={"attribute_name": shape.ttl_attribute, "enabled": True} if shape.ttl_attribute else None,
             deletion_protection_enabled=protect,
             tags=self._args.context.tags_for(shape.name),
             opts=named(self, protect=protect, retain_on_delete=protect),
@@ -84,7 +79,3 @@ def _index(index: dict[str, Any]) -> aws.dynamodb.TableGlobalSecondaryIndexArgsD
     if included := projection.get("NonKeyAttributes"):
         made["non_key_attributes"] = included
     return made
-
-
-def _ttl(shape: TableShape) -> aws.dynamodb.TableTtlArgsDict | None:
-    return {"attribute_name": shape.ttl_attribute, "enabled": True} if shape.ttl_attribute else None

@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from infra.context import AwsContext, named
+from infra.context import AwsContext, Component, named
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TrainingDefaultsArgs:
     training: Mapping[str, Any]
 
 
-class TrainingDefaults(pulumi.ComponentResource):
+class TrainingDefaults(Component[TrainingDefaultsArgs]):
     """The parameter that `submit-job` merges into every job.
 
     Attributes:
@@ -29,7 +29,7 @@ class TrainingDefaults(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: TrainingDefaultsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("receipts:infra:TrainingDefaults", name, None, opts)
+        super().__init__(name, args, opts)
         parameter = aws.ssm.Parameter(
             f"{name}-parameter",
             name=args.context.path("training-defaults"),

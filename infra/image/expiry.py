@@ -8,7 +8,7 @@ from typing import Final
 import pulumi
 
 from infra.context import FUNCTIONS, AwsContext
-from infra.event_function import CONTRACT, EventFunction, EventFunctionArgs, FunctionRole
+from infra.event_function import CONTRACT, EventFunction, EventFunctionArgs
 from infra.iam import Statement, allow, document, write_logs
 from infra.image.policies import (
     TAGGED,
@@ -34,11 +34,7 @@ FILES: Final = {
 
 @dataclass(frozen=True)
 class ImageExpiryArgs:
-    """Whose images are looked at: they follow from names.
-
-    Attributes:
-        log_group: name of the log group of the bakes.
-    """
+    """Whose images are looked at follows from names; the log group is that of the bakes."""
 
     context: AwsContext
     log_group: pulumi.Input[str]
@@ -49,8 +45,6 @@ class ImageExpiry(EventFunction):
 
     def __init__(self, name: str, args: ImageExpiryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         context = args.context
-        allowed = document(_statements(context))
-        role = FunctionRole("receipts:infra:ImageExpiryRole", name, context, "image-expiry", allowed)
         recipe = recipe_name(context)
         function = EventFunctionArgs(
             context=context,
@@ -59,7 +53,9 @@ class ImageExpiry(EventFunction):
             files=FILES,
             rules={"recipe": recipe, "parameter": image_parameter_name(context)},
             log_group=args.log_group,
-            role_arn=role.role_arn,
+            role_component="ImageExpiryRole",
+            role_kind="image-expiry",
+            allowed=document(_statements(context)),
             schedule="rate(1 day)",
             purpose=f"Looks for expired images of {context.prefix}",
             event={
@@ -69,7 +65,7 @@ class ImageExpiry(EventFunction):
                 "resources": [{"prefix": context.arn("imagebuilder", f"image/{recipe}-")}],
             },
         )
-        super().__init__("receipts:infra:ImageExpiry", name, function, opts)
+        super().__init__(name, function, opts)
 
 
 def _statements(context: AwsContext) -> list[Statement]:

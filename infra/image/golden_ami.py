@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
-from infra.context import USERDATA, AwsContext, named
+from infra.context import USERDATA, AwsContext, Component, named
 from infra.image import document
 from infra.image.policies import image_parameter_name, log_group_name, recipe_name
 from infra.network.vpc import Network
@@ -43,7 +44,7 @@ class GoldenAmiArgs:
     wheelhouse_parameter: pulumi.Input[str]
 
 
-class GoldenAmi(pulumi.ComponentResource):
+class GoldenAmi(Component[GoldenAmiArgs]):
     """Component, recipe, infrastructure, distribution and pipeline, and the parameter that starts at the parent image.
 
     Components and recipes are immutable, and AWS refuses to delete one that a pipeline, a recipe or a baked image
@@ -57,8 +58,7 @@ class GoldenAmi(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: GoldenAmiArgs, opts: pulumi.ResourceOptions | None = None):
-        super().__init__("receipts:infra:GoldenAmi", name, None, opts)
-        self._name, self._args = name, args
+        super().__init__(name, args, opts)
         self._parameter()
         self.image_parameter_name = image_parameter_name(args.context)
         self.pipeline_arn = self._pipeline().arn if args.bake.enabled else None
@@ -82,48 +82,34 @@ class GoldenAmi(pulumi.ComponentResource):
             opts=named(self, ignore_changes=list(_FIRST_ONLY) if self._args.bake.enabled else None),
         )
 
-    def _component(self) -> aws.imagebuilder.Component:
-        args = self._args
+    def _recipe(self) -> aws.imagebuilder.ImageRecipe:
+        args, parent, name = self._args, self._args.bake.parent_image, recipe_name(self._args.context)
+        about: dict[str, Any] = {"version": images.VERSION, "tags": args.context.tags_for("worker-image")}
         scripts = document.read_scripts(USERDATA)
         data = pulumi.Output.all(
             AWS_REGION=args.context.region,
             WHEELHOUSE_PARAMETER=args.wheelhouse_parameter,
         ).apply(lambda values: document.render(scripts, values))
-        return aws.imagebuilder.Component(
-            recipe_name(args.context),
-            platform="Linux",
-            supported_os_versions=["Amazon Linux 2023"],
-            data=data,
-            version=images.VERSION,
-            tags=args.context.tags_for("worker-image"),
-            opts=self._left_behind(),
+        # A replacement is created first, and pulumi never deletes it.
+        left_behind = pulumi.ResourceOptions(parent=self, delete_before_replace=False, retain_on_delete=True)
+        systems = ["Amazon Linux 2023"]
+        component = aws.imagebuilder.Component(
+            name, platform="Linux", supported_os_versions=systems, data=data, opts=left_behind, **about
         )
-
-    def _recipe(self) -> aws.imagebuilder.ImageRecipe:
-        args, parent = self._args, self._args.bake.parent_image
+        root: aws.imagebuilder.ImageRecipeBlockDeviceMappingEbsArgsDict = {
+            "encrypted": "true",
+            "volume_type": "gp3",
+            "volume_size": ROOT_VOLUME_GIB,
+            "delete_on_termination": "true",
+        }
         return aws.imagebuilder.ImageRecipe(
-            recipe_name(args.context),
+            name,
             parent_image=parent if parent.startswith("ami-") else f"ssm:{parent}",
-            components=[{"component_arn": self._component().arn}],
-            block_device_mappings=[
-                {
-                    "device_name": ROOT_DEVICE,
-                    "ebs": {
-                        "encrypted": "true",
-                        "volume_type": "gp3",
-                        "volume_size": ROOT_VOLUME_GIB,
-                        "delete_on_termination": "true",
-                    },
-                }
-            ],
-            version=images.VERSION,
-            tags=args.context.tags_for("worker-image"),
-            opts=self._left_behind(),
+            components=[{"component_arn": component.arn}],
+            block_device_mappings=[{"device_name": ROOT_DEVICE, "ebs": root}],
+            opts=left_behind,
+            **about,
         )
-
-    def _left_behind(self) -> pulumi.ResourceOptions:
-        """Options: a replacement is created first, and pulumi never deletes it."""
-        return pulumi.ResourceOptions(parent=self, delete_before_replace=False, retain_on_delete=True)
 
     def _infrastructure(self) -> aws.imagebuilder.InfrastructureConfiguration:
         args = self._args

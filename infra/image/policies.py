@@ -49,17 +49,11 @@ def auto_named(context: AwsContext) -> str:
     return f"{recipe_name(context)}-" + 7 * "?"
 
 
-def _log_statements(context: AwsContext) -> list[Statement]:
-    """Image Builder asks to create the group, even where it exists."""
-    group = log_group_arn(context)
-    return [
-        allow("CreateOwnGroup", "logs", ["CreateLogGroup"], group_spellings(group)),
-        write_logs(group),
-    ]
+def builder_statements(context: AwsContext, wheels: str, parameter: str) -> list[Statement]:
+    """Rights of the build instance: the component runner, our components, the wheelhouse, the SSM agent.
 
-
-def builder_statements(context: AwsContext, wheels: str, wheelhouse_parameter: str) -> list[Statement]:
-    """Rights of the build instance: the component runner, our components, the wheelhouse, the SSM agent."""
+    Image Builder asks to create the log group, even where it exists.
+    """
     instances = context.arn("ec2", "instance/*")
     associations = context.arn("ssm", "association/*")
     downloads = [
@@ -71,12 +65,14 @@ def builder_statements(context: AwsContext, wheels: str, wheelhouse_parameter: s
         context.arn("imagebuilder", "component/*/*", account="aws"),
     ]
     mailbox = ["AcknowledgeMessage", "DeleteMessage", "FailMessage", "GetEndpoint", "GetMessages", "SendReply"]
+    group = log_group_arn(context)
     return [
         allow("ReadComponents", "imagebuilder", ["GetComponent"], components),
         allow("DownloadRunner", "s3", ["GetObject"], downloads),
         *wheelhouse_statements(wheels),
-        allow("FindWheelhouse", "ssm", ["GetParameter"], [wheelhouse_parameter]),
-        *_log_statements(context),
+        allow("FindWheelhouse", "ssm", ["GetParameter"], [parameter]),
+        allow("CreateOwnGroup", "logs", ["CreateLogGroup"], group_spellings(group)),
+        write_logs(group),
         *session_statements(context),
         # The agent of an older parent image takes commands from ec2messages.
         allow("ReceiveCommands", "ec2messages", mailbox, "*"),
@@ -91,15 +87,45 @@ def execution_statements(context: AwsContext, parent_image: str, builder_role: s
     """Rights that Image Builder itself uses in the role's name: launch, run commands, make the image, say its id."""
     pipeline = context.arn("imagebuilder", f"image-pipeline/{recipe_name(context)}")
     pass_to_ec2 = {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
+    instances, volumes = context.arn("ec2", "instance/*"), context.arn("ec2", "volume/*")
+    used = [context.arn("ec2", f"{kind}/*") for kind in ("network-interface", "security-group", "subnet")]
+    image, snapshot = image_arns(context)
+    both, associations, group = [image, snapshot], context.arn("ssm", "association/*"), log_group_arn(context)
+    described = (
+        *("DescribeHosts", "DescribeImages", "DescribeInstanceStatus", "DescribeInstanceTypeOfferings"),
+        *("DescribeInstanceTypes", "DescribeInstances", "DescribeSnapshots", "DescribeSubnets", "DescribeTags"),
+    )
+    asked = ("DescribeInstanceInformation", "GetCommandInvocation", "ListCommandInvocations", "ListInventoryEntries")
+    of_inventory = ("DeleteAssociation", "DescribeAssociationExecutions")
+    made = {"aws:RequestTag/CreatedBy": CREATED_BY, "ec2:CreateAction": ["CreateImage", "RunInstances"]}
     return [
-        *_instance_statements(context),
-        *_image_statements(context),
-        *_command_statements(context),
+        allow("LaunchFrom", "ec2", ["RunInstances"], [*both, *used]),
+        allow("LaunchTagged", "ec2", ["RunInstances"], [instances, volumes], TAGGING),
+        allow("EndOwnInstances", "ec2", ["StartInstances", "StopInstances", "TerminateInstances"], [instances], TAGGED),
+        allow("Describe", "ec2", described, "*"),
+        allow("DescribeInstance", "ec2", ["DescribeInstanceAttribute"], [instances]),
+        allow("TagWhatIsMade", "ec2", ["CreateTags"], [instances, volumes, *used, *both], {"StringEquals": made}),
+        allow("MakeImage", "ec2", ["CreateImage", "RegisterImage"], both, TAGGING),
+        allow("MakeImageOfOwnInstance", "ec2", ["CreateImage"], [instances], TAGGED),
+        allow("RegisterOwnSnapshot", "ec2", ["RegisterImage"], [snapshot], TAGGED),
+        allow("CopyImage", "ec2", ["CopyImage"], both),
+        allow("ChangeOwnImage", "ec2", ["DeregisterImage", "ModifyImageAttribute"], [image], TAGGED),
+        allow("ShareOwnSnapshot", "ec2", ["ModifySnapshotAttribute"], [snapshot], TAGGED),
+        allow("TagImages", "ec2", ["CreateTags"], [image]),
+        allow("TagSnapshots", "ec2", ["CreateTags"], [snapshot], TAGGING),
+        allow("FollowCommands", "ssm", asked, "*"),
+        allow("RunShellScript", "ssm", ["SendCommand"], _documents(context, "run")),
+        allow("OnOwnInstances", "ssm", ["SendCommand", "CreateAssociation"], [instances], TAGGED),
+        allow("GatherInventory", "ssm", ["CreateAssociation"], [associations, *_documents(context, "gather")]),
+        allow("FollowInventory", "ssm", of_inventory, [associations]),
+        allow("FollowInstance", "ssm", ["DescribeInstanceAssociationsStatus"], [instances]),
+        allow("TagInventory", "ssm", ["AddTagsToResource"], [associations], TAGGING),
         allow("PassBuilderRole", "iam", ["PassRole"], [builder_role], pass_to_ec2),
         *_parent_statements(context, parent_image),
         allow("PublishImageId", "ssm", ["GetParameter", "PutParameter"], [image_parameter_arn(context)]),
         allow("StartOwnPipeline", "imagebuilder", ["StartImagePipelineExecution", "TagResource"], [pipeline]),
-        *_log_statements(context),
+        allow("CreateOwnGroup", "logs", ["CreateLogGroup"], group_spellings(group)),
+        write_logs(group),
     ]
 
 
@@ -110,67 +136,6 @@ def _parent_statements(context: AwsContext, parent_image: str) -> list[Statement
     account = "" if parent_image.startswith("/aws/service/") else context.account_id
     parameter = context.arn("ssm", f"parameter/{parent_image.removeprefix('/')}", account=account)
     return [allow("ReadParentImage", "ssm", ["GetParameter"], [parameter])]
-
-
-def _instance_statements(context: AwsContext) -> list[Statement]:
-    instances, volumes = context.arn("ec2", "instance/*"), context.arn("ec2", "volume/*")
-    used = [context.arn("ec2", f"{kind}/*") for kind in ("network-interface", "security-group", "subnet")]
-    images = image_arns(context)
-    described = (
-        "DescribeHosts",
-        "DescribeImages",
-        "DescribeInstanceStatus",
-        "DescribeInstanceTypeOfferings",
-        "DescribeInstanceTypes",
-        "DescribeInstances",
-        "DescribeSnapshots",
-        "DescribeSubnets",
-        "DescribeTags",
-    )
-    on_create = {
-        "StringEquals": {
-            "aws:RequestTag/CreatedBy": CREATED_BY,
-            "ec2:CreateAction": ["CreateImage", "RunInstances"],
-        }
-    }
-    return [
-        allow("LaunchFrom", "ec2", ["RunInstances"], [*images, *used]),
-        allow("LaunchTagged", "ec2", ["RunInstances"], [instances, volumes], TAGGING),
-        allow("EndOwnInstances", "ec2", ["StartInstances", "StopInstances", "TerminateInstances"], [instances], TAGGED),
-        allow("Describe", "ec2", described, "*"),
-        allow("DescribeInstance", "ec2", ["DescribeInstanceAttribute"], [instances]),
-        allow("TagWhatIsMade", "ec2", ["CreateTags"], [instances, volumes, *used, *images], on_create),
-    ]
-
-
-def _image_statements(context: AwsContext) -> list[Statement]:
-    image, snapshot = image_arns(context)
-    instances = context.arn("ec2", "instance/*")
-    return [
-        allow("MakeImage", "ec2", ["CreateImage", "RegisterImage"], [image, snapshot], TAGGING),
-        allow("MakeImageOfOwnInstance", "ec2", ["CreateImage"], [instances], TAGGED),
-        allow("RegisterOwnSnapshot", "ec2", ["RegisterImage"], [snapshot], TAGGED),
-        allow("CopyImage", "ec2", ["CopyImage"], [image, snapshot]),
-        allow("ChangeOwnImage", "ec2", ["DeregisterImage", "ModifyImageAttribute"], [image], TAGGED),
-        allow("ShareOwnSnapshot", "ec2", ["ModifySnapshotAttribute"], [snapshot], TAGGED),
-        allow("TagImages", "ec2", ["CreateTags"], [image]),
-        allow("TagSnapshots", "ec2", ["CreateTags"], [snapshot], TAGGING),
-    ]
-
-
-def _command_statements(context: AwsContext) -> list[Statement]:
-    instances, associations = context.arn("ec2", "instance/*"), context.arn("ssm", "association/*")
-    asked = ("DescribeInstanceInformation", "GetCommandInvocation", "ListCommandInvocations", "ListInventoryEntries")
-    made = ("DeleteAssociation", "DescribeAssociationExecutions")
-    return [
-        allow("FollowCommands", "ssm", asked, "*"),
-        allow("RunShellScript", "ssm", ["SendCommand"], _documents(context, "run")),
-        allow("OnOwnInstances", "ssm", ["SendCommand", "CreateAssociation"], [instances], TAGGED),
-        allow("GatherInventory", "ssm", ["CreateAssociation"], [associations, *_documents(context, "gather")]),
-        allow("FollowInventory", "ssm", made, [associations]),
-        allow("FollowInstance", "ssm", ["DescribeInstanceAssociationsStatus"], [instances]),
-        allow("TagInventory", "ssm", ["AddTagsToResource"], [associations], TAGGING),
-    ]
 
 
 def image_arns(context: AwsContext) -> tuple[str, str]:

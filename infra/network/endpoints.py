@@ -9,8 +9,8 @@ from typing import Any, Final
 import pulumi
 import pulumi_aws as aws
 
-from infra.context import AwsContext
-from infra.iam import Statement, document
+from infra.context import AwsContext, Component
+from infra.iam import Statement, allow, document
 
 INTERFACE_SERVICES: Final[Mapping[str, str]] = {
     "ssm": "parameters, and the SSM agent's registration",
@@ -25,35 +25,16 @@ INTERFACE_SERVICES: Final[Mapping[str, str]] = {
 }
 """Service -> what would stop without it in a subnet without NAT; S3 and DynamoDB have gateways, EFS mount targets."""
 
+_GET: Final = ("GetObject", "GetObjectTagging", "GetObjectVersion")
 _S3_OBJECT_ACTIONS: Final = (
-    "s3:GetObject",
-    "s3:GetObjectTagging",
-    "s3:GetObjectVersion",
-    "s3:PutObject",
-    "s3:PutObjectTagging",
-    "s3:DeleteObject",
-    "s3:AbortMultipartUpload",
-    "s3:ListMultipartUploadParts",
+    *_GET,
+    *("PutObject", "PutObjectTagging", "DeleteObject", "AbortMultipartUpload", "ListMultipartUploadParts"),
 )
-_S3_BUCKET_ACTIONS: Final = ("s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads")
-_S3_READING: Final = (
-    "s3:GetObject",
-    "s3:GetObjectTagging",
-    "s3:GetObjectVersion",
-    "s3:GetBucketLocation",
-    "s3:ListBucket",
-)
+_S3_BUCKET_ACTIONS: Final = ("ListBucket", "GetBucketLocation", "ListBucketMultipartUploads")
+_S3_READING: Final = (*_GET, "GetBucketLocation", "ListBucket")
 _TABLE_ACTIONS: Final = (
-    "dynamodb:GetItem",
-    "dynamodb:BatchGetItem",
-    "dynamodb:Query",
-    "dynamodb:Scan",
-    "dynamodb:ConditionCheckItem",
-    "dynamodb:PutItem",
-    "dynamodb:UpdateItem",
-    "dynamodb:DeleteItem",
-    "dynamodb:BatchWriteItem",
-    "dynamodb:DescribeTable",
+    *("GetItem", "BatchGetItem", "Query", "Scan", "ConditionCheckItem"),
+    *("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "DescribeTable"),
 )
 
 
@@ -63,7 +44,6 @@ class EndpointsArgs:
 
     Attributes:
         context: also the account whose buckets and tables may be reached.
-        vpc_id: the VPC.
         route_table_ids: tables that get the routes of the gateway endpoints.
         interface_subnet_ids: at most one subnet an AZ for interface endpoints; none = no interface endpoints.
         reaches_internet: the subnets have another way out than these endpoints.
@@ -76,7 +56,7 @@ class EndpointsArgs:
     reaches_internet: bool
 
 
-class Endpoints(pulumi.ComponentResource):
+class Endpoints(Component[EndpointsArgs]):
     """Gateway endpoints for S3 and DynamoDB (free), and interface endpoints where there is no NAT.
 
     An interface endpoint costs about $0.01 an hour and AZ in us-east-1, $7.30 a month, and $0.01/GB: the nine of
@@ -90,50 +70,38 @@ class Endpoints(pulumi.ComponentResource):
     security_group_id: pulumi.Output[str] | None = None
 
     def __init__(self, name: str, args: EndpointsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("receipts:infra:Endpoints", name, {}, opts)
-        self._name, self._args = name, args
-        policies = {"s3": _s3_policy(args), "dynamodb": _dynamodb_policy(args)}
-        self.prefix_list_ids = {service: self._gateway(service, policy) for service, policy in policies.items()}
+        super().__init__(name, args, opts)
+        routed: dict[str, Any] = {"vpc_endpoint_type": "Gateway", "route_table_ids": args.route_table_ids}
+        policies = {"s3": document(_s3_policy(args)), "dynamodb": document(_dynamodb_policy(args))}
+        gateways = {service: self._endpoint(service, policy=policy, **routed) for service, policy in policies.items()}
+        self.prefix_list_ids = {service: gateway.prefix_list_id for service, gateway in gateways.items()}
         if args.interface_subnet_ids:
-            self.security_group_id = self._group()
+            self.security_group_id = aws.ec2.SecurityGroup(
+                f"{name}-group",
+                vpc_id=args.vpc_id,
+                description="VPC endpoints: HTTPS from workers and builders",
+                tags=args.context.tags_for("endpoints"),
+                opts=self._child,
+            ).id
             for service in INTERFACE_SERVICES:
-                self._interface(service, self.security_group_id)
+                # No endpoint policy: what may be called is in the roles, and the group lets in workers and builders.
+                self._endpoint(
+                    service,
+                    vpc_endpoint_type="Interface",
+                    private_dns_enabled=True,
+                    subnet_ids=args.interface_subnet_ids,
+                    security_group_ids=[self.security_group_id],
+                )
         self.register_outputs({"prefixListIds": self.prefix_list_ids, "securityGroupId": self.security_group_id})
 
-    def _group(self) -> pulumi.Output[str]:
-        return aws.ec2.SecurityGroup(
-            f"{self._name}-group",
-            vpc_id=self._args.vpc_id,
-            description="VPC endpoints: HTTPS from workers and builders",
-            tags=self._args.context.tags_for("endpoints"),
-            opts=pulumi.ResourceOptions(parent=self),
-        ).id
-
-    def _gateway(self, service: str, statements: Sequence[Statement]) -> pulumi.Output[str]:
-        endpoint = aws.ec2.VpcEndpoint(
+    def _endpoint(self, service: str, **given: Any) -> aws.ec2.VpcEndpoint:
+        return aws.ec2.VpcEndpoint(
             f"{self._name}-{service}",
             vpc_id=self._args.vpc_id,
             service_name=f"com.amazonaws.{self._args.context.region}.{service}",
-            vpc_endpoint_type="Gateway",
-            route_table_ids=self._args.route_table_ids,
-            policy=document(statements),
             tags=self._args.context.tags_for(service),
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        return endpoint.prefix_list_id
-
-    def _interface(self, service: str, group: pulumi.Input[str]) -> None:
-        # No endpoint policy: what may be called is in the roles, and the group lets in workers and builders only.
-        aws.ec2.VpcEndpoint(
-            f"{self._name}-{service}",
-            vpc_id=self._args.vpc_id,
-            service_name=f"com.amazonaws.{self._args.context.region}.{service}",
-            vpc_endpoint_type="Interface",
-            private_dns_enabled=True,
-            subnet_ids=self._args.interface_subnet_ids,
-            security_group_ids=[group],
-            tags=self._args.context.tags_for(service),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child,
+            **given,
         )
 
 
@@ -168,13 +136,13 @@ def _s3_policy(args: EndpointsArgs) -> list[Statement]:
     objects = f"arn:{args.context.partition}:s3:::"
     own = {"StringEquals": {"aws:ResourceAccount": args.context.account_id}}
     if args.reaches_internet:
-        others = _allow("ReadingAnyBucket", _S3_READING, f"{objects}*")
+        others = allow("ReadingAnyBucket", "s3", _S3_READING, f"{objects}*", principal="*")
     else:
         published = [objects + pattern for pattern in _public_buckets(args.context.region)]
-        others = _allow("PackagesAndAgentsOfAws", ["s3:GetObject"], published)
+        others = allow("PackagesAndAgentsOfAws", "s3", ["GetObject"], published, principal="*")
     return [
-        _allow("ObjectsOfThisAccount", _S3_OBJECT_ACTIONS, f"{objects}*/*", own),
-        _allow("BucketsOfThisAccount", _S3_BUCKET_ACTIONS, f"{objects}*", own),
+        allow("ObjectsOfThisAccount", "s3", _S3_OBJECT_ACTIONS, f"{objects}*/*", own, principal="*"),
+        allow("BucketsOfThisAccount", "s3", _S3_BUCKET_ACTIONS, f"{objects}*", own, principal="*"),
         others,
     ]
 
@@ -183,11 +151,5 @@ def _dynamodb_policy(args: EndpointsArgs) -> list[Statement]:
     """Items of this account's tables in this region; a receipts table of another stack may be read, so any name."""
     tables = args.context.arn("dynamodb", "table/")
     own = {"StringEquals": {"aws:PrincipalAccount": args.context.account_id}}
-    return [_allow("TablesOfThisAccount", _TABLE_ACTIONS, [f"{tables}*", f"{tables}*/index/*"], own)]
-
-
-def _allow(
-    sid: str, actions: Sequence[str], resource: str | Sequence[str], condition: dict[str, Any] | None = None
-) -> Statement:
-    statement = {"Sid": sid, "Effect": "Allow", "Principal": "*", "Action": list(actions), "Resource": resource}
-    return {**statement, "Condition": condition} if condition else statement
+    of_tables = [f"{tables}*", f"{tables}*/index/*"]
+    return [allow("TablesOfThisAccount", "dynamodb", _TABLE_ACTIONS, of_tables, own, principal="*")]

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import pulumi
 import pulumi_aws as aws
 
-from infra.context import AwsContext
+from infra.context import AwsContext, Component
 from infra.network.endpoints import Endpoints, EndpointsArgs
-from infra.network.firewall import PublicAccess, PublicAccessArgs, SecurityGroups, SecurityGroupsArgs
+from infra.network.firewall import ANYWHERE, PublicAccess, PublicAccessArgs, SecurityGroups, SecurityGroupsArgs
 from infra.network.subnets import plan
-
-_ANYWHERE: Final = "0.0.0.0/0"
 
 
 @dataclass(frozen=True)
@@ -23,12 +21,9 @@ class NetworkArgs:
 
     Attributes:
         context: one public and one private subnet in each of its zones, in their order.
-        cidr: IPv4 block of the VPC, divided among the subnets.
         nat: `none` = no way to the internet; `single` = one NAT gateway in the first AZ; `public` = workers and
             builders are in public subnets and have a public address while they run.
         bakes: images are built; with `public` the builder's subnet then hands out addresses.
-        flow_log_role_arn: role with which flow logs are written.
-        flow_log_group_arn: log group of the flow logs.
     """
 
     context: AwsContext
@@ -39,7 +34,7 @@ class NetworkArgs:
     flow_log_group_arn: pulumi.Input[str]
 
 
-class Network(pulumi.ComponentResource):
+class Network(Component[NetworkArgs]):
     """A VPC whose instances accept no connections from outside.
 
     In us-east-1 a month costs: with `none` $65.70 for the interface endpoints (+ $0.01/GB), see `Endpoints`; with
@@ -58,24 +53,42 @@ class Network(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("receipts:infra:Network", name, {}, opts)
-        self._name, self._args = name, args
-        self._child = pulumi.ResourceOptions(parent=self)
+        super().__init__(name, args, opts)
+        context, is_public = args.context, args.nat == "public"
         self.vpc_id = self._vpc()
-        self._flow_log()
-        subnets = plan(args.cidr, len(args.context.zones))
+        subnets = plan(args.cidr, len(context.zones))
         public, private = self._subnets("public", subnets.public), self._subnets("private", subnets.private)
-        public_table, private_tables = self._route_tables(public, private)
+        # One table for all public subnets, one for each private subnet.
+        public_table = self._route_table("public")
+        private_tables = [self._route_table(f"private-{number}") for number in range(len(private))]
+        pairs = [("public", number, subnet, public_table) for number, subnet in enumerate(public)]
+        pairs += [("private", number, subnet, private_tables[number]) for number, subnet in enumerate(private)]
+        for kind, number, subnet, table in pairs:
+            aws.ec2.RouteTableAssociation(
+                f"{name}-{kind}-{number}-routes", subnet_id=subnet.id, route_table_id=table.id, opts=self._child
+            )
         if args.nat != "none":
-            gateway = self._internet(public_table)
-            if args.nat == "single":
-                self._nat(gateway, public[0], private_tables)
-            else:
-                self._public_access(public)
-        tables = [*private_tables, public_table] if args.nat == "public" else private_tables
-        self._groups_and_endpoints(private, tables)
+            self._internet(public_table, public[0], private_tables)
+        if is_public:
+            of_public = [subnet.id for subnet in public]
+            PublicAccess(f"{name}-public", PublicAccessArgs(context, args.cidr, self.vpc_id, of_public), self._child)
+        # In one AZ only: each further AZ costs another $66 a month, and losing it stops work that can wait, as a single
+        # NAT gateway would. Calls from other AZs pay $0.01/GB; bulk data goes to S3 and EFS, not through these.
+        endpoints_args = EndpointsArgs(
+            context=context,
+            vpc_id=self.vpc_id,
+            route_table_ids=[table.id for table in (*private_tables, *([public_table] if is_public else []))],
+            reaches_internet=args.nat != "none",
+            interface_subnet_ids=[private[0].id] if args.nat == "none" else [],
+        )
+        endpoints = Endpoints(f"{name}-endpoints", endpoints_args, self._child)
+        groups_args = SecurityGroupsArgs(context, self.vpc_id, endpoints.security_group_id, endpoints.prefix_list_ids)
+        groups = SecurityGroups(f"{name}-groups", groups_args, self._child)
+        self.worker_security_group_id = groups.worker_id
+        self.builder_security_group_id = groups.builder_id
+        self.file_system_security_group_id = groups.file_system_id
         self.private_subnet_ids = [subnet.id for subnet in private]
-        self.worker_subnet_ids = [subnet.id for subnet in (public if args.nat == "public" else private)]
+        self.worker_subnet_ids = [subnet.id for subnet in (public if is_public else private)]
         self.builder_subnet_id = self.worker_subnet_ids[0]
         self.register_outputs(
             {
@@ -89,37 +102,31 @@ class Network(pulumi.ComponentResource):
         )
 
     def _vpc(self) -> pulumi.Output[str]:
+        tags = self._args.context.tags_for
         vpc = aws.ec2.Vpc(
             f"{self._name}-vpc",
             cidr_block=self._args.cidr,
             enable_dns_support=True,
             enable_dns_hostnames=True,
-            tags=self._args.context.tags_for("vpc"),
+            tags=tags("vpc"),
             opts=self._child,
         )
         # Adopts the VPC's default group and removes its rules: what forgets to name a group can talk to nothing.
         aws.ec2.DefaultSecurityGroup(
-            f"{self._name}-default",
-            vpc_id=vpc.id,
-            ingress=[],
-            egress=[],
-            tags=self._args.context.tags_for("closed"),
-            opts=self._child,
+            f"{self._name}-default", vpc_id=vpc.id, ingress=[], egress=[], tags=tags("closed"), opts=self._child
         )
-        return vpc.id
-
-    def _flow_log(self) -> None:
         aws.ec2.FlowLog(
             f"{self._name}-flow-log",
-            vpc_id=self.vpc_id,
+            vpc_id=vpc.id,
             traffic_type="ALL",
             log_destination_type="cloud-watch-logs",
             log_destination=self._args.flow_log_group_arn,
             iam_role_arn=self._args.flow_log_role_arn,
             max_aggregation_interval=600,
-            tags=self._args.context.tags_for("flow-log"),
+            tags=tags("flow-log"),
             opts=self._child,
         )
+        return vpc.id
 
     def _subnets(self, kind: str, cidrs: Sequence[str]) -> list[aws.ec2.Subnet]:
         # A zone that opens, or is out of order for a day, shifts the list of zones: a subnet stays where it is.
@@ -140,102 +147,30 @@ class Network(pulumi.ComponentResource):
             for number, (zone, cidr) in enumerate(zip(self._args.context.zones, cidrs, strict=True))
         ]
 
-    def _route_tables(
-        self, public: list[aws.ec2.Subnet], private: list[aws.ec2.Subnet]
-    ) -> tuple[aws.ec2.RouteTable, list[aws.ec2.RouteTable]]:
-        """One for all public subnets, one for each private subnet."""
-        public_table = self._route_table("public")
-        private_tables = [self._route_table(f"private-{number}") for number in range(len(private))]
-        pairs = [("public", number, subnet, public_table) for number, subnet in enumerate(public)]
-        pairs += [("private", number, subnet, private_tables[number]) for number, subnet in enumerate(private)]
-        for kind, number, subnet, table in pairs:
-            aws.ec2.RouteTableAssociation(
-                f"{self._name}-{kind}-{number}-routes", subnet_id=subnet.id, route_table_id=table.id, opts=self._child
-            )
-        return public_table, private_tables
-
     def _route_table(self, kind: str) -> aws.ec2.RouteTable:
-        return aws.ec2.RouteTable(
-            f"{self._name}-{kind}-table",
-            vpc_id=self.vpc_id,
-            tags=self._args.context.tags_for(kind),
-            opts=self._child,
-        )
+        tags = self._args.context.tags_for(kind)
+        return aws.ec2.RouteTable(f"{self._name}-{kind}-table", vpc_id=self.vpc_id, tags=tags, opts=self._child)
 
-    def _internet(self, public_table: aws.ec2.RouteTable) -> aws.ec2.InternetGateway:
-        gateway = aws.ec2.InternetGateway(
-            f"{self._name}-internet",
-            vpc_id=self.vpc_id,
-            tags=self._args.context.tags_for("internet"),
-            opts=self._child,
-        )
-        aws.ec2.Route(
-            f"{self._name}-public-out",
-            route_table_id=public_table.id,
-            destination_cidr_block=_ANYWHERE,
-            gateway_id=gateway.id,
-            opts=self._child,
-        )
-        return gateway
-
-    def _nat(
-        self, gateway: aws.ec2.InternetGateway, subnet: aws.ec2.Subnet, private_tables: list[aws.ec2.RouteTable]
+    def _internet(
+        self, public_table: aws.ec2.RouteTable, subnet: aws.ec2.Subnet, private_tables: list[aws.ec2.RouteTable]
     ) -> None:
-        """Private subnets -> NAT gateway in `subnet` -> internet gateway."""
-        context = self._args.context
+        """Public subnets -> internet gateway; with `single` also private subnets -> NAT gateway in `subnet` -> it."""
+        name, tags = self._name, self._args.context.tags_for
+        gateway = aws.ec2.InternetGateway(
+            f"{name}-internet", vpc_id=self.vpc_id, tags=tags("internet"), opts=self._child
+        )
+        self._way_out("public", public_table, gateway_id=gateway.id)
+        if self._args.nat != "single":
+            return
         # A gateway cannot be detached while the VPC has a public address: both of these must go before it.
         after_gateway = pulumi.ResourceOptions(parent=self, depends_on=[gateway])
-        address = aws.ec2.Eip(f"{self._name}-nat-ip", domain="vpc", tags=context.tags_for("nat"), opts=after_gateway)
+        address = aws.ec2.Eip(f"{name}-nat-ip", domain="vpc", tags=tags("nat"), opts=after_gateway)
         nat = aws.ec2.NatGateway(
-            f"{self._name}-nat",
-            allocation_id=address.id,
-            subnet_id=subnet.id,
-            tags=context.tags_for("nat"),
-            opts=after_gateway,
+            f"{name}-nat", allocation_id=address.id, subnet_id=subnet.id, tags=tags("nat"), opts=after_gateway
         )
         for number, table in enumerate(private_tables):
-            aws.ec2.Route(
-                f"{self._name}-private-{number}-out",
-                route_table_id=table.id,
-                destination_cidr_block=_ANYWHERE,
-                nat_gateway_id=nat.id,
-                opts=self._child,
-            )
+            self._way_out(f"private-{number}", table, nat_gateway_id=nat.id)
 
-    def _public_access(self, subnets: list[aws.ec2.Subnet]) -> None:
-        args = PublicAccessArgs(
-            context=self._args.context,
-            cidr=self._args.cidr,
-            vpc_id=self.vpc_id,
-            subnet_ids=[subnet.id for subnet in subnets],
-        )
-        PublicAccess(f"{self._name}-public", args, self._child)
-
-    def _groups_and_endpoints(self, private: list[aws.ec2.Subnet], tables: list[aws.ec2.RouteTable]) -> None:
-        args = self._args
-        # In one AZ only: each further AZ costs another $66 a month, and losing it stops work that can wait, as a single
-        # NAT gateway would. Calls from other AZs pay $0.01/GB; bulk data goes to S3 and EFS, not through these.
-        endpoints = Endpoints(
-            f"{self._name}-endpoints",
-            EndpointsArgs(
-                context=args.context,
-                vpc_id=self.vpc_id,
-                route_table_ids=[table.id for table in tables],
-                reaches_internet=args.nat != "none",
-                interface_subnet_ids=[private[0].id] if args.nat == "none" else [],
-            ),
-            self._child,
-        )
-        groups = SecurityGroups(
-            f"{self._name}-groups",
-            SecurityGroupsArgs(
-                context=args.context,
-                vpc_id=self.vpc_id,
-                endpoint_group_id=endpoints.security_group_id,
-                prefix_list_ids=endpoints.prefix_list_ids,
-            ),
-            self._child,
-        )
-        self.worker_security_group_id = groups.worker_id
-        self.builder_security_group_id = groups.builder_id
-        self.file_system_security_group_id = groups.file_system_id
+    def _way_out(self, kind: str, table: aws.ec2.RouteTable, **to: pulumi.Input[str]) -> None:
+        name = f"{self._name}-{kind}-out"
+        aws.ec2.Route(name, route_table_id=table.id, destination_cidr_block=ANYWHERE, opts=self._child, **to)

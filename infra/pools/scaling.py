@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pulumi
 import pulumi_aws as aws
 
-from infra.context import AwsContext
+from infra.context import AwsContext, Component
 from receipt_trainer.contract.outputs import PRIORITIES, PoolName, Priority
 
 PERIOD_S: Final = 60
@@ -26,14 +26,7 @@ BACKLOG_METRICS: Final = {
 
 @dataclass(frozen=True)
 class BacklogScalingArgs:
-    """Scale-out of one pool.
-
-    Attributes:
-        pool: name of the pool.
-        max_instances: no step is larger.
-        group_name: name of the Auto Scaling group.
-        queue_names: name of the job queue of each priority.
-    """
+    """One pool, its Auto Scaling group, and its job queue of each priority; no step is larger than `max_instances`."""
 
     context: AwsContext
     pool: PoolName
@@ -55,7 +48,7 @@ def steps(max_instances: int) -> list[tuple[int, int | None, int]]:
     return list(zip(lowers, [*lowers[1:], None], sizes, strict=True))
 
 
-class BacklogScaling(pulumi.ComponentResource):
+class BacklogScaling(Component[BacklogScalingArgs]):
     """Adds instances while there are more jobs, waiting or in an instance's hands, than instances asked for.
 
     SQS sends no metrics for a queue that was not used for six hours, and needs up to 15 minutes to start again
@@ -65,7 +58,7 @@ class BacklogScaling(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: BacklogScalingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("receipts:infra:BacklogScaling", name, None, opts)
+        super().__init__(name, args, opts)
         policy = aws.autoscaling.Policy(
             f"{name}-out",
             autoscaling_group_name=args.group_name,
@@ -74,15 +67,8 @@ class BacklogScaling(pulumi.ComponentResource):
             estimated_instance_warmup=WARMUP_S,
             # Of the minutes looked at; any other would mix in those that have not arrived.
             metric_aggregation_type="Maximum",
-            step_adjustments=[
-                aws.autoscaling.PolicyStepAdjustmentArgs(
-                    metric_interval_lower_bound=str(lower),
-                    metric_interval_upper_bound=None if upper is None else str(upper),
-                    scaling_adjustment=size,
-                )
-                for lower, upper, size in steps(args.max_instances)
-            ],
-            opts=pulumi.ResourceOptions(parent=self),
+            step_adjustments=_adjustments(args.max_instances),
+            opts=self._child,
         )
         alarm = aws.cloudwatch.MetricAlarm(
             f"{name}-backlog",
@@ -99,12 +85,21 @@ class BacklogScaling(pulumi.ComponentResource):
             metric_queries=backlog_queries(args),
             alarm_actions=[policy.arn],
             tags=args.context.tags_for(f"backlog-{args.pool}", Pool=args.pool),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child,
         )
         self.register_outputs({"alarm_arn": alarm.arn})
 
 
-def backlog_queries(args: BacklogScalingArgs) -> list[aws.cloudwatch.MetricAlarmMetricQueryArgs]:
+def _adjustments(max_instances: int) -> list[Any]:
+    """The steps as the provider takes them."""
+    return [
+        {"metric_interval_lower_bound": str(lower), "scaling_adjustment": size}
+        | ({} if upper is None else {"metric_interval_upper_bound": str(upper)})
+        for lower, upper, size in steps(max_instances)
+    ]
+
+
+def backlog_queries(args: BacklogScalingArgs) -> list[Any]:
     """Messages of both queues, waiting or taken, less the instances asked for.
 
     An instance takes one message. What is taken beyond that is no instance's: it is hidden for hours until a run is to
@@ -114,35 +109,22 @@ def backlog_queries(args: BacklogScalingArgs) -> list[aws.cloudwatch.MetricAlarm
     queues that have some, so that a silent queue does not hide the other. The desired capacity repeats its last
     value: a zero in its place would launch an instance for every job that already has one.
     """
+
+    def metric(query: str, namespace: str, name: str, dimensions: Mapping[str, pulumi.Input[str]]) -> dict[str, Any]:
+        of = {"namespace": namespace, "metric_name": name, "dimensions": dict(dimensions)}
+        return {"id": query, "return_data": False, "metric": {**of, "period": PERIOD_S, "stat": "Maximum"}}
+
+    def expression(query: str, text: str) -> dict[str, Any]:
+        return {"id": query, "expression": text, "return_data": False}
+
     queries = []
-    for short, metric in BACKLOG_METRICS.items():
+    for short, name in BACKLOG_METRICS.items():
         for priority in PRIORITIES:
-            queries.append(_metric(f"{short}_{priority}", "AWS/SQS", metric, {"QueueName": args.queue_names[priority]}))
+            queries.append(metric(f"{short}_{priority}", "AWS/SQS", name, {"QueueName": args.queue_names[priority]}))
         filled = ", ".join(f"FILL({short}_{priority}, 0)" for priority in PRIORITIES)
-        queries.append(_expression(short, f"SUM([{filled}])"))
+        queries.append(expression(short, f"SUM([{filled}])"))
     group = {"AutoScalingGroupName": args.group_name}
-    queries.append(_metric("desired", "AWS/AutoScaling", "GroupDesiredCapacity", group))
-    queries.append(_expression("instances", "FILL(desired, REPEAT)"))
-    missing = aws.cloudwatch.MetricAlarmMetricQueryArgs(
-        id="missing",
-        expression="waiting + MIN([taken, instances]) - instances",
-        label="Jobs without an instance",
-        return_data=True,
-    )
-    return [missing, *queries]
-
-
-def _expression(query_id: str, expression: str) -> aws.cloudwatch.MetricAlarmMetricQueryArgs:
-    return aws.cloudwatch.MetricAlarmMetricQueryArgs(id=query_id, expression=expression, return_data=False)
-
-
-def _metric(
-    query_id: str, namespace: str, metric: str, dimensions: Mapping[str, pulumi.Input[str]]
-) -> aws.cloudwatch.MetricAlarmMetricQueryArgs:
-    return aws.cloudwatch.MetricAlarmMetricQueryArgs(
-        id=query_id,
-        return_data=False,
-        metric=aws.cloudwatch.MetricAlarmMetricQueryMetricArgs(
-            namespace=namespace, metric_name=metric, dimensions=dict(dimensions), period=PERIOD_S, stat="Maximum"
-        ),
-    )
+    queries.append(metric("desired", "AWS/AutoScaling", "GroupDesiredCapacity", group))
+    queries.append(expression("instances", "FILL(desired, REPEAT)"))
+    missing = {**expression("missing", "waiting + MIN([taken, instances]) - instances"), "return_data": True}
+    return [{**missing, "label": "Jobs without an instance"}, *queries]

@@ -47,7 +47,6 @@ SCRIPTS: Final = (
     "worker_boot.sh",
 )
 _FILES_HERE: Final = "# FILES\n"
-_NUL: Final = "\x00"
 
 Text = Annotated[str, Field(min_length=1)]
 ResourceId = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")]
@@ -128,9 +127,7 @@ def unpacking(packed: dict[str, str], plain: dict[str, str]) -> str:
     unpack = (USERDATA / "unpack.sh").read_text(encoding="utf-8")
     before, after = unpack.split(_FILES_HERE)
     blob = base64.encodebytes(bz2.compress(json.dumps(packed, sort_keys=True).encode())).decode()
-    return (
-        before + _here("put_packed", blob) + "".join(_here(f"put {name}", text) for name, text in plain.items()) + after
-    )
+    return before + _here("put_packed", blob) + "".join(_here(f"put {name}", plain[name]) for name in plain) + after
 
 
 def boot_env_file(boot: BootEnv) -> str:
@@ -139,21 +136,15 @@ def boot_env_file(boot: BootEnv) -> str:
     Raises:
         ValueError: a value with what a shell variable cannot hold; begins with the field's name.
     """
-    return "".join(
-        f"{_variable(name)}={shlex.quote(_held(name, str(value)))}\n" for name, value in boot.model_dump().items()
-    )
-
-
-def _variable(field: str) -> str:
-    return "AWS_REGION" if field == "region" else field.upper()
-
-
-def _held(name: str, value: str) -> str:
-    if _NUL in value:
-        raise ValueError(f"{name}: has a NUL character, which no shell variable can hold")
-    if any("\ud800" <= char <= "\udfff" for char in value):
-        raise ValueError(f"{name}: has half of a surrogate pair, which is not text")
-    return value
+    lines = []
+    for name, value in boot.model_dump().items():
+        text, variable = str(value), "AWS_REGION" if name == "region" else name.upper()
+        if "\x00" in text:
+            raise ValueError(f"{name}: has a NUL character, which no shell variable can hold")
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise ValueError(f"{name}: has half of a surrogate pair, which is not text")
+        lines.append(f"{variable}={shlex.quote(text)}\n")
+    return "".join(lines)
 
 
 def _here(command: str, text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 import pulumi
 import pulumi_aws as aws
 
-from infra.context import AwsContext, named
+from infra.context import AwsContext, Component, named
 from infra.network.vpc import Network
 from infra.pools.scaling import BacklogScaling, BacklogScalingArgs
 from infra.pools.user_data import LIFECYCLE_HOOK
@@ -36,12 +36,10 @@ class WorkerPoolArgs:
     """One pool of workers.
 
     Attributes:
-        settings: types, bounds, volume and market.
         image_parameter_name: SSM parameter with the image id; read at every launch.
         instance_profile_arn: profile of the worker role.
         public_address: an instance has a public IPv4 address while it runs.
         user_data: plain text, as `user_data` gives it.
-        queue_names: name of the job queue of each priority.
     """
 
     context: AwsContext
@@ -55,7 +53,7 @@ class WorkerPoolArgs:
     queue_names: Mapping[Priority, pulumi.Input[str]]
 
 
-class WorkerPool(pulumi.ComponentResource):
+class WorkerPool(Component[WorkerPoolArgs]):
     """Instances that take jobs of one kind; none while there is no job.
 
     Launched on backlog, never ended by a scaling policy: a worker ends its own instance when idle. An edit of the
@@ -67,14 +65,13 @@ class WorkerPool(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: WorkerPoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("receipts:infra:WorkerPool", name, None, opts)
-        self._name, self._args = name, args
+        super().__init__(name, args, opts)
         template = self._template()
         group = self._group(template)
         BacklogScaling(
             f"{name}-scaling",
             BacklogScalingArgs(args.context, args.pool, args.settings.max_instances, group.name, args.queue_names),
-            pulumi.ResourceOptions(parent=self),
+            self._child,
         )
         self.group_name, self.launch_template_id = group.name, template.id
         self.register_outputs({"group_name": group.name, "launch_template_id": template.id})
@@ -90,43 +87,39 @@ class WorkerPool(pulumi.ComponentResource):
             instance_type=args.settings.instance_types[0],
             user_data=pulumi.Output.from_input(args.user_data).apply(_base64),
             update_default_version=True,
-            iam_instance_profile=aws.ec2.LaunchTemplateIamInstanceProfileArgs(arn=args.instance_profile_arn),
+            iam_instance_profile={"arn": args.instance_profile_arn},
             instance_initiated_shutdown_behavior="terminate",
-            metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(
-                http_endpoint="enabled",
-                http_tokens="required",
-                http_put_response_hop_limit=1,
+            metadata_options={
+                "http_endpoint": "enabled",
+                "http_tokens": "required",
+                "http_put_response_hop_limit": 1,
                 # With tags in the metadata, EC2 refuses to launch with a user's tag key that holds a space or a slash.
-                instance_metadata_tags="disabled",
-            ),
+                "instance_metadata_tags": "disabled",
+            },
             # Workers put their own metrics; one-minute EC2 metrics would cost and tell nothing of a GPU.
-            monitoring=aws.ec2.LaunchTemplateMonitoringArgs(enabled=False),
-            block_device_mappings=[self._root_volume()],
+            monitoring={"enabled": False},
+            block_device_mappings=[
+                {
+                    "device_name": ROOT_DEVICE,
+                    "ebs": {
+                        "volume_type": "gp3",
+                        "volume_size": args.settings.root_volume_gib,
+                        "encrypted": "true",
+                        "delete_on_termination": "true",
+                    },
+                }
+            ],
             network_interfaces=[
-                aws.ec2.LaunchTemplateNetworkInterfaceArgs(
-                    device_index=0,
-                    associate_public_ip_address="true" if args.public_address else "false",
-                    delete_on_termination="true",
-                    security_groups=[args.network.worker_security_group_id],
-                )
+                {
+                    "device_index": 0,
+                    "associate_public_ip_address": "true" if args.public_address else "false",
+                    "delete_on_termination": "true",
+                    "security_groups": [args.network.worker_security_group_id],
+                }
             ],
-            tag_specifications=[
-                aws.ec2.LaunchTemplateTagSpecificationArgs(resource_type=kind, tags=tags)
-                for kind in ("instance", "volume")
-            ],
+            tag_specifications=[{"resource_type": kind, "tags": tags} for kind in ("instance", "volume")],
             tags=tags,
             opts=pulumi.ResourceOptions(parent=self),
-        )
-
-    def _root_volume(self) -> aws.ec2.LaunchTemplateBlockDeviceMappingArgs:
-        return aws.ec2.LaunchTemplateBlockDeviceMappingArgs(
-            device_name=ROOT_DEVICE,
-            ebs=aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
-                volume_type="gp3",
-                volume_size=self._args.settings.root_volume_gib,
-                encrypted="true",
-                delete_on_termination="true",
-            ),
         )
 
     def _group(self, template: aws.ec2.LaunchTemplate) -> aws.autoscaling.Group:
@@ -147,46 +140,40 @@ class WorkerPool(pulumi.ComponentResource):
             health_check_grace_period=CHECKPOINT_S,
             default_instance_warmup=180,
             initial_lifecycle_hooks=[
-                aws.autoscaling.GroupInitialLifecycleHookArgs(
-                    name=LIFECYCLE_HOOK,
-                    lifecycle_transition="autoscaling:EC2_INSTANCE_TERMINATING",
-                    heartbeat_timeout=CHECKPOINT_S,
-                    default_result="CONTINUE",
-                )
+                {
+                    "name": LIFECYCLE_HOOK,
+                    "lifecycle_transition": "autoscaling:EC2_INSTANCE_TERMINATING",
+                    "heartbeat_timeout": CHECKPOINT_S,
+                    "default_result": "CONTINUE",
+                }
             ],
             enabled_metrics=[*GROUP_METRICS],
             metrics_granularity="1Minute",
             wait_for_capacity_timeout="0",
             force_delete=True,
-            tags=[
-                aws.autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
-                for key, value in tags.items()
-            ],
+            tags=[{"key": key, "value": value, "propagate_at_launch": True} for key, value in tags.items()],
             # Moved by the alarm and by the workers; `pulumi up` must not set it back.
             opts=named(self, ignore_changes=["desiredCapacity"]),
         )
 
-    def _instances_policy(self, template: aws.ec2.LaunchTemplate) -> aws.autoscaling.GroupMixedInstancesPolicyArgs:
-        args, spot = self._args, self._args.settings.market == "spot"
-        return aws.autoscaling.GroupMixedInstancesPolicyArgs(
-            launch_template=aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateArgs(
-                launch_template_specification=aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateLaunchTemplateSpecificationArgs(
-                    launch_template_id=template.id,
+    def _instances_policy(self, template: aws.ec2.LaunchTemplate) -> aws.autoscaling.GroupMixedInstancesPolicyArgsDict:
+        settings = self._args.settings
+        return {
+            "launch_template": {
+                "launch_template_specification": {
+                    "launch_template_id": template.id,
                     # A number, never "$Latest": with that, a new version would show no difference in a preview.
-                    version=template.latest_version.apply(str),
-                ),
-                overrides=[
-                    aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateOverrideArgs(instance_type=instance_type)
-                    for instance_type in args.settings.instance_types
-                ],
-            ),
-            instances_distribution=aws.autoscaling.GroupMixedInstancesPolicyInstancesDistributionArgs(
-                on_demand_base_capacity=args.settings.on_demand_base,
-                on_demand_percentage_above_base_capacity=0 if spot else 100,
-                on_demand_allocation_strategy="lowest-price",
-                spot_allocation_strategy="price-capacity-optimized",
-            ),
-        )
+                    "version": template.latest_version.apply(str),
+                },
+                "overrides": [{"instance_type": instance_type} for instance_type in settings.instance_types],
+            },
+            "instances_distribution": {
+                "on_demand_base_capacity": settings.on_demand_base,
+                "on_demand_percentage_above_base_capacity": 0 if settings.market == "spot" else 100,
+                "on_demand_allocation_strategy": "lowest-price",
+                "spot_allocation_strategy": "price-capacity-optimized",
+            },
+        }
 
 
 def _base64(text: str) -> str:

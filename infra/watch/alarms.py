@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
@@ -13,133 +12,102 @@ from infra.context import AwsContext
 from receipt_trainer.contract import liveness, metrics
 from receipt_trainer.contract.outputs import PRIORITIES, PoolName, Priority
 
-WAITING_PERIOD_S: Final = 300
-WAITING_PERIODS: Final = 12
-"""An hour in which a queue was never empty."""
-BOOT_PERIOD_S: Final = 900
 LOOKS_PERIOD_S: Final = 900
+_MESSAGES: Final = {
+    "namespace": "AWS/SQS",
+    "metric_name": "ApproximateNumberOfMessagesVisible",
+    "period": 300,
+    "threshold": 0,
+    "comparison_operator": "GreaterThanThreshold",
+}
+_DEAD: Final = {**_MESSAGES, "statistic": "Maximum", "evaluation_periods": 1}
+_WAITING: Final = {**_MESSAGES, "statistic": "Minimum", "evaluation_periods": 12, "datapoints_to_alarm": 12}
+"""A queue that was never empty for an hour. SQS's age of the oldest message counts a job in flight, too: one that
+trains for three hours, with nobody waiting, would be an alarm."""
+_COUNTED: Final = {
+    "namespace": metrics.NAMESPACE,
+    "statistic": "Sum",
+    "period": 900,
+    "evaluation_periods": 1,
+    "threshold": 1,
+    "comparison_operator": "GreaterThanOrEqualToThreshold",
+}
+"""What is counted each time it happens, and should not."""
+_DEAD_TEXT: Final = (
+    "a message was received many times and never finished; it lies in the dead-letter queue. Read it there, look up "
+    "its job id in the log group {worker_logs}, submit the job again once the cause is gone, and delete the message."
+)
+_WAITING_TEXT: Final = (
+    "jobs of priority {priority} have been waiting for an hour. If the Auto Scaling group {group} has no instances, "
+    "read its activity history (no spot capacity, a quota, a suspended Launch process) and the log group {boot_logs}; "
+    "if all are busy, raise pools.{pool}.max_instances, or wait."
+)
+_COUNTED_TEXTS: Final = {
+    "boot-failures": (
+        metrics.BOOT_FAILURES,
+        "an instance failed to boot and ended itself. The reason is in the log group {boot_logs}. After three failures "
+        "in a row the group launches nothing more; once the cause is gone: aws autoscaling resume-processes "
+        "--scaling-processes Launch --auto-scaling-group-name {group}",
+    ),
+    "silent-instances": (
+        metrics.SILENT_INSTANCES,
+        f"the stack ended an instance that had sent no heartbeat for {liveness.HEARTBEAT_LIMIT_S // 60} minutes, or "
+        "since its launch. Its job, if it had one, is back in the queue. Why: receipt-trainer instances, and the log "
+        "groups {worker_logs} and {boot_logs}, stream of the instance. Nothing else to do unless it happens again.",
+    ),
+    "held-jobs": (
+        metrics.JOBS_HELD,
+        "a job's complete run could not be delivered to S3 or to the jobs table for 14 days, and no worker tries "
+        "again. Its files are on the checkpoints' file system. Why: receipt-trainer jobs --status INTERRUPTED, and "
+        "job-status of the one that is held. Once the cause is gone: receipt-trainer retry JOB delivers it; "
+        "nothing is trained again.",
+    ),
+}
 
-_WAITING_MESSAGES: Final = {"namespace": "AWS/SQS", "metric_name": "ApproximateNumberOfMessagesVisible"}
 
+def pool_alarms(
+    parent: pulumi.Resource,
+    name: str,
+    context: AwsContext,
+    pool: PoolName,
+    topic_arn: pulumi.Input[str],
+    queue_names: Mapping[Priority, pulumi.Input[str]],
+    dead_letter_queue_name: pulumi.Input[str],
+) -> list[aws.cloudwatch.MetricAlarm]:
+    """Dead letters, jobs that wait too long (an alarm a priority), boots that fail, silent instances, held jobs.
 
-@dataclass(frozen=True)
-class PoolWatch:
-    """Makes the alarms of one pool.
-
-    Attributes:
-        parent: component that the alarms belong to.
-        name: beginning of their logical names.
-        pool: name of the pool.
-        topic_arn: SNS topic that hears of them.
+    `name` begins their logical names; the SNS topic hears of them.
     """
-
-    parent: pulumi.Resource
-    name: str
-    context: AwsContext
-    pool: PoolName
-    topic_arn: pulumi.Input[str]
-
-    def alarms(
-        self, queue_names: Mapping[Priority, pulumi.Input[str]], dead_letter_queue_name: pulumi.Input[str]
-    ) -> list[aws.cloudwatch.MetricAlarm]:
-        """Dead letters, jobs that wait too long (an alarm a priority), boots that fail, silent instances, held jobs."""
-        waiting = [self._waiting(priority, queue_names[priority]) for priority in PRIORITIES]
-        own = [self._boot_failures(), self._silent_instances(), self._held_jobs()]
-        return [self._dead_letters(dead_letter_queue_name), *waiting, *own]
-
-    def _alarm(self, kind: str, description: str, **measure: Any) -> aws.cloudwatch.MetricAlarm:
-        return aws.cloudwatch.MetricAlarm(
-            f"{self.name}-{kind}",
-            alarm_description=f"{self.context.prefix}, {self.pool} pool: {description}",
+    own = {"dimensions": metrics.dimensions(context.environment, pool), **_COUNTED}
+    wanted: dict[str, tuple[str, dict[str, Any]]] = {
+        "dead-letters": (_DEAD_TEXT, {"dimensions": {"QueueName": dead_letter_queue_name}, **_DEAD}),
+        **{
+            f"{priority}-waiting": (
+                _WAITING_TEXT.replace("{priority}", priority),
+                {"dimensions": {"QueueName": queue_names[priority]}, **_WAITING},
+            )
+            for priority in PRIORITIES
+        },
+        **{kind: (text, {"metric_name": metric, **own}) for kind, (metric, text) in _COUNTED_TEXTS.items()},
+    }
+    told = {
+        "pool": pool,
+        "group": context.name("workers", pool),
+        "worker_logs": context.path("worker"),
+        "boot_logs": context.path("boot"),
+    }
+    return [
+        aws.cloudwatch.MetricAlarm(
+            f"{name}-{kind}",
+            alarm_description=f"{context.prefix}, {pool} pool: {text.format(**told)}",
             treat_missing_data="notBreaching",
-            alarm_actions=[self.topic_arn],
-            tags=self.context.tags_for(f"{kind}-{self.pool}", Pool=self.pool),
-            opts=pulumi.ResourceOptions(parent=self.parent),
+            alarm_actions=[topic_arn],
+            tags=context.tags_for(f"{kind}-{pool}", Pool=pool),
+            opts=pulumi.ResourceOptions(parent=parent),
             **measure,
         )
-
-    def _dead_letters(self, queue_name: pulumi.Input[str]) -> aws.cloudwatch.MetricAlarm:
-        return self._alarm(
-            "dead-letters",
-            "a message was received many times and never finished; it lies in the dead-letter queue. Read it there, "
-            f"look up its job id in the log group {self.context.path('worker')}, submit the job again once the cause "
-            "is gone, and delete the message.",
-            **_WAITING_MESSAGES,
-            dimensions={"QueueName": queue_name},
-            statistic="Maximum",
-            period=WAITING_PERIOD_S,
-            evaluation_periods=1,
-            threshold=0,
-            comparison_operator="GreaterThanThreshold",
-        )
-
-    def _waiting(self, priority: Priority, queue_name: pulumi.Input[str]) -> aws.cloudwatch.MetricAlarm:
-        """A queue that was never empty for an hour.
-
-        SQS's age of the oldest message counts a job in flight, too: one that trains for three hours, with nobody
-        waiting, would be an alarm.
-        """
-        return self._alarm(
-            f"{priority}-waiting",
-            f"jobs of priority {priority} have been waiting for an hour. If the Auto Scaling group "
-            f"{self.context.name('workers', self.pool)} has no instances, read its activity history (no spot "
-            f"capacity, a quota, a suspended Launch process) and the log group {self.context.path('boot')}; if all "
-            f"are busy, raise pools.{self.pool}.max_instances, or wait.",
-            **_WAITING_MESSAGES,
-            dimensions={"QueueName": queue_name},
-            statistic="Minimum",
-            period=WAITING_PERIOD_S,
-            evaluation_periods=WAITING_PERIODS,
-            datapoints_to_alarm=WAITING_PERIODS,
-            threshold=0,
-            comparison_operator="GreaterThanThreshold",
-        )
-
-    def _counted(self, name: str, text: str, metric: str) -> aws.cloudwatch.MetricAlarm:
-        """Something that is counted each time it happens, and should not."""
-        return self._alarm(
-            name,
-            text,
-            namespace=metrics.NAMESPACE,
-            metric_name=metric,
-            dimensions=metrics.dimensions(self.context.environment, self.pool),
-            statistic="Sum",
-            period=BOOT_PERIOD_S,
-            evaluation_periods=1,
-            threshold=1,
-            comparison_operator="GreaterThanOrEqualToThreshold",
-        )
-
-    def _boot_failures(self) -> aws.cloudwatch.MetricAlarm:
-        return self._counted(
-            "boot-failures",
-            "an instance failed to boot and ended itself. The reason is in the log group "
-            f"{self.context.path('boot')}. After three failures in a row the group launches nothing more; once the "
-            "cause is gone: aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name "
-            f"{self.context.name('workers', self.pool)}",
-            metrics.BOOT_FAILURES,
-        )
-
-    def _silent_instances(self) -> aws.cloudwatch.MetricAlarm:
-        return self._counted(
-            "silent-instances",
-            "the stack ended an instance that had sent no heartbeat for "
-            f"{liveness.HEARTBEAT_LIMIT_S // 60} minutes, or since its launch. Its job, if it had one, is back in the "
-            "queue. Why: receipt-trainer instances, and the log groups "
-            f"{self.context.path('worker')} and {self.context.path('boot')}, stream of the instance. Nothing else to "
-            "do unless it happens again.",
-            metrics.SILENT_INSTANCES,
-        )
-
-    def _held_jobs(self) -> aws.cloudwatch.MetricAlarm:
-        return self._counted(
-            "held-jobs",
-            "a job's complete run could not be delivered to S3 or to the jobs table for 14 days, and no worker tries "
-            "again. Its files are on the checkpoints' file system. Why: receipt-trainer jobs --status INTERRUPTED, and "
-            "job-status of the one that is held. Once the cause is gone: receipt-trainer retry JOB delivers it; "
-            "nothing is trained again.",
-            metrics.JOBS_HELD,
-        )
+        for kind, (text, measure) in wanted.items()
+    ]
 
 
 def look_failures(

@@ -29,6 +29,13 @@ _OUTCOMES: Final = {
     metrics.JOBS_CANCELLED: "#7f7f7f",
     metrics.JOBS_HELD: "#ff7f0e",
 }
+_USELESS: Final = {metrics.BOOT_FAILURES: "failed to boot", metrics.SILENT_INSTANCES: "silent"}
+_OF_GROUP: Final = {
+    "GroupDesiredCapacity": "asked for",
+    "GroupPendingInstances": "booting",
+    "GroupInServiceInstances": "in service",
+    "GroupMaxSize": "at most",
+}
 
 
 def dashboard_body(
@@ -39,17 +46,32 @@ def dashboard_body(
     alarm_arns: Sequence[pulumi.Input[str]],
 ) -> dict[str, Any]:
     """Body as CloudWatch reads it ("Dashboard body structure and syntax"); names may be outputs."""
-    region = context.region
-    alarms = {"type": "alarm", "properties": {"title": "Alarms", "alarms": list(alarm_arns)}}
+    region, environment = context.region, context.environment
+
+    def own(pool: PoolName, metric: str, label: str, **look: Any) -> list[Any]:
+        return _line(metrics.NAMESPACE, metric, metrics.dimensions(environment, pool), label, **look)
+
+    def counted(title: str, lines: Sequence[list[Any]]) -> Widget:
+        return _graph(region, title, lines, HOUR_S, stat="Sum", view="bar")
+
+    ended = [own(pool, name, f"{pool}: {name}", color=color) for pool in pools for name, color in _OUTCOMES.items()]
+    lost = [own(pool, metric, f"{pool}: {said}") for pool in pools for metric, said in _USELESS.items()]
+    outcomes = [
+        counted("Jobs that ended or are held, an hour", ended),
+        counted("Interruptions, an hour", [own(pool, metrics.INTERRUPTIONS, pool) for pool in pools]),
+        counted("Instances that were of no use, an hour", lost),
+    ]
+    spend = [own(pool, metrics.SPEND_USD, f"{pool} ($)") for pool in pools]
+    total = _graph(region, "Dollars for instances, in the time shown", spend, DAY_S, stat="Sum", view="singleValue")
+    total["properties"].update(setPeriodToTimeRange=True, sparkline=False)
+    hourly = _graph(region, "Dollars for instances, an hour", spend, HOUR_S, stat="Sum", stacked=True)
+    boots = _log_widget(region, "Last log lines of failed boots", boot_log_group, "(?i)error|fail|timed out")
     rows: list[Row] = [
-        (3, [alarms]),
+        (3, [{"type": "alarm", "properties": {"title": "Alarms", "alarms": list(alarm_arns)}}]),
         *((6, _pool_widgets(region, pool, *sources)) for pool, sources in pools.items()),
-        (6, _outcome_widgets(context, list(pools))),
-        (6, _cost_widgets(context, list(pools))),
-        (
-            7,
-            [_log_widget(context.region, "Last log lines of failed boots", boot_log_group, "(?i)error|fail|timed out")],
-        ),
+        (6, outcomes),
+        (6, [hourly, total]),
+        (7, [boots]),
         (7, [_log_widget(region, "Last errors of workers", worker_log_group, "(?i)error|traceback")]),
     ]
     return {"start": "-P1D", "periodOverride": "inherit", "widgets": list(_laid_out(rows))}
@@ -71,21 +93,16 @@ def _pool_widgets(
     dead_letters: pulumi.Input[str],
     group: pulumi.Input[str],
 ) -> list[Widget]:
+    def of_queue(metric: str, queue: pulumi.Input[str], label: str) -> list[Any]:
+        return _line("AWS/SQS", metric, {"QueueName": queue}, label)
+
     waiting, taken = "ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible"
-    backlog = [
-        *(_line("AWS/SQS", waiting, {"QueueName": queues[p]}, f"{p}: waiting") for p in PRIORITIES),
-        *(_line("AWS/SQS", taken, {"QueueName": queues[p]}, f"{p}: taken") for p in PRIORITIES),
-        _line("AWS/SQS", waiting, {"QueueName": dead_letters}, "dead letters"),
-    ]
-    age = "ApproximateAgeOfOldestMessage"
-    ages = [_line("AWS/SQS", age, {"QueueName": queues[p]}, f"{p} (s)") for p in PRIORITIES]
+    backlog = [of_queue(waiting, queues[p], f"{p}: waiting") for p in PRIORITIES]
+    backlog += [of_queue(taken, queues[p], f"{p}: taken") for p in PRIORITIES]
+    backlog.append(of_queue(waiting, dead_letters, "dead letters"))
+    ages = [of_queue("ApproximateAgeOfOldestMessage", queues[p], f"{p} (s)") for p in PRIORITIES]
     in_group = {"AutoScalingGroupName": group}
-    instances = [
-        _line("AWS/AutoScaling", "GroupDesiredCapacity", in_group, "asked for"),
-        _line("AWS/AutoScaling", "GroupPendingInstances", in_group, "booting"),
-        _line("AWS/AutoScaling", "GroupInServiceInstances", in_group, "in service"),
-        _line("AWS/AutoScaling", "GroupMaxSize", in_group, "at most"),
-    ]
+    instances = [_line("AWS/AutoScaling", metric, in_group, label) for metric, label in _OF_GROUP.items()]
     return [
         _graph(region, f"{pool}: jobs", backlog, MINUTE_S),
         _graph(region, f"{pool}: age of the oldest job, running ones too", ages, MINUTE_S),
@@ -93,72 +110,21 @@ def _pool_widgets(
     ]
 
 
-def _outcome_widgets(context: AwsContext, pools: Sequence[PoolName]) -> list[Widget]:
-    region, environment = context.region, context.environment
-    outcomes = [
-        _own(environment, pool, metric, f"{pool}: {metric}", color=color)
-        for pool in pools
-        for metric, color in _OUTCOMES.items()
-    ]
-    interruptions = [_own(environment, pool, metrics.INTERRUPTIONS, pool) for pool in pools]
-    useless = {metrics.BOOT_FAILURES: "failed to boot", metrics.SILENT_INSTANCES: "silent"}
-    lost = [_own(environment, pool, metric, f"{pool}: {said}") for pool in pools for metric, said in useless.items()]
-    return [
-        _graph(region, "Jobs that ended or are held, an hour", outcomes, HOUR_S, stat="Sum", view="bar"),
-        _graph(region, "Interruptions, an hour", interruptions, HOUR_S, stat="Sum", view="bar"),
-        _graph(region, "Instances that were of no use, an hour", lost, HOUR_S, stat="Sum", view="bar"),
-    ]
-
-
-def _cost_widgets(context: AwsContext, pools: Sequence[PoolName]) -> list[Widget]:
-    region, environment = context.region, context.environment
-    spend = [_own(environment, pool, metrics.SPEND_USD, f"{pool} ($)") for pool in pools]
-    shown = {"setPeriodToTimeRange": True, "sparkline": False}
-    total = _graph(region, "Dollars for instances, in the time shown", spend, DAY_S, stat="Sum", view="singleValue")
-    total["properties"].update(shown)
-    return [_graph(region, "Dollars for instances, an hour", spend, HOUR_S, stat="Sum", stacked=True), total]
-
-
-def _own(environment: str, pool: PoolName, metric: str, label: str, **look: Any) -> list[Any]:
-    return _line(metrics.NAMESPACE, metric, metrics.dimensions(environment, pool), label, **look)
-
-
 def _line(
     namespace: str, metric: str, dimensions: Mapping[str, pulumi.Input[str]], label: str, **look: Any
 ) -> list[Any]:
-    flat = [part for pair in dimensions.items() for part in pair]
-    return [namespace, metric, *flat, {"label": label, **look}]
+    return [namespace, metric, *(part for pair in dimensions.items() for part in pair), {"label": label, **look}]
 
 
-def _graph(
-    region: str,
-    title: str,
-    lines: Sequence[list[Any]],
-    period_s: int,
-    *,
-    stat: str = "Maximum",
-    view: str = "timeSeries",
-    stacked: bool = False,
-) -> Widget:
-    properties: dict[str, Any] = {
-        "title": title,
-        "region": region,
-        "view": view,
-        "stat": stat,
-        "period": period_s,
-        "stacked": stacked,
-        "metrics": list(lines),
-    }
-    if view == "timeSeries":
+def _graph(region: str, title: str, lines: Sequence[list[Any]], period_s: int, **given: Any) -> Widget:
+    look = {"view": "timeSeries", "stat": "Maximum", "period": period_s, "stacked": False, **given}
+    properties = {"title": title, "region": region, **look, "metrics": list(lines)}
+    if look["view"] == "timeSeries":
         properties["yAxis"] = {"left": {"min": 0, "showUnits": False}}
     return {"type": "metric", "properties": properties}
 
 
 def _log_widget(region: str, title: str, log_group: pulumi.Input[str], pattern: str) -> Widget:
-    query = pulumi.Output.concat(
-        "SOURCE '",
-        log_group,
-        f"' | fields @timestamp, @logStream, @message | filter @message like /{pattern}/"
-        " | sort @timestamp desc | limit 30",
-    )
+    rest = f"' | fields @timestamp, @logStream, @message | filter @message like /{pattern}/"
+    query = pulumi.Output.concat("SOURCE '", log_group, rest, " | sort @timestamp desc | limit 30")
     return {"type": "log", "properties": {"title": title, "region": region, "view": "table", "query": query}}

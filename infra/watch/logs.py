@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from infra.context import AwsContext, named
+from infra.context import AwsContext, Component, named
 from infra.image.policies import log_group_name
 
 
@@ -19,7 +19,7 @@ class LogGroupsArgs:
     retention_days: int
 
 
-class LogGroups(pulumi.ComponentResource):
+class LogGroups(Component[LogGroupsArgs]):
     """The five log groups.
 
     Attributes:
@@ -31,21 +31,23 @@ class LogGroups(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: LogGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("receipts:infra:LogGroups", name, None, opts)
-        self._name, self._args = name, args
+        super().__init__(name, args, opts)
         path = args.context.path
-        self.boot = self._group("boot", path("boot"))
-        self.worker = self._group("worker", path("worker"))
-        self.flow = self._group("flow", path("flow"))
-        self.image = self._group("image", log_group_name(args.context))
-        self.silence = self._group("silence", path("silent-instances"))
-        self.register_outputs({"boot": self.boot.name, "worker": self.worker.name})
-
-    def _group(self, kind: str, group_name: str) -> aws.cloudwatch.LogGroup:
-        return aws.cloudwatch.LogGroup(
-            f"{self._name}-{kind}",
-            name=group_name,
-            retention_in_days=self._args.retention_days,
-            tags=self._args.context.tags_for(f"logs-{kind}"),
-            opts=named(self),
+        names = {
+            "boot": path("boot"),
+            "worker": path("worker"),
+            "flow": path("flow"),
+            "image": log_group_name(args.context),
+            "silence": path("silent-instances"),
+        }
+        self.boot, self.worker, self.flow, self.image, self.silence = (
+            aws.cloudwatch.LogGroup(
+                f"{name}-{kind}",
+                name=group_name,
+                retention_in_days=args.retention_days,
+                tags=args.context.tags_for(f"logs-{kind}"),
+                opts=named(self),
+            )
+            for kind, group_name in names.items()
         )
+        self.register_outputs({"boot": self.boot.name, "worker": self.worker.name})

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import pulumi
 import pulumi_aws as aws
 
-from infra.context import AwsContext, named
+from infra.context import AwsContext, Component, named
 from infra.data.queues import JobQueues
 from infra.pools.worker_pool import WorkerPool
 from infra.setting_groups import BudgetSettings
-from infra.watch.alarms import PoolWatch, look_failures
-from infra.watch.dashboard import dashboard_body
+from infra.watch.alarms import look_failures, pool_alarms
+from infra.watch.dashboard import PoolSources, dashboard_body
 from infra.watch.logs import LogGroups
-from infra.watch.silent_instances import SilentInstances
+from infra.watch.silent_instances import SilentInstances, topic_with_mail
 from receipt_trainer.contract.outputs import PoolName
 
 BUDGET_NOTICES: Final = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
@@ -28,8 +28,6 @@ class ObservabilityArgs:
     """Arguments of the monitoring.
 
     Attributes:
-        pools: the pools of the stack, and their queues.
-        silence: the function that ends silent instances.
         alarm_email: address for the alarms; None: they show on the dashboard only.
         budget: monthly budget; None = none.
     """
@@ -43,7 +41,7 @@ class ObservabilityArgs:
     budget: BudgetSettings | None = None
 
 
-class Observability(pulumi.ComponentResource):
+class Observability(Component[ObservabilityArgs]):
     """Alarms with their topic, budget and dashboard of one stack.
 
     Attributes:
@@ -52,34 +50,35 @@ class Observability(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: ObservabilityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("receipts:infra:Observability", name, None, opts)
-        self._name, self._args = name, args
-        topic = self._topic()
-        alarms: list[aws.cloudwatch.MetricAlarm] = []
-        for pool in args.pools:
-            watch = PoolWatch(self, f"{name}-{pool}", args.context, pool, topic.arn)
-            alarms += watch.alarms(args.queues.names[pool], args.queues.dead_letter_names[pool])
-        alarms.append(look_failures(self, f"{name}-silence", args.context, args.silence.function_name, topic.arn))
-        if args.budget is not None:
-            self._budget(args.budget)
-        self.topic_arn = topic.arn
-        self.dashboard_name = self._dashboard([alarm.arn for alarm in alarms]).dashboard_name
-        self.register_outputs({"topic_arn": self.topic_arn, "dashboard_name": self.dashboard_name})
-
-    def _topic(self) -> aws.sns.Topic:
-        opts = pulumi.ResourceOptions(parent=self)
+        super().__init__(name, args, opts)
+        context, queues = args.context, args.queues
         # Not encrypted with aws/sns: CloudWatch may not use that key, and its alarms would be lost without a word.
         # The texts hold names of queues and thresholds only.
-        topic = aws.sns.Topic(f"{self._name}-alarms", tags=self._args.context.tags_for("alarms"), opts=opts)
-        if self._args.alarm_email:
-            aws.sns.TopicSubscription(
-                f"{self._name}-alarm-email",
-                topic=topic.arn,
-                protocol="email",
-                endpoint=self._args.alarm_email,
-                opts=opts,
-            )
-        return topic
+        topic = topic_with_mail(
+            f"{name}-alarms", f"{name}-alarm-email", context, "alarms", args.alarm_email, self._child
+        )
+        alarms: list[aws.cloudwatch.MetricAlarm] = []
+        for pool in args.pools:
+            of_pool = queues.names[pool], queues.dead_letter_names[pool]
+            alarms += pool_alarms(self, f"{name}-{pool}", context, pool, topic.arn, *of_pool)
+        alarms.append(look_failures(self, f"{name}-silence", context, args.silence.function_name, topic.arn))
+        if args.budget is not None:
+            self._budget(args.budget)
+        shown: dict[PoolName, PoolSources] = {
+            pool: (queues.names[pool], queues.dead_letter_names[pool], made.group_name)
+            for pool, made in args.pools.items()
+        }
+        body = dashboard_body(
+            context, shown, args.logs.boot.name, args.logs.worker.name, [alarm.arn for alarm in alarms]
+        )
+        dashboard = aws.cloudwatch.Dashboard(
+            f"{name}-dashboard",
+            dashboard_name=context.prefix,
+            dashboard_body=pulumi.Output.json_dumps(body),
+            opts=named(self),
+        )
+        self.topic_arn, self.dashboard_name = topic.arn, dashboard.dashboard_name
+        self.register_outputs({"topic_arn": self.topic_arn, "dashboard_name": self.dashboard_name})
 
     def _budget(self, budget: BudgetSettings) -> None:
         """Sees the cost of the project's stacks, all environments together, once the tag `Project` is activated as a
@@ -106,24 +105,5 @@ class Observability(pulumi.ComponentResource):
                 for compared, percent in BUDGET_NOTICES
             ],
             tags=context.tags_for("monthly"),
-            opts=named(self),
-        )
-
-    def _dashboard(self, alarm_arns: Sequence[pulumi.Output[str]]) -> aws.cloudwatch.Dashboard:
-        args = self._args
-        body = dashboard_body(
-            args.context,
-            {
-                pool: (args.queues.names[pool], args.queues.dead_letter_names[pool], made.group_name)
-                for pool, made in args.pools.items()
-            },
-            args.logs.boot.name,
-            args.logs.worker.name,
-            alarm_arns,
-        )
-        return aws.cloudwatch.Dashboard(
-            f"{self._name}-dashboard",
-            dashboard_name=args.context.prefix,
-            dashboard_body=pulumi.Output.json_dumps(body),
             opts=named(self),
         )

@@ -10,10 +10,10 @@ from typing import Any, Final
 import pulumi
 import pulumi_aws as aws
 
-from infra.context import FUNCTIONS, AwsContext
+from infra.context import FUNCTIONS, AwsContext, Component
 from infra.data.queues import JobQueues
 from infra.data.tables import Tables
-from infra.event_function import CONTRACT, EventFunction, EventFunctionArgs, FunctionRole
+from infra.event_function import CONTRACT, EventFunction, EventFunctionArgs
 from infra.iam import Statement, allow, policy, write_logs
 from infra.pools.user_data import BootEnv
 from infra.pools.worker_pool import WorkerPool
@@ -45,7 +45,6 @@ class SilentInstancesArgs:
     """The pools to look at.
 
     Attributes:
-        pools: whose instances are ended.
         tables: instances with their heartbeats; jobs, which keep notices until they are sent, and the last looks at the
             queues.
         notices: topic of the notices.
@@ -64,28 +63,26 @@ class SilentInstances(EventFunction):
 
     def __init__(self, name: str, args: SilentInstancesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         prefix = args.context.prefix
-        role = FunctionRole("receipts:infra:SilenceRole", name, args.context, "silence", _policy(args))
         function = EventFunctionArgs(
             context=args.context,
             kind="silent-instances",
             description=f"Ends silent workers of {prefix}, sends lost messages of jobs anew, and notices of their ends",
             files=FILES,
-            rules={
-                "silent_instances": _silence_rules(args),
-                "waiting_jobs": _waiting_rules(args),
-                "notices": _notice_rules(args),
-            },
+            rules=_rules(args),
             log_group=args.logs.silence.name,
-            role_arn=role.role_arn,
+            role_component="SilenceRole",
+            role_kind="silence",
+            allowed=_policy(args),
             schedule=f"rate({liveness.LOOK_EVERY_MIN} minutes)",
             purpose=f"Looks for silent workers of {prefix}",
         )
-        super().__init__("receipts:infra:SilentInstances", name, function, opts)
+        super().__init__(name, function, opts)
 
 
-def _silence_rules(args: SilentInstancesArgs) -> dict[str, Any]:
-    """The fields of the handler's `Rules`."""
-    return {
+def _rules(args: SilentInstancesArgs) -> dict[str, Any]:
+    """The fields of the handler's rules, and of those of its other parts."""
+    jobs = args.tables.jobs.name
+    silence = {
         "heartbeat_limit_s": liveness.HEARTBEAT_LIMIT_S,
         "boot_limit_s": liveness.BOOT_LIMIT_S,
         "second_look_s": liveness.SECOND_LOOK_S,
@@ -96,16 +93,11 @@ def _silence_rules(args: SilentInstancesArgs) -> dict[str, Any]:
         "namespace": metrics.NAMESPACE,
         "metric": metrics.SILENT_INSTANCES,
     }
-
-
-def _waiting_rules(args: SilentInstancesArgs) -> dict[str, Any]:
-    """The fields of the `Rules` of its looks at the queues."""
-    return {"table": args.tables.jobs.name, "queues": {pool: dict(urls) for pool, urls in args.queues.urls.items()}}
-
-
-def _notice_rules(args: SilentInstancesArgs) -> dict[str, Any]:
-    """The fields of the `Rules` of its notices."""
-    return {"table": args.tables.jobs.name, "topic": args.notices.topic_arn, "stack": pulumi.get_stack()}
+    return {
+        "silent_instances": silence,
+        "waiting_jobs": {"table": jobs, "queues": {pool: dict(urls) for pool, urls in args.queues.urls.items()}},
+        "notices": {"table": jobs, "topic": args.notices.topic_arn, "stack": pulumi.get_stack()},
+    }
 
 
 def _policy(args: SilentInstancesArgs) -> pulumi.Output[str]:
@@ -123,13 +115,13 @@ def _policy(args: SilentInstancesArgs) -> pulumi.Output[str]:
 def role_statements(
     groups: Sequence[str], *, instances: str, jobs: str, queues: Sequence[str], topic: str, log_group: str
 ) -> list[Statement]:
-    """Rights of the functions, by ARNs."""
-    silence = _silence_statements(instances, groups, log_group)
-    return [*silence, *_waiting_statements(jobs, queues), *_notice_statements(jobs, topic)]
+    """Rights of the function, by ARNs: of the account it may see instances, and end its own; it reads jobs by state,
+    counts and sends messages, keeps its looks, and lets a job name the queue that came in the place of one that is
+    gone; it reads notices and what a job's attempts cost, and deletes notices."""
 
+    def keys(operator: str, *of: str) -> dict[str, Any]:
+        return {f"ForAllValues:{operator}": {"dynamodb:LeadingKeys": list(of)}}
 
-def _silence_statements(instances: str, groups: Sequence[str], log_group: str) -> list[Statement]:
-    """Rights of the function that ends silent instances: of the account it may see instances, and end its own."""
     return [
         allow("FindGroups", "autoscaling", ["DescribeAutoScalingGroups"], "*"),
         allow("FindLaunches", "ec2", ["DescribeInstances"], "*"),
@@ -137,47 +129,41 @@ def _silence_statements(instances: str, groups: Sequence[str], log_group: str) -
         allow("EndSilent", "autoscaling", ["SuspendProcesses", "TerminateInstanceInAutoScalingGroup"], groups),
         allow("PutMetrics", "cloudwatch", ["PutMetricData"], "*", OWN_NAMESPACE),
         write_logs(log_group),
-    ]
-
-
-def _waiting_statements(jobs: str, queues: Sequence[str]) -> list[Statement]:
-    """Rights of the function that gives jobs without a message a new one: it reads jobs by state, counts and sends
-    messages, keeps its looks, and lets a job name the queue that came in the place of one that is gone."""
-    of_states = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [job_status_pk("*")]}}
-    of_looks = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [LOOKS_PK]}}
-    of_jobs = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [job_pk("*")]}}
-    return [
-        allow("FindJobs", "dynamodb", ["Query"], [f"{jobs}/index/GSI1"], of_states),
-        allow("KeepLooks", "dynamodb", ["PutItem", "Query"], [jobs], of_looks),
-        allow("MoveJobs", "dynamodb", ["UpdateItem"], [jobs], of_jobs),
+        allow("FindJobs", "dynamodb", ["Query"], [f"{jobs}/index/GSI1"], keys("StringLike", job_status_pk("*"))),
+        allow("KeepLooks", "dynamodb", ["PutItem", "Query"], [jobs], keys("StringEquals", LOOKS_PK)),
+        allow("MoveJobs", "dynamodb", ["UpdateItem"], [jobs], keys("StringLike", job_pk("*"))),
         allow("SendMessages", "sqs", ["GetQueueAttributes", "SendMessage"], queues),
-    ]
-
-
-def _notice_statements(jobs: str, topic: str) -> list[Statement]:
-    """Rights of the function that sends notices: it reads them and what a job's attempts cost, and deletes them."""
-    read = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [notices.PK, "JOB#*"]}}
-    deleted = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [notices.PK]}}
-    return [
-        allow("ReadNotices", "dynamodb", ["Query"], [jobs], read),
-        allow("DeleteNotices", "dynamodb", ["DeleteItem"], [jobs], deleted),
+        allow("ReadNotices", "dynamodb", ["Query"], [jobs], keys("StringLike", notices.PK, "JOB#*")),
+        allow("DeleteNotices", "dynamodb", ["DeleteItem"], [jobs], keys("StringEquals", notices.PK)),
         allow("SendNotices", "sns", ["Publish"], [topic]),
     ]
 
 
+def topic_with_mail(
+    name: str,
+    mail_name: str,
+    context: AwsContext,
+    kind: str,
+    email: str | None,
+    opts: pulumi.ResourceOptions,
+    key: str | None = None,
+) -> aws.sns.Topic:
+    """A topic, encrypted with `key`, and its subscription by mail if there is an address."""
+    topic = aws.sns.Topic(name, kms_master_key_id=key, tags=context.tags_for(kind), opts=opts)
+    if email:
+        aws.sns.TopicSubscription(mail_name, topic=topic.arn, protocol="email", endpoint=email, opts=opts)
+    return topic
+
+
 @dataclass(frozen=True)
 class NoticesArgs:
-    """The topic of jobs' notices and its subscriber.
-
-    Attributes:
-        email: address that is subscribed, once its owner has followed AWS's link; None: no address.
-    """
+    """The address, if any, that is subscribed, once its owner has followed AWS's link."""
 
     context: AwsContext
     email: str | None = None
 
 
-class Notices(pulumi.ComponentResource):
+class Notices(Component[NoticesArgs]):
     """The topic, and its subscription by mail. Others subscribe to it by hand: chat, a queue, a text message.
 
     Attributes:
@@ -185,15 +171,11 @@ class Notices(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: NoticesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("receipts:infra:Notices", name, None, opts)
-        own = pulumi.ResourceOptions(parent=self)
+        super().__init__(name, args, opts)
         # Names of jobs and reasons of failures stand in the texts. The key is AWS's own for SNS, without a monthly
         # price: its policy admits all of this account that may publish, such as the function's role. (CloudWatch, which
         # is a service and no role of the account, may not use it: see the topic of the alarms.)
-        topic = aws.sns.Topic(
-            f"{name}-topic", kms_master_key_id="alias/aws/sns", tags=args.context.tags_for("notices"), opts=own
-        )
-        if args.email:
-            aws.sns.TopicSubscription(f"{name}-email", topic=topic.arn, protocol="email", endpoint=args.email, opts=own)
+        made = f"{name}-topic", f"{name}-email"
+        topic = topic_with_mail(*made, args.context, "notices", args.email, self._child, key="alias/aws/sns")
         self.topic_arn = topic.arn
         self.register_outputs({"topic_arn": topic.arn})

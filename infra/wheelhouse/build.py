@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pulumi
@@ -17,8 +18,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from infra.setting_groups import PYTHON_VERSIONS, WheelhouseSettings
 from infra.wheelhouse.archive import pack
-from infra.wheelhouse.closure import GLIBC_MINOR, PROVIDED, resolve
-from infra.wheelhouse.fetch import BACKEND, build_wheel, fetch
+from infra.wheelhouse.closure import BACKEND, GLIBC_MINOR, PROVIDED, build_wheel, fetch, resolve
 from infra.wheelhouse.manifest import MANIFEST, Manifest, Stored, Wheel, WheelhouseError, file_sha256, read
 
 EXTRAS = ("train", "report", "vl")
@@ -131,55 +131,50 @@ class _Work:
 
     def manifest(self, dependencies: str) -> Manifest:
         """Fill the folder; `dependencies` begins the names of the folders with the same archives."""
-        trainer = self._trainer()
-        archives, wheels = self._taken_over(dependencies) or self._archived()
-        own = _wheel(trainer.file, trainer.sha256, self.pythons)
-        return Manifest.of(self.pythons, [trainer, *archives], [own, *wheels])
-
-    def _trainer(self) -> Stored:
         self.report("wheelhouse: building the trainer's wheel")
         source = self.scratch / "trainer"
         for path in _sources(self.trainer):
             copy = source / path.relative_to(self.trainer)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
-        wheel = build_wheel(str(source), self.folder, self.scratch)
-        sha256 = file_sha256(wheel)
-        key = f"trainer/{sha256}/{wheel.name}"
-        return Stored(key=key, sha256=sha256, size=wheel.stat().st_size, pythons=self.pythons)
+        own = _wheel(build_wheel(str(source), self.folder, self.scratch), self.pythons)
+        size, key = (self.folder / own.file).stat().st_size, f"trainer/{own.sha256}/{own.file}"
+        trainer = Stored(key=key, sha256=own.sha256, size=size, pythons=self.pythons)
+        archives, wheels = self._taken_over(dependencies) or self._archived()
+        return Manifest.of(self.pythons, [trainer, *archives], [own, *wheels])
 
     def _taken_over(self, dependencies: str) -> tuple[list[Stored], list[Wheel]] | None:
         """Archives of an earlier wheelhouse with the same pins; None if no complete one exists."""
         for house in sorted(self.cache.glob(f"{dependencies}-*/{MANIFEST}")):
             manifest = read(house.parent)
-            archives = [stored for stored in manifest.objects if stored.is_archive]
-            files = {stored.file: house.parent / stored.file for stored in archives}
-            if all(files[s.file].is_file() and file_sha256(files[s.file]) == s.sha256 for s in archives):
-                for name, file in files.items():
-                    _link(file, self.folder / name)
-                return archives, [wheel for wheel in manifest.wheels if wheel.name != TRAINER]
+            archives = {house.parent / stored.file: stored for stored in manifest.objects if stored.is_archive}
+            if all(file.is_file() and file_sha256(file) == stored.sha256 for file, stored in archives.items()):
+                for file in archives:
+                    _link(file, self.folder / file.name)
+                return [*archives.values()], [wheel for wheel in manifest.wheels if wheel.name != TRAINER]
         return None
 
     def _archived(self) -> tuple[list[Stored], list[Wheel]]:
-        pool = self.scratch / "pool"
-        pool.mkdir()
-        wanted = {python: resolve(self.trainer, python, self.extras, self.scratch) for python in self.pythons}
         earlier = sorted(manifest.parent for manifest in self.cache.glob(f"*-*/{MANIFEST}"))
-        files = fetch(wanted, pool, self.scratch, earlier, self.report)
-        pythons = {
-            file: tuple(python for python in self.pythons if file in files[python])
-            for file in sorted(set().union(*files.values()))
-        }
+        paths: dict[str, Path] = {}
+        pythons: dict[str, tuple[str, ...]] = {}
+        for python in self.pythons:
+            pool = self.scratch / python
+            pool.mkdir()
+            wanted = resolve(self.trainer, python, self.extras, self.scratch)
+            for path in fetch(wanted, python, pool, self.scratch, earlier, self.report):
+                paths[path.name] = path
+                pythons[path.name] = (*pythons.get(path.name, ()), python)
         archives = []
         for group in dict.fromkeys([self.pythons, *((python,) for python in self.pythons)]):
-            if own := [pool / file for file, fits in pythons.items() if fits == group]:
+            if own := [paths[name] for name, fits in pythons.items() if fits == group]:
                 archives.append(pack(own, group, self.folder))
-        return archives, [_wheel(file, file_sha256(pool / file), fits) for file, fits in pythons.items()]
+        return archives, [_wheel(path, pythons[name]) for name, path in paths.items()]
 
 
-def _wheel(file: str, sha256: str, pythons: tuple[str, ...]) -> Wheel:
-    name, version, *_ = parse_wheel_filename(file)
-    return Wheel(file=file, sha256=sha256, pythons=pythons, name=name, version=str(version))
+def _wheel(path: Path, pythons: tuple[str, ...]) -> Wheel:
+    name, version, *_ = parse_wheel_filename(path.name)
+    return Wheel(file=path.name, sha256=file_sha256(path), pythons=pythons, name=name, version=str(version))
 
 
 def _link(source: Path, target: Path) -> None:
@@ -193,22 +188,12 @@ def _link(source: Path, target: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Build into `.wheelhouse/` of this repository, or another folder, and print the folder."""
     parser = argparse.ArgumentParser(description="Build the wheelhouse that instances install from.")
-    repository = Path(__file__).resolve().parents[2]
-    default = list(WheelhouseSettings().python_versions)
-    parser.add_argument(
-        "--python",
-        nargs="+",
-        choices=PYTHON_VERSIONS,
-        default=default,
-        metavar="3.x",
-        help=f"Pythons to build for [{' '.join(default)}]",
-    )
+    repository, default = Path(__file__).resolve().parents[2], list(WheelhouseSettings().python_versions)
+    text = f"Pythons to build for [{' '.join(default)}]"
+    parser.add_argument("--python", nargs="+", choices=PYTHON_VERSIONS, default=default, metavar="3.x", help=text)
     parser.add_argument("--cache", type=Path, default=repository / ".wheelhouse", help="where to build [.wheelhouse]")
     chosen = parser.parse_args(arguments)
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
+    say = partial(print, file=sys.stderr, flush=True)
     try:
         print(build(repository, chosen.python, chosen.cache, report=say))
     except WheelhouseError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pulumi
 import pulumi_aws as aws
 
-from infra.context import AwsContext, named
+from infra.context import AwsContext, Component, named
 from infra.wheelhouse.manifest import MANIFEST, Manifest, Stored, load
 
 ROOT = "wheelhouse"
@@ -28,7 +28,7 @@ class WheelhouseArgs:
     folder: Path
 
 
-class Wheelhouse(pulumi.ComponentResource):
+class Wheelhouse(Component[WheelhouseArgs]):
     """At most five objects below `wheelhouse/`, and an SSM parameter that names the newest.
 
     `archives/<sha256>.tar` are pinned wheels, one archive that all Pythons share and one for each Python;
@@ -48,8 +48,7 @@ class Wheelhouse(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: WheelhouseArgs, opts: pulumi.ResourceOptions | None = None):
-        super().__init__("receipts:infra:Wheelhouse", name, None, opts)
-        self._name, self._args = name, args
+        super().__init__(name, args, opts)
         manifest = load(args.folder)
         self.content_hash = manifest.hash
         self.prefix = f"{ROOT}/{manifest.hash}"

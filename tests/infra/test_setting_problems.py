@@ -34,7 +34,7 @@ def nested(key: str, value: Any) -> Any:
         ("network.nat", "double", "input should be 'none', 'single' or 'public', not 'double' (none: AWS is reached"),
         ("network.az_count", 7, "input should be less than or equal to 6, not 7 (Availability zones to use"),
         ("network.az_count", 1.5, "input should be a valid integer"),
-        ("network.az_count", True, "a boolean is not a number, not True"),
+        ("network.az_count", True, "must be a number, not true or false"),
         ("network.cidr", "10.0.0.0/24", "is not a private IPv4 network such as 10.42.0.0/16; allowed: a /16 to /23"),
         ("network.cidr", "10.0.0.0/15", "allowed: a /16 to /23 of 10.0.0.0/8"),
         ("network.cidr", "10.0.0.1/16", "'10.0.0.1/16' is not"),

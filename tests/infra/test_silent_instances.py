@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -194,7 +195,8 @@ class Group:
 
     def paginate(self, **_: Any) -> Any:
         members = [{"InstanceId": f"i-{at}", "LifecycleState": state} for at, state in enumerate(self.states)]
-        return [{"AutoScalingGroups": [{"AutoScalingGroupName": "workers", "Instances": members}]}]
+        group = {"AutoScalingGroupName": "workers", "Instances": members}
+        return SimpleNamespace(search=lambda what: {"AutoScalingGroups[]": [group]}[what])
 
     def terminate_instance_in_auto_scaling_group(self, **asked: Any) -> None:
         decrement = asked["ShouldDecrementDesiredCapacity"]

@@ -163,23 +163,20 @@ def _treat(rules: SilenceRules, client: Clients, one: PoolInstance, row: Row, wh
 def _members(autoscaling: Any, groups: Mapping[str, str]) -> Iterator[PoolInstance]:
     pools = {group: pool for pool, group in groups.items()}
     pages = autoscaling.get_paginator("describe_auto_scaling_groups").paginate(AutoScalingGroupNames=list(pools))
-    for page in pages:
-        for group in page["AutoScalingGroups"]:
-            name = group["AutoScalingGroupName"]
-            for instance in group["Instances"]:
-                if instance["LifecycleState"] in STATES:
-                    yield PoolInstance(pools[name], name, instance["InstanceId"])
+    for group in pages.search("AutoScalingGroups[]"):
+        name = group["AutoScalingGroupName"]
+        for instance in group["Instances"]:
+            if instance["LifecycleState"] in STATES:
+                yield PoolInstance(pools[name], name, instance["InstanceId"])
 
 
 def _rows(dynamodb: Any, table: str, members: Sequence[PoolInstance], sleep: Callable[[float], None]) -> dict[str, Row]:
     """Rows by instance id; all that exist, or an exception."""
     found: dict[str, Row] = {}
+    names = {f"#{name}": name for name in _READ}
+    read = {"ConsistentRead": True, "ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
     for start in range(0, len(members), BATCH):
-        keys = [one.key for one in members[start : start + BATCH]]
-        wanted: Any = {"Keys": keys, "ConsistentRead": True}
-        names = {f"#{name}": name for name in _READ}
-        wanted |= {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
-        left = {table: wanted}
+        left: Any = {table: {"Keys": [one.key for one in members[start : start + BATCH]], **read}}
         for attempt in range(READ_ROUNDS):
             if attempt:
                 sleep(0.2 * 2**attempt)
@@ -196,14 +193,12 @@ def _rows(dynamodb: Any, table: str, members: Sequence[PoolInstance], sleep: Cal
 
 
 def _launches(ec2: Any, members: Sequence[PoolInstance]) -> dict[str, datetime]:
-    found = {}
+    found: dict[str, datetime] = {}
     for start in range(0, len(members), BATCH):
         # By a filter: an id that EC2 does not know yet, or no longer knows, is then no error.
         ids = {"Name": "instance-id", "Values": [one.instance_id for one in members[start : start + BATCH]]}
-        for page in ec2.get_paginator("describe_instances").paginate(Filters=[ids]):
-            for reservation in page["Reservations"]:
-                for instance in reservation["Instances"]:
-                    found[instance["InstanceId"]] = instance["LaunchTime"]
+        pages = ec2.get_paginator("describe_instances").paginate(Filters=[ids])
+        found |= {one["InstanceId"]: one["LaunchTime"] for one in pages.search("Reservations[].Instances[]")}
     return found
 
 

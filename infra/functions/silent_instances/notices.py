@@ -53,7 +53,8 @@ def send(
             break
         notice = notices.Notice.from_row(row)
         try:
-            sns.publish(TopicArn=rules.topic, **_message(rules, notice, _cost(dynamodb, rules, notice, now)))
+            spent = notice.cost(list(_rows(dynamodb, rules.table, f"JOB#{notice.job_id}", "ATTEMPT#")), now)
+            sns.publish(TopicArn=rules.topic, **_message(rules, notice, spent))
             dynamodb.delete_item(TableName=rules.table, Key={"PK": {"S": row["PK"]}, "SK": {"S": row["SK"]}})
         except (ClientError, BotoCoreError) as error:
             faults.append(f"{row['SK']}: {error}")
@@ -69,15 +70,8 @@ def _message(rules: NoticeRules, notice: notices.Notice, spent: Cost) -> dict[st
     """Arguments of Publish; by the attributes a subscription can choose, such as failures alone."""
     told = {"state": notice.state, "job_name": notice.name}
     attributes = {name: {"DataType": "String", "StringValue": value} for name, value in told.items() if value}
-    return {
-        "Subject": notice.subject(rules.stack),
-        "Message": notice.text(rules.stack, spent),
-        "MessageAttributes": attributes,
-    }
-
-
-def _cost(dynamodb: Any, rules: NoticeRules, notice: notices.Notice, now: datetime) -> Cost:
-    return notice.cost(list(_rows(dynamodb, rules.table, f"JOB#{notice.job_id}", "ATTEMPT#")), now)
+    text = notice.text(rules.stack, spent)
+    return {"Subject": notice.subject(rules.stack), "Message": text, "MessageAttributes": attributes}
 
 
 def _rows(dynamodb: Any, table: str, partition: str, prefix: str = "", **bounds: Any) -> Iterator[Mapping[str, Any]]:
