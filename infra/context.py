@@ -41,11 +41,7 @@ class AwsContext:
 
     @classmethod
     def find(cls, settings: StackSettings) -> Self:
-        """Ask AWS.
-
-        Raises:
-            SettingsError: the region has fewer zones than `network.az_count`.
-        """
+        """Ask AWS; raises SettingsError: the region has fewer zones than `network.az_count`."""
         # Local Zones and Wavelength Zones have other prices, and no mount targets.
         only_full = aws.GetAvailabilityZonesFilterArgs(name="zone-type", values=["availability-zone"])
         # An old zone that lacks several interface endpoints and current instance types.

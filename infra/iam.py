@@ -91,10 +91,7 @@ def prefix_statements(sid: str, bucket: str, prefixes: Sequence[str], actions: S
     """`actions` on the objects below the prefixes of one bucket, and listing of those prefixes only."""
     listed = {"StringLike": {"s3:prefix": [f"{prefix}/*" for prefix in prefixes]}}
     objects = [f"{bucket}/{prefix}/*" for prefix in prefixes]
-    return [
-        allow(f"{sid}Objects", "s3", actions, objects),
-        allow(f"{sid}List", "s3", ["ListBucket"], [bucket], listed),
-    ]
+    return [allow(f"{sid}Objects", "s3", actions, objects), allow(f"{sid}List", "s3", ["ListBucket"], [bucket], listed)]
 
 
 def wheelhouse_statements(bucket: str) -> list[Statement]:

@@ -34,8 +34,7 @@ def refuse_another_trainer(repository: Path) -> None:
 
     Yesterday's copy in the virtual environment would render yesterday's `worker.env` for today's worker.
 
-    Raises:
-        RunError: says which one it finds, and how to put it right.
+    Raises RunError: says which one it finds, and how to put it right.
     """
     found, own = Path(receipt_trainer.__file__).resolve(), (repository / "trainer" / "src").resolve()
     if not found.is_relative_to(own):
@@ -48,8 +47,7 @@ def refuse_another_trainer(repository: Path) -> None:
 def check_instance_types(settings: StackSettings, project: str) -> None:
     """Refuse what an enabled pool cannot run on; say which types have GPUs that would be idle.
 
-    Raises:
-        SettingsError: a line for each pool with types that the region does not have or that do not fit the pool.
+    Raises SettingsError: a line for each pool with types that the region does not have or that do not fit the pool.
     """
     wanted = [name for pool in settings.enabled_pools.values() for name in pool.instance_types]
     # Two questions: a type that EC2 does not know is not found by a filter, but described it is an error, and an error
@@ -126,8 +124,7 @@ def refuse_replaced_data(last: Mapping[str, Any], settings: StackSettings, regio
 
     `last` are the outputs of its last update; empty: there is nothing to lose.
 
-    Raises:
-        SettingsError: `environment` or `aws:region` is another one than in `last`, and `replace_data` is not true.
+    Raises SettingsError: `environment` or `aws:region` is another one than in `last`, and `replace_data` is not true.
     """
     edits = {f"{project}:environment": ("environment", settings.environment), "aws:region": ("region", region)}
     lines = [

@@ -132,9 +132,7 @@ class Roles(Component[RolesArgs]):
         self.worker_role_arn, self.worker_instance_profile_arn = worker.arn, worker_profile.arn
         self.builder_instance_profile_name = builder_profile.name
         self.image_builder_execution_role_arn = execution.arn
-        self.register_outputs(
-            {"worker_role_arn": worker.arn, "image_builder_execution_role_arn": execution.arn},
-        )
+        self.register_outputs({"worker_role_arn": worker.arn, "image_builder_execution_role_arn": execution.arn})
 
     def _instance_role(self, kind: str, allowed: pulumi.Output[str]) -> tuple[aws.iam.Role, aws.iam.InstanceProfile]:
         context, name = self._args.context, f"{self._name}-{kind}"

@@ -92,17 +92,12 @@ def _differ(tags: dict[str, str]) -> dict[str, str]:
     return tags
 
 
-def _is_image_id(parent_image: str) -> bool:
-    return parent_image.startswith("ami-")
-
-
 PythonVersions = Annotated[
     tuple[Annotated[PythonVersion, BeforeValidator(_text_of_scalar)], ...],
     AfterValidator(lambda given: tuple(sorted(given))),
 ]
 Email = Annotated[
-    str,
-    Field(pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}$", max_length=254),
+    str, Field(pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}$", max_length=254)
 ]
 InstanceTypeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}\.[a-z0-9-]{1,30}$")]
 InstanceTypes = Annotated[tuple[InstanceTypeName, ...], Field(min_length=1, max_length=20), AfterValidator(_each_once)]
@@ -205,7 +200,7 @@ class GoldenAmiSettings(SettingGroup):
     )
     schedule: str = Field(
         # An image by its id never changes, so that a schedule would never build.
-        default_factory=lambda data: "" if _is_image_id(data.get("parent_image", "")) else SCHEDULE,
+        default_factory=lambda data: "" if data.get("parent_image", "").startswith("ami-") else SCHEDULE,
         pattern=r"^(?:cron\(.+\))?$",
         max_length=1024,
         description="When to rebuild if the parent has changed (Image Builder's cron, UTC); empty: by hand only",
@@ -215,7 +210,7 @@ class GoldenAmiSettings(SettingGroup):
     @classmethod
     def _of_what_can_change(cls, value: str, info: ValidationInfo) -> str:
         parent = info.data.get("parent_image", "")
-        if value and _is_image_id(parent):
+        if value and parent.startswith("ami-"):
             raise ValueError(
                 f"{value!r} would never build: parent_image is {parent}, which never changes (API_Schedule); allowed: "
                 "an empty text, or an SSM parameter as parent_image"

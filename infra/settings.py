@@ -79,6 +79,9 @@ def _nothing_if_empty(value: Any) -> Any:
     return None if value == {} or value == "" else value
 
 
+NoneIfEmpty = BeforeValidator(_nothing_if_empty)
+
+
 class StackSettings(SettingGroup):
     """Everything that `pulumi config set receipt-trainer:...` can say."""
 
@@ -94,13 +97,13 @@ class StackSettings(SettingGroup):
     jobs: JobsSettings = Field(default_factory=JobsSettings, description="Defaults of every job")
     golden_ami: GoldenAmiSettings = Field(default_factory=GoldenAmiSettings, description="The image of the workers")
     retention: RetentionSettings = Field(default_factory=RetentionSettings, description="How long things are kept")
-    budget: Annotated[BudgetSettings | None, BeforeValidator(_nothing_if_empty)] = Field(
+    budget: Annotated[BudgetSettings | None, NoneIfEmpty] = Field(
         None, description="Monthly budget with a mail address; empty: none"
     )
-    alarm_email: Annotated[Email | None, BeforeValidator(_nothing_if_empty)] = Field(
+    alarm_email: Annotated[Email | None, NoneIfEmpty] = Field(
         None, description="Mail address for alarms, name@example.com; empty: they only show on the dashboard"
     )
-    notify_email: Annotated[Email | None, BeforeValidator(_nothing_if_empty)] = Field(
+    notify_email: Annotated[Email | None, NoneIfEmpty] = Field(
         None, description="Mail address for notices of jobs; empty: no mail, unless an address is subscribed by hand"
     )
     protect_data: bool = Field(True, description="Tables, buckets and file system outlive pulumi destroy")
@@ -137,11 +140,7 @@ class StackSettings(SettingGroup):
         return {name: pool for name, pool in both.items() if pool.enabled}
 
     def zones(self, available: Sequence[str], project: str = "receipt-trainer") -> list[str]:
-        """The first `network.az_count` zones of the region.
-
-        Raises:
-            SettingsError: the region has fewer.
-        """
+        """The first `network.az_count` zones of the region; raises SettingsError: the region has fewer."""
         count = self.network.az_count
         if count > len(available):
             what = f"{count} is above the number of zones here ({len(available)}: {', '.join(available)})"
@@ -152,8 +151,7 @@ class StackSettings(SettingGroup):
     def parse(cls, values: Mapping[str, Any], project: str = "receipt-trainer", stack: str = "dev") -> StackSettings:
         """Settings from values by key, objects as mappings or as JSON text.
 
-        Raises:
-            SettingsError: one line for each problem, with the full key, what is wrong, and what is allowed.
+        Raises SettingsError: one line for each problem, with the full key, what is wrong, and what is allowed.
         """
         decoded, problems = _decode(values, project)
         decoded["environment"] = decoded.get("environment") or stack
@@ -169,22 +167,16 @@ class StackSettings(SettingGroup):
     def load(cls, config: pulumi.Config) -> StackSettings:
         """Settings of the current stack; an unknown key is refused, too.
 
-        Raises:
-            SettingsError: see `parse`; it ends the preview without a traceback.
+        Raises SettingsError: see `parse`; it ends the preview without a traceback.
         """
-        values = _own_values(config.name)
+        # Every value of the namespace, known or not: pulumi.Config only answers for names it is asked for.
+        prefix, given = f"{config.name}:", {**pulumi_config.get_config_env(), **pulumi_config.CONFIG.get()}
+        values = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
         secret = [key for key in values if pulumi_config.is_config_secret(f"{config.name}:{key}")]
         if secret:
             lines = (f"{config.name}:{key}: is set with --secret; {_NO_SECRETS}" for key in secret)
             raise SettingsError("\n".join(lines))
         return cls.parse(values, config.name, pulumi.get_stack())
-
-
-def _own_values(project: str) -> dict[str, Any]:
-    """Every value of the project's namespace, known or not: pulumi.Config only answers for names it is asked for."""
-    prefix = f"{project}:"
-    given = {**pulumi_config.get_config_env(), **pulumi_config.CONFIG.get()}
-    return {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
 
 
 def _decode(values: Mapping[str, Any], project: str) -> tuple[dict[str, Any], list[str]]:

@@ -86,10 +86,9 @@ class GoldenAmi(Component[GoldenAmiArgs]):
         args, parent, name = self._args, self._args.bake.parent_image, recipe_name(self._args.context)
         about: dict[str, Any] = {"version": images.VERSION, "tags": args.context.tags_for("worker-image")}
         scripts = document.read_scripts(USERDATA)
-        data = pulumi.Output.all(
-            AWS_REGION=args.context.region,
-            WHEELHOUSE_PARAMETER=args.wheelhouse_parameter,
-        ).apply(lambda values: document.render(scripts, values))
+        data = pulumi.Output.all(AWS_REGION=args.context.region, WHEELHOUSE_PARAMETER=args.wheelhouse_parameter).apply(
+            lambda values: document.render(scripts, values)
+        )
         # A replacement is created first, and pulumi never deletes it.
         left_behind = pulumi.ResourceOptions(parent=self, delete_before_replace=False, retain_on_delete=True)
         systems = ["Amazon Linux 2023"]

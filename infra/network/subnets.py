@@ -44,16 +44,9 @@ def plan(cidr: str, az_count: int) -> SubnetPlan:
     """Cut `cidr` into subnets for `az_count` zones.
 
     Zone n has the n-th eighth as its private subnet, and the n-th of the eight parts of the last two eighths as its
-    public one, for any `az_count`: a zone more or less moves no subnet of another zone.
-
-    Raises:
-        ValueError: not a network of /16 to /23, host bits set, or not 1 to 6 zones.
+    public one, for any `az_count`: a zone more or less moves no subnet of another zone. Both are as the settings allow.
     """
     network = IPv4Network(cidr)
-    if not LARGEST_PREFIX <= network.prefixlen <= SMALLEST_PREFIX:
-        raise ValueError(f"/{network.prefixlen} cannot be cut; allowed: /{LARGEST_PREFIX} to /{SMALLEST_PREFIX}")
-    if not 1 <= az_count <= MAX_ZONES:
-        raise ValueError(f"{az_count} zones; allowed: 1 to {MAX_ZONES}")
     private = list(network.subnets(prefixlen_diff=_PRIVATE_BITS))[:MAX_ZONES]
     public = list(network.subnets(prefixlen_diff=_PUBLIC_BITS))[MAX_ZONES << (_PUBLIC_BITS - _PRIVATE_BITS) :]
     return SubnetPlan(

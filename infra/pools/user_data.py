@@ -90,8 +90,7 @@ class BootEnv(BaseModel):
     def build(cls, **values: Any) -> BootEnv:
         """The same as the constructor, with a message of one line.
 
-        Raises:
-            ValueError: a value that is missing, unknown or not allowed; begins with the field's name.
+        Raises ValueError: a value that is missing, unknown or not allowed; begins with the field's name.
         """
         try:
             return cls(**values)
@@ -103,8 +102,7 @@ class BootEnv(BaseModel):
 def render_user_data(boot: BootEnv, worker: WorkerEnv) -> str:
     """The text that cloud-init runs on a worker's first boot.
 
-    Raises:
-        ValueError: a value that bash or systemd cannot hold, or too much text; begins with what it is about.
+    Raises ValueError: a value that bash or systemd cannot hold, or too much text; begins with what it is about.
     """
     scripts = {name: (USERDATA / name).read_text(encoding="utf-8") for name in SCRIPTS}
     text = unpacking(scripts, {"boot.env": boot_env_file(boot), "worker.env": worker.to_env_file()})
@@ -133,8 +131,7 @@ def unpacking(packed: dict[str, str], plain: dict[str, str]) -> str:
 def boot_env_file(boot: BootEnv) -> str:
     """The one block of assignments that the boot scripts source.
 
-    Raises:
-        ValueError: a value with what a shell variable cannot hold; begins with the field's name.
+    Raises ValueError: a value with what a shell variable cannot hold; begins with the field's name.
     """
     lines = []
     for name, value in boot.model_dump().items():
@@ -174,8 +171,7 @@ class UserDataArgs:
 def user_data(args: UserDataArgs, pool: PoolName) -> pulumi.Output[str]:
     """User data of the workers of one pool.
 
-    Raises:
-        pulumi.RunError: a value that does not survive bash or systemd, or too much text (when values are known).
+    Raises pulumi.RunError: a value that does not survive bash or systemd, or too much text (when values are known).
     """
     context, files, urls = args.context, args.files, args.queues.urls[pool]
     shared: dict[str, pulumi.Input[str]] = {

@@ -88,7 +88,7 @@ def _run(text: str, root: Path) -> bytes:
     return done.stdout
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.fixed_dictionaries({}, optional=dict.fromkeys(TEXT_FIELDS, HOSTILE)),
     st.fixed_dictionaries({}, optional=dict.fromkeys(WORKER, HOSTILE)),
@@ -197,10 +197,7 @@ def test_scripts_are_clean() -> None:
     """shellcheck finds nothing in any script of userdata/, and each is strict from its first line on."""
     assert SCRIPTS
     done = subprocess.run(
-        [SHELLCHECK, "-x", "--source-path", USERDATA.parent, *SCRIPTS],
-        capture_output=True,
-        text=True,
-        check=False,
+        [SHELLCHECK, "-x", "--source-path", USERDATA.parent, *SCRIPTS], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
     for script in SCRIPTS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ COLUMNS: Mapping[str, Mapping[str, Any] | None] = {
 """Column of the page -> what a stack with the defaults changes; None for Pulumi.dev.yaml as it stands."""
 
 
+@cache
 def stack(wheelhouse: Path, column: str) -> Recording:
     changes = COLUMNS[column]
     if changes is None:

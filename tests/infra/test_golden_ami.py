@@ -22,10 +22,7 @@ from tests.userdata.bake import USERDATA
 RECIPE = "receipt-trainer-dev-worker"
 PARAMETER = "/imagebuilder/receipt-trainer/dev/worker-image"
 PARENT = "/aws/service/deeplearning/ami/x86_64/some-image/latest/ami-id"
-VALUES = {
-    "AWS_REGION": "us-east-1",
-    "WHEELHOUSE_PARAMETER": "/receipt-trainer/" + "e" * 16 + "/wheelhouse",
-}
+VALUES = {"AWS_REGION": "us-east-1", "WHEELHOUSE_PARAMETER": "/receipt-trainer/" + "e" * 16 + "/wheelhouse"}
 
 
 def recorded(tags: dict[str, str] | None = None, **bake: Any) -> Recording:
@@ -86,7 +83,7 @@ def test_text_that_would_not_arrive_is_refused() -> None:
         render({**read_scripts(USERDATA), "ami_test.sh": "echo\nEND_OF_AMI_TEST_SH\n"}, VALUES)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(
     value=st.text(st.characters().filter(str.isprintable), max_size=60)
     | st.sampled_from(["$(id)", "`id`", "a'b\"c", "#{x}", "%s", "{{x}}", "é"])
@@ -110,19 +107,6 @@ def bash_value(line: str) -> str:
     script = f'{line}\nprintf %s "$WHEELHOUSE_PARAMETER"'
     done = subprocess.run(["/bin/bash", "-c", script], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"})
     return done.stdout.decode()
-
-
-@settings(deadline=None)
-@given(data=st.data())
-def test_any_changed_character_of_a_script_is_another_component(data: st.DataObject) -> None:
-    """Replace any one character of any script: the document is another one, or the script is refused."""
-    scripts = read_scripts(USERDATA)
-    name = data.draw(st.sampled_from(SCRIPTS))
-    at = data.draw(st.integers(0, len(scripts[name]) - 2))
-    sign = data.draw(st.characters(min_codepoint=33, max_codepoint=126).filter(lambda sign: sign != scripts[name][at]))
-    changed = scripts[name][:at] + sign + scripts[name][at + 1 :]
-    if "{{" not in changed:
-        assert render({**scripts, name: changed}, VALUES) != render(scripts, VALUES)
 
 
 def test_parameter_starts_at_the_parent_image_and_is_left_to_the_bakes() -> None:

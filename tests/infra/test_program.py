@@ -1,4 +1,4 @@
-"""The whole program: it evaluates with any legal configuration, and exports what the contract says."""
+"""The whole program: it evaluates with any legal configuration, and exports what the contract says; names and tags."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pulumi
 import pytest
 
+from infra.context import AwsContext
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.local.pulumi_program import load_config, run
 from tests.infra.edits import ROOT, copy_of_the_program, evaluate
@@ -75,3 +76,25 @@ def test_the_requirement_is_the_folder_itself() -> None:
 def test_the_dev_stack_is_at_most_160_resources(wheelhouse: Path) -> None:
     """Components, the wheels of the fixture and all: each is a line of a preview and an entry of the state."""
     assert len(evaluate(wheelhouse).resources) <= 160
+
+
+CONTEXT = AwsContext("receipt-trainer", "dev", "aws", "us-east-1", "123456789012", (), {"Team": "ml"})
+
+
+def test_names_begin_with_project_and_environment() -> None:
+    """Two stacks of one account never give a resource the same name, and two parts of one stack do not either."""
+    assert CONTEXT.prefix == "receipt-trainer-dev"
+    assert CONTEXT.name("worker", "gpu") == "receipt-trainer-dev-worker-gpu"
+    assert CONTEXT.path("worker") == "/receipt-trainer/dev/worker"
+    assert CONTEXT.path() == "/receipt-trainer/dev"
+
+
+def test_tags_are_the_stacks_then_the_users_then_the_resources() -> None:
+    """Every resource says its name, project and environment; a resource's own tag comes last."""
+    assert CONTEXT.tags_for("worker", Pool="gpu") == {
+        "Name": "receipt-trainer-dev-worker",
+        "Project": "receipt-trainer",
+        "Environment": "dev",
+        "Team": "ml",
+        "Pool": "gpu",
+    }

@@ -150,7 +150,7 @@ def test_keys_change_with_their_inputs(tmp_path: Path, file: str, changed: tuple
 def test_failed_build_leaves_nothing_and_says_why(tmp_path: Path) -> None:
     """Sources that do not build end in one line with pip's reason, and leave no folder that a later run could take."""
     sources = small_sources(tmp_path / "sources")
-    (sources / "trainer/pyproject.toml").write_text("[project]\nname = 'receipt-trainer'\nversion = 'not a version'\n")
+    (sources / "trainer/pyproject.toml").write_text("[build-system]\nrequires = []\nbuild-backend = 'nothing'\n")
     with pytest.raises(WheelhouseError, match="pip wheel failed"):
         build(sources, [PYTHON], tmp_path / "cache", report=quiet)
     assert list((tmp_path / "cache").iterdir()) == []

@@ -73,8 +73,7 @@ class PoolInstance:
 def handle(event: object, context: object) -> dict[str, list[str]]:
     """Lambda's entry point; RULES has the rules of each part, by its name, as JSON. A part's fault stops no other.
 
-    Raises:
-        RuntimeError: what could not be done; all else was.
+    Raises RuntimeError: what could not be done; all else was.
     """
     config = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=10)
     given = json.loads(os.environ["RULES"])

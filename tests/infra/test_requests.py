@@ -1,24 +1,32 @@
-"""What a worker, its training process and the AWS CLI call, on the wire, against the policy that the program has."""
+"""What a worker and the scheduled function call, on the wire, against the policies that the program has."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 
+from infra.iam import document
+from infra.watch.silent_instances import role_statements
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.config.job_file import LayoutLMJob
-from receipt_trainer.contract import names
+from receipt_trainer.contract import names, waiting
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.sources.dynamodb.write import import_receipts
 from receipt_trainer.data.synthetic import generate
+from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.queue import RENEW_AGE, SqsQueue
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import new_job, submit
@@ -31,7 +39,11 @@ from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine, spo
 from receipt_trainer.worker.settings import WorkerSettings
 from tests.doctor.conftest import Stood, stood
 from tests.fault_proxy import FaultProxy
+from tests.infra.iam_program import HERE, group
+from tests.infra.looks import HANDLER, MINUTE, direct
+from tests.infra.pool_cloud import PoolCloud
 from tests.infra.requests_seen import Calls
+from tests.queues import new_queue
 from tests.worker.bench import wait_for
 
 __all__ = ["stood"]
@@ -153,3 +165,53 @@ def test_a_worker_may_what_it_calls_and_no_more(stood: Stood, proxy: FaultProxy,
     states = [table.get(job_id).status for job_id in (trained, failed, interrupted)]
     assert states == ["SUCCEEDED", "FAILED", "INTERRUPTED"]
     calls.check(policy(stood, "roles-worker-policy"), EXPLAINED)
+
+
+LOGS: Final = f"arn:aws:logs:{HERE}:log-group:/receipt-trainer/dev/some"
+_LAMBDA: Final = "what Lambda itself writes"
+
+
+def table_arn(name: str) -> str:
+    return f"arn:aws:dynamodb:{HERE}:table/{name}"
+
+
+def queue() -> str:
+    return new_queue(f"{uuid4().hex}-1111111", direct("sqs"))
+
+
+def test_the_function_may_what_it_does_and_no_more(
+    pool: PoolCloud, jobs_table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs in which all happens that can: boots without a word are ended until the pool rests, a job without a
+    message gets one, one whose queue is gone moves, a notice is sent. Its role allows each call, and nothing
+    else."""
+    ids = pool.make(3)
+    began = datetime.now(UTC) - 120 * MINUTE
+    url, topic = queue(), direct("sns").create_topic(Name=f"notices-{uuid4().hex[:8]}")["TopicArn"]
+    table = JobTable(direct("dynamodb"), jobs_table, clock=lambda: began)
+    for of in (url, url.replace("-1111111.", "-2222222.")):  # before the stack was taken down and came back
+        job = new_job(LayoutLMJob(job_name="a", model="tiny"), of)
+        table.create(dataclasses.replace(job, pool="gpu"))
+    table.create(Job("done", "done", "PENDING", queue_url=url, spec={"notify": True}))
+    table.cancel("done")
+    rules = {"silent_instances": dataclasses.asdict(pool.rules(HANDLER, second_look_s=0, boot_limit_s=-1))}
+    rules["waiting_jobs"] = {"table": jobs_table, "queues": {"gpu": {"normal": url}}}
+    rules["notices"] = {"table": jobs_table, "topic": topic, "stack": "dev"}
+    monkeypatch.setenv("RULES", json.dumps(rules))
+    monkeypatch.setattr(waiting, "APART_S", 0)
+    with FaultProxy(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+        calls = Calls(proxy, group=pool.name)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        first, second = HANDLER.handle({}, None), HANDLER.handle({}, None)
+    assert (set(first["marked"]), set(second["ended"]), first["notified"]) == (set(ids), set(ids), ["done"])
+    assert (len(first["sent"]), len(first["moved"])) == (1, 1)
+    statements = role_statements(
+        [group(pool.name).replace("11111111-2222", "*")],
+        instances=table_arn(pool.table),
+        jobs=table_arn(jobs_table),
+        queues=[f"arn:aws:sqs:{HERE}:{url.rpartition('/')[2]}"],
+        topic=topic,
+        log_group=LOGS,
+    )
+    logs = [("WriteLogs", "logs:CreateLogStream"), ("WriteLogs", "logs:PutLogEvents")]
+    calls.check(document(statements), dict.fromkeys(logs, _LAMBDA))

@@ -1,8 +1,9 @@
-"""Instance types: what EC2 says of them decides, never a name."""
+"""What is asked and said before the first resource: instance types, old images and keys, edits that replace data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pulumi
 import pytest
 
 from infra import preview_checks
+from infra.preview_checks import refuse_replaced_data
 from infra.settings import SettingsError, StackSettings
-from receipt_trainer.local import mocks
+from receipt_trainer.local import mocks, pulumi_program
 from receipt_trainer.local.mocks import Answer
-from receipt_trainer.local.pulumi_program import run
-from tests.infra.edits import evaluate_anew
+from receipt_trainer.local.pulumi_program import Recording, run
+from tests.infra.edits import ROOT, configuration, evaluate, evaluate_anew
 
 LIST, DESCRIBE = "aws:ec2/getInstanceTypes:getInstanceTypes", "aws:ec2/getInstanceType:getInstanceType"
 
@@ -145,3 +147,144 @@ def test_the_program_stops_at_a_type_that_ec2_does_not_know(wheelhouse: Path) ->
     ) as error:
         evaluate_anew(wheelhouse, {"pools": {"cpu": {"instance_types": ["c7x.large"]}}})
     assert len(str(error.value).splitlines()) == 1
+
+
+IMAGE, KEY = "ami-0123456789abcdef0", "arn:aws:kms:us-east-1:123456789012:key/1234"
+GET_AMI, GET_KEY = "aws:ec2/getAmi:getAmi", "aws:ebs/getDefaultKmsKey:getDefaultKmsKey"
+DESCRIBE_KEY, GET_PARAMETER = "aws:kms/getKey:getKey", "aws:ssm/getParameter:getParameter"
+
+
+def said(parent: str = "/aws/service/some/ami-id", **answers: Any) -> list[str]:
+    """The warnings of a preview with these answers."""
+    by_token = {"ami": GET_AMI, "key": GET_KEY, "described": DESCRIBE_KEY, "parameter": GET_PARAMETER}
+    given = {by_token[name]: answer for name, answer in answers.items()}
+    return run(lambda: preview_checks.warn_of_launches(parent, "us-east-1"), answers=given).messages
+
+
+def made(days: float) -> dict[str, str]:
+    """An image of that age, with its date as EC2 writes it."""
+    return {"id": IMAGE, "creationDate": f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%dT%H:%M:%S}.000Z"}
+
+
+def test_all_well_is_no_word() -> None:
+    """A fresh image and AWS's own key, by its alias or by its ARN, are not worth a line."""
+    assert said() == []
+    assert said(ami=made(59)) == []
+    assert said(key={"keyArn": KEY}, described={"keyManager": "AWS"}) == []
+
+
+def test_an_old_parent_image_is_said() -> None:
+    """`latest` is the newest build of one line of PyTorch; when AWS builds that line no more, nothing else says so.
+    The image that is looked at is the one that the parameter names."""
+    asked: list[Any] = []
+
+    def ami(arguments: dict[str, Any]) -> dict[str, str]:
+        asked.append(arguments["filters"])
+        return made(61)
+
+    (line,) = said(ami=ami, parameter={"value": IMAGE})
+    assert line.startswith(f"golden_ami.parent_image: /aws/service/some/ami-id: its image {IMAGE} was made 61 days ago")
+    assert asked == [[{"name": "image-id", "values": [IMAGE]}]]
+
+
+def test_an_image_by_its_id_is_old_by_choice() -> None:
+    """Nobody is told of what was pinned on purpose, and an image that its owner took back stops no update."""
+
+    def ami(arguments: dict[str, Any]) -> dict[str, str]:
+        raise AssertionError("was asked")
+
+    assert said(IMAGE, ami=ami) == []
+
+
+def test_a_key_of_the_account_is_said_with_both_remedies() -> None:
+    """Without a grant for Auto Scaling every launch ends in Client.InternalError: the line names the key, the command
+    that sets AWS's own back, and the page that says what its policy must admit."""
+    (line,) = said(key={"keyArn": KEY}, described={"keyManager": "CUSTOMER"})
+    assert KEY in line
+    assert "aws ec2 reset-ebs-default-kms-key-id --region us-east-1" in line
+    assert "docs/operations.md" in line
+
+
+REFERENCE = "pulumi:pulumi:StackReference"
+
+
+def update(wheelhouse: Path, last: Mapping[str, Any], region: str = "us-east-1", **changes: Any) -> Recording:
+    """The program as it is run for a stack whose last update left these outputs."""
+    answers = {REFERENCE: {"outputs": dict(last), "secretOutputNames": []}}
+    config = configuration(wheelhouse, changes) | {"aws:region": region}
+    return run(ROOT, config=config, answers=answers)
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
+    """The recordings of all runs, of those that fail, too."""
+    found: list[Recording] = []
+
+    class Watched(pulumi_program.Monitor):
+        def __init__(self, **fields: Any) -> None:
+            super().__init__(**fields)
+            found.append(self.recording)
+
+    monkeypatch.setattr("receipt_trainer.local.pulumi_program.Monitor", Watched)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "region", "line"),
+    [
+        ({"environment": "live"}, "us-east-1", "receipt-trainer:environment: 'live' would replace .* 'dev', by"),
+        ({}, "eu-west-1", "aws:region: 'eu-west-1' would replace .* 'us-east-1', by"),
+    ],
+    ids=["environment", "region"],
+)
+def test_another_environment_or_region_is_refused(
+    wheelhouse: Path, watched: list[Recording], changes: dict[str, Any], region: str, line: str
+) -> None:
+    """One line says what would be lost and names the way; nothing but the look at the last outputs was registered."""
+    last = {"environment": "dev", "region": "us-east-1", "jobs_table": "receipt-trainer-dev-jobs"}
+    with pytest.raises(pulumi.RunError, match=f"^{line} something empty; .*pulumi stack init.*replace_data") as refused:
+        update(wheelhouse, last, region, **changes)
+    assert "\n" not in str(refused.value)
+    (recording,) = watched
+    assert [resource.type for resource in recording.resources] == [REFERENCE]
+    assert recording.outputs == last  # the next update has to find them still
+
+
+@pytest.mark.parametrize(
+    "last", [{"environment": "dev", "region": "us-east-1"}, {"word": "of another program"}], ids=["the same", "neither"]
+)
+def test_the_same_place_goes_on(wheelhouse: Path, last: dict[str, str]) -> None:
+    """A stack of this environment and region is updated, and so is one whose outputs name none."""
+    recording = update(wheelhouse, last)
+    assert recording.of_type("aws:dynamodb/table:Table")
+    assert not any("replace" in message for message in recording.messages)
+
+
+def test_replace_data_allows_it_with_a_warning(wheelhouse: Path) -> None:
+    """Who sets `replace_data` gets the other environment, and one line in the preview that says what it costs."""
+    recording = update(wheelhouse, {"environment": "dev", "region": "us-east-1"}, environment="live", replace_data=True)
+    assert recording.outputs["environment"] == "live"
+    (warning,) = [message for message in recording.messages if "replace_data" in message]
+    assert "by something empty" in warning
+
+
+def test_the_stack_asks_for_itself_by_its_full_name(wheelhouse: Path) -> None:
+    """The reference is to organisation, project and stack, as every backend wants it; the stack owns nothing more."""
+    (reference,) = evaluate(wheelhouse).of_type(REFERENCE)
+    assert reference.id == reference.inputs["name"] == "local/receipt-trainer/dev"
+    assert reference.read
+
+
+def test_both_edits_at_once_are_both_named() -> None:
+    """Environment and region have a line each."""
+    settings = StackSettings.parse({"environment": "live"})
+
+    def program() -> None:
+        refuse_replaced_data({"environment": "dev", "region": "us-east-1"}, settings, "eu-west-1", "receipt-trainer")
+
+    with pytest.raises(pulumi.RunError) as refused:
+        run(program)
+    assert [line.split(": ")[0] for line in str(refused.value).splitlines()] == [
+        "receipt-trainer:environment",
+        "aws:region",
+    ]
