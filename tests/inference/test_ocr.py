@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+from typing import NoReturn
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,8 +15,15 @@ from tests.inference.drawn import drawn_receipt, photo, recall
 
 
 @pytest.fixture(scope="module")
-def ocr() -> Ocr:
-    return Ocr()
+def ocr() -> Iterator[Ocr]:
+    """Its models are at hand: all of this module runs where nothing can connect to anything."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", _refuse)
+        yield Ocr()
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise AssertionError("OCR tried to connect")
 
 
 def texts(image: Image.Image, ocr: Ocr) -> list[str]:
