@@ -17,6 +17,7 @@ from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.sources.dynamodb.read import read_labelled
 from receipt_trainer.data.sources.jsonl import read_jsonl
 from tests.cli.jobs import Caller
+from tests.data.sources import samples
 from tests.fault_proxy import Answer, FaultProxy
 
 
@@ -150,3 +151,25 @@ def test_fault_of_the_world_is_one_line_and_exit_1(
     done = call("receipts", "stats")
     assert (done.code, len(done.err.splitlines())) == (1, 1)
     assert "InternalServerError: sorry" in done.err
+
+
+def test_files_of_other_programs_are_imported_and_exported_the_same(
+    call: Caller, receipts_table: str, tmp_path: Path
+) -> None:
+    """What Textract and people said goes in by one command; each export of it imports without any change."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "expense.json").write_text(json.dumps(samples.textract_expense()))
+    (tmp_path / "in" / "tasks.json").write_text(json.dumps(samples.label_studio()))
+    first = call("receipts", "import", str(tmp_path / "in"))
+    assert first.code == 0, first.err
+    assert "2 receipts written" in first.out
+    for format, name in (("label-studio", "out.json"), ("hf", "out.jsonl")):
+        output = tmp_path / name
+        exported = call("receipts", "export", "--all", "--format", format, "-o", str(output))
+        assert exported.code == 0, exported.err
+        again = call("receipts", "import", str(output), "--format", format)
+        assert "0 receipts written, 0 replaced, 2 unchanged" in again.out, again.err
+    assert '<Label value="DATE"/>' in (tmp_path / "out.config.xml").read_text()
+    refused = call("receipts", "import", str(tmp_path / "out.config.xml"))
+    assert refused.code == 2
+    assert len(refused.err.splitlines()) == 1

@@ -64,6 +64,7 @@ def test_textract_samples_have_botocores_shape(operation: str, answer: dict[str,
     from botocore.validate import ParamValidator
 
     shape = get_session().get_service_model("textract").operation_model(operation).output_shape
+    assert shape is not None
     report = ParamValidator().validate(answer, shape)
     assert not report.has_errors(), report.generate_report()
 

@@ -32,7 +32,7 @@ _KEY_FOLDERS: Final = ("key", "keys", "entities", "")
 _RUNS: Final = {"company": (4, 0.80), "address": (9, 0.75)}
 """Consecutive lines that a key may take, and the likeness from which a run of them is taken for it."""
 _SAYS_TOTAL = re.compile(r"TOTAL|NETT|AMOUNT DUE|BALANCE|ROUNDED")
-_SAYS_OTHER = re.compile(r"SUB|EXCL|QTY|QUANTITY|TAX|GST|CASH|CHANGE|DISCOUNT|ITEM|SAVING")
+_SAYS_OTHER = re.compile(r"SUB|EXCL|QTY|QUANTITY|TAX|CASH|CHANGE|DISCOUNT")
 _AMOUNT = re.compile(r"\d{1,9}(?:[.,]\d{1,3})*")
 
 
@@ -123,15 +123,15 @@ def _run(name: str, key: str, page: PageBuilder, lines: Sequence[_Line]) -> list
 
 
 def _trimmed(words: list[int], wanted: str, page: PageBuilder) -> list[int]:
-    """The words that bear a letter of `wanted`, which stands in them."""
+    """The words from the first to the last that bears a letter of `wanted`, which stands in them."""
     bare = [_bare(page.words[n].text) for n in words]
     start = "".join(bare).index(wanted)
     found, at = [], 0
-    for n, part in zip(words, bare, strict=True):
+    for place, part in enumerate(bare):
         if at < start + len(wanted) and at + len(part) > start and part:
-            found.append(n)
+            found.append(place)
         at += len(part)
-    return found
+    return words[found[0] : found[-1] + 1] if found else []
 
 
 def _merchant(key: str, page: PageBuilder, lines: Sequence[_Line]) -> list[int]:
@@ -161,10 +161,14 @@ def _total(key: str, page: PageBuilder, lines: Sequence[_Line]) -> list[int]:
     rows: dict[int, str] = {}
     for word in page.words:
         rows[word.line or 0] = f"{rows.get(word.line or 0, '')} {word.text.upper()}"
-    for above in (0, 1):
-        named = [n for n in same if _names_total(rows.get((page.words[n].line or 0) - above, ""))]
-        if named:
-            return _with_currency(named, page)
+    named = []
+    for n in same:
+        row = page.words[n].line or 0
+        bare = rows[row].replace("RM", "")
+        if _names_total(rows[row]) or (not any(map(str.isalpha, bare)) and _names_total(rows.get(row - 1, ""))):
+            named.append(n)
+    if named:
+        return _with_currency(named, page)
     lowest = max((page.words[n].line or 0 for n in same), default=0)
     return _with_currency([n for n in same if page.words[n].line == lowest], page)
 
