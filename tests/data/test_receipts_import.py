@@ -37,7 +37,7 @@ def test_changed_receipt_is_replaced_without_leftovers(receipts_table: str) -> N
 
 
 def test_labels_of_people_survive_an_import(receipts_table: str) -> None:
-    """A label that a person proposed or judged keeps its status and its word, whatever an import says."""
+    """A label that a person proposed or judged keeps its status, its word and its proposer, whatever an import says."""
     receipt = make("a", ("DATE", "VALID"), words=3)
     pk = image_pk(receipt.image_id)
     import_receipts(receipts_table, [receipt], ProblemLog())
@@ -48,7 +48,8 @@ def test_labels_of_people_survive_an_import(receipts_table: str) -> None:
     done = import_receipts(receipts_table, [changed], ProblemLog())
     assert done.labels_of_people_kept == 1
     (found,) = read_all(receipts_table, ProblemLog())
-    assert [word.labels for word in found.words] == [(WordLabel("DATE", "INVALID"),), (), (WordLabel("TAX"),), ()]
+    anns = WordLabel("TAX", "VALID", "ann")
+    assert [word.labels for word in found.words] == [(WordLabel("DATE", "INVALID"),), (), (anns,), ()]
 
 
 def _other_text(receipt: Receipt) -> Receipt:
