@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from receipt_trainer import load
 from receipt_trainer.contract.package import Calibration
 from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
 from receipt_trainer.errors import UserError
@@ -189,6 +190,15 @@ def test_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(shared.read, given))
     assert [answer["id"] for answer in found] == [f"r{number}" for number in range(20)]
+
+
+def test_a_real_package(run: Path) -> None:
+    """`load` opens a run's package, and what its model reads has the published shape."""
+    loaded = load(run, date_order="dmy")
+    answer = loaded.read(record("r1", *LINES))
+    VALIDATOR.validate(answer)
+    assert answer["model"] == {"name": "job", "version": loaded.version, "precision": loaded.manifest.precision}
+    assert loaded.version.startswith("job/")
 
 
 def test_no_torch_is_imported() -> None:
