@@ -81,7 +81,7 @@ def read_files(
     refuse_image(path)
     lines = path.name.endswith((".jsonl", ".jsonl.gz"))
     if not path.exists() and not lines:
-        raise UserError(f"'{path}' is no data set: use '{TABLE}', or a file or folder of a known format that exists")
+        raise UserError(f"data set '{path}' is not known: use '{TABLE}' or a file or folder that exists")
     found = format or (foreign.detect(path) if path.exists() else None)
     if found == foreign.OWN or (found is None and lines):
         return list(read_jsonl(path, problems, max_words, label_names))
