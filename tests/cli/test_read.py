@@ -13,10 +13,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from receipt_trainer.cli import reading
-from receipt_trainer.cli.commands.read import command
+from receipt_trainer.cli.commands.read import command, newest_model
 from receipt_trainer.errors import UserError
 from receipt_trainer.inference.document_reader import DocumentReader
 from tests.inference.told import ToldModel, record
+from tests.job_rows import put_job
 
 RECEIPT = ("N:Big N:Shop", "D:25/12/2018", "Q:2 P:Bread U:1.50 T:3.00", "P:=Tea T:4.00", "TOTAL G:RM7.00")
 Read = Callable[..., Result]
@@ -181,3 +182,21 @@ def test_no_model() -> None:
 def test_pages(text: str, numbers: set[int]) -> None:
     """Pages are numbers and ranges."""
     assert reading.page_numbers(text) == numbers
+
+
+def test_the_newest_model_of_a_stack(jobs_table: str) -> None:
+    """The newest LayoutLM job that has finished with artifacts; failed jobs and other families do not count."""
+    with pytest.raises(UserError, match="no job of this stack has finished"):
+        newest_model(jobs_table)
+    layoutlm, other = json.dumps({"family": "layoutlm"}), json.dumps({"family": "paddleocr-vl"})
+    for day, status, spec, artifacts in (
+        (1, "SUCCEEDED", layoutlm, "s3://b/runs/a/1"),
+        (2, "SUCCEEDED", layoutlm, "s3://b/runs/a/2"),
+        (3, "SUCCEEDED", other, "s3://b/runs/a/3"),
+        (4, "FAILED", layoutlm, "s3://b/runs/a/4"),
+        (5, "SUCCEEDED", layoutlm, None),
+    ):
+        created_at = f"2026-01-0{day}T00:00:00.000000+00:00"
+        more = {"artifacts": artifacts} if artifacts else {}
+        put_job(jobs_table, f"job-{day}", name="a", status=status, created_at=created_at, spec=spec, **more)
+    assert newest_model(jobs_table) == "s3://b/runs/a/2"

@@ -220,6 +220,15 @@ def _newest_model() -> str:
     table = os.environ.get(ENV_JOBS_TABLE)
     if not table:
         raise UserError("the stack names no jobs table; give --model")
+    return newest_model(table)
+
+
+def newest_model(table: str) -> str:
+    """Where the newest finished LayoutLM job of a jobs table has left its model.
+
+    Raises:
+        UserError: none has finished with one.
+    """
     from receipt_trainer.aws import clients
     from receipt_trainer.jobs.rows import Wanted, find, get_job, spec_of
 
