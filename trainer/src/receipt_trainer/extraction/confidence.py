@@ -17,15 +17,14 @@ def field_confidence(
     """Probability that a field's value is right, 0..1.
 
     The labels' part is the calibrated product of the words' probabilities. Where words were read by OCR, it is
-    multiplied by the lowest of their reading confidences: OCR gives all words of a line the line's, so that a product
-    would count one doubt many times.
+    multiplied by their reading confidences: all of them must be read right for the value to be.
 
     Args:
         word_probabilities: of the field's label, for each of its words, with the temperature.
         ocr_confidences: of each word; None where nobody read it.
     """
     labels = calibrated(product(word_probabilities), calibration)
-    return labels * min((each for each in ocr_confidences if each is not None), default=1.0)
+    return labels * math.prod(each for each in ocr_confidences if each is not None)
 
 
 def product(word_probabilities: Sequence[float]) -> float:
