@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from receipt_trainer.cli.commands import ocr as command
+from receipt_trainer.cli.commands.receipts import ocr_command
 from receipt_trainer.data.sources.jsonl import to_line
 from receipt_trainer.errors import UserError
 from receipt_trainer.inference import ocr_receipts
@@ -18,7 +18,7 @@ from tests.inference.drawn import drawn_receipt
 
 
 def ocr(*arguments: object) -> Result:
-    return CliRunner().invoke(command.command, [str(argument) for argument in arguments])
+    return CliRunner().invoke(ocr_command, [str(argument) for argument in arguments])
 
 
 def test_photos_become_receipts_that_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

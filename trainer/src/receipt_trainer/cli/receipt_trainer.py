@@ -13,7 +13,7 @@ receipts = LazyGroup(
         "import": LazyCommand(".commands.receipts:import_command", "JSON lines files into the receipts table."),
         "export": LazyCommand(".commands.receipts:export_command", "The receipts table into a JSON lines file."),
         "stats": LazyCommand(".commands.receipts:stats_command", "Count receipts, words, labels and problems."),
-        "ocr": LazyCommand(".commands.ocr:command", "Photos as the words that the reader reads in them."),
+        "ocr": LazyCommand(".commands.receipts:ocr_command", "Photos as the words that the reader reads in them."),
         "generate": LazyCommand(".commands.receipts:generate_command", "Synthetic receipts as JSON lines."),
     },
 )
@@ -43,8 +43,8 @@ experiments = LazyGroup(
     name="experiments",
     help="A folder of configurations that each change one parameter: run them, compare them.",
     lazy_commands={
-        "run": LazyCommand(".commands.vl_experiments:run_command", "Train and score each, or queue them as jobs."),
-        "compare": LazyCommand(".commands.vl_experiments:compare_command", "Rank what came of them."),
+        "run": LazyCommand(".commands.sweep:run_experiments_command", "Train and score each, or queue them as jobs."),
+        "compare": LazyCommand(".commands.sweep:compare_experiments_command", "Rank what came of them."),
     },
 )
 
