@@ -16,9 +16,9 @@ from infra.data.training_defaults import TrainingDefaults, TrainingDefaultsArgs
 from infra.image.expiry import ImageExpiry, ImageExpiryArgs
 from infra.image.golden_ami import GoldenAmi, GoldenAmiArgs
 from infra.network.vpc import Network, NetworkArgs
-from infra.pools.user_data import UserDataArgs, user_data
+from infra.pools.user_data import user_data
 from infra.pools.worker_pool import WorkerPool, WorkerPoolArgs
-from infra.roles import FlowLogRole, FlowLogRoleArgs, Roles, RolesArgs
+from infra.roles import FlowLogRole, FlowLogRoleArgs, Roles, StackParts
 from infra.settings import StackSettings
 from infra.watch.logs import LogGroups, LogGroupsArgs
 from infra.watch.observability import Observability, ObservabilityArgs
@@ -34,7 +34,8 @@ async def main() -> None:
     context = AwsContext.find(settings)
     preview_checks.check_instance_types(settings, context.project)
     preview_checks.refuse_replaced_data(await preview_checks.read_outputs(), settings, context.region, context.project)
-    preview_checks.warn_of_launches(settings.golden_ami.parent_image, context.region)
+    preview_checks.warn_of_parent(settings.golden_ami.parent_image)
+    preview_checks.warn_of_key(context.region)
     keep, bake = settings.protect_data, settings.golden_ami
 
     logs = LogGroups("logs", LogGroupsArgs(context, settings.retention.logs_days))
@@ -61,37 +62,19 @@ async def main() -> None:
     wheels = chosen_folder(REPOSITORY, settings.wheelhouse.python_versions, settings.wheelhouse.path)
     wheelhouse = Wheelhouse("wheelhouse", WheelhouseArgs(context, buckets.wheels.id, wheels))
 
-    roles = Roles(
-        "roles",
-        RolesArgs(
-            context,
-            tables,
-            buckets,
-            queues,
-            files,
-            defaults,
-            wheelhouse,
-            logs,
-            parent_image=bake.parent_image,
-            pools=list(settings.enabled_pools),
-            bakes=bake.enabled,
-        ),
-    )
+    parts = StackParts(context, settings, tables, buckets, queues, files, defaults, wheelhouse, logs)
+    roles = Roles("roles", parts)
     access = FileSystemAccess("files-access", FileSystemAccessArgs(files, roles.worker_role_arn))
     # A schedule may start a bake at once: its wheels, and the parameter that names them, must be there.
     after_wheels = pulumi.ResourceOptions(depends_on=[wheelhouse])
     image = GoldenAmi("image", GoldenAmiArgs(context, bake, roles, network, wheelhouse.parameter_name), after_wheels)
     if bake.enabled:
-        # Without the parameter every look fails.
         ImageExpiry(
             "image-expiry",
             ImageExpiryArgs(context, logs.image.name),
             pulumi.ResourceOptions(depends_on=[image]),  # without the parameter every look fails
         )
 
-    told = UserDataArgs(
-        context, tables, buckets, files, queues, defaults, wheelhouse, logs, retention=settings.retention
-    )
     # A group with a minimum launches as soon as it is there: what a boot needs must be there before.
     after_boots_needs = pulumi.ResourceOptions(
         depends_on=[network, *files.mount_targets, wheelhouse.manifest_object, image, access]
@@ -107,7 +90,7 @@ async def main() -> None:
                 instance_profile_arn=roles.worker_instance_profile_arn,
                 network=network,
                 public_address=settings.network.nat == "public",
-                user_data=user_data(told, pool),
+                user_data=user_data(parts, pool),
                 queue_names=queues.names[pool],
             ),
             after_boots_needs,

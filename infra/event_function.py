@@ -57,9 +57,6 @@ class EventFunction(Component[EventFunctionArgs]):
 
     Outside of the VPC, so that it works, and costs the same, for any `network.nat`: it calls AWS and nothing
     else. Without reserved concurrency: an account whose limit is 10, as new ones have it, may reserve none.
-
-    Attributes:
-        function_name: name of the function.
     """
 
     def __init__(self, name: str, args: EventFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:

@@ -63,15 +63,11 @@ def role(
     condition: dict[str, Any] | None = None,
 ) -> aws.iam.Role:
     """A role that one AWS service may assume, under `condition`."""
-    trusted: Statement = {
-        "Sid": "Assume",
-        "Effect": "Allow",
-        "Action": "sts:AssumeRole",
-        "Principal": {"Service": service},
-    }
+    trusted: Statement = {"Sid": "Assume", "Effect": "Allow", "Action": "sts:AssumeRole"}
+    trusted |= {"Principal": {"Service": service}, **({"Condition": condition} if condition else {})}
     return aws.iam.Role(
         name,
-        assume_role_policy=document([{**trusted, "Condition": condition} if condition else trusted]),
+        assume_role_policy=document([trusted]),
         tags=context.tags_for(kind),
         opts=pulumi.ResourceOptions(parent=parent),
     )

@@ -149,29 +149,23 @@ MAX_AGE_DAYS: Final = 60
 """A line of the Deep Learning AMI that is patched is built anew twice a month."""
 
 
-def warn_of_launches(parent_image: str, region: str) -> None:
-    """Say what is wrong with the parent image and with the key of volumes; nothing here stops an update."""
-    _warn_of_parent(parent_image, datetime.now(UTC))
-    _warn_of_key(region)
-
-
-def _warn_of_parent(parent_image: str, now: datetime) -> None:
-    """Of an SSM parameter whose image grows old; an image that is named by its id is old by choice."""
+def warn_of_parent(parent_image: str) -> None:
+    """Say if the image of an SSM parameter grows old; one that is named by its id is old by choice."""
     if parent_image.startswith("ami-"):
         return
     image_id = aws.ssm.get_parameter(name=parent_image).value
     # Of any owner, also if it is deprecated, as AWS's own are after a while.
     filters = [aws.ec2.GetAmiFilterArgs(name="image-id", values=[image_id])]
     created = aws.ec2.get_ami(filters=filters, include_deprecated=True).creation_date
-    if (days := (now - datetime.fromisoformat(created)).days) > MAX_AGE_DAYS:
+    if (days := (datetime.now(UTC) - datetime.fromisoformat(created)).days) > MAX_AGE_DAYS:
         pulumi.warn(
             f"golden_ami.parent_image: {parent_image}: its image {image_id} was made {days} days ago: that line is "
             "patched no more, and no schedule will bake another; choose a newer one, as docs/configuration.md says"
         )
 
 
-def _warn_of_key(region: str) -> None:
-    """If volumes are encrypted with a key of the account's own, which AWS's services may not use unasked.
+def warn_of_key(region: str) -> None:
+    """Say if volumes are encrypted with a key of the account's own, which AWS's services may not use unasked.
 
     Source: EC2 Auto Scaling User Guide, "Required AWS KMS key policy for use with encrypted volumes".
     """

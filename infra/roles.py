@@ -29,6 +29,7 @@ from infra.iam import (
     write_logs,
 )
 from infra.image.policies import builder_statements, execution_statements
+from infra.settings import StackSettings
 from infra.watch.logs import LogGroups
 from infra.wheelhouse.objects import Wheelhouse
 from receipt_trainer.contract import metrics
@@ -46,11 +47,7 @@ class FlowLogRoleArgs:
 
 
 class FlowLogRole(Component[FlowLogRoleArgs]):
-    """Role through which VPC flow logs reach their log group; apart, because the network needs it before all else.
-
-    Attributes:
-        role_arn: ARN of the role.
-    """
+    """Role through which VPC flow logs reach their log group; apart, because the network needs it before all else."""
 
     def __init__(self, name: str, args: FlowLogRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
@@ -77,16 +74,11 @@ def _flow_log_statements(log_group: str) -> list[Statement]:
 
 
 @dataclass(frozen=True)
-class RolesArgs:
-    """Resources that the roles of workers and of bakes may use.
-
-    Attributes:
-        parent_image: image id, or SSM parameter that holds one and that a bake reads.
-        pools: of whose groups workers are.
-        bakes: whether images are baked.
-    """
+class StackParts:
+    """What workers and bakes use: their roles may touch it, and the workers' user data says where it is."""
 
     context: AwsContext
+    settings: StackSettings
     tables: Tables
     buckets: Buckets
     queues: JobQueues
@@ -94,12 +86,9 @@ class RolesArgs:
     defaults: TrainingDefaults
     wheelhouse: Wheelhouse
     logs: LogGroups
-    parent_image: str
-    pools: Sequence[PoolName]
-    bakes: bool = True
 
 
-class Roles(Component[RolesArgs]):
+class Roles(Component[StackParts]):
     """Roles of the worker, of the build instance, and of Image Builder itself.
 
     Attributes:
@@ -109,9 +98,9 @@ class Roles(Component[RolesArgs]):
         image_builder_execution_role_arn: role that the pipeline runs as; it alone may write the image parameter.
     """
 
-    def __init__(self, name: str, args: RolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, args: StackParts, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
-        context = args.context
+        context, bake = args.context, args.settings.golden_ami
         worker, worker_profile = self._instance_role("worker", _worker_policy(args))
         wheels, parameter = args.buckets.wheels.arn, args.wheelhouse.parameter_arn
         allowed = policy(lambda **known: builder_statements(context, **known), wheels=wheels, parameter=parameter)
@@ -119,9 +108,9 @@ class Roles(Component[RolesArgs]):
         same_account = {"StringEquals": {"aws:SourceAccount": context.account_id}}
         service = "imagebuilder.amazonaws.com"
         execution = role(self, f"{name}-image-execution", context, "image-execution", service, same_account)
-        allowed = policy(lambda builder: execution_statements(context, args.parent_image, builder), builder=builder.arn)
+        allowed = policy(lambda builder: execution_statements(context, bake.parent_image, builder), builder=builder.arn)
         self._policy(f"{name}-image-execution", execution, allowed)
-        if args.bakes:
+        if bake.enabled:
             # Ours is cut out of it without a bake on a real account having been seen: what it lacks would stop one.
             aws.iam.RolePolicyAttachment(
                 f"{name}-image-execution-managed",
@@ -146,9 +135,9 @@ class Roles(Component[RolesArgs]):
         return aws.iam.RolePolicy(f"{name}-policy", role=of.id, policy=allowed, opts=self._child)
 
 
-def _worker_policy(args: RolesArgs) -> pulumi.Output[str]:
+def _worker_policy(args: StackParts) -> pulumi.Output[str]:
     context = args.context
-    groups = [context.arn("autoscaling", group_pattern(context, pool)) for pool in args.pools]
+    groups = [context.arn("autoscaling", group_pattern(context, pool)) for pool in args.settings.enabled_pools]
     return policy(
         lambda **known: _worker_statements(context, groups, SimpleNamespace(**known)),
         receipts=args.tables.receipts.arn,

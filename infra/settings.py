@@ -10,7 +10,7 @@ import pulumi
 from pulumi.runtime import config as pulumi_config
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
-from infra.network.subnets import plan
+from infra.network.subnets import plan, usable_addresses
 from infra.setting_groups import (
     BudgetSettings,
     Email,
@@ -71,15 +71,11 @@ def _room(network: NetworkSettings) -> int:
     """Addresses for workers."""
     subnets = plan(network.cidr, network.az_count)
     if network.nat == "public":
-        return subnets.public_addresses - network.az_count * _TAKEN_PUBLIC_ADDRESSES
-    return subnets.private_addresses - network.az_count * _TAKEN_ADDRESSES
+        return usable_addresses(subnets.public) - network.az_count * _TAKEN_PUBLIC_ADDRESSES
+    return usable_addresses(subnets.private) - network.az_count * _TAKEN_ADDRESSES
 
 
-def _nothing_if_empty(value: Any) -> Any:
-    return None if value == {} or value == "" else value
-
-
-NoneIfEmpty = BeforeValidator(_nothing_if_empty)
+NoneIfEmpty = BeforeValidator(lambda value: None if value in ({}, "") else value)
 
 
 class StackSettings(SettingGroup):
@@ -121,16 +117,13 @@ class StackSettings(SettingGroup):
         pools = [pool for pool in (value.gpu, value.cpu) if pool.enabled]
         if not pools:
             raise ValueError("no pool is enabled; allowed: enabled true for gpu, cpu or both")
-        network = info.data.get("network")
-        if network is not None:
-            room = _room(network)
-            wanted = sum(pool.max_instances for pool in pools)
-            if wanted > room:
-                raise ValueError(
-                    f"{wanted} instances (max_instances of all pools) find no addresses in {network.cidr} with "
-                    f"network.az_count {network.az_count} and network.nat {network.nat}; allowed: up to {room}, or a "
-                    "larger network.cidr"
-                )
+        network, wanted = info.data.get("network"), sum(pool.max_instances for pool in pools)
+        if network is not None and wanted > (room := _room(network)):
+            raise ValueError(
+                f"{wanted} instances (max_instances of all pools) find no addresses in {network.cidr} with "
+                f"network.az_count {network.az_count} and network.nat {network.nat}; allowed: up to {room}, or a "
+                "larger network.cidr"
+            )
         return value
 
     @property

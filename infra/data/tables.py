@@ -21,13 +21,8 @@ class TablesArgs:
 
 
 class Tables(Component[TablesArgs]):
-    """Receipts, jobs and instances: billed by request, restorable to any second of the last 35 days.
-
-    Attributes:
-        receipts: labelled receipts.
-        jobs: jobs, their states, metrics and logs; these two go by TTL.
-        instances: one item an instance, gone by TTL.
-    """
+    """Receipts, jobs (metrics and logs go by TTL) and instances (an item each, gone by TTL): billed by request,
+    restorable to any second of the last 35 days."""
 
     def __init__(self, name: str, args: TablesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)

@@ -25,18 +25,9 @@ class SubnetPlan:
     public: tuple[str, ...]
     private: tuple[str, ...]
 
-    @property
-    def private_addresses(self) -> int:
-        """Addresses that AWS leaves to us in all private subnets together."""
-        return _addresses(self.private)
 
-    @property
-    def public_addresses(self) -> int:
-        """The same of all public subnets."""
-        return _addresses(self.public)
-
-
-def _addresses(blocks: tuple[str, ...]) -> int:
+def usable_addresses(blocks: tuple[str, ...]) -> int:
+    """Addresses that AWS leaves to us in all these subnets together."""
     return sum(IPv4Network(block).num_addresses - RESERVED_ADDRESSES for block in blocks)
 
 

@@ -43,13 +43,9 @@ class Network(Component[NetworkArgs]):
     `public` no routing keeps callers away, but the groups and the network ACL do.
 
     Attributes:
-        vpc_id: id of the VPC.
         private_subnet_ids: one an AZ; hold the mount targets.
         worker_subnet_ids: one an AZ; the private ones, with `public` the public ones.
         builder_subnet_id: the first of them.
-        worker_security_group_id: group of the workers.
-        builder_security_group_id: group of the instances that bake an image.
-        file_system_security_group_id: group of the EFS mount targets.
     """
 
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:

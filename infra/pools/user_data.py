@@ -10,21 +10,13 @@ import base64
 import bz2
 import json
 import shlex
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import pulumi
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from infra.context import USERDATA, AwsContext
-from infra.data.file_system import FileSystem
-from infra.data.queues import JobQueues
-from infra.data.storage import Buckets
-from infra.data.tables import Tables
-from infra.data.training_defaults import TrainingDefaults
-from infra.setting_groups import RetentionSettings
-from infra.watch.logs import LogGroups
-from infra.wheelhouse.objects import Wheelhouse
+from infra.context import USERDATA
+from infra.roles import StackParts
 from receipt_trainer.contract import names
 from receipt_trainer.contract.env import WorkerEnv
 from receipt_trainer.contract.outputs import PoolName
@@ -153,27 +145,12 @@ def _here(command: str, text: str) -> str:
     return f"{command} <<'{end}'\n{text}{end}\n"
 
 
-@dataclass(frozen=True)
-class UserDataArgs:
-    """The workers' settings from the stack."""
-
-    context: AwsContext
-    tables: Tables
-    buckets: Buckets
-    files: FileSystem
-    queues: JobQueues
-    defaults: TrainingDefaults
-    wheelhouse: Wheelhouse
-    logs: LogGroups
-    retention: RetentionSettings
-
-
-def user_data(args: UserDataArgs, pool: PoolName) -> pulumi.Output[str]:
+def user_data(args: StackParts, pool: PoolName) -> pulumi.Output[str]:
     """User data of the workers of one pool.
 
     Raises pulumi.RunError: a value that does not survive bash or systemd, or too much text (when values are known).
     """
-    context, files, urls = args.context, args.files, args.queues.urls[pool]
+    context, files, urls, retention = args.context, args.files, args.queues.urls[pool], args.settings.retention
     shared: dict[str, pulumi.Input[str]] = {
         "region": context.region,
         "environment": context.environment,
@@ -199,8 +176,8 @@ def user_data(args: UserDataArgs, pool: PoolName) -> pulumi.Output[str]:
         jobs_table=args.tables.jobs.name,
         artifacts_bucket=args.buckets.artifacts.id,
         training_parameter=args.defaults.parameter_name,
-        checkpoints_days=str(args.retention.checkpoints_days),
-        rows_days=str(args.retention.rows_days),
+        checkpoints_days=str(retention.checkpoints_days),
+        rows_days=str(retention.rows_days),
         queue_url_high=urls["high"],
         queue_url_normal=urls["normal"],
         lifecycle_hook=LIFECYCLE_HOOK,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -58,10 +58,6 @@ class WorkerPool(Component[WorkerPoolArgs]):
 
     Launched on backlog, never ended by a scaling policy: a worker ends its own instance when idle. An edit of the
     template changes what is launched next and touches no instance that runs.
-
-    Attributes:
-        group_name: name of the Auto Scaling group.
-        launch_template_id: id of the launch template.
     """
 
     def __init__(self, name: str, args: WorkerPoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -85,7 +81,7 @@ class WorkerPool(Component[WorkerPoolArgs]):
             image_id=pulumi.Output.concat("resolve:ssm:", args.image_parameter_name),
             # The group overrides it; who starts one instance by hand from this template gets a type of the pool.
             instance_type=args.settings.instance_types[0],
-            user_data=pulumi.Output.from_input(args.user_data).apply(_base64),
+            user_data=pulumi.Output.from_input(args.user_data).apply(lambda text: b64encode(text.encode()).decode()),
             update_default_version=True,
             iam_instance_profile={"arn": args.instance_profile_arn},
             instance_initiated_shutdown_behavior="terminate",
@@ -174,8 +170,3 @@ class WorkerPool(Component[WorkerPoolArgs]):
                 "spot_allocation_strategy": "price-capacity-optimized",
             },
         }
-
-
-def _base64(text: str) -> str:
-    """User data as EC2 takes it."""
-    return base64.b64encode(text.encode()).decode()

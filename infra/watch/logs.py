@@ -20,15 +20,8 @@ class LogGroupsArgs:
 
 
 class LogGroups(Component[LogGroupsArgs]):
-    """The five log groups.
-
-    Attributes:
-        boot: of the boot scripts.
-        worker: of the workers.
-        flow: of the VPC's flow logs.
-        image: of Image Builder, under the name that it writes to.
-        silence: of the function that ends silent instances.
-    """
+    """Groups of the boot scripts, of the workers, of the VPC's flow logs, of Image Builder (under the name that it
+    writes to), and of the function that ends silent instances."""
 
     def __init__(self, name: str, args: LogGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)

@@ -25,12 +25,7 @@ BUDGET_NOTICES: Final = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
 
 @dataclass(frozen=True)
 class ObservabilityArgs:
-    """Arguments of the monitoring.
-
-    Attributes:
-        alarm_email: address for the alarms; None: they show on the dashboard only.
-        budget: monthly budget; None = none.
-    """
+    """What is watched; without `alarm_email` the alarms show on the dashboard only."""
 
     context: AwsContext
     pools: Mapping[PoolName, WorkerPool]
@@ -42,12 +37,7 @@ class ObservabilityArgs:
 
 
 class Observability(Component[ObservabilityArgs]):
-    """Alarms with their topic, budget and dashboard of one stack.
-
-    Attributes:
-        topic_arn: SNS topic of the alarms.
-        dashboard_name: name of the dashboard.
-    """
+    """Alarms with their topic, budget and dashboard of one stack."""
 
     def __init__(self, name: str, args: ObservabilityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)

@@ -164,11 +164,7 @@ class NoticesArgs:
 
 
 class Notices(Component[NoticesArgs]):
-    """The topic, and its subscription by mail. Others subscribe to it by hand: chat, a queue, a text message.
-
-    Attributes:
-        topic_arn: ARN of the topic.
-    """
+    """The topic, and its subscription by mail. Others subscribe to it by hand: chat, a queue, a text message."""
 
     def __init__(self, name: str, args: NoticesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)

@@ -46,7 +46,7 @@ def before(wheelhouse: Path) -> Recording:
 
 
 def edited(before: Recording, wheelhouse: Path, **changes: Any) -> Difference:
-    """What an edit changes; test_engine_rules.py looks at what it replaces."""
+    """What an edit changes; the engine's rules below look at what it replaces."""
     return compare(before, evaluate(wheelhouse, {**EDITS["image"], **changes}))
 
 
@@ -198,7 +198,7 @@ def test_no_edit_replaces_what_holds_data(ways: list[Way]) -> None:
     """Tables, buckets, file system, access points and queues are replaced on no way, and go only with their pool."""
     for way in ways:
         if way.name == RENAMED:
-            continue  # refused, unless the data may go: test_last_update.py
+            continue  # refused, unless the data may go: test_preview_checks.py
         assert not [found.new.name for found in way.replaced.values() if found.new.type in HOLDS_DATA], way.name
         stays = {resource.urn for resource in way.after.resources}
         lost = {one.name for one in way.before.resources if one.type in HOLDS_DATA and one.urn not in stays}

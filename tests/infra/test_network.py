@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.network.endpoints import INTERFACE_SERVICES
-from infra.network.subnets import MAX_ZONES, plan
+from infra.network.subnets import MAX_ZONES, plan, usable_addresses
 from receipt_trainer.local.pulumi_program import Recording, Registration
 from tests.infra.edits import evaluate, evaluate_anew, stack
 
@@ -464,4 +464,4 @@ def test_another_zone_moves_no_subnet(cidr: str, az_count: int) -> None:
 
 def test_addresses_without_those_that_aws_keeps() -> None:
     """AWS keeps five addresses of each subnet: two /26 leave 2 x 59."""
-    assert plan("10.0.0.0/23", 2).private_addresses == 118
+    assert usable_addresses(plan("10.0.0.0/23", 2).private) == 118

@@ -158,7 +158,12 @@ def said(parent: str = "/aws/service/some/ami-id", **answers: Any) -> list[str]:
     """The warnings of a preview with these answers."""
     by_token = {"ami": GET_AMI, "key": GET_KEY, "described": DESCRIBE_KEY, "parameter": GET_PARAMETER}
     given = {by_token[name]: answer for name, answer in answers.items()}
-    return run(lambda: preview_checks.warn_of_launches(parent, "us-east-1"), answers=given).messages
+
+    def program() -> None:
+        preview_checks.warn_of_parent(parent)
+        preview_checks.warn_of_key("us-east-1")
+
+    return run(program, answers=given).messages
 
 
 def made(days: float) -> dict[str, str]:
