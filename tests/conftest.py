@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from receipt_trainer.aws import clients
 from receipt_trainer.contract.names import ENV_JOBS_TABLE, ENV_RECEIPTS_TABLE
@@ -14,6 +15,11 @@ from receipt_trainer.local.emulator import LocalCloud
 from tests.fault_proxy import FaultProxy
 from tests.fork_server import Program
 from tests.queues import new_stack_queue
+
+# No test may fail because the machine is slow; the first text of a fresh checkout takes seconds: hypothesis makes its
+# table of characters then.
+settings.register_profile("any-speed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-speed")
 
 
 @pytest.fixture(scope="session")

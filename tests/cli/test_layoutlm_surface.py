@@ -36,7 +36,7 @@ MISTAKES = {
     "missing data": (["evaluate", "--model", "RUN", "--dataset", "no.jsonl"], ["no.jsonl", "No such file"]),
     "damaged data": (["evaluate", "--model", "RUN", "--dataset", "hurt.jsonl.gz"], ["hurt.jsonl.gz", "cannot be read"]),
     "damaged input": (["predict", "--model", "RUN", "--input", "hurt.jsonl.gz", "--output", "o"], ["hurt.jsonl.gz"]),
-    "unknown data": (["evaluate", "--model", "RUN", "--dataset", "mine"], ["'mine'", "known format"]),
+    "unknown data": (["evaluate", "--model", "RUN", "--dataset", "mine"], ["'mine'", "file or folder"]),
     "no table": (["evaluate", "--model", "RUN"], ["--dynamo-table"]),
     "no model": (["evaluate", "--model", ".", "--dataset", "RECEIPTS"], [".", "no trained model"]),
     "no model to predict": (["predict", "--model", "nowhere", "--output", "o"], ["nowhere", "no trained model"]),

@@ -33,7 +33,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
     """A configuration of two sources, one of which annotates only some labels."""
     path = tmp_path_factory.mktemp("data") / "receipts.jsonl"
     lines = [to_line(receipt) for receipt in generate(16, seed=4)]
-    lines += [line.replace('"source": "synthetic"', '"source": "sroie"') for line in lines[:8]]
+    lines += [line.replace('"source": "synthetic"', '"source": "mine"') for line in lines[:8]]
     path.write_text("".join(lines), encoding="utf-8")
     return DataConfig(dataset_name=str(path), merge_amounts=True, annotated_labels={"mine": ("DATE",)})
 

@@ -97,7 +97,7 @@ _ODD = st.fixed_dictionaries({}, optional=dict.fromkeys(document(), _JSON))
 _ITEMS = st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(ITEMS[0], _JSON)) | _JSON, max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_ODD, _ITEMS)
 def test_any_answer_is_judged(answer: dict[str, Any], items: list[Any]) -> None:
     """Whatever stands in an answer's fields, it gets scores, all of them shares, and a page can show it."""

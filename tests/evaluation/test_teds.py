@@ -125,7 +125,7 @@ def by_definition(first: Forest, second: Forest) -> float:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(_SHORT, _SHORT)
 def test_the_exact_distance_is_that_of_its_definition(gold: list[Any], found: list[Any]) -> None:
     """As the recurrence over all pairs of forests gives it."""
@@ -133,7 +133,7 @@ def test_the_exact_distance_is_that_of_its_definition(gold: list[Any], found: li
     assert edit_distance(rows, others) == pytest.approx(by_definition(forest(rows), forest(others)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_ITEMS, _ITEMS)
 def test_the_bound_for_long_tables(gold: list[Any], found: list[Any]) -> None:
     """What long tables are scored by is never below the exact distance, and as that it is the same both ways."""
@@ -155,7 +155,7 @@ def test_long_tables_say_that_they_are_bounded(monkeypatch: pytest.MonkeyPatch) 
     assert bounded.value == pytest.approx(exact.value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_ITEMS, _ITEMS)
 def test_the_score_is_a_share(gold: list[Any], found: list[Any]) -> None:
     """0..1, and 1 only for equal tables."""

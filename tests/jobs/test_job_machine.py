@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -278,7 +278,5 @@ def test_every_order_of_events(jobs_table: str, monkeypatch: pytest.MonkeyPatch)
 
     run_state_machine_as_test(
         Machine,
-        settings=settings(
-            max_examples=12, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-        ),
+        settings=settings(max_examples=12, stateful_step_count=40),
     )

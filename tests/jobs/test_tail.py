@@ -66,7 +66,7 @@ def test_no_lines_at_first(jobs_table: str) -> None:
     assert messages(other) == []
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.lists(st.integers(0, 25), max_size=6), max_size=5))
 def test_batches_in_any_order_within_the_overlap(jobs_table: str, batches: list[list[int]]) -> None:
     """However lines of half a minute land, each is given exactly once."""

@@ -102,7 +102,7 @@ def test_a_checkpoint_that_is_not_whole_is_never_taken(tmp_path: Path, damage: C
     assert newest_step(tmp_path) == 5
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_every_byte_is_sealed(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """A change of any byte of any sealed file is seen."""
@@ -141,7 +141,7 @@ def test_a_checkpoint_whose_best_model_is_damaged_is_passed_by(tmp_path: Path) -
     assert newest_step(tmp_path) == 9
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(steps=st.sets(st.integers(1, 60), min_size=1, max_size=8), keep=st.integers(1, 4), data=st.data())
 def test_pruning_keeps_the_best_and_the_newest_within_the_limit(
     tmp_path_factory: pytest.TempPathFactory, steps: set[int], keep: int, data: st.DataObject
