@@ -105,7 +105,7 @@ model_options = options(
     _precision_option("auto", "Arithmetic; auto: what the hardware is fastest with."),
 )
 """Which model of the first family, and how it is run."""
-_FILES: Final = "'dynamodb', or JSON lines files, joined by commas."
+_FILES: Final = "'dynamodb', or files and folders, joined by commas."
 dataset_options = options(
     stack_options, click.option("--dataset", metavar="NAME", default="dynamodb", help=_FILES), receipts_source_option
 )
@@ -127,7 +127,7 @@ _O_RATIO: Final = "Drop all-O training examples down to so many O words a labell
 data_config_options = options(
     stack_options,
     click.option(
-        "--dataset", "dataset_name", metavar="NAME", help="'dynamodb' (default) or JSON lines files, joined by commas."
+        "--dataset", "dataset_name", metavar="NAME", help="'dynamodb' (default) or files and folders, joined by commas."
     ),
     click.option("--eval-dataset", metavar="FILES", help="Validate on these files instead of a split."),
     receipts_source_option,

@@ -1,4 +1,4 @@
-"""Shared by the commands that use a trained model: their flags, the model, labelled receipts."""
+"""Shared by the commands that use a trained model: the model, labelled receipts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import click
+from typing import TYPE_CHECKING, Any
 
 from receipt_trainer.cli.render.progress import progress_bar
-from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.contract import names
 from receipt_trainer.data.labels import LabelSpace, normalise
@@ -26,44 +23,6 @@ if TYPE_CHECKING:
     from receipt_trainer.models.layoutlm.export import SavedModel
     from receipt_trainer.models.layoutlm.predictor import WordPredictions
     from receipt_trainer.training.hardware import Precision
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def model_options(function: Function) -> Function:
-    """Flags that say which model, and how it is run."""
-    for option in (
-        click.option(
-            "--precision",
-            type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-            default="auto",
-            help="Arithmetic; auto: what the hardware is fastest with.",
-        ),
-        click.option(
-            "--device",
-            type=click.Choice(["auto", "cpu", "cuda"]),
-            default="auto",
-            help="Where to run; auto: a GPU if there is one.",
-        ),
-        click.option("--model", required=True, metavar="DIR", help="Folder of a run, or its model/ folder."),
-    ):
-        function = option(function)
-    return function
-
-
-def dataset_options(function: Function) -> Function:
-    """Flags that say which receipts."""
-    for option in (
-        click.option("--dynamo-table", envvar=names.ENV_RECEIPTS_TABLE, help="Name of the receipts table."),
-        click.option(
-            "--dataset",
-            metavar="NAME",
-            default="dynamodb",
-            help="'dynamodb' (default) or JSON lines files, joined by commas.",
-        ),
-    ):
-        function = option(function)
-    return stack_options(function)
 
 
 @dataclass(frozen=True, slots=True)

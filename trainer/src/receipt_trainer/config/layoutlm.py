@@ -81,9 +81,10 @@ class DataConfig(Strict):
     """The training data and how it is cut into examples. Lengths are in tokens of the model's tokenizer."""
 
     dataset_name: str = Field(
-        "dynamodb", description="'dynamodb', a JSON lines file (.jsonl, .jsonl.gz), or several joined by commas"
+        "dynamodb",
+        description="'dynamodb', or files and folders in a format of docs/formats.md; several are joined by commas",
     )
-    eval_dataset: str | None = Field(None, description="JSON lines files to validate on, instead of a split")
+    eval_dataset: str | None = Field(None, description="Files or folders to validate on, instead of a split")
     train_split: str | None = Field(
         None, description="Train on receipts stored under this split; unset: a hashed split"
     )

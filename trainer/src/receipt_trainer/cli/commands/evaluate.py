@@ -12,17 +12,10 @@ import click
 from pydantic import BaseModel
 from rich.console import Console
 
+from receipt_trainer.cli.options import dataset_options, model_options
 from receipt_trainer.cli.render.progress import progress_bar, show_problems
 from receipt_trainer.cli.render.tables import print_confusions, print_scores
-from receipt_trainer.cli.trained import (
-    Reader,
-    dataset_options,
-    label_notes,
-    labelled,
-    load_with_progress,
-    model_options,
-    open_reader,
-)
+from receipt_trainer.cli.trained import Reader, label_notes, labelled, load_with_progress, open_reader
 from receipt_trainer.contract import names
 from receipt_trainer.contract.predictions import ReceiptPrediction
 from receipt_trainer.contract.run_record import Confusion, Score, load_record

@@ -15,7 +15,8 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from receipt_trainer.cli.trained import model_options, open_reader
+from receipt_trainer.cli.options import model_options
+from receipt_trainer.cli.trained import open_reader
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing
 from receipt_trainer.pages.kinds import refuse_image

@@ -50,7 +50,7 @@ def _load(
     if name != TABLE:
         return read_files(Path(name), problems, max_words=max_words)
     if not table:
-        raise UserError("no receipts table is named: use --dynamo-table NAME, or --dataset FILE for JSON lines")
+        raise UserError("no receipts table is named: use --dynamo-table NAME, or --dataset FILE")
     from receipt_trainer.data.sources.dynamodb.read import read_labelled
 
     def told(done: int, total: int) -> None:
