@@ -47,7 +47,7 @@ POSITIONS = (0.0, 90.0, 180.0, 270.0, 2.0, -2.0, 5.0, -5.0)
 
 
 @dataclass
-class Score:
+class PhotoScore:
     """Sums over pages."""
 
     gold: int = 0
@@ -116,7 +116,7 @@ def read_turned(ocr: Ocr, pages: int, seed: int) -> list[list[str]]:
     """Scores of drawn pages in each position."""
     rows = []
     for position in POSITIONS:
-        score = Score()
+        score = PhotoScore()
         for index in range(pages):
             image, receipt = hard_photo(seed, index, position)
             start = time.process_time()
@@ -132,7 +132,7 @@ def read_photos(ocr: Ocr, paths: Sequence[Path], gold: dict[str, Receipt], repea
     """Scores of photos, and of each further time that they are read."""
     rows = []
     for time_around in range(repeat):
-        score = Score()
+        score = PhotoScore()
         for path in paths:
             start = time.process_time()
             texts = [word.text for page in open_pages(path) for word in ocr.read(page.image).words]

@@ -14,8 +14,8 @@ from receipt_trainer.contract.package import (
     ONNX_FP32,
     ONNX_INT8,
     Calibration,
-    Manifest,
     PackageFile,
+    PackageManifest,
     Windows,
 )
 from receipt_trainer.data.receipt import Receipt
@@ -33,7 +33,7 @@ class ToldModel:
         self.labels = ("O", *CORE_LABELS)
         self.sure = sure
         file = PackageFile(sha256="ab" * 32, size=1)
-        self.manifest = Manifest(
+        self.manifest = PackageManifest(
             job_name="told",
             job_id="1",
             created_at="2026-01-01T00:00:00Z",

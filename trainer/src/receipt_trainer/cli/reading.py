@@ -22,7 +22,7 @@ AHEAD: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ReadTask:
     """A document to be read: what is known of it, and where it came from; `given` is None for a file of one photo."""
 
     source: dict[str, Any]
@@ -99,7 +99,7 @@ def answers(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _tasks(inputs: Inputs, file: Path | str, options: str, *, named: bool) -> Iterator[Task]:
+def _tasks(inputs: Inputs, file: Path | str, options: str, *, named: bool) -> Iterator[ReadTask]:
     """The documents of a file, those of words already taken apart, photos not yet looked at."""
 
     def source(number: int, content: bytes | None, whole: str = "") -> dict[str, Any]:
@@ -109,22 +109,22 @@ def _tasks(inputs: Inputs, file: Path | str, options: str, *, named: bool) -> It
     if isinstance(file, str):
         content = sys.stdin.buffer.read()
         if content.lstrip()[:1] != b"{":
-            yield Task(source(0, content), None, None, content)
+            yield ReadTask(source(0, content), None, None, content)
             return
         for number, given in enumerate(inputs.of_bytes(content, "stdin")):
-            yield Task(source(number, given.content), None, given)
+            yield ReadTask(source(number, given.content), None, given)
         return
     try:
         whole = "" if file.name.endswith((".jsonl", ".jsonl.gz")) else _hash(file)
         if inputs.is_photo(file):
-            yield Task(source(0, None, whole), file, None)
+            yield ReadTask(source(0, None, whole), file, None)
             return
         if not named and not inputs.is_known(file):
             return  # a folder may hold other files, too
         for number, given in enumerate(inputs.of_file(file)):
-            yield Task(source(number, given.content, whole), None, given)
+            yield ReadTask(source(number, given.content, whole), None, given)
     except UserError as error:
-        yield Task(source(0, None, ""), None, Given(file.name, refusal=str(error)))
+        yield ReadTask(source(0, None, ""), None, Given(file.name, refusal=str(error)))
 
 
 def _hash(path: Path) -> str:
@@ -135,7 +135,7 @@ def _hash(path: Path) -> str:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _answer(reader: DocumentReader, inputs: Inputs, task: Task) -> dict[str, Any]:
+def _answer(reader: DocumentReader, inputs: Inputs, task: ReadTask) -> dict[str, Any]:
     given = task.given
     name = given.name if given else task.path.name if task.path else "stdin"
     try:

@@ -78,7 +78,7 @@ class SpecialTokens(BaseModel):
     unk: int = Field(description="Stands for a word of which the tokenizer makes nothing")
 
 
-class Manifest(BaseModel):
+class PackageManifest(BaseModel):
     """manifest.json of a LayoutLM package."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)

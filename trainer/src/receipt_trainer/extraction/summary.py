@@ -35,7 +35,7 @@ _KEYS: Final = {"merchant": "MERCHANT_NAME", "date": "DATE", "total": "GRAND_TOT
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ReadItem:
     """A row: its finds by "description", "quantity", "unit_price", "total"; a discount's total is negative."""
 
     finds: Mapping[str, Find]
@@ -59,7 +59,7 @@ class Reading:
 
     fields: Mapping[str, Sequence[Find]]
     summary: Mapping[str, Any]
-    items: Sequence[Item]
+    items: Sequence[ReadItem]
     checks: Mapping[str, bool | None]
     review: Sequence[tuple[str, str]] = ()
 
@@ -118,7 +118,7 @@ _NO_TOTAL: Final = re.compile(
 
 
 def _total_in_words(
-    words: Sequence[ReadWord], found: Mapping[str, Sequence[Find]], items: Sequence[Item], evidence: Evidence
+    words: Sequence[ReadWord], found: Mapping[str, Sequence[Find]], items: Sequence[ReadItem], evidence: Evidence
 ) -> list[Find]:
     """Where no total was labelled: an amount in a line that says so, or that items or subtotal and tax add up to."""
     if any(find.amount is not None or find.ambiguous for find in found.get("GRAND_TOTAL", ())) or AMOUNT in found:
@@ -167,7 +167,7 @@ def _amount(find: Find | None) -> str | None:
     return decimal_text(find.amount) if find is not None and find.amount is not None else None
 
 
-def _item(row: Sequence[ReadWord], evidence: Evidence, confidence: Confidence) -> Item:
+def _item(row: Sequence[ReadWord], evidence: Evidence, confidence: Confidence) -> ReadItem:
     finds: dict[str, Find] = {}
     for name, label in zip(("description", "quantity", "unit_price", "total"), ITEM_LABELS, strict=True):
         words = [word for word in row if word.label == label]
@@ -178,7 +178,7 @@ def _item(row: Sequence[ReadWord], evidence: Evidence, confidence: Confidence) -
         fitting = [one for one in quantity.ambiguous if _whole(Decimal(one), price.amount, total.amount)]
         if len(fitting) == 1:
             finds["quantity"] = replace(quantity, value=fitting[0], ambiguous=())
-    return Item(finds, tuple(dict.fromkeys(word.line for word in row)))
+    return ReadItem(finds, tuple(dict.fromkeys(word.line for word in row)))
 
 
 def _whole(quantity: Decimal, price: Decimal | None, total: Decimal | None) -> bool:
@@ -208,7 +208,7 @@ def _choices(finds: Iterable[Find]) -> list[_Choice]:
 def _amounts(
     words: Sequence[ReadWord],
     found: Mapping[str, Sequence[Find]],
-    items: Sequence[Item],
+    items: Sequence[ReadItem],
     extras: Sequence[Decimal],
     currency: str | None,
 ) -> tuple[Find | None, Find | None, tuple[Decimal, ...]]:
@@ -270,7 +270,7 @@ def _or_none(choices: Sequence[_Choice]) -> Sequence[_Choice | None]:
 
 
 def _mended(
-    total: Find | None, subtotal: Find | None, taxes: Sequence[Decimal], items: Sequence[Item]
+    total: Find | None, subtotal: Find | None, taxes: Sequence[Decimal], items: Sequence[ReadItem]
 ) -> tuple[Find | None, Find | None, list[Find]]:
     """An amount of which one character was read wrong, put right where the others add up to it."""
     parts = [item.amount for item in items]
@@ -342,7 +342,7 @@ def _review(
     found: Mapping[str, Sequence[Find]],
     chosen: Sequence[Find],
     verdicts: Mapping[str, bool | None],
-    items: Sequence[Item],
+    items: Sequence[ReadItem],
 ) -> list[tuple[str, str]]:
     reasons = []
     labels = {find.label for find in chosen}

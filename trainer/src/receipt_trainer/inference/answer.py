@@ -12,7 +12,7 @@ from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.data.page_words import DocumentWords
 from receipt_trainer.extraction.entities import ReadWord, tags
 from receipt_trainer.extraction.finds import Find
-from receipt_trainer.extraction.summary import Item, Reading
+from receipt_trainer.extraction.summary import Reading, ReadItem
 
 SCHEMA_FILE: Final = "answer.schema.json"
 UNREAD: Final = 0.5
@@ -139,7 +139,7 @@ def _find(find: Find) -> dict[str, Any]:
     return found
 
 
-def _row(number: int, item: Item) -> dict[str, Any]:
+def _row(number: int, item: ReadItem) -> dict[str, Any]:
     names = ("description", "quantity", "unit_price", "total")
     finds = {name: _find(item.finds[name]) if name in item.finds else None for name in names}
     return {"row": number, **finds, "discount": (item.amount or 0) < 0, "lines": list(item.lines)}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from receipt_trainer.contract.names import MODEL_DIR
-from receipt_trainer.contract.package import MANIFEST_FILE, SERVE_DIR, Manifest, PackageFile
+from receipt_trainer.contract.package import MANIFEST_FILE, SERVE_DIR, PackageFile, PackageManifest
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.files import write_atomically
 from receipt_trainer.inference.package import ONNX_FILES
@@ -54,7 +54,7 @@ def download(uri: str, cache: Path) -> Path:
     if (folder / MANIFEST_FILE).is_file():
         return folder
     try:
-        manifest = Manifest.model_validate_json(said)
+        manifest = PackageManifest.model_validate_json(said)
     except ValueError:
         raise UserError(f"{uri}: its manifest is not one that this version reads; upgrade receipt-trainer") from None
     unused = set(ONNX_FILES.values()) - {ONNX_FILES[manifest.precision]}

@@ -31,7 +31,7 @@ _FULL_WIDTH: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _OcrLine:
     quad: Quad
     read: LineText
 
@@ -67,7 +67,7 @@ class Ocr:
             quads = [np.roll(size - quad, 2, axis=0) for quad in quads]
         others = [index for index in range(len(quads)) if index not in read]
         read |= self._read(pixels, quads, others)
-        lines = [_Line(quad / scale, read[index]) for index, quad in enumerate(quads)]
+        lines = [_OcrLine(quad / scale, read[index]) for index, quad in enumerate(quads)]
         width, height = image.size if turned % 180 == 0 else (image.height, image.width)
         return page_of(lines, number, width, height, cast(Turn, turned))
 
@@ -102,7 +102,7 @@ def read_document(ocr: Ocr, content: Content, name: str, *, pages: Collection[in
     return DocumentWords(name, read)
 
 
-def page_of(lines: Sequence[_Line], number: int, width: int, height: int, turned: Turn) -> PageWords:
+def page_of(lines: Sequence[_OcrLine], number: int, width: int, height: int, turned: Turn) -> PageWords:
     """The words of recognised lines, in reading order."""
     lines = [line for line in lines if line.read.confidence >= _MIN_CONFIDENCE]
     skew = _skew([line.quad for line in lines])
@@ -114,7 +114,7 @@ def page_of(lines: Sequence[_Line], number: int, width: int, height: int, turned
     return replace(page, words=tuple(replace(words[index], line=numbers[index]) for index in order))
 
 
-def _words(line: _Line, width: int, height: int) -> Iterator[PageWord]:
+def _words(line: _OcrLine, width: int, height: int) -> Iterator[PageWord]:
     """A line split at spaces and after colons; a word's box is its share of the line by characters."""
     text = line.read.text.translate(_FULL_WIDTH)
     top_left, top_right, bottom_right, bottom_left = line.quad

@@ -18,8 +18,8 @@ from receipt_trainer.contract.package import (
     SAMPLE_FILE,
     SERVE_DIR,
     TOKENIZER_FILE,
-    Manifest,
     PackageFile,
+    PackageManifest,
     PackagePrecision,
 )
 from receipt_trainer.errors import UserError
@@ -33,7 +33,7 @@ class Package:
     """A complete package, its files as they were when it was made."""
 
     folder: Path
-    manifest: Manifest
+    manifest: PackageManifest
 
     def model(self, precision: PackagePrecision | None = None) -> Path:
         """The model's file; that which the manifest names if no precision is asked for.
@@ -107,7 +107,7 @@ def open_package(place: str | Path) -> Package:
                 f"{path}: format {made_by} of a newer version ({said.get('trainer_version', 'unknown')}); this one "
                 f"reads format {_FORMAT}: upgrade receipt-trainer"
             )
-        manifest = Manifest.model_validate(said)
+        manifest = PackageManifest.model_validate(said)
     except (OSError, ValueError) as error:  # a ValidationError is one too
         why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise UserError(f"{path}: not the manifest of a package ({' '.join(why.split())[:120]}); {_AGAIN}") from None

@@ -13,7 +13,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from receipt_trainer.contract.names import OUTSIDE
-from receipt_trainer.contract.package import SAMPLE_FILE, TOKENIZER_FILE, Manifest, PackagePrecision
+from receipt_trainer.contract.package import SAMPLE_FILE, TOKENIZER_FILE, PackageManifest, PackagePrecision
 from receipt_trainer.data.decode import Floats, WordMeans, softmax, temper
 from receipt_trainer.data.encode import Examples, Ints, encode
 from receipt_trainer.data.labels import LabelSpace
@@ -47,7 +47,7 @@ class WordProbabilities:
 class PackageTokenizer:
     """The tokenizer of a package, as `encode` wants it."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: PackageManifest) -> None:
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:

@@ -21,7 +21,7 @@ _MAX_COUNTED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class DocumentPage:
     """A page as a viewer would show it.
 
     Attributes:
@@ -35,7 +35,9 @@ class Page:
     of_pages: int
 
 
-def open_pages(content: Content, *, pages: Collection[int] | None = None, name: str | None = None) -> Iterator[Page]:
+def open_pages(
+    content: Content, *, pages: Collection[int] | None = None, name: str | None = None
+) -> Iterator[DocumentPage]:
     """The pages of a document in order, each decoded when it is asked for; of an animation the first frame.
 
     Args:
@@ -52,7 +54,7 @@ def open_pages(content: Content, *, pages: Collection[int] | None = None, name: 
         data = content.read_bytes() if isinstance(content, Path) else content
         with drawn(data, sorted(set(pages or ())), called) as (total, images):
             for number in _wanted(total, pages, called):
-                yield Page(number, next(images), total)
+                yield DocumentPage(number, next(images), total)
         return
     with opened(content, called) as image:
         # GIF, WebP, PNG and AVIF have frames of one picture, MPO the same photo at other sizes or from beside it.
@@ -61,7 +63,7 @@ def open_pages(content: Content, *, pages: Collection[int] | None = None, name: 
             if image.format == "TIFF":
                 image.seek(number - 1)
                 check_size(image.size, called)
-            yield Page(number, as_page(image), total)
+            yield DocumentPage(number, as_page(image), total)
 
 
 def _head(content: Content, called: str) -> bytes:

@@ -30,7 +30,7 @@ from receipt_trainer.data.sources.formats import (
     textract,
     vision,
 )
-from receipt_trainer.data.sources.formats.pages import IMAGE_SUFFIXES, Format, Reading
+from receipt_trainer.data.sources.formats.pages import IMAGE_SUFFIXES, FileReading, Format
 from receipt_trainer.data.sources.jsonl import is_page, is_record
 from receipt_trainer.errors import UserError
 
@@ -97,7 +97,7 @@ def read_foreign(
         raise UserError(f"format '{format}' is not known: use one of {', '.join(FORMATS)}")
     names = tuple(label_names)
     if not path.is_dir():
-        yield from _read_file(Reading(path, log, names), format)
+        yield from _read_file(FileReading(path, log, names), format)
         return
     understood = False
     for file in _files(path):
@@ -107,7 +107,7 @@ def read_foreign(
             if found not in FORMATS or format not in (None, found):
                 _pass_over(file, content, found, log)
                 continue
-            for document in _read(Reading(file, log, names), FORMATS[found], content):
+            for document in _read(FileReading(file, log, names), FORMATS[found], content):
                 understood = True
                 yield document
         except UserError as error:
@@ -123,7 +123,7 @@ def _pass_over(file: Path, content: _Content, found: str | None, log: ProblemLog
         log.add(ProblemKind.BAD_RECORD, file.name, detail=f"passed over: {found or 'no known format'}")
 
 
-def _read_file(reading: Reading, format: str | None) -> Iterator[DocumentWords]:
+def _read_file(reading: FileReading, format: str | None) -> Iterator[DocumentWords]:
     content = _content(reading.path)
     found = format or _detect(content)
     if found is None or found not in FORMATS:
@@ -134,7 +134,7 @@ def _read_file(reading: Reading, format: str | None) -> Iterator[DocumentWords]:
     yield from _read(reading, wanted, content)
 
 
-def _read(reading: Reading, format: Format, content: _Content) -> Iterator[DocumentWords]:
+def _read(reading: FileReading, format: Format, content: _Content) -> Iterator[DocumentWords]:
     reading = replace(reading, values=content.values)
     if format.read_text is not None and _is_text(format, content):
         for document in format.read_text(reading, content.text):
@@ -158,7 +158,7 @@ def _is(format: Format, value: Any) -> bool:
     return format.is_json is not None and format.is_json(value)
 
 
-def _believed(document: DocumentWords, reading: Reading) -> DocumentWords:
+def _believed(document: DocumentWords, reading: FileReading) -> DocumentWords:
     """The document, if most words of each page lie on it and cover some of it.
 
     Raises:

@@ -25,7 +25,7 @@ from receipt_trainer.contract.package import (
     SERVE_DIR,
     TOKENIZER_FILE,
     Calibration,
-    Manifest,
+    PackageManifest,
     PackagePrecision,
     PackageScores,
     SpecialTokens,
@@ -75,7 +75,7 @@ def export_run(
     record: LayoutLMRecord | None,
     date_texts: Iterable[str] | None = None,
     training: Sequence[Receipt] = (),
-) -> Manifest:
+) -> PackageManifest:
     """Make the package of a trained run; its folder takes the place of an earlier one.
 
     Args:
@@ -137,7 +137,7 @@ class _Export:
 
     def make(
         self, validation: Sequence[Receipt], date_texts: Iterable[str], training: Sequence[Receipt] = ()
-    ) -> Manifest:
+    ) -> PackageManifest:
         """Write all files, the manifest last."""
         generated = generated_receipts()
         tokenizer = self.saved.tokenizer.backend_tokenizer
@@ -173,11 +173,11 @@ class _Export:
         (self.folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
         return manifest
 
-    def _manifest(self, precision: PackagePrecision) -> Manifest:
+    def _manifest(self, precision: PackagePrecision) -> PackageManifest:
         """What is known of the package, with the files that are there."""
         saved, tokenizer = self.saved, self.saved.tokenizer
         config, space = saved.config, saved.space
-        return Manifest(
+        return PackageManifest(
             job_name=self.job_name,
             job_id=self.job_id,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -11,9 +11,9 @@ from typing import Any, Final
 from receipt_trainer.data.page_words import DocumentWords
 from receipt_trainer.data.sources.clean import number
 from receipt_trainer.data.sources.formats.pages import (
+    FileReading,
     Format,
     PageBuilder,
-    Reading,
     at,
     box_of,
     document,
@@ -69,7 +69,7 @@ def _results(value: Any) -> tuple[Any, Any, Any]:
     return new, either(inner, "readResults", "read_results"), either(value, "recognitionResults", "recognition_results")
 
 
-def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
+def read(reading: FileReading, value: Any) -> Iterator[DocumentWords]:
     """One document."""
     new, old, oldest = _results(value)
     pages: dict[int, PageBuilder] = {}
@@ -95,7 +95,7 @@ def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
     yield document(reading.name, pages.values() or [PageBuilder(reading, reading.name)])
 
 
-def _page(reading: Reading, given: dict[str, Any], otherwise: int) -> PageBuilder:
+def _page(reading: FileReading, given: dict[str, Any], otherwise: int) -> PageBuilder:
     page_number = max(1, whole(either(given, "pageNumber", "page_number", "page"), otherwise))
     scale = PIXELS_PER_INCH if given.get("unit") == "inch" else 1.0
     width, height = number(given.get("width")), number(given.get("height"))

@@ -13,9 +13,9 @@ from typing import Any, Final
 from receipt_trainer.data.page_words import DocumentWords
 from receipt_trainer.data.sources.clean import number
 from receipt_trainer.data.sources.formats.pages import (
+    FileReading,
     Format,
     PageBuilder,
-    Reading,
     at,
     document,
     labels_of,
@@ -60,7 +60,7 @@ def _truth(value: Any) -> Any:
     return value
 
 
-def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
+def read(reading: FileReading, value: Any) -> Iterator[DocumentWords]:
     """One document of one page."""
     truth = _truth(value)
     size = at(truth, "meta", "image_size")

@@ -9,9 +9,9 @@ from receipt_trainer.data.page_words import DocumentWords
 from receipt_trainer.data.sources.clean import number
 from receipt_trainer.data.sources.formats.pages import (
     GRID,
+    FileReading,
     Format,
     PageBuilder,
-    Reading,
     at,
     document,
     items,
@@ -27,7 +27,7 @@ def is_export(value: Any) -> bool:
     return isinstance(at(page, "dimensions"), list) and isinstance(at(page, "blocks"), list)
 
 
-def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
+def read(reading: FileReading, value: Any) -> Iterator[DocumentWords]:
     """One document."""
     pages = []
     for n, given in enumerate(records(at(value, "pages"))):

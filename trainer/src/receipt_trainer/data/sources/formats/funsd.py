@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from receipt_trainer.data.page_words import DocumentWords
 from receipt_trainer.data.sources.formats.pages import (
+    FileReading,
     Format,
     Labels,
     PageBuilder,
-    Reading,
     at,
     document,
     items,
@@ -33,7 +33,7 @@ def is_form(value: Any) -> bool:
     return isinstance(at(first, "words"), list) and "label" in (first if isinstance(first, dict) else {})
 
 
-def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
+def read(reading: FileReading, value: Any) -> Iterator[DocumentWords]:
     """One document of one page."""
     page = PageBuilder(reading, reading.name)
     for entity in records(at(value, "form")):

@@ -13,7 +13,7 @@ from typing import Final
 
 from receipt_trainer.data.page_words import DocumentWords
 from receipt_trainer.data.problems import ProblemKind
-from receipt_trainer.data.sources.formats.pages import Format, PageBuilder, Reading, document, points_of
+from receipt_trainer.data.sources.formats.pages import FileReading, Format, PageBuilder, document, points_of
 
 _PAGE: Final = "ocr_page"
 _WORDS: Final = frozenset({"ocrx_word", "ocr_word"})
@@ -41,7 +41,7 @@ class _Open:
 
 
 class _Parser(HTMLParser):
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: FileReading) -> None:
         super().__init__(convert_charrefs=True)
         self.reading = reading
         self.pages: list[PageBuilder] = []
@@ -101,7 +101,7 @@ class _Parser(HTMLParser):
         self.pages[-1].add(text, points, confidence=float(sure[1]) / 100 if sure else None, is_line=is_line)
 
 
-def read(reading: Reading, text: str) -> Iterator[DocumentWords]:
+def read(reading: FileReading, text: str) -> Iterator[DocumentWords]:
     """One document."""
     parser = _Parser(reading)
     parser.feed(text)

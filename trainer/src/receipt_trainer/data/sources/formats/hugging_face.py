@@ -18,8 +18,8 @@ from receipt_trainer.data.receipt import Receipt, WordLabel
 from receipt_trainer.data.sources.clean import is_name, number
 from receipt_trainer.data.sources.formats.pages import (
     GRID,
+    FileReading,
     Format,
-    Reading,
     at,
     box_of,
     either,
@@ -52,7 +52,7 @@ def is_columns(value: Any) -> bool:
     return bool(words) and isinstance(words[0], str) and isinstance(boxes, list)
 
 
-def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
+def read(reading: FileReading, value: Any) -> Iterator[DocumentWords]:
     """A document a row.
 
     Raises:
@@ -79,7 +79,7 @@ def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
         yield _document(reading, name, record)
 
 
-def _document(reading: Reading, name: str, record: dict[str, Any]) -> DocumentWords:
+def _document(reading: FileReading, name: str, record: dict[str, Any]) -> DocumentWords:
     words = []
     for n, word in enumerate(record["words"]):
         points = points_of(word["box"])

@@ -15,9 +15,9 @@ from receipt_trainer.data.receipt import Receipt, WordLabel
 from receipt_trainer.data.sources.clean import is_name, number
 from receipt_trainer.data.sources.formats.pages import (
     GRID,
+    FileReading,
     Format,
     PageBuilder,
-    Reading,
     at,
     corners,
     document,
@@ -45,7 +45,7 @@ def is_tasks(value: Any) -> bool:
     return isinstance(task.get("data"), dict) and any(isinstance(at(each, "result"), list) for each in results)
 
 
-def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
+def read(reading: FileReading, value: Any) -> Iterator[DocumentWords]:
     """A document a task."""
     for n, task in enumerate(value if isinstance(value, list) else [value]):
         if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
@@ -57,7 +57,7 @@ def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
             yield _of_others(reading, task, n)
 
 
-def _name(reading: Reading, task: dict[str, Any], n: int) -> str:
+def _name(reading: FileReading, task: dict[str, Any], n: int) -> str:
     for key in ("id", "image", "ocr", "captioning", "url"):
         given = at(task, "data", key)
         if isinstance(given, str) and given.strip():
@@ -105,7 +105,7 @@ def _predicted(task: dict[str, Any]) -> list[tuple[str, dict[str, dict[str, Any]
     return found
 
 
-def _of_others(reading: Reading, task: dict[str, Any], n: int) -> DocumentWords:
+def _of_others(reading: FileReading, task: dict[str, Any], n: int) -> DocumentWords:
     """A task of somebody's project: regions of the newest annotation, or of the predictions where there is none."""
     name = _name(reading, task, n)
     annotations, predictions = [_regions(each.get("result")) for each in _chosen(task)], _predicted(task)
@@ -139,7 +139,7 @@ def _points(region: dict[str, Any], width: float, height: float) -> list[tuple[f
     return corners(x * width / 100, y * height / 100, w * width / 100, h * height / 100)
 
 
-def _of_ours(reading: Reading, task: dict[str, Any], n: int) -> DocumentWords:
+def _of_ours(reading: FileReading, task: dict[str, Any], n: int) -> DocumentWords:
     """A task of our export: what people changed in it counts, all else is as it was.
 
     A label that was VALID and stands no longer in the annotation is INVALID. One that was proposed, or is new, is VALID

@@ -14,9 +14,9 @@ from receipt_trainer.data.page_words import DocumentWords
 from receipt_trainer.data.problems import ProblemKind
 from receipt_trainer.data.sources.clean import is_name, number
 from receipt_trainer.data.sources.formats.pages import (
+    FileReading,
     Format,
     PageBuilder,
-    Reading,
     at,
     document,
     items,
@@ -52,7 +52,7 @@ def is_label_txt(text: str) -> bool:
     return bool(tab and name) and rest.lstrip().startswith("[") and ('"transcription"' in rest or rest.strip() == "[]")
 
 
-def read_label_txt(reading: Reading, text: str) -> Iterator[DocumentWords]:
+def read_label_txt(reading: FileReading, text: str) -> Iterator[DocumentWords]:
     """A document a line."""
     for row, line in enumerate(text.split("\n"), start=1):
         image, _, rest = line.partition("\t")
@@ -87,7 +87,7 @@ def _is_line(value: Any) -> bool:
     )
 
 
-def read_result(reading: Reading, value: Any) -> Iterator[DocumentWords]:
+def read_result(reading: FileReading, value: Any) -> Iterator[DocumentWords]:
     """One document."""
     if isinstance(value, dict):
         yield _of_columns(reading, value["res"] if isinstance(value.get("res"), dict) else value)
@@ -108,7 +108,7 @@ def read_result(reading: Reading, value: Any) -> Iterator[DocumentWords]:
     yield document(reading.name, built)
 
 
-def _of_columns(reading: Reading, value: dict[str, Any]) -> DocumentWords:
+def _of_columns(reading: FileReading, value: dict[str, Any]) -> DocumentWords:
     texts, scores = items(value.get("rec_texts")), items(value.get("rec_scores"))
     boxes = next(
         (found for key in ("rec_polys", "rec_boxes", "dt_polys") if len(found := items(value.get(key))) == len(texts)),

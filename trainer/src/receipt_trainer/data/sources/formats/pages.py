@@ -26,7 +26,7 @@ _NO_LABEL: Final = frozenset({"", "o", "none", "null", "other", "others", "ignor
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class FileReading:
     """A file that is being read: where it lies, what is wrong with it, names of numbered labels, all its values."""
 
     path: Path
@@ -57,9 +57,9 @@ class Format:
     name: str
     expected: str
     is_json: Callable[[Any], bool] | None = None
-    read_json: Callable[[Reading, Any], Iterator[DocumentWords]] | None = None
+    read_json: Callable[[FileReading, Any], Iterator[DocumentWords]] | None = None
     is_text: Callable[[str], bool] | None = None
-    read_text: Callable[[Reading, str], Iterator[DocumentWords]] | None = None
+    read_text: Callable[[FileReading, str], Iterator[DocumentWords]] | None = None
     is_beside: Callable[[Any], bool] | None = None
 
 
@@ -179,7 +179,7 @@ class PageBuilder:
         scale: factors that make pixels (or thousandths of the page) of the source's unit.
     """
 
-    reading: Reading
+    reading: FileReading
     document: str
     number: int = 1
     width: float | None = None
@@ -189,7 +189,7 @@ class PageBuilder:
     words: list[PageWord] = field(default_factory=list)
 
     @classmethod
-    def of_fractions(cls, reading: Reading, document: str, number: int = 1) -> PageBuilder:
+    def of_fractions(cls, reading: FileReading, document: str, number: int = 1) -> PageBuilder:
         """A page whose boxes are parts of it, 0..1, and whose size nobody says."""
         return cls(reading, document, number, 1.0, 1.0, scale=(GRID, GRID))
 

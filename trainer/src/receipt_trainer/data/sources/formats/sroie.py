@@ -17,7 +17,7 @@ from typing import Any, Final
 from receipt_trainer.data.page_words import DocumentWords, line_numbers
 from receipt_trainer.data.problems import ProblemKind
 from receipt_trainer.data.receipt import WordLabel
-from receipt_trainer.data.sources.formats.pages import Format, PageBuilder, Reading, document, split_of, text_of
+from receipt_trainer.data.sources.formats.pages import FileReading, Format, PageBuilder, document, split_of, text_of
 
 LABELS: Final = {
     "company": "MERCHANT_NAME",
@@ -47,17 +47,17 @@ def is_keys(value: Any) -> bool:
 
 
 @dataclass(slots=True)
-class _Line:
+class _KeyedLine:
     """A line of the file and the numbers of its words on the page."""
 
     text: str
     words: list[int]
 
 
-def read(reading: Reading, text: str) -> Iterator[DocumentWords]:
+def read(reading: FileReading, text: str) -> Iterator[DocumentWords]:
     """One document of one page, with labels where its keys are found."""
     page = PageBuilder(reading, reading.name)
-    lines: list[_Line] = []
+    lines: list[_KeyedLine] = []
     for row, given in enumerate(text.split("\n"), start=1):
         match = _LINE.fullmatch(given.rstrip("\r"))
         if match is None:
@@ -68,7 +68,7 @@ def read(reading: Reading, text: str) -> Iterator[DocumentWords]:
         before = len(page.words)
         page.add(match[2], [(values[n], values[n + 1]) for n in range(0, 8, 2)], is_line=True)
         if len(page.words) > before:
-            lines.append(_Line(match[2].strip(), list(range(before, len(page.words)))))
+            lines.append(_KeyedLine(match[2].strip(), list(range(before, len(page.words)))))
     rows = line_numbers([word.box for word in page.words])
     page.words = [replace(word, line=row) for word, row in zip(page.words, rows, strict=True)]
     keys = _keys(reading.path)
@@ -101,7 +101,7 @@ def _bare(text: str) -> str:
     return "".join(char for char in text.upper() if char.isalnum())
 
 
-def _run(name: str, key: str, page: PageBuilder, lines: Sequence[_Line]) -> list[int]:
+def _run(name: str, key: str, page: PageBuilder, lines: Sequence[_KeyedLine]) -> list[int]:
     """The words of the run of lines that is the key: the first from the top, else the one most like it."""
     wanted, (longest, likeness) = _bare(key), _RUNS[name]
     best: tuple[float, list[int]] = (likeness, [])
@@ -134,15 +134,15 @@ def _trimmed(words: list[int], wanted: str, page: PageBuilder) -> list[int]:
     return words[found[0] : found[-1] + 1] if found else []
 
 
-def _merchant(key: str, page: PageBuilder, lines: Sequence[_Line]) -> list[int]:
+def _merchant(key: str, page: PageBuilder, lines: Sequence[_KeyedLine]) -> list[int]:
     return _run("company", key, page, lines)
 
 
-def _address(key: str, page: PageBuilder, lines: Sequence[_Line]) -> list[int]:
+def _address(key: str, page: PageBuilder, lines: Sequence[_KeyedLine]) -> list[int]:
     return _run("address", key, page, lines)
 
 
-def _date(key: str, page: PageBuilder, lines: Sequence[_Line]) -> list[int]:
+def _date(key: str, page: PageBuilder, lines: Sequence[_KeyedLine]) -> list[int]:
     """Every place where the date stands, also inside a longer word, and over several words of a line."""
     wanted = _bare(key)
     found: list[int] = []
@@ -154,7 +154,7 @@ def _date(key: str, page: PageBuilder, lines: Sequence[_Line]) -> list[int]:
     return found
 
 
-def _total(key: str, page: PageBuilder, lines: Sequence[_Line]) -> list[int]:
+def _total(key: str, page: PageBuilder, lines: Sequence[_KeyedLine]) -> list[int]:
     """Words that are the total as a number: those in a row that names a total, or below it; else the lowest."""
     wanted = _amount(key)
     same = [n for n, word in enumerate(page.words) if wanted is not None and _amount(word.text) == wanted]

@@ -8,7 +8,7 @@ from typing import Final
 from receipt_trainer.data.page_words import DocumentWords
 from receipt_trainer.data.problems import ProblemKind
 from receipt_trainer.data.sources.clean import number
-from receipt_trainer.data.sources.formats.pages import Format, PageBuilder, Reading, corners, document
+from receipt_trainer.data.sources.formats.pages import FileReading, Format, PageBuilder, corners, document
 
 _COLUMNS: Final = (
     *("level", "page_num", "block_num", "par_num", "line_num", "word_num"),
@@ -22,7 +22,7 @@ def is_tsv(text: str) -> bool:
     return tuple(text.partition("\n")[0].strip().split("\t")) == _COLUMNS
 
 
-def read(reading: Reading, text: str) -> Iterator[DocumentWords]:
+def read(reading: FileReading, text: str) -> Iterator[DocumentWords]:
     """One document; rows of level 5 without a text are pictures and are passed over."""
     pages: dict[int, PageBuilder] = {}
     for row, line in enumerate(text.split("\n")[1:], start=2):

@@ -11,10 +11,10 @@ from typing import Any, Final
 from receipt_trainer.data.page_words import DocumentWords, PixelBox
 from receipt_trainer.data.sources.clean import number
 from receipt_trainer.data.sources.formats.pages import (
+    FileReading,
     Format,
     Labels,
     PageBuilder,
-    Reading,
     at,
     box_of,
     corners,
@@ -58,7 +58,7 @@ def is_textract(value: Any) -> bool:
     )
 
 
-def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
+def read(reading: FileReading, value: Any) -> Iterator[DocumentWords]:
     """One document."""
     pages: dict[int, PageBuilder] = {}
     for answer in records(value if isinstance(value, list) else [value]):
@@ -79,7 +79,7 @@ def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
     yield document(reading.name, pages.values() or [PageBuilder.of_fractions(reading, reading.name)])
 
 
-def _add_fields(reading: Reading, pages: dict[int, PageBuilder], fields: list[dict[str, Any]]) -> None:
+def _add_fields(reading: FileReading, pages: dict[int, PageBuilder], fields: list[dict[str, Any]]) -> None:
     """Put the words of fields on their pages: once where two fields say the same, and no rows of fields."""
     seen = set()
     for field in fields:
@@ -93,7 +93,7 @@ def _add_fields(reading: Reading, pages: dict[int, PageBuilder], fields: list[di
                 page.add(text, points, confidence=_sure(at(part, "Confidence")), is_line=True)
 
 
-def _page(reading: Reading, pages: dict[int, PageBuilder], given: Any) -> PageBuilder:
+def _page(reading: FileReading, pages: dict[int, PageBuilder], given: Any) -> PageBuilder:
     page = max(1, whole(given, 1))
     return pages.setdefault(page, PageBuilder.of_fractions(reading, reading.name, page))
 

@@ -12,9 +12,9 @@ from typing import Any, Final
 from receipt_trainer.data.page_words import DocumentWords
 from receipt_trainer.data.sources.clean import number
 from receipt_trainer.data.sources.formats.pages import (
+    FileReading,
     Format,
     PageBuilder,
-    Reading,
     at,
     box_of,
     corners,
@@ -42,7 +42,7 @@ def _answers(value: Any) -> list[Any]:
     return given if isinstance(given, list) else [value]
 
 
-def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
+def read(reading: FileReading, value: Any) -> Iterator[DocumentWords]:
     """A document; each image or page that was asked about is one of its pages."""
     pages: list[PageBuilder] = []
     for answer in _answers(value):
@@ -60,7 +60,7 @@ def read(reading: Reading, value: Any) -> Iterator[DocumentWords]:
     yield document(reading.name, pages or [PageBuilder(reading, reading.name)])
 
 
-def _page(reading: Reading, given: dict[str, Any], page_number: int) -> PageBuilder:
+def _page(reading: FileReading, given: dict[str, Any], page_number: int) -> PageBuilder:
     width, height = number(given.get("width")), number(given.get("height"))
     page = PageBuilder(reading, reading.name, page_number, width or None, height or None)
     for block in records(given.get("blocks")):
