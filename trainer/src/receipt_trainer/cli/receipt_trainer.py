@@ -10,8 +10,8 @@ receipts = LazyGroup(
     name="receipts",
     help="Move receipts into and out of the receipts table, and look at them.",
     lazy_commands={
-        "import": LazyCommand(".commands.receipts:import_command", "JSON lines files into the receipts table."),
-        "export": LazyCommand(".commands.receipts:export_command", "The receipts table into a JSON lines file."),
+        "import": LazyCommand(".commands.receipts:import_command", "Files of many formats into the receipts table."),
+        "export": LazyCommand(".commands.receipts:export_command", "The receipts table into a file."),
         "stats": LazyCommand(".commands.receipts:stats_command", "Count receipts, words, labels and problems."),
         "ocr": LazyCommand(".commands.receipts:ocr_command", "Photos as the words that the reader reads in them."),
         "generate": LazyCommand(".commands.receipts:generate_command", "Synthetic receipts as JSON lines."),

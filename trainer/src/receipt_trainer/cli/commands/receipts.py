@@ -124,7 +124,7 @@ def export_command(table: str, output: Path, format_: str, image_url: str, every
     to_stdout = str(output) == "-"
     if not to_stdout and not output.name.endswith(SUFFIXES[format_]):
         raise UserError(f"{output}: the file to write must be called *{' or *'.join(SUFFIXES[format_])}")
-    problems, seen = ProblemLog(), _Exported()
+    problems, seen = ProblemLog(), _ExportCount()
     with progress_bar("export", progress) as callback:
         receipts = (read_all if every else read_labelled)(table, problems, progress=callback)
         written = lines(seen.counted(receipts), format_, image_url)
@@ -143,7 +143,7 @@ def export_command(table: str, output: Path, format_: str, image_url: str, every
 
 
 @dataclass(slots=True)
-class _Exported:
+class _ExportCount:
     """What has gone by: how many receipts, and the names of their labels."""
 
     receipts: int = 0
