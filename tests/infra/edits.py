@@ -137,12 +137,22 @@ def copy_of_the_program(folder: Path) -> Path:
     return program
 
 
-def with_a_line_more(path: str, folder: Path) -> Path:
-    """A copy of the program, in which one file (from the repository's root) ends with one comment more."""
-    program = copy_of_the_program(folder)
-    with (program / path).open("a") as file:
+@cache
+def with_a_line_more(edit: str) -> Recording:
+    """The stack with an image, after one of LINES. A compiled file that lies beside the edited one is none of it."""
+    program = copy_of_the_program(Path(_folder_of(edit).name))
+    with (program / LINES[edit]).open("a") as file:
         file.write("# one line more\n")
-    return program
+    compiled = (program / LINES[edit]).parent / "__pycache__"
+    compiled.mkdir(exist_ok=True)
+    (compiled / "handler.pyc").write_bytes(b"x")
+    return evaluate(house(), EDITS["image"], program)
+
+
+@cache
+def _folder_of(edit: str) -> TemporaryDirectory[str]:
+    """A folder that stays as long as the process: recordings name files in it."""
+    return TemporaryDirectory(prefix="edited.")
 
 
 def _merged(before: Any, value: Any) -> Any:

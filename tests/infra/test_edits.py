@@ -101,15 +101,14 @@ def test_a_tag_changes_tags_only(before: Recording, wheelhouse: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "image", "templates"),
-    [("worker_boot.sh", False, True), ("install_trainer.sh", True, True), ("ami_verify.sh", True, False)],
+    ("edit", "image", "templates"),
+    [("a boot script", False, True), ("a script of boots and bakes", True, True), ("a bake script", True, False)],
 )
 def test_a_line_of_userdata_changes_image_version_and_templates(
-    before: Recording, wheelhouse: Path, tmp_path: Path, script: str, image: bool, templates: bool
+    before: Recording, edit: str, image: bool, templates: bool
 ) -> None:
     """A line in a script makes a new image version if bakes run it, and new templates if boots do; nothing else."""
-    program = with_a_line_more(f"userdata/{script}", tmp_path)
-    found = compare(before, evaluate(wheelhouse, EDITS["image"], program))
+    found = compare(before, with_a_line_more(edit))
     # Recipe and pipeline follow, as the engine replaces the component: its ARN is another then.
     baked = {"Component/receipt-trainer-dev-worker"}
     booted = {GPU_TEMPLATE, CPU_TEMPLATE, GPU_GROUP, CPU_GROUP}
@@ -121,14 +120,9 @@ def test_a_line_of_userdata_changes_image_version_and_templates(
         assert found.changed[GPU_GROUP] == {"mixedInstancesPolicy"}
 
 
-def test_a_line_of_the_function_changes_the_function(before: Recording, wheelhouse: Path, tmp_path: Path) -> None:
+def test_a_line_of_the_function_changes_the_function(before: Recording) -> None:
     """Editing what ends silent instances changes the code of that function, and no instance or template."""
-    file = LINES["the function"]
-    program = with_a_line_more(file, tmp_path)
-    compiled = (program / file).parent / "__pycache__"
-    compiled.mkdir(exist_ok=True)
-    (compiled / "handler.pyc").write_bytes(b"x")
-    found = compare(before, evaluate(wheelhouse, EDITS["image"], program))
+    found = compare(before, with_a_line_more("the function"))
     assert dict(found.changed) == {"Function/silence-function": {"code"}}
     assert found.everything() == {"Function/silence-function"}
 
@@ -168,12 +162,9 @@ class Way:
 
 
 @pytest.fixture(scope="module")
-def stacks(wheelhouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Recording]:
+def stacks(wheelhouse: Path) -> Mapping[str, Recording]:
     """The stack after each edit of the dev stack."""
-    lines = {
-        name: evaluate(wheelhouse, EDITS["image"], with_a_line_more(path, tmp_path_factory.mktemp("lines")))
-        for name, path in LINES.items()
-    }
+    lines = {edit: with_a_line_more(edit) for edit in LINES}
     return {name: evaluate(wheelhouse, changes) for name, changes in EDITS.items()} | lines
 
 

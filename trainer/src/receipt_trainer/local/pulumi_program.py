@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import os
 import runpy
 import sys
@@ -220,7 +221,7 @@ def _evaluate(program: Path | Callable[[], Any], monitor: Monitor, config: dict[
             root_directory=str(folder or Path.cwd()),
         )
     )
-    with _inside(folder) if folder else nullcontext(), asyncio.Runner() as runner:
+    with _inside(folder) if folder else nullcontext(), _uncollected(), asyncio.Runner() as runner:
         # One failure fails every output that depends on it; the first comes out of the run, the rest would be printed.
         runner.get_loop().set_exception_handler(lambda loop, context: None)
         runner.run(run_in_stack(lambda: _call(program, folder)))
@@ -232,6 +233,19 @@ def _call(program: Path | Callable[[], Any], folder: Path | None) -> None:
         runpy.run_path(str(folder), run_name="__main__")
     elif callable(program):
         program()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """The garbage collector at rest: nearly all that the SDK makes is in use until a program ends, and walking over it
+    again and again is a third of a run's time (0.24 of 0.77 s; without it the process needs 40 MiB more)."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @contextmanager
