@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,58 @@ def test_what_cannot_be_read_is_refused_by_name(read: Read) -> None:
 
 
 def test_standard_input(read: Read) -> None:
-    """JSON lines come through a pipe as well."""
-    done = read("-", stdin=json.dumps(record("r1", *RECEIPT)) + "\n")
-    assert [answer["id"] for answer in answers(done)] == ["r1"]
+    """JSON lines, with a mark of byte order or broken ones among them, and one JSON come through a pipe as well."""
+    line = json.dumps(record("r1", *RECEIPT)) + "\n"
+    assert [answer["id"] for answer in answers(read("-", stdin=line))] == ["r1"]
+    first, broken, last = answers(read("-", stdin="\ufeff" + line + line[:50] + "\n" + line))
+    assert (first["id"], last["id"]) == ("r1", "r1")
+    assert broken["error"].startswith("line 2 is not JSON")
+    pretty = json.dumps([record("r1", *RECEIPT), record("r2", *RECEIPT)], indent=1)
+    assert [answer["id"] for answer in answers(read("-", stdin=pretty))] == ["r1", "r2"]
+    (nothing,) = answers(read("-", stdin="hello"))
+    assert "'hello'" in nothing["error"]
+
+
+def test_json_lines_by_their_content(read: Read) -> None:
+    """A .jsonl may hold one array, or what another program wrote; what is nothing is one refusal, not one a line."""
+    Path("array.jsonl").write_text(json.dumps([record("r1", *RECEIPT), {"words": []}], indent=1))
+    good, broken = answers(read("array.jsonl"))
+    assert good["id"] == "r1"
+    assert broken["error"].startswith("[1]: needs id")
+    Path("other.jsonl").write_text(json.dumps({"theme": ["dark"] * 9}, indent=1))
+    done = read("other.jsonl")
+    assert done.exit_code == 1
+    assert len(answers(done)) == 1
+    Path("empty.jsonl").write_text("")
+    assert answers(read("empty.jsonl"))[0]["error"] == "there is no document in it"
+
+
+def test_boxes_that_cannot_be_meant_so(read: Read) -> None:
+    """The line, and what the boxes may mean instead, are said in words."""
+    one = record("r1", *RECEIPT)
+    parts = [{**word, "box": [edge / 5000 for edge in word["box"]]} for word in one["words"]]
+    sizes = [{**word, "box": [*word["box"][:2], 1, 0]} for word in one["words"]]
+    write("a.jsonl", one | {"words": parts}, one | {"words": sizes})
+    first, second = read("a.jsonl").stderr.splitlines()
+    assert first == (
+        "a.jsonl: not read: line 1: its boxes lie between 0 and 1, pixels are wanted: multiply them by width and height"
+    )
+    assert second.startswith("a.jsonl: not read: line 2: no word in it can be used")
+
+
+def test_the_output_lies_in_the_folder_that_is_read(read: Read) -> None:
+    """It is written, not read, also when the command is given again."""
+    write("in/a.jsonl", record("a1", *RECEIPT))
+    for _ in range(2):
+        assert read("in", "--output", "in/out.jsonl").exit_code == 0
+    assert [json.loads(line)["id"] for line in Path("in/out.jsonl").read_text().splitlines()] == ["a1"]
+
+
+def test_a_system_that_does_not_tell_its_processors(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a Mac: the command reads all the same."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+    write("a.jsonl", record("a1", *RECEIPT))
+    assert read("a.jsonl").exit_code == 0
 
 
 def test_output_is_gone_on_with(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:

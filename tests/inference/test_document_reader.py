@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,7 +159,7 @@ def test_invalid_words_are_left_out() -> None:
     ("given", "said"),
     [
         ({"words": []}, "width"),
-        ({"width": 10, "height": 10, "words": []}, "no_words"),
+        ({"width": 10, "height": 10, "words": []}, "no word in it"),
         ({"width": 10, "height": 10}, "no words list"),
     ],
 )
@@ -179,8 +180,35 @@ def test_files(tmp_path: Path) -> None:
     assert reader().read(one.read_bytes())["id"] == "r1"
     with pytest.raises(UserError, match="several documents"):
         reader().read(two)
-    with pytest.raises(UserError, match="no document"):
+    with pytest.raises(UserError, match="it is empty"):
         reader().read(empty)
+
+
+def test_what_is_given_in_memory() -> None:
+    """Bytes of any file with words, another program's dict, tuples and numpy's numbers are read as from a file."""
+    given = record("r1", *LINES)
+    wanted = reader().read(given)
+    marked = b"\xef\xbb\xbf" + json.dumps(given, indent=1).encode()
+    arrays = [{**word, "box": np.array(word["box"], dtype=np.float32)} for word in given["words"]]
+    for same in (marked, json.dumps([given]).encode(), {**given, "width": np.int64(given["width"]), "words": arrays}):
+        assert reader().read(same)["fields"] == wanted["fields"]
+    box = {"Left": 0.1, "Top": 0.1, "Width": 0.2, "Height": 0.03}
+    word = {"BlockType": "WORD", "Id": "1", "Text": "Shop", "Confidence": 99.0, "Geometry": {"BoundingBox": box}}
+    textract = {"DocumentMetadata": {"Pages": 1}, "Blocks": [word]}
+    for same in (textract, json.dumps(textract, indent=1).encode()):
+        assert [word["text"] for word in reader().read(same)["words"]] == ["Shop"]
+    with pytest.raises(TypeError, match="not list"):
+        reader().read(["photo.jpg"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"currency": "euro"}, "ISO 4217"), ({"date_order": "ydm"}, "dmy, mdy, ymd"), ({"known": "gone"}, "gone")],
+)
+def test_wrong_options(options: dict[str, Any], said: str) -> None:
+    """An option that cannot be meant so is refused, and no answer breaks the schema for it."""
+    with pytest.raises(UserError, match=said):
+        DocumentReader(ToldModel(), **options)  # type: ignore[arg-type]
 
 
 def test_threads() -> None:

@@ -17,22 +17,24 @@ from receipt_trainer.inference.answers_file import AnswersFile
 from receipt_trainer.inference.document_reader import DocumentReader
 from receipt_trainer.inference.inputs import IMAGES, STDIN, WORDS, Given, Inputs
 
+STDIN_NAME: Final = "stdin"
 AHEAD: Final = 4
 """Documents a thread that are read before the first of them is written: order costs so much memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadTask:
-    """A document to be read: what is known of it, and where it came from; `given` is None for a file of one photo."""
+    """A document to be read and where it came from: what it is, or the path of a photo that is yet to be opened."""
 
     source: dict[str, Any]
-    path: Path | None
-    given: Given | None
-    content: bytes | None = None
+    given: Given | Path
 
 
-def files_of(inputs: Sequence[str]) -> list[Path | str]:
+def files_of(inputs: Sequence[str], output: Path | None = None) -> list[Path | str]:
     """All files to read: those named, and of folders those that may be documents, by name; hidden ones left out.
+
+    Args:
+        output: is written, and so not read where it lies in one of the folders.
 
     Raises:
         UserError: a name is nothing, or a folder has no such file.
@@ -43,7 +45,7 @@ def files_of(inputs: Sequence[str]) -> list[Path | str]:
         if name == STDIN:
             found.append(STDIN)
         elif path.is_dir():
-            inner = sorted(_inside(path))
+            inner = sorted(file for file in _inside(path) if output is None or file.resolve() != output.resolve())
             if not inner:
                 raise UserError(f"{name}: no photo, PDF or file of words in this folder")
             found += inner
@@ -102,29 +104,29 @@ def answers(
 def _tasks(inputs: Inputs, file: Path | str, options: str, *, named: bool) -> Iterator[ReadTask]:
     """The documents of a file, those of words already taken apart, photos not yet looked at."""
 
-    def source(number: int, content: bytes | None, whole: str = "") -> dict[str, Any]:
-        digest = whole if content is None else hashlib.sha256(content).hexdigest()
+    def source(number: int, digest: str) -> dict[str, Any]:
         return {"file": str(file), "sha256": digest, "document": number, "options": options}
 
-    if isinstance(file, str):
-        content = sys.stdin.buffer.read()
-        if content.lstrip()[:1] != b"{":
-            yield ReadTask(source(0, content), None, None, content)
-            return
-        for number, given in enumerate(inputs.of_bytes(content, "stdin")):
-            yield ReadTask(source(number, given.content), None, given)
-        return
+    whole = ""  # of many receipts each has a hash of its own; that of all is made when a document wants it
+    number = 0
     try:
-        whole = "" if file.name.endswith((".jsonl", ".jsonl.gz")) else _hash(file)
-        if inputs.is_photo(file):
-            yield ReadTask(source(0, None, whole), file, None)
+        content = sys.stdin.buffer.read() if isinstance(file, str) else None
+        name = STDIN_NAME if isinstance(file, str) else file.name
+        if isinstance(file, Path) and inputs.is_photo(file):
+            yield ReadTask(source(0, _hash(file)), file)
             return
-        if not named and not inputs.is_known(file):
+        if isinstance(file, Path) and not named and not inputs.is_known(file):
             return  # a folder may hold other files, too
-        for number, given in enumerate(inputs.of_file(file)):
-            yield ReadTask(source(number, given.content, whole), None, given)
+        for given in inputs.of_file(file) if isinstance(file, Path) else inputs.of_bytes(content or b"", name):
+            if given.content is None:
+                whole = whole or (_hash(file) if isinstance(file, Path) else hashlib.sha256(content or b"").hexdigest())
+            digest = whole if given.content is None else hashlib.sha256(given.content).hexdigest()
+            yield ReadTask(source(number, digest), given)
+            number += 1
+        if number == 0:
+            yield ReadTask(source(0, ""), Given(name, refusal="there is no document in it"))
     except UserError as error:
-        yield ReadTask(source(0, None, ""), None, Given(file.name, refusal=str(error)))
+        yield ReadTask(source(number, ""), Given(name, refusal=str(error)))
 
 
 def _hash(path: Path) -> str:
@@ -136,16 +138,18 @@ def _hash(path: Path) -> str:
 
 
 def _answer(reader: DocumentReader, inputs: Inputs, task: ReadTask) -> dict[str, Any]:
-    given = task.given
-    name = given.name if given else task.path.name if task.path else "stdin"
+    given, name = task.given, task.given.name
     try:
-        if given is None:
-            given = next(inputs.of_file(task.path) if task.path else inputs.of_bytes(task.content or b"", name))
+        if isinstance(given, Path):
+            given = next(inputs.of_file(given))
         if given.words is None:
-            return {"id": given.name, "source": task.source, "error": given.refusal}
+            raise UserError(given.refusal)
         answer = reader.answer(given)
     except UserError as error:
-        return {"id": name, "source": task.source, "error": " ".join(str(error).split())}
+        said = " ".join(str(error).split())
+        for called in (task.source["file"], name):  # which is said beside it
+            said = said.removeprefix(f"{called}: ")
+        return {"id": name, "source": task.source, "error": said}
     return {"id": answer["id"], "source": task.source, **answer}
 
 

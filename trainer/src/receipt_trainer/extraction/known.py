@@ -91,6 +91,8 @@ def read_known(path: Path) -> Known:
         with open_text(path) as stream:
             for number, line in enumerate(stream, start=1):
                 record: Any = json.loads(line) if line.strip() else {}
+                if record and isinstance(record, dict) and not found.keys() & record.keys():
+                    record = None
                 for key, texts in found.items():
                     value = record.get(key) if isinstance(record, dict) else 0
                     if value is not None and not isinstance(value, str):

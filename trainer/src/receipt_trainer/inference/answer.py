@@ -78,7 +78,7 @@ def make_answer(
                 "width": _number(page.width),
                 "height": _number(page.height),
                 "rotated": page.turned,
-                "skew": round(page.skew, 2),
+                "skew": round(page.skew, 2) or 0.0,  # not -0.0
                 "ocr_confidence": _mean([word.confidence for word in page.words]),
             }
             for page in document.pages

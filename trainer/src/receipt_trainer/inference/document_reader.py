@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from datetime import date
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from receipt_trainer.contract.package import KNOWN_FILE
 from receipt_trainer.data.page_words import DocumentWords, PageWords, line_numbers, straightened
@@ -20,7 +21,7 @@ from receipt_trainer.extraction.confidence import field_confidence
 from receipt_trainer.extraction.dates import DateOrder
 from receipt_trainer.extraction.entities import ReadWord
 from receipt_trainer.extraction.finds import gather
-from receipt_trainer.extraction.known import Known, make_known
+from receipt_trainer.extraction.known import Known, make_known, read_known
 from receipt_trainer.extraction.summary import read_receipt
 from receipt_trainer.inference.answer import Answer, make_answer
 from receipt_trainer.inference.inputs import Given, Inputs, of_record
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from receipt_trainer.inference.ocr import Ocr
 
 Source = str | Path | bytes | Mapping[str, Any] | DocumentWords
-"""A file's path, the bytes of a photo or PDF, {"width", "height", "words"}, or words of pages."""
+"""A file's path, the bytes of one, {"width", "height", "words"} or another program's JSON, or words of pages."""
 
 
 class DocumentReader:
@@ -46,7 +47,7 @@ class DocumentReader:
         *,
         date_order: DateOrder | None = None,
         currency: str | None = None,
-        known: Known | None = None,
+        known: Known | str | Path | None = None,
         today: date | None = None,
     ) -> None:
         """Make a reader of a model.
@@ -54,19 +55,29 @@ class DocumentReader:
         Args:
             date_order: of dates such as 03/04/2025; by default what the receipt proves, else what the model has seen.
             currency: ISO 4217, where none is printed.
-            known: merchants and addresses by which misread ones are put right; by default the model's own.
+            known: merchants and addresses by which misread ones are put right, or a file of them (JSON lines of
+                `merchant` and `address`); by default the model's own.
             today: dates with a year of two digits in front are not much later; by default the clock's.
+
+        Raises:
+            UserError: there is no such order, the currency is not three letters, or `known` cannot be read.
         """
+        if date_order is not None and date_order not in get_args(DateOrder):
+            raise UserError(f"date order '{date_order}': use one of {', '.join(get_args(DateOrder))}")
+        if currency is not None and not re.fullmatch("[A-Za-z]{3}", currency):
+            raise UserError(f"currency '{currency}': write the three letters of ISO 4217, such as EUR")
         self.model, self.manifest = model, model.manifest
         self._ocr: Ocr | None = None
         self._lock = Lock()
+        if isinstance(known, str | Path):
+            known = read_known(Path(known))
         self._known = known if known is not None else _own_known(model)
         self._evidence = partial(
             gather,
             date_order=date_order,
             learned=self.manifest.date_orders,
             marks=self.manifest.amount_marks,
-            currency=currency,
+            currency=currency and currency.upper(),
             today=today or date.today(),
         )
 
@@ -103,20 +114,30 @@ class DocumentReader:
         """Read one document.
 
         Args:
-            source: a path of a photo, PDF or file with words; bytes of a photo or PDF; a dict of words as in our JSON
-                lines (`id` and each `line` may be missing); or words of pages.
+            source: a path of a photo, PDF or file with words; what stands in such a file, as bytes; a dict of words as
+                in our JSON lines (`id` and each `line` may be missing), or as another program gives it; or words of
+                pages.
             pages: numbers of the pages that are read, from 1.
             format: of a file with words, where it is not recognised.
 
         Raises:
             UserError: it cannot be read; or it has several documents, which `receipt-trainer read` takes.
+            TypeError: it is none of these.
         """
         if isinstance(source, DocumentWords):
             return self.answer(Given(source.name, source))
-        if isinstance(source, Mapping):
-            return self.answer(of_record(dict(source), "words"))
         inputs = Inputs(self.ocr, format, pages)
-        given = inputs.of_bytes(source, "bytes") if isinstance(source, bytes) else inputs.of_file(Path(source))
+        if isinstance(source, Mapping):
+            content = json.dumps(dict(source), default=_plain).encode()
+            if {"words", "width", "height"} & source.keys():
+                return self.answer(of_record(json.loads(content), "words"))
+            given = inputs.of_bytes(content, "the dict")
+        elif isinstance(source, bytes):
+            given = inputs.of_bytes(source, "bytes")
+        elif isinstance(source, str | Path):
+            given = inputs.of_file(Path(source))
+        else:
+            raise TypeError(f"read takes a path, bytes or a dict of words, not {type(source).__name__}")
         first, second = next(given, None), next(given, None)
         if first is None:
             raise UserError(f"{_called(source)}: there is no document in it")
@@ -211,5 +232,10 @@ def _own_known(model: PackageReader) -> Known | None:
     return make_known(said["merchants"], said["addresses"])
 
 
-def _called(source: str | Path | bytes) -> str:
-    return "these bytes" if isinstance(source, bytes) else str(source)
+def _called(source: Source) -> str:
+    return str(source) if isinstance(source, str | Path) else "what was given"
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of numpy as JSON has them, and as text what JSON has not."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -5,26 +5,31 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords, line_numbers
-from receipt_trainer.data.problems import ProblemLog
+from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
+from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
-from receipt_trainer.data.sources.clean import number
-from receipt_trainer.data.sources.jsonl import parse_record
+from receipt_trainer.data.sources.jsonl import cause_of, parse_record
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
     from receipt_trainer.inference.ocr import Ocr
 
-IMAGES: Final = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".pdf")
+IMAGES: Final = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".ppm"),
+    *(".heic", ".heif", ".pdf"),
+)
 WORDS: Final = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".tsv", ".hocr", ".html", ".xml")
 """Endings of the files that are read of a folder."""
 OWN: Final = "jsonl"
 STDIN: Final = "-"
+_LOOKED_AT: Final = 6
+"""Lines of a file that say whether each line is a receipt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +70,12 @@ class Inputs:
             UserError: it cannot be read, or is nothing that is known.
         """
         name = _name(path)
-        if self.format == OWN or (self.format is None and _is_lines(path)):
+        if self.format in (None, OWN) and _holds_lines(path):
             yield from _lines(path)
-            return
-        if self.format is None and (record := _record(path)) is not None:
-            yield of_record(record, name)
-            return
-        if self.is_photo(path):
+        elif self.is_photo(path):
             yield self._photo(path, name)
-            return
-        yield from self._foreign(path)
+        else:
+            yield from self._words(path, name)
 
     def is_photo(self, path: Path) -> bool:
         """Whether a file is read as an image or a PDF."""
@@ -84,60 +85,73 @@ class Inputs:
         """Whether a file is one of words that can be read: by the format that was named, or by its content."""
         from receipt_trainer.data.sources.foreign import detect
 
-        return self.format is not None or _is_lines(path) or _record(path) is not None or detect(path) is not None
+        return self.format is not None or _is_lines(path) or detect(path) is not None
 
     def of_bytes(self, content: bytes, name: str) -> Iterator[Given]:
-        """The documents in a text of JSON lines, or the photo or PDF that the bytes are."""
-        if content.lstrip()[:1] == b"{":
+        """The documents in what could be the content of a file.
+
+        Raises:
+            UserError: it is nothing that is known.
+        """
+        from receipt_trainer.pages.kinds import is_document
+
+        if self.format in (None, OWN) and _are_receipts(content.splitlines()):
             yield from _records(content.splitlines(), name)
-            return
-        yield self._photo(content, name)
+        elif self.format is None and (not content or b"\0" in content[:1024] or is_document(content[:1024])):
+            yield self._photo(content, name)
+        else:
+            yield from self._words(Path(name), name, content)
 
     def _photo(self, content: bytes | Path, name: str) -> Given:
         from receipt_trainer.inference.ocr import read_document
 
         return Given(name, read_document(self.ocr(), content, name, pages=self.pages))
 
-    def _foreign(self, path: Path) -> Iterator[Given]:
-        from receipt_trainer.data.sources.foreign import read_foreign
+    def _words(self, path: Path, name: str, content: bytes | None = None) -> Iterator[Given]:
+        """The documents of a text as a whole: receipts of ours in one JSON, or another program's."""
+        from receipt_trainer.data.sources.foreign import detect, read_foreign
 
+        if self.format == OWN or (self.format is None and detect(path, content) == OWN):
+            yield from _whole(path.read_bytes() if content is None else content, name)
+            return
         problems = ProblemLog()
-        for document in read_foreign(path, self.format, problems=problems):
+        for document in read_foreign(path, self.format, problems=problems, content=content):
             yield Given(document.name, document, problems=_said(problems))
             problems.examples.clear()
 
 
-def of_record(record: Any, name: str, content: bytes | None = None) -> Given:
-    """A decoded line of our format; an id and lines of words may be missing."""
+def of_record(record: Any, name: str, content: bytes | None = None, where: str = "") -> Given:
+    """A decoded line of our format; an id and lines of words may be missing. `where` stands before a refusal."""
     problems = ProblemLog(max_examples=100)
-    receipt = parse_record(_with_lines(record, name), name, problems)
+    receipt = parse_record(_completed(record, name), name, problems)
     if receipt is None:
-        said = _said(problems)
-        return Given(name, refusal=said[-1] if said else "not a receipt", content=content)
+        return Given(name, refusal=where + _refusal(record, problems), content=content)
     return Given(receipt.name, _document(receipt), content=content, problems=_said(problems))
 
 
-def _with_lines(record: Any, name: str) -> Any:
+def _completed(record: Any, name: str) -> Any:
+    """The record with an id; where a word says no line, all lines are found by the boxes."""
     if not isinstance(record, Mapping) or not isinstance(record.get("words"), list):
         return record
     words: list[Any] = record["words"]
-    if not words or all(isinstance(word, Mapping) and word.get("line") is not None for word in words):
-        return {"id": name, **record}
-    boxes = [_corners(word) for word in words]
-    lines = line_numbers([box for box in boxes if box is not None])
-    numbers = iter(lines)
-    placed = [
-        {**word, "line": next(numbers)} if box is not None else word for word, box in zip(words, boxes, strict=True)
-    ]
-    placed.sort(key=lambda word: (word.get("line") or 0, word["box"][0]) if _corners(word) else (0, 0))
-    return {"id": name, **record, "words": placed}
+    if any(isinstance(word, Mapping) and word.get("line") is None for word in words):
+        words = [
+            {key: value for key, value in word.items() if key != "line"} if isinstance(word, Mapping) else word
+            for word in words
+        ]
+    return {"id": name, **record, "words": words}
 
 
-def _corners(word: Any) -> tuple[float, float, float, float] | None:
-    box = word.get("box") if isinstance(word, Mapping) else None
-    values = [number(value) for value in box] if isinstance(box, list) and len(box) == 4 else []
-    known = [value for value in values if value is not None]
-    return (known[0], known[1], known[2], known[3]) if len(known) == 4 else None
+def _refusal(record: Any, problems: ProblemLog) -> str:
+    """Why a record is no receipt, in a sentence."""
+    if problems.counts[ProblemKind.BOXES_FRACTIONS]:
+        return "its boxes lie between 0 and 1, pixels are wanted: multiply them by width and height"
+    if problems.counts[ProblemKind.NO_WORDS]:
+        others = ProblemLog(counts=problems.counts.copy(), examples=problems.examples)
+        del others.counts[ProblemKind.NO_WORDS]
+        return f"no word in it can be used{cause_of(record)}{others.said()}"
+    details = [problem.detail for found in problems.examples.values() for problem in found if problem.detail]
+    return details[-1].strip("'\"") if details else "not a receipt"
 
 
 def _document(receipt: Receipt) -> DocumentWords:
@@ -172,20 +186,44 @@ def _records(lines: Any, name: str) -> Iterator[Given]:
         except (ValueError, RecursionError) as error:
             yield Given(place, refusal=f"line {row} is not JSON: {error}", content=line)
             continue
-        yield of_record(record, place, line)
+        yield of_record(record, place, line, f"line {row}: ")
 
 
-def _record(path: Path) -> Any:
-    """A file that holds one receipt of our format, decoded; None for any other file."""
+def _whole(content: bytes, name: str) -> Iterator[Given]:
+    """The receipts of one JSON: a receipt, or an array of them."""
     try:
-        if path.suffix.lower() != ".json" or path.stat().st_size > 20_000_000:
-            return None
-        found = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    is_own = isinstance(found, dict) and {"width", "height", "words"} <= found.keys()
-    first = next(iter(found["words"]), None) if is_own and isinstance(found["words"], list) else None
-    return found if is_own and (first is None or (isinstance(first, dict) and "box" in first)) else None
+        found = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{name}: no receipts as JSON lines or one JSON: {error}") from None
+    if not isinstance(found, list):
+        yield of_record(found, name)
+        return
+    for place, record in enumerate(found):
+        yield of_record(record, f"{name}[{place}]", json.dumps(record).encode(), f"[{place}]: ")
+
+
+def _holds_lines(path: Path) -> bool:
+    """Whether a file is one of JSON lines, a receipt each; some may be broken."""
+    if not _is_lines(path):
+        return False
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            return not stream.peek(1) or _are_receipts(stream)
+    except (OSError, EOFError, zlib.error):
+        return True  # reading says what is wrong
+
+
+def _are_receipts(lines: Iterable[bytes]) -> bool:
+    """Whether one of the first lines has words as ours have them."""
+    for line in islice((line for line in lines if line.strip()), _LOOKED_AT):
+        try:
+            record = json.loads(line.decode("utf-8-sig"))
+        except (ValueError, RecursionError):
+            continue
+        words = record.get("words") if isinstance(record, dict) else None
+        if isinstance(words, list) and ("width" in record or not any(isinstance(word, str) for word in words)):
+            return True
+    return False
 
 
 def _is_lines(path: Path) -> bool:

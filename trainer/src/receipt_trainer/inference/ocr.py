@@ -92,13 +92,14 @@ def read_document(ocr: Ocr, content: Content, name: str, *, pages: Collection[in
 
     Args:
         content: a file, or what stands in one.
-        name: of the document, also in messages.
+        name: of the document; also in messages about bytes.
         pages: numbers of those to read, from 1; all by default.
 
     Raises:
         UserError: no image or PDF, broken, too large or too long, or a page that it does not have.
     """
-    read = tuple(ocr.read(page.image, page.number) for page in open_pages(content, pages=pages, name=name))
+    called = name if isinstance(content, bytes) else None  # messages name a file by its path
+    read = tuple(ocr.read(page.image, page.number) for page in open_pages(content, pages=pages, name=called))
     return DocumentWords(name, read)
 
 

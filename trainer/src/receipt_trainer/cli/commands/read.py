@@ -21,9 +21,10 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing
 
 if TYPE_CHECKING:
-    from receipt_trainer.extraction.known import Known
     from receipt_trainer.inference.answers_file import AnswersFile
 
+MOST_WORKERS: Final = 8
+"""Threads that read where the user names no number."""
 MOST_JOBS: Final = 50
 """Finished jobs among which a LayoutLM is looked for."""
 
@@ -94,11 +95,11 @@ def command(
             raise
         raise UserError(f"{error.name} is not installed: pip install 'receipt-trainer[read]'") from None
 
-    files = reading.files_of(inputs)
+    files = reading.files_of(inputs, output)
     format_name: str | None = options.pop("format")
     if format_name is not None and format_name not in FORMATS:
         raise UserError(f"--format {format_name}: use one of {', '.join(FORMATS)}")
-    reader = DocumentReader.open(place, known=_known(known), **options)
+    reader = DocumentReader.open(place, known=known, **options)
     said = {"format": format_name, "pages": pages, "known": known and str(known), **options}
     depends = ",".join(f"{key}={value}" for key, value in said.items() if value)
     refused = 0
@@ -107,12 +108,14 @@ def command(
             kept: AnswersFile | None = None
             if output is not None and not as_csv:
                 kept = stack.enter_context(open_answers(output, reader.version, depends))
+            if progress is None and output is None and sys.stdout.isatty():
+                progress = False  # answers are seen as they come, and a bar would stand between them
             done = stack.enter_context(_bar(len(files), progress))
             found = reading.answers(
                 reader,
                 Inputs(reader.ocr, format_name, reading.page_numbers(pages) if pages else None),
                 files,
-                workers=workers or min(8, len(os.sched_getaffinity(0))),
+                workers=workers or min(MOST_WORKERS, _usable_cpus()),
                 named=inputs,
                 options=depends,
                 kept=kept,
@@ -136,6 +139,11 @@ def command(
         sys.exit(1)
 
 
+def _usable_cpus() -> int:
+    """Processors that this process may use; not every system tells which."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class _Counted:
     """The same answers; refusals are said on stderr and counted."""
 
@@ -148,14 +156,6 @@ class _Counted:
                 self.refused += 1
                 click.echo(f"{answer['source']['file']}: not read: {answer['error']}", err=True)
             yield answer
-
-
-def _known(path: Path | None) -> Known | None:
-    if path is None:
-        return None
-    from receipt_trainer.extraction.known import read_known
-
-    return read_known(path)
 
 
 @contextmanager

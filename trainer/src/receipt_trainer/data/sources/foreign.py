@@ -66,21 +66,29 @@ class _Content:
     values: list[tuple[str, Any]]
 
 
-def detect(path: Path) -> str | None:
+def detect(path: Path, content: bytes | None = None) -> str | None:
     """The format of a file, or of the first file in a folder that has one; None if there is none.
+
+    Args:
+        content: what stands in the file, where it is in memory only.
 
     Raises:
         UserError: it cannot be read.
     """
-    for file in _files(path):
-        found = _detect(_content(file))
+    for file in _files(path) if content is None else [path]:
+        found = _detect(_content(file, content))
         if found is not None:
             return found
     return None
 
 
 def read_foreign(
-    path: Path, format: str | None = None, *, problems: ProblemLog | None = None, label_names: Iterable[str] = ()
+    path: Path,
+    format: str | None = None,
+    *,
+    problems: ProblemLog | None = None,
+    label_names: Iterable[str] = (),
+    content: bytes | None = None,
 ) -> Iterator[DocumentWords]:
     """The documents of a file, or of all files in a folder, in the order of their names.
 
@@ -88,6 +96,7 @@ def read_foreign(
         format: one of `FORMATS`; by default it is recognised. Of a folder, only files of that format are read.
         problems: takes what is wrong with words and labels, and the files of a folder that cannot be understood.
         label_names: names of labels that the files give by number, in their order.
+        content: what stands in the file, where it is in memory only.
 
     Raises:
         UserError: no such file, none of the formats, an unknown one, or boxes that cannot be meant so.
@@ -96,18 +105,18 @@ def read_foreign(
     if format is not None and format not in FORMATS:
         raise UserError(f"format '{format}' is not known: use one of {', '.join(FORMATS)}")
     names = tuple(label_names)
-    if not path.is_dir():
-        yield from _read_file(FileReading(path, log, names), format)
+    if content is not None or not path.is_dir():
+        yield from _read_file(FileReading(path, log, names), format, content)
         return
     understood = False
     for file in _files(path):
         try:
-            content = _content(file)
-            found = _detect(content)
+            inside = _content(file)
+            found = _detect(inside)
             if found not in FORMATS or format not in (None, found):
-                _pass_over(file, content, found, log)
+                _pass_over(file, inside, found, log)
                 continue
-            for document in _read(FileReading(file, log, names), FORMATS[found], content):
+            for document in _read(FileReading(file, log, names), FORMATS[found], inside):
                 understood = True
                 yield document
         except UserError as error:
@@ -123,8 +132,8 @@ def _pass_over(file: Path, content: _Content, found: str | None, log: ProblemLog
         log.add(ProblemKind.BAD_RECORD, file.name, detail=f"passed over: {found or 'no known format'}")
 
 
-def _read_file(reading: FileReading, format: str | None) -> Iterator[DocumentWords]:
-    content = _content(reading.path)
+def _read_file(reading: FileReading, format: str | None, data: bytes | None) -> Iterator[DocumentWords]:
+    content = _content(reading.path, data)
     found = format or _detect(content)
     if found is None or found not in FORMATS:
         raise UserError(f"{reading.path}: it is not {_expected(None)}{_near(content)}")
@@ -258,15 +267,16 @@ def _files(path: Path) -> Iterator[Path]:
             yield file
 
 
-def _content(path: Path) -> _Content:
+def _content(path: Path, data: bytes | None = None) -> _Content:
     """The file as text and JSON.
 
     Raises:
         UserError: it cannot be read, is too large or no text.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        if data is None:
+            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+                data = stream.read(MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{path}: cannot be read: {reason}") from None

@@ -143,7 +143,7 @@ class _Suspicion:
             self.numbered = next((each for each in labels if _is_whole(each, 0, _MAX_NUMBER)), None)
         if 2 * (self.lost(problems) - before) > len(words):
             self.unusable += 1
-            self.cause = self.cause or _cause(record)
+            self.cause = self.cause or cause_of(record)
 
     def judge(self, problems: ProblemLog) -> None:
         """Refuse what cannot be meant so.
@@ -164,7 +164,8 @@ def _label(word: Any) -> Any:
     return word.get("label", word.get("key_cls")) if isinstance(word, dict) else None
 
 
-def _cause(record: dict[str, Any]) -> str:
+def cause_of(record: dict[str, Any]) -> str:
+    """What the boxes of a record may mean instead, to follow a sentence; "" if nothing is likelier."""
     width, height = number(record.get("width")), number(record.get("height"))
     boxes = [box for word in record["words"] if (box := _corners(word)) is not None]
     return likely_cause(boxes, width, height) if width and height else ""
