@@ -36,6 +36,11 @@ _STYLE: Final[Any] = {
     "ytick.color": INK,
 }
 _MARKED_POINTS: Final = 30
+_SIZE_PT: Final = (331.2, 216.0)
+_RIGHT_PT, _BOTTOM_PT, _TOP_PT = 10.0, 34.0, 26.0
+"""Margins: half a tick's label; tick labels and the axis' name; legend, "kept" or the exponent of the axis."""
+_DIGIT_PT, _TICK_PT = 6.1, 11.0
+"""Width of a digit in the widest of the fonts, and what is left of the axis beside its tick labels."""
 
 
 class Series(NamedTuple):
@@ -102,8 +107,8 @@ def _in_words(series: Sequence[Series]) -> str:
 
 def _draw(x: Sequence[float], series: Sequence[Series], best_epoch: float | None, in_0_1: bool) -> str:
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
-        FigureCanvasSVG(figure)
+        figure = Figure(figsize=(_SIZE_PT[0] / 72, _SIZE_PT[1] / 72))
+        canvas = FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         for line in series:
             _plot(axes, x, line)
@@ -118,9 +123,20 @@ def _draw(x: Sequence[float], series: Sequence[Series], best_epoch: float | None
                 "va": "bottom",
             }
             axes.annotate("kept", place, (0, 3), fontsize=8.5, color="#5c6875", **where)
+        _set_margins(figure, axes)
         stream = io.StringIO()
-        figure.savefig(stream, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})
+        canvas.print_svg(  # type: ignore[no-untyped-call]  # `savefig` draws twice, the first time for a layout
+            stream, metadata={"Creator": None, "Date": None, "Format": None, "Type": None}
+        )
     return stream.getvalue()
+
+
+def _set_margins(figure: Figure, axes: Any) -> None:
+    """Room for what stands around the axes. A constrained layout measures every text, for twice the time."""
+    ticks = axes.yaxis.get_major_formatter().format_ticks(axes.get_yticks())
+    left = _TICK_PT + _DIGIT_PT * max(map(len, ticks), default=0)
+    width, height = _SIZE_PT
+    figure.subplots_adjust(left / width, _BOTTOM_PT / height, 1 - _RIGHT_PT / width, 1 - _TOP_PT / height)
 
 
 def _plot(axes: Any, x: Sequence[float], line: Series) -> None:
