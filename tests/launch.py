@@ -1,5 +1,5 @@
-"""Stands for a process that a fork server makes, as `launch.py SOCKET ARGUMENT...`: it passes SIGTERM on and ends as
-the process ends, and the process ends with it. It imports little, as it is started often."""
+"""Stands for a process that a fork server makes, as `launch.py SOCKET ARGUMENT...`: it passes SIGTERM, SIGTSTP and
+SIGCONT on and ends as the process ends, and the process ends with it. It imports little, as it is started often."""
 
 import json
 import os
@@ -14,6 +14,8 @@ sent = socket.send_fds(connection, [request], [0, 1, 2])
 connection.sendall(request[sent:])
 pid = int(connection.recv(8, socket.MSG_WAITALL))
 signal.signal(signal.SIGTERM, lambda number, _: os.kill(pid, number))
+signal.signal(signal.SIGTSTP, lambda number, _: os.kill(pid, signal.SIGSTOP))
+signal.signal(signal.SIGCONT, lambda number, _: os.kill(pid, number))
 code = int(connection.recv(8) or 1)
 if code < 0:
     os.kill(os.getpid(), -code)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.local.session import ENV_DIR
 from tests.cli.jobs import Caller
+from tests.fork_server import Forked, Program
 from tests.local.test_emulator import is_running
 from tests.worker.bench import wait_for
 
@@ -29,15 +30,44 @@ data_config: {merge_amounts: true, examples: line}
 """
 
 
+class Terminal:
+    """A command that goes on, in a process of its own, and what it has said so far."""
+
+    def __init__(self, process: Forked, log: Path) -> None:
+        self.process, self._log = process, log
+
+    @property
+    def said(self) -> str:
+        return re.sub(r"\x1b\[[\d;]*m", "", self._log.read_text(encoding="utf-8"))
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Until it says so; it must not end before."""
+        wait_for(lambda: self.process.poll() is not None or re.search(pattern, self.said))
+        found = re.search(pattern, self.said)
+        assert found is not None, self.said
+        return found
+
+    def end(self) -> str:
+        """All that it says until it ends."""
+        self.process.wait()
+        return self.said
+
+
 class Laptop:
     """A user's environment, and the commands that the user types: in this process, but for those that go on."""
 
-    def __init__(self, folder: Path, call: Caller) -> None:
-        self.folder, self._call = folder, call
+    def __init__(self, folder: Path, call: Caller, training_command: tuple[str, ...]) -> None:
+        self.folder, self._call, self._training_command = folder, call, training_command
+        self._terminals: list[Terminal] = []
 
-    def start(self, *words: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "receipt_trainer", *map(str, words)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    def start(self, program: Program, *words: object) -> Terminal:
+        log = self.folder / f"terminal-{len(self._terminals)}.log"
+        self._terminals.append(Terminal(program.start(words, log), log))
+        return self._terminals[-1]
+
+    def start_worker(self, *words: object) -> Terminal:
+        options = json.dumps({"command": self._training_command})
+        return self.start(Program("start-worker"), options, "--stack", "local", *words)
 
     def type(self, *words: object, code: int = 0) -> str:
         """What a command says; it must end with `code`."""
@@ -47,13 +77,14 @@ class Laptop:
 
     def read_until(self, text: str, *words: object) -> None:
         """Start a command that goes on, and end it when it has said so."""
-        process = self.start(*words)
-        assert process.stdout is not None
-        try:
-            assert any(text in line for line in process.stdout)
-        finally:
-            process.kill()
-            process.communicate()
+        terminal = self.start(Program("receipt-trainer"), *words)
+        terminal.wait_for(re.escape(text))
+        terminal.process.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """End what goes on still."""
+        for terminal in self._terminals:
+            terminal.process.send_signal(signal.SIGKILL)
 
     def json(self, *words: object) -> Any:
         return self._call(*words, "--json").json
@@ -63,7 +94,9 @@ class Laptop:
 
 
 @pytest.fixture
-def laptop(call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laptop]:
+def laptop(
+    call: Caller, training_command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Laptop]:
     """A laptop on which nothing runs, before and after; what its user has set for another account leads nowhere."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
@@ -73,19 +106,10 @@ def laptop(call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     for name, value in (ours | elsewhere | path).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    yield Laptop(tmp_path, call)
+    opened = Laptop(tmp_path, call, training_command)
+    yield opened
+    opened.close()
     call("local", "down")
-
-
-def pid_of_training(worker: subprocess.Popen[str]) -> int:
-    """The worker says which process trains; read from its output so far."""
-    assert worker.stdout is not None
-    said = ""
-    for line in worker.stdout:
-        said += line
-        if found := re.search(r"pid=(\d+)", re.sub(r"\x1b\[[\d;]*m", "", line)):
-            return int(found[1])
-    raise AssertionError(said)
 
 
 def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None:
@@ -102,25 +126,21 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None
     (laptop.folder / "job.yaml").write_text(f"family: layoutlm\n{JOB}")
     job = laptop.json("submit-job", "--stack", "local", "--config", "job.yaml")
     assert job["pool"] == "gpu"
-    first = laptop.start("start-worker", "--stack", "local", "--idle-timeout", 0)
-    try:
-        trains = pid_of_training(first)
-        laptop.read_until(" of 200 · ", "watch", "--stack", "local", "--interval", 0.5)
-        os.kill(trains, signal.SIGSTOP)
-        told = laptop.type("local", "interrupt", "--warning", 3600)
-        assert "i-local-1" in told
-        laptop.read_until("asked for a checkpoint", "logs", "--stack", "local", "--follow", "tiny")
-        os.kill(trains, signal.SIGCONT)
-        output, _ = first.communicate()
-    finally:
-        first.kill()
-    assert first.returncode == 0, output
+    first = laptop.start_worker("--idle-timeout", 0)
+    trains = int(first.wait_for(r"pid=(\d+)")[1])
+    laptop.read_until(" of 200 · ", "watch", "--stack", "local", "--interval", 0.5)
+    os.kill(trains, signal.SIGTSTP)
+    told = laptop.type("local", "interrupt", "--warning", 3600)
+    assert "i-local-1" in told
+    laptop.read_until("asked for a checkpoint", "logs", "--stack", "local", "--follow", "tiny")
+    os.kill(trains, signal.SIGCONT)
+    output = first.end()
+    assert first.process.returncode == 0, output
     assert "the worker ended: spot notice" in output
     assert laptop.status("tiny") == "INTERRUPTED"
-    second = laptop.start("start-worker", "--stack", "local", "--idle-timeout", 0)
+    second = laptop.start_worker("--idle-timeout", 0)
     watched = laptop.type("watch", "--stack", "local")
-    output, _ = second.communicate()
-    assert "idle for 0 s" in output
+    assert "idle for 0 s" in second.end()
     assert "SUCCEEDED · attempt 2" in watched
     shown = laptop.type("watch", "--stack", "local", "tiny", "--once")
     assert "step 200 of 200" in shown
@@ -140,11 +160,10 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None
     assert steps == sorted(set(steps))
     assert set(steps) >= set(range(20, 201, 20))
     assert details["artifacts"].startswith("s3://")
-    idle = laptop.start("start-worker", "--stack", "local")
+    idle = laptop.start_worker()
     wait_for(lambda: laptop.json("instances", "--stack", "local"))  # registered: signals reach it
     assert "ended" in laptop.type("local", "down")
-    output, _ = idle.communicate()
-    assert "the worker ended: SIGTERM" in output
+    assert "the worker ended: SIGTERM" in idle.end()
     wait_for(lambda: not is_running(session["pid"]))
     assert not (laptop.folder / "local").exists()
     assert "no local session is running" in laptop.type("jobs", "--stack", "local", code=2)
@@ -154,13 +173,13 @@ def test_a_session_that_was_killed_does_not_mislead(laptop: Laptop) -> None:
     """After SIGKILL its file is there still: commands say that it has died, a worker of it goes, `down` clears up."""
     laptop.type("local", "up", "--detach", "--receipts", 0, "--program", ROOT)
     session = laptop.json("local", "status")
-    worker = laptop.start("start-worker", "--stack", "local")
+    worker = laptop.start_worker()
     wait_for(lambda: any(one["alive"] for one in laptop.json("local", "status")["instances"]))
     os.kill(session["pid"], signal.SIGKILL)
     wait_for(lambda: not is_running(session["pid"]))
     assert f"process {session['pid']} has died" in laptop.type("jobs", "--stack", "local", code=2)
-    output, _ = worker.communicate()
-    assert worker.returncode in (0, 1), output
+    output = worker.end()
+    assert worker.process.returncode in (0, 1), output
     assert "no local session is running" in laptop.type("local", "down")
     assert not (laptop.folder / "local").exists()
 
