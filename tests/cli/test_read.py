@@ -97,6 +97,8 @@ def test_json_lines_by_their_content(read: Read) -> None:
     good, broken = answers(read("array.jsonl"))
     assert good["id"] == "r1"
     assert broken["error"].startswith("[1]: needs id")
+    write("lines.json", record("r1", *RECEIPT), record("r2", *RECEIPT))
+    assert [answer["id"] for answer in answers(read("lines.json"))] == ["r1", "r2"]
     Path("other.jsonl").write_text(json.dumps({"theme": ["dark"] * 9}, indent=1))
     done = read("other.jsonl")
     assert done.exit_code == 1
@@ -124,6 +126,23 @@ def test_the_output_lies_in_the_folder_that_is_read(read: Read) -> None:
     for _ in range(2):
         assert read("in", "--output", "in/out.jsonl").exit_code == 0
     assert [json.loads(line)["id"] for line in Path("in/out.jsonl").read_text().splitlines()] == ["a1"]
+
+
+def test_odd_files_in_a_folder(read: Read) -> None:
+    """A name that is no UTF-8 is read and found again in the output; a link to itself is refused."""
+    write("in/a.json", record("a1", *RECEIPT))
+    name = os.fsdecode(b"in/\xff.json")
+    try:
+        Path("in/a.json").rename(name)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    Path("in/loop.jpg").symlink_to("loop.jpg")
+    for arguments in ([], ["--csv"], ["--table"], ["--output", "out.jsonl"], ["--csv", "--output", "out.csv"]):
+        done = read("in", *arguments)
+        assert done.exit_code == 1
+        assert done.stderr.startswith("in/loop.jpg: not read: ")
+    _, good = (json.loads(line) for line in Path("out.jsonl").read_text().splitlines())
+    assert good["source"]["file"] == name
 
 
 def test_a_system_that_does_not_tell_its_processors(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,6 +159,7 @@ def test_invalid_words_are_left_out() -> None:
     ("given", "said"),
     [
         ({"words": []}, "width"),
+        ({"words": [], "width": "5", "height": 5}, "width '5'$"),
         ({"width": 10, "height": 10, "words": []}, "no word in it"),
         ({"width": 10, "height": 10}, "no words list"),
     ],
@@ -199,6 +200,18 @@ def test_what_is_given_in_memory() -> None:
         assert [word["text"] for word in reader().read(same)["words"]] == ["Shop"]
     with pytest.raises(TypeError, match="not list"):
         reader().read(["photo.jpg"])  # type: ignore[arg-type]
+
+
+def test_confidences_that_are_no_probabilities() -> None:
+    """Percentages and NaN count as not given, and are named once; no confidence of the answer exceeds 1."""
+    words = [{**word, "confidence": 99} for word in record("r1", *LINES)["words"]]
+    answer = reader().read({**record("r1", *LINES), "id": None, "words": words})
+    Draft202012Validator(schema()).validate(answer)
+    assert answer["id"] == "words"
+    assert {word["ocr_confidence"] for word in answer["words"]} == {None}
+    assert answer["problems"] == [
+        f"bad_field: reading confidences of {len(words)} words are not between 0 and 1, taken as not given"
+    ]
 
 
 @pytest.mark.parametrize(

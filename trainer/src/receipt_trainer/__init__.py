@@ -26,8 +26,16 @@ def load(model: str | Path, **options: Any) -> DocumentReader:
 
     Raises:
         UserError: there is no model package, or it is damaged.
+        ModuleNotFoundError: the extra `[read]` is not installed.
     """
-    from receipt_trainer.inference.document_reader import DocumentReader
+    try:
+        from receipt_trainer.inference.document_reader import DocumentReader
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("receipt_trainer"):
+            raise
+        raise ModuleNotFoundError(
+            f"{error.name} is not installed: pip install 'receipt-trainer[read]'", name=error.name
+        ) from None
 
     return DocumentReader.open(model, **options)
 

@@ -45,7 +45,8 @@ def files_of(inputs: Sequence[str], output: Path | None = None) -> list[Path | s
         if name == STDIN:
             found.append(STDIN)
         elif path.is_dir():
-            inner = sorted(file for file in _inside(path) if output is None or file.resolve() != output.resolve())
+            written = output and os.path.realpath(output)
+            inner = sorted(file for file in _inside(path) if os.path.realpath(file) != written)
             if not inner:
                 raise UserError(f"{name}: no photo, PDF or file of words in this folder")
             found += inner

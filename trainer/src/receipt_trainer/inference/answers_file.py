@@ -41,7 +41,7 @@ class AnswersFile:
         place = source["file"], source["document"]
         self.stale |= place in self.kept
         self.kept[place] = source["sha256"]
-        self.stream.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        self.stream.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
         self.stream.flush()
 
 

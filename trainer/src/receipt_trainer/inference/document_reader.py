@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -154,7 +155,8 @@ class DocumentReader:
         if given.words is None:
             raise UserError(f"{given.name}: {given.refusal}")
         problems = list(given.problems)
-        words = self._labelled(given.words, problems)
+        document = _with_sound_confidences(given.words, problems)
+        words = self._labelled(document, problems)
         calibration = self.manifest.calibration
 
         def confidence(run: Sequence[ReadWord]) -> float:
@@ -162,7 +164,8 @@ class DocumentReader:
 
         reading = read_receipt(words, self._evidence(words), confidence, self._known)
         model = {"name": self.manifest.job_name, "version": self.version, "precision": self.manifest.precision}
-        return make_answer(given.words, words, reading, model, calibrated=calibration.calibrated, problems=problems)
+        said = list(dict.fromkeys(problems))  # a word may be looked at twice
+        return make_answer(document, words, reading, model, calibrated=calibration.calibrated, problems=said)
 
     def _labelled(self, document: DocumentWords, problems: list[str]) -> list[ReadWord]:
         """The words of all pages with labels, numbered in reading order; lines are counted through the pages."""
@@ -223,6 +226,28 @@ def _receipt(document: DocumentWords, page: PageWords, problems: list[str]) -> R
     kept = clean(receipt, log, places=[f"word {word.extra['place']}" for word in words]) if words else None
     problems += [str(one) for kind, found in log.examples.items() for one in found if kind != "no_words"]
     return kept
+
+
+def _with_sound_confidences(document: DocumentWords, problems: list[str]) -> DocumentWords:
+    """The document without the reading confidences that are no probabilities, such as percentages."""
+    wrong = sum(not _is_probability(word.confidence) for page in document.pages for word in page.words)
+    if not wrong:
+        return document
+    problems.append(f"bad_field: reading confidences of {wrong} words are not between 0 and 1, taken as not given")
+    pages = [
+        replace(
+            page,
+            words=tuple(
+                word if _is_probability(word.confidence) else replace(word, confidence=None) for word in page.words
+            ),
+        )
+        for page in document.pages
+    ]
+    return replace(document, pages=tuple(pages))
+
+
+def _is_probability(confidence: float | None) -> bool:
+    return confidence is None or 0 <= confidence <= 1
 
 
 def _own_known(model: PackageReader) -> Known | None:

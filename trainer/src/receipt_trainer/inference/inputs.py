@@ -112,7 +112,7 @@ class Inputs:
         from receipt_trainer.data.sources.foreign import detect, read_foreign
 
         if self.format == OWN or (self.format is None and detect(path, content) == OWN):
-            yield from _whole(path.read_bytes() if content is None else content, name)
+            yield from _whole(_bytes(path) if content is None else content, name, path)
             return
         problems = ProblemLog()
         for document in read_foreign(path, self.format, problems=problems, content=content):
@@ -139,7 +139,7 @@ def _completed(record: Any, name: str) -> Any:
             {key: value for key, value in word.items() if key != "line"} if isinstance(word, Mapping) else word
             for word in words
         ]
-    return {"id": name, **record, "words": words}
+    return {**record, "id": name if record.get("id") in (None, "") else record["id"], "words": words}
 
 
 def _refusal(record: Any, problems: ProblemLog) -> str:
@@ -151,7 +151,7 @@ def _refusal(record: Any, problems: ProblemLog) -> str:
         del others.counts[ProblemKind.NO_WORDS]
         return f"no word in it can be used{cause_of(record)}{others.said()}"
     details = [problem.detail for found in problems.examples.values() for problem in found if problem.detail]
-    return details[-1].strip("'\"") if details else "not a receipt"
+    return details[-1][1:].removesuffix(details[-1][0]) if details else "not a receipt"  # without its quotes
 
 
 def _document(receipt: Receipt) -> DocumentWords:
@@ -189,12 +189,24 @@ def _records(lines: Any, name: str) -> Iterator[Given]:
         yield of_record(record, place, line, f"line {row}: ")
 
 
-def _whole(content: bytes, name: str) -> Iterator[Given]:
-    """The receipts of one JSON: a receipt, or an array of them."""
+def _bytes(path: Path) -> bytes:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            return stream.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _whole(content: bytes, name: str, path: Path) -> Iterator[Given]:
+    """The receipts of one JSON, a receipt or an array of them; or of JSON lines in a file called as one JSON is."""
     try:
         found = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{name}: no receipts as JSON lines or one JSON: {error}") from None
+        lines = content.splitlines()
+        if not _are_receipts(lines):
+            raise UserError(f"{path}: no receipts as JSON lines or one JSON: {error}") from None
+        yield from _records(lines, name)
+        return
     if not isinstance(found, list):
         yield of_record(found, name)
         return
@@ -227,7 +239,7 @@ def _are_receipts(lines: Iterable[bytes]) -> bool:
 
 
 def _is_lines(path: Path) -> bool:
-    return path.name.endswith((".jsonl", ".jsonl.gz"))
+    return path.name.lower().endswith((".jsonl", ".jsonl.gz"))
 
 
 def _is_page(path: Path) -> bool:

@@ -201,8 +201,8 @@ def _show(answers: Iterable[dict[str, Any]]) -> None:
 
 @contextmanager
 def _stdout() -> Iterator[IO[str]]:
-    """Standard output in UTF-8, whatever the locale says."""
-    stream = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", write_through=True)
+    """Standard output in UTF-8, whatever the locale says; bytes of file names that are none become escapes of JSON."""
+    stream = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", errors="backslashreplace", write_through=True)
     try:
         yield stream
     finally:

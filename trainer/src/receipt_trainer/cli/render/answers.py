@@ -72,7 +72,13 @@ def write_csv(out: IO[str], answers: Iterable[Mapping[str, Any]], *, items: bool
 
 def _safe(row: list[str]) -> list[str]:
     """No cell that a spreadsheet takes for a formula; numbers stay as they are."""
+    row = [_utf8(cell) for cell in row]
     return [f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t") and not _is_number(cell) else cell for cell in row]
+
+
+def _utf8(text: str) -> str:
+    """Bytes of file names that are no UTF-8 as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_number(cell: str) -> bool:
@@ -93,9 +99,9 @@ def _text(find: Mapping[str, Any] | None) -> str:
 
 def show(console: Console, answer: Mapping[str, Any]) -> None:
     """One document: its summary, its rows, what does not hold."""
-    console.print(Text(answer["id"], style="bold"), end="")
+    console.print(Text(_utf8(answer["id"]), style="bold"), end="")
     if "error" in answer:
-        console.print(Text(f"  not read: {answer['error']}", style="red"))
+        console.print(Text(f"  not read: {_utf8(answer['error'])}", style="red"))
         return
     console.print()
     table = Table(box=None, show_header=False, pad_edge=False)
