@@ -6,16 +6,18 @@ import csv
 import io
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from receipt_trainer.cli import reading
-from receipt_trainer.cli.commands.read import command, newest_model
-from receipt_trainer.errors import UserError
+from receipt_trainer.cli.commands.read import _stdout, command, newest_model
+from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.inference.document_reader import DocumentReader
 from tests.inference.told import ToldModel, record
 from tests.job_rows import put_job
@@ -143,6 +145,15 @@ def test_odd_files_in_a_folder(read: Read) -> None:
         assert done.stderr.startswith("in/loop.jpg: not read: ")
     _, good = (json.loads(line) for line in Path("out.jsonl").read_text().splitlines())
     assert good["source"]["file"] == name
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_standard_output_on_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line says so; it is no bug of ours."""
+    with Path("/dev/full").open("wb", buffering=0) as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", SimpleNamespace(buffer=full))
+        with pytest.raises(WorldError, match="No space left"), _stdout() as out:
+            out.write("an answer\n")
 
 
 def test_a_system_that_does_not_tell_its_processors(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:

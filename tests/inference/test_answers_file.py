@@ -71,3 +71,10 @@ def test_another_file(tmp_path: Path, content: str) -> None:
     with pytest.raises(UserError, match="not an answer of this command"), open_answers(path, "v1", ""):
         raise AssertionError("it was opened")
     assert path.read_text() == content
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """A folder or a device, which cannot be gone on with, is refused before anything is read."""
+    for path in (tmp_path, Path("/dev/null")):
+        with pytest.raises(UserError, match="not a file"), open_answers(path, "v1", ""):
+            raise AssertionError("it was opened")

@@ -57,6 +57,8 @@ def open_answers(path: Path, version: str, options: str) -> Iterator[AnswersFile
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: not a file that can be gone on with; without it, answers go to standard output")
         end, kept, stale = _scan(path, version, options)
         with path.open("r+b" if path.exists() else "w+b") as stream:
             stream.truncate(end)

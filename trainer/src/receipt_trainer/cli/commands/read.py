@@ -17,7 +17,7 @@ from receipt_trainer.cli.options import progress_option
 from receipt_trainer.cli.render.progress import progress_bar
 from receipt_trainer.cli.stack import local_session, outputs, stack_options
 from receipt_trainer.contract.names import ENV_JOBS_TABLE
-from receipt_trainer.errors import UserError
+from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.files import replacing
 
 if TYPE_CHECKING:
@@ -205,6 +205,10 @@ def _stdout() -> Iterator[IO[str]]:
     stream = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", errors="backslashreplace", write_through=True)
     try:
         yield stream
+    except BrokenPipeError:
+        raise  # who reads has seen enough
+    except OSError as error:
+        raise WorldError(f"standard output cannot be written: {error.strerror or error}") from None
     finally:
         stream.detach()
 
