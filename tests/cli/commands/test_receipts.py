@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from receipt_trainer.data.sources.jsonl import read_jsonl
 from tests.cli.jobs import Caller
 from tests.data.sources import samples
 from tests.fault_proxy import Answer, FaultProxy
+from tests.fork_server import Program
 
 
 def records(count: int, words: int = 4) -> list[dict[str, Any]]:
@@ -75,12 +74,11 @@ def test_export_to_stdout_is_only_data(receipts_table: str, call: Caller, tmp_pa
 
 
 def test_killed_import_is_completed_by_running_it_again(
-    receipts_table: str, call: Caller, fault_proxy: FaultProxy, tmp_path: Path
+    receipts_table: str, call: Caller, fault_proxy: FaultProxy, vl_cli: Program, tmp_path: Path
 ) -> None:
     """SIGKILL in the middle of an import, then the same command again: nothing twice, nothing missing."""
     source = write(tmp_path / "in.jsonl", records(12, words=40))
-    command = [sys.executable, "-m", "receipt_trainer", "receipts", "import", str(source)]
-    child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    child = vl_cli.start(["receipts", "import", source], tmp_path / "child.log")
 
     def kill_at_ninth_write(name: str, count: int, body: dict[str, Any]) -> Answer | None:
         if name == "BatchWriteItem" and count == 9:
