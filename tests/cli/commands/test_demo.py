@@ -10,11 +10,11 @@ from receipt_trainer.contract.names import REPORT_FILE, RUN_FILE
 from receipt_trainer.contract.run_record import load_record
 from receipt_trainer.local.session import ENV_DIR
 from tests.cli.jobs import Caller
+from tests.fork_server import Program
 from tests.local.test_emulator import is_running
 from tests.worker.bench import wait_for
 
 BIN = Path(sys.executable).parent
-PROGRAM = [sys.executable, "-m", "receipt_trainer"]
 ELSEWHERE = {"http_proxy": "http://127.0.0.1:9", "AWS_PROFILE": "nobody", "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
 
 
@@ -99,24 +99,16 @@ def test_the_demo_names_a_missing_file(call: Caller, tmp_path: Path, monkeypatch
 
 def test_a_demo_that_is_ended_leaves_nothing(call: Caller, tmp_path: Path, own_session: Path) -> None:
     """SIGTERM while its worker trains: other terminals saw its stack till then; its processes and files are gone."""
-    demo = subprocess.Popen(
-        [*PROGRAM, "demo", "--model", "tiny", "--receipts", "16", "--epochs", "1000", "--output-dir", tmp_path / "run"],
-        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), ENV_DIR: str(own_session), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        assert demo.stdout is not None
-        assert any("CLAIMED" in line or "RUNNING" in line for line in demo.stdout)
+    log = tmp_path / "demo.log"
+    words = ("demo", "--model", "tiny", "--receipts", "16", "--epochs", "1000", "--output-dir", tmp_path / "run")
+    environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), ENV_DIR: str(own_session)}
+    with Program("receipt-trainer").start(words, log, environ, inherits=False) as demo:
+        wait_for(lambda: demo.poll() is not None or re.search("CLAIMED|RUNNING", log.read_text()))
         assert call("jobs", "--stack", "local", "--json").json[0]["status"] in ("CLAIMED", "RUNNING")
         wait_for(lambda: len(_descendants(demo.pid)) >= 3)  # server, worker, training
         children = _descendants(demo.pid)
         demo.send_signal(signal.SIGTERM)
-        output, _ = demo.communicate(timeout=120)
-    finally:
-        demo.kill()
-    assert demo.returncode == 128 + signal.SIGTERM, output
+        assert demo.wait(120) == 128 + signal.SIGTERM, log.read_text()
     wait_for(lambda: not any(map(is_running, children)))
     assert not own_session.exists()
 
