@@ -120,7 +120,7 @@ def test_slow_training_that_moves_is_not_ended(bench: Bench, tmp_path: Path, mon
     ticks = tmp_path / "ticks"
     ticks.touch()
     expect(monkeypatch, "tick", 0, file=ticks)
-    job_id = bench.submit()
+    job_id = bench.submit(num_epochs=3)
     clock = lambda: since_boot_s() + 800 * ticks.stat().st_size  # noqa: E731
     bench.worker(clock=clock, **(FAR | {"beat_s": 0.02})).run()
     job = bench.table.get(job_id)

@@ -30,7 +30,7 @@ def receipts(tmp_path: Path) -> Path:
         }
         lines.append(json.dumps(record) + "\n")
     for name in ("a.jpg", "b.png", "c.jpeg"):
-        Image.new("RGB", (100, 100), "white").save(tmp_path / "photos" / name)
+        Image.linear_gradient("L").resize((100, 100)).convert("RGB").save(tmp_path / "photos" / name)
     (tmp_path / "receipts.jsonl").write_text("".join(lines))
     return tmp_path / "receipts.jsonl"
 

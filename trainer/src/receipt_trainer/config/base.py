@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, ClassVar, Final, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 
 from receipt_trainer.contract.job import number_only
 from receipt_trainer.errors import UserError
@@ -19,6 +27,17 @@ class Strict(BaseModel):
     """A configuration: no unknown key, no NaN, no `yes` for a number, never changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Fields that version 0.1.0 does not know. With their defaults they are not written: its workers, which refuse
+    unknown keys, can take a job that does not use them, and digests of what was asked stay the same."""
+
+    @model_serializer(mode="wrap")
+    def _without_added(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = dump(self)
+        fields = type(self).model_fields
+        unused = {name for name in self.added if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in values.items() if name not in unused}
 
     @field_validator("*", mode="before")
     @classmethod

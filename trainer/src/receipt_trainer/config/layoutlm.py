@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,8 @@ from receipt_trainer.config.base import Strict
 
 class TrainingConfig(Strict):
     """How to train. Lengths are in optimizer steps or epochs as said; losses are natural logs."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"export_package"})
 
     num_epochs: float = Field(10.0, gt=0, le=1000, description="Passes over the training examples")
     max_steps: int = Field(0, ge=0, description="Optimizer steps; above 0 it overrides num_epochs")
@@ -79,6 +81,8 @@ class TrainingConfig(Strict):
 
 class DataConfig(Strict):
     """The training data and how it is cut into examples. Lengths are in tokens of the model's tokenizer."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"ocr_errors"})
 
     dataset_name: str = Field(
         "dynamodb",

@@ -145,12 +145,15 @@ def open_screen(console: Console) -> Iterator[Screen]:
     if not console.is_terminal or console.is_dumb_terminal:
         yield LineScreen(console)
         return
-    previous = signal.signal(signal.SIGTERM, _leave)
+    screen = LiveScreen(console)
+    handlers = {signal.SIGTERM: _leave, signal.SIGINT: screen.interrupt}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        with LiveScreen(console) as screen:
+        with screen:
             yield screen
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
         if screen.last is not None:
             print_view(console, screen.last)
 
@@ -165,7 +168,13 @@ class LiveScreen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, screen=True, auto_refresh=False)
+        self._is_interrupted = False
         self.last: JobView | None = None
+
+    def interrupt(self, number: int, frame: object) -> NoReturn:
+        """End the view on Ctrl-C: at once, or at the next look where Python drops what a finaliser raises."""
+        self._is_interrupted = True
+        raise KeyboardInterrupt
 
     def __enter__(self) -> LiveScreen:
         self._live.start()
@@ -177,6 +186,8 @@ class LiveScreen:
     def show(self, view: JobView) -> None:
         """See `Screen`."""
         self.last = view
+        if self._is_interrupted:
+            raise KeyboardInterrupt
         self._draw("")
 
     def note(self, text: str) -> None:
