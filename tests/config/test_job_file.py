@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.config.job_file import PaddleOcrVlJob, family_of, load_job_file, read_job
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract.waiting import body_of, body_version
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import Job
@@ -57,6 +58,20 @@ def test_a_job_that_says_its_family_is_the_same_job(name: str, tmp_path: Path) -
     assert job.spec == json.loads(ROWS[name]["spec"]) | {"family": family}
     assert job.body_version == 2
     assert not any("family" in note and "add the line" in note for note in load_job_file(path).notes)
+
+
+def test_what_0_1_0_does_not_know_is_written_where_it_is_used() -> None:
+    """Fields that came later are written only with values other than their defaults, and are read again."""
+    for config, used in (
+        (TrainingConfig(export_package=False), {"export_package": False}),
+        (DataConfig(ocr_errors=0.5), {"ocr_errors": 0.5}),
+    ):
+        kind = type(config)
+        written, plain = config.model_dump(mode="json"), kind().model_dump(mode="json")
+        assert {key: value for key, value in written.items() if key not in plain} == used
+        assert kind.added == used.keys()
+        assert kind.model_validate(written) == config
+        assert kind.model_validate(plain) == kind()
 
 
 @pytest.mark.parametrize("name", ROWS)

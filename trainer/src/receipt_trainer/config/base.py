@@ -29,8 +29,8 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     added: ClassVar[frozenset[str]] = frozenset()
-    """Fields that version 0.1.0 does not know. With their defaults they are not written: its workers, which refuse
-    unknown keys, can take a job that does not use them, and digests of what was asked stay the same."""
+    """Fields that version 0.1.0 does not know. With their defaults, which therefore never change, they are not written:
+    its workers, which refuse unknown keys, can take a job that does not use them, and digests stay the same."""
 
     @model_serializer(mode="wrap")
     def _without_added(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
