@@ -19,7 +19,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.config.job_file import read_job
 from receipt_trainer.contract.run_record import load_record
-from receipt_trainer.data.sources.jsonl import to_record
+from receipt_trainer.data.sources.record import to_record
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.jobs.metrics import read_curves
 from receipt_trainer.jobs.queue import SqsQueue

@@ -1,0 +1,120 @@
+"""What extraction makes of people's own labels: rows of line items, and values against the keys of the data set.
+
+    python -m benchmarks.gold_labels cord.train.jsonl.gz sroie.train.jsonl.gz [--wrong]
+
+A file has receipts as JSON lines, their words with `label`. Where words have `group`, as CORD's have (the line item
+they belong to), a row is right if it has exactly the words of a group. Where a receipt has `fields`, {company, date,
+total} as SROIE's or {total: {total_price}} as CORD's, values are compared with them: company by letters and digits,
+date and total by value. They are read twice: with nothing learned, and with what a model's package would know of the
+files: the order of dates and the meaning of marks in amounts, as counted in all files together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from benchmarks.read_fields import is_right
+from receipt_trainer.data.problems import ProblemLog
+from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.sources.jsonl import read_jsonl
+from receipt_trainer.extraction.dates import date_orders
+from receipt_trainer.extraction.finds import amount_marks, gather, labelled_words
+from receipt_trainer.extraction.items import ITEM_LABELS, rows
+from receipt_trainer.extraction.summary import read_receipt
+
+
+def rows_of(receipts: Sequence[Receipt], *, wrong: bool) -> str:
+    """How many rows are wholly right, of how many, as text."""
+    right = groups = whole = count = 0
+    for receipt in receipts:
+        words = labelled_words(receipt)
+        wanted: dict[object, set[int]] = {}
+        for word, read in zip(receipt.words, words, strict=True):
+            if read.label in ITEM_LABELS and "group" in word.extra:
+                wanted.setdefault(word.extra["group"], set()).add(read.number)
+        if not wanted:
+            continue
+        found = [frozenset(word.number for word in row) for row in rows(words)]
+        good = [group for group in wanted.values() if frozenset(group) in found]
+        right, groups = right + len(good), groups + len(wanted)
+        count, whole = count + 1, whole + (len(good) == len(wanted) == len(found))
+        if wrong and len(good) < len(wanted):
+            print(receipt.name)
+            for row in rows(words):
+                mark = " " if frozenset(word.number for word in row) in map(frozenset, wanted.values()) else "!"
+                print(mark, " ".join(f"{word.text}[{word.label[:4]} {word.line}]" for word in row))
+    return f"{right} of {groups} rows wholly right, {whole} of {count} receipts"
+
+
+def truth_of(receipt: Receipt) -> dict[str, str]:
+    """The keys of a receipt; a total alone for CORD."""
+    fields = receipt.extra.get("fields") or {}
+    total = fields.get("total")
+    if isinstance(total, Mapping):
+        price = total.get("total_price")
+        return {"total": price} if isinstance(price, str) else {}
+    return {name: fields[name] for name in ("company", "date", "total") if isinstance(fields.get(name), str)}
+
+
+def learned_of(receipts: Sequence[Receipt]) -> dict[str, Any]:
+    """What a model's package knows of its training receipts, as `gather` takes it."""
+    dates = [
+        " ".join(word.text for word in run)
+        for receipt in receipts
+        for _, run in groupby(
+            (word for word in receipt.words if word.valid_label() == "DATE"), key=lambda word: word.line
+        )
+    ]
+    return {"learned": date_orders(dates), "marks": amount_marks(receipts)}
+
+
+def values_of(receipts: Sequence[Receipt], learned: Mapping[str, Any], *, wrong: bool) -> str:
+    """How many values are those of the keys, and how many are left open, as text."""
+    right, open_, counts = Counter[str](), Counter[str](), Counter[str]()
+    before = time.process_time()
+    for receipt in receipts:
+        words = labelled_words(receipt)
+        summary = read_receipt(words, gather(words, **learned), lambda of: 1.0).summary
+        for name, truth in truth_of(receipt).items():
+            value = summary["merchant" if name == "company" else name]
+            counts[name] += 1
+            open_[name] += value is None
+            # A key's own mark is as unclear as the receipt's: 45,500 is compared by its digits.
+            good = value is not None and (is_right(name, truth, value) or same_digits(name, truth, value))
+            right[name] += good
+            if wrong and not good:
+                print(f"{receipt.name} {name}: {truth!r} read as {value!r}")
+    ms = 1000 * (time.process_time() - before) / max(1, len(receipts))
+    said = [f"{name} {right[name]} of {counts[name]} ({open_[name]} open)" for name in counts]
+    return ", ".join(said) + f"; {ms:.1f} ms of CPU a receipt"
+
+
+def same_digits(name: str, truth: str, value: str) -> bool:
+    """Whether a total has the digits of its key, all of them whole units."""
+    return name == "total" and "." not in value and "".join(filter(str.isdigit, truth)) == value
+
+
+def main() -> None:
+    """Count, some lines a file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--wrong", action="store_true", help="print what is wrong")
+    args = parser.parse_args()
+    files = {path: list(read_jsonl(path, ProblemLog())) for path in args.files}
+    learned = learned_of([receipt for receipts in files.values() for receipt in receipts])
+    for path, receipts in files.items():
+        if any("group" in word.extra for receipt in receipts for word in receipt.words):
+            print(f"{path.name}: {rows_of(receipts, wrong=args.wrong)}")
+        if any(truth_of(receipt) for receipt in receipts):
+            print(f"{path.name}, nothing learned: {values_of(receipts, {}, wrong=False)}")
+            print(f"{path.name}, learned: {values_of(receipts, learned, wrong=args.wrong)}")
+
+
+if __name__ == "__main__":
+    main()
