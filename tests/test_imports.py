@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from receipt_trainer.data.sources.jsonl import to_line
+from receipt_trainer.data.sources.record import to_line
 from receipt_trainer.data.synthetic import generate
 
 ROOT = Path(__file__).parents[1]

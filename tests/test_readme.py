@@ -12,7 +12,7 @@ import pytest
 
 from receipt_trainer.contract.names import DEFAULT_OUTPUT_ROOT, RUN_FILE
 from receipt_trainer.contract.run_record import load_record
-from receipt_trainer.data.sources.jsonl import to_line
+from receipt_trainer.data.sources.record import to_line
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.files import open_text
 from tests.fork_server import Program

@@ -16,7 +16,7 @@ from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract import names, waiting_calls
 from receipt_trainer.contract.tables import INSTANCES, JOBS, job_pk
-from receipt_trainer.data.sources.jsonl import to_record
+from receipt_trainer.data.sources.record import to_record
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.metrics import read_curves

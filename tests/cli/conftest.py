@@ -11,7 +11,7 @@ import pytest
 from receipt_trainer.cli import layoutlm as layoutlm_cli
 from receipt_trainer.cli.lazy import run
 from receipt_trainer.contract.run_record import LayoutLMRecord, load_record
-from receipt_trainer.data.sources.jsonl import to_line
+from receipt_trainer.data.sources.record import to_line
 from receipt_trainer.data.synthetic import generate
 from tests.cli.jobs import Caller
 

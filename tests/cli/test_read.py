@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from receipt_trainer.cli import reading
-from receipt_trainer.cli.commands.read import _stdout, command, newest_model
+from receipt_trainer.cli.commands.read import _stdout, command, newest_model, page_numbers
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.inference.document_reader import DocumentReader
 from tests.inference.told import ToldModel, record
@@ -261,7 +260,7 @@ def test_no_model() -> None:
 @pytest.mark.parametrize(("text", "numbers"), [("2", {2}), ("1-3", {1, 2, 3}), ("1, 4-5", {1, 4, 5})])
 def test_pages(text: str, numbers: set[int]) -> None:
     """Pages are numbers and ranges."""
-    assert reading.page_numbers(text) == numbers
+    assert page_numbers(text) == numbers
 
 
 def test_the_newest_model_of_a_stack(jobs_table: str) -> None:

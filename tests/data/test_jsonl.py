@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 
 from receipt_trainer.data.problems import NOTED, ProblemKind, ProblemLog
-from receipt_trainer.data.sources.jsonl import parse_record, read_jsonl, to_line, to_record
+from receipt_trainer.data.sources.jsonl import read_jsonl
+from receipt_trainer.data.sources.record import parse_record, to_line, to_record
 from receipt_trainer.errors import UserError
 from tests.data.receipt_strategies import hostile_records, sound_records
 

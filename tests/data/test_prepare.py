@@ -16,7 +16,7 @@ from receipt_trainer.contract.run_record import LayoutLMRecord
 from receipt_trainer.data.encode import Examples
 from receipt_trainer.data.prepare import Prepared, prepare, tokenizer_hash
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel, image_id_for
-from receipt_trainer.data.sources.jsonl import to_line
+from receipt_trainer.data.sources.record import to_line
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve

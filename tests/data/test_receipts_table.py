@@ -18,7 +18,7 @@ from receipt_trainer.data.receipt import WordLabel
 from receipt_trainer.data.sources.dynamodb.assemble import ReceiptKey, assemble
 from receipt_trainer.data.sources.dynamodb.read import index_segments, labelled_keys, read_all, read_labelled
 from receipt_trainer.data.sources.dynamodb.write import import_receipts
-from receipt_trainer.data.sources.jsonl import parse_record
+from receipt_trainer.data.sources.record import parse_record
 from tests.data.receipt_strategies import json_values, sound_records
 from tests.data.table_helpers import by_key, make, put
 from tests.fault_proxy import FaultProxy, throttle

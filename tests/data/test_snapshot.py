@@ -18,7 +18,7 @@ from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.data import snapshot
 from receipt_trainer.data.encode import EncodedSplit, Examples
 from receipt_trainer.data.prepare import Prepared, prepare, tokenizer_hash
-from receipt_trainer.data.sources.jsonl import to_line
+from receipt_trainer.data.sources.record import to_line
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.layoutlm.collator import PackingCollator

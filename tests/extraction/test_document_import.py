@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from receipt_trainer.data.document import check
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.data.synthetic import generate
+from receipt_trainer.extraction.dates import DateOrder
 from receipt_trainer.extraction.document_import import Converter
-from receipt_trainer.extraction.values import DateOrder, Unreadable, read_amount, read_date
+from receipt_trainer.extraction.values import Unreadable, read_amount, read_date
 
 N, A, D, P, Q, U, T = "MERCHANT_NAME", "ADDRESS_LINE", "DATE", "PRODUCT_NAME", "QUANTITY", "UNIT_PRICE", "LINE_TOTAL"
 G, S = "GRAND_TOTAL", "SUBTOTAL"

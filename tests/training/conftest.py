@@ -16,7 +16,7 @@ import torch
 
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.data.prepare import Prepared, prepare
-from receipt_trainer.data.sources.jsonl import to_record
+from receipt_trainer.data.sources.record import to_record
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from receipt_trainer.data.sources.jsonl import to_record
+from receipt_trainer.data.sources.record import to_record
 from receipt_trainer.data.synthetic import generate
 from tests.strikes import expect
 from tests.worker.bench import Bench

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from receipt_trainer.cli.commands.receipts import ocr_command
-from receipt_trainer.data.sources.jsonl import to_line
+from receipt_trainer.data.sources.record import to_line
 from receipt_trainer.errors import UserError
 from receipt_trainer.inference import ocr_receipts
 from receipt_trainer.inference.ocr import Ocr

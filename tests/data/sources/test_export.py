@@ -16,8 +16,8 @@ from receipt_trainer.contract.names import CORE_LABELS
 from receipt_trainer.data.problems import NOTED, ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.data.sources.export import SUFFIXES, labeling_config, lines
-from receipt_trainer.data.sources.jsonl import parse_record
 from receipt_trainer.data.sources.load import read_files
+from receipt_trainer.data.sources.record import parse_record
 from tests.data.receipt_strategies import sound_records
 
 FORMATS = tuple(SUFFIXES)

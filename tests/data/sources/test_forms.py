@@ -13,8 +13,8 @@ from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.data.labels import label_space
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
-from receipt_trainer.data.sources.jsonl import parse_record
 from receipt_trainer.data.sources.load import read_files
+from receipt_trainer.data.sources.record import parse_record
 from receipt_trainer.errors import UserError
 from tests.data.sources.samples import BOXES, HEIGHT, LABELS, LINES, TEXTS, WIDTH, WORDS, quad
 

@@ -21,7 +21,8 @@ from receipt_trainer.data.dedup import near_duplicate_groups
 from receipt_trainer.data.problems import NOTED, ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.clean import clean, sound_box
-from receipt_trainer.data.sources.jsonl import parse_record, read_jsonl, to_record
+from receipt_trainer.data.sources.jsonl import read_jsonl
+from receipt_trainer.data.sources.record import parse_record, to_record
 from receipt_trainer.data.synthetic import generate
 
 FIRST_TWENTY = "5a0939a3fef856512f4253aa9da0639a46659b164c18611c1be3d94ea46bb4a7"
@@ -50,7 +51,7 @@ def test_no_setting_of_the_interpreter_changes_them() -> None:
     """Another PYTHONHASHSEED, in another process, gives the same receipts; and no package that draws is loaded."""
     program = (
         "import hashlib, json, sys; from receipt_trainer.data.synthetic import generate; "
-        "from receipt_trainer.data.sources.jsonl import to_record; "
+        "from receipt_trainer.data.sources.record import to_record; "
         "print(hashlib.sha256('\\n'.join(json.dumps(to_record(r)) for r in generate(20, 0)).encode()).hexdigest()); "
         "print({'PIL', 'matplotlib', 'numpy', 'torch', 'boto3'} & set(sys.modules))"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import os
 import shutil
 import tempfile
@@ -21,6 +22,16 @@ def open_text(path: Path, mode: str = "r") -> IO[str]:
     if path.suffix == ".gz":
         return gzip.open(path, f"{mode}t", encoding=encoding)  # type: ignore[return-value]
     return path.open(mode, encoding=encoding)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -14,7 +14,7 @@ from receipt_trainer.data.decode import choose
 from receipt_trainer.data.problems import NOTED, ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.clean import is_name
-from receipt_trainer.data.sources.jsonl import parse_record
+from receipt_trainer.data.sources.record import parse_record
 from receipt_trainer.extraction import entities
 
 BATCH: Final = 64

@@ -16,7 +16,8 @@ from receipt_trainer.data.document_set import INSTRUCTION, VlExample, to_line
 from receipt_trainer.data.labels import normalise
 from receipt_trainer.data.receipt import Receipt, Word
 from receipt_trainer.errors import UserError
-from receipt_trainer.extraction.values import DateOrder, Unreadable, read_amount, read_date
+from receipt_trainer.extraction.dates import DateOrder
+from receipt_trainer.extraction.values import Unreadable, read_amount, read_date
 from receipt_trainer.files import write_atomically
 
 _ITEM_LABELS = ("QUANTITY", "UNIT_PRICE", "LINE_TOTAL")

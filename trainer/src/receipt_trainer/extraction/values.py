@@ -13,22 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal
 
 from receipt_trainer.extraction.amounts import is_negative, numbers
-from receipt_trainer.extraction.dates import DateOrder, date_orders, dated, flat
-
-__all__ = [
-    "DATES",
-    "NUMBERS",
-    "DateOrder",
-    "Normal",
-    "Unreadable",
-    "date_orders",
-    "iso_date",
-    "normal",
-    "number",
-    "read_amount",
-    "read_date",
-    "text",
-]
+from receipt_trainer.extraction.dates import DateOrder, dated, flat
 
 
 class Unreadable(ValueError):  # noqa: N818 - not every text is an amount or a date

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,9 +12,9 @@ from receipt_trainer.data.gold_words import align
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.foreign import receipts_of
-from receipt_trainer.data.sources.jsonl import to_line
+from receipt_trainer.data.sources.record import to_line
 from receipt_trainer.errors import UserError
-from receipt_trainer.files import replacing
+from receipt_trainer.files import replacing, sha256_of
 from receipt_trainer.inference.ocr import Ocr, read_document
 from receipt_trainer.pages.kinds import is_document_file
 
@@ -77,7 +76,7 @@ def write_ocr_receipts(
     try:
         before = _lines_before(output)
         ocr: Ocr | None = None
-        wanted = {path: _hash(path) for path in images}
+        wanted = {path: sha256_of(path) for path in images}
         kept = [line for path in images for line in before.get(wanted[path], ())]
         with replacing(output) as stream:
             stream.writelines(kept)
@@ -137,7 +136,3 @@ def _lines_before(output: Path) -> dict[str, list[str]]:
                     continue  # the line that a stopped run was writing
                 found.setdefault(record[HASH], []).append(line)
     return found
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

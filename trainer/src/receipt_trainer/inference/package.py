@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from receipt_trainer.contract.package import (
     PackagePrecision,
 )
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import sha256_of
 
 ONNX_FILES: Final[dict[PackagePrecision, str]] = {"fp32": ONNX_FP32, "int8": ONNX_INT8}
 _FORMAT: Final = 1
@@ -71,9 +71,7 @@ def describe(path: Path) -> PackageFile:
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256")
-    return PackageFile(sha256=digest.hexdigest(), size=path.stat().st_size)
+    return PackageFile(sha256=sha256_of(path), size=path.stat().st_size)
 
 
 def find_package(place: str | Path) -> Path:

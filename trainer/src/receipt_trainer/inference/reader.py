@@ -19,7 +19,7 @@ from receipt_trainer.data.encode import Examples, Ints, encode
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
-from receipt_trainer.data.sources.jsonl import parse_record
+from receipt_trainer.data.sources.record import parse_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.inference.package import Package, open_package
 from receipt_trainer.inference.rectangles import feed

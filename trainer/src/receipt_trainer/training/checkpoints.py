@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from receipt_trainer.errors import UserError
-from receipt_trainer.files import flush_folder, write_atomically
+from receipt_trainer.files import flush_folder, sha256_of, write_atomically
 
 SEAL: Final = "complete.json"
 """Completion marker: names, sizes and sha256 of a checkpoint's files, and the fingerprint of its run."""
@@ -75,8 +75,7 @@ def verify(path: Path) -> Checkpoint | None:
 def _intact(path: Path, expected: Mapping[str, Any]) -> bool:
     if path.stat().st_size != expected["size"]:
         return False
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == expected["sha256"]
+    return bool(sha256_of(path) == expected["sha256"])
 
 
 def folders(run_dir: Path) -> list[Path]:

@@ -85,8 +85,10 @@ def command(
     place = model if model is not None else _newest_model()
 
     try:
-        from receipt_trainer.cli import reading  # brings what reads: mistakes above are found before it takes a second
         from receipt_trainer.data.sources.foreign import NAMES as FORMATS
+        from receipt_trainer.inference import (
+            batch,  # brings what reads: mistakes above are found before it takes a second
+        )
         from receipt_trainer.inference.answers_file import open_answers
         from receipt_trainer.inference.document_reader import DocumentReader
         from receipt_trainer.inference.inputs import Inputs
@@ -95,7 +97,7 @@ def command(
             raise
         raise UserError(f"{error.name} is not installed: pip install 'receipt-trainer[read]'") from None
 
-    files = reading.files_of(inputs, output)
+    files = batch.files_of(inputs, output)
     format_name: str | None = options.pop("format")
     if format_name is not None and format_name not in FORMATS:
         raise UserError(f"--format {format_name}: use one of {', '.join(FORMATS)}")
@@ -111,9 +113,9 @@ def command(
             if progress is None and output is None and sys.stdout.isatty():
                 progress = False  # answers are seen as they come, and a bar would stand between them
             done = stack.enter_context(_bar(len(files), progress))
-            found = reading.answers(
+            found = batch.answers(
                 reader,
-                Inputs(reader.ocr, format_name, reading.page_numbers(pages) if pages else None),
+                Inputs(reader.ocr, format_name, page_numbers(pages) if pages else None),
                 files,
                 workers=workers or min(MOST_WORKERS, _usable_cpus()),
                 named=inputs,
@@ -243,3 +245,22 @@ def newest_model(table: str) -> str:
             click.echo(f"model: job {row['name']} ({row['job_id']})", err=True)
             return str(row["artifacts"])
     raise UserError("no job of this stack has finished with a LayoutLM model; train one: receipt-trainer submit-job")
+
+
+def page_numbers(text: str) -> frozenset[int]:
+    """ "1-3,7" as page numbers.
+
+    Raises:
+        UserError: it is something else.
+    """
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if (
+            not first.isdecimal()
+            or not (last or first).isdecimal()
+            or not 1 <= int(first) <= int(last or first) <= 9999
+        ):
+            raise UserError(f"--pages {text}: write 1, 2-4 or 1,3-5")
+        found |= set(range(int(first), int(last or first) + 1))
+    return frozenset(found)

@@ -23,8 +23,8 @@ from receipt_trainer.data.sources.dynamodb.read import read_all, read_labelled
 from receipt_trainer.data.sources.dynamodb.write import import_receipts
 from receipt_trainer.data.sources.export import SUFFIXES, labeling_config, lines
 from receipt_trainer.data.sources.foreign import NAMES
-from receipt_trainer.data.sources.jsonl import to_record
 from receipt_trainer.data.sources.load import load_receipts, read_files
+from receipt_trainer.data.sources.record import to_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import open_text, replacing, write_atomically
 from receipt_trainer.pages.kinds import refuse_image

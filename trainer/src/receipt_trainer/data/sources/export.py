@@ -11,7 +11,7 @@ from receipt_trainer.contract.names import CORE_LABELS
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.formats.hugging_face import to_row
 from receipt_trainer.data.sources.formats.label_studio import LABELING_CONFIG, to_task
-from receipt_trainer.data.sources.jsonl import to_line
+from receipt_trainer.data.sources.record import to_line
 
 SUFFIXES: Final = {
     "jsonl": (".jsonl", ".jsonl.gz"),

@@ -31,7 +31,7 @@ from receipt_trainer.data.sources.formats import (
     vision,
 )
 from receipt_trainer.data.sources.formats.pages import IMAGE_SUFFIXES, FileReading, Format
-from receipt_trainer.data.sources.jsonl import is_page, is_record
+from receipt_trainer.data.sources.record import is_page, is_record
 from receipt_trainer.errors import UserError
 
 OWN: Final = "jsonl"

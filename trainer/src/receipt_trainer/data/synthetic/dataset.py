@@ -20,7 +20,7 @@ import numpy as np
 
 from receipt_trainer.data.document import canonical_json
 from receipt_trainer.data.document_set import INSTRUCTION, VlExample, to_line
-from receipt_trainer.data.sources.jsonl import to_line as receipt_line
+from receipt_trainer.data.sources.record import to_line as receipt_line
 from receipt_trainer.data.synthetic import receipt_of
 from receipt_trainer.data.synthetic.layout import LaidOut, lay_out_example
 from receipt_trainer.data.synthetic.locales import languages

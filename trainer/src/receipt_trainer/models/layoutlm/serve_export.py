@@ -39,7 +39,7 @@ from receipt_trainer.data.encode import Examples, Words, encode, words_of
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
-from receipt_trainer.data.sources.jsonl import parse_record, to_record
+from receipt_trainer.data.sources.record import parse_record, to_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.calibration import calibrate
 from receipt_trainer.extraction.dates import date_orders

@@ -19,7 +19,7 @@ from receipt_trainer.contract.tables import to_float
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Box, Receipt, Word, WordLabel
 from receipt_trainer.data.sources.clean import MAX_WORDS, clean, number, sound_box
-from receipt_trainer.data.sources.jsonl import is_page, to_record
+from receipt_trainer.data.sources.record import is_page, to_record
 
 RECEIPT, LINE, WORD, LABEL = "RECEIPT", "RECEIPT_LINE", "RECEIPT_WORD", "RECEIPT_WORD_LABEL"
 

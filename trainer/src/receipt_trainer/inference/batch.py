@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import sha256_of
 from receipt_trainer.inference.answers_file import AnswersFile
 from receipt_trainer.inference.document_reader import DocumentReader
 from receipt_trainer.inference.inputs import IMAGES, STDIN, WORDS, Given, Inputs
@@ -132,8 +133,7 @@ def _tasks(inputs: Inputs, file: Path | str, options: str, *, named: bool) -> It
 
 def _hash(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
 
@@ -152,22 +152,3 @@ def _answer(reader: DocumentReader, inputs: Inputs, task: ReadTask) -> dict[str,
             said = said.removeprefix(f"{called}: ")
         return {"id": name, "source": task.source, "error": said}
     return {"id": answer["id"], "source": task.source, **answer}
-
-
-def page_numbers(text: str) -> frozenset[int]:
-    """ "1-3,7" as page numbers.
-
-    Raises:
-        UserError: it is something else.
-    """
-    found: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if (
-            not first.isdecimal()
-            or not (last or first).isdecimal()
-            or not 1 <= int(first) <= int(last or first) <= 9999
-        ):
-            raise UserError(f"--pages {text}: write 1, 2-4 or 1,3-5")
-        found |= set(range(int(first), int(last or first) + 1))
-    return frozenset(found)
