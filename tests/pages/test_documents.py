@@ -169,6 +169,15 @@ def test_a_pdf_without_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
         only_page(nested_forms(40))
 
 
+def test_a_pdf_without_pdfium_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the child lacks its package, the package is named as missing, as everywhere, and the PDF is not blamed."""
+    (tmp_path / "pypdfium2.py").write_text("raise ModuleNotFoundError('none', name='pypdfium2')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(ModuleNotFoundError) as raised:
+        only_page(pdf_of_pages([(100, 100)]))
+    assert raised.value.name == "pypdfium2"
+
+
 def test_what_is_no_document_is_refused(tmp_path: Path) -> None:
     """No file, a folder, an empty file, text, and half an image: each in one line that names it."""
     half = stored(drawing(400, 300), "JPEG")[:2000]

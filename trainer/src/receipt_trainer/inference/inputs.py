@@ -17,14 +17,12 @@ from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.record import cause_of, parse_record
 from receipt_trainer.errors import UserError
+from receipt_trainer.pages.kinds import IMAGE_ENDINGS, is_document, is_document_file
 
 if TYPE_CHECKING:
     from receipt_trainer.inference.ocr import Ocr
 
-IMAGES: Final = (
-    *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".ppm"),
-    *(".heic", ".heif", ".pdf"),
-)
+IMAGES: Final = (*IMAGE_ENDINGS, ".pdf")
 WORDS: Final = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".tsv", ".hocr", ".html", ".xml")
 """Endings of the files that are read of a folder."""
 OWN: Final = "jsonl"
@@ -94,8 +92,6 @@ class Inputs:
         Raises:
             UserError: it is nothing that is known.
         """
-        from receipt_trainer.pages.kinds import is_document
-
         if self.format in (None, OWN) and _are_receipts(content.splitlines()):
             yield from _records(content.splitlines(), name)
         elif self.format is None and (not content or b"\0" in content[:1024] or is_document(content[:1024])):
@@ -248,8 +244,6 @@ def _is_lines(path: Path) -> bool:
 
 
 def _is_page(path: Path) -> bool:
-    from receipt_trainer.pages.kinds import is_document_file
-
     return path.name.lower().endswith(IMAGES) or is_document_file(path)
 
 

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import onnxruntime
 from tokenizers import Tokenizer
 
 from receipt_trainer.contract.names import OUTSIDE
@@ -23,6 +22,7 @@ from receipt_trainer.data.sources.record import parse_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.inference.package import Package, open_package
 from receipt_trainer.inference.rectangles import feed
+from receipt_trainer.inference.session import open_session
 
 MAX_TOKENS: Final = 1024
 """Of one call of the model, unless one window has more: what it needs of memory is bounded. More gains no time."""
@@ -84,7 +84,7 @@ class PackageReader:
         annotated = {source: frozenset(names) for source, names in manifest.annotated.items()}
         self.space = LabelSpace(manifest.labels, manifest.merge_amounts, annotated)
         self.tokenizer = PackageTokenizer(package.file(TOKENIZER_FILE), manifest)
-        self._session = _session(package.model(precision), threads)
+        self._session = open_session(package.model(precision), threads=threads)
 
     @classmethod
     def open(cls, place: str | Path, precision: PackagePrecision | None = None) -> PackageReader:
@@ -140,18 +140,6 @@ class PackageReader:
         if read != sample["labels"]:
             wrong = sum(one != other for one, other in zip(read, sample["labels"], strict=True))
             raise UserError(f"{self.package.folder}: reads {wrong} of the {len(read)} words of its own sample wrongly")
-
-
-def _session(path: Path, threads: int) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # what a long receipt needed is given back
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads burn no CPU time
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise UserError(f"{path}: onnxruntime cannot load it: {' '.join(str(error).split())[:160]}") from None
 
 
 def parts(examples: Examples) -> Iterator[Ints]:

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-import onnxruntime
 import rapidocr
 from numpy.typing import NDArray
 from rapidocr.ch_ppocr_det.utils import DBPostProcess
+
+from receipt_trainer.inference.session import open_session
 
 Pixels = NDArray[np.uint8]
 """(height, width, 3), RGB."""
@@ -60,7 +61,7 @@ class TextDetector:
     """Finds lines of text."""
 
     def __init__(self) -> None:
-        self._session = _session(_DETECTOR)
+        self._session = open_session(_MODELS / _DETECTOR)
         self._boxes = DBPostProcess(
             thresh=0.3, box_thresh=0.5, max_candidates=1000, unclip_ratio=1.6, use_dilation=True, score_mode="fast"
         )
@@ -83,7 +84,7 @@ class TextRecogniser:
     """Reads lines of text."""
 
     def __init__(self) -> None:
-        self._session = _session(_RECOGNISER)
+        self._session = open_session(_MODELS / _RECOGNISER)
 
     @cached_property
     def _characters(self) -> list[str]:
@@ -148,14 +149,3 @@ def _normalised(image: Pixels) -> NDArray[np.float32]:
     scaled *= 1 / 127.5
     scaled -= 1
     return scaled
-
-
-def _session(model: str) -> Any:
-    """One thread that sleeps while it waits, and memory that is given back: pages differ in size."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(_MODELS / model), options, providers=["CPUExecutionProvider"])

@@ -7,6 +7,11 @@ from typing import Final
 
 from receipt_trainer.errors import UserError
 
+IMAGE_ENDINGS: Final = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"),
+    *(".ppm", ".heic", ".heif"),
+)
+"""By which images are looked for in folders and beside files; what they are, their content says."""
 _IMAGE_HEADS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIF_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})

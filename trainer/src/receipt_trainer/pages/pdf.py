@@ -32,6 +32,7 @@ def drawn(data: bytes, numbers: Sequence[int], called: str) -> Iterator[tuple[in
 
     Raises:
         UserError: the PDF or a page cannot be read, is locked, or takes too much time or memory.
+        ModuleNotFoundError: pypdfium2 is not installed.
     """
     with _child(data, numbers) as stream:
         yield int(_answer(stream, called)["pages"]), _images(stream, called)
@@ -66,6 +67,8 @@ def _answer(stream: IO[bytes], called: str) -> dict[str, str | int]:
     if not line:
         raise _ended(called)
     answer: dict[str, str | int] = json.loads(line)
+    if "missing" in answer:
+        raise ModuleNotFoundError(f"no module {answer['missing']}", name=str(answer["missing"]))
     if "error" in answer:
         raise UserError(f"{called}: {answer['error']}")
     return answer

@@ -1,7 +1,8 @@
 """The child that draws a PDF: the document on stdin, answers on stdout.
 
 Arguments are the CPU seconds of a page, the bytes of memory, and the numbers of the pages, none for all.
-Answers are lines of JSON: first {"pages"}, then for each page {"width", "height"} and its pixels in RGB; or {"error"}.
+Answers are lines of JSON: first {"pages"}, then for each page {"width", "height"} and its pixels in RGB; or {"error"};
+or {"missing"}, the name of a module that is not installed.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def main() -> None:
     try:
         seconds, memory, *numbers = map(int, sys.argv[1:])
         _draw(sys.stdin.buffer.read(), numbers, lambda: _limit(seconds, memory), say, out)
+    except ModuleNotFoundError as error:
+        say(missing=error.name)
     except MemoryError:
         say(error="not a readable PDF: drawing it takes too much memory")
     except BrokenPipeError:

@@ -30,9 +30,10 @@ from receipt_trainer.data.sources.formats import (
     textract,
     vision,
 )
-from receipt_trainer.data.sources.formats.pages import IMAGE_SUFFIXES, FileReading, Format
+from receipt_trainer.data.sources.formats.pages import FileReading, Format
 from receipt_trainer.data.sources.record import is_page, is_record
 from receipt_trainer.errors import UserError
+from receipt_trainer.pages.kinds import IMAGE_ENDINGS
 
 OWN: Final = "jsonl"
 """Name of our own format: JSON lines, or one JSON array, of receipts."""
@@ -263,7 +264,7 @@ def _files(path: Path) -> Iterator[Path]:
         return
     for file in sorted(path.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-        if file.is_file() and not hidden and file.suffix.lower() not in IMAGE_SUFFIXES:
+        if file.is_file() and not hidden and file.suffix.lower() not in IMAGE_ENDINGS:
             yield file
 
 

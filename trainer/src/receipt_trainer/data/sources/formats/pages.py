@@ -13,11 +13,10 @@ from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import WordLabel
 from receipt_trainer.data.sources.clean import number
 from receipt_trainer.errors import UserError
+from receipt_trainer.pages.kinds import IMAGE_ENDINGS
 
 GRID: Final = 1000.0
 """Width and height of a page whose source has boxes as parts of the page and does not say how large it is."""
-
-IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 
 Points = Sequence[tuple[float, float]]
 Labels = tuple[WordLabel, ...]
@@ -281,8 +280,8 @@ _IMAGE_FOLDERS: Final = ("", "images", "image", "img")
 def image_size_beside(path: Path, name: str) -> tuple[float, float] | None:
     """Size of the image that belongs to `path`: called `name`, beside it or in an image folder beside its folder."""
     wanted = Path(name.replace("\\", "/").rpartition("/")[2])
-    names = [wanted.name] if wanted.suffix.lower() in IMAGE_SUFFIXES else []
-    names += [f"{stem}{suffix}" for stem in dict.fromkeys((wanted.name, wanted.stem)) for suffix in IMAGE_SUFFIXES]
+    names = [wanted.name] if wanted.suffix.lower() in IMAGE_ENDINGS else []
+    names += [f"{stem}{suffix}" for stem in dict.fromkeys((wanted.name, wanted.stem)) for suffix in IMAGE_ENDINGS]
     for folder in (path.parent, path.parent.parent):
         for place in _IMAGE_FOLDERS:
             for each in names:
