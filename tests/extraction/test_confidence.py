@@ -56,3 +56,19 @@ def test_the_error_is_the_gap_between_said_and_right() -> None:
     assert calibration_error([(1.0, False)] * 4) == 1
     assert calibration_error([(1.0, True)] * 4) == 0
     assert calibration_error([(0.75, True), (0.75, False)]) == 0.25
+
+
+def test_a_field_over_two_lines_is_one() -> None:
+    """Fitted on the fields that an answer has: a name whose second line is right in half of the receipts is at .5."""
+    space = LabelSpace(("MERCHANT_NAME",))
+    label = (WordLabel("MERCHANT_NAME"),)
+    receipts = [
+        Receipt(f"i{n}", 1, (Word("Big", (0, 0, 1, 0.4), 0, label), Word("Shop", (0, 0.5, 1, 1), 1, label * (n % 2))))
+        for n in range(120)
+    ]
+    said = np.array([[0.05, 0.95]] * 240, dtype=np.float32)
+    found = calibrate(words_of(receipts, space), said, space)
+    word = float(temper(said[:1], found.temperature)[0, 1])
+    assert field_confidence([word, word], [None, None], found) == pytest.approx(0.5, abs=0.05)
+    assert found.field_error is not None
+    assert found.field_error < 0.1

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +23,11 @@ def open_text(path: Path, mode: str = "r") -> IO[str]:
     if path.suffix == ".gz":
         return gzip.open(path, f"{mode}t", encoding=encoding)  # type: ignore[return-value]
     return path.open(mode, encoding=encoding)
+
+
+def open_bytes(path: Path) -> BufferedReader | gzip.GzipFile:
+    """Open a file to read it, through gzip if it is called *.gz."""
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 
 def sha256_of(path: Path) -> str:

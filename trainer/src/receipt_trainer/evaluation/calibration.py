@@ -6,6 +6,7 @@ Of words by a temperature (Guo et al. 2017, On Calibration of Modern Neural Netw
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +19,8 @@ from receipt_trainer.data.decode import Floats, choose, hide, temper
 from receipt_trainer.data.encode import Ints, Words
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.extraction.confidence import calibrated, logit, product
-from receipt_trainer.extraction.entities import ReadWord, entities
+from receipt_trainer.extraction.entities import ReadWord
+from receipt_trainer.extraction.finds import field_runs
 from receipt_trainer.extraction.values import text
 
 FOLDS: Final = 5
@@ -76,11 +78,11 @@ def calibration_error(said: list[tuple[float, bool]]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """A field that the model read; its words are numbers of the split."""
+    """A field that the model read; `words` are numbers of the split, `labels` what each of them was read as."""
 
     row: int
-    label: int
     words: tuple[int, ...]
+    labels: tuple[int, ...]
     is_right: bool
 
 
@@ -104,25 +106,29 @@ def _data(words: Words, probabilities: Floats, space: LabelSpace) -> _Data:
     rows = np.repeat(np.arange(len(words)), np.diff(words.offsets))
     hidden = hide(np.ones_like(probabilities), words, space) == 0
     chosen = choose(probabilities, words, space)
-    fields = [field for row in range(len(words)) for field in _fields(words, row, chosen, space)]
+    fields = [field for row in range(len(words)) for field in _fields(words, row, chosen, probabilities, space)]
     return _Data(probabilities, words.gold, rows, hidden, fields)
 
 
-def _fields(words: Words, row: int, chosen: Ints, space: LabelSpace) -> list[_Field]:
-    """The fields that were read on a receipt: right where a gold field of the label has the same text."""
+def _fields(words: Words, row: int, chosen: Ints, probabilities: Floats, space: LabelSpace) -> list[_Field]:
+    """The fields that were read on a receipt, as `read` puts them together: right where gold has one of that text."""
     names = (OUTSIDE, *space.labels)
 
-    def read(labels: Ints) -> Any:
+    def read(labels: Ints, scores: Floats) -> Iterator[tuple[tuple[str, str | None], tuple[int, ...]]]:
         span = range(int(words.offsets[row]), int(words.offsets[row + 1]))
         box = (0.0, 0.0, 0.0, 0.0)
-        return entities(
-            [ReadWord(n, words.texts[n], box, int(words.lines[n]), names[int(labels[n])], 1.0) for n in span]
-        )
+        for label, run in field_runs(
+            [
+                ReadWord(n, words.texts[n], box, int(words.lines[n]), names[int(labels[n])], float(scores[n]))
+                for n in span
+            ]
+        ):
+            yield (label, text(" ".join(word.text for word in run))), tuple(word.number for word in run)
 
-    gold = {(entity.label, text(entity.text)) for entity in read(words.gold)}
+    gold = {field for field, _ in read(words.gold, np.ones(len(words.gold), dtype=np.float32))}
     return [
-        _Field(row, names.index(entity.label), entity.words, (entity.label, text(entity.text)) in gold)
-        for entity in read(chosen)
+        _Field(row, numbers, tuple(int(chosen[number]) for number in numbers), field in gold)
+        for field, numbers in read(chosen, probabilities[np.arange(len(chosen)), chosen])
     ]
 
 
@@ -135,7 +141,7 @@ def _seen(data: _Data, temperature: float) -> Floats:
 
 
 def _product(tempered: Floats, field: _Field) -> float:
-    return product([float(tempered[number, field.label]) for number in field.words])
+    return product([float(tempered[at]) for at in zip(field.words, field.labels, strict=True)])
 
 
 def _fit(data: _Data, receipts: NDArray[np.bool_]) -> tuple[float, float, float]:

@@ -211,14 +211,14 @@ def _sums(words: Sequence[ReadWord]) -> Point | None:
 def find_fields(words: Sequence[ReadWord], evidence: Evidence, confidence: Confidence) -> dict[str, list[Find]]:
     """All finds by label, in the order in which labels first occur, the most confident find of each first."""
     found: dict[str, list[Find]] = {}
-    for label, run in entities(words):
+    for label, run in field_runs(words):
         found.setdefault(label, []).extend(read_find(label, run, evidence, confidence(run)))
     if "DATE" in found:
         found["DATE"] = _mended_dates(found["DATE"], evidence)
     return {label: sorted(finds, key=lambda find: -find.confidence) for label, finds in found.items()}
 
 
-def entities(words: Sequence[ReadWord]) -> Iterator[tuple[str, list[ReadWord]]]:
+def field_runs(words: Sequence[ReadWord]) -> Iterator[tuple[str, list[ReadWord]]]:
     """Runs of a label inside a line; those of `BLOCKS` go on in the next line and over an unsure word."""
     words = _bridged(words)
     open_blocks: dict[str, list[ReadWord]] = {}

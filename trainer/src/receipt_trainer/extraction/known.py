@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.errors import UserError
-from receipt_trainer.extraction.finds import entities, labelled_words
+from receipt_trainer.extraction.finds import field_runs, labelled_words
 from receipt_trainer.files import open_text
 
 NEAREST: Final = 0.88
@@ -66,7 +66,7 @@ def known_of(receipts: Iterable[Receipt]) -> dict[str, list[str]]:
     for receipt in receipts:
         words = labelled_words(receipt)
         for label, table in spelt.items():
-            block = next((run for name, run in entities(words) if name == label), ())
+            block = next((run for name, run in field_runs(words) if name == label), ())
             text = " ".join(word.text for word in block)
             table.setdefault(letters(text), Counter())[text] += 1
     often = {

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +15,7 @@ from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.record import cause_of, parse_record
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import open_bytes
 from receipt_trainer.pages.kinds import IMAGE_ENDINGS, is_document, is_document_file
 
 if TYPE_CHECKING:
@@ -165,13 +164,9 @@ def _document(receipt: Receipt) -> DocumentWords:
     return DocumentWords(receipt.name, (PageWords(1, width, height, words),), receipt.source)
 
 
-def _open(path: Path) -> BufferedReader | gzip.GzipFile:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-
-
 def _lines(path: Path) -> Iterator[Given]:
     try:
-        with _open(path) as stream:
+        with open_bytes(path) as stream:
             yield from _records(stream, _name(path))
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
@@ -192,7 +187,7 @@ def _records(lines: Any, name: str) -> Iterator[Given]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        with _open(path) as stream:
+        with open_bytes(path) as stream:
             return stream.read()
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
@@ -220,7 +215,7 @@ def _holds_lines(path: Path) -> bool:
     if not _is_lines(path):
         return False
     try:
-        with _open(path) as stream:
+        with open_bytes(path) as stream:
             return not stream.peek(1) or _are_receipts(stream)
     except (OSError, EOFError, zlib.error):
         return True  # reading says what is wrong

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import zlib
 from collections.abc import Iterable, Iterator
@@ -33,6 +32,7 @@ from receipt_trainer.data.sources.formats import (
 from receipt_trainer.data.sources.formats.pages import FileReading, Format
 from receipt_trainer.data.sources.record import is_page, is_record
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import open_bytes
 from receipt_trainer.pages.kinds import IMAGE_ENDINGS
 
 OWN: Final = "jsonl"
@@ -276,7 +276,7 @@ def _content(path: Path, data: bytes | None = None) -> _Content:
     """
     try:
         if data is None:
-            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            with open_bytes(path) as stream:
                 data = stream.read(MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
