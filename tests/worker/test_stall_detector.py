@@ -92,7 +92,7 @@ def test_one_that_does_not_answer_is_killed_and_two_of_them_end_the_worker(
     job_id = bench.submit()
     clock = Rushing(tmp_path / "stuck")
     running = Running(bench.worker("stuck", clock=clock, stop_grace_s=0.2, **FAR))
-    wait_for(lambda: len(bench.attempts(job_id)) == 1 and "outcome" in bench.attempts(job_id)[0])
+    wait_for(lambda: any("outcome" in attempt for attempt in bench.attempts(job_id)))
     (tmp_path / "stuck").unlink()
     assert (running.end() or "").startswith("2 attempts in a row failed on this machine, the last one: no progress for")
     assert bench.table.get(job_id).status == "PENDING"
