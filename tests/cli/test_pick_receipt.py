@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receipt_trainer.cli.commands.spot_check import draw
+from receipt_trainer.cli.commands.evaluate import draw
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.dynamodb.write import import_receipts

@@ -15,7 +15,7 @@ _COMMANDS = {
     "predict": LazyCommand(".commands.predict:command", "Read fields from receipts: JSON lines in and out."),
     "export": LazyCommand(".commands.export:command", "Make the package that `receipt-trainer read` needs."),
     "label-counts": LazyCommand(".commands.label_counts:command", "Count receipts, words and labels a split."),
-    "spot-check": LazyCommand(".commands.spot_check:command", "Predictions beside VALID labels, one receipt."),
+    "spot-check": LazyCommand(".commands.evaluate:spot_check_command", "Predictions beside VALID labels, one receipt."),
     "report": LazyCommand(".commands.train:report_command", "Write and print the report of a run."),
 }
 

@@ -1,29 +1,41 @@
-"""`layoutlm-cli evaluate`: a trained model scored on labelled receipts."""
+"""`layoutlm-cli evaluate` and `spot-check`: a trained model scored on labelled receipts, or seen on one."""
 
 from __future__ import annotations
 
 import json
+import secrets
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, Final
 
 import click
 from pydantic import BaseModel
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from receipt_trainer.cli.options import dataset_options, model_options
 from receipt_trainer.cli.render.progress import progress_bar, show_problems
-from receipt_trainer.cli.render.tables import print_confusions, print_scores
+from receipt_trainer.cli.render.tables import plain_table, print_confusions, print_note, print_scores
 from receipt_trainer.cli.trained import Reader, label_notes, labelled, load_with_progress, open_reader
 from receipt_trainer.contract import names
-from receipt_trainer.contract.predictions import ReceiptPrediction
+from receipt_trainer.contract.names import OUTSIDE
+from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction
 from receipt_trainer.contract.run_record import Confusion, Score, load_record
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.sources.load import TABLE
 from receipt_trainer.data.split import read_split_file
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing
+from receipt_trainer.reports import formatting
+from receipt_trainer.training.console import say
+
+_MAX_MISMATCHES: Final = 10
 
 
 @click.command("evaluate")
@@ -162,3 +174,125 @@ def _print_scores(console: Any, result: dict[str, Any]) -> None:
         print_scores(console, "source", per_source.items())
     console.print()
     print_confusions(console, confusion)
+
+
+@click.command("spot-check")
+@model_options
+@dataset_options
+@click.option("--receipt", "wanted", metavar="KEY", help="This receipt, by key or name, instead of a random one.")
+@click.option("--seed", type=click.IntRange(min=0), help="Draw the receipt by this seed; by default another each time.")
+def spot_check_command(
+    model: str,
+    device: str,
+    precision: str,
+    dataset: str,
+    dynamo_table: str | None,
+    wanted: str | None,
+    seed: int | None,
+) -> None:
+    """Show one labelled receipt, word by word: its VALID labels, and what the model reads."""
+    from receipt_trainer.models.layoutlm.export import find_model
+
+    find_model(model)
+    problems = ProblemLog()
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    receipt = draw(dataset, dynamo_table, wanted, seed, problems)
+    reader = open_reader(model, device, precision)
+    console = Console()
+    drawn = "" if wanted else f"; drawn by --seed {seed}"
+    say(console, f"{receipt.name or receipt.key} ({receipt.source or 'own'}), key {receipt.key}{drawn}")
+    for note in label_notes([receipt], reader.space):
+        print_note(console, note)
+    words, gold_scores = _predictions(reader, receipt)
+    for part in (_word_table(words), _label_table(words), _mismatch_table(words, gold_scores)):
+        console.print()
+        console.print(part)
+    show_problems(problems)
+
+
+def draw(dataset: str, table: str | None, wanted: str | None, seed: int, problems: ProblemLog) -> Receipt:
+    """A receipt with a VALID label: the one that is wanted by key or name, or one that the seed chooses.
+
+    Raises:
+        UserError: there is none, or none of that key or name.
+    """
+    random = Random(seed)  # noqa: S311 - a sample, not a secret
+    if dataset.strip() == TABLE and table and (known := _from_table(table, wanted, random, problems)) is not None:
+        return known
+    receipts = labelled(load_with_progress(dataset, table, problems), dataset)
+    if wanted is None:
+        return random.choice(receipts)
+    found = [receipt for receipt in receipts if wanted in (receipt.key, receipt.name)]
+    if not found:
+        raise UserError(f"--receipt {wanted}: no receipt of {dataset} with a VALID label has that key or name")
+    if len(found) > 1:
+        keys = ", ".join(receipt.key for receipt in found[:5])
+        raise UserError(f"--receipt {wanted}: {len(found)} receipts have that name; say which by its key: {keys}")
+    return found[0]
+
+
+def _from_table(table: str, wanted: str | None, random: Random, problems: ProblemLog) -> Receipt | None:
+    """One query instead of one a receipt: the index has the keys. None for a name, which only the receipts know."""
+    from receipt_trainer.aws import clients
+    from receipt_trainer.data.sources.dynamodb.assemble import assemble
+    from receipt_trainer.data.sources.dynamodb.read import labelled_keys, query_receipt
+
+    client = clients.dynamodb()
+    keys = labelled_keys(client, table, problems)
+    chosen = random.sample(keys, len(keys)) if wanted is None else [key for key in keys if str(key) == wanted]
+    found = (assemble(key, query_receipt(client, table, key), problems) for key in chosen)
+    return next((receipt for receipt in found if receipt is not None and receipt.has_valid_label()), None)
+
+
+def _predictions(reader: Reader, receipt: Receipt) -> tuple[tuple[PredictedWord, ...], list[float]]:
+    """Every word, and the probability that the model gave its gold label."""
+    from receipt_trainer.data.decode import choose
+    from receipt_trainer.models.layoutlm.predictor import receipt_predictions
+
+    split, found = reader.read([receipt])
+    chosen = choose(found.probabilities, split.words, reader.space)
+    (prediction,) = receipt_predictions(split.words, found.probabilities, chosen, reader.space)
+    gold_scores = found.probabilities[range(len(chosen)), split.words.gold]
+    return prediction.words, [float(score) for score in gold_scores]
+
+
+def _word_table(words: Sequence[PredictedWord]) -> Table:
+    table = plain_table("line", "word", "gold", "predicted", "score", "", left=(1, 2, 3))
+    for line, group in groupby(words, key=lambda word: word.line):
+        for at, word in enumerate(group):
+            wrong = word.gold != word.pred
+            labels = (Text("" if label == OUTSIDE and not wrong else label) for label in (word.gold, word.pred))
+            score = "" if word.score is None else f"{word.score:.2f}"
+            text = Text(formatting.one_line(word.text, 28))
+            mark = Text("<- wrong" if wrong else "", "red")
+            table.add_row("" if at else str(line), text, *labels, score, mark, style="bold" if wrong else "")
+    return table
+
+
+def _label_table(words: Sequence[PredictedWord]) -> Table:
+    gold = Counter(word.gold for word in words)
+    found = Counter(word.pred for word in words)
+    correct = Counter(word.gold for word in words if word.gold == word.pred)
+    table = plain_table("words", "gold", "predicted", "correct", "precision", "recall")
+    for label in [*sorted({*gold, *found} - {OUTSIDE}), OUTSIDE]:
+        shares = (correct[label] / count[label] if count[label] else None for count in (found, gold))
+        counts = (str(count[label]) for count in (gold, found, correct))
+        table.add_row(Text(formatting.one_line(label, 32)), *counts, *map(formatting.score, shares))
+    return table
+
+
+def _mismatch_table(words: Sequence[PredictedWord], gold_scores: list[float]) -> Any:
+    """The mistakes that the model is surest of: either it has something to learn, or the label is wrong."""
+    wrong = [(word, score) for word, score in zip(words, gold_scores, strict=True) if word.gold != word.pred]
+    if not wrong:
+        return Text("Every prediction equals its label.")
+    wrong.sort(key=lambda pair: -(pair[0].score or 0.0))
+    title = f"{len(wrong)} mismatches, the most confident first"
+    table = plain_table(title, "line", "gold", "score", "predicted", "score", left=(2, 4))
+    for word, gold_score in wrong[:_MAX_MISMATCHES]:
+        scores = (f"{gold_score:.2f}", f"{word.score or 0.0:.2f}")
+        text = Text(formatting.one_line(word.text, 28))
+        table.add_row(text, str(word.line), Text(word.gold), scores[0], Text(word.pred), scores[1])
+    if len(wrong) > _MAX_MISMATCHES:
+        table.add_row(Text(f"and {len(wrong) - _MAX_MISMATCHES} more", "dim"))
+    return table
