@@ -23,6 +23,8 @@ def read_jsonl(
 ) -> Iterator[Receipt]:
     """The sound receipts of a file of JSON lines, or of one JSON array; all others are in `problems`.
 
+    Of two with one key the first counts, but for what a person has corrected: of that the latest.
+
     Prefixes of labels (B-, I-, E-, S-) are stripped where all of the file's labels have them.
 
     Args:
@@ -32,8 +34,7 @@ def read_jsonl(
         UserError: the file is missing or is not what its name says; its labels are numbers without names; most words
             of most receipts cannot be used.
     """
-    seen: set[str] = set()
-    found: list[Receipt] = []
+    found: dict[str, Receipt] = {}
     suspicion = _Suspicion(path)
     for place, record in _records(path, problems):
         before = suspicion.lost(problems)
@@ -41,13 +42,12 @@ def read_jsonl(
         suspicion.look(record, before, problems, has_names=bool(label_names))
         if receipt is None:
             continue
-        if receipt.key in seen:
+        if receipt.key in found and not receipt.corrects(found[receipt.key]):
             problems.add(ProblemKind.DUPLICATE_RECEIPT, receipt.name, place)
             continue
-        seen.add(receipt.key)
-        found.append(receipt)
+        found[receipt.key] = receipt
     suspicion.judge(problems)
-    yield from strip_prefixes(found, problems)
+    yield from strip_prefixes(found.values(), problems)
 
 
 def _records(path: Path, problems: ProblemLog) -> Iterator[tuple[str, Any]]:

@@ -32,15 +32,18 @@ def load_receipts(
 ) -> list[Receipt]:
     """All receipts of `dynamodb`, of a file or folder in a known format, or of several joined by commas; each once.
 
+    Of two with one key the first counts, but for what a person has corrected: of that the latest.
+
     Raises:
         UserError: an unknown name, an unreadable file, a table that is not there or not named.
     """
     receipts: dict[str, Receipt] = {}
     for part in filter(None, map(str.strip, name.split(","))):
         for receipt in _load(part, problems, table, max_words, progress):
-            if receipt.key in receipts:
+            if receipt.key in receipts and not receipt.corrects(receipts[receipt.key]):
                 problems.add(ProblemKind.DUPLICATE_RECEIPT, receipt.name or receipt.key, part)
-            receipts.setdefault(receipt.key, receipt)
+                continue
+            receipts[receipt.key] = receipt
     return list(receipts.values())
 
 

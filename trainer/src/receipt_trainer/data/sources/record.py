@@ -1,4 +1,7 @@
-"""One receipt as JSON: {id, source, split, width, height, words: [{text, box (pixels), line, label, ...}], ...}."""
+"""One receipt as JSON: {id, source, split, width, height, words: [{text, box (pixels), line, label, ...}], ...}.
+
+`review` {confirmed, by, at} is what a person has said of it as a whole.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from receipt_trainer.contract.names import OUTSIDE
+from receipt_trainer.contract.tables import moment
 from receipt_trainer.data.page_words import line_numbers
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
-from receipt_trainer.data.receipt import Receipt, Word, WordLabel, image_id_for
+from receipt_trainer.data.receipt import Receipt, Review, Word, WordLabel, image_id_for
 from receipt_trainer.data.sources.boxes import are_fractions, fit, likely_cause
 from receipt_trainer.data.sources.clean import (
     BOX_DECIMALS,
@@ -31,6 +35,8 @@ _MAX_PIXELS: Final = 1_000_000
 MAX_NUMBER: Final = 999_999_999
 """Nine digits are read of the numbers in a table's keys."""
 _RECEIPT_FIELDS: Final = ("id", "image_id", "receipt_id", "source", "split", "width", "height", "words")
+_REVIEW: Final = "review"
+_REVIEW_FIELDS: Final = {"confirmed", "by", "at"}
 
 
 def given_label(word: Any) -> Any:
@@ -123,6 +129,7 @@ def parse_record(
     ):
         problems.add(ProblemKind.PAGE_SIZE_SWAPPED, name, detail=f"width {width:g}, height {height:g}")
     source, split = (_optional_name(record, field, name, problems) for field in ("source", "split"))
+    review = parse_review(record.get(_REVIEW))
     receipt = Receipt(
         image_id=image_id or image_id_for(source, name),
         receipt_id=receipt_id,
@@ -132,9 +139,24 @@ def parse_record(
         split=split,
         width=int(width),
         height=int(height),
-        extra={key: value for key, value in record.items() if key not in _RECEIPT_FIELDS},
+        extra={
+            key: value
+            for key, value in record.items()
+            if key not in _RECEIPT_FIELDS and (key != _REVIEW or review is None)
+        },
+        review=review,
     )
     return clean(receipt, problems, max_words, places)
+
+
+def parse_review(value: Any) -> Review | None:
+    """The mark {confirmed, by, at} of a receipt; None for anything else, which other programs may call so."""
+    if not isinstance(value, dict) or set(value) != _REVIEW_FIELDS or not isinstance(value["confirmed"], bool):
+        return None
+    by, at = value["by"], value["at"]
+    if not isinstance(at, str) or not (by == "" or is_name(by)) or (at and moment(at) is None):
+        return None
+    return Review(value["confirmed"], by, at)
 
 
 def is_page(width: float, height: float) -> bool:
@@ -232,7 +254,7 @@ def _parse_word(
 
 
 def _parse_labels(item: dict[str, Any], key: str, where: str, problems: ProblemLog) -> tuple[WordLabel, ...]:
-    """`labels` says all: [[name, status], ...], with who proposed it as a third; else `label` is one VALID label."""
+    """`labels` says all: [[name, status], ...], then who proposed it and when; else `label` is one VALID label."""
     if item.get("labels") is None:
         label = item.get("label")
         if label is None or label in ("", OUTSIDE):
@@ -242,7 +264,7 @@ def _parse_labels(item: dict[str, Any], key: str, where: str, problems: ProblemL
         given = item["labels"] if isinstance(item["labels"], list) else [item["labels"]]
     labels = []
     for pair in given:
-        if isinstance(pair, list) and len(pair) in (2, 3) and all(isinstance(part, str) for part in pair):
+        if isinstance(pair, list) and len(pair) in (2, 3, 4) and all(isinstance(part, str) for part in pair):
             labels.append(WordLabel(*pair))
         else:
             problems.add(ProblemKind.BAD_LABEL, key, where, pair)
@@ -264,7 +286,7 @@ def to_record(receipt: Receipt) -> dict[str, Any]:
             "line": word.line,
             "label": word.valid_label() or OUTSIDE,
         }
-        pairs = [[label.name, label.status, *filter(None, [label.proposed_by])] for label in word.labels]
+        pairs = [_pair(label, word) for label in word.labels]
         if pairs and (pairs != [[record["label"], "VALID"]] or record["label"] == OUTSIDE):
             record["labels"] = pairs
         if word.confidence is not None:
@@ -273,7 +295,16 @@ def to_record(receipt: Receipt) -> dict[str, Any]:
     head: dict[str, Any] = {"id": receipt.name or receipt.key, "source": receipt.source, "split": receipt.split}
     if receipt.image_id != image_id_for(receipt.source, receipt.name) or receipt.receipt_id != 1:
         head |= {"image_id": receipt.image_id, "receipt_id": receipt.receipt_id}
-    return head | {"width": w, "height": h, "words": words} | receipt.extra
+    review = receipt.review
+    said = {} if review is None else {_REVIEW: {"confirmed": review.confirmed, "by": review.by, "at": review.at}}
+    return head | {"width": w, "height": h, "words": words} | receipt.extra | said
+
+
+def _pair(label: WordLabel, word: Word) -> list[str]:
+    """A label; when it was added only where that matters: a VALID label stands beside a newer one that is open."""
+    if word.is_open() and word.valid_label() is not None:
+        return [label.name, label.status, label.proposed_by, label.added]
+    return [label.name, label.status, *filter(None, [label.proposed_by])]
 
 
 def to_line(receipt: Receipt) -> str:

@@ -129,7 +129,7 @@ def _importable(receipts: Iterable[Receipt], problems: ProblemLog, result: Impor
     wanted: dict[str, Receipt] = {}
     for receipt in receipts:
         extras = [receipt.extra, *(word.extra for word in receipt.words)]
-        if receipt.key in wanted:
+        if receipt.key in wanted and not receipt.corrects(wanted[receipt.key]):
             problems.add(ProblemKind.DUPLICATE_RECEIPT, receipt.name or receipt.key)
         elif any(extra and len(json.dumps(extra)) > MAX_EXTRA for extra in extras):
             detail = f"extra fields of more than {MAX_EXTRA} characters"
