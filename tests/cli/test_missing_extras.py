@@ -16,6 +16,7 @@ COMMANDS = {
     "receipt_trainer vl validate-dataset --input receipts.jsonl": "vl",
     "receipt_trainer local up": "local",
     "receipt_trainer read receipts.jsonl --model RUN": "read",
+    "receipt_trainer serve --model RUN": "serve",
 }
 """Commands with the extra that each needs first."""
 BASE_INSTALL = f"""

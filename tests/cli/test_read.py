@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from receipt_trainer.cli.commands.read import _stdout, command, newest_model, page_numbers
+from receipt_trainer.cli.commands.read import _stdout, command, newest_model
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.inference.document_reader import DocumentReader
+from receipt_trainer.inference.inputs import page_numbers
 from tests.inference.told import ToldModel, record
 from tests.job_rows import put_job
 

@@ -72,6 +72,7 @@ vl = LazyGroup(
         "demo": LazyCommand(".commands.demo:command", "A complete job on this machine, on an embedded AWS."),
         "local": LazyCommand(".receipt_trainer:local", "The stack on this machine, to play with."),
         "read": LazyCommand(".commands.read:command", "Photos, PDFs and files of words in, fields out."),
+        "serve": LazyCommand(".commands.serve:group", "The reader over HTTP, and a page to correct what it reads."),
         "receipts": LazyCommand(".receipt_trainer:receipts", "Receipts in, out, and counted."),
         "submit-job": LazyCommand(".commands.submit_job:command", "Queue a job file for the workers."),
         "start-worker": LazyCommand(".commands.worker:command", "Take jobs from the queues and train them."),

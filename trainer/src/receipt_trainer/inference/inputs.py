@@ -116,6 +116,25 @@ class Inputs:
             problems.examples.clear()
 
 
+def page_numbers(text: str, called: str = "--pages") -> frozenset[int]:
+    """ "1-3,7" as page numbers; messages call it `called`.
+
+    Raises:
+        UserError: it is something else.
+    """
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if (
+            not first.isdecimal()
+            or not (last or first).isdecimal()
+            or not 1 <= int(first) <= int(last or first) <= 9999
+        ):
+            raise UserError(f"{called} {text}: write 1, 2-4 or 1,3-5")
+        found |= set(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
 def of_record(record: Any, name: str, content: bytes | None = None, where: str = "") -> Given:
     """A decoded line of our format; an id and lines of words may be missing. `where` stands before a refusal."""
     problems = ProblemLog(max_examples=100)

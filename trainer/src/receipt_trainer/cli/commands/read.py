@@ -91,7 +91,7 @@ def command(
         )
         from receipt_trainer.inference.answers_file import open_answers
         from receipt_trainer.inference.document_reader import DocumentReader
-        from receipt_trainer.inference.inputs import Inputs
+        from receipt_trainer.inference.inputs import Inputs, page_numbers
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("receipt_trainer"):
             raise
@@ -245,22 +245,3 @@ def newest_model(table: str) -> str:
             click.echo(f"model: job {row['name']} ({row['job_id']})", err=True)
             return str(row["artifacts"])
     raise UserError("no job of this stack has finished with a LayoutLM model; train one: receipt-trainer submit-job")
-
-
-def page_numbers(text: str) -> frozenset[int]:
-    """ "1-3,7" as page numbers.
-
-    Raises:
-        UserError: it is something else.
-    """
-    found: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if (
-            not first.isdecimal()
-            or not (last or first).isdecimal()
-            or not 1 <= int(first) <= int(last or first) <= 9999
-        ):
-            raise UserError(f"--pages {text}: write 1, 2-4 or 1,3-5")
-        found |= set(range(int(first), int(last or first) + 1))
-    return frozenset(found)

@@ -1,0 +1,134 @@
+"""Bodies of requests: of known types, bounded in size and time before anything is decoded."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from receipt_trainer.serving.problems import ProblemError
+
+JSON: Final = "application/json"
+MULTIPART: Final = "multipart/form-data"
+PHOTOS: Final = (
+    *("image/jpeg", "image/png", "image/webp", "image/tiff", "image/heic", "image/heif", "image/avif"),
+    "application/pdf",
+)
+"""What a photo or a document may be called; what it is, its content says."""
+_MAX_PARTS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """What a body may have.
+
+    Attributes:
+        json_bytes, photo_bytes: at most.
+        seconds: in which all of it must have come.
+    """
+
+    json_bytes: int = 2_000_000
+    photo_bytes: int = 15_000_000
+    seconds: float = 20.0
+
+
+def media_type(request: Request, allowed: tuple[str, ...]) -> str:
+    """The type of the body, without its parameters.
+
+    Raises:
+        ProblemError: none is said, it is not one of `allowed`, or the body is compressed.
+    """
+    said, _ = parse_options_header(request.headers.get("content-type", ""))
+    found = said.decode("latin-1").lower()
+    if found not in allowed:
+        what = f"the body is {found}" if found else "the request does not say what its body is"
+        raise ProblemError(415, f"{what}; send one of these as Content-Type: {', '.join(allowed)}"[:400])
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ProblemError(415, "the body is compressed; send it as it is, without Content-Encoding")
+    return found
+
+
+async def read_body(request: Request, limit: int, seconds: float) -> bytes:
+    """All of the body.
+
+    Raises:
+        ProblemError: it is larger than `limit` bytes, or does not come within `seconds`.
+        ClientDisconnect: who sends has gone.
+    """
+    too_large = ProblemError(
+        413, f"the body is larger than {limit / 1e6:g} MB, which are taken at most; make it smaller"
+    )
+    if int(request.headers.get("content-length", "0")) > limit:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large
+    except TimeoutError:
+        raise ProblemError(
+            408, f"the body has not come within {seconds:g} s; send it again, or a smaller one"
+        ) from None
+    return bytes(body)
+
+
+def as_json(body: bytes) -> Any:
+    """The body decoded.
+
+    Raises:
+        ProblemError: it is no JSON.
+    """
+    try:
+        return json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(400, f"the body is not JSON: {' '.join(str(error).split())[:160]}") from None
+
+
+class _InMemory(MultiPartParser):
+    """Parts stay in memory: no photo lies in a temporary file."""
+
+    spool_max_size = 64_000_000  # above what any body may have
+
+
+async def parse_parts(request: Request, body: bytes, limits: BodyLimits) -> FormData:
+    """The parts of a form.
+
+    Raises:
+        ProblemError: the body is no form, or has too many parts.
+    """
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield body
+
+    parser = _InMemory(
+        request.headers, stream(), max_files=_MAX_PARTS, max_fields=_MAX_PARTS, max_part_size=limits.json_bytes
+    )
+    try:
+        return await parser.parse()
+    except (MultiPartException, ValueError, KeyError) as error:
+        said = getattr(error, "message", None) or "it ends too early"
+        raise ProblemError(400, f"the body is not the form that Content-Type announces: {said}"[:300]) from None
+
+
+async def file_of(form: FormData, name: str) -> bytes | None:
+    """The content of a part with a file; None if there is none of that name."""
+    part = form.get(name)
+    if part is None:
+        return None
+    return await part.read() if isinstance(part, UploadFile) else part.encode()
+
+
+def document_id(content: bytes) -> str:
+    """A UUID made of the content's hash: the same photo is the same receipt."""
+    return str(uuid.UUID(bytes=hashlib.sha256(content).digest()[:16], version=5))
