@@ -26,7 +26,15 @@ SECURITY_HEADERS: Final = {
 }
 """Of every answer: no script but our own, none inline; nobody may frame the page or take its pictures."""
 _READS: Final = ("GET", "HEAD")
-_PUBLIC: Final = frozenset({"/", "/page.js", "/page.css", "/healthz", "/readyz", "/openapi.json"})
+_MODULES: Final = ("page", "elements", "panel", "picture", "queue", "receipt", "server")
+PAGE_FILES: Final = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/favicon.svg": ("favicon.svg", "image/svg+xml"),
+    **{f"/{name}.js": (f"{name}.js", "text/javascript") for name in _MODULES},
+}
+"""Name and content type of the page's files by path."""
+_PUBLIC: Final = frozenset({*PAGE_FILES, "/healthz", "/readyz", "/openapi.json"})
 """What anybody may see: the page asks for the token itself."""
 _HASH: Final = re.compile("[0-9a-f]{64}")
 _TOKEN_BYTES: Final = 32

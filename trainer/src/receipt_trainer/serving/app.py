@@ -21,7 +21,7 @@ from receipt_trainer.data.page_words import DocumentWords
 from receipt_trainer.errors import UserError
 from receipt_trainer.inference.document_reader import DocumentReader
 from receipt_trainer.inference.inputs import Given, of_record, page_numbers
-from receipt_trainer.serving.access import SECURITY_HEADERS, Access
+from receipt_trainer.serving.access import PAGE_FILES, SECURITY_HEADERS, Access
 from receipt_trainer.serving.bodies import (
     JSON,
     MULTIPART,
@@ -38,11 +38,6 @@ from receipt_trainer.serving.holder import Holder
 from receipt_trainer.serving.problems import ProblemError, on_http_exception, on_problem
 
 _PAGE: Final = Path(__file__).with_name("page")
-_PAGE_FILES: Final = {
-    "/": ("index.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
-}
 
 
 class Server:
@@ -54,7 +49,7 @@ class Server:
 
     async def page(self, request: Request) -> Response:
         """A file of the page."""
-        name, kind = _PAGE_FILES[request.url.path]
+        name, kind = PAGE_FILES[request.url.path]
         try:
             content = (_PAGE / name).read_bytes()
         except FileNotFoundError:
@@ -202,7 +197,7 @@ def create_app(
     """
     server = Server(holder, corrections=corrections, review=review, limits=limits or BodyLimits(), workers=workers)
     routes = [
-        *(Route(path, server.page) for path in _PAGE_FILES),
+        *(Route(path, server.page) for path in PAGE_FILES),
         Route("/healthz", server.healthz),
         Route("/readyz", server.readyz),
         Route("/v1/model", server.model),

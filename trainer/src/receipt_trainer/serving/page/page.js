@@ -1,0 +1,371 @@
+/** The page: reads a receipt or takes the next of the queue, lets a person correct it, saves. */
+
+import { byId, make, tone } from "./elements.js";
+import { fieldsOf } from "./panel.js";
+import { Picture } from "./picture.js";
+import { Queue } from "./queue.js";
+import { NONE, Receipt, nameOf, percent } from "./receipt.js";
+import * as server from "./server.js";
+
+const LABEL_KEYS = "123456789asdfgh";
+const ZOOMS = [1, 1.4, 2, 3];
+const KEYS = [
+  ["Enter", "All is right: save, and on to the next"],
+  ["← → ↑ ↓", "Go from word to word; with Shift, select several. The first goes to the least sure word"],
+  ["N", "The next unsure word"],
+  ["1 – 9, A – H", "Give the selected words the label that bears this key"],
+  ["0 or Delete", "No label"],
+  ["E", "Edit the word's text; Enter keeps it, Escape does not"],
+  ["Escape", "Select nothing"],
+  ["Ctrl Z, Ctrl Y", "Undo, redo"],
+  ["Ctrl S", "Save corrections, without saying that all the rest is right"],
+];
+
+let model = { labels: [], corrections: false, keep_photos: false, review: false };
+let receipt = null;
+let queue = null;
+let busy = false;
+let zoom = 0;
+let retry = null;
+
+const picture = new Picture(byId("sheets"), { onSelect: drawEditor, onHover: lightRows });
+
+const say = (text) => (byId("status").textContent = text);
+
+function fail(problem, again) {
+  retry = again;
+  const message = byId("message");
+  message.firstChild.textContent = problem.message;
+  message.children[1].hidden = !again;
+  message.hidden = false;
+}
+
+function clearFailure() {
+  byId("message").hidden = true;
+}
+
+/** Run `work`; what goes wrong is one line, with a button that tries again. */
+async function attempt(work) {
+  if (!queue?.unsaved.size) clearFailure();
+  try {
+    return await work();
+  } catch (problem) {
+    if (!(problem instanceof server.Problem)) console.error(problem);
+    fail(problem, () => attempt(work));
+  }
+}
+
+function setState(state) {
+  document.body.dataset.state = state;
+  byId("start").hidden = state === "receipt";
+  byId("drop").hidden = state !== "empty";
+  byId("reading").hidden = state !== "reading";
+  byId("picture").hidden = byId("panel").hidden = state !== "receipt";
+  byId("another").hidden = state === "empty" && !queue;
+}
+
+// Reading and showing
+
+async function begin() {
+  model = await server.model();
+  byId("model").textContent = `Model ${model.version}`;
+  byId("privacy").textContent = model.keep_photos
+    ? "A photo is kept on this server when you save corrections of it."
+    : "Photos are read on this server and not kept.";
+  if (model.review) await openQueue();
+}
+
+async function openQueue() {
+  queue = new Queue(await server.review(), { list: byId("entries"), onOpen: (key) => attempt(() => openEntry(key)) });
+  byId("queue").hidden = false;
+  byId("queue").firstElementChild.open = matchMedia("(min-width: 1180px)").matches;
+  drawProgress();
+  await openNext();
+}
+
+function drawProgress() {
+  const { numDone, entries } = queue;
+  byId("progress-text").textContent = `${numDone} of ${entries.length} reviewed`;
+  Object.assign(byId("progress"), { value: numDone, max: Math.max(1, entries.length) });
+}
+
+async function openNext(after = null) {
+  const [key] = queue.open(after);
+  if (key !== undefined) return openEntry(key);
+  receipt = null;
+  setState("empty");
+  byId("start-title").textContent = queue.entries.length ? `All ${queue.entries.length} receipts are reviewed` : "Drop a receipt here";
+  say(byId("start-title").textContent);
+}
+
+async function openEntry(key) {
+  show(await queue.receipt(key));
+}
+
+async function readFile(file) {
+  if (!file || busy || (receipt?.changed && !receipt.key && !confirm("Leave this receipt without saving your corrections?"))) return;
+  busy = true;
+  const before = receipt ? "receipt" : "empty";
+  setState("reading");
+  byId("reading").lastElementChild.textContent = `Reading ${file.name} …`;
+  say(`Reading ${file.name}`);
+  await attempt(async () => {
+    const { answer, smaller } = await server.read(file);
+    const photo = /json/.test(file.type) || /\.json$/i.test(file.name) ? null : (smaller ?? file);
+    show(new Receipt(answer, { photo, name: file.name }));
+    if (smaller) say("The photo was too large for the server and was made smaller.");
+  }).finally(() => (busy = false));
+  if (document.body.dataset.state === "reading") setState(before);
+}
+
+function show(next) {
+  receipt = next;
+  document.body.dataset.key = receipt.key ?? receipt.answer.id;
+  setState("receipt");
+  byId("file-name").textContent = receipt.name || receipt.answer.id;
+  byId("saved").hidden = true;
+  picture.show(receipt);
+  drawEditor();
+  drawFields();
+  byId("fields").scrollTop = 0;
+  byId("fields").focus({ preventScroll: true });
+  const { length } = receipt.reasons();
+  say(`${receipt.name}: ${receipt.words.length} words. ${length ? `${length} to check.` : "Nothing to check."}`);
+}
+
+function drawFields() {
+  byId("fields").replaceChildren(...fieldsOf(receipt));
+  const changed = receipt.changed;
+  byId("save").hidden = byId("confirm").hidden = byId("undo").hidden = !model.corrections;
+  byId("skip").hidden = !receipt.key;
+  byId("save").disabled = !changed;
+  byId("undo").disabled = !receipt.done.length;
+  byId("confirm").firstChild.textContent = changed ? "All else is right" : "All is right";
+  if (!model.corrections) noteSaved("Corrections are switched off on this server: start it with --corrections.", false);
+  else if (changed) byId("saved").hidden = true;
+}
+
+function lightRows(place) {
+  for (const row of byId("fields").querySelectorAll("[data-words]")) {
+    row.classList.toggle("linked", place !== null && row.dataset.words.split(" ").includes(String(place)));
+  }
+}
+
+// Correcting
+
+function drawEditor() {
+  const places = [...picture.selected];
+  byId("editor").hidden = !places.length || !model.corrections;
+  if (!places.length) return;
+  const words = places.map((place) => receipt.words[place]);
+  const [word] = words;
+  const sure = word.byPerson ? "checked by you" : `${percent(word.confidence)} sure`;
+  byId("text-label").textContent = words.length > 1 ? `${words.length} words` : `Text · ${sure}`;
+  byId("text").value = words.map(({ text }) => text).join(" ");
+  byId("text").readOnly = words.length > 1;
+  byId("labels").replaceChildren(...labelButtons(new Set(words.map(({ label }) => label))));
+  picture.reveal();
+}
+
+function labels() {
+  return [...new Set([...model.labels, ...receipt.words.flatMap(({ label, proposed }) => [label, proposed])])].filter((label) => label !== NONE);
+}
+
+function labelButtons(current) {
+  return [...labels(), NONE].map((label, number) => {
+    const key = label === NONE ? "0" : (LABEL_KEYS[number] ?? "").toUpperCase();
+    const dot = tone(make("i", { className: "dot" }), label);
+    const hint = make("kbd", { textContent: key, aria: { hidden: true } });
+    const pressed = current.size === 1 && current.has(label);
+    return make("button", { type: "button", dataset: { label }, aria: { pressed } }, dot, make("span", { textContent: nameOf(label) }), hint);
+  });
+}
+
+function giveLabel(label) {
+  const places = [...picture.selected];
+  if (!places.length || !model.corrections) return;
+  changed(receipt.edit(places, { label }));
+  const [word] = places.map((place) => receipt.words[place]);
+  say(`${places.length > 1 ? `${places.length} words` : word.text}: ${nameOf(label)}`);
+  picture.select(places, { active: picture.active });
+}
+
+function giveText() {
+  const [place, ...others] = picture.selected;
+  const text = byId("text").value.trim().replace(/\s+/g, " ");
+  if (others.length || place === undefined || text === receipt.words[place].text) return;
+  if (!text) return void fail(new Error("A word cannot be empty: give it “No label” instead."), null) ?? drawEditor();
+  changed(receipt.edit([place], { text }));
+}
+
+function changed(places) {
+  picture.update(places);
+  drawFields();
+  drawEditor();
+}
+
+// Saving
+
+function save(confirmed) {
+  if (!receipt || busy || !model.corrections || (!confirmed && !receipt.changed)) return;
+  giveText();
+  const one = receipt;
+  if (one.key) return void saveOfQueue(one, confirmed);
+  busy = true;
+  attempt(async () => {
+    say("Saving");
+    const step = one.done.at(-1);
+    const saved = await server.correct(one.answer.id, one.correction(confirmed), model.keep_photos ? one.photo : null);
+    one.markSaved(step);
+    if (one === receipt) drawFields();
+    noteSaved(savedText(saved));
+  }).finally(() => (busy = false));
+}
+
+function savedText({ saved_to, num_words, num_labels, confirmed }) {
+  const where = saved_to === "table" ? "the receipts table" : "the corrections file";
+  return confirmed
+    ? `Saved to ${where}: all ${num_words} words confirmed, ${num_labels} with a label.`
+    : `Saved to ${where}: ${receipt.numTouched} words that you corrected.`;
+}
+
+function noteSaved(text, good = true) {
+  Object.assign(byId("saved"), { textContent: text, hidden: false, className: good ? "good" : "soft" });
+  say(text);
+}
+
+/** The next receipt is shown at once; what could not be saved is kept, to be tried again. */
+function saveOfQueue(one, confirmed) {
+  const correction = one.correction(confirmed);
+  queue.save(one, () => server.correct(one.answer.id, correction, null)).catch((problem) => {
+    const number = queue.unsaved.size;
+    const which = number > 1 ? `${number} receipts are` : `${one.name} is`;
+    fail(new Error(`${which} not saved yet. ${problem.message}`), sendUnsaved);
+  });
+  one.markSaved();
+  queue.mark(one.key, "done");
+  drawProgress();
+  attempt(() => openNext(one.key));
+}
+
+function sendUnsaved() {
+  return attempt(async () => {
+    for (const send of [...queue.unsaved.values()]) await send();
+    clearFailure();
+    say("All is saved now.");
+  });
+}
+
+// Events
+
+byId("choose").onclick = byId("another").onclick = () => byId("file").click();
+byId("take").onclick = () => byId("camera").click();
+for (const input of [byId("file"), byId("camera")]) {
+  input.onchange = () => {
+    readFile(input.files[0]);
+    input.value = "";
+  };
+}
+byId("message").children[1].onclick = () => retry?.();
+byId("close-message").onclick = clearFailure;
+byId("undo").onclick = () => changed(receipt.undo());
+byId("skip").onclick = () => attempt(() => openNext(receipt.key));
+byId("save").onclick = () => save(false);
+byId("confirm").onclick = () => save(true);
+byId("deselect").onclick = () => picture.select([]);
+byId("smaller").onclick = () => setZoom(zoom - 1);
+byId("larger").onclick = () => setZoom(zoom + 1);
+byId("show-keys").onclick = () => byId("keys").showModal();
+byId("labels").onclick = (event) => {
+  const label = event.target.closest("button")?.dataset.label;
+  if (label) giveLabel(label);
+};
+byId("text").onchange = giveText;
+const wordsOf = (event) => event.target.closest("[data-words]")?.dataset.words.split(" ").map(Number) ?? [];
+byId("fields").onclick = (event) => {
+  const places = wordsOf(event);
+  if (places.length) picture.select(places);
+};
+byId("fields").onpointerover = byId("fields").onfocusin = (event) => picture.link(wordsOf(event));
+byId("fields").addEventListener("focusin", (event) => picture.link(wordsOf(event)));
+byId("fields").onpointerleave = () => picture.link([]);
+
+function setZoom(next) {
+  zoom = Math.min(ZOOMS.length - 1, Math.max(0, next));
+  byId("sheets").style.setProperty("--zoom", ZOOMS[zoom]);
+  byId("smaller").disabled = zoom === 0;
+  byId("larger").disabled = zoom === ZOOMS.length - 1;
+  picture.reveal();
+}
+
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  byId("drop").classList.add("over");
+});
+addEventListener("dragleave", (event) => event.relatedTarget ?? byId("drop").classList.remove("over"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  byId("drop").classList.remove("over");
+  readFile(event.dataTransfer.files[0]);
+});
+addEventListener("paste", (event) => event.clipboardData.files.length && readFile(event.clipboardData.files[0]));
+addEventListener("beforeunload", (event) => {
+  if (receipt?.changed || queue?.unsaved.size) event.preventDefault();
+});
+addEventListener("keydown", (event) => {
+  if (document.querySelector("dialog[open]") || !receipt || byId("panel").hidden || event.altKey) return;
+  const command = event.ctrlKey || event.metaKey;
+  const typing = event.target === byId("text");
+  if (typing && !command) return void editKey(event);
+  if (command && typing && event.key.toLowerCase() !== "s") return;
+  if (onKey(event.key.length === 1 ? event.key.toLowerCase() : event.key, command, event)) event.preventDefault();
+});
+
+function editKey(event) {
+  if (event.key !== "Enter" && event.key !== "Escape") return;
+  event.preventDefault();
+  if (event.key === "Escape") drawEditor();
+  else giveText();
+  picture.words[picture.active].focus({ preventScroll: true });
+}
+
+/** Whether the key was ours. */
+function onKey(key, command, { shiftKey, target }) {
+  if (command) {
+    if (key === "s") save(false);
+    else if (key === "z" && model.corrections) changed(shiftKey ? receipt.redo() : receipt.undo());
+    else if (key === "y" && model.corrections) changed(receipt.redo());
+    else return false;
+    return true;
+  }
+  if (/^(Arrow|Home|End)/.test(key)) picture.move(key, shiftKey);
+  else if (key === "Escape") picture.select([]);
+  else if (key === "Enter" && !target.closest("button, summary, a")) save(true);
+  else if (key === "n") nextUnsure();
+  else if (key === "e" && picture.selected.size === 1 && model.corrections) byId("text").select();
+  else if (key === "0" || key === "Delete" || key === "Backspace") giveLabel(NONE);
+  else if (LABEL_KEYS.includes(key) && key.length === 1 && labels()[LABEL_KEYS.indexOf(key)]) giveLabel(labels()[LABEL_KEYS.indexOf(key)]);
+  else return false;
+  return true;
+}
+
+function nextUnsure() {
+  const places = receipt.unsure();
+  const place = places[(places.indexOf(picture.active) + 1) * (picture.selected.size ? 1 : 0)] ?? places[0];
+  if (place !== undefined) picture.select([place]);
+}
+
+server.onToken(
+  (refused) =>
+    new Promise((done) => {
+      const dialog = byId("token");
+      byId("refused").hidden = !refused;
+      byId("token-text").value = "";
+      dialog.onclose = () => done(dialog.returnValue === "given" ? byId("token-text").value.trim() : null);
+      dialog.returnValue = "";
+      dialog.showModal();
+    }),
+);
+byId("keys").querySelector("dl").append(...KEYS.flatMap(([key, does]) => [make("dt", {}, make("kbd", { textContent: key })), make("dd", { textContent: does })]));
+setZoom(0);
+attempt(begin);

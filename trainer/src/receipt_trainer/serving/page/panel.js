@@ -1,0 +1,68 @@
+/** What was read, beside the receipt: reasons for a look, summary, items, checks. */
+
+import { make, tone } from "./elements.js";
+import { NONE, UNSURE, nameOf, percent } from "./receipt.js";
+
+/** All of it, for `root`. Each row bears the places of its words in `data-words`. */
+export function fieldsOf(receipt) {
+  const { summary, items, others } = receipt.fields();
+  return [
+    reasonsOf(receipt),
+    titled("Summary", make("div", { className: "rows" }, ...summary.map(row))),
+    others.length ? titled("Details", make("div", { className: "rows" }, ...others.map((find) => row({ ...find, find })))) : null,
+    items.rows.length ? titled("Items", itemsOf(items)) : null,
+    checksOf(receipt.checks()),
+    receipt.answer.problems.length ? titled("Left out", listOf(receipt.answer.problems)) : null,
+  ].filter(Boolean);
+}
+
+const titled = (title, ...children) => make("section", {}, make("h2", { textContent: title }), ...children);
+const listOf = (texts) => make("ul", {}, ...texts.map((text) => make("li", { textContent: text })));
+
+function reasonsOf(receipt) {
+  const reasons = receipt.reasons();
+  if (!reasons.length) return make("p", { className: "note good", textContent: "Nothing speaks for a second look." });
+  return make("div", { className: "note" }, make("h2", { textContent: "Please check" }), listOf(reasons));
+}
+
+function row({ label, value, currency, find, words }) {
+  const shown = value ?? (find ? null : "not found");
+  const name = make("span", { className: "name", textContent: nameOf(label) });
+  const text = make("span", { className: shown === "not found" ? "value none" : "value" }, shown ?? find.text);
+  if (currency) text.append(make("small", { textContent: ` ${currency}` }));
+  if (find && find.text !== value && value !== null) text.append(make("small", { className: "as-read", textContent: `read as ${find.text}` }));
+  const children = [tone(make("i", { className: "dot" }), find ? label : NONE), name, text, find ? surety(find) : null];
+  if (!words.length) return make("div", { className: "row" }, ...children);
+  return make("button", { type: "button", className: "row", dataset: { words: words.join(" ") } }, ...children);
+}
+
+function surety({ confidence }) {
+  if (confidence === null) return make("span", { className: "sure yours", textContent: "corrected" });
+  const unsure = confidence < UNSURE;
+  return make("span", { className: unsure ? "sure unsure" : "sure", textContent: percent(confidence) + (unsure ? " unsure" : "") });
+}
+
+function itemsOf({ columns, rows }) {
+  const head = columns.map((label) => make("th", { scope: "col", className: label, textContent: nameOf(label) }));
+  const body = rows.map(({ cells }) => make("tr", {}, ...columns.map((label) => cellOf(label, cells[label]))));
+  return make("div", { className: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body)));
+}
+
+function cellOf(label, find) {
+  if (!find) return make("td", { className: label, textContent: "–" });
+  const doubt = find.confidence !== null && find.confidence < UNSURE;
+  const note = find.confidence === null ? ", corrected" : doubt ? `, ${percent(find.confidence)}, unsure` : `, ${percent(find.confidence)}`;
+  const text = find.value ?? find.text;
+  const button = make("button", { type: "button", className: doubt ? "unsure" : "", dataset: { words: find.words.join(" ") } }, text);
+  button.ariaLabel = `${nameOf(label)} ${text}${note}`;
+  button.title = note.slice(2);
+  if (doubt) button.append(make("small", { textContent: percent(find.confidence) }));
+  return make("td", { className: label }, button);
+}
+
+function checksOf({ known, stale }) {
+  if (!known.length) return null;
+  const lines = known.map(({ text, holds }) => make("li", { className: holds ? "holds" : "fails", textContent: text }));
+  const note = stale ? make("p", { className: "soft", textContent: "As read, before your corrections." }) : null;
+  return titled("Sums", make("ul", { className: "checks" }, ...lines), note);
+}

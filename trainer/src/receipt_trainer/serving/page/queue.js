@@ -1,0 +1,74 @@
+/** The receipts to review: which comes next, those fetched ahead, and saves that go on behind. */
+
+import { make } from "./elements.js";
+import { Receipt, percent } from "./receipt.js";
+import * as server from "./server.js";
+
+const AHEAD = 4;
+
+export class Queue {
+  /** Of the answer of `/v1/review`; `onOpen(key)` when a person picks one. */
+  constructor({ entries }, { list, onOpen }) {
+    Object.assign(this, { entries, list, receipts: new Map(), unsaved: new Map() });
+    list.addEventListener("click", (event) => {
+      const key = event.target.closest("button")?.dataset.key;
+      if (key !== undefined) onOpen(key);
+    });
+    this.rows = new Map(entries.map((entry) => [entry.key, this.#row(entry)]));
+    list.replaceChildren(...this.rows.values());
+  }
+
+  #row({ key, name, confidence, state }) {
+    const sure = confidence === null ? "" : percent(confidence);
+    const button = make("button", { type: "button", dataset: { key, state } }, make("span", { textContent: name }), make("small", { textContent: sure }));
+    return make("li", {}, button);
+  }
+
+  get numDone() {
+    return this.entries.filter((entry) => entry.state === "done").length;
+  }
+
+  /** Keys of the open entries, those behind `key` first. */
+  open(key = null) {
+    const at = this.entries.findIndex((entry) => entry.key === key);
+    const turned = [...this.entries.slice(at + 1), ...this.entries.slice(0, Math.max(0, at))];
+    return turned.filter((entry) => entry.state !== "done").map((entry) => entry.key);
+  }
+
+  /** The receipt of an entry, with what a person changed and did not save; the next ones are fetched meanwhile. */
+  async receipt(key) {
+    const wanted = this.#fetched(key);
+    for (const next of this.open(key).slice(0, AHEAD)) this.#fetched(next).catch(() => {});
+    const receipt = await wanted;
+    for (const [other, row] of this.rows) row.firstChild.ariaCurrent = other === key ? "true" : null;
+    this.rows.get(key).scrollIntoView({ block: "nearest" });
+    return receipt;
+  }
+
+  #fetched(key) {
+    if (!this.receipts.has(key)) {
+      const { name } = this.entries.find((entry) => entry.key === key);
+      const made = server.entry(key).then(({ answer, photo }) => new Receipt(answer, { photo, key, name }));
+      this.receipts.set(key, made);
+      made.catch(() => this.receipts.delete(key));
+    }
+    return this.receipts.get(key);
+  }
+
+  /** Save behind the next receipt; a receipt that fails stays in `unsaved`, changes and all. */
+  async save(receipt, send) {
+    const { key } = receipt;
+    const work = async () => {
+      await send();
+      this.unsaved.delete(key);
+      this.receipts.delete(key);
+    };
+    this.unsaved.set(key, work);
+    await work();
+  }
+
+  mark(key, state) {
+    this.entries.find((entry) => entry.key === key).state = state;
+    this.rows.get(key).firstChild.dataset.state = state;
+  }
+}
