@@ -13,6 +13,7 @@ import pytest
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.sources.dynamodb.read import read_labelled
+from receipt_trainer.data.sources.dynamodb.write import mark_imported
 from receipt_trainer.data.sources.jsonl import read_jsonl
 from tests.cli.jobs import Caller
 from tests.data.sources import samples
@@ -47,7 +48,10 @@ def write(path: Path, lines: list[dict[str, Any]]) -> Path:
 
 
 def test_import_stats_export(receipts_table: str, call: Caller, tmp_path: Path) -> None:
-    """What is imported is counted by stats and exported again, line by line the same, labelled ones or all."""
+    """What is imported is counted by stats and exported again, line by line the same, labelled ones or all.
+
+    Each line says, too, whether the import counts as confirmed: where people have labelled.
+    """
     source = write(tmp_path / "in.jsonl", records(6))
     imported = call("receipts", "import", str(source), "--progress")
     assert imported.code == 0, imported.err
@@ -61,7 +65,10 @@ def test_import_stats_export(receipts_table: str, call: Caller, tmp_path: Path) 
         done = call("receipts", "export", "-o", str(output), *flags)
         assert done.code == 0, done.err
         lines = [json.loads(line) for line in gzip.decompress(output.read_bytes()).decode().splitlines()]
+        reviews = [line.pop("review") for line in lines]
         assert sorted(lines, key=lambda line: str(line["id"])) == wanted
+        labelled = [any(word["label"] != "O" for word in line["words"]) for line in lines]
+        assert [(review["confirmed"], review["by"]) for review in reviews] == [(one, "import") for one in labelled]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl.gz"]
 
 
@@ -92,10 +99,11 @@ def test_killed_import_is_completed_by_running_it_again(
     assert len(complete) < 12
     again = call("receipts", "import", str(source))
     assert f"{12 - len(complete)} receipts written, 0 replaced, {len(complete)} unchanged" in again.out
-    wanted = [receipt for receipt in read_jsonl(source, ProblemLog()) if receipt.has_valid_label()]
+    wanted = [mark_imported(each) for each in read_jsonl(source, ProblemLog()) if each.has_valid_label()]
     assert list(read_labelled(receipts_table, ProblemLog())) == sorted(wanted, key=lambda receipt: receipt.key)
     types = [item["TYPE"] for item in dynamo.scan(clients.dynamodb(), receipts_table, "t")]
     counts = {name: types.count(name) for name in set(types)}
+    assert counts.pop("RECEIPT_REVIEW") == 12
     assert counts == {"RECEIPT": 12, "RECEIPT_LINE": 480, "RECEIPT_WORD": 480, "RECEIPT_WORD_LABEL": 320}
 
 

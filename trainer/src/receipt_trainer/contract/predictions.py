@@ -32,6 +32,11 @@ class PredictedWord(BaseModel):
     score: float | None = Field(
         default=None, description="Probability of the predicted label, 0..1; none if it is not known"
     )
+    scored: bool = Field(
+        default=True,
+        exclude_if=bool,
+        description="False of a word whose label nobody knows: it counts nowhere, and its gold is what was predicted",
+    )
 
 
 class ReceiptPrediction(BaseModel):

@@ -80,6 +80,10 @@ INSTANCES = TableShape("instances", ttl_attribute=EXPIRES_AT)
 ALL_TABLES = (RECEIPTS, JOBS, INSTANCES)
 
 
+IMAGE_SK: Final = "IMAGE"
+"""Sort key of an image's own row, which names its photo."""
+
+
 def image_pk(image_id: str) -> str:
     """Partition key of everything on one image."""
     return f"IMAGE#{image_id}"
@@ -98,6 +102,11 @@ def line_sk(receipt_id: int, line_id: int) -> str:
 def word_sk(receipt_id: int, line_id: int, word_id: int) -> str:
     """Sort key of a word of a receipt."""
     return f"{line_sk(receipt_id, line_id)}#WORD#{word_id:05d}"
+
+
+def review_sk(receipt_id: int) -> str:
+    """Sort key of what a person has said of a receipt as a whole."""
+    return f"{receipt_sk(receipt_id)}#REVIEW"
 
 
 def label_sk(receipt_id: int, line_id: int, word_id: int, label: str) -> str:

@@ -14,7 +14,7 @@ from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.package import Windows
 from receipt_trainer.data.labels import LabelSpace, to_bio
-from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.receipt import UNKNOWN, Receipt
 
 
 class Tokenizer(Protocol):
@@ -179,7 +179,8 @@ class Words:
         boxes: (words, 4) on the 0..1000 grid.
         lines: (words,) line numbers within the receipt.
         gold: (words,) label ids as they are scored: 0 for `O`, then the label space's labels in order. A label
-            that the receipt's source does not annotate throughout is `O`, as it is in scored predictions.
+            that the receipt's source does not annotate throughout is `O`, as it is in scored predictions; IGNORED is
+            a word of which nobody knows what it is.
     """
 
     keys: list[str]
@@ -194,6 +195,11 @@ class Words:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """(words,) whether it is known what the word is, so that it is scored."""
+        return np.asarray(self.gold != IGNORED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +240,7 @@ def encode(
 
 def words_of(receipts: Sequence[Receipt], space: LabelSpace) -> Words:
     """The word table of receipts."""
-    label_ids = {label: index for index, label in enumerate((OUTSIDE, *space.labels))}
+    label_ids = {label: index for index, label in enumerate((OUTSIDE, *space.labels))} | {UNKNOWN: IGNORED}
     words = [word for receipt in receipts for word in receipt.words]
     return Words(
         keys=[receipt.key for receipt in receipts],
@@ -251,8 +257,7 @@ def words_of(receipts: Sequence[Receipt], space: LabelSpace) -> Words:
 
 def _scored_labels(receipt: Receipt, space: LabelSpace) -> Iterator[str]:
     hidden = space.unannotated(receipt.source)
-    for word in receipt.words:
-        label = space.map(word.valid_label())
+    for label in space.taught(receipt):
         yield OUTSIDE if label in hidden else label
 
 
@@ -280,12 +285,12 @@ class _Builder:
         self._words_before = 0
 
     def add(self, receipt: Receipt, pieces: list[list[int]]) -> None:
-        tags = [
-            tag for line in receipt.lines() for tag in to_bio([self._space.map(word.valid_label()) for word in line])
-        ]
+        labels = iter(self._space.taught(receipt))
+        tags = [tag for line in receipt.lines() for tag in to_bio([next(labels) for _ in line])]
         unannotated = self._space.unannotated(receipt.source)
         outside = self._set_ids.get(unannotated, self._tag_ids[OUTSIDE])
-        targets = [outside if tag == OUTSIDE else self._tag_ids[tag] for tag in tags]
+        ids = self._tag_ids | {OUTSIDE: outside, UNKNOWN: IGNORED}
+        targets = [ids[tag] for tag in tags]
         boxes = [word.box_1000() for word in receipt.words]
         overlap = self._config.window_stride if self._config.use_sliding_window else 0
         lengths = [len(piece) for piece in pieces]
@@ -303,8 +308,9 @@ class _Builder:
                     self._token(token, boxes[index])
             self._token(self._sep, (1000, 1000, 1000, 1000))
             self._offsets.append(len(self._ids))
-            entities = sum(tags[index] != OUTSIDE for index in owned)
-            self._counts.append((len(owned) - entities, entities))
+            unlabelled = sum(tags[index] == OUTSIDE for index in owned)
+            unknown = sum(tags[index] == UNKNOWN for index in owned)
+            self._counts.append((unlabelled, len(owned) - unlabelled - unknown))
         self._words_before += len(receipt.words)
 
     def _token(self, token: int, box: tuple[int, int, int, int], target: int = IGNORED, word: int = -1) -> None:
@@ -328,17 +334,18 @@ class _Builder:
 
 def downsample(examples: Examples, ratio: float | None, seed: int, views: int = 1) -> NDArray[np.int64]:
     """Numbers of the examples to train on: all with a label, and of the others so many that the words without a
-    label come down to `ratio` a word with one. None keeps all. The choice depends on the arguments alone.
+    label come down to `ratio` a word with one. None keeps all of these. The choice depends on the arguments alone.
+    An example without any supervised word teaches nothing and is left out.
 
     Args:
         views: how often each word is seen; with two, the ratio is that of the lines, the view that can be thinned.
     """
-    everything = np.arange(len(examples), dtype=np.int64)
+    everything = np.flatnonzero(examples.num_outside + examples.num_entity).astype(np.int64)
     if ratio is None:
         return everything
-    plain = everything[examples.num_entity == 0]
+    plain = everything[examples.num_entity[everything] == 0]
     staying = int(examples.num_outside.sum()) / views - int(examples.num_outside[plain].sum())
     room = ratio * int(examples.num_entity.sum()) / views - staying
     order = np.random.default_rng(seed).permutation(plain)
     kept = order[np.cumsum(examples.num_outside[order]) <= room]
-    return np.sort(np.concatenate([everything[examples.num_entity > 0], kept]))
+    return np.sort(np.concatenate([everything[examples.num_entity[everything] > 0], kept]))

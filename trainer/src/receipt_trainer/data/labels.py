@@ -8,15 +8,19 @@ from typing import Final
 
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.names import AMOUNT, CORE_LABELS, OUTSIDE
+from receipt_trainer.data.receipt import UNKNOWN, Receipt
 from receipt_trainer.errors import UserError
 
 
 def to_bio(labels: Sequence[str]) -> list[str]:
-    """Tags of one line's word labels: `B-` where a run of a label begins, `I-` where it continues."""
+    """Tags of one line's word labels: `B-` where a run of a label begins, `I-` where it continues.
+
+    A word whose label is UNKNOWN stays so, and ends a run: what is known behind it begins with `B-`.
+    """
     tags = []
     previous = OUTSIDE
     for label in labels:
-        tags.append(label if label == OUTSIDE else f"{'I' if label == previous else 'B'}-{label}")
+        tags.append(label if label in (OUTSIDE, UNKNOWN) else f"{'I' if label == previous else 'B'}-{label}")
         previous = label
     return tags
 
@@ -83,6 +87,10 @@ class LabelSpace:
             return OUTSIDE
         name = self._merge(normalise(stored))
         return name if name in self.labels else OUTSIDE
+
+    def taught(self, receipt: Receipt) -> list[str]:
+        """The label of this space that each word of a receipt teaches, `O` for none; UNKNOWN words teach nothing."""
+        return [label if label == UNKNOWN else self.map(label) for label in receipt.taught_labels()]
 
     def _merge(self, name: str) -> str:
         return AMOUNT if self.merge_amounts and name in AMOUNT_LABELS else name

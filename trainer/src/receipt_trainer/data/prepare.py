@@ -18,7 +18,7 @@ from receipt_trainer.data.encode import EncodedSplit, Tokenizer, allowed_sets, e
 from receipt_trainer.data.labels import LabelSpace, label_space
 from receipt_trainer.data.ocr_errors import with_misread
 from receipt_trainer.data.problems import ProblemLog
-from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.receipt import UNKNOWN, Receipt
 from receipt_trainer.data.sources.load import Progress, load_receipts
 from receipt_trainer.data.split import Split, limit, read_split_file, split_by_keys, split_by_stored, split_receipts
 from receipt_trainer.errors import UserError
@@ -129,8 +129,8 @@ def _unlike(labelled: list[Receipt], held_out: list[Receipt]) -> list[Receipt]:
 
 
 def stored_labels(receipts: Sequence[Receipt]) -> set[str]:
-    """Every VALID label that occurs."""
-    return {label for receipt in receipts for word in receipt.words if (label := word.valid_label()) is not None}
+    """Every label that a word teaches."""
+    return {label for receipt in receipts for label in receipt.taught_labels()} - {OUTSIDE, UNKNOWN}
 
 
 def _labels_by_source(receipts: Sequence[Receipt]) -> dict[str, set[str]]:
@@ -141,12 +141,17 @@ def _labels_by_source(receipts: Sequence[Receipt]) -> dict[str, set[str]]:
 
 
 def count(receipts: Sequence[Receipt], encoded: EncodedSplit, space: LabelSpace) -> dict[str, Any]:
-    """Receipts, lines, words, tokens, examples and labelled words of one side."""
-    labels = Counter(space.map(word.valid_label()) for receipt in receipts for word in receipt.words)
+    """Receipts, lines, words, tokens, examples and labelled words of one side.
+
+    `words_left_out`, where there are any, are those of which nobody knows what they are.
+    """
+    labels = Counter(label for receipt in receipts for label in space.taught(receipt))
+    left_out = {"words_left_out": labels[UNKNOWN]} if labels[UNKNOWN] else {}
     return {
         "receipts": len(receipts),
         "lines": sum(1 for receipt in receipts for _ in receipt.lines()),
         "words": len(encoded.words.texts),
+        **left_out,
         "examples": len(encoded.examples),
         "tokens": len(encoded.examples.input_ids),
         "o_entity_ratio": round(encoded.examples.o_entity_ratio(), 4),

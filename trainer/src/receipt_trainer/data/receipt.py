@@ -6,12 +6,15 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 from receipt_trainer.contract.names import OUTSIDE
 
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1) as fractions of the page in 0..1, origin at the TOP LEFT, x0 < x1, y0 < y1."""
+
+UNKNOWN: Final = ""
+"""In place of the label of a word of which nobody knows what it is: it is neither learned nor scored."""
 
 _KEY_NAMESPACE = uuid.UUID("6b1f6f0e-5a55-5f0e-9d6b-3f4c1c0a7e21")
 
@@ -122,18 +125,18 @@ class Receipt:
         """Whether this is what a person has made of the other, a receipt of the same key, later."""
         return self.review is not None and self.review.at > (other.review.at if other.review else "")
 
-    def taught_labels(self) -> list[str | None]:
-        """What each word teaches: the name of its label, `O` for none, None for nothing at all.
+    def taught_labels(self) -> list[str]:
+        """What each word teaches: the name of its label, `O` for none, UNKNOWN for nothing at all.
 
         Nothing is known of a word that waits for a judgement, nor of one without a VALID label on a receipt whose
         labels somebody has set without confirming it whole. Such words are neither learned nor scored.
         """
         whole = self.review is None or self.review.confirmed
-        found: list[str | None] = []
+        found = []
         for word in self.words:
             label = word.valid_label()
             known = not word.is_open() and (whole or label is not None)
-            found.append((label or OUTSIDE) if known else None)
+            found.append((label or OUTSIDE) if known else UNKNOWN)
         return found
 
     def has_valid_label(self) -> bool:

@@ -27,6 +27,8 @@ from receipt_trainer.files import replacing_folder, write_atomically
 META: Final = "snapshot.json"
 _TABLE: Final = "data-00000-of-00001.arrow"
 VERSION: Final = 1
+_WITH_UNKNOWN: Final = 2
+"""Version of snapshots in which the label of a word may be IGNORED; one without such words is of version 1."""
 _TABLES: Final = ("train", "validation", "train_receipts", "validation_receipts")
 _ORIGIN = ("dataset_name", "eval_dataset", "max_words")
 """Fields that a snapshot brings along: where its receipts came from."""
@@ -90,9 +92,9 @@ def _read_table(folder: Path) -> pa.Table:
 
 
 def _meta(prepared: Prepared, config: DataConfig) -> dict[str, Any]:
-    space = prepared.space
+    space, sides = prepared.space, (prepared.train, prepared.validation)
     return {
-        "version": VERSION,
+        "version": VERSION if all(side.words.scored.all() for side in sides) else _WITH_UNKNOWN,
         "labels": list(space.labels),
         "merge_amounts": space.merge_amounts,
         "annotated": {source: sorted(names) for source, names in space.annotated.items()},
@@ -156,9 +158,10 @@ def _prepared(meta: Mapping[str, Any], data: Mapping[str, pa.Table]) -> Prepared
 
 
 def _require_same(directory: Path, meta: Mapping[str, Any], config: DataConfig, tokenizer_hash: str) -> None:
-    if meta.get("version") != VERSION:
+    if meta.get("version") not in (VERSION, _WITH_UNKNOWN):
         raise UserError(
-            f"snapshot {directory} does not fit: its version is {meta.get('version')}, this program reads {VERSION}"
+            f"snapshot {directory} does not fit: its version is {meta.get('version')}, "
+            f"this program reads {VERSION} and {_WITH_UNKNOWN}"
         )
     differences = []
     stored, wanted = _ADDED | meta["config"], encoding_config(config)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.package import Calibration
 from receipt_trainer.data.decode import Floats, choose, hide, temper
-from receipt_trainer.data.encode import Ints, Words
+from receipt_trainer.data.encode import IGNORED, Ints, Words
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.extraction.confidence import calibrated, logit, product
 from receipt_trainer.extraction.entities import ReadWord
@@ -46,6 +46,7 @@ def calibrate(words: Words, probabilities: Floats, space: LabelSpace) -> Calibra
     for fold in range(FOLDS):
         fitted = Calibration(calibrated=True, **dict(zip(_NAMES, _fit(data, folds != fold), strict=True)))
         held_out = folds[data.rows] == fold
+        held_out &= words.scored
         seen = _seen(data, fitted.temperature)[held_out]
         right = seen.argmax(axis=1) == words.gold[held_out]
         of_words += zip(seen.max(axis=1).tolist(), right.tolist(), strict=True)
@@ -111,7 +112,10 @@ def _data(words: Words, probabilities: Floats, space: LabelSpace) -> _Data:
 
 
 def _fields(words: Words, row: int, chosen: Ints, probabilities: Floats, space: LabelSpace) -> list[_Field]:
-    """The fields that were read on a receipt, as `read` puts them together: right where gold has one of that text."""
+    """The fields that were read on a receipt, as `read` puts them together: right where gold has one of that text.
+
+    Of a field with a word that is not scored nobody knows it.
+    """
     names = (OUTSIDE, *space.labels)
 
     def read(labels: Ints, scores: Floats) -> Iterator[tuple[tuple[str, str | None], tuple[int, ...]]]:
@@ -125,10 +129,12 @@ def _fields(words: Words, row: int, chosen: Ints, probabilities: Floats, space: 
         ):
             yield (label, text(" ".join(word.text for word in run))), tuple(word.number for word in run)
 
-    gold = {field for field, _ in read(words.gold, np.ones(len(words.gold), dtype=np.float32))}
+    known = np.where(words.scored, words.gold, 0)
+    gold = {field for field, _ in read(known, np.ones(len(known), dtype=np.float32))}
     return [
         _Field(row, numbers, tuple(int(chosen[number]) for number in numbers), field in gold)
         for field, numbers in read(chosen, probabilities[np.arange(len(chosen)), chosen])
+        if words.scored[list(numbers)].all()
     ]
 
 
@@ -146,7 +152,7 @@ def _product(tempered: Floats, field: _Field) -> float:
 
 def _fit(data: _Data, receipts: NDArray[np.bool_]) -> tuple[float, float, float]:
     """Temperature, slope and offset from some of the receipts."""
-    members = receipts[data.rows]
+    members = receipts[data.rows] & (data.gold != IGNORED)
 
     def loss(logarithm: float) -> float:
         seen = _seen(data, float(np.exp(logarithm)))[members]

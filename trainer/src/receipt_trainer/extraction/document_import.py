@@ -14,7 +14,7 @@ from receipt_trainer.data.amount_checks import arithmetic_problems
 from receipt_trainer.data.document import DOCUMENT_SCHEMA, FIELDS, canonical_json, number
 from receipt_trainer.data.document_set import INSTRUCTION, VlExample, to_line
 from receipt_trainer.data.labels import normalise
-from receipt_trainer.data.receipt import Receipt, Word
+from receipt_trainer.data.receipt import UNKNOWN, Receipt, Word
 from receipt_trainer.errors import UserError
 from receipt_trainer.extraction.dates import DateOrder
 from receipt_trainer.extraction.values import Unreadable, read_amount, read_date
@@ -182,6 +182,7 @@ def import_receipts(
     """Copy the images to `folder`/images and write val.jsonl and train.jsonl, the latter last.
 
     An image belongs to a receipt whose name is the file's without its suffix. Receipts of one merchant go to one side.
+    A receipt with words of which nobody knows what they are is left out: its fields would be taught as missing.
 
     Raises:
         UserError: no receipt has an image, two images have one name, or something cannot be read or written.
@@ -192,6 +193,9 @@ def import_receipts(
         without = 0
         for count, receipt in enumerate(receipts, start=1):
             image = images.get(receipt.name)
+            if UNKNOWN in receipt.taught_labels():
+                converter.counts["document: labels of some words are not known"] += 1
+                continue
             if image is None:
                 without += 1
                 continue

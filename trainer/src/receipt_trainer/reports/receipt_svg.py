@@ -127,10 +127,11 @@ def _drawn_word(page: _Page, item: JudgedReceipt, index: int, colors: Mapping[st
     size = max(3.0, min(0.74 * height, 14.0, (width - 2) / natural if natural else height))
     known = f", {formatting.percent(word.score)}" if word.score is not None else ""
     said = word.gold if word.gold == word.pred else f"{word.gold} → {word.pred}"
+    said = said if word.scored else f"{word.pred}, not scored"
     return {
         **{"x": x, "y": y, "width": width, "height": height, "text": text, "font_size": size, "verdict": verdict},
         "text_length": max(1.0, min(width - 2, size * natural)) if size * natural > 0.8 * width else None,
-        "color": colors.get(word.gold, BACKGROUND_TEXT),
+        "color": colors.get(word.gold, BACKGROUND_TEXT) if word.scored else BACKGROUND_TEXT,
         "title": f"{text}: {formatting.one_line(said, 90)}{known}",
     }
 

@@ -17,7 +17,7 @@ class WordOutcome(StrEnum):
     """The outcome of a word."""
 
     CORRECT = "correct"
-    OUTSIDE = "outside"  # no entity, and read as none
+    OUTSIDE = "outside"  # no entity, and read as none; or not scored
     MISSED = "missed"
     SPURIOUS = "spurious"
     WRONG = "wrong"
@@ -30,6 +30,8 @@ class WordOutcome(StrEnum):
 
 def judge_word(word: PredictedWord) -> WordOutcome:
     """Compare prediction and gold label of one word."""
+    if not word.scored:
+        return WordOutcome.OUTSIDE
     if word.gold == word.pred:
         return WordOutcome.OUTSIDE if word.gold == OUTSIDE else WordOutcome.CORRECT
     if word.pred == OUTSIDE:
@@ -103,7 +105,7 @@ def confusion_of(record: LayoutLMRecord, predictions: Sequence[ReceiptPrediction
         size = len(given.labels)
         is_square = len(given.counts) == size and all(len(row) == size for row in given.counts)
         return given if size and is_square else None
-    pairs = Counter((word.gold, word.pred) for receipt in predictions for word in receipt.words)
+    pairs = Counter((word.gold, word.pred) for receipt in predictions for word in receipt.words if word.scored)
     seen = {label for pair in pairs for label in pair}
     labels = [label for label in record.entity_labels if label in seen and label != OUTSIDE]
     labels += [*sorted(seen - set(labels) - {OUTSIDE}), OUTSIDE]

@@ -127,6 +127,8 @@ def _evaluate(reader: Reader, receipts: Sequence[Receipt]) -> tuple[dict[str, An
         split, found = reader.read(receipts, progress)
     chosen = choose(found.probabilities, split.words, space)
     words = split.words
+    num_scored = int(words.scored.sum())
+    left_out = {"words_left_out": len(words.texts) - num_scored} if num_scored < len(words.texts) else {}
     overall, per_label = metrics.score(words, chosen, space)
     result = {
         "device": reader.device,
@@ -136,11 +138,12 @@ def _evaluate(reader: Reader, receipts: Sequence[Receipt]) -> tuple[dict[str, An
             "receipts": len(words),
             "lines": sum(1 for receipt in receipts for _ in receipt.lines()),
             "words": len(words.texts),
+            **left_out,
             "labelled_words": int((words.gold > 0).sum()),
             "words_right": int((words.gold == chosen).sum()),
             "entities": overall.support,
         },
-        "word_accuracy": round(float((words.gold == chosen).mean()), 6),
+        "word_accuracy": round(float((words.gold == chosen).sum()) / max(1, num_scored), 6),
         "overall": overall,
         "per_label": per_label,
         "per_source": metrics.score_by_source(words, chosen, space),
@@ -252,7 +255,8 @@ def _predictions(reader: Reader, receipt: Receipt) -> tuple[tuple[PredictedWord,
     split, found = reader.read([receipt])
     chosen = choose(found.probabilities, split.words, reader.space)
     (prediction,) = receipt_predictions(split.words, found.probabilities, chosen, reader.space)
-    gold_scores = found.probabilities[range(len(chosen)), split.words.gold]
+    gold = [at if known else best for at, known, best in zip(split.words.gold, split.words.scored, chosen, strict=True)]
+    gold_scores = found.probabilities[range(len(chosen)), gold]
     return prediction.words, [float(score) for score in gold_scores]
 
 
@@ -264,12 +268,13 @@ def _word_table(words: Sequence[PredictedWord]) -> Table:
             labels = (Text("" if label == OUTSIDE and not wrong else label) for label in (word.gold, word.pred))
             score = "" if word.score is None else f"{word.score:.2f}"
             text = Text(formatting.one_line(word.text, 28))
-            mark = Text("<- wrong" if wrong else "", "red")
+            mark = Text("<- wrong", "red") if wrong else Text("" if word.scored else "not scored", "dim")
             table.add_row("" if at else str(line), text, *labels, score, mark, style="bold" if wrong else "")
     return table
 
 
 def _label_table(words: Sequence[PredictedWord]) -> Table:
+    words = [word for word in words if word.scored]
     gold = Counter(word.gold for word in words)
     found = Counter(word.pred for word in words)
     correct = Counter(word.gold for word in words if word.gold == word.pred)

@@ -77,8 +77,9 @@ def _default_model(spec: LayoutLMJob | None) -> str:
 def _counts_table(counts: dict[str, Any]) -> Table:
     sides = [counts["train"], counts["validation"]]
     table = plain_table("", "train", "validation")
-    for key in ("receipts", "lines", "words", "tokens", "examples"):
-        table.add_row(key, *(f"{side[key]:,}" for side in sides))
+    for key in ("receipts", "lines", "words", "words_left_out", "tokens", "examples"):
+        if any(key in side for side in sides):
+            table.add_row(formatting.words_of(key), *(f"{side.get(key, 0):,}" for side in sides))
     table.add_row("O words a labelled word", *(f"{side['o_entity_ratio']:.2f}" for side in sides))
     for group in ("words_by_label", "receipts_by_source"):
         table.add_section()

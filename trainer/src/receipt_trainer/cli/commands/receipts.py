@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import click
 from rich.console import Console
@@ -18,9 +19,9 @@ from receipt_trainer.cli.render.progress import progress_bar, show_problems
 from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.contract.names import VALIDATION_STATUSES
 from receipt_trainer.data.problems import ProblemLog
-from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.receipt import UNKNOWN, Receipt
 from receipt_trainer.data.sources.dynamodb.read import read_all, read_labelled
-from receipt_trainer.data.sources.dynamodb.write import import_receipts
+from receipt_trainer.data.sources.dynamodb.write import import_receipts, mark_imported
 from receipt_trainer.data.sources.export import SUFFIXES, labeling_config, lines
 from receipt_trainer.data.sources.foreign import NAMES
 from receipt_trainer.data.sources.load import load_receipts, read_files
@@ -46,6 +47,11 @@ from receipt_trainer.pages.kinds import refuse_image
 @stack_options
 @receipts_table_option
 @progress_option
+@click.option(
+    "--partial",
+    is_flag=True,
+    help="People have labelled some words only: the others are left out of training and scores, not taught as O.",
+)
 @click.option("--dry-run", is_flag=True, help="Read the files and the table, say what would be done, write nothing.")
 def import_command(
     files: tuple[Path, ...],
@@ -53,11 +59,14 @@ def import_command(
     label_names: str | None,
     table: str,
     progress: bool | None,
+    partial: bool,
     dry_run: bool,
 ) -> None:
     """Put the receipts of files and folders into the receipts table: JSON lines, or what other programs write.
 
-    Labels of people come in as VALID, those of machines as PENDING with who proposed them.
+    Labels of people come in as VALID, those of machines as PENDING with who proposed them. A receipt with labels of
+    people counts as confirmed whole, so that a word without one is taught as none, unless --partial is given or the
+    file says of the receipt who has confirmed it and whether.
 
     Receipts that are there already and have not changed are skipped, so an import that was stopped is completed by
     running it again. A receipt that has changed is replaced. Labels that a person set in the table are kept.
@@ -67,7 +76,11 @@ def import_command(
     for path in files:
         refuse_image(path)
     names = _label_names(label_names)
-    receipts = [receipt for path in files for receipt in read_files(path, problems, format=format_, label_names=names)]
+    receipts = [
+        mark_imported(receipt, partial=partial)
+        for path in files
+        for receipt in read_files(path, problems, format=format_, label_names=names)
+    ]
     with progress_bar("import", progress) as callback:
         done = import_receipts(table, receipts, problems, dry_run=dry_run, progress=callback)
     show_problems(problems)
@@ -175,13 +188,20 @@ def stats_command(table: str, progress: bool | None) -> None:
     show_problems(problems)
 
 
+_MARKS: Final = ("confirmed", "in part", "unmarked")
+"""Receipts that a person has confirmed whole, has not, and those of older versions, which count as confirmed."""
+
+
 def _receipts_table(receipts: Iterable[Receipt]) -> Table:
     counts: dict[tuple[str, str], Counter[str]] = {}
     for receipt in receipts:
         words = {"words": len(receipt.words), "labelled words": sum(bool(word.labels) for word in receipt.words)}
         row = counts.setdefault((receipt.source, receipt.split), Counter())
+        review = receipt.review
         row.update({"receipts": 1, "with VALID": int(receipt.has_valid_label()), **words})
-    columns = ("receipts", "with VALID", "words", "labelled words")
+        row["unmarked" if review is None else "confirmed" if review.confirmed else "in part"] += 1
+        row["words left out"] += receipt.taught_labels().count(UNKNOWN) if receipt.has_valid_label() else 0
+    columns = ("receipts", "with VALID", *_MARKS, "words", "labelled words", "words left out")
     shown = Table("source", "split", title="Receipts")
     for column in columns:
         shown.add_column(column, justify="right")

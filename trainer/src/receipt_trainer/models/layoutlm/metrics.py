@@ -16,13 +16,18 @@ from receipt_trainer.data.labels import LabelSpace, to_bio
 
 
 def line_tags(words: Words, labels: Ints, space: LabelSpace, receipts: Iterable[int] | None = None) -> list[list[str]]:
-    """BIO tags of each line of the chosen receipts (all by default), from label ids a word."""
+    """BIO tags of each line of the chosen receipts (all by default), from label ids a word.
+
+    Words that are not scored are left out, and end the line: no entity reaches over them.
+    """
     names = (OUTSIDE, *space.labels)
     tags = []
     for row in range(len(words)) if receipts is None else receipts:
         start, stop = int(words.offsets[row]), int(words.offsets[row + 1])
-        breaks = np.flatnonzero(np.diff(words.lines[start:stop])) + 1
-        for line in np.split(labels[start:stop], breaks):
+        scored = words.scored[start:stop]
+        parts = np.cumsum(np.diff(words.lines[start:stop], prepend=0) != 0) + np.cumsum(~scored)
+        breaks = np.flatnonzero(np.diff(parts[scored])) + 1
+        for line in np.split(labels[start:stop][scored], breaks):
             tags.append(to_bio([names[label] for label in line]))
     return tags
 
@@ -61,5 +66,6 @@ def score_by_source(words: Words, predicted: Ints, space: LabelSpace) -> dict[st
 def confusion(words: Words, predicted: Ints, space: LabelSpace) -> Confusion:
     """Word counts: rows are gold, columns predicted, `O` first."""
     size = 1 + len(space.labels)
-    counts: NDArray[np.int64] = np.bincount(words.gold * size + predicted, minlength=size * size)
+    pairs = (words.gold * size + predicted)[words.scored]
+    counts: NDArray[np.int64] = np.bincount(pairs, minlength=size * size)
     return Confusion(labels=[OUTSIDE, *space.labels], counts=counts.reshape(size, size).tolist())

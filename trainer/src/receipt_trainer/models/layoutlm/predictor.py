@@ -104,8 +104,9 @@ def receipt_predictions(
                     text=words.texts[n],
                     box=tuple(words.boxes[n].tolist()),
                     line=int(words.lines[n]),
-                    gold=names[words.gold[n]],
+                    gold=names[words.gold[n] if words.gold[n] != IGNORED else labels[n]],
                     pred=names[labels[n]],
+                    scored=bool(words.gold[n] != IGNORED),
                     score=round(float(probabilities[n, labels[n]]), 4),
                 )
                 for n in span

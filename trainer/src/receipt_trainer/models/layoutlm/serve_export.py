@@ -31,7 +31,7 @@ from receipt_trainer.contract.package import (
     SpecialTokens,
     Windows,
 )
-from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions
+from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction, read_predictions
 from receipt_trainer.contract.run_record import LayoutLMRecord, PackageOutcome
 from receipt_trainer.contract.sinks import report_progress
 from receipt_trainer.data.decode import Floats, choose, softmax
@@ -310,11 +310,17 @@ def _receipt(prediction: ReceiptPrediction) -> Receipt:
             word.text,
             (word.box[0] / 1000, word.box[1] / 1000, word.box[2] / 1000, word.box[3] / 1000),
             word.line,
-            () if word.gold == OUTSIDE else (WordLabel(word.gold),),
+            _gold_labels(word),
         )
         for word in prediction.words
     )
     return Receipt(prediction.key, 1, tuple(words), name=prediction.name, source=prediction.source)
+
+
+def _gold_labels(word: PredictedWord) -> tuple[WordLabel, ...]:
+    if not word.scored:
+        return (WordLabel(word.gold, "NEEDS_REVIEW"),)
+    return () if word.gold == OUTSIDE else (WordLabel(word.gold),)
 
 
 def gold_texts(words: Words, space: LabelSpace, label: str) -> Iterator[str]:

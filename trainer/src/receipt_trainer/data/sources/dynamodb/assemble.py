@@ -9,26 +9,29 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from receipt_trainer.aws.dynamo import Item
 from receipt_trainer.contract import tables
-from receipt_trainer.contract.tables import to_float
+from receipt_trainer.contract.tables import iso, moment, to_float
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
-from receipt_trainer.data.receipt import Box, Receipt, Word, WordLabel
+from receipt_trainer.data.receipt import Box, Receipt, Review, Word, WordLabel
 from receipt_trainer.data.sources.clean import MAX_WORDS, clean, number, sound_box
 from receipt_trainer.data.sources.record import is_page, to_record
 
 RECEIPT, LINE, WORD, LABEL = "RECEIPT", "RECEIPT_LINE", "RECEIPT_WORD", "RECEIPT_WORD_LABEL"
+REVIEW = "RECEIPT_REVIEW"
 
 IMPORT: Final = "import"
 """Who wrote an item: `written_by`, or `label_proposed_by` of a label. An import deletes nothing of others."""
 
 IMAGE_PREFIX: Final = "IMAGE#"
 _MAX_LINE_TEXT = 10_000  # characters: a line's text is for people, and an item ends at 400 kB
-_PLACE = re.compile(r"(RECEIPT#([0-9]{1,9}))(?:#LINE#([0-9]{1,9})(?:#WORD#([0-9]{1,9})(?:#LABEL#(.+))?)?)?", re.DOTALL)
+_PLACE = re.compile(
+    r"(RECEIPT#([0-9]{1,9}))(?:#REVIEW|#LINE#([0-9]{1,9})(?:#WORD#([0-9]{1,9})(?:#LABEL#(.+))?)?)?", re.DOTALL
+)
 _HASH_VERSION = "1"  # another number after a change of what an import writes makes the next import write all again
 
 
@@ -44,7 +47,7 @@ class ReceiptKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """The kind of item by its sort key: a receipt, a line, a word or a label."""
+    """The kind of item by its sort key: a receipt or its review, a line, a word or a label."""
 
     receipt_sk: str
     receipt: int
@@ -77,7 +80,9 @@ def receipt_key(receipt: Receipt) -> ReceiptKey:
 
 
 def content_hash(receipt: Receipt) -> str:
-    """sha256 of all that an import writes for a receipt."""
+    """sha256 of all that an import writes for a receipt; when it was reviewed says nothing of its content."""
+    if receipt.review is not None:
+        receipt = replace(receipt, review=replace(receipt.review, at=""))
     text = json.dumps([_HASH_VERSION, receipt.key, to_record(receipt)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -100,6 +105,25 @@ def receipt_item(receipt: Receipt) -> Item:
         "written_by": IMPORT,
     }
     return item | ({"extra": json.dumps(receipt.extra)} if receipt.extra else {})
+
+
+def review_item(receipt: Receipt, review: Review) -> Item:
+    """The item of what a person has said of a receipt as a whole; `at` stands in it as it is."""
+    item: Item = {
+        "PK": tables.image_pk(receipt.image_id),
+        "SK": tables.review_sk(receipt.receipt_id),
+        "TYPE": REVIEW,
+        "confirmed": review.confirmed,
+        "reviewed_by": review.by,
+        "reviewed_at": review.at,
+    }
+    return item
+
+
+def review_of(item: Mapping[str, Any]) -> Review:
+    """The review that an item is; one that does not say that it confirms the receipt does not."""
+    said = {name: str(item.get(name) or "") for name in ("reviewed_by", "reviewed_at")}
+    return Review(item.get("confirmed") is True, said["reviewed_by"], said["reviewed_at"])
 
 
 def part_items(receipt: Receipt) -> dict[str, Item]:
@@ -149,15 +173,18 @@ def _label_item(pk: str, word_sk: str, sk: str, label: WordLabel) -> Item:
         "imported_status": label.status,  # differs from validation_status once somebody has judged the label
         "label_proposed_by": label.proposed_by or IMPORT,
     }
+    if label.added:
+        item["timestamp_added"] = label.added
     return item | ({"written_by": IMPORT} if label.proposed_by else {})
 
 
-READ_TYPES: Final = (RECEIPT, WORD, LABEL)
+READ_TYPES: Final = (RECEIPT, REVIEW, WORD, LABEL)
 READ_ATTRIBUTES: Final = (
     *("PK", "SK", "TYPE", "extra"),
     *("width", "height", "name", "source", "split", "importing"),  # of a receipt
     *("text", "bounding_box", "confidence"),  # of a word
-    *("validation_status", "label_proposed_by"),  # of a label
+    *("validation_status", "label_proposed_by", "timestamp_added"),  # of a label
+    *("confirmed", "reviewed_by", "reviewed_at"),  # of a review
 )
 
 
@@ -193,6 +220,7 @@ def assemble(
         width=width,
         height=height,
         extra=_extra(head, name, "RECEIPT", problems),
+        review=review_of(by_type[REVIEW][0]) if by_type[REVIEW] else None,
     )
     return clean(receipt, problems, max_words, places)
 
@@ -228,7 +256,9 @@ def _labels_by_word(items: Iterable[Item], name: str, problems: ProblemLog) -> d
         status = item.get("validation_status")
         proposed_by = _text(item, "label_proposed_by")
         status_now = "NONE" if status is None else str(status)
-        label = WordLabel(place.label, status_now, "" if proposed_by == IMPORT else proposed_by)
+        added = moment(item.get("timestamp_added"))
+        by = "" if proposed_by == IMPORT else proposed_by
+        label = WordLabel(place.label, status_now, by, iso(added) if added else "")
         found.setdefault(sk[: -len(f"#LABEL#{place.label}")], []).append(label)
     return found
 
@@ -268,7 +298,8 @@ def _word(
     confidence = item.get("confidence")
     if confidence is not None and to_float(confidence) is None:
         problems.add(ProblemKind.BAD_FIELD, name, where, f"confidence {confidence!r}")
-    return Word(text, box, line, labels, to_float(confidence), _extra(item, name, where, problems))
+    extra = _extra(item, name, where, problems)
+    return Word(text, box, line, labels, to_float(confidence), extra, place=str(item["SK"]))
 
 
 def _corners(bounding_box: Any) -> list[Any]:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.clients import aws_faults
 from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.contract.tables import review_sk
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
-from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.receipt import Receipt, Review
 from receipt_trainer.data.sources.dynamodb.assemble import (
     IMPORT,
     LABEL,
     LINE,
     RECEIPT,
+    REVIEW,
     WORD,
     ReceiptKey,
     content_hash,
@@ -26,6 +28,8 @@ from receipt_trainer.data.sources.dynamodb.assemble import (
     place_of,
     receipt_item,
     receipt_key,
+    review_item,
+    review_of,
 )
 from receipt_trainer.data.sources.dynamodb.read import WORKERS, Progress
 
@@ -64,6 +68,17 @@ class _Plan:
     labels_kept: int = 0
     judged: tuple[str, str] | None = None
     """Where that word stands, and the label on it."""
+
+
+def mark_imported(receipt: Receipt, *, partial: bool = False) -> Receipt:
+    """The receipt with what its import says of it as a whole, where nobody has said it yet.
+
+    Labels of people are all there are, unless they are said to be partial. Where no label is VALID, machines have
+    proposed what there is, and nobody has looked.
+    """
+    if receipt.review is not None:
+        return receipt
+    return replace(receipt, review=Review(receipt.has_valid_label() and not partial, IMPORT))
 
 
 def import_receipts(
@@ -165,13 +180,15 @@ def _write_receipt(
 ) -> _Plan:
     existing = _existing_items(client, table, receipt)
     head = existing.pop(receipt_key(receipt).sk, None)
+    review = existing.pop(review_sk(receipt.receipt_id), None)
     plan = _plan(part_items(receipt), existing)
+    stamp = now()
+    plan.puts += _review_put(receipt, review, stamp)
     if dry_run or plan.judged:
         return plan
-    stamp = now()
     for item in plan.puts:
         if item["TYPE"] == LABEL:
-            item["timestamp_added"] = stamp
+            item.setdefault("timestamp_added", stamp)
     if head is not None and (plan.puts or plan.deletes):
         _mark_importing(client, table, receipt_key(receipt))
     dynamo.batch_write(client, table, _DOING, puts=plan.puts)
@@ -180,6 +197,14 @@ def _write_receipt(
     finished.pop("importing", None)
     dynamo.put(client, table, finished, _DOING)
     return plan
+
+
+def _review_put(receipt: Receipt, stored: Item | None, stamp: str) -> list[Item]:
+    """The item of the receipt's review, unless it is there or says less than what a person has said since."""
+    new, old = receipt.review, review_of(stored) if stored else None
+    if new is None or new == old or (old and old.by != IMPORT and (old.confirmed or not new.confirmed)):
+        return []
+    return [review_item(receipt, replace(new, at=new.at or stamp))]
 
 
 def _mark_importing(client: DynamoDBClient, table: str, key: ReceiptKey) -> None:
@@ -196,7 +221,7 @@ def _mark_importing(client: DynamoDBClient, table: str, key: ReceiptKey) -> None
 def _existing_items(client: DynamoDBClient, table: str, receipt: Receipt) -> dict[str, Item]:
     """The stored items of a receipt, by sort key: leftovers of a stopped import, an older version, work of others."""
     key = receipt_key(receipt)
-    types = {":receipt": RECEIPT, ":line": LINE, ":word": WORD, ":label": LABEL}
+    types = {":receipt": RECEIPT, ":review": REVIEW, ":line": LINE, ":word": WORD, ":label": LABEL}
     items = dynamo.query(
         client,
         table,
@@ -222,7 +247,7 @@ def _plan(wanted: dict[str, Item], existing: dict[str, Item]) -> _Plan:
             plan.labels_kept += 1
             continue
         new = _merged(old, item)
-        if old is None or new != {name: value for name, value in old.items() if name != "timestamp_added"}:
+        if old is None or _without_time(new) != _without_time(old):
             plan.puts.append(new)
     for sk, item in existing.items():
         if sk not in wanted and sk not in kept and not any(other.startswith(f"{sk}#") for other in kept):
@@ -246,6 +271,10 @@ def _judged_word_changed(wanted: dict[str, Item], existing: dict[str, Item], kep
         if (old or {}).get("text") != (new or {}).get("text"):
             return f"LINE {place.line} WORD {place.word}", place.label
     return None
+
+
+def _without_time(item: Item) -> Item:
+    return {name: value for name, value in item.items() if name != "timestamp_added"}
 
 
 def _is_ours(item: Item) -> bool:
