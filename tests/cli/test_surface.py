@@ -29,6 +29,7 @@ OPTIONS = {
     "read": {"--model", "--format", "--pages", "--date-order", "--currency", "--known", "--csv", "--items", "--table"}
     | {"--output", "--workers", "--progress", "--no-progress"}
     | _STACK,
+    "serve token": set(),
     "receipts import": {"--dry-run", "--format", "--label-names"} | _RECEIPTS,
     "receipts export": {"--all", "--format", "--image-url", "--output", "-o"} | _RECEIPTS,
     "receipts stats": _RECEIPTS,

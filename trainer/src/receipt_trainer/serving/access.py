@@ -8,8 +8,8 @@ import ipaddress
 import re
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
@@ -26,16 +26,17 @@ SECURITY_HEADERS: Final = {
 }
 """Of every answer: no script but our own, none inline; nobody may frame the page or take its pictures."""
 _READS: Final = ("GET", "HEAD")
-_MODULES: Final = ("page", "elements", "panel", "picture", "queue", "receipt", "server")
+PAGE_FOLDER: Final = Path(__file__).with_name("page")
+_PAGE_TYPES: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 PAGE_FILES: Final = {
-    "/": ("index.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/favicon.svg": ("favicon.svg", "image/svg+xml"),
-    **{f"/{name}.js": (f"{name}.js", "text/javascript") for name in _MODULES},
+    "/" if file.name == "index.html" else f"/{file.name}": (file, _PAGE_TYPES[file.suffix])
+    for file in sorted(PAGE_FOLDER.glob("*"))
+    if file.suffix in _PAGE_TYPES
 }
-"""Name and content type of the page's files by path."""
-_PUBLIC: Final = frozenset({*PAGE_FILES, "/healthz", "/readyz", "/openapi.json"})
+"""The page by address: file and media type of each."""
+PUBLIC: Final = frozenset({*PAGE_FILES, "/healthz", "/readyz", "/openapi.json"})
 """What anybody may see: the page asks for the token itself."""
+_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::[0-9]*)?")
 _HASH: Final = re.compile("[0-9a-f]{64}")
 _TOKEN_BYTES: Final = 32
 
@@ -73,15 +74,13 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rules of one server.
+    """The rules of one server, which listens on loopback alone where it has no token.
 
     Attributes:
-        loopback: it listens on loopback alone, so requests must be addressed to loopback: a name that a foreign site
-            has bound to it (DNS rebinding) is refused.
-        token_hash: SHA-256 of the token that requests bear; None where none is asked for.
+        token_hash: SHA-256 of the token that requests bear. Where none is asked for, requests must be addressed to
+            loopback: a foreign site may have bound its own name to it (DNS rebinding).
     """
 
-    loopback: bool = True
     token_hash: str | None = None
 
     def check(self, method: str, path: str, headers: Headers) -> None:
@@ -90,21 +89,22 @@ class Access:
         Raises:
             ProblemError: it may not.
         """
-        host = headers.get("host", "")
-        if self.loopback and not is_loopback(urlsplit(f"//{host}").hostname or ""):
-            raise ProblemError(421, "this server answers on loopback alone; ask for it as localhost or 127.0.0.1")
-        if method not in _READS:
-            _refuse_foreign(host, headers)
-        if self.token_hash is not None and path not in _PUBLIC:
+        host = headers.get("host", "").lower()
+        if self.token_hash is None:
+            named = _HOST.fullmatch(host)
+            if named is None or not is_loopback(named[1]):
+                raise ProblemError(421, "this server answers on loopback alone; ask for it as localhost or 127.0.0.1")
+        elif path not in PUBLIC:
             kind, _, token = headers.get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not hmac.compare_digest(hash_of(token.strip()), self.token_hash):
                 detail = "the request needs the server's token: Authorization: Bearer TOKEN"
                 raise ProblemError(401, detail, {"WWW-Authenticate": "Bearer"})
+        if method not in _READS and _is_foreign(host, headers):
+            raise ProblemError(403, "this comes from a page of another site; send it from the page of this server")
 
 
-def _refuse_foreign(host: str, headers: Headers) -> None:
-    """Writes of another site's page are refused; programs send neither of these headers."""
+def _is_foreign(host: str, headers: Headers) -> bool:
+    """Whether a browser says that another site's page asks; programs send neither of these headers."""
     origin = headers.get("origin")
-    own = origin is None or (bool(host) and urlsplit(origin).netloc.lower() == host.lower())
-    if not own or headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        raise ProblemError(403, "this comes from a page of another site; send it from the page of this server")
+    other = origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}")
+    return other or headers.get("sec-fetch-site", "none") not in ("same-origin", "none")

@@ -1,68 +1,137 @@
-"""The reader over HTTP: routes, and what each of them does."""
+"""The reader over HTTP: addresses, and what each of them does."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, Final
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any, Final, TypeVar
 
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from receipt_trainer.data.page_words import DocumentWords
-from receipt_trainer.errors import UserError
+from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.inference.document_reader import DocumentReader
 from receipt_trainer.inference.inputs import Given, of_record, page_numbers
-from receipt_trainer.serving.access import PAGE_FILES, SECURITY_HEADERS, Access
+from receipt_trainer.serving import metrics
+from receipt_trainer.serving.access import PAGE_FILES, Access
+from receipt_trainer.serving.admission import Admission, usable_cpus
 from receipt_trainer.serving.bodies import (
     JSON,
     MULTIPART,
     PHOTOS,
     BodyLimits,
+    Part,
     as_json,
     document_id,
-    file_of,
     media_type,
     parse_parts,
     read_body,
 )
+from receipt_trainer.serving.corrections import Correction, Corrections, Photo
+from receipt_trainer.serving.gate import Gate
 from receipt_trainer.serving.holder import Holder
-from receipt_trainer.serving.problems import ProblemError, on_http_exception, on_problem
+from receipt_trainer.serving.openapi import document
+from receipt_trainer.serving.photos import PhotoReaders
+from receipt_trainer.serving.problems import ProblemError, on_fault, on_http_exception, on_problem
 
-_PAGE: Final = Path(__file__).with_name("page")
+Result = TypeVar("Result")
+
+_FIRST_WORDS_S: Final = 0.1
+_FIRST_PHOTO_S: Final = 2.0
+"""What a document takes, until it has been measured."""
 
 
-class Server:
-    """What the routes share."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a server lets in.
 
-    def __init__(self, holder: Holder, *, corrections: Any, review: Any, limits: BodyLimits, workers: int) -> None:
-        self.holder, self.corrections, self.review, self.limits = holder, corrections, review, limits
-        self._threads = ThreadPoolExecutor(workers, "reader")
+    Attributes:
+        body: of each body.
+        words_wait_s, photo_wait_s: a document that would wait longer for its turn is refused at once.
+        words_deadline_s, photo_deadline_s: from a document's arrival to its answer.
+        workers: documents of a kind that are read at the same time.
+    """
+
+    body: BodyLimits = field(default_factory=BodyLimits)
+    words_wait_s: float = 2.0
+    photo_wait_s: float = 10.0
+    words_deadline_s: float = 30.0
+    photo_deadline_s: float = 60.0
+    workers: int = field(default_factory=usable_cpus)
+
+
+class Service:
+    """What the addresses share.
+
+    Attributes:
+        ready: whether /readyz lets requests come.
+        stuck: documents whose threads have not ended, though nobody waits for them any more.
+    """
+
+    def __init__(
+        self, holder: Holder, *, corrections: Corrections | None, review: Any, keep_photos: bool, limits: Limits
+    ) -> None:
+        self.holder, self.corrections, self.review = holder, corrections, review
+        self.keep_photos, self.limits = keep_photos, limits
+        self.metrics, self.photos, self.ready, self.stuck = metrics.Metrics(), PhotoReaders(), True, 0
+        self._threads = ThreadPoolExecutor(limits.workers, "reader")
+        self._writers = ThreadPoolExecutor(2, "writer")
+        self._words, self._photos = (
+            Admission(limits.workers, max_wait_s=wait, deadline_s=deadline, mean_s=guess)
+            for wait, deadline, guess in (
+                (limits.words_wait_s, limits.words_deadline_s, _FIRST_WORDS_S),
+                (limits.photo_wait_s, limits.photo_deadline_s, _FIRST_PHOTO_S),
+            )
+        )
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """From the first to the last request."""
+        self.holder.start()
+        warming = asyncio.create_task(self.photos.warm())
+        try:
+            yield
+        finally:
+            warming.cancel()
+            self.holder.close()
+            await self.photos.close()
+            for pool in (self._threads, self._writers):
+                pool.shutdown(wait=False, cancel_futures=True)
 
     async def page(self, request: Request) -> Response:
         """A file of the page."""
-        name, kind = PAGE_FILES[request.url.path]
-        try:
-            content = (_PAGE / name).read_bytes()
-        except FileNotFoundError:
-            raise HTTPException(404) from None
-        return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
+        file, kind = PAGE_FILES[request.url.path]
+        return Response(file.read_bytes(), media_type=kind, headers={"cache-control": "no-cache"})
 
     async def healthz(self, request: Request) -> Response:
         """Whether the process answers; never touches the model."""
         return PlainTextResponse("ok\n")
 
     async def readyz(self, request: Request) -> Response:
-        """Whether it takes requests."""
+        """Whether requests should come here."""
+        if not self.ready:
+            raise ProblemError(503, "the server ends; ask another one", {"Retry-After": "5"})
         return PlainTextResponse("ok\n")
+
+    async def figures(self, request: Request) -> Response:
+        """What is counted, for Prometheus."""
+        shed = {"words": self._words.num_shed, "photo": self._photos.num_shed}
+        return Response(self.metrics.text(self.holder, shed), media_type=metrics.MEDIA_TYPE)
+
+    async def openapi(self, request: Request) -> Response:
+        """The interface as OpenAPI has it."""
+        return JSONResponse(document())
 
     async def model(self, request: Request) -> Response:
         """What answers, and what else is switched on."""
@@ -77,7 +146,7 @@ class Server:
                 "calibrated": manifest.calibration.calibrated,
                 "loaded_at": held.loaded_at.isoformat(),
                 "corrections": self.corrections is not None,
-                "keep_photos": False,
+                "keep_photos": self.keep_photos,
                 "review": self.review is not None,
             }
         )
@@ -86,19 +155,94 @@ class Server:
         """What is read of words, a photo or a PDF."""
         kind = media_type(request, (JSON, MULTIPART, *PHOTOS))
         pages = _pages(request.query_params.get("pages"))
-        limit = self.limits.json_bytes if kind == JSON else self.limits.photo_bytes
-        body = await read_body(request, limit, self.limits.seconds)
+        admission, limits = (self._words if kind == JSON else self._photos), self.limits.body
+        admission.check()  # before the body is received, and again behind those that came meanwhile
+        body = await read_body(request, limits.json_bytes if kind == JSON else limits.photo_bytes, limits.seconds)
         reader = self.holder.current().reader
-        loop = asyncio.get_running_loop()
-        if kind == JSON:
-            return _json(await loop.run_in_executor(self._threads, read_words, reader, body))
         if kind == MULTIPART:
-            photo = await file_of(await parse_parts(request, body, self.limits), "file")
-            if photo is None:
+            form = await parse_parts(request, body, limits)
+            if "file" not in form:
                 raise ProblemError(400, "the form has no part called 'file'; the photo or PDF goes there")
-        else:
-            photo = body
-        return _json(await loop.run_in_executor(self._threads, read_photo, reader, photo, pages))
+            body = form["file"].content
+        work = (
+            partial(self._read_words, reader, body) if kind == JSON else partial(self._read_photo, reader, body, pages)
+        )
+        waited = partial(self.metrics.took, "wait", "words" if kind == JSON else "photo")
+        answer = await admission.run(work, partial(_gone, request), waited)
+        self.metrics.answer(answer)
+        return Response(json.dumps(answer, allow_nan=False), media_type=JSON)
+
+    async def _read_words(self, reader: DocumentReader, body: bytes) -> dict[str, Any]:
+        began = time.monotonic()
+        answer = await self._in_thread(self._threads, partial(read_words, reader, body))
+        self.metrics.took("read", "words", time.monotonic() - began)
+        return answer
+
+    async def _read_photo(self, reader: DocumentReader, photo: bytes, pages: frozenset[int] | None) -> dict[str, Any]:
+        began, name = time.monotonic(), document_id(photo)
+        words = await self.photos.read(photo, name, pages)
+        read = time.monotonic()
+        self.metrics.took("ocr", "photo", read - began)
+        answer = await self._in_thread(self._threads, partial(_answer, reader, Given(name, words)))
+        self.metrics.took("read", "photo", time.monotonic() - read)
+        return answer
+
+    async def _in_thread(self, pool: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
+        """What `work` returns in a thread. Cancelled, this ends when the thread does: until then its place is taken."""
+        future = asyncio.get_running_loop().run_in_executor(pool, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            self.stuck += 1
+            await asyncio.wait({future})
+            self.stuck -= 1
+            raise
+
+    async def correct(self, request: Request) -> Response:
+        """Keep what a person made of an answer."""
+        if self.corrections is None:
+            raise ProblemError(404, "corrections are off; start the server with --corrections, or without --stack")
+        kind = media_type(request, (JSON, MULTIPART))
+        limits = self.limits.body
+        body = await read_body(request, limits.json_bytes if kind == JSON else limits.photo_bytes, limits.seconds)
+        photo: Photo | None = None
+        if kind == MULTIPART:
+            form = await parse_parts(request, body, limits)
+            if "correction" not in form:
+                raise ProblemError(400, "the form has no part called 'correction'; the JSON goes there")
+            photo = _photo(form.get("photo")) if self.keep_photos else None
+            body = form["correction"].content
+        work = partial(_save, self.corrections, request.path_params["id"], body, photo)
+        return JSONResponse(await self._in_thread(self._writers, work))
+
+    async def reviews(self, request: Request) -> Response:
+        """The queue of receipts that a person should look at, the least sure first."""
+        entries = await self._ask_review(lambda review: review.entries())
+        done = sum(entry["state"] == "done" for entry in entries)
+        return JSONResponse({"entries": entries, "total": len(entries), "done": done})
+
+    async def review_entry(self, request: Request) -> Response:
+        """A receipt of the queue as an answer."""
+        key = request.path_params["key"]
+        return JSONResponse(await self._ask_review(lambda review: review.entry(key)))
+
+    async def review_photo(self, request: Request) -> Response:
+        """The photo of a receipt of the queue."""
+        key = request.path_params["key"]
+        photo = await self._ask_review(lambda review: review.photo(key))
+        if photo is None:
+            raise ProblemError(404, "no photo of this receipt has been kept")
+        return Response(photo.content, media_type=photo.content_type)
+
+    async def _ask_review(self, ask: Callable[[Any], Any]) -> Any:
+        if self.review is None:
+            raise ProblemError(404, "there is no queue; start the server with --review FILE, or with --stack NAME")
+        try:
+            return await self._in_thread(self._writers, partial(ask, self.review))
+        except KeyError:
+            raise ProblemError(404, "the queue has no such receipt; load the page again") from None
+        except WorldError as error:
+            raise _unreachable(error) from None
 
 
 def read_words(reader: DocumentReader, body: bytes) -> dict[str, Any]:
@@ -113,78 +257,78 @@ def read_words(reader: DocumentReader, body: bytes) -> dict[str, Any]:
     return _answer(reader, of_record(record, document_id(body)))
 
 
-def read_photo(reader: DocumentReader, photo: bytes, pages: frozenset[int] | None) -> dict[str, Any]:
-    """The answer to a photo or a PDF.
-
-    Raises:
-        ProblemError: it cannot be read.
-    """
-    from receipt_trainer.inference.ocr import read_document
-
-    name = document_id(photo)
-    try:
-        words: DocumentWords = read_document(reader.ocr(), photo, name, pages=pages)
-    except UserError as error:
-        raise _unreadable(error, name) from None
-    return _answer(reader, Given(name, words))
-
-
 def _answer(reader: DocumentReader, given: Given) -> dict[str, Any]:
     try:
         return reader.answer(given)
     except UserError as error:
-        raise _unreadable(error, given.name) from None
+        raise ProblemError(422, " ".join(str(error).split()).removeprefix(f"{given.name}: ")) from None
 
 
-def _unreadable(error: UserError, name: str) -> ProblemError:
-    return ProblemError(422, " ".join(str(error).split()).removeprefix(f"{name}: "))
+def _save(corrections: Corrections, receipt_id: str, body: bytes, photo: Photo | None) -> dict[str, Any]:
+    try:
+        return asdict(corrections.save(receipt_id, Correction.model_validate_json(body), photo))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ProblemError(
+            422, f"the correction is not as /openapi.json has it: {where}: {first['msg']}"[:300]
+        ) from None
+    except UserError as error:
+        raise ProblemError(422, " ".join(str(error).split())) from None
+    except WorldError as error:
+        raise _unreachable(error) from None
+
+
+def _unreachable(error: WorldError) -> ProblemError:
+    return ProblemError(503, f"{' '.join(str(error).split())}; send it again later", {"Retry-After": "5"})
+
+
+def _photo(part: Part | None) -> Photo | None:
+    if part is None:
+        return None
+    if part.content_type not in PHOTOS:
+        raise ProblemError(415, f"the photo must be one of these: {', '.join(PHOTOS)}")
+    return Photo(part.content, part.content_type)
 
 
 def _pages(said: str | None) -> frozenset[int] | None:
     try:
-        return None if said is None else page_numbers(said, "pages")
+        return None if said is None else page_numbers(said[:100], "pages")
     except UserError as error:
         raise ProblemError(400, str(error)) from None
 
 
-def _json(answer: Mapping[str, Any]) -> Response:
-    return Response(json.dumps(answer, allow_nan=False), media_type=JSON)
+async def _gone(request: Request) -> None:
+    """Returns when who asked has gone. The body has been read, so nothing else can come."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
-class _Gate:
-    """Around every request: who may ask, and what every answer bears."""
+@dataclass(frozen=True, slots=True)
+class App:
+    """The application, and what the process does with it when it ends."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app, self._access = app, access
+    asgi: Gate
+    service: Service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        """Answer a request, as ASGI has it."""
+        await self.asgi(scope, receive, send)
 
-        async def sent(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] += [(name.encode(), text.encode()) for name, text in SECURITY_HEADERS.items()]
-            await send(message)
-
-        request = Request(scope)
-        try:
-            self._access.check(request.method, scope["path"], request.headers)
-        except ProblemError as problem:
-            await problem.response()(scope, receive, sent)
-            return
-        await self._app(scope, receive, sent)
+    def drain(self) -> None:
+        """From now on /readyz refuses, and each answer closes its connection."""
+        self.asgi.draining, self.service.ready = True, False
 
 
 def create_app(
     holder: Holder,
     *,
-    corrections: Any = None,
+    corrections: Corrections | None = None,
     review: Any = None,
     access: Access | None = None,
-    limits: BodyLimits | None = None,
-    workers: int = 1,
-) -> Starlette:
+    limits: Limits | None = None,
+    keep_photos: bool = False,
+) -> App:
     """The application.
 
     Args:
@@ -192,21 +336,28 @@ def create_app(
         corrections: where corrections go; None: they are not taken.
         review: receipts that a person should look at; None: there are none.
         access: who may ask; by default loopback alone.
-        limits: of bodies.
-        workers: documents that are read at the same time.
+        keep_photos: with corrections.
     """
-    server = Server(holder, corrections=corrections, review=review, limits=limits or BodyLimits(), workers=workers)
+    service = Service(
+        holder, corrections=corrections, review=review, keep_photos=keep_photos, limits=limits or Limits()
+    )
     routes = [
-        *(Route(path, server.page) for path in PAGE_FILES),
-        Route("/healthz", server.healthz),
-        Route("/readyz", server.readyz),
-        Route("/v1/model", server.model),
-        Route("/v1/receipts:read", server.read, methods=["POST"]),
+        *(Route(path, service.page) for path in PAGE_FILES),
+        Route("/healthz", service.healthz),
+        Route("/readyz", service.readyz),
+        Route("/metrics", service.figures),
+        Route("/openapi.json", service.openapi),
+        Route("/v1/model", service.model),
+        Route("/v1/receipts:read", service.read, methods=["POST"]),
+        Route("/v1/receipts/{id}:correct", service.correct, methods=["POST"]),
+        Route("/v1/review", service.reviews),
+        Route("/v1/review/{key:path}/photo", service.review_photo),
+        Route("/v1/review/{key:path}", service.review_entry),
     ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(_Gate, access or Access())],
-        exception_handlers={ProblemError: on_problem, HTTPException: on_http_exception},
+        lifespan=service.lifespan,
+        exception_handlers={ProblemError: on_problem, HTTPException: on_http_exception, Exception: on_fault},
     )
     app.router.redirect_slashes = False
-    return app
+    return App(Gate(app, access or Access(), service.metrics), service)

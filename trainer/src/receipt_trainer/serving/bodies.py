@@ -6,12 +6,12 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -101,32 +101,40 @@ class _InMemory(MultiPartParser):
     spool_max_size = 64_000_000  # above what any body may have
 
 
-async def parse_parts(request: Request, body: bytes, limits: BodyLimits) -> FormData:
-    """The parts of a form.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a form: its content, and the type that it says it has ("" if none)."""
+
+    content: bytes
+    content_type: str
+
+
+async def parse_parts(request: Request, body: bytes, limits: BodyLimits) -> dict[str, Part]:
+    """The parts of a form by name.
 
     Raises:
         ProblemError: the body is no form, or has too many parts.
     """
 
-    async def stream() -> AsyncIterator[bytes]:
+    async def stream() -> AsyncGenerator[bytes, None]:
         yield body
 
     parser = _InMemory(
         request.headers, stream(), max_files=_MAX_PARTS, max_fields=_MAX_PARTS, max_part_size=limits.json_bytes
     )
     try:
-        return await parser.parse()
+        form = await parser.parse()
+        return {name: await _part(value) for name, value in form.multi_items()}
     except (MultiPartException, ValueError, KeyError) as error:
         said = getattr(error, "message", None) or "it ends too early"
         raise ProblemError(400, f"the body is not the form that Content-Type announces: {said}"[:300]) from None
 
 
-async def file_of(form: FormData, name: str) -> bytes | None:
-    """The content of a part with a file; None if there is none of that name."""
-    part = form.get(name)
-    if part is None:
-        return None
-    return await part.read() if isinstance(part, UploadFile) else part.encode()
+async def _part(value: UploadFile | str) -> Part:
+    if isinstance(value, str):
+        return Part(value.encode("utf-8", "surrogatepass"), "")
+    content = await value.read()
+    return Part(content, (value.content_type or "").partition(";")[0].strip().lower())
 
 
 def document_id(content: bytes) -> str:

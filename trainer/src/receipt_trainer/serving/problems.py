@@ -52,3 +52,8 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     detail = _DETAILS.get(error.status_code, error.detail)
     return ProblemError(error.status_code, detail, error.headers).response()
+
+
+async def on_fault(request: Request, error: Exception) -> Response:
+    """The answer to a fault of ours: what it is stands in the log alone."""
+    return ProblemError(500, "a fault of the server; its log says more").response()

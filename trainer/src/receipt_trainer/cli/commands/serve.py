@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from receipt_trainer.cli.options import FILE
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import write_atomically
+
+if TYPE_CHECKING:
+    from receipt_trainer.serving.access import Access
+
+CORRECTIONS_FILE: Final = Path("corrections.jsonl")
 
 
 @click.group("serve", invoke_without_command=True)
@@ -16,27 +22,48 @@ from receipt_trainer.errors import UserError
 @click.option("--host", default="127.0.0.1", help="Address to listen on; beyond loopback a token is needed.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port to listen on; 0: a free one.")
 @click.option("--no-browser", is_flag=True, help="Do not open the page in a browser.")
-@click.option(
-    "--workers", type=click.IntRange(1, 64), help="Documents read at the same time; default: one a processor."
-)
+@click.option("--token-file", type=FILE, metavar="FILE", help="The SHA-256 of the token that requests must bear.")
+@click.option("--token-parameter", metavar="NAME", help="The same in a parameter of SSM.")
+@click.option("--output", type=FILE, default=CORRECTIONS_FILE, metavar="FILE", help="Where corrections go: JSON lines.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Documents read at a time; default: one a processor.")
 @click.option(
     "--date-order", type=click.Choice(["dmy", "mdy", "ymd"]), help="Of dates such as 03/04/2025; as of `read`."
 )
 @click.option("--currency", metavar="CODE", help="ISO 4217, where none is printed.")
 @click.option("--known", type=FILE, metavar="FILE", help="Merchants and addresses by which misread ones are put right.")
 @click.pass_context
-def group(context: click.Context, model: str | None, **options: Any) -> None:
+def group(context: click.Context, /, model: str | None, **options: Any) -> None:
     """Answer over HTTP what `read` answers on files, and show a page on which a person corrects it."""
     if context.invoked_subcommand is None:
         _serve(model, **options)
 
 
+@group.command("token")
+@click.argument("file", type=FILE)
+def token_command(file: Path) -> None:
+    """Make a token: it is printed once, and FILE gets its SHA-256 for --token-file."""
+    from receipt_trainer.serving.access import new_token
+
+    if file.exists():
+        raise UserError(f"{file} is there already; a new token is made in a new file")
+    token, hashed = new_token()
+    try:
+        write_atomically(file, f"{hashed}\n".encode())
+    except OSError as error:
+        raise UserError(f"{file}: cannot be written: {error.strerror or error}") from None
+    click.echo(token)
+    click.echo(f"the server keeps only its hash: receipt-trainer serve --token-file {file}", err=True)
+
+
 def _serve(
     model: str | None,
+    *,
     host: str,
     port: int,
-    *,
     no_browser: bool,
+    token_file: Path | None,
+    token_parameter: str | None,
+    output: Path,
     workers: int | None,
     known: Path | None,
     **reading: Any,
@@ -44,11 +71,49 @@ def _serve(
     if model is None:
         raise UserError("which model? give --model RUN (a run's folder, a package, s3://...)")
     from receipt_trainer.serving import server
-    from receipt_trainer.serving.app import create_app
+    from receipt_trainer.serving.app import Limits, create_app
+    from receipt_trainer.serving.corrections import FileCorrections
     from receipt_trainer.serving.holder import Holder
 
-    with server.listen(host, port) as listener:
+    access = _access(host, token_file, token_parameter)
+    with server.listen(host, port) as listener:  # before the model is loaded: a port that is in use is told at once
         holder = Holder.fixed(model, known=known, **reading)
-        app = create_app(holder, workers=workers or 2)
-        click.echo(f"{server.url_of(listener)} answers with {holder.current().version}; Ctrl+C ends it")
+        app = create_app(
+            holder,
+            corrections=FileCorrections(output),
+            access=access,
+            limits=Limits(workers=workers) if workers else None,
+        )
+        click.echo(f"{server.url_of(listener)} answers with {holder.current().version}; Ctrl+C ends it", err=True)
         server.run(app, listener, open_browser=not no_browser)
+
+
+def _access(host: str, file: Path | None, parameter: str | None) -> Access:
+    from receipt_trainer.serving.access import Access, is_loopback, parse_hash
+
+    if file is not None and parameter is not None:
+        raise UserError("--token-file and --token-parameter exclude each other")
+    if file is not None:
+        try:
+            return Access(parse_hash(file.read_text("ascii"), f"--token-file {file}"))
+        except (OSError, UnicodeDecodeError) as error:
+            said = getattr(error, "strerror", None) or "not a text"
+            raise UserError(f"--token-file {file}: {said}; make it with: receipt-trainer serve token {file}") from None
+    if parameter is not None:
+        return Access(parse_hash(_parameter(parameter), f"--token-parameter {parameter}"))
+    if not is_loopback(host):
+        raise UserError(
+            f"--host {host} is not loopback, so a token is needed: receipt-trainer serve token FILE; --token-file FILE"
+        )
+    return Access()
+
+
+def _parameter(name: str) -> str:
+    from receipt_trainer.aws import clients
+
+    client: Any = clients.ssm()
+    with clients.aws_faults(f"read the parameter {name}"):
+        try:
+            return str(client.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"])
+        except client.exceptions.ParameterNotFound:
+            raise UserError(f"--token-parameter {name}: SSM has no such parameter in this region") from None
