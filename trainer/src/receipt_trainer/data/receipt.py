@@ -16,6 +16,11 @@ Box = tuple[float, float, float, float]
 UNKNOWN: Final = ""
 """In place of the label of a word of which nobody knows what it is: it is neither learned nor scored."""
 
+CORRECTIONS: Final = "corrections"
+"""Source of a receipt that is known from its corrections alone."""
+ORIGINAL_TEXT: Final = "original_text"
+"""Among the `extra` of a word whose text a person has corrected: what OCR read."""
+
 _KEY_NAMESPACE = uuid.UUID("6b1f6f0e-5a55-5f0e-9d6b-3f4c1c0a7e21")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Protocol, Self
@@ -15,18 +15,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.tables import iso
+from receipt_trainer.data.corrected import corrected
 from receipt_trainer.data.problems import ProblemLog
-from receipt_trainer.data.receipt import Receipt, Review, Word, WordLabel, image_id_for
+from receipt_trainer.data.receipt import CORRECTIONS, ORIGINAL_TEXT, Receipt, Review, Word, WordLabel, image_id_for
 from receipt_trainer.data.sources.clean import MAX_KEY, MAX_NAME, MAX_TEXT, MAX_WORDS, clean, is_name, sound_box
 from receipt_trainer.data.sources.record import to_line
 from receipt_trainer.errors import UserError, WorldError
 
-SOURCE: Final = "corrections"
-"""Source of receipts that are known from their corrections alone."""
 PERSON: Final = "person"
 """Who proposed a label of a person that gave no name."""
-ORIGINAL_TEXT: Final = "original_text"
-"""What OCR read, beside the text of a word that a person has corrected."""
 MAX_PAGES: Final = 50
 
 
@@ -165,11 +162,11 @@ def receipts_of(receipt_id: str, correction: Correction, known: Receipt | None =
         if not words:
             continue
         name = receipt_id if len(correction.pages) == 1 else f"{receipt_id} page {page.page}"
-        empty = known or Receipt(_image_id(receipt_id), page.page, (), name, SOURCE)
+        empty = known or Receipt(_image_id(receipt_id), page.page, (), name, CORRECTIONS)
         receipt = Receipt(
             image_id=empty.image_id,
             receipt_id=empty.receipt_id,
-            words=tuple(_word(word, page, correction) for word in words),
+            words=tuple(_word(word, page, correction, review.at) for word in words),
             name=empty.name,
             source=empty.source,
             split=empty.split,
@@ -195,17 +192,17 @@ def _image_id(receipt_id: str) -> str:
         return image_id_for("", receipt_id)
 
 
-def _word(word: CorrectedWord, page: CorrectedPage, correction: Correction) -> Word:
+def _word(word: CorrectedWord, page: CorrectedPage, correction: Correction, at: str) -> Word:
     box = _fractions(word, page.width, page.height)
     if box is None:
         raise ValueError("a correction is checked when it is parsed")
-    corrected = word.original_text not in (None, word.text)
+    is_other_text = word.original_text not in (None, word.text)
     return Word(
         word.text,
         box,
         word.line,
-        tuple(_labels(word, correction)),
-        extra={ORIGINAL_TEXT: word.original_text} if corrected else {},
+        tuple(replace(label, added=at) for label in _labels(word, correction)),
+        extra={ORIGINAL_TEXT: word.original_text} if is_other_text else {},
     )
 
 
@@ -229,9 +226,10 @@ def _labels(word: CorrectedWord, correction: Correction) -> Sequence[WordLabel]:
     return found
 
 
-def num_labels(receipts: Sequence[Receipt]) -> int:
-    """Words that bear a VALID label other than `O`."""
-    return sum(word.valid_label() not in (None, OUTSIDE) for receipt in receipts for word in receipt.words)
+def saved(receipt_id: str, place: Literal["table", "file"], receipts: Sequence[Receipt], confirmed: bool) -> Saved:
+    """The answer to a correction that is kept."""
+    labels = [word.valid_label() for receipt in receipts for word in receipt.words]
+    return Saved(receipt_id, place, len(labels), sum(label not in (None, OUTSIDE) for label in labels), confirmed)
 
 
 class FileCorrections:
@@ -259,12 +257,20 @@ class FileCorrections:
             if known is None:
                 raise UserError(f"review_key {correction.review_key!r} is not in the queue: load the page again")
         receipts = receipts_of(receipt_id, correction, known)
+        if known is not None:
+            receipts = [_as_line(known, receipt) for receipt in receipts]
         try:
             _append(self._path, "".join(map(to_line, receipts)).encode())
         except OSError as error:
             raise WorldError(f"{self._path}: cannot be written: {error.strerror or error}") from error
-        num_words = sum(len(receipt.words) for receipt in receipts)
-        return Saved(receipt_id, "file", num_words, num_labels(receipts), correction.confirmed)
+        return saved(receipt_id, "file", receipts, correction.confirmed)
+
+
+def _as_line(known: Receipt, made: Receipt) -> Receipt:
+    """The receipt of the queue as it is now, with the time by which a reader of files knows that it is newer."""
+    found = corrected(known, made)
+    at = made.review.at if made.review else ""
+    return replace(found, review=replace(found.review or Review(confirmed=True), at=at))
 
 
 def _append(path: Path, lines: bytes) -> None:

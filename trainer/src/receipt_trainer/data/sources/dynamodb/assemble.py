@@ -142,7 +142,7 @@ def part_items(receipt: Receipt) -> dict[str, Item]:
             items[word_sk] = _word_item(pk, word_sk, word)
             for label in word.labels:
                 label_sk = f"{word_sk}#LABEL#{label.name}"
-                items[label_sk] = _label_item(pk, word_sk, label_sk, label)
+                items[label_sk] = label_item(pk, word_sk, label_sk, label)
     return items
 
 
@@ -159,7 +159,7 @@ def _word_item(pk: str, sk: str, word: Word) -> Item:
     return item | ({"extra": json.dumps(word.extra)} if word.extra else {})
 
 
-def _label_item(pk: str, word_sk: str, sk: str, label: WordLabel) -> Item:
+def label_item(pk: str, word_sk: str, sk: str, label: WordLabel) -> Item:
     """`written_by` says that an import wrote what somebody else proposed."""
     item: Item = {
         "PK": pk,

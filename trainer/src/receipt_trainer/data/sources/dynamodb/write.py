@@ -190,7 +190,7 @@ def _write_receipt(
         if item["TYPE"] == LABEL:
             item.setdefault("timestamp_added", stamp)
     if head is not None and (plan.puts or plan.deletes):
-        _mark_importing(client, table, receipt_key(receipt))
+        mark_importing(client, table, receipt_key(receipt))
     dynamo.batch_write(client, table, _DOING, puts=plan.puts)
     dynamo.batch_write(client, table, _DOING, deletes=plan.deletes)
     finished = _merged(head, receipt_item(receipt))
@@ -207,7 +207,7 @@ def _review_put(receipt: Receipt, stored: Item | None, stamp: str) -> list[Item]
     return [review_item(receipt, replace(new, at=new.at or stamp))]
 
 
-def _mark_importing(client: DynamoDBClient, table: str, key: ReceiptKey) -> None:
+def mark_importing(client: DynamoDBClient, table: str, key: ReceiptKey) -> None:
     """Say on a RECEIPT item that its parts are of two versions from now on; the import's last put takes it back."""
     with aws_faults(_DOING, table=table):
         client.update_item(
