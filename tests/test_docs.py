@@ -21,7 +21,7 @@ from receipt_trainer.cli import layoutlm, receipt_trainer
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.local.pulumi_program import load_config, run
-from receipt_trainer.local.stand_in_wheelhouse import stand_in
+from receipt_trainer.local.resources import stand_in
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], key=lambda path: path.name)

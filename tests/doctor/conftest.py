@@ -21,8 +21,7 @@ from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.local.mocks import IMAGE
 from receipt_trainer.local.pulumi_program import Recording, load_config, run
 from receipt_trainer.local.recording import Registration
-from receipt_trainer.local.resources import Creation
-from receipt_trainer.local.stand_in_wheelhouse import stand_in
+from receipt_trainer.local.resources import Creation, stand_in
 from tests import rest_of_account
 from tests.doctor.wire import Wire, well
 

@@ -7,7 +7,7 @@ import secrets
 
 import pytest
 
-from receipt_trainer.local.session_server import ended_by_signals
+from receipt_trainer.local.session import ended_by_signals
 from tests.end_to_end.account import StackAccount
 from tests.end_to_end.fleet import ROOT
 from tests.end_to_end.journey import Journey

@@ -16,7 +16,7 @@ from pulumi import AssetArchive
 
 from receipt_trainer.local.mocks import Answer, become
 from receipt_trainer.local.pulumi_program import Recording, Registration, load_config, run
-from receipt_trainer.local.stand_in_wheelhouse import stand_in
+from receipt_trainer.local.resources import stand_in
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"

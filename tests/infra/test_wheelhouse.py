@@ -15,7 +15,7 @@ from infra.context import AwsContext
 from infra.wheelhouse.manifest import MANIFEST, Manifest, Stored, Wheel, content_hash, file_sha256, load
 from infra.wheelhouse.objects import Wheelhouse, WheelhouseArgs
 from receipt_trainer.local.pulumi_program import Recording, run
-from receipt_trainer.local.stand_in_wheelhouse import stand_in
+from receipt_trainer.local.resources import stand_in
 from tests.infra.edits import compare, evaluate
 from tests.userdata.bake import PYTHON, make_wheel, make_wheelhouse
 

@@ -15,8 +15,7 @@ from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES, StackOutput
 from receipt_trainer.contract.tables import ALL_TABLES
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local.emulator import LocalCloud
-from receipt_trainer.local.resources import Deployment, provision
-from receipt_trainer.local.stand_in_wheelhouse import stand_in
+from receipt_trainer.local.resources import Deployment, provision, stand_in
 
 REPOSITORY = Path(__file__).parents[2]
 WHAT_AN_INDEX_IS = ("IndexName", "KeySchema", "Projection")

@@ -1,4 +1,4 @@
-"""The local session's file and lock, its instances and its control, without the cloud behind them."""
+"""The local session's file, lock and instances, without the cloud behind them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from receipt_trainer.aws.imds import Imds
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local import session
-from receipt_trainer.local.session_server import Control, Machines
 from receipt_trainer.worker.interruptions import look
 from tests.cli.test_stack import exported
 
@@ -35,7 +34,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return session.home()
 
 
-def made(control_url: str = "http://127.0.0.1:9", session_id: str = "a") -> session.Session:
+def made(session_id: str = "a") -> session.Session:
     """A session of this process."""
     return session.Session(
         session_id=session_id,
@@ -43,7 +42,6 @@ def made(control_url: str = "http://127.0.0.1:9", session_id: str = "a") -> sess
         started_at="2026-11-20T12:00:00+00:00",
         program="p",
         endpoint="http://127.0.0.1:9",
-        control_url=control_url,
         environment={"JOBS_TABLE_NAME": "jobs", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "QUOTED": "a b'c"},
         outputs=StackOutputs.parse(exported("r")),
     )
@@ -51,13 +49,10 @@ def made(control_url: str = "http://127.0.0.1:9", session_id: str = "a") -> sess
 
 @pytest.fixture
 def running(root: Path) -> Iterator[session.Session]:
-    """A session of this process, with its control."""
+    """A session of this process."""
     with session.own(root) as folder:
         (folder / session.WORKERS).mkdir()
-        machines = Machines(folder / session.WORKERS)
-        with Control(machines, lambda: None) as served:
-            yield made(served.url)
-        machines.end(grace_s=0)
+        yield made()
 
 
 def test_a_session_is_its_users_alone(root: Path) -> None:
@@ -125,38 +120,21 @@ def test_a_shell_takes_its_variables() -> None:
 def test_a_notice_is_for_one_worker(running: session.Session) -> None:
     """Each worker is an instance that has no price; a notice reaches its own only, and none that comes later."""
     with session.join(running) as first, session.join(running) as second:
-        alive = [(one["instance_id"], one["pid"]) for one in session.instances(running) if one["alive"]]
+        alive = [(one["instance_id"], one["pid"]) for one in session.instances() if one["alive"]]
         assert alive == [("i-local-1", os.getpid()), ("i-local-2", os.getpid())]
-        session.interrupt(running, "i-local-2", "spot", 30)
+        session.interrupt("i-local-2", "spot", 30)
         assert look(Imds(first)) is None
         found = look(Imds(second))
         assert found is not None
         assert found.kind == "spot"
         assert Imds(first).get("instance-life-cycle") is None
-    assert [one["alive"] for one in session.instances(running)] == [False, False]
+    assert [one["alive"] for one in session.instances()] == [False, False]
     with session.join(running) as third:
         assert look(Imds(third)) is None
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
-        ("PUT", "/instances/i-local-9/notices/spot", ""),
-        ("PUT", "/instances/i-local-1/notices/flood", ""),
-        ("PUT", "/instances/i-local-1/notices/spot", "soon"),
-        ("POST", "/instances", '{"pid": 1, "lock": "../session.json"}'),
-        ("POST", "/instances", "[]"),
-        ("GET", "/session.json", ""),
-    ],
-)
-def test_the_control_refuses_what_it_does_not_know(running: session.Session, method: str, path: str, body: str) -> None:
-    """An instance that is none, a notice that is none, a path for a lock: one line, and nothing happens."""
-    with pytest.raises(UserError, match="the local session refuses"):
-        session.ask(running, method, path, body)
-    assert session.instances(running) == []
-
-
-def test_a_control_that_is_gone_is_a_fault_of_the_world(root: Path) -> None:
-    """Nobody answers: one line with the address."""
-    with pytest.raises(WorldError, match="does not answer"):
-        session.instances(made())
+def test_a_worker_of_a_session_that_has_gone_says_so(root: Path) -> None:
+    """Its folder went with it: no instance can be made, which is one line with the session's process."""
+    with pytest.raises(WorldError, match=f"the local session of process {os.getpid()} is gone"), session.join(made()):
+        pass
+    assert session.instances() == []

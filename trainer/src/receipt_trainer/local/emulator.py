@@ -176,7 +176,7 @@ class LocalCloud:
     def _start(self) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _stop
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "receipt_trainer.local.server"],
+            [sys.executable, "-m", "receipt_trainer.local.server", str(os.getpid())],
             stdin=subprocess.PIPE,  # its end tells the child that we are gone
             stdout=subprocess.PIPE,
             stderr=self._stderr,

@@ -54,11 +54,7 @@ def read(token: str, arguments: dict[str, Any], answers: Mapping[str, Answer]) -
 
 @cache
 def _types() -> dict[str, dict[str, Any]]:
-    """EC2's answers of DescribeInstanceTypes by type, as moto ships them.
-
-    Raises:
-        LookupError: there is no moto.
-    """
+    """EC2's answers of DescribeInstanceTypes by type, as moto ships them; LookupError: there is no moto."""
     # Its file alone: importing moto would import boto3 too, which this program does without.
     found = find_spec("moto")
     if found is None or found.origin is None:
@@ -149,15 +145,11 @@ _NAME_KEYS: Final = {"aws:s3/bucket:Bucket": "bucket", "aws:cloudwatch/dashboard
 
 
 def name_of(resource: Registration) -> str:
-    """The physical name, under whatever key the type has it; see `physical_name`."""
-    return physical_name(resource, _NAME_KEYS.get(resource.type, "name"))
-
-
-def physical_name(resource: Registration, name_key: str = "name") -> str:
-    """The given name, else one as Pulumi makes them: the prefix or logical name, a dash and seven hex digits.
+    """The given physical name, else one as Pulumi makes them: the prefix or logical name, a dash and seven hex digits.
 
     Always the same for one URN; FIFO queues and topics end as AWS wants it.
     """
+    name_key = _NAME_KEYS.get(resource.type, "name")
     if given := resource.inputs.get(name_key):
         return str(given)
     digits = hashlib.sha256(resource.urn.encode()).hexdigest()[:7]
@@ -171,7 +163,7 @@ def become(resource: Registration, region: str) -> tuple[str, dict[str, Any]]:
     if not resource.type.startswith("aws:"):
         return f"{resource.name}-id", {}
     key = _NAME_KEYS.get(resource.type, "name")
-    name = physical_name(resource, key)
+    name = name_of(resource)
     service = resource.type.split(":")[1].split("/")[0]
     made = _ARNS.get(resource.type, _arn)
     outputs = {key: name, "arn": made(service, region, name)} | _computed(resource, region, name)

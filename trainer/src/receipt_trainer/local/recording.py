@@ -67,11 +67,7 @@ class Recording:
         return [resource for resource in self.resources if resource.type == token]
 
     def one(self, name: str, token: str | None = None) -> Registration:
-        """The resource of a logical name (and type).
-
-        Raises:
-            LookupError: there is none, or more than one.
-        """
+        """The resource of a logical name (and type); LookupError: there is none, or more than one."""
         found = [r for r in self.resources if r.name == name and token in (None, r.type)]
         if len(found) != 1:
             named = (

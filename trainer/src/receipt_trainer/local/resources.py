@@ -6,10 +6,13 @@ mode asks for it.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import tarfile
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +22,7 @@ from pulumi import FileAsset, RunError, StringAsset
 
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.local import mocks, stand_in_wheelhouse
+from receipt_trainer.local import mocks
 from receipt_trainer.local.emulator import REGION, LocalCloud
 from receipt_trainer.local.pulumi_program import run
 from receipt_trainer.local.recording import Registration
@@ -110,9 +113,47 @@ def _wheelhouse(project: Mapping[str, Any], config: Mapping[str, str], folder: P
     if key not in declared and "wheelhouse" not in declared:
         return {}
     own = json.loads(config.get(key) or "{}")
-    settings = {"python_versions": list(stand_in_wheelhouse.PYTHONS)} | own | {"path": str(folder)}
-    stand_in_wheelhouse.stand_in(folder, settings["python_versions"])
+    settings = {"python_versions": list(PYTHONS)} | own | {"path": str(folder)}
+    stand_in(folder, settings["python_versions"])
     return {key: json.dumps(settings)}
+
+
+PYTHONS: Final = ("3.12", "3.13")
+"""Pythons of the stack's wheelhouse by default."""
+
+
+def stand_in(folder: Path, pythons: Sequence[str] = PYTHONS) -> None:
+    """Write a wheelhouse without wheels that can be installed, which the stack takes for a ready one.
+
+    Nothing boots on the embedded AWS. It has the objects of a real one: an archive for all Pythons, one for each of
+    several, and the trainer's wheel.
+    """
+    versions = sorted(pythons)
+    groups = {"receipt_trainer": versions, "nothing": versions}
+    groups |= {f"nothing_{one}".replace(".", ""): [one] for one in versions if len(versions) > 1}
+    objects, wheels = [], []
+    for name, group in groups.items():
+        data, file = name.encode(), f"{name}-0-py3-none-any.whl"
+        about: dict[str, Any] = {"sha256": hashlib.sha256(data).hexdigest(), "pythons": group}
+        wheels.append(about | {"file": file, "name": name.replace("_", "-"), "version": "0"})
+        key = f"trainer/{about['sha256']}/{file}"
+        if name != "receipt_trainer":
+            with tarfile.open(fileobj=(made := io.BytesIO()), mode="w") as archive:
+                (entry := tarfile.TarInfo(file)).size = len(data)
+                archive.addfile(entry, io.BytesIO(data))
+            data = made.getvalue()
+            about["sha256"] = hashlib.sha256(data).hexdigest()
+            key = f"archives/{about['sha256']}.tar"
+        (folder / key.rpartition("/")[2]).write_bytes(data)
+        objects.append(about | {"key": key, "size": len(data)})
+    rest = {
+        "pythons": versions,
+        "objects": sorted(objects, key=lambda one: str(one["key"])),
+        "wheels": sorted(wheels, key=lambda one: str(one["file"])),
+    }
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    manifest = {"hash": hashlib.sha256(text.encode()).hexdigest()} | rest
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 @dataclass
@@ -124,11 +165,7 @@ class Creation:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def become(self, resource: Registration) -> Made:
-        """Create one resource of a type in `CREATORS`; note any other.
-
-        Raises:
-            WorldError: the embedded AWS refuses it.
-        """
+        """Create one resource of a type in `CREATORS`; note any other. WorldError: the embedded AWS refuses it."""
         id_, outputs = mocks.become(resource, REGION)
         if resource.read or not resource.type.startswith("aws:"):
             return id_, outputs

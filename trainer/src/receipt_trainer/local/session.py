@@ -1,26 +1,26 @@
 """The local session: one embedded AWS with a stack on it, which every command finds by the name `local`.
 
-How it is found, what is asked of its control, and how a worker becomes one of its instances; `session_server` holds it.
-
 A session has a folder of its user's alone. A lock beside it is held as long as the session's process lives, so that a
-file that was left behind is distinguished from a running session.
+file that was left behind is distinguished from a running session. Each worker is an instance: a folder with its
+process, a lock that it holds as long as it lives, and the notices for it. The next worker is another one, without one.
 """
 
 from __future__ import annotations
 
-import http.client
-import json
+import itertools
 import os
 import secrets
 import shlex
 import shutil
+import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from typing import Any, Final, NoReturn
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,17 +29,22 @@ from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.files import write_atomically
-from receipt_trainer.local.emulator import ELSEWHERE, no_proxy, without_elsewhere
+from receipt_trainer.local.emulator import ELSEWHERE, LocalCloud, no_proxy, without_elsewhere
+from receipt_trainer.local.imds import NOTICES, ImdsStandIn, notify
 
 ENV_DIR: Final = "RECEIPT_TRAINER_LOCAL_DIR"
 WORKERS: Final = "workers"
-"""Folder of the workers' lock files, below the session's own."""
-TIMEOUT_S: Final = 10.0
+"""Folder of the instances, below the session's own."""
+END_GRACE_S: Final = 60.0
+"""For workers to save their jobs when the session ends."""
+_END_POLL_S: Final = 0.1
 LOOK_S: Final = 2.0
 START: Final = "receipt-trainer local up"
 _LOCK: Final = "lock"
 _SESSION: Final = "session"
 _FILE: Final = "session.json"
+_PID: Final = "pid"
+_INSTANCE: Final = "i-local-"
 _LOCK_S: Final = 0.5
 _LOOK_LOCK_S: Final = 0.05
 """A process that looks whether the lock is held holds it for a moment, which must not pass for a session."""
@@ -59,7 +64,6 @@ class Session(BaseModel):
     started_at: str
     program: str = Field(description="Folder of the Pulumi program")
     endpoint: str = Field(description="URL of the embedded AWS")
-    control_url: str = Field(description="URL of the session's own control; see `receipt_trainer.local.session_server`")
     environment: dict[str, str] = Field(description="Variables for our commands and the AWS CLI")
     outputs: StackOutputs = Field(description="Outputs of the stack")
 
@@ -101,11 +105,7 @@ def find(root: Path | None = None) -> Session | None:
 
 
 def require(root: Path | None = None) -> Session:
-    """The session that runs.
-
-    Raises:
-        UserError: there is none; the message says what to do.
-    """
+    """The session that runs; UserError: there is none; the message says what to do."""
     root = root or home()
     found = find(root)
     if found is not None:
@@ -194,47 +194,24 @@ def aws_cli() -> str:
     return str(beside) if not Path(names.DEFAULT_AWS_CLI).exists() and beside.exists() else names.DEFAULT_AWS_CLI
 
 
-def launch(session: Session, pid: int, lock: str) -> tuple[str, str]:
-    """A new instance of the session: its id and the URL of its metadata service; faults as `ask`."""
-    made = ask(session, "POST", "/instances", json.dumps({"pid": pid, "lock": lock}))
-    return made["instance_id"], made["url"]
+def instances(root: Path | None = None) -> list[dict[str, Any]]:
+    """Every instance that the session had: `instance_id`, `pid`, whether it is `alive`, kinds of its `notices`."""
+    found: list[dict[str, Any]] = []
+    for at in itertools.count(1):
+        place = folder(root) / WORKERS / f"{_INSTANCE}{at}"
+        if not place.is_dir():
+            return found
+        if (pid := place / _PID).is_file():  # else it is still starting
+            notices = [kind for kind in NOTICES if (place / kind).is_file()]
+            alive = is_locked(place / _LOCK)
+            said = {"instance_id": place.name, "pid": int(pid.read_text()), "alive": alive, "notices": notices}
+            found.append(said)
+    return found
 
 
-def instances(session: Session) -> list[dict[str, Any]]:
-    """See `Machines.rows`; faults as `ask`."""
-    return list(ask(session, "GET", "/instances"))
-
-
-def interrupt(session: Session, instance_id: str, kind: str, warning_s: float) -> None:
-    """See `Machines.interrupt`; faults as `ask`."""
-    ask(session, "PUT", f"/instances/{quote(instance_id, safe='')}/notices/{kind}", f"{warning_s:g}")
-
-
-def end(session: Session) -> None:
-    """Ask the session to end; it does so after this call has returned. Faults as `ask`."""
-    ask(session, "POST", "/end")
-
-
-def ask(session: Session, method: str, path: str, body: str = "") -> Any:
-    """One request to a session's control.
-
-    Raises:
-        WorldError: it does not answer.
-        UserError: it refuses.
-    """
-    parts = urlsplit(session.control_url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_S)  # never by a proxy
-    try:
-        connection.request(method, path, body.encode())
-        response = connection.getresponse()
-        status, value = response.status, json.loads(response.read())
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise WorldError(f"the local session does not answer at {session.control_url}: {error}") from None
-    finally:
-        connection.close()
-    if status != 200:
-        raise UserError(f"the local session refuses: {value.get('error')}")
-    return value
+def interrupt(instance_id: str, kind: str, warning_s: float, root: Path | None = None) -> None:
+    """Deliver a notice to one of the `instances`."""
+    notify(folder(root) / WORKERS / instance_id, kind, warning_s)
 
 
 @contextmanager
@@ -242,36 +219,109 @@ def join(session: Session) -> Iterator[str]:
     """The URL of the metadata service of a new instance that is this process, as long as the block lasts.
 
     Raises:
-        WorldError: the session does not answer.
+        WorldError: the session has ended.
     """
-    path = folder() / WORKERS / f"{os.getpid()}-{secrets.token_hex(4)}.lock"
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    with FileLock(path):
+    root = folder() / WORKERS
+    for at in itertools.count(1):
+        place = root / f"{_INSTANCE}{at}"
         try:
-            yield launch(session, os.getpid(), path.name)[1]
-        finally:
-            path.unlink(missing_ok=True)
+            place.mkdir(mode=0o700)
+            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise WorldError(f"the local session of process {session.pid} is gone: {error}") from None
+    # Not a type that is for sale, and no way in which it was bought: such an instance has no price.
+    kind: dict[str, Any] = {"instance_type": "local", "zone": "local", "life_cycle": None}
+    with FileLock(place / _LOCK), ImdsStandIn(place.name, **kind, notices=place) as service:
+        write_atomically(place / _PID, str(os.getpid()).encode())
+        yield service.url
 
 
-class Lifeline:
-    """A thread that looks whether the session lives; a context manager."""
+@contextmanager
+def lifeline(session: Session, on_gone: Callable[[], None], interval_s: float = LOOK_S) -> Iterator[None]:
+    """Within it, a thread looks whether the session lives; it calls `on_gone` once."""
+    closed = threading.Event()
 
-    def __init__(self, session: Session, on_gone: Callable[[], None], *, interval_s: float = LOOK_S) -> None:
-        """Start looking; `on_gone` is called once, in the thread."""
-        self._session, self._on_gone, self._interval_s = session, on_gone, interval_s
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="session-lifeline", daemon=True)
-
-    def _run(self) -> None:
-        while not self._closed.wait(self._interval_s):
-            if not self._session.is_live():
-                self._on_gone()
+    def look() -> None:
+        while not closed.wait(interval_s):
+            if not session.is_live():
+                on_gone()
                 return
 
-    def __enter__(self) -> Lifeline:
-        self._thread.start()
-        return self
+    thread = threading.Thread(target=look, name="session-lifeline", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        closed.set()
+        thread.join()
 
-    def __exit__(self, *fault: object) -> None:
-        self._closed.set()
-        self._thread.join()
+
+StandUp = Callable[[LocalCloud], StackOutputs]
+"""Creates a stack on an empty embedded AWS; what it exports."""
+
+
+@contextmanager
+def host(program: Path, stand_up: StandUp, fill: Callable[[Session], None]) -> Iterator[Session]:
+    """Hold the user's local session; at the end of the block its workers are asked to go, and nothing is left of it.
+
+    Args:
+        program: folder of the stack's program, for the session file.
+        stand_up: creates the stack.
+        fill: puts receipts into it, before others may come.
+
+    Raises:
+        UserError: a session runs already; or as `stand_up` and `fill` say.
+        WorldError: as they say.
+    """
+    root = home()
+    with ExitStack() as held:
+        place = held.enter_context(own(root))
+        (place / WORKERS).mkdir(mode=0o700)
+        cloud = held.enter_context(LocalCloud(empty=True))
+        outputs = stand_up(cloud)
+        held.callback(end_workers, root)
+        session = Session(
+            session_id=secrets.token_hex(8),
+            pid=os.getpid(),
+            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            program=str(program),
+            endpoint=cloud.endpoint,
+            environment=cloud.environment()
+            | {names.ENV_CHECKPOINTS_DIR: str(place / "checkpoints"), names.ENV_AWS_CLI: aws_cli()},
+            outputs=outputs,
+        )
+        fill(session)
+        write(session, root)
+        yield session
+
+
+def end_workers(root: Path, grace_s: float = END_GRACE_S) -> None:
+    """Ask the workers of a session to go, and wait for them."""
+    asked = {one["instance_id"]: one["pid"] for one in instances(root) if one["alive"]}
+    for pid in asked.values():
+        with suppress(ProcessLookupError):  # it has ended between the two looks
+            os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while any(one["alive"] and one["instance_id"] in asked for one in instances(root)) and time.monotonic() < deadline:
+        time.sleep(_END_POLL_S)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Within it, the signals that end a program end it by SystemExit, so that nothing is left behind."""
+
+    def leave(number: int, frame: object) -> NoReturn:
+        for other in before:  # a second one would interrupt the clearing up
+            signal.signal(other, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    before: dict[signal.Signals, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        before[number] = signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

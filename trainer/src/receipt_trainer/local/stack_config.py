@@ -31,7 +31,11 @@ def load_config(directory: Path, stack: str, overrides: Mapping[str, Any] | None
         if isinstance(value, dict) and set(value) == {"secure"}:
             raise UserError(f"{stack_file.name}: {key} is encrypted, which only the pulumi CLI can read")
     declared = _section(project, directory / "Pulumi.yaml")
-    defaults = {key: _default(value) for key, value in declared.items()}
+    # `key: {type, default, description}`, `namespace:key: {value}` or a plain value
+    defaults = {
+        key: value.get("value", value.get("default")) if isinstance(value, dict) else value
+        for key, value in declared.items()
+    }
     found = qualified({key: value for key, value in defaults.items() if value is not None}, name)
     return found | qualified(values, name) | qualified(overrides or {}, name)
 
@@ -45,11 +49,7 @@ def qualified(values: Mapping[str, Any], project: str) -> dict[str, str]:
 
 
 def project_file(directory: Path) -> dict[str, Any]:
-    """`Pulumi.yaml` of a program's folder.
-
-    Raises:
-        UserError: it is not there, is no mapping, or names no project.
-    """
+    """`Pulumi.yaml` of a program's folder; UserError: it is not there, is no mapping, or names no project."""
     found = read_yaml(directory / "Pulumi.yaml")
     if not found.get("name"):
         raise UserError(f"{directory}: no Pulumi program (it needs a Pulumi.yaml with a name)")
@@ -57,11 +57,7 @@ def project_file(directory: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file's mapping; empty if there is no such file.
-
-    Raises:
-        UserError: it cannot be read, or is something else.
-    """
+    """A YAML file's mapping; empty if there is no such file. UserError: it cannot be read, or is something else."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -78,11 +74,6 @@ def _section(file: Mapping[str, Any], path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise UserError(f"{path}: config: expected a mapping")
     return config
-
-
-def _default(declared: Any) -> Any:
-    """`key: {type, default, description}`, `namespace:key: {value}` or a plain value."""
-    return declared.get("value", declared.get("default")) if isinstance(declared, dict) else declared
 
 
 def find_program(given: Path | None) -> Path:

@@ -36,7 +36,7 @@ from receipt_trainer.jobs.routing import read_training_defaults
 from receipt_trainer.jobs.rows import LOGS, METRICS, rows_of
 from receipt_trainer.jobs.submit import new_job, queue_job
 from receipt_trainer.jobs.views import LiveJob, follow_job
-from receipt_trainer.local.session_server import Hosted, ended_by_signals
+from receipt_trainer.local.session import Session, ended_by_signals, folder
 from receipt_trainer.reports.run_folder import load_run, print_run
 from receipt_trainer.training.console import say
 from receipt_trainer.worker.attempt import run_dir_of
@@ -83,19 +83,19 @@ def command(
     if run_dir.exists() and not (run_dir.is_dir() and not any(run_dir.iterdir())):
         raise UserError(f"{run_dir} is there already; choose another --output-dir or --job-name")
     up = stand_up(program, data, receipts, console)
-    with ended_by_signals(), up as hosted:
-        enter(hosted.session)
-        outputs = hosted.session.outputs
+    with ended_by_signals(), up as session:
+        enter(session)
+        outputs = session.outputs
         url = outputs.pools[POOL].queue_urls[spec.priority]
         defaults = read_training_defaults(clients.ssm(), outputs.training_parameter)
         job = queue_job(new_job(spec, url, defaults=defaults), outputs.jobs_table)
         say(console, f"job {job.job_id} '{job.name}' is {job.status} in {url.rpartition('/')[2]}")
-        _work(job.job_id, hosted, run_dir, console)
+        _work(job.job_id, session, run_dir, console)
         for one in list_instances(clients.dynamodb(), outputs.instances_table, utc_now()):
             say(console, f"instances table: {one.instance_id} {one.status}: {one.reason or ''}")
 
 
-def _work(job_id: str, hosted: Hosted, run_dir: Path, console: Console) -> None:
+def _work(job_id: str, session: Session, run_dir: Path, console: Console) -> None:
     """Start a worker and watch until the job has ended and the worker, idle, is gone; then its report is shown.
 
     A worker that is interrupted meanwhile (`local interrupt`) is followed by another one, as in the cloud.
@@ -103,7 +103,7 @@ def _work(job_id: str, hosted: Hosted, run_dir: Path, console: Console) -> None:
     Raises:
         WorldError: the job failed, or a worker ended, and the job neither did nor waits.
     """
-    log, live = hosted.folder / "worker.log", LiveJob(clients.dynamodb(), hosted.session.outputs.jobs_table, job_id)
+    log, live = folder() / "worker.log", LiveJob(clients.dynamodb(), session.outputs.jobs_table, job_id)
     for _ in range(MAX_WORKERS):
         with _worker(log) as worker:
             words = "receipt-trainer watch --stack local, or local interrupt"
@@ -111,7 +111,7 @@ def _work(job_id: str, hosted: Hosted, run_dir: Path, console: Console) -> None:
             with open_screen(console) as screen:
                 view = follow_job(live, screen, timeout_s=TIMEOUT_S, until=lambda: worker.poll() is not None)
             if view is not None and view.has_ended:
-                _conclude(view.row, hosted, run_dir, console)
+                _conclude(view.row, session, run_dir, console)
                 try:
                     worker.wait(_WORKER_END_S)
                 except subprocess.TimeoutExpired:
@@ -155,10 +155,10 @@ def _last_line(log: Path) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-def _conclude(job: Item, hosted: Hosted, run_dir: Path, console: Console) -> None:
+def _conclude(job: Item, session: Session, run_dir: Path, console: Console) -> None:
     """Move the run's files out of the session's folder, which goes with it; show the report, and the job's traces."""
-    outputs, job_id = hosted.session.outputs, str(job["job_id"])
-    found = run_dir_of(Path(hosted.session.environment[names.ENV_CHECKPOINTS_DIR]), job_id)
+    outputs, job_id = session.outputs, str(job["job_id"])
+    found = run_dir_of(Path(session.environment[names.ENV_CHECKPOINTS_DIR]), job_id)
     if found.is_dir():
         run_dir.parent.mkdir(parents=True, exist_ok=True)
         if run_dir.exists():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +20,7 @@ from rich.console import Console
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli.options import data_option, json_option, program_option
 from receipt_trainer.cli.render import tables
-from receipt_trainer.cli.render.progress import show_problems
+from receipt_trainer.cli.render.tables import show_problems
 from receipt_trainer.cli.stack import enter
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
@@ -27,8 +29,7 @@ from receipt_trainer.data.sources.load import load_receipts
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local import session as sessions
 from receipt_trainer.local.emulator import LocalCloud
-from receipt_trainer.local.session import Session
-from receipt_trainer.local.session_server import Hosted, ended_by_signals, host
+from receipt_trainer.local.session import Session, ended_by_signals, host
 from receipt_trainer.local.stack_config import find_program
 from receipt_trainer.training.console import say
 
@@ -72,18 +73,19 @@ def up_command(data: str | None, receipts: int, program: Path | None, detach: bo
         _detach(data, receipts, find_program(program))
         return
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    with ended_by_signals(), stand_up(program, data, receipts, console, details=False) as hosted:
+    with ended_by_signals(), stand_up(program, data, receipts, console, details=False):
         console.print("the stack 'local' is up. In any terminal of yours:")
         for words in ("submit-job --stack local --config job.yaml", "start-worker --stack local"):
             console.print(f"  receipt-trainer {words}")
         console.print("  receipt-trainer watch --stack local\nIt ends with: receipt-trainer local down")
-        hosted.ended.wait()
+        with suppress(SystemExit):
+            signal.pause()
         console.print("the local session ends: its workers save their jobs, then all of it goes")
 
 
 def stand_up(
     program: Path | None, data: str | None, receipts: int, console: Console, *, details: bool = True
-) -> AbstractContextManager[Hosted]:
+) -> AbstractContextManager[Session]:
     """Hold a session with the program's stack `dev`, and receipts in its table, of files or generated.
 
     Args:
@@ -176,8 +178,10 @@ def _detach(data: str | None, receipts: int, program: Path) -> None:
             start_new_session=True,  # the terminal's end and its Ctrl-C are not for it
         )
         try:
-            is_up = _wait(lambda: process.poll() is not None or _pid() == process.pid, START_TIMEOUT_S)
-            if not is_up:
+            pid = process.pid
+            if not _wait(
+                lambda: process.poll() is not None or getattr(sessions.find(), "pid", None) == pid, START_TIMEOUT_S
+            ):
                 raise WorldError(f"the local session did not come up in {START_TIMEOUT_S:g} s")
         except BaseException:
             process.terminate()
@@ -191,11 +195,6 @@ def _detach(data: str | None, receipts: int, program: Path) -> None:
     click.echo("\n".join(lines))
     click.echo(f"process {sessions.require().pid} holds it", err=True)
     process.returncode = 0  # it continues without us: no complaint about a child that lives
-
-
-def _pid() -> int | None:
-    found = sessions.find()
-    return None if found is None else found.pid
 
 
 def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:
@@ -217,7 +216,7 @@ def down_command() -> None:
         sessions.clear(root)
         click.echo("no local session is running", err=True)
         return
-    sessions.end(found)
+    os.kill(found.pid, signal.SIGTERM)
     if not _wait(lambda: not found.is_live(root), END_TIMEOUT_S):
         raise WorldError(f"the local session does not end; its process is {found.pid}")
     click.echo("the local session has ended; nothing of it is left")
@@ -228,7 +227,7 @@ def down_command() -> None:
 def status_command(as_json: bool) -> None:
     """Show the local session and its workers. Exit code 2 if no session runs."""
     session = sessions.require()
-    instances = sessions.instances(session)
+    instances = sessions.instances()
     if as_json:
         said: dict[str, Any] = session.model_dump(mode="json", exclude={"outputs", "environment"})
         tables.print_json(said | {"instances": instances})
@@ -269,15 +268,15 @@ def interrupt_command(instance: str | None, kind: str, warning_s: float) -> None
     INSTANCE is one of `receipt-trainer local status`; needed only where several workers run. The notice is for that
     worker alone: the next one is another instance and resumes the job.
     """
-    session = sessions.require()
-    alive = {one["instance_id"]: one for one in sessions.instances(session) if one["alive"]}
+    sessions.require()
+    alive = {one["instance_id"]: one for one in sessions.instances() if one["alive"]}
     if not alive:
         raise UserError("no local worker is running; start one with: receipt-trainer start-worker --stack local")
     name = next(iter(alive)) if instance is None and len(alive) == 1 else instance or ""
     if name not in alive:
         what = f"no local worker runs on '{name}'" if name else "several local workers run"
         raise UserError(f"{what}; name one of: {', '.join(alive)}")
-    sessions.interrupt(session, name, kind, warning_s)
+    sessions.interrupt(name, kind, warning_s)
     click.echo(f"{name} (process {alive[name]['pid']}) gets {_NOTICES[kind].format(warning_s=warning_s)}")
 
 

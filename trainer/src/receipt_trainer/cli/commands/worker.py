@@ -23,7 +23,7 @@ from receipt_trainer.contract.outputs import PRIORITIES
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.repository import JobTable
-from receipt_trainer.local.session import Lifeline, join
+from receipt_trainer.local.session import join, lifeline
 from receipt_trainer.worker import settings as preflight
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.interruptions import Interruption, Watch
@@ -80,7 +80,7 @@ def command(**flags: Any) -> None:
             )
         if session is not None:
             ended = Interruption("signal", "the local session has ended")
-            held.enter_context(Lifeline(session, lambda: worker.interrupt(ended)))
+            held.enter_context(lifeline(session, lambda: worker.interrupt(ended)))
         if imds is not None:
             held.callback(Watch(imds, worker.interrupt, worker.advise).close)
         reason = worker.run()

@@ -163,14 +163,14 @@ PATCHED = {
     (DynamoDBBackend, "get_keys_value"): ("self", "table", "keys"),
     (AutoScalingBackend, "terminate_instance"): ("self", "instance_id", "should_decrement"),
 }
-"""What `receipt_trainer.local.moto_patches` replaces or calls, with the parameters that it counts on."""
+"""What `receipt_trainer.local.server` replaces or calls, with the parameters that it counts on."""
 
 
 @pytest.mark.parametrize(("owner", "name"), PATCHED, ids=lambda value: getattr(value, "__name__", value))
 def test_what_is_patched_is_as_the_patch_expects(owner: type, name: str) -> None:
     """A version of moto that has renamed or changed one of these needs another patch."""
     method = getattr(owner, name, None)
-    assert method is not None, f"moto has no {owner.__name__}.{name} any more: see local/moto_patches.py"
+    assert method is not None, f"moto has no {owner.__name__}.{name} any more: see local/server.py"
     assert tuple(inspect.signature(method).parameters) == PATCHED[owner, name], f"moto changed {owner.__name__}.{name}"
 
 
