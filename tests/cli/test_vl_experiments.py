@@ -14,8 +14,8 @@ import click
 import pytest
 from safetensors.torch import load_file, save_file
 
-from receipt_trainer.cli import child_runs
-from receipt_trainer.cli.child_runs import reason
+from receipt_trainer.cli.commands import experiments
+from receipt_trainer.cli.commands.experiments import reason
 from receipt_trainer.sweep.experiment_log import Outcome, read_log, write_log
 from tests.cli.jobs import Caller
 from tests.cli.vl.vl_lab import base_of, write, write_lab
@@ -95,7 +95,7 @@ def test_the_terminal_reaches_the_child_once(tmp_path: Path) -> None:
         "while not n and time.monotonic() < until: time.sleep(.02)\ntime.sleep(.3)"
     )
     ours = (
-        "import sys\nfrom pathlib import Path\nfrom receipt_trainer.cli import child_runs as children\n"
+        "import sys\nfrom pathlib import Path\nfrom receipt_trainer.cli.commands import experiments as children\n"
         f"children.PROGRAM = (sys.executable, '-c', {child!r})\n"
         f"try: children.call({str(tmp_path / 'mark')!r}, log=Path({str(tmp_path / 'log')!r}))\n"
         "except KeyboardInterrupt: print('interrupted')"
@@ -126,7 +126,7 @@ def test_why_a_command_failed(tmp_path: Path, code: int, log: str, expected: str
 
 def test_the_program_is_ours() -> None:
     """The command that children are started with answers."""
-    done = subprocess.run([*child_runs.PROGRAM, "vl", "--help"], capture_output=True, text=True, check=True)
+    done = subprocess.run([*experiments.PROGRAM, "vl", "--help"], capture_output=True, text=True, check=True)
     assert "experiments" in done.stdout
 
 

@@ -13,7 +13,7 @@ from receipt_trainer.config.job_file import load_job_file
 from receipt_trainer.contract.run_record import PaddleOcrVlRecord, VlResults
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.documents import evaluate
-from receipt_trainer.reports.evaluation_pages import EvaluationFiles, read_scores, write_evaluation
+from receipt_trainer.reports.evaluation_pages import read_scores, write_evaluation
 from receipt_trainer.sweep.collect import stability
 from receipt_trainer.sweep.experiment_log import (
     CONFIG,
@@ -82,7 +82,7 @@ class Lab:
         if experiment.name == "rank-8":
             return "no documents to score on"
         evaluation = evaluate([predict(document(), document(tax=4))])
-        write_evaluation(evaluation, EvaluationFiles(place / SCORES), {"model": "m"}, place, NOON)
+        write_evaluation(evaluation, place / SCORES, {"model": "m"}, place, NOON)
         return read_scores(place / SCORES)
 
     def run(self, folder: Path, **options: Any) -> dict[str, Outcome]:

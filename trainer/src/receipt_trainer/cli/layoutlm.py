@@ -13,7 +13,7 @@ _COMMANDS = {
     "train": LazyCommand(".commands.train:command", "Fine-tune LayoutLM on labelled receipts."),
     "evaluate": LazyCommand(".commands.evaluate:evaluate_command", "Score a trained model on labelled receipts."),
     "predict": LazyCommand(".commands.predict:command", "Read fields from receipts: JSON lines in and out."),
-    "export": LazyCommand(".commands.export:command", "Make the package that `receipt-trainer read` needs."),
+    "export": LazyCommand(".commands.train:export_command", "Make the package that `receipt-trainer read` needs."),
     "label-counts": LazyCommand(".commands.label_counts:command", "Count receipts, words and labels a split."),
     "spot-check": LazyCommand(".commands.evaluate:spot_check_command", "Predictions beside VALID labels, one receipt."),
     "report": LazyCommand(".commands.train:report_command", "Write and print the report of a run."),

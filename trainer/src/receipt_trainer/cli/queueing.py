@@ -5,7 +5,7 @@ A fault of either is no fault of the queueing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final, NamedTuple
 
@@ -16,19 +16,17 @@ from receipt_trainer.cli import stack
 from receipt_trainer.cli.render.tables import counted, dollars
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.fleet import forecast
-from receipt_trainer.fleet.forecast import Forecast, Forecaster, Price
+from receipt_trainer.fleet.forecast import Forecast, Price
 from receipt_trainer.fleet.groups import Launch, launch_for_jobs
 from receipt_trainer.reports import formatting
 
 LATER: Final = "the pool's alarm launches one by itself, up to 15 minutes later if no job came for hours"
 
 
-def forecaster(pool: str | None, table: str | None) -> Forecaster | None:
+def forecaster(pool: str | None, table: str | None) -> Callable[[Mapping[str, Any]], Forecast] | None:
     """For jobs of the pool in the running command's stack; None where no stack is named."""
-    outputs = stack.outputs()
-    if outputs is None:
-        return None
-    return Forecaster(outputs, pool, table, is_sold=stack.local_session() is None)
+    outputs, is_sold = stack.outputs(), stack.local_session() is None
+    return None if outputs is None else forecast.forecaster(outputs, pool, table, is_sold=is_sold)
 
 
 def forecasts(specs: Sequence[Mapping[str, Any]], pool: str | None, table: str | None) -> list[Forecast] | None:
@@ -132,17 +130,16 @@ def launch_text(launched: Launched) -> str:
     pool, found = launched.pool, launched.launch
     if found is None:
         return f"pool {pool} was not asked for an instance ({launched.fault}); {LATER}"
-    asked = counted(found.after, "instance")
-    if found.kind == "raised":
-        return f"pool {pool}: {asked} asked for, {found.before} before"
-    if found.kind == "full":
-        return f"pool {pool}: {asked} asked for, its maximum: the job may have to wait for one"
-    if found.kind == "stopped":
-        command = f"receipt-trainer fleet{stack.given()} --start --pool {pool}"
-        return f"pool {pool} is stopped, its maximum is 0: jobs wait until: {command}"
-    if found.kind == "suspended":
-        return f"pool {pool} launches nothing: {suspended_text(found.group)}"
-    return f"pool {pool}: {asked} asked for already"
+    asked = f": {counted(found.after, 'instance')} asked for"
+    start = f"receipt-trainer fleet{stack.given()} --start --pool {pool}"
+    said = {
+        "raised": f"{asked}, {found.before} before",
+        "enough": f"{asked} already",
+        "full": f"{asked}, its maximum: the job may have to wait for one",
+        "stopped": f" is stopped, its maximum is 0: jobs wait until: {start}",
+        "suspended": f" launches nothing: {suspended_text(found.group)}",
+    }
+    return f"pool {pool}{said[found.kind]}"
 
 
 def suspended_text(group: str) -> str:

@@ -43,8 +43,8 @@ experiments = LazyGroup(
     name="experiments",
     help="A folder of configurations that each change one parameter: run them, compare them.",
     lazy_commands={
-        "run": LazyCommand(".commands.sweep:run_experiments_command", "Train and score each, or queue them as jobs."),
-        "compare": LazyCommand(".commands.sweep:compare_experiments_command", "Rank what came of them."),
+        "run": LazyCommand(".commands.experiments:run_command", "Train and score each, or queue them as jobs."),
+        "compare": LazyCommand(".commands.experiments:compare_command", "Rank what came of them."),
     },
 )
 

@@ -103,11 +103,7 @@ def outputs() -> StackOutputs | None:
 
 
 def require_outputs() -> StackOutputs:
-    """As `outputs`.
-
-    Raises:
-        UserError: without a stack there is nothing to do.
-    """
+    """As `outputs`; UserError: without a stack there is nothing to do."""
     found = outputs()
     if found is None:
         raise UserError("--stack NAME is needed (or --outputs FILE)")
@@ -115,11 +111,7 @@ def require_outputs() -> StackOutputs:
 
 
 def load(path: Path) -> StackOutputs:
-    """Read a saved copy of the outputs.
-
-    Raises:
-        UserError: the file is not there or no copy of the outputs.
-    """
+    """Read a saved copy of the outputs; UserError: the file is not there or no copy of the outputs."""
 
     try:
         return StackOutputs.load(path)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from receipt_trainer.cli.render.progress import progress_bar
+from receipt_trainer.cli.render.tables import progress_bar
 from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.contract import names
 from receipt_trainer.data.labels import LabelSpace, normalise
@@ -41,11 +40,9 @@ class Reader:
     def read(
         self, receipts: Sequence[Receipt], progress: Callable[[int, int], None] | None = None
     ) -> tuple[EncodedSplit, WordPredictions]:
-        """Cut the receipts as in training and predict every word.
+        """Cut the receipts as in training and predict every word; `progress` takes examples done, of how many."""
+        import torch
 
-        Args:
-            progress: called with how many examples are done, of how many.
-        """
         from receipt_trainer.data.encode import encode
         from receipt_trainer.models.layoutlm.predictor import predict
 
@@ -58,23 +55,13 @@ class Reader:
             if progress is not None:
                 progress(done, len(split.examples))
 
-        with self._arithmetic():
+        low = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        with torch.autocast(self.device, low, enabled=self.precision != "fp32"):
             return split, predict(self.saved.model, split, self.space, on_batch=count)
-
-    def _arithmetic(self) -> AbstractContextManager[Any]:
-        import torch
-
-        if self.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device, dtype=torch.bfloat16 if self.precision == "bf16" else torch.float16)
 
 
 def open_reader(model: str, device: str, precision: str) -> Reader:
-    """Load a trained model.
-
-    Raises:
-        UserError: there is none, or the machine cannot do what is asked.
-    """
+    """Load a trained model; UserError: there is none, or the machine cannot do what is asked."""
     from receipt_trainer.models.layoutlm.export import load_model
     from receipt_trainer.training import hardware
 
@@ -87,11 +74,7 @@ def open_reader(model: str, device: str, precision: str) -> Reader:
 
 
 def labelled(receipts: Sequence[Receipt], dataset: str) -> list[Receipt]:
-    """The receipts with a VALID label, in the order of their keys.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The receipts with a VALID label, in the order of their keys; UserError: there is none."""
     found = [receipt for receipt in receipts if receipt.has_valid_label()]
     if not found:
         raise UserError(f"{dataset}: none of its {len(receipts)} receipts has a VALID label to compare with")

@@ -36,7 +36,11 @@ def train(make_family: Callable[[], Any], job_name: str, run_dir: Path, flags: M
     with _interruptible() as stop:  # the imports take seconds, too
         from receipt_trainer.training.run import RunRequest, run
 
-        store = _run_store(flags["jobs_table"], flags["artifacts_bucket"])
+        store: RunStore = FolderOnly()
+        if flags["jobs_table"] or flags["artifacts_bucket"]:  # else nothing of AWS is loaded
+            from receipt_trainer.jobs.metrics_writer import AwsRunStore
+
+            store = AwsRunStore(flags["jobs_table"], flags["artifacts_bucket"])
         shown = flags.get("progress", True)
         run(RunRequest(make_family(), job_name, run_dir, store, flags["restart"], is_shown=shown, stop=stop))
 
@@ -72,21 +76,8 @@ def _load_libraries() -> None:
             del sys.modules[name]
 
 
-def _run_store(jobs_table: str | None, artifacts_bucket: str | None) -> RunStore:
-    """Where a run of the command line reports to; without table and bucket nothing of AWS is loaded."""
-    if not jobs_table and not artifacts_bucket:
-        return FolderOnly()
-    from receipt_trainer.jobs.metrics_writer import AwsRunStore
-
-    return AwsRunStore(jobs_table, artifacts_bucket)
-
-
 def checked_job_name(name: str) -> str:
-    """The name of a job, which becomes that of a folder.
-
-    Raises:
-        UserError: it is invalid.
-    """
+    """The name of a job, which becomes that of a folder; UserError: it is invalid."""
     if not names.is_job_name(name):
         raise UserError(f"--job-name '{name}': use 1 to 64 of A-Z a-z 0-9 . _ - and not '.' or '..'")
     return name
@@ -126,7 +117,9 @@ def configure(flags: Mapping[str, Any]) -> tuple[LayoutLMJob | None, TrainingCon
         key, value = _setting(text)
         (training if key in TrainingConfig.model_fields else data)[key] = value
     given = {name: value for name, value in flags.items() if value not in (None, ())}
-    if _is_from_environment("o_entity_ratio"):  # the worker's environment is a default, not a wish for this job
+    context = click.get_current_context(silent=True)
+    if context and context.get_parameter_source("o_entity_ratio") is ParameterSource.ENVIRONMENT:
+        # the worker's environment is a default, not a wish for this job
         data.setdefault("o_entity_ratio", given.pop("o_entity_ratio"))
     training |= {name: value for name, value in given.items() if name in TrainingConfig.model_fields}
     data |= {name: value for name, value in given.items() if name in DataConfig.model_fields}
@@ -155,8 +148,3 @@ def _labels(given: Any) -> tuple[str, ...]:
     parts = given if isinstance(given, list | tuple) else () if given is None else (given,)
     listed = [label.strip() for part in parts for label in str(part).split(",")]
     return tuple(label for label in listed if label)
-
-
-def _is_from_environment(flag: str) -> bool:
-    context = click.get_current_context(silent=True)
-    return context is not None and context.get_parameter_source(flag) is ParameterSource.ENVIRONMENT

@@ -54,7 +54,9 @@ def failure(text: str, *remedies: str) -> Finding:
 
 def cannot_look(at: str, error: Exception) -> Finding:
     """Why `at` could not be looked at: a right that is lacking is a warning with its name, all else a failure."""
-    answer = _client_error(error)
+    answer: BaseException | None = error  # AWS's own answer stands behind an error of ours
+    while answer is not None and not error_code(answer):
+        answer = answer.__cause__
     if error_code(answer) in DENIED:
         action = denied_action(answer)
         return warning(f"{at}: not looked at, you lack the right {action}", f"Ask for {action}, or have it looked at.")
@@ -84,10 +86,3 @@ def one_line(error: object) -> str:
     if re.search(r"<!doctype|<html", text, re.IGNORECASE):
         return "it answered with a web page instead of an answer of AWS"
     return text if len(text) <= _MAX_WORDS else f"{text[:_MAX_WORDS]}..."
-
-
-def _client_error(error: BaseException | None) -> BaseException | None:
-    """AWS's own answer behind an error of ours."""
-    while error is not None and not error_code(error):
-        error = error.__cause__
-    return error

@@ -12,7 +12,7 @@ from receipt_trainer.aws.clients import aws_faults
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract import waiting, waiting_calls
 from receipt_trainer.contract.outputs import StackOutputs
-from receipt_trainer.contract.waiting_calls import Seen, Survey
+from receipt_trainer.contract.waiting_calls import Survey
 from receipt_trainer.jobs import queue as looks
 
 STEP_S: Final = 15.0
@@ -49,12 +49,7 @@ def heal(
     """Look twice, five minutes apart, and send what is missing. The function's last look counts as the first.
 
     Args:
-        outputs: of the stack.
-        dynamodb, sqs: clients in its region.
-        say: takes a line about what was found or done.
-        wait_says: takes a line about how long it still takes, every few seconds.
-        clock: the time of day.
-        sleep: waits so many seconds.
+        say, wait_says: take a line about what was found or done, and every few seconds about how long it still takes.
 
     Raises:
         UserError, WorldError: the jobs table cannot be read.
@@ -64,12 +59,14 @@ def heal(
     for one in found.seen:
         say(looks.words(one.look))
     _tell(done, say)
-    again = [one for one in found.seen if _is_open(one)]
+    again = [one for one in found.seen if one.look.num_missing and not one.unsent]
     if again:
         queues = ", ".join(one.place.label for one in again)
         at = max(one.look.short_since or one.look.at for one in again) + timedelta(seconds=waiting.WAIT_S)
         say(f"{queues}: a second look, five minutes after the first, must agree: at {at:%H:%M:%S} UTC")
-        _wait(at, wait_says, clock, sleep)
+        while (left_s := (at - clock()).total_seconds()) > 0:
+            wait_says(f"the second look comes in {left_s // 60:.0f} min {left_s % 60:.0f} s")
+            sleep(min(left_s, STEP_S))
         second = Sent()
         later = _look(outputs, dynamodb, sqs, second, clock())
         _tell(second, say)
@@ -90,20 +87,9 @@ def _look(outputs: StackOutputs, dynamodb: Any, sqs: Any, done: Sent, now: datet
     return found
 
 
-def _is_open(one: Seen) -> bool:
-    """Whether a second look has to follow: messages are missing, and none were sent."""
-    return bool(one.look.num_missing) and not one.unsent
-
-
 def _tell(done: Sent, say: Say) -> None:
     for queue, job_ids in done.sent.items():
         count = "1 new message" if len(job_ids) == 1 else f"{len(job_ids)} new messages"
         say(f"{queue}: {count}: {', '.join(job_ids)}")
     for queue, job_ids in done.moved.items():
         say(f"{queue}: from a queue that is gone: {', '.join(job_ids)}")
-
-
-def _wait(until: datetime, wait_says: Say, clock: Callable[[], datetime], sleep: Callable[[float], None]) -> None:
-    while (left_s := (until - clock()).total_seconds()) > 0:
-        wait_says(f"the second look comes in {left_s // 60:.0f} min {left_s % 60:.0f} s")
-        sleep(min(left_s, STEP_S))

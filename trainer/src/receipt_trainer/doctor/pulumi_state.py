@@ -61,20 +61,12 @@ def run(*words: str) -> str:
 
 
 def read_outputs(stack: str) -> dict[str, Any]:
-    """The stack's outputs; empty before its first update.
-
-    Raises:
-        WorldError: pulumi cannot say.
-    """
+    """The stack's outputs; empty before its first update. WorldError: pulumi cannot say."""
     return _parsed(run("stack", "output", "--json", "--non-interactive", "--stack", stack))
 
 
 def read_state(stack: str) -> State:
-    """The stack's state as pulumi keeps it.
-
-    Raises:
-        WorldError: pulumi cannot say.
-    """
+    """The stack's state as pulumi keeps it; WorldError: pulumi cannot say."""
     deployment = _parsed(run("stack", "export", "--non-interactive", "--stack", stack)).get("deployment") or {}
     pending = [
         (str(one.get("type")), str((one.get("resource") or {}).get("urn")))

@@ -37,14 +37,11 @@ def look_at_tables(subject: Subject) -> Iterator[Finding]:
 def look_at_queues(subject: Subject) -> Iterator[Finding]:
     """Each pool's two queues and its dead-letter queue are there; dead letters are said."""
     client = subject.client("sqs")
-
-    def state(url: str) -> str:
-        client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-        return ""
-
     for pool, out in subject.pool_outputs.items():
         urls = (*out.queue_urls.values(), out.dead_letter_queue_url)
-        found = list(_each(f"pool {pool}: queue", urls, state, subject))
+        found = list(
+            _each(f"pool {pool}: queue", urls, lambda url: client.get_queue_attributes(QueueUrl=url) and "", subject)
+        )
         yield from found
         if any(one.level != "ok" for one in found):
             continue
@@ -56,12 +53,8 @@ def look_at_queues(subject: Subject) -> Iterator[Finding]:
 def look_at_buckets(subject: Subject) -> Iterator[Finding]:
     """Both are there."""
     client, outputs = subject.client("s3"), _outputs(subject)
-
-    def state(name: str) -> str:
-        client.head_bucket(Bucket=name)
-        return ""
-
-    yield from _each("bucket", (outputs.artifacts_bucket, outputs.wheels_bucket), state, subject)
+    names = (outputs.artifacts_bucket, outputs.wheels_bucket)
+    yield from _each("bucket", names, lambda name: client.head_bucket(Bucket=name) and "", subject)
 
 
 def look_at_files(subject: Subject) -> Iterator[Finding]:

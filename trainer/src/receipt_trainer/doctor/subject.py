@@ -125,11 +125,7 @@ class Subject:
 
     @cached_property
     def state(self) -> State:
-        """The stack's state as pulumi keeps it; read once.
-
-        Raises:
-            WorldError: pulumi cannot say.
-        """
+        """The stack's state as pulumi keeps it; read once. WorldError: pulumi cannot say."""
         return read_state(self.stack or "")
 
     def client(self, service: str) -> Any:

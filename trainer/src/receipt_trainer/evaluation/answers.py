@@ -64,11 +64,7 @@ def read_predictions(path: Path) -> list[Prediction]:
 
 
 def parse_prediction(line: str, where: str) -> Prediction:
-    """One line of a file of predictions.
-
-    Raises:
-        UserError: it is invalid; `where` begins the message.
-    """
+    """One line of a file of predictions; UserError: it is invalid; `where` begins the message."""
     try:
         values: Any = json.loads(line)
     except (ValueError, RecursionError) as error:

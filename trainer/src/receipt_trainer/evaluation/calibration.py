@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize, minimize_scalar  # type: ignore[import-untyped]
 
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.package import Calibration
@@ -159,42 +160,23 @@ def _fit(data: _Data, receipts: NDArray[np.bool_]) -> tuple[float, float, float]
         of_gold = seen[np.arange(len(seen)), data.gold[members]]
         return -float(np.log(np.maximum(of_gold, 1e-30)).mean())
 
-    temperature = round(float(np.exp(_lowest(loss, -np.log(_LONGEST), np.log(_LONGEST)))), 4)
+    best = minimize_scalar(
+        loss, bounds=(-np.log(_LONGEST), np.log(_LONGEST)), method="bounded", options={"xatol": 1e-5}
+    )
+    temperature = round(float(np.exp(best.x)), 4)
     tempered = temper(data.probabilities, temperature)
     fields = [field for field in data.fields if receipts[field.row]]
     odds = np.array([logit(_product(tempered, field)) for field in fields])
     return temperature, *_logistic(odds, np.array([field.is_right for field in fields], dtype=np.float64))
 
 
-def _lowest(function: Any, low: float, high: float, steps: int = 24) -> float:
-    """Where a function with one valley is lowest, by golden sections."""
-    ratio = (np.sqrt(5) - 1) / 2
-    inner = [high - ratio * (high - low), low + ratio * (high - low)]
-    values = [function(each) for each in inner]
-    for _ in range(steps):
-        if values[0] < values[1]:
-            high, inner[1], values[1] = inner[1], inner[0], values[0]
-            inner[0] = high - ratio * (high - low)
-            values[0] = function(inner[0])
-        else:
-            low, inner[0], values[0] = inner[0], inner[1], values[1]
-            inner[1] = low + ratio * (high - low)
-            values[1] = function(inner[1])
-    return float((low + high) / 2)
-
-
 def _logistic(odds: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[float, float]:
-    """Slope and offset by Newton's method, drawn to 1 and 0; slopes that turn confidences around are not taken."""
-    point, prior = np.array([1.0, 0.0]), np.array([1.0, 0.0])
-    features = np.stack([odds, np.ones_like(odds)], axis=1)
-    for _ in range(50):
-        said = 1 / (1 + np.exp(-np.clip(features @ point, -30, 30)))
-        slope = features.T @ (said - right) + _PRIOR * (point - prior)
-        curvature = features.T @ (features * (said * (1 - said))[:, None]) + _PRIOR * np.eye(2)
-        step = np.linalg.solve(curvature, slope)
-        point = point - step * min(1.0, 2.0 / max(1e-12, float(np.abs(step).max())))
-        if float(np.abs(step).max()) < 1e-8:
-            break
-    if not np.isfinite(point).all() or point[0] <= 0:
-        return 1.0, 0.0
-    return round(float(point[0]), 4), round(float(point[1]), 4)
+    """Slope and offset, drawn to 1 and 0; slopes that turn confidences around are not taken."""
+
+    def loss(point: NDArray[np.float64]) -> float:
+        said = point[0] * odds + point[1]
+        prior = _PRIOR / 2 * float((point[0] - 1) ** 2 + point[1] ** 2)
+        return float((np.logaddexp(0, said) - right * said).sum()) + prior
+
+    slope, offset = (round(float(value), 4) for value in minimize(loss, (1.0, 0.0), tol=1e-9).x)
+    return (slope, offset) if slope > 0 else (1.0, 0.0)

@@ -126,18 +126,14 @@ def score_numbers(gold: Mapping[str, Any], found: Mapping[str, Any] | None) -> d
     in the truth (in the paired rows and the totals), those for which the answer has a number.
     """
     unit = minor_unit_of(gold)
-    pairs = [(name, at(gold, name), at(found, name) if found is not None else None) for name in _totals()]
+    totals = [name for region in FIELDS.values() for name in region if name.rpartition(".")[2] in NUMBERS]
+    pairs = [(name, at(gold, name), at(found, name) if found is not None else None) for name in totals]
     wanted, got = rows_of(gold), rows_of(found)[: most_rows(gold)] if found is not None else []
     matched = dict(match_rows([row_of(item) for item in wanted], [row_of(item) for item in got]))
     for row, item in enumerate(wanted):
         other = got[matched[row]] if row in matched else {}
         pairs += [(column, item.get(column), other.get(column)) for column in COLUMNS if column in NUMBERS]
     return add_up(_judge(name, number(true), number(read), unit) for name, true, read in pairs)
-
-
-def _totals() -> list[str]:
-    names = [name for region in FIELDS.values() for name in region if name != TABLE]
-    return [name for name in names if name.rpartition(".")[2] in NUMBERS]
 
 
 def _judge(name: str, true: Decimal | None, read: Decimal | None, unit: Decimal) -> dict[str, Share]:
@@ -265,19 +261,11 @@ class Evaluation:
     def worst(self, limit: int) -> list[ScoredDocument]:
         """The documents with the lowest field accuracy that are not perfect, then those with the lowest TEDS."""
         ranked = sorted(self.documents, key=lambda one: (one.accuracy, one.scores["teds"].value or 0.0))
-        return [document for document in ranked if not _is_perfect(document)][:limit]
-
-
-def _is_perfect(document: ScoredDocument) -> bool:
-    return document.accuracy == 1.0 and document.scores["teds"].value == 1.0
+        return [one for one in ranked if one.accuracy != 1.0 or one.scores["teds"].value != 1.0][:limit]
 
 
 def evaluate(predictions: Iterable[Prediction], progress: Progress | None = None) -> Evaluation:
-    """Score predictions.
-
-    Raises:
-        UserError: the truth of a prediction is no JSON object.
-    """
+    """Score predictions; UserError: the truth of a prediction is no JSON object."""
     listed = list(predictions)
     documents = []
     for done, prediction in enumerate(listed, start=1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
@@ -61,60 +61,59 @@ class Forecast:
         return asdict(self.estimate) | {"usd": self.usd, "pool": self.pool, "price": price}
 
 
-class Forecaster:
-    """Estimates jobs of one pool.
+def forecaster(
+    outputs: StackOutputs, pool: str | None, table: str | None, *, is_sold: bool = True
+) -> Callable[[Mapping[str, Any]], Forecast]:
+    """Estimates jobs of one pool by their resolved specs.
 
     Earlier runs are read once, at the first question, and prices once for each instance type: a handful of requests,
     however many jobs there are.
+
+    Args:
+        table: name of the jobs table; None: earlier runs are not known.
+        is_sold: whether instances cost anything; in the local session they do not.
     """
+    sold = pool_of(outputs, pool) if is_sold else None
 
-    def __init__(self, outputs: StackOutputs, pool: str | None, table: str | None, *, is_sold: bool = True) -> None:
-        """Take what is asked about.
-
-        Args:
-            table: name of the jobs table; None: earlier runs are not known.
-            is_sold: whether instances cost anything; in the local session they do not.
-        """
-        self._outputs, self._pool, self._table = outputs, pool, table
-        self._sold = pool_of(outputs, pool) if is_sold else None
-        self._history, self._price = cache(self._read_history), cache(self._read_price)
-
-    def __call__(self, spec: Mapping[str, Any]) -> Forecast:
-        """The estimate of a job by its resolved spec."""
-        runs, fault = self._history()
-        one = estimate(spec, runs, None if self._sold is None else self._sold.instance_types)
-        estimated = one if fault is None else replace(one, why=fault)
-        return Forecast(self._pool, estimated, self._price(one.instance_type))
-
-    def _read_history(self) -> tuple[list[Any], str | None]:
-        if self._table is None:
+    @cache
+    def history() -> tuple[list[Any], str | None]:
+        if table is None:
             return [], "the jobs table is not known"
         try:
-            return read_history(clients.dynamodb(), self._table), None
+            return read_history(clients.dynamodb(), table), None
         except (UserError, WorldError) as error:
             return [], str(error)
 
-    def _read_price(self, kind: str | None) -> Price | None:
-        """Of the type that was measured, else of the pool's cheapest on spot, or its first on demand."""
-        pool, prices, region = self._sold, ListPrices(), self._outputs.region
-        if pool is None:
-            return None
-        listed, fault = kind or pool.instance_types[0], "EC2 names no spot price"
-        if pool.market == "spot":
-            name = pool.auto_scaling_group
-            try:
-                zones = read_groups(clients.autoscaling(max_attempts=2), [name])[name].zones
-                types = [kind] if kind is not None else pool.instance_types
-                found = read_spot_prices(clients.ec2(max_attempts=2), types, zones, utc_now())
-            except (UserError, WorldError) as error:
-                found, fault = [], str(error)
-            if not found:
-                return Price("spot", listed, None, None, prices.usd_per_h(listed, region), fault)
-            best = found[0]
-            usd = prices.usd_per_h(best.instance_type, region)
-            return Price("spot", best.instance_type, best.zone, best.usd_per_h, usd, prices.fault)
-        usd = prices.usd_per_h(listed, region)
-        return Price("on_demand", listed, None, usd, usd, prices.fault)
+    @cache
+    def price(kind: str | None) -> Price | None:
+        return None if sold is None else _price(sold, outputs.region, kind)
+
+    def foresee(spec: Mapping[str, Any]) -> Forecast:
+        runs, fault = history()
+        one = estimate(spec, runs, None if sold is None else sold.instance_types)
+        return Forecast(pool, one if fault is None else replace(one, why=fault), price(one.instance_type))
+
+    return foresee
+
+
+def _price(pool: PoolOutputs, region: str, kind: str | None) -> Price:
+    """Of the type that was measured, else of the pool's cheapest on spot, or its first on demand."""
+    prices, listed, fault = ListPrices(), kind or pool.instance_types[0], "EC2 names no spot price"
+    if pool.market == "spot":
+        name = pool.auto_scaling_group
+        try:
+            zones = read_groups(clients.autoscaling(max_attempts=2), [name])[name].zones
+            types = [kind] if kind is not None else pool.instance_types
+            found = read_spot_prices(clients.ec2(max_attempts=2), types, zones, utc_now())
+        except (UserError, WorldError) as error:
+            found, fault = [], str(error)
+        if not found:
+            return Price("spot", listed, None, None, prices.usd_per_h(listed, region), fault)
+        best = found[0]
+        usd = prices.usd_per_h(best.instance_type, region)
+        return Price("spot", best.instance_type, best.zone, best.usd_per_h, usd, prices.fault)
+    usd = prices.usd_per_h(listed, region)
+    return Price("on_demand", listed, None, usd, usd, prices.fault)
 
 
 def pool_of(outputs: StackOutputs, name: str | None) -> PoolOutputs | None:

@@ -80,59 +80,36 @@ def read_status(
     chosen: dict[str, PoolOutputs] = {str(name): pool for name, pool in outputs.pools.items() if name in pools}
     groups = read_groups(clients.autoscaling(), [pool.auto_scaling_group for pool in chosen.values()])
     known = with_list_prices(list_instances(dynamodb, outputs.instances_table, now), prices)
-    found = [
-        _pool(
-            name,
-            pool,
-            groups[pool.auto_scaling_group],
-            [one for one in known if one.pool == name],
-            outputs.region,
-            prices,
-            now,
-            no_prices,
+    sqs = clients.sqs()
+
+    def status(name: str, pool: PoolOutputs) -> PoolStatus:
+        group, own = groups[pool.auto_scaling_group], [one for one in known if one.pool == name]
+        spot, spot_fault = list[SpotPrice](), no_prices
+        if not no_prices:
+            try:
+                spot = read_spot_prices(clients.ec2(), pool.instance_types, group.zones, now)
+            except (UserError, WorldError) as error:  # all else is worth showing without them
+                spot_fault = str(error)
+        return PoolStatus(
+            pool=name,
+            market=pool.market,
+            group=group,
+            backlog={str(priority): _backlog(sqs, url) for priority, url in pool.queue_urls.items()},
+            num_dead_letters=_backlog(sqs, pool.dead_letter_queue_url).num_waiting,
+            instances=join(group, own, now),
+            spot=spot,
+            spot_fault=spot_fault,
+            on_demand={kind: prices.usd_per_h(kind, outputs.region) for kind in pool.instance_types},
+            today=instance_spend(own, now),
         )
-        for name, pool in chosen.items()
-    ]
+
+    found = [status(name, pool) for name, pool in chosen.items()]
     jobs = [
         one for one in read_job_spend(dynamodb, outputs.jobs_table, now, prices.of_row) if one.pool in (*chosen, None)
     ]
     queues = {f"{name}-{priority}" for name, pool in chosen.items() for priority in pool.queue_urls}
     short = [look for look in queue.read_short(dynamodb, outputs.jobs_table, now) if look.queue in queues]
     return FleetStatus(now, found, jobs, prices.fault, short)
-
-
-def _pool(
-    name: str,
-    pool: PoolOutputs,
-    group: Group,
-    known: Sequence[Instance],
-    region: str,
-    prices: ListPrices,
-    now: datetime,
-    no_prices: str | None,
-) -> PoolStatus:
-    sqs = clients.sqs()
-    spot, spot_fault = ([], no_prices) if no_prices else _spot_prices(pool, group, now)
-    return PoolStatus(
-        pool=name,
-        market=pool.market,
-        group=group,
-        backlog={str(priority): _backlog(sqs, url) for priority, url in pool.queue_urls.items()},
-        num_dead_letters=_backlog(sqs, pool.dead_letter_queue_url).num_waiting,
-        instances=join(group, known, now),
-        spot=spot,
-        spot_fault=spot_fault,
-        on_demand={kind: prices.usd_per_h(kind, region) for kind in pool.instance_types},
-        today=instance_spend(known, now),
-    )
-
-
-def _spot_prices(pool: PoolOutputs, group: Group, now: datetime) -> tuple[list[SpotPrice], str | None]:
-    """The prices, or why there are none: all else is worth showing without them."""
-    try:
-        return read_spot_prices(clients.ec2(), pool.instance_types, group.zones, now), None
-    except (UserError, WorldError) as error:
-        return [], str(error)
 
 
 def _backlog(client: SQSClient, url: str) -> Backlog:

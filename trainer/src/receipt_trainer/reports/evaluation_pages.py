@@ -6,7 +6,6 @@ import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -182,41 +181,16 @@ def field_table(scores: Mapping[str, Share]) -> list[tuple[str, Share, Share, li
     return table
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationFiles:
-    """Names of an evaluation's files, after the file of its scores (`R.json`)."""
-
-    scores: Path
-
-    @property
-    def predictions(self) -> Path:
-        """`R.predictions.jsonl`."""
-        return self.scores.with_name(f"{self.scores.stem}.predictions.jsonl")
-
-    @property
-    def page(self) -> Path:
-        """`R.html`."""
-        return self.scores.with_name(f"{self.scores.stem}.html")
-
-    def begin(self) -> None:
-        """Take away the scores of an earlier evaluation: what is written now is not theirs."""
-        self.scores.unlink(missing_ok=True)
-
-
 def write_evaluation(
-    evaluation: Evaluation, files: EvaluationFiles, about: Mapping[str, str], folder: Path, now: datetime | None = None
+    evaluation: Evaluation, output: Path, about: Mapping[str, str], folder: Path, now: datetime | None = None
 ) -> None:
-    """Write the page, then the scores.
-
-    Args:
-        about: what was evaluated, by name.
-        folder: what relative paths of images start from.
-        now: time stamp of the scores.
-    """
-    write_atomically(files.page, render_evaluation(evaluation, about, folder).encode("utf-8", "replace"))
+    """Write the page beside `output`, then the scores there; see `render_evaluation`."""
+    write_atomically(
+        output.with_suffix(".html"), render_evaluation(evaluation, about, folder).encode("utf-8", "replace")
+    )
     record = _record(evaluation, about, now or datetime.now(UTC))
     content = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(files.scores, content.encode("utf-8", "replace"))
+    write_atomically(output, content.encode("utf-8", "replace"))
 
 
 def _record(evaluation: Evaluation, about: Mapping[str, str], now: datetime) -> dict[str, Any]:
@@ -247,11 +221,7 @@ def _record(evaluation: Evaluation, about: Mapping[str, str], now: datetime) -> 
 
 
 def read_scores(path: Path) -> dict[str, Any]:
-    """A complete file of scores.
-
-    Raises:
-        UserError: there is none.
-    """
+    """A complete file of scores; UserError: there is none."""
     try:
         record: Any = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:

@@ -17,30 +17,18 @@ _FILTERS: Final = ("score", "percent", "number", "duration", "dollars", "one_lin
 
 
 def render_page(template: str, view: Mapping[str, Any]) -> str:
-    """A page of `templates/`, which escape all values.
-
-    Raises:
-        UserError: jinja2 is not installed.
-    """
+    """A page of `templates/`, which escape all values; UserError: jinja2 is not installed."""
     return _environment().get_template(template).render(view)
 
 
 def require_page_libraries() -> None:
-    """Say so before hours of work if pages cannot be written.
-
-    Raises:
-        UserError: jinja2 is not installed.
-    """
+    """Say so before hours of work if pages cannot be written; UserError: jinja2 is not installed."""
     _environment()
 
 
 @contextmanager
 def report_extra() -> Iterator[None]:
-    """Around imports of what the extra `[report]` brings.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """Around imports of what the extra `[report]` brings; UserError: it is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -35,6 +35,7 @@ _STYLE: Final[Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
+_LINE: Final[Any] = {"linewidth": 1.8, "markersize": 3.2, "zorder": 3}
 _MARKED_POINTS: Final = 30
 _SIZE_PT: Final = (331.2, 216.0)
 _RIGHT_PT, _BOTTOM_PT, _TOP_PT = 10.0, 34.0, 26.0
@@ -92,17 +93,14 @@ def draw_charts(
         known = [line for line in series if any(map(_is_finite, line.values))]
         if known:
             svg = _draw(x, known, best_epoch, in_0_1=title.startswith("Score"))
-            charts.append(Chart(title, f"{title}: {_in_words(known)}", _data_uri(svg)))
+            ends = [(line.name, [value for value in line.values if _is_finite(value)]) for line in known]
+            words = ", ".join(f"{name} from {values[0]:.3g} to {values[-1]:.3g}" for name, values in ends)
+            charts.append(Chart(title, f"{title}: {words}", _data_uri(svg)))
     return charts
 
 
 def _is_finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
-
-
-def _in_words(series: Sequence[Series]) -> str:
-    known = [(line.name, [value for value in line.values if _is_finite(value)]) for line in series]
-    return ", ".join(f"{name} from {values[0]:.3g} to {values[-1]:.3g}" for name, values in known)
 
 
 def _draw(x: Sequence[float], series: Sequence[Series], best_epoch: float | None, in_0_1: bool) -> str:
@@ -111,7 +109,9 @@ def _draw(x: Sequence[float], series: Sequence[Series], best_epoch: float | None
         canvas = FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         for line in series:
-            _plot(axes, x, line)
+            points = [(at, value) for at, value in zip(x, line.values, strict=True) if _is_finite(value)]
+            style = _LINE | {"marker": "o" if len(points) <= _MARKED_POINTS else ""}
+            axes.plot(*zip(*points, strict=True), line.dash, color=line.color, label=line.name, **style)
         _frame(axes, x, series, in_0_1)
         if best_epoch is not None and len(x) > 1:
             axes.axvline(best_epoch, color="#8793a1", linewidth=1, dashes=(1, 2), zorder=1)
@@ -137,12 +137,6 @@ def _set_margins(figure: Figure, axes: Any) -> None:
     left = _TICK_PT + _DIGIT_PT * max(map(len, ticks), default=0)
     width, height = _SIZE_PT
     figure.subplots_adjust(left / width, _BOTTOM_PT / height, 1 - _RIGHT_PT / width, 1 - _TOP_PT / height)
-
-
-def _plot(axes: Any, x: Sequence[float], line: Series) -> None:
-    points = [(at, value) for at, value in zip(x, line.values, strict=True) if _is_finite(value)]
-    style = {"linewidth": 1.8, "marker": "o" if len(points) <= _MARKED_POINTS else "", "markersize": 3.2, "zorder": 3}
-    axes.plot(*zip(*points, strict=True), line.dash, color=line.color, label=line.name, **style)
 
 
 def _frame(axes: Any, x: Sequence[float], series: Sequence[Series], in_0_1: bool) -> None:

@@ -28,11 +28,7 @@ class RunFolder:
 
 
 def load_run(run_dir: Path) -> RunFolder:
-    """Read a run folder.
-
-    Raises:
-        UserError: there is no run.json, or it is no run record.
-    """
+    """Read a run folder; UserError: there is no run.json, or it is no run record."""
     path = run_dir / RUN_FILE
     try:
         record = load_record(path)

@@ -1,4 +1,4 @@
-"""`layoutlm-cli evaluate` and `spot-check`: a trained model scored on labelled receipts, or seen on one."""
+"""`layoutlm-cli evaluate` and `spot-check`: a trained model beside the labels of many receipts, or of one."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from random import Random
 from typing import Any, Final
 
 import click
-from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from receipt_trainer.aws import clients
 from receipt_trainer.cli.options import dataset_options, model_options
-from receipt_trainer.cli.render.progress import progress_bar, show_problems
-from receipt_trainer.cli.render.tables import plain_table, print_confusions, print_note, print_scores
+from receipt_trainer.cli.render.tables import plain_table, print_note, progress_bar, show_problems
 from receipt_trainer.cli.trained import Reader, label_notes, labelled, load_with_progress, open_reader
 from receipt_trainer.contract import names
 from receipt_trainer.contract.names import OUTSIDE
@@ -28,11 +27,14 @@ from receipt_trainer.contract.predictions import PredictedWord, ReceiptPredictio
 from receipt_trainer.contract.run_record import Confusion, Score, load_record
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.sources.dynamodb.assemble import assemble
+from receipt_trainer.data.sources.dynamodb.read import labelled_keys, query_receipt
 from receipt_trainer.data.sources.load import TABLE
 from receipt_trainer.data.split import read_split_file
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing
 from receipt_trainer.reports import formatting
+from receipt_trainer.reports.terminal import confusion_table, score_table
 from receipt_trainer.training.console import say
 
 _MAX_MISMATCHES: Final = 10
@@ -70,15 +72,16 @@ def evaluate_command(
     notes += _trained_on(model, dataset) if not split_file else []
     with ExitStack() as stack:  # opened before the work: an output that cannot be written costs no evaluation
         streams = [stack.enter_context(replacing(path)) if path else None for path in (output, predictions)]
-        result, rows = _evaluate(open_reader(model, device, precision), receipts)
+        result, rows = _score(open_reader(model, device, precision), receipts)
         result = {"model": model, "dataset": dataset, "split_file": split_file} | result
         result["notes"] += notes
         result["problems"] = problems.as_dict()
         if streams[0]:
-            streams[0].write(json.dumps(_plain(result), indent=1, ensure_ascii=False) + "\n")
+            text = json.dumps(result, indent=1, ensure_ascii=False, default=lambda scores: scores.model_dump())
+            streams[0].write(text + "\n")
         if streams[1]:
             streams[1].writelines(row.model_dump_json() + "\n" for row in rows)
-    _print_scores(Console(), result)
+    _show_scores(Console(), result)
     show_problems(problems)
 
 
@@ -117,7 +120,7 @@ def _parts(dataset: str) -> set[str]:
     return {part if part == "dynamodb" else str(Path(part).resolve()) for part in parts}
 
 
-def _evaluate(reader: Reader, receipts: Sequence[Receipt]) -> tuple[dict[str, Any], list[ReceiptPrediction]]:
+def _score(reader: Reader, receipts: Sequence[Receipt]) -> tuple[dict[str, Any], list[ReceiptPrediction]]:
     from receipt_trainer.data.decode import choose
     from receipt_trainer.models.layoutlm import metrics
     from receipt_trainer.models.layoutlm.predictor import receipt_predictions
@@ -153,13 +156,7 @@ def _evaluate(reader: Reader, receipts: Sequence[Receipt]) -> tuple[dict[str, An
     return result, list(receipt_predictions(words, found.probabilities, chosen, space))
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump()
-    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-
-def _print_scores(console: Any, result: dict[str, Any]) -> None:
+def _show_scores(console: Any, result: dict[str, Any]) -> None:
     per_source: dict[str, Score] = result["per_source"]
     confusion: Confusion = result["confusion"]
     counts = result["counts"]
@@ -169,14 +166,14 @@ def _print_scores(console: Any, result: dict[str, Any]) -> None:
     )
     console.print(said, highlight=False, soft_wrap=True)
     for note in result["notes"]:
-        console.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        print_note(console, note)
     console.print()
-    print_scores(console, "label", result["per_label"].items(), result["overall"])
+    console.print(score_table("label", result["per_label"].items(), result["overall"]))
     if len(per_source) > 1:
         console.print()
-        print_scores(console, "source", per_source.items())
+        console.print(score_table("source", per_source.items()))
     console.print()
-    print_confusions(console, confusion)
+    console.print(confusion_table(confusion) or "No word was read wrongly.")
 
 
 @click.command("spot-check")
@@ -236,10 +233,6 @@ def draw(dataset: str, table: str | None, wanted: str | None, seed: int, problem
 
 def _from_table(table: str, wanted: str | None, random: Random, problems: ProblemLog) -> Receipt | None:
     """One query instead of one a receipt: the index has the keys. None for a name, which only the receipts know."""
-    from receipt_trainer.aws import clients
-    from receipt_trainer.data.sources.dynamodb.assemble import assemble
-    from receipt_trainer.data.sources.dynamodb.read import labelled_keys, query_receipt
-
     client = clients.dynamodb()
     keys = labelled_keys(client, table, problems)
     chosen = random.sample(keys, len(keys)) if wanted is None else [key for key in keys if str(key) == wanted]

@@ -57,17 +57,18 @@ def parse_since(text: str) -> datetime:
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _since(context: click.Context, option: click.Parameter, text: str | None) -> datetime | None:
-    return None if text is None else parse_since(text)
-
-
 @click.command("jobs")
 @stack_options
 @jobs_table_option
 @click.option("--status", type=click.Choice([*shown.STATUS_STYLES], case_sensitive=False), help="Only in this state.")
 @click.option("--name", metavar="NAME", help="Only jobs of exactly this name.")
 @click.option("--pool", metavar="POOL", help="Only jobs of this pool, such as gpu.")
-@click.option("--since", callback=_since, metavar="WHEN", help="Only created since: 90m, 12h, 7d, or a date (UTC).")
+@click.option(
+    "--since",
+    type=parse_since,
+    metavar="WHEN",
+    help="Only created since: 90m, 12h, 7d, or a date (UTC).",
+)
 @click.option("--limit", type=click.IntRange(1), default=20, help="Jobs to list at most.")
 @json_option
 def list_command(table: str, limit: int, as_json: bool, **wanted: Any) -> None:

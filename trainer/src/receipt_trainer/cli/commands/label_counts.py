@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from receipt_trainer.cli.options import data_config_options
-from receipt_trainer.cli.render.progress import progress_bar
-from receipt_trainer.cli.render.tables import plain_table
+from receipt_trainer.cli.render.tables import plain_table, progress_bar
 from receipt_trainer.cli.training import configure
 from receipt_trainer.config.base import parse
 from receipt_trainer.config.job_file import LayoutLMJob

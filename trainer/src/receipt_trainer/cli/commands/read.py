@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import click
 
 from receipt_trainer.cli.options import progress_option
-from receipt_trainer.cli.render.progress import progress_bar
+from receipt_trainer.cli.render.tables import progress_bar
 from receipt_trainer.cli.stack import local_session, outputs, stack_options
 from receipt_trainer.contract.names import ENV_JOBS_TABLE
 from receipt_trainer.errors import UserError, WorldError

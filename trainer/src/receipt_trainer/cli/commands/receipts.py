@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from receipt_trainer.cli.options import progress_option, receipts_table_option
-from receipt_trainer.cli.render.progress import progress_bar, show_problems
+from receipt_trainer.cli.render.tables import progress_bar, show_problems
 from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.contract.names import VALIDATION_STATUSES
 from receipt_trainer.data.problems import ProblemLog

@@ -83,11 +83,7 @@ def command(
 
 
 def asked_spec(job_file: Path, priority: Priority | None, pool: PoolName | None, job_name: str | None) -> AnyJob:
-    """The job file's job, with the command line's wishes in their places.
-
-    Raises:
-        UserError: a wrong file or flag.
-    """
+    """The job file's job, with the command line's wishes in their places; UserError: a wrong file or flag."""
     name = None if job_name is None else checked_job_name(job_name)
     given = {"priority": priority, "job_name": name, "resources": {"pool": pool} if pool else None}
     return read_job_file(job_file, changes={key: value for key, value in given.items() if value is not None})[0]
@@ -105,11 +101,7 @@ def with_limits(spec: AnyJob, max_hours: float | None, max_usd: float | None) ->
 
 
 def place(spec: AnyJob, queue_url: str | None, pool: PoolName | None) -> tuple[AnyJob, str]:
-    """The job with its pool, and the URL of its queue.
-
-    Raises:
-        UserError: no such pool, or no queue is known.
-    """
+    """The job with its pool, and the URL of its queue; UserError: no such pool, or no queue is known."""
     outputs = stack.outputs()
     if outputs is not None and queue_url is None:
         chosen = choose_pool(spec.resources, list(outputs.pools), pool)

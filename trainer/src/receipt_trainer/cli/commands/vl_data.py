@@ -12,7 +12,7 @@ from typing import Any, Literal
 import click
 
 from receipt_trainer.cli.options import FILE, FOLDER, FROM_1, PATH, progress_option, split_option
-from receipt_trainer.cli.render.progress import progress_bar, show_problems
+from receipt_trainer.cli.render.tables import progress_bar, show_problems
 from receipt_trainer.config.paddleocr_vl import MAX_IMAGE_PIXELS
 from receipt_trainer.data.document import DOCUMENT_SCHEMA
 from receipt_trainer.data.document_validation import Measure, Validation, load_schema

@@ -14,8 +14,7 @@ import click
 from rich.console import Console
 
 from receipt_trainer.cli.options import FROM_1, PATH, device_option, options, progress_option
-from receipt_trainer.cli.render.progress import progress_bar
-from receipt_trainer.cli.render.tables import plain_table, print_fitted
+from receipt_trainer.cli.render.tables import plain_table, print_fitted, progress_bar
 from receipt_trainer.data.document_set import VlExample, read_test_set
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import Prediction, read_predictions, write_predictions
@@ -93,9 +92,9 @@ def evaluate_command(
     Beside the scores (R.json, written last) come R.predictions.jsonl, from which the scores can be made again, and
     R.html with the worst documents.
     """
-    from receipt_trainer.reports.evaluation_pages import EvaluationFiles, write_evaluation
+    from receipt_trainer.reports.evaluation_pages import write_evaluation
 
-    test_dir, limit, files = how["test_dir"], how["limit"], EvaluationFiles(output)
+    test_dir, limit, answers = how["test_dir"], how["limit"], output.with_suffix(".predictions.jsonl")
     if output.suffix != ".json" or output.is_dir():
         raise UserError(f"--output {output}: name a file that ends in .json")
     require_page_libraries()
@@ -108,16 +107,16 @@ def evaluate_command(
         raise UserError("give --model-path and --test-dir, or --predictions")
     else:
         examples = read_test_set(test_dir, limit)
-        files.begin()
-        _ask(model_path, adapter, examples, how, files.predictions)
+        output.unlink(missing_ok=True)  # scores of an earlier evaluation
+        _ask(model_path, adapter, examples, how, answers)
         about = {"model": model_path, "test set": str(test_dir), "longest answer": f"{how['max_new_tokens']} tokens"}
         about |= {name: str(value) for name, value in (("adapter", adapter), ("limit", limit)) if value}
-    source = predictions or files.predictions
+    source = predictions or answers
     evaluation = _score(source, how["progress"])
-    files.begin()
-    write_evaluation(evaluation, files, about, source.parent)
+    output.unlink(missing_ok=True)
+    write_evaluation(evaluation, output, about, source.parent)
     _show_evaluation(evaluation)
-    click.echo(f"scores: {files.scores}\nreport: {files.page}")
+    click.echo(f"scores: {output}\nreport: {output.with_suffix('.html')}")
 
 
 def _show_evaluation(evaluation: Evaluation) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from receipt_trainer.cli.options import FILE, FOLDER, PATH, progress_option, run_target_options
-from receipt_trainer.cli.render.progress import progress_bar
+from receipt_trainer.cli.render.tables import progress_bar
 from receipt_trainer.cli.training import read_job_file, train
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import write_atomically

@@ -24,42 +24,21 @@ def csv_rows(answer: Mapping[str, Any], *, items: bool) -> Iterable[list[str]]:
     if items:
         for item in answer.get("items", ()):
             count = item["quantity"] or {}
-            yield _safe(
-                [
-                    *head,
-                    str(item["row"]),
-                    _text(item["description"]),
-                    _text(count),
-                    str(count.get("unit", "")),
-                    _text(item["unit_price"]),
-                    _text(item["total"]),
-                    "yes" if item["discount"] else "",
-                ]
-            )
+            cells = [str(item["row"]), _text(item["description"]), _text(count), str(count.get("unit", ""))]
+            cells += [_text(item["unit_price"]), _text(item["total"]), "yes" if item["discount"] else ""]
+            yield _safe([*head, *cells])
         return
     if "error" in answer:
         yield _safe([*head, *[""] * (len(COLUMNS) - 3), answer["error"]])
         return
     summary = {key: value or "" for key, value in answer["summary"].items()}
-    fields = answer["fields"]
-    yield _safe(
-        [
-            *head,
-            summary["merchant"],
-            summary["date"],
-            _first(fields, "TIME"),
-            summary["total"],
-            summary["currency"],
-            summary["subtotal"],
-            summary["tax"],
-            _first(fields, "ADDRESS_LINE"),
-            _first(fields, "PHONE_NUMBER"),
-            str(len(answer["items"])),
-            "yes" if answer["review"] else "",
-            "; ".join(reason["text"] for reason in answer["review_reasons"]),
-            "",
-        ]
-    )
+    summary |= {
+        name: _text(next(iter(answer["fields"].get(label, ())), None))
+        for name, label in (("time", "TIME"), ("address", "ADDRESS_LINE"), ("phone", "PHONE_NUMBER"))
+    }
+    reasons = "; ".join(reason["text"] for reason in answer["review_reasons"])
+    known = [summary[name] for name in COLUMNS[2:-4]]
+    yield _safe([*head, *known, str(len(answer["items"])), "yes" if answer["review"] else "", reasons, ""])
 
 
 def write_csv(out: IO[str], answers: Iterable[Mapping[str, Any]], *, items: bool) -> None:
@@ -72,21 +51,16 @@ def write_csv(out: IO[str], answers: Iterable[Mapping[str, Any]], *, items: bool
 
 def _safe(row: list[str]) -> list[str]:
     """No cell that a spreadsheet takes for a formula; numbers stay as they are."""
-    row = [_utf8(cell) for cell in row]
-    return [f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t") and not _is_number(cell) else cell for cell in row]
+    numbers = [cell.removeprefix("-").replace(".", "", 1).isdecimal() for cell in row]
+    return [
+        f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t") and not is_number else cell
+        for cell, is_number in zip(map(_utf8, row), numbers, strict=True)
+    ]
 
 
 def _utf8(text: str) -> str:
     """Bytes of file names that are no UTF-8 as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _is_number(cell: str) -> bool:
-    return cell.removeprefix("-").replace(".", "", 1).isdecimal()
-
-
-def _first(fields: Mapping[str, Any], label: str) -> str:
-    return next((_text(find) for find in fields.get(label, ())), "")
 
 
 def _text(find: Mapping[str, Any] | None) -> str:
@@ -110,10 +84,8 @@ def show(console: Console, answer: Mapping[str, Any]) -> None:
     summary = answer["summary"]
     for key in ("merchant", "date", "total", "subtotal", "tax"):
         value = summary[key]
-        money = (
-            f" {summary['currency']}" if value and key in ("total", "subtotal", "tax") and summary["currency"] else ""
-        )
-        table.add_row(key, Text(f"{value}{money}") if value else Text("-", style="dim"))
+        unit = summary["currency"] if key not in ("merchant", "date") else None
+        table.add_row(key, Text(f"{value} {unit or ''}".rstrip()) if value else Text("-", style="dim"))
     console.print(table)
     if answer["items"]:
         rows = Table(box=None, pad_edge=False, header_style="dim")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,7 +15,7 @@ from receipt_trainer.cli.render import jobs, tables
 from receipt_trainer.contract.liveness import STATUS_LOST
 from receipt_trainer.fleet.groups import Group
 from receipt_trainer.fleet.images import Image
-from receipt_trainer.fleet.spend import InstanceSpend, JobSpend
+from receipt_trainer.fleet.spend import InstanceSpend
 from receipt_trainer.fleet.status import FleetInstance, FleetStatus, PoolStatus
 from receipt_trainer.jobs import queue
 from receipt_trainer.jobs.instances import Instance
@@ -98,7 +98,12 @@ def _print_spend(console: Console, found: FleetStatus) -> None:
         _line(console, f"{pool.pool}: {_spent(pool.today)}")
     _line(console, f"({NOT_IN_IT})", style="dim")
     if found.jobs_today:
-        _print_jobs(console, found.jobs_today[:MAX_JOBS])
+        shown = tables.table("job", "name", "state", "cost today")
+        shown.columns[-1].no_wrap = False  # else a narrow terminal cuts the ids
+        for job in found.jobs_today[:MAX_JOBS]:
+            names = [Text(formatting.one_line(job.job_id[:8])), Text(formatting.one_line(job.name, 40))]
+            shown.add_row(*names, jobs.status_text(job.status), Text(jobs.cost_text(job.cost)))
+        console.print(shown)
     if (num_more := len(found.jobs_today) - MAX_JOBS) > 0:
         _line(console, f"and {num_more} more jobs; --json has them all", style="dim")
 
@@ -115,15 +120,6 @@ def _spent(spend: InstanceSpend) -> str:
         return f"unknown ({'; '.join(said)})"
     least = tables.least(spend.usd, spend.num_unknown)
     return f"{least}{tables.dollars(spend.usd)} ({'; '.join(said)})"
-
-
-def _print_jobs(console: Console, spent: Iterable[JobSpend]) -> None:
-    shown = tables.table("job", "name", "state", "cost today")
-    shown.columns[-1].no_wrap = False  # else a narrow terminal cuts the ids
-    for job in spent:
-        names = [Text(formatting.one_line(job.job_id[:8])), Text(formatting.one_line(job.name, 40))]
-        shown.add_row(*names, jobs.status_text(job.status), Text(jobs.cost_text(job.cost)))
-    console.print(shown)
 
 
 def print_bounds(pool: str, before: Group, after: Group, ended: list[str], *, stop: bool, now: bool) -> None:

@@ -1,4 +1,4 @@
-"""Tables, times, prices, states and JSON as the commands print them."""
+"""Tables, times, prices, states and JSON as the commands print them; progress and problems, on stderr."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import math
 import os
 import re
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from receipt_trainer.contract.run_record import Confusion, Score
 from receipt_trainer.contract.tables import moment
+from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.reports import formatting
-from receipt_trainer.reports.terminal import confusion_table, heading, plain_table, print_lines, score_table, table
+from receipt_trainer.reports.terminal import heading, plain_table, print_lines, table
 
 __all__ = ["heading", "plain_table", "print_lines", "table"]
 
@@ -92,16 +94,6 @@ def print_rows(
     for row in rows:
         shown.add_row(*(cell if isinstance(cell, Text) else Text(formatting.one_line(cell, limit)) for cell in row))
     console.print(shown)
-
-
-def print_scores(console: Console, first: str, rows: Iterable[tuple[str, Score]], overall: Score | None = None) -> None:
-    """Precision, recall, F1 and support a row; `overall` goes last, in bold."""
-    console.print(score_table(first, rows, overall))
-
-
-def print_confusions(console: Console, confusion: Confusion) -> None:
-    """The commonest confusions of words."""
-    console.print(confusion_table(confusion) or "No word was read wrongly.")
 
 
 def print_note(console: Console, text: str) -> None:
@@ -196,3 +188,25 @@ def dollars(value: float) -> str:
 def least(usd: float, num_unknown: int) -> str:
     """`at least ` before a sum that lacks some prices; nothing before `< $0.01`, which would contradict it."""
     return "at least " if num_unknown and not 0 < usd < _CENT else ""
+
+
+@contextmanager
+def progress_bar(label: str, wanted: bool | None) -> Iterator[Callable[[int, int], None] | None]:
+    """A callback (done, total) that draws a bar on stderr; None if no bar is wanted."""
+    if not (sys.stderr.isatty() if wanted is None else wanted):
+        yield None
+        return
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def show_problems(problems: ProblemLog) -> None:
+    """Each kind of problem with its count and first examples; nothing if there are none."""
+    for kind, entry in problems.as_dict().items():
+        what = "left out" if entry["dropped"] else "kept"
+        click.echo(f"{kind}: {entry['count']} ({what})", err=True)
+        for example in entry["examples"]:
+            click.echo(f"  {example}", err=True)

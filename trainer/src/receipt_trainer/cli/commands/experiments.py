@@ -1,21 +1,27 @@
-"""The work of the commands of experiments: run them here, queue them as a sweep, compare what came of them."""
+"""`vl experiments`: a folder of configurations, run here one after the other or queued as a sweep, and compared."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from receipt_trainer.aws import clients
-from receipt_trainer.cli import stack, sweeps
-from receipt_trainer.cli.child_runs import call
+from receipt_trainer.cli import options, stack
 from receipt_trainer.cli.commands.submit_job import place
+from receipt_trainer.cli.commands.sweep import driver_of
 from receipt_trainer.cli.render.tables import print_fitted
+from receipt_trainer.contract import names
 from receipt_trainer.contract.job import Resources
+from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.submit import jobs_table_of_environment
 from receipt_trainer.reports import formatting
@@ -25,12 +31,38 @@ from receipt_trainer.sweep.definition import OBJECTIVES
 from receipt_trainer.sweep.experiment_log import LOG, RUN, SCORES, Criterion, LocalRunner, Outcome, read_log, write_log
 from receipt_trainer.sweep.experiments import Experiment, definition_of, read_experiments
 
+_FOLDER: Final = click.Path(path_type=Path, file_okay=False, exists=True)
+PROGRAM: Final = (sys.executable, "-m", "receipt_trainer")
 
-def run(folder: Path, base: Path | None, scale_lr: Any, output_dir: Path | None, how: dict[str, Any]) -> None:
-    """Run the configurations of a folder here, or queue them.
 
-    Raises:
-        UserError: see `read_experiments` and `LocalRunner.run`.
+@click.command(name="run", short_help="Train and score each, or queue them as jobs.")
+@stack.stack_options
+@click.argument("folder", type=_FOLDER)
+@click.option("--base", type=options.PATH, help="The base's file; by default base.yaml in FOLDER.")
+@click.option("--allow-several", is_flag=True, help="Admit files that change more than one parameter.")
+@options.choice_option(
+    "--scale-lr",
+    of=("none", "linear", "sqrt"),
+    default="none",
+    text="Scale the learning rate where the documents a step change and it does not.",
+)
+@click.option("--output-dir", type=options.PATH, help="Runs and log; by default FOLDER/results.")
+@click.option("--test-dir", type=options.PATH, help="Documents to score on; by default those of validation.")
+@options.count_option("--batch-size", default=1, text="Documents scored at once.")
+@options.count_option("--max-new-tokens", default=1024, text="Longest answer scored.")
+@click.option("--retry-failed", is_flag=True, help="Resume experiments that failed.")
+@click.option("--queue", "queued", is_flag=True, help="Queue a job for each instead; implied by --stack, --outputs.")
+@click.option("--queue-url", metavar="URL", help="FIFO queue; by default that of pool and priority in the stack.")
+@options.choice_option("--priority", of=PRIORITIES, default="normal", text="Of the jobs.")
+@options.choice_option("--pool", of=POOL_NAMES, text="Pool of the jobs.")
+@click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Name of the jobs table.")
+@click.option("--dry-run", is_flag=True, help="Say what each changes; run and queue nothing.")
+def run_command(folder: Path, base: Path | None, scale_lr: Any, output_dir: Path | None, **how: Any) -> None:
+    """Run the configurations of FOLDER, each of which changes one parameter of the base.
+
+    One after the other, the base first. Started again, it resumes where it stopped. An experiment that fails (its loss
+    became NaN, say) is kept in the log with its step, and the others are run. The log is experiments.jsonl, and as
+    tables experiments.md and experiments.csv.
     """
     experiments = read_experiments(folder, base=base, allow_several=how["allow_several"], scaling=scale_lr)
     output = output_dir or folder / "results"
@@ -57,7 +89,7 @@ def _queue(experiments: Sequence[Experiment], output: Path, how: dict[str, Any])
         return
     wanted = {"priority": how["priority"]} | ({"resources": Resources(pool=how["pool"])} if how["pool"] else {})
     definition = definition_of(new, lambda job: place(job.model_copy(update=wanted), how["queue_url"], how["pool"]))
-    driver = sweeps.driver_of(lambda table: definition, how["jobs_table"])
+    driver = driver_of(lambda table: definition, how["jobs_table"])
     driver.sweeps.define(definition)
     for experiment, trial in zip(new, driver.advance(), strict=True):
         about = {"name": experiment.name, "digest": experiment.digest, "changes": experiment.said}
@@ -96,6 +128,58 @@ def _run_here(experiments: Sequence[Experiment], output: Path, how: dict[str, An
         raise click.exceptions.Exit(1)
 
 
+def call(*words: object, log: Path, quiet: bool = False) -> str | None:
+    """Run a command of ours; None, or the reason that it gave for its failure.
+
+    Args:
+        log: gets what the command says of errors; replaced.
+        quiet: put what it prints there too.
+
+    Raises:
+        KeyboardInterrupt: this process was asked to end; the command was asked too, and has ended.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w+b") as stream:
+        # Its own session: what is asked of this process in the terminal reaches the child once, through us.
+        child = subprocess.Popen(
+            [*PROGRAM, *map(str, words)],
+            stdin=subprocess.DEVNULL,
+            stdout=stream if quiet else None,
+            stderr=stream,
+            start_new_session=True,
+        )
+        with _ending(child):
+            code = child.wait()
+    return None if code == 0 else reason(code, log)
+
+
+@contextlib.contextmanager
+def _ending(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """While it runs, SIGTERM to us is as Ctrl+C; any early end of ours asks the child to end, and waits for it."""
+
+    def on_signal(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield
+    finally:
+        if child.poll() is None:
+            child.terminate()
+            child.wait()
+        signal.signal(signal.SIGTERM, before)
+
+
+def reason(code: int, log: Path) -> str:
+    """Why a command failed: its line of the error, else its last line, else how it ended."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    errors: Sequence[str] = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    return (errors or lines or [f"exit code {code}"])[-1]
+
+
 _HEADINGS: dict[Criterion, str] = {
     "eval_loss": "eval loss",
     "field_accuracy": "fields there",
@@ -107,8 +191,25 @@ _HEADINGS: dict[Criterion, str] = {
 _DROPPED_FIRST = ("peak GiB", "all fields", "hours", "spikes, spread", "TEDS", "fields there", "eval loss")
 
 
-def compare(folder: Path, by: Criterion, jobs_table: str | None, as_json: bool) -> None:
-    """Print the experiments of a folder's log, best first; those that were queued as their jobs are now."""
+@click.command(name="compare", short_help="Rank what came of them.")
+@stack.stack_options
+@click.argument("folder", type=_FOLDER)
+@options.choice_option(
+    "--by",
+    of=("eval_loss", "field_accuracy", "teds", "stability", "time"),
+    default="eval_loss",
+    text="Metric that ranks the experiments; the others break ties, in this order.",
+)
+@click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Jobs table, for queued experiments.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+def compare_command(folder: Path, by: Any, jobs_table: str | None, as_json: bool) -> None:
+    """Rank the experiments whose log is in FOLDER (or in its results/).
+
+    Eval loss is the lowest of the run; field accuracy is over the fields that documents have; stability is the number
+    of evaluations whose loss is above 1.1 times the lowest one before, then the deviation of the last five over their
+    mean; time is the hours of training. A value with its place in brackets; equal values share one. What has no value
+    comes after what has one, failed experiments come last.
+    """
     found = next((place for place in (folder, folder / "results") if (place / LOG).is_file()), None)
     if found is None:
         raise UserError(f"{folder}: there is no {LOG} in it; run the experiments first")
