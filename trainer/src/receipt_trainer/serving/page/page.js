@@ -140,7 +140,8 @@ function drawFields() {
   byId("skip").hidden = !receipt.key;
   byId("save").disabled = !changed;
   byId("undo").disabled = !receipt.done.length;
-  byId("confirm").firstChild.textContent = changed ? "All else is right" : "All is right";
+  byId("confirm").disabled = receipt.confirmed && !changed;
+  byId("confirm").firstChild.textContent = changed ? "All else is right" : receipt.confirmed ? "Confirmed" : "All is right";
   if (!model.corrections) noteSaved("Corrections are switched off on this server: start it with --corrections.", false);
   else if (changed) byId("saved").hidden = true;
 }
@@ -207,7 +208,7 @@ function changed(places) {
 // Saving
 
 function save(confirmed) {
-  if (!receipt || busy || !model.corrections || (!confirmed && !receipt.changed)) return;
+  if (!receipt || busy || !model.corrections || (!receipt.changed && (!confirmed || receipt.confirmed))) return;
   giveText();
   const one = receipt;
   if (one.key) return void saveOfQueue(one, confirmed);
@@ -216,7 +217,7 @@ function save(confirmed) {
     say("Saving");
     const step = one.done.at(-1);
     const saved = await server.correct(one.answer.id, one.correction(confirmed), model.keep_photos ? one.photo : null);
-    one.markSaved(step);
+    one.markSaved(step, confirmed);
     if (one === receipt) drawFields();
     noteSaved(savedText(saved));
   }).finally(() => (busy = false));
@@ -242,7 +243,7 @@ function saveOfQueue(one, confirmed) {
     const which = number > 1 ? `${number} receipts are` : `${one.name} is`;
     fail(new Error(`${which} not saved yet. ${problem.message}`), sendUnsaved);
   });
-  one.markSaved();
+  one.markSaved(one.done.at(-1), confirmed);
   queue.mark(one.key, "done");
   drawProgress();
   attempt(() => openNext(one.key));

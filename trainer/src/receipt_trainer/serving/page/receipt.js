@@ -67,8 +67,9 @@ export class Receipt {
     return this.words.filter((word) => word.byPerson).length;
   }
 
-  markSaved(step = this.done.at(-1)) {
-    this.savedAt = step;
+  /** Up to the step that was the last when it was sent. */
+  markSaved(step, confirmed) {
+    Object.assign(this, { savedAt: step, confirmed });
   }
 
   /** Change words by their places: {label} or {text}. */
