@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final, Literal
 
 from receipt_trainer.extraction.amounts import is_negative, numbers
@@ -69,10 +69,7 @@ DATES: Final = frozenset({"date", "due_date"})
 Normal = str | Decimal | None
 """A value in its one form: two values mean the same if their forms are equal."""
 
-_DIGITS = re.compile(r"\d[\d.,'’\s_]*\d|\d|[.,]\d+")
-_AROUND = re.compile(r"[\s$€£¥₹₩₽₺₫฿₴₪%A-Za-z.:*]*")
-_ISO = re.compile(r"(\d{4})[-./](\d{1,2})[-./](\d{1,2})(?:[T ].*)?")
-_DAY_FIRST = re.compile(r"(\d{1,2})([-./])(\d{1,2})\2(\d{4})")
+_AROUND: Final = re.compile(r"[\s$€£¥₹₩₽₺₫฿₴₪%A-Za-z.:*()+-]*")
 
 
 def normal(field: str, value: Any) -> Normal:
@@ -108,48 +105,22 @@ def number(value: Any) -> Decimal | None:
     if not isinstance(value, str):
         found = Decimal(str(value))
         return found if found.is_finite() else None
-    flat = unicodedata.normalize("NFKC", value).replace("\u2212", "-").strip()
-    match = _DIGITS.search(flat)
-    if match is None:
-        return None
-    before, after = flat[: match.start()], flat[match.end() :]
-    negative = before.count("-") + after.count("-") == 1 or ("(" in before and ")" in after)
-    if not all(_AROUND.fullmatch(re.sub(r"[-+()]", "", part)) for part in (before, after)):
+    plain = flat(value)
+    one = numbers(plain)
+    if len(one) != 1 or not all(map(_AROUND.fullmatch, (plain[: one[0][0].start()], plain[one[0][0].end() :]))):
         return None
     try:
-        found = Decimal(_plain(re.sub(r"['’\s_]", "", match[0])))
-    except InvalidOperation:
+        return read_amount(plain, "." if "." in one[0][1] else None)
+    except Unreadable:
         return None
-    return -found if negative else found
-
-
-def _plain(digits: str) -> str:
-    """Digits with marks as Decimal reads them."""
-    points, commas = digits.count("."), digits.count(",")
-    if points and commas:
-        mark = max(".,", key=digits.rfind)
-        return digits.replace("," if mark == "." else ".", "").replace(mark, ".")
-    if points > 1 or commas > 1 or re.fullmatch(r"[1-9]\d{0,2},\d{3}", digits):
-        return digits.replace(".", "").replace(",", "")
-    return digits.replace(",", ".")
 
 
 def iso_date(value: str) -> str | None:
     """A day as YYYY-MM-DD; None if it is not a day, or if day and month could be either (03/04/2024)."""
-    flat = unicodedata.normalize("NFKC", value).strip()
-    if match := _ISO.fullmatch(flat):
-        return _iso(match[1], int(match[2]), int(match[3]))
-    match = _DAY_FIRST.fullmatch(flat)
-    if match is None:
+    found = dated(value)
+    if len(found) != 1 or found[0].short:
         return None
-    first, mark, second, year = match.groups()
-    if mark == "." or int(first) > 12 or first == second:
-        return _iso(year, int(second), int(first))
-    return _iso(year, int(first), int(second)) if int(second) > 12 else None
-
-
-def _iso(year: str, month: int, day: int) -> str | None:
-    try:
-        return date(int(year), month, day).isoformat()
-    except ValueError:
-        return None
+    days = dict(found[0].days)
+    if len(set(days.values())) > 1 and "dmy" in days and "." in value:
+        return days["dmy"].isoformat()  # who writes points writes the day first
+    return days.popitem()[1].isoformat() if len(set(days.values())) == 1 else None
