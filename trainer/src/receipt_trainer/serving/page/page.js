@@ -90,8 +90,15 @@ function drawProgress() {
 }
 
 async function openNext(after = null) {
-  const [key] = queue.open(after);
-  if (key !== undefined) return openEntry(key);
+  queue.refresh().catch(() => {}); // the order that is known will do
+  for (const key of queue.open(after)) {
+    try {
+      return await openEntry(key);
+    } catch (problem) {
+      if (problem.status !== 404 && problem.status !== 422) throw problem;
+      fail(new Error(`A receipt was passed over: ${problem.message}`), null);
+    }
+  }
   receipt = null;
   setState("empty");
   byId("start-title").textContent = queue.entries.length ? `All ${queue.entries.length} receipts are reviewed` : "Drop a receipt here";
@@ -244,7 +251,7 @@ function saveOfQueue(one, confirmed) {
     fail(new Error(`${which} not saved yet. ${problem.message}`), sendUnsaved);
   });
   one.markSaved(one.done.at(-1), confirmed);
-  queue.mark(one.key, "done");
+  queue.markDone(one.key);
   drawProgress();
   attempt(() => openNext(one.key));
 }

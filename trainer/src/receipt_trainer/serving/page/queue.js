@@ -9,13 +9,29 @@ const AHEAD = 4;
 export class Queue {
   /** Of the answer of `/v1/review`; `onOpen(key)` when a person picks one. */
   constructor({ entries }, { list, onOpen }) {
-    Object.assign(this, { entries, list, receipts: new Map(), unsaved: new Map() });
+    Object.assign(this, { list, receipts: new Map(), unsaved: new Map(), done: new Set(), current: null });
     list.addEventListener("click", (event) => {
       const key = event.target.closest("button")?.dataset.key;
       if (key !== undefined) onOpen(key);
     });
-    this.rows = new Map(entries.map((entry) => [entry.key, this.#row(entry)]));
-    list.replaceChildren(...this.rows.values());
+    this.#list(entries);
+  }
+
+  /** Ask for the order again while the server still reads some of the receipts. */
+  async refresh() {
+    if (this.entries.some((entry) => entry.confidence === null)) this.#list((await server.review()).entries);
+  }
+
+  #list(entries) {
+    this.entries = entries.map((entry) => (this.done.has(entry.key) ? { ...entry, state: "done" } : entry));
+    this.rows = new Map(this.entries.map((entry) => [entry.key, this.#row(entry)]));
+    this.list.replaceChildren(...this.rows.values());
+    this.#point();
+  }
+
+  #point() {
+    for (const [key, row] of this.rows) row.firstChild.ariaCurrent = key === this.current ? "true" : null;
+    this.rows.get(this.current)?.scrollIntoView({ block: "nearest" });
   }
 
   #row({ key, name, confidence, state }) {
@@ -40,8 +56,8 @@ export class Queue {
     const wanted = this.#fetched(key);
     for (const next of this.open(key).slice(0, AHEAD)) this.#fetched(next).catch(() => {});
     const receipt = await wanted;
-    for (const [other, row] of this.rows) row.firstChild.ariaCurrent = other === key ? "true" : null;
-    this.rows.get(key).scrollIntoView({ block: "nearest" });
+    this.current = key;
+    this.#point();
     return receipt;
   }
 
@@ -67,8 +83,9 @@ export class Queue {
     await work();
   }
 
-  mark(key, state) {
-    this.entries.find((entry) => entry.key === key).state = state;
-    this.rows.get(key).firstChild.dataset.state = state;
+  markDone(key) {
+    this.done.add(key);
+    this.entries.find((entry) => entry.key === key).state = "done";
+    this.rows.get(key).firstChild.dataset.state = "done";
   }
 }

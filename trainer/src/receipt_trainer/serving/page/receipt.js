@@ -52,7 +52,7 @@ export class Receipt {
   /** Of an answer of the server; `photo` is a Blob or null, `key` that of the review queue. */
   constructor(answer, { photo = null, key = null, name = "" } = {}) {
     Object.assign(this, { answer, photo, key, name });
-    this.words = answer.words.map((word) => ({ ...word, read: word.text, proposed: word.label, byPerson: false }));
+    this.words = answer.words.map((word) => ({ ...word, read: word.text, proposed: proposedOf(word), byPerson: false }));
     this.done = [];
     this.undone = [];
     this.savedAt = undefined;
@@ -226,6 +226,9 @@ export class Receipt {
     };
   }
 }
+
+/** The model's label: that of the tag; `label` may be one that a person gave before. */
+const proposedOf = ({ tag }) => (tag === NONE ? NONE : tag.replace(/^[BI]-/, ""));
 
 function valueOf(find) {
   const value = find.value;
