@@ -44,6 +44,7 @@ from receipt_trainer.serving.holder import Holder
 from receipt_trainer.serving.openapi import document
 from receipt_trainer.serving.photos import PhotoReaders
 from receipt_trainer.serving.problems import ProblemError, on_fault, on_http_exception, on_problem
+from receipt_trainer.serving.review import ReviewQueue
 
 Result = TypeVar("Result")
 
@@ -80,7 +81,13 @@ class Service:
     """
 
     def __init__(
-        self, holder: Holder, *, corrections: Corrections | None, review: Any, keep_photos: bool, limits: Limits
+        self,
+        holder: Holder,
+        *,
+        corrections: Corrections | None,
+        review: ReviewQueue | None,
+        keep_photos: bool,
+        limits: Limits,
     ) -> None:
         self.holder, self.corrections, self.review = holder, corrections, review
         self.keep_photos, self.limits = keep_photos, limits
@@ -212,7 +219,7 @@ class Service:
                 raise ProblemError(400, "the form has no part called 'correction'; the JSON goes there")
             photo = _photo(form.get("photo")) if self.keep_photos else None
             body = form["correction"].content
-        work = partial(_save, self.corrections, request.path_params["id"], body, photo)
+        work = partial(_save, self.corrections, self.review, request.path_params["id"], body, photo)
         return JSONResponse(await self._in_thread(self._writers, work))
 
     async def reviews(self, request: Request) -> Response:
@@ -234,7 +241,7 @@ class Service:
             raise ProblemError(404, "no photo of this receipt has been kept")
         return Response(photo.content, media_type=photo.content_type)
 
-    async def _ask_review(self, ask: Callable[[Any], Any]) -> Any:
+    async def _ask_review(self, ask: Callable[[ReviewQueue], Any]) -> Any:
         if self.review is None:
             raise ProblemError(404, "there is no queue; start the server with --review FILE, or with --stack NAME")
         try:
@@ -264,9 +271,15 @@ def _answer(reader: DocumentReader, given: Given) -> dict[str, Any]:
         raise ProblemError(422, " ".join(str(error).split()).removeprefix(f"{given.name}: ")) from None
 
 
-def _save(corrections: Corrections, receipt_id: str, body: bytes, photo: Photo | None) -> dict[str, Any]:
+def _save(
+    corrections: Corrections, review: ReviewQueue | None, receipt_id: str, body: bytes, photo: Photo | None
+) -> dict[str, Any]:
     try:
-        return asdict(corrections.save(receipt_id, Correction.model_validate_json(body), photo))
+        correction = Correction.model_validate_json(body)
+        saved = corrections.save(receipt_id, correction, photo)
+        if review is not None and correction.confirmed and correction.review_key is not None:
+            review.done(correction.review_key)
+        return asdict(saved)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -324,7 +337,7 @@ def create_app(
     holder: Holder,
     *,
     corrections: Corrections | None = None,
-    review: Any = None,
+    review: ReviewQueue | None = None,
     access: Access | None = None,
     limits: Limits | None = None,
     keep_photos: bool = False,

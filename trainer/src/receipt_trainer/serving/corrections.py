@@ -236,12 +236,12 @@ class FileCorrections:
     """Corrections as JSON lines of ours: a line a receipt is added, and of two of one receipt the later counts."""
 
     def __init__(self, path: Path, *, known: dict[str, Receipt] | None = None) -> None:
-        """`known`: the receipts of the queue by key.
+        """`known`: the receipts of the queue by key, which are kept as they are corrected.
 
         Raises:
             UserError: the file cannot be written.
         """
-        self._path, self._known = path, known or {}
+        self._path, self._known = path, {} if known is None else known
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab"):
@@ -263,6 +263,8 @@ class FileCorrections:
             _append(self._path, "".join(map(to_line, receipts)).encode())
         except OSError as error:
             raise WorldError(f"{self._path}: cannot be written: {error.strerror or error}") from error
+        if known is not None:
+            self._known |= {receipt.key: receipt for receipt in receipts}
         return saved(receipt_id, "file", receipts, correction.confirmed)
 
 

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from receipt_trainer.cli.options import FILE
+from receipt_trainer.cli.stack import outputs, stack_options
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import write_atomically
 
 if TYPE_CHECKING:
     from receipt_trainer.serving.access import Access
+    from receipt_trainer.serving.corrections import Corrections
+    from receipt_trainer.serving.holder import Holder
+    from receipt_trainer.serving.review import ReviewQueue
 
 CORRECTIONS_FILE: Final = Path("corrections.jsonl")
+_FIRST_LOOK_S: Final = 5.0
+"""What the model has read of the receipts to review after so long is in order when the page opens."""
 
 
 @click.group("serve", invoke_without_command=True)
@@ -25,6 +31,10 @@ CORRECTIONS_FILE: Final = Path("corrections.jsonl")
 @click.option("--token-file", type=FILE, metavar="FILE", help="The SHA-256 of the token that requests must bear.")
 @click.option("--token-parameter", metavar="NAME", help="The same in a parameter of SSM.")
 @click.option("--output", type=FILE, default=CORRECTIONS_FILE, metavar="FILE", help="Where corrections go: JSON lines.")
+@click.option("--review", type=FILE, metavar="FILE", help="Receipts to look at, the least sure first.")
+@stack_options
+@click.option("--corrections", is_flag=True, help="With --stack: review and correct the receipts of its table.")
+@click.option("--keep-photos", is_flag=True, help="With --corrections: keep their photos in the stack's bucket, too.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Documents read at a time; default: one a processor.")
 @click.option(
     "--date-order", type=click.Choice(["dmy", "mdy", "ymd"]), help="Of dates such as 03/04/2025; as of `read`."
@@ -64,6 +74,9 @@ def _serve(
     token_file: Path | None,
     token_parameter: str | None,
     output: Path,
+    review: Path | None,
+    corrections: bool,
+    keep_photos: bool,
     workers: int | None,
     known: Path | None,
     **reading: Any,
@@ -72,20 +85,64 @@ def _serve(
         raise UserError("which model? give --model RUN (a run's folder, a package, s3://...)")
     from receipt_trainer.serving import server
     from receipt_trainer.serving.app import Limits, create_app
-    from receipt_trainer.serving.corrections import FileCorrections
     from receipt_trainer.serving.holder import Holder
 
     access = _access(host, token_file, token_parameter)
     with server.listen(host, port) as listener:  # before the model is loaded: a port that is in use is told at once
         holder = Holder.fixed(model, known=known, **reading)
+        if corrections:
+            kept, queue = _of_table(holder, review, keep_photos=keep_photos)
+        else:
+            kept, queue = _of_file(holder, output, review, keep_photos=keep_photos)
         app = create_app(
             holder,
-            corrections=FileCorrections(output),
+            corrections=kept,
+            review=queue,
+            keep_photos=keep_photos,
             access=access,
             limits=Limits(workers=workers) if workers else None,
         )
         click.echo(f"{server.url_of(listener)} answers with {holder.current().version}; Ctrl+C ends it", err=True)
-        server.run(app, listener, open_browser=not no_browser)
+        if queue is not None:
+            queue.start()
+            queue.is_read.wait(_FIRST_LOOK_S)
+            num_read, total = queue.progress
+            click.echo(f"{num_read} of {total} receipts to review are read; the others follow", err=True)
+        try:
+            server.run(app, listener, open_browser=not no_browser)
+        finally:
+            if queue is not None:
+                queue.close()
+
+
+def _of_table(
+    holder: Holder, review: Path | None, *, keep_photos: bool
+) -> tuple[Corrections | None, ReviewQueue | None]:
+    """Where corrections go and what is reviewed with --corrections: the table of the stack."""
+    from receipt_trainer.serving.table_corrections import TableCorrections, queue_of_table
+
+    found = outputs()
+    if found is None:
+        raise UserError("--corrections is for a stack's receipts table: give --stack NAME; without, see --output")
+    if review is not None:
+        raise UserError("--review FILE is not for --corrections, which reviews the stack's table: import the file")
+    bucket = found.artifacts_bucket if keep_photos else None
+    return TableCorrections(found.receipts_table, bucket=bucket), queue_of_table(holder, found.receipts_table)
+
+
+def _of_file(
+    holder: Holder, output: Path, review: Path | None, *, keep_photos: bool
+) -> tuple[Corrections | None, ReviewQueue | None]:
+    """Where corrections go and what is reviewed without --corrections: files, and with a stack nothing."""
+    from receipt_trainer.serving.corrections import FileCorrections
+    from receipt_trainer.serving.review import queue_of_file
+
+    if keep_photos:
+        raise UserError("--keep-photos needs --stack NAME and --corrections: photos are kept in the stack's bucket")
+    if review is not None:
+        queue, receipts = queue_of_file(holder, review, output)
+        return FileCorrections(output, known=receipts), queue
+    return (FileCorrections(output) if outputs() is None else None), None
 
 
 def _access(host: str, file: Path | None, parameter: str | None) -> Access:
