@@ -7,16 +7,21 @@ import json
 import signal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.data.problems import ProblemLog
+from receipt_trainer.data.receipt import UNKNOWN
 from receipt_trainer.data.sources.dynamodb.read import read_labelled
 from receipt_trainer.data.sources.dynamodb.write import mark_imported
 from receipt_trainer.data.sources.jsonl import read_jsonl
+from receipt_trainer.serving.corrections import Correction, Photo
+from receipt_trainer.serving.table_corrections import TableCorrections
 from tests.cli.jobs import Caller
 from tests.data.sources import samples
+from tests.data.table_helpers import everything, put
 from tests.fault_proxy import Answer, FaultProxy
 from tests.fork_server import Program
 
@@ -179,3 +184,69 @@ def test_files_of_other_programs_are_imported_and_exported_the_same(
     refused = call("receipts", "import", str(tmp_path / "out.config.xml"))
     assert refused.code == 2
     assert len(refused.err.splitlines()) == 1
+
+
+def photographed(table: str, bucket: str, image_id: str) -> None:
+    """A corrected receipt with two versions of its photo."""
+    page, box = [{"page": 1, "width": 100, "height": 100}], [1, 1, 9, 9]
+    words = [{"text": "a", "box": box, "label": "DATE", "proposed": "TAX", "line": 0, "by_person": True}]
+    body = {"pages": page, "words": words, "confirmed": True}
+    for content in (b"one", b"two"):
+        corrections = TableCorrections(table, bucket=bucket)
+        corrections.save(image_id, Correction.model_validate(body), Photo(content, "image/jpeg"))
+
+
+def test_delete_takes_rows_marks_and_every_version_of_the_photo(
+    receipts_table: str, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what was named goes; --dry-run says the same and deletes nothing; without --yes a terminal is asked."""
+    s3, bucket, image_id, other = clients.s3(), f"photos-{uuid4().hex[:8]}", str(uuid4()), str(uuid4())
+    s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    photographed(receipts_table, bucket, image_id)
+    photographed(receipts_table, bucket, other)
+    before = everything(receipts_table)
+    dry = call("receipts", "delete", image_id, "--dry-run")
+    assert "1 receipts (7 items, 2 versions of photos) would be deleted" in dry.out, dry.err
+    asked = call("receipts", "delete", f"{image_id}#00001")
+    assert (asked.code, "--yes" in asked.err) == (2, True)
+    assert everything(receipts_table) == before
+    done = call("receipts", "delete", f"{image_id}#00001", "--yes")
+    assert "1 receipts deleted (7 items, 2 versions of photos)" in done.out, done.err
+    assert everything(receipts_table) == {key: item for key, item in before.items() if image_id not in key[0]}
+    left = s3.list_object_versions(Bucket=bucket)
+    assert {each["Key"] for each in left["Versions"]} == {f"photos/{other}"}
+    gone = call("receipts", "delete", image_id, "--yes")
+    assert (gone.code, "no such receipt" in gone.err) == (2, True)
+
+
+def test_delete_leaves_the_photo_to_the_other_receipts_of_its_image(receipts_table: str, call: Caller) -> None:
+    """A photo goes with the last receipt on it, and one that another program has stored is named and stays."""
+    image_id, box = str(uuid4()), {"x": 0.1, "y": 0.7, "width": 0.2, "height": 0.1}
+    for number in ("00001", "00002"):
+        head = {"PK": f"IMAGE#{image_id}", "SK": f"RECEIPT#{number}", "TYPE": "RECEIPT", "width": 9, "height": 9}
+        word = {"PK": f"IMAGE#{image_id}", "SK": f"RECEIPT#{number}#LINE#00001#WORD#00001", "TYPE": "RECEIPT_WORD"}
+        letter = {"PK": f"IMAGE#{image_id}", "SK": f"{word['SK']}#LETTER#00001", "TYPE": "RECEIPT_LETTER"}
+        put(receipts_table, head, word | {"text": "a", "bounding_box": box}, letter)
+    put(receipts_table, {"PK": f"IMAGE#{image_id}", "SK": "IMAGE", "raw_s3_bucket": "theirs", "raw_s3_key": "a.png"})
+    first = call("receipts", "delete", f"{image_id}#00002", "--yes")
+    assert (first.code, first.err) == (0, "")
+    assert len(everything(receipts_table)) == 4
+    second = call("receipts", "delete", f"{image_id}#00001", "--yes")
+    assert "not deleted: the image s3://theirs/a.png, which others wrote" in second.err
+    assert [sk for _, sk in everything(receipts_table)] == ["IMAGE"]
+
+
+def test_labels_of_people_in_part_are_no_confirmation(call: Caller, receipts_table: str, tmp_path: Path) -> None:
+    """--partial, in any format: the words that people labelled are taught alone; a file that says so itself needs none."""
+    (tmp_path / "tasks.json").write_text(json.dumps(samples.label_studio()))
+    marked = records(2)[1] | {"review": {"confirmed": False, "by": "ann", "at": ""}}
+    assert call("receipts", "import", str(tmp_path / "tasks.json"), "--partial").code == 0
+    assert call("receipts", "import", str(write(tmp_path / "in.jsonl", [marked]))).code == 0
+    receipts = list(read_labelled(receipts_table, ProblemLog()))
+    assert len(receipts) == 2
+    for receipt in receipts:
+        wanted = [UNKNOWN if word.is_open() else word.valid_label() or UNKNOWN for word in receipt.words]
+        assert receipt.taught_labels() == wanted
+    stats = call("receipts", "stats")
+    assert "in part" in stats.out

@@ -13,6 +13,7 @@ receipts = LazyGroup(
         "import": LazyCommand(".commands.receipts:import_command", "Files of many formats into the receipts table."),
         "export": LazyCommand(".commands.receipts:export_command", "The receipts table into a file."),
         "stats": LazyCommand(".commands.receipts:stats_command", "Count receipts, words, labels and problems."),
+        "delete": LazyCommand(".commands.receipts:delete_command", "Receipts out of the table, photos included."),
         "ocr": LazyCommand(".commands.receipts:ocr_command", "Photos as the words that the reader reads in them."),
         "generate": LazyCommand(".commands.receipts:generate_command", "Synthetic receipts as JSON lines."),
     },

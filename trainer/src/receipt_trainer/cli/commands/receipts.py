@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from receipt_trainer.aws import clients
 from receipt_trainer.cli.options import progress_option, receipts_table_option
 from receipt_trainer.cli.render.tables import progress_bar, show_problems
 from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.contract.names import VALIDATION_STATUSES
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import UNKNOWN, Receipt
+from receipt_trainer.data.sources.dynamodb.assemble import ReceiptKey
+from receipt_trainer.data.sources.dynamodb.correct import Deletion, delete_receipt, receipts_of_image
 from receipt_trainer.data.sources.dynamodb.read import read_all, read_labelled
 from receipt_trainer.data.sources.dynamodb.write import import_receipts, mark_imported
 from receipt_trainer.data.sources.export import SUFFIXES, labeling_config, lines
@@ -29,6 +33,9 @@ from receipt_trainer.data.sources.record import to_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import open_text, replacing, write_atomically
 from receipt_trainer.pages.kinds import refuse_image
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 
 @click.command("import")
@@ -222,6 +229,61 @@ def _labels_table(receipts: Iterable[Receipt]) -> Table:
     for name in sorted({name for name, _ in counts}):
         shown.add_row(name, *(f"{counts[name, status]:,}" for status in VALIDATION_STATUSES))
     return shown
+
+
+@click.command("delete")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+@stack_options
+@receipts_table_option
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted, delete nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete_command(keys: tuple[str, ...], table: str, dry_run: bool, yes: bool) -> None:
+    """Delete receipts from the receipts table: words, labels, marks, and the photo with all of its versions.
+
+    KEY is a receipt's key, such as 6f1c...#00001, or the id of an image, which means all receipts on it. What cannot
+    be deleted, such as a photo that another program has stored, is named.
+    """
+    client, s3 = clients.dynamodb(), clients.s3()
+    wanted = [key for given in dict.fromkeys(keys) for key in _places(client, table, given)]
+
+    def delete(dry: bool) -> Deletion:
+        total = Deletion()
+        for place, key in enumerate(wanted):
+            total.add(delete_receipt(client, s3, table, key, gone=wanted[:place], dry_run=dry))
+        return total
+
+    found = delete(True)
+    counted = f"{found.receipts} receipts ({found.items} items, {found.photo_versions} versions of photos)"
+    if dry_run:
+        click.echo(f"{table}: {counted} would be deleted")
+    else:
+        question = f"{table}: delete {counted}?"
+        if not yes and not sys.stdin.isatty():
+            raise UserError(f"{question} there is no terminal to ask on; give --yes")
+        if not yes and not click.confirm(question, err=True):
+            raise SystemExit(1)
+        found = delete(False)
+        click.echo(
+            f"{table}: {found.receipts} receipts deleted "
+            f"({found.items} items, {found.photo_versions} versions of photos)"
+        )
+    for place in dict.fromkeys(found.remains):
+        click.echo(f"not deleted: {place}", err=True)
+
+
+def _places(client: DynamoDBClient, table: str, given: str) -> list[ReceiptKey]:
+    """The receipts that a key, or the id of an image, means.
+
+    Raises:
+        UserError: there is none.
+    """
+    image_id, _, number = given.rpartition("#")
+    found = receipts_of_image(client, table, image_id or given)
+    if image_id:
+        found = [key for key in found if number.isdecimal() and key == ReceiptKey(key.pk, f"RECEIPT#{number}")]
+    if not found:
+        raise UserError(f"{given}: {table} has no such receipt; a key is <image id>#<number of five digits>")
+    return found
 
 
 @click.command("generate")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
@@ -175,13 +175,30 @@ class Deletion:
     photo_versions: int = 0
     remains: list[str] = field(default_factory=list)
 
+    def add(self, other: Deletion) -> None:
+        """Count another receipt's in."""
+        self.receipts += other.receipts
+        self.items += other.items
+        self.photo_versions += other.photo_versions
+        self.remains += other.remains
+
 
 def delete_receipt(
-    client: DynamoDBClient, s3: S3Client, table: str, key: ReceiptKey, *, dry_run: bool = False
+    client: DynamoDBClient,
+    s3: S3Client,
+    table: str,
+    key: ReceiptKey,
+    *,
+    gone: Collection[ReceiptKey] = (),
+    dry_run: bool = False,
 ) -> Deletion:
     """Delete a receipt with its labels and marks and, if no other is on its image, the photo with all its versions.
 
     The RECEIPT item goes first, so that no part of a receipt is ever read as one; running again completes.
+
+    Args:
+        gone: receipts that count as deleted already.
+        dry_run: count only.
 
     Raises:
         WorldError: AWS did not answer within the retries, or refused.
@@ -196,7 +213,7 @@ def delete_receipt(
         dynamo.batch_write(client, table, doing, deletes=[{"PK": key.pk, "SK": sk} for sk in order[1:]])
     image_id = key.pk.removeprefix(tables.image_pk(""))
     image = image_item(client, table, image_id)
-    others = [other for other in receipts_of_image(client, table, image_id) if other != key]
+    others = set(receipts_of_image(client, table, image_id)) - {key, *gone}
     if image is None or others:
         return done
     if image.get("written_by") != CORRECTIONS:
