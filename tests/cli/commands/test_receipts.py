@@ -238,7 +238,7 @@ def test_delete_leaves_the_photo_to_the_other_receipts_of_its_image(receipts_tab
 
 
 def test_labels_of_people_in_part_are_no_confirmation(call: Caller, receipts_table: str, tmp_path: Path) -> None:
-    """--partial, in any format: the words that people labelled are taught alone; a file that says so itself needs none."""
+    """--partial, in any format: words that people labelled are taught alone; a file may say so itself."""
     (tmp_path / "tasks.json").write_text(json.dumps(samples.label_studio()))
     marked = records(2)[1] | {"review": {"confirmed": False, "by": "ann", "at": ""}}
     assert call("receipts", "import", str(tmp_path / "tasks.json"), "--partial").code == 0
