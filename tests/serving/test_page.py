@@ -13,13 +13,18 @@ from playwright.sync_api import Browser, CDPSession, FileChooser, FilePayload, F
 
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.sources.dynamodb.read import read_all
 from receipt_trainer.data.sources.jsonl import read_jsonl
+from receipt_trainer.data.sources.record import to_line
+from receipt_trainer.data.synthetic import generate
 from receipt_trainer.serving.access import Access, new_token
 from receipt_trainer.serving.app import Limits, create_app
 from receipt_trainer.serving.corrections import FileCorrections
 from receipt_trainer.serving.holder import Holder
+from receipt_trainer.serving.review import ReviewQueue, queue_of_file
+from receipt_trainer.serving.table_corrections import TableCorrections
 from tests.packages import make_run
-from tests.serving.browser import CHROMIUM, chromium, opened, served
+from tests.serving.browser import CHROMIUM, PATIENCE_MS, chromium, opened, served
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium fonts-dejavu-core")
 
@@ -308,3 +313,66 @@ def test_the_token_is_asked_for_once(browser: Browser, holder: Holder) -> None:
         expect(dialog).to_be_hidden()
         read_words(page, "asked")
         expect(page.locator("#saved")).to_contain_text("Corrections are switched off")
+
+
+def test_the_queue_takes_one_key_a_right_receipt_and_two_a_wrong_word(
+    browser: Browser, holder: Holder, tmp_path: Path
+) -> None:
+    """Enter confirms and the next stands; an arrow and a label key correct a word; a save that fails is kept and sent
+    again; the last one says that all are reviewed."""
+    records = [to_line(receipt) for receipt in generate(3, 11)]
+    (tmp_path / "review.jsonl").write_text("".join(records), encoding="utf-8")
+    output = tmp_path / "corrections.jsonl"
+    queue, known = queue_of_file(holder, tmp_path / "review.jsonl", output)
+    queue.start()
+    assert queue.is_read.wait(PATIENCE_MS / 1000)
+    app = create_app(holder, corrections=FileCorrections(output, known=known), review=queue, limits=PATIENT)
+    with served(app) as url, opened(browser, url, viewport={"width": 1280, "height": 800}) as page:
+        expect(page.locator("#progress-text")).to_have_text("0 of 3 reviewed")
+        names = page.locator("#entries button span").all_text_contents()
+        assert_accessible(page)
+        expect(page.locator("#file-name")).to_have_text(names[0])
+        page.keyboard.press("Enter")
+        expect(page.locator("#file-name")).to_have_text(names[1])
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("2")
+        text = page.locator(".word:focus").text_content()
+        page.context.set_offline(True)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text(f"{names[1]} is not saved yet")
+        expect(page.locator("#file-name")).to_have_text(names[2])
+        page.context.set_offline(False)
+        page.get_by_role("button", name="Try again").click()
+        expect(page.get_by_role("alert")).to_be_hidden()
+        page.locator("#fields").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="All 3 receipts are reviewed")).to_be_visible()
+        wait_until(lambda: all_done(queue), page)
+    queue.close()
+    saved = {receipt.key: receipt for receipt in read_jsonl(output, ProblemLog())}
+    assert len(saved) == 3
+    assert all(receipt.review and receipt.review.confirmed for receipt in saved.values())
+    corrected = next(receipt for receipt in saved.values() if receipt.name == names[1])
+    assert labels_of(corrected)[str(text)] == "DATE"
+
+
+def all_done(queue: ReviewQueue) -> bool:
+    return all(entry["state"] == "done" for entry in queue.entries())
+
+
+def test_a_correction_is_read_back_from_the_table(
+    browser: Browser, holder: Holder, receipts_table: str, tmp_path: Path
+) -> None:
+    """What a person confirms on the page is in the table as the next training takes it, the model's label INVALID."""
+    app = create_app(holder, corrections=TableCorrections(receipts_table), limits=PATIENT)
+    with served(app) as url, opened(browser, url) as page:
+        read_words(page, "tabled")
+        word(page, "LTD").click()
+        before = str(page.evaluate("document.querySelector('.word:focus').dataset.name"))
+        page.keyboard.press("3" if "Total" not in before else "1")
+        page.keyboard.press("Enter")
+        expect(page.locator("#saved")).to_contain_text("Saved to the receipts table: all 6 words confirmed")
+    (receipt,) = read_all(receipts_table, ProblemLog())
+    assert (receipt.review and receipt.review.confirmed) is True
+    (one,) = (one for one in receipt.words if one.text == "LTD")
+    assert one.valid_label() == ("GRAND_TOTAL" if "Total" not in before else "MERCHANT_NAME")

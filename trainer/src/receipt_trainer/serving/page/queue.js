@@ -4,7 +4,7 @@ import { make } from "./elements.js";
 import { Receipt, percent } from "./receipt.js";
 import * as server from "./server.js";
 
-const AHEAD = 4;
+const AHEAD = 6;
 
 export class Queue {
   /** Of the answer of `/v1/review`; `onOpen(key)` when a person picks one. */
