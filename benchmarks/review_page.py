@@ -12,8 +12,11 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from receipt_trainer.data.sources.record import to_line
 from receipt_trainer.data.synthetic import generate
@@ -96,8 +99,8 @@ def press(page: Page, place: int) -> None:
 
 
 def draw(holder: Holder, photo: Path, picture: Path) -> None:
-    """The page with a photo that was read and a word of it selected."""
-    app: Any = create_app(holder, corrections=FileCorrections(Path(tempfile.mkdtemp()) / "corrections.jsonl"))
+    """The page with a photo that was read, and the words of its merchant selected."""
+    app = create_app(holder, corrections=FileCorrections(Path(tempfile.mkdtemp()) / "corrections.jsonl"))
     with (
         served(app) as url,
         chromium() as browser,
@@ -106,8 +109,9 @@ def draw(holder: Holder, photo: Path, picture: Path) -> None:
         page.set_input_files("#file", photo)
         page.wait_for_selector("#panel:visible", timeout=PATIENCE_MS)
         page.wait_for_function("document.querySelector('#sheets img').naturalWidth > 0")
-        page.keyboard.press("ArrowRight")
-        page.screenshot(path=picture)
+        page.locator("#fields .row").first.click()
+        shot = Image.open(BytesIO(page.screenshot()))
+    shot.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(picture, optimize=True)
 
 
 if __name__ == "__main__":
