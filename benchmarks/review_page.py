@@ -111,7 +111,7 @@ def draw(holder: Holder, photo: Path, picture: Path) -> None:
         page.wait_for_function("document.querySelector('#sheets img').naturalWidth > 0")
         page.locator("#fields .row").first.click()
         shot = Image.open(BytesIO(page.screenshot()))
-    shot.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(picture, optimize=True)
+    shot.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(picture, optimize=True)
 
 
 if __name__ == "__main__":

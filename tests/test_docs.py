@@ -71,6 +71,8 @@ def parse_command(words: list[str]) -> None:
     command: click.Command = GROUPS[words[0]]
     context, rest = click.Context(command, info_name=words[0]), words[1:]
     while isinstance(command, click.Group):
+        if command.invoke_without_command and (not rest or rest[0].startswith("-")):
+            break  # options of the group's own
         assert rest, "no subcommand"
         found = command.get_command(context, rest[0])
         assert found, f"no command {rest[0]}"
