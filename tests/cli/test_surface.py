@@ -30,9 +30,10 @@ OPTIONS = {
     | {"--output", "--workers", "--progress", "--no-progress"}
     | _STACK,
     "serve token": set(),
-    "receipts import": {"--dry-run", "--format", "--label-names"} | _RECEIPTS,
+    "receipts import": {"--dry-run", "--format", "--label-names", "--partial"} | _RECEIPTS,
     "receipts export": {"--all", "--format", "--image-url", "--output", "-o"} | _RECEIPTS,
     "receipts stats": _RECEIPTS,
+    "receipts delete": {"--dry-run", "--yes"} | _RECEIPTS - {"--progress", "--no-progress"},
     "receipts ocr": {"--output", "-o", "--gold", "--progress", "--no-progress"},
     "receipts generate": {"--count", "--output", "-o", "--seed"},
     "submit-job": {"--config", "--queue-url", "--priority", "--pool", "--job-name", "--client-token", "--dry-run"}
