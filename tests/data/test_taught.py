@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +15,16 @@ from hypothesis import strategies as st
 
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.data.encode import IGNORED, EncodedSplit, downsample, encode
+from receipt_trainer.data.gold_words import align
 from receipt_trainer.data.labels import LabelSpace, to_bio
+from receipt_trainer.data.prepare import prepare
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import UNKNOWN, Receipt, Review, Word, WordLabel
+from receipt_trainer.data.snapshot import META, fingerprint, load, save
+from receipt_trainer.data.sources.dynamodb.assemble import content_hash
 from receipt_trainer.data.sources.record import parse_record, to_record
 from receipt_trainer.evaluation.calibration import calibrate
+from receipt_trainer.extraction.document_import import Converter, import_receipts
 from receipt_trainer.models.layoutlm.metrics import confusion, score
 from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
 from receipt_trainer.models.layoutlm.predictor import receipt_predictions
@@ -109,6 +117,73 @@ def test_receipts_without_any_mark_are_taught_as_before(
     assert targets(split) == [SPACE.tags.index(tag) for tag in to_bio(labels)]
     assert split.words.scored.all()
     assert downsample(split.examples, None, 0).tolist() == [0]
+
+
+def old_records() -> list[dict[str, Any]]:
+    """Lines as version 0.1.0 has them: labels that people set, some of them judged wrong, and no mark."""
+    judged = [["DATE", "VALID"], None, ["TAX", "INVALID"], ["GRAND_TOTAL", "VALID"], ["GRAND_TOTAL", "VALID"]]
+    labels = [*judged, ["TIME", "NONE"]]
+    return [
+        {
+            **{"id": f"r{n}", "source": ("", "sroie", "mine")[n % 3], "split": "", "width": 400, "height": 600},
+            "words": [
+                {
+                    "text": f"{chr(97 + (7 * n + 3 * k) % 26) * (1 + k % 4)}{n * k}",
+                    "box": [10 + 60 * (k % 3), 20 * k + n, 60 + 60 * (k % 3), 20 * k + n + 15],
+                    "line": k // 3,
+                }
+                | ({"labels": [label]} if (label := labels[(n + k) % 6]) else {})
+                for k in range(8 + n)
+            ],
+        }
+        for n in range(8)
+    ]
+
+
+def test_what_version_0_1_0_taught_is_taught_to_the_bit(tmp_path: Path) -> None:
+    """All that the model sees of receipts without marks, and what an import compares, has the hashes that the code had
+    before there were marks."""
+    path = tmp_path / "old.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in old_records()))
+    prepared = prepare(DataConfig(dataset_name=str(path)), TOKENIZER, table=None)
+    assert fingerprint(prepared) == "3d3aa1ac08d0e43ab42ed8e509c7d6011bf99663d9878dce125d6e4ee882eae5"
+    found = [parse_record(record, "x", ProblemLog()) for record in old_records()]
+    hashes = "".join(content_hash(each) for each in found if each is not None)
+    assert hashlib.sha256(hashes.encode()).hexdigest().startswith("fae17ecf7ffd93440cc8757c48efe612")
+    save(prepared, DataConfig(dataset_name=str(path)), tmp_path / "snapshot")
+    assert json.loads((tmp_path / "snapshot" / META).read_text())["version"] == 1
+
+
+def test_a_snapshot_keeps_unknown_words(tmp_path: Path) -> None:
+    """It is read as it was saved; its version is one that older programs refuse, since they would score such words."""
+    path, marked = tmp_path / "new.jsonl", {"confirmed": False, "by": "ann", "at": EARLY}
+    path.write_text("".join(json.dumps(record | {"review": marked}) + "\n" for record in old_records()))
+    config = DataConfig(dataset_name=str(path))
+    prepared = prepare(config, TOKENIZER, table=None)
+    assert prepared.counts["train"]["words_left_out"] > 0
+    save(prepared, config, tmp_path / "snapshot")
+    assert json.loads((tmp_path / "snapshot" / META).read_text())["version"] == 2
+    again = load(tmp_path / "snapshot", config, prepared.tokenizer_hash)
+    assert fingerprint(again) == fingerprint(prepared)
+    assert not again.train.words.scored.all()
+
+
+def test_gold_of_which_not_all_is_known_is_passed_on_as_such() -> None:
+    """A photo that takes the labels of a receipt that nobody confirmed is not confirmed either."""
+    gold = receipt(word("total", valid("DATE")), word("other"), review=PARTIAL)
+    found = align(replace(gold, words=tuple(replace(each, labels=()) for each in gold.words), review=None), gold)
+    assert found.receipt.taught_labels() == ["DATE", UNKNOWN]
+
+
+def test_documents_are_made_of_receipts_that_are_known_whole(tmp_path: Path) -> None:
+    """A field whose words nobody has judged would be taught as missing: such receipts are left out and counted."""
+    for name in ("whole", "part"):
+        (tmp_path / f"{name}.png").write_bytes(b"\x89PNG")
+    labelled = [word("12.50", valid("GRAND_TOTAL")), word("b")]
+    receipts = [receipt(*labelled, name="whole"), receipt(*labelled, name="part", review=PARTIAL)]
+    done = import_receipts(receipts, tmp_path, tmp_path / "out", converter := Converter(), split=1.0)
+    assert (done.train, done.val, done.without_image) == (1, 0, 0)
+    assert converter.counts == {"document: labels of some words are not known": 1}
 
 
 def test_an_unknown_word_ends_an_entity_in_training_and_in_scores() -> None:

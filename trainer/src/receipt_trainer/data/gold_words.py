@@ -53,6 +53,7 @@ def align(read: Receipt, gold: Receipt) -> Aligned:
         source=gold.source,
         split=gold.split,
         extra=gold.extra,
+        review=gold.review,
     )
     return Aligned(receipt, len(words), met, len(gold.words), len(found))
 

@@ -156,6 +156,9 @@ def export_command(table: str, output: Path, format_: str, image_url: str, every
                 stream.writelines(written)
     show_problems(problems)
     click.echo(f"{seen.receipts} receipts of {table} written to {'stdout' if to_stdout else output}", err=True)
+    if format_ != "jsonl" and seen.unknown:
+        said = f"{seen.unknown} words whose label nobody knows are written as none: {format_} cannot say it"
+        click.echo(f"{said}; import it with --partial", err=True)
     if format_ == "label-studio" and not to_stdout:
         beside = output.with_name(output.name.partition(".json")[0] + ".config.xml")
         write_atomically(beside, labeling_config(seen.labels).encode())
@@ -164,15 +167,17 @@ def export_command(table: str, output: Path, format_: str, image_url: str, every
 
 @dataclass(slots=True)
 class _ExportCount:
-    """What has gone by: how many receipts, and the names of their labels."""
+    """What has gone by: how many receipts, the names of their labels, and words of which nobody knows what they are."""
 
     receipts: int = 0
     labels: set[str] = field(default_factory=set)
+    unknown: int = 0
 
     def counted(self, receipts: Iterable[Receipt]) -> Iterator[Receipt]:
         for receipt in receipts:
             self.receipts += 1
             self.labels.update(label.name for word in receipt.words for label in word.labels)
+            self.unknown += receipt.taught_labels().count(UNKNOWN) if receipt.has_valid_label() else 0
             yield receipt
 
 
