@@ -18,9 +18,8 @@ from receipt_trainer.doctor.findings import Finding
 from receipt_trainer.doctor.pulumi_state import State
 from receipt_trainer.doctor.subject import Clients, Subject, read_settings
 from receipt_trainer.local.emulator import LocalCloud
-from receipt_trainer.local.mocks import IMAGE
+from receipt_trainer.local.mocks import IMAGE, Registration
 from receipt_trainer.local.pulumi_program import Recording, load_config, run
-from receipt_trainer.local.recording import Registration
 from receipt_trainer.local.resources import Creation, stand_in
 from tests import rest_of_account
 from tests.doctor.wire import Wire, well

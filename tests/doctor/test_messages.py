@@ -13,7 +13,7 @@ from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.tables import JOBS, iso
 from receipt_trainer.contract.waiting import JobQueuePlace
-from receipt_trainer.doctor import heal, workers_and_jobs
+from receipt_trainer.doctor import workers_and_jobs
 from receipt_trainer.doctor.subject import Subject
 from receipt_trainer.jobs.queue import SqsQueue
 from tests.cli.jobs import add_job
@@ -135,10 +135,10 @@ class Time:
         self.now += timedelta(seconds=seconds)
         self.slept_s += seconds
 
-    def heal(self, outputs: StackOutputs) -> heal.Sent:
+    def heal(self, outputs: StackOutputs) -> waiting_calls.Healed:
         """As the command does it."""
         asked = clients.dynamodb(), clients.sqs(), self.said.append, self.said.append
-        return heal.heal(outputs, *asked, clock=lambda: self.now, sleep=self.sleep)
+        return workers_and_jobs.heal(outputs, *asked, clock=lambda: self.now, sleep=self.sleep)
 
 
 def test_healing_waits_for_a_second_look(outputs: StackOutputs, place: JobQueuePlace, queue: SqsQueue) -> None:
@@ -174,7 +174,7 @@ def test_where_nothing_is_missing_nobody_waits(outputs: StackOutputs, place: Job
     [job_id] = add_jobs(outputs, place.url, 1)
     queue.send(job_id)
     time = Time()
-    assert time.heal(outputs) == heal.Sent()
+    assert time.heal(outputs) == waiting_calls.Healed({}, {}, {})
     assert time.said == ["0 jobs wait in gpu-high, 0 messages", "1 job waits in gpu-normal, 1 message"]
     assert time.slept_s == 0
 

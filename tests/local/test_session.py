@@ -19,9 +19,9 @@ from receipt_trainer.worker.interruptions import look
 from tests.cli.test_stack import exported
 
 HOLDER = """
-import sys, pathlib
+import sys
 from receipt_trainer.local import session
-with session.own(pathlib.Path(sys.argv[1])):
+with session.own():
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -50,16 +50,16 @@ def made(session_id: str = "a") -> session.Session:
 @pytest.fixture
 def running(root: Path) -> Iterator[session.Session]:
     """A session of this process."""
-    with session.own(root) as folder:
+    with session.own() as folder:
         (folder / session.WORKERS).mkdir()
         yield made()
 
 
 def test_a_session_is_its_users_alone(root: Path) -> None:
     """Folder and file admit nobody else; afterwards nothing is there."""
-    with session.own(root) as folder:
+    with session.own() as folder:
         (folder / "checkpoints").mkdir()
-        session.write(made(), root)
+        session.write(made())
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE((folder / "session.json").stat().st_mode) == 0o600
     assert not root.exists()
@@ -69,21 +69,21 @@ def test_what_the_user_has_there_stays(root: Path) -> None:
     """A folder that the user named and keeps other things in loses only what is the session's."""
     root.mkdir()
     (root / "mine").touch()
-    with session.own(root):
+    with session.own():
         pass
     assert [path.name for path in root.iterdir()] == ["mine"]
 
 
 def test_there_is_one_at_a_time(root: Path) -> None:
     """Another process's session is refused while that lives, and is no hindrance once it was killed."""
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, root], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(UserError, match="still starting"):
             session.require()
-        session.write(made(), root)  # for the holder
-        with pytest.raises(UserError, match=f"running already \\(process {os.getpid()}\\)"), session.own(root):
+        session.write(made())  # for the holder
+        with pytest.raises(UserError, match=f"running already \\(process {os.getpid()}\\)"), session.own():
             pass
         assert session.require().session_id == "a"
         assert not made(session_id="b").is_live()
@@ -93,7 +93,7 @@ def test_there_is_one_at_a_time(root: Path) -> None:
     assert session.find() is None
     with pytest.raises(UserError, match="has died; start another one"):
         session.require()
-    with session.own(root) as folder:
+    with session.own() as folder:
         assert not list(folder.iterdir())
 
 

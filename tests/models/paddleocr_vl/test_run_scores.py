@@ -28,7 +28,7 @@ from receipt_trainer.models.paddleocr_vl.family import PaddleOcrVl
 from receipt_trainer.models.paddleocr_vl.generate import answer
 from receipt_trainer.models.paddleocr_vl.model import load
 from receipt_trainer.models.paddleocr_vl.run_scores import METRICS, Scoring, summary
-from receipt_trainer.reports.documents_run import render_run
+from receipt_trainer.reports.evaluation_pages import render_run
 from receipt_trainer.training.run import RunRequest, run
 from tests.fork_server import Program
 from tests.models.paddleocr_vl.runs import vl_train, write_config

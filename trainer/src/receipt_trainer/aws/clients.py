@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final, cast
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Final
 
 import botocore.session
 from botocore import exceptions as boto
@@ -68,59 +68,6 @@ _OF_TIME: Final = re.compile(r"Signature (expired|not yet current)")
 """How services refuse a request whose signature is older or newer than five minutes."""
 
 
-def dynamodb() -> DynamoDBClient:
-    """A thread-safe DynamoDB client; see `_client`."""
-    return cast("DynamoDBClient", _client("dynamodb"))
-
-
-def s3() -> S3Client:
-    """A thread-safe S3 client; see `_client`."""
-    return cast("S3Client", _client("s3"))
-
-
-def sqs() -> SQSClient:
-    """An SQS client, thread-safe; see `_client`."""
-    return cast("SQSClient", _client("sqs"))
-
-
-def ssm() -> SSMClient:
-    """An SSM client, thread-safe; see `_client`."""
-    return cast("SSMClient", _client("ssm"))
-
-
-def autoscaling(max_attempts: int | None = None) -> AutoScalingClient:
-    """An Auto Scaling client, thread-safe; see `_client`."""
-    return cast("AutoScalingClient", _client("autoscaling", max_attempts=max_attempts))
-
-
-def ec2(max_attempts: int | None = None) -> EC2Client:
-    """An EC2 client, thread-safe; see `_client`."""
-    return cast("EC2Client", _client("ec2", max_attempts=max_attempts))
-
-
-def cloudwatch() -> CloudWatchClient:
-    """A CloudWatch client, thread-safe; see `_client`."""
-    return cast("CloudWatchClient", _client("cloudwatch"))
-
-
-def logs() -> CloudWatchLogsClient:
-    """A CloudWatch Logs client, thread-safe; see `_client`."""
-    return cast("CloudWatchLogsClient", _client("logs"))
-
-
-def imagebuilder() -> Any:
-    """An EC2 Image Builder client; see `_client`."""
-    return _client("imagebuilder")
-
-
-def pricing() -> Any:
-    """A client of the Price List Query API; tries twice at most: what a thing costs is worth no long wait.
-
-    The API has endpoints in us-east-1, eu-central-1 and ap-south-1, and knows the prices of all regions.
-    """
-    return _client("pricing", region="us-east-1", max_attempts=2)
-
-
 def brief(service: str, *, region: str | None = None) -> Any:
     """A client for looks that are worth no long wait: it gives up within half a minute.
 
@@ -152,7 +99,7 @@ def _client(
     connect_timeout_s: int = CONNECT_TIMEOUT_S,
     read_timeout_s: int = READ_TIMEOUT_S,
 ) -> Any:
-    """A client from the environment alone: credentials, region, AWS_ENDPOINT_URL, AWS_MAX_ATTEMPTS.
+    """A thread-safe client from the environment alone: credentials, region, AWS_ENDPOINT_URL, AWS_MAX_ATTEMPTS.
 
     botocore reads AWS_DEFAULT_REGION and not AWS_REGION, which other SDKs read; here either will do, and with neither
     a profile's region applies. UserError: no region, no such profile, or an invalid setting.
@@ -171,6 +118,21 @@ def _client(
     client.meta.events.register("before-parse", _hear_date)
     client.meta.events.register("before-parse", _refuse_page)
     return client
+
+
+dynamodb: Callable[[], DynamoDBClient] = partial(_client, "dynamodb")
+s3: Callable[[], S3Client] = partial(_client, "s3")
+sqs: Callable[[], SQSClient] = partial(_client, "sqs")
+ssm: Callable[[], SSMClient] = partial(_client, "ssm")
+cloudwatch: Callable[[], CloudWatchClient] = partial(_client, "cloudwatch")
+logs: Callable[[], CloudWatchLogsClient] = partial(_client, "logs")
+autoscaling: Callable[..., AutoScalingClient] = partial(_client, "autoscaling")
+ec2: Callable[..., EC2Client] = partial(_client, "ec2")
+imagebuilder: Callable[[], Any] = partial(_client, "imagebuilder")
+pricing: Callable[[], Any] = partial(_client, "pricing", region="us-east-1", max_attempts=2)
+"""Thread-safe clients; see `_client`. What a thing costs is worth no long wait: the Price List Query API, which has
+endpoints in us-east-1, eu-central-1 and ap-south-1 and knows the prices of all regions, is tried twice at most.
+"""
 
 
 def new_session(variables: dict[str, Any] | None = None) -> botocore.session.Session:
@@ -285,6 +247,16 @@ def _first_line(text: str) -> str:
     """The service's message, cut to a line; empty for a page of HTML, which does not come from AWS."""
     line = text.strip().partition("\n")[0].strip()
     return "an HTML page, no answer of AWS" if line[:1] == "<" else line
+
+
+def read_parameter(client: SSMClient, name: str) -> str | None:
+    """The value of a parameter of Systems Manager; None if there is no such parameter."""
+    try:
+        return client.get_parameter(Name=name)["Parameter"].get("Value")
+    except boto.ClientError as error:
+        if error_code(error) == "ParameterNotFound":
+            return None
+        raise
 
 
 def error_code(error: BaseException | None) -> str:

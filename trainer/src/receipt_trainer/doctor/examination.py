@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from receipt_trainer.doctor import account, leftovers, machine, stack_parts, workers_and_jobs
@@ -20,13 +21,9 @@ Needs = Literal["nothing", "account", "outputs", "stack"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One look.
+    """One look, shown under the heading `group`; what it raises becomes a finding.
 
-    Attributes:
-        group: heading under which it is shown.
-        name: what it looks at, in a word or two.
-        look: its findings; what it raises becomes one.
-        needs: credentials and a region (account), also a stack's outputs, or also its name (stack).
+    It needs credentials and a region (account), also a stack's outputs, or also its name (stack).
     """
 
     group: str
@@ -64,13 +61,6 @@ CHECKS: Final[tuple[Check, ...]] = (
 )
 
 
-@dataclass
-class _Taken:
-    check: Check
-    findings: list[Finding] = field(default_factory=list)
-    done: threading.Event = field(default_factory=threading.Event)
-
-
 def examine(
     subject: Subject, checks: Sequence[Check] = CHECKS, limit_s: float = LIMIT_S
 ) -> Iterator[tuple[Check, list[Finding]]]:
@@ -79,7 +69,7 @@ def examine(
     Credentials come first: without them nothing else on AWS is asked, and that is said once. Nothing is changed.
     """
     credentials = _take(FIRST, subject) if any(check.needs != "nothing" or check is FIRST for check in checks) else []
-    taken = [_Taken(check) for check in checks]
+    taken = [(check, Future[list[Finding]]()) for check in checks]
     waiting = iter(taken)
     lock = threading.Lock()
 
@@ -89,17 +79,17 @@ def examine(
                 one = next(waiting, None)
             if one is None:
                 return
-            one.findings = credentials if one.check is FIRST else _take(one.check, subject)
-            one.done.set()
+            check, future = one
+            future.set_result(credentials if check is FIRST else _take(check, subject))
 
     for _ in range(NUM_THREADS):
         # Daemons: a look that hangs keeps nobody from leaving.
         threading.Thread(target=work, daemon=True).start()
-    for one in taken:
-        if one.done.wait(limit_s):
-            yield one.check, one.findings
-        else:
-            yield one.check, [failure(f"{one.check.name}: no answer in {limit_s:g} s", "Look again.")]
+    for check, future in taken:
+        try:
+            yield check, future.result(limit_s)
+        except TimeoutError:
+            yield check, [failure(f"{check.name}: no answer in {limit_s:g} s", "Look again.")]
 
 
 def _take(check: Check, subject: Subject) -> list[Finding]:

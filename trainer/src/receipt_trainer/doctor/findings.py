@@ -25,12 +25,7 @@ _ACTION: Final = re.compile(r"not authorized to perform: ([\w-]+:\w+)")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the answer.
-
-    Attributes:
-        text: what was found.
-        remedies: commands that mend it, one a line, in their order; what is no command ends with a full stop.
-    """
+    """One line of the answer, with commands that mend it in their order; what is no command ends with a full stop."""
 
     level: Level
     text: str

@@ -29,14 +29,11 @@ QUEUE: Final = "aws:sqs/queue:Queue"
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """One resource.
+    """One resource, by type token and logical name.
 
     Attributes:
-        kind: type token.
-        name: logical name.
         parent: its component, type without `receipts:infra:` and logical name.
-        physical: name on AWS, with {prefix} (project-environment) and {path} (project/environment); "" for one that
-            pulumi names after its logical name.
+        physical: name on AWS, with {prefix} (project-environment) and {path} (project/environment); "": pulumi's own.
     """
 
     kind: str

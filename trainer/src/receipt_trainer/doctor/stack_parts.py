@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from receipt_trainer.aws import dynamo
-from receipt_trainer.aws.clients import error_code
+from receipt_trainer.aws.clients import error_code, read_parameter
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.doctor.findings import Finding, cannot_look, failure, ok, warning
@@ -123,7 +123,7 @@ def look_at_parent_image(subject: Subject) -> Iterator[Finding]:
         yield warning("the parent image is not known: the outputs are of an older stack", subject.command("pulumi up"))
         return
     set_it = subject.command("pulumi config set --path receipt-trainer:golden_ami.parent_image NAME")
-    image = wanted if wanted.startswith("ami-") else _parameter(subject, wanted)
+    image = wanted if wanted.startswith("ami-") else read_parameter(subject.client("ssm"), wanted)
     if image is None:
         yield failure(f"there is no parameter {wanted} in {subject.region}", _LINES, set_it)
         return
@@ -143,7 +143,7 @@ def look_at_worker_image(subject: Subject) -> Iterator[Finding]:
         return
     bake = f"aws imagebuilder start-image-pipeline-execution --image-pipeline-arn {outputs.image_pipeline_arn}"
     mend = bake if outputs.image_pipeline_arn else subject.command("pulumi up --refresh")
-    image = _parameter(subject, outputs.image_parameter)
+    image = read_parameter(subject.client("ssm"), outputs.image_parameter)
     if image is None:
         mend = subject.command("pulumi up --refresh")
         yield failure(f"parameter {outputs.image_parameter} is gone: nothing can be launched", mend)
@@ -155,15 +155,6 @@ def look_at_worker_image(subject: Subject) -> Iterator[Finding]:
     python = _python(subject, outputs.instances_table)
     known = f"Python {python} at the last start of a worker" if python else "its Python shows with the first worker"
     yield ok(f"workers boot {image}; {known}")
-
-
-def _parameter(subject: Subject, name: str) -> str | None:
-    try:
-        return str(subject.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
-    except Exception as error:
-        if error_code(error) == "ParameterNotFound":
-            return None
-        raise
 
 
 def _image(subject: Subject, image: str) -> dict[str, Any] | None:

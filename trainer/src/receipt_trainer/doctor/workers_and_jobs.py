@@ -1,21 +1,28 @@
-"""Checks for what blocks jobs: groups that launch nothing, boots that fail, lost messages, wrong job files."""
+"""Checks for what blocks jobs: groups that launch nothing, boots that fail, lost messages, wrong job files.
+
+Lost messages are also sent anew, as the stack's function does, but at once.
+"""
 
 from __future__ import annotations
 
 import os
 import shlex
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from receipt_trainer.aws.clients import aws_faults
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.config.job_file import AnyJob, load_job_file
-from receipt_trainer.contract import names, waiting_calls
+from receipt_trainer.contract import names, waiting, waiting_calls
+from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.waiting import Look
+from receipt_trainer.contract.waiting_calls import Healed, Survey
 from receipt_trainer.doctor.findings import Finding, cannot_look, failure, guarded, ok, one_line, warning
 from receipt_trainer.doctor.subject import Subject
 from receipt_trainer.errors import UserError
@@ -87,11 +94,11 @@ def look_at_messages(subject: Subject) -> Iterator[Finding]:
     table = subject.outputs.jobs_table
     with aws_faults("look for jobs without a message", table=table):
         found = waiting_calls.survey(dynamodb, sqs, table, subject.outputs.places(), subject.now)
-    heal = f"receipt-trainer doctor --heal{subject.given}"
+    mend = f"receipt-trainer doctor --heal{subject.given}"
     for one in found.seen:
         text = queue.words(one.look)
         if one.look.num_missing and any(job.is_overdue(subject.now) for job in one.jobs):
-            yield warning(f"{text}: {_when(one.last, subject.now)}", heal)
+            yield warning(f"{text}: {_when(one.last, subject.now)}", mend)
         else:
             yield ok(text)
         odd = [job.job_id for job in one.jobs if not job.is_readable]
@@ -100,7 +107,7 @@ def look_at_messages(subject: Subject) -> Iterator[Finding]:
             yield warning(f"{one.place.label}: rows that no worker can read: {_named(odd)}", see)
     if found.homeless:
         text = f"{len(found.homeless)} in queues that are gone: {_named([job.job_id for job, _ in found.homeless])}"
-        yield warning(f"jobs wait {text}; they go to the new queues", heal)
+        yield warning(f"jobs wait {text}; they go to the new queues", mend)
     if found.strays:
         strays = [job.job_id for job in found.strays]
         cancel = [f"receipt-trainer cancel{subject.given} {job_id}" for job_id in strays[:_MAX_NAMED]]
@@ -125,6 +132,64 @@ def _when(last: Look | None, now: datetime) -> str:
 def _named(job_ids: list[str]) -> str:
     more = len(job_ids) - _MAX_NAMED
     return ", ".join(job_ids[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+STEP_S: Final = 15.0
+"""Between two words about how long it still takes."""
+Say = Callable[[str], None]
+
+
+def heal(
+    outputs: StackOutputs,
+    dynamodb: Any,
+    sqs: Any,
+    say: Say,
+    wait_says: Say,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Healed:
+    """Look twice, five minutes apart, and send what is missing. The function's last look counts as the first.
+
+    Args:
+        say, wait_says: take a line about what was found or done, and every few seconds about how long it still takes.
+
+    Raises:
+        UserError, WorldError: the jobs table cannot be read.
+    """
+
+    def look() -> tuple[Survey, Healed]:
+        with aws_faults("look for jobs without a message", table=outputs.jobs_table):
+            found = waiting_calls.survey(dynamodb, sqs, outputs.jobs_table, outputs.places(), clock())
+            return found, waiting_calls.heal(dynamodb, sqs, outputs.jobs_table, found)
+
+    found, done = look()
+    for one in found.seen:
+        say(queue.words(one.look))
+    _tell(done, say)
+    again = [one for one in found.seen if one.look.num_missing and not one.unsent]
+    if again:
+        queues = ", ".join(one.place.label for one in again)
+        at = max(one.look.short_since or one.look.at for one in again) + timedelta(seconds=waiting.WAIT_S)
+        say(f"{queues}: a second look, five minutes after the first, must agree: at {at:%H:%M:%S} UTC")
+        while (left_s := (at - clock()).total_seconds()) > 0:
+            wait_says(f"the second look comes in {left_s // 60:.0f} min {left_s % 60:.0f} s")
+            sleep(min(left_s, STEP_S))
+        later, second = look()
+        _tell(second, say)
+        for one in later.seen:
+            if one.place.label in {was.place.label for was in again} and not one.look.num_missing:
+                say(f"{queue.words(one.look)}: no message is missing now")
+        return Healed(done.sent | second.sent, done.moved | second.moved, done.faults | second.faults)
+    return done
+
+
+def _tell(done: Healed, say: Say) -> None:
+    for label, job_ids in done.sent.items():
+        count = "1 new message" if len(job_ids) == 1 else f"{len(job_ids)} new messages"
+        say(f"{label}: {count}: {', '.join(job_ids)}")
+    for label, job_ids in done.moved.items():
+        say(f"{label}: from a queue that is gone: {', '.join(job_ids)}")
 
 
 HUB: Final = "https://huggingface.co"

@@ -15,15 +15,7 @@ from receipt_trainer.files import write_atomically
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One answer.
-
-    Attributes:
-        id: of the example.
-        image: path of the document's image; relative to the predictions' folder if it is relative.
-        gold: the true answer, JSON text.
-        text: what the model wrote.
-        seconds: time that the answer took; of a batch each has its equal part.
-    """
+    """One answer; `image` may be relative to the predictions' folder, `gold` is JSON; a batch shares its `seconds`."""
 
     id: str
     image: str

@@ -20,13 +20,7 @@ from receipt_trainer.jobs.model import Job
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Dollars of an instance hour of a pool, now.
-
-    Attributes:
-        usd_per_h: what is paid: of spot the cheapest, else the list price; None: not known.
-        on_demand_usd_per_h: list price of the same type.
-        fault: why a price is missing.
-    """
+    """Dollars of an instance hour of a pool, now: of spot the cheapest, else the list price; why a price is missing."""
 
     market: str
     instance_type: str

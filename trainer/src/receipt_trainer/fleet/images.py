@@ -66,16 +66,8 @@ def read(stack: StackOutputs) -> Found:
     with aws_faults("read the images"):
         builds = images.read_builds(clients.imagebuilder(), recipe)
         amis = images.read_amis(clients.ec2(), recipe)
-        in_force = _parameter(stack.image_parameter)
+        in_force = clients.read_parameter(clients.ssm(), stack.image_parameter)
     return Found(recipe, in_force, tuple(builds), tuple(amis))
-
-
-def _parameter(name: str) -> str | None:
-    client = clients.ssm()
-    try:
-        return client.get_parameter(Name=name)["Parameter"].get("Value")
-    except client.exceptions.ParameterNotFound:
-        return None
 
 
 def delete_all(stack: StackOutputs, found: Found, say: Say) -> None:

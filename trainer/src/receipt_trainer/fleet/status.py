@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.prices import ListPrices, SpotPrice, read_spot_prices
+from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.waiting import Look
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.fleet.groups import Group, read_groups
@@ -114,11 +115,8 @@ def read_status(
 
 def _backlog(client: SQSClient, url: str) -> Backlog:
     with queue_faults(f"read the queue {url.rpartition('/')[2]}", url):
-        answer = client.get_queue_attributes(
-            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        )
-    counts = answer["Attributes"]
-    return Backlog(int(counts["ApproximateNumberOfMessages"]), int(counts["ApproximateNumberOfMessagesNotVisible"]))
+        counts = waiting_calls.count(client, url)
+    return Backlog(counts.num_visible, counts.num_hidden)
 
 
 def join(group: Group, known: Sequence[Instance], now: datetime) -> list[FleetInstance]:

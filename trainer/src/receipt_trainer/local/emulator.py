@@ -11,7 +11,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from types import TracebackType
 from typing import IO, Any, Final, Self
 
 from botocore.config import Config
@@ -65,13 +64,7 @@ class LocalCloud:
     def __init__(
         self, *, prefix: str = "local-", empty: bool = False, start_timeout_s: float = START_TIMEOUT_S
     ) -> None:
-        """Choose names.
-
-        Args:
-            prefix: stands before the names of tables and bucket.
-            empty: create none of them; `adopt` tells what a stack created.
-            start_timeout_s: seconds in which the server must answer.
-        """
+        """`prefix` stands before the names of tables and bucket; `empty`: none, `adopt` tells what a stack created."""
         self.table_names = {} if empty else {shape.name: f"{prefix}{shape.name}" for shape in ALL_TABLES}
         self.bucket = "" if empty else f"{prefix}artifacts"
         self.endpoint = ""
@@ -168,9 +161,7 @@ class LocalCloud:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *fault: object) -> None:
         self._stop()
 
     def _start(self) -> None:

@@ -23,8 +23,7 @@ from pulumi.runtime.proto import engine_pb2, resource_pb2
 from pulumi.runtime.stack import run_in_stack
 
 from receipt_trainer.local import mocks
-from receipt_trainer.local.mocks import Answer, call, read
-from receipt_trainer.local.recording import Become, Recording, Registration
+from receipt_trainer.local.mocks import Answer, Become, Recording, Registration, call, read
 from receipt_trainer.local.stack_config import load_config, qualified
 
 __all__ = ["Become", "Monitor", "Recording", "Registration", "load_config", "run"]
@@ -181,8 +180,7 @@ def run(
 
     Args:
         program: folder of `__main__.py`, or a function that registers resources.
-        project: name of the project, namespace of keys without one.
-        stack: name of the stack.
+        project: also the namespace of keys without one.
         config: as `load_config` gives it; nothing is read from files here.
         become: what a resource becomes; default: `<name>-id` and plausible outputs.
         answers: results of provider functions, and outputs of resources that are read, by token; before the known ones.

@@ -24,8 +24,8 @@ from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local import mocks
 from receipt_trainer.local.emulator import REGION, LocalCloud
+from receipt_trainer.local.mocks import Registration
 from receipt_trainer.local.pulumi_program import run
-from receipt_trainer.local.recording import Registration
 from receipt_trainer.local.stack_config import load_config, project_file
 
 Clients = Callable[[str], Any]
@@ -37,13 +37,7 @@ Made = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource of the stack.
-
-    Attributes:
-        type: token.
-        name: logical name.
-        physical: name or id on the embedded AWS; "" if it was only recorded.
-    """
+    """One resource: token, logical name, and name or id on the embedded AWS; "" if it was only recorded."""
 
     type: str
     name: str
@@ -75,8 +69,7 @@ def provision(
     """Run the program in a folder for a stack, create its resources, and hand the outputs to `cloud`.
 
     Args:
-        program: folder with `Pulumi.yaml` and `__main__.py`.
-        cloud: a running embedded AWS, started with `empty=True`.
+        cloud: started with `empty=True`.
         stack: whose `Pulumi.<stack>.yaml` is read, if there is one.
         overrides: configuration over that of the files; a key replaces.
         with_wheels: upload the wheelhouse that the program builds; otherwise one that cannot be installed.

@@ -78,10 +78,9 @@ class Session(BaseModel):
         given = self.environment | no_proxy(os.environ)
         return "\n".join([*unset, *(f"export {name}={shlex.quote(value)}" for name, value in given.items())])
 
-    def is_live(self, root: Path | None = None) -> bool:
+    def is_live(self) -> bool:
         """Whether it is this session that runs."""
-        root = root or home()
-        found = _read(root) if is_held(root) else None
+        found = find()
         return found is not None and found.session_id == self.session_id
 
 
@@ -93,74 +92,74 @@ def home() -> Path:
     return Path(state) / "receipt-trainer" / "local"
 
 
-def folder(root: Path | None = None) -> Path:
+def folder() -> Path:
     """The session's own folder, which goes with it: checkpoints of its workers are below it."""
-    return (root or home()) / _SESSION
+    return home() / _SESSION
 
 
-def find(root: Path | None = None) -> Session | None:
+def find() -> Session | None:
     """The session that runs, or None; one that is still starting counts as none."""
-    root = root or home()
-    return _read(root) if is_held(root) else None
+    return _read() if is_held() else None
 
 
-def require(root: Path | None = None) -> Session:
+def require() -> Session:
     """The session that runs; UserError: there is none; the message says what to do."""
-    root = root or home()
-    found = find(root)
+    found = find()
     if found is not None:
         return found
-    if is_held(root):
+    if is_held():
         raise UserError("the local session is still starting; try again in a moment")
-    left = _read(root)
+    left = _read()
     if left is not None:
         raise UserError(f"the local session of process {left.pid} has died; start another one with: {START}")
     raise UserError(f"no local session is running; start one with: {START}")
 
 
-def write(session: Session, root: Path) -> None:
+def write(session: Session) -> None:
     """Announce the session, atomically and to its user alone."""
-    path = folder(root) / _FILE
+    path = folder() / _FILE
     write_atomically(path, session.model_dump_json(indent=1).encode())
     path.chmod(0o600)  # its folder admits no other user meanwhile
 
 
-def _read(root: Path) -> Session | None:
+def _read() -> Session | None:
     try:
-        return Session.model_validate_json((folder(root) / _FILE).read_bytes())
+        return Session.model_validate_json((folder() / _FILE).read_bytes())
     except (OSError, ValidationError):
         return None
 
 
 @contextmanager
-def own(root: Path) -> Iterator[Path]:
+def own() -> Iterator[Path]:
     """Hold the user's one session: its empty folder, which is removed again afterwards.
 
     Raises:
         UserError: a session runs already, or the folder cannot be written.
     """
+    root = home()
     lock = FileLock(root / _LOCK, timeout=_LOCK_S)
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        found = _read(root)
+        found = _read()
         who = f" (process {found.pid})" if found else ""
         raise UserError(f"a local session is running already{who}; end it with: receipt-trainer local down") from None
     except OSError as error:
         raise UserError(f"{root}: cannot write there: {error.strerror}; {ENV_DIR} names another folder") from None
     try:
-        shutil.rmtree(folder(root), ignore_errors=True)  # of a session that died
-        folder(root).mkdir(mode=0o700)
-        yield folder(root)
+        shutil.rmtree(folder(), ignore_errors=True)  # of a session that died
+        folder().mkdir(mode=0o700)
+        yield folder()
     finally:
-        clear(root)
+        clear()
         lock.release()
 
 
-def clear(root: Path) -> None:
+def clear() -> None:
     """Remove what a session has left; the caller holds its lock, or no process does."""
-    shutil.rmtree(folder(root), ignore_errors=True)
+    root = home()
+    shutil.rmtree(folder(), ignore_errors=True)
     for _ in range(3):  # a process that looks whether the lock is held may make the file anew
         (root / _LOCK).unlink(missing_ok=True)
         with suppress(OSError):  # something of the user's is there
@@ -168,9 +167,9 @@ def clear(root: Path) -> None:
             return
 
 
-def is_held(root: Path) -> bool:
-    """Whether a session's process lives there."""
-    return is_locked(root / _LOCK)
+def is_held() -> bool:
+    """Whether a session's process lives."""
+    return is_locked(home() / _LOCK)
 
 
 def is_locked(path: Path) -> bool:
@@ -194,11 +193,11 @@ def aws_cli() -> str:
     return str(beside) if not Path(names.DEFAULT_AWS_CLI).exists() and beside.exists() else names.DEFAULT_AWS_CLI
 
 
-def instances(root: Path | None = None) -> list[dict[str, Any]]:
+def instances() -> list[dict[str, Any]]:
     """Every instance that the session had: `instance_id`, `pid`, whether it is `alive`, kinds of its `notices`."""
     found: list[dict[str, Any]] = []
     for at in itertools.count(1):
-        place = folder(root) / WORKERS / f"{_INSTANCE}{at}"
+        place = folder() / WORKERS / f"{_INSTANCE}{at}"
         if not place.is_dir():
             return found
         if (pid := place / _PID).is_file():  # else it is still starting
@@ -209,9 +208,9 @@ def instances(root: Path | None = None) -> list[dict[str, Any]]:
     return found
 
 
-def interrupt(instance_id: str, kind: str, warning_s: float, root: Path | None = None) -> None:
+def interrupt(instance_id: str, kind: str, warning_s: float) -> None:
     """Deliver a notice to one of the `instances`."""
-    notify(folder(root) / WORKERS / instance_id, kind, warning_s)
+    notify(folder() / WORKERS / instance_id, kind, warning_s)
 
 
 @contextmanager
@@ -266,22 +265,14 @@ StandUp = Callable[[LocalCloud], StackOutputs]
 def host(program: Path, stand_up: StandUp, fill: Callable[[Session], None]) -> Iterator[Session]:
     """Hold the user's local session; at the end of the block its workers are asked to go, and nothing is left of it.
 
-    Args:
-        program: folder of the stack's program, for the session file.
-        stand_up: creates the stack.
-        fill: puts receipts into it, before others may come.
-
-    Raises:
-        UserError: a session runs already; or as `stand_up` and `fill` say.
-        WorldError: as they say.
+    `stand_up` creates the stack, `fill` puts receipts into it before others come. UserError: a session runs already.
     """
-    root = home()
     with ExitStack() as held:
-        place = held.enter_context(own(root))
+        place = held.enter_context(own())
         (place / WORKERS).mkdir(mode=0o700)
         cloud = held.enter_context(LocalCloud(empty=True))
         outputs = stand_up(cloud)
-        held.callback(end_workers, root)
+        held.callback(end_workers)
         session = Session(
             session_id=secrets.token_hex(8),
             pid=os.getpid(),
@@ -293,18 +284,18 @@ def host(program: Path, stand_up: StandUp, fill: Callable[[Session], None]) -> I
             outputs=outputs,
         )
         fill(session)
-        write(session, root)
+        write(session)
         yield session
 
 
-def end_workers(root: Path, grace_s: float = END_GRACE_S) -> None:
+def end_workers(grace_s: float = END_GRACE_S) -> None:
     """Ask the workers of a session to go, and wait for them."""
-    asked = {one["instance_id"]: one["pid"] for one in instances(root) if one["alive"]}
+    asked = {one["instance_id"]: one["pid"] for one in instances() if one["alive"]}
     for pid in asked.values():
         with suppress(ProcessLookupError):  # it has ended between the two looks
             os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
-    while any(one["alive"] and one["instance_id"] in asked for one in instances(root)) and time.monotonic() < deadline:
+    while any(one["alive"] and one["instance_id"] in asked for one in instances()) and time.monotonic() < deadline:
         time.sleep(_END_POLL_S)
 
 

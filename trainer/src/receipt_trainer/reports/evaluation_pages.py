@@ -1,4 +1,4 @@
-"""Evaluations and comparisons of document readers: their pages and files."""
+"""Documents read by models: pages and files of evaluations, comparisons and runs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from receipt_trainer.config.base import section_of
+from receipt_trainer.config.paddleocr_vl import VlDataConfig, VlTrainingConfig
+from receipt_trainer.contract.names import PREDICTIONS_FILE
+from receipt_trainer.contract.run_record import PaddleOcrVlRecord
 from receipt_trainer.data.document import FIELDS
 from receipt_trainer.errors import UserError
+from receipt_trainer.evaluation.answers import read_predictions
 from receipt_trainer.evaluation.compare import Comparison
-from receipt_trainer.evaluation.documents import HEADLINES, TABLE, Evaluation, ScoredDocument
+from receipt_trainer.evaluation.documents import HEADLINES, TABLE, Evaluation, ScoredDocument, evaluate
 from receipt_trainer.evaluation.ratio import Share
 from receipt_trainer.evaluation.rows import COLUMNS, at, match_rows, row_of, rows_of
 from receipt_trainer.extraction.values import normal
 from receipt_trainer.files import write_atomically
 from receipt_trainer.pages.images import open_image
+from receipt_trainer.reports import summary
 from receipt_trainer.reports.page import render_page
 
 IMAGE_SIZE: Final = (620, 1400)
@@ -103,17 +109,12 @@ NUM_WORST: Final = 8
 
 
 def render_evaluation(evaluation: Evaluation, about: Mapping[str, str], folder: Path) -> str:
-    """The page of one evaluation, with its worst documents.
-
-    Args:
-        about: what was evaluated, by name.
-        folder: what relative paths of images start from.
-    """
+    """The page of what `about` names, with its worst documents; paths of images may be relative to `folder`."""
     return render_page("evaluation.html.j2", {"about": about} | evaluation_view(evaluation, folder))
 
 
 def evaluation_view(evaluation: Evaluation, folder: Path) -> dict[str, Any]:
-    """The view of an evaluation; `folder` is what relative paths of images start from."""
+    """The view of an evaluation; see `render_evaluation`."""
     scores = evaluation.scores
     worst = evaluation.worst(len(evaluation.documents))
     return {
@@ -129,11 +130,7 @@ def evaluation_view(evaluation: Evaluation, folder: Path) -> dict[str, Any]:
 
 
 def render_comparison(comparison: Comparison, about: Mapping[str, str], folders: tuple[Path, Path]) -> str:
-    """The page of a comparison, with the documents that changed most.
-
-    Args:
-        folders: what relative paths of images start from, on either side.
-    """
+    """The page of a comparison, with the documents that changed most; see `render_evaluation`."""
     rows = {row.name: row for row in comparison.fields}
     table = field_table({name: row.baseline + row.finetuned for name, row in rows.items()})
     regions = [
@@ -229,3 +226,108 @@ def read_scores(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("status") != "complete":
         raise UserError(f"{path}: no scores of a complete evaluation")
     return record
+
+
+MAX_LEFT_OUT: Final = 20
+"""Documents that are too long and are named; run.json has them all."""
+
+
+def render_folder(run_dir: Path, record: PaddleOcrVlRecord) -> str:
+    """The page of a run folder, with what its checkpoints and predictions hold."""
+    evaluation, notes = _evaluation(run_dir / PREDICTIONS_FILE)
+    return render_run(record, read_history(run_dir, record), evaluation, run_dir, notes)
+
+
+def _evaluation(path: Path) -> tuple[Evaluation | None, list[str]]:
+    if not path.is_file():
+        return None, []
+    try:
+        return evaluate(read_predictions(path)), []
+    except UserError as error:
+        return None, [f"The answers cannot be scored: {error}"]
+
+
+def read_history(run_dir: Path, record: PaddleOcrVlRecord) -> list[dict[str, Any]]:
+    """The logged values, by the newest checkpoint's own state: rows with epoch, step and some values.
+
+    Without a checkpoint, as in a copy of a run, the record's evaluations.
+    """
+    states = [path for path in run_dir.glob("checkpoint-*/trainer_state.json") if path.parent.name[11:].isdecimal()]
+    for path in sorted(states, key=lambda path: -int(path.parent.name[11:])):
+        try:
+            rows = json.loads(path.read_bytes())["log_history"]
+            return [row for row in rows if {"epoch", "step"} <= row.keys()]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return [{**row.model_dump(), "loss": row.train_loss} for row in record.vl.evaluations]
+
+
+def render_run(
+    record: PaddleOcrVlRecord,
+    history: Sequence[Mapping[str, Any]],
+    evaluation: Evaluation | None,
+    folder: Path,
+    notes: Sequence[str] = (),
+) -> str:
+    """The complete document.
+
+    Args:
+        history: rows with epoch, and `loss`, `eval_loss`, `eval_accuracy` or `learning_rate`.
+        evaluation: of the kept model's answers, whose images may be relative to `folder`.
+        notes: sentences on what could not be read, shown on top.
+    """
+    vl = record.vl
+    view = summary.run_view(record, notes) | {
+        "duration_s": summary.duration_s(record) or record.timings.get("train_s"),
+        "charts": _charts(history, vl.best.epoch if vl.best else None),
+        "score_columns": {"eval_accuracy": "Tokens right"},
+        "evaluations": vl.evaluations,
+        "best": vl.best.model_dump() if vl.best else {},
+        "kept": vl.scores.model_dump() if vl.scores else {},
+        "evaluation": evaluation_view(evaluation, folder) if evaluation is not None else None,
+        "left_out": vl.left_out[:MAX_LEFT_OUT],
+        "num_left_out": len(vl.left_out),
+        "settings": _settings(record),
+        "facts": [("Model", summary.measures(_of_model(record))), *summary.facts(record)],
+    }
+    return render_page("run_documents.html.j2", view)
+
+
+def _charts(history: Sequence[Mapping[str, Any]], best_epoch: float | None) -> list[Any]:
+    from receipt_trainer.reports.plots import BLUE, VERMILION, Series, draw_charts
+
+    def values(name: str) -> list[float | None]:
+        return [None if row.get(name) is None else float(row[name]) for row in history]
+
+    wanted = {
+        "Loss": [
+            Series("training", values("loss"), BLUE, "--"),
+            Series("validation", values("eval_loss"), VERMILION),
+        ],
+        "Score: validation tokens right": [Series("tokens right", values("eval_accuracy"), BLUE)],
+        "Learning rate": [Series("learning rate", values("learning_rate"), BLUE)],
+    }
+    return draw_charts([float(row["epoch"]) for row in history], wanted, best_epoch)
+
+
+def _of_model(record: PaddleOcrVlRecord) -> dict[str, Any]:
+    counts = record.vl.parameters.model_dump() if record.vl.parameters else {}
+    known = {f"{name}_parameters": value for name, value in counts.items()}
+    return known | {"peak_memory_gib": record.vl.peak_memory_gib}
+
+
+def _settings(record: PaddleOcrVlRecord) -> list[tuple[str, list[summary.Setting]]]:
+    """Sections of the configuration by name, each with its keys."""
+    given = record.training_config | record.data_config
+    plain = {name: value for name, value in given.items() if not isinstance(value, dict)}
+    training = {name: value for name, value in plain.items() if name in VlTrainingConfig.model_fields}
+    data = {name: value for name, value in plain.items() if name not in training}
+    found = [
+        ("training", summary.settings(training, VlTrainingConfig)),
+        ("data", summary.settings(data, VlDataConfig)),
+    ]
+    for name, values in given.items():
+        if isinstance(values, dict):
+            section = section_of(VlTrainingConfig, name) or section_of(VlDataConfig, name)
+            found.append((name, summary.settings(values, section)))
+    return found

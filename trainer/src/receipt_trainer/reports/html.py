@@ -21,13 +21,7 @@ MAX_MATRIX_LABELS: Final = 24
 def render_html(
     record: LayoutLMRecord, predictions: Sequence[ReceiptPrediction] | None, notes: Sequence[str] = ()
 ) -> str:
-    """The complete document.
-
-    Args:
-        record: the run.
-        predictions: what was read on the validation receipts; None if there is no such file.
-        notes: sentences on what could not be read, shown on top.
-    """
+    """The complete document; `predictions` of the validation receipts, `notes` on what could not be read, on top."""
     return render_page("run_receipts.html.j2", _view(record, predictions, notes))
 
 

@@ -66,7 +66,7 @@ def write_report(run_dir: Path, folder: RunFolder | None = None) -> Path:
     folder = folder or load_run(run_dir)
     with report_extra():
         if isinstance(folder.record, PaddleOcrVlRecord):
-            from receipt_trainer.reports.documents_run import render_folder
+            from receipt_trainer.reports.evaluation_pages import render_folder
 
             page = render_folder(run_dir, folder.record)
         else:

@@ -120,14 +120,7 @@ def print_report(
     console: Console,
     notes: Sequence[str] = (),
 ) -> None:
-    """Print what report.html shows, as far as text can.
-
-    Args:
-        record: the run.
-        predictions: what was read on the validation receipts; None if there is no such file.
-        console: where to.
-        notes: sentences on what could not be read, printed on top.
-    """
+    """Print what report.html shows, as far as text can; see `receipt_trainer.reports.html.render_html`."""
     _print_headline(record, predictions, console, notes)
     _print_curves(record, console)
     _print_labels(record, console)
@@ -143,11 +136,7 @@ def _plain(console: Console, text: str) -> None:
 
 
 def table(*columns: str, right: Collection[str | int] = (), title: str | None = None) -> Table:
-    """A table without lines; cells stay on one line.
-
-    Args:
-        right: names or places of the columns that are aligned to the right.
-    """
+    """A table without lines; cells stay on one line, at the right in the columns of these names or places."""
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", title=title, title_justify="left")
     for at, name in enumerate(columns):
         justify: Literal["left", "right"] = "right" if at in right or name in right else "left"

@@ -99,7 +99,7 @@ def _heal(found: Subject, *, as_json: bool) -> None:
         WorldError: something could not be done; all else is.
     """
 
-    from receipt_trainer.doctor import heal
+    from receipt_trainer.doctor.workers_and_jobs import heal
 
     if found.outputs is None:
         raise UserError(f"stack {found.stack} has no outputs: it is not up, or pulumi cannot read them")
@@ -109,7 +109,7 @@ def _heal(found: Subject, *, as_json: bool) -> None:
         click.echo(line, err=as_json)
 
     with Console(stderr=True).status("looking ...") as status:
-        done = heal.heal(found.outputs, clients.dynamodb(), clients.sqs(), say, status.update)
+        done = heal(found.outputs, clients.dynamodb(), clients.sqs(), say, status.update)
     if as_json:
         tables.print_json({"sent": done.sent, "moved": done.moved, "not_done": list(done.faults)})
     if done.faults:

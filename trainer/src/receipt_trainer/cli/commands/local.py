@@ -208,16 +208,16 @@ def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:
 @click.command("down")
 def down_command() -> None:
     """End the local session: its workers save their jobs and go, and nothing of it is left, models included."""
-    root = sessions.home()
-    found = sessions.find(root)
+    found = sessions.find()
     if found is None:
-        if sessions.is_held(root):
-            sessions.require(root)
-        sessions.clear(root)
+        if sessions.is_held():
+            sessions.require()
+        sessions.clear()
         click.echo("no local session is running", err=True)
         return
-    os.kill(found.pid, signal.SIGTERM)
-    if not _wait(lambda: not found.is_live(root), END_TIMEOUT_S):
+    with suppress(ProcessLookupError):  # it has ended between the two looks
+        os.kill(found.pid, signal.SIGTERM)
+    if not _wait(lambda: not found.is_live(), END_TIMEOUT_S):
         raise WorldError(f"the local session does not end; its process is {found.pid}")
     click.echo("the local session has ended; nothing of it is left")
 
