@@ -14,7 +14,7 @@ _COMMANDS = {
     "evaluate": LazyCommand(".commands.evaluate:evaluate_command", "Score a trained model on labelled receipts."),
     "predict": LazyCommand(".commands.predict:command", "Read fields from receipts: JSON lines in and out."),
     "export": LazyCommand(".commands.train:export_command", "Make the package that `receipt-trainer read` needs."),
-    "label-counts": LazyCommand(".commands.label_counts:command", "Count receipts, words and labels a split."),
+    "label-counts": LazyCommand(".commands.train:label_counts_command", "Count receipts, words and labels a split."),
     "spot-check": LazyCommand(".commands.evaluate:spot_check_command", "Predictions beside VALID labels, one receipt."),
     "report": LazyCommand(".commands.train:report_command", "Write and print the report of a run."),
 }

@@ -78,12 +78,7 @@ def _strict(kind: click.ParamType[Any]) -> click.ParamType[Any]:
 
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
-    """Where a command is and what `--help` says about it.
-
-    Attributes:
-        target: "module:attribute" of a click command; a module with a dot before it is one of `receipt_trainer.cli`.
-        help: one line, shown in the group's list of commands.
-    """
+    """Where a command is, `.module:attribute` of `receipt_trainer.cli`, and what its group's `--help` says about it."""
 
     target: str
     help: str
@@ -127,10 +122,6 @@ def run(group: click.Command, argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command line program and exit: 0 done, 1 a fault of the world, 2 a mistake of the user.
 
     Both faults are one line on stderr, and so is an extra that is not installed; a bug of ours keeps its traceback.
-
-    Args:
-        group: the program; its name is the program's name in usage texts.
-        argv: arguments without the program's name; sys.argv's by default.
     """
     try:
         strict(group).main(args=None if argv is None else list(argv), prog_name=group.name, show_default=True)

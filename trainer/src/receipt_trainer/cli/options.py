@@ -84,10 +84,10 @@ limit_options = options(
 )
 
 
-def timeout_option(doing: str) -> Callable[[Function], Function]:
-    """--timeout: how long the command follows the job."""
-    text = f"Seconds to {doing} at most."
-    return click.option("--timeout", "timeout_s", type=click.FloatRange(0), default=86400.0, metavar="S", help=text)
+def timeout_option(doing: str, name: str = "--timeout") -> Callable[[Function], Function]:
+    """How long the command follows what it has begun."""
+    text = f"Seconds to {doing}."
+    return click.option(name, "timeout_s", type=click.FloatRange(0), default=86400.0, metavar="S", help=text)
 
 
 def _device_option(default: str | None, text: str) -> Callable[[Function], Function]:

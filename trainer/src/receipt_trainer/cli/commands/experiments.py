@@ -21,7 +21,6 @@ from receipt_trainer.cli.commands.sweep import driver_of
 from receipt_trainer.cli.render.tables import print_fitted
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import Resources
-from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.submit import jobs_table_of_environment
 from receipt_trainer.reports import formatting
@@ -52,10 +51,7 @@ PROGRAM: Final = (sys.executable, "-m", "receipt_trainer")
 @options.count_option("--max-new-tokens", default=1024, text="Longest answer scored.")
 @click.option("--retry-failed", is_flag=True, help="Resume experiments that failed.")
 @click.option("--queue", "queued", is_flag=True, help="Queue a job for each instead; implied by --stack, --outputs.")
-@click.option("--queue-url", metavar="URL", help="FIFO queue; by default that of pool and priority in the stack.")
-@options.choice_option("--priority", of=PRIORITIES, default="normal", text="Of the jobs.")
-@options.choice_option("--pool", of=POOL_NAMES, text="Pool of the jobs.")
-@click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Name of the jobs table.")
+@options.queue_options
 @click.option("--dry-run", is_flag=True, help="Say what each changes; run and queue nothing.")
 def run_command(folder: Path, base: Path | None, scale_lr: Any, output_dir: Path | None, **how: Any) -> None:
     """Run the configurations of FOLDER, each of which changes one parameter of the base.
@@ -87,7 +83,8 @@ def _queue(experiments: Sequence[Experiment], output: Path, how: dict[str, Any])
         click.echo(f"{outcome.name}: {outcome.status}")
     if not new:
         return
-    wanted = {"priority": how["priority"]} | ({"resources": Resources(pool=how["pool"])} if how["pool"] else {})
+    wanted = {"priority": how["priority"], "resources": Resources(pool=how["pool"]) if how["pool"] else None}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
     definition = definition_of(new, lambda job: place(job.model_copy(update=wanted), how["queue_url"], how["pool"]))
     driver = driver_of(lambda table: definition, how["jobs_table"])
     driver.sweeps.define(definition)
@@ -131,12 +128,8 @@ def _run_here(experiments: Sequence[Experiment], output: Path, how: dict[str, An
 def call(*words: object, log: Path, quiet: bool = False) -> str | None:
     """Run a command of ours; None, or the reason that it gave for its failure.
 
-    Args:
-        log: gets what the command says of errors; replaced.
-        quiet: put what it prints there too.
-
-    Raises:
-        KeyboardInterrupt: this process was asked to end; the command was asked too, and has ended.
+    Its errors are in a new `log`, with `quiet` all that it prints. KeyboardInterrupt: this process was asked to end;
+    the command was asked too, and has ended.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w+b") as stream:

@@ -144,7 +144,7 @@ def details_command(table: str, job: str, as_json: bool) -> None:
 @job_argument
 @click.option("--follow", "-f", is_flag=True, help="Wait for more until the job has ended; exit code 1 if it failed.")
 @click.option("--lines", "-n", type=click.IntRange(0), metavar="N", help="Begin with the last N lines; by default all.")
-@timeout_option("follow")
+@timeout_option("follow at most")
 @json_option
 def logs_command(table: str, job: str, follow: bool, lines: int | None, timeout_s: float, as_json: bool) -> None:
     """Print the log of JOB: its id, at least 6 characters of it, or its name. --json prints an object a line."""
@@ -214,7 +214,7 @@ def retry_command(table: str, job: str, max_hours: float | None, max_usd: float 
 @click.option(
     "--interval", "interval_s", type=_INTERVAL, default=POLL_S, metavar="S", help="Seconds between two looks."
 )
-@timeout_option("watch")
+@timeout_option("watch at most")
 @click.option("--once", is_flag=True, help="Look once.")
 @click.option("--json", "as_json", is_flag=True, help="Print an object a look, one a line.")
 def watch_command(table: str, job: str | None, interval_s: float, timeout_s: float, once: bool, as_json: bool) -> None:

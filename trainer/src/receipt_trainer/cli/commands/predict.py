@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import sys
@@ -26,7 +25,7 @@ from receipt_trainer.data.sources.clean import is_name
 from receipt_trainer.data.sources.record import parse_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.extraction import entities
-from receipt_trainer.files import replacing
+from receipt_trainer.files import open_bytes, replacing
 from receipt_trainer.pages.kinds import refuse_image
 
 STDIO: Final = "-"
@@ -76,18 +75,18 @@ def _stdout() -> Iterator[IO[str]]:
 
 
 @contextmanager
-def _input(source: str) -> Iterator[IO[bytes]]:
+def _input(source: str) -> Iterator[Iterable[bytes]]:
     if source == STDIO:
         yield sys.stdin.buffer
         return
 
     refuse_image(Path(source))
-    with ExitStack() as stack:
-        try:
-            stream: IO[bytes] = stack.enter_context(Path(source).open("rb"))
-        except OSError as error:
-            raise UserError(f"{source}: cannot read receipts: {error.strerror}") from None
-        yield gzip.GzipFile(fileobj=stream) if source.endswith(".gz") else stream  # type: ignore[misc]
+    try:
+        stream = open_bytes(Path(source))
+    except OSError as error:
+        raise UserError(f"{source}: cannot read receipts: {error.strerror}") from None
+    with stream:
+        yield stream
 
 
 def _numbered(lines: Iterable[bytes], source: str) -> Iterator[tuple[int, bytes]]:

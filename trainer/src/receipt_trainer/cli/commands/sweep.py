@@ -20,7 +20,6 @@ from receipt_trainer.config.job_file import AnyJob, LayoutLMJob
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import Family
-from receipt_trainer.contract.outputs import POOL_NAMES, PRIORITIES
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.limits import Limits
 from receipt_trainer.jobs.queue import SqsQueue
@@ -97,22 +96,11 @@ _DEFINING: Final = (
     default="none",
     text="Learning rates are those of the base's batch size; scale them with each trial's.",
 )
-@click.option("--queue-url", metavar="URL", help="FIFO queue; by default that of pool and priority in the stack.")
-@options.choice_option("--priority", of=PRIORITIES, text="Instead of the job file's; workers poll high first.")
-@options.choice_option("--pool", of=POOL_NAMES, text="Instead of what the job file's resources ask for.")
+@options.queue_options
 @click.option("--max-hours", type=options.ABOVE_0, metavar="H", help="Instance hours of all trials together at most.")
 @click.option("--max-usd", type=options.ABOVE_0, metavar="USD", help="The same in US dollars.")
-@click.option("--jobs-table", envvar=names.ENV_JOBS_TABLE, show_envvar=True, help="Name of the jobs table.")
 @click.option("--monitor", is_flag=True, help="Follow the sweep until all trials have ended.")
-@click.option(
-    "--monitor-timeout",
-    "timeout_s",
-    type=click.FloatRange(min=0),
-    default=86400.0,
-    show_default=True,
-    metavar="S",
-    help="Seconds to follow at most; then exit code 1.",
-)
+@options.timeout_option("follow at most; then exit code 1", "--monitor-timeout")
 @click.option("--dry-run", is_flag=True, help="Print the trials; store and queue nothing.")
 @options.json_option
 @click.pass_context

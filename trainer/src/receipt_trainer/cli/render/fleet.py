@@ -27,9 +27,7 @@ NOT_IN_IT: Final = (
     "from the start of each worker to its end, at the price that it found then; not in it: boots, volumes, files, "
     "network, and instances whose worker never registered"
 )
-_WIDE: Final = ("instance", "state", "heartbeat", "job", "pool", "type", "zone", "market", "$/h", "since", "reason")
 _NARROW: Final = ("instance", "state", "heartbeat", "job", "type", "$/h")
-_NARROW_BELOW: Final = 140
 
 
 def print_status(console: Console, found: FleetStatus, given: str = "") -> None:
@@ -140,9 +138,7 @@ def print_bounds(pool: str, before: Group, after: Group, ended: list[str], *, st
 
 def print_instances(console: Console, found: Sequence[Instance], now: datetime) -> None:
     """A row a registered worker; a narrow terminal gets fewer columns."""
-    names = _NARROW if console.width < _NARROW_BELOW else _WIDE
-    cells = (_instance_cells(one, now) for one in found)
-    tables.print_rows(console, names, ([one[name] for name in names] for one in cells), right=("$/h",), limit=60)
+    tables.print_cells(console, [_instance_cells(one, now) for one in found], _NARROW, ("$/h",), limit=60)
 
 
 def print_images(console: Console, lines: Sequence[Image]) -> None:

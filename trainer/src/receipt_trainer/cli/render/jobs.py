@@ -50,11 +50,7 @@ STATUS_STYLES: Final = {
     "CANCELLED": "dim",
 }
 METRICS: Final = {"loss": "training loss", "eval_loss": "validation loss", "eval_f1": "validation F1"}
-_WIDE: Final = (
-    *("id", "name", "state", "pool", "attempts", "failures", "F1", "spent", "expected", "created", "changed", "reason"),
-)
 _NARROW: Final = ("id", "name", "state", "F1", "spent", "expected", "created")
-_NARROW_BELOW: Final = 140
 _NARROW_DETAILS_BELOW: Final = 110
 _PLOT_WIDTH: Final = 120
 _PLOT_HEIGHT: Final = 12
@@ -142,12 +138,9 @@ def _next_try(row: Mapping[str, Any], now: datetime) -> str:
 
 def print_jobs(console: Console, rows: Sequence[dict[str, Any]], now: datetime) -> None:
     """A row a job; a narrow terminal gets fewer columns."""
-    narrow = console.width < _NARROW_BELOW
     length = id_length([row["job_id"] for row in rows])
-    names = _NARROW if narrow else _WIDE
-    cells = (_row_cells(row, now, length, narrow) for row in rows)
-    right = ("attempts", "failures", "F1", "spent", "expected")
-    tables.print_rows(console, names, ([one[name] for name in names] for one in cells), right, limit=80)
+    cells = [_row_cells(row, now, length, tables.is_narrow(console)) for row in rows]
+    tables.print_cells(console, cells, _NARROW, ("attempts", "failures", "F1", "spent", "expected"), limit=80)
 
 
 def _row_cells(row: dict[str, Any], now: datetime, length: int, narrow: bool) -> dict[str, str | Text]:

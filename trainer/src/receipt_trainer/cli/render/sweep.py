@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from types import TracebackType
 from typing import Any, Final, Self
 
 import click
@@ -75,10 +74,7 @@ def trials_table(definition: Definition, results: Sequence[Trial], console: Cons
     heads = ["trial", *(title(axis.key) for axis in definition.axes), "state", definition.goal.title, *_DROPPED_LAST]
     whole, short = ([_cells(definition, trial, limit) for trial in results] for limit in (_WIDE, _NARROW))
     droppable = [*_DROPPED_FIRST, *(title(axis.key) for axis in reversed(definition.axes))]
-    left_out = tables.room(console, heads, whole, short, droppable)
-    if left_out is None:
-        return tables.fitted(heads, whole, is_folded=False), []
-    return tables.fitted(heads, short, left_out, is_stacked=True, is_folded=False), left_out
+    return tables.fit(console, heads, whole, short, droppable, is_folded=False)
 
 
 def _cells(definition: Definition, trial: Trial, limit: int) -> list[str | Text]:
@@ -256,9 +252,7 @@ class SweepScreen:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *fault: object) -> None:
         if self._live is not None:
             self._live.stop()
 

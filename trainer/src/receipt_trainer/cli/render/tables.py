@@ -7,7 +7,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -106,7 +106,26 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def print_cells(
+    console: Console,
+    rows: Sequence[Mapping[str, str | Text]],
+    narrow: Sequence[str],
+    right: Collection[str],
+    limit: int,
+) -> None:
+    """A table of cells by head; a narrow terminal gets the columns `narrow` alone."""
+    heads = narrow if is_narrow(console) else list(rows[0])
+    print_rows(console, heads, ([one[head] for head in heads] for one in rows), right, limit)
+
+
+def is_narrow(console: Console) -> bool:
+    """Whether the widest tables have no room."""
+    return console.width < _NARROW_BELOW
+
+
+_NARROW_BELOW: Final = 140
 _ENDLESS: Final = 100_000
+Row = Sequence[str | Text]
 _NAME: Final = 16
 """Characters that the first column keeps in any case; longer text continues below."""
 
@@ -118,35 +137,35 @@ def print_fitted(heads: Sequence[str], rows: Sequence[Sequence[str]], droppable:
     order until there is room. Where standard output is no terminal, the table is as wide as it is.
     """
     console = Console(markup=False, highlight=False, emoji=False)
-    short = [[row[0][:_NAME], *row[1:]] for row in rows]
-    left_out = room(console, heads, rows, short, droppable) if console.is_terminal else None
-    if left_out is None:
-        whole = fitted(heads, rows)
-        Console(width=max(1, _width(console, whole)), markup=False, highlight=False, emoji=False).print(whole)
-        return []
-    console.print(fitted(heads, rows, left_out, is_stacked=True))
+    if console.is_terminal:
+        table, left_out = fit(console, heads, rows, [[row[0][:_NAME], *row[1:]] for row in rows], droppable)
+    else:
+        table, left_out = fitted(heads, rows), []
+        console.width = max(1, _width(console, table))
+    console.print(table)
     return left_out
 
 
-def room(
+def fit(
     console: Console,
     heads: Sequence[str],
-    rows: Sequence[Sequence[str | Text]],
-    short: Sequence[Sequence[str | Text]],
+    rows: Sequence[Row],
+    short: Sequence[Row],
     droppable: Sequence[str],
-) -> list[str] | None:
-    """Which of the droppable columns a table must lack on this console; None: there is room for all of it.
+    is_folded: bool = True,
+) -> tuple[Table, list[str]]:
+    """A table for this console, and those of the droppable columns, first ones first, that it has no room for.
 
-    Args:
-        rows, short: its rows, and as they are where heads are stacked.
-        droppable: in the order in which they are left out.
+    `short` are the rows as they are where heads are stacked.
     """
-    if _width(console, fitted(heads, rows)) <= console.width:
-        return None
+    table = fitted(heads, rows, is_folded=is_folded)
+    if _width(console, table) <= console.width:
+        return table, []
     for many in range(len(droppable) + 1):
-        if _width(console, fitted(heads, short, droppable[:many], is_stacked=True)) <= console.width:
+        table = fitted(heads, short, droppable[:many], is_stacked=True, is_folded=is_folded)
+        if _width(console, table) <= console.width:
             break
-    return list(droppable[:many])
+    return table, list(droppable[:many])
 
 
 def _width(console: Console, table: Table) -> int:
@@ -155,17 +174,13 @@ def _width(console: Console, table: Table) -> int:
 
 def fitted(
     heads: Sequence[str],
-    rows: Sequence[Sequence[str | Text]],
+    rows: Sequence[Row],
     hidden: Collection[str] = (),
     is_stacked: bool = False,
     is_folded: bool = True,
 ) -> Table:
-    """The table without the hidden columns.
-
-    Args:
-        is_stacked: the words of a head stand below each other.
-        is_folded: the first column may be broken.
-    """
+    """The table without the hidden columns; stacked: the words of a head below each other; folded: the first column may
+    be broken."""
     kept = [at for at, head in enumerate(heads) if head not in hidden]
     table = plain_table(*(re.sub("[ _.]", "\n", heads[at]) if is_stacked else heads[at] for at in kept))
     if is_folded:
