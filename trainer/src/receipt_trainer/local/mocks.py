@@ -143,7 +143,6 @@ def _instance_type(arguments: dict[str, Any]) -> Mapping[str, Any]:
         "id": name,
         "instanceType": name,
         "defaultVcpus": found["VCpuInfo"]["DefaultVCpus"],
-        "memorySize": found["MemoryInfo"]["SizeInMiB"],
         "supportedArchitectures": found["ProcessorInfo"]["SupportedArchitectures"],
         "gpuses": [
             {
@@ -272,26 +271,12 @@ _ARNS: Final[dict[str, Callable[[str, str, str], str]]] = {
 
 
 def _computed(resource: Registration, region: str, name: str) -> dict[str, Any]:
-    kind = resource.type.rpartition(":")[2]
-    id_ = resource.id or f"{resource.name}-id"
+    """The outputs that the program uses beside name and ARN."""
     by_kind: dict[str, dict[str, Any]] = {
         "Queue": {"url": f"https://sqs.{region}.amazonaws.com/{ACCOUNT}/{name}"},
-        "LaunchTemplate": {"latestVersion": 1, "defaultVersion": 1},
+        "LaunchTemplate": {"latestVersion": 1},
         "Parameter": {"version": 1},
-        "Bucket": {
-            "bucketDomainName": f"{name}.s3.amazonaws.com",
-            "bucketRegionalDomainName": f"{name}.s3.{region}.amazonaws.com",
-            "region": region,
-        },
-        "Vpc": {
-            "defaultSecurityGroupId": f"{resource.name}-default-security-group-id",
-            "defaultRouteTableId": f"{resource.name}-default-route-table-id",
-            "defaultNetworkAclId": f"{resource.name}-default-network-acl-id",
-            "mainRouteTableId": f"{resource.name}-main-route-table-id",
-        },
-        "VpcEndpoint": {"prefixListId": f"{resource.name}-prefix-list-id", "networkInterfaceIds": [], "dnsEntries": []},
-        "FileSystem": {"dnsName": f"{id_}.efs.{region}.amazonaws.com"},
-        "Role": {"uniqueId": f"{resource.name}-unique-id"},
+        "VpcEndpoint": {"prefixListId": f"{resource.name}-prefix-list-id"},
         "VpcBlockPublicAccessOptions": {"internetGatewayBlockMode": "off"},
     }
-    return by_kind.get(kind, {})
+    return by_kind.get(resource.type.rpartition(":")[2], {})

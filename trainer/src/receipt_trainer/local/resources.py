@@ -301,8 +301,7 @@ def _launch_template(resource: Registration, name: str, clients: Clients) -> Mad
         LaunchTemplateData=data,
         TagSpecifications=[{"ResourceType": "launch-template", "Tags": _tags(resource)}],
     )["LaunchTemplate"]
-    versions = {"latestVersion": made["LatestVersionNumber"], "defaultVersion": made["DefaultVersionNumber"]}
-    return made["LaunchTemplateId"], versions
+    return made["LaunchTemplateId"], {"latestVersion": made["LatestVersionNumber"]}
 
 
 def _group(resource: Registration, name: str, clients: Clients) -> Made:
