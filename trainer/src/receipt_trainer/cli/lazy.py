@@ -24,7 +24,7 @@ EXTRAS: Final = {
     "synthetic": "babel faker",
     "vl": "PIL jsonschema peft rapidfuzz referencing scipy",
     "read": "cv2 onnxruntime pypdfium2 rapidocr tokenizers",
-    "serve": "python_multipart starlette uvicorn",
+    "serve": "h11 python_multipart starlette uvicorn",
     "heic": "pi_heif",
     "local": "google moto pulumi pulumi_aws",
 }
