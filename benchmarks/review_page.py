@@ -1,6 +1,6 @@
 """How fast a person gets through the review queue of the page: 100 receipts in headless Chromium.
 
-.venv/bin/python benchmarks/review_page.py --model RUN [--receipts 100] [--picture docs/page.png]
+.venv/bin/python benchmarks/review_page.py --model RUN [--receipts 100] [--picture docs/page.jpg]
 
 A person looks at each receipt for `--look` seconds. A right one takes one key (Enter), every fourth has a word
 relabelled by two more. Prints the time from the key to the frame in which the next receipt
@@ -12,11 +12,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from PIL import Image
 
 from receipt_trainer.data.sources.record import to_line
 from receipt_trainer.data.synthetic import generate
@@ -110,8 +107,7 @@ def draw(holder: Holder, photo: Path, picture: Path) -> None:
         page.wait_for_selector("#panel:visible", timeout=PATIENCE_MS)
         page.wait_for_function("document.querySelector('#sheets img').naturalWidth > 0")
         page.locator("#fields .row").first.click()
-        shot = Image.open(BytesIO(page.screenshot()))
-    shot.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(picture, optimize=True)
+        page.screenshot(path=picture, type="jpeg", quality=85)
 
 
 if __name__ == "__main__":
