@@ -129,7 +129,7 @@ def test_a_photo_is_corrected_and_saved(browser: Browser, site: Site) -> None:
         expect(first).to_have_accessible_name("CORRECTED, label Total, checked by you")
         assert_accessible(page)
         page.get_by_role("button", name="Save corrections").click()
-        expect(page.locator("#saved")).to_contain_text("1 words that you corrected")
+        expect(page.locator("#saved")).to_contain_text("1 word that you corrected")
         (receipt,) = [one for one in site.saved() if any(w.text == "CORRECTED" for w in one.words)]
         (corrected,) = (one for one in receipt.words if one.text == "CORRECTED")
         assert corrected.valid_label() == "GRAND_TOTAL"
@@ -266,7 +266,7 @@ def test_what_fails_is_one_line_and_nothing_is_lost(browser: Browser, site: Site
         expect(word(page, "ACME")).to_have_accessible_name("ACME, label Merchant, checked by you")
         page.context.set_offline(False)
         page.get_by_role("button", name="Try again").click()
-        expect(page.locator("#saved")).to_contain_text("1 words that you corrected")
+        expect(page.locator("#saved")).to_contain_text("1 word that you corrected")
         expect(page.get_by_role("alert")).to_be_hidden()
         assert labels_of(saved_as(site, "kept"))["ACME"] == "MERCHANT_NAME"
 

@@ -27,9 +27,11 @@ let queue = null;
 let busy = false;
 let zoom = 0;
 let retry = null;
+const drafts = new Set(); // receipts of the queue that were left with changes
 
 const picture = new Picture(byId("sheets"), { onSelect: drawEditor, onHover: lightRows });
 
+const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 const say = (text) => (byId("status").textContent = text);
 
 function fail(problem, again) {
@@ -101,8 +103,8 @@ async function openNext(after = null) {
   }
   receipt = null;
   setState("empty");
-  byId("start-title").textContent = queue.entries.length ? `All ${queue.entries.length} receipts are reviewed` : "Drop a receipt here";
-  say(byId("start-title").textContent);
+  const { length } = queue.entries;
+  if (length) say((byId("start-title").textContent = `All ${length} receipts are reviewed`));
 }
 
 async function openEntry(key) {
@@ -110,7 +112,8 @@ async function openEntry(key) {
 }
 
 async function readFile(file) {
-  if (!file || busy || (receipt?.changed && !receipt.key && !confirm("Leave this receipt without saving your corrections?"))) return;
+  if (!file || busy) return;
+  if (receipt?.changed && !receipt.key && !confirm("Leave this receipt without saving your corrections?")) return;
   busy = true;
   const before = receipt ? "receipt" : "empty";
   setState("reading");
@@ -126,6 +129,7 @@ async function readFile(file) {
 }
 
 function show(next) {
+  if (receipt?.changed && receipt.key) drafts.add(receipt);
   receipt = next;
   document.body.dataset.key = receipt.key ?? receipt.answer.id;
   setState("receipt");
@@ -136,8 +140,8 @@ function show(next) {
   drawFields();
   byId("fields").scrollTop = 0;
   byId("fields").focus({ preventScroll: true });
-  const { length } = receipt.reasons();
-  say(`${receipt.name}: ${receipt.words.length} words. ${length ? `${length} to check.` : "Nothing to check."}`);
+  const [words, reasons] = [receipt.words, receipt.reasons()];
+  say(`${receipt.name}: ${counted(words.length, "word")}, ${counted(reasons.length, "thing")} to check.`);
 }
 
 function drawFields() {
@@ -148,7 +152,8 @@ function drawFields() {
   byId("save").disabled = !changed;
   byId("undo").disabled = !receipt.done.length;
   byId("confirm").disabled = receipt.confirmed && !changed;
-  byId("confirm").firstChild.textContent = changed ? "All else is right" : receipt.confirmed ? "Confirmed" : "All is right";
+  const text = changed ? "All else is right" : receipt.confirmed ? "Confirmed" : "All is right";
+  byId("confirm").firstChild.textContent = text;
   if (!model.corrections) noteSaved("Corrections are switched off on this server: start it with --corrections.", false);
   else if (changed) byId("saved").hidden = true;
 }
@@ -176,16 +181,18 @@ function drawEditor() {
 }
 
 function labels() {
-  return [...new Set([...model.labels, ...receipt.words.flatMap(({ label, proposed }) => [label, proposed])])].filter((label) => label !== NONE);
+  const used = receipt.words.flatMap(({ label, proposed }) => [label, proposed]);
+  return [...new Set([...model.labels, ...used])].filter((label) => label !== NONE);
 }
 
 function labelButtons(current) {
   return [...labels(), NONE].map((label, number) => {
     const key = label === NONE ? "0" : (LABEL_KEYS[number] ?? "").toUpperCase();
     const dot = tone(make("i", { className: "dot" }), label);
+    const name = make("span", { textContent: nameOf(label) });
     const hint = make("kbd", { textContent: key, aria: { hidden: true } });
     const pressed = current.size === 1 && current.has(label);
-    return make("button", { type: "button", dataset: { label }, aria: { pressed } }, dot, make("span", { textContent: nameOf(label) }), hint);
+    return make("button", { type: "button", dataset: { label }, aria: { pressed } }, dot, name, hint);
   });
 }
 
@@ -194,7 +201,7 @@ function giveLabel(label) {
   if (!places.length || !model.corrections) return;
   changed(receipt.edit(places, { label }));
   const [word] = places.map((place) => receipt.words[place]);
-  say(`${places.length > 1 ? `${places.length} words` : word.text}: ${nameOf(label)}`);
+  say(`${places.length > 1 ? counted(places.length, "word") : word.text}: ${nameOf(label)}`);
   picture.select(places, { active: picture.active });
 }
 
@@ -202,7 +209,10 @@ function giveText() {
   const [place, ...others] = picture.selected;
   const text = byId("text").value.trim().replace(/\s+/g, " ");
   if (others.length || place === undefined || text === receipt.words[place].text) return;
-  if (!text) return void fail(new Error("A word cannot be empty: give it “No label” instead."), null) ?? drawEditor();
+  if (!text) {
+    drawEditor();
+    return void fail(new Error("A word cannot be empty: give it “No label” instead."), null);
+  }
   changed(receipt.edit([place], { text }));
 }
 
@@ -215,8 +225,9 @@ function changed(places) {
 // Saving
 
 function save(confirmed) {
-  if (!receipt || busy || !model.corrections || (!receipt.changed && (!confirmed || receipt.confirmed))) return;
+  if (!receipt || busy || !model.corrections) return;
   giveText();
+  if (!receipt.changed && (!confirmed || receipt.confirmed)) return;
   const one = receipt;
   if (one.key) return void saveOfQueue(one, confirmed);
   busy = true;
@@ -234,7 +245,7 @@ function savedText({ saved_to, num_words, num_labels, confirmed }) {
   const where = saved_to === "table" ? "the receipts table" : "the corrections file";
   return confirmed
     ? `Saved to ${where}: all ${num_words} words confirmed, ${num_labels} with a label.`
-    : `Saved to ${where}: ${receipt.numTouched} words that you corrected.`;
+    : `Saved to ${where}: ${counted(receipt.numTouched, "word")} that you corrected.`;
 }
 
 function noteSaved(text, good = true) {
@@ -289,12 +300,13 @@ byId("labels").onclick = (event) => {
   if (label) giveLabel(label);
 };
 byId("text").onchange = giveText;
+byId("text").oninput = () => (byId("save").disabled = false);
 const wordsOf = (event) => event.target.closest("[data-words]")?.dataset.words.split(" ").map(Number) ?? [];
 byId("fields").onclick = (event) => {
   const places = wordsOf(event);
   if (places.length) picture.select(places);
 };
-byId("fields").onpointerover = byId("fields").onfocusin = (event) => picture.link(wordsOf(event));
+byId("fields").onpointerover = (event) => picture.link(wordsOf(event));
 byId("fields").addEventListener("focusin", (event) => picture.link(wordsOf(event)));
 byId("fields").onpointerleave = () => picture.link([]);
 
@@ -318,10 +330,10 @@ addEventListener("drop", (event) => {
 });
 addEventListener("paste", (event) => event.clipboardData.files.length && readFile(event.clipboardData.files[0]));
 addEventListener("beforeunload", (event) => {
-  if (receipt?.changed || queue?.unsaved.size) event.preventDefault();
+  if ([receipt, ...drafts].some((one) => one?.changed) || queue?.unsaved.size) event.preventDefault();
 });
 addEventListener("keydown", (event) => {
-  if (document.querySelector("dialog[open]") || !receipt || byId("panel").hidden || event.altKey) return;
+  if (document.querySelector("dialog[open]") || !receipt || byId("panel").hidden || event.altKey || !event.key) return;
   const command = event.ctrlKey || event.metaKey;
   const typing = event.target === byId("text");
   if (typing && !command) return void editKey(event);
@@ -349,17 +361,18 @@ function onKey(key, command, { shiftKey, target }) {
   if (/^(Arrow|Home|End)/.test(key)) picture.move(key, shiftKey);
   else if (key === "Escape") picture.select([]);
   else if (key === "Enter" && !target.closest("button, summary, a")) save(true);
+  else if (key === " " && target.matches(".word")) picture.select([picture.active]);
   else if (key === "n") nextUnsure();
   else if (key === "e" && picture.selected.size === 1 && model.corrections) byId("text").select();
   else if (key === "0" || key === "Delete" || key === "Backspace") giveLabel(NONE);
-  else if (LABEL_KEYS.includes(key) && key.length === 1 && labels()[LABEL_KEYS.indexOf(key)]) giveLabel(labels()[LABEL_KEYS.indexOf(key)]);
+  else if (key.length === 1 && labels()[LABEL_KEYS.indexOf(key)]) giveLabel(labels()[LABEL_KEYS.indexOf(key)]);
   else return false;
   return true;
 }
 
 function nextUnsure() {
   const places = receipt.unsure();
-  const place = places[(places.indexOf(picture.active) + 1) * (picture.selected.size ? 1 : 0)] ?? places[0];
+  const place = picture.selected.size ? (places[places.indexOf(picture.active) + 1] ?? places[0]) : places[0];
   if (place !== undefined) picture.select([place]);
 }
 
@@ -374,6 +387,7 @@ server.onToken(
       dialog.showModal();
     }),
 );
-byId("keys").querySelector("dl").append(...KEYS.flatMap(([key, does]) => [make("dt", {}, make("kbd", { textContent: key })), make("dd", { textContent: does })]));
+const shown = KEYS.flatMap(([key, does]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, does)]);
+byId("keys").querySelector("dl").append(...shown);
 setZoom(0);
 attempt(begin);

@@ -8,8 +8,8 @@ export function fieldsOf(receipt) {
   const { summary, items, others } = receipt.fields();
   return [
     reasonsOf(receipt),
-    titled("Summary", make("div", { className: "rows" }, ...summary.map(row))),
-    others.length ? titled("Details", make("div", { className: "rows" }, ...others.map((find) => row({ ...find, find })))) : null,
+    titled("Summary", rowsOf(summary)),
+    others.length ? titled("Details", rowsOf(others.map((find) => ({ ...find, find })))) : null,
     items.rows.length ? titled("Items", itemsOf(items)) : null,
     checksOf(receipt.checks()),
     receipt.answer.problems.length ? titled("Left out", listOf(receipt.answer.problems)) : null,
@@ -17,6 +17,7 @@ export function fieldsOf(receipt) {
 }
 
 const titled = (title, ...children) => make("section", {}, make("h2", { textContent: title }), ...children);
+const rowsOf = (rows) => make("div", { className: "rows" }, ...rows.map(row));
 const listOf = (texts) => make("ul", {}, ...texts.map((text) => make("li", { textContent: text })));
 
 function reasonsOf(receipt) {
@@ -30,7 +31,8 @@ function row({ label, value, currency, find, words }) {
   const name = make("span", { className: "name", textContent: nameOf(label) });
   const text = make("span", { className: shown === "not found" ? "value none" : "value" }, shown ?? find.text);
   if (currency) text.append(make("small", { textContent: ` ${currency}` }));
-  if (find && find.text !== value && value !== null) text.append(make("small", { className: "as-read", textContent: `read as ${find.text}` }));
+  const differs = find && value !== null && find.text !== value;
+  if (differs) text.append(make("small", { className: "as-read" }, `read as ${find.text}`));
   const children = [tone(make("i", { className: "dot" }), find ? label : NONE), name, text, find ? surety(find) : null];
   if (!words.length) return make("div", { className: "row" }, ...children);
   return make("button", { type: "button", className: "row", dataset: { words: words.join(" ") } }, ...children);
@@ -39,23 +41,24 @@ function row({ label, value, currency, find, words }) {
 function surety({ confidence }) {
   if (confidence === null) return make("span", { className: "sure yours", textContent: "corrected" });
   const unsure = confidence < UNSURE;
-  return make("span", { className: unsure ? "sure unsure" : "sure", textContent: percent(confidence) + (unsure ? " unsure" : "") });
+  return make("span", { className: unsure ? "sure unsure" : "sure" }, percent(confidence), unsure ? " unsure" : null);
 }
 
 function itemsOf({ columns, rows }) {
   const head = columns.map((label) => make("th", { scope: "col", className: label, textContent: nameOf(label) }));
   const body = rows.map(({ cells }) => make("tr", {}, ...columns.map((label) => cellOf(label, cells[label]))));
-  return make("div", { className: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body)));
+  const table = make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
+  return make("div", { className: "scroll" }, table);
 }
 
 function cellOf(label, find) {
   if (!find) return make("td", { className: label, textContent: "–" });
   const doubt = find.confidence !== null && find.confidence < UNSURE;
-  const note = find.confidence === null ? ", corrected" : doubt ? `, ${percent(find.confidence)}, unsure` : `, ${percent(find.confidence)}`;
+  const note = find.confidence === null ? "corrected" : percent(find.confidence) + (doubt ? ", unsure" : "");
   const text = find.value ?? find.text;
-  const button = make("button", { type: "button", className: doubt ? "unsure" : "", dataset: { words: find.words.join(" ") } }, text);
-  button.ariaLabel = `${nameOf(label)} ${text}${note}`;
-  button.title = note.slice(2);
+  const dataset = { words: find.words.join(" ") };
+  const button = make("button", { type: "button", className: doubt ? "unsure" : "", title: note, dataset }, text);
+  button.ariaLabel = `${nameOf(label)} ${text}, ${note}`;
   if (doubt) button.append(make("small", { textContent: percent(find.confidence) }));
   return make("td", { className: label }, button);
 }

@@ -9,7 +9,7 @@ const HOLD_MS = 300; // a finger rests that long before it drags over words; els
 export class Picture {
   /** Into `root`; `onSelect()` after each change of the selection, `onHover(place or null)`. */
   constructor(root, { onSelect, onHover }) {
-    Object.assign(this, { root, onSelect, onHover, receipt: null, words: [], selected: new Set(), active: 0, url: null });
+    Object.assign(this, { root, onSelect, onHover, receipt: null, words: [], selected: new Set(), active: 0 });
     root.addEventListener("pointerdown", (event) => this.#press(event));
     root.addEventListener("pointermove", (event) => this.#move(event));
     root.addEventListener("pointerup", (event) => this.#release(event));
@@ -77,10 +77,12 @@ export class Picture {
     for (const place of places) {
       const word = this.receipt.words[place];
       const element = this.words[place];
+      const name = word.label === NONE ? "no label" : `label ${nameOf(word.label)}`;
       const sure = word.byPerson ? "checked by you" : `${percent(word.confidence)} sure`;
+      const mark = word.byPerson ? "✓" : `· ${percent(word.confidence)}`;
       tone(element, word.label).firstChild.textContent = word.text;
-      element.setAttribute("aria-label", `${word.text}, ${word.label === NONE ? "no label" : `label ${nameOf(word.label)}`}, ${sure}`);
-      element.dataset.name = word.byPerson ? `${nameOf(word.label)} ✓` : `${nameOf(word.label)} · ${percent(word.confidence)}`;
+      element.setAttribute("aria-label", `${word.text}, ${name}, ${sure}`);
+      element.dataset.name = `${nameOf(word.label)} ${mark}`;
       element.classList.toggle("labelled", word.label !== NONE);
       element.classList.toggle("unsure", !word.byPerson && word.confidence < UNSURE);
       element.classList.toggle("touched", word.byPerson);
@@ -120,8 +122,12 @@ export class Picture {
   move(key, extend) {
     const { words } = this.receipt;
     if (!words.length) return;
-    if (!this.selected.size) return void this.select([document.activeElement === this.words[this.active] ? this.active : this.receipt.unsure()[0] ?? 0]);
-    const to = { ArrowLeft: this.active - 1, ArrowRight: this.active + 1, Home: 0, End: words.length - 1 }[key] ?? this.#across(key);
+    if (!this.selected.size) {
+      const focused = document.activeElement === this.words[this.active];
+      return void this.select([focused ? this.active : this.receipt.unsure()[0]]);
+    }
+    const along = { ArrowLeft: this.active - 1, ArrowRight: this.active + 1, Home: 0, End: words.length - 1 };
+    const to = along[key] ?? this.#across(key);
     if (to === undefined || !words[to]) return;
     const [first, last] = [Math.min(this.anchor, to), Math.max(this.anchor, to)];
     const between = Array.from({ length: last - first + 1 }, (_, step) => first + step);

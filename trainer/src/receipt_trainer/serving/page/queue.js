@@ -36,8 +36,8 @@ export class Queue {
 
   #row({ key, name, confidence, state }) {
     const sure = confidence === null ? "" : percent(confidence);
-    const button = make("button", { type: "button", dataset: { key, state } }, make("span", { textContent: name }), make("small", { textContent: sure }));
-    return make("li", {}, button);
+    const parts = [make("span", {}, name), make("small", {}, sure)];
+    return make("li", {}, make("button", { type: "button", dataset: { key, state } }, ...parts));
   }
 
   get numDone() {

@@ -29,15 +29,6 @@ const CHECKS = {
   subtotal_plus_tax_is_total: ["Subtotal and tax make the total", "Subtotal and tax do not make the total"],
   tax_included: ["The prices include the tax", null],
 };
-const REASONS = {
-  no_merchant: "No merchant was found",
-  no_date: "No date was found",
-  no_total: "No total was found",
-  no_words: "No words were found on the page",
-  no_fields: "No word has a label: is it a receipt?",
-  uncalibrated: "The model had too few receipts to measure how sure it is: take the percentages as hints",
-  merged_amounts: "This model cannot tell the total from other amounts",
-};
 
 /** A label in plain words. */
 export function nameOf(label) {
@@ -52,7 +43,8 @@ export class Receipt {
   /** Of an answer of the server; `photo` is a Blob or null, `key` that of the review queue. */
   constructor(answer, { photo = null, key = null, name = "" } = {}) {
     Object.assign(this, { answer, photo, key, name });
-    this.words = answer.words.map((word) => ({ ...word, read: word.text, proposed: proposedOf(word), byPerson: false }));
+    const made = (word) => ({ ...word, read: word.text, proposed: proposedOf(word), byPerson: false });
+    this.words = answer.words.map(made);
     this.done = [];
     this.undone = [];
     this.savedAt = undefined;
@@ -109,7 +101,8 @@ export class Receipt {
         const kept = find.words.filter((place) => this.#stays(place, label));
         kept.forEach((place) => taken.add(place));
         const whole = kept.length === find.words.length && kept.every((place) => this.#asRead(place));
-        if (whole) found.push({ label, words: kept, text: find.text, value: valueOf(find), confidence: find.confidence });
+        const { text, confidence } = find;
+        if (whole) found.push({ label, words: kept, text, value: valueOf(find), confidence });
         else if (kept.length) found.push({ label, words: kept });
       }
     }
@@ -146,9 +139,8 @@ export class Receipt {
 
   /** Whether a person gave or took away this label, or edited a word that bears it. */
   #touched(label) {
-    return this.words.some(
-      (word) => (word.label === label) !== (word.proposed === label) || (word.label === label && word.text !== word.read),
-    );
+    const moved = (word) => (word.label === label) !== (word.proposed === label);
+    return this.words.some((word) => moved(word) || (word.label === label && word.text !== word.read));
   }
 
   /** {rows of the summary, rows of items by label, others}, made of the finds. */
@@ -190,7 +182,8 @@ export class Receipt {
 
   /** [{text, holds}] of the sums that were checked, and whether a person has changed an amount since. */
   checks() {
-    const said = Object.entries(this.answer.checks).map(([name, holds]) => ({ text: CHECKS[name]?.[holds ? 0 : 1], holds }));
+    const textOf = (name, holds) => CHECKS[name]?.[holds ? 0 : 1];
+    const said = Object.entries(this.answer.checks).map(([name, holds]) => ({ text: textOf(name, holds), holds }));
     const stale = ["LINE_TOTAL", "SUBTOTAL", "TAX", "GRAND_TOTAL"].some((label) => this.#touched(label));
     return { known: said.filter((check) => check.holds !== null && check.text), stale };
   }
@@ -202,7 +195,7 @@ export class Receipt {
       if (label) return `${nameOf(label)} is only ${percent(Number(share))} sure`;
       const [check] = Object.keys(CHECKS).filter((name) => code === "check_failed" && text.startsWith(name));
       const plain = text.replace(/\b[A-Z]+(_[A-Z]+)+\b|\b(DATE|TIME|TAX|SUBTOTAL|QUANTITY|AMOUNT)\b/g, nameOf);
-      return REASONS[code] ?? CHECKS[check]?.[1] ?? plain.charAt(0).toUpperCase() + plain.slice(1);
+      return CHECKS[check]?.[1] ?? plain.charAt(0).toUpperCase() + plain.slice(1);
     });
   }
 
