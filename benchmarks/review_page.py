@@ -105,7 +105,7 @@ def draw(holder: Holder, photo: Path, picture: Path) -> None:
     ):
         page.set_input_files("#file", photo)
         page.wait_for_selector("#panel:visible", timeout=PATIENCE_MS)
-        page.wait_for_function("document.querySelector('#sheets img').naturalWidth > 0")
+        page.wait_for_function("() => document.querySelector('#sheets img').naturalWidth > 0")
         page.locator("#fields .row").first.click()
         page.screenshot(path=picture, type="jpeg", quality=85)
 

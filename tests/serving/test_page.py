@@ -119,7 +119,7 @@ def test_a_photo_is_corrected_and_saved(browser: Browser, site: Site) -> None:
         assert_accessible(page)
         page.set_input_files("#file", PHOTO)
         expect(page.locator("#sheets img")).to_be_visible()
-        page.wait_for_function("document.querySelector('#sheets img').naturalWidth > 0")
+        page.wait_for_function("() => document.querySelector('#sheets img').naturalWidth > 0")
         first = page.get_by_role("option").first
         text = str(page.evaluate("document.querySelector('.word').textContent"))
         first.click()
