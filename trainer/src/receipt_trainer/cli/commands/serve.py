@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from receipt_trainer.cli.options import FILE
-from receipt_trainer.cli.stack import outputs, stack_options
+from receipt_trainer.cli.stack import outputs, require_outputs, stack_options
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import write_atomically
 
@@ -83,6 +83,7 @@ def _serve(
 ) -> None:
     if model is None:
         raise UserError("which model? give --model RUN (a run's folder, a package, s3://...)")
+    _check_places(review, corrections=corrections, keep_photos=keep_photos)
     from receipt_trainer.serving import server
     from receipt_trainer.serving.app import Limits, create_app
     from receipt_trainer.serving.holder import Holder
@@ -90,10 +91,7 @@ def _serve(
     access = _access(host, token_file, token_parameter)
     with server.listen(host, port) as listener:  # before the model is loaded: a port that is in use is told at once
         holder = Holder.fixed(model, known=known, **reading)
-        if corrections:
-            kept, queue = _of_table(holder, review, keep_photos=keep_photos)
-        else:
-            kept, queue = _of_file(holder, output, review, keep_photos=keep_photos)
+        kept, queue = _of_table(holder, keep_photos=keep_photos) if corrections else _of_file(holder, output, review)
         app = create_app(
             holder,
             corrections=kept,
@@ -115,30 +113,30 @@ def _serve(
                 queue.close()
 
 
-def _of_table(
-    holder: Holder, review: Path | None, *, keep_photos: bool
-) -> tuple[Corrections | None, ReviewQueue | None]:
+def _check_places(review: Path | None, *, corrections: bool, keep_photos: bool) -> None:
+    """Refuse options that exclude each other, before a model is loaded."""
+    if corrections and outputs() is None:
+        raise UserError("--corrections is for a stack's receipts table: give --stack NAME; without, see --output")
+    if corrections and review is not None:
+        raise UserError("--review FILE is not for --corrections, which reviews the stack's table: import the file")
+    if keep_photos and not corrections:
+        raise UserError("--keep-photos needs --stack NAME and --corrections: photos are kept in the stack's bucket")
+
+
+def _of_table(holder: Holder, *, keep_photos: bool) -> tuple[Corrections, ReviewQueue]:
     """Where corrections go and what is reviewed with --corrections: the table of the stack."""
     from receipt_trainer.serving.table_corrections import TableCorrections, queue_of_table
 
-    found = outputs()
-    if found is None:
-        raise UserError("--corrections is for a stack's receipts table: give --stack NAME; without, see --output")
-    if review is not None:
-        raise UserError("--review FILE is not for --corrections, which reviews the stack's table: import the file")
+    found = require_outputs()
     bucket = found.artifacts_bucket if keep_photos else None
     return TableCorrections(found.receipts_table, bucket=bucket), queue_of_table(holder, found.receipts_table)
 
 
-def _of_file(
-    holder: Holder, output: Path, review: Path | None, *, keep_photos: bool
-) -> tuple[Corrections | None, ReviewQueue | None]:
+def _of_file(holder: Holder, output: Path, review: Path | None) -> tuple[Corrections | None, ReviewQueue | None]:
     """Where corrections go and what is reviewed without --corrections: files, and with a stack nothing."""
     from receipt_trainer.serving.corrections import FileCorrections
     from receipt_trainer.serving.review import queue_of_file
 
-    if keep_photos:
-        raise UserError("--keep-photos needs --stack NAME and --corrections: photos are kept in the stack's bucket")
     if review is not None:
         queue, receipts = queue_of_file(holder, review, output)
         return FileCorrections(output, known=receipts), queue
