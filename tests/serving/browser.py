@@ -12,7 +12,8 @@ import uvicorn
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from starlette.types import ASGIApp
 
-from receipt_trainer.serving.server import listen, url_of
+from receipt_trainer.serving.app import App
+from receipt_trainer.serving.server import configured, listen, url_of
 
 CHROMIUM = shutil.which("chromium")
 PATIENCE_MS = 60_000
@@ -33,7 +34,8 @@ expect.set_options(timeout=PATIENCE_MS)
 def served(app: ASGIApp) -> Iterator[str]:
     """The URL under which an application answers meanwhile."""
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    config = configured(app) if isinstance(app, App) else uvicorn.Config(app, log_config=None)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

@@ -7,7 +7,7 @@ import json
 from random import Random
 from typing import Any, Final
 
-ODD: Final = (
+ODD: Final[tuple[Any, ...]] = (
     *(
         None,
         True,

@@ -32,7 +32,7 @@ from tests.serving.browser import served
 from tests.serving.mutate import mutated
 
 PHOTO = Path(__file__).parents[2] / "docs" / "receipt.jpg"
-WORDS = {
+WORDS: dict[str, Any] = {
     "width": 400,
     "height": 600,
     "words": [
@@ -109,7 +109,7 @@ def test_a_correction_is_kept(client: Client) -> None:
     saved = client.post("/v1/receipts/abc:correct", json=correction)
     jsonschema.validate(saved.json(), schema_of("Saved"))
     assert saved.json() == {"id": "abc", "saved_to": "file", "num_words": 1, "num_labels": 1, "confirmed": True}
-    form = {"correction": (None, json.dumps(correction), "application/json"), "photo": ("p", b"x", "image/jpeg")}
+    form: Any = {"correction": (None, json.dumps(correction), "application/json"), "photo": ("p", b"x", "image/jpeg")}
     assert client.post("/v1/receipts/abc:correct", files=form).status_code == 200
     wrong = client.post("/v1/receipts/abc:correct", json=correction | {"words": [word | {"box": [1]}]})
     assert "words.0.box" in is_problem(wrong, 422)

@@ -92,7 +92,7 @@ class Service:
         self.holder, self.corrections, self.review = holder, corrections, review
         self.keep_photos, self.limits = keep_photos, limits
         self.metrics, self.photos, self.ready, self.stuck = metrics.Metrics(), PhotoReaders(), True, 0
-        self._threads = ThreadPoolExecutor(limits.workers, "reader")
+        self._threads = ThreadPoolExecutor(2 * limits.workers, "reader")  # words, and what OCR has read
         self._writers = ThreadPoolExecutor(2, "writer")
         self._words, self._photos = (
             Admission(limits.workers, max_wait_s=wait, deadline_s=deadline, mean_s=guess)

@@ -27,6 +27,8 @@ MAX_CONNECTIONS: Final = 500
 """At the same time; more are closed as they come."""
 HEADERS_S: Final = 10.0
 """In which a request's line and headers must have come."""
+STALL_S: Final = 60.0
+"""In which a client must take some of an answer that it has asked for."""
 IDLE_S: Final = 30
 DRAIN_S: Final = 25
 """From a signal to the end, at most."""
@@ -67,11 +69,10 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def run(app: App, listener: socket.socket, *, open_browser: bool) -> None:
-    """Answer requests until SIGTERM or Ctrl+C, then those that were accepted, and return."""
-    _log_to_stderr()
-    config = uvicorn.Config(
-        app.asgi,
+def configured(app: App) -> uvicorn.Config:
+    """How uvicorn runs the application."""
+    return uvicorn.Config(
+        app,
         http=_Protocol,
         ws="none",
         lifespan="on",
@@ -83,9 +84,14 @@ def run(app: App, listener: socket.socket, *, open_browser: bool) -> None:
         timeout_graceful_shutdown=DRAIN_S,
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
     )
+
+
+def run(app: App, listener: socket.socket, *, open_browser: bool) -> None:
+    """Answer requests until SIGTERM or Ctrl+C, then those that were accepted, and return."""
+    _log_to_stderr()
     if open_browser:
         threading.Thread(target=webbrowser.open, args=(url_of(listener),), daemon=True).start()
-    _Server(config, app).run([listener])
+    _Server(configured(app), app).run([listener])
     if app.service.stuck:  # the interpreter would wait for their threads
         sys.stderr.flush()
         os._exit(0)
@@ -130,6 +136,7 @@ class _Protocol(H11Protocol):
     """HTTP/1.1 in which a connection that sends no whole request is closed, and there are not too many of them."""
 
     _headers_timer: asyncio.TimerHandle | None = None
+    _stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new connection."""
@@ -141,17 +148,27 @@ class _Protocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """A part of a request; its headers must be whole within a time that begins with their first byte."""
-        began = self._waits_for_headers()
         super().data_received(data)
         if not self._waits_for_headers():
-            self._stop_timer()
-        elif self._headers_timer is None or not began:
-            self._stop_timer()
+            self._stop(self._headers_timer)
+            self._headers_timer = None
+        elif self._headers_timer is None:
             self._headers_timer = self.loop.call_later(HEADERS_S, self._end_if_waiting)
+
+    def pause_writing(self) -> None:
+        """Who takes no answer is not waited for without end."""
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(STALL_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The answer goes on."""
+        self._stop(self._stall_timer)
+        super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end of a connection."""
-        self._stop_timer()
+        self._stop(self._headers_timer)
+        self._stop(self._stall_timer)
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -177,7 +194,7 @@ class _Protocol(H11Protocol):
         if self._waits_for_headers() and not self.transport.is_closing():
             self.transport.abort()
 
-    def _stop_timer(self) -> None:
-        if self._headers_timer is not None:
-            self._headers_timer.cancel()
-            self._headers_timer = None
+    @staticmethod
+    def _stop(timer: asyncio.TimerHandle | None) -> None:
+        if timer is not None:
+            timer.cancel()

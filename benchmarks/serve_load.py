@@ -1,0 +1,249 @@
+"""`receipt-trainer serve` on one processor under load: latency, rate, overload, growth, mutated bodies, its end.
+
+    python -m benchmarks.serve_load RUN words.jsonl --photo photo.jpg [--requests 5000]
+
+The server runs on one processor (the last that this process may use) and the clients on the others: on a machine with
+two, look at the load average that is printed first. RUN is a run's folder, words.jsonl has receipts of ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+from tests.serving.mutate import mutated
+
+READ = "/v1/receipts:read"
+JSON = {"Content-Type": "application/json"}
+PATIENCE_S = 120
+ALLOWED = {200, 400, 413, 415, 422}
+"""Statuses of mutated bodies."""
+
+
+@dataclass
+class Seen:
+    """What clients saw: seconds of each answer by status, and connections that ended without one."""
+
+    seconds: dict[int, list[float]] = field(default_factory=dict)
+    faults: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, status: int, seconds: float) -> None:
+        """Count an answer."""
+        with self.lock:
+            self.seconds.setdefault(status, []).append(seconds)
+
+    def __str__(self) -> str:
+        told = [f"{status}: {quantiles(found)}" for status, found in sorted(self.seconds.items())]
+        return "; ".join([*told, *(f"{name}: {count}" for name, count in self.faults.items())])
+
+
+def quantiles(seconds: Sequence[float]) -> str:
+    """Count, median, p99 and maximum in milliseconds."""
+    ordered = sorted(seconds)
+    p99 = ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
+    median, late, most = (f"{1e3 * one:.0f}" for one in (statistics.median(ordered), p99, ordered[-1]))
+    return f"n {len(ordered)}, p50 {median}, p99 {late}, max {most} ms"
+
+
+class Server:
+    """A server on one processor."""
+
+    def __init__(self, run: Path, folder: Path, cpu: int) -> None:
+        began = time.monotonic()
+        log = (folder / "serve.log").open("wb")
+        command = [sys.executable, "-m", "receipt_trainer", "serve", "--no-browser", "--port", "0", "--model", str(run)]
+        self.process = subprocess.Popen(
+            [*command, "--workers", "1"],
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
+        )
+        while not (found := re.search(r"http://\S+:(\d+)/ answers", (folder / "serve.log").read_text())):
+            if self.process.poll() is not None:
+                sys.exit((folder / "serve.log").read_text())
+            time.sleep(0.01)
+        self.port = int(found[1])
+        self.start_s = time.monotonic() - began
+
+    def connect(self) -> HTTPConnection:
+        """A connection that is kept alive."""
+        return HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+
+    def cpu_s(self) -> float:
+        """CPU seconds of the process, without its children."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rss_mb(self) -> float:
+        """Resident memory of the process, without its children."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+
+
+def ask(server: Server, bodies: Iterator[bytes], seen: Seen, stop: Callable[[], bool]) -> None:
+    """One client: a request after the other; a refused connection ends it."""
+    client = server.connect()
+    while not stop():
+        began = time.monotonic()
+        try:
+            client.request("POST", READ, next(bodies), JSON)
+            answer = client.getresponse()
+            answer.read()
+        except ConnectionRefusedError:
+            return
+        except (OSError, HTTPException) as error:
+            seen.faults[type(error).__name__] += 1
+            client.close()
+            if stop():
+                return
+            continue
+        seen.add(answer.status, time.monotonic() - began)
+
+
+@contextlib.contextmanager
+def clients(server: Server, bodies: Sequence[bytes], count: int) -> Iterator[Seen]:
+    """So many clients at work during the block."""
+    seen, ended = Seen(), threading.Event()
+
+    def endless(random: Random) -> Iterator[bytes]:
+        while True:
+            yield random.choice(bodies)
+
+    threads = [
+        threading.Thread(target=ask, args=(server, endless(Random(n)), seen, ended.is_set)) for n in range(count)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def until(count: int, seen: Seen) -> None:
+    """Wait for so many answers."""
+    while sum(map(len, seen.seconds.values())) < count:
+        time.sleep(0.01)
+
+
+def one_by_one(server: Server, bodies: Sequence[bytes], count: int) -> None:
+    """Latency and CPU of one client."""
+    before, rss = server.cpu_s(), server.rss_mb()
+    with clients(server, bodies, 1) as seen:
+        until(count, seen)
+    total = sum(map(len, seen.seconds.values()))
+    print(f"one client: {seen}; CPU {1e3 * (server.cpu_s() - before) / total:.1f} ms each")
+    print(f"  memory {rss:.0f} MB before, {server.rss_mb():.0f} MB after {total} requests")
+
+
+def many(server: Server, bodies: Sequence[bytes], count: int, seconds: float) -> None:
+    """Rate, and what happens to the rest."""
+    began = time.monotonic()
+    with clients(server, bodies, count) as seen:
+        time.sleep(seconds)
+    print(f"{count} clients: {len(seen.seconds.get(200, ())) / (time.monotonic() - began):.1f} read a second; {seen}")
+
+
+def slow_ones(server: Server, bodies: Sequence[bytes], count: int) -> None:
+    """Half-sent requests on many connections, and a client that works meanwhile."""
+    half = f"POST {READ} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 9000\r\n\r\nx"
+    with contextlib.ExitStack() as stack:
+        for text in ("", "GET / HTTP/1.1\r\nHo", half):
+            for _ in range(count // 3):
+                one = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+                one.sendall(text.encode())
+        with clients(server, bodies, 1) as seen:
+            until(50, seen)
+    print(f"beside {count} connections that send half a request: {seen}")
+
+
+def fuzz(server: Server, record: dict[str, object], photo: bytes, count: int) -> None:
+    """Mutated bodies, one after the other."""
+    random, seen = Random(11), Seen()
+    client = server.connect()
+    for _ in range(count):
+        body, kind, _ = mutated(random, record, photo)
+        began = time.monotonic()
+        client.request("POST", READ, body, {"Content-Type": kind})
+        answer = client.getresponse()
+        answer.read()
+        seen.add(answer.status, time.monotonic() - began)
+    wrong = sum(len(found) for status, found in seen.seconds.items() if status not in ALLOWED)
+    print(f"{count} mutated bodies, {wrong} answered by a fault: {seen}")
+
+
+def photos(server: Server, photo: bytes, count: int) -> None:
+    """Photos, one after the other."""
+    seen, client = Seen(), server.connect()
+    for _ in range(count):
+        began = time.monotonic()
+        client.request("POST", READ, photo, {"Content-Type": "image/jpeg"})
+        answer = client.getresponse()
+        answer.read()
+        seen.add(answer.status, time.monotonic() - began)
+    print(f"photos: {seen}; memory of the server {server.rss_mb():.0f} MB")
+
+
+def end(server: Server, bodies: Sequence[bytes]) -> None:
+    """SIGTERM under load."""
+    with clients(server, bodies, 8) as seen:
+        until(50, seen)
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        code = server.process.wait(60)
+    print(f"SIGTERM under 8 clients: exit code {code} after {time.monotonic() - began:.1f} s; {seen}")
+
+
+def main() -> None:
+    """Print all figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("words", type=Path, help="JSON lines of receipts")
+    parser.add_argument("--photo", type=Path, required=True)
+    parser.add_argument("--requests", type=int, default=5000, help="Of the parts that count; default: 5,000")
+    parser.add_argument("--seconds", type=float, default=60.0, help="Of the parts with many clients")
+    given = parser.parse_args()
+    records = [json.loads(line) for line in given.words.read_text().splitlines()]
+    bodies = [json.dumps(record).encode() for record in records]
+    *others, cpu = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, set(others) or {cpu})
+    words = statistics.mean(len(record["words"]) for record in records)
+    print(f"load average {os.getloadavg()[0]:.1f}; {len(records)} receipts of {words:.0f} words on average")
+    with TemporaryDirectory() as folder:
+        server = Server(given.run.resolve(), Path(folder), cpu)
+        print(f"ready after {server.start_s:.1f} s, {server.rss_mb():.0f} MB")
+        try:
+            photos(server, given.photo.read_bytes(), max(3, given.requests // 250))
+            one_by_one(server, bodies, given.requests)
+            many(server, bodies, 4, given.seconds)
+            many(server, bodies, 64, given.seconds)
+            slow_ones(server, bodies, 120)
+            fuzz(server, records[0], given.photo.read_bytes(), given.requests)
+            end(server, bodies)
+        finally:
+            server.process.kill()
+
+
+if __name__ == "__main__":
+    main()
