@@ -4,7 +4,7 @@ import { byId, make, tone } from "./elements.js";
 import { fieldsOf } from "./panel.js";
 import { Picture } from "./picture.js";
 import { Queue } from "./queue.js";
-import { NONE, Receipt, nameOf, percent } from "./receipt.js";
+import { NONE, Receipt, nameOf, suretyOf } from "./receipt.js";
 import * as server from "./server.js";
 
 const LABEL_KEYS = "123456789asdfgh";
@@ -151,7 +151,7 @@ function drawFields() {
   byId("skip").hidden = !receipt.key;
   byId("save").disabled = !changed;
   byId("undo").disabled = !receipt.done.length;
-  byId("confirm").disabled = receipt.confirmed && !changed;
+  byId("confirm").disabled = !receipt.words.length || (receipt.confirmed && !changed);
   const text = changed ? "All else is right" : receipt.confirmed ? "Confirmed" : "All is right";
   byId("confirm").firstChild.textContent = text;
   if (!model.corrections) noteSaved("Corrections are switched off on this server: start it with --corrections.", false);
@@ -172,8 +172,7 @@ function drawEditor() {
   if (!places.length) return;
   const words = places.map((place) => receipt.words[place]);
   const [word] = words;
-  const sure = word.byPerson ? "checked by you" : `${percent(word.confidence)} sure`;
-  byId("text-label").textContent = words.length > 1 ? `${words.length} words` : `Text · ${sure}`;
+  byId("text-label").textContent = words.length > 1 ? `${words.length} words` : `Text · ${suretyOf(word)}`;
   byId("text").value = words.map(({ text }) => text).join(" ");
   byId("text").readOnly = words.length > 1;
   byId("labels").replaceChildren(...labelButtons(new Set(words.map(({ label }) => label))));
@@ -225,7 +224,7 @@ function changed(places) {
 // Saving
 
 function save(confirmed) {
-  if (!receipt || busy || !model.corrections) return;
+  if (!receipt?.words.length || busy || !model.corrections) return;
   giveText();
   if (!receipt.changed && (!confirmed || receipt.confirmed)) return;
   const one = receipt;

@@ -1,7 +1,7 @@
 /** The receipt: its photo, or its words drawn, and above it the words, which are selected by mouse, touch and keys. */
 
 import { make, tone } from "./elements.js";
-import { NONE, UNSURE, nameOf, percent } from "./receipt.js";
+import { NONE, isUnsure, nameOf, suretyOf } from "./receipt.js";
 
 const DRAG = 5; // pixels a pointer moves before it drags
 const HOLD_MS = 300; // a finger rests that long before it drags over words; else it scrolls
@@ -78,13 +78,12 @@ export class Picture {
       const word = this.receipt.words[place];
       const element = this.words[place];
       const name = word.label === NONE ? "no label" : `label ${nameOf(word.label)}`;
-      const sure = word.byPerson ? "checked by you" : `${percent(word.confidence)} sure`;
-      const mark = word.byPerson ? "✓" : `· ${percent(word.confidence)}`;
+      const mark = word.byPerson ? "✓" : `· ${suretyOf(word).replace(" sure", "")}`;
       tone(element, word.label).firstChild.textContent = word.text;
-      element.setAttribute("aria-label", `${word.text}, ${name}, ${sure}`);
+      element.setAttribute("aria-label", `${word.text}, ${name}, ${suretyOf(word)}`);
       element.dataset.name = `${nameOf(word.label)} ${mark}`;
       element.classList.toggle("labelled", word.label !== NONE);
-      element.classList.toggle("unsure", !word.byPerson && word.confidence < UNSURE);
+      element.classList.toggle("unsure", isUnsure(word));
       element.classList.toggle("touched", word.byPerson);
       element.setAttribute("aria-selected", this.selected.has(place));
     }
@@ -124,7 +123,7 @@ export class Picture {
     if (!words.length) return;
     if (!this.selected.size) {
       const focused = document.activeElement === this.words[this.active];
-      return void this.select([focused ? this.active : this.receipt.unsure()[0]]);
+      return void this.select([focused ? this.active : (this.receipt.unsure()[0] ?? this.active)]);
     }
     const along = { ArrowLeft: this.active - 1, ArrowRight: this.active + 1, Home: 0, End: words.length - 1 };
     const to = along[key] ?? this.#across(key);

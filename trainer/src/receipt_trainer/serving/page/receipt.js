@@ -39,6 +39,15 @@ export function nameOf(label) {
 /** 0.975 as "98 %"; never 100 % of what is not certain. */
 export const percent = (share) => `${share < 1 ? Math.min(99, Math.round(share * 100)) : 100} %`;
 
+/** How sure a word's label is: by the model, or because a person has said it. */
+export function suretyOf({ byPerson, label, proposed, confidence }) {
+  if (byPerson) return "checked by you";
+  return label === proposed ? `${percent(confidence)} sure` : "set by a person";
+}
+
+/** Whether the model says it, and hardly. */
+export const isUnsure = (word) => suretyOf(word).endsWith("sure") && word.confidence < UNSURE;
+
 export class Receipt {
   /** Of an answer of the server; `photo` is a Blob or null, `key` that of the review queue. */
   constructor(answer, { photo = null, key = null, name = "" } = {}) {
@@ -199,9 +208,10 @@ export class Receipt {
     });
   }
 
-  /** Places of the words that a person should look at, the least sure first. */
+  /** Places of the words of which only the model says what they are, the least sure first. */
   unsure() {
-    const places = [...this.words.keys()].filter((place) => !this.words[place].byPerson);
+    const byModel = ({ byPerson, label, proposed }) => !byPerson && label === proposed;
+    const places = [...this.words.keys()].filter((place) => byModel(this.words[place]));
     return places.sort((one, other) => this.words[one].confidence - this.words[other].confidence);
   }
 
