@@ -7,9 +7,11 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
 from receipt_trainer.inference import answer
 from receipt_trainer.serving.bodies import JSON, MULTIPART, PHOTOS
-from receipt_trainer.serving.corrections import Correction
+from receipt_trainer.serving.corrections import Correction, Saved
 from receipt_trainer.serving.problems import MEDIA_TYPE as PROBLEM
 
 _HOME: Final = "#/components/schemas/"
@@ -67,15 +69,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
             "review": _FLAG,
         }
     ),
-    "Saved": _object(
-        {
-            "id": _TEXT,
-            "saved_to": {"enum": ["table", "file"]},
-            "num_words": _COUNT,
-            "num_labels": _COUNT,
-            "confirmed": _FLAG,
-        }
-    ),
+    "Saved": TypeAdapter(Saved).json_schema(),
     "Queue": _object(
         {
             "entries": {
@@ -220,9 +214,8 @@ _DESCRIPTIONS: Final = {
 def document() -> dict[str, Any]:
     """The whole interface."""
     schemas = copy.deepcopy(answer.schema()["$defs"])
-    schemas |= Correction.model_json_schema(ref_template="#/$defs/{model}").pop("$defs")
-    correction = Correction.model_json_schema(ref_template="#/$defs/{model}")
-    schemas |= _SCHEMAS | {"Correction": {key: value for key, value in correction.items() if key != "$defs"}}
+    correction = Correction.model_json_schema()
+    schemas |= correction.pop("$defs") | _SCHEMAS | {"Correction": correction}
     problem = {PROBLEM: {"schema": _reference("Problem")}}
     responses = {
         str(status): {"description": said, "content": problem} | ({"headers": _RETRY} if status == 503 else {})
