@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import pytest
 
-LOSS: Final = "receipt_trainer.models.layoutlm.loss:MarginalLoss.__call__"
-VL_LOSS: Final = "receipt_trainer.models.paddleocr_vl.loss:TokenLoss.__call__"
+LOSS: Final = "receipt_trainer.models.layoutlm.trainer:MarginalLoss.__call__"
+VL_LOSS: Final = "receipt_trainer.models.paddleocr_vl.trainer:TokenLoss.__call__"
 
 _CLONE_NEWNS, _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x20000, 1, 32, 4096, 16384, 1 << 18
 

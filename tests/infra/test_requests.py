@@ -30,11 +30,10 @@ from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.queue import RENEW_AGE, SqsQueue
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import new_job, submit
-from receipt_trainer.worker.claims import Renewal
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.interruptions import Interruption
 from receipt_trainer.worker.log_forwarder import job_log
-from receipt_trainer.worker.loop import Worker
+from receipt_trainer.worker.loop import Renewal, Worker
 from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine, spot_price_usd_per_h
 from receipt_trainer.worker.settings import WorkerSettings
 from tests.doctor.conftest import Stood, stood

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.models.layoutlm.collator import PackedBatches
 from receipt_trainer.models.layoutlm.model import resolve
+from receipt_trainer.models.paddleocr_vl.collator import CurriculumBatches
 from receipt_trainer.models.paddleocr_vl.model import require_family
 from receipt_trainer.models.paddleocr_vl.processor import load_processor
-from receipt_trainer.models.paddleocr_vl.sampler import CurriculumBatches
 from tests.training.unreachable import reach_nobody
 
 Make = Callable[[int, int, int], Any]

@@ -21,10 +21,9 @@ from receipt_trainer.contract.tables import iso, job_pk
 from receipt_trainer.contract.waiting import QueuedJob, new_deduplication_id
 from receipt_trainer.jobs.model import Attempt, Job
 from receipt_trainer.jobs.queue import RENEW_AGE, RENEW_RECEIVES, Message
-from receipt_trainer.worker.claims import AGAIN_S, Renewal
 from receipt_trainer.worker.finalize import Claimed, Conclusion, Ending, Left
 from receipt_trainer.worker.interruptions import Interruption
-from receipt_trainer.worker.loop import STOPPED
+from receipt_trainer.worker.loop import AGAIN_S, STOPPED, Renewal
 from tests.fault_proxy import FaultProxy
 from tests.queues import new_queue
 from tests.strikes import forget

@@ -22,7 +22,7 @@ from receipt_trainer.jobs.model import Attempt, Job
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.training import checkpoints
 from receipt_trainer.worker.child import Scratch, clean
-from receipt_trainer.worker.claims import StaleLeases
+from receipt_trainer.worker.loop import StaleLeases
 from receipt_trainer.worker.retention import INTERVAL_S, Retention
 from tests.worker.bench import Bench, Running, wait_for
 

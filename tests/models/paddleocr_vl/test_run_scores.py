@@ -25,9 +25,8 @@ from receipt_trainer.jobs.metrics import read_curves
 from receipt_trainer.jobs.metrics_writer import AwsRunStore
 from receipt_trainer.models.paddleocr_vl.dataset import Side
 from receipt_trainer.models.paddleocr_vl.family import PaddleOcrVl
-from receipt_trainer.models.paddleocr_vl.generate import answer
+from receipt_trainer.models.paddleocr_vl.generate import METRICS, Scoring, answer, summary
 from receipt_trainer.models.paddleocr_vl.model import load
-from receipt_trainer.models.paddleocr_vl.run_scores import METRICS, Scoring, summary
 from receipt_trainer.reports.evaluation_pages import render_run
 from receipt_trainer.training.run import RunRequest, run
 from tests.fork_server import Program

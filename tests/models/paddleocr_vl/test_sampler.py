@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from receipt_trainer.data.document_set import VlExample
-from receipt_trainer.models.paddleocr_vl.sampler import CurriculumBatches, Schedule, difficulties
+from receipt_trainer.models.paddleocr_vl.collator import CurriculumBatches, Schedule, difficulties
 
 COUNT = 41
 LENGTHS = np.random.default_rng(0).integers(50, 500, COUNT)

@@ -280,7 +280,7 @@ class Refusal:
 
 def decide_claim(job: Job, now: datetime, broken_lease: datetime | None = None) -> Claim | Refusal:
     """What a worker that has the job's message may do with it; for `broken_lease` see
-    `receipt_trainer.worker.claims`."""
+    `receipt_trainer.worker.loop`."""
     if job.status in TERMINAL:
         return Refusal("cancelled" if job.status == "CANCELLED" else "done", job.status)
     if job.is_leased(now) and job.lease_expires_at != broken_lease:

@@ -2,19 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from transformers import PrinterCallback, Trainer
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_callback import ProgressCallback
 
 from receipt_trainer.errors import WorldError
 from receipt_trainer.training import checkpoints, distributed
-from receipt_trainer.training.batches import EpochBatches, SetEpoch
+
+
+class EpochBatches(ABC):
+    """Batches of example numbers, a batch sampler as torch's DataLoader takes it.
+
+    Attributes:
+        batch_size: examples of a batch; None: batches differ in their number.
+    """
+
+    drop_last = False
+
+    def __init__(self, batch_size: int | None, seed: int) -> None:
+        self.batch_size = batch_size
+        self.epoch = 0
+        self._seed = seed
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch."""
+        self.epoch = epoch
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+
+    @abstractmethod
+    def order(self, draw: np.random.Generator) -> Iterable[list[int]]:
+        """The batches of an epoch."""
+
+    def __iter__(self) -> Iterator[list[int]]:
+        yield from self.order(np.random.default_rng((self._seed, self.epoch)))
+
+
+class Collator(Protocol):
+    """The random draw of an example depends on the epoch."""
+
+    epoch: int
+
+
+class SetEpoch(TrainerCallback):
+    """Order and augmentation are functions of the epoch; this is the one place that sets it."""
+
+    def __init__(self, batches: EpochBatches, collator: Collator) -> None:
+        self._batches = batches
+        self._collator = collator
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """The state's epoch is fractional in the middle of a resumed one."""
+        epoch = int(state.epoch or 0)
+        self._batches.set_epoch(epoch)
+        self._collator.epoch = epoch
+
 
 LOWER: Final = "lower the learning rate, or use precision fp32 or bf16"
 _SHOWN: Final = 8

@@ -12,8 +12,7 @@ from babel.numbers import get_currency_precision
 
 from receipt_trainer.data.amount_checks import CASH_STEPS, arithmetic_problems
 from receipt_trainer.data.document import canonical_json, check, number
-from receipt_trainer.data.synthetic import names
-from receipt_trainer.data.synthetic.locales import Locale, Shop, currencies, fill, pick
+from receipt_trainer.data.synthetic.locales import Locale, Shop, address, currencies, fake, fill, firm, pick, product
 
 Detail = Literal["all", "several", "quantity", "none"]
 """The texts beside a line's total: quantity and price; both where the quantity is not one; the quantity; nothing."""
@@ -320,10 +319,10 @@ def _rates(rng: Random, locale: Locale, by_item: bool) -> tuple[tuple[str, Decim
 
 def _vendor(rng: Random, locale: Locale, shop: Shop, invoice: bool) -> Party:
     return Party(
-        name=names.firm(rng, locale, shop),
-        address=names.address(rng, locale) if rng.random() < 0.92 else (),
+        name=firm(rng, locale, shop),
+        address=address(rng, locale) if rng.random() < 0.92 else (),
         tax_id=fill(rng, pick(rng, locale.tax_ids)) if rng.random() < (0.8 if invoice else 0.25) else None,
-        phone=names.fake(rng, locale, locale.phones) if rng.random() < (0.6 if invoice else 0.8) else None,
+        phone=fake(rng, locale, locale.phones) if rng.random() < (0.6 if invoice else 0.8) else None,
     )
 
 
@@ -331,7 +330,7 @@ def _client(rng: Random, locale: Locale) -> Party:
     """A firm, or now and then a person."""
     party = _vendor(rng, locale, locale.language.shops["services"], True)
     if rng.random() < 0.2:
-        return Party(names.fake(rng, locale, "{{name}}"), party.address)
+        return Party(fake(rng, locale, "{{name}}"), party.address)
     return Party(party.name, party.address, party.tax_id if rng.random() < 0.5 else None)
 
 
@@ -358,7 +357,7 @@ def _items(rng: Random, locale: Locale, currency: str, kind: str, habit: Habit, 
     detail = rng.choice(habit.details)
     items: list[Item] = []
     for noun in nouns[:count]:
-        name = noun if kind == "services" else names.product(rng, locale, shop, noun)
+        name = noun if kind == "services" else product(rng, locale, shop, noun)
         rate = rng.choice(terms.taxes)[1] if terms.taxes else Decimal(0)
         item = _item(rng, currency, name, kind, habit.kind == "invoice", rate)
         items.append(_shown(item, detail))

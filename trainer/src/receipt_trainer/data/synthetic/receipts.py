@@ -7,8 +7,7 @@ from random import Random
 
 from babel.dates import format_time
 
-from receipt_trainer.data.synthetic import names
-from receipt_trainer.data.synthetic.locales import currencies, fill, pick
+from receipt_trainer.data.synthetic.locales import coined, currencies, fake, fill, person, pick
 from receipt_trainer.data.synthetic.page import INK, Align, Cell, Face, Family, Page, Part, cell
 from receipt_trainer.data.synthetic.purchase import Item
 from receipt_trainer.data.synthetic.wording import LabelledRow, Wording
@@ -92,7 +91,7 @@ class _Slip:
         align: Align = "c" if self._chance(0.6) else "l"
         locale, size = self.wording.locale, self.face.size
         if self._chance(0.12):
-            self._text(names.fake(rng, locale, "{{name}}") if self._chance(0.5) else self._code("#####-?"), "", align)
+            self._text(fake(rng, locale, "{{name}}") if self._chance(0.5) else self._code("#####-?"), "", align)
         large = self.face.of(int(size * rng.choice((1.0, 1.0, 1.3, 1.7, 2.0))), bold=self._chance(0.5))
         self._text(vendor.name, "MERCHANT_NAME", align, large)
         if vendor.tax_id:
@@ -103,7 +102,7 @@ class _Slip:
             self._text(line, "ADDRESS_LINE", align)
         if vendor.phone:
             key = ((self._key("phone"), ""),) if self._chance(0.75) else ()
-            fax = ("Fax: " + names.fake(rng, locale, locale.phones), "")
+            fax = ("Fax: " + fake(rng, locale, locale.phones), "")
             more = (fax,) if key and self._chance(0.12) else ()
             phone = Cell((*key, (vendor.phone, "PHONE_NUMBER"), *more), align, 0.5 if align == "c" else 0.0)
             self._line(phone)
@@ -120,7 +119,7 @@ class _Slip:
             date = ((self._key("date"), ""), *date) if date else ()
             clock = ((self._key("time"), ""), *clock) if clock and self._chance(0.6) else clock
         number = ((self._key("number"), ""), (document.number, "")) if document.number else ()
-        cashier = ((self._key("cashier"), ""), (names.person(rng, self.wording.locale), ""))
+        cashier = ((self._key("cashier"), ""), (person(rng, self.wording.locale), ""))
         rows: tuple[tuple[tuple[Part, ...], ...], ...] = rng.choice(
             (
                 ((date, clock), (number, cashier)),
@@ -254,7 +253,7 @@ class _Slip:
             self._gap(rng.choice((0.0, 0.4)))
             self._text(pick(rng, thanks), "", rng.choice(("l", "c", "c")))
         if self._chance(0.15):
-            self._text(f"www.{names.coined(rng).lower()}.com", "", "c")
+            self._text(f"www.{coined(rng).lower()}.com", "", "c")
         if self._chance(0.25):
             self._gap(0.8)
             self._text(self._code("#############|############|## ##### #####"), "", "c")

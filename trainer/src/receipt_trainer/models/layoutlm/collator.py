@@ -13,7 +13,7 @@ from torch import Tensor
 
 from receipt_trainer.data.encode import Examples
 from receipt_trainer.models.layoutlm.packing import attention_plan
-from receipt_trainer.training.batches import EpochBatches
+from receipt_trainer.training.trainer import EpochBatches
 
 _AUGMENT_SCALE: Final = 0.05
 """How far an example's boxes are moved and scaled at most, as a share of the page."""

@@ -1,13 +1,15 @@
-"""Reads the images of a batch, changes them where that is asked for, and makes tensors."""
+"""In which order examples are seen, and batches of them: images read, changed where that is asked for, made tensors."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from receipt_trainer.config.paddleocr_vl import AugmentationSection
@@ -15,6 +17,7 @@ from receipt_trainer.data.augment import Augmenter
 from receipt_trainer.data.document_set import VlExample
 from receipt_trainer.models.paddleocr_vl.encode import Encoded, collate, encode
 from receipt_trainer.pages.images import open_image
+from receipt_trainer.training.trainer import EpochBatches
 
 _SMALLER: Final = 4
 """Tries to scale an image down until its example fits."""
@@ -91,3 +94,95 @@ def shrunk(image: Image.Image, num_pixels: int) -> Iterator[Image.Image]:
         size = max(1, int(image.width * scale)), max(1, int(image.height * scale))
         yield image.resize(size, Image.Resampling.BICUBIC)
         scale *= 0.95
+
+
+Schedule = Literal["none", "easy_to_hard"]
+_WINDOW: Final = 16
+"""Batches whose examples are sorted by length among themselves: little padding, and an order that is still random."""
+
+
+def difficulties(examples: Sequence[VlExample]) -> NDArray[np.float64]:
+    """How hard each example is, 0 to 1: as the data set says, or, where it does not say so for all, half by the
+    number of line items and half by the length of the answer, each as a share of the largest.
+    """
+    given = [example.difficulty for example in examples]
+    if all(value is not None for value in given):
+        return np.asarray(given, dtype=np.float64)
+    items = np.asarray([_num_items(example.output) for example in examples], dtype=np.float64)
+    letters = np.asarray([len(example.output) for example in examples], dtype=np.float64)
+    shares: NDArray[np.float64] = (items / max(items.max(), 1) + letters / max(letters.max(), 1)) / 2
+    return shares
+
+
+def _num_items(output: str) -> int:
+    try:
+        document: Any = json.loads(output)
+    except (ValueError, RecursionError):
+        return 0
+    items = document.get("line_items") if isinstance(document, dict) else None
+    return len(items) if isinstance(items, list) else 0
+
+
+class CurriculumBatches(EpochBatches):
+    """Every example once an epoch.
+
+    Without a schedule an epoch is shuffled, and examples of like length share a batch. With easy_to_hard the first
+    epoch goes strictly from the easiest example to the hardest; noise on the ranks grows from epoch to epoch, and
+    the last one is shuffled.
+    """
+
+    batch_size: int
+
+    def __init__(
+        self,
+        lengths: NDArray[np.int64],
+        batch_size: int,
+        seed: int,
+        *,
+        schedule: Schedule = "none",
+        difficulty: NDArray[np.float64] | None = None,
+        num_epochs: float = 1.0,
+    ) -> None:
+        """
+        Args:
+            lengths: tokens of each example.
+            schedule: needs `difficulty` where it is easy_to_hard.
+            num_epochs: of the complete run; the schedule is stretched over them.
+        """
+        if schedule == "easy_to_hard" and difficulty is None:
+            raise ValueError("easy_to_hard needs difficulties")
+        super().__init__(batch_size, seed)
+        self._lengths, self._schedule, self._num_epochs = lengths, schedule, num_epochs
+        self._ranks = None if difficulty is None else np.argsort(np.argsort(difficulty, kind="stable"), kind="stable")
+
+    def __len__(self) -> int:
+        return -(-len(self._lengths) // self.batch_size)
+
+    def order(self, draw: np.random.Generator) -> list[list[int]]:
+        """See `EpochBatches`."""
+        noise = self._noise()
+        if noise < 1 and self._ranks is not None:
+            count = len(self._ranks)
+            return self._cut(np.argsort((1 - noise) * self._ranks + noise * count * draw.random(count), kind="stable"))
+        return self._by_length(draw.permutation(len(self._lengths)), draw)
+
+    def _noise(self) -> float:
+        """0: strictly by difficulty; 1: shuffled."""
+        if self._schedule == "none":
+            return 1.0
+        last = max(int(np.ceil(self._num_epochs)) - 1, 1)
+        return min(self.epoch / last, 1.0)
+
+    def _cut(self, order: NDArray[np.int64]) -> list[list[int]]:
+        size = self.batch_size
+        return [order[first : first + size].tolist() for first in range(0, len(order), size)]
+
+    def _by_length(self, order: NDArray[np.int64], draw: np.random.Generator) -> list[list[int]]:
+        """Batches of like lengths in a random order; the one that is not full stays the last."""
+        size, batches = self.batch_size, []
+        for first in range(0, len(order), size * _WINDOW):
+            window = order[first : first + size * _WINDOW]
+            batches += self._cut(window[np.argsort(self._lengths[window], kind="stable")])
+        full = [batch for batch in batches if len(batch) == size]
+        rest = [batch for batch in batches if len(batch) < size]
+        return [full[number] for number in draw.permutation(len(full))] + rest

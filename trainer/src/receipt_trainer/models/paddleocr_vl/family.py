@@ -21,9 +21,9 @@ from receipt_trainer.contract.run_record import (
     VlResults,
 )
 from receipt_trainer.contract.sinks import MetricsSink
-from receipt_trainer.models.paddleocr_vl.collator import VlCollator
+from receipt_trainer.models.paddleocr_vl.collator import CurriculumBatches, VlCollator, difficulties
 from receipt_trainer.models.paddleocr_vl.dataset import VlData, prepare
-from receipt_trainer.models.paddleocr_vl.loss import TokenLoss
+from receipt_trainer.models.paddleocr_vl.generate import Scoring, forget_answers, metric_row, score_run
 from receipt_trainer.models.paddleocr_vl.model import (
     Loaded,
     build,
@@ -35,9 +35,7 @@ from receipt_trainer.models.paddleocr_vl.model import (
     write_model,
 )
 from receipt_trainer.models.paddleocr_vl.processor import load_processor
-from receipt_trainer.models.paddleocr_vl.run_scores import Scoring, forget_answers, metric_row, score_run
-from receipt_trainer.models.paddleocr_vl.sampler import CurriculumBatches, difficulties
-from receipt_trainer.models.paddleocr_vl.trainer import VlTrainer
+from receipt_trainer.models.paddleocr_vl.trainer import TokenLoss, VlTrainer
 from receipt_trainer.reports.run_folder import RunFolder, write_report
 from receipt_trainer.reports.summary import describe_scores
 from receipt_trainer.training import distributed

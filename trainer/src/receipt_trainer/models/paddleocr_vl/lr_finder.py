@@ -17,10 +17,9 @@ from torch import Tensor
 from receipt_trainer.config.job_file import PaddleOcrVlJob
 from receipt_trainer.config.paddleocr_vl import VlTrainingConfig
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.models.paddleocr_vl.collator import VlCollator
+from receipt_trainer.models.paddleocr_vl.collator import CurriculumBatches, VlCollator
 from receipt_trainer.models.paddleocr_vl.dataset import VlData
-from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
-from receipt_trainer.models.paddleocr_vl.sampler import CurriculumBatches
+from receipt_trainer.models.paddleocr_vl.trainer import TokenLoss, supervised
 from receipt_trainer.training.hardware import Machine
 
 SMOOTHING: Final = 0.9
