@@ -9,7 +9,7 @@ from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.model import Attempt
 from receipt_trainer.jobs.repository import LeaseLost
 from receipt_trainer.worker.attempt import AttemptRun, WorkerParts
-from receipt_trainer.worker.finalize import Claimed, Event, Exited, Lost
+from receipt_trainer.worker.finalize import Claimed, Ending, Event, Exited
 from receipt_trainer.worker.heartbeat import Heartbeat
 from receipt_trainer.worker.registry import WorkerMachine
 from tests.worker.bench import Bench
@@ -173,4 +173,4 @@ def test_a_lost_lease_is_heard_before_the_end_that_it_makes(bench: Bench) -> Non
     stand_in: Any = Killed()
     run._child = stand_in
     run.lost("its time is over")
-    assert inbox.get_nowait() == Lost("its time is over")
+    assert inbox.get_nowait() == Ending("lost", "its time is over")

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.contract import cost, tables
@@ -63,25 +63,13 @@ class Limits:
         return f"--{name.replace('_', '-')} {2 * self.known()[name]:g}"
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """A limit of a job or of a sweep that is reached.
-
-    Attributes:
-        bound: `max_hours 2 (2.01 h of instance time)`.
-        resume: the command that gives twice as much.
-        sweep: the sweep whose limit it is; None: the job's own.
-    """
+class Reached(NamedTuple):
+    """A limit that is reached: `max_hours 2 (2.01 h of instance time)`, the command that gives twice as much, and why
+    the job is stopped."""
 
     bound: str
     resume: str
-    sweep: str | None = None
-
-    @property
-    def said(self) -> str:
-        """Why the job, or the sweep, is stopped."""
-        whose = "" if self.sweep is None else f"sweep '{self.sweep}' "
-        return f"{whose}reached {self.bound}; {self.resume} resumes"
+    said: str
 
 
 def reached(limits: Limits, spent: Spending, *, job: str = "", sweep: str | None = None) -> Reached | None:
@@ -89,10 +77,11 @@ def reached(limits: Limits, spent: Spending, *, job: str = "", sweep: str | None
     name = spent.reached(limits)
     if name is None:
         return None
-    command = f"retry {job}" if sweep is None else f"sweep --resume {sweep}"
+    whose, command = ("", f"retry {job}") if sweep is None else (f"sweep '{sweep}' ", f"sweep --resume {sweep}")
     used = f"{spent.seconds / 3600:.2f} h of instance time" if name == "max_hours" else f"${spent.usd:.2f}"
     bound = f"{name} {limits.known()[name]:g} ({used})"
-    return Reached(bound, f"receipt-trainer {command} {limits.doubled(name)}", sweep)
+    resume = f"receipt-trainer {command} {limits.doubled(name)}"
+    return Reached(bound, resume, f"{whose}reached {bound}; {resume} resumes")
 
 
 def of_job(job: Job) -> Limits:

@@ -40,13 +40,13 @@ def curves(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Point]]:
     for row in rows:
         steps = last.setdefault(str(row["name"]), {})
         step = int(row["step"])
-        if step not in steps or age(steps[step]) <= age(row):
+        if step not in steps or _age(steps[step]) <= _age(row):
             steps[step] = row
     names = [*(name for name in ORDER if name in last), *sorted(last.keys() - set(ORDER))]
     return {name: [_point(last[name][step]) for step in sorted(last[name])] for name in names}
 
 
-def age(row: Mapping[str, Any]) -> tuple[int, str, int]:
+def _age(row: Mapping[str, Any]) -> tuple[int, str, int]:
     """Of the METRIC rows of one step, the one with the highest age counts."""
     return int(row.get("attempt") or 0), str(row["timestamp"]), int(row["seq"])
 

@@ -104,7 +104,7 @@ def ended(job: Job, attempt: Attempt, to: State, end: AttemptEnd, now: datetime)
     if end.outcome == "FAILED" and not end.is_limit:
         sets["num_failures"] = job.num_failures + 1
     if end.first_pause_s is not None and to == "INTERRUPTED":
-        sets |= after_failed_try(job, now, end.first_pause_s).sets(reason)
+        sets |= after_failed_try(job, now, end.first_pause_s, reason)
     updates: dict[str, Mapping[str, Any]] = {}
     if (step := end.checkpoint_step) is not None:  # the run itself has said more of it, unless that was lost
         own = {"TYPE": "JOB_CHECKPOINT", "job_id": attempt.job_id, "step": step, "attempt": attempt.number}
@@ -173,29 +173,6 @@ ATTRIBUTES: Final = ("undelivered_since", "num_undelivered", "waits_for", "held_
 """Attributes of a job's row that only a complete run has which could not be delivered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Undelivered:
-    """A job after one more try to deliver it that failed, the first one at `since`; without `next_try_at` it is
-    held."""
-
-    since: datetime
-    num_tries: int
-    next_try_at: datetime | None
-
-    def sets(self, reason: str | None) -> dict[str, Any]:
-        """The attributes of the job's row, `ATTRIBUTES`; `reason` is why this try failed."""
-        waits = self.next_try_at is not None
-        days = GIVEN_UP_AFTER.days
-        held_reason = f"its complete run could not be delivered for {days} days; the last try: {reason}"
-        return {
-            "undelivered_since": iso(self.since),
-            "num_undelivered": self.num_tries,
-            "next_try_at": iso(self.next_try_at) if self.next_try_at is not None else None,
-            "waits_for": reason if waits else None,
-            "held_reason": None if waits else held_reason,
-        }
-
-
 def is_held(row: Mapping[str, Any]) -> bool:
     """Whether a job's row is that of a held one, see `Job.is_held`."""
     return row.get("status") == "INTERRUPTED" and bool(row.get("held_reason")) and not row.get("unreadable")
@@ -211,13 +188,15 @@ def pause_s(num_tries: int, first_s: int) -> int:
     return int(min(first_s * 2 ** min(max(num_tries, 1) - 1, 20), MAX_PAUSE_S))
 
 
-def after_failed_try(job: Job, now: datetime, first_pause_s: int) -> Undelivered:
-    """The change of a job whose complete run could not be delivered once more."""
-    since = min(job.undelivered_since or now, now)
-    num_tries = job.num_undelivered + 1
-    if now - since >= GIVEN_UP_AFTER:
-        return Undelivered(since, num_tries, None)
-    return Undelivered(since, num_tries, now + timedelta(seconds=pause_s(num_tries, first_pause_s)))
+def after_failed_try(job: Job, now: datetime, first_pause_s: int, reason: str | None) -> dict[str, Any]:
+    """`ATTRIBUTES` of a job whose complete run could not be delivered once more, for `reason`: it waits, or is held."""
+    since, num_tries = min(job.undelivered_since or now, now), job.num_undelivered + 1
+    tried = {"undelivered_since": iso(since), "num_undelivered": num_tries}
+    if now - since < GIVEN_UP_AFTER:
+        next_try_at = now + timedelta(seconds=pause_s(num_tries, first_pause_s))
+        return {**tried, "next_try_at": iso(next_try_at), "waits_for": reason, "held_reason": None}
+    held_reason = f"its complete run could not be delivered for {GIVEN_UP_AFTER.days} days; the last try: {reason}"
+    return {**tried, "next_try_at": None, "waits_for": None, "held_reason": held_reason}
 
 
 RefusalKind = Literal["not there", "leased", "done", "cancelled", "held", "too early"]

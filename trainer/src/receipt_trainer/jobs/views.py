@@ -17,7 +17,7 @@ from receipt_trainer.contract import cost
 from receipt_trainer.contract.cost import Cost, ListPrice
 from receipt_trainer.contract.tables import JOB_SK, iso, moment
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.metrics import Pace, Point, age, curves, pace_of
+from receipt_trainer.jobs.metrics import Pace, Point, curves, pace_of
 from receipt_trainer.jobs.rows import (
     ATTEMPTS,
     CHECKPOINTS,
@@ -173,13 +173,8 @@ class LogTail:
 
 def _line(row: Mapping[str, Any]) -> LogLine:
     attempt = row.get("attempt")
-    return LogLine(
-        key=str(row["SK"]),
-        timestamp=str(row["timestamp"]),
-        level=str(row["level"]),
-        message=str(row["message"]),
-        attempt=int(attempt) if isinstance(attempt, int | float) else None,
-    )
+    key, at, level, message = (str(row[name]) for name in ("SK", "timestamp", "level", "message"))
+    return LogLine(key, at, level, message, int(attempt) if isinstance(attempt, int | float) else None)
 
 
 SHOWN: Final = ("loss", "eval_loss", "eval_f1", "eval_accuracy", "learning_rate")
@@ -214,7 +209,7 @@ class LiveJob:
         self._client, self._table, self._job_id, self._list_price = client, table, job_id, list_price
         self._log = LogTail(client, table, job_id)
         self._metrics = [RowTail(client, table, job_id, f"{METRICS}{name}#") for name in SHOWN]
-        self._newest: dict[tuple[str, int], Item] = {}
+        self._rows: list[Item] = []
         self._lines: deque[LogLine] = deque(maxlen=NUM_LINES)
         self._spec: dict[str, Any] | None = None
 
@@ -227,22 +222,15 @@ class LiveJob:
         else:
             new_lines = self._log.more()
         self._lines.extend(new_lines)
-        for tail in self._metrics:
-            self._keep(tail.more())
-        found = curves(self._newest.values())
+        self._rows += [row for tail in self._metrics for row in tail.more()]
+        found = curves(self._rows)
         attempts, cost = read_attempts(self._client, self._table, self._job_id, now, self._list_price)
         pace = pace_of(self._spec, self._of_attempt(int(row.get("attempt") or 0)), running=row["status"] == "RUNNING")
         return JobView(row, attempts, cost, found, list(self._lines), new_lines, pace, now)
 
-    def _keep(self, rows: Sequence[Item]) -> None:
-        for row in rows:
-            key = (str(row["name"]), int(row["step"]))
-            if key not in self._newest or age(self._newest[key]) <= age(row):
-                self._newest[key] = row
-
     def _of_attempt(self, attempt: int) -> list[Point]:
         """The losses of the newest attempt: only they say how fast it is. Without one, of all."""
-        rows = [row for (name, _), row in self._newest.items() if name == "loss"]
+        rows = [row for row in self._rows if row["name"] == "loss"]
         own = [row for row in rows if int(row.get("attempt") or 0) == attempt]
         return curves(own or rows).get("loss", [])
 

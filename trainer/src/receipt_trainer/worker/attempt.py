@@ -22,19 +22,7 @@ from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.repository import JobTable, LeaseLost
 from receipt_trainer.worker import child as children
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
-from receipt_trainer.worker.finalize import (
-    Cancelled,
-    Claimed,
-    Conclusion,
-    Effort,
-    Ending,
-    Exited,
-    Inbox,
-    Left,
-    Lost,
-    Stalled,
-    newest_step,
-)
+from receipt_trainer.worker.finalize import Claimed, Conclusion, Effort, Ending, Exited, Inbox, Left, newest_step
 from receipt_trainer.worker.heartbeat import RETRY_S, Heartbeat
 from receipt_trainer.worker.interruptions import Advice, Interruption
 from receipt_trainer.worker.limit_watch import LimitWatch
@@ -234,19 +222,16 @@ class AttemptRun:
             self._sink.log("info", f"asked for a checkpoint, training continues: {event.reason}")
             child.ask_to_save()
 
-    def _decide(self, event: Exited | Lost | Cancelled | Stalled | Interruption, child: children.Child) -> Ending:
+    def _decide(self, event: Exited | Ending | Interruption, child: children.Child) -> Ending:
         if isinstance(event, Exited):
             return self._judge(event.code, child, None)
-        if isinstance(event, Lost):
-            return Ending("lost", event.reason)
-        if isinstance(event, Cancelled):
-            return self._stop(child, Ending("cancelled", "cancelled on request"))
-        if isinstance(event, Stalled):
+        if isinstance(event, Interruption):
+            self._log.warning("interrupted", reason=event.reason)
+            self._sink.log("warning", f"interrupted, asked for a checkpoint: {event.reason}")
+            return self._stop(child, Ending("interrupted", event.reason))
+        if event.how == "failed":
             self._sink.log("error", f"{event.reason}; the training process is ended")
-            return self._stop(child, Ending("failed", event.reason, is_machine_fault=True))
-        self._log.warning("interrupted", reason=event.reason)
-        self._sink.log("warning", f"interrupted, asked for a checkpoint: {event.reason}")
-        return self._stop(child, Ending("interrupted", event.reason))
+        return event if event.how == "lost" else self._stop(child, event)
 
     def _stop(self, child: children.Child, asked: Ending) -> Ending:
         """Ask the child to stop; after its time, end it. What it managed to do counts more than what was asked."""
@@ -260,8 +245,8 @@ class AttemptRun:
             except inboxes.Empty:
                 self._log.warning("the training process did not stop in time", grace_s=self._settings.stop_grace_s)
                 return asked
-            if isinstance(event, Lost):
-                return Ending("lost", event.reason)
+            if isinstance(event, Ending) and event.how == "lost":
+                return event
             if isinstance(event, Exited):
                 return self._judge(event.code, child, asked)
 
@@ -311,14 +296,14 @@ class AttemptRun:
             self._child.extend(max(0.0, seconds - self._settings.lease_margin_s))
         if self._watch is not None and (reason := self._watch.look()) is not None:
             self._watch = None
-            self._inbox.put(Stalled(reason))
+            self._inbox.put(Ending("failed", reason, is_machine_fault=True))
 
     def cancelled(self) -> None:
         """See `Beat`."""
-        self._inbox.put(Cancelled())
+        self._inbox.put(Ending("cancelled", "cancelled on request"))
 
     def lost(self, reason: str) -> None:
         """See `Beat`."""
-        self._inbox.put(Lost(reason))  # before the exit, which would be judged otherwise
+        self._inbox.put(Ending("lost", reason))  # before the exit, which would be judged otherwise
         if self._child is not None:
             self._child.kill()

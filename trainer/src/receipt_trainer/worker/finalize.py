@@ -32,29 +32,6 @@ class Exited:
     code: int
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The lease is another's, or may be."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """Somebody asked for the job's end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stalled:
-    """The child gets on with nothing."""
-
-    reason: str
-
-
-Event = Exited | Lost | Cancelled | Stalled | Advice | Interruption
-Inbox = inboxes.SimpleQueue[Event]
-"""Queue of all events of an attempt, from threads and from signal handlers alike."""
-
 How = Literal["succeeded", "failed", "user_error", "upload_failed", "interrupted", "cancelled", "limited", "lost"]
 
 
@@ -72,6 +49,12 @@ class Ending:
     reason: str = ""
     is_machine_fault: bool = False
     is_stuck: bool = False
+
+
+Event = Exited | Ending | Advice | Interruption
+"""The child has ended; or its attempt has to end so; or its instance goes, or may go."""
+Inbox = inboxes.SimpleQueue[Event]
+"""Queue of all events of an attempt, from threads and from signal handlers alike."""
 
 
 @dataclass(frozen=True, slots=True)
