@@ -17,8 +17,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import encode_prompts
 from receipt_trainer.models.paddleocr_vl.generate import answer
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora
-from receipt_trainer.models.paddleocr_vl.merge import merge
-from receipt_trainer.models.paddleocr_vl.model import load, write_model
+from receipt_trainer.models.paddleocr_vl.model import load, merge, write_model
 from tests.models.paddleocr_vl.tiny import make_tiny
 
 

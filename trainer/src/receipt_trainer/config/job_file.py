@@ -130,11 +130,7 @@ class JobValues:
     output_dir: Path | None = None
 
     def parse(self) -> AnyJob:
-        """The job.
-
-        Raises:
-            UserError: the first wrong field with its line, or a part that is too long.
-        """
+        """The job; UserError: the first wrong field with its line, or a part that is too long."""
         said = self.values.get("family")
         if said is not None and said not in FAMILIES:
             raise UserError(f"{self._at('family')}: family: must be {' or '.join(FAMILIES)}, not {said!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -48,16 +48,10 @@ class EpochBatches(ABC):
         yield from self.order(np.random.default_rng((self._seed, self.epoch)))
 
 
-class Collator(Protocol):
-    """The random draw of an example depends on the epoch."""
-
-    epoch: int
-
-
 class SetEpoch(TrainerCallback):
     """Order and augmentation are functions of the epoch; this is the one place that sets it."""
 
-    def __init__(self, batches: EpochBatches, collator: Collator) -> None:
+    def __init__(self, batches: EpochBatches, collator: Any) -> None:
         self._batches = batches
         self._collator = collator
 

@@ -172,11 +172,7 @@ class _Sheet:
         return y
 
     def table(self, look: _Look, bottom: int) -> None:
-        """The lines of the document.
-
-        Raises:
-            TooLongError: they would pass `bottom`, or leave no room for the descriptions.
-        """
+        """The lines of the document; TooLongError: they would pass `bottom`, or leave no room for the descriptions."""
         page, face, top = self.page, self.face, self.y
         bold = face.of(face.size, bold=True)
         items = self.wording.document.items

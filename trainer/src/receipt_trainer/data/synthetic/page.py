@@ -234,11 +234,7 @@ class Page:
         self.bands.append(((x0, y0, x1, y1), colour))
 
     def check(self) -> None:
-        """Every text is on the page and touches no other text and no rule.
-
-        Raises:
-            LayoutFaultError: which texts do not.
-        """
+        """Every text is on the page and touches no other text and no rule; LayoutFaultError: which texts do not."""
         for text in self.texts:
             x0, y0, x1, y1 = text.box
             if x0 < _EDGE or y0 < _EDGE or x1 > self.width - _EDGE or y1 > self.height - _EDGE:

@@ -23,11 +23,7 @@ RECIPE: Final = "receipt_trainer.json"
 
 
 def find_model(name: str) -> Path:
-    """The folder of a trained model, from itself or from its run's.
-
-    Raises:
-        UserError: no trained model there.
-    """
+    """The folder of a trained model, from itself or from its run's; UserError: no trained model there."""
     for path in (Path(name), Path(name) / MODEL_DIR):
         if (path / RECIPE).is_file():
             return path
@@ -62,11 +58,7 @@ def save_model(model: Any, tokenizer: Any, space: LabelSpace, config: DataConfig
 
 
 def load_model(name: str, device: str = "cpu") -> SavedModel:
-    """A model saved by a run: its folder, or the run's.
-
-    Raises:
-        UserError: no trained model there.
-    """
+    """A model saved by a run: its folder, or the run's; UserError: no trained model there."""
     directory = find_model(name)
     try:
         recipe = json.loads((directory / RECIPE).read_bytes())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar
 
 import torch
 from rich.console import Console
@@ -71,20 +71,11 @@ class LayoutLMTask:
     """Receipts, encoded for a start (see `Task`)."""
 
     start: Start
-    training: TrainingConfig
+    hyperparameters: TrainingConfig
     data: DataConfig
     prepared: Prepared
     tokenizer: Any
-
-    @property
-    def hyperparameters(self) -> TrainingConfig:
-        """See `Task`."""
-        return self.training
-
-    @property
-    def evaluations(self) -> F1Evaluations:
-        """See `Task`."""
-        return F1Evaluations()
+    evaluations: F1Evaluations = field(default_factory=F1Evaluations)
 
     @property
     def start_dir(self) -> Path | None:
@@ -95,8 +86,8 @@ class LayoutLMTask:
     def memory_hint(self) -> str:
         """See `Task`."""
         return (
-            f"--batch-size {self.training.batch_size}: halve it and double --gradient-accumulation-steps, or set "
-            "gradient_checkpointing=true"
+            f"--batch-size {self.hyperparameters.batch_size}: halve it and double --gradient-accumulation-steps, or "
+            "set gradient_checkpointing=true"
         )
 
     def announce(self) -> Iterator[str]:
@@ -115,7 +106,7 @@ class LayoutLMTask:
 
     def fingerprint(self) -> dict[str, Any]:
         """See `Task`."""
-        training, data = self.training.model_dump(mode="json"), self.data
+        training, data = self.hyperparameters.model_dump(mode="json"), self.data
         data_values = snapshot.encoding_config(data) | {"o_entity_ratio": data.o_entity_ratio, "augment": data.augment}
         return {
             "model": self.start.name,
@@ -134,7 +125,7 @@ class LayoutLMTask:
             job_name=job_name,
             job_id=job_id,
             model=self.start.name,
-            training_config=self.training.model_dump(mode="json"),
+            training_config=self.hyperparameters.model_dump(mode="json"),
             data_config=self.data.model_dump(mode="json"),
             label_list=list(self.prepared.space.tags),
             entity_labels=list(self.prepared.space.labels),
@@ -144,11 +135,11 @@ class LayoutLMTask:
 
     def build(self, machine: Machine) -> Any:
         """See `Task`."""
-        return build(self.start, self.prepared.space, self.tokenizer, self.training)
+        return build(self.start, self.prepared.space, self.tokenizer, self.hyperparameters)
 
     def trainer(self, model: Any, machine: Machine, run_dir: Path, callbacks: Sequence[Any]) -> ReceiptTrainer:
         """See `Task`."""
-        config, data, prepared = self.training, self.data, self.prepared
+        config, data, prepared = self.hyperparameters, self.data, self.prepared
         examples = prepared.train.examples
         numbers = downsample(examples, data.o_entity_ratio, config.seed, len(VIEWS[data.examples]))
         collator = PackingCollator(examples, select=True, augment=data.augment, seed=config.seed, coarse=machine.cuda)
@@ -186,7 +177,7 @@ class LayoutLMTask:
             run_dir / PREDICTIONS_FILE, receipt_predictions(words, predictions.probabilities, labels, space)
         )
         save_model(trainer.model, self.tokenizer, space, self.data, run_dir / MODEL_DIR)
-        if self.training.export_package:
+        if self.hyperparameters.export_package:
             train = self.prepared.train.words
             try_export(run_dir, record, gold_texts(train, space, "DATE"), gold_receipts(train, space))
             say(console, describe_package(record))
@@ -210,9 +201,6 @@ def layoutlm_arguments(config: TrainingConfig, run_dir: Path, machine: Machine) 
     )
 
 
-_PACKAGES: Final = {"jinja2": "train,report", "matplotlib": "train,report"}
-
-
 @dataclass(frozen=True, slots=True)
 class LayoutLM:
     """The family (see `ModelFamily`).
@@ -229,11 +217,7 @@ class LayoutLM:
     receipts_table: str | None = None
     snapshot_save: Path | None = None
     snapshot_load: Path | None = None
-
-    @property
-    def packages(self) -> Mapping[str, str]:
-        """See `ModelFamily`."""
-        return _PACKAGES
+    packages: ClassVar[Mapping[str, str]] = {"jinja2": "train,report", "matplotlib": "train,report"}
 
     def machine(self) -> Machine:
         """See `ModelFamily`."""

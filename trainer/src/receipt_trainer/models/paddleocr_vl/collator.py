@@ -51,11 +51,7 @@ class VlCollator:
         self.epoch = 0
 
     def __call__(self, numbers: Sequence[int]) -> dict[str, Any]:
-        """As `receipt_trainer.models.paddleocr_vl.encode.collate` says.
-
-        Raises:
-            UserError: an image cannot be read.
-        """
+        """As `receipt_trainer.models.paddleocr_vl.encode.collate` says; UserError: an image cannot be read."""
         rows = [self._encode(self._examples[number]) for number in numbers]
         return collate(rows, self._processor.tokenizer.pad_token_id)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from rich.console import Console
 
@@ -100,9 +100,6 @@ def best_of(evaluations: Sequence[LossEvaluation]) -> LossEvaluation | None:
 
 
 _SHOWN: Final = 5
-_PACKAGES: Final = dict.fromkeys(
-    ("peft", "PIL", "jsonschema", "rapidfuzz", "scipy", "jinja2", "matplotlib"), "train,report,vl"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +109,12 @@ class VlTask:
     job: PaddleOcrVlJob
     data: VlData
     processor: Any
+    evaluations: LossEvaluations = field(default_factory=LossEvaluations)
 
     @property
     def hyperparameters(self) -> VlTrainingConfig:
         """See `Task`."""
         return self.job.training_config
-
-    @property
-    def evaluations(self) -> LossEvaluations:
-        """See `Task`."""
-        return LossEvaluations()
 
     @property
     def start_dir(self) -> Path | None:
@@ -254,11 +247,9 @@ class PaddleOcrVl:
     """The family (see `ModelFamily`)."""
 
     job: PaddleOcrVlJob
-
-    @property
-    def packages(self) -> Mapping[str, str]:
-        """See `ModelFamily`."""
-        return _PACKAGES
+    packages: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("peft", "PIL", "jsonschema", "rapidfuzz", "scipy", "jinja2", "matplotlib"), "train,report,vl"
+    )
 
     def machine(self) -> Machine:
         """See `ModelFamily`."""

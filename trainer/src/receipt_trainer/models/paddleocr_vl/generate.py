@@ -270,11 +270,7 @@ def score_model(loaded: Loaded, scoring: Scoring, progress: Progress | None = No
 
 
 def score_run(loaded: Loaded, scoring: Scoring, record: PaddleOcrVlRecord, sink: MetricsSink, console: Console) -> None:
-    """`score_model`, with the scores put into the record and passed on.
-
-    Raises:
-        WorldError: as there.
-    """
+    """`score_model`, with the scores put into the record and passed on; WorldError: as there."""
     sink.log("info", f"the kept model answers {len(scoring.documents())} validation documents, to be scored")
     with progress_bar(console, "answering") as progress:
         record.vl.scores = score_model(loaded, scoring, progress)

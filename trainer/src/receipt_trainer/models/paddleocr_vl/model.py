@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import resource
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,7 +16,7 @@ from transformers import BitsAndBytesConfig, PaddleOCRVLForConditionalGeneration
 from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.config.paddleocr_vl import VlTrainingConfig
 from receipt_trainer.errors import UserError
-from receipt_trainer.files import replacing_folder
+from receipt_trainer.files import replacing_folder, sha256_of
 from receipt_trainer.models import hub
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora, freeze_vision
 from receipt_trainer.models.paddleocr_vl.processor import LOAD_ERRORS, load_processor, one_line
@@ -26,6 +27,8 @@ Device = Literal["auto", "cpu", "cuda"]
 ADAPTER_CONFIG: Final = "adapter_config.json"
 MODEL_TYPE: Final = "paddleocr_vl"
 """model_type in config.json of this family's models."""
+_BOOKKEEPING: Final = frozenset({"_name_or_path", "transformers_version", "_commit_hash", "dtype", "torch_dtype"})
+"""Keys of a model's config.json that decide nothing of its shapes."""
 NOT_QUANTIZED: Final = ["model.visual", "model.projector", "lm_head"]
 """Full names: transformers compares from the start of a module's name."""
 
@@ -83,11 +86,7 @@ def load(
 
 
 def choose_device(device: Device) -> torch.device:
-    """The device to compute on.
-
-    Raises:
-        UserError: cuda is asked for and PyTorch sees no GPU.
-    """
+    """The device to compute on; UserError: cuda is asked for and PyTorch sees no GPU."""
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise UserError("device cuda is asked for, but PyTorch sees no GPU; use cpu or auto")
@@ -127,11 +126,7 @@ def _locate(name: str, adapter: Path | None) -> tuple[str, Path | None]:
 
 
 def adapter_base(folder: Path) -> str:
-    """Name of the base model that an adapter was trained on.
-
-    Raises:
-        UserError: `folder` holds no adapter.
-    """
+    """Name of the base model that an adapter was trained on; UserError: `folder` holds no adapter."""
     try:
         base = json.loads((folder / ADAPTER_CONFIG).read_bytes())["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -193,24 +188,64 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
         raise UserError(f"{adapter}: not an adapter of this model: {one_line(error)}") from None
 
 
-def merge(base: str, adapter: Path, out: Path) -> Path:
-    """Write the complete model that answers as base and adapter do; its dtype is that of the base's file.
+def merge(base: str, adapter: Path, output: Path, *, warn: Callable[[str], None]) -> Path:
+    """Write base and adapter as one model, with processor, to the new folder `output`, completely or not at all.
+
+    It answers as the two do; its dtype is that of the base's file.
+
+    Args:
+        adapter: its folder, or that of a run, which has it in `model/`.
+        warn: is called when `base` has another name than the adapter's base and cannot be compared with it.
 
     Raises:
-        UserError: as `load`, or `out` is there already, also where another process put it there meanwhile.
+        UserError: `output` is there, also where another process put it there meanwhile; there is no adapter, or it
+            belongs to another base.
     """
-    if out.exists():
-        raise UserError(f"{out} is there already; choose another folder")
+    if output.exists():
+        raise UserError(f"{output} is there already; choose another folder")
+    recorded, folder = _locate(str(adapter), None)
+    if folder is None:
+        raise UserError(f"{adapter}: no adapter in it ({ADAPTER_CONFIG} is missing)")
+    _require_same_base(base, recorded, folder, warn)
     require_family(base)
-    from transformers import PreTrainedConfig
-
-    stored = PreTrainedConfig.get_config_dict(base)[0]
+    stored = _config(base) or {}
     named = stored.get("dtype") or stored.get("torch_dtype") or "float32"
     # Sums in float32: each merged weight is rounded once, at the end.
-    model = _with_adapter(_weights(base, torch.device("cpu"), torch.float32, False), adapter)
+    model = _with_adapter(_weights(base, torch.device("cpu"), torch.float32, False), folder)
     merged = model.merge_and_unload().to(getattr(torch, str(named).removeprefix("torch.")))
-    write_model(merged, load_processor(base, adapter), out, replace=False)
-    return out
+    write_model(merged, load_processor(base, folder), output, replace=False)
+    return output
+
+
+def _require_same_base(base: str, recorded: str, adapter: Path, warn: Callable[[str], None]) -> None:
+    """Refuse a base that is not the one that the adapter was trained on, as far as that can be seen; UserError: shapes
+    or weights differ."""
+    folders = Path(base), Path(recorded)
+    if base == recorded or (all(folder.is_dir() for folder in folders) and folders[0].samefile(folders[1])):
+        return
+    trained_on, given = (_config(name) for name in (recorded, base))
+    if trained_on and given:
+        keys = sorted((trained_on.keys() | given.keys()) - _BOOKKEEPING)
+        differing = [key for key in keys if trained_on.get(key) != given.get(key)]
+        if differing:
+            told = ", ".join(differing[:3])
+            raise UserError(f"{adapter} was trained on {recorded}, and {base} is another model: {told} differ")
+    hashes = [[sha256_of(file) for file in sorted(Path(name).glob("*.safetensors"))] for name in (recorded, base)]
+    if not all(hashes):
+        warn(f"{adapter} was trained on {recorded}; whether {base} has the same weights cannot be seen")
+    elif hashes[0] != hashes[1]:
+        raise UserError(f"{adapter} was trained on {recorded}, and the weights of {base} are others")
+
+
+def _config(name: str) -> dict[str, Any] | None:
+    """The values of config.json; None if it cannot be read."""
+    from transformers import PreTrainedConfig
+
+    try:
+        values: dict[str, Any] = PreTrainedConfig.get_config_dict(name)[0]
+    except (OSError, ValueError):
+        return None
+    return values
 
 
 def write_model(model: Any, processor: Any, folder: Path, *, replace: bool = True) -> None:
