@@ -176,10 +176,10 @@ def benchmark_find(cloud: LocalCloud, sizes: Sequence[int], repeats: int) -> Tab
 
 def _searches(table: str, middle: dict[str, Any]) -> dict[str, Callable[[Any], int]]:
     def listed(wanted: Wanted, limit: int | None = None) -> Callable[[Any], int]:
-        return lambda client: len(find(client, table, wanted, limit))
+        return lambda client: len(find(dynamo.Table(client, table), wanted, limit))
 
     def called(text: str) -> Callable[[Any], int]:
-        return lambda client: len([job_id_of(client, table, text)])
+        return lambda client: len([job_id_of(dynamo.Table(client, table), text)])
 
     since = datetime.fromisoformat(middle["created_at"])
     return {
@@ -194,14 +194,14 @@ def _searches(table: str, middle: dict[str, Any]) -> dict[str, Callable[[Any], i
         "one by its id": called(middle["job_id"]),
         "one by 8 characters of its id": called(middle["job_id"][:8]),
         "none, by 8 characters of an id": _mistyped(table),
-        "those of today, for `fleet`": lambda client: len(read_job_spend(client, table, NOW)),
+        "those of today, for `fleet`": lambda client: len(read_job_spend(dynamo.Table(client, table), NOW)),
     }
 
 
 def _mistyped(table: str) -> Callable[[Any], int]:
     def look(client: Any) -> int:
         try:
-            job_id_of(client, table, "mistyped")
+            job_id_of(dynamo.Table(client, table), "mistyped")
         except UserError:
             return 0
         raise AssertionError("a job was found")

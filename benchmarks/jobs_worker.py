@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.config.job_file import read_job
 from receipt_trainer.contract.run_record import load_record
@@ -102,7 +103,7 @@ def _work(
     records = [load_record(path) for path in folder.rglob("run.json")]
     if len(records) != repeats or any("SUCCEEDED" not in moments for moments in order):
         raise SystemExit("a job did not succeed")
-    if command is COMMAND and not all(read_curves(dynamodb, table, job_id) for job_id in job_ids):
+    if command is COMMAND and not all(read_curves(Table(dynamodb, table), job_id) for job_id in job_ids):
         raise SystemExit("a job wrote no metrics")
     return {
         "whole": _median(after - before for before, after in pairwise(received)),
@@ -135,7 +136,7 @@ class _quiet:  # noqa: N801 - reads as a word where it is used
 
 def _moments(dynamodb: Any, table: str, job_id: str) -> dict[str, float]:
     """State -> when the job came to it, in seconds of the epoch."""
-    past = read_past(dynamodb, table, job_id, utc_now())
+    past = read_past(Table(dynamodb, table), job_id, utc_now())
     return {row["to"]: datetime.fromisoformat(row["at"]).timestamp() for row in past.transitions}
 
 

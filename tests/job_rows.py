@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.aws.dynamo import Item, Table
 from receipt_trainer.contract.tables import JOB_SK, job_name_pk, job_order, job_pk, job_status_pk, to_float
 from receipt_trainer.jobs.rows import LOGS, METRICS, rows_of
 
@@ -31,5 +31,5 @@ def messages(table: str, job_id: str) -> list[str]:
 
 
 def _in_order(table: str, job_id: str, kind: str) -> list[Item]:
-    rows = rows_of(clients.dynamodb(), table, job_id, kind)
+    rows = rows_of(Table(clients.dynamodb(), table), job_id, kind)
     return sorted(rows, key=lambda row: (row["timestamp"], row["seq"]))

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract import names, waiting_calls
@@ -63,7 +64,7 @@ class ChaosRun:
             job_id = self._submit("undisturbed", variant, self._queues["quiet"], str(self._receipts))
             bench.worker().run()
             assert bench.table.get(job_id).status == "SUCCEEDED", bench.table.get(job_id).reason
-            found[variant] = read_curves(self._dynamodb, self._table, job_id)
+            found[variant] = read_curves(Table(self._dynamodb, self._table), job_id)
         return found
 
     def _submit(self, name: str, variant: int, queue: str, dataset: str, **more: Any) -> str:

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.config.job_file import PaddleOcrVlJob, read_job
 from receipt_trainer.contract.run_record import PaddleOcrVlRecord, VlResults
 from receipt_trainer.jobs.rows import get_job
@@ -37,7 +38,7 @@ def test_experiments_as_jobs(call: Caller, lab: Path, queue_url: str, jobs_table
     log = read_log(lab / "results")
     assert {one.status for one in log.values()} == {"submitted"}
     for experiment in read_experiments(lab):
-        row = get_job(clients.dynamodb(), jobs_table, str(log[experiment.name].job_id))
+        row = get_job(Table(clients.dynamodb(), jobs_table), str(log[experiment.name].job_id))
         assert row["name"] == experiment.name
         trained = read_job(json.loads(row["spec"]), "test")
         assert isinstance(trained, PaddleOcrVlJob)
@@ -89,7 +90,7 @@ def test_results_of_jobs(call: Caller, lab: Path, queue_url: str, jobs_table: st
         "rank-4": {"status": "FAILED", "reason": "step 7: the loss is nan on d1"},
     }
     for name, end in ends.items():
-        row = get_job(clients.dynamodb(), jobs_table, ids[name])
+        row = get_job(Table(clients.dynamodb(), jobs_table), ids[name])
         put_job(jobs_table, **row | {"attempt": 1} | end)
     said = call.succeed("vl", "experiments", "compare", lab, "--jobs-table", jobs_table, "--json").out
     found = {row["name"]: row for row in json.loads(said)}

@@ -25,6 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.artifacts import run_prefix
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.prices import ListPrices, read_spot_prices
 from receipt_trainer.contract import names
 from receipt_trainer.contract.outputs import StackOutputs
@@ -192,8 +193,8 @@ class StackAccount:
 
     def job(self, job_id: str) -> JobNow:
         client, table = clients.dynamodb(), self._names.jobs_table
-        row = get_job(client, table, job_id)
-        past = read_past(client, table, job_id, datetime.now(UTC))
+        row = get_job(Table(client, table), job_id)
+        past = read_past(Table(client, table), job_id, datetime.now(UTC))
         steps = [int(one["step"]) for one in past.checkpoints]
         return JobNow(str(row["status"]), str(row.get("reason") or ""), past.attempts, steps)
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.contract import cost
 from receipt_trainer.contract.tables import attempt_sk, instance_pk, iso, job_pk, job_status_pk
 from receipt_trainer.fleet.spend import clipped, instance_spend, midnight_before, read_job_spend
@@ -75,7 +76,7 @@ def test_jobs_of_today_and_only_their_part_of_today(jobs_table: str) -> None:
         for number, row in enumerate(attempts, 1):
             key = {"PK": job_pk(job_id), "SK": attempt_sk(number)}
             dynamo.put(clients.dynamodb(), jobs_table, key | row, "put an attempt")
-    found = read_job_spend(clients.dynamodb(), jobs_table, NOON)
+    found = read_job_spend(Table(clients.dynamodb(), jobs_table), NOON)
     assert [(one.name, one.cost.usd) for one in found] == [
         ("runs", pytest.approx(12.0)),
         ("over-midnight", pytest.approx(2.0)),
@@ -94,10 +95,10 @@ def test_a_vanished_workers_job_costs_to_the_end_of_its_lease(jobs_table: str) -
         ids[name] = add_job(jobs_table, name=name, **given)
         key = {"PK": job_pk(ids[name]), "SK": attempt_sk(1)}
         dynamo.put(clients.dynamodb(), jobs_table, key | attempt(until - 2 * H, None), "put an attempt")
-    found = read_job_spend(clients.dynamodb(), jobs_table, NOON)
+    found = read_job_spend(Table(clients.dynamodb(), jobs_table), NOON)
     assert [(one.name, one.cost.usd) for one in found] == [("today", pytest.approx(2.0))]
     for job_id in ids.values():
-        past = read_past(clients.dynamodb(), jobs_table, job_id, NOON)
+        past = read_past(Table(clients.dynamodb(), jobs_table), job_id, NOON)
         assert past.cost.usd == pytest.approx(2.0)
         assert past.attempts[0]["usd"] == pytest.approx(2.0)
 
@@ -129,7 +130,7 @@ def test_a_job_that_changes_its_state_while_it_is_listed_is_there_once(
         return None
 
     fault_proxy.rule = twice
-    found = read_job_spend(clients.dynamodb(), jobs_table, NOON)
+    found = read_job_spend(Table(clients.dynamodb(), jobs_table), NOON)
     assert seen == ["RUNNING", "SUCCEEDED"]
     assert [(one.job_id, one.cost.usd) for one in found] == [(job_id, pytest.approx(1.0))]
 

@@ -20,6 +20,7 @@ from infra.iam import document
 from infra.watch.silent_instances import role_statements
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.autoscaling import GroupMember
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.contract import names, waiting
@@ -134,7 +135,7 @@ def make_worker(stood: Stood, folder: Path, **more: Any) -> Worker:
         registry=InstanceRegistry(dynamodb, outputs.instances_table, machine),
         member=GroupMember(clients.autoscaling(), pool.auto_scaling_group, instance_id, hook="checkpoint"),
         outcomes=Outcomes(clients.cloudwatch(), "dev", "cpu", price_usd_per_h=0.1),
-        open_log=job_log(dynamodb, settings.jobs_table),
+        open_log=job_log(Table(dynamodb, settings.jobs_table)),
         **more,
     )
 

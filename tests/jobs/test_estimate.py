@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.contract.run_record import EpochMetrics, LayoutLMRecord
 from receipt_trainer.jobs import estimate
 from receipt_trainer.jobs import estimate as measured
@@ -116,9 +117,9 @@ def test_history_is_one_request_however_many_jobs_there_are(jobs_table: str, fau
         said = {"measured": speed} if speed else {}
         add_job(jobs_table, status="SUCCEEDED", minutes=minute, spec=json.dumps(spec()), **said)
     before = fault_proxy.calls["Query"]
-    found = estimate.read_history(client, jobs_table)
+    found = estimate.read_history(Table(client, jobs_table))
     assert fault_proxy.calls["Query"] - before == 1
     assert [one.measured.tokens for one in found] == list(range(HISTORY + 4, 5, -2))
     # One that a newer trainer wrote takes a place of the fifty.
     dynamo.put(client, jobs_table, {"PK": "JOB#x", "SK": "JOB", "GSI1PK": "STATUS#SUCCEEDED", "GSI1SK": "9"}, "put")
-    assert len(estimate.read_history(client, jobs_table)) == len(found) - 1
+    assert len(estimate.read_history(Table(client, jobs_table))) == len(found) - 1

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.contract.tables import iso, job_pk
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs import rows as find
@@ -18,7 +19,7 @@ from tests.fault_proxy import FaultProxy
 
 def found(table: str, wanted: Wanted, limit: int | None = None) -> list[str]:
     """Ids that are found."""
-    return [row["job_id"] for row in find.find(clients.dynamodb(), table, wanted, limit)]
+    return [row["job_id"] for row in find.find(Table(clients.dynamodb(), table), wanted, limit)]
 
 
 def test_filters_and_order(jobs_table: str) -> None:
@@ -53,7 +54,7 @@ def test_a_listing_reads_pages_and_no_row_a_job(jobs_table: str, fault_proxy: Fa
     assert len(found(jobs_table, Wanted())) == 1500
     assert set(fault_proxy.calls) == {"Query"}
     assert fault_proxy.calls.total() <= len(find.STATES) + 4  # 3 MB, 1 MB a page
-    assert "spec" not in find.find(clients.dynamodb(), jobs_table, Wanted(), 1)[0]
+    assert "spec" not in find.find(Table(clients.dynamodb(), jobs_table), Wanted(), 1)[0]
 
 
 def test_a_job_is_called_by_id_prefix_or_name(jobs_table: str) -> None:
@@ -62,7 +63,7 @@ def test_a_job_is_called_by_id_prefix_or_name(jobs_table: str) -> None:
     add_job(jobs_table, job_id="abcde000-0000-4000-8000-000000000000", name="other")
     client = clients.dynamodb()
     for called in (job_id, "abcdef", "ABCDEF12", "mine"):
-        assert job_id_of(client, jobs_table, called) == job_id
+        assert job_id_of(Table(client, jobs_table), called) == job_id
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_what_names_no_single_job_is_one_line(called: str, said: list[str], jobs
     for number in (1, 2):
         add_job(jobs_table, job_id=f"aaaaaaaa-{number}", name="twice")
     with pytest.raises(UserError) as error:
-        job_id_of(clients.dynamodb(), jobs_table, called)
+        job_id_of(Table(clients.dynamodb(), jobs_table), called)
     assert all(words in str(error.value) for words in said), error.value
 
 
@@ -91,5 +92,5 @@ def test_many_candidates_are_not_all_listed(jobs_table: str) -> None:
     for number in range(8):
         add_job(jobs_table, job_id=f"job-number-{number}", name="same", minutes=number)
     with pytest.raises(UserError, match=r"job-number-7 .*job-number-3 .*and more") as error:
-        job_id_of(clients.dynamodb(), jobs_table, "same")
+        job_id_of(Table(clients.dynamodb(), jobs_table), "same")
     assert "job-number-2" not in str(error.value)

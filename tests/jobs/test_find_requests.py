@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.contract.tables import (
     JOBS,
     JOBS_BY_CHANGE,
@@ -66,21 +67,21 @@ def test_neither_the_fleet_nor_a_prefix_reads_the_history(jobs_table: str, fault
     rows = fill(jobs_table, 300)
     client = clients.dynamodb()
     fault_proxy.calls.clear()
-    assert len(find.find(client, jobs_table, find.Wanted())) == 303
+    assert len(find.find(Table(client, jobs_table), find.Wanted())) == 303
     assert fault_proxy.calls.total() > 13  # what reading the history takes
 
     fault_proxy.calls.clear()
-    spent = read_job_spend(client, jobs_table, NOON)
+    spent = read_job_spend(Table(client, jobs_table), NOON)
     assert [one.cost.usd for one in spent] == [pytest.approx(1.0)] * 2
     assert fault_proxy.calls.total() <= 10 + len(spent)
 
     for row in (rows[0], rows[150], rows[-1]):
         fault_proxy.calls.clear()
-        assert job_id_of(client, jobs_table, row["job_id"][:8]) == row["job_id"]
+        assert job_id_of(Table(client, jobs_table), row["job_id"][:8]) == row["job_id"]
         assert fault_proxy.calls.total() <= 10
     fault_proxy.calls.clear()
     with pytest.raises(UserError, match="there is no job 'mistyped'"):
-        job_id_of(client, jobs_table, "mistyped")
+        job_id_of(Table(client, jobs_table), "mistyped")
     assert fault_proxy.calls.total() <= 10
 
 
@@ -97,8 +98,8 @@ def test_a_table_without_the_indexes_is_read_as_before(table_0_1_0: str) -> None
     """On a stack that has not been updated the fleet's spend and a prefix are right, too."""
     rows = fill(table_0_1_0, 3)
     client = clients.dynamodb()
-    assert [one.cost.usd for one in read_job_spend(client, table_0_1_0, NOON)] == [pytest.approx(1.0)] * 2
-    assert job_id_of(client, table_0_1_0, rows[0]["job_id"][:8]) == rows[0]["job_id"]
+    assert [one.cost.usd for one in read_job_spend(Table(client, table_0_1_0), NOON)] == [pytest.approx(1.0)] * 2
+    assert job_id_of(Table(client, table_0_1_0), rows[0]["job_id"][:8]) == rows[0]["job_id"]
 
 
 @pytest.mark.parametrize(
@@ -123,9 +124,9 @@ def test_what_dynamodb_says_of_a_missing_index_is_understood(
 
     fault_proxy.rule = refuse
     client = clients.dynamodb()
-    assert job_id_of(client, jobs_table, "abcdef") == job_id
-    assert [row["job_id"] for row in find.find_changed(client, jobs_table, NOON)] == [job_id]
-    assert find.find_changed(client, jobs_table, NOON + H) == []
+    assert job_id_of(Table(client, jobs_table), "abcdef") == job_id
+    assert [row["job_id"] for row in find.find_changed(Table(client, jobs_table), NOON)] == [job_id]
+    assert find.find_changed(Table(client, jobs_table), NOON + H) == []
 
 
 def test_an_older_table_is_given_the_indexes_as_it_stands(table_0_1_0: str, fault_proxy: FaultProxy) -> None:
@@ -139,8 +140,8 @@ def test_an_older_table_is_given_the_indexes_as_it_stands(table_0_1_0: str, faul
             GlobalSecondaryIndexUpdates=[{"Create": index}],
         )
     fault_proxy.calls.clear()
-    assert job_id_of(client, table_0_1_0, rows[0]["job_id"][:8]) == rows[0]["job_id"]
-    assert len(read_job_spend(client, table_0_1_0, NOON)) == 2
+    assert job_id_of(Table(client, table_0_1_0), rows[0]["job_id"][:8]) == rows[0]["job_id"]
+    assert len(read_job_spend(Table(client, table_0_1_0), NOON)) == 2
     assert fault_proxy.calls == {"Query": 2 + len(find.STATES) + len(find.STATES) + 2}
 
 
@@ -149,5 +150,5 @@ def test_rows_of_another_kind_are_no_jobs(jobs_table: str) -> None:
     job_id = add_job(jobs_table, job_id="abcdef12-0000-4000-8000-000000000000", updated_at=iso(NOON), status="FAILED")
     other = {"job_id": "abcdef99", "status": "FAILED", "updated_at": iso(NOON)}
     dynamo.put(clients.dynamodb(), jobs_table, {"PK": "NOTICES", "SK": "2026#abcdef99", **other}, "put another row")
-    assert job_id_of(clients.dynamodb(), jobs_table, "abcdef") == job_id
-    assert [row["job_id"] for row in find.find_changed(clients.dynamodb(), jobs_table, NOON)] == [job_id]
+    assert job_id_of(Table(clients.dynamodb(), jobs_table), "abcdef") == job_id
+    assert [row["job_id"] for row in find.find_changed(Table(clients.dynamodb(), jobs_table), NOON)] == [job_id]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs import state_machine
 from receipt_trainer.jobs.model import TERMINAL, Attempt, Job
@@ -256,7 +257,7 @@ class JobMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """The past is whole: no change is missing, every attempt is there and ended as the model says."""
-        past = read_past(self.client, self.table_name, self.job_id, self.now)
+        past = read_past(Table(self.client, self.table_name), self.job_id, self.now)
         for before, after in pairwise(past.transitions):
             assert before["to"] == after["from"]
             assert may(after["from"], after["to"])

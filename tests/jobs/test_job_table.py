@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.aws.dynamo import Item, Table
 from receipt_trainer.contract.tables import iso, job_pk
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import Attempt, Job, State
@@ -75,7 +75,7 @@ def test_from_claim_to_success(table: JobTable, jobs_table: str, clock: Clock) -
     table.succeed(attempt, 0.75, "s3://bucket/run")
     job = table.get("job")
     assert (job.status, job.f1, job.artifacts, job.worker_id) == ("SUCCEEDED", 0.75, "s3://bucket/run", None)
-    past = read_past(clients.dynamodb(), jobs_table, "job", clock())
+    past = read_past(Table(clients.dynamodb(), jobs_table), "job", clock())
     assert [row["to"] for row in past.transitions] == ["PENDING", "CLAIMED", "RUNNING", "SUCCEEDED"]
     (kept,) = past.attempts
     assert (kept["outcome"], kept["start_step"], kept["seconds"], kept["instance_id"]) == ("SUCCEEDED", 7, 10.0, "i-w1")
@@ -121,7 +121,7 @@ def test_who_lost_the_lease_can_write_nothing(table: JobTable, jobs_table: str, 
         with pytest.raises(LeaseLost):
             call()
     assert rows(jobs_table, "") == before
-    kept = read_past(clients.dynamodb(), jobs_table, "job", clock()).attempts
+    kept = read_past(Table(clients.dynamodb(), jobs_table), "job", clock()).attempts
     assert [(row["outcome"], row["seconds"]) for row in kept] == [("LOST", LEASE_S), (None, 0.0)]
 
 
@@ -208,7 +208,7 @@ def test_a_run_without_a_queue_has_a_row_of_its_own(table: JobTable, clock: Cloc
         table.set_status("laptop", "mine", status)
     job = table.get("laptop")
     assert (job.name, job.status, job.version, job.created_at) == ("mine", "SUCCEEDED", 4, iso(START + SECOND))
-    past = read_past(table.client, table.name, "laptop", clock())
+    past = read_past(table.table, "laptop", clock())
     assert [row["to"] for row in past.transitions] == ["RUNNING", "FAILED", "RUNNING", "SUCCEEDED"]
     with pytest.raises(UserError, match="not submitted to a queue"):
         table.retry("laptop")
@@ -216,7 +216,7 @@ def test_a_run_without_a_queue_has_a_row_of_its_own(table: JobTable, clock: Cloc
 
 def test_a_row_of_an_older_run_without_a_queue_is_changed(table: JobTable) -> None:
     """Such a row counts no changes; the first one by this version begins to count."""
-    put_job(table.name, "old", name="mine", status="INTERRUPTED", created_at="2026-11-01T00:00:00+00:00")
+    put_job(table.table.name, "old", name="mine", status="INTERRUPTED", created_at="2026-11-01T00:00:00+00:00")
     table.set_status("old", "mine", "RUNNING")
     assert (table.get("old").status, table.get("old").version) == ("RUNNING", 1)
 

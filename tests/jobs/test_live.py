@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.contract.tables import attempt_sk, iso, job_pk
 from receipt_trainer.jobs.metrics_writer import JobStore
 from receipt_trainer.jobs.views import LiveJob
@@ -57,7 +58,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def train(table: str, job_id: str, steps: range, clock: Clock, attempt: int, value: float) -> None:
     """An attempt's losses and a line of its log."""
-    store = JobStore(clients.dynamodb(), table, job_id, attempt=attempt, first_seq=1000 * attempt, clock=clock)
+    store = JobStore(Table(clients.dynamodb(), table), job_id, attempt=attempt, first_seq=1000 * attempt, clock=clock)
     store.log("info", f"attempt {attempt}")
     for step in steps:
         store.metric("loss", value, step=step, epoch=step / 100)
@@ -66,7 +67,7 @@ def train(table: str, job_id: str, steps: range, clock: Clock, attempt: int, val
 
 def test_two_attempts_are_one_curve(jobs_table: str, job_id: str) -> None:
     """Steps that were trained twice count once, with the last attempt's values; pace and attempts are the newest's."""
-    clock, live = Clock(NOON), LiveJob(clients.dynamodb(), jobs_table, job_id)
+    clock, live = Clock(NOON), LiveJob(Table(clients.dynamodb(), jobs_table), job_id)
     train(jobs_table, job_id, range(1, 21), clock, 1, 3.0)
     add_attempt(jobs_table, job_id, 1, outcome="INTERRUPTED", ended_at=iso(clock.now), price_usd_per_h=3600)
     first = live.look(clock.now)
@@ -90,7 +91,7 @@ def test_two_attempts_are_one_curve(jobs_table: str, job_id: str) -> None:
 
 def test_only_what_is_new_is_read(jobs_table: str, job_id: str, counted: list[int]) -> None:
     """A look reads the metrics behind the last known row (and half a minute before it), however many there are."""
-    clock, live = Clock(NOON), LiveJob(clients.dynamodb(), jobs_table, job_id)
+    clock, live = Clock(NOON), LiveJob(Table(clients.dynamodb(), jobs_table), job_id)
     train(jobs_table, job_id, range(1, 301), clock, 1, 3.0)
     live.look(clock.now)
     first, counted[:] = sum(counted), []
@@ -105,6 +106,6 @@ def test_only_what_is_new_is_read(jobs_table: str, job_id: str, counted: list[in
 def test_a_job_that_ended_says_so(jobs_table: str) -> None:
     """Its view is the last one; without rows there are no curves and no pace."""
     job = add_job(jobs_table, status="FAILED", attempt=1, reason="no such table")
-    view = LiveJob(clients.dynamodb(), jobs_table, job).look(datetime.now(UTC))
+    view = LiveJob(Table(clients.dynamodb(), jobs_table), job).look(datetime.now(UTC))
     assert view.has_ended
     assert (view.curves, view.lines, view.pace.step) == ({}, [], None)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.contract.sinks import MetricsSink
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.metrics_writer import JobStore
@@ -65,11 +66,11 @@ def test_rows_have_the_contracts_keys(jobs_table: str) -> None:
 def test_rows_of_a_worker_say_which_attempt(jobs_table: str) -> None:
     """Metrics and log lines carry the claim's number, so that two attempts at one step can be told apart."""
     for attempt in (1, 2):
-        store = JobStore(clients.dynamodb(), jobs_table, "job-1", attempt=attempt, interval_s=NEVER_S)
+        store = JobStore(Table(clients.dynamodb(), jobs_table), "job-1", attempt=attempt, interval_s=NEVER_S)
         store.metric("loss", 0.5, step=7, epoch=1)
         store.log("info", "line")
         store.close()
-    for rows in (metrics(jobs_table, "job-1"), rows_of(clients.dynamodb(), jobs_table, "job-1", LOGS)):
+    for rows in (metrics(jobs_table, "job-1"), rows_of(Table(clients.dynamodb(), jobs_table), "job-1", LOGS)):
         assert [row["attempt"] for row in rows] == [1, 2]
 
 
@@ -149,7 +150,7 @@ def test_the_thread_writes_by_itself(jobs_table: str, fault_proxy: FaultProxy) -
         return None
 
     fault_proxy.rule = note
-    store = JobStore(clients.dynamodb(), jobs_table, "job-1", interval_s=0.01)
+    store = JobStore(Table(clients.dynamodb(), jobs_table), "job-1", interval_s=0.01)
     store.log("info", "hello")
     assert written.wait(20)
     store.close()
@@ -158,7 +159,7 @@ def test_the_thread_writes_by_itself(jobs_table: str, fault_proxy: FaultProxy) -
 
 def test_many_threads_lose_nothing(jobs_table: str) -> None:
     """Rows from several threads during flushes are all written, each once."""
-    store = JobStore(clients.dynamodb(), jobs_table, "job-1", interval_s=0.005)
+    store = JobStore(Table(clients.dynamodb(), jobs_table), "job-1", interval_s=0.005)
 
     def fill() -> None:
         for step in range(50):
@@ -178,7 +179,7 @@ def test_job_row(jobs_table: str) -> None:
     """The job's own row is found by id, by status (GSI1) and by name (GSI2); an unknown id is the user's error."""
     client = clients.dynamodb()
     put_job(jobs_table, "job-1", name="first", status="RUNNING", created_at="2026", lr=6e-5)
-    job = get_job(client, jobs_table, "job-1")
+    job = get_job(Table(client, jobs_table), "job-1")
     assert (job["name"], job["status"], job["lr"]) == ("first", "RUNNING", 6e-5)
     for index, value in (("GSI1", "STATUS#RUNNING"), ("GSI2", "NAME#first")):
         found = client.query(
@@ -189,7 +190,7 @@ def test_job_row(jobs_table: str) -> None:
         )
         assert found["Count"] == 1
     with pytest.raises(UserError, match=r"there is no job 'other'"):
-        get_job(client, jobs_table, "other")
+        get_job(Table(client, jobs_table), "other")
 
 
 def test_a_checkpoints_row_comes_and_goes(jobs_table: str) -> None:
@@ -215,7 +216,7 @@ def test_a_checkpoints_row_comes_and_goes(jobs_table: str) -> None:
 def test_a_store_that_may_not_write_forgets(jobs_table: str) -> None:
     """Whoever lost the job writes nothing of it, neither then nor later."""
     may_write = False
-    store = JobStore(clients.dynamodb(), jobs_table, "job-1", interval_s=NEVER_S, may_write=lambda: may_write)
+    store = JobStore(Table(clients.dynamodb(), jobs_table), "job-1", interval_s=NEVER_S, may_write=lambda: may_write)
     store.log("info", "from one that lost its lease")
     store.flush()
     may_write = True

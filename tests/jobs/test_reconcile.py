@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.contract.sinks import Sealed
 from receipt_trainer.jobs.metrics import read_curves
 from receipt_trainer.jobs.metrics_writer import NAMES, JobStore
@@ -18,11 +19,13 @@ HISTORY: list[dict[str, Any]] = [
 
 
 def _store(table: str, attempt: int, **more: Any) -> JobStore:
-    return JobStore(clients.dynamodb(), table, "j", attempt=attempt, interval_s=60, sleep=lambda seconds: None, **more)
+    return JobStore(
+        Table(clients.dynamodb(), table), "j", attempt=attempt, interval_s=60, sleep=lambda seconds: None, **more
+    )
 
 
 def _points(table: str) -> dict[str, list[tuple[int, float]]]:
-    found = read_curves(clients.dynamodb(), table, "j")
+    found = read_curves(Table(clients.dynamodb(), table), "j")
     return {name: [(point.step, point.value) for point in points] for name, points in found.items()}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.jobs.limits import Limits, read_sweep
 from receipt_trainer.sweep import study
 from tests.cli.jobs import Caller
@@ -65,7 +66,7 @@ def test_a_search_is_continued(call: Caller, world: World, monkeypatch: pytest.M
     assert all(job.attempt == 1 for job in world.all_jobs("search-"))
     assert len(world.all_jobs("search-")) == 6
     call("sweep", "--resume", "search", "--max-hours", "9")
-    limits, job_ids = read_sweep(world.dynamodb, world.jobs_table, "search")
+    limits, job_ids = read_sweep(Table(world.dynamodb, world.jobs_table), "search")
     assert limits == Limits(max_hours=9)
     assert sorted(job_ids) == sorted(job.job_id for job in world.all_jobs("search-"))
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.config.job_file import LayoutLMJob, PaddleOcrVlJob
 from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.config.paddleocr_vl import VlDataConfig
@@ -102,7 +103,7 @@ class World:
         client = dynamodb or self.dynamodb
         sweeps, jobs = SweepTable(client, self.jobs_table), JobTable(client, self.jobs_table)
         sweeps.define(of)
-        observer = Observer(client, self.jobs_table, clients.s3, of.goal)
+        observer = Observer(Table(client, self.jobs_table), clients.s3, of.goal)
         return Driver(of, sweeps, jobs, SqsQueue(sqs or self.sqs, self.queue_url), observer, concurrency)
 
     def work(self) -> list[str]:
@@ -154,5 +155,5 @@ class World:
 
     def all_jobs(self, prefix: str = "") -> list[Job]:
         """Every job of the table whose name begins so."""
-        rows = find(self.dynamodb, self.jobs_table, Wanted())
+        rows = find(Table(self.dynamodb, self.jobs_table), Wanted())
         return [self.jobs.get(str(row["job_id"])) for row in rows if str(row["name"]).startswith(prefix)]

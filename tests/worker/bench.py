@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.autoscaling import GroupMember
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET, ENV_INSTANCES_TABLE
 from receipt_trainer.contract.tables import job_pk
@@ -109,7 +110,7 @@ class Bench:
         """A worker that goes when there is nothing to do."""
         chosen = replace(self.settings, **settings)
         queue = SqsQueue(clients.sqs(), self.queue_url, visibility_s=chosen.visibility_s)
-        open_log = job_log(self.dynamodb, chosen.jobs_table)
+        open_log = job_log(Table(self.dynamodb, chosen.jobs_table))
         machine = machine or WorkerMachine(name)
         return Worker(
             chosen,

@@ -228,7 +228,7 @@ def test_a_limit_that_cannot_be_read_is_read_again(
     stub(bench)
     job_id = submit(bench, limits={"max_hours": 0.0001})
     worker = bench.worker(max_jobs=1)
-    bench.table.client = make_faulty(2)
+    bench.table.table = bench.table.table._replace(client=make_faulty(2))
     worker.run()
     assert bench.table.get(job_id).status == "FAILED"
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.cli.receipt_trainer import group
 from receipt_trainer.config.job_file import read_job
 from receipt_trainer.jobs.estimate import read_history
@@ -65,7 +66,7 @@ def test_a_job_of_the_second_family_runs_to_its_end(
     for name in ("field_accuracy", "teds", "parse_share"):
         assert bench.steps(job_id, name) == [best]
     assert record.vl.scores.documents == 2
-    (run,) = read_history(bench.dynamodb, bench.settings.jobs_table)
+    (run,) = read_history(Table(bench.dynamodb, bench.settings.jobs_table))
     assert (run.measured.steps, run.measured.epochs) == (6, 3.0)
     assert run.measured.tokens == record.dataset_counts["train"]["tokens"]
     monkeypatch.setenv("JOBS_TABLE_NAME", bench.settings.jobs_table)

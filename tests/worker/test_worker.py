@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.jobs.estimate import read_history
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.worker.interruptions import Interruption
@@ -44,7 +45,7 @@ def test_a_job_runs_to_its_end(bench: Bench, hold: Path, monkeypatch: pytest.Mon
         assert mine[step] == pytest.approx(values, abs=1e-6), f"step {step}"
     for row, other in zip(*(epochs(bench.run_dir(one)) for one in outcomes), strict=True):
         assert row == pytest.approx(other, abs=1e-6)
-    measured = [run.measured for run in read_history(bench.dynamodb, bench.settings.jobs_table)]
+    measured = [run.measured for run in read_history(Table(bench.dynamodb, bench.settings.jobs_table))]
     assert (STEPS[-1], 2.0, None) in [(one.steps, one.epochs, one.instance_type) for one in measured]
 
 

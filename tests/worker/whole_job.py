@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.autoscaling import GroupMember
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.contract import names
 from receipt_trainer.contract.run_record import LayoutLMRecord
@@ -144,7 +145,7 @@ class WholeJob:
             member=member,
             outcomes=Outcomes(wired["cloudwatch"], "test", "gpu", price_usd_per_h=0.3),
             command=self._command,
-            open_log=job_log(wired["dynamodb"], lab.jobs_table),
+            open_log=job_log(Table(wired["dynamodb"], lab.jobs_table)),
             clock=lambda: since_boot_s() + self.slept_s,
             sleep=self._sleep,
         )

@@ -24,6 +24,7 @@ import pytest
 from rich.console import Console
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.cli.commands import jobs as commands
 from receipt_trainer.cli.render.watch import PROGRESS_EVERY_S, LineScreen, whole_view
 from receipt_trainer.contract.tables import iso
@@ -42,7 +43,7 @@ def add_running(table: str, **attributes: Any) -> str:
     known = {"status": "RUNNING", "attempt": 2, "spec": SPEC, "name": "seven-labels"}
     job_id = add_job(table, **(known | attributes))
     clock = Clock(NOON)
-    store = JobStore(clients.dynamodb(), table, job_id, attempt=2, clock=clock)
+    store = JobStore(Table(clients.dynamodb(), table), job_id, attempt=2, clock=clock)
     store.log("info", "training from step 20 of 500")
     store.log("warning", "\x1b[31mred\x1b[0m and\nlong " + "x" * 300)
     for step in range(22, 122, 2):
@@ -61,7 +62,7 @@ def add_running(table: str, **attributes: Any) -> str:
 
 def look(table: str, job_id: str) -> JobView:
     """The job four minutes after noon."""
-    return LiveJob(clients.dynamodb(), table, job_id).look(NOON + timedelta(minutes=4))
+    return LiveJob(Table(clients.dynamodb(), table), job_id).look(NOON + timedelta(minutes=4))
 
 
 def drawn(view: JobView, width: int, height: int) -> str:
@@ -201,11 +202,13 @@ def test_a_short_fault_does_not_end_it(jobs_table: str) -> None:
 def test_lines_say_what_is_new_and_no_more(jobs_table: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a terminal a second look at the same says nothing, and progress comes at most every half minute."""
     job_id = add_running(jobs_table)
-    live, screen = LiveJob(clients.dynamodb(), jobs_table, job_id), LineScreen(Console(width=200))
+    live, screen = LiveJob(Table(clients.dynamodb(), jobs_table), job_id), LineScreen(Console(width=200))
     later = NOON + timedelta(minutes=4)
     for seconds, words in ((0, "step 120"), (2, ""), (4, ""), (PROGRESS_EVERY_S + 1, "step 124")):
         if seconds == 4:
-            store = JobStore(clients.dynamodb(), jobs_table, job_id, attempt=2, first_seq=900, clock=Clock(later))
+            store = JobStore(
+                Table(clients.dynamodb(), jobs_table), job_id, attempt=2, first_seq=900, clock=Clock(later)
+            )
             store.metric("loss", 1.0, step=124, epoch=2.48)
             store.close()
         screen.show(live.look(NOON + timedelta(minutes=4, seconds=seconds)))

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli.render import jobs
 from receipt_trainer.contract.tables import iso, job_pk
@@ -44,7 +45,7 @@ def job(jobs_table: str) -> str:
     ]
     client = clients.dynamodb()
     dynamo.batch_write(client, jobs_table, "seed", puts=[{"PK": job_pk(job_id), **row} for row in rows])
-    store = JobStore(client, jobs_table, job_id, interval_s=3600)
+    store = JobStore(Table(client, jobs_table), job_id, interval_s=3600)
     for step, loss in ((10, 2.0), (20, 1.0), (30, math.nan), (40, 0.5)):
         store.metric("loss", loss, step=step, epoch=step / 10)
         store.log("info", f"at \x1b[1mstep {step}")
@@ -142,7 +143,7 @@ def test_the_log_and_its_end(job: str, call: Caller) -> None:
 def test_long_lines_are_not_cut(jobs_table: str, call: Caller) -> None:
     """A line of a log is printed whole, on one line, whatever the width of the screen."""
     job_id = add_job(jobs_table)
-    store = JobStore(clients.dynamodb(), jobs_table, job_id, interval_s=3600)
+    store = JobStore(Table(clients.dynamodb(), jobs_table), job_id, interval_s=3600)
     store.log("error", "x" * 900)
     store.close()
     assert "x" * 900 in call("logs", job_id).out
@@ -169,7 +170,7 @@ def test_following_ends_with_the_job_and_misses_nothing(jobs_table: str) -> None
     job_id = add_job(jobs_table, status="RUNNING")
 
     def write(message: str) -> None:
-        store = JobStore(client, jobs_table, job_id, interval_s=3600)
+        store = JobStore(Table(client, jobs_table), job_id, interval_s=3600)
         store.log("info", message)
         store.close()
 
@@ -182,9 +183,9 @@ def test_following_ends_with_the_job_and_misses_nothing(jobs_table: str) -> None
 
     write("early")
     time = Time(lambda: write("middle"), None, end)
-    tail = LogTail(client, jobs_table, job_id)
+    tail = LogTail(Table(client, jobs_table), job_id)
     row = follow_log(
-        lambda: get_job(client, jobs_table, job_id),
+        lambda: get_job(Table(client, jobs_table), job_id),
         tail,
         show,
         timeout_s=60,
@@ -199,9 +200,9 @@ def test_following_ends_with_the_job_and_misses_nothing(jobs_table: str) -> None
 def test_following_is_bounded(jobs_table: str) -> None:
     """A job that never ends is followed for `timeout_s` seconds and no longer."""
     job_id, client, time = add_job(jobs_table), clients.dynamodb(), Time()
-    tail = LogTail(client, jobs_table, job_id)
+    tail = LogTail(Table(client, jobs_table), job_id)
     row = follow_log(
-        lambda: get_job(client, jobs_table, job_id),
+        lambda: get_job(Table(client, jobs_table), job_id),
         tail,
         lambda lines: None,
         timeout_s=5,

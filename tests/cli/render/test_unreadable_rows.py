@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients, dynamo
-from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.aws.dynamo import Item, Table
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.errors import UserError
 from receipt_trainer.fleet.spend import read_job_spend
@@ -75,7 +75,7 @@ def test_they_are_listed(odd: dict[str, str], call: Caller) -> None:
 
 def test_they_stop_no_other_reader(odd: dict[str, str], jobs_table: str, call: Caller) -> None:
     """The dollars of today, the newest job, a search by name, and a submission of the same token."""
-    assert read_job_spend(clients.dynamodb(), jobs_table, utc_now()) == []
+    assert read_job_spend(Table(clients.dynamodb(), jobs_table), utc_now()) == []
     assert call("watch", "--once").code == 0
     for number, (job_id, reason) in enumerate(odd.items()):
         assert call("job-status", f"odd-{number}").code == 0

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.config.job_file import PaddleOcrVlJob, load_job_file
 from receipt_trainer.config.paddleocr_vl import EvaluationSection
 from receipt_trainer.contract import sinks
@@ -148,7 +149,7 @@ def test_a_complete_run_fills_the_gaps_of_its_metrics(
         run(RunRequest(family, "job", run_dir, store, job_id=record.job_id, attempt=attempt))
         client: Any = clients.dynamodb()
         counts.append(client.scan(TableName=jobs_table)["Count"])
-    found = read_curves(clients.dynamodb(), jobs_table, record.job_id)
+    found = read_curves(Table(clients.dynamodb(), jobs_table), record.job_id)
     assert [point.value for point in found["loss"]] == [row["loss"] for row in curve(run_dir).values()]
     for name in METRICS:
         assert [(point.step, point.value) for point in found[name]] == [

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
@@ -22,6 +22,14 @@ Item = dict[str, Any]
 """An item as Python values: str, int, float, bool, None, list, dict."""
 
 Sleep = Callable[[float], None]
+
+
+class Table(NamedTuple):
+    """A table, and the client with which it is read and written: `query(*table, ...)`."""
+
+    client: DynamoDBClient
+    name: str
+
 
 WRITE_BATCH: Final = 25
 """Items in one BatchWriteItem (DynamoDB's limit)."""

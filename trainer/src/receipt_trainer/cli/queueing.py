@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.cli import stack
 from receipt_trainer.cli.render.tables import counted, dollars
 from receipt_trainer.errors import UserError, WorldError
@@ -119,7 +120,7 @@ def launch(pool: str | None, table: str, job_ids: Collection[str]) -> Launched |
         return None
     try:
         client = clients.autoscaling(max_attempts=2)
-        asked = launch_for_jobs(client, clients.dynamodb(), table, pool, there.auto_scaling_group, job_ids)
+        asked = launch_for_jobs(client, Table(clients.dynamodb(), table), pool, there.auto_scaling_group, job_ids)
         return Launched(pool, asked)
     except (UserError, WorldError) as error:
         return Launched(pool, None, str(error))

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from receipt_trainer.aws.clients import aws_faults
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.config.job_file import AnyJob, load_job_file
 from receipt_trainer.contract import names, waiting, waiting_calls
@@ -68,7 +69,7 @@ def look_at_boots(subject: Subject) -> Iterator[Finding]:
     """Check the last instances; rows of the table are kept for a week."""
     if subject.outputs is None:
         return
-    rows = list_instances(subject.client("dynamodb"), subject.outputs.instances_table, subject.now)
+    rows = list_instances(Table(subject.client("dynamodb"), subject.outputs.instances_table), subject.now)
     if not rows:
         yield ok("no instance has started in a week")
     for pool in subject.pool_outputs:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.prices import ListPrices, read_spot_prices
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract.outputs import PoolOutputs, StackOutputs
@@ -74,7 +75,7 @@ def forecaster(
         if table is None:
             return [], "the jobs table is not known"
         try:
-            return read_history(clients.dynamodb(), table), None
+            return read_history(Table(clients.dynamodb(), table)), None
         except (UserError, WorldError) as error:
             return [], str(error)
 

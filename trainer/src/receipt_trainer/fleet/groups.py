@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from receipt_trainer.aws.clients import aws_faults, error_code
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.rows import Wanted, find
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling.client import AutoScalingClient
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 ENDABLE: Final = ("Pending", "InService")
 DEFAULT_MAX: Final = 1
@@ -181,9 +181,7 @@ class Launch:
     num_jobs: int
 
 
-def launch_for_jobs(
-    client: AutoScalingClient, dynamodb: DynamoDBClient, table: str, pool: str, group: str, new: Collection[str]
-) -> Launch:
+def launch_for_jobs(client: AutoScalingClient, table: Table, pool: str, group: str, new: Collection[str]) -> Launch:
     """Raise the group's desired capacity to the number of the pool's jobs, at most to its maximum; never lower it.
 
     `new` are ids of jobs that were just queued; an index may not have them yet.
@@ -195,7 +193,7 @@ def launch_for_jobs(
             blocked: Kind = "stopped" if now.maximum == 0 else "suspended"
             return Launch(blocked, group, before, now.desired, now.maximum, num_jobs)
         if now.desired < now.maximum:
-            num_jobs = _count(dynamodb, table, pool, new, now.maximum)
+            num_jobs = _count(table, pool, new, now.maximum)
         if now.desired >= min(num_jobs, now.maximum):
             break
         with aws_faults(f"ask {group} for {num_jobs} instances"):
@@ -208,12 +206,12 @@ def launch_for_jobs(
     return Launch(kind, group, before, now.desired, now.maximum, num_jobs)
 
 
-def _count(client: DynamoDBClient, table: str, pool: str, new: Collection[str], most: int) -> int:
+def _count(table: Table, pool: str, new: Collection[str], most: int) -> int:
     """Jobs of the pool that a worker has or may take now, `most` at most: more are not read."""
     found, now = set(new), utc_now()
     for status in _UNFINISHED:
         if len(found) >= most:
             break
-        rows = find(client, table, Wanted(status=status, pool=pool, due_at=now), most)
+        rows = find(table, Wanted(status=status, pool=pool, due_at=now), most)
         found |= {str(row["job_id"]) for row in rows}
     return min(len(found), most)

@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.contract import cost, tables
 from receipt_trainer.contract.tables import iso
 from receipt_trainer.jobs.instances import Instance
 from receipt_trainer.jobs.rows import ATTEMPTS, STATES, Wanted, find, find_changed, rows_of
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 ACTIVE: Final = ("CLAIMED", "RUNNING")
 
@@ -39,24 +37,22 @@ def midnight_before(now: datetime) -> datetime:
     return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def read_job_spend(
-    client: DynamoDBClient, table: str, now: datetime, list_price: cost.ListPrice | None = None
-) -> list[JobSpend]:
+def read_job_spend(table: Table, now: datetime, list_price: cost.ListPrice | None = None) -> list[JobSpend]:
     """Jobs that had an attempt today, the dearest first: a query a state, and one for each job of today."""
     since, found = midnight_before(now), []
-    for row in _jobs_of_today(client, table, since):
-        attempts = rows_of(client, table, row["job_id"], ATTEMPTS)
+    for row in _jobs_of_today(table, since):
+        attempts = rows_of(table, row["job_id"], ATTEMPTS)
         if today := clipped(list(attempts), since, cost.open_until(now, row.get("lease_expires_at"))):
             spent = cost.of_attempts(today, now, list_price)
             found.append(JobSpend(row["job_id"], str(row["name"]), str(row["status"]), row.get("pool"), spent))
     return sorted(found, key=lambda one: (-(one.cost.usd or 0.0), -one.cost.seconds, one.job_id))
 
 
-def _jobs_of_today(client: DynamoDBClient, table: str, since: datetime) -> list[dynamo.Item]:
+def _jobs_of_today(table: Table, since: datetime) -> list[dynamo.Item]:
     """Of what ended or changed before today nothing can be of today, but for jobs that run still; nor can anything of
     a job that no worker has claimed yet."""
-    running = [row for status in ACTIVE for row in find(client, table, Wanted(status=status))]
-    changed = find_changed(client, table, since, [state for state in STATES if state not in ACTIVE])
+    running = [row for status in ACTIVE for row in find(table, Wanted(status=status))]
+    changed = find_changed(table, since, [state for state in STATES if state not in ACTIVE])
     # By its id, for a job that changes its state meanwhile is found twice; the running one has the end of the lease.
     return list({row["job_id"]: row for row in [*changed, *running] if row.get("attempt")}.values())
 

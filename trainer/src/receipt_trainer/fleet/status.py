@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.prices import ListPrices, SpotPrice, read_spot_prices
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.waiting import Look
@@ -80,7 +81,7 @@ def read_status(
     prices, dynamodb = ListPrices(no_prices), clients.dynamodb()
     chosen: dict[str, PoolOutputs] = {str(name): pool for name, pool in outputs.pools.items() if name in pools}
     groups = read_groups(clients.autoscaling(), [pool.auto_scaling_group for pool in chosen.values()])
-    known = with_list_prices(list_instances(dynamodb, outputs.instances_table, now), prices)
+    known = with_list_prices(list_instances(Table(dynamodb, outputs.instances_table), now), prices)
     sqs = clients.sqs()
 
     def status(name: str, pool: PoolOutputs) -> PoolStatus:
@@ -105,11 +106,10 @@ def read_status(
         )
 
     found = [status(name, pool) for name, pool in chosen.items()]
-    jobs = [
-        one for one in read_job_spend(dynamodb, outputs.jobs_table, now, prices.of_row) if one.pool in (*chosen, None)
-    ]
+    table = Table(dynamodb, outputs.jobs_table)
+    jobs = [one for one in read_job_spend(table, now, prices.of_row) if one.pool in (*chosen, None)]
     queues = {f"{name}-{priority}" for name, pool in chosen.items() for priority in pool.queue_urls}
-    short = [look for look in queue.read_short(dynamodb, outputs.jobs_table, now) if look.queue in queues]
+    short = [look for look in queue.read_short(table, now) if look.queue in queues]
     return FleetStatus(now, found, jobs, prices.fault, short)
 
 

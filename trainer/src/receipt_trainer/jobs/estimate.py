@@ -8,15 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from statistics import median
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.config.job_file import family_of
 from receipt_trainer.contract.run_record import AnyRecord, LayoutLMRecord
 from receipt_trainer.contract.tables import job_status_pk
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 MIN_SHARE: Final = 0.1
 """Of a run's steps that an attempt must have trained itself; less says little of its machine."""
@@ -105,11 +103,10 @@ class Estimate:
     is_at_most: bool = False
 
 
-def read_history(client: DynamoDBClient, table: str) -> list[Run]:
+def read_history(table: Table) -> list[Run]:
     """The newest runs that were measured, the newest first; one request."""
     rows = dynamo.query(
-        client,
-        table,
+        *table,
         "read earlier runs",
         IndexName="GSI1",
         KeyConditionExpression="GSI1PK = :pk",

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.prices import ListPrices
 from receipt_trainer.contract.cost import price_usd_per_h
 from receipt_trainer.contract.liveness import STATUS_LOST
 from receipt_trainer.contract.tables import INSTANCE_SK, instance_pk, moment
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 GONE: Final = ("BOOT_FAILED", "ENDED", STATUS_LOST)
 """States of instances that are no more; their rows say why until they expire."""
@@ -62,14 +60,13 @@ class Instance:
         return not self.is_gone and (seen is None or (now - seen).total_seconds() > LATE_AFTER_S)
 
 
-def list_instances(client: DynamoDBClient, table: str, now: datetime) -> list[Instance]:
+def list_instances(table: Table, now: datetime) -> list[Instance]:
     """All registered instances, the last heard of first; the entire table is read, a row an instance.
 
     Rows past their expiry are left out: DynamoDB deletes those up to days later.
     """
     rows = dynamo.scan(
-        client,
-        table,
+        *table,
         "read the instances",
         FilterExpression="SK = :sk AND (attribute_not_exists(expires_at) OR expires_at > :now)",
         ExpressionAttributeValues={":sk": INSTANCE_SK, ":now": int(now.timestamp())},

@@ -10,17 +10,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.contract import cost, tables
 from receipt_trainer.contract.tables import JOB_SK, SWEEP_SK, job_pk, sweep_pk
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import OWNED, Job
 from receipt_trainer.jobs.rows import JOURNAL, TRIALS, attempts_of, partition_rows
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 _ATTEMPT: Final = ("started_at", "ended_at", "price_usd_per_h", "instance_type")
 _JOB: Final = ("job_id", "status", "attempt", "lease_expires_at", "list_prices")
@@ -150,15 +148,13 @@ def spending_of(attempts: Sequence[Mapping[str, Any]], job: Mapping[str, Any], n
     return Spending(spent.seconds, spent.usd or 0.0, int(last is not None), price or 0.0, spent.num_unknown)
 
 
-def read_spending(
-    client: DynamoDBClient, table: str, jobs: Sequence[str], now: datetime, *, but: str | None = None
-) -> Spending:
+def read_spending(table: Table, jobs: Sequence[str], now: datetime, *, but: str | None = None) -> Spending:
     """Consumption of the jobs of these ids; `but`: a job whose newest attempt its worker counts by a clock of its
     own."""
     keys = [{"PK": job_pk(job_id), "SK": JOB_SK} for job_id in dict.fromkeys(jobs)]
-    found = dynamo.batch_get(client, table, "read what jobs have taken", keys, _JOB)
+    found = dynamo.batch_get(*table, "read what jobs have taken", keys, _JOB)
     newest = {str(row["job_id"]): int(row.get("attempt") or 0) - (row["job_id"] == but) for row in found}
-    attempts = attempts_of(client, table, newest, _ATTEMPT)
+    attempts = attempts_of(table, newest, _ATTEMPT)
     total = Spending()
     for row in found:
         job = row | {"status": None, "lease_expires_at": None} if row["job_id"] == but else row
@@ -166,9 +162,9 @@ def read_spending(
     return total
 
 
-def read_sweep(client: DynamoDBClient, table: str, name: str) -> tuple[Limits, list[str]]:
+def read_sweep(table: Table, name: str) -> tuple[Limits, list[str]]:
     """The limits of a sweep, and the ids of its jobs if it has any limit."""
-    where = (client, table, sweep_pk(name))
+    where = (table, sweep_pk(name))
     own = next(partition_rows(*where, SWEEP_SK, f"read sweep {name}"), None)
     limits = Limits() if own is None else Limits.read(own)
     if not limits:
@@ -180,17 +176,17 @@ def read_sweep(client: DynamoDBClient, table: str, name: str) -> tuple[Limits, l
     return limits, list(job_ids)
 
 
-def require_room(client: DynamoDBClient, table: str, job: Job, now: datetime) -> None:
+def require_room(table: Table, job: Job, now: datetime) -> None:
     """Refuse to try again what would be stopped at once: a UserError that says how to raise the limit."""
     if job.undelivered_since is not None:  # all that is left is to deliver its run, which no limit forbids
         return
     if limits := of_job(job):
-        spent = read_spending(client, table, [job.job_id], now)
+        spent = read_spending(table, [job.job_id], now)
         if (own := reached(limits, spent, job=job.job_id)) is not None:
             raise UserError(f"job {job.job_id} has reached its {own.bound}; give it more: {own.resume}")
     if (sweep := sweep_of(job)) is not None:
-        limits, job_ids = read_sweep(client, table, sweep)
-        spent = read_spending(client, table, job_ids, now) if limits else Spending()
+        limits, job_ids = read_sweep(table, sweep)
+        spent = read_spending(table, job_ids, now) if limits else Spending()
         if (all_ := reached(limits, spent, sweep=sweep)) is not None:
             whose = f"job {job.job_id} is of sweep '{sweep}', which has reached its {all_.bound}"
             raise UserError(f"{whose}; give it more: {all_.resume}")

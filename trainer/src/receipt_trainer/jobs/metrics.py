@@ -6,14 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.contract import tables
 from receipt_trainer.contract.tables import moment
 from receipt_trainer.jobs.rows import METRICS, rows_of
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 ORDER: Final = ("eval_f1", "eval_loss", "loss", "eval_precision", "eval_recall", "learning_rate", "grad_norm")
 """Metrics that are shown first; others follow by name."""
@@ -29,9 +27,9 @@ class Point:
     timestamp: str
 
 
-def read_curves(client: DynamoDBClient, table: str, job_id: str) -> dict[str, list[Point]]:
+def read_curves(table: Table, job_id: str) -> dict[str, list[Point]]:
     """All curves of a job by the metric's name, in the order in which they are shown."""
-    return curves(rows_of(client, table, job_id, METRICS))
+    return curves(rows_of(table, job_id, METRICS))
 
 
 def curves(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Point]]:
@@ -60,9 +58,9 @@ def _number(value: object) -> float:
     return float("nan") if number is None else number
 
 
-def latest(client: DynamoDBClient, table: str, job_id: str, name: str) -> Point | None:
+def latest(table: Table, job_id: str, name: str) -> Point | None:
     """The newest value of one metric, found by reading one page from the end; faults as `read_curves`."""
-    rows = rows_of(client, table, job_id, f"{METRICS}{name}#", newest_first=True, page=5)
+    rows = rows_of(table, job_id, f"{METRICS}{name}#", newest_first=True, page=5)
     return next((_point(row) for row in rows if row["name"] == name), None)
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import structlog
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.artifacts import S3Artifacts, run_prefix
-from receipt_trainer.aws.dynamo import Item, Sleep
+from receipt_trainer.aws.dynamo import Item, Sleep, Table
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract.env import WorkerEnv
 from receipt_trainer.contract.job_row import State
@@ -29,9 +29,6 @@ from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.metrics import ORDER
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.rows import CHECKPOINTS, METRICS, rows_of
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 FLUSH_INTERVAL_S: Final = 1.0
 MAX_PENDING: Final = 50_000
@@ -69,8 +66,7 @@ class JobStore:
             None: the rows are left as they are.
     """
 
-    client: DynamoDBClient
-    table: str
+    table: Table
     job_id: str
     attempt: int | None = None
     interval_s: float = FLUSH_INTERVAL_S
@@ -161,7 +157,7 @@ class JobStore:
 
     def _fill_gaps(self) -> None:
         """Put what earlier attempts left undone before the rows of this one."""
-        where = (self.client, self.table, self.job_id)
+        where = (self.table, self.job_id)
         if self.history and self.may_write():
             self._add_first([self._metric_row(*one) for one in missing(*where, self.history)])
             self.history = ()
@@ -178,7 +174,7 @@ class JobStore:
         last = {str(row["SK"]): row for row in rows}  # DynamoDB refuses a batch that names a key twice
         puts = [row for row in last.values() if _GONE not in row]
         deletes = [{"PK": str(row["PK"]), "SK": str(row["SK"])} for row in last.values() if _GONE in row]
-        dynamo.batch_write(self.client, self.table, "write job rows", puts=puts, deletes=deletes, sleep=self.sleep)
+        dynamo.batch_write(*self.table, "write job rows", puts=puts, deletes=deletes, sleep=self.sleep)
 
     def _run(self) -> None:
         while not self._closed.wait(self.interval_s):
@@ -190,11 +186,11 @@ class JobStore:
         except Exception as error:  # any error: training continues, close() reports it
             if not self._complained:
                 self._complained = True
-                _log.warning("job rows not written yet", job_id=self.job_id, table=self.table, error=str(error))
+                _log.warning("job rows not written yet", job_id=self.job_id, table=self.table.name, error=str(error))
             return error
         if self._complained:
             self._complained = False
-            _log.info("job rows are written again", job_id=self.job_id, table=self.table)
+            _log.info("job rows are written again", job_id=self.job_id, table=self.table.name)
         return None
 
     def close(self) -> None:
@@ -217,7 +213,7 @@ class JobStore:
             raise RowsLeftError(f"{num_left} rows of job {self.job_id} not written: {fault}")
         if self._num_lost:
             given_up = f"{self._num_lost} rows of job {self.job_id} given up"
-            raise RowsLeftError(f"{given_up}: '{self.table}' took none in time")
+            raise RowsLeftError(f"{given_up}: '{self.table.name}' took none in time")
 
 
 def _gone_row(step: int) -> Item:
@@ -228,11 +224,9 @@ NAMES: Final = (*ORDER, "eval_accuracy", "field_accuracy", "teds", "numeric_accu
 """Metrics that runs write; what else a history holds is for the trainer alone."""
 
 
-def missing(
-    client: DynamoDBClient, table: str, job_id: str, history: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[str, float, int, float]]:
+def missing(table: Table, job_id: str, history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, int, float]]:
     """Name, value, step and epoch of what a checkpoint's `log_history` has and the table has not."""
-    rows = rows_of(client, table, job_id, METRICS, attributes=("name", "step"))
+    rows = rows_of(table, job_id, METRICS, attributes=("name", "step"))
     stored = {(row["name"], row["step"]) for row in rows}
     for logged in history:
         for name in NAMES:
@@ -240,11 +234,9 @@ def missing(
                 yield name, float(logged[name]), int(logged["step"]), float(logged["epoch"])
 
 
-def wrong_checkpoints(
-    client: DynamoDBClient, table: str, job_id: str, sealed: Sequence[Sealed]
-) -> tuple[list[int], list[Sealed]]:
+def wrong_checkpoints(table: Table, job_id: str, sealed: Sequence[Sealed]) -> tuple[list[int], list[Sealed]]:
     """Steps of rows whose checkpoint is not there, and checkpoints without a complete row."""
-    rows = list(rows_of(client, table, job_id, CHECKPOINTS, attributes=("step", "size_bytes")))
+    rows = list(rows_of(table, job_id, CHECKPOINTS, attributes=("step", "size_bytes")))
     there = {one.step for one in sealed}
     whole = {int(row["step"]) for row in rows if "size_bytes" in row}  # a worker that ends names the step alone
     gone = [int(row["step"]) for row in rows if int(row["step"]) not in there]
@@ -274,8 +266,8 @@ class AwsRunStore:
             days = WorkerEnv.read(os.environ).num_rows_days
         except ValueError as error:
             raise UserError(str(error)) from None
-        where = (clients.dynamodb(), self.jobs_table, job_id, self.attempt)
-        return JobStore(*where, keep_days=days, history=history, sealed=sealed)
+        table = Table(clients.dynamodb(), self.jobs_table)
+        return JobStore(table, job_id, self.attempt, keep_days=days, history=history, sealed=sealed)
 
     def open_artifacts(self, job_id: str, job_name: str) -> ArtifactSink | None:
         """See `RunStore`."""

@@ -14,13 +14,13 @@ from uuid import UUID
 from botocore.exceptions import ClientError
 
 from receipt_trainer.aws.clients import aws_faults, error_code
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.contract import waiting_calls
 from receipt_trainer.contract.liveness import LOOK_EVERY_MIN
 from receipt_trainer.contract.waiting import BODY_VERSION, body_of, new_deduplication_id
 from receipt_trainer.errors import UserError, WorldError
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_sqs.client import SQSClient
 
     from receipt_trainer.contract.waiting import Look
@@ -215,10 +215,10 @@ LATE_S: Final = 3 * LOOK_EVERY_MIN * 60
 """A last look that is older says that the stack's function looks no more."""
 
 
-def read_short(client: DynamoDBClient, table: str, now: datetime) -> list[Look]:
+def read_short(table: Table, now: datetime) -> list[Look]:
     """The queues with fewer messages than jobs, as the stack's function saw them minutes ago; one request."""
-    with aws_faults("read the looks at the queues", table=table):
-        looks = waiting_calls.read_looks(client, table).values()
+    with aws_faults("read the looks at the queues", table=table.name):
+        looks = waiting_calls.read_looks(*table).values()
     return [look for look in looks if look.short_since is not None and is_recent(look, now)]
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.aws import dynamo
-from receipt_trainer.aws.dynamo import Sleep
+from receipt_trainer.aws.dynamo import Sleep, Table
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract.tables import JOB_SK, attempt_sk, iso
 from receipt_trainer.errors import UserError, WorldError
@@ -50,8 +50,8 @@ class JobTable:
     def __init__(
         self, client: DynamoDBClient, table: str, *, clock: Callable[[], datetime] = utc_now, sleep: Sleep = time.sleep
     ) -> None:
-        self.client, self.name, self._clock = client, table, clock
-        self._transactions = Transactions(client, table, sleep)
+        self.table, self._clock = Table(client, table), clock
+        self._transactions = Transactions(self.table, sleep)
 
     def create(self, job: Job) -> Job:
         """Store a new job, with its times set; where it is there already, that one is returned (UserError:
@@ -66,7 +66,7 @@ class JobTable:
 
     def find(self, job_id: str) -> Job | None:
         """The job as it is now; None if it does not exist."""
-        row = row_of(self.client, self.name, job_id, JOB_SK)
+        row = row_of(self.table, job_id, JOB_SK)
         return None if row is None else Job.from_row(row)
 
     def set_status(self, job_id: str, name: str, status: State) -> None:
@@ -195,13 +195,13 @@ class JobTable:
 
     def delete_checkpoint_rows(self, job_id: str) -> None:
         """Delete the rows of all checkpoints of a job."""
-        found = rows_of(self.client, self.name, job_id, CHECKPOINTS, attributes=("PK", "SK"))
+        found = rows_of(self.table, job_id, CHECKPOINTS, attributes=("PK", "SK"))
         if keys := list(found):
-            dynamo.batch_write(self.client, self.name, f"delete rows of job {job_id}", deletes=keys)
+            dynamo.batch_write(*self.table, f"delete rows of job {job_id}", deletes=keys)
 
     def has_history(self, job_id: str) -> bool:
         """Whether this table knows of changes of such a job, be its own row there or not."""
-        return next(rows_of(self.client, self.name, job_id, TRANSITIONS, attributes=("SK",), page=1), None) is not None
+        return next(rows_of(self.table, job_id, TRANSITIONS, attributes=("SK",), page=1), None) is not None
 
     def retry(self, job_id: str, given: Limits | None = None) -> Job:
         """Make a failed or cancelled job PENDING, with its failures forgotten; the caller sends its message.
@@ -219,7 +219,7 @@ class JobTable:
             stays = to == job.status and (job.status == "PENDING" or job.undelivered_since is None)
             if stays and wanted is job:
                 return job
-            limits.require_room(self.client, self.name, wanted, now)
+            limits.require_room(self.table, wanted, now)
             spec = None if wanted is job else wanted.spec
             if stays:
                 is_written = self._transactions.set(job, spec_values(wanted.spec) | {"updated_at": iso(now)})
@@ -243,7 +243,7 @@ class JobTable:
 
     def _require(self, job_id: str, job: Job | None) -> Job:
         if job is None:
-            raise UserError(f"there is no job '{job_id}' in table '{self.name}'")
+            raise UserError(f"there is no job '{job_id}' in table '{self.table.name}'")
         return job
 
     def _tries(self, job_id: str) -> Iterator[datetime]:
@@ -281,6 +281,6 @@ class JobTable:
 
     def _left_by(self, attempt: Attempt, end: AttemptEnd) -> State | None:
         """The state in which this very end has left the job before; None if the attempt ended otherwise."""
-        row = row_of(self.client, self.name, attempt.job_id, attempt_sk(attempt.number)) or {}
+        row = row_of(self.table, attempt.job_id, attempt_sk(attempt.number)) or {}
         is_this = row.get("worker_id") == attempt.worker_id and row.get("outcome") == end.outcome
         return row.get("left") if is_this else None

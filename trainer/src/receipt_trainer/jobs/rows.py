@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import Any, Final, get_args
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import NoIndexError
-from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.aws.dynamo import Item, Table
 from receipt_trainer.contract.job_row import presentable
 from receipt_trainer.contract.tables import (
     JOB_SK,
@@ -28,9 +28,6 @@ from receipt_trainer.contract.tables import (
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import State
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
-
 ATTEMPTS: Final = "ATTEMPT#"
 CHECKPOINTS: Final = "CHECKPOINT#"
 LOGS: Final = "LOG#"
@@ -41,14 +38,13 @@ JOURNAL: Final = "JOURNAL#"
 """Kinds of rows of a job, the last two of a sweep: what their sort keys begin with."""
 
 
-def rows_of(client: DynamoDBClient, table: str, job_id: str, prefix: str, **more: Any) -> Iterator[Item]:
+def rows_of(table: Table, job_id: str, prefix: str, **more: Any) -> Iterator[Item]:
     """The rows of a job whose sort keys begin so, in the order of those; see `partition_rows`."""
-    return partition_rows(client, table, job_pk(job_id), prefix, f"read job {job_id}", **more)
+    return partition_rows(table, job_pk(job_id), prefix, f"read job {job_id}", **more)
 
 
 def partition_rows(
-    client: DynamoDBClient,
-    table: str,
+    table: Table,
     partition: str,
     prefix: str,
     doing: str,
@@ -71,8 +67,7 @@ def partition_rows(
     if begin is not None:
         keys, values = "SK BETWEEN :begin AND :end", {":begin": begin, ":end": f"{prefix}~"}
     return dynamo.query(
-        client,
-        table,
+        *table,
         doing,
         KeyConditionExpression=f"PK = :pk AND {keys}",
         ExpressionAttributeValues={":pk": partition, **values},
@@ -87,13 +82,10 @@ def _projection(attributes: Sequence[str]) -> dict[str, Any]:
     return {"ExpressionAttributeNames": names, "ProjectionExpression": ", ".join(names)} if names else {}
 
 
-def row_of(
-    client: DynamoDBClient, table: str, job_id: str, sort_key: str, attributes: Sequence[str] = ()
-) -> Item | None:
+def row_of(table: Table, job_id: str, sort_key: str, attributes: Sequence[str] = ()) -> Item | None:
     """One row of a job as it is now; None if it is not there. Faults as `partition_rows`."""
     found = dynamo.query(
-        client,
-        table,
+        *table,
         f"read job {job_id}",
         KeyConditionExpression="PK = :pk AND SK = :sk",
         ExpressionAttributeValues={":pk": job_pk(job_id), ":sk": sort_key},
@@ -103,11 +95,11 @@ def row_of(
     return next(found, None)
 
 
-def get_job(client: DynamoDBClient, table: str, job_id: str) -> Item:
+def get_job(table: Table, job_id: str) -> Item:
     """The job's own row, as `presentable` shows it; UserError if there is none."""
-    found = row_of(client, table, job_id, JOB_SK)
+    found = row_of(table, job_id, JOB_SK)
     if found is None:
-        raise UserError(f"there is no job '{job_id}' in table '{table}'")
+        raise UserError(f"there is no job '{job_id}' in table '{table.name}'")
     return presentable(found)
 
 
@@ -120,9 +112,7 @@ def spec_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return spec if isinstance(spec, dict) else {}
 
 
-def attempts_of(
-    client: DynamoDBClient, table: str, newest: Mapping[str, int], attributes: Sequence[str]
-) -> dict[str, list[Item]]:
+def attempts_of(table: Table, newest: Mapping[str, int], attributes: Sequence[str]) -> dict[str, list[Item]]:
     """The ATTEMPT rows of jobs in their order, by the job's id, up to the number in `newest`; a request a hundred
     rows."""
     keys = [
@@ -131,7 +121,7 @@ def attempts_of(
         for number in range(1, last + 1)
     ]
     read = dict.fromkeys(("job_id", "attempt", *attributes))
-    found = dynamo.batch_get(client, table, "read the attempts of jobs", keys, tuple(read)) if keys else []
+    found = dynamo.batch_get(*table, "read the attempts of jobs", keys, tuple(read)) if keys else []
     attempts: dict[str, list[Item]] = {job_id: [] for job_id in newest}
     for one in sorted(found, key=lambda one: int(one["attempt"])):
         attempts[str(one["job_id"])].append(one)
@@ -167,16 +157,16 @@ class Wanted:
     due_at: datetime | None = None
 
 
-def find(client: DynamoDBClient, table: str, wanted: Wanted, limit: int | None = None) -> list[Item]:
+def find(table: Table, wanted: Wanted, limit: int | None = None) -> list[Item]:
     """JOB rows without their spec, newest first, `limit` at most; pages of an index are read, never a row a job.
 
     They are as `presentable` shows them; without a limit the spec is not read, so nothing is said of it.
     """
     if wanted.name is not None:
-        found = _partition(client, table, "GSI2", job_name_pk(wanted.name), wanted, limit)
+        found = _partition(table, "GSI2", job_name_pk(wanted.name), wanted, limit)
         return list(islice(found, limit))
     statuses = STATES if wanted.status is None else (wanted.status,)
-    partitions = [_partition(client, table, "GSI1", job_status_pk(status), wanted, limit) for status in statuses]
+    partitions = [_partition(table, "GSI1", job_status_pk(status), wanted, limit) for status in statuses]
     newest_first = merge(*partitions, key=lambda row: str(row["GSI1SK"]), reverse=True)
     return list(islice(_once(newest_first), limit))
 
@@ -190,9 +180,7 @@ def _once(rows: Iterator[Item]) -> Iterator[Item]:
             yield row
 
 
-def _partition(
-    client: DynamoDBClient, table: str, index: str, value: str, wanted: Wanted, limit: int | None
-) -> Iterator[Item]:
+def _partition(table: Table, index: str, value: str, wanted: Wanted, limit: int | None) -> Iterator[Item]:
     keys, values = f"{index}PK = :pk", {":pk": value}
     if wanted.since is not None:
         keys, values[":since"] = f"{keys} AND {index}SK >= :since", iso(wanted.since)
@@ -212,8 +200,7 @@ def _partition(
     # What a filter leaves out counts as read: only without one is the page as long as what is wanted.
     page = MAX_PAGE if tests or limit is None else min(MAX_PAGE, limit)
     rows = dynamo.query(
-        client,
-        table,
+        *table,
         "list jobs",
         IndexName=index,
         KeyConditionExpression=keys,
@@ -227,7 +214,7 @@ def _partition(
     return ({name: value for name, value in presentable(row).items() if name != "spec"} for row in rows)
 
 
-def job_id_of(client: DynamoDBClient, table: str, called: str) -> str:
+def job_id_of(table: Table, called: str) -> str:
     """The id of the job that is called so: by its id, by its name if one job bears it, by the beginning of its id.
 
     Raises:
@@ -235,14 +222,14 @@ def job_id_of(client: DynamoDBClient, table: str, called: str) -> str:
     """
     if not called or len(called) > 200:
         raise UserError("JOB must be a job's id, at least 6 characters of it, or its name")
-    if row_of(client, table, called, JOB_SK, ("PK",)) is not None:
+    if row_of(table, called, JOB_SK, ("PK",)) is not None:
         return called
-    found = find(client, table, Wanted(name=called), MAX_NAMED + 1)
+    found = find(table, Wanted(name=called), MAX_NAMED + 1)
     if not found and len(called) >= MIN_PREFIX:
-        found = _of_prefix(client, table, called.lower())
+        found = _of_prefix(table, called.lower())
     if not found:
         short = f" (of an id, give at least {MIN_PREFIX} characters)" if len(called) < MIN_PREFIX else ""
-        raise UserError(f"there is no job '{called}' in table '{table}'{short}; `receipt-trainer jobs` lists them")
+        raise UserError(f"there is no job '{called}' in table '{table.name}'{short}; `receipt-trainer jobs` lists them")
     if len(found) > 1:
         listed = "; ".join(f"{row['job_id']} {row['name']} {row['status']}" for row in found[:MAX_NAMED])
         more = "; and more" if len(found) > MAX_NAMED else ""
@@ -250,37 +237,36 @@ def job_id_of(client: DynamoDBClient, table: str, called: str) -> str:
     return str(found[0]["job_id"])
 
 
-def _of_prefix(client: DynamoDBClient, table: str, prefix: str) -> list[Item]:
+def _of_prefix(table: Table, prefix: str) -> list[Item]:
     """Jobs whose id begins so, newest first; a query a state."""
     try:
-        found = list(_once(_by_state(client, table, JOBS_BY_ID, "begins_with(job_id, :from)", prefix)))
+        found = list(_once(_by_state(table, JOBS_BY_ID, "begins_with(job_id, :from)", prefix)))
     except NoIndexError:  # the stack is of a version before this index
-        return find(client, table, Wanted(id_prefix=prefix), MAX_NAMED + 1)
+        return find(table, Wanted(id_prefix=prefix), MAX_NAMED + 1)
     return sorted(found, key=lambda row: str(row.get("created_at")), reverse=True)
 
 
-def find_changed(client: DynamoDBClient, table: str, since: datetime, states: Collection[str] = STATES) -> list[Item]:
+def find_changed(table: Table, since: datetime, states: Collection[str] = STATES) -> list[Item]:
     """Jobs of these states whose state has changed since then: job_id, name, status, pool, attempt; a query a state.
 
     Where the table lacks the index for it, all jobs' rows are read.
     """
     try:
-        return list(_once(_by_state(client, table, JOBS_BY_CHANGE, "updated_at >= :from", iso(since), states)))
+        return list(_once(_by_state(table, JOBS_BY_CHANGE, "updated_at >= :from", iso(since), states)))
     except NoIndexError:  # the stack is of a version before this index
-        found = find(client, table, Wanted())
+        found = find(table, Wanted())
     return [row for row in found if row["status"] in states and str(row.get("updated_at") or "") >= iso(since)]
 
 
 def _by_state(
-    client: DynamoDBClient, table: str, index: Index, condition: str, value: str, states: Collection[str] = STATES
+    table: Table, index: Index, condition: str, value: str, states: Collection[str] = STATES
 ) -> Iterator[Item]:
     """The jobs of each state in an index by state, from a value of its sort key on."""
     for status in STATES:
         if status not in states:
             continue
         rows = dynamo.query(
-            client,
-            table,
+            *table,
             "find jobs",
             IndexName=index.name,
             KeyConditionExpression=f"#status = :status AND {condition}",

@@ -9,11 +9,11 @@ import random
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import aws_faults, error_code
-from receipt_trainer.aws.dynamo import Item, Sleep
+from receipt_trainer.aws.dynamo import Item, Sleep, Table
 from receipt_trainer.contract.notices import HELD, Notice
 from receipt_trainer.contract.tables import JOB_SK, attempt_sk, iso, job_pk, job_status_pk, status_sk, to_float
 from receipt_trainer.errors import WorldError
@@ -21,9 +21,6 @@ from receipt_trainer.jobs import limits
 from receipt_trainer.jobs.model import OWNED, TERMINAL, Attempt, Job, State
 from receipt_trainer.jobs.rows import row_of
 from receipt_trainer.jobs.state_machine import Change, may
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 BUSY_TRIES: Final = 8
 """Tries of a transaction that meets another one on the same row; the waits between add up to 10 s at most."""
@@ -33,8 +30,8 @@ _BUSY: Final = frozenset({"TransactionConflict", "ThrottlingError", "Provisioned
 class Transactions:
     """Methods raise UserError and WorldError as `aws_faults` says."""
 
-    def __init__(self, client: DynamoDBClient, table: str, sleep: Sleep) -> None:
-        self._client, self._table, self._sleep = client, table, sleep
+    def __init__(self, table: Table, sleep: Sleep) -> None:
+        self._table, self._sleep = table, sleep
 
     def create(self, row: Mapping[str, Any], at: str) -> bool:
         """Make a job's row, of version 1, and its first STATUS row; False if the job is there already."""
@@ -58,9 +55,9 @@ class Transactions:
         items = [self._update_job(job, change, seq), self._put(job.job_id, status)]
         for sort_key, sets in (rows | dict(change.updates)).items():
             update = _update({"PK": job_pk(job.job_id), "SK": sort_key}, sets, (), {})
-            items.append({"Update": {"TableName": self._table, **update}})
+            items.append({"Update": {"TableName": self._table.name, **update}})
         if (notice := notice_of(job, change)) is not None:
-            items.append({"Put": {"TableName": self._table, "Item": dynamo.serialise(notice.to_row(seq))}})
+            items.append({"Put": {"TableName": self._table.name, "Item": dynamo.serialise(notice.to_row(seq))}})
         return self._commit(items, token, job.job_id, status["SK"])
 
     def _update_job(self, job: Job, change: Change, seq: int) -> dict[str, Any]:
@@ -70,11 +67,11 @@ class Transactions:
         if change.needs_same_lease:
             read["lease_expires_at"] = iso(job.lease_expires_at) if job.lease_expires_at else None
         update = _update({"PK": job_pk(job.job_id), "SK": JOB_SK}, sets, change.removes, read)
-        return {"Update": {"TableName": self._table, **update}}
+        return {"Update": {"TableName": self._table.name, **update}}
 
     def _put(self, job_id: str, row: Mapping[str, Any]) -> dict[str, Any]:
         item = {"PK": job_pk(job_id), "job_id": job_id, **row}
-        return {"Put": {"TableName": self._table, "Item": dynamo.serialise(item)}}
+        return {"Put": {"TableName": self._table.name, "Item": dynamo.serialise(item)}}
 
     def _commit(self, items: list[dict[str, Any]], token: str, job_id: str, status_key: str) -> bool:
         """Write all or nothing. The STATUS row carries the token: if it is there, it was this transaction."""
@@ -91,8 +88,8 @@ class Transactions:
         doing = f"write the state of job {job_id}"
         for tries in range(BUSY_TRIES):
             try:
-                with aws_faults(doing, table=self._table):
-                    self._client.transact_write_items(TransactItems=items, ClientRequestToken=token)  # type: ignore[arg-type]
+                with aws_faults(doing, table=self._table.name):
+                    self._table.client.transact_write_items(TransactItems=items, ClientRequestToken=token)  # type: ignore[arg-type]
                 return True
             except WorldError as error:
                 codes = _cancellation(error.__cause__)
@@ -105,7 +102,7 @@ class Transactions:
         raise WorldError(f"{doing}: others keep writing it ({', '.join(sorted(codes))})")
 
     def _is_ours(self, job_id: str, status_key: str, token: str) -> bool:
-        row = row_of(self._client, self._table, job_id, status_key)
+        row = row_of(self._table, job_id, status_key)
         return row is not None and row.get("token") == token
 
     def renew(self, attempt: Attempt, until: datetime) -> Item | None:
@@ -131,8 +128,8 @@ class Transactions:
         update["ExpressionAttributeNames"]["#status"] = "status"
         update["ExpressionAttributeValues"] |= dynamo.serialise(among)
         try:
-            with aws_faults(f"write job {job_id}", table=self._table):
-                answer = self._client.update_item(TableName=self._table, ReturnValues="ALL_NEW", **update)
+            with aws_faults(f"write job {job_id}", table=self._table.name):
+                answer = self._table.client.update_item(TableName=self._table.name, ReturnValues="ALL_NEW", **update)
         except WorldError as error:
             if error_code(error.__cause__) != "ConditionalCheckFailedException":
                 raise

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
-from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.aws.dynamo import Item, Table
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract import cost
 from receipt_trainer.contract.cost import Cost, ListPrice
@@ -34,9 +34,6 @@ from receipt_trainer.jobs.rows import (
 )
 from receipt_trainer.jobs.state_machine import is_held, is_over
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
-
 _ATTEMPT: Final = (
     *("attempt", "worker_id", "instance_id", "instance_type", "price_usd_per_h", "started_at", "ended_at"),
     *("outcome", "reason", "start_step", "checkpoint_step"),
@@ -58,26 +55,24 @@ class Past:
     checkpoints: list[dict[str, Any]]
 
 
-def read_past(
-    client: DynamoDBClient, table: str, job_id: str, now: datetime, list_price: cost.ListPrice | None = None
-) -> Past:
+def read_past(table: Table, job_id: str, now: datetime, list_price: cost.ListPrice | None = None) -> Past:
     """Read all of it; `list_price` is asked for the price of an attempt that has none."""
 
     # By their count, the end of the key: workers' clocks may differ.
-    changes = sorted(rows_of(client, table, job_id, TRANSITIONS), key=lambda row: str(row["SK"]).rpartition("#")[2])
+    changes = sorted(rows_of(table, job_id, TRANSITIONS), key=lambda row: str(row["SK"]).rpartition("#")[2])
     transitions = [{key: row.get(key) for key in _TRANSITION} for row in changes]
-    kept = [{key: row.get(key) for key in _CHECKPOINT} for row in rows_of(client, table, job_id, CHECKPOINTS)]
-    attempts, spent = read_attempts(client, table, job_id, now, list_price)
+    kept = [{key: row.get(key) for key in _CHECKPOINT} for row in rows_of(table, job_id, CHECKPOINTS)]
+    attempts, spent = read_attempts(table, job_id, now, list_price)
     return Past(attempts, transitions, spent, kept)
 
 
 def read_attempts(
-    client: DynamoDBClient, table: str, job_id: str, now: datetime, list_price: cost.ListPrice | None = None
+    table: Table, job_id: str, now: datetime, list_price: cost.ListPrice | None = None
 ) -> tuple[list[dict[str, Any]], cost.Cost]:
     """The attempts alone, and what they cost; see `read_past`."""
-    attempts = list(rows_of(client, table, job_id, ATTEMPTS))
+    attempts = list(rows_of(table, job_id, ATTEMPTS))
     if attempts and not attempts[-1].get("ended_at"):
-        job = row_of(client, table, job_id, JOB_SK) or {}
+        job = row_of(table, job_id, JOB_SK) or {}
         now = cost.open_until(now, job.get("lease_expires_at"))
     parts = list(cost.of_each(attempts, now, list_price))
     priced = [
@@ -88,16 +83,14 @@ def read_attempts(
     return priced, cost.total(parts)
 
 
-def read_spent(
-    client: DynamoDBClient, table: str, rows: Sequence[Mapping[str, Any]], now: datetime
-) -> dict[str, cost.Cost]:
+def read_spent(table: Table, rows: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, cost.Cost]:
     """Time and money of jobs by their ids; a request a hundred attempts.
 
     Args:
         rows: JOB rows, with `attempt` and `lease_expires_at`.
     """
     newest = {str(row["job_id"]): int(row.get("attempt") or 0) for row in rows}
-    attempts = attempts_of(client, table, newest, ("started_at", "ended_at", "price_usd_per_h"))
+    attempts = attempts_of(table, newest, ("started_at", "ended_at", "price_usd_per_h"))
     ends = {str(row["job_id"]): cost.open_until(now, row.get("lease_expires_at")) for row in rows}
     return {job_id: cost.of_attempts(attempts[job_id], ends[job_id]) for job_id in newest}
 
@@ -123,8 +116,8 @@ class RowTail:
     No row comes twice, and what was read before is not read again but for the last seconds of it.
     """
 
-    def __init__(self, client: DynamoDBClient, table: str, job_id: str, prefix: str) -> None:
-        self._client, self._table, self._job_id = client, table, job_id
+    def __init__(self, table: Table, job_id: str, prefix: str) -> None:
+        self._table, self._job_id = table, job_id
         self._prefix = self._from = prefix
         self._seen: set[str] = set()
 
@@ -153,14 +146,14 @@ class RowTail:
         self._seen = {key for key in self._seen if key >= self._from}
 
     def _query(self, begin: str, **more: Any) -> Iterator[Item]:
-        return rows_of(self._client, self._table, self._job_id, self._prefix, begin=begin, **more)
+        return rows_of(self._table, self._job_id, self._prefix, begin=begin, **more)
 
 
 class LogTail:
     """Reads a log piece by piece; no line comes twice, and what was read before is not read again."""
 
-    def __init__(self, client: DynamoDBClient, table: str, job_id: str) -> None:
-        self._rows = RowTail(client, table, job_id, LOGS)
+    def __init__(self, table: Table, job_id: str) -> None:
+        self._rows = RowTail(table, job_id, LOGS)
 
     def last(self, num_lines: int) -> list[LogLine]:
         """See `RowTail`."""
@@ -204,18 +197,18 @@ class JobView:
 class LiveJob:
     """Reads one job; each metric and the log are read behind the last row that is known."""
 
-    def __init__(self, client: DynamoDBClient, table: str, job_id: str, list_price: ListPrice | None = None) -> None:
+    def __init__(self, table: Table, job_id: str, list_price: ListPrice | None = None) -> None:
         """Read nothing yet; `list_price` is asked for the price of an attempt that has none."""
-        self._client, self._table, self._job_id, self._list_price = client, table, job_id, list_price
-        self._log = LogTail(client, table, job_id)
-        self._metrics = [RowTail(client, table, job_id, f"{METRICS}{name}#") for name in SHOWN]
+        self._table, self._job_id, self._list_price = table, job_id, list_price
+        self._log = LogTail(table, job_id)
+        self._metrics = [RowTail(table, job_id, f"{METRICS}{name}#") for name in SHOWN]
         self._rows: list[Item] = []
         self._lines: deque[LogLine] = deque(maxlen=NUM_LINES)
         self._spec: dict[str, Any] | None = None
 
     def look(self, now: datetime) -> JobView:
         """The job now; UserError if there is none."""
-        row = get_job(self._client, self._table, self._job_id)  # first: what an ended job wrote is then in the rest
+        row = get_job(self._table, self._job_id)  # first: what an ended job wrote is then in the rest
         if self._spec is None:
             self._spec = spec_of(row)
             new_lines = self._log.last(NUM_LINES)
@@ -224,7 +217,7 @@ class LiveJob:
         self._lines.extend(new_lines)
         self._rows += [row for tail in self._metrics for row in tail.more()]
         found = curves(self._rows)
-        attempts, cost = read_attempts(self._client, self._table, self._job_id, now, self._list_price)
+        attempts, cost = read_attempts(self._table, self._job_id, now, self._list_price)
         pace = pace_of(self._spec, self._of_attempt(int(row.get("attempt") or 0)), running=row["status"] == "RUNNING")
         return JobView(row, attempts, cost, found, list(self._lines), new_lines, pace, now)
 
@@ -257,10 +250,10 @@ class Screen(Protocol):
         """Say why there is nothing new."""
 
 
-def newest(client: DynamoDBClient, table: str) -> str:
+def newest(table: Table) -> str:
     """The id of the newest job that runs; if none does, of the newest that is about to; UserError if there is none."""
     for status in ("RUNNING", "CLAIMED", "INTERRUPTED", "PENDING"):
-        found = [row for row in find(client, table, Wanted(status=status), NUM_CANDIDATES) if not is_held(row)]
+        found = [row for row in find(table, Wanted(status=status), NUM_CANDIDATES) if not is_held(row)]
         if found:
             return str(found[0]["job_id"])
     raise UserError("no job runs or waits; name the one to watch: receipt-trainer jobs lists them")

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import aws_faults, error_code
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract import tables
 from receipt_trainer.contract.job_row import presentable
@@ -27,7 +28,6 @@ from receipt_trainer.sweep.definition import Objective
 from receipt_trainer.sweep.trial import SETTLED, SeedRun, Trial, shared
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_s3.client import S3Client
 
 _READ: Final = (
@@ -45,14 +45,13 @@ class Observer:
 
     def __init__(
         self,
-        client: DynamoDBClient,
-        table: str,
+        table: Table,
         s3: Callable[[], S3Client],
         objective: Objective,
         *,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._client, self._table, self._s3, self._clock = client, table, s3, clock
+        self._table, self._s3, self._clock = table, s3, clock
         self._objective = objective
         self._over: dict[tuple[str, str, int], SeedRun] = {}
         self.complaint: str | None = None
@@ -61,7 +60,7 @@ class Observer:
         """The trials as their jobs are now; a settled one stays as it is stored."""
         open_ = [trial for trial in trials if trial.state not in SETTLED and trial.same_as is None]
         keys = [{"PK": job_pk(run.job_id), "SK": JOB_SK} for trial in open_ for run in trial.runs]
-        found = dynamo.batch_get(self._client, self._table, "read the sweep's jobs", keys, _READ)
+        found = dynamo.batch_get(*self._table, "read the sweep's jobs", keys, _READ)
         rows = {str(row["job_id"]): row for row in map(presentable, found)}
         known = {trial.number: trial.seen(tuple(self._run(trial, run, rows) for run in trial.runs)) for trial in open_}
         return shared([known.get(trial.number, trial) for trial in trials])
@@ -83,7 +82,7 @@ class Observer:
         return self._over[key]
 
     def _read(self, run: SeedRun, status: str, row: Mapping[str, Any]) -> SeedRun:
-        spent = views.read_spent(self._client, self._table, [row], self._clock())[run.job_id]
+        spent = views.read_spent(self._table, [row], self._clock())[run.job_id]
         record = self._record(row.get("artifacts")) if status == "SUCCEEDED" else None
         curve = self._curve(run.job_id)
         return SeedRun(
@@ -104,7 +103,7 @@ class Observer:
 
     def _curve(self, job_id: str) -> tuple[float, ...]:
         metric = self._objective.metric
-        points = metrics.curves(rows_of(self._client, self._table, job_id, f"{METRICS}{metric}#")).get(metric, [])
+        points = metrics.curves(rows_of(self._table, job_id, f"{METRICS}{metric}#")).get(metric, [])
         return tuple(point.value for point in points if math.isfinite(point.value))
 
     def _score(self, row: Mapping[str, Any], curve: Sequence[float], record: AnyRecord | None) -> float | None:

@@ -110,7 +110,7 @@ class Driver:
         for run in _own_runs(trials):
             if run.status in ("FAILED", "CANCELLED") and (run.reason or "").startswith(stopped):
                 try:
-                    retry_job(run.job_id, jobs_table=self.jobs.name, dynamodb=self.jobs.client)
+                    retry_job(run.job_id, jobs_table=self.jobs.table.name, dynamodb=self.jobs.table.client)
                 except UserError:
                     if self.jobs.readable(run.job_id).status in WAITING:  # but it has no message
                         raise

@@ -16,6 +16,7 @@ from uuid import uuid4
 from optuna.storages.journal import BaseJournalBackend
 
 from receipt_trainer.aws import dynamo
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.contract.job import MAX_ROW_BYTES
 from receipt_trainer.contract.tables import journal_sk, sweep_pk
 from receipt_trainer.errors import UserError
@@ -35,7 +36,7 @@ class JobsTableJournal(BaseJournalBackend):
     """The journal of one sweep. Methods raise UserError and WorldError as `aws_faults`."""
 
     def __init__(self, client: DynamoDBClient, table: str, sweep: str) -> None:
-        self._client, self._table, self._sweep = client, table, sweep
+        self._table, self._sweep = Table(client, table), sweep
         self._end = 0
         self._held: list[Entry] | None = None
 
@@ -44,7 +45,7 @@ class JobsTableJournal(BaseJournalBackend):
         if self._held is not None:
             return self._held[log_number_from - self._end :]
         begin, doing = journal_sk(log_number_from), f"read sweep {self._sweep}"
-        rows = partition_rows(self._client, self._table, sweep_pk(self._sweep), JOURNAL, doing, begin=begin)
+        rows = partition_rows(self._table, sweep_pk(self._sweep), JOURNAL, doing, begin=begin)
         found: list[Entry] = [entry for row in rows for entry in json.loads(row["entries"])]
         self._end = log_number_from + len(found)
         return found
@@ -82,7 +83,7 @@ class JobsTableJournal(BaseJournalBackend):
         mine = uuid4().hex
         row = {"PK": sweep_pk(self._sweep), "SK": journal_sk(self._end), "TYPE": "SWEEP_JOURNAL", "writer": mine}
         stored = {**row, "entries": _text(entries), "job_ids": _job_ids(entries)}
-        there = dynamo.put_new(self._client, self._table, stored, f"store what became of sweep {self._sweep}")
+        there = dynamo.put_new(*self._table, stored, f"store what became of sweep {self._sweep}")
         if there is not None and there.get("writer") != mine:
             return False
         self._end += len(entries)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.clients import aws_faults
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract.job import MAX_ROW_BYTES
 from receipt_trainer.contract.tables import SWEEP_SK, SWEEPS_PK, iso, sweep_pk
@@ -25,7 +26,7 @@ class SweepTable:
     """Methods raise UserError and WorldError as `receipt_trainer.aws.clients.aws_faults` says."""
 
     def __init__(self, client: DynamoDBClient, table: str, *, clock: Callable[[], datetime] = utc_now) -> None:
-        self.client, self.name, self._clock = client, table, clock
+        self.table, self._clock = Table(client, table), clock
 
     def define(self, definition: Definition, limits: Limits | None = None) -> None:
         """Store a new sweep; one that is there already must be the same. Its limits may be others each time.
@@ -40,7 +41,7 @@ class SweepTable:
         if (size := dynamo.size_bytes(row)) > MAX_ROW_BYTES:
             raise UserError(f"the sweep takes {size:,} bytes in the jobs table; at most {MAX_ROW_BYTES:,}")
         bounds = limits or Limits()
-        there = dynamo.put_new(self.client, self.name, row | bounds.known(), "store the sweep")
+        there = dynamo.put_new(*self.table, row | bounds.known(), "store the sweep")
         if there is not None:
             refuse_other(definition, Definition.from_text(there["definition"], definition.name))
             self.limit(definition.name, bounds)
@@ -50,9 +51,9 @@ class SweepTable:
         known = limits.known()
         if not known:
             return
-        with aws_faults("store the sweep's limits", table=self.name):
-            self.client.update_item(
-                TableName=self.name,
+        with aws_faults("store the sweep's limits", table=self.table.name):
+            self.table.client.update_item(
+                TableName=self.table.name,
                 Key=dynamo.serialise({"PK": sweep_pk(name), "SK": SWEEP_SK}),
                 UpdateExpression="SET " + ", ".join(f"{key} = :{key}" for key in known),
                 ConditionExpression="attribute_exists(PK)",
@@ -70,8 +71,7 @@ class SweepTable:
     def names(self) -> list[tuple[str, str]]:
         """(name, when it was made) of all sweeps, newest first."""
         rows = dynamo.query(
-            self.client,
-            self.name,
+            *self.table,
             "list sweeps",
             IndexName="GSI1",
             KeyConditionExpression="GSI1PK = :pk",
@@ -87,7 +87,9 @@ class SweepTable:
     def _row(self, name: str) -> Mapping[str, Any]:
         for row in self._rows(name, SWEEP_SK):
             return row
-        raise UserError(f"there is no sweep '{name}' in table '{self.name}'; `receipt-trainer sweep-status` lists them")
+        raise UserError(
+            f"there is no sweep '{name}' in table '{self.table.name}'; `receipt-trainer sweep-status` lists them"
+        )
 
     def _rows(self, name: str, prefix: str) -> Iterator[dynamo.Item]:
-        return partition_rows(self.client, self.name, sweep_pk(name), prefix, f"read sweep {name}")
+        return partition_rows(self.table, sweep_pk(name), prefix, f"read sweep {name}")

@@ -44,7 +44,7 @@ class SweepStudy:
         self._open()
 
     def _open(self) -> None:
-        self._journal = JobsTableJournal(self._sweeps.client, self._sweeps.name, self._definition.name)
+        self._journal = JobsTableJournal(*self._sweeps.table, self._definition.name)
         self._storage = JournalStorage(self._journal)
         self._is_stale = False
 

@@ -31,7 +31,7 @@ class LimitWatch:
     """
 
     def __init__(self, parts: WorkerParts, job: Job, began: float) -> None:
-        self._table, self._job, machine = parts.table, job, parts.machine
+        self._table, self._job, machine = parts.table.table, job, parts.machine
         self._began, self._clock, self._now = began, parts.clock, parts.now
         listed = cost.read_prices(job.list_prices).get(machine.instance_type or "")
         self._price = machine.price_usd_per_h if machine.price_usd_per_h is not None else listed
@@ -65,7 +65,7 @@ class LimitWatch:
                 return reached.said
             left_s = spent.left_s(self._limits)
         if self._sweep is not None:
-            self._sweep_limits, job_ids = limits.read_sweep(self._table.client, self._table.name, self._sweep)
+            self._sweep_limits, job_ids = limits.read_sweep(self._table, self._sweep)
             if self._sweep_limits:
                 spent = self._spending(job_ids) + own
                 if (reached := limits.reached(self._sweep_limits, spent, sweep=self._sweep)) is not None:
@@ -81,8 +81,7 @@ class LimitWatch:
         return Spending(seconds, seconds * price / 3600, 1, price, int(self._price is None))
 
     def _spending(self, job_ids: list[str]) -> Spending:
-        where = (self._table.client, self._table.name)
-        return limits.read_spending(*where, job_ids, self._now(), but=self._job.job_id)
+        return limits.read_spending(self._table, job_ids, self._now(), but=self._job.job_id)
 
     @property
     def unpriced(self) -> str | None:

@@ -8,15 +8,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Final, TextIO
+from typing import IO, Any, Final, TextIO
 
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.contract.names import DEFAULT_ROWS_DAYS
 from receipt_trainer.contract.sinks import MetricsSink, NoMetrics
 from receipt_trainer.jobs.metrics_writer import JobStore
 from receipt_trainer.jobs.model import Attempt
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 TAIL_LINES: Final = 40
 """The last lines, which are always kept: a traceback is at the end."""
@@ -110,21 +108,11 @@ FIRST_SEQ: Final = 50_000_000
 MAX_PENDING: Final = 2000
 
 
-def job_log(
-    client: DynamoDBClient, table: str, keep_days: int = DEFAULT_ROWS_DAYS
-) -> Callable[[Attempt, Callable[[], bool]], MetricsSink]:
+def job_log(table: Table, keep_days: int = DEFAULT_ROWS_DAYS) -> Callable[[Attempt, Callable[[], bool]], MetricsSink]:
     """Make the function with which `Worker` opens logs."""
 
     def open_log(attempt: Attempt, may_write: Callable[[], bool]) -> MetricsSink:
-        return JobStore(
-            client,
-            table,
-            attempt.job_id,
-            attempt=attempt.number,
-            max_pending=MAX_PENDING,
-            first_seq=FIRST_SEQ,
-            keep_days=keep_days,
-            may_write=may_write,
-        )
+        own: dict[str, Any] = {"attempt": attempt.number, "may_write": may_write, "keep_days": keep_days}
+        return JobStore(table, attempt.job_id, max_pending=MAX_PENDING, first_seq=FIRST_SEQ, **own)
 
     return open_log

@@ -92,7 +92,7 @@ class Retention:
         keys = [{"PK": job_pk(job_id), "SK": JOB_SK} for job_id in job_ids]
         wanted = ("job_id", "status", "updated_at", "artifacts")
         doing = "read jobs that have checkpoints"
-        rows = dynamo.batch_get(self._table.client, self._table.name, doing, keys, wanted) if keys else []
+        rows = dynamo.batch_get(*self._table.table, doing, keys, wanted) if keys else []
         ended = {str(row["job_id"]) for row in rows if self._may_go(row.get("status"), row)}
         known = {str(row["job_id"]) for row in rows}
         return [job_id for job_id in job_ids if job_id in ended or (job_id not in known and self._is_orphan(job_id))]

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.artifacts import run_prefix
-from receipt_trainer.aws.dynamo import Item
+from receipt_trainer.aws.dynamo import Item, Table
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli.commands.local import NUM_RECEIPTS, stand_up
 from receipt_trainer.cli.options import PATH, data_option, program_option
@@ -90,7 +90,7 @@ def command(
         job = queue_job(new_job(spec, url, defaults=defaults), outputs.jobs_table)
         say(console, f"job {job.job_id} '{job.name}' is {job.status} in {url.rpartition('/')[2]}")
         _work(job.job_id, session, run_dir, console)
-        for one in list_instances(clients.dynamodb(), outputs.instances_table, utc_now()):
+        for one in list_instances(Table(clients.dynamodb(), outputs.instances_table), utc_now()):
             say(console, f"instances table: {one.instance_id} {one.status}: {one.reason or ''}")
 
 
@@ -102,7 +102,7 @@ def _work(job_id: str, session: Session, run_dir: Path, console: Console) -> Non
     Raises:
         WorldError: the job failed, or a worker ended, and the job neither did nor waits.
     """
-    log, live = folder() / "worker.log", LiveJob(clients.dynamodb(), session.outputs.jobs_table, job_id)
+    log, live = folder() / "worker.log", LiveJob(Table(clients.dynamodb(), session.outputs.jobs_table), job_id)
     for _ in range(MAX_WORKERS):
         with _worker(log) as worker:
             words = "receipt-trainer watch --stack local, or local interrupt"
@@ -169,8 +169,8 @@ def _conclude(job: Item, session: Session, run_dir: Path, console: Console) -> N
     say(console, f"\nfiles: {run_dir}\nreport: {run_dir / names.REPORT_FILE}")
     if (run_dir / names.MODEL_DIR / SERVE_DIR / MANIFEST_FILE).is_file():
         say(console, f"read a photo: receipt-trainer read PHOTO --model {run_dir} --table")
-    where = (clients.dynamodb(), outputs.jobs_table, job_id)
-    num_metrics, num_logs = (sum(1 for _ in rows_of(*where, kind)) for kind in (METRICS, LOGS))
+    table = Table(clients.dynamodb(), outputs.jobs_table)
+    num_metrics, num_logs = (sum(1 for _ in rows_of(table, job_id, kind)) for kind in (METRICS, LOGS))
     s3, bucket, prefix = clients.s3(), outputs.artifacts_bucket, f"{run_prefix(job['name'], job_id)}/"
     listed = s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
     stored = s3.get_object(Bucket=bucket, Key=f"{prefix}{names.RUN_FILE}")["Body"].read()

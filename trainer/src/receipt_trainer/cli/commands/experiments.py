@@ -15,6 +15,7 @@ from typing import Any, Final
 import click
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.cli import options, stack
 from receipt_trainer.cli.commands.submit_job import place
 from receipt_trainer.cli.commands.sweep import driver_of
@@ -209,7 +210,7 @@ def compare_command(folder: Path, by: Any, jobs_table: str | None, as_json: bool
     outcomes = list(read_log(found).values())
     if any(outcome.status == "submitted" for outcome in outcomes):
         table = jobs_table or jobs_table_of_environment()
-        observer = Observer(clients.dynamodb(), table, cache(clients.s3), OBJECTIVES["eval_loss"])
+        observer = Observer(Table(clients.dynamodb(), table), cache(clients.s3), OBJECTIVES["eval_loss"])
         outcomes = experiment_log.refreshed(outcomes, observer)
         write_log(found, outcomes)
         if observer.complaint is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.prices import ListPrices
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli.options import instances_table_option, json_option
@@ -129,7 +130,7 @@ def instances_command(table: str, pool: str | None, every: bool, as_json: bool) 
     found = with_list_prices(
         [
             one
-            for one in list_instances(clients.dynamodb(), table, now)
+            for one in list_instances(Table(clients.dynamodb(), table), now)
             if (pool is None or one.pool == pool) and (every or one.status != "ENDED")
         ],
         ListPrices(),

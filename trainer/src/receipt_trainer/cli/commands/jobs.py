@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.prices import ListPrices
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli import queueing
@@ -73,9 +74,9 @@ def parse_since(text: str) -> datetime:
 @json_option
 def list_command(table: str, limit: int, as_json: bool, **wanted: Any) -> None:
     """List jobs, newest first."""
-    client, now = clients.dynamodb(), utc_now()
-    found = find(client, table, Wanted(**wanted), limit + 1)
-    spent = read_spent(client, table, found[:limit], now)
+    jobs, now = Table(clients.dynamodb(), table), utc_now()
+    found = find(jobs, Wanted(**wanted), limit + 1)
+    spent = read_spent(jobs, found[:limit], now)
     rows = [
         row | job_limits.of_row(row) | {"spent_s": spent[row["job_id"]].seconds, "spent_usd": spent[row["job_id"]].usd}
         for row in found[:limit]
@@ -84,7 +85,7 @@ def list_command(table: str, limit: int, as_json: bool, **wanted: Any) -> None:
         tables.print_json([shown.public(row, (*shown.LIST_KEYS, *shown.SPENT)) for row in rows])
     elif rows:
         shown.print_jobs(tables.console(), rows, now)
-        for look in queue.read_short(client, table, now):
+        for look in queue.read_short(jobs, now):
             click.echo(queue.promise(look, given()), err=True)
     else:
         click.echo("no such job", err=True)
@@ -99,12 +100,12 @@ def list_command(table: str, limit: int, as_json: bool, **wanted: Any) -> None:
 @json_option
 def status_command(table: str, job: str, as_json: bool) -> None:
     """Show the state of JOB: its id, at least 6 characters of it, or its name."""
-    client = clients.dynamodb()
-    job_id = job_id_of(client, table, job)
-    row = get_job(client, table, job_id)
-    points = {name: metrics.latest(client, table, job_id, name) for name in shown.METRICS}
+    jobs = Table(clients.dynamodb(), table)
+    job_id = job_id_of(jobs, job)
+    row = get_job(jobs, job_id)
+    points = {name: metrics.latest(jobs, job_id, name) for name in shown.METRICS}
     known = {name: point for name, point in points.items() if point is not None}
-    log = LogTail(client, table, job_id).last(1)
+    log = LogTail(jobs, job_id).last(1)
     if as_json:
         said: dict[str, Any] = shown.public(row | job_limits.of_row(row), shown.STATUS_KEYS)
         said["last_metrics"] = {name: asdict(point) for name, point in known.items()}
@@ -123,11 +124,11 @@ def details_command(table: str, job: str, as_json: bool) -> None:
 
     JOB is an id, at least 6 characters of it, or a name.
     """
-    client, now = clients.dynamodb(), utc_now()
-    job_id = job_id_of(client, table, job)
-    row = get_job(client, table, job_id)
-    past = read_past(client, table, job_id, now, ListPrices().of_row)
-    curves = metrics.read_curves(client, table, job_id)
+    jobs, now = Table(clients.dynamodb(), table), utc_now()
+    job_id = job_id_of(jobs, job)
+    row = get_job(jobs, job_id)
+    past = read_past(jobs, job_id, now, ListPrices().of_row)
+    curves = metrics.read_curves(jobs, job_id)
     if as_json:
         said: dict[str, Any] = shown.public(row | job_limits.of_row(row), shown.STATUS_KEYS)
         said |= {"spec": spec_of(row), "attempts": past.attempts, "transitions": past.transitions}
@@ -148,14 +149,14 @@ def details_command(table: str, job: str, as_json: bool) -> None:
 @json_option
 def logs_command(table: str, job: str, follow: bool, lines: int | None, timeout_s: float, as_json: bool) -> None:
     """Print the log of JOB: its id, at least 6 characters of it, or its name. --json prints an object a line."""
-    client = clients.dynamodb()
-    job_id = job_id_of(client, table, job)
-    tail = LogTail(client, table, job_id)
+    jobs = Table(clients.dynamodb(), table)
+    job_id = job_id_of(jobs, job)
+    tail = LogTail(jobs, job_id)
     show = shown.print_log_json if as_json else shown.log_printer()
     if not follow:
         show(tail.more() if lines is None else tail.last(lines))
         return
-    row = follow_log(lambda: get_job(client, table, job_id), tail, show, lines=lines, timeout_s=timeout_s)
+    row = follow_log(lambda: get_job(jobs, job_id), tail, show, lines=lines, timeout_s=timeout_s)
     if row["status"] != "SUCCEEDED":
         click.echo(shown.ended_text(row), err=True)
         raise click.exceptions.Exit(1)
@@ -171,8 +172,8 @@ def cancel_command(table: str, job: str, as_json: bool) -> None:
 
     A waiting job is CANCELLED at once, a running one by its worker at the next heartbeat.
     """
-    client = clients.dynamodb()
-    cancelled = JobTable(client, table).cancel(job_id_of(client, table, job))
+    jobs = Table(clients.dynamodb(), table)
+    cancelled = JobTable(*jobs).cancel(job_id_of(jobs, job))
     if as_json:
         tables.print_json(shown.steered(cancelled))
     elif cancelled.status == "CANCELLED":
@@ -194,8 +195,8 @@ def retry_command(table: str, job: str, max_hours: float | None, max_usd: float 
     trained again. Of another job that waits only the message is sent again. The pool is asked for an instance, unless
     it has one for each job. A job that was stopped at a limit needs a higher one.
     """
-    client, limits = clients.dynamodb(), job_limits.Limits(max_hours, max_usd)
-    queued = retry_job(job_id_of(client, table, job), limits=limits, jobs_table=table, dynamodb=client)
+    jobs, limits = Table(clients.dynamodb(), table), job_limits.Limits(max_hours, max_usd)
+    queued = retry_job(job_id_of(jobs, job), limits=limits, jobs_table=table, dynamodb=jobs.client)
     launched = queueing.launch(queued.pool, table, [queued.job_id])
     if as_json:
         said = shown.steered(queued) | {"checkpoints_gone_at": queued.checkpoints_gone_at}
@@ -223,9 +224,9 @@ def watch_command(table: str, job: str | None, interval_s: float, timeout_s: flo
     JOB is an id, at least 6 characters of it, or a name; by default the newest job that runs. Ctrl-C ends the display,
     not the job. Where the output is not a terminal, news is printed line by line.
     """
-    client = clients.dynamodb()
-    job_id = newest(client, table) if job is None else job_id_of(client, table, job)
-    live = LiveJob(client, table, job_id, ListPrices().of_row)
+    jobs = Table(clients.dynamodb(), table)
+    job_id = newest(jobs) if job is None else job_id_of(jobs, job)
+    live = LiveJob(jobs, job_id, ListPrices().of_row)
     if once:
         view = live.look(utc_now())
         if as_json:

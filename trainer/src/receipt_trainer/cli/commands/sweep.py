@@ -158,7 +158,7 @@ def status_command(table: str, name: str | None, as_json: bool) -> None:
     from receipt_trainer.sweep.study import SweepStudy
 
     definition = sweeps.get(name)
-    observer = Observer(client, table, cache(clients.s3), definition.goal)
+    observer = Observer(sweeps.table, cache(clients.s3), definition.goal)
     trials = observer.look(SweepStudy(definition, sweeps).trials())
     shown.print_all(definition, trials, sweeps.limits(name), as_json)
     shown.complain(observer.complaint)
@@ -285,7 +285,7 @@ def driver_of(
         raise UserError(f"sweep '{definition.name}' is stored without a queue")
     queue = SqsQueue(clients.sqs(), definition.queue_url)
     queue.check()
-    observer = Observer(client, table, cache(clients.s3), definition.goal)
+    observer = Observer(sweeps.table, cache(clients.s3), definition.goal)
     driver = Driver(definition, sweeps, JobTable(client, table), queue, observer, concurrency)
     pool, said = definition.base["resources"]["pool"], set[str]()
 

@@ -15,6 +15,7 @@ from receipt_trainer.aws import clients
 from receipt_trainer.aws import imds as metadata
 from receipt_trainer.aws.artifacts import S3Artifacts
 from receipt_trainer.aws.autoscaling import GroupMember
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.cli.options import PATH, receipts_source_option
 from receipt_trainer.cli.stack import local_session, outputs, stack_options
 from receipt_trainer.contract import names
@@ -148,7 +149,7 @@ def _worker(settings: WorkerSettings, flags: dict[str, Any], env: WorkerEnv, mac
         registry=InstanceRegistry(dynamodb, instances, machine) if instances else None,
         member=member,
         outcomes=outcomes,
-        open_log=job_log(dynamodb, settings.jobs_table, _days(lambda: env.num_rows_days)),
+        open_log=job_log(Table(dynamodb, settings.jobs_table), _days(lambda: env.num_rows_days)),
     )
 
 
