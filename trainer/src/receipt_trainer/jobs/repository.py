@@ -257,10 +257,11 @@ class JobTable:
         for now in self._tries(attempt.job_id):
             try:
                 job = self._owned(attempt)
-            except LeaseLost:
-                left = self._left_by(attempt, end)
-                if left is None:
+            except LeaseLost:  # unless this very end has been written before
+                row = row_of(self.table, attempt.job_id, attempt_sk(attempt.number)) or {}
+                if (row.get("worker_id"), row.get("outcome")) != (attempt.worker_id, end.outcome) or "left" not in row:
                     raise
+                left: State = row["left"]
                 return left
             change = state_machine.ended(job, attempt, to(job), end, now)
             if self._transactions.write(job, change):
@@ -278,9 +279,3 @@ class JobTable:
             now = "gone" if job is None else f"{job.status}, attempt {job.attempt}"
             raise LeaseLost(f"attempt {attempt.number} no longer holds job {attempt.job_id}: it is {now}")
         return job
-
-    def _left_by(self, attempt: Attempt, end: AttemptEnd) -> State | None:
-        """The state in which this very end has left the job before; None if the attempt ended otherwise."""
-        row = row_of(self.table, attempt.job_id, attempt_sk(attempt.number)) or {}
-        is_this = row.get("worker_id") == attempt.worker_id and row.get("outcome") == end.outcome
-        return row.get("left") if is_this else None

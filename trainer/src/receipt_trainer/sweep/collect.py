@@ -84,7 +84,9 @@ class Observer:
     def _read(self, run: SeedRun, status: str, row: Mapping[str, Any]) -> SeedRun:
         spent = views.read_spent(self._table, [row], self._clock())[run.job_id]
         record = self._record(row.get("artifacts")) if status == "SUCCEEDED" else None
-        curve = self._curve(run.job_id)
+        metric = self._objective.metric
+        points = metrics.curves(rows_of(self._table, run.job_id, f"{METRICS}{metric}#")).get(metric, [])
+        curve = tuple(point.value for point in points if math.isfinite(point.value))
         return SeedRun(
             run.seed,
             run.job_id,
@@ -100,11 +102,6 @@ class Observer:
             measures=measures_of(record) if isinstance(record, PaddleOcrVlRecord) else None,
             delivery=None if status in OWNED else _undelivered(row),
         )
-
-    def _curve(self, job_id: str) -> tuple[float, ...]:
-        metric = self._objective.metric
-        points = metrics.curves(rows_of(self._table, job_id, f"{METRICS}{metric}#")).get(metric, [])
-        return tuple(point.value for point in points if math.isfinite(point.value))
 
     def _score(self, row: Mapping[str, Any], curve: Sequence[float], record: AnyRecord | None) -> float | None:
         """Of a run that has succeeded: what its job's row, its metrics or its record say."""

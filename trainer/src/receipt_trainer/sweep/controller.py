@@ -80,7 +80,8 @@ class Driver:
         if self.definition.prune:
             trials = shared([self._prune(trial) for trial in trials])
         trials = shared([self._queue(trial) for trial in trials])
-        while len(trials) < self.num_trials and self._has_room(trials):
+        most = self.concurrency if self.definition.method == "tpe" else self.num_trials
+        while len(trials) < self.num_trials and sum(trial.state not in ENDED for trial in trials) < most:
             self._add(trials)
             trials = shared(trials)
         if self._queued:
@@ -149,11 +150,6 @@ class Driver:
                 return  # no worker takes it either
             if not has_ended:
                 raise
-
-    def _has_room(self, trials: Sequence[Trial]) -> bool:
-        if self.definition.method != "tpe":
-            return True
-        return sum(trial.state not in ENDED for trial in trials) < self.concurrency
 
     def _add(self, trials: list[Trial]) -> None:
         """Store the next trial and queue its jobs; where somebody else has stored it meanwhile, that one counts."""

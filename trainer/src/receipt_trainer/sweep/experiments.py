@@ -104,7 +104,8 @@ def _read(path: Path, base_values: Mapping[str, Any], base: PaddleOcrVlJob, scal
     if not changes:
         raise UserError(f"{path}: it changes nothing against the base")
     _check_under_test(path, job.training_config.experiment.hyperparameters_under_test, sorted(changes))
-    now, before = (_documents_per_step(one) for one in (job, base))
+    configs = (one.training_config for one in (job, base))
+    now, before = (one.per_device_train_batch_size * one.gradient_accumulation_steps for one in configs)
     if scaling == "none" or now == before or "training.learning_rate" in changes:
         return Experiment(path.stem, path, job, changes)
     rate = min(scaled(base.training_config.learning_rate, now / before, scaling), 1.0)
@@ -147,10 +148,6 @@ def _check_under_test(path: Path, said: Sequence[str], changed: Sequence[str]) -
         raise UserError(f"{path}: experiment.hyperparameters_under_test names {extra[0]}, which is as in the base")
     if unsaid := [key for key in changed if said and not any(is_said(key, name) for name in said)]:
         raise UserError(f"{path}: it changes {unsaid[0]}, which experiment.hyperparameters_under_test does not name")
-
-
-def _documents_per_step(job: PaddleOcrVlJob) -> int:
-    return job.training_config.per_device_train_batch_size * job.training_config.gradient_accumulation_steps
 
 
 def definition_of(

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, get_args
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
-from receipt_trainer.config.base import Strict, parse
+from receipt_trainer.config.base import Strict, parse, section_of
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.config.paddleocr_vl import SHORT_NAMES, VlDataConfig, VlTrainingConfig
 from receipt_trainer.config.yaml import read_yaml
@@ -50,12 +50,11 @@ def field_of(config: type[BaseModel], key: str) -> FieldInfo | None:
     """The field of this key; None if there is none, or if it is a section."""
     *path, last = key.split(".")
     for name in path:
-        inner = _inner(config.model_fields.get(name))
+        inner = section_of(config, name)
         if inner is None:
             return None
         config = inner
-    found = config.model_fields.get(last)
-    return None if _inner(found) is not None else found
+    return None if section_of(config, last) is not None else config.model_fields.get(last)
 
 
 def known_keys(family: Family, near: str) -> list[str]:
@@ -76,25 +75,12 @@ def put_value(values: dict[str, Any], key: str, value: Any) -> None:
     reduce(lambda inner, name: inner[name], path, values)[last] = value
 
 
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    """A mapping that has this key alone."""
-    for name in reversed(key.split(".")):
-        value = {name: value}
-    return dict(value)
-
-
 def _keys(config: type[BaseModel]) -> Iterator[str]:
-    for name, one in config.model_fields.items():
-        inner = _inner(one)
-        if inner is not None:
+    for name in config.model_fields:
+        if (inner := section_of(config, name)) is not None:
             yield from (f"{name}.{key}" for key in _keys(inner))
         elif name != "seed":
             yield name
-
-
-def _inner(one: FieldInfo | None) -> type[BaseModel] | None:
-    kind = one.annotation if one is not None else None
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 MAX_CHOICES: Final = 100
@@ -174,10 +160,11 @@ def normal(field: FieldInfo, key: str, value: Any, where: str) -> Any:
     # The field alone: how it goes with others is seen when a trial has all of its values.
     *path, last = key.split(".")
     fields: dict[str, Any] = {last: (field.annotation, field)}
+    nested: dict[str, Any] = {last: value}
     for name in reversed(path):
-        fields = {name: (create_model(name, __base__=Strict, **fields), ...)}
+        fields, nested = {name: (create_model(name, __base__=Strict, **fields), ...)}, {name: nested}
     alone = create_model("Alone", __base__=Strict, **fields)
-    return get_value(parse(alone, _nested(key, value), where).model_dump(mode="json"), key)
+    return get_value(parse(alone, nested, where).model_dump(mode="json"), key)
 
 
 def _range(where: str, section: Section, key: str, field: FieldInfo, match: re.Match[str]) -> Axis:

@@ -64,11 +64,6 @@ def deliver(
     say(console, f"files: {where}\nmodel: {run_dir / names.MODEL_DIR}\nreport: {report}")
 
 
-def deliver_again(record: RunRecord, run_dir: Path, artifacts: ArtifactSink | None, console: Console) -> None:
-    """A complete run is not trained again; its upload may have failed, so that is repeated."""
-    say(console, f"'{record.job_name}' is complete; its files are in {_upload(run_dir, artifacts)}")
-
-
 def require_same(record: RunRecord, run_dir: Path, asked: Mapping[str, Any], *, is_asked: bool) -> None:
     """Refuse to take a complete run for one of other settings, or to do nothing; the UserError says which it is."""
     there = {"model": record.model, **record.training_config, **record.data_config}
@@ -198,7 +193,8 @@ def _run(request: RunRequest, machine: Machine, console: Console) -> None:
             if request.job_id is not None:
                 missing = request.family.missing_rows(earlier)
                 open_metrics(store, job_id, run_dir, request.attempt, missing).close()
-            deliver_again(earlier, run_dir, artifacts, console)
+            # It is not trained again; its upload may have failed, so that is repeated.
+            say(console, f"'{earlier.job_name}' is complete; its files are in {_upload(run_dir, artifacts)}")
         return
     set_status(store, job_id, name, "RUNNING")
     sink = open_metrics(store, job_id, run_dir, request.attempt)
@@ -278,7 +274,9 @@ def train(
     )
     bar = ProgressBar(console, evaluations.describe)
     callbacks = [ProgressReports(), records, stopping, losses, commit, StopSignal(request.stop)]
-    callbacks += [_tensorboard(run_dir, found)] if distributed.is_main() else []
+    if distributed.is_main():  # of TensorBoard's curves what an interrupted run logged beyond its checkpoint is hidden
+        purge_step = found.step + 1 if found else 0
+        callbacks.append(TensorBoardCallback(SummaryWriter(str(run_dir / "tensorboard"), purge_step=purge_step)))
     trainer = task.trainer(model, machine, run_dir, [*callbacks, bar])
     losses.attach(trainer)
     before = time.monotonic()
@@ -326,11 +324,6 @@ def _open_record(
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _tensorboard(run_dir: Path, found: checkpoints.Checkpoint | None) -> Any:
-    """TensorBoard's curves; what an interrupted run logged beyond its checkpoint is hidden."""
-    return TensorBoardCallback(SummaryWriter(str(run_dir / "tensorboard"), purge_step=found.step + 1 if found else 0))
 
 
 def _train(trainer: BatchTrainer, found: checkpoints.Checkpoint | None, stopping: EarlyStopping) -> None:

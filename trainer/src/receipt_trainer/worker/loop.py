@@ -243,8 +243,10 @@ class Worker(WorkerParts):
                 if self.member is not None:
                     self.member.protect(False)
                 self._retention.look(lambda: self._interruption is not None)
-                reason = self._idle_reason(self.clock() - useful_at)
-                if reason is not None:
+                is_idle = self.clock() - useful_at >= self.settings.idle_timeout_s
+                if self._advice is not None or is_idle:
+                    timeout = f"idle for {self.settings.idle_timeout_s:g} s"
+                    reason = timeout if self._advice is None else f"idle at a {self._advice.reason}"
                     answer = self._shutdown.leave_idle(reason)
                     if answer == "left":
                         return reason
@@ -273,12 +275,6 @@ class Worker(WorkerParts):
             raise error
         _log.warning("no job can be taken", error=str(error))
         self._pause(FAULT_WAIT_S)
-
-    def _idle_reason(self, idle_s: float) -> str | None:
-        """Why a worker without a job goes; None while it waits for one."""
-        if self._advice is not None:
-            return f"idle at a {self._advice.reason}"
-        return f"idle for {self.settings.idle_timeout_s:g} s" if idle_s >= self.settings.idle_timeout_s else None
 
     def _pause(self, seconds: float) -> None:
         """Wait, but not beyond an interruption."""

@@ -101,16 +101,13 @@ def _glued(rng: Random, line: list[_Seen], share: float) -> list[_Seen]:
     for word in line:
         last = joined[-1] if joined else None
         near = last is not None and word.x0 - last.x1 < 0.9 * word.size
-        if last is not None and near and share and _join(last, word) and rng.random() < share:
+        may_join = last is None or not last.label or not word.label or last.label == word.label
+        if last is not None and near and share and may_join and rng.random() < share:
             last.text, last.label, last.x1 = last.text + word.text, last.label or word.label, word.x1
             last.y0, last.y1 = min(last.y0, word.y0), max(last.y1, word.y1)
         else:
             joined.append(word)
     return joined
-
-
-def _join(one: _Seen, other: _Seen) -> bool:
-    return not one.label or not other.label or one.label == other.label
 
 
 def _misread(rng: Random, word: _Seen, damage: Damage) -> _Seen:

@@ -137,7 +137,8 @@ def build(start: Start, space: LabelSpace, tokenizer: Any, training: TrainingCon
         elif start.kind == "bert":
             model = _warm_start(start.path, labelled)
         else:
-            model = LayoutLMForTokenClassification(_tiny_config(len(tokenizer), labelled))
+            tiny = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
+            model = LayoutLMForTokenClassification(LayoutLMConfig(vocab_size=len(tokenizer), **tiny, **labelled))
     except (*hub.ERRORS, RuntimeError) as error:
         hub.raise_if_unreachable(start.path, error)
         raise UserError(f"model '{start.name}': cannot load its weights: {_first_line(error)}") from None
@@ -149,17 +150,6 @@ def build(start: Start, space: LabelSpace, tokenizer: Any, training: TrainingCon
     use_packing(model)
     model.layoutlm.pooler.requires_grad_(False)  # no word's label depends on it; DDP waits for gradients of the rest
     return model
-
-
-def _tiny_config(vocab_size: int, labelled: dict[str, Any]) -> LayoutLMConfig:
-    return LayoutLMConfig(
-        vocab_size=vocab_size,
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=128,
-        **labelled,
-    )
 
 
 def _warm_start(path: str, labelled: dict[str, Any]) -> LayoutLMForTokenClassification:

@@ -91,7 +91,7 @@ def export_run(
     model_dir = run_dir / MODEL_DIR if (run_dir / MODEL_DIR).is_dir() else run_dir
     saved = load_model(str(model_dir))
     validation = _validation(run_dir / PREDICTIONS_FILE)
-    dates = date_texts if date_texts is not None else _gold_dates(validation, saved.space)
+    dates = gold_texts(words_of(validation, saved.space), saved.space, "DATE") if date_texts is None else date_texts
     job = (record.job_name, record.job_id) if record is not None else (run_dir.resolve().name, "")
     with replacing_folder(model_dir / SERVE_DIR) as folder:
         manifest = _Export(folder, saved, *job).make(validation, dates, training)
@@ -160,10 +160,16 @@ class _Export:
         if training:
             known = json.dumps(known_of(training), ensure_ascii=False, indent=1)
             (self.folder / KNOWN_FILE).write_text(known + "\n", encoding="utf-8")
+        means = read[taken][len(generated) :]
+        is_enough = len(validation) >= MIN_VALIDATION
         manifest = self._manifest(taken).model_copy(
             update={
                 "scores": scores,
-                "calibration": self._calibration(validation, read[taken][len(generated) :]),
+                "calibration": calibrate(
+                    words_of(validation, self.saved.space), np.concatenate(means), self.saved.space
+                )
+                if is_enough
+                else Calibration(),
                 "date_orders": dict(date_orders(date_texts)),
                 "amount_marks": dict(amount_marks(islice(training or validation, MAX_MARKED))),
             }
@@ -269,11 +275,6 @@ class _Export:
             reason=reason,
         )
 
-    def _calibration(self, validation: Sequence[Receipt], read: Sequence[Floats]) -> Calibration:
-        if len(validation) < MIN_VALIDATION:
-            return Calibration()
-        return calibrate(words_of(validation, self.saved.space), np.concatenate(read), self.saved.space)
-
     def _write_sample(self, generated: Sequence[Receipt], read: Sequence[Floats]) -> None:
         """Keep the generated receipt whose labels are the surest: another processor must not change them."""
         margins = [float(np.diff(np.sort(found, axis=1)[:, -2:], axis=1).min()) for found in read[: len(generated)]]
@@ -346,10 +347,6 @@ def gold_receipts(words: Words, space: LabelSpace) -> list[Receipt]:
         )
         found.append(Receipt(str(row), 1, one))
     return found
-
-
-def _gold_dates(receipts: Sequence[Receipt], space: LabelSpace) -> list[str]:
-    return list(gold_texts(words_of(receipts, space), space, "DATE"))
 
 
 def _first_words(receipts: Iterable[Receipt], room: int) -> Iterable[Receipt]:
