@@ -44,10 +44,10 @@ class Sealed:
     size_bytes: int
 
 
-class MetricsSink(Protocol):
+class MetricsSink:
     """Takes metrics, log lines and news of checkpoints as training goes.
 
-    Calls return at once; `close` waits until all is written.
+    Calls return at once; `close` waits until all is written. Without more it forgets all.
     """
 
     def metric(self, name: str, value: float, *, step: int, epoch: float) -> None:
@@ -66,6 +66,10 @@ class MetricsSink(Protocol):
         """Write what is buffered; raise `WorldError` if rows could not be written within the retry bound."""
 
 
+class NoMetrics(MetricsSink):
+    """A sink for runs that do not report: forgets all."""
+
+
 class ArtifactSink(Protocol):
     """Takes the files of a run."""
 
@@ -73,7 +77,7 @@ class ArtifactSink(Protocol):
         """Copy the run's files, its run.json last; returns where they are."""
 
 
-class RunStore(Protocol):
+class RunStore:
     """Where a run reports to and leaves its files, beside its folder; opened once the run's id is known."""
 
     def set_status(self, job_id: str, job_name: str, status: State) -> None:
@@ -85,9 +89,9 @@ class RunStore(Protocol):
         """Where metrics and log lines go.
 
         `history` are rows that earlier attempts logged: those that are missing are written first. The rows are made
-        to agree
-        with the checkpoints in the run's folder, `sealed`; None: they are left.
+        to agree with the checkpoints in the run's folder, `sealed`; None: they are left.
         """
+        return NoMetrics()
 
     def open_artifacts(self, job_id: str, job_name: str) -> ArtifactSink | None:
         """Where the files go: a prefix of the run's own, so that no two runs' files mix; None: they stay.
@@ -98,39 +102,8 @@ class RunStore(Protocol):
             UserError: no AWS CLI, or no such bucket.
             WorldError: the bucket cannot be looked for.
         """
-
-
-class NoMetrics:
-    """A sink for runs that do not report."""
-
-    def metric(self, name: str, value: float, *, step: int, epoch: float) -> None:
-        """Forget it."""
-
-    def log(self, level: str, message: str) -> None:
-        """Forget it."""
-
-    def checkpoint(self, step: int, *, epoch: float, path: Path, size_bytes: int) -> None:
-        """Forget it."""
-
-    def checkpoint_gone(self, step: int) -> None:
-        """Forget it."""
-
-    def close(self) -> None:
-        """Nothing is buffered."""
-
-
-class FolderOnly:
-    """The store of a run that does not report: all of it stays in its folder (see `RunStore`)."""
-
-    def set_status(self, job_id: str, job_name: str, status: str) -> None:
-        """There is no row."""
-
-    def open_metrics(
-        self, job_id: str, history: Sequence[Mapping[str, Any]], sealed: Sequence[Sealed] | None
-    ) -> MetricsSink:
-        """Metrics are in the run's folder alone."""
-        return NoMetrics()
-
-    def open_artifacts(self, job_id: str, job_name: str) -> ArtifactSink | None:
-        """The files stay where they are."""
         return None
+
+
+class FolderOnly(RunStore):
+    """The store of a run that does not report: all of it stays in its folder."""

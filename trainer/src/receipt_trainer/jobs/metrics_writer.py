@@ -23,7 +23,7 @@ from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract.env import WorkerEnv
 from receipt_trainer.contract.job_row import State
 from receipt_trainer.contract.names import DEFAULT_ROWS_DAYS
-from receipt_trainer.contract.sinks import ArtifactSink, MetricsSink, NoMetrics, Sealed
+from receipt_trainer.contract.sinks import ArtifactSink, MetricsSink, NoMetrics, RunStore, Sealed
 from receipt_trainer.contract.tables import EXPIRES_AT, checkpoint_sk, iso, job_pk, log_sk, metric_sk
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.metrics import ORDER
@@ -47,7 +47,7 @@ class RowsLeftError(WorldError):
 
 
 @dataclass
-class JobStore:
+class JobStore(MetricsSink):
     """The contract's `MetricsSink`: calls return at once, a thread writes.
 
     Rows that cannot be written are kept and tried again at the next flush; training never waits and never fails for
@@ -244,7 +244,7 @@ def wrong_checkpoints(table: Table, job_id: str, sealed: Sequence[Sealed]) -> tu
 
 
 @dataclass(frozen=True, slots=True)
-class AwsRunStore:
+class AwsRunStore(RunStore):
     """A table and a bucket, each of which may be missing; `attempt` is None where no worker owns the job's row."""
 
     jobs_table: str | None
