@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -114,13 +114,7 @@ class Spending:
     num_unpriced: int = 0
 
     def __add__(self, other: Spending) -> Spending:
-        return Spending(
-            self.seconds + other.seconds,
-            self.usd + other.usd,
-            self.num_running + other.num_running,
-            self.usd_per_h + other.usd_per_h,
-            self.num_unpriced + other.num_unpriced,
-        )
+        return Spending(*(own + more for own, more in zip(astuple(self), astuple(other), strict=True)))
 
     def reached(self, limits: Limits) -> str | None:
         """The name of the limit that is reached; None if none is."""

@@ -29,7 +29,6 @@ from receipt_trainer.contract.sinks import MetricsSink, NoMetrics, report_progre
 from receipt_trainer.errors import WorldError
 from receipt_trainer.files import write_atomically
 from receipt_trainer.training import checkpoints, distributed
-from receipt_trainer.training.arguments import Ranking
 from receipt_trainer.training.family import Evaluations, Moment
 from receipt_trainer.training.trainer import LOWER
 
@@ -144,7 +143,7 @@ class LossState(TrainerCallback):
 class EarlyStopping(TrainerCallback):
     """Counts from the history in the trainer's state, so that a resumed run stops where an undisturbed one does."""
 
-    def __init__(self, evaluations: Ranking, patience: int) -> None:
+    def __init__(self, evaluations: Evaluations[Any, Any], patience: int) -> None:
         """`patience`: evaluations without a better one; 0 never stops."""
         self._evaluations, self._patience = evaluations, patience
 

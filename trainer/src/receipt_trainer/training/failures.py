@@ -56,11 +56,9 @@ def in_one_line(error: BaseException, run_dir: Path) -> BaseException:
     if isinstance(error, UserError | WorldError):
         return error
     if any(map(_is_full, _chain(error))):
-        return WorldError(
-            f"{run_dir}: the disk is full; make room, and the same command resumes ({_first_line(error)})"
-        )
+        return WorldError(f"{run_dir}: the disk is full; make room, and the same command resumes ({first_line(error)})")
     broken = [fault for fault in _chain(error) if isinstance(fault, OSError) and fault.errno in _BROKEN]
-    return WorldError(f"{run_dir}: the disk or a device fails: {_first_line(broken[0])}") if broken else error
+    return WorldError(f"{run_dir}: the disk or a device fails: {first_line(broken[0])}") if broken else error
 
 
 def _is_full(fault: BaseException) -> bool:
@@ -70,7 +68,8 @@ def _is_full(fault: BaseException) -> bool:
     return not isinstance(fault, UserError | WorldError) and _FULL_WORDS.search(str(fault)) is not None
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Of its message; its type where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 

@@ -11,10 +11,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import structlog
 
+from receipt_trainer.aws.imds import Imds
 from receipt_trainer.contract.tables import moment
 from receipt_trainer.errors import WorldError
 
@@ -28,13 +29,6 @@ LIFECYCLE: Final = "autoscaling/target-lifecycle-state"
 Kind = Literal["spot", "lifecycle", "signal"]
 
 _log = structlog.get_logger(__name__)
-
-
-class Metadata(Protocol):
-    """The metadata service: `receipt_trainer.aws.imds.Imds`."""
-
-    def get(self, path: str) -> str | None:
-        """The text of a path, or None; raises `WorldError` if it cannot be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +48,7 @@ class Advice:
     reason: str
 
 
-def look(imds: Metadata) -> Interruption | Advice | None:
+def look(imds: Imds) -> Interruption | Advice | None:
     """Ask once for all three; advice only where nothing has to be obeyed. WorldError: the service cannot be asked."""
     notice = imds.get(ACTION)
     if notice is not None:
@@ -87,7 +81,7 @@ class Watch:
 
     def __init__(
         self,
-        imds: Metadata,
+        imds: Imds,
         notify: Callable[[Interruption], None],
         advise: Callable[[Advice], None],
         *,

@@ -29,9 +29,8 @@ from receipt_trainer.models.layoutlm.trainer import MarginalLoss, ReceiptTrainer
 from receipt_trainer.reports.run_folder import load_run, write_report
 from receipt_trainer.reports.terminal import print_report
 from receipt_trainer.training import distributed, hardware
-from receipt_trainer.training.arguments import NOT_IN_THE_CURVE, training_arguments
 from receipt_trainer.training.console import progress_bar, say
-from receipt_trainer.training.family import Evaluations, Moment
+from receipt_trainer.training.family import NOT_IN_THE_CURVE, Evaluations, Moment, training_arguments
 from receipt_trainer.training.hardware import Machine
 from receipt_trainer.training.trainer import BatchTrainer
 

