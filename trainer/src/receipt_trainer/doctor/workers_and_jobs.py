@@ -116,7 +116,7 @@ def look_at_messages(subject: Subject) -> Iterator[Finding]:
         yield warning(text, *cancel, "Submit them again to an existing pool.")
     for label, error in found.faults.items():
         yield cannot_look(f"queue {label}", error)
-    held = [str(row["job_id"]) for row in find(dynamodb, table, Wanted(status="INTERRUPTED")) if is_held(row)]
+    held = [str(row["job_id"]) for row in find(Table(dynamodb, table), Wanted(status="INTERRUPTED")) if is_held(row)]
     if held:
         retry = [f"receipt-trainer retry{subject.given} {job_id}" for job_id in held[:_MAX_NAMED]]
         text = f"jobs are held, their complete runs are not delivered: {_named(held)}; once the cause is gone"

@@ -236,11 +236,12 @@ def newest_model(table: str) -> str:
         UserError: none has finished with one.
     """
     from receipt_trainer.aws import clients
+    from receipt_trainer.aws.dynamo import Table
     from receipt_trainer.jobs.rows import Wanted, find, get_job, spec_of
 
-    client = clients.dynamodb()
-    for row in find(client, table, Wanted(status="SUCCEEDED"), limit=MOST_JOBS):
-        family = spec_of(get_job(client, table, row["job_id"])).get("family", "layoutlm")
+    jobs = Table(clients.dynamodb(), table)
+    for row in find(jobs, Wanted(status="SUCCEEDED"), limit=MOST_JOBS):
+        family = spec_of(get_job(jobs, row["job_id"])).get("family", "layoutlm")
         if family == "layoutlm" and row.get("artifacts"):
             click.echo(f"model: job {row['name']} ({row['job_id']})", err=True)
             return str(row["artifacts"])
