@@ -1,5 +1,4 @@
-"""A training job as asked for, the YAML of a job file; and how large it may be, so that every accepted job can be
-stored, claimed, failed and cancelled later."""
+"""A training job as asked for, the YAML of a job file; and how large one may be, to be stored and changed later."""
 
 from __future__ import annotations
 
@@ -36,8 +35,7 @@ _NAME_OF_THE_SECOND: Final = re.compile(r"paddleocr[-_]?vl", re.IGNORECASE)
 
 
 def number_only(value: Any) -> Any:
-    """The value; ValueError if it is `true` or `false` (YAML's `yes` and `no`), which pydantic would take for 1 or
-    0."""
+    """The value; ValueError for `true` or `false` (YAML's `yes` and `no`), which pydantic would take for 1 or 0."""
     if isinstance(value, bool):
         raise ValueError("must be a number, not true or false")
     return value

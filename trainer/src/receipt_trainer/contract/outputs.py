@@ -83,8 +83,7 @@ class StackOutputs(_Exported):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `pulumi stack output --json` printed; ValueError names an output that is missing or of another
-        shape."""
+        """Read what `pulumi stack output --json` printed; ValueError: an output is missing or of another shape."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:

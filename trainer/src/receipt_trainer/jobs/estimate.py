@@ -54,8 +54,7 @@ def read(text: object) -> Measured | None:
 
 
 def measure(record: AnyRecord, start_step: int, seconds: float, instance_type: str | None) -> Measured | None:
-    """Of a complete run's last attempt, which took `seconds` in all; None if it trained too little, or a number
-    lacks."""
+    """Of a complete run's last attempt, `seconds` in all; None if it trained too little, or a number is missing."""
     tokens = (record.dataset_counts.get("train") or {}).get("tokens")
     steps, trained_s = record.timings.get("steps"), record.timings.get("train_this_attempt_s")
     rows = record.epoch_metrics if isinstance(record, LayoutLMRecord) else record.vl.evaluations

@@ -62,8 +62,7 @@ class Limits:
 
 
 class Reached(NamedTuple):
-    """A limit that is reached: `max_hours 2 (2.01 h of instance time)`, the command that gives twice as much, and why
-    the job is stopped."""
+    """`max_hours 2 (2.01 h of instance time)`, the command that gives twice as much, and why the job is stopped."""
 
     bound: str
     resume: str
@@ -143,8 +142,7 @@ def spending_of(attempts: Sequence[Mapping[str, Any]], job: Mapping[str, Any], n
 
 
 def read_spending(table: Table, jobs: Sequence[str], now: datetime, *, but: str | None = None) -> Spending:
-    """Consumption of the jobs of these ids; `but`: a job whose newest attempt its worker counts by a clock of its
-    own."""
+    """Consumption of these jobs; `but`: one whose newest attempt its worker counts by a clock of its own."""
     keys = [{"PK": job_pk(job_id), "SK": JOB_SK} for job_id in dict.fromkeys(jobs)]
     found = dynamo.batch_get(*table, "read what jobs have taken", keys, _JOB)
     newest = {str(row["job_id"]): int(row.get("attempt") or 0) - (row["job_id"] == but) for row in found}

@@ -91,8 +91,7 @@ class Pace:
 
 
 def pace_of(spec: Mapping[str, Any], losses: Sequence[Point], *, running: bool) -> Pace:
-    """The pace of a job by its resolved spec and the losses of its newest attempt; if it is not running, it has no
-    speed."""
+    """The pace of a job by its resolved spec and the losses of its newest attempt; no speed unless it is running."""
     if not losses:
         return Pace()
     last = losses[-1]

@@ -194,8 +194,7 @@ class JobStore(MetricsSink):
         return None
 
     def close(self) -> None:
-        """Write what is pending and end the thread; RowsLeftError says how many rows are lost and why. May be called
-        again."""
+        """Write what is pending and end the thread; RowsLeftError: how many rows are lost, and why. May be repeated."""
         with self._lock:
             if self._closed.is_set():
                 return

@@ -201,8 +201,7 @@ def queue_faults(doing: str, url: str) -> Iterator[None]:
 
 @contextmanager
 def _unless_gone() -> Iterator[None]:
-    """Passes over the refusal of a receipt that has run out: the message is another's, or gone; SQS does not say
-    which."""
+    """Passes over the refusal of a receipt that has run out: the message is another's, or gone."""
     try:
         yield
     except ClientError as error:

@@ -54,8 +54,7 @@ class JobTable:
         self._transactions = Transactions(self.table, sleep)
 
     def create(self, job: Job) -> Job:
-        """Store a new job, with its times set; where it is there already, that one is returned (UserError:
-        unreadable)."""
+        """Store a new job, with its times set; one that is there already is returned (UserError: unreadable)."""
         at = iso(self._clock())
         made = replace(job, version=1, created_at=at, updated_at=at)
         return made if self._transactions.create(made.to_row(), at) else self.readable(job.job_id)
@@ -230,8 +229,7 @@ class JobTable:
         return self.get(job_id)
 
     def readable(self, job_id: str) -> Job:
-        """The job as it is now, for somebody who wants to change it; UserError if there is none, or it cannot be
-        read."""
+        """The job, for somebody who wants to change it; UserError if there is none, or it cannot be read."""
         return self._require(job_id, self._find_readable(job_id))
 
     def _find_readable(self, job_id: str) -> Job | None:
@@ -247,8 +245,7 @@ class JobTable:
         return job
 
     def _tries(self, job_id: str) -> Iterator[datetime]:
-        """The time of day, once for each try to write what others may change meanwhile; WorldError if they always
-        do."""
+        """The time, once for each try to write what others may change meanwhile; WorldError if they always do."""
         for _ in range(MAX_TRIES):
             yield self._clock()
         raise WorldError(f"job {job_id}: others changed it {MAX_TRIES} times while it was to be written")

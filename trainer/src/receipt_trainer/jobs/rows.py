@@ -113,8 +113,7 @@ def spec_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def attempts_of(table: Table, newest: Mapping[str, int], attributes: Sequence[str]) -> dict[str, list[Item]]:
-    """The ATTEMPT rows of jobs in their order, by the job's id, up to the number in `newest`; a request a hundred
-    rows."""
+    """ATTEMPT rows in their order, by the job's id, up to the number in `newest`; a request a hundred rows."""
     keys = [
         {"PK": job_pk(job_id), "SK": attempt_sk(number)}
         for job_id, last in newest.items()

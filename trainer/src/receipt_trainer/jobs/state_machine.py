@@ -258,8 +258,7 @@ class Refusal:
 
 
 def decide_claim(job: Job, now: datetime, broken_lease: datetime | None = None) -> Claim | Refusal:
-    """What a worker that has the job's message may do with it; for `broken_lease` see
-    `receipt_trainer.worker.loop`."""
+    """What a worker that has the job's message may do; for `broken_lease` see `receipt_trainer.worker.loop`."""
     if job.status in TERMINAL:
         return Refusal("cancelled" if job.status == "CANCELLED" else "done", job.status)
     if job.is_leased(now) and job.lease_expires_at != broken_lease:
@@ -291,8 +290,7 @@ def after_interruption(job: Job) -> State:
 
 
 def after_cancel(job: Job, now: datetime) -> State | None:
-    """Where a request to cancel leaves the job at once; None: its worker is asked to end it. UserError: it has
-    ended."""
+    """Where a request to cancel leaves the job; None: its worker is asked to end it. UserError: it has ended."""
     if job.queue_url is None and job.status not in TERMINAL:
         raise UserError(f"job {job.job_id} runs without a queue; stop it where it runs")
     if job.status in ("SUCCEEDED", "FAILED"):

@@ -1,5 +1,4 @@
-"""Submits training jobs: pool, queue and hyperparameters; the job's row first, its message second, each once for a
-client token."""
+"""Submits training jobs: pool, queue and hyperparameters; the row first, the message second, each once a token."""
 
 from __future__ import annotations
 
@@ -74,8 +73,7 @@ def resolve(spec: AnyJob, defaults: Mapping[str, Any] | None = None) -> AnyJob:
 
 
 def read_training_defaults(client: SSMClient, parameter: str) -> dict[str, Any]:
-    """The hyperparameters in a stack's SSM parameter; UserError if there is no such parameter, or no JSON object in
-    it."""
+    """The hyperparameters in a stack's SSM parameter; UserError if it is not there, or holds no JSON object."""
     doing = f"read the training defaults in SSM parameter {parameter}"
     try:
         with aws_faults(doing):
@@ -222,8 +220,7 @@ def queue_job(
     dynamodb: DynamoDBClient | None = None,
     sqs: SQSClient | None = None,
 ) -> Job:
-    """Look at the job's queue before anything is stored for it, then `submit`; arguments as of
-    `submit_training_job`."""
+    """Look at the job's queue, then `submit`; arguments as of `submit_training_job`."""
     queue = SqsQueue(sqs or clients.sqs(), job.queue_url or "")
     queue.check()
     table = JobTable(dynamodb or clients.dynamodb(), jobs_table or jobs_table_of_environment())

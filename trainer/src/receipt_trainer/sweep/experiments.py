@@ -1,5 +1,4 @@
-"""Experiments: a folder of configurations, each of which changes one thing against a base; where workers train them
-they are a sweep."""
+"""Experiments: configurations that each change one thing against a base; where workers train them, a sweep."""
 
 from __future__ import annotations
 

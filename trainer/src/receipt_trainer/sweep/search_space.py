@@ -155,8 +155,7 @@ def _values(text: str, where: str) -> list[Any]:
 
 
 def normal(field: FieldInfo, key: str, value: Any, where: str) -> Any:
-    """A value as the configuration keeps it: 5e-5 is a text in YAML, and a number in a job. UserError: not its
-    value."""
+    """A value as the configuration keeps it: 5e-5, a text in YAML, is a number. UserError: not its value."""
     # The field alone: how it goes with others is seen when a trial has all of its values.
     *path, last = key.split(".")
     fields: dict[str, Any] = {last: (field.annotation, field)}

@@ -109,8 +109,7 @@ def best_of(checkpoint: Checkpoint) -> Path | None:
 
 
 def clear_leftovers(run_dir: Path, found: Checkpoint | None) -> list[int]:
-    """Delete what no run resumes from, unsealed folders and damaged ones behind the checkpoint that was found; the
-    steps."""
+    """Delete unsealed folders, and damaged ones behind the checkpoint that was found; returns their steps."""
     return _remove_all(
         path
         for path in folders(run_dir)
@@ -119,8 +118,7 @@ def clear_leftovers(run_dir: Path, found: Checkpoint | None) -> list[int]:
 
 
 def prune(run_dir: Path, keep: int, best: str | None) -> list[int]:
-    """Delete all but `keep` sealed checkpoints: the newest, the best, then the next newest; returns the steps that
-    went."""
+    """Delete all but `keep` sealed checkpoints: the newest, the best, the next newest; returns the steps."""
     sealed = [path.name for path in folders(run_dir) if (path / SEAL).is_file()]
     wanted = sealed[:1] + ([Path(best).name] if best else [])
     kept = set(wanted) | set([name for name in sealed if name not in wanted][: max(0, keep - len(set(wanted)))])

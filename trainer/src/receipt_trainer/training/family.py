@@ -1,5 +1,4 @@
-"""Interface of a model family to a run: its data, model, trainer, scores and report; and what transformers is told of
-either. All else is shared."""
+"""Interface of a model family to a run, and what transformers is told of either; all else is shared."""
 
 from __future__ import annotations
 

@@ -42,8 +42,7 @@ class Interruption:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """EC2's rebalance recommendation: the instance is taken sooner than others, in hours, or never. No end by
-    itself."""
+    """EC2's rebalance recommendation: the instance is taken sooner than others, or never. No end by itself."""
 
     reason: str
 

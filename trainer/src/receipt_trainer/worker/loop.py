@@ -100,8 +100,7 @@ class StaleLeases:
 
 
 LIMIT: Final = 2
-"""Failures of the machine in a row; one less than the attempts that a job has by default, so that its last one is made
-on another machine."""
+"""Failures of the machine in a row; a job has one attempt more by default, which is made on another machine."""
 
 
 class Breaker:

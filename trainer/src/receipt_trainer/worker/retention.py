@@ -37,8 +37,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Retention:
-    """Never raises; what could not be deleted is left to the next look. `days`: see
-    `WorkerSettings.checkpoints_days`."""
+    """Never raises; what is not deleted is left to the next look. `days`: see `WorkerSettings.checkpoints_days`."""
 
     def __init__(
         self,

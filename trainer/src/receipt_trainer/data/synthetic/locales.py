@@ -1,5 +1,4 @@
-"""Countries and languages, from `locales.toml` and `languages.toml`, and the invented names of people, firms, places
-and products there."""
+"""Countries and languages, from `locales.toml` and `languages.toml`, and invented names there."""
 
 from __future__ import annotations
 

@@ -28,8 +28,7 @@ from receipt_trainer.training.failures import first_line
 
 TINY: Final = "tiny"
 LAYOUT_STD: Final = 0.02
-"""Standard deviation of fresh 2-D position embeddings: small beside word embeddings, so that a warm start keeps
-what its encoder knows of text."""
+"""Standard deviation of fresh 2-D position embeddings: small beside word embeddings, which a warm start keeps."""
 
 Kind = Literal["layoutlm", "bert", "tiny"]
 

@@ -218,8 +218,7 @@ def merge(base: str, adapter: Path, output: Path, *, warn: Callable[[str], None]
 
 
 def _require_same_base(base: str, recorded: str, adapter: Path, warn: Callable[[str], None]) -> None:
-    """Refuse a base that is not the one that the adapter was trained on, as far as that can be seen; UserError: shapes
-    or weights differ."""
+    """Refuse a base that is not, as far as can be seen, the adapter's; UserError: shapes or weights differ."""
     folders = Path(base), Path(recorded)
     if base == recorded or (all(folder.is_dir() for folder in folders) and folders[0].samefile(folders[1])):
         return
