@@ -19,10 +19,9 @@ from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerState, set_seed
 from transformers.integrations import TensorBoardCallback
 
-from receipt_trainer.contract import names
 from receipt_trainer.contract.interruption import Interrupted, StopRequest
 from receipt_trainer.contract.job_row import State
-from receipt_trainer.contract.names import RUN_FILE
+from receipt_trainer.contract.names import MODEL_DIR, RUN_FILE
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.sinks import ArtifactSink, MetricsSink, NoMetrics, RunStore, Sealed
 from receipt_trainer.errors import UserError, WorldError
@@ -57,11 +56,11 @@ def deliver(
         return
     record.status = "complete"
     report = family.report(run_dir, record)
-    record.write(run_dir / names.RUN_FILE)
+    record.write(run_dir / RUN_FILE)
     family.conclude(run_dir, record, console if is_shown else None)
     where = _upload(run_dir, artifacts)
     sink.log("info", f"run complete: {family.describe(record)}; files in {where}")
-    say(console, f"files: {where}\nmodel: {run_dir / names.MODEL_DIR}\nreport: {report}")
+    say(console, f"files: {where}\nmodel: {run_dir / MODEL_DIR}\nreport: {report}")
 
 
 def require_same(record: RunRecord, run_dir: Path, asked: Mapping[str, Any], *, is_asked: bool) -> None:
@@ -117,15 +116,6 @@ def set_status(store: RunStore, job_id: str, job_name: str, status: State) -> No
     """See `RunStore`; of several processes the main one writes."""
     if distributed.is_main():
         store.set_status(job_id, job_name, status)
-
-
-def end(store: RunStore, job_id: str, job_name: str, sink: MetricsSink, status: State) -> None:
-    """Say how a run ended. The fault that ended it is the one to report; rows that fail come second."""
-    try:
-        set_status(store, job_id, job_name, status)
-        sink.close()
-    except (UserError, WorldError) as error:
-        Console(stderr=True).print(f"also: {error}", markup=False, highlight=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +209,14 @@ def _run(request: RunRequest, machine: Machine, console: Console) -> None:
 
 
 def _end(request: RunRequest, job_id: str, sink: MetricsSink, status: State, reason: str) -> None:
+    """Say how a run ended. The fault that ended it is the one to report; rows that fail come second."""
     if request.job_id is None:  # a worker says it in its own words
         sink.log("info" if status == "INTERRUPTED" else "error", reason)
-    end(request.store, job_id, request.job_name, sink, status)
+    try:
+        set_status(request.store, job_id, request.job_name, status)
+        sink.close()
+    except (UserError, WorldError) as error:
+        Console(stderr=True).print(f"also: {error}", markup=False, highlight=False)
 
 
 def _prepare_and_train(

@@ -30,6 +30,8 @@ from receipt_trainer.worker.shutdown import InstanceNotEndedError, Shutdown
 AGAIN_S: Final = 3600.0
 """A job's message is renewed once in so many seconds: a wrong time of day must not do it again and again."""
 
+_log = structlog.get_logger(__name__)
+
 
 class Renewal:
     """Looks at each received message before its job is claimed, while nothing depends on that message yet."""
@@ -99,7 +101,7 @@ class StaleLeases:
         return lease if lease is not None and self._clock() - since > self._lease_s else None
 
 
-LIMIT: Final = 2
+MAX_MACHINE_FAULTS: Final = 2
 """Failures of the machine in a row; a job has one attempt more by default, which is made on another machine."""
 
 
@@ -111,7 +113,7 @@ class Breaker:
     train the next one for hours, for it to lie there as well.
     """
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = MAX_MACHINE_FAULTS) -> None:
         self._limit = limit
         self._num_failures = 0
         self._last = ""
@@ -147,8 +149,6 @@ STOPPED: Final = "the pool is stopped: its group's maximum is 0"
 
 STRANGER_S: Final = 10
 """For how long a message is hidden that is not ours; after 100 receives the redrive policy takes it away."""
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(eq=False)
