@@ -67,39 +67,23 @@ class WorkerEnv(BaseModel):
     region: str | None = Field(None, alias=names.ENV_REGION, description="AWS region")
     receipts_table: str | None = Field(None, alias=names.ENV_RECEIPTS_TABLE, description="Name of the receipts table")
     jobs_table: str | None = Field(None, alias=names.ENV_JOBS_TABLE, description="Name of the jobs table")
-    instances_table: str | None = Field(
-        None, alias=names.ENV_INSTANCES_TABLE, description="Name of the instances table"
-    )
+    instances_table: str | None = Field(None, alias=names.ENV_INSTANCES_TABLE, description="The instances table")
     artifacts_bucket: str | None = Field(None, alias=names.ENV_ARTIFACTS_BUCKET, description="Bucket for run artifacts")
-    queue_url_high: str | None = Field(
-        None, alias=names.ENV_QUEUE_URL_HIGH, description="URL of the pool's job queue that is polled first"
-    )
-    queue_url_normal: str | None = Field(
-        None, alias=names.ENV_QUEUE_URL_NORMAL, description="URL of the pool's job queue that is polled second"
-    )
-    auto_scaling_group: str | None = Field(
-        None, alias=names.ENV_AUTO_SCALING_GROUP, description="Name of the pool's Auto Scaling group"
-    )
-    lifecycle_hook: str | None = Field(
-        None, alias=names.ENV_LIFECYCLE_HOOK, description="Name of the group's hook on termination"
-    )
+    queue_url_high: str | None = Field(None, alias=names.ENV_QUEUE_URL_HIGH, description="URL of the first job queue")
+    queue_url_normal: str | None = Field(None, alias=names.ENV_QUEUE_URL_NORMAL, description="URL of the second queue")
+    auto_scaling_group: str | None = Field(None, alias=names.ENV_AUTO_SCALING_GROUP, description="Auto Scaling group")
+    lifecycle_hook: str | None = Field(None, alias=names.ENV_LIFECYCLE_HOOK, description="The group's termination hook")
     checkpoints_dir: str | None = Field(None, alias=names.ENV_CHECKPOINTS_DIR, description="Where checkpoints live")
     training_dir: str | None = Field(None, alias=names.ENV_TRAINING_DIR, description="Where training data lives")
     hf_home: str | None = Field(None, alias=names.ENV_HF_HOME, description="Cache of pretrained models")
     training_parameter: str | None = Field(
         None, alias=names.ENV_TRAINING_PARAMETER, description="SSM parameter with the default hyperparameters, as JSON"
     )
-    worker_log_group: str | None = Field(
-        None, alias=names.ENV_WORKER_LOG_GROUP, description="CloudWatch log group of the workers"
-    )
+    worker_log_group: str | None = Field(None, alias=names.ENV_WORKER_LOG_GROUP, description="The workers' log group")
     checkpoints_days: str | None = Field(
-        None,
-        alias=names.ENV_CHECKPOINTS_DAYS,
-        description="Days that checkpoints of FAILED and CANCELLED jobs are kept",
+        None, alias=names.ENV_CHECKPOINTS_DAYS, description="Days that checkpoints of FAILED and CANCELLED jobs stay"
     )
-    rows_days: str | None = Field(
-        None, alias=names.ENV_ROWS_DAYS, description="Days that metrics and log lines of jobs are kept"
-    )
+    rows_days: str | None = Field(None, alias=names.ENV_ROWS_DAYS, description="Days that metrics and log lines stay")
     aws_cli: str = Field(names.DEFAULT_AWS_CLI, alias=names.ENV_AWS_CLI, description="Absolute path of the AWS CLI")
 
     @classmethod

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -66,8 +67,17 @@ class Summary:
     drawn: int = 0
     bytes: int = 0
     val: int = 0
-    templates: dict[str, int] = field(default_factory=dict)
-    languages: dict[str, int] = field(default_factory=dict)
+    templates: Counter[str] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
+
+    def add(self, made: _Made) -> None:
+        """Count one example."""
+        self.count += 1
+        self.drawn += made.drawn
+        self.bytes += made.bytes
+        self.val += made.val
+        self.templates[made.template] += 1
+        self.languages[made.language] += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,7 @@ def generate_dataset(
         summary = Summary()
         with _lists(folder, plan) as streams:
             for made in _all(folder, count, plan, workers):
-                _count(summary, made)
+                summary.add(made)
                 streams[VAL if made.val else TRAIN].write(made.line)
                 if plan.boxes:
                     streams[BOXES].write(made.receipt)
@@ -205,12 +215,3 @@ def _lists(folder: Path, plan: Plan) -> Iterator[dict[str, IO[str]]]:
     finally:
         for path in beside.values():
             path.unlink(missing_ok=True)
-
-
-def _count(summary: Summary, made: _Made) -> None:
-    summary.count += 1
-    summary.drawn += made.drawn
-    summary.bytes += made.bytes
-    summary.val += made.val
-    summary.templates[made.template] = summary.templates.get(made.template, 0) + 1
-    summary.languages[made.language] = summary.languages.get(made.language, 0) + 1
