@@ -8,18 +8,18 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import count, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import torch
 from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from receipt_trainer.config.job_file import PaddleOcrVlJob
-from receipt_trainer.config.paddleocr_vl import VlTrainingConfig
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.models.paddleocr_vl.collator import CurriculumBatches, VlCollator
 from receipt_trainer.models.paddleocr_vl.dataset import VlData
-from receipt_trainer.models.paddleocr_vl.trainer import TokenLoss, supervised
+from receipt_trainer.models.paddleocr_vl.family import VlTask
 from receipt_trainer.training.hardware import Machine
 
 SMOOTHING: Final = 0.9
@@ -146,8 +146,33 @@ def draw_curve(curve: LrCurve, title: str) -> bytes:
 
 
 Progress = Callable[[int, int], None]
-Step = list[dict[str, Any]]
-"""The batches of one optimizer step."""
+
+
+class _Ramp(TrainerCallback):
+    """Gives each step its rate and keeps its loss; ends the test where the losses explode."""
+
+    def __init__(self, rates: Sequence[float], progress: Progress | None) -> None:
+        self.rates, self.losses, self.ended, self._progress = rates, list[float](), "all steps were taken", progress
+
+    def on_pre_optimizer_step(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """The scheduler's rate is constant, and not looked at."""
+        for group in kwargs["optimizer"].param_groups:
+            group["lr"] = self.rates[state.global_step]
+
+    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> TrainerControl:
+        """Every step is logged."""
+        if "loss" in kwargs["logs"]:
+            self.losses.append(kwargs["logs"]["loss"])
+            if self._progress is not None:
+                self._progress(len(self.losses), len(self.rates))
+            if exploded(self.losses):
+                control.should_training_stop = True
+                self.ended = f"the loss exploded at {self.at(len(self.losses) - 1)}"
+        return control
+
+    def at(self, step: int) -> str:
+        """A step, counted from 0, in words."""
+        return f"step {step + 1}, learning rate {self.rates[step]:.3g}"
 
 
 def find_lr(
@@ -164,32 +189,36 @@ def find_lr(
 ) -> LrCurve:
     """Try learning rates on a model that is prepared for training; its weights and the random state come back.
 
-    Batches, accumulation, loss, weight decay and clipping are those of the job; the rate grows by the same
-    factor each step. Ends early when the smoothed loss explodes, or the loss or its gradient is not finite.
+    The steps are those of a run of the job but for the rate, which grows by the same factor each step. Ends early when
+    the smoothed loss explodes, or the loss or its gradient is not finite.
 
     Raises:
         WorldError: the loss is not finite before any weight was changed.
         UserError: the GPU's memory is too small.
     """
-    was_training = model.training
-    with _kept(model, machine.cuda):
-        model.train()
+    own = {"max_steps": num_steps, "lr_scheduler_type": "constant", "warmup_ratio": 0.0, "logging_steps": 1}
+    task = VlTask(
+        job.model_copy(update={"training_config": job.training_config.model_copy(update=own)}), data, processor
+    )
+    ramp = _Ramp(rate_ramp(start, end, num_steps), progress)
+    with _kept(model, machine.cuda), TemporaryDirectory() as folder:
+        trainer = task.trainer(model, machine, Path(folder), [ramp])
+        trainer.args.eval_strategy = trainer.args.save_strategy = "no"
         try:
-            steps, rates = _steps(job, data, processor), rate_ramp(start, end, num_steps)
-            return _run(job.training_config, model, steps, machine, rates, progress)
+            trainer.train()
         except torch.OutOfMemoryError:
-            raise UserError(
-                "the GPU's memory is too small: halve per_device_train_batch_size and double "
-                "gradient_accumulation_steps"
-            ) from None
-        finally:
-            model.train(was_training)
+            raise UserError(f"the GPU's memory is too small for {task.memory_hint}") from None
+        except WorldError as error:
+            if not ramp.losses:
+                raise WorldError(f"the first loss is nan or infinite: look at model and examples ({error})") from None
+            ramp.ended = f"no finite loss at {ramp.at(len(ramp.losses))}"
+    return LrCurve(ramp.rates[: len(ramp.losses)], ramp.losses, ramp.ended)
 
 
 @contextlib.contextmanager
 def _kept(model: Any, cuda: bool) -> Iterator[None]:
-    """Bring back what is trained, buffers, gradients and the random state."""
-    before = {name: value.detach().clone() for name, value in _changing(model)}
+    """Bring back what is trained, buffers, gradients, mode and the random state."""
+    was_training, before = model.training, {name: value.detach().clone() for name, value in _changing(model)}
     try:
         with torch.random.fork_rng(devices=[torch.cuda.current_device()] if cuda else []):
             yield
@@ -198,95 +227,9 @@ def _kept(model: Any, cuda: bool) -> Iterator[None]:
             for name, value in _changing(model):
                 value.copy_(before[name])
         model.zero_grad(set_to_none=True)
+        model.train(was_training)
 
 
 def _changing(model: Any) -> Iterator[tuple[str, Tensor]]:
     yield from ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
     yield from model.named_buffers()
-
-
-def _steps(job: PaddleOcrVlJob, data: VlData, processor: Any) -> Iterator[Step]:
-    """Batches of optimizer steps, epoch after epoch, without end."""
-    training, examples = job.training_config, data.train.examples
-    order = CurriculumBatches(data.train.lengths, training.per_device_train_batch_size, training.seed)
-    collator = VlCollator(
-        examples,
-        processor,
-        augmentation=job.data_config.augmentation,
-        seed=training.seed,
-        max_length=training.max_sequence_length,
-    )
-
-    def batches() -> Iterator[dict[str, Any]]:
-        for epoch in count():
-            order.set_epoch(epoch)
-            collator.epoch = epoch
-            yield from map(collator, order)
-
-    endless = batches()
-    while True:
-        yield list(islice(endless, training.gradient_accumulation_steps))
-
-
-def _run(
-    training: VlTrainingConfig,
-    model: Any,
-    steps: Iterator[Step],
-    machine: Machine,
-    rates: list[float],
-    progress: Progress | None,
-) -> LrCurve:
-    losses: list[float] = []
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(_groups(model, training.weight_decay), lr=rates[0])
-    torch.manual_seed(training.seed)
-    ended = "all steps were taken"
-    for number, (rate, batches) in enumerate(zip(rates, steps, strict=False), start=1):
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = _backward(training, model, batches, machine)
-        norm = torch.nn.utils.clip_grad_norm_(weights, training.max_grad_norm or math.inf)
-        if not math.isfinite(loss) or not math.isfinite(float(norm)):
-            if number == 1:
-                raise WorldError(
-                    f"the first loss is {loss} with a gradient of {float(norm)}: look at model and examples"
-                )
-            ended = f"no finite loss at step {number}, learning rate {rate:.3g}"
-            break
-        losses.append(loss)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if progress is not None:
-            progress(number, len(rates))
-        if exploded(losses):
-            ended = f"the loss exploded at step {number}, learning rate {rate:.3g}"
-            break
-    return LrCurve(rates[: len(losses)], losses, ended)
-
-
-def _backward(training: VlTrainingConfig, model: Any, batches: Step, machine: Machine) -> float:
-    """Gradients of a step; its mean loss over supervised tokens."""
-    measure = TokenLoss(training.loss)
-    kind = "cuda" if machine.cuda else "cpu"
-    num_tokens = sum(int((batch["labels"][:, 1:] >= 0).sum()) for batch in batches)
-    total = 0.0
-    for batch in batches:
-        values = {name: value.to(kind) for name, value in batch.items() if name != "ids"}
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=machine.precision == "bf16"):
-            logits, targets = supervised(model, values)
-            loss = measure(logits, targets) / max(1, num_tokens)
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += float(loss.detach())
-    return total
-
-
-def _groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights with decay, and norms and biases without, as in training."""
-    from transformers import Trainer
-
-    decayed = set(Trainer.get_decay_parameter_names(None, model))  # a function of the model alone
-    named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    return [
-        {"params": [weight for name, weight in named if name in decayed], "weight_decay": weight_decay},
-        {"params": [weight for name, weight in named if name not in decayed], "weight_decay": 0.0},
-    ]
