@@ -27,8 +27,7 @@ NEVER_S = 3600.0
 def open_store(table: str, *, max_pending: int = 1000, clock: Callable[[], datetime] = lambda: INSTANT) -> JobStore:
     """A store whose thread does not flush by itself and that never sleeps."""
     return JobStore(
-        clients.dynamodb(),
-        table,
+        Table(clients.dynamodb(), table),
         "job-1",
         interval_s=NEVER_S,
         max_pending=max_pending,

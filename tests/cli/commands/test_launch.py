@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from receipt_trainer.aws import clients
+from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.contract.tables import iso
 from receipt_trainer.fleet.groups import ROUNDS, Launch, launch_for_jobs
@@ -36,7 +37,7 @@ def ask(stack: Stack, pool: str = "gpu", new: tuple[str, ...] = (), client: Any 
     """`launch_for_jobs` for a pool of the stack."""
     name = {"gpu": stack.gpu, "cpu": stack.cpu}[pool].name
     return launch_for_jobs(
-        client or clients.autoscaling(), clients.dynamodb(), stack.outputs.jobs_table, pool, name, new
+        client or clients.autoscaling(), Table(clients.dynamodb(), stack.outputs.jobs_table), pool, name, new
     )
 
 
