@@ -29,6 +29,18 @@ OPTIONS = {
     "read": {"--model", "--format", "--pages", "--date-order", "--currency", "--known", "--csv", "--items", "--table"}
     | {"--output", "--workers", "--progress", "--no-progress"}
     | _STACK,
+    "serve": {
+        "--model",
+        "--host",
+        "--port",
+        "--no-browser",
+        "--token-file",
+        "--token-parameter",
+        "--output",
+        "--workers",
+    }
+    | {"--review", "--corrections", "--keep-photos", "--date-order", "--currency", "--known"}
+    | _STACK,
     "serve token": set(),
     "receipts import": {"--dry-run", "--format", "--label-names", "--partial"} | _RECEIPTS,
     "receipts export": {"--all", "--format", "--image-url", "--output", "-o"} | _RECEIPTS,
@@ -116,7 +128,7 @@ def walk(command: click.Command, path: tuple[str, ...] = ()) -> dict[str, click.
     if not isinstance(command, click.Group):
         return {" ".join(path): command}
     context = click.Context(command)
-    found: dict[str, click.Command] = {}
+    found: dict[str, click.Command] = {" ".join(path): command} if command.invoke_without_command else {}
     for name in command.list_commands(context):
         child = command.get_command(context, name)
         assert child is not None

@@ -122,7 +122,9 @@ class _Server(uvicorn.Server):
             return
         self._drained.drain()
         self.should_exit = True
-        print("ending: requests that were accepted are answered first; again ends at once", file=sys.stderr)
+        os.write(
+            2, b"ending: requests that were accepted are answered first; again ends at once\n"
+        )  # print may be busy
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let who is connected go first: each answer from now on closes its connection."""
