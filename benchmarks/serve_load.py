@@ -33,6 +33,7 @@ from tests.serving.mutate import mutated
 READ = "/v1/receipts:read"
 JSON = {"Content-Type": "application/json"}
 PATIENCE_S = 120
+OVERLOADED, BACKOFF_S = 503, 0.25
 ALLOWED = {200, 400, 413, 415, 422}
 """Statuses of mutated bodies."""
 
@@ -117,6 +118,8 @@ def ask(server: Server, bodies: Iterator[bytes], seen: Seen, stop: Callable[[], 
                 return
             continue
         seen.add(answer.status, time.monotonic() - began)
+        if answer.status == OVERLOADED:
+            time.sleep(BACKOFF_S)  # so that what is offered is a multiple of what is read, not all that the clients can
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import socket
 import threading
 import uuid
 from collections.abc import Iterator
@@ -157,6 +158,21 @@ def test_a_body_without_a_length_is_bounded_too(client: Client) -> None:
     """A streamed body is refused when it passes the limit, and who sends it gets the answer."""
     pieces = (b" " * 50_000 for _ in range(40))
     assert "0.2 MB" in is_problem(client.post("/v1/receipts:read", content=pieces, headers=JSON), 413)
+
+
+def test_all_bodies_together_are_bounded(holder: Holder) -> None:
+    """While others send much at a time, a body is refused with the time to come back, and read when they have gone."""
+    limits = replace(LIMITS, body=replace(LIMITS.body, all_bytes=100_000, seconds=300.0))
+    large = json.dumps(WORDS).encode().ljust(60_000)
+    with client_of(create_app(holder, limits=limits)) as client:
+        with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as half:
+            head = "POST /v1/receipts:read HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            half.sendall(f"{head}Content-Length: 90000\r\n\r\n".encode() + b" " * 80_000)
+            while (answer := client.post("/v1/receipts:read", content=large, headers=JSON)).status_code == 200:
+                pass
+            assert "again" in is_problem(answer, 503)
+        while client.post("/v1/receipts:read", content=large, headers=JSON).status_code == 503:
+            pass
 
 
 def test_addresses_and_methods_that_are_not_there(client: Client) -> None:

@@ -17,6 +17,8 @@ Result = TypeVar("Result")
 
 _WEIGHT: Final = 0.1
 """Of the newest document in the mean time that one takes."""
+_SURE: Final = 0.75
+"""Share of the bound up to which the expected wait is let in: load that grows makes it longer."""
 
 
 def usable_cpus() -> int:
@@ -27,8 +29,8 @@ def usable_cpus() -> int:
 class Admission:
     """The places in which documents of one kind are read. Used by the event loop's thread alone.
 
-    A queue is bounded by the wait that is to be expected in it, not by its length: a document that would wait longer
-    than `max_wait_s` is refused before it is received.
+    A queue is bounded by the wait that is to be expected in it, not by its length: a document that would wait too long
+    is refused before it is received, and none waits longer than `max_wait_s`.
     """
 
     def __init__(self, places: int, *, max_wait_s: float, deadline_s: float, mean_s: float) -> None:
@@ -58,12 +60,14 @@ class Admission:
         Raises:
             ProblemError: 503, it would wait too long.
         """
-        wait = self.expected_wait_s
-        if wait > self.max_wait_s:
-            self.num_shed += 1
-            again = math.ceil(wait)
-            detail = f"too many documents wait to be read; send this one again in {again} s"
-            raise ProblemError(503, detail, {"Retry-After": str(again)})
+        if self.expected_wait_s > _SURE * self.max_wait_s:
+            raise self._shed()
+
+    def _shed(self) -> ProblemError:
+        self.num_shed += 1
+        again = math.ceil(max(1.0, self.expected_wait_s))
+        detail = f"too many documents wait to be read; send this one again in {again} s"
+        return ProblemError(503, detail, {"Retry-After": str(again)})
 
     async def run(
         self,
@@ -103,7 +107,10 @@ class Admission:
         came = time.monotonic()
         self._waiting += 1
         try:
-            await self._places.acquire()
+            async with asyncio.timeout(self.max_wait_s):
+                await self._places.acquire()
+        except TimeoutError:
+            raise self._shed() from None
         finally:
             self._waiting -= 1
         began = time.monotonic()

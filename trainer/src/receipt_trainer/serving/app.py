@@ -30,13 +30,13 @@ from receipt_trainer.serving.bodies import (
     JSON,
     MULTIPART,
     PHOTOS,
+    Bodies,
     BodyLimits,
     Part,
     as_json,
     document_id,
     media_type,
     parse_parts,
-    read_body,
 )
 from receipt_trainer.serving.corrections import Correction, Corrections, Photo
 from receipt_trainer.serving.gate import Gate
@@ -93,6 +93,7 @@ class Service:
         self.keep_photos, self.limits = keep_photos, limits
         self.metrics, self.photos, self.ready, self.stuck = metrics.Metrics(), PhotoReaders(), True, 0
         self._threads = ThreadPoolExecutor(2 * limits.workers, "reader")  # words, and what OCR has read
+        self._bodies = Bodies(limits.body)
         self._writers = ThreadPoolExecutor(2, "writer")
         self._words, self._photos = (
             Admission(limits.workers, max_wait_s=wait, deadline_s=deadline, mean_s=guess)
@@ -164,7 +165,7 @@ class Service:
         pages = _pages(request.query_params.get("pages"))
         admission, limits = (self._words if kind == JSON else self._photos), self.limits.body
         admission.check()  # before the body is received, and again behind those that came meanwhile
-        body = await read_body(request, limits.json_bytes if kind == JSON else limits.photo_bytes, limits.seconds)
+        body = await self._bodies.read(request, limits.json_bytes if kind == JSON else limits.photo_bytes)
         reader = self.holder.current().reader
         if kind == MULTIPART:
             form = await parse_parts(request, body, limits)
@@ -211,7 +212,7 @@ class Service:
             raise ProblemError(404, "corrections are off; start the server with --corrections, or without --stack")
         kind = media_type(request, (JSON, MULTIPART))
         limits = self.limits.body
-        body = await read_body(request, limits.json_bytes if kind == JSON else limits.photo_bytes, limits.seconds)
+        body = await self._bodies.read(request, limits.json_bytes if kind == JSON else limits.photo_bytes)
         photo: Photo | None = None
         if kind == MULTIPART:
             form = await parse_parts(request, body, limits)

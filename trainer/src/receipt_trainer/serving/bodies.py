@@ -34,11 +34,13 @@ class BodyLimits:
     Attributes:
         json_bytes, photo_bytes: at most.
         seconds: in which all of it must have come.
+        all_bytes: of the bodies that are being received at the same time.
     """
 
     json_bytes: int = 2_000_000
     photo_bytes: int = 15_000_000
     seconds: float = 20.0
+    all_bytes: int = 300_000_000
 
 
 def media_type(request: Request, allowed: tuple[str, ...]) -> str:
@@ -57,30 +59,38 @@ def media_type(request: Request, allowed: tuple[str, ...]) -> str:
     return found
 
 
-async def read_body(request: Request, limit: int, seconds: float) -> bytes:
-    """All of the body.
+class Bodies:
+    """Bodies that are being received."""
 
-    Raises:
-        ProblemError: it is larger than `limit` bytes, or does not come within `seconds`.
-        ClientDisconnect: who sends has gone.
-    """
-    too_large = ProblemError(
-        413, f"the body is larger than {limit / 1e6:g} MB, which are taken at most; make it smaller"
-    )
-    if int(request.headers.get("content-length", "0")) > limit:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise too_large
-    except TimeoutError:
-        raise ProblemError(
-            408, f"the body has not come within {seconds:g} s; send it again, or a smaller one"
-        ) from None
-    return bytes(body)
+    def __init__(self, limits: BodyLimits) -> None:
+        self._limits, self._num_bytes = limits, 0
+
+    async def read(self, request: Request, limit: int) -> bytes:
+        """All of the body.
+
+        Raises:
+            ProblemError: it is larger than `limit` bytes, does not come in time, or there is no room for it.
+            ClientDisconnect: who sends has gone.
+        """
+        too_large = ProblemError(413, f"the body is larger than {limit / 1e6:g} MB: make it smaller")
+        if int(request.headers.get("content-length", "0")) > limit:
+            raise too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                async for chunk in request.stream():
+                    body += chunk
+                    self._num_bytes += len(chunk)
+                    if len(body) > limit:
+                        raise too_large
+                    if self._num_bytes > self._limits.all_bytes:
+                        raise ProblemError(503, "too much is being sent; send this again later", {"Retry-After": "5"})
+        except TimeoutError:
+            said = f"the body has not come within {self._limits.seconds:g} s; send it again, or a smaller one"
+            raise ProblemError(408, said) from None
+        finally:
+            self._num_bytes -= len(body)
+        return bytes(body)
 
 
 def as_json(body: bytes) -> Any:
