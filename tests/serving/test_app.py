@@ -82,15 +82,15 @@ def schema_of(name: str) -> dict[str, Any]:
 def test_answers_are_those_of_read(client: Client, holder: Holder) -> None:
     """Words, photos, PDFs and forms get what the reader answers in Python and on the command line, but for their id."""
     pdf = io.BytesIO()
-    Image.open(PHOTO).save(pdf, "PDF")
+    photo = Image.open(PHOTO)
+    photo.crop((0, 0, photo.width, photo.height // 5)).save(pdf, "PDF")
     reader = holder.current().reader
     assert client.post("/v1/receipts:read", json={"id": "mine", **WORDS}).json() == reader.read({"id": "mine", **WORDS})
-    photo = PHOTO.read_bytes()
-    for content, name in ((photo, "image/jpeg"), (pdf.getvalue(), "application/pdf")):
+    for content, name in ((PHOTO.read_bytes(), "image/jpeg"), (pdf.getvalue(), "application/pdf")):
         answer = client.post("/v1/receipts:read?pages=1", content=content, headers={"content-type": name})
         jsonschema.validate(answer.json(), schema_of("answer"))
         wanted = reader.read(content)
-        assert len(wanted["words"]) > 100
+        assert len(wanted["words"]) > 10
         assert answer.json() | {"id": ""} == wanted | {"id": ""}
         assert str(uuid.UUID(answer.json()["id"])) == answer.json()["id"]
     form = client.post("/v1/receipts:read", files={"file": ("x", pdf.getvalue(), "application/pdf")})

@@ -17,7 +17,7 @@ from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
 from receipt_trainer.serving.problems import ProblemError
 
 MEMORY_BYTES: Final = 3 << 30
-"""Of a child: 40 megapixels of 16 bits take two thirds of it."""
+"""Of a child: 40 megapixels of 32 bits take two thirds of it."""
 _WORKER: Final = "receipt_trainer.serving.photo_worker"
 _log = logging.getLogger(__name__)
 
