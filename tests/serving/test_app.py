@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import jsonschema
@@ -114,6 +115,16 @@ def test_a_correction_is_kept(client: Client) -> None:
     assert client.post("/v1/receipts/abc:correct", files=form).status_code == 200
     wrong = client.post("/v1/receipts/abc:correct", json=correction | {"words": [word | {"box": [1]}]})
     assert "words.0.box" in is_problem(wrong, 422)
+
+
+@pytest.mark.parametrize("name", ["shop/1.jpg", "../../a", "100% off?&x=1#f", "مرحبا", "x:correct"])
+def test_a_receipt_may_have_any_name(client: Client, name: str) -> None:
+    """Receipts of files are called as their records say, with slashes, too; encoded, each name can be corrected."""
+    word = {"text": "Shop", "box": [1, 1, 50, 20], "page": 1, "line": 0, "label": "DATE", "by_person": True}
+    correction = {"pages": [{"page": 1, "width": 100, "height": 100}], "words": [word], "confirmed": True}
+    saved = client.post(f"/v1/receipts/{quote(name, safe='')}:correct", json=correction)
+    assert saved.status_code == 200, saved.text
+    assert saved.json()["id"] == name
 
 
 JPEG, JSON = {"content-type": "image/jpeg"}, {"content-type": "application/json"}

@@ -363,7 +363,7 @@ def create_app(
         Route("/openapi.json", service.openapi),
         Route("/v1/model", service.model),
         Route("/v1/receipts:read", service.read, methods=["POST"]),
-        Route("/v1/receipts/{id}:correct", service.correct, methods=["POST"]),
+        Route("/v1/receipts/{id:path}:correct", service.correct, methods=["POST"]),
         Route("/v1/review", service.reviews),
         Route("/v1/review/{key:path}/photo", service.review_photo),
         Route("/v1/review/{key:path}", service.review_entry),
