@@ -1,11 +1,11 @@
 """Fields read from photos against their truth: from gold words, and from the words that OCR read.
 
-    python -m benchmarks.read_fields GOLD NAME=WORDS... --model RUN... [--known TRAIN]
+    python -m benchmarks.read_fields GOLD NAME=WORDS... --model RUN...
 
 GOLD is JSON lines with words and `fields` (company, address, date, total). Each WORDS is JSON lines of the same
-receipts as another reader gives them: `receipt-trainer receipts ocr IMAGES -o WORDS --gold GOLD`. Each RUN is a trained
-LayoutLM, which may be given a name (`trained-on-ocr=RUN`). `--known` also puts merchants and addresses right by those
-of training receipts.
+receipts as another reader gives them: `receipt-trainer receipts ocr IMAGES -o WORDS --gold GOLD`. Each RUN has a
+model package and may be given a name (`trained-on-ocr=RUN`). It is read twice: merchants and addresses put right by
+those that the package knows of its training receipts, and as they were read.
 
 A field is right if its letters and digits are, dates and amounts if their values are. Each wrong one is printed with
 what was to blame: the text (the truth's letters are not among the words that were read), or the label.
@@ -16,24 +16,20 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from receipt_trainer.cli.trained import open_reader
-from receipt_trainer.contract.names import OUTSIDE
-from receipt_trainer.data.decode import choose
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.jsonl import read_jsonl
-from receipt_trainer.extraction.entities import ReadWord
-from receipt_trainer.extraction.finds import gather
-from receipt_trainer.extraction.known import Known, known_of, make_known
-from receipt_trainer.extraction.summary import read_receipt
+from receipt_trainer.data.sources.record import to_record
+from receipt_trainer.extraction.known import make_known
 from receipt_trainer.extraction.values import Unreadable, read_amount, read_date
+from receipt_trainer.inference.answer import Answer
+from receipt_trainer.inference.document_reader import DocumentReader
 
-FIELDS = {"company": "MERCHANT_NAME", "address": "ADDRESS_LINE", "date": "DATE", "total": "GRAND_TOTAL"}
+FIELDS = ("company", "address", "date", "total")
 
 
 def plain(text: str) -> str:
@@ -41,39 +37,16 @@ def plain(text: str) -> str:
     return "".join(char for char in text.lower() if char.isalnum())
 
 
-def labelled(run: str, receipts: Sequence[Receipt]) -> list[list[ReadWord]]:
-    """The words of each receipt with the labels that a model gives them."""
-    reader = open_reader(run, "cpu", "fp32")
-    split, found = reader.read(receipts)
-    chosen = choose(found.probabilities, split.words, reader.space, scored=False)
-    labels = (OUTSIDE, *reader.space.labels)
-    read = []
-    for row, receipt in enumerate(receipts):
-        first = int(split.words.offsets[row])
-        read.append(
-            [
-                ReadWord(
-                    n, word.text, word.box, word.line, labels[chosen[first + n]],
-                    float(found.probabilities[first + n, chosen[first + n]]), word.confidence,
-                )
-                for n, word in enumerate(receipt.words)
-            ]
-        )  # fmt: skip
-    return read
-
-
-def answer(words: Sequence[ReadWord], known: Known | None) -> dict[str, str]:
+def answer(read: Answer) -> dict[str, str]:
     """The four fields as they are read."""
-    reading = read_receipt(words, gather(words), lambda of: min(word.score for word in of), known)
-    addresses = [str(find.value or find.text) for find in reading.fields.get("ADDRESS_LINE", ())]
-    summary: dict[str, Any] = dict(reading.summary)
-    dates = [find for find in reading.fields.get("DATE", ()) if find.ambiguous]
+    addresses = [str(find["value"] or find["text"]) for find in read.fields.get("ADDRESS_LINE", ())]
+    dates = [find for find in read.fields.get("DATE", ()) if find.get("ambiguous")]
     return {
-        "company": str(summary["merchant"] or ""),
+        "company": str(read.summary["merchant"] or ""),
         "address": max(addresses, key=len, default=""),
         # Day and month may be open where the receipt proves no order: then the printed text is compared.
-        "date": str(summary["date"] or (dates[0].text if dates else "")),
-        "total": str(summary["total"] or ""),
+        "date": str(read.summary["date"] or (dates[0]["text"] if dates else "")),
+        "total": str(read.summary["total"] or ""),
     }
 
 
@@ -89,12 +62,12 @@ def is_right(name: str, truth: str, read: str) -> bool:
     return plain(truth) == plain(read)
 
 
-def score(name: str, read: Sequence[list[ReadWord]], gold: Sequence[Receipt], known: Known | None) -> list[str]:
+def score(name: str, reader: DocumentReader, receipts: Sequence[Receipt], gold: Sequence[Receipt]) -> list[str]:
     """A row of counts; prints what is wrong."""
     right = dict.fromkeys(FIELDS, 0)
-    for words, receipt in zip(read, gold, strict=True):
-        truth, found = receipt.extra["fields"], answer(words, known)
-        everything = "".join(plain(word.text) for word in words)
+    for receipt, truths in zip(receipts, gold, strict=True):
+        truth, found = truths.extra["fields"], answer(reader.read(to_record(receipt)))
+        everything = "".join(plain(word.text) for word in receipt.words)
         for field in FIELDS:
             if is_right(field, truth[field], found[field]):
                 right[field] += 1
@@ -111,7 +84,6 @@ def main() -> None:
     parser.add_argument("gold", type=Path)
     parser.add_argument("words", nargs="*", help="NAME=FILE")
     parser.add_argument("--model", action="append", required=True, help="[NAME=]RUN")
-    parser.add_argument("--known", type=Path)
     arguments = parser.parse_args()
     problems = ProblemLog()
     sets = {
@@ -123,18 +95,13 @@ def main() -> None:
         name: [next(one for one in receipts if one.name == receipt.name) for receipt in gold]
         for name, receipts in sets.items()
     }
-    known = None
-    if arguments.known:
-        texts = known_of(read_jsonl(arguments.known, problems))
-        known = make_known(texts["merchants"], texts["addresses"])
     table = Table("model, words", *FIELDS, "all")
     for model in arguments.model:
         called, _, run = model.rpartition("=")
-        for name, receipts in sets.items():
-            read = labelled(run, receipts)
-            table.add_row(*score(f"{called or Path(run).name}, {name}", read, gold, None))
-            if known is not None:
-                table.add_row(*score(f"{called or Path(run).name}, {name}, known", read, gold, known))
+        for how, known in (("", None), (", none known", make_known((), ()))):
+            reader = DocumentReader.open(run, known=known)
+            for name, receipts in sets.items():
+                table.add_row(*score(f"{called or Path(run).name}, {name}{how}", reader, receipts, gold))
     Console(width=120).print(table)
 
 

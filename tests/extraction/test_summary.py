@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
@@ -183,3 +184,27 @@ def test_values_without_a_label() -> None:
 def test_sdn_bhd_is_no_currency() -> None:
     """Bahrain's dinars are not in the name of a Malaysian company."""
     assert read(words("N:Shop N:SDN N:BHD\nG:9.65")).summary["currency"] is None
+
+
+def test_a_line_that_says_total_stands_against_a_total_that_is_hardly_one() -> None:
+    """Against a labelled total of little confidence counts the line that says total and has one amount; with the tax
+    included it is a total, what it includes of the tax is none; a sure label stays."""
+    rows = """
+SUBTOTAL 95.17
+TOTAL (INCLUSIVE OF GST) : 100.90
+TOTAL INCLUDED GST : 5.71
+TOTAL 95.17 G:5.71
+"""
+    unsure = [replace(word, score=0.3) if word.label != "O" else word for word in words(rows)]
+    assert read(unsure).summary["total"] == "100.90"
+    assert read(words(rows)).summary["total"] == "5.71"
+
+
+def test_a_digit_of_a_date_that_ocr_confuses() -> None:
+    """A text that OCR read and that is no date is one where a single digit that OCR confuses makes it one, and says
+    so; where nobody read it, or several days come of it, it stays open."""
+    for text, day in {"15/81/2018": "2018-01-15", "14/03/2618": "2018-03-14", "39/09/2018": None}.items():
+        found = read(words(f"D:{text}", reading=0.9), date_order="dmy")
+        assert found.summary["date"] == day
+        assert ("repaired" in codes(found)) == (day is not None)
+    assert read(words("D:15/81/2018"), date_order="dmy").summary["date"] is None

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from receipt_trainer.contract.names import AMOUNT, OUTSIDE
 from receipt_trainer.data.labels import normalise
+from receipt_trainer.data.ocr_errors import CONFUSIONS
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.extraction.amounts import (
     Marks,
@@ -25,7 +26,7 @@ from receipt_trainer.extraction.amounts import (
     proved_points,
     quantity,
 )
-from receipt_trainer.extraction.dates import DateEvidence, DateOrder, dated, times
+from receipt_trainer.extraction.dates import Dated, DateEvidence, DateOrder, dated, flat, times
 from receipt_trainer.extraction.entities import ReadWord
 
 Box = tuple[float, float, float, float]
@@ -302,7 +303,7 @@ def _date_finds(plain: Find, evidence: DateEvidence) -> list[Find]:
     repaired = ""
     if not found:
         mended = re.sub(r"(?<=[\d/.\-])[OoIl|S](?=[\d/.\-]|$)|^[OoIl|](?=[\d/.\-])", _digit, text)
-        found, repaired = dated(mended), text
+        found, repaired = dated(mended) or _with_a_digit_misread(plain), text
     for one in found:
         day = evidence.decide(one)
         options = () if day is not None else tuple(option.isoformat() for option in evidence.possible(one))
@@ -310,6 +311,23 @@ def _date_finds(plain: Find, evidence: DateEvidence) -> list[Find]:
             replace(plain, value=day and day.isoformat(), ambiguous=options, repaired_from=repaired if day else "")
         )
     return finds
+
+
+_MEANT: Final = {
+    read: [digit for digit, (_, others) in CONFUSIONS.items() if digit.isdecimal() and read in others]
+    for read in "0123456789"
+}
+"""The digits that OCR may have read as another."""
+
+
+def _with_a_digit_misread(plain: Find) -> list[Dated]:
+    """The dates in a text that OCR read and that holds none, where one digit that it confuses makes one day of it."""
+    if any(word.reading is None for word in plain.words):
+        return []
+    text = flat(plain.text)
+    tried = [text[:n] + digit + text[n + 1 :] for n in range(len(text)) for digit in _MEANT.get(text[n], ())]
+    found = [dates for one in tried if (dates := dated(one))]
+    return found[0] if found and all(dates == found[0] for dates in found) else []
 
 
 def _digit(match: re.Match[str]) -> str:

@@ -84,7 +84,7 @@ def read_receipt(
     unlabelled = [*_total_in_words(words, found, items, evidence), *_date_in_words(words, found, evidence)]
     found |= {find.label: [*found.get(find.label, ()), find] for find in unlabelled}
     extras = _extras(words, evidence)
-    total, subtotal, taxes = _amounts(words, found, items, extras, evidence.money.currency)
+    total, subtotal, taxes = _amounts(words, _without_weak(found, unlabelled), items, extras, evidence.money.currency)
     total, subtotal, changed = _mended(total, subtotal, taxes, items)
     for find in changed:
         found[find.label] = [find if one.words == find.words else one for one in found[find.label]]
@@ -115,13 +115,21 @@ _TOTAL: Final = re.compile(r"total|due|jumlah|summe|betrag|zu zahlen|importe|à 
 _NO_TOTAL: Final = re.compile(
     r"sub|tax|gst|vat|qty|item|disc|saving|saved|cash|change|tender|point|excl|before|zwischen", re.I
 )
+_WITH_TAX: Final = re.compile(
+    r"\(?(?:incl(?:usive|uding)?\b\W*(?:of\W*)?(?:gst|tax|vat|mwst)|(?:gst|tax|vat)\W*incl\w*)\)?", re.I
+)
+"""A total with the tax in it is one."""
 
 
 def _total_in_words(
     words: Sequence[ReadWord], found: Mapping[str, Sequence[Find]], items: Sequence[ReadItem], evidence: Evidence
 ) -> list[Find]:
-    """Where no total was labelled: an amount in a line that says so, or that items or subtotal and tax add up to."""
-    if any(find.amount is not None or find.ambiguous for find in found.get("GRAND_TOTAL", ())) or AMOUNT in found:
+    """Where no total was labelled with some confidence: an amount in a line that says so, or that items or subtotal
+    and tax add up to. A line with one amount says it clearer than one of a table."""
+    labelled = found.get("GRAND_TOTAL", ())
+    if any((find.amount is not None or find.ambiguous) and find.confidence >= UNLABELLED for find in labelled):
+        return []
+    if AMOUNT in found:
         return []
     parts = [item.amount for item in items]
     sums = (
@@ -132,16 +140,23 @@ def _total_in_words(
     best: tuple[int, Find] | None = None
     for _, group in groupby(words, key=lambda word: (word.page, word.line)):
         line = list(group)
-        text = " ".join(word.text for word in line)
-        says = bool(_TOTAL.search(text)) and not _NO_TOTAL.search(text)
+        text = _WITH_TAX.sub("", " ".join(word.text for word in line))
+        alone = sum(bool(re.search(r"\d[.,]\d\d", word.text)) for word in line) == 1
+        says = (2 + alone) * (bool(_TOTAL.search(text)) and not _NO_TOTAL.search(text))
         for word in line:
             if word.label not in (OUTSIDE, "LINE_TOTAL") or not re.search(r"\d[.,]\d\d", word.text):
                 continue
             (find,) = read_find("GRAND_TOTAL", [word], evidence, min(UNLABELLED, 1 - word.score))
-            rank = 2 * says + (find.amount in sums)
+            rank = says + (find.amount in sums)
             if find.amount is not None and find.amount > 0 and rank and (best is None or rank >= best[0]):
                 best = rank, find
     return [best[1]] if best else []
+
+
+def _without_weak(found: Mapping[str, Sequence[Find]], unlabelled: Sequence[Find]) -> Mapping[str, Sequence[Find]]:
+    """The finds without labelled totals of little confidence, where the words themselves have said another."""
+    said = [find for find in unlabelled if find.label == "GRAND_TOTAL"]
+    return found if not said else {**found, "GRAND_TOTAL": said}
 
 
 def _date_in_words(words: Sequence[ReadWord], found: Mapping[str, Sequence[Find]], evidence: Evidence) -> list[Find]:
