@@ -240,7 +240,7 @@ def main() -> None:
             photos(server, given.photo.read_bytes(), max(3, given.requests // 250))
             one_by_one(server, bodies, given.requests)
             many(server, bodies, 4, given.seconds)
-            many(server, bodies, 64, given.seconds)
+            many(server, bodies, 160, given.seconds)
             slow_ones(server, bodies, 120)
             fuzz(server, records[0], given.photo.read_bytes(), given.requests)
             end(server, bodies)

@@ -17,8 +17,8 @@ Result = TypeVar("Result")
 
 _WEIGHT: Final = 0.1
 """Of the newest document in the mean time that one takes."""
-_SURE: Final = 0.75
-"""Share of the bound up to which the expected wait is let in: load that grows makes it longer."""
+_SURE: Final = 0.5
+"""Share of the bound up to which the expected wait is let in: on one processor refusing many can double it."""
 
 
 def usable_cpus() -> int:
