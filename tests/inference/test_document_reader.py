@@ -20,8 +20,10 @@ from receipt_trainer.contract.package import Calibration
 from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
 from receipt_trainer.errors import UserError
 from receipt_trainer.extraction.known import make_known
+from receipt_trainer.inference import batch
 from receipt_trainer.inference.answer import schema
 from receipt_trainer.inference.document_reader import DocumentReader
+from receipt_trainer.inference.inputs import Inputs
 from tests.extraction.receipts import LABELS
 from tests.inference.told import ToldModel, record
 
@@ -251,3 +253,22 @@ def test_no_torch_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_texts_of_a_folder_are_read_where_their_content_is_known(tmp_path: Path) -> None:
+    """A folder of SROIE has its words in *.txt: they are read; its keys and other texts beside are passed over."""
+    for name, text in {
+        "box/a.txt": "72,25,326,25,326,64,72,64,TAN WOON YANN\n",
+        "key/a.txt": json.dumps({"company": "TAN WOON YANN"}),
+        "notes.txt": "to be read tomorrow\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    read = reader()
+    files = batch.files_of([str(tmp_path)])
+    found = list(
+        batch.answers(
+            read, Inputs(read.ocr), files, workers=1, named=[str(tmp_path)], options="", kept=None, done=lambda: None
+        )
+    )
+    assert [(answer["source"]["file"], len(answer["words"])) for answer in found] == [(str(tmp_path / "box/a.txt"), 3)]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from receipt_trainer.inference.ocr import Ocr
 
 IMAGES: Final = (*IMAGE_ENDINGS, ".pdf")
-WORDS: Final = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".tsv", ".hocr", ".html", ".xml")
+WORDS: Final = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".tsv", ".hocr", ".html", ".xml", ".txt")
 """Endings of the files that are read of a folder."""
 OWN: Final = "jsonl"
 STDIN: Final = "-"
