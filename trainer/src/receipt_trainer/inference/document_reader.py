@@ -39,8 +39,29 @@ Source = str | Path | bytes | Mapping[str, Any] | DocumentWords
 """A file's path, the bytes of one, {"width", "height", "words"} or another program's JSON, or words of pages."""
 
 
+class LazyOcr:
+    """The reader of pages, loaded when it is first needed; models that follow each other may share one."""
+
+    def __init__(self) -> None:
+        self._ocr: Ocr | None = None
+        self._lock = Lock()
+
+    def __call__(self) -> Ocr:
+        """The reader of pages."""
+        with self._lock:
+            if self._ocr is None:
+                from receipt_trainer.inference.ocr import Ocr
+
+                self._ocr = Ocr()
+            return self._ocr
+
+
 class DocumentReader:
-    """A model that is ready to read. Several threads may use one."""
+    """A model that is ready to read. Several threads may use one.
+
+    Attributes:
+        ocr: gives the reader of pages.
+    """
 
     def __init__(
         self,
@@ -50,6 +71,7 @@ class DocumentReader:
         currency: str | None = None,
         known: Known | str | Path | None = None,
         today: date | None = None,
+        ocr: LazyOcr | None = None,
     ) -> None:
         """Make a reader of a model.
 
@@ -59,6 +81,7 @@ class DocumentReader:
             known: merchants and addresses by which misread ones are put right, or a file of them (JSON lines of
                 `merchant` and `address`); by default the model's own.
             today: dates with a year of two digits in front are not much later; by default the clock's.
+            ocr: that of another reader; by default one of its own.
 
         Raises:
             UserError: there is no such order, the currency is not three letters, or `known` cannot be read.
@@ -68,8 +91,7 @@ class DocumentReader:
         if currency is not None and not re.fullmatch("[A-Za-z]{3}", currency):
             raise UserError(f"currency '{currency}': write the three letters of ISO 4217, such as EUR")
         self.model, self.manifest = model, model.manifest
-        self._ocr: Ocr | None = None
-        self._lock = Lock()
+        self.ocr = ocr or LazyOcr()
         if isinstance(known, str | Path):
             known = read_known(Path(known))
         self._known = known if known is not None else _own_known(model)
@@ -101,15 +123,6 @@ class DocumentReader:
         """Name of the job and beginning of the hash of the model that reads."""
         file = self.manifest.files[ONNX_FILES[self.manifest.precision]]
         return f"{self.manifest.job_name}/{file.sha256[:12]}"
-
-    def ocr(self) -> Ocr:
-        """The reader of pages, loaded when it is first needed."""
-        with self._lock:
-            if self._ocr is None:
-                from receipt_trainer.inference.ocr import Ocr
-
-                self._ocr = Ocr()
-            return self._ocr
 
     def read(self, source: Source, *, pages: Collection[int] | None = None, format: str | None = None) -> Answer:
         """Read one document.
