@@ -16,7 +16,7 @@ import click
 from receipt_trainer.cli.options import progress_option
 from receipt_trainer.cli.render.tables import progress_bar
 from receipt_trainer.cli.stack import local_session, outputs, stack_options
-from receipt_trainer.contract.names import ENV_JOBS_TABLE
+from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET, ENV_JOBS_TABLE
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.files import replacing
 
@@ -82,7 +82,8 @@ def command(
         raise UserError("--items needs --csv; in JSON the line items are always there")
     if as_table and output is not None:
         raise UserError("--table is for looking at; --output takes JSON or --csv")
-    place = model if model is not None else _newest_model()
+    if model is None:
+        require_stack()
 
     try:
         from receipt_trainer.data.sources.foreign import NAMES as FORMATS
@@ -101,6 +102,7 @@ def command(
     format_name: str | None = options.pop("format")
     if format_name is not None and format_name not in FORMATS:
         raise UserError(f"--format {format_name}: use one of {', '.join(FORMATS)}")
+    place = model if model is not None else model_of_stack()
     reader = DocumentReader.open(place, known=known, **options)
     said = {"format": format_name, "pages": pages, "known": known and str(known), **options}
     depends = ",".join(f"{key}={value}" for key, value in said.items() if value)
@@ -215,14 +217,31 @@ def _stdout() -> Iterator[IO[str]]:
         stream.detach()
 
 
-def _newest_model() -> str:
-    """Where the newest finished job of the stack has left its model.
-
-    Raises:
-        UserError: no stack is named, or none of its jobs has a model.
-    """
+def require_stack() -> None:
+    """UserError: no model is given, and no stack is named from which it could be taken."""
     if outputs() is None and local_session() is None:
         raise UserError("which model? give --model RUN (a run's folder, a package, s3://...), or --stack NAME")
+
+
+def model_of_stack() -> str | Path:
+    """The model that a stack's pointer names, on disk; without a pointer that of the newest finished job.
+
+    Raises:
+        UserError: the stack has no model.
+        WorldError: it cannot be downloaded.
+    """
+    from receipt_trainer.contract.pointer import DEFAULT_NAME
+    from receipt_trainer.serving.model_cache import ModelCache
+    from receipt_trainer.serving.pointer import PointerStore
+
+    if bucket := os.environ.get(ENV_ARTIFACTS_BUCKET):
+        store = PointerStore(bucket, DEFAULT_NAME)
+        if found := store.find():
+            model = found.pointer.current
+            click.echo(f"model: {model.version}, promoted {model.promoted_at[:10]} by {model.promoted_by}", err=True)
+            lease = ModelCache(store.uri).lease(model)
+            lease.close()  # what was fetched last is the last to be removed
+            return lease.folder
     table = os.environ.get(ENV_JOBS_TABLE)
     if not table:
         raise UserError("the stack names no jobs table; give --model")

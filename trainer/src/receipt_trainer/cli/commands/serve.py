@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from receipt_trainer.cli.commands.read import model_of_stack, require_stack
 from receipt_trainer.cli.options import FILE
 from receipt_trainer.cli.stack import outputs, require_outputs, stack_options
+from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET
+from receipt_trainer.contract.pointer import DEFAULT_NAME
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import write_atomically
 
@@ -25,6 +29,7 @@ _FIRST_LOOK_S: Final = 5.0
 
 @click.group("serve", invoke_without_command=True)
 @click.option("--model", metavar="MODEL", help="Folder of a run or of a package, or s3://bucket/.../model/serve.")
+@click.option("--name", metavar="NAME", default=DEFAULT_NAME, help="Of the stack's model: what was promoted as that.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on; beyond loopback a token is needed.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port to listen on; 0: a free one.")
 @click.option("--no-browser", is_flag=True, help="Do not open the page in a browser.")
@@ -43,7 +48,10 @@ _FIRST_LOOK_S: Final = 5.0
 @click.option("--known", type=FILE, metavar="FILE", help="Merchants and addresses by which misread ones are put right.")
 @click.pass_context
 def group(context: click.Context, /, model: str | None, **options: Any) -> None:
-    """Answer over HTTP what `read` answers on files, and show a page on which a person corrects it."""
+    """Answer over HTTP what `read` answers on files, and show a page on which a person corrects it.
+
+    With --stack the model that was promoted last answers, also when that changes.
+    """
     if context.invoked_subcommand is None:
         _serve(model, **options)
 
@@ -68,6 +76,7 @@ def token_command(file: Path) -> None:
 def _serve(
     model: str | None,
     *,
+    name: str,
     host: str,
     port: int,
     no_browser: bool,
@@ -82,15 +91,14 @@ def _serve(
     **reading: Any,
 ) -> None:
     if model is None:
-        raise UserError("which model? give --model RUN (a run's folder, a package, s3://...)")
+        require_stack()
     _check_places(review, corrections=corrections, keep_photos=keep_photos)
     from receipt_trainer.serving import server
     from receipt_trainer.serving.app import Limits, create_app
-    from receipt_trainer.serving.holder import Holder
 
     access = _access(host, token_file, token_parameter)
     with server.listen(host, port) as listener:  # before the model is loaded: a port that is in use is told at once
-        holder = Holder.fixed(model, known=known, **reading)
+        holder = _holder(model, name, known=known, **reading)
         kept, queue = _of_table(holder, keep_photos=keep_photos) if corrections else _of_file(holder, output, review)
         app = create_app(
             holder,
@@ -141,6 +149,17 @@ def _of_file(holder: Holder, output: Path, review: Path | None) -> tuple[Correct
         queue, receipts = queue_of_file(holder, review, output)
         return FileCorrections(output, known=receipts), queue
     return (FileCorrections(output) if outputs() is None else None), None
+
+
+def _holder(model: str | None, name: str, **options: Any) -> Holder:
+    """Of the model that is given, else of the one that was promoted, else of the newest job's."""
+    from receipt_trainer.serving.holder import Holder
+    from receipt_trainer.serving.pointer import PointerStore
+
+    bucket = os.environ.get(ENV_ARTIFACTS_BUCKET)
+    if model is None and bucket and (name != DEFAULT_NAME or PointerStore(bucket, name).find() is not None):
+        return Holder.following(bucket, name, **options)
+    return Holder.fixed(model or model_of_stack(), name=name, **options)
 
 
 def _access(host: str, file: Path | None, parameter: str | None) -> Access:
