@@ -32,6 +32,7 @@ OPTIONS = {
     "serve": {
         "--model",
         "--host",
+        "--name",
         "--port",
         "--no-browser",
         "--token-file",
@@ -41,6 +42,7 @@ OPTIONS = {
     }
     | {"--review", "--corrections", "--keep-photos", "--date-order", "--currency", "--known"}
     | _STACK,
+    "serve promote": {"--name", "--on", "--yes", "--rollback"} | _STACK,
     "serve token": set(),
     "receipts import": {"--dry-run", "--format", "--label-names", "--partial"} | _RECEIPTS,
     "receipts export": {"--all", "--format", "--image-url", "--output", "-o"} | _RECEIPTS,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from receipt_trainer.cli.commands.promote import command as promote_command
 from receipt_trainer.cli.commands.read import model_of_stack, require_stack
 from receipt_trainer.cli.options import FILE
 from receipt_trainer.cli.stack import outputs, require_outputs, stack_options
@@ -54,6 +55,9 @@ def group(context: click.Context, /, model: str | None, **options: Any) -> None:
     """
     if context.invoked_subcommand is None:
         _serve(model, **options)
+
+
+group.add_command(promote_command)
 
 
 @group.command("token")

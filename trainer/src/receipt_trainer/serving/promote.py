@@ -1,0 +1,230 @@
+"""Putting a model in force: compared with the one before it on receipts that neither was trained on."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from receipt_trainer.aws import clients
+from receipt_trainer.contract.names import MODEL_DIR, OUTSIDE, RUN_FILE
+from receipt_trainer.contract.package import MANIFEST_FILE, SERVE_DIR, PackageManifest
+from receipt_trainer.contract.pointer import SERVING_PREFIX, PromotedModel
+from receipt_trainer.contract.run_record import LayoutLMRecord, read_record
+from receipt_trainer.data.decode import choose
+from receipt_trainer.data.encode import IGNORED, words_of
+from receipt_trainer.data.labels import LabelSpace
+from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.evaluation.bootstrap import MIN_DOCUMENTS
+from receipt_trainer.evaluation.compare import Difference
+from receipt_trainer.evaluation.ratio import Share, add_up
+from receipt_trainer.inference.model_place import SCHEME, NoPackageError
+from receipt_trainer.inference.package import ONNX_FILES, find_package
+from receipt_trainer.inference.reader import PackageReader
+
+GENERATED: Final = "synthetic"
+"""Source of receipts that a program has drawn: they say nothing of what people photograph."""
+TEST: Final = "test"
+OVERALL: Final = "all labels"
+
+
+def package_at(uri: str, *, by: str | None = None) -> PromotedModel:
+    """The package of a run in S3, as it would be promoted.
+
+    Raises:
+        NoPackageError: none is there, or a newer version made it.
+        UserError, WorldError: S3 refuses it.
+    """
+    place = uri.rstrip("/")
+    for folder in (f"{place}/{MODEL_DIR}/{SERVE_DIR}", f"{place}/{SERVE_DIR}", place):
+        said = _get(f"{folder}/{MANIFEST_FILE}")
+        if said is not None:
+            break
+    else:
+        raise NoPackageError(f"{uri}: no model package there; make it of the trained model: layoutlm-cli export RUN")
+    try:
+        manifest = PackageManifest.model_validate_json(said)
+    except ValueError:
+        raise NoPackageError(f"{folder}: its manifest is not one that this version reads") from None
+    model = manifest.files[ONNX_FILES[manifest.precision]]
+    return PromotedModel(
+        package=folder,
+        manifest_sha256=hashlib.sha256(said).hexdigest(),
+        job_name=manifest.job_name,
+        job_id=manifest.job_id,
+        version=f"{manifest.job_name}/{model.sha256[:12]}",
+        promoted_at=now(),
+        promoted_by=by or getpass.getuser(),
+    )
+
+
+def now() -> str:
+    """ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def upload_package(run: Path, bucket: str) -> str:
+    """Bring a local run's package to where servers find it, its manifest last; returns the folder's URI.
+
+    Raises:
+        UserError: no package there.
+        WorldError: S3 refuses it.
+    """
+    folder = find_package(run)
+    digest = hashlib.sha256((folder / MANIFEST_FILE).read_bytes()).hexdigest()
+    prefix = f"{SERVING_PREFIX}/packages/{digest[:32]}"
+    record = next((place / RUN_FILE for place in (folder, *folder.parents[:2]) if (place / RUN_FILE).is_file()), None)
+    names = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != MANIFEST_FILE]
+    client: Any = clients.s3()
+    for path in [*([record] if record else []), *names, folder / MANIFEST_FILE]:
+        with clients.aws_faults(f"write {SCHEME}{bucket}/{prefix}/{path.name}"), path.open("rb") as body:
+            client.put_object(Bucket=bucket, Key=f"{prefix}/{path.name}", Body=body)
+    return f"{SCHEME}{bucket}/{prefix}"
+
+
+def record_of(model: PromotedModel) -> LayoutLMRecord | None:
+    """The run.json of a promoted model; None where there is none that can be read."""
+    for place in (model.package, model.package.removesuffix(f"/{MODEL_DIR}/{SERVE_DIR}")):
+        said = _get(f"{place}/{RUN_FILE}")
+        if said is not None:
+            try:
+                record = read_record(said)
+            except ValueError:
+                return None
+            return record if isinstance(record, LayoutLMRecord) else None
+    return None
+
+
+def _get(uri: str) -> bytes | None:
+    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+    client: Any = clients.s3()
+    with clients.aws_faults(f"read {uri}"):
+        try:
+            return bytes(client.get_object(Bucket=bucket, Key=key)["Body"].read())
+        except client.exceptions.NoSuchKey:
+            return None
+
+
+def was_held_out(receipt: Receipt, record: LayoutLMRecord | None) -> bool:
+    """Whether it is certain that a run was not trained on a receipt.
+
+    A run says which receipts it held out, not which it trained on: so certain are those that it names, and those that
+    are stored under another split than the one that it was told to train on. All others count as trained on.
+    """
+    if record is None:
+        return False
+    if record.split is not None and receipt.key in record.split.validation_keys:
+        return True
+    data = record.data_config
+    by_stored = data.get("train_split") and data.get("eval_split")
+    if not by_stored or data.get("split_file") or data.get("eval_dataset"):
+        return False
+    return bool(receipt.split) and receipt.split != data["train_split"]
+
+
+def labelled_by_people(receipts: Sequence[Receipt]) -> list[Receipt]:
+    """Receipts that models can be compared on: with a VALID label, and not generated."""
+    return [one for one in receipts if one.has_valid_label() and one.source.casefold() != GENERATED]
+
+
+def frozen_set(receipts: Sequence[Receipt], records: Sequence[LayoutLMRecord | None]) -> tuple[list[Receipt], str]:
+    """Those of a table's receipts that no run was trained on, and what they are: of split test where there are any."""
+    usable = [one for one in labelled_by_people(receipts) if all(was_held_out(one, record) for record in records)]
+    test = [one for one in usable if one.split == TEST]
+    if test:
+        return test, "receipts of split test that neither run was trained on"
+    return usable, "receipts that both runs held out for validation"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelComparison:
+    """Two models on the same receipts.
+
+    Attributes:
+        overall, labels: F1 of entities, over the labels that both models know.
+        lost: labels that the model in force reads and the candidate does not.
+        gained: the other way round.
+    """
+
+    num_receipts: int
+    overall: Difference
+    labels: list[Difference]
+    lost: list[str]
+    gained: list[str]
+
+    @property
+    def objections(self) -> list[str]:
+        """Why the candidate should not be promoted without a person's word; empty: nothing speaks against it."""
+        found = []
+        if self.lost:
+            found.append(f"it does not read {', '.join(self.lost)}, which the model in force does")
+        if self.num_receipts < MIN_DOCUMENTS:
+            found.append(f"{self.num_receipts} receipts say too little, {MIN_DOCUMENTS} are needed")
+        interval = self.overall.interval
+        if interval is not None and interval.excludes_zero and interval.difference < 0:
+            found.append("it is worse, by more than the choice of receipts explains")
+        return found
+
+
+def compare_models(force: PackageReader, candidate: PackageReader, receipts: Sequence[Receipt]) -> ModelComparison:
+    """Score both models in the labels that both know; amounts count as one label where either model merges them."""
+    from receipt_trainer.evaluation.bootstrap import paired_interval
+
+    merged = force.space.merge_amounts or candidate.space.merge_amounts
+    known = [dict.fromkeys(_in(merged, reader.space)) for reader in (force, candidate)]
+    common = LabelSpace(tuple(label for label in known[0] if label in known[1]), merged)
+    scores = [_scores(reader, receipts, common) for reader in (force, candidate)]
+
+    def difference(name: str) -> Difference:
+        first, second = ([row.get(name, Share()) for row in side] for side in scores)
+        sums = [add_up(side).get(name, Share()) for side in scores]
+        return Difference(name, sums[0], sums[1], paired_interval(first, second, seed=0))
+
+    lost = [label for label in force.space.labels if label not in candidate.space.labels]
+    gained = [label for label in candidate.space.labels if label not in force.space.labels]
+    rows = [difference(label) for label in common.labels]
+    return ModelComparison(len(receipts), difference(OVERALL), rows, lost, gained)
+
+
+def _in(merged: bool, space: LabelSpace) -> list[str]:
+    """A model's labels with amounts merged, or not."""
+    whole = LabelSpace(("AMOUNT", *space.labels), merged)
+    return [whole.map(label) for label in space.labels]
+
+
+def _scores(reader: PackageReader, receipts: Sequence[Receipt], common: LabelSpace) -> list[dict[str, Share]]:
+    """Of each receipt: twice the entities that were found rightly, of those in gold and those read; their sums' ratio
+    is F1."""
+    names, gold_names = (OUTSIDE, *reader.space.labels), (OUTSIDE, *common.labels)
+    own = LabelSpace(reader.space.labels, reader.space.merge_amounts, common.annotated)
+    found = []
+    for receipt in receipts:
+        words = words_of([receipt], common)
+        (read,) = reader.read([receipt])
+        chosen = choose(read.probabilities, words_of([receipt], own), own)
+        scored = words.gold != IGNORED
+        gold = [gold_names[label] if label != IGNORED else OUTSIDE for label in words.gold.tolist()]
+        labels = [common.map(names[label]) if taken else OUTSIDE for label, taken in zip(chosen, scored, strict=True)]
+        sides = [_entities(side, words.lines.tolist()) for side in (gold, labels)]
+        row = {}
+        for name in (OVERALL, *common.labels):
+            wanted, had = ({one for one in side if name in (OVERALL, one[0])} for side in sides)
+            row[name] = Share(2.0 * len(wanted & had), float(len(wanted) + len(had)))
+        found.append(row)
+    return found
+
+
+def _entities(labels: Sequence[str], lines: Sequence[int]) -> set[tuple[str, int, int]]:
+    """Label, first word and number of words of each run of one label inside a line."""
+    found, at = set(), 0
+    for (_, label), run in groupby(zip(lines, labels, strict=True)):
+        length = sum(1 for _ in run)
+        if label != OUTSIDE:
+            found.add((label, at, length))
+        at += length
+    return found
