@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from receipt_trainer.cli.commands import promote as module
 from receipt_trainer.cli.commands.promote import command
+from receipt_trainer.cli.commands.read import model_of_stack
 from receipt_trainer.contract.names import CORE_LABELS, ENV_ARTIFACTS_BUCKET, ENV_JOBS_TABLE, ENV_RECEIPTS_TABLE
 from receipt_trainer.contract.run_record import LayoutLMRecord, SplitRecord
 from receipt_trainer.data.labels import LabelSpace
@@ -21,10 +21,11 @@ from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.serving.promote import compare_models, frozen_set, was_held_out
+from tests.job_rows import put_job
 from tests.packages import make_run
 from tests.serving.pointed import Bucket
 
-Promote = Callable[..., Result]
+CREATED = "2026-01-01T00:00:00.000000Z"
 
 
 class Fake:
@@ -138,7 +139,8 @@ def bucket(aws: LocalCloud, run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def promote(*arguments: str) -> Result:
-    return CliRunner().invoke(command, arguments, catch_exceptions=False, standalone_mode=False)
+    """Call the command; what it raises is in `exception`."""
+    return CliRunner().invoke(command, arguments, standalone_mode=False)
 
 
 def test_promote_and_roll_back(bucket: Bucket, run: Path, tmp_path: Path) -> None:
@@ -170,6 +172,20 @@ def test_promote_and_roll_back(bucket: Bucket, run: Path, tmp_path: Path) -> Non
     assert promote("--rollback").exception is None
     assert bucket.store.require().pointer.current.job_name == "job"
     assert "before job/" in str(promote("--rollback").exception)
+
+
+def test_a_job(bucket: Bucket, jobs_table: str) -> None:
+    """A job that has succeeded is promoted by its name, one that has not is refused; `read --stack` then takes it."""
+    put_job(
+        jobs_table, "1", name="one", status="SUCCEEDED", created_at=CREATED, artifacts=f"s3://{bucket.name}/runs/one/1"
+    )
+    put_job(jobs_table, "2", name="two", status="RUNNING", created_at=CREATED)
+    bucket.upload("one")
+    assert "two is RUNNING; only a job that has succeeded" in str(promote("two").exception)
+    assert promote("one").exception is None
+    assert bucket.store.require().pointer.current.package == f"s3://{bucket.name}/runs/one/1/model/serve"
+    folder = model_of_stack()
+    assert json.loads((Path(folder) / "manifest.json").read_bytes())["job_name"] == "one"
 
 
 def test_a_model_that_cannot_answer_is_not_promoted(bucket: Bucket) -> None:

@@ -20,8 +20,7 @@ from receipt_trainer.data.decode import choose
 from receipt_trainer.data.encode import IGNORED, words_of
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.receipt import Receipt
-from receipt_trainer.evaluation.bootstrap import MIN_DOCUMENTS
-from receipt_trainer.evaluation.compare import Difference
+from receipt_trainer.evaluation.compare import MIN_DOCUMENTS, Difference, paired_interval
 from receipt_trainer.evaluation.ratio import Share, add_up
 from receipt_trainer.inference.model_place import SCHEME, NoPackageError
 from receipt_trainer.inference.package import ONNX_FILES, find_package
@@ -173,8 +172,6 @@ class ModelComparison:
 
 def compare_models(force: PackageReader, candidate: PackageReader, receipts: Sequence[Receipt]) -> ModelComparison:
     """Score both models in the labels that both know; amounts count as one label where either model merges them."""
-    from receipt_trainer.evaluation.bootstrap import paired_interval
-
     merged = force.space.merge_amounts or candidate.space.merge_amounts
     known = [dict.fromkeys(_in(merged, reader.space)) for reader in (force, candidate)]
     common = LabelSpace(tuple(label for label in known[0] if label in known[1]), merged)

@@ -94,10 +94,11 @@ def _place(model: str, bucket: str) -> str:
     if not table:
         raise UserError(f"{model}: no such folder, and the stack names no jobs table")
     from receipt_trainer.aws import clients
+    from receipt_trainer.aws.dynamo import Table
     from receipt_trainer.jobs.rows import get_job, job_id_of
 
-    client = clients.dynamodb()
-    row = get_job(client, table, job_id_of(client, table, model))
+    jobs = Table(clients.dynamodb(), table)
+    row = get_job(jobs, job_id_of(jobs, model))
     if row.get("status") != "SUCCEEDED" or not row.get("artifacts"):
         raise UserError(f"job {row.get('name')} is {row.get('status')}; only a job that has succeeded can be promoted")
     return str(row["artifacts"])
