@@ -11,6 +11,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from receipt_trainer.aws import clients
 from receipt_trainer.contract.names import MODEL_DIR, OUTSIDE, RUN_FILE
 from receipt_trainer.contract.package import MANIFEST_FILE, SERVE_DIR, PackageManifest
@@ -180,7 +182,9 @@ def compare_models(force: PackageReader, candidate: PackageReader, receipts: Seq
     def difference(name: str) -> Difference:
         first, second = ([row.get(name, Share()) for row in side] for side in scores)
         sums = [add_up(side).get(name, Share()) for side in scores]
-        return Difference(name, sums[0], sums[1], paired_interval(first, second, seed=0))
+        with np.errstate(divide="ignore", invalid="ignore"):  # of differences that do not vary
+            interval = paired_interval(first, second, seed=0)
+        return Difference(name, sums[0], sums[1], interval)
 
     lost = [label for label in force.space.labels if label not in candidate.space.labels]
     gained = [label for label in candidate.space.labels if label not in force.space.labels]
