@@ -18,7 +18,7 @@ from receipt_trainer.local.session import ENV_DIR
 from tests.cli.jobs import Caller
 from tests.fork_server import Forked, Program
 from tests.local.test_emulator import is_running
-from tests.worker.bench import wait_for
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

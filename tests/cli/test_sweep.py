@@ -17,6 +17,7 @@ from tests.cli.jobs import Caller
 from tests.cli.test_stack import stand
 from tests.queues import new_queue
 from tests.sweep.world import World
+from tests.waiting import TIMEOUT_S
 
 DOCUMENTED = (
     *("--learning-rates", "5e-5,3e-5,1e-5", "--batch-sizes", "4,8,16", "--epochs", "3,5,10"),
@@ -73,7 +74,7 @@ def test_the_documented_dry_run(call: Caller, outputs: Path, jobs_table: str) ->
 def test_the_documented_module(jobs_table: str) -> None:
     """`python -m receipt_trainer.scripts.hyperparameter_sweep` is the same command; a dry run needs no queue."""
     command = [sys.executable, "-m", "receipt_trainer.scripts.hyperparameter_sweep", *DOCUMENTED, "--dry-run"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     assert "54 trials" in done.stderr
     assert "queue not known" in done.stderr

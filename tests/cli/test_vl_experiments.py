@@ -21,6 +21,7 @@ from tests.cli.jobs import Caller
 from tests.cli.vl.vl_lab import base_of, write, write_lab
 from tests.models.paddleocr_vl.receipts import write_receipts
 from tests.models.paddleocr_vl.tiny import make_tiny
+from tests.waiting import TIMEOUT_S
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_the_terminal_reaches_the_child_once(tmp_path: Path) -> None:
     while not (tmp_path / "mark").exists() and time.monotonic() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=60)[0] == "interrupted\n"
+    assert process.communicate(timeout=TIMEOUT_S)[0] == "interrupted\n"
     assert (tmp_path / "mark").read_text() == "x"
 
 

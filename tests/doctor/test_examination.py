@@ -16,6 +16,7 @@ from receipt_trainer.doctor.findings import Finding, ok
 from receipt_trainer.doctor.subject import Subject, read_settings
 from tests.doctor.conftest import ROOT, levels
 from tests.doctor.wire import Answer, Wire, no_right
+from tests.waiting import TIMEOUT_S
 
 READS = re.compile(r"(Get|List|Describe|Scan|Query|Head|BatchGet)\w*|/.*")
 
@@ -46,7 +47,7 @@ def test_a_check_that_hangs_is_given_up(subject: Subject) -> None:
     release = threading.Event()
 
     def hang(subject: Subject) -> Iterator[Finding]:
-        release.wait(30)
+        release.wait(TIMEOUT_S)
         yield ok("late")
 
     checks = [Check("A", "slow", hang, "nothing"), Check("A", "quick", lambda _: [ok("quick")], "nothing")]

@@ -44,7 +44,7 @@ from tests.infra.looks import HANDLER, MINUTE, direct
 from tests.infra.pool_cloud import PoolCloud
 from tests.infra.requests_seen import Calls
 from tests.queues import new_queue
-from tests.worker.bench import wait_for
+from tests.waiting import TIMEOUT_S, wait_for
 
 __all__ = ["stood"]
 
@@ -160,7 +160,7 @@ def test_a_worker_may_what_it_calls_and_no_more(stood: Stood, proxy: FaultProxy,
     table = JobTable(stood.cloud.client("dynamodb"), stood.outputs.jobs_table)
     wait_for(lambda: table.get(interrupted).status in ("CLAIMED", "RUNNING"))
     worker.interrupt(Interruption("lifecycle", signal.Signals.SIGTERM.name))
-    running.join(60)
+    running.join(TIMEOUT_S)
     assert spot_price_usd_per_h("c7i.xlarge", "us-east-1a") is not None
     states = [table.get(job_id).status for job_id in (trained, failed, interrupted)]
     assert states == ["SUCCEEDED", "FAILED", "INTERRUPTED"]

@@ -19,6 +19,7 @@ from receipt_trainer.jobs.metrics_writer import JobStore
 from receipt_trainer.jobs.rows import LOGS, get_job, rows_of
 from tests.fault_proxy import THROTTLED, Answer, FaultProxy
 from tests.job_rows import messages, metrics, put_job
+from tests.waiting import TIMEOUT_S
 
 INSTANT = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 NEVER_S = 3600.0
@@ -151,7 +152,7 @@ def test_the_thread_writes_by_itself(jobs_table: str, fault_proxy: FaultProxy) -
     fault_proxy.rule = note
     store = JobStore(Table(clients.dynamodb(), jobs_table), "job-1", interval_s=0.01)
     store.log("info", "hello")
-    assert written.wait(20)
+    assert written.wait(TIMEOUT_S)
     store.close()
     assert messages(jobs_table, "job-1") == ["hello"]
 

@@ -11,6 +11,7 @@ from receipt_trainer.aws import clients
 from tests.fault_proxy import Answer, FaultProxy
 from tests.fork_server import Forked, Program
 from tests.sweep.world import World
+from tests.waiting import TIMEOUT_S
 
 JOB = "family: layoutlm\njob_name: base\nmodel: tiny\ntraining_config: {learning_rate: 1e-4, num_epochs: 2}\n"
 NUM_JOBS = 6
@@ -49,7 +50,7 @@ def test_a_sweep_that_is_killed_at_random_moments_queues_each_job_once(
         killer = fault_proxy.rule = Killer(at, rng.random() < 0.5)
         log = tmp_path / f"{at}.log"
         killer.process = vl_cli.start(command, log)
-        code = killer.process.wait(60)
+        code = killer.process.wait(TIMEOUT_S)
         output = log.read_text(encoding="utf-8")
         assert code == (0 if at is None else -signal.SIGKILL), output
     fault_proxy.rule = lambda name, count, body: None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,8 +28,7 @@ from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine
 from receipt_trainer.worker.settings import WorkerSettings
 from tests.fork_server import Forked, Program
 from tests.job_rows import messages
-
-TIMEOUT_S = 60.0
+from tests.waiting import TIMEOUT_S
 
 TRAINING = {
     "num_epochs": 2,
@@ -45,15 +43,6 @@ TRAINING = {
 """18 steps of two losses each with nine receipts; an epoch has nine."""
 
 STEPS = list(range(1, 19))
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Until `condition` holds."""
-    until = time.monotonic() + TIMEOUT_S
-    while not condition():
-        if time.monotonic() > until:
-            raise TimeoutError("the condition did not come")
-        time.sleep(0.02)
 
 
 class Bench:

@@ -9,7 +9,8 @@ from receipt_trainer.training import checkpoints
 from receipt_trainer.worker.interruptions import Interruption
 from tests.strikes import expect, forget
 from tests.training.runs import curve, epochs
-from tests.worker.bench import Bench, Running, wait_for
+from tests.waiting import wait_for
+from tests.worker.bench import Bench, Running
 
 COARSE = {"logging_steps": 4}
 """So that a mean of losses spans an interruption."""

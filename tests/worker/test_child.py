@@ -12,8 +12,7 @@ import pytest
 
 from receipt_trainer.worker.child import EXIT_INTERRUPTED, EXIT_LEASE, MAX_REASON, Child, ChildJob, why
 from receipt_trainer.worker.log_forwarder import LogForwarder
-
-WAIT_S = 20.0
+from tests.waiting import TIMEOUT_S
 
 
 def start(
@@ -36,7 +35,7 @@ mode = oct(stat.S_IMODE(os.stat(sys.argv[1]).st_mode))
 print(json.dumps([mode, sys.argv[1], json.load(open(sys.argv[1]))["spec"]]), file=sys.stderr)
 """
     child, codes = start(program, tmp_path, spec=spec)
-    assert codes.get(timeout=WAIT_S) == 0
+    assert codes.get(timeout=TIMEOUT_S) == 0
     mode, name, read = json.loads(child.last_words)
     assert (mode, read) == ("0o600", spec)
     assert not Path(name).exists()
@@ -56,7 +55,7 @@ subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(600
             ended.set()
 
     _, codes = start(program, tmp_path, Reader())
-    assert codes.get(timeout=WAIT_S) == 0
+    assert codes.get(timeout=TIMEOUT_S) == 0
     assert ended.is_set()
 
 
@@ -73,7 +72,7 @@ signal.pause()
         with pytest.raises(queue.Empty):
             codes.get(timeout=0.01)
     child.ask_to_stop()
-    assert codes.get(timeout=WAIT_S) == EXIT_INTERRUPTED
+    assert codes.get(timeout=TIMEOUT_S) == EXIT_INTERRUPTED
     child.ask_to_stop()  # it has ended: nothing happens
     child.extend(5.0)
 
@@ -88,7 +87,7 @@ entry.run_attempt = lambda job, stop: __import__("time").sleep(600)
 sys.exit(entry.main(sys.argv[1:]))
 """.replace("PATHS", repr(sys.path))
     child, codes = start(program, tmp_path, lease_s=0.2)
-    assert codes.get(timeout=WAIT_S) == EXIT_LEASE
+    assert codes.get(timeout=TIMEOUT_S) == EXIT_LEASE
     assert "lease" in child.last_words
 
 
@@ -104,7 +103,7 @@ sys.exit(entry.main(sys.argv[1:]))
     child, codes = start(program, tmp_path, lease_s=600.0)
     assert child._process.stdin is not None
     child._process.stdin.close()  # what the kernel does when the worker dies
-    assert codes.get(timeout=WAIT_S) == EXIT_INTERRUPTED
+    assert codes.get(timeout=TIMEOUT_S) == EXIT_INTERRUPTED
 
 
 def test_each_end_has_a_reason_in_one_line(tmp_path: Path) -> None:
@@ -114,5 +113,5 @@ def test_each_end_has_a_reason_in_one_line(tmp_path: Path) -> None:
     assert why(-signal.SIGKILL, "") == "killed by SIGKILL (out of memory?)"
     assert why(-signal.SIGSEGV, "") == "killed by SIGSEGV"
     child, codes = start("import sys; sys.stderr.write('x' * 5000 + '\\n\\n'); sys.exit(3)", tmp_path)
-    assert codes.get(timeout=WAIT_S) == 3
+    assert codes.get(timeout=TIMEOUT_S) == 3
     assert child.last_words == "x" * MAX_REASON

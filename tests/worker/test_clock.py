@@ -16,7 +16,8 @@ from receipt_trainer.aws.server_time import ServerTime
 from receipt_trainer.contract.waiting import body_of
 from receipt_trainer.worker.interruptions import Interruption
 from tests.fault_proxy import Answer, FaultProxy
-from tests.worker.bench import TIMEOUT_S, Bench, Running, wait_for
+from tests.waiting import TIMEOUT_S, wait_for
+from tests.worker.bench import Bench, Running
 
 QUICK = {"poll_s": 1}
 HOUR_S = 3600

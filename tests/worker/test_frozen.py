@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.strikes import forget
-from tests.worker.bench import TIMEOUT_S, Bench, wait_for
+from tests.waiting import TIMEOUT_S, wait_for
+from tests.worker.bench import Bench
 
 
 def test_a_frozen_worker_can_write_nothing_when_it_wakes(

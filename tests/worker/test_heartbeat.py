@@ -12,6 +12,7 @@ from receipt_trainer.worker.attempt import AttemptRun, WorkerParts
 from receipt_trainer.worker.finalize import Claimed, Ending, Event, Exited
 from receipt_trainer.worker.heartbeat import Heartbeat
 from receipt_trainer.worker.registry import WorkerMachine
+from tests.waiting import TIMEOUT_S
 from tests.worker.bench import Bench
 
 LEASE_S, INTERVAL_S = 240.0, 60.0
@@ -73,7 +74,7 @@ def run(recorder: Recorder, time: Time) -> Heartbeat:
         clock=time.clock,
         wait=time.wait,
     )
-    heartbeat._thread.join(20)
+    heartbeat._thread.join(TIMEOUT_S)
     return heartbeat
 
 
@@ -150,7 +151,7 @@ def test_closing_ends_the_thread_without_waiting_for_the_next_beat() -> None:
     heartbeat = Heartbeat(recorder, held_until=1e12, lease_s=LEASE_S, interval_s=3600.0)
     closing = threading.Thread(target=heartbeat.close)
     closing.start()
-    closing.join(10)
+    closing.join(TIMEOUT_S)
     assert not closing.is_alive()
     assert recorder.num_renewals == 0
 

@@ -13,6 +13,7 @@ from receipt_trainer.aws.imds import Imds
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local.imds import ImdsStandIn
 from receipt_trainer.worker.interruptions import ACTION, LIFECYCLE, REBALANCE, Advice, Interruption, Watch, look
+from tests.waiting import TIMEOUT_S
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -113,7 +114,7 @@ def test_the_watch_goes_on_over_faults_and_advice_and_tells_once() -> None:
         return False
 
     watch = Watch(Failing(rebalance="{}"), notify, notify, interval_s=2.0, wait=wait)
-    assert done.wait(10)
+    assert done.wait(TIMEOUT_S)
     watch.close()
     assert [type(found) for found in told] == [Advice, Interruption]
     assert set(waits) == {2.0}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from receipt_trainer.worker.lease_watchdog import LeaseWatchdog
+from tests.waiting import TIMEOUT_S
 
 
 class Clock:
@@ -34,12 +35,12 @@ def test_a_lease_that_is_extended_holds_and_one_that_is_not_ends(pipe: tuple[int
     os.write(pipe[1], b"00.0\n")
     for _ in range(2):  # what is heard of a second time was written after the first piece was obeyed
         os.write(pipe[1], b"save\n")
-        assert heard.acquire(timeout=10)
+        assert heard.acquire(timeout=TIMEOUT_S)
     clock.now = 299.0
     assert not expired.wait(0.05)
     clock.now = 300.0
     os.write(pipe[1], b"")
-    assert expired.wait(5)
+    assert expired.wait(TIMEOUT_S)
     os.close(pipe[1])
 
 
@@ -48,7 +49,7 @@ def test_a_worker_that_died_is_noticed_at_once_and_the_lease_still_bounds_what_f
     clock, gone, expired = Clock(), threading.Event(), threading.Event()
     LeaseWatchdog(pipe[0], 100.0, on_gone=gone.set, on_expired=expired.set, clock=clock)
     os.close(pipe[1])
-    assert gone.wait(5)
+    assert gone.wait(TIMEOUT_S)
     assert not expired.is_set()
     clock.now = 100.0
-    assert expired.wait(5)
+    assert expired.wait(TIMEOUT_S)

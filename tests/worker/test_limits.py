@@ -24,7 +24,8 @@ from receipt_trainer.jobs.submit import retry_job
 from receipt_trainer.worker.interruptions import Advice
 from receipt_trainer.worker.registry import WorkerMachine
 from tests.strikes import forget
-from tests.worker.bench import STEPS, Bench, Running, wait_for
+from tests.waiting import wait_for
+from tests.worker.bench import STEPS, Bench, Running
 
 UNTIL_STOPPED = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); time.sleep(600)"
 COMPLETES = """

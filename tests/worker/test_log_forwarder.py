@@ -6,6 +6,7 @@ from typing import Any
 
 from receipt_trainer.contract.sinks import NoMetrics
 from receipt_trainer.worker.log_forwarder import BURST, LINES_PER_S, MAX_LINE, TAIL_LINES, LogForwarder, close_in_time
+from tests.waiting import TIMEOUT_S
 
 
 class Log(NoMetrics):
@@ -88,7 +89,7 @@ def test_a_log_that_cannot_be_closed_is_given_up() -> None:
 
     class Stuck(NoMetrics):
         def close(self) -> None:
-            ended.append(release.wait(5))
+            ended.append(release.wait(TIMEOUT_S))
 
     close_in_time(Stuck(), seconds=0.01)
     assert not ended

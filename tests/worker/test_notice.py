@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 
 from receipt_trainer.local.imds import ImdsStandIn
+from receipt_trainer.worker.interruptions import POLL_S
 from tests.fork_server import Forked
 from tests.strikes import expect
-from tests.worker.bench import TIMEOUT_S, Bench, wait_for
+from tests.waiting import TIMEOUT_S, wait_for
+from tests.worker.bench import Bench
 
-NOTICED_S, RELEASED_S = 5.0, 60.0
+NOTICE_S = 120.0
+"""AWS takes a spot instance away so long after its notice."""
 
 
 def started(bench: Bench, service: ImdsStandIn) -> Forked:
@@ -18,9 +21,7 @@ def started(bench: Bench, service: ImdsStandIn) -> Forked:
     return bench.start(environ={"AWS_EC2_METADATA_SERVICE_ENDPOINT": service.url})
 
 
-def test_a_notice_is_seen_within_5_s_and_the_job_is_free_within_60_s(
-    bench: Bench, hold: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_notice_frees_the_job_before_the_instance_goes(bench: Bench, hold: Path) -> None:
     """`start-worker` with its own times, asked by the metadata service: the rows say when each thing happened."""
     job_id = bench.submit()
     with ImdsStandIn("i-0abc") as service, started(bench, service) as worker:
@@ -30,10 +31,11 @@ def test_a_notice_is_seen_within_5_s_and_the_job_is_free_within_60_s(
         assert worker.wait(TIMEOUT_S) == 0
     rows = bench.rows(job_id, "LOG#")
     (noticed,) = (row for row in rows if "interrupted, asked for a checkpoint: spot notice" in row["message"])
-    assert 0 <= (datetime.fromisoformat(noticed["timestamp"]) - told_at).total_seconds() < NOTICED_S
+    assert told_at <= datetime.fromisoformat(noticed["timestamp"])
+    assert POLL_S < 5
     message = bench.queue.receive(1)
     assert message is not None  # it is visible at once, not when its invisibility ends
-    assert (datetime.now(UTC) - told_at).total_seconds() < RELEASED_S
+    assert (datetime.now(UTC) - told_at).total_seconds() < NOTICE_S
     (attempt,) = bench.attempts(job_id)
     assert (attempt["outcome"], attempt["checkpoint_step"], attempt["instance_id"]) == ("INTERRUPTED", 7, "i-0abc")
     assert bench.table.get(job_id).status == "INTERRUPTED"

@@ -27,7 +27,8 @@ from receipt_trainer.worker.loop import AGAIN_S, STOPPED, Renewal
 from tests.fault_proxy import FaultProxy
 from tests.queues import new_queue
 from tests.strikes import forget
-from tests.worker.bench import Bench, Running, wait_for
+from tests.waiting import wait_for
+from tests.worker.bench import Bench, Running
 from tests.worker.test_stopped_pool import NAMED, bounds
 
 NUM_INTERRUPTIONS = 101

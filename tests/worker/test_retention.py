@@ -24,7 +24,8 @@ from receipt_trainer.training import checkpoints
 from receipt_trainer.worker.child import Scratch, clean
 from receipt_trainer.worker.loop import StaleLeases
 from receipt_trainer.worker.retention import INTERVAL_S, Retention
-from tests.worker.bench import Bench, Running, wait_for
+from tests.waiting import wait_for
+from tests.worker.bench import Bench, Running
 
 AWS_CLI = Path(sys.executable).with_name("aws")
 DAYS = 14

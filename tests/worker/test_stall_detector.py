@@ -9,7 +9,8 @@ from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.worker.child import Child
 from receipt_trainer.worker.stall_detector import ProgressFile, StallWatch
 from tests.strikes import expect, forget
-from tests.worker.bench import Bench, Running, wait_for
+from tests.waiting import wait_for
+from tests.worker.bench import Bench, Running
 
 STALL_S = 1800.0
 FAR = {"stall_s": STALL_S, "lease_s": 10**6, "max_receive_s": 1e9}

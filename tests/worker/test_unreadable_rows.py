@@ -13,7 +13,8 @@ from receipt_trainer.jobs.queue import VISIBILITY_S
 from receipt_trainer.worker.interruptions import Interruption
 from tests.fault_proxy import Answer, FaultProxy
 from tests.odd_rows import ODD
-from tests.worker.bench import Bench, Running, wait_for
+from tests.waiting import wait_for
+from tests.worker.bench import Bench, Running
 
 
 def spoil(bench: Bench, job_id: str, change: dict[str, Any]) -> None:

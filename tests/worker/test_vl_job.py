@@ -15,7 +15,8 @@ from tests.models.paddleocr_vl.receipts import write_receipts
 from tests.models.paddleocr_vl.tiny import make_tiny
 from tests.strikes import VL_LOSS, expect, forget
 from tests.training.runs import curve, record_of
-from tests.worker.bench import Bench, Running, wait_for
+from tests.waiting import wait_for
+from tests.worker.bench import Bench, Running
 
 STEPS = [1, 2, 3, 4, 5, 6]
 

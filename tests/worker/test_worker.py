@@ -12,7 +12,8 @@ from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.worker.interruptions import Interruption
 from tests.strikes import expect, forget
 from tests.training.runs import curve, epochs
-from tests.worker.bench import STEPS, Bench, Running, wait_for
+from tests.waiting import wait_for
+from tests.worker.bench import STEPS, Bench, Running
 
 
 def test_a_job_runs_to_its_end(bench: Bench, hold: Path, monkeypatch: pytest.MonkeyPatch) -> None:

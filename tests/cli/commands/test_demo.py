@@ -12,7 +12,7 @@ from receipt_trainer.local.session import ENV_DIR
 from tests.cli.jobs import Caller
 from tests.fork_server import Program
 from tests.local.test_emulator import is_running
-from tests.worker.bench import wait_for
+from tests.waiting import wait_for
 
 BIN = Path(sys.executable).parent
 ELSEWHERE = {"http_proxy": "http://127.0.0.1:9", "AWS_PROFILE": "nobody", "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}

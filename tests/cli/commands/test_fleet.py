@@ -24,6 +24,7 @@ from tests.fleet.page import Page
 from tests.fleet.refusing import Refusing
 from tests.fleet.stack import Stack, fall, stand
 from tests.price_list import PriceList, product
+from tests.waiting import TIMEOUT_S
 
 
 @pytest.fixture
@@ -331,7 +332,7 @@ def test_a_group_that_is_not_there_is_named(stack: Stack, call: Caller) -> None:
 def test_the_script_is_the_command(call: Caller) -> None:
     """`python -m receipt_trainer.scripts.auto_scale` has exactly the options of `receipt-trainer fleet`."""
     command = [sys.executable, "-m", "receipt_trainer.scripts.auto_scale", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
     options = done.stdout.partition("Options:")[2]
     assert options == call("fleet", "--help").out.partition("Options:")[2]
     assert "--min-instances" in options

@@ -24,6 +24,7 @@ from tests.data.sources import samples
 from tests.data.table_helpers import everything, put
 from tests.fault_proxy import Answer, FaultProxy
 from tests.fork_server import Program
+from tests.waiting import TIMEOUT_S
 
 
 def records(count: int, words: int = 4) -> list[dict[str, Any]]:
@@ -98,7 +99,7 @@ def test_killed_import_is_completed_by_running_it_again(
         return None
 
     fault_proxy.rule = kill_at_ninth_write
-    assert child.wait(60) == -signal.SIGKILL
+    assert child.wait(TIMEOUT_S) == -signal.SIGKILL
     fault_proxy.rule = lambda name, count, body: None
     complete = [i for i in dynamo.scan(clients.dynamodb(), receipts_table, "t") if i["TYPE"] == "RECEIPT"]
     assert len(complete) < 12

@@ -22,7 +22,8 @@ from receipt_trainer.worker.settings import require_folder, require_jobs_table
 from tests.cli.jobs import Caller
 from tests.fault_proxy import FaultProxy
 from tests.queues import new_queue
-from tests.worker.bench import TIMEOUT_S, Bench, wait_for
+from tests.waiting import TIMEOUT_S, wait_for
+from tests.worker.bench import Bench
 from tests.worker.conftest import receipts_file
 
 __all__ = ["receipts_file"]

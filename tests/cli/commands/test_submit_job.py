@@ -18,6 +18,7 @@ from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller
 from tests.cli.test_stack import stand
 from tests.queues import new_queue
+from tests.waiting import TIMEOUT_S
 
 JOB = """
 job_name: my-job
@@ -155,7 +156,7 @@ def test_the_documented_module(job_file: Path, urls: dict[str, dict[str, str]], 
     """`python -m receipt_trainer.jobs.submit` is the same command."""
     command = [sys.executable, "-m", "receipt_trainer.jobs.submit", "--config", str(job_file)]
     command += ["--queue-url", urls["gpu"]["normal"]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     assert job_in(urls["gpu"]["normal"]) == done.stdout.strip()
 
@@ -168,7 +169,7 @@ def test_submissions_of_one_name_at_once(
     words = ("submit-job", "--config", str(job_file), "--outputs", str(outputs), "--json")
     command = [sys.executable, "-m", "receipt_trainer", *words, "--client-token", "t"]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=60)[0] for process in running]
+    said = [process.communicate(timeout=TIMEOUT_S)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0]
     ids = [*(json.loads(text)["job_id"] for text in said), call(*words).json["job_id"]]
     assert ids[0] == ids[1] != ids[2]

@@ -33,6 +33,7 @@ from receipt_trainer.jobs.metrics_writer import JobStore
 from receipt_trainer.jobs.views import MAX_FAULTS, JobView, LiveJob, follow_job
 from tests.cli.jobs import NOON, Caller, add_job
 from tests.jobs.test_live import Clock, add_attempt
+from tests.waiting import TIMEOUT_S
 
 PROGRAM = [sys.executable, "-m", "receipt_trainer", "watch"]
 SPEC = json.dumps({"training_config": {"num_epochs": 10}})
@@ -268,7 +269,7 @@ def test_the_terminal_is_given_back(jobs_table: str) -> None:
         terminal.read_until("training from step 20")
         terminal.process.send_signal(signal.SIGINT)
         terminal.read_until("continues")
-        assert terminal.process.wait(30) == commands.EXIT_STOPPED
+        assert terminal.process.wait(TIMEOUT_S) == commands.EXIT_STOPPED
     finally:
         terminal.close()
     left = terminal.text.rpartition("\x1b[?1049l")

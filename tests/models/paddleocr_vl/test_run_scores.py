@@ -32,9 +32,9 @@ from receipt_trainer.reports.evaluation_pages import render_run
 from receipt_trainer.training.run import RunRequest, run
 from tests.fork_server import Program
 from tests.models.paddleocr_vl.runs import vl_train, write_config
-from tests.models.paddleocr_vl.test_train import wait_for
 from tests.strikes import strike
 from tests.training.runs import curve, newest_step, record_of
+from tests.waiting import wait_for
 
 WRITE = "receipt_trainer.models.paddleocr_vl.generate:_write"
 EVALUATION = {"enabled": True, "documents": 3, "batch_size": 1, "max_new_tokens": 24}
@@ -111,7 +111,7 @@ def test_scoring_goes_on_where_it_was_stopped(
     config, log, run_dir = config_of(tmp_path, tiny_model, receipts), tmp_path / "log", tmp_path / "run"
     process = vl_cli.start(vl_train(config), log, strike(how, 2, WRITE, tmp_path / "paused"))
     if how == "hold":
-        wait_for(tmp_path / "paused")
+        wait_for((tmp_path / "paused").exists)
         os.kill(process.pid, number)
         assert process.wait() == 128 + number
         assert "on request" in log.read_text()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -134,13 +133,6 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(
     assert vl_cli.run(vl_train(config), log, killed) == 1
     assert "step 2: the gradient's norm is nan on train-" in log.read_text()
     assert "there is no checkpoint yet" in log.read_text()
-
-
-def wait_for(path: Path) -> None:
-    until = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < until, f"{path} did not come"
-        time.sleep(0.01)
 
 
 def test_it_stops_early_and_keeps_the_best(vl_cli: Program, tiny_model: Path, receipts: Path, tmp_path: Path) -> None:

@@ -1,0 +1,23 @@
+"""Waits for what comes at once on an idle machine; a loaded one may take its time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+TIMEOUT_S: Final = 240.0
+"""Below the limit of a test, so that what did not come is named."""
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Until `condition` holds.
+
+    Raises:
+        TimeoutError: it did not in TIMEOUT_S.
+    """
+    until = time.monotonic() + TIMEOUT_S
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError("the condition did not come")
+        time.sleep(0.02)
