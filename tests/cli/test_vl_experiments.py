@@ -19,6 +19,7 @@ from receipt_trainer.cli.commands.experiments import reason
 from receipt_trainer.sweep.experiment_log import Outcome, read_log, write_log
 from tests.cli.jobs import Caller
 from tests.cli.vl.vl_lab import base_of, write, write_lab
+from tests.fork_server import Program
 from tests.models.paddleocr_vl.receipts import write_receipts
 from tests.models.paddleocr_vl.tiny import make_tiny
 from tests.waiting import TIMEOUT_S
@@ -29,9 +30,9 @@ def lab(tmp_path: Path) -> Path:
     return write_lab(tmp_path)
 
 
-def test_real_runs(call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_runs(call: Caller, vl_cli: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A base is trained and scored; a model without numbers fails at step 1 and is logged; nothing is done twice."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(child_runs, "PROGRAM", vl_cli.command)
     write_receipts(tmp_path / "data", 4)
     write_receipts(tmp_path / "data", 2, seed=1, name="val")
     model, broken = make_tiny(tmp_path / "model"), make_tiny(tmp_path / "broken")
@@ -41,16 +42,7 @@ def test_real_runs(call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     lab = tmp_path / "lab"
     write(lab, "base", base_of(model, tmp_path / "data"))
     write(lab, "broken", {"model_name_or_path": str(broken)})
-    words = (
-        "vl",
-        "experiments",
-        "run",
-        str(lab),
-        "--max-new-tokens",
-        "8",
-        "--test-dir",
-        str(tmp_path / "data/val.jsonl"),
-    )
+    words = ("vl", "experiments", "run", lab, "--max-new-tokens", 8, "--test-dir", tmp_path / "data/val.jsonl")
     said = call(*words)
     assert said.code == 1
     assert "failed: broken" in said.err

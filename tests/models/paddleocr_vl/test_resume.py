@@ -56,26 +56,26 @@ def undisturbed(
     return runs
 
 
-MOMENTS: dict[str, tuple[dict[str, str], int]] = {
-    "before the first checkpoint": (strike("before", 3, VL_LOSS), 0),
-    "in the middle of an accumulated step": (strike("before", 10, VL_LOSS), 2),
-    "as a checkpoint's state is half written": (strike("half", 6, "torch:save"), 2),
-    "before the seal": (strike("before", 2, "receipt_trainer.training.checkpoints:seal"), 2),
-    "during evaluation": (strike("before", 2, "receipt_trainer.models.paddleocr_vl.trainer:VlTrainer.judge"), 2),
-    "after the last checkpoint": (strike("before", 1, "receipt_trainer.models.paddleocr_vl.family:write_model"), 6),
-}
-"""When a run is killed, and the step of the newest complete checkpoint then: every two, and at an epoch's end."""
+KILLS: list[tuple[dict[str, str], int]] = [
+    (strike("before", 3, VL_LOSS), 0),  # before the first checkpoint
+    (strike("before", 10, VL_LOSS), 2),  # in an accumulated step
+    (strike("half", 2, "torch:save"), 2),  # as a checkpoint's state is half written
+    (strike("before", 1, "receipt_trainer.training.checkpoints:seal"), 2),
+    (strike("before", 1, "receipt_trainer.models.paddleocr_vl.trainer:VlTrainer.judge"), 2),  # during evaluation
+    (strike("before", 1, "receipt_trainer.models.paddleocr_vl.family:write_model"), 6),  # after the last checkpoint
+]
+"""Of one run, which checkpoints every 2 steps: each kill with the step of the newest complete checkpoint after it."""
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(
-    vl_cli: Program, tiny_model: Path, receipts: Path, undisturbed: dict[str, Path], tmp_path: Path, moment: str
+def test_a_killed_run_resumes_as_if_nothing_had_happened(
+    vl_cli: Program, tiny_model: Path, receipts: Path, undisturbed: dict[str, Path], tmp_path: Path
 ) -> None:
-    """SIGKILL at any moment, the same command again: loss by loss the undisturbed run, with augmentation."""
+    """SIGKILL at six moments, each time the same command again: loss by loss the undisturbed run, augmented."""
     config = write_config(tmp_path / "config.yaml", tiny_model, receipts, **KINDS["augmented"])
-    log, (killed, step) = tmp_path / "log", MOMENTS[moment]
-    assert vl_cli.run(vl_train(config), log, killed) == -signal.SIGKILL, log.read_text()
-    assert newest_step(tmp_path / "run") == step
+    log = tmp_path / "log"
+    for kill, step in KILLS:
+        assert vl_cli.run(vl_train(config), log, kill) == -signal.SIGKILL, log.read_text()
+        assert newest_step(tmp_path / "run") == step, kill
     assert vl_cli.run(vl_train(config), log) == 0, log.read_text()
     same(tmp_path / "run", undisturbed["augmented"])
 
