@@ -40,15 +40,14 @@ def test_what_the_base_install_uses_needs_no_training_packages() -> None:
 def test_a_run_from_a_file_loads_nothing_of_aws(tmp_path: Path) -> None:
     """`layoutlm-cli train` on JSON lines trains and reports without boto3: rows and files leave by sinks alone."""
     dataset = tmp_path / "receipts.jsonl"
-    dataset.write_text("".join(to_line(receipt) + "\n" for receipt in generate(20, seed=1)))
+    dataset.write_text("".join(to_line(receipt) + "\n" for receipt in generate(5, seed=1)))
     train = [
         "train",
         "--dataset",
         str(dataset),
         "--model",
         "tiny",
-        "--epochs",
-        "1",
+        *("--epochs", "1", "--set", "export_package=false"),
         "--output-dir",
         str(tmp_path / "x"),
     ]
@@ -59,12 +58,6 @@ def test_a_run_from_a_file_loads_nothing_of_aws(tmp_path: Path) -> None:
     assert "training" in rooms
     assert not {"aws", "jobs"} & rooms
     assert not {"boto3", "botocore"} & loaded
-
-
-def test_training_does_not_load_aws() -> None:
-    """What trains knows receipts, models and sinks, and none of the rooms that talk to AWS or people."""
-    ours = {name for name in _loaded("import receipt_trainer.training.run") if name.startswith("receipt_trainer.")}
-    assert not {name for name in ours if name.split(".")[1] in ("aws", "jobs", "cli", "local")}
 
 
 def layers() -> list[set[str]]:

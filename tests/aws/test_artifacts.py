@@ -38,9 +38,9 @@ def fake_cli(path: Path, script: str) -> str:
 
 
 @needs_cli
-@pytest.mark.parametrize("name", ["my run", "run[1]", "run*", "a?[!b]"])
-def test_the_real_cli_copies_a_run(aws: LocalCloud, run_dir: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_cli_copies_a_run(aws: LocalCloud, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files of a run arrive under its prefix, checkpoints and temporary files do not, whatever its name."""
+    name = "my run[1] *a?[!b]"
     run_dir = run_dir.rename(run_dir.with_name(name))
     monkeypatch.chdir(run_dir.parent)
     prefix = f"runs/{uuid4()}"

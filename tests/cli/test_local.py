@@ -18,6 +18,7 @@ from receipt_trainer.local.session import ENV_DIR
 from tests.cli.jobs import Caller
 from tests.fork_server import Forked, Program
 from tests.local.test_emulator import is_running
+from tests.strikes import expect, forget
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +26,7 @@ BIN = Path(sys.executable).parent
 JOB = """
 job_name: tiny
 model: tiny
-training_config: {num_epochs: 1000, max_steps: 200, batch_size: 10, precision: fp32, device: cpu, logging_steps: 20}
+training_config: {num_epochs: 1000, max_steps: 30, batch_size: 10, precision: fp32, device: cpu, logging_steps: 5}
 data_config: {merge_amounts: true, examples: line}
 """
 
@@ -57,7 +58,7 @@ class Laptop:
     """A user's environment, and the commands that the user types: in this process, but for those that go on."""
 
     def __init__(self, folder: Path, call: Caller, training_command: tuple[str, ...]) -> None:
-        self.folder, self._call, self._training_command = folder, call, training_command
+        self.folder, self.call, self._training_command = folder, call, training_command
         self._terminals: list[Terminal] = []
 
     def start(self, program: Program, *words: object) -> Terminal:
@@ -71,7 +72,7 @@ class Laptop:
 
     def type(self, *words: object, code: int = 0) -> str:
         """What a command says; it must end with `code`."""
-        said = self._call(*words)
+        said = self.call(*words)
         assert said.code == code, said.out + said.err
         return said.out + said.err
 
@@ -87,7 +88,7 @@ class Laptop:
             terminal.process.send_signal(signal.SIGKILL)
 
     def json(self, *words: object) -> Any:
-        return self._call(*words, "--json").json
+        return self.call(*words, "--json").json
 
     def status(self, job: str) -> str:
         return str(self.json("job-status", "--stack", "local", job)["status"])
@@ -112,11 +113,10 @@ def laptop(
     call("local", "down")
 
 
-def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None:
+def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Up, a job, a worker, a spot notice in mid-training, another worker, SUCCEEDED, down: nothing is left.
 
-    The notice is the first worker's alone. The training process is stopped while the notice is on its way, so that it
-    cannot be through before.
+    The notice is the first worker's alone. The training process waits for it, so that it cannot be through before.
     """
     said = laptop.type("local", "up", "--detach", "--receipts", 9, "--program", ROOT)
     assert "9 receipts from the generator" in said
@@ -126,14 +126,15 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None
     (laptop.folder / "job.yaml").write_text(f"family: layoutlm\n{JOB}")
     job = laptop.json("submit-job", "--stack", "local", "--config", "job.yaml")
     assert job["pool"] == "gpu"
+    held = laptop.folder / "held"
+    expect(monkeypatch, "hold", 15, file=held)
     first = laptop.start_worker("--idle-timeout", 0)
-    trains = int(first.wait_for(r"pid=(\d+)")[1])
-    laptop.read_until(" of 200 · ", "watch", "--stack", "local", "--interval", 0.5)
-    os.kill(trains, signal.SIGTSTP)
+    forget(monkeypatch, "hold")
+    wait_for(lambda: first.process.poll() is not None or held.exists())
+    laptop.read_until("10 of 30 · ", "watch", "--stack", "local", "--interval", 0.5)
     told = laptop.type("local", "interrupt", "--warning", 3600)
     assert "i-local-1" in told
     laptop.read_until("asked for a checkpoint", "logs", "--stack", "local", "--follow", "tiny")
-    os.kill(trains, signal.SIGCONT)
     output = first.end()
     assert first.process.returncode == 0, output
     assert "the worker ended: spot notice" in output
@@ -143,7 +144,7 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None
     assert "idle for 0 s" in second.end()
     assert "SUCCEEDED · attempt 2" in watched
     shown = laptop.type("watch", "--stack", "local", "tiny", "--once")
-    assert "step 200 of 200" in shown
+    assert "step 30 of 30" in shown
     assert "attempts (2)" in shown
     assert "interrupted" in shown
     assert "spot notice" in shown
@@ -155,10 +156,10 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop) -> None
     assert "a local stack has no prices" in pool["spot_fault"]
     details = laptop.json("job-details", "--stack", "local", "tiny")
     saved, resumed = details["attempts"]
-    assert 0 < saved["checkpoint_step"] == resumed["start_step"] < 200
+    assert saved["checkpoint_step"] == resumed["start_step"] == 15
     steps = [point["step"] for point in details["metrics"]["loss"]]
     assert steps == sorted(set(steps))
-    assert set(steps) >= set(range(20, 201, 20))
+    assert set(steps) >= set(range(5, 31, 5))
     assert details["artifacts"].startswith("s3://")
     idle = laptop.start_worker()
     wait_for(lambda: laptop.json("instances", "--stack", "local"))  # registered: signals reach it
@@ -176,8 +177,9 @@ def test_a_session_that_was_killed_does_not_mislead(laptop: Laptop) -> None:
     worker = laptop.start_worker()
     wait_for(lambda: any(one["alive"] for one in laptop.json("local", "status")["instances"]))
     os.kill(session["pid"], signal.SIGKILL)
-    wait_for(lambda: not is_running(session["pid"]))
-    assert f"process {session['pid']} has died" in laptop.type("jobs", "--stack", "local", code=2)
+    jobs = ("jobs", "--stack", "local")
+    wait_for(lambda: laptop.call(*jobs).code == 2)  # the session's lock is held until the last of its threads has ended
+    assert f"process {session['pid']} has died" in laptop.type(*jobs, code=2)
     output = worker.end()
     assert worker.process.returncode in (0, 1), output
     assert "no local session is running" in laptop.type("local", "down")

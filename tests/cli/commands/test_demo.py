@@ -1,6 +1,5 @@
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -32,42 +31,43 @@ def test_the_demo_runs_the_whole_job(tmp_path: Path, own_session: Path) -> None:
     A proxy, a profile and an endpoint of the user's own lead none of it elsewhere; nothing but the run's folder stays.
     """
     run_dir = tmp_path / "run"
-    command = [str(BIN / "receipt-trainer"), "demo", "--model", "tiny", "--receipts", "16", "--epochs", "1"]
-    done = subprocess.run(
-        [*command, "--output-dir", str(run_dir), "--job-name", "shown"],
-        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "RECEIPT_TRAINER_AWS_CLI": str(BIN / "aws")}
+    done = Program("receipt-trainer").complete(
+        [
+            *("demo", "--model", "tiny", "--receipts", 16, "--epochs", 1),
+            *("--output-dir", run_dir, "--job-name", "shown"),
+        ],
+        {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "RECEIPT_TRAINER_AWS_CLI": str(BIN / "aws")}
         | {ENV_DIR: str(own_session), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         | ELSEWHERE,
-        capture_output=True,
-        text=True,
-        check=False,
+        tmp_path,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr.decode()
+    said = done.stdout.decode()
     record = load_record(run_dir / RUN_FILE)
     assert record.status == "complete"
     assert record.dataset_counts["receipts"] == 16
     assert (run_dir / REPORT_FILE).is_file()
-    assert str(run_dir / REPORT_FILE) in done.stdout.replace("\n", "")
-    assert f"job {record.job_id} 'shown' is PENDING in jobs-cpu-normal-" in done.stdout
-    assert "SUCCEEDED · attempt 1" in done.stdout
-    assert "the worker ended: idle for 0 s" in done.stdout
-    assert "instances table: i-local-1 ENDED: idle for 0 s" in done.stdout
+    assert str(run_dir / REPORT_FILE) in said.replace("\n", "")
+    assert f"job {record.job_id} 'shown' is PENDING in jobs-cpu-normal-" in said
+    assert "SUCCEEDED · attempt 1" in said
+    assert "the worker ended: idle for 0 s" in said
+    assert "instances table: i-local-1 ENDED: idle for 0 s" in said
     assert not own_session.exists()
-    rows = re.search(r"SUCCEEDED, (\d+) metric rows, (\d+) log rows", done.stdout)
+    rows = re.search(r"SUCCEEDED, (\d+) metric rows, (\d+) log rows", said)
     assert rows is not None
     assert int(rows[1]) >= 4
     assert int(rows[2]) >= 3
-    assert "its run.json says complete" in done.stdout
-    shown = [line.split() for line in done.stdout.splitlines()]
+    assert "its run.json says complete" in said
+    shown = [line.split() for line in said.splitlines()]
     created = {tuple(words[-2:]) for words in shown if words[:1] in (["table"], ["bucket"], ["queue"])}
     assert "receipt-trainer-dev-receipts" in {physical for _, physical in created}
     [bucket] = [physical for logical, physical in created if logical.endswith("-artifacts")]
-    assert f"s3://{bucket}/runs/shown/{record.job_id}/" in done.stdout
+    assert f"s3://{bucket}/runs/shown/{record.job_id}/" in said
     assert any(physical.endswith(".fifo") for _, physical in created)
-    recorded = " ".join(done.stdout.partition("only recorded")[2].split())
+    recorded = " ".join(said.partition("only recorded")[2].split())
     assert "nothing of local mode uses it" in recorded
     assert "2 BucketPolicy" in recorded
-    counts = re.search(r"(\d+) resources created, (\d+) recorded in", done.stdout)
+    counts = re.search(r"(\d+) resources created, (\d+) recorded in", said)
     assert counts is not None
     assert 20 < int(counts[1]) < int(counts[2])
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 
 from receipt_trainer.aws import clients
-from receipt_trainer.config.job_file import load_job_file
 from receipt_trainer.config.yaml import MAX_BYTES
-from receipt_trainer.errors import UserError
 from tests.cli.jobs import Caller
 
 
@@ -31,7 +28,7 @@ def test_a_job_file_is_refused_with_line_and_key(
 ) -> None:
     """One line, exit code 2, and nothing is stored, by the commands that read one."""
     path = tmp_path / "job.yaml"
-    many = ", ".join(f"LABEL_{n:05d}" for n in range(26_000))
+    many = ", ".join(f"{n}" + "L" * 4000 for n in range(90))
     path.write_text(f"family: layoutlm\njob_name: a\n{text.format(long='d' * 5000, many=many)}\n")
     more = ("--learning-rates", "1e-4,1e-5") if command == "sweep" else ()
     found = call(command, "--config", str(path), "--queue-url", queue_url, *more)
@@ -42,24 +39,18 @@ def test_a_job_file_is_refused_with_line_and_key(
 
 
 def test_a_file_of_megabytes_is_refused_before_it_is_parsed(call: Caller, tmp_path: Path) -> None:
-    """8 MB of YAML take a minute to parse: of every file of values that a command reads the size is looked at first."""
+    """8 MB of YAML take a minute to parse: of every file of values that a command reads the size is looked at first,
+    and not that this one is no YAML."""
     path = tmp_path / "job.yaml"
-    path.write_text("job_name: a\ntags:\n" + "".join(f"  key-{n:06d}: value\n" for n in range(400_000)))
-    assert path.stat().st_size > 8_000_000
-    began = time.process_time()
-    with pytest.raises(UserError, match=f"it has 8,...,... bytes; at most {MAX_BYTES:,}"):
-        load_job_file(path)
-    assert time.process_time() - began < 1
+    path.write_text("{" * 8_000_000)
     (tmp_path / "base.yaml").write_text(path.read_text())
     for words in (
-        ("submit-job", "--config", str(path)),
-        ("sweep", "--config", str(path), "--learning-rates", "1e-4", "--dry-run"),
-        ("vl", "train", "--config", str(path)),
-        ("vl", "experiments", "run", str(tmp_path), "--base", str(tmp_path / "base.yaml")),
+        ("submit-job", "--config", path),
+        ("sweep", "--config", path, "--learning-rates", "1e-4", "--dry-run"),
+        ("vl", "train", "--config", path),
+        ("vl", "experiments", "run", tmp_path, "--base", tmp_path / "base.yaml"),
     ):
-        began = time.process_time()
         said = call(*words)
         assert said.code == 2, words
-        assert f"at most {MAX_BYTES:,}" in said.err
+        assert f"it has 8,000,000 bytes; at most {MAX_BYTES:,}" in said.err
         assert len(said.err.splitlines()) == 1
-        assert time.process_time() - began < 5  # parsing takes 20 s and more; imports take part of this
