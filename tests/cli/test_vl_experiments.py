@@ -32,7 +32,7 @@ def lab(tmp_path: Path) -> Path:
 
 def test_real_runs(call: Caller, vl_cli: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A base is trained and scored; a model without numbers fails at step 1 and is logged; nothing is done twice."""
-    monkeypatch.setattr(child_runs, "PROGRAM", vl_cli.command)
+    monkeypatch.setattr(experiments, "PROGRAM", vl_cli.command)
     write_receipts(tmp_path / "data", 4)
     write_receipts(tmp_path / "data", 2, seed=1, name="val")
     model, broken = make_tiny(tmp_path / "model"), make_tiny(tmp_path / "broken")
