@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from receipt_trainer.data.sources.dynamodb.write import import_receipts, mark_im
 from receipt_trainer.data.sources.jsonl import read_jsonl
 from receipt_trainer.data.sources.load import load_receipts
 from receipt_trainer.data.sources.record import to_line
-from receipt_trainer.errors import UserError
+from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.serving.corrections import Correction, Corrections, FileCorrections, Photo
 from receipt_trainer.serving.table_corrections import TableCorrections
 from tests.data.table_helpers import everything
@@ -280,6 +281,24 @@ def test_processes_that_save_at_once_lose_no_line(tmp_path: Path) -> None:
     problems = ProblemLog()
     assert len(list(read_jsonl(path, problems))) == 60
     assert problems.counts == {ProblemKind.BAD_RECORD: 1}
+
+
+def test_a_correction_for_which_there_is_no_room_leaves_nothing(tmp_path: Path) -> None:
+    """What was not saved is not in the file in part either, and it can be sent again."""
+    path = tmp_path / "corrections.jsonl"
+    corrections = FileCorrections(path)
+    corrections.save("r1", correction())
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, limits[1]))
+    try:
+        with pytest.raises(WorldError, match=r"corrections.jsonl: cannot be written: "):
+            corrections.save("r2", correction())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    corrections.save("r2", correction())
+    assert [receipt.name for receipt in read_jsonl(path, ProblemLog())] == ["r1", "r2"]
 
 
 def test_corrections_beside_the_file_that_was_reviewed(tmp_path: Path) -> None:

@@ -276,13 +276,18 @@ def _as_line(known: Receipt, made: Receipt) -> Receipt:
 
 
 def _append(path: Path, lines: bytes) -> None:
-    """Add whole lines, on disk when this returns; after a line that a crash has cut, a new one is begun."""
-    with path.open("a+b") as stream:
+    """Add whole lines, on disk when this returns, or none; after a line that a crash has cut, a new one is begun."""
+    with path.open("a+b", buffering=0) as stream:  # a buffer would be written again when it is closed
         fcntl.flock(stream, fcntl.LOCK_EX)
         end = stream.seek(0, os.SEEK_END)
         if end:
             stream.seek(end - 1)
             lines = lines if stream.read(1) == b"\n" else b"\n" + lines
-        stream.write(lines)
-        stream.flush()
-        os.fsync(stream.fileno())
+        rest = memoryview(lines)
+        try:
+            while rest:
+                rest = rest[stream.write(rest) :]
+            os.fsync(stream.fileno())
+        except OSError:  # a full disk
+            stream.truncate(end)
+            raise
