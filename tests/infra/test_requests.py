@@ -140,14 +140,16 @@ def make_worker(stood: Stood, folder: Path, **more: Any) -> Worker:
     )
 
 
-def test_a_worker_may_what_it_calls_and_no_more(stood: Stood, proxy: FaultProxy, tmp_path: Path) -> None:
+def test_a_worker_may_what_it_calls_and_no_more(
+    stood: Stood, proxy: FaultProxy, training_command: tuple[str, ...], tmp_path: Path
+) -> None:
     """Through its whole life: a message that is renewed, a job that is trained, with rows, files and log, one that
     fails, one that is interrupted by the group's hook, and the end of an idle worker's instance."""
     dynamodb = stood.cloud.client("dynamodb")
     import_receipts(stood.outputs.receipts_table, generate(9, 7), ProblemLog(), client=dynamodb)
     calls = Calls(proxy, stood.outputs.pools["cpu"].auto_scaling_group)
     trained = add_job(stood)
-    worker = make_worker(stood, tmp_path)
+    worker = make_worker(stood, tmp_path, command=training_command)
     worker._renewal = Renewal(worker.table, lambda: 0.0, lambda: utc_now() + RENEW_AGE)
     worker.run()
     failed = add_job(stood, notify=True)
