@@ -49,20 +49,22 @@ def test_packages_that_cannot_be_installed_are_told_and_all_is_checked(checkout:
     assert done.returncode == 0, done.stderr
     assert calls(checkout) == ["make test", "make boot"]
     warnings = done.stderr.splitlines()
-    assert len(warnings) == 2
+    assert len(warnings) == 3
     assert warnings[0].startswith("warning: ")
     assert warnings[0].endswith("tesseract-ocr")
-    assert "mmdebstrap" in warnings[1]
+    assert warnings[1].endswith("chromium")
+    assert "mmdebstrap" in warnings[2]
 
 
 def test_what_is_missing_is_installed_before_it_is_needed(checkout: Path) -> None:
-    """Tesseract before the tests, the programs of the boots before the boots; nothing is warned of."""
+    """Tesseract and Chromium before the tests, the programs of the boots before the boots; nothing is warned of."""
     write_program(
         checkout / "programs" / "apt-get", f'[ "$1" = update ] || echo "install ${{@: -1}}" >>{checkout}/calls'
     )
     done = run(checkout)
     assert (done.returncode, done.stderr) == (0, "")
-    assert calls(checkout) == ["install tesseract-ocr", "make test", "install openssl", "make boot"]
+    installed = ["install tesseract-ocr", "install chromium"]
+    assert calls(checkout) == [*installed, "make test", "install openssl", "make boot"]
 
 
 def test_a_failed_test_ends_the_check(checkout: Path) -> None:
