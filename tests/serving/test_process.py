@@ -86,6 +86,7 @@ def test_mistakes_are_said_before_it_starts(run_dir: Path, tmp_path: Path) -> No
             (("--model", run_dir, "--token-file", tmp_path / "no.hash"), "not the SHA-256"),
             (("--model", run_dir, "--token-file", tmp_path / "none"), "serve token"),
             (("--model", run_dir, "--output", tmp_path, "--port", 0), "corrections"),
+            (("--model", run_dir, "--review", tmp_path / "none"), "none: no such file"),
         ):
             error = call(*arguments)
             assert isinstance(error, UserError | SystemExit), (arguments, error)
@@ -182,16 +183,17 @@ def test_who_sends_half_holds_nobody_up(holder: Holder, monkeypatch: pytest.Monk
             one.sendall(halves[number % len(halves)])
         for _ in range(20):
             assert httpx.post(f"{url}v1/receipts:read", json=WORDS, timeout=PATIENCE_S).status_code == 200
-        ends = [_first_line(one) for one in slow]
-    assert ends == [b"", b"", b"HTTP/1.1 408 Request Timeout"] * 3
+        ends = [_head(one) for one in slow]
+    assert [lines[0] for lines in ends] == [b"", b"", b"HTTP/1.1 408 Request Timeout"] * 3
+    assert all(b"connection: close" in lines for lines in ends[2::3])
 
 
-def _first_line(one: socket.socket) -> bytes:
-    """What comes first; nothing where the connection is ended."""
+def _head(one: socket.socket) -> list[bytes]:
+    """The first lines that come; one empty one where the connection is ended."""
     try:
-        return one.recv(1000).split(b"\r\n")[0]
+        return one.recv(1000).split(b"\r\n")
     except ConnectionResetError:
-        return b""
+        return [b""]
 
 
 def test_what_is_no_http_is_refused(holder: Holder) -> None:

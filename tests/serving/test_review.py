@@ -89,6 +89,14 @@ def test_the_least_sure_come_first(holder: Holder, tmp_path: Path) -> None:
     queue.close()
 
 
+def test_receipts_that_are_left_out_are_told(holder: Holder, tmp_path: Path) -> None:
+    """A receipt of the file that cannot be reviewed is named: the queue seems whole without it."""
+    long = record("endless", " ".join(["word"] * 4001))
+    queue, _ = queue_of_file(holder, write(tmp_path / "in.jsonl", [*records(), long]), tmp_path / "out.jsonl")
+    assert queue.progress == (0, 3)
+    assert "1 too_many_words: endless" in queue.problems.said()
+
+
 def test_what_was_corrected_is_done_and_shown_again(holder: Holder, tmp_path: Path) -> None:
     """A confirmed receipt is done, after a restart too, and shows the person's labels; one in part stays open."""
     source, output = write(tmp_path / "in.jsonl", records()), tmp_path / "out.jsonl"
@@ -164,5 +172,8 @@ def test_corrections_never_go_into_the_reviewed_file(holder: Holder, tmp_path: P
     source = write(tmp_path / "in.jsonl", records())
     with pytest.raises(UserError, match="name another"):
         queue_of_file(holder, source, tmp_path / "x" / ".." / "in.jsonl")
+    (tmp_path / "linked.jsonl").hardlink_to(source)
+    with pytest.raises(UserError, match="name another"):
+        queue_of_file(holder, source, tmp_path / "linked.jsonl")
     with pytest.raises(UserError, match="no receipt"):
         queue_of_file(holder, write(tmp_path / "none.jsonl", []), tmp_path / "out.jsonl")

@@ -98,6 +98,8 @@ def opened(content: Content, name: str | None = None) -> Iterator[Image.Image]:
         raise
     except FileNotFoundError:
         raise UserError(f"{called}: no such file") from None
+    except Image.DecompressionBombError:  # Pillow's own limit, which it checks before it says the size
+        raise UserError(f"{called}: more than {MAX_PIXELS // 1_000_000} megapixels: make it smaller") from None
     except MemoryError:
         raise UserError(f"{called}: not a readable image: it takes more memory than there is") from None
     except Exception as error:  # decoders of broken files raise what they like

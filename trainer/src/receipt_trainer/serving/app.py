@@ -244,7 +244,9 @@ class Service:
 
     async def _ask_review(self, ask: Callable[[ReviewQueue], Any]) -> Any:
         if self.review is None:
-            raise ProblemError(404, "there is no queue; start the server with --review FILE, or with --stack NAME")
+            raise ProblemError(
+                404, "there is no queue; start the server with --review FILE, or --stack NAME --corrections"
+            )
         try:
             return await self._in_thread(self._writers, partial(ask, self.review))
         except KeyError:

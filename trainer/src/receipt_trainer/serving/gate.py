@@ -20,6 +20,8 @@ from receipt_trainer.serving.problems import ProblemError
 
 CLIENT_GONE: Final = 499
 """Counted for a request whose sender has gone: nobody gets it."""
+_CUT: Final = (408, 413)
+"""Answers to bodies that may never end: their connections do."""
 _DRAINED_BYTES: Final = 20_000_000
 _DRAINED_S: Final = 5.0
 _log: Final = logging.getLogger("receipt_trainer.serving")
@@ -90,7 +92,7 @@ class _Exchange:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers.update(SECURITY_HEADERS)
-            if self._close():
+            if self._close() or (self._unread and message["status"] in _CUT):
                 headers["connection"] = "close"
         if message["type"] != "http.response.body" or message.get("more_body") or not self._unread:
             await self._send(message)

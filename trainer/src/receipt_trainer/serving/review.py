@@ -41,13 +41,23 @@ class _Entry:
 class ReviewQueue:
     """Receipts by key; `entries` and all else may be called by several threads while the model reads."""
 
-    def __init__(self, holder: Holder, receipts: Iterable[Receipt], load: Load, photo: FindPhoto) -> None:
+    def __init__(
+        self,
+        holder: Holder,
+        receipts: Iterable[Receipt],
+        load: Load,
+        photo: FindPhoto,
+        problems: ProblemLog | None = None,
+    ) -> None:
         """
         Args:
             receipts: those of the queue; one that is confirmed is done. Held until the model has read them.
             load: gives a receipt of the queue as it is now.
             photo: gives the photo of one.
+            problems: what was found when they were loaded, for `problems`.
         """
+        self.problems = problems or ProblemLog()
+        """Among them the receipts that could not be loaded and so are not in the queue."""
         self._holder, self._load, self._photo = holder, load, photo
         self._lock = Lock()
         self._unread = list(receipts)
@@ -182,18 +192,20 @@ def queue_of_file(holder: Holder, file: Path, corrections: Path) -> tuple[Review
     Raises:
         UserError: it cannot be read, no receipt is in it, or corrections would go into it.
     """
-    if corrections.resolve() == file.resolve():
+    if corrections.resolve() == file.resolve() or (corrections.exists() and corrections.samefile(file)):
         raise UserError(f"--output {corrections}: corrections do not go into the file that is reviewed; name another")
     problems = ProblemLog()
     receipts = {receipt.key: receipt for receipt in read_files(file, problems)}
     if not receipts:
         raise UserError(f"{file}: no receipt to review{problems.said()}")
     if corrections.is_file() and corrections.stat().st_size:
-        for receipt in read_files(corrections, problems, format="jsonl"):
+        for receipt in read_files(corrections, ProblemLog(), format="jsonl"):
             if receipt.key in receipts and receipt.corrects(receipts[receipt.key]):
                 receipts[receipt.key] = receipt
     folder = file.resolve().parent
-    queue = ReviewQueue(holder, receipts.values(), receipts.get, lambda receipt: photo_beside(folder, receipt))
+    queue = ReviewQueue(
+        holder, receipts.values(), receipts.get, lambda receipt: photo_beside(folder, receipt), problems
+    )
     return queue, receipts
 
 

@@ -89,7 +89,8 @@ def queue_of_table(
         UserError, WorldError: the table cannot be read.
     """
     connection, bucket = client or clients.dynamodb(), s3 or clients.s3()
-    found = read_all(table, ProblemLog(), client=connection)
+    problems = ProblemLog()
+    found = read_all(table, problems, client=connection)
     wanted = [receipt for receipt in found if receipt.review is not None or not receipt.has_valid_label()]
 
     def photo(receipt: Receipt) -> bytes | None:
@@ -104,4 +105,4 @@ def queue_of_table(
         except (UserError, WorldError):  # without its photo, the words are drawn
             return None
 
-    return ReviewQueue(holder, wanted, lambda key: stored_receipt(connection, table, key), photo)
+    return ReviewQueue(holder, wanted, lambda key: stored_receipt(connection, table, key), photo, problems)

@@ -117,7 +117,8 @@ def _serve(
             queue.start()
             queue.is_read.wait(_FIRST_LOOK_S)
             num_read, total = queue.progress
-            click.echo(f"{num_read} of {total} receipts to review are read; the others follow", err=True)
+            others = "; the others follow" if num_read < total else ""
+            click.echo(f"{num_read} of {total} receipts to review are read{others}{queue.problems.said()}", err=True)
         try:
             server.run(app, listener, open_browser=not no_browser)
         finally:
@@ -131,6 +132,8 @@ def _check_places(review: Path | None, *, corrections: bool, keep_photos: bool) 
         raise UserError("--corrections is for a stack's receipts table: give --stack NAME; without, see --output")
     if corrections and review is not None:
         raise UserError("--review FILE is not for --corrections, which reviews the stack's table: import the file")
+    if review is not None and not review.exists():
+        raise UserError(f"--review {review}: no such file")
     if keep_photos and not corrections:
         raise UserError("--keep-photos needs --stack NAME and --corrections: photos are kept in the stack's bucket")
 
