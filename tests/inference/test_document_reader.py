@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from receipt_trainer.contract.package import Calibration
 from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
 from receipt_trainer.errors import UserError
 from receipt_trainer.extraction.known import make_known
-from receipt_trainer.inference import batch
+from receipt_trainer.inference import batch, document_reader
 from receipt_trainer.inference.answer import schema
 from receipt_trainer.inference.document_reader import DocumentReader
 from receipt_trainer.inference.inputs import Inputs
@@ -77,6 +79,20 @@ def test_what_the_user_and_the_model_say() -> None:
     assert reader(date_order="mdy").read(given).summary["date"] == "2018-06-03"
     assert reader(manifest={"date_orders": {"dmy": 50}}).read(given).summary["date"] == "2018-03-06"
     assert reader(currency="SGD").read(record("r", "G:2.20")).summary["currency"] == "SGD"
+
+
+def test_today_is_the_clocks_at_each_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that lives long tells by the day of each read what lies in the future; a day that is given stays."""
+    given = record("r1", "D:27/02/03", "G:RM2.20")
+    read = {"the clock's": reader(), "given": reader(today=date(2025, 1, 1))}
+
+    def days(which: str) -> list[str]:
+        (found,) = read[which].read(given).fields["DATE"]
+        return found.get("ambiguous") or [found["value"]]
+
+    for year, possible in ((2025, ["2003-02-27"]), (2027, ["2003-02-27", "2027-02-03"])):
+        monkeypatch.setattr(document_reader, "date", SimpleNamespace(today=lambda year=year: date(year, 1, 1)))
+        assert (days("the clock's"), days("given")) == (possible, ["2003-02-27"])
 
 
 def test_words_without_lines_or_id() -> None:

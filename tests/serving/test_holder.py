@@ -147,6 +147,24 @@ def test_no_pointer(aws: LocalCloud, package: Path, bucket: Bucket, holder: Hold
         Holder.following(bucket.name, "../x")
 
 
+def test_a_first_promotion_is_taken(aws: LocalCloud, package: Path, tmp_path: Path) -> None:
+    """Until there is a pointer the package that is named meanwhile answers and all is well; a pointer that cannot be
+    followed leaves it there; once there is one, that package is not asked for."""
+    bucket = Bucket(package)
+    until = bucket.upload("newest").package
+    cache = ModelCache(bucket.store.uri, tmp_path)
+    holder = Holder.following(bucket.name, cache=cache, until_promoted=lambda: until)
+    assert (job(holder), holder.look(), holder.problem) == ("newest", False, None)
+    bucket.point(bucket.upload_wrong("bad"))
+    assert (holder.look(), job(holder)) == (False, "newest")
+    assert "sample wrongly" in (holder.problem or "")
+    bucket.promote("one")
+    assert (holder.look(), job(holder), holder.problem) == (True, "one", None)
+    assert not holder.look()
+    again = Holder.following(bucket.name, cache=cache, until_promoted=lambda: pytest.fail("there is a pointer"))
+    assert job(again) == "one"
+
+
 def test_the_network_is_away(
     bucket: Bucket, cache: ModelCache, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

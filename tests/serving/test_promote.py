@@ -17,7 +17,9 @@ from receipt_trainer.cli.commands.read import model_of_stack
 from receipt_trainer.contract.names import CORE_LABELS, ENV_ARTIFACTS_BUCKET, ENV_JOBS_TABLE, ENV_RECEIPTS_TABLE
 from receipt_trainer.contract.run_record import LayoutLMRecord, SplitRecord
 from receipt_trainer.data.labels import LabelSpace
+from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
+from receipt_trainer.data.sources.dynamodb.write import import_receipts
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.serving.promote import compare_models, frozen_set, was_held_out
@@ -186,6 +188,36 @@ def test_a_job(bucket: Bucket, jobs_table: str) -> None:
     assert bucket.store.require().pointer.current.package == f"s3://{bucket.name}/runs/one/1/model/serve"
     folder = model_of_stack()
     assert json.loads((Path(folder) / "manifest.json").read_bytes())["job_name"] == "one"
+
+
+def test_jobs_are_compared_on_what_neither_was_trained_on(bucket: Bucket, jobs_table: str, receipts_table: str) -> None:
+    """By the run.json of both in the bucket those of the table's receipts are taken that people have labelled, nobody
+    generated and no run has seen; a run that tells nothing leaves none, and then nothing is changed."""
+    held = [receipt(number, "MERCHANT_NAME", "DATE", "O", split="test", source="shop") for number in range(12)]
+    others = [receipt(20, "DATE", split="train", source="shop"), receipt(21, "DATE", split="test", source="synthetic")]
+    import_receipts(receipts_table, [*held, *others], ProblemLog())
+    by_stored = {"train_split": "train", "eval_split": "validation"}
+    for job_id, name in (("1", "one"), ("2", "two"), ("3", "silent")):
+        put_job(
+            jobs_table,
+            job_id,
+            name=name,
+            status="SUCCEEDED",
+            created_at=CREATED,
+            artifacts=f"s3://{bucket.name}/runs/{name}/1",
+        )
+        bucket.upload(name)
+        if name != "silent":
+            bucket.put(f"runs/{name}/1/run.json", record(None, **by_stored).model_dump_json().encode())
+    assert promote("1").exception is None
+    done = promote("2")
+    assert done.exception is None
+    assert "compared on 12 receipts of split test that neither run was trained on" in done.output
+    silent = promote("3")
+    assert "what silent/" in silent.output
+    assert isinstance(silent.exception, WorldError)
+    assert "0 receipts say too little" in str(silent.exception)
+    assert bucket.store.require().pointer.current.job_name == "two"
 
 
 def test_a_model_that_cannot_answer_is_not_promoted(bucket: Bucket) -> None:

@@ -80,7 +80,7 @@ class DocumentReader:
             currency: ISO 4217, where none is printed.
             known: merchants and addresses by which misread ones are put right, or a file of them (JSON lines of
                 `merchant` and `address`); by default the model's own.
-            today: dates with a year of two digits in front are not much later; by default the clock's.
+            today: dates with a year of two digits in front are not much later; by default the clock's at each read.
             ocr: that of another reader; by default one of its own.
 
         Raises:
@@ -101,8 +101,8 @@ class DocumentReader:
             learned=self.manifest.date_orders,
             marks=self.manifest.amount_marks,
             currency=currency and currency.upper(),
-            today=today or date.today(),
         )
+        self._today = today
 
     @classmethod
     def open(cls, model: str | Path, **options: Any) -> DocumentReader:
@@ -175,7 +175,8 @@ class DocumentReader:
         def confidence(run: Sequence[ReadWord]) -> float:
             return field_confidence([word.score for word in run], [word.reading for word in run], calibration)
 
-        reading = read_receipt(words, self._evidence(words), confidence, self._known)
+        evidence = self._evidence(words, today=self._today or date.today())
+        reading = read_receipt(words, evidence, confidence, self._known)
         model = {"name": self.manifest.job_name, "version": self.version, "precision": self.manifest.precision}
         said = list(dict.fromkeys(problems))  # a word may be looked at twice
         return make_answer(document, words, reading, model, calibrated=calibration.calibrated, problems=said)

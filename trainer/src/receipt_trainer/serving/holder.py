@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,10 +88,25 @@ class Holder:
 
     @classmethod
     def following(
-        cls, bucket: str, name: str = DEFAULT_NAME, *, cache: ModelCache | None = None, **options: Any
+        cls,
+        bucket: str,
+        name: str = DEFAULT_NAME,
+        *,
+        cache: ModelCache | None = None,
+        until_promoted: Callable[[], str] | None = None,
+        **options: Any,
     ) -> Holder:
-        """A holder of what the pointer `name` in a bucket names; options and errors as of `__init__`."""
-        return cls(PointerSource(PointerStore(bucket, name), cache), name=name, **options)
+        """A holder of what the pointer `name` in a bucket names.
+
+        Args:
+            bucket: of a stack.
+            name: of the pointer.
+            cache: where its packages are kept on disk.
+            until_promoted: gives the s3:// of the package that answers as long as there is no pointer.
+            options: as of `__init__`, as are the errors.
+        """
+        source = PointerSource(PointerStore(bucket, name), cache, until_promoted=until_promoted)
+        return cls(source, name=name, **options)
 
     @property
     def problem(self) -> str | None:

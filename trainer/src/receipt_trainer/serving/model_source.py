@@ -103,17 +103,29 @@ class PackageSource:
 class PointerSource:
     """What a pointer names, now and after each promotion."""
 
-    def __init__(self, store: PointerStore, cache: ModelCache | None = None) -> None:
-        self._store, self._settled = store, ""
+    def __init__(
+        self, store: PointerStore, cache: ModelCache | None = None, *, until_promoted: Callable[[], str] | None = None
+    ) -> None:
+        """Follow a pointer.
+
+        Args:
+            cache: where its packages are kept on disk.
+            until_promoted: gives the s3:// of the package that answers as long as there is no pointer.
+        """
+        self._store, self._until_promoted = store, until_promoted
         self._cache = cache or ModelCache(store.uri)
+        self._settled = ""
 
     def first(self) -> list[Candidate]:
-        """The model in force and the one before it; UserError: none was promoted."""
-        return self._candidates(self._store.require())
+        """The model in force and the one before it; UserError: none was promoted, and nothing answers until then."""
+        if self._until_promoted is None:
+            return self._candidates(self._store.require())
+        found = self._store.find()
+        return PackageSource(self._until_promoted()).first() if found is None else self._candidates(found)
 
     def newer(self) -> Candidate | None:
-        """The model in force where the pointer has changed; faults as `PointerStore.changed`."""
-        found = self._store.changed(self._settled)
+        """The model in force where the pointer has changed, or was written; faults as `PointerStore.changed`."""
+        found = self._store.changed(self._settled) if self._settled else self._store.find()
         return None if found is None else self._candidates(found)[0]
 
     def settle(self, state: str) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from receipt_trainer.cli.commands.promote import command as promote_command
-from receipt_trainer.cli.commands.read import model_of_stack, require_stack
+from receipt_trainer.cli.commands.read import newest_model, require_stack
 from receipt_trainer.cli.options import FILE
 from receipt_trainer.cli.stack import outputs, require_outputs, stack_options
-from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET
 from receipt_trainer.contract.pointer import DEFAULT_NAME
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import write_atomically
@@ -159,14 +158,14 @@ def _of_file(holder: Holder, output: Path, review: Path | None) -> tuple[Correct
 
 
 def _holder(model: str | None, name: str, **options: Any) -> Holder:
-    """Of the model that is given, else of the one that was promoted, else of the newest job's."""
+    """Of the model that is given, else of what is promoted as that name; the newest job's until the first promotion."""
     from receipt_trainer.serving.holder import Holder
-    from receipt_trainer.serving.pointer import PointerStore
 
-    bucket = os.environ.get(ENV_ARTIFACTS_BUCKET)
-    if model is None and bucket and (name != DEFAULT_NAME or PointerStore(bucket, name).find() is not None):
-        return Holder.following(bucket, name, **options)
-    return Holder.fixed(model or model_of_stack(), name=name, **options)
+    if model is not None:
+        return Holder.fixed(model, name=name, **options)
+    found = require_outputs()
+    newest = partial(newest_model, found.jobs_table) if name == DEFAULT_NAME else None
+    return Holder.following(found.artifacts_bucket, name, until_promoted=newest, **options)
 
 
 def _access(host: str, file: Path | None, parameter: str | None) -> Access:
