@@ -1,6 +1,6 @@
-"""`receipt-trainer serve` on one processor under load: latency, rate, overload, growth, mutated bodies, its end.
+"""`receipt-trainer serve` on one processor under load: latency, rate, overload, growth, mutated bodies, swaps, its end.
 
-    python -m benchmarks.serve_load RUN words.jsonl --photo photo.jpg [--requests 5000]
+    python -m benchmarks.serve_load RUN words.jsonl --photo photo.jpg [--requests 5000] [--only-swaps]
 
 The server runs on one processor (the last that this process may use) and the clients on the others: on a machine with
 two, look at the load average that is printed first. RUN is a run's folder, words.jsonl has receipts of ours.
@@ -28,28 +28,43 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
+from receipt_trainer.local.emulator import LocalCloud
+from tests.cli.test_stack import exported
 from tests.serving.mutate import mutated
+from tests.serving.pointed import Bucket
 
 READ = "/v1/receipts:read"
 JSON = {"Content-Type": "application/json"}
 PATIENCE_S = 120
-OVERLOADED, BACKOFF_S = 503, 0.25
+READ_WELL, OVERLOADED, BACKOFF_S = 200, 503, 0.25
+_LOOKS_OFTEN = """
+from receipt_trainer.cli.receipt_trainer import main
+from receipt_trainer.serving.holder import Holder
+Holder.__init__.__kwdefaults__["look_s"] = 0.5
+main()
+"""
+SWAP_REQUESTS, SWAP_CLIENTS, NUM_SWAPS = 2000, 4, 5
 ALLOWED = {200, 400, 413, 415, 422}
 """Statuses of mutated bodies."""
 
 
 @dataclass
 class Seen:
-    """What clients saw: seconds of each answer by status, and connections that ended without one."""
+    """What clients saw: seconds of each answer by status, connections that ended without one, and what was read."""
 
     seconds: dict[int, list[float]] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
+    models: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Answers by name and version of the model; of one that did not mix models both are the same job's."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, status: int, seconds: float) -> None:
+    def add(self, status: int, seconds: float, body: bytes = b"") -> None:
         """Count an answer."""
+        model = json.loads(body)["model"] if status == READ_WELL and body else None
         with self.lock:
             self.seconds.setdefault(status, []).append(seconds)
+            if model is not None:
+                self.models[model["name"], model["version"]] += 1
 
     def __str__(self) -> str:
         told = [f"{status}: {quantiles(found)}" for status, found in sorted(self.seconds.items())]
@@ -67,12 +82,18 @@ def quantiles(seconds: Sequence[float]) -> str:
 class Server:
     """A server on one processor."""
 
-    def __init__(self, run: Path, folder: Path, cpu: int) -> None:
+    def __init__(self, folder: Path, cpu: int, *command: object) -> None:
+        """Start it.
+
+        Args:
+            folder: gets its log, and its corrections.
+            cpu: number of its processor.
+            command: what goes before the options that all have, with the choice of the model.
+        """
         began = time.monotonic()
         log = (folder / "serve.log").open("wb")
-        command = [sys.executable, "-m", "receipt_trainer", "serve", "--no-browser", "--port", "0", "--model", str(run)]
         self.process = subprocess.Popen(
-            [*command, "--workers", "1"],
+            [sys.executable, *map(str, command), "--no-browser", "--port", "0", "--workers", "1"],
             stdout=log,
             stderr=log,
             cwd=folder,
@@ -108,7 +129,7 @@ def ask(server: Server, bodies: Iterator[bytes], seen: Seen, stop: Callable[[], 
         try:
             client.request("POST", READ, next(bodies), JSON)
             answer = client.getresponse()
-            answer.read()
+            body = answer.read()
         except ConnectionRefusedError:
             return
         except (OSError, HTTPException) as error:
@@ -117,7 +138,7 @@ def ask(server: Server, bodies: Iterator[bytes], seen: Seen, stop: Callable[[], 
             if stop():
                 return
             continue
-        seen.add(answer.status, time.monotonic() - began)
+        seen.add(answer.status, time.monotonic() - began, body)
         if answer.status == OVERLOADED:
             time.sleep(BACKOFF_S)  # so that what is offered is a multiple of what is read, not all that the clients can
 
@@ -208,6 +229,35 @@ def photos(server: Server, photo: bytes, count: int) -> None:
     print(f"photos: {seen}; memory of the server {server.rss_mb():.0f} MB")
 
 
+def swaps(run: Path, folder: Path, cpu: int, bodies: Sequence[bytes]) -> None:
+    """Models promoted under load by the pointer in a bucket of the embedded AWS, at which the server looks often.
+
+    All are copies of one package under other job names, so that a mixture is seen in name and version alone.
+    """
+    with LocalCloud(prefix="swaps-") as cloud:
+        os.environ.update(cloud.environment() | {"XDG_CACHE_HOME": str(folder / "cache")})
+        bucket = Bucket(run / "model" / "serve")
+        bucket.promote("job-0")
+        outputs = folder / "outputs.json"
+        outputs.write_text(json.dumps(exported("receipts") | {"artifacts_bucket": bucket.name}))
+        server = Server(folder, cpu, "-c", _LOOKS_OFTEN, "serve", "--outputs", outputs)
+        began = time.monotonic()
+        try:
+            with clients(server, bodies, SWAP_CLIENTS) as seen:
+                for number in range(1, NUM_SWAPS + 1):
+                    until(number * SWAP_REQUESTS // (NUM_SWAPS + 1), seen)
+                    bucket.promote(f"job-{number}")
+                until(SWAP_REQUESTS, seen)
+            seconds = time.monotonic() - began
+        finally:
+            server.process.kill()
+    mixed = sum(count for (name, version), count in seen.models.items() if version.partition("/")[0] != name)
+    failed = sum(len(found) for status, found in seen.seconds.items() if status != READ_WELL) + seen.faults.total()
+    told = ", ".join(f"{name} {count}" for (name, _), count in sorted(seen.models.items()))
+    print(f"{NUM_SWAPS} swaps under {SWAP_CLIENTS} clients in {seconds:.0f} s: {failed} failed, {mixed} mixed; {seen}")
+    print(f"  answers by model: {told}")
+
+
 def end(server: Server, bodies: Sequence[bytes]) -> None:
     """SIGTERM under load."""
     with clients(server, bodies, 8) as seen:
@@ -226,6 +276,7 @@ def main() -> None:
     parser.add_argument("--photo", type=Path, required=True)
     parser.add_argument("--requests", type=int, default=5000, help="Of the parts that count; default: 5,000")
     parser.add_argument("--seconds", type=float, default=60.0, help="Of the parts with many clients")
+    parser.add_argument("--only-swaps", action="store_true", help="Of all parts only the models that change")
     given = parser.parse_args()
     records = [json.loads(line) for line in given.words.read_text().splitlines()]
     bodies = [json.dumps(record).encode() for record in records]
@@ -234,7 +285,11 @@ def main() -> None:
     words = statistics.mean(len(record["words"]) for record in records)
     print(f"load average {os.getloadavg()[0]:.1f}; {len(records)} receipts of {words:.0f} words on average")
     with TemporaryDirectory() as folder:
-        server = Server(given.run.resolve(), Path(folder), cpu)
+        swaps(given.run.resolve(), Path(folder), cpu, bodies)
+        print(f"load average {os.getloadavg()[0]:.1f}")
+        if given.only_swaps:
+            return
+        server = Server(Path(folder), cpu, "-m", "receipt_trainer", "serve", "--model", given.run.resolve())
         print(f"ready after {server.start_s:.1f} s, {server.rss_mb():.0f} MB")
         try:
             photos(server, given.photo.read_bytes(), max(3, given.requests // 250))
