@@ -22,6 +22,7 @@ from receipt_trainer.data.sources.jsonl import read_jsonl
 from receipt_trainer.data.sources.load import load_receipts
 from receipt_trainer.data.sources.record import to_line
 from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.serving.bodies import PHOTOS
 from receipt_trainer.serving.corrections import Correction, Corrections, FileCorrections, Photo
 from receipt_trainer.serving.table_corrections import TableCorrections
 from tests.data.table_helpers import everything
@@ -249,6 +250,8 @@ def test_photos_are_kept_under_the_image_id_alone(receipts_table: str) -> None:
     corrections.save("../../etc/passwd", correction(), photo)
     keys = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]]
     assert not any(".." in key or "passwd" in key for key in keys)
+    for kind in PHOTOS:  # what can be read can be kept
+        corrections.save(PHOTO_ID, correction(), Photo(b"any", kind))
     with pytest.raises(UserError, match="text/html"):
         corrections.save(PHOTO_ID, correction(), Photo(b"<html>", "text/html"))
 

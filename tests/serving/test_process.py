@@ -196,14 +196,15 @@ def _head(one: socket.socket) -> list[bytes]:
         return [b""]
 
 
-def test_what_is_no_http_is_refused(holder: Holder) -> None:
-    """A request that is none gets a problem too, not a silent end."""
+def test_what_is_no_http_is_refused(holder: Holder, caplog: pytest.LogCaptureFixture) -> None:
+    """A request that is none gets a problem too, not a silent end, and fills no log."""
     with (
         served(create_app(holder)) as url,
         socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1][:-1]))) as one,
     ):
         one.sendall(b"hello\r\n\r\n")
         assert one.recv(1000).startswith(b"HTTP/1.1 400 ")
+    assert "Invalid HTTP" not in caplog.text
 
 
 @pytest.fixture(scope="module")

@@ -77,6 +77,7 @@ def configured(app: App) -> uvicorn.Config:
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level="error",  # what senders do wrong is no warning of ours, and would fill the log
         access_log=False,
         server_header=False,
         proxy_headers=False,

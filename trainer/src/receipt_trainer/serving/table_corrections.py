@@ -13,6 +13,7 @@ from receipt_trainer.data.sources.dynamodb.assemble import ReceiptKey, assemble
 from receipt_trainer.data.sources.dynamodb.correct import image_item, keep_photo, receipt_items, write_corrected
 from receipt_trainer.data.sources.dynamodb.read import read_all
 from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.serving.bodies import PHOTOS
 from receipt_trainer.serving.corrections import Correction, Photo, Saved, receipts_of, saved
 from receipt_trainer.serving.holder import Holder
 from receipt_trainer.serving.review import MAX_PHOTO, ReviewQueue
@@ -20,9 +21,6 @@ from receipt_trainer.serving.review import MAX_PHOTO, ReviewQueue
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_s3.client import S3Client
-
-PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/heic", "application/pdf")
-"""Content types of photos that are kept."""
 
 
 class TableCorrections:
@@ -54,10 +52,8 @@ class TableCorrections:
                 raise UserError(f"review_key {correction.review_key!r}: no such receipt in {self._table}")
         receipts = receipts_of(receipt_id, correction, known)
         if photo is not None and self._bucket is not None and self._s3 is not None:
-            if photo.content_type not in PHOTO_TYPES:
-                raise UserError(
-                    f"a photo of type {photo.content_type[:60]!r} is not kept: {', '.join(PHOTO_TYPES)} are"
-                )
+            if photo.content_type not in PHOTOS:
+                raise UserError(f"a photo of type {photo.content_type[:60]!r} is not kept: {', '.join(PHOTOS)} are")
             image_id, content = receipts[0].image_id, (photo.content, photo.content_type)
             keep_photo(self._client, self._s3, self._table, self._bucket, image_id, *content)
         for receipt in receipts:
