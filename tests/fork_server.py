@@ -6,6 +6,7 @@ Each has its own signals, streams, folder, environment and exit code.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -123,18 +124,26 @@ class Program:
 
 @cache
 def address(module: str) -> str:
-    """Abstract socket of a server that has imported the module, for as long as this process lives."""
-    path = f"{module}-{os.getpid()}"
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"from tests.fork_server import serve; serve({module!r}, {path!r})"],
-        stdin=subprocess.PIPE,  # its end tells the server that we are gone
-        stdout=subprocess.PIPE,
-        env=os.environ | QUIET,
-        cwd=Path(__file__).parents[1],
-    )
-    assert process.stdout is not None
-    if not process.stdout.readline():
-        raise RuntimeError("the fork server died")
+    """Abstract socket of a server that has imported the module, for as long as this session of tests lives.
+
+    The workers of pytest-xdist share one: whoever needs it first starts it, the others wait until it is ready.
+    """
+    session = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    path = f"{module}-{session}"
+    with Path(__file__).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if f"@{path}\n" in Path("/proc/net/unix").read_text():
+            return path
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"from tests.fork_server import serve; serve({module!r}, {path!r}, {session})"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            env=os.environ | QUIET,
+            cwd=Path(__file__).parents[1],
+        )
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise RuntimeError("the fork server died")
     _SERVERS.append(process)
     return path
 
@@ -142,12 +151,13 @@ def address(module: str) -> str:
 _SERVERS: Final[list[subprocess.Popen[bytes]]] = []
 
 
-def serve(module: str, path: str) -> None:
-    """Answer until standard input ends: a process id, and the exit code when there is one."""
+def serve(module: str, path: str, session: int) -> None:
+    """Answer until the process `session` ends: a process id, and the exit code when there is one."""
     import gc
     import importlib
     import selectors
 
+    session_end = os.pidfd_open(session)
     main = importlib.import_module(module).main
     gc.collect()
     gc.freeze()  # children need not walk over what they all share
@@ -157,11 +167,11 @@ def serve(module: str, path: str) -> None:
     print("ready", flush=True)
     waiting = selectors.DefaultSelector()
     waiting.register(listener, selectors.EVENT_READ)
-    waiting.register(sys.stdin, selectors.EVENT_READ)
+    waiting.register(session_end, selectors.EVENT_READ)
     callers: dict[int, tuple[socket.socket, int]] = {}  # by a descriptor of the process: the caller, the process's id
     while True:
         for key, _ in waiting.select():
-            if key.fileobj is sys.stdin:
+            if key.fileobj is session_end:
                 return
             if key.fileobj is listener:
                 connection, _ = listener.accept()

@@ -11,11 +11,11 @@ from tests.models.paddleocr_vl.tiny import make_tiny
 from tests.strikes import VL_LOSS, strike
 from tests.training.runs import newest_step, record_of
 
-COUNT = 20
+COUNT = 8
 
 
-def test_twenty_receipts_are_learned_by_heart(vl_cli: Program, tmp_path: Path) -> None:
-    """Train with LoRA, kill by SIGKILL, resume, merge, evaluate: the merged model answers all 20 receipts right.
+def test_eight_receipts_are_learned_by_heart(vl_cli: Program, tmp_path: Path) -> None:
+    """Train with LoRA, kill by SIGKILL, resume, merge, evaluate: the merged model answers all 8 receipts right.
 
     The start knows nothing at all, so the embeddings, the output layer and the projector are trained beside the
     adapters; they travel with the adapter, and the vision tower keeps its random weights.
@@ -34,12 +34,12 @@ def test_twenty_receipts_are_learned_by_heart(vl_cli: Program, tmp_path: Path) -
             "modules_to_save": ["embed_tokens", "lm_head", "projector"],
         },
         training={
-            **{"learning_rate": 5e-3, "per_device_train_batch_size": 5, "gradient_accumulation_steps": 1},
-            **{"num_train_epochs": 80, "save_steps": 30, "logging_steps": 4},
+            **{"learning_rate": 5e-3, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 1},
+            **{"num_train_epochs": 60, "save_steps": 30, "logging_steps": 4},
         },
         evaluation={"documents": 4},
     )
-    killed = strike("before", 260, VL_LOSS)
+    killed = strike("before", 70, VL_LOSS)
     assert vl_cli.run(vl_train(config), log, killed) == -signal.SIGKILL, log.read_text()
     run_dir = tmp_path / "run"
     assert newest_step(run_dir) > 0
@@ -54,7 +54,7 @@ def test_twenty_receipts_are_learned_by_heart(vl_cli: Program, tmp_path: Path) -
     assert vl_cli.run(merge, log) == 0, log.read_text()
     assert not list(merged.glob("adapter*"))
     evaluate = ["vl", "evaluate", "--test-dir", data, "--model-path", merged, "--output", scores]
-    assert vl_cli.run([*evaluate, "--max-new-tokens", 200, "--batch-size", 10], log) == 0, log.read_text()
+    assert vl_cli.run([*evaluate, "--max-new-tokens", 200, "--batch-size", 8], log) == 0, log.read_text()
     found = json.loads(scores.read_bytes())["scores"]
     assert found["fields"]["total"] == COUNT * 21
     assert {name: found[name]["value"] for name in ("fields", "numeric", "teds", "parse")} == {
