@@ -34,6 +34,22 @@ for words in {[*COMMANDS]}:
 """Commands where no extra is installed."""
 
 
+def test_pillow_alone_is_named_with_the_extra_for_reading(tmp_path: Path) -> None:
+    """Where all of reading but Pillow is there, `receipts ocr` names [read]; several extras bring Pillow."""
+    (tmp_path / "photo.jpg").touch()
+    program = "import sys; sys.modules['PIL'] = None; from receipt_trainer.cli.receipt_trainer import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "receipts", "ocr", "photo.jpg", "-o", "words.jsonl"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: PIL is not installed: pip install 'receipt-trainer[read]'\n",
+    )
+
+
 def test_a_missing_extra_is_one_line(tmp_path: Path) -> None:
     """The one line says what to install, the exit code is 2, and nothing is left behind."""
     (tmp_path / "receipts.jsonl").touch()

@@ -19,6 +19,7 @@ from receipt_trainer.cli.commands.read import _stdout, command, newest_model
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.inference.document_reader import DocumentReader
 from receipt_trainer.inference.inputs import page_numbers
+from tests.data.sources import samples
 from tests.inference.told import ToldModel, record
 from tests.job_rows import put_job
 
@@ -262,6 +263,31 @@ def test_no_model() -> None:
 def test_pages(text: str, numbers: set[int]) -> None:
     """Pages are numbers and ranges."""
     assert page_numbers(text) == numbers
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.tsv", "-"])
+def test_pages_of_files_of_words(read: Read, name: str) -> None:
+    """--pages chooses pages of other programs' files, too; a document that lacks one is refused as a photo is."""
+    content = samples.tesseract_tsv(3) if name == "a.tsv" else json.dumps(samples.textract(3))
+    if name != "-":
+        Path(name).write_text(content)
+    stdin = content if name == "-" else None
+    (answer,) = answers(read(name, "--pages", "1,3", stdin=stdin))
+    assert [page["page"] for page in answer["pages"]] == [1, 3]
+    assert {word["page"] for word in answer["words"]} == {1, 3}
+    refused = read(name, "--pages", "2-4", stdin=stdin)
+    assert refused.exit_code == 1
+    assert "there is no page 4" in refused.stderr
+    assert "it has 1, 2, 3" in refused.stderr
+
+
+def test_pages_of_our_own_receipts(read: Read) -> None:
+    """A receipt of ours is a page: page 1 is it, another is refused by name."""
+    write("a.jsonl", record("a1", *RECEIPT))
+    (answer,) = answers(read("a.jsonl", "--pages", "1"))
+    assert answer["summary"]["total"] == "7.00"
+    refused = read("a.jsonl", "--pages", "2")
+    assert (refused.exit_code, refused.stderr) == (1, "a.jsonl: not read: there is no page 2 in a1: it has 1\n")
 
 
 def test_the_newest_model_of_a_stack(jobs_table: str) -> None:

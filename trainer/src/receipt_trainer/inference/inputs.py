@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +26,8 @@ WORDS: Final = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".tsv", ".hocr", ".h
 """Endings of the files that are read of a folder."""
 OWN: Final = "jsonl"
 STDIN: Final = "-"
+_SHOWN: Final = 10
+"""Pages that a document has, in a message on one that it has not."""
 _LOOKED_AT: Final = 6
 """Lines of a file that say whether each line is a receipt."""
 
@@ -69,11 +71,11 @@ class Inputs:
         """
         name = _name(path)
         if self.format in (None, OWN) and _holds_lines(path):
-            yield from _lines(path)
+            yield from map(self._wanted, _lines(path))
         elif self.is_photo(path):
             yield self._photo(path, name)
         else:
-            yield from self._words(path, name)
+            yield from map(self._wanted, self._words(path, name))
 
     def is_photo(self, path: Path) -> bool:
         """Whether a file is read as an image or a PDF."""
@@ -92,11 +94,22 @@ class Inputs:
             UserError: it is nothing that is known.
         """
         if self.format in (None, OWN) and _are_receipts(content.splitlines()):
-            yield from _records(content.splitlines(), name)
+            yield from map(self._wanted, _records(content.splitlines(), name))
         elif self.format is None and (not content or b"\0" in content[:1024] or is_document(content[:1024])):
             yield self._photo(content, name)
         else:
-            yield from self._words(Path(name), name, content)
+            yield from map(self._wanted, self._words(Path(name), name, content))
+
+    def _wanted(self, given: Given) -> Given:
+        """Of a document of words the pages that are read; refused, as a photo is, where it lacks one of them."""
+        if self.pages is None or given.words is None:
+            return given
+        kept = tuple(page for page in given.words.pages if page.number in self.pages)
+        missing = min(set(self.pages) - {page.number for page in kept}, default=None)
+        if missing is not None:
+            there = ", ".join(str(page.number) for page in given.words.pages[:_SHOWN])
+            return replace(given, words=None, refusal=f"there is no page {missing} in {given.name}: it has {there}")
+        return replace(given, words=replace(given.words, pages=kept))
 
     def _photo(self, content: bytes | Path, name: str) -> Given:
         from receipt_trainer.inference.ocr import read_document

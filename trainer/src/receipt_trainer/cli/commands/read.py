@@ -34,7 +34,7 @@ MOST_JOBS: Final = 50
 @click.option("--model", metavar="MODEL", help="Folder of a run or of a package, or s3://bucket/.../model/serve.")
 @stack_options
 @click.option("--format", metavar="FORMAT", help="Of files with words, where it is not recognised by itself.")
-@click.option("--pages", metavar="PAGES", help="Pages of PDFs and TIFFs to read: 1-3 or 1,4; default: all.")
+@click.option("--pages", metavar="PAGES", help="Pages of each document to read: 1-3 or 1,4; default: all.")
 @click.option(
     "--date-order",
     type=click.Choice(["dmy", "mdy", "ymd"]),
