@@ -71,6 +71,7 @@ def test_an_old_run_gets_a_package(run: Path, capsys: pytest.CaptureFixture[str]
     assert manifest.calibration.word_error is not None
     assert manifest.scores.num_validation == 30
     assert "calibrated" in said
+    assert "date orders and amounts are those of its validation receipts" in said
     outcome = record_of(run).package
     assert outcome is not None
     assert outcome.precision == manifest.precision == "int8"
@@ -145,6 +146,25 @@ def test_date_orders_are_those_of_the_training_dates(run: Path) -> None:
     known = json.loads((run / "model" / "serve" / KNOWN_FILE).read_bytes())
     assert known == {"merchants": ["BIG SHOP"], "addresses": []}
     assert KNOWN_FILE in manifest.files
+
+
+def test_made_again_a_package_keeps_what_is_of_training(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`layoutlm-cli export` has no training receipts: date orders, amounts and merchants are those that the run's own
+    package has, even where its model is damaged; the package of another run gives none."""
+    training = gold_receipts(words_of(shops("Rp 7.000", "Rp 9.500"), SPACE), SPACE)
+    first = export_run(run, record_of(run), ["31/12/2024"], training)
+    serve = run / "model" / "serve"
+    known = (serve / KNOWN_FILE).read_bytes()
+    (serve / "model.onnx").write_bytes(b"damaged")
+    with pytest.raises(SystemExit):
+        run_program(group, ["export", str(run)])
+    assert "known merchants are those of its training receipts" in capsys.readouterr().out
+    again = open_package(run).manifest
+    assert (again.date_orders, again.amount_marks) == (first.date_orders, first.amount_marks)
+    assert again.date_orders == {"dmy": 1}
+    assert (serve / KNOWN_FILE).read_bytes() == known
+    other = record_of(run).model_copy(update={"job_id": "another"})
+    assert KNOWN_FILE not in export_run(run, other).files
 
 
 def shops(*totals: str) -> list[Receipt]:

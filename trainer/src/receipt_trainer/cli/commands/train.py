@@ -20,6 +20,7 @@ from receipt_trainer.config.base import parse
 from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract import names
+from receipt_trainer.contract.package import KNOWN_FILE
 from receipt_trainer.contract.run_record import LayoutLMRecord, PackageOutcome, load_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.reports import formatting
@@ -87,7 +88,8 @@ def export_command(run: Path) -> None:
     """Make the model package of a trained run: model/serve/, which `receipt-trainer read` needs.
 
     Every run makes its own at its end; this is for runs of older versions, and for those whose run.json says why it
-    could not be made. RUN is the run's folder.
+    could not be made. RUN is the run's folder. How dates and amounts are written, and which merchants are known, is
+    taken from the package that is replaced; without one, from the validation receipts.
     """
     from receipt_trainer.models.layoutlm.export import find_model
     from receipt_trainer.models.layoutlm.serve_export import export_run
@@ -109,6 +111,10 @@ def export_command(run: Path) -> None:
         f1 = f"F1 {scores.f1_int8:.4f} in int8 and {scores.f1_fp32:.4f} in fp32"
         said += [f"{f1} on {scores.num_validation} validation receipts"]
     said += ["confidences are calibrated" if manifest.calibration.calibrated else "confidences are not calibrated"]
+    if KNOWN_FILE in manifest.files:
+        said += ["date orders, amounts and known merchants are those of its training receipts"]
+    else:
+        said += ["date orders and amounts are those of its validation receipts, as it does not have the others"]
     click.echo(f"{model_dir / 'serve'}: " + "; ".join(said))
 
 

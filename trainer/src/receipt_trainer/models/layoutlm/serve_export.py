@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from itertools import groupby, islice, pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -78,6 +78,8 @@ def export_run(
 ) -> PackageManifest:
     """Make the package of a trained run; its folder takes the place of an earlier one.
 
+    Without `training`, what an earlier package of the same run has from its training receipts is kept.
+
     Args:
         run_dir: the run's folder, with its model and predictions.
         record: of the run; None: nothing is known of it.
@@ -93,9 +95,21 @@ def export_run(
     validation = _validation(run_dir / PREDICTIONS_FILE)
     dates = gold_texts(words_of(validation, saved.space), saved.space, "DATE") if date_texts is None else date_texts
     job = (record.job_name, record.job_id) if record is not None else (run_dir.resolve().name, "")
+    earlier = None if training else _earlier(model_dir / SERVE_DIR, job[1])
     with replacing_folder(model_dir / SERVE_DIR) as folder:
-        manifest = _Export(folder, saved, *job).make(validation, dates, training)
+        manifest = _Export(folder, saved, *job).make(validation, dates, training, earlier)
     return manifest
+
+
+def _earlier(folder: Path, job_id: str) -> Package | None:
+    """A package of the same run that knows its training receipts; of damaged ones this part must be whole."""
+    try:
+        manifest = PackageManifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+        earlier = Package(folder, manifest)
+        earlier.file(KNOWN_FILE)
+    except (OSError, ValueError, UserError):
+        return None
+    return earlier if manifest.job_id == job_id else None
 
 
 def try_export(
@@ -136,9 +150,13 @@ class _Export:
     job_id: str
 
     def make(
-        self, validation: Sequence[Receipt], date_texts: Iterable[str], training: Sequence[Receipt] = ()
+        self,
+        validation: Sequence[Receipt],
+        date_texts: Iterable[str],
+        training: Sequence[Receipt],
+        earlier: Package | None,
     ) -> PackageManifest:
-        """Write all files, the manifest last."""
+        """Write all files, the manifest last; from an earlier package what it knows of the training receipts."""
         generated = generated_receipts()
         tokenizer = self.saved.tokenizer.backend_tokenizer
         tokenizer.no_padding()
@@ -157,7 +175,9 @@ class _Export:
         if taken == "fp32":
             (self.folder / ONNX_FILES["int8"]).unlink()
         self._write_sample(generated, read[taken])
-        if training:
+        if earlier is not None:
+            (self.folder / KNOWN_FILE).write_bytes(earlier.file(KNOWN_FILE).read_bytes())
+        elif training:
             known = json.dumps(known_of(training), ensure_ascii=False, indent=1)
             (self.folder / KNOWN_FILE).write_text(known + "\n", encoding="utf-8")
         means = read[taken][len(generated) :]
@@ -170,9 +190,8 @@ class _Export:
                 )
                 if is_enough
                 else Calibration(),
-                "date_orders": dict(date_orders(date_texts)),
-                "amount_marks": dict(amount_marks(islice(training or validation, MAX_MARKED))),
             }
+            | _learned(earlier.manifest if earlier else None, date_texts, training or validation)
         )
         PackageReader(Package(self.folder, manifest)).verify()
         text = manifest.model_dump_json(indent=1)
@@ -286,6 +305,14 @@ class _Export:
         }
         text = json.dumps(sample, ensure_ascii=False, indent=1)
         (self.folder / SAMPLE_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _learned(earlier: PackageManifest | None, date_texts: Iterable[str], receipts: Iterable[Receipt]) -> dict[str, Any]:
+    """How dates and amounts are written: as an earlier package says, or as those given are."""
+    if earlier is not None:
+        return {"date_orders": earlier.date_orders, "amount_marks": earlier.amount_marks}
+    marks = amount_marks(islice(receipts, MAX_MARKED))
+    return {"date_orders": dict(date_orders(date_texts)), "amount_marks": dict(marks)}
 
 
 def generated_receipts() -> list[Receipt]:
