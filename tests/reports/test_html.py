@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from receipt_trainer.contract.predictions import ReceiptPrediction
-from receipt_trainer.contract.run_record import Confusion, EpochMetrics, LayoutLMRecord, Score
+from receipt_trainer.contract.run_record import Confusion, EpochMetrics, LayoutLMRecord, PackageOutcome, Score
 from receipt_trainer.reports.html import render_html
 
 MakeReceipt = Callable[..., ReceiptPrediction]
@@ -142,6 +142,19 @@ def test_data_problems_settings_and_machine_are_told(record: LayoutLMRecord) -> 
                  "hash 9f86d081", "learning_rate 0.0003 Peak of AdamW", 'from_the_future {"a": [1]}',
                  "train tokens 8,123 per s", "memory 7.7 GiB", "torch 2.9.1+cpu"):  # fmt: skip
         assert told in text
+
+
+def test_the_model_package_is_named(record: LayoutLMRecord) -> None:
+    """Where it lies, what reading loads and F1 of both precisions; a run without one says why."""
+    outcome = PackageOutcome(
+        precision="int8", folder="model/serve", f1_fp32=0.9118, f1_int8=0.9185, num_validation=35, seconds=4.0
+    )
+    text = flat(render_html(record.model_copy(update={"package": outcome}), None))
+    assert "Model package Folder model/serve Precision int8 F1 in fp32 0.912 F1 in int8 0.918" in text
+    failed = PackageOutcome(reason="the ONNX model differs from torch by 0.1")
+    text = flat(render_html(record.model_copy(update={"package": failed}), None))
+    assert "Precision no package Reason the ONNX model differs from torch by 0.1" in text
+    assert "Model package" not in flat(render_html(record.model_copy(update={"package": None}), None))
 
 
 def test_a_failed_run_without_anything_is_told_in_sentences(failed: LayoutLMRecord) -> None:

@@ -75,6 +75,10 @@ def test_an_old_run_gets_a_package(run: Path, capsys: pytest.CaptureFixture[str]
     outcome = record_of(run).package
     assert outcome is not None
     assert outcome.precision == manifest.precision == "int8"
+    assert outcome.folder == "model/serve"
+    assert (run / outcome.folder / "manifest.json").is_file()
+    assert (outcome.f1_fp32, outcome.f1_int8) == (manifest.scores.f1_fp32, manifest.scores.f1_int8)
+    assert outcome.f1_int8 is not None
 
 
 def wrong(monkeypatch: pytest.MonkeyPatch, name: str, change: Any) -> None:

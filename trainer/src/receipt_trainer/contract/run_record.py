@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from receipt_trainer.contract.job import Family
-from receipt_trainer.contract.package import PackagePrecision
+from receipt_trainer.contract.package import PackageManifest, PackagePrecision
 from receipt_trainer.files import write_atomically
 
 
@@ -181,7 +181,28 @@ class PackageOutcome(BaseModel):
 
     precision: PackagePrecision | None = Field(None, description="Of the model that reading loads; None: no package")
     reason: str | None = Field(None, description="Why there is no package, or why its model is not int8")
+    folder: str | None = Field(None, description="Within the run's; None: no package, or older than this field")
+    f1_fp32: float | None = Field(None, description="Of each precision on the validation receipts, where there are any")
+    f1_int8: float | None = None
+    num_validation: int = Field(0, description="Validation receipts that they are measured on")
     seconds: float = 0.0
+
+    @classmethod
+    def of(cls, manifest: PackageManifest, folder: str) -> PackageOutcome:
+        """That of a package that was made.
+
+        Args:
+            folder: within the run's.
+        """
+        scores = manifest.scores
+        return cls(
+            precision=manifest.precision,
+            reason=scores.reason,
+            folder=folder,
+            f1_fp32=scores.f1_fp32,
+            f1_int8=scores.f1_int8,
+            num_validation=scores.num_validation,
+        )
 
 
 class LayoutLMRecord(RunRecord):

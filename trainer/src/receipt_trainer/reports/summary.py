@@ -14,6 +14,7 @@ from receipt_trainer.contract.run_record import (
     AnswerScores,
     FinalLoss,
     LayoutLMRecord,
+    PackageOutcome,
     PaddleOcrVlRecord,
     RunRecord,
     Score,
@@ -125,14 +126,29 @@ def measures(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def facts(record: RunRecord) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Titled groups of measures that the record has: time, cost, machine, software."""
+    """Titled groups of measures that the record has: model package, time, cost, machine, software."""
     groups = (
         ("Timings", record.timings),
         ("Cost", record.cost),
         ("Hardware", record.hardware),
         ("Versions", record.versions),
     )
-    return [(title, measures(values)) for title, values in groups if values]
+    found = [(title, measures(values)) for title, values in groups if values]
+    package = package_rows(record.package) if isinstance(record, LayoutLMRecord) and record.package else []
+    return [("Model package", package), *found] if package else found
+
+
+def package_rows(outcome: PackageOutcome) -> list[tuple[str, str]]:
+    """Where the run's package is, the precision that reading loads, and F1 of each; or why there is none."""
+    rows = [
+        ("Folder", outcome.folder),
+        ("Precision", outcome.precision or "no package"),
+        ("F1 in fp32", None if outcome.f1_fp32 is None else formatting.score(outcome.f1_fp32)),
+        ("F1 in int8", None if outcome.f1_int8 is None else formatting.score(outcome.f1_int8)),
+        ("Validation receipts", formatting.number(outcome.num_validation) if outcome.num_validation else None),
+        ("Reason", outcome.reason and formatting.one_line(outcome.reason, 200)),
+    ]
+    return [(name, value) for name, value in rows if value is not None]
 
 
 def problem_rows(counts: Mapping[str, Any]) -> list[ProblemRow]:

@@ -20,7 +20,7 @@ from receipt_trainer.config.base import parse
 from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract import names
-from receipt_trainer.contract.package import KNOWN_FILE
+from receipt_trainer.contract.package import KNOWN_FILE, SERVE_DIR
 from receipt_trainer.contract.run_record import LayoutLMRecord, PackageOutcome, load_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.reports import formatting
@@ -102,7 +102,7 @@ def export_command(run: Path) -> None:
     quiet_libraries()
     manifest = export_run(path.parent if path else model_dir, record)
     if path and record is not None:
-        record.package = PackageOutcome(precision=manifest.precision, reason=manifest.scores.reason)
+        record.package = PackageOutcome.of(manifest, f"{names.MODEL_DIR}/{SERVE_DIR}")
         record.write(path)
     scores = manifest.scores
     said = [f"{manifest.precision} model" + (f" ({scores.reason})" if scores.reason else "")]

@@ -123,7 +123,7 @@ def try_export(
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         outcome = PackageOutcome(reason=" ".join(reason.split())[:400])
     else:
-        outcome = PackageOutcome(precision=manifest.precision, reason=manifest.scores.reason)
+        outcome = PackageOutcome.of(manifest, f"{MODEL_DIR}/{SERVE_DIR}")
     outcome.seconds = round(time.monotonic() - before, 3)
     record.package = outcome
 
