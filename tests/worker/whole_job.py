@@ -48,9 +48,8 @@ class Lab:
         self.autoscaling: Any = clients.autoscaling()
         self.ec2: Any = clients.ec2()
         self.wire = FaultyWire()
-        makers: tuple[Callable[[], Any], ...]
-        makers = (clients.dynamodb, clients.sqs, clients.autoscaling, clients.cloudwatch)
-        self.wired = {make.__name__: self.wire.attach(make()) for make in makers}
+        services = ("dynamodb", "sqs", "autoscaling", "cloudwatch")
+        self.wired = {service: self.wire.attach(getattr(clients, service)()) for service in services}
         self.dynamodb.create_table(**JOBS.create_arguments(self.jobs_table))
         self.dynamodb.create_table(**INSTANCES.create_arguments(self.instances_table))
         template = {"ImageId": "ami-12c6146b", "InstanceType": "g6.xlarge"}

@@ -226,7 +226,7 @@ def adapter_of(model: Path, folder: Path) -> Path:
 def test_a_merged_model_computes_what_the_adapter_did(tiny_model: Path, batch: dict[str, Any], tmp_path: Path) -> None:
     """Logits agree to rounding, in a folder that needs no peft, and differ from the base's."""
     adapter = adapter_of(tiny_model, tmp_path / "adapter")
-    out = merge(str(tiny_model), adapter, tmp_path / "merged")
+    out = merge(str(tiny_model), adapter, tmp_path / "merged", warn=pytest.fail)
     inputs = {name: value for name, value in batch.items() if name != "labels"}
     with torch.no_grad():
         base, adapted, merged = (load(path, device="cpu").model(**inputs).logits for path in (tiny_model, adapter, out))
@@ -235,7 +235,7 @@ def test_a_merged_model_computes_what_the_adapter_did(tiny_model: Path, batch: d
     assert not list(out.glob("adapter*"))
     assert json.loads((out / "config.json").read_text())["model_type"] == "paddleocr_vl"
     with pytest.raises(UserError, match="is there already"):
-        merge(str(tiny_model), adapter, out)
+        merge(str(tiny_model), adapter, out, warn=pytest.fail)
 
 
 def test_an_adapter_leads_to_its_base(tiny_model: Path, tmp_path: Path) -> None:
