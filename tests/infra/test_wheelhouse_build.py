@@ -67,10 +67,11 @@ def built(sources: Path, tmp_path_factory: pytest.TempPathFactory, said: list[st
     return build(sources, BOTH, tmp_path_factory.mktemp("wheelhouses"), extras=(), report=said.append)
 
 
-def test_the_closure_of_an_instance_is_pinned_and_has_no_torch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("python", ["3.12", "3.13"])
+def test_the_closure_of_an_instance_is_pinned_and_has_no_torch(tmp_path: Path, python: str) -> None:
     """Every package that the trainer's extras need on an instance is of the pinned version, with hashes of its files;
     what the parent image brings is left out."""
-    found = resolve(REPOSITORY / "trainer", OTHER, EXTRAS, tmp_path)
+    found = resolve(REPOSITORY / "trainer", python, EXTRAS, tmp_path)
     versions = {one.name: one.version for one in found}
     assert versions.items() <= PINS.items()
     assert {"boto3", "pydantic-core", "transformers", "seqeval"} <= versions.keys()
