@@ -32,6 +32,7 @@ from receipt_trainer.serving.holder import Holder
 from receipt_trainer.serving.openapi import document
 from tests.serving.browser import served
 from tests.serving.mutate import mutated
+from tests.serving.standing import Standing
 
 PHOTO = Path(__file__).parents[2] / "docs" / "receipt.jpg"
 WORDS: dict[str, Any] = {
@@ -277,7 +278,7 @@ class Stopping:
         self.go, self.num_reading = threading.Semaphore(0), threading.Semaphore(0)
         reader: Any = SimpleNamespace(answer=self._answer, version=held.version, manifest=held.reader.manifest)
         self._answer_of = held.reader.answer
-        self.holder = Holder(replace(held, reader=reader))
+        self.holder = Standing(replace(held, reader=reader))
 
     def _answer(self, given: Any) -> Any:
         self.num_reading.release()
@@ -356,7 +357,7 @@ def test_a_fault_of_ours_says_nothing_of_the_receipt(holder: Holder, caplog: pyt
     held = holder.current()
     reader: Any = SimpleNamespace(answer=broken, manifest=held.reader.manifest, version=held.version)
     with (
-        client_of(create_app(Holder(replace(held, reader=reader)), limits=LIMITS)) as client,
+        client_of(create_app(Standing(replace(held, reader=reader)), limits=LIMITS)) as client,
         caplog.at_level(logging.INFO),
     ):
         assert "SECRET" not in is_problem(client.post("/v1/receipts:read?pages=1", json=WORDS), 500)

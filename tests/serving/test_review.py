@@ -24,6 +24,7 @@ from receipt_trainer.serving.holder import Held, Holder
 from receipt_trainer.serving.review import ReviewQueue, photo_beside, queue_of_file
 from receipt_trainer.serving.table_corrections import TableCorrections, queue_of_table
 from tests.inference.told import ToldModel, record
+from tests.serving.standing import Standing
 
 JPEG = b"\xff\xd8\xff\xe0 a photo"
 
@@ -38,7 +39,7 @@ class Unsure(ToldModel):
 
 @pytest.fixture
 def holder() -> Holder:
-    return Holder(Held(DocumentReader(cast("Any", Unsure())), "default", "told/1", datetime.now(UTC)))
+    return Standing(Held(DocumentReader(cast("Any", Unsure())), "default", "told/1", datetime.now(UTC)))
 
 
 def records(**more: Any) -> list[dict[str, Any]]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from receipt_trainer.aws import clients
 from receipt_trainer.cli.commands import serve
+from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.serving import server
+from receipt_trainer.serving.access import Access, new_token
 from receipt_trainer.serving.holder import Holder
 from tests.cli.jobs import Caller
 from tests.cli.test_stack import exported
@@ -32,6 +36,24 @@ def test_what_is_for_a_stack_is_refused_without_one(call: Caller, flags: list[st
     done = call("serve", "--model", "nowhere", "--no-browser", "--port", "0", *flags)
     assert (done.code, len(done.err.splitlines())) == (2, 1)
     assert said in done.err
+
+
+def test_the_hash_of_the_token_comes_from_a_parameter(call: Caller, aws: LocalCloud) -> None:
+    """Of the kind SecureString, decrypted; one that is missing or no hash is refused in one line that names it."""
+    name, (token, hashed) = f"/serving/{uuid4()}", new_token()
+    ssm = clients.ssm()
+    refused = []
+    for value in (None, token, hashed):
+        if value is not None:
+            ssm.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
+        if value != hashed:
+            done = call("serve", "--model", "nowhere", "--no-browser", "--port", "0", "--token-parameter", name)
+            assert (done.code, len(done.err.splitlines())) == (2, 1)
+            assert token not in done.err
+            refused.append(done.err)
+    assert "SSM has no such parameter" in refused[0]
+    assert f"--token-parameter {name}: not the SHA-256" in refused[1]
+    assert serve._access("example.com", None, name) == Access(hashed)
 
 
 def test_which_model_answers(call: Caller, jobs_table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

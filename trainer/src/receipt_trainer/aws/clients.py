@@ -250,9 +250,9 @@ def _first_line(text: str) -> str:
 
 
 def read_parameter(client: SSMClient, name: str) -> str | None:
-    """The value of a parameter of Systems Manager; None if there is no such parameter."""
+    """The value of a parameter of Systems Manager, decrypted; None if there is no such parameter."""
     try:
-        return client.get_parameter(Name=name)["Parameter"].get("Value")
+        return client.get_parameter(Name=name, WithDecryption=True)["Parameter"].get("Value")
     except boto.ClientError as error:
         if error_code(error) == "ParameterNotFound":
             return None

@@ -30,6 +30,7 @@ _SHOWN: Final = 10
 """Pages that a document has, in a message on one that it has not."""
 _LOOKED_AT: Final = 6
 """Lines of a file that say whether each line is a receipt."""
+_UNKNOWN_SIZE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ def of_record(record: Any, name: str, content: bytes | None = None, where: str =
     receipt = parse_record(_completed(record, name), name, problems)
     if receipt is None:
         return Given(name, refusal=where + _refusal(record, problems), content=content)
-    return Given(receipt.name, _document(receipt), content=content, problems=_said(problems))
+    return Given(receipt.name, document_of(receipt), content=content, problems=_said(problems))
 
 
 def _completed(record: Any, name: str) -> Any:
@@ -182,8 +183,10 @@ def _refusal(record: Any, problems: ProblemLog) -> str:
     return details[-1][1:].removesuffix(details[-1][0]) if details else "not a receipt"  # without its quotes
 
 
-def _document(receipt: Receipt) -> DocumentWords:
-    width, height = receipt.width, receipt.height
+def document_of(receipt: Receipt) -> DocumentWords:
+    """The words of a receipt at their places on its page; a page of unknown size counts as 1000 x 1000."""
+    width, height = receipt.width or _UNKNOWN_SIZE, receipt.height or _UNKNOWN_SIZE
+    name = receipt.name or receipt.key
     words = tuple(
         PageWord(
             word.text,
@@ -193,7 +196,7 @@ def _document(receipt: Receipt) -> DocumentWords:
         )
         for word in receipt.words
     )
-    return DocumentWords(receipt.name, (PageWords(1, width, height, words),), receipt.source)
+    return DocumentWords(name, (PageWords(1, width, height, words),), receipt.source)
 
 
 def _lines(path: Path) -> Iterator[Given]:

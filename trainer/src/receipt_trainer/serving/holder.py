@@ -20,7 +20,7 @@ from receipt_trainer.inference.document_reader import DocumentReader, LazyOcr
 from receipt_trainer.inference.model_place import DamagedPackageError, NoPackageError
 from receipt_trainer.inference.reader import PackageReader
 from receipt_trainer.serving.model_cache import Lease, ModelCache
-from receipt_trainer.serving.model_source import Candidate, ModelSource, PackageSource, PointerSource, model_source
+from receipt_trainer.serving.model_source import Candidate, ModelSource, PointerSource, model_source
 from receipt_trainer.serving.pointer import InvalidPointerError, PointerStore
 
 LOOK_S: Final = 60.0
@@ -51,12 +51,12 @@ class Holder:
     """Holds one model at a time. `current` may be called by several threads, `look` by one."""
 
     def __init__(
-        self, source: ModelSource | Held, *, name: str = DEFAULT_NAME, look_s: float = LOOK_S, **options: Any
+        self, source: ModelSource, *, name: str = DEFAULT_NAME, look_s: float = LOOK_S, **options: Any
     ) -> None:
         """Load the newest model that can be loaded.
 
         Args:
-            source: where models come from; or a model that is loaded already, which then stays.
+            source: where models come from.
             name: under which it is served.
             look_s: seconds between two looks for a newer one.
             options: of the readers, as of `DocumentReader`.
@@ -65,15 +65,13 @@ class Holder:
             UserError: there is no model, or it is damaged or does not read its own sample as it must.
             WorldError: it cannot be read or downloaded.
         """
-        self._source: ModelSource = PackageSource("") if isinstance(source, Held) else source
-        self._name, self._look_s = name, look_s
+        self._source, self._name, self._look_s = source, name, look_s
         self._options = {"ocr": LazyOcr(), **options}
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
         self._refused: str | None = None
         self._fault: str | None = None
-        loaded = (source, "", Lease(Path())) if isinstance(source, Held) else self._first()
-        self._held, self._package, self._lease = loaded
+        self._held, self._package, self._lease = self._first()
         self._tidy()
 
     @classmethod

@@ -9,18 +9,15 @@ from threading import Event, Lock, Thread
 from typing import Any, Final
 from urllib.parse import quote
 
-from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.load import read_files
 from receipt_trainer.errors import UserError
 from receipt_trainer.inference.document_reader import DocumentReader
-from receipt_trainer.inference.inputs import Given
+from receipt_trainer.inference.inputs import Given, document_of
 from receipt_trainer.serving.corrections import Photo
 from receipt_trainer.serving.holder import Holder
 
-_UNKNOWN_SIZE: Final = 1000
-"""Width and height of a page of which nobody knows them, as in JSON lines."""
 _SHOWN: Final = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp"}
 """First bytes of the photos that a browser shows, and their content types."""
 MAX_PHOTO: Final = 20_000_000
@@ -129,7 +126,7 @@ class ReviewQueue:
             label = word.valid_label()
             if label is not None and not word.is_open():
                 shown["label"] = label
-        has_photo = self.photo(key) is not None
+        has_photo = self._photo_of(receipt) is not None
         return answer | {"photo": f"/v1/review/{quote(key, safe='')}/photo" if has_photo else None}
 
     def photo(self, key: str) -> Photo | None:
@@ -138,7 +135,10 @@ class ReviewQueue:
         Raises:
             KeyError, WorldError: as `entry`.
         """
-        content = self._photo(self._receipt(key))
+        return self._photo_of(self._receipt(key))
+
+    def _photo_of(self, receipt: Receipt) -> Photo | None:
+        content = self._photo(receipt)
         if content is None or len(content) > MAX_PHOTO:
             return None
         kind = next((kind for head, kind in _SHOWN.items() if content.startswith(head)), None)
@@ -169,18 +169,8 @@ def read_again(reader: DocumentReader, receipt: Receipt) -> dict[str, Any]:
     Raises:
         UserError: the model cannot read it.
     """
-    width, height = receipt.width or _UNKNOWN_SIZE, receipt.height or _UNKNOWN_SIZE
-    words = tuple(
-        PageWord(
-            word.text,
-            (word.box[0] * width, word.box[1] * height, word.box[2] * width, word.box[3] * height),
-            word.line,
-            word.confidence,
-        )
-        for word in receipt.words
-    )
-    name = receipt.name or receipt.key
-    return dict(reader.answer(Given(name, DocumentWords(name, (PageWords(1, width, height, words),), receipt.source))))
+    words = document_of(receipt)
+    return dict(reader.answer(Given(words.name, words)))
 
 
 def queue_of_file(holder: Holder, file: Path, corrections: Path) -> tuple[ReviewQueue, dict[str, Receipt]]:

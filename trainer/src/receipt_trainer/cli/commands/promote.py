@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from receipt_trainer.errors import UserError, WorldError
 
 if TYPE_CHECKING:
     from receipt_trainer.data.receipt import Receipt
+    from receipt_trainer.inference.reader import PackageReader
+    from receipt_trainer.serving.model_cache import ModelCache
     from receipt_trainer.serving.pointer import PointerStore
     from receipt_trainer.serving.promote import ModelComparison
 
@@ -47,28 +50,50 @@ def command(model: str | None, name: str, on_file: Path | None, yes: bool, rollb
         return
     from receipt_trainer.inference.reader import PackageReader
     from receipt_trainer.serving.model_cache import ModelCache
-    from receipt_trainer.serving.promote import compare_models, package_at
+    from receipt_trainer.serving.promote import package_at
 
     former = store.find()
     candidate = package_at(_place(model, bucket))
     cache = ModelCache(store.uri)
-    reader = PackageReader.open(cache.lease(candidate).folder)
-    reader.verify()  # before any server has to refuse it
-    if former is None:
-        click.echo(f"no model was in force as '{name}': nothing to compare with")
-        store.replace(Pointer(name=name, current=candidate), None)
-    else:
-        if former.pointer.current.manifest_sha256 == candidate.manifest_sha256:
-            raise UserError(f"{candidate.version} is in force as '{name}' already")
-        receipts, what = _receipts(on_file, [former.pointer.current, candidate])
-        click.echo(f"compared on {len(receipts)} {what}")
-        force = PackageReader.open(cache.lease(former.pointer.current).folder)
-        found = compare_models(force, reader, receipts)
-        _show(found, former.pointer.current, candidate)
-        if found.objections and not yes:
-            raise WorldError(f"not promoted: {'; '.join(found.objections)}; --yes promotes it all the same")
-        store.replace(former.pointer.followed_by(candidate), former)
+    with closing(cache.lease(candidate)) as lease:
+        reader = PackageReader.open(lease.folder)
+        reader.verify()  # before any server has to refuse it
+        if former is None:
+            click.echo(f"no model was in force as '{name}': nothing to compare with")
+            pointer = Pointer(name=name, current=candidate)
+        else:
+            _compare(former.pointer.current, candidate, reader, cache, on_file, yes=yes)
+            pointer = former.pointer.followed_by(candidate)
+    store.replace(pointer, former)
     click.echo(f"{candidate.version} is in force as '{name}'; servers take it within a minute or so")
+
+
+def _compare(
+    force: PromotedModel,
+    candidate: PromotedModel,
+    reader: PackageReader,
+    cache: ModelCache,
+    on_file: Path | None,
+    *,
+    yes: bool,
+) -> None:
+    """Show how the candidate compares with the model in force; WorldError: something speaks against it."""
+    from receipt_trainer.inference.reader import PackageReader
+    from receipt_trainer.serving.promote import compare_models
+
+    if force.manifest_sha256 == candidate.manifest_sha256:
+        raise UserError(f"{candidate.version} is in force already")
+    receipts, what = _receipts(on_file, [force, candidate])
+    click.echo(f"compared on {len(receipts)} {what}")
+    with closing(cache.lease(force)) as lease:
+        found = compare_models(PackageReader.open(lease.folder), reader, receipts)
+    if receipts:
+        _show(found, force, candidate)
+    objections = "; ".join(found.objections)
+    if objections and not yes:
+        raise WorldError(f"not promoted: {objections}; --yes promotes it all the same")
+    if objections:
+        click.echo(f"promoted all the same, as --yes says: {objections}")
 
 
 def _roll_back(store: PointerStore) -> None:

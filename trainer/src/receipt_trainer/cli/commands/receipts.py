@@ -23,7 +23,7 @@ from receipt_trainer.contract.names import VALIDATION_STATUSES
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import UNKNOWN, Receipt
 from receipt_trainer.data.sources.dynamodb.assemble import ReceiptKey
-from receipt_trainer.data.sources.dynamodb.correct import Deletion, delete_receipt, receipts_of_image
+from receipt_trainer.data.sources.dynamodb.delete import Deletion, delete_receipt, receipts_of_image
 from receipt_trainer.data.sources.dynamodb.read import read_all, read_labelled
 from receipt_trainer.data.sources.dynamodb.write import import_receipts, mark_imported
 from receipt_trainer.data.sources.export import SUFFIXES, labeling_config, lines

@@ -191,9 +191,8 @@ def _access(host: str, file: Path | None, parameter: str | None) -> Access:
 def _parameter(name: str) -> str:
     from receipt_trainer.aws import clients
 
-    client: Any = clients.ssm()
     with clients.aws_faults(f"read the parameter {name}"):
-        try:
-            return str(client.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"])
-        except client.exceptions.ParameterNotFound:
-            raise UserError(f"--token-parameter {name}: SSM has no such parameter in this region") from None
+        value = clients.read_parameter(clients.ssm(), name)
+    if value is None:
+        raise UserError(f"--token-parameter {name}: SSM has no such parameter in this region")
+    return value

@@ -13,7 +13,7 @@ const KEYS = [
   ["Enter", "All is right: save, and on to the next"],
   ["← → ↑ ↓", "Go from word to word; with Shift, select several. The first goes to the least sure word"],
   ["N", "The next unsure word"],
-  ["1 – 9, A – H", "Give the selected words the label that bears this key"],
+  ["1 – 9, A S D F G H", "Give the selected words the label that bears this key"],
   ["0 or Delete", "No label"],
   ["E", "Edit the word's text; Enter keeps it, Escape does not"],
   ["Escape", "Select nothing"],
