@@ -1,12 +1,16 @@
 """What extraction makes of people's own labels: rows of line items, and values against the keys of the data set.
 
     python -m benchmarks.gold_labels cord.train.jsonl.gz sroie.train.jsonl.gz [--wrong]
+    python -m benchmarks.gold_labels sroie.dev.jsonl.gz --misread 3 --severity 0.4 --known sroie.train.jsonl.gz
 
 A file has receipts as JSON lines, their words with `label`. Where words have `group`, as CORD's have (the line item
 they belong to), a row is right if it has exactly the words of a group. Where a receipt has `fields`, {company, date,
 total} as SROIE's or {total: {total_price}} as CORD's, values are compared with them: company by letters and digits,
 date and total by value. They are read twice: with nothing learned, and with what a model's package would know of the
 files: the order of dates and the meaning of marks in amounts, as counted in all files together.
+
+With --misread each receipt is read so often as OCR might have read it (`data.ocr_errors`), without and with the
+merchants and addresses that a package of --known would have.
 """
 
 from __future__ import annotations
@@ -17,15 +21,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from benchmarks.read_fields import is_right
+from receipt_trainer.data import ocr_errors
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.jsonl import read_jsonl
 from receipt_trainer.extraction.dates import date_orders
 from receipt_trainer.extraction.finds import amount_marks, gather, labelled_words
 from receipt_trainer.extraction.items import ITEM_LABELS, rows
+from receipt_trainer.extraction.known import Known, known_of, make_known
 from receipt_trainer.extraction.summary import read_receipt
 
 
@@ -59,7 +66,7 @@ def truth_of(receipt: Receipt) -> dict[str, str]:
     if isinstance(total, Mapping):
         price = total.get("total_price")
         return {"total": price} if isinstance(price, str) else {}
-    return {name: fields[name] for name in ("company", "date", "total") if isinstance(fields.get(name), str)}
+    return {name: fields[name] for name in ("company", "address", "date", "total") if isinstance(fields.get(name), str)}
 
 
 def learned_of(receipts: Sequence[Receipt]) -> dict[str, Any]:
@@ -74,15 +81,22 @@ def learned_of(receipts: Sequence[Receipt]) -> dict[str, Any]:
     return {"learned": date_orders(dates), "marks": amount_marks(receipts)}
 
 
-def values_of(receipts: Sequence[Receipt], learned: Mapping[str, Any], *, wrong: bool) -> str:
+def values_of(
+    receipts: Sequence[Receipt], learned: Mapping[str, Any], *, known: Known | None = None, wrong: bool = False
+) -> str:
     """How many values are those of the keys, and how many are left open, as text."""
     right, open_, counts = Counter[str](), Counter[str](), Counter[str]()
     before = time.process_time()
     for receipt in receipts:
         words = labelled_words(receipt)
-        summary = read_receipt(words, gather(words, **learned), lambda of: 1.0).summary
+        reading = read_receipt(words, gather(words, **learned), lambda of: 1.0, known)
+        addresses = reading.fields.get("ADDRESS_LINE", ())
+        values = reading.summary | {
+            "company": reading.summary["merchant"],
+            "address": addresses[0].value if addresses else None,
+        }
         for name, truth in truth_of(receipt).items():
-            value = summary["merchant" if name == "company" else name]
+            value = values[name]
             counts[name] += 1
             open_[name] += value is None
             # A key's own mark is as unclear as the receipt's: 45,500 is compared by its digits.
@@ -105,15 +119,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--wrong", action="store_true", help="print what is wrong")
+    parser.add_argument("--misread", type=int, default=0, metavar="N", help="read each receipt N times as OCR might")
+    parser.add_argument("--severity", type=float, default=ocr_errors.SEVERITY, help="of the misreading")
+    parser.add_argument("--known", type=Path, help="receipts whose merchants and addresses are known")
     args = parser.parse_args()
+    ocr_errors.SEVERITY = args.severity  # type: ignore[misc]
     files = {path: list(read_jsonl(path, ProblemLog())) for path in args.files}
     learned = learned_of([receipt for receipts in files.values() for receipt in receipts])
     for path, receipts in files.items():
         if any("group" in word.extra for receipt in receipts for word in receipt.words):
             print(f"{path.name}: {rows_of(receipts, wrong=args.wrong)}")
         if any(truth_of(receipt) for receipt in receipts):
-            print(f"{path.name}, nothing learned: {values_of(receipts, {}, wrong=False)}")
+            print(f"{path.name}, nothing learned: {values_of(receipts, {})}")
             print(f"{path.name}, learned: {values_of(receipts, learned, wrong=args.wrong)}")
+        if args.misread:
+            rng = Random(0)
+            copies = [ocr_errors.misread(receipt, rng) for receipt in receipts for _ in range(args.misread)]
+            print(f"{path.name}, misread, nothing known: {values_of(copies, learned)}")
+            if args.known is not None:
+                texts = known_of(read_jsonl(args.known, ProblemLog()))
+                known = make_known(texts["merchants"], texts["addresses"])
+                said = f"{len(texts['merchants'])} merchants, {len(texts['addresses'])} addresses known"
+                print(f"{path.name}, misread, {said}: {values_of(copies, learned, known=known, wrong=args.wrong)}")
 
 
 if __name__ == "__main__":

@@ -49,8 +49,9 @@ from receipt_trainer.data.sources.load import load_receipts
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.models.layoutlm.collator import PackedBatches, PackingCollator
 from receipt_trainer.models.layoutlm.family import layoutlm_arguments
+from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import build, load_tokenizer, resolve
-from receipt_trainer.models.layoutlm.trainer import MarginalLoss, ReceiptTrainer, target_table
+from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
 from receipt_trainer.training import hardware
 from receipt_trainer.training.hardware import Machine
 

@@ -28,8 +28,8 @@ from transformers.utils import logging
 
 from receipt_trainer.config.paddleocr_vl import LoraSection, VlTrainingConfig
 from receipt_trainer.models.paddleocr_vl.encode import IGNORED
+from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
 from receipt_trainer.models.paddleocr_vl.model import count_parameters, peak_memory_gib, prepare_for_training
-from receipt_trainer.models.paddleocr_vl.trainer import TokenLoss, supervised
 
 PATCH = 14
 MERGE = 2

@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 from receipt_trainer.config.job_file import PaddleOcrVlJob, load_job_file, read_job
 from receipt_trainer.config.paddleocr_vl import BASE_MODEL, VlDataConfig, VlTrainingConfig
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.submit import resolve
+from receipt_trainer.jobs.routing import resolve
 
 EXAMPLES = Path(__file__).parents[2] / "trainer" / "examples"
 HEAD = "family: paddleocr-vl\njob_name: a\n"

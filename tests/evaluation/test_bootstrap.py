@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from receipt_trainer.evaluation.compare import paired_interval
+from receipt_trainer.evaluation.bootstrap import paired_interval
 from receipt_trainer.evaluation.ratio import Share
 
 

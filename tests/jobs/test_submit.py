@@ -17,15 +17,8 @@ from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.model import Attempt
 from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.repository import JobTable
-from receipt_trainer.jobs.submit import (
-    choose_pool,
-    new_job,
-    read_training_defaults,
-    resolve,
-    retry_job,
-    submit,
-    submit_training_job,
-)
+from receipt_trainer.jobs.routing import choose_pool, read_training_defaults, resolve
+from receipt_trainer.jobs.submit import new_job, retry_job, submit, submit_training_job
 from receipt_trainer.local.emulator import LocalCloud
 from tests.fault_proxy import Answer, FaultProxy
 

@@ -12,7 +12,7 @@ from typing import Any
 from receipt_trainer.aws import clients
 from receipt_trainer.contract.package import MANIFEST_FILE, SAMPLE_FILE, PackageFile, PackageManifest
 from receipt_trainer.contract.pointer import Pointer, PromotedModel
-from receipt_trainer.serving.pointer import PointerStore
+from receipt_trainer.serving.pointer_store import PointerStore
 
 
 @dataclass

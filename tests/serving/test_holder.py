@@ -269,7 +269,7 @@ import sys
 from pathlib import Path
 from receipt_trainer.serving.holder import Holder
 from receipt_trainer.serving.model_cache import ModelCache
-from receipt_trainer.serving.pointer import PointerStore
+from receipt_trainer.serving.pointer_store import PointerStore
 holder = Holder.following(sys.argv[1], cache=ModelCache(PointerStore(sys.argv[1], "default").uri, Path(sys.argv[2])))
 print(holder.current().version, flush=True)
 sys.stdin.read()

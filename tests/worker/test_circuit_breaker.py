@@ -7,8 +7,8 @@ import pytest
 from botocore.stub import Stubber
 
 from receipt_trainer.aws.autoscaling import GroupMember
+from receipt_trainer.worker.circuit_breaker import Breaker
 from receipt_trainer.worker.finalize import Ending
-from receipt_trainer.worker.loop import Breaker
 from receipt_trainer.worker.registry import WorkerMachine
 from tests.worker.bench import Bench
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from receipt_trainer.data.encode import IGNORED, allowed_sets
 from receipt_trainer.data.labels import LabelSpace
-from receipt_trainer.models.layoutlm.trainer import MarginalLoss, target_table
+from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 
 SPACE = LabelSpace(("MERCHANT_NAME", "PHONE_NUMBER", "DATE"))
 SETS = allowed_sets(SPACE, ["sroie", "", "funsd"])

@@ -17,9 +17,9 @@ from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.prepare import Prepared
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.models.layoutlm.collator import PackingCollator
+from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import build, load_tokenizer, resolve
 from receipt_trainer.models.layoutlm.predictor import predict, receipt_predictions
-from receipt_trainer.models.layoutlm.trainer import MarginalLoss, target_table
 
 SPACE = LabelSpace(("MERCHANT_NAME", "PHONE_NUMBER", "DATE"))
 START = resolve("tiny")

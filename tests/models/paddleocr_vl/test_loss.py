@@ -10,8 +10,8 @@ import torch
 from receipt_trainer.config.paddleocr_vl import LossSection
 from receipt_trainer.data.document_set import read_examples
 from receipt_trainer.models.paddleocr_vl.encode import collate, encode
+from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
 from receipt_trainer.models.paddleocr_vl.model import Loaded, load
-from receipt_trainer.models.paddleocr_vl.trainer import TokenLoss, supervised
 
 FOCAL = LossSection(use_focal=True, focal_alpha=0.25, focal_gamma=2)
 SMOOTH = LossSection(use_label_smoothing=True, label_smoothing=0.2)

@@ -17,6 +17,7 @@ from receipt_trainer.data.document_set import read_examples
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import collate, encode
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora
+from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
 from receipt_trainer.models.paddleocr_vl.model import (
     NOT_QUANTIZED,
     choose_machine,
@@ -25,7 +26,6 @@ from receipt_trainer.models.paddleocr_vl.model import (
     merge,
     prepare_for_training,
 )
-from receipt_trainer.models.paddleocr_vl.trainer import TokenLoss, supervised
 from tests.models.paddleocr_vl.tiny import make_tiny
 
 PREFIX = "base_model.model."

@@ -30,9 +30,9 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.fleet.groups import Group, read_groups
 from receipt_trainer.jobs import queue
 from receipt_trainer.jobs.instances import GONE, list_instances
+from receipt_trainer.jobs.routing import choose_pool
 from receipt_trainer.jobs.rows import Wanted, find
 from receipt_trainer.jobs.state_machine import is_held
-from receipt_trainer.jobs.submit import choose_pool
 
 
 def look_at_groups(subject: Subject) -> Iterator[Finding]:

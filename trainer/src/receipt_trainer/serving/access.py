@@ -14,7 +14,7 @@ from typing import Final
 from starlette.datastructures import Headers
 
 from receipt_trainer.errors import UserError
-from receipt_trainer.serving.problems import ProblemError
+from receipt_trainer.serving.problem_details import ProblemError
 
 SECURITY_HEADERS: Final = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "

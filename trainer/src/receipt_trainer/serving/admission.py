@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from starlette.requests import ClientDisconnect
 
-from receipt_trainer.serving.problems import ProblemError
+from receipt_trainer.serving.problem_details import ProblemError
 
 Result = TypeVar("Result")
 

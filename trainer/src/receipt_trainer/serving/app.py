@@ -43,7 +43,7 @@ from receipt_trainer.serving.gate import Gate
 from receipt_trainer.serving.holder import Holder
 from receipt_trainer.serving.openapi import document
 from receipt_trainer.serving.photos import PhotoReaders
-from receipt_trainer.serving.problems import ProblemError, on_fault, on_http_exception, on_problem
+from receipt_trainer.serving.problem_details import ProblemError, on_fault, on_http_exception, on_problem
 from receipt_trainer.serving.review import ReviewQueue
 
 Result = TypeVar("Result")

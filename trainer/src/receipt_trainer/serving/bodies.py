@@ -15,7 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from receipt_trainer.serving.problems import ProblemError
+from receipt_trainer.serving.problem_details import ProblemError
 
 JSON: Final = "application/json"
 MULTIPART: Final = "multipart/form-data"

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from receipt_trainer.serving.access import SECURITY_HEADERS, Access
 from receipt_trainer.serving.metrics import Metrics
 from receipt_trainer.serving.photos import PhotoReadError
-from receipt_trainer.serving.problems import ProblemError
+from receipt_trainer.serving.problem_details import ProblemError
 
 CLIENT_GONE: Final = 499
 """Counted for a request whose sender has gone: nobody gets it."""

@@ -21,7 +21,7 @@ from receipt_trainer.inference.model_place import DamagedPackageError, NoPackage
 from receipt_trainer.inference.reader import PackageReader
 from receipt_trainer.serving.model_cache import Lease, ModelCache
 from receipt_trainer.serving.model_source import Candidate, ModelSource, PointerSource, model_source
-from receipt_trainer.serving.pointer import InvalidPointerError, PointerStore
+from receipt_trainer.serving.pointer_store import InvalidPointerError, PointerStore
 
 LOOK_S: Final = 60.0
 """Between two looks for a newer model, a tenth more or less: many servers do not ask at the same moment."""

@@ -11,7 +11,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.inference.model_place import SCHEME, find_model
 from receipt_trainer.inference.package import find_package
 from receipt_trainer.serving.model_cache import Lease, ModelCache
-from receipt_trainer.serving.pointer import PointerStore, StoredPointer
+from receipt_trainer.serving.pointer_store import PointerStore, StoredPointer
 
 
 @dataclass(frozen=True, slots=True)

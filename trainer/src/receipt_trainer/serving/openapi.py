@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from receipt_trainer.inference import answer
 from receipt_trainer.serving.bodies import JSON, MULTIPART, PHOTOS
 from receipt_trainer.serving.corrections import Correction, Saved
-from receipt_trainer.serving.problems import MEDIA_TYPE as PROBLEM
+from receipt_trainer.serving.problem_details import MEDIA_TYPE as PROBLEM
 
 _HOME: Final = "#/components/schemas/"
 _TEXT: Final = {"type": "string"}

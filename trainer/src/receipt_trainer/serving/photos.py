@@ -14,7 +14,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
-from receipt_trainer.serving.problems import ProblemError
+from receipt_trainer.serving.problem_details import ProblemError
 
 MEMORY_BYTES: Final = 3 << 30
 """Of a child: 40 megapixels of 32 bits take two thirds of it."""

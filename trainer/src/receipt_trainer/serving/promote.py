@@ -22,7 +22,8 @@ from receipt_trainer.data.decode import choose
 from receipt_trainer.data.encode import IGNORED, words_of
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.receipt import Receipt
-from receipt_trainer.evaluation.compare import MIN_DOCUMENTS, Difference, paired_interval
+from receipt_trainer.evaluation.bootstrap import MIN_DOCUMENTS, paired_interval
+from receipt_trainer.evaluation.compare import Difference
 from receipt_trainer.evaluation.ratio import Share, add_up
 from receipt_trainer.inference.model_place import SCHEME, NoPackageError
 from receipt_trainer.inference.package import ONNX_FILES, find_package

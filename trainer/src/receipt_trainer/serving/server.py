@@ -21,7 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from receipt_trainer.errors import UserError
 from receipt_trainer.serving.app import App
-from receipt_trainer.serving.problems import MEDIA_TYPE
+from receipt_trainer.serving.problem_details import MEDIA_TYPE
 
 MAX_CONNECTIONS: Final = 500
 """At the same time; more are closed as they come."""

@@ -15,7 +15,7 @@ from receipt_trainer.config.job_file import AnyJob
 from receipt_trainer.contract.job import Family
 from receipt_trainer.contract.names import is_job_name
 from receipt_trainer.errors import UserError
-from receipt_trainer.jobs.submit import resolve
+from receipt_trainer.jobs.routing import resolve
 from receipt_trainer.sweep.search_space import Axis
 
 ObjectiveName = Literal["f1", "eval_loss", "field_accuracy", "teds"]

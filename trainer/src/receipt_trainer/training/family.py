@@ -1,77 +1,20 @@
-"""Interface of a model family to a run, and what transformers is told of either; all else is shared."""
+"""Interface of a model family to a run: its data, model, trainer, scores and report. All else is shared."""
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from rich.console import Console
-from transformers import TrainingArguments
 
-from receipt_trainer.config.layoutlm import TrainingConfig
-from receipt_trainer.config.paddleocr_vl import VlTrainingConfig
 from receipt_trainer.contract.run_record import RunRecord
 from receipt_trainer.contract.sinks import MetricsSink
+from receipt_trainer.training.arguments import Hyperparameters
 from receipt_trainer.training.hardware import Machine
 from receipt_trainer.training.trainer import BatchTrainer
-
-Hyperparameters = TrainingConfig | VlTrainingConfig
-"""How to train; what both have under one name is all that a run of any family reads."""
-
-NOT_IN_THE_CURVE: Final = frozenset(
-    {
-        "save_total_limit",
-        "save_steps",
-        "logging_steps",
-        "early_stopping_patience",
-        "dataloader_workers",
-        "export_package",
-    }
-)
-"""Hyperparameters that a resumed run may change: its losses do not depend on them."""
-
-
-def training_arguments(
-    config: Hyperparameters, run_dir: Path, machine: Machine, evaluations: Evaluations[Any, Any], **own: Any
-) -> TrainingArguments:
-    """transformers' arguments for a configuration; `own` are those that are set differently from family to family."""
-    arguments = TrainingArguments(
-        output_dir=str(run_dir),
-        max_steps=config.max_steps or -1,
-        learning_rate=config.learning_rate or 0.0,
-        warmup_steps=config.warmup_ratio,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
-        optim="adamw_torch_fused",
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        logging_steps=config.logging_steps,
-        logging_nan_inf_filter=False,
-        metric_for_best_model=evaluations.metric,
-        greater_is_better=evaluations.is_higher_better,
-        seed=config.seed,
-        bf16=machine.precision == "bf16",
-        fp16=machine.precision == "fp16",
-        dataloader_num_workers=config.dataloader_workers,
-        dataloader_pin_memory=machine.cuda,
-        remove_unused_columns=False,
-        label_names=["labels"],
-        ddp_find_unused_parameters=False,
-        use_cpu=not machine.cuda,
-        disable_tqdm=True,
-        report_to=[],
-        log_level="error",
-        **own,
-    )
-    if machine.cuda and "LOCAL_RANK" not in os.environ:
-        arguments._n_gpu = 1  # DataParallel would cut a batch's parts apart; several GPUs go through torchrun
-    return arguments
-
 
 Record = TypeVar("Record", bound=RunRecord)
 """The record of a family's runs."""

@@ -1,7 +1,6 @@
 """The worker: polls its queues in order, trains one job at a time, and goes when it must or has nothing to do.
 
-Before a claim it looks after messages that wear out and leases that no right clock has written; a machine that fails
-one job after the other takes no more.
+Before a claim it looks after messages that wear out and leases that no right clock has written.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.state_machine import Refusal
 from receipt_trainer.worker.attempt import AttemptRun, WorkerParts
 from receipt_trainer.worker.child import Scratch
-from receipt_trainer.worker.finalize import Claimed, Ending, Inbox
+from receipt_trainer.worker.circuit_breaker import Breaker
+from receipt_trainer.worker.finalize import Claimed, Inbox
 from receipt_trainer.worker.interruptions import Advice, Interruption
 from receipt_trainer.worker.retention import Retention
 from receipt_trainer.worker.shutdown import InstanceNotEndedError, Shutdown
@@ -99,45 +99,6 @@ class StaleLeases:
         """The lease of the job that was not renewed for too long, if it is still that one; None: there is none."""
         lease, since = self._seen.get(job_id, (None, 0.0))
         return lease if lease is not None and self._clock() - since > self._lease_s else None
-
-
-MAX_MACHINE_FAULTS: Final = 2
-"""Failures of the machine in a row; a job has one attempt more by default, which is made on another machine."""
-
-
-class Breaker:
-    """Counts what the machine, not the job, seems to be at fault for.
-
-    A mistake of the user, an interruption or a cancellation says nothing of the machine; a success, and a failure that
-    is the program's own, says that the machine works. One run that this machine cannot deliver is enough: it would
-    train the next one for hours, for it to lie there as well.
-    """
-
-    def __init__(self, limit: int = MAX_MACHINE_FAULTS) -> None:
-        self._limit = limit
-        self._num_failures = 0
-        self._last = ""
-        self._refused: str | None = None
-
-    def ended(self, ending: Ending) -> None:
-        """Hear how an attempt ended."""
-        if ending.is_stuck:
-            self._num_failures, self._last = self._limit, f"{ending.reason}; its process cannot be ended"
-        elif ending.how == "upload_failed" and ending.is_machine_fault:
-            self._refused = ending.reason
-        elif ending.how == "failed" and ending.is_machine_fault:
-            self._num_failures, self._last = self._num_failures + 1, ending.reason
-        elif ending.how in ("succeeded", "failed"):
-            self._num_failures = 0
-
-    @property
-    def reason(self) -> str | None:
-        """Why the machine should take no more jobs; None: it should."""
-        if self._refused is not None:
-            return f"this machine cannot deliver what it trains: {self._refused}"
-        if self._num_failures < self._limit:
-            return None
-        return f"{self._num_failures} attempts in a row failed on this machine, the last one: {self._last}"
 
 
 FAULT_WAIT_S: Final = 10.0

@@ -32,8 +32,9 @@ from receipt_trainer.contract.package import MANIFEST_FILE, SERVE_DIR
 from receipt_trainer.contract.run_record import read_record
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.instances import list_instances
+from receipt_trainer.jobs.routing import read_training_defaults
 from receipt_trainer.jobs.rows import LOGS, METRICS, rows_of
-from receipt_trainer.jobs.submit import new_job, queue_job, read_training_defaults
+from receipt_trainer.jobs.submit import new_job, queue_job
 from receipt_trainer.jobs.views import LiveJob, follow_job
 from receipt_trainer.local.session import Session, ended_by_signals, folder
 from receipt_trainer.reports.run_folder import load_run, print_run

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from receipt_trainer.data.receipt import Receipt
     from receipt_trainer.inference.reader import PackageReader
     from receipt_trainer.serving.model_cache import ModelCache
-    from receipt_trainer.serving.pointer import PointerStore
+    from receipt_trainer.serving.pointer_store import PointerStore
     from receipt_trainer.serving.promote import ModelComparison
 
 
@@ -37,7 +37,7 @@ def command(model: str | None, name: str, on_file: Path | None, yes: bool, rollb
     JOB is a finished job of the stack, RUN a run's folder or s3://. They are compared on --on FILE, else on the stack's
     receipts of split test, else on those that both runs held out. Exit code 1: something speaks against it.
     """
-    from receipt_trainer.serving.pointer import PointerStore
+    from receipt_trainer.serving.pointer_store import PointerStore
 
     bucket = os.environ.get(ENV_ARTIFACTS_BUCKET)
     if not bucket:

@@ -232,7 +232,7 @@ def model_of_stack() -> str | Path:
     """
     from receipt_trainer.contract.pointer import DEFAULT_NAME
     from receipt_trainer.serving.model_cache import ModelCache
-    from receipt_trainer.serving.pointer import PointerStore
+    from receipt_trainer.serving.pointer_store import PointerStore
 
     if bucket := os.environ.get(ENV_ARTIFACTS_BUCKET):
         store = PointerStore(bucket, DEFAULT_NAME)

@@ -21,13 +21,8 @@ from receipt_trainer.contract.outputs import PoolName, Priority
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.fleet.forecast import Forecast
 from receipt_trainer.jobs.model import Job
-from receipt_trainer.jobs.submit import (
-    choose_pool,
-    jobs_table_of_environment,
-    new_job,
-    queue_job,
-    read_training_defaults,
-)
+from receipt_trainer.jobs.routing import choose_pool, read_training_defaults
+from receipt_trainer.jobs.submit import jobs_table_of_environment, new_job, queue_job
 
 
 @click.command("submit-job")

@@ -22,15 +22,17 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.models.layoutlm import metrics as scores
 from receipt_trainer.models.layoutlm.collator import PackedBatches, PackingCollator
 from receipt_trainer.models.layoutlm.export import save_model
+from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import Start, build, load_tokenizer, resolve
 from receipt_trainer.models.layoutlm.predictor import receipt_predictions
 from receipt_trainer.models.layoutlm.serve_export import describe_package, gold_receipts, gold_texts, try_export
-from receipt_trainer.models.layoutlm.trainer import MarginalLoss, ReceiptTrainer, target_table
+from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
 from receipt_trainer.reports.run_folder import load_run, write_report
 from receipt_trainer.reports.terminal import print_report
 from receipt_trainer.training import distributed, hardware
+from receipt_trainer.training.arguments import NOT_IN_THE_CURVE, training_arguments
 from receipt_trainer.training.console import progress_bar, say
-from receipt_trainer.training.family import NOT_IN_THE_CURVE, Evaluations, Moment, training_arguments
+from receipt_trainer.training.family import Evaluations, Moment
 from receipt_trainer.training.hardware import Machine
 from receipt_trainer.training.trainer import BatchTrainer
 

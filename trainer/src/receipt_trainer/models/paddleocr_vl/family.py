@@ -24,6 +24,7 @@ from receipt_trainer.contract.sinks import MetricsSink
 from receipt_trainer.models.paddleocr_vl.collator import CurriculumBatches, VlCollator, difficulties
 from receipt_trainer.models.paddleocr_vl.dataset import VlData, prepare
 from receipt_trainer.models.paddleocr_vl.generate import Scoring, forget_answers, metric_row, score_run
+from receipt_trainer.models.paddleocr_vl.loss import TokenLoss
 from receipt_trainer.models.paddleocr_vl.model import (
     Loaded,
     build,
@@ -35,13 +36,14 @@ from receipt_trainer.models.paddleocr_vl.model import (
     write_model,
 )
 from receipt_trainer.models.paddleocr_vl.processor import load_processor
-from receipt_trainer.models.paddleocr_vl.trainer import TokenLoss, VlTrainer
+from receipt_trainer.models.paddleocr_vl.trainer import VlTrainer
 from receipt_trainer.reports.run_folder import RunFolder, write_report
 from receipt_trainer.reports.summary import describe_scores
 from receipt_trainer.training import distributed
+from receipt_trainer.training.arguments import NOT_IN_THE_CURVE, training_arguments
 from receipt_trainer.training.callbacks import is_number
 from receipt_trainer.training.console import progress_bar, say
-from receipt_trainer.training.family import NOT_IN_THE_CURVE, Evaluations, Moment, training_arguments
+from receipt_trainer.training.family import Evaluations, Moment
 from receipt_trainer.training.hardware import Machine
 from receipt_trainer.training.trainer import BatchTrainer
 
