@@ -91,7 +91,8 @@ def values_of(
         words = labelled_words(receipt)
         reading = read_receipt(words, gather(words, **learned), lambda of: 1.0, known)
         addresses = reading.fields.get("ADDRESS_LINE", ())
-        values = reading.summary | {
+        values = {
+            **reading.summary,
             "company": reading.summary["merchant"],
             "address": addresses[0].value if addresses else None,
         }
