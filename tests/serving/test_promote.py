@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -121,6 +122,14 @@ def test_only_what_is_known_to_be_held_out_is_used() -> None:
     assert frozen_set(everything, [by_stored, by_stored])[0] == [test]
     assert frozen_set(everything, [record(plain), record(plain[1:])])[0] == plain[1:]
     assert frozen_set(everything, [record(plain), None])[0] == []
+
+
+def test_a_near_duplicate_of_a_training_receipt_is_no_test() -> None:
+    """A test receipt that says what a receipt of training says is left out of the comparison."""
+    trained = receipt(7, "DATE", "TAX", split="train")
+    same, other = (replace(receipt(number, "DATE", "TAX", split="test"), image_id=f"i{number}") for number in (7, 8))
+    by_stored = record(train_split="train", eval_split="validation")
+    assert frozen_set([trained, same, other], [by_stored, by_stored])[0] == [other]
 
 
 @pytest.fixture(scope="module")

@@ -149,6 +149,7 @@ def test_the_photo_of_a_tables_receipt(holder: Holder, receipts_table: str) -> N
     assert queue.photo(receipt.key) == Photo(JPEG, "image/jpeg")
     assert queue.entry(receipt.key)["photo"] == f"/v1/review/{receipt.image_id}%2300001/photo"
     s3.delete_object(Bucket=bucket, Key=f"photos/{receipt.image_id}")
+    assert queue.photo(receipt.key) == Photo(JPEG, "image/jpeg"), "fetched a second time for one look at the entry"
     assert queue.photo(receipt.key) is None
 
 

@@ -19,6 +19,7 @@ from receipt_trainer.contract.package import MANIFEST_FILE, SERVE_DIR, PackageMa
 from receipt_trainer.contract.pointer import SERVING_PREFIX, PromotedModel
 from receipt_trainer.contract.run_record import LayoutLMRecord, read_record
 from receipt_trainer.data.decode import choose
+from receipt_trainer.data.dedup import near_duplicate_groups
 from receipt_trainer.data.encode import IGNORED, words_of
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.receipt import Receipt
@@ -135,8 +136,14 @@ def labelled_by_people(receipts: Sequence[Receipt]) -> list[Receipt]:
 
 
 def frozen_set(receipts: Sequence[Receipt], records: Sequence[LayoutLMRecord | None]) -> tuple[list[Receipt], str]:
-    """Those of a table's receipts that no run was trained on, and what they are: of split test where there are any."""
-    usable = [one for one in labelled_by_people(receipts) if all(was_held_out(one, record) for record in records)]
+    """Those of a table's receipts that no run was trained on, and what they are: of split test where there are any.
+
+    A near duplicate of a receipt that a run may have been trained on counts as trained on, too.
+    """
+    held_out = [all(was_held_out(one, record) for record in records) for one in receipts]
+    groups = near_duplicate_groups(receipts)
+    kept = {index for group in groups if all(held_out[index] for index in group) for index in group}
+    usable = labelled_by_people([one for index, one in enumerate(receipts) if index in kept])
     test = [one for one in usable if one.split == TEST]
     if test:
         return test, "receipts of split test that neither run was trained on"

@@ -57,6 +57,8 @@ class ReviewQueue:
         """Among them the receipts that could not be loaded and so are not in the queue."""
         self._holder, self._load, self._photo = holder, load, photo
         self._lock = Lock()
+        self._shown: tuple[str, Photo] | None = None
+        """The photo of the entry that was asked for last: a page asks for it at once, and it is fetched once."""
         self._unread = list(receipts)
         self._entries = {
             receipt.key: _Entry(receipt.name or receipt.key, is_done=_is_confirmed(receipt)) for receipt in self._unread
@@ -126,8 +128,10 @@ class ReviewQueue:
             label = word.valid_label()
             if label is not None and not word.is_open():
                 shown["label"] = label
-        has_photo = self._photo_of(receipt) is not None
-        return answer | {"photo": f"/v1/review/{quote(key, safe='')}/photo" if has_photo else None}
+        photo = self._photo_of(receipt)
+        with self._lock:
+            self._shown = None if photo is None else (key, photo)
+        return answer | {"photo": None if photo is None else f"/v1/review/{quote(key, safe='')}/photo"}
 
     def photo(self, key: str) -> Photo | None:
         """The photo of a receipt, if one was kept that a browser shows.
@@ -135,6 +139,10 @@ class ReviewQueue:
         Raises:
             KeyError, WorldError: as `entry`.
         """
+        with self._lock:
+            shown, self._shown = self._shown, None
+        if shown is not None and shown[0] == key:
+            return shown[1]
         return self._photo_of(self._receipt(key))
 
     def _photo_of(self, receipt: Receipt) -> Photo | None:
