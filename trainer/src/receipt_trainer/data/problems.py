@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -16,13 +17,19 @@ class ProblemKind(StrEnum):
     TOO_MANY_WORDS = "too_many_words"
     DUPLICATE_RECEIPT = "duplicate_receipt"
     JUDGED_WORD_CHANGED = "judged_word_changed"  # an import would put a label of people on another word
+    MISNAMED_KEY = "misnamed_key"  # `lable` stands there and `label` does not
+    LINES_GUESSED = "lines_guessed"  # a word without a line number: all lines of the receipt are found by the boxes
+    NOT_UTF8 = "not_utf8"  # read in another encoding
     EMPTY_TEXT = "empty_text"
+    TEXT_CHANGED = "text_changed"  # a line break or tab is one space, other control characters are dropped
     TEXT_TOO_LONG = "text_too_long"
     BAD_BOX = "bad_box"  # NaN, infinite, not four numbers, no area
     BOX_OUTSIDE_PAGE = "box_outside_page"
-    BOXES_FRACTIONS = "boxes_fractions"  # 0..1 where pixels are meant
+    BOXES_FRACTIONS = "boxes_fractions"  # 0..1 or percent where pixels are meant
+    BOXES_DOUBTFUL = "boxes_doubtful"  # they lie on the page, and look as if they meant something else
     LABEL_WITHOUT_WORD = "label_without_word"
     BAD_LABEL = "bad_label"  # not a name: empty, too long, not a text
+    UNKNOWN_LABEL = "unknown_label"  # none of ours, and like one of ours: kept as a label of its own
     BAD_STATUS = "bad_status"
     DUPLICATE_LABEL = "duplicate_label"  # one label twice on a word: the first is kept
     CONFLICTING_LABELS = "conflicting_labels"  # two VALID labels: the first by name is kept
@@ -37,6 +44,12 @@ class ProblemKind(StrEnum):
 
 NOTED = frozenset(
     {
+        ProblemKind.MISNAMED_KEY,
+        ProblemKind.LINES_GUESSED,
+        ProblemKind.NOT_UTF8,
+        ProblemKind.TEXT_CHANGED,
+        ProblemKind.BOXES_DOUBTFUL,
+        ProblemKind.UNKNOWN_LABEL,
         ProblemKind.CONFLICTING_LABELS,
         ProblemKind.BAD_FIELD,
         ProblemKind.BOX_CLIPPED,
@@ -52,56 +65,94 @@ NOTED = frozenset(
 
 _SAID = 3
 """Kinds of problems in a message."""
+_SHOWN = 12
+"""Causes of a kind that are listed: misspelt labels, say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem: what kind, in which receipt, where in it, and the value that shows it."""
+    """One problem: its kind, receipt, where in that, the value that shows it, and `file:line` of the receipt."""
 
     kind: ProblemKind
     receipt: str
     where: str = ""
     detail: str = ""
+    place: str = ""
 
     def __str__(self) -> str:
-        place = f"{self.receipt} {self.where}".strip()
-        return f"{self.kind}: {place}" + (f" ({self.detail})" if self.detail else "")
+        place = "" if self.receipt.startswith(self.place) else self.place  # what has no id is called by its place
+        said = " ".join(filter(None, (place, self.receipt, self.where)))
+        return f"{self.kind}: {said}" + (f" ({self.detail})" if self.detail else "")
 
 
 @dataclass(slots=True)
 class ProblemLog:
-    """Counts every problem and keeps the first `max_examples` of each kind by name."""
+    """Counts every problem, and keeps the first examples of each kind and what is likely to be behind it.
 
-    max_examples: int = 5
+    Attributes:
+        max_examples: of each kind.
+        causes: for each kind what it is likely to come from, and how many words or receipts say so.
+        place: `file:line` of what is being read; readers set it, and problems take it.
+    """
+
+    max_examples: int = 3
     counts: Counter[ProblemKind] = field(default_factory=Counter)
     examples: dict[ProblemKind, list[Problem]] = field(default_factory=dict)
+    causes: dict[ProblemKind, Counter[str]] = field(default_factory=dict)
+    place: str = ""
 
-    def add(self, kind: ProblemKind, receipt: str, where: str = "", detail: object = "") -> None:
-        """Count a problem; `detail` is cut to 80 characters."""
+    def add(self, kind: ProblemKind, receipt: str, where: str = "", detail: object = "", cause: str = "") -> None:
+        """Count a problem; `detail` is cut to 80 characters. `cause` is a sentence, the same for all alike."""
         self.counts[kind] += 1
         kept = self.examples.setdefault(kind, [])
         if len(kept) < self.max_examples:
-            kept.append(Problem(kind, receipt, where, repr(detail)[:80] if detail != "" else ""))
+            kept.append(Problem(kind, receipt, where, repr(detail)[:80] if detail != "" else "", self.place))
+        if cause:
+            self.explain(kind, cause)
+
+    def explain(self, kind: ProblemKind, cause: str) -> None:
+        """Say what problems of a kind are likely to come from."""
+        self.causes.setdefault(kind, Counter())[cause] += 1
 
     def merge(self, other: ProblemLog) -> None:
-        """Take over the counts and examples of another log."""
+        """Take over the counts, examples and causes of another log."""
         self.counts.update(other.counts)
         for kind, problems in other.examples.items():
             kept = self.examples.setdefault(kind, [])
             kept.extend(problems[: self.max_examples - len(kept)])
+        for kind, causes in other.causes.items():
+            self.causes.setdefault(kind, Counter()).update(causes)
 
     def said(self) -> str:
-        """The first problem of the commonest kinds, to follow a sentence in one line; "" if there is none."""
-        first = [f"{count} {self.examples[kind][0]}" for kind, count in self.counts.most_common(_SAID)]
+        """The commonest kinds, each with its first problem and likely cause, to follow a sentence in one line."""
+        first = []
+        for kind, count in self.counts.most_common(_SAID):
+            likely = "".join(f": {cause}" for cause, _ in self.causes.get(kind, Counter()).most_common(1))
+            first.append(f"{count} {self.examples[kind][0]}{likely}")
         return f". Problems, with the first of each kind: {'; '.join(first)}" if first else ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For run.json: {kind: {"count": n, "dropped": bool, "examples": [text, ...]}}, by kind."""
+        """For run.json, by kind: {kind: {"count": n, "dropped": bool, "examples": [text, ...], "causes": [text, ...]}}.
+
+        The commonest causes come first, each with how many words or receipts show it.
+        """
         return {
             str(kind): {
                 "count": self.counts[kind],
                 "dropped": kind not in NOTED,
                 "examples": [str(problem) for problem in self.examples[kind]],
+                "causes": [f"{cause} ({n})" for cause, n in self.causes.get(kind, Counter()).most_common()],
             }
             for kind in sorted(self.counts)
         }
+
+
+def problem_lines(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What a person is shown of `ProblemLog.as_dict`, also of one in run.json: counts, likely causes, examples."""
+    for kind, entry in found.items():
+        yield f"{kind}: {entry['count']} ({'left out' if entry['dropped'] else 'kept'})"
+        causes = entry.get("causes", [])
+        yield from (f"  likely: {cause}" for cause in causes[:_SHOWN])
+        if len(causes) > _SHOWN:
+            yield f"  and {len(causes) - _SHOWN} more"
+        yield from (f"  {example}" for example in entry["examples"])

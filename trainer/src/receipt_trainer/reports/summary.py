@@ -159,7 +159,9 @@ def problem_rows(counts: Mapping[str, Any]) -> list[ProblemRow]:
         if isinstance(item, dict):
             number, examples = item.get("count"), item.get("examples")
             known = number if isinstance(number, int) and not isinstance(number, bool) else 0
-            shown = examples[:5] if isinstance(examples, list) else []
+            causes = item.get("causes")
+            shown = [f"likely: {cause}" for cause in causes[:5]] if isinstance(causes, list) else []
+            shown += examples[:5] if isinstance(examples, list) else []
             texts = [formatting.one_line(text, 140).removeprefix(f"{kind}: ") for text in shown]
             fate = "left out" if item.get("dropped", True) else "kept, noted"
             found.append((known, ProblemRow(formatting.words_of(kind), formatting.number(known), fate, texts)))

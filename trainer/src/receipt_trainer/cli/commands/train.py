@@ -22,6 +22,7 @@ from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract import names
 from receipt_trainer.contract.package import KNOWN_FILE, SERVE_DIR
 from receipt_trainer.contract.run_record import LayoutLMRecord, PackageOutcome, load_record
+from receipt_trainer.data.problems import problem_lines
 from receipt_trainer.errors import UserError
 from receipt_trainer.reports import formatting
 from receipt_trainer.reports.run_folder import load_run, print_run, write_report
@@ -162,9 +163,8 @@ def label_counts_command(model: str | None, ratios: tuple[float, ...], **flags: 
         console.print()
         views = len(VIEWS[data.examples])
         console.print(_ratio_table(prepared.train.examples, dict.fromkeys(wanted), training.seed, views))
-    for problem in prepared.counts["problems"].values():
-        fate = "left out" if problem["dropped"] else "noted"
-        say(console, f"{problem['count']} {fate}: {problem['examples'][0]}")
+    for line in problem_lines(prepared.counts["problems"]):
+        say(console, line)
 
 
 def _default_model(spec: LayoutLMJob | None) -> str:

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from receipt_trainer.contract.tables import moment
-from receipt_trainer.data.problems import ProblemLog
+from receipt_trainer.data.problems import ProblemLog, problem_lines
 from receipt_trainer.reports import formatting
 from receipt_trainer.reports.terminal import heading, plain_table, print_lines, table
 
@@ -219,9 +219,6 @@ def progress_bar(label: str, wanted: bool | None) -> Iterator[Callable[[int, int
 
 
 def show_problems(problems: ProblemLog) -> None:
-    """Each kind of problem with its count and first examples; nothing if there are none."""
-    for kind, entry in problems.as_dict().items():
-        what = "left out" if entry["dropped"] else "kept"
-        click.echo(f"{kind}: {entry['count']} ({what})", err=True)
-        for example in entry["examples"]:
-            click.echo(f"  {example}", err=True)
+    """Each kind of problem with its count, likely causes and first examples; nothing if there are none."""
+    for line in problem_lines(problems.as_dict()):
+        click.echo(line, err=True)

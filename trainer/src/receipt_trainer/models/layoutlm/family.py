@@ -18,6 +18,7 @@ from receipt_trainer.contract.sinks import MetricsSink
 from receipt_trainer.data import snapshot
 from receipt_trainer.data.encode import VIEWS, downsample
 from receipt_trainer.data.prepare import Prepared, prepare, tokenizer_hash
+from receipt_trainer.data.problems import problem_lines
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.layoutlm import metrics as scores
 from receipt_trainer.models.layoutlm.collator import PackedBatches, PackingCollator
@@ -101,9 +102,7 @@ class LayoutLMTask:
         )
         if left_out := counts.get("receipts_left_out_by_split"):
             yield f"{left_out} labelled receipts are on neither side: near duplicates of held-out ones, or elsewhere"
-        for problem in counts["problems"].values():
-            verb = "left out" if problem["dropped"] else "noted"
-            yield f"{problem['count']} {verb}: {problem['examples'][0]}"
+        yield from problem_lines(counts["problems"])
 
     def fingerprint(self) -> dict[str, Any]:
         """See `Task`."""
