@@ -55,6 +55,7 @@ class Reading:
         summary: merchant, date, total, currency, subtotal, tax: a value or None each.
         checks: by name, None where it cannot be said.
         review: reasons for a person to look, as (code, text); none: the answer can be taken as it is.
+        chosen: the finds that merchant, date, total and subtotal of the summary are from.
     """
 
     fields: Mapping[str, Sequence[Find]]
@@ -62,6 +63,7 @@ class Reading:
     items: Sequence[ReadItem]
     checks: Mapping[str, bool | None]
     review: Sequence[tuple[str, str]] = ()
+    chosen: Mapping[str, Find] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -107,8 +109,10 @@ def read_receipt(
         "tax": decimal_text(sum(taxes, Decimal(0))) if taxes else None,
     }
     verdicts = checks(sums)
-    chosen = [find for find in (merchant, date, total) if find is not None]
-    return Reading(found, summary, items, verdicts, _review(found, chosen, verdicts, items))
+    sources = {"merchant": merchant, "date": date, "total": total, "subtotal": subtotal}
+    chosen = {name: find for name, find in sources.items() if find is not None}
+    shown = [find for name, find in chosen.items() if name in _KEYS]
+    return Reading(found, summary, items, verdicts, _review(found, shown, verdicts, items), chosen)
 
 
 _TOTAL: Final = re.compile(r"total|due|jumlah|summe|betrag|zu zahlen|importe|à payer|totaal", re.I)
