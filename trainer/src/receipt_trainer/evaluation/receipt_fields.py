@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from math import exp, prod
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.package import Calibration, PackageManifest
@@ -137,15 +137,19 @@ def answered_fields(documents: Iterable[ScoredDocument]) -> Iterator[ReadField]:
     for number, document in enumerate(documents):
         found = document.found or {}
         for name in (name for names in FIELDS.values() for name in names):
-            if name == TABLE:
-                truth, read = ([row_of(item) for item in rows_of(one)] for one in (document.gold, found))
-                said = [f"{len(rows)} rows" if rows else "" for rows in (truth, read)]
-            else:
-                values = at(document.gold, name), at(found, name)
-                truth, read = ([] if (one := normal(name, value)) is None else [one] for value in values)
-                said = ["" if value is None else str(value) for value in values]
+            (truth, told), (read, said) = (_answered(name, one) for one in (document.gold, found))
             if truth or read:
-                yield ReadField(number, _OF_DOCUMENTS.get(name, name), said[0], said[1], _outcome(truth, read))
+                yield ReadField(number, _OF_DOCUMENTS.get(name, name), told, said, _outcome(truth, read))
+
+
+def _answered(name: str, answer: Mapping[str, Any]) -> tuple[list[object], str]:
+    """The one forms of a field's values, none of null; and the value as people write it."""
+    if name == TABLE:
+        rows: list[object] = [row_of(item) for item in rows_of(answer)]
+        return rows, f"{len(rows)} rows" if rows else ""
+    value = at(answer, name)
+    one = normal(name, value)
+    return [] if one is None else [one], "" if value is None else str(value)
 
 
 def count_outcomes(fields: Iterable[ReadField]) -> dict[str, Counter[FieldOutcome]]:
