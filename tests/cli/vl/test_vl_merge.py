@@ -6,7 +6,8 @@ from pathlib import Path
 
 from receipt_trainer.config.paddleocr_vl import LoraSection
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora
-from receipt_trainer.models.paddleocr_vl.model import load, write_model
+from receipt_trainer.models.paddleocr_vl.merge import write_model
+from receipt_trainer.models.paddleocr_vl.model import load
 from tests.cli.jobs import Caller
 from tests.models.paddleocr_vl.tiny import make_tiny
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoProcessor
 
 from receipt_trainer.config.paddleocr_vl import LoraSection
 from receipt_trainer.data.document_set import VlExample
@@ -17,7 +19,10 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import encode_prompts
 from receipt_trainer.models.paddleocr_vl.generate import answer
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora
-from receipt_trainer.models.paddleocr_vl.model import load, merge, write_model
+from receipt_trainer.models.paddleocr_vl.merge import merge, write_model
+from receipt_trainer.models.paddleocr_vl.model import load
+from receipt_trainer.models.paddleocr_vl.processor import load_processor
+from tests.models.paddleocr_vl.published import CODE, UNUSED, make_published
 from tests.models.paddleocr_vl.tiny import make_tiny
 
 
@@ -27,19 +32,25 @@ class Models(NamedTuple):
     examples: list[VlExample]
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """A tiny model and an adapter on it with weights that are far from nothing."""
-    folder = tmp_path_factory.mktemp("models")
-    base = make_tiny(folder / "base", seed=5)
+def adapter_on(base: Path, folder: Path, section: LoraSection) -> Path:
+    """An adapter with weights that are far from nothing, and the processor with a bound of its own."""
     loaded = load(base, device="cpu")
-    adapted = attach_lora(loaded.model, LoraSection(r=4, lora_alpha=8))
+    adapted = attach_lora(loaded.model, section)
     torch.manual_seed(1)
     with torch.no_grad():
         for name, weight in adapted.named_parameters():
             if "lora_" in name:
                 weight.normal_(std=0.3)
-    write_model(adapted, loaded.processor, folder / "run" / "model")
+    write_model(adapted, load_processor(str(base), max_image_pixels=100 * 100), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """A tiny model and an adapter on it with weights that are far from nothing."""
+    folder = tmp_path_factory.mktemp("models")
+    base = make_tiny(folder / "base", seed=5)
+    adapter_on(base, folder / "run" / "model", LoraSection(r=4, lora_alpha=8))
     examples = []
     for number in range(3):
         Image.effect_noise((60 + 30 * number, 80), 70.0).convert("RGB").save(folder / f"{number}.png")
@@ -63,9 +74,65 @@ def test_the_merged_model_answers_as_the_adapter_did(models: Models, tmp_path: P
     assert float((plain - expected).abs().max()) > 0.1
     texts = [answer(one, models.examples, max_new_tokens=16) for one in (adapted, whole, base)]
     assert texts[0] == texts[1] != texts[2]
-    names = {path.name for path in merged.iterdir()}
-    assert {"config.json", "tokenizer.json", "processor_config.json"} <= names
-    assert not any(name.startswith("adapter_") for name in names)
+    assert names(merged) == names(models.base)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """As `models`, in the published form."""
+    folder = tmp_path_factory.mktemp("published")
+    base = make_published(folder / "base", seed=5)
+    section = LoraSection(r=4, lora_alpha=8, modules_to_save=("lm_head",))
+    return Models(base, adapter_on(base, folder / "run" / "model", section), [])
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_published_model_keeps_its_form(models: Models, published: Models, tmp_path: Path) -> None:
+    """Files, their content and the names of the weights are the base's; only values of weights and the bound of pixels
+    are new, anyone may read them, and head and embeddings are two for every reader."""
+    merged = merge(str(published.base), published.adapter, tmp_path / "merged", warn=unexpected)
+    assert names(merged) == names(published.base)
+    for name in names(merged) - {"model.safetensors", "preprocessor_config.json"}:
+        assert (merged / name).read_bytes() == (published.base / name).read_bytes(), name
+    before, after = (json.loads((one / "preprocessor_config.json").read_bytes()) for one in (published.base, merged))
+    assert after == before | {"max_pixels": 100 * 100}
+    assert {path.stat().st_mode & 0o777 for path in [*merged.iterdir(), *published.adapter.iterdir()]} == {0o644}
+    old, new = (load_file(one / "model.safetensors") for one in (published.base, merged))
+    assert {name: (value.shape, value.dtype) for name, value in new.items()} == {
+        name: (value.shape, value.dtype) for name, value in old.items()
+    }
+    assert torch.equal(new[UNUSED], old[UNUSED])
+    adapted, whole = (load(path, device="cpu") for path in (published.adapter, merged))
+    assert (whole.model.config.tie_word_embeddings, whole.model.config.text_config.tie_word_embeddings) == (False,) * 2
+    batch = encode_prompts(adapted.processor, models.examples)
+    with torch.inference_mode():
+        expected, found = (one.model(**batch).logits for one in (adapted, whole))
+    assert torch.allclose(found, expected, atol=0.2), "bf16 keeps eight bits of each weight"
+
+
+def test_a_merged_model_loads_with_its_own_code(published: Models, tmp_path: Path) -> None:
+    """Trusted or not; code that the base came without is not asked for."""
+    merged = merge(str(published.base), published.adapter, tmp_path / "merged", warn=unexpected)
+    for trusted in (True, False):
+        assert AutoConfig.from_pretrained(merged, trust_remote_code=trusted).model_type == "paddleocr_vl"
+        assert AutoProcessor.from_pretrained(merged, trust_remote_code=trusted).image_processor.size.longest_edge == 1e4
+    bare = tmp_path / "bare"
+    shutil.copytree(published.base, bare, ignore=shutil.ignore_patterns(*(f"{name}.py" for name in CODE)))
+    merged = merge(str(bare), published.adapter, tmp_path / "without", warn=unexpected)
+    assert AutoProcessor.from_pretrained(merged, trust_remote_code=True).tokenizer is not None
+
+
+def test_a_whole_model_of_a_run_keeps_the_form_of_its_base(published: Models, tmp_path: Path) -> None:
+    """Weights that were trained in float32 are stored so, and config.json says it; all else is the base's."""
+    loaded = load(published.base, device="cpu")
+    write_model(loaded.model, loaded.processor, tmp_path / "model", base=str(published.base))
+    assert names(tmp_path / "model") == names(published.base)
+    values = json.loads((tmp_path / "model" / "config.json").read_bytes())
+    assert (values["torch_dtype"], values["vision_config"]["torch_dtype"]) == ("float32", "float32")
+    assert load(tmp_path / "model", device="cpu", dtype="auto").model.lm_head.weight.dtype == torch.float32
 
 
 def test_the_run_stands_for_its_adapter(models: Models, tmp_path: Path) -> None:

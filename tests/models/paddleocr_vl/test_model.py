@@ -18,12 +18,12 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import collate, encode
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
+from receipt_trainer.models.paddleocr_vl.merge import merge
 from receipt_trainer.models.paddleocr_vl.model import (
     NOT_QUANTIZED,
     choose_machine,
     count_parameters,
     load,
-    merge,
     prepare_for_training,
 )
 from tests.models.paddleocr_vl.tiny import make_tiny

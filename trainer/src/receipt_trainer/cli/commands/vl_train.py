@@ -164,7 +164,7 @@ def merge_command(base_model: str, adapter_path: Path, output_dir: Path) -> None
 
     The folder appears when it is complete. A base that is not the adapter's own is refused.
     """
-    from receipt_trainer.models.paddleocr_vl.model import merge
+    from receipt_trainer.models.paddleocr_vl.merge import merge
 
     quiet_libraries()
     merge(base_model, adapter_path, output_dir, warn=lambda text: click.echo(f"warning: {text}", err=True))

@@ -25,6 +25,7 @@ from receipt_trainer.models.paddleocr_vl.collator import CurriculumBatches, VlCo
 from receipt_trainer.models.paddleocr_vl.dataset import VlData, prepare
 from receipt_trainer.models.paddleocr_vl.generate import Scoring, forget_answers, metric_row, score_run
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss
+from receipt_trainer.models.paddleocr_vl.merge import write_model
 from receipt_trainer.models.paddleocr_vl.model import (
     Loaded,
     build,
@@ -33,7 +34,6 @@ from receipt_trainer.models.paddleocr_vl.model import (
     peak_memory_gib,
     require_family,
     require_quantization,
-    write_model,
 )
 from receipt_trainer.models.paddleocr_vl.processor import load_processor
 from receipt_trainer.models.paddleocr_vl.trainer import VlTrainer
@@ -218,7 +218,8 @@ class VlTask:
         peak_gib = peak_memory_gib(trainer.args.device.type == "cuda")
         record.vl.peak_memory_gib = max(record.vl.peak_memory_gib or 0.0, peak_gib)
         record.vl.final = FinalLoss(**{f"eval_{name}": value for name, value in trainer.judge().items()})
-        write_model(trainer.model, self.processor, run_dir / MODEL_DIR)
+        whole = None if self.hyperparameters.lora.enabled else self.job.model
+        write_model(trainer.model, self.processor, run_dir / MODEL_DIR, base=whole)
         record.write(run_dir / RUN_FILE)
         evaluation = self.job.training_config.evaluation
         if evaluation.enabled:

@@ -1,11 +1,10 @@
-"""Models of the family: loaded, prepared for training, merged."""
+"""Models of the family: loaded, and prepared for training."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import resource
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,7 +15,6 @@ from transformers import BitsAndBytesConfig, PaddleOCRVLForConditionalGeneration
 from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.config.paddleocr_vl import VlTrainingConfig
 from receipt_trainer.errors import UserError
-from receipt_trainer.files import replacing_folder, sha256_of
 from receipt_trainer.models import hub
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora, freeze_vision
 from receipt_trainer.models.paddleocr_vl.processor import LOAD_ERRORS, load_processor, one_line
@@ -27,8 +25,6 @@ Device = Literal["auto", "cpu", "cuda"]
 ADAPTER_CONFIG: Final = "adapter_config.json"
 MODEL_TYPE: Final = "paddleocr_vl"
 """model_type in config.json of this family's models."""
-_BOOKKEEPING: Final = frozenset({"_name_or_path", "transformers_version", "_commit_hash", "dtype", "torch_dtype"})
-"""Keys of a model's config.json that decide nothing of its shapes."""
 NOT_QUANTIZED: Final = ["model.visual", "model.projector", "lm_head"]
 """Full names: transformers compares from the start of a module's name."""
 
@@ -73,15 +69,15 @@ def load(
         UserError: no such model, another kind of model, a broken one, or quantize without CUDA and bitsandbytes.
         WorldError: the hub cannot be reached.
     """
-    name, adapter = _locate(str(name_or_path), adapter)
+    name, adapter = locate(str(name_or_path), adapter)
     where = choose_device(device)
     if quantize:
         require_quantization(device)
     chosen = default_dtype(where) if dtype == "auto" else dtype
     require_family(name)
-    model = _weights(name, where, chosen, quantize)
+    model = load_base(name, where, chosen, quantize)
     if adapter is not None:
-        model = _with_adapter(model, adapter)
+        model = with_adapter(model, adapter)
     return Loaded(model.eval(), load_processor(name, adapter), name, adapter, where)
 
 
@@ -113,7 +109,7 @@ def require_quantization(device: Device = "auto") -> None:
         raise UserError("4-bit weights (use_quantization) need bitsandbytes: pip install bitsandbytes")
 
 
-def _locate(name: str, adapter: Path | None) -> tuple[str, Path | None]:
+def locate(name: str, adapter: Path | None) -> tuple[str, Path | None]:
     """The base model's name and the adapter's folder, for any folder that leads to them."""
     folder = Path(name)
     if not (folder / "config.json").is_file() and (folder / "model").is_dir():
@@ -155,7 +151,13 @@ def require_family(name: str) -> None:
         raise UserError(f"model {name}: it is of type {found or 'unknown'}, not {MODEL_TYPE}")
 
 
-def _weights(name: str, device: torch.device, dtype: torch.dtype, quantize: bool) -> Any:
+def load_base(name: str, device: torch.device, dtype: torch.dtype, quantize: bool = False) -> Any:
+    """A complete model on its device, all of whose weights are in its files.
+
+    Raises:
+        UserError: a broken or incomplete model, or too large for the GPU.
+        WorldError: the hub cannot be reached.
+    """
     options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True}
     if quantize:
         options["quantization_config"] = BitsAndBytesConfig(
@@ -176,10 +178,22 @@ def _weights(name: str, device: torch.device, dtype: torch.dtype, quantize: bool
     lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lacking:  # transformers fills them with random numbers
         raise UserError(f"model {name}: {len(lacking)} weights are missing or misshapen, such as {lacking[0]}")
+    _say_tied(model)
     return model if quantize else model.to(device)
 
 
-def _with_adapter(model: Any, adapter: Path) -> Any:
+def _say_tied(model: Any) -> None:
+    """Let both configurations say whether embeddings and head are one tensor, as the weights are.
+
+    The published config.json says `false` at its root alone, and what transformers makes of it is `true`.
+    """
+    tied = model.lm_head.weight is model.get_input_embeddings().weight
+    for config in (model.config, model.config.get_text_config()):
+        config.tie_word_embeddings = tied
+
+
+def with_adapter(model: Any, adapter: Path) -> Any:
+    """A peft model around `model`; UserError: no adapter, or not of this model."""
     from peft import PeftModel
 
     try:
@@ -188,55 +202,7 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
         raise UserError(f"{adapter}: not an adapter of this model: {one_line(error)}") from None
 
 
-def merge(base: str, adapter: Path, output: Path, *, warn: Callable[[str], None]) -> Path:
-    """Write base and adapter as one model, with processor, to the new folder `output`, completely or not at all.
-
-    It answers as the two do; its dtype is that of the base's file.
-
-    Args:
-        adapter: its folder, or that of a run, which has it in `model/`.
-        warn: is called when `base` has another name than the adapter's base and cannot be compared with it.
-
-    Raises:
-        UserError: `output` is there, also where another process put it there meanwhile; there is no adapter, or it
-            belongs to another base.
-    """
-    if output.exists():
-        raise UserError(f"{output} is there already; choose another folder")
-    recorded, folder = _locate(str(adapter), None)
-    if folder is None:
-        raise UserError(f"{adapter}: no adapter in it ({ADAPTER_CONFIG} is missing)")
-    _require_same_base(base, recorded, folder, warn)
-    require_family(base)
-    stored = _config(base) or {}
-    named = stored.get("dtype") or stored.get("torch_dtype") or "float32"
-    # Sums in float32: each merged weight is rounded once, at the end.
-    model = _with_adapter(_weights(base, torch.device("cpu"), torch.float32, False), folder)
-    merged = model.merge_and_unload().to(getattr(torch, str(named).removeprefix("torch.")))
-    write_model(merged, load_processor(base, folder), output, replace=False)
-    return output
-
-
-def _require_same_base(base: str, recorded: str, adapter: Path, warn: Callable[[str], None]) -> None:
-    """Refuse a base that is not, as far as can be seen, the adapter's; UserError: shapes or weights differ."""
-    folders = Path(base), Path(recorded)
-    if base == recorded or (all(folder.is_dir() for folder in folders) and folders[0].samefile(folders[1])):
-        return
-    trained_on, given = (_config(name) for name in (recorded, base))
-    if trained_on and given:
-        keys = sorted((trained_on.keys() | given.keys()) - _BOOKKEEPING)
-        differing = [key for key in keys if trained_on.get(key) != given.get(key)]
-        if differing:
-            told = ", ".join(differing[:3])
-            raise UserError(f"{adapter} was trained on {recorded}, and {base} is another model: {told} differ")
-    hashes = [[sha256_of(file) for file in sorted(Path(name).glob("*.safetensors"))] for name in (recorded, base)]
-    if not all(hashes):
-        warn(f"{adapter} was trained on {recorded}; whether {base} has the same weights cannot be seen")
-    elif hashes[0] != hashes[1]:
-        raise UserError(f"{adapter} was trained on {recorded}, and the weights of {base} are others")
-
-
-def _config(name: str) -> dict[str, Any] | None:
+def stored_config(name: str) -> dict[str, Any] | None:
     """The values of config.json; None if it cannot be read."""
     from transformers import PreTrainedConfig
 
@@ -245,13 +211,6 @@ def _config(name: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return values
-
-
-def write_model(model: Any, processor: Any, folder: Path, *, replace: bool = True) -> None:
-    """Put model (or adapter) and processor into `folder`; see `replacing_folder`."""
-    with replacing_folder(folder, replace=replace) as beside:
-        model.save_pretrained(beside)
-        processor.save_pretrained(beside)
 
 
 def choose_machine(training: VlTrainingConfig) -> Machine:
@@ -299,10 +258,6 @@ def prepare_for_training(model: Any, training: VlTrainingConfig) -> Any:
         UserError: as `attach_lora`.
     """
     lora = training.lora
-    if training.use_quantization:
-        from peft import prepare_model_for_kbit_training
-
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
     if training.gradient_checkpointing:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         if lora.enabled:

@@ -1,0 +1,101 @@
+"""The tiny model in the form in which PaddlePaddle publishes it: flat config.json, code, bf16, template."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+from transformers import PreTrainedTokenizerFast
+
+from tests.models.paddleocr_vl.tiny import BOS, CONDITIONAL_TEMPLATE, EOS, IMAGE, PAD, SPECIAL, make_tiny
+
+TEMPLATES = {
+    "1.0": CONDITIONAL_TEMPLATE,
+    "1.5": CONDITIONAL_TEMPLATE.replace("'Assistant: '", "'Assistant:\\n'"),
+}
+"""By the model's version; both put the image between its two tokens where nobody has defined `image_token`."""
+
+CODE = {
+    "configuration_paddleocr_vl": (
+        "import transformers\n\n\nclass PaddleOCRVLConfig(transformers.PaddleOCRVLConfig):\n    pass\n"
+    ),
+    "image_processing_paddleocr_vl": (
+        "from transformers.models.paddleocr_vl.image_processing_pil_paddleocr_vl import PaddleOCRVLImageProcessorPil\n"
+        "\n\nclass PaddleOCRVLImageProcessor(PaddleOCRVLImageProcessorPil):\n    pass\n"
+    ),
+}
+UNUSED = "visual.vision_model.head.probe"
+"""A weight that transformers has no use for."""
+
+
+def make_published(folder: Path, version: str = "1.0", seed: int = 0) -> Path:
+    """Write the model; `version` decides the chat template and the bounds of pixels."""
+    make_tiny(folder, seed)
+    nested = json.loads((folder / "config.json").read_bytes())
+    text, vision = nested.pop("text_config"), nested.pop("vision_config")
+    rope = text.pop("rope_parameters")
+    flat = {name: value for name, value in text.items() if name not in ("dtype", "model_type")}
+    flat |= {name: nested[name] for name in nested if name.endswith("_token_id")}
+    flat |= {
+        "architectures": ["PaddleOCRVLForConditionalGeneration"],
+        "auto_map": {"AutoConfig": "configuration_paddleocr_vl.PaddleOCRVLConfig"},
+        "model_type": "paddleocr_vl",
+        "rope_scaling": {"mrope_section": rope["mrope_section"], "rope_type": "default", "type": "default"},
+        "rope_theta": rope["rope_theta"],
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        "use_cache": False,
+        "vision_config": {**{k: v for k, v in vision.items() if k != "dtype"}, "torch_dtype": "bfloat16"},
+    }
+    _write(folder / "config.json", flat)
+    weights = {name: value.to(torch.bfloat16) for name, value in load_file(folder / "model.safetensors").items()}
+    save_file(
+        weights | {UNUSED: torch.ones(1, 1, 32, dtype=torch.bfloat16)},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    _write(folder / "generation_config.json", {"eos_token_id": 2, "use_cache": False})
+    (folder / "processor_config.json").unlink()
+    _write(
+        folder / "preprocessor_config.json",
+        {
+            "auto_map": {"AutoImageProcessor": "image_processing_paddleocr_vl.PaddleOCRVLImageProcessor"},
+            "image_processor_type": "PaddleOCRVLImageProcessor",
+            "max_pixels": 112 * 112,
+            "min_pixels": 56 * 56,
+            "merge_size": 2,
+            "patch_size": 14,
+            "processor_class": "PaddleOCRVLProcessor",
+        },
+    )
+    for name, code in CODE.items():
+        (folder / f"{name}.py").write_text(code)
+    _tokenizer().save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATES[version])
+    return folder
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    """As sentencepiece's: a blank is part of a piece, and `▁{` is one."""
+    letters = ["▁", *map(chr, range(33, 127)), "\n"]
+    vocabulary = {token: number for number, token in enumerate((*SPECIAL, *letters, "▁{"))}
+    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[("▁", "{")], unk_token=PAD))
+    inner.normalizer = normalizers.Replace(" ", "▁")
+    inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
+    inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        unk_token=PAD,
+        extra_special_tokens={"image_token": IMAGE},
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _write(path: Path, values: object) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n")
