@@ -28,7 +28,7 @@ from transformers.utils import logging
 
 from receipt_trainer.config.paddleocr_vl import LoraSection, VlTrainingConfig
 from receipt_trainer.models.paddleocr_vl.encode import IGNORED
-from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
+from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, answer_loss
 from receipt_trainer.models.paddleocr_vl.model import count_parameters, peak_memory_gib, prepare_for_training
 
 PATCH = 14
@@ -110,7 +110,7 @@ def measure(options: argparse.Namespace, checkpointing: bool) -> tuple[StepTimes
     for _ in range(options.steps + 1):
         before = time.perf_counter()
         with torch.autocast("cuda", torch.bfloat16) if cuda else nullcontext():
-            value = loss(*supervised(model, batch)) / count
+            value = answer_loss(model, batch, loss).total / count
         value.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()

@@ -9,8 +9,9 @@ import torch
 
 from receipt_trainer.config.paddleocr_vl import LossSection
 from receipt_trainer.data.document_set import read_examples
+from receipt_trainer.models.paddleocr_vl import loss as loss_module
 from receipt_trainer.models.paddleocr_vl.encode import collate, encode
-from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
+from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, answer_loss
 from receipt_trainer.models.paddleocr_vl.model import Loaded, load
 
 FOCAL = LossSection(use_focal=True, focal_alpha=0.25, focal_gamma=2)
@@ -66,16 +67,40 @@ def test_half_precision_is_summed_in_float32() -> None:
 
 def test_it_is_the_models_own_loss(loaded: Loaded, batch: dict[str, Any]) -> None:
     """Cross entropy over the supervised tokens is what the model computes from the labels itself."""
-    logits, targets = supervised(loaded.model, batch)
-    assert len(targets) == int((batch["labels"] != -100).sum())
+    found = answer_loss(loaded.model, batch, TokenLoss())
+    assert found.count == int((batch["labels"] != -100).sum())
     own = loaded.model(**batch).loss
-    assert float(TokenLoss()(logits, targets).detach()) == pytest.approx(float(own.detach()) * len(targets), rel=1e-5)
+    assert float(found.total.detach()) == pytest.approx(float(own.detach()) * found.count, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", SECTIONS)
+def test_chunks_change_nothing(
+    loaded: Loaded, batch: dict[str, Any], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loss, gradients and tokens right are those of all logits at once; never more than a chunk's are computed."""
+    loss, count = TokenLoss(SECTIONS[kind]), int((batch["labels"] != -100).sum())
+    whole = gradient(loaded, [batch], loss, count)
+    sizes: list[int] = []
+    hook = loaded.model.lm_head.register_forward_hook(lambda module, given, logits: sizes.append(len(logits)))
+    monkeypatch.setattr(loss_module, "CHUNK", 16)
+    chunked = gradient(loaded, [batch], loss, count)
+    with torch.no_grad():
+        found = answer_loss(loaded.model, batch, loss)
+    hook.remove()
+    assert max(sizes) == 16
+    assert torch.allclose(whole, chunked, rtol=1e-5, atol=1e-7)
+    with torch.no_grad():
+        logits = loaded.model(**batch).logits[:, :-1]
+    targets = batch["labels"][:, 1:]
+    learned = targets != -100
+    assert found.right == int((logits.argmax(dim=-1) == targets)[learned].sum())
+    assert float(found.total) == pytest.approx(float(loss(logits[learned], targets[learned])), rel=1e-5)
 
 
 def gradient(loaded: Loaded, parts: list[dict[str, Any]], loss: TokenLoss, count: int) -> torch.Tensor:
     loaded.model.zero_grad()
     for part in parts:
-        (loss(*supervised(loaded.model, part)) / count).backward()
+        (answer_loss(loaded.model, part, loss).total / count).backward()
     weights = [weight.grad.flatten() for weight in loaded.model.parameters() if weight.grad is not None]
     return torch.cat(weights)
 

@@ -17,7 +17,7 @@ from receipt_trainer.data.document_set import read_examples
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import collate, encode
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora
-from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
+from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, answer_loss
 from receipt_trainer.models.paddleocr_vl.merge import merge
 from receipt_trainer.models.paddleocr_vl.model import (
     NOT_QUANTIZED,
@@ -136,7 +136,7 @@ def test_what_is_trained_is_float32_on_a_bf16_base(tiny_model: Path, batch: dict
               for w in model.parameters()}  # fmt: skip
     assert dtypes == {True: {torch.float32}, False: {torch.bfloat16}}
     with torch.autocast("cpu", torch.bfloat16):
-        loss = TokenLoss()(*supervised(model, batch))
+        loss = answer_loss(model, batch, TokenLoss()).total
     loss.backward()
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     assert all(weight.grad is not None and bool(torch.isfinite(weight.grad).all()) for weight in trained)
@@ -161,7 +161,7 @@ def test_checkpointing_changes_no_gradient(tiny_model: Path, batch: dict[str, An
     for checkpointing in (False, True):
         config = VlTrainingConfig(lora=LoraSection(dropout=0), gradient_checkpointing=checkpointing)
         model = prepare_for_training(load(tiny_model, device="cpu").model, config).train()
-        TokenLoss()(*supervised(model, batch)).backward()
+        answer_loss(model, batch, TokenLoss()).total.backward()
         found = {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
         assert all(value is not None for value in found.values())
         gradients.append(found)

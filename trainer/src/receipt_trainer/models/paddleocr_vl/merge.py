@@ -102,9 +102,10 @@ def _add_unused(folder: Path, source: Path) -> None:
     written = folder / SAFE_WEIGHTS_NAME
     if not written.is_file():
         return
-    tensors, more = load_file(written), {}
+    tensors = load_file(written)
+    more: dict[str, torch.Tensor] = {}
     for path in source.glob("*.safetensors"):
-        with safe_open(path, "pt") as stored:  # type: ignore[no-untyped-call]
+        with safe_open(path, "pt") as stored:
             more |= {name: stored.get_tensor(name) for name in stored.keys() if name not in tensors}  # noqa: SIM118
     if more:
         save_file(tensors | more, written, metadata={"format": "pt"})

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from receipt_trainer.contract.sinks import report_progress
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.collator import CurriculumBatches, VlCollator
-from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, supervised
+from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, answer_loss
 from receipt_trainer.training.trainer import BatchTrainer
 
 ADAPTER: Final = "adapter_model.safetensors"
@@ -82,11 +82,12 @@ class VlTrainer(BatchTrainer):
     ) -> Any:
         """The batch's share of the step's loss."""
         values = {name: value for name, value in inputs.items() if name != "ids"}
-        logits, targets = supervised(model, values)
-        loss = self._loss(logits, targets) / (len(targets) if num_items_in_batch is None else num_items_in_batch)
+        with self.accelerator.autocast():
+            found = answer_loss(model, values, self._loss)
+        loss = found.total / (found.count if num_items_in_batch is None else num_items_in_batch)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes
-        return (loss, {"logits": logits}) if return_outputs else loss
+        return (loss, {}) if return_outputs else loss
 
     def load_weights(self, folder: Path) -> None:
         """See `BatchTrainer`."""
@@ -109,14 +110,14 @@ class VlTrainer(BatchTrainer):
             with torch.no_grad(), self._same_draws(), self.accelerator.autocast():
                 for numbers in self._validation_batches:
                     batch = self._prepare_inputs(self._validation(numbers))
-                    logits, targets = supervised(model, {k: v for k, v in batch.items() if k != "ids"})
-                    loss = float(plain(logits, targets))
+                    found = answer_loss(model, {k: v for k, v in batch.items() if k != "ids"}, plain)
+                    loss = float(found.total)
                     if not math.isfinite(loss):
                         what = f"the validation loss is {loss}"
                         raise self.diverged(what, batch["ids"], self.state.global_step)
                     total += loss
-                    right += int((logits.argmax(dim=-1) == targets).sum())
-                    count += len(targets)
+                    right += found.right
+                    count += found.count
                     report_progress("an evaluation batch")
         finally:
             model.train(was_training)
