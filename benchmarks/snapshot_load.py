@@ -33,8 +33,8 @@ def write(directory: Path, windows: int) -> dict[str, float]:
     from receipt_trainer.config.layoutlm import DataConfig
     from receipt_trainer.data import snapshot
     from receipt_trainer.data.encode import encode
-    from receipt_trainer.data.labels import label_space
-    from receipt_trainer.data.prepare import Prepared, stored_labels, tokenizer_hash
+    from receipt_trainer.data.labels import label_space, stored_labels
+    from receipt_trainer.data.prepare import Prepared, tokenizer_hash
     from receipt_trainer.data.prepare import count as count_side
     from receipt_trainer.data.receipt import Receipt, image_id_for
     from receipt_trainer.data.split import Split

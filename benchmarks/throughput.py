@@ -41,8 +41,7 @@ from transformers.utils import logging
 
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.data.encode import IGNORED, EncodedSplit, Examples, encode
-from receipt_trainer.data.labels import LabelSpace, label_space
-from receipt_trainer.data.prepare import stored_labels
+from receipt_trainer.data.labels import LabelSpace, label_space, stored_labels
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.load import load_receipts

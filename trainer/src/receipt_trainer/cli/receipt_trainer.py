@@ -11,6 +11,9 @@ receipts = LazyGroup(
     help="Move receipts into and out of the receipts table, and look at them.",
     lazy_commands={
         "import": LazyCommand(".commands.receipts:import_command", "Files of many formats into the receipts table."),
+        "check": LazyCommand(
+            ".commands.receipts:check_command", "What training on receipts would meet, and ten drawn."
+        ),
         "export": LazyCommand(".commands.receipts:export_command", "The receipts table into a file."),
         "stats": LazyCommand(".commands.receipts:stats_command", "Count receipts, words, labels and problems."),
         "delete": LazyCommand(".commands.receipts:delete_command", "Receipts out of the table, photos included."),

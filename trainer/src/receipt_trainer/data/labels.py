@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Final
 
 from receipt_trainer.config.layoutlm import DataConfig
@@ -55,6 +56,31 @@ def normalise(name: str) -> str:
     """The core name of a label: upper case, synonyms resolved; `O` for what is no entity."""
     upper = name.strip().upper()
     return SYNONYMS.get(upper, upper) or OUTSIDE
+
+
+def nearest_label(name: str) -> str | None:
+    """The core label that an unknown name is nearly spelt like or shares words with; None if known, or like none."""
+    own = normalise(name).replace("-", "_").replace(" ", "_")
+    if own in (*CORE_LABELS, AMOUNT, OUTSIDE):
+        return None
+    known, parts = (*CORE_LABELS, *SYNONYMS), set(own.split("_"))
+    alike = [label for label in known if (words := set(label.split("_"))) <= parts or parts <= words]
+    close = get_close_matches(own, known, 1, 0.75) or get_close_matches(own, alike, 1, 0)
+    found = normalise(close[0]) if close else OUTSIDE
+    return None if found == OUTSIDE else found
+
+
+def stored_labels(receipts: Iterable[Receipt]) -> set[str]:
+    """Every label that a word teaches."""
+    return {label for receipt in receipts for label in receipt.taught_labels()} - {OUTSIDE, UNKNOWN}
+
+
+def labels_by_source(receipts: Iterable[Receipt]) -> dict[str, set[str]]:
+    """Every label that a word of each source teaches."""
+    found: dict[str, list[Receipt]] = {}
+    for receipt in receipts:
+        found.setdefault(receipt.source, []).append(receipt)
+    return {source: stored_labels(group) for source, group in found.items()}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.run_record import SplitRecord
 from receipt_trainer.data.dedup import near_duplicate_groups
 from receipt_trainer.data.encode import EncodedSplit, Tokenizer, allowed_sets, encode
-from receipt_trainer.data.labels import LabelSpace, label_space
+from receipt_trainer.data.labels import LabelSpace, label_space, labels_by_source, stored_labels
 from receipt_trainer.data.ocr_errors import with_misread
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import UNKNOWN, Receipt
@@ -64,7 +64,7 @@ def prepare(config: DataConfig, tokenizer: Any, *, table: str | None, progress: 
     whole = _split(labelled, held_out, config, problems)
     # The data set that is trained on decides what is learned: not a split left out, not somebody else's eval_dataset.
     learned = stored_labels(whole.train if config.eval_dataset else whole.train + whole.validation)
-    space = label_space(config, learned, _labels_by_source(whole.train + whole.validation))
+    space = label_space(config, learned, labels_by_source(whole.train + whole.validation))
     split = Split(limit(whole.train, config.max_samples), whole.validation, whole.seed)
     with_copies = with_misread(split.train, config.ocr_errors, config.split_seed)
     sets = allowed_sets(space, {receipt.source for receipt in (*split.train, *split.validation)})
@@ -126,18 +126,6 @@ def _unlike(labelled: list[Receipt], held_out: list[Receipt]) -> list[Receipt]:
         for index in group
     }
     return [receipt for index, receipt in enumerate(labelled, start=len(held_out)) if index not in seen]
-
-
-def stored_labels(receipts: Sequence[Receipt]) -> set[str]:
-    """Every label that a word teaches."""
-    return {label for receipt in receipts for label in receipt.taught_labels()} - {OUTSIDE, UNKNOWN}
-
-
-def _labels_by_source(receipts: Sequence[Receipt]) -> dict[str, set[str]]:
-    found: dict[str, list[Receipt]] = {}
-    for receipt in receipts:
-        found.setdefault(receipt.source, []).append(receipt)
-    return {source: stored_labels(group) for source, group in found.items()}
 
 
 def count(receipts: Sequence[Receipt], encoded: EncodedSplit, space: LabelSpace) -> dict[str, Any]:

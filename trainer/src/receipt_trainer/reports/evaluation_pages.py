@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,9 +21,8 @@ from receipt_trainer.evaluation.ratio import Share
 from receipt_trainer.evaluation.rows import COLUMNS, at, match_rows, row_of, rows_of
 from receipt_trainer.extraction.values import normal
 from receipt_trainer.files import write_atomically
-from receipt_trainer.pages.images import open_image
 from receipt_trainer.reports import summary
-from receipt_trainer.reports.page import render_page
+from receipt_trainer.reports.page import open_photo, render_page
 
 IMAGE_SIZE: Final = (620, 1400)
 """Pixels that an image is scaled down to fit in."""
@@ -94,15 +91,8 @@ def _shown(value: Any) -> str:
 
 
 def _image_uri(path: Path) -> str | None:
-    """The image, scaled down, as a data URI; None if it cannot be read."""
-    try:
-        image = open_image(path)
-    except UserError:
-        return None
-    image.thumbnail(IMAGE_SIZE)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=78)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    photo = open_photo(path, IMAGE_SIZE)
+    return photo.uri if photo else None
 
 
 NUM_WORST: Final = 8

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from receipt_trainer.errors import UserError
 from receipt_trainer.reports import formatting
@@ -24,6 +27,29 @@ def render_page(template: str, view: Mapping[str, Any]) -> str:
 def require_page_libraries() -> None:
     """Say so before hours of work if pages cannot be written; UserError: jinja2 is not installed."""
     _environment()
+
+
+class Photo(NamedTuple):
+    """An image for a page, as a data URI; width and height are those of the file, in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
+def open_photo(path: Path, within: tuple[int, int]) -> Photo | None:
+    """The image, scaled down to fit in so many pixels; None if it cannot be read."""
+    try:
+        from receipt_trainer.pages.images import open_image
+
+        image = open_image(path)
+    except (ImportError, UserError):  # no Pillow, or no image
+        return None
+    width, height = image.size
+    image.thumbnail(within)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=78)
+    return Photo(f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}", width, height)
 
 
 @contextmanager

@@ -6,8 +6,9 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,41 +17,54 @@ from rich.console import Console
 from rich.table import Table
 
 from receipt_trainer.aws import clients
-from receipt_trainer.cli.options import progress_option, receipts_table_option
+from receipt_trainer.cli.options import (
+    FILE,
+    options,
+    progress_option,
+    receipts_source_option,
+    receipts_table_option,
+)
 from receipt_trainer.cli.render.tables import progress_bar, show_problems
 from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.contract.names import VALIDATION_STATUSES
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import UNKNOWN, Receipt
+from receipt_trainer.data.sources.drafts import Draft, drafts_of, read_drafts
 from receipt_trainer.data.sources.dynamodb.assemble import ReceiptKey
 from receipt_trainer.data.sources.dynamodb.delete import Deletion, delete_receipt, receipts_of_image
 from receipt_trainer.data.sources.dynamodb.read import read_all, read_labelled
 from receipt_trainer.data.sources.dynamodb.write import import_receipts, mark_imported
 from receipt_trainer.data.sources.export import SUFFIXES, labeling_config, lines
 from receipt_trainer.data.sources.foreign import NAMES
-from receipt_trainer.data.sources.load import load_receipts, read_files
+from receipt_trainer.data.sources.load import add_receipts, format_of, load_receipts, read_files
 from receipt_trainer.data.sources.record import to_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import open_text, replacing, write_atomically
 from receipt_trainer.pages.kinds import refuse_image
+from receipt_trainer.reports.checkup import NUM_DRAWN, all_problems, check_receipts
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 
+_format_options = options(
+    click.option(
+        "--format",
+        "format_",
+        type=click.Choice(NAMES),
+        help="Format of the files; by default it is recognised by what stands in them (docs/formats.md).",
+    ),
+    click.option(
+        "--label-names",
+        metavar="NAMES",
+        help="Names of labels that are given by number, in their order: O,B-DATE,... or a file with a name a line.",
+    ),
+)
+
+
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE|FOLDER...")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(NAMES),
-    help="Format of the files; by default it is recognised by what stands in them (docs/formats.md).",
-)
-@click.option(
-    "--label-names",
-    metavar="NAMES",
-    help="Names of labels that the files give by number, in their order: O,B-DATE,... or a file with a name a line.",
-)
+@_format_options
 @stack_options
 @receipts_table_option
 @progress_option
@@ -106,6 +120,84 @@ def _label_names(given: str | None) -> list[str]:
     path = Path(given)
     text = path.read_text(encoding="utf-8-sig") if len(given) < 4096 and path.is_file() else given.replace(",", "\n")
     return [name.strip() for name in text.splitlines() if name.strip()]
+
+
+@click.command("check")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE|FOLDER...]")
+@_format_options
+@stack_options
+@receipts_source_option
+@click.option("--html", "page", type=FILE, help="Page to write; by default NAME.check.html in the current folder.")
+@click.option("--no-html", is_flag=True, help="Write no page.")
+@progress_option
+def check_command(
+    files: tuple[Path, ...],
+    format_: str | None,
+    label_names: str | None,
+    dynamo_table: str | None,
+    page: Path | None,
+    no_html: bool,
+    progress: bool | None,
+) -> None:
+    """Tell what training on these receipts would meet, without training; draw ten of them on a page.
+
+    Without FILE the receipts table is checked. The exit code is 0 where all is sound, 1 where something is left out or
+    looks wrong, 2 where training would stop.
+    """
+    from receipt_trainer.cli.render.checkup import print_checkup
+    from receipt_trainer.reports.check_page import write_check_page
+    from receipt_trainer.reports.page import require_page_libraries
+
+    if not files and not dynamo_table:
+        raise UserError("what is to be checked? Give a file or a folder, or --dynamo-table NAME")
+    names, problems = _label_names(label_names), all_problems()
+    receipts: dict[str, Receipt] = {}
+    formats: dict[str, str] = {}
+    refused: dict[Path, str] = {}
+    if not files:
+        with progress_bar("read", progress) as callback:
+            receipts = {each.key: each for each in read_all(dynamo_table or "", problems, progress=callback)}
+    for path in files:
+        try:
+            formats[str(path)] = format_of(path, format_) or "no known format"
+            found = read_files(path, problems, format=format_, label_names=names)
+            add_receipts(receipts, found, str(path), problems)
+        except UserError as error:
+            refused[path] = str(error)
+    name = ", ".join(map(str, files)) or str(dynamo_table)
+    checkup = check_receipts(name, list(receipts.values()), problems)
+    checkup.formats, checkup.refused = formats, list(refused.values())
+    print_checkup(checkup)
+    if not no_html:
+        try:
+            require_page_libraries()
+        except UserError as error:
+            click.echo(f"no page is written: {error}", err=True)
+            page = None
+        else:
+            page = page or Path(f"{Path(files[0] if files else str(dynamo_table)).resolve().name}.check.html")
+            drafts = drafts_of(receipts.values(), checkup.drawn)
+            if files:
+                drafts = _drafts(files, checkup.drawn, refused, format_, names)
+            click.echo(f"{write_check_page(page, checkup, drafts)} receipts drawn in {page}")
+    if checkup.exit_code:
+        raise SystemExit(checkup.exit_code)
+
+
+def _drafts(
+    files: Iterable[Path], wanted: Collection[str], refused: Collection[Path], format_: str | None, names: list[str]
+) -> Iterator[Draft]:
+    """The receipts wanted; of a file that is refused without a name of any the first ones."""
+    left = set(wanted)
+    for path in files:
+        try:
+            found = list(read_drafts(path, left, format=format_, label_names=names))
+            if not found and path in refused:
+                found = list(islice(read_drafts(path, None, format=format_, label_names=names), NUM_DRAWN))
+        except UserError:
+            continue  # it has been told
+        left -= {draft.name for draft in found}
+        yield from found
 
 
 @click.command("export")

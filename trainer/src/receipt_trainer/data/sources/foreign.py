@@ -90,6 +90,7 @@ def read_foreign(
     problems: ProblemLog | None = None,
     label_names: Iterable[str] = (),
     content: bytes | None = None,
+    is_draft: bool = False,
 ) -> Iterator[DocumentWords]:
     """The documents of a file, or of all files in a folder, in the order of their names.
 
@@ -98,6 +99,7 @@ def read_foreign(
         problems: takes what is wrong with words and labels, and the files of a folder that cannot be understood.
         label_names: names of labels that the files give by number, in their order.
         content: what stands in the file, where it is in memory only.
+        is_draft: give the documents whatever their boxes are, for a person to look at.
 
     Raises:
         UserError: no such file, none of the formats, an unknown one, or boxes that cannot be meant so.
@@ -107,7 +109,7 @@ def read_foreign(
         raise UserError(f"format '{format}' is not known: use one of {', '.join(FORMATS)}")
     names = tuple(label_names)
     if content is not None or not path.is_dir():
-        yield from _read_file(FileReading(path, log, names), format, content)
+        yield from _read_file(FileReading(path, log, names, is_draft=is_draft), format, content)
         return
     understood = False
     for file in _files(path):
@@ -117,7 +119,7 @@ def read_foreign(
             if found not in FORMATS or format not in (None, found):
                 _pass_over(file, inside, found, log)
                 continue
-            for document in _read(FileReading(file, log, names), FORMATS[found], inside):
+            for document in _read(FileReading(file, log, names, is_draft=is_draft), FORMATS[found], inside):
                 understood = True
                 yield document
         except UserError as error:
@@ -174,7 +176,7 @@ def _believed(document: DocumentWords, reading: FileReading) -> DocumentWords:
     Raises:
         UserError: they do not.
     """
-    for page in document.pages:
+    for page in () if reading.is_draft else document.pages:
         tiny = all(max(word.box[2] / page.width, word.box[3] / page.height) < _TINY for word in page.words)
         outside = [word.box for word in page.words if tiny or not _is_on(word, page)]
         if len(outside) > _WORST * len(page.words):

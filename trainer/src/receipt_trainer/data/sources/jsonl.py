@@ -36,7 +36,7 @@ def read_jsonl(
     """
     found: dict[str, Receipt] = {}
     suspicion = _Suspicion(path)
-    for place, record in _records(path, problems):
+    for place, record in records(path, problems):
         before = suspicion.lost(problems)
         receipt = parse_record(record, place, problems, max_words, label_names)
         suspicion.look(record, before, problems, has_names=bool(label_names))
@@ -50,7 +50,7 @@ def read_jsonl(
     yield from strip_prefixes(found.values(), problems)
 
 
-def _records(path: Path, problems: ProblemLog) -> Iterator[tuple[str, Any]]:
+def records(path: Path, problems: ProblemLog) -> Iterator[tuple[str, Any]]:
     """Each decoded line, or element of the array that the file is, and its place."""
     try:
         with open_text(path) as stream:

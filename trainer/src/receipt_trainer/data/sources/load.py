@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,12 +39,17 @@ def load_receipts(
     """
     receipts: dict[str, Receipt] = {}
     for part in filter(None, map(str.strip, name.split(","))):
-        for receipt in _load(part, problems, table, max_words, progress):
-            if receipt.key in receipts and not receipt.corrects(receipts[receipt.key]):
-                problems.add(ProblemKind.DUPLICATE_RECEIPT, receipt.name or receipt.key, part)
-                continue
-            receipts[receipt.key] = receipt
+        add_receipts(receipts, _load(part, problems, table, max_words, progress), part, problems)
     return list(receipts.values())
+
+
+def add_receipts(receipts: dict[str, Receipt], more: Iterable[Receipt], place: str, problems: ProblemLog) -> None:
+    """Put more receipts to those of other files, by key; what is there already is a problem unless it corrects that."""
+    for receipt in more:
+        if receipt.key in receipts and not receipt.corrects(receipts[receipt.key]):
+            problems.add(ProblemKind.DUPLICATE_RECEIPT, receipt.name or receipt.key, place)
+            continue
+        receipts[receipt.key] = receipt
 
 
 def _load(
@@ -81,11 +86,20 @@ def read_files(
     Raises:
         UserError: no such file, none of the formats, or one that cannot be meant so.
     """
+    if format_of(path, format) == foreign.OWN:
+        return list(read_jsonl(path, problems, max_words, label_names))
+    return foreign.read_receipts(path, problems, format=format, max_words=max_words, label_names=label_names)
+
+
+def format_of(path: Path, format: str | None = None) -> str | None:
+    """The format that a file or folder is read as: the one that is asked for, or that its content has.
+
+    Raises:
+        UserError: no such file, or an image.
+    """
     refuse_image(path)
     lines = path.name.endswith((".jsonl", ".jsonl.gz"))
     if not path.exists() and not lines:
         raise UserError(f"data set '{path}' is not known: use '{TABLE}' or a file or folder that exists")
     found = format or (foreign.detect(path) if path.exists() else None)
-    if found == foreign.OWN or (found is None and lines):
-        return list(read_jsonl(path, problems, max_words, label_names))
-    return foreign.read_receipts(path, problems, format=format, max_words=max_words, label_names=label_names)
+    return foreign.OWN if found is None and lines else found

@@ -47,7 +47,7 @@ def given_label(word: Any) -> Any:
 def cause_of(record: dict[str, Any]) -> str:
     """What the boxes of a record may mean instead, to follow a sentence; "" if nothing is likelier."""
     width, height = number(record.get("width")), number(record.get("height"))
-    boxes = [box for word in record["words"] if (box := _corners(word)) is not None]
+    boxes = [box for word in record["words"] if (box := corners_of(word)) is not None]
     return likely_cause(boxes, width, height) if width and height else ""
 
 
@@ -59,7 +59,7 @@ def is_record(value: Any) -> bool:
     return not words or (isinstance(words[0], dict) and any(name in words[0] for name in ("text", "transcription")))
 
 
-def _as_ours(record: dict[str, Any], label_names: Sequence[str]) -> dict[str, Any]:
+def as_ours(record: dict[str, Any], label_names: Sequence[str]) -> dict[str, Any]:
     """The record in our form: columns of words and boxes, and words as PPOCRLabel writes them, included."""
     words = record["words"]
     if any(isinstance(word, str) for word in words):
@@ -85,7 +85,7 @@ def parse_record(
     if not isinstance(record, dict) or not isinstance(record.get("words"), list):
         problems.add(ProblemKind.BAD_RECORD, place, detail="no words list")
         return None
-    record = _as_ours(record, label_names)
+    record = as_ours(record, label_names)
     if any(isinstance(word, str) for word in record["words"]):
         detail = "words are texts: bboxes and ner_tags of the same length are needed beside them"
         problems.add(ProblemKind.BAD_RECORD, place, detail=detail)
@@ -109,7 +109,7 @@ def parse_record(
     if len(record["words"]) > max_words:
         problems.add(ProblemKind.TOO_MANY_WORDS, name, detail=f"{len(record['words'])} words, at most {max_words}")
         return None
-    given = [_corners(word) for word in record["words"]]
+    given = [corners_of(word) for word in record["words"]]
     boxes = [box for box in given if box is not None]
     if len(boxes) == len(given) and are_fractions(boxes, width, height):
         for n, box in enumerate(boxes):
@@ -169,7 +169,7 @@ def is_whole(value: Any, low: int, high: int = MAX_NUMBER) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _corners(word: Any) -> tuple[float, float, float, float] | None:
+def corners_of(word: Any) -> tuple[float, float, float, float] | None:
     """The word's box in the unit that it has: four numbers, or the bounding box of a quad; None if it is neither."""
     box = word.get("box") if isinstance(word, dict) else None
     given = box if isinstance(box, list) else []

@@ -26,12 +26,16 @@ _NO_LABEL: Final = frozenset({"", "o", "none", "null", "other", "others", "ignor
 
 @dataclass(frozen=True, slots=True)
 class FileReading:
-    """A file that is being read: where it lies, what is wrong with it, names of numbered labels, all its values."""
+    """A file that is being read: where it lies, what is wrong with it, names of numbered labels, all its values.
+
+    As a draft it is read whatever its boxes are, for a person to look at.
+    """
 
     path: Path
     problems: ProblemLog
     label_names: tuple[str, ...] = ()
     values: Sequence[tuple[str, Any]] = ()
+    is_draft: bool = False
 
     @property
     def name(self) -> str:
@@ -278,7 +282,13 @@ _IMAGE_FOLDERS: Final = ("", "images", "image", "img")
 
 
 def image_size_beside(path: Path, name: str) -> tuple[float, float] | None:
-    """Size of the image that belongs to `path`: called `name`, beside it or in an image folder beside its folder."""
+    """Size of `image_beside`; None where there is no image that can be opened."""
+    image = image_beside(path, name)
+    return None if image is None else _size_of(image)
+
+
+def image_beside(path: Path, name: str) -> Path | None:
+    """The image that belongs to `path`: called `name`, beside it or in an image folder beside its folder."""
     wanted = Path(name.replace("\\", "/").rpartition("/")[2])
     names = [wanted.name] if wanted.suffix.lower() in IMAGE_ENDINGS else []
     names += [f"{stem}{suffix}" for stem in dict.fromkeys((wanted.name, wanted.stem)) for suffix in IMAGE_ENDINGS]
@@ -287,7 +297,7 @@ def image_size_beside(path: Path, name: str) -> tuple[float, float] | None:
             for each in names:
                 image = folder / place / each
                 if len(each) < 200 and "\0" not in each and image.is_file():
-                    return _size_of(image)
+                    return image
     return None
 
 
