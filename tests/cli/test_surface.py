@@ -45,6 +45,7 @@ OPTIONS = {
     "serve promote": {"--name", "--on", "--yes", "--rollback"} | _STACK,
     "serve token": set(),
     "receipts import": {"--dry-run", "--format", "--label-names", "--partial"} | _RECEIPTS,
+    "receipts check": {"--format", "--label-names", "--html", "--no-html"} | _RECEIPTS,
     "receipts export": {"--all", "--format", "--image-url", "--output", "-o"} | _RECEIPTS,
     "receipts stats": _RECEIPTS,
     "receipts delete": {"--dry-run", "--yes"} | _RECEIPTS - {"--progress", "--no-progress"},
