@@ -96,7 +96,7 @@ def test_swapped_page_is_a_problem(records: Records) -> None:
         Image.new("L", (record["height"], record["width"])).save(f"{record['id']}.png")
     done = check(records)
     assert done.exit_code == 1
-    assert "page size swapped" in done.output
+    assert "page_size_swapped" in done.output
     found = page()
     assert "another shape than the page" in found.text
     assert found.tags.count("image") >= 5

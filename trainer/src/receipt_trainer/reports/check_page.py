@@ -55,7 +55,7 @@ def render_check(found: Checkup, drafts: Iterable[Draft]) -> str:
     wrong = problems_by_place(found)
     view = {
         "found": found,
-        "problems": summary.problem_rows({"problems": found.problems.as_dict()}),
+        "problems": summary.problem_rows({"problems": found.problems_shown()}),
         "legend": [(label, colors[label], counts[label]) for label in labels],
         "num_outside": counts[OUTSIDE],
         "drawings": [_drawing(draft, found, colors, wrong.get(draft.name, {})) for draft in shown],

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.names import CORE_LABELS, OUTSIDE
@@ -129,6 +129,12 @@ class Checkup:
     def num_left_out(self) -> int:
         """Problems that left something out or need a look."""
         return sum(count for kind, count in self.problems.counts.items() if kind not in _QUIET)
+
+    def problems_shown(self) -> dict[str, dict[str, Any]]:
+        """The problems as `ProblemLog.as_dict` has them, the commonest first, with a few examples of each."""
+        few = ProblemLog(counts=self.problems.counts, causes=self.problems.causes)
+        few.examples = {kind: found[:_SHOWN] for kind, found in self.problems.examples.items()}
+        return dict(sorted(few.as_dict().items(), key=lambda item: -item[1]["count"]))
 
     @property
     def verdict(self) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import click
 
 from receipt_trainer.cli.render.tables import counted, print_fitted
-from receipt_trainer.data.problems import NOTED
+from receipt_trainer.data.problems import problem_lines
 from receipt_trainer.reports.checkup import Checkup
-from receipt_trainer.reports.formatting import one_line, words_of
+from receipt_trainer.reports.formatting import one_line
 
 _WIDTH = 80
 _EXAMPLES = 3
@@ -60,13 +60,10 @@ def _list(title: str, texts: Iterable[str]) -> None:
 
 
 def _print_problems(found: Checkup) -> None:
-    problems = found.problems
-    for n, (kind, count) in enumerate(problems.counts.most_common()):
+    for n, line in enumerate(problem_lines(found.problems_shown())):
         if n == 0:
             click.echo("\nLeft out or altered")
-        click.echo(f"{words_of(kind)}: {count:,} {'kept' if kind in NOTED else 'left out'}")
-        for problem in problems.examples[kind][:_EXAMPLES]:
-            click.echo(f"  {one_line(str(problem).removeprefix(f'{kind}: '), 110)}")
+        click.echo(one_line(line, 400) if line[:1] != " " else f"  {one_line(line, 400)}")
 
 
 def _print_labels(found: Checkup) -> None:
