@@ -1,10 +1,10 @@
 """How fast a person gets through the review queue of the page: 100 receipts in headless Chromium.
 
-.venv/bin/python benchmarks/review_page.py --model RUN [--receipts 100] [--picture docs/page.jpg]
+.venv/bin/python benchmarks/review_page.py --model RUN [--receipts 100]
 
 A person looks at each receipt for `--look` seconds. A right one takes one key (Enter), every fourth has a word
 relabelled by two more. Prints the time from the key to the frame in which the next receipt
-stands, the page's size, and its first paint. `--picture` draws the page instead.
+stands, the page's size, and its first paint.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from receipt_trainer.serving.app import create_app
 from receipt_trainer.serving.corrections import FileCorrections
 from receipt_trainer.serving.holder import Holder
 from receipt_trainer.serving.review import queue_of_file
-from tests.serving.browser import PATIENCE_MS, chromium, opened, served
+from tests.serving.browser import chromium, opened, served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -39,18 +39,13 @@ PAINT = """() => performance.getEntriesByName("first-contentful-paint")[0].start
 
 
 def main() -> None:
-    """Print the figures, or write the picture."""
+    """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
     parser.add_argument("--receipts", type=int, default=100)
     parser.add_argument("--look", type=float, default=1.0)
-    parser.add_argument("--picture", type=Path)
-    parser.add_argument("--photo", type=Path, default=Path("docs/receipt.jpg"))
     args = parser.parse_args()
     holder = Holder.fixed(args.model)
-    if args.picture is not None:
-        draw(holder, args.photo, args.picture)
-        return
     with tempfile.TemporaryDirectory() as folder:
         review(holder, args.receipts, args.look, Path(folder))
 
@@ -93,21 +88,6 @@ def press(page: Page, place: int) -> None:
     page.wait_for_function(
         "key => document.body.dataset.key !== key || document.body.dataset.state === 'empty'", arg=key
     )
-
-
-def draw(holder: Holder, photo: Path, picture: Path) -> None:
-    """The page with a photo that was read, and the words of its merchant selected."""
-    app = create_app(holder, corrections=FileCorrections(Path(tempfile.mkdtemp()) / "corrections.jsonl"))
-    with (
-        served(app) as url,
-        chromium() as browser,
-        opened(browser, url, viewport={"width": 1280, "height": 800}) as page,
-    ):
-        page.set_input_files("#file", photo)
-        page.wait_for_selector("#panel:visible", timeout=PATIENCE_MS)
-        page.wait_for_function("() => document.querySelector('#sheets img').naturalWidth > 0")
-        page.locator("#fields .row").first.click()
-        page.screenshot(path=picture, type="jpeg", quality=85)
 
 
 if __name__ == "__main__":
