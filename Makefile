@@ -52,19 +52,22 @@ types: $(READY)
 imports: $(READY)
 	$(BIN)/lint-imports --config .importlinter
 
-# One thread a process: two test processes share two cores.
+# One thread a process: two test processes share two cores. Compiled modules are kept, whatever the shell says: hundreds
+# of processes import them.
+TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=
+
 unit: $(READY)
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal --durations=25
+	$(TEST_ENV) $(BIN)/pytest -n 2 --dist worksteal --durations=25
 
 # Needs root and Debian's packages mmdebstrap, systemd-container, iproute2 and openssl; skipped with a line without them.
 boot: $(READY)
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/pytest tests/boot --timeout 1800
+	$(TEST_ENV) $(BIN)/pytest tests/boot --timeout 1800
 
 # Some minutes; the short form is a test of its own. What it prints is explained in docs/chaos.md.
 chaos: $(READY)
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m tests.chaos \
+	$(TEST_ENV) $(BIN)/python -m tests.chaos \
 		$(if $(CHAOS_SEED),--seed $(CHAOS_SEED)) $(if $(CHAOS_JOBS),--jobs $(CHAOS_JOBS))
-	TEST_ALL_FAULTS=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/pytest -q \
+	TEST_ALL_FAULTS=1 $(TEST_ENV) $(BIN)/pytest -q \
 		tests/worker/test_nth_call.py --timeout 1800
 
 wheelhouse: $(READY)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fcntl
+import gc
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from receipt_trainer.aws import clients
 from receipt_trainer.contract.names import ENV_JOBS_TABLE, ENV_RECEIPTS_TABLE
 from receipt_trainer.contract.tables import JOBS, RECEIPTS, TableShape
 from receipt_trainer.local.emulator import LocalCloud
@@ -22,11 +25,39 @@ settings.register_profile("any-speed", settings(), deadline=None, suppress_healt
 settings.load_profile("any-speed")
 
 
+def pytest_collection_finish() -> None:
+    """The collector need not walk over what all imports have made, again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[LocalCloud]:
     """The embedded AWS of this test session."""
     with LocalCloud(prefix="test-") as running:
         yield running
+
+
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """A folder that the first process of this session fills, and all others wait for; no test changes what is in it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, filling = shared / f"once-{name}", shared / f"once-{name}.{os.getpid()}"
+        with (shared / f"once-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                filling.mkdir()
+                make(filling)
+                filling.rename(folder)
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -57,9 +88,9 @@ def aws(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> LocalCloud:
     return cloud
 
 
-def _fresh_table(shape: TableShape) -> Iterator[str]:
+def _fresh_table(cloud: LocalCloud, shape: TableShape) -> Iterator[str]:
     name = f"{shape.name}-{uuid4().hex[:12]}"
-    client = clients.dynamodb()
+    client = cloud.client("dynamodb")
     client.create_table(**shape.create_arguments(name))
     yield name
     client.delete_table(TableName=name)
@@ -68,7 +99,7 @@ def _fresh_table(shape: TableShape) -> Iterator[str]:
 @pytest.fixture
 def receipts_table(aws: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Name of an empty receipts table, also in DYNAMO_TABLE_NAME."""
-    for name in _fresh_table(RECEIPTS):
+    for name in _fresh_table(aws, RECEIPTS):
         monkeypatch.setenv(ENV_RECEIPTS_TABLE, name)
         yield name
 
@@ -76,7 +107,7 @@ def receipts_table(aws: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator
 @pytest.fixture
 def jobs_table(aws: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Name of an empty jobs table, also in JOBS_TABLE_NAME."""
-    for name in _fresh_table(JOBS):
+    for name in _fresh_table(aws, JOBS):
         monkeypatch.setenv(ENV_JOBS_TABLE, name)
         yield name
 

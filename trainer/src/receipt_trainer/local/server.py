@@ -8,7 +8,8 @@ a new one has changed.
 
 *Speed of DynamoDB.* moto looks at every item of a table for every query, copies an item once for every attribute that
 is projected, and tries ten spellings of ten members for every value it sends. Here a query is handed its own partition,
-a projection takes the attributes, and a plain value is sent as it is. All else is left to moto.
+a projection takes the attributes, and a plain value is sent as it is. All else is left to moto, but what it looks up
+anew for every request of any service, its own folders and the methods of a class, is looked up once.
 
 *Writes of DynamoDB, one at a time.* moto serves requests in threads without a lock, so that two conditional writes may
 both find their condition true. A transaction copies each of its tables, once for each of its items, and puts the copy
@@ -28,11 +29,14 @@ import os
 import select
 import sys
 import threading
+from functools import cache
 from typing import Any, Final
 
+from moto import backends
 from moto.autoscaling.exceptions import ValidationError
 from moto.autoscaling.models import AutoScalingBackend
 from moto.autoscaling.responses import AutoScalingResponse
+from moto.core import responses
 from moto.core.responses import EmptyResult
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models import DynamoDBBackend
@@ -66,6 +70,8 @@ def install() -> None:
         (DynamoDBBackend, "transact_write_items", _transact),
         (AutoScalingBackend, "terminate_instance", _terminate_instance),
         (AutoScalingResponse, "complete_lifecycle_action", lambda self: EmptyResult()),
+        (responses, "method_names_from_class", cache(responses.method_names_from_class)),
+        (backends, "list_of_moto_modules", frozenset(backends.list_of_moto_modules()).copy),
     ):
         setattr(owner, name, method)
 
