@@ -36,7 +36,7 @@ from moto import backends
 from moto.autoscaling.exceptions import ValidationError
 from moto.autoscaling.models import AutoScalingBackend
 from moto.autoscaling.responses import AutoScalingResponse
-from moto.core import responses
+from moto.core import responses, utils
 from moto.core.responses import EmptyResult
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models import DynamoDBBackend
@@ -70,7 +70,7 @@ def install() -> None:
         (DynamoDBBackend, "transact_write_items", _transact),
         (AutoScalingBackend, "terminate_instance", _terminate_instance),
         (AutoScalingResponse, "complete_lifecycle_action", lambda self: EmptyResult()),
-        (responses, "method_names_from_class", cache(responses.method_names_from_class)),
+        (responses, "method_names_from_class", cache(utils.method_names_from_class)),
         (backends, "list_of_moto_modules", frozenset(backends.list_of_moto_modules()).copy),
     ):
         setattr(owner, name, method)
