@@ -86,7 +86,7 @@ def test_wrong_frame_is_named_and_drawn(records: Records, change: Callable[..., 
     assert cause in " ".join(done.output.split())
     html = Path("mine.jsonl.check.html").read_text()
     assert page().tags.count("article") == 10
-    assert html.count('class="w off"') > 150
+    assert html.count('<rect class="off"') > 150
 
 
 def test_swapped_page_is_a_problem(records: Records) -> None:
@@ -151,7 +151,7 @@ def test_other_formats_and_the_table(receipts_table: str) -> None:
     done = CliRunner().invoke(group, ["receipts", "check", "form.json"])
     assert done.exit_code == 2
     assert "form.json: read as funsd" in done.output
-    assert Path("form.json.check.html").read_text().count('class="w ') == 2 + 3  # the legend has three
+    assert Path("form.json.check.html").read_text().count('<rect class="labelled"') == 2 + 1  # and the legend's
     receipts = [found for record in SOUND if (found := parse_record(record, "", ProblemLog()))]
     import_receipts(receipts_table, receipts, ProblemLog())
     done = CliRunner().invoke(group, ["receipts", "check", "--dynamo-table", receipts_table])

@@ -15,14 +15,15 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.files import write_atomically
 from receipt_trainer.reports import summary
 from receipt_trainer.reports.checkup import NUM_DRAWN, Checkup, problems_by_place
+from receipt_trainer.reports.draft_svg import draw_draft
 from receipt_trainer.reports.formatting import words_of
 from receipt_trainer.reports.page import open_photo, render_page
-from receipt_trainer.reports.receipt_svg import draw_draft, label_colors
+from receipt_trainer.reports.receipt_svg import label_colors
 
 PHOTO_SIZE: Final = (820, 1600)
 """Pixels that a photo is scaled down to fit in."""
 
-_MARK: Final = '<meta name="generator" content="receipt-trainer receipts check">'
+_MARK: Final = "<title>Receipts checked: "
 _BEGINNING: Final = 2000
 
 
