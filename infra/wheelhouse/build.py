@@ -20,6 +20,7 @@ from infra.setting_groups import PYTHON_VERSIONS, WheelhouseSettings
 from infra.wheelhouse.archive import pack
 from infra.wheelhouse.closure import BACKEND, GLIBC_MINOR, PROVIDED, build_wheel, fetch, resolve
 from infra.wheelhouse.manifest import MANIFEST, Manifest, Stored, Wheel, WheelhouseError, file_sha256, read
+from receipt_trainer.contract.names import WEIGHTS_PACKAGE
 
 EXTRAS = ("train", "report", "vl")
 """Extras of the trainer that an instance installs."""
@@ -88,7 +89,7 @@ def chosen_folder(repository: Path, pythons: Sequence[str], path: str = "") -> P
 def dependencies_key(repository: Path, pythons: Sequence[str], extras: Sequence[str] = EXTRAS) -> str:
     """Hex sha256 over all that decides the archives: metadata, pins, Pythons, extras, this builder's format."""
     trainer = repository / "trainer"
-    about = f"{_FORMAT} {BACKEND} {GLIBC_MINOR} {PROVIDED} {sorted(pythons)} {sorted(extras)}"
+    about = f"{_FORMAT} {BACKEND} {GLIBC_MINOR} {PROVIDED} {WEIGHTS_PACKAGE} {sorted(pythons)} {sorted(extras)}"
     return _digest(about, trainer, (trainer / "constraints.txt", trainer / "pyproject.toml"))
 
 

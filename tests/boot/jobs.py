@@ -20,7 +20,7 @@ from tests.boot.cloud import POOL, Account
 CHILD = "receipt_trainer.worker.main"
 """In the command line of a training process."""
 NUM_EPOCHS = 3
-EXAMPLE = Path(__file__).resolve().parents[2] / "trainer/examples/smoke.yaml"
+EXAMPLES = Path(__file__).resolve().parents[2] / "trainer/examples"
 
 
 class Jobs:
@@ -34,10 +34,10 @@ class Jobs:
         self._command("receipts", "generate", "--count", "40", "--output", str(folder / "receipts.jsonl"))
         self._command("receipts", "import", "--outputs", str(self._outputs), str(folder / "receipts.jsonl"))
 
-    def submit(self, **training: Any) -> str:
-        """Queue the smallest example for some more epochs; returns the job's id."""
-        job = yaml.safe_load(EXAMPLE.read_text())
-        job["training_config"] |= {"num_epochs": NUM_EPOCHS, "logging_steps": 1, **training}
+    def submit(self, example: str = "smoke.yaml", num_epochs: int = NUM_EPOCHS) -> str:
+        """Queue an example, by default the smallest one for some more epochs; returns the job's id."""
+        job = yaml.safe_load((EXAMPLES / example).read_text())
+        job["training_config"] |= {"num_epochs": num_epochs, "logging_steps": 1}
         job["data_config"]["dataset_name"] = "dynamodb"
         job["resources"] = {"gpu": False}
         file = self._folder / "job.yaml"

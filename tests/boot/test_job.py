@@ -34,6 +34,7 @@ def test_a_job_survives_its_instance(
     account: Account, golden: list[Path], user_data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From cloud-init to the last row: boot, train, notice, hand back, end; resume elsewhere, finish, end when idle.
+    The last job starts from the weights that the image carries: nothing here reaches a hub.
 
     The test plays EC2 in one thing: it switches an instance off after its group has ended it.
     """
@@ -59,11 +60,11 @@ def test_a_job_survives_its_instance(
     assert "spot notice" in jobs.rows(job, "ATTEMPT#")[0]["reason"]
     assert account.item("POOL#cpu", "BOOT_FAILURES").get("num_failures", "0") == "0"
 
-    undisturbed = jobs.submit()
+    undisturbed, from_weights = jobs.submit(), jobs.submit("line.yaml", num_epochs=1)
     second, _ = account.launch(golden, with_values(user_data, settle_s=5))
     second.write(UNIT, f"[Service]\nExecStart=\nExecStart={START} --idle-timeout {IDLE_S}\n")
     second.boot()
-    for each in (job, undisturbed):
+    for each in (job, undisturbed, from_weights):
         second.wait_for("the job's end", lambda each=each: jobs.get(each).status in ("SUCCEEDED", "FAILED"))
         assert jobs.get(each).status == "SUCCEEDED", second.words()
     second.wait_for("the idle worker ends its instance", lambda: second.folder.name not in account.members())
@@ -71,7 +72,7 @@ def test_a_job_survives_its_instance(
     second.stop()
 
     assert jobs.outcomes(job) == ["INTERRUPTED", "SUCCEEDED"]
-    assert jobs.outcomes(undisturbed) == ["SUCCEEDED"]
+    assert jobs.outcomes(undisturbed) == jobs.outcomes(from_weights) == ["SUCCEEDED"]
     attempts = jobs.rows(job, "ATTEMPT#")
     curve = jobs.losses(job)
     assert 0 < int(attempts[1]["start_step"]) == int(attempts[0]["checkpoint_step"]) < max(curve)

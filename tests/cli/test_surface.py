@@ -55,6 +55,7 @@ OPTIONS = {
     | {"--notify", "--no-notify"}
     | _LIMITS
     | _JOBS,
+    "training-defaults": {"--json"} | _STACK,
     "start-worker": {"--artifacts-bucket", "--checkpoints-dir", "--dynamo-table", "--idle-timeout"}
     | {"--instance-registry-table", "--jobs-table", "--max-jobs", "--mount-efs", "--queue-url"}
     | _STACK,

@@ -129,6 +129,8 @@ _READERS = {
     "autoscaling": _autoscaling,
     "cloudwatch": _cloudwatch,
     "ec2": _any,
+    "pricing": _any,
+    "servicequotas": _any,
     "sns": _topic,
     "ssm": _parameter,
 }

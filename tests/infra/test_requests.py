@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -26,6 +27,7 @@ from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.contract import names, waiting
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.sources.dynamodb.write import import_receipts
+from receipt_trainer.data.sources.record import to_line
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.queue import RENEW_AGE, SqsQueue
@@ -37,6 +39,7 @@ from receipt_trainer.worker.log_forwarder import job_log
 from receipt_trainer.worker.loop import Renewal, Worker
 from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine, spot_price_usd_per_h
 from receipt_trainer.worker.settings import WorkerSettings
+from tests.cli.jobs import Caller
 from tests.doctor.conftest import Stood, stood
 from tests.fault_proxy import FaultProxy
 from tests.infra.iam_program import HERE, group
@@ -48,6 +51,7 @@ from tests.waiting import TIMEOUT_S, wait_for
 
 __all__ = ["stood"]
 
+ROOT = Path(__file__).resolve().parents[2]
 POLICY = "aws:iam/rolePolicy:RolePolicy"
 _SESSION, _BOOT, _BIG = "the agent of SSM sessions", "boot scripts and the CloudWatch agent", "an upload in parts"
 EXPLAINED = {
@@ -167,6 +171,32 @@ def test_a_worker_may_what_it_calls_and_no_more(
     states = [table.get(job_id).status for job_id in (trained, failed, interrupted)]
     assert states == ["SUCCEEDED", "FAILED", "INTERRUPTED"]
     calls.check(policy(stood, "roles-worker-policy"), EXPLAINED)
+
+
+def test_who_submits_jobs_needs_the_documented_policy_and_no_more(
+    stood: Stood, proxy: FaultProxy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command that docs/operations.md names for that person, with receipts put in, a job submitted with all that
+    is looked at before, watched, cancelled and queued again."""
+    call, saved, job = Caller(capsys), tmp_path / "outputs.json", tmp_path / "job.yaml"
+    saved.write_text(stood.outputs.model_copy(update={"nat": "none"}).model_dump_json())
+    job.write_text("family: layoutlm\njob_name: mine\nmodel: some/model\nresources: {pool: cpu}\n")
+    (tmp_path / "r.jsonl").write_text("".join(to_line(receipt) for receipt in generate(2, 9)))
+    calls = Calls(proxy, stood.outputs.pools["cpu"].auto_scaling_group)
+    given = ("--outputs", saved)
+    call.succeed("receipts", "import", *given, tmp_path / "r.jsonl")
+    call.succeed("receipts", "stats", *given)
+    call.succeed("training-defaults", *given)
+    job_id = call.succeed("submit-job", *given, "--config", job, "--notify").out.strip()
+    job.write_text(job.read_text().replace("some/model", names.WEIGHTS_PACKAGE))
+    call.succeed("submit-job", *given, "--config", job, "--dry-run")
+    for command in ("job-status", "job-details", "logs", "cancel", "retry"):
+        call.succeed(command, *given, job_id)
+    call.succeed("watch", *given, job_id, "--once")
+    call.succeed("jobs", *given)
+    call.succeed("instances", *given)
+    [documented] = re.findall(r"```json\n(.*?)```", (ROOT / "docs/operations.md").read_text(), flags=re.DOTALL)
+    calls.check(documented, {})
 
 
 LOGS: Final = f"arn:aws:logs:{HERE}:log-group:/receipt-trainer/dev/some"

@@ -52,7 +52,7 @@ def test_nothing_is_guessed(stack: Stack, call: Caller) -> None:
     said = type_(call, stack, "submit-job")
     assert said.code == 0, said.err
     first, second = said.err.splitlines()[:2]
-    assert first.startswith("price now: spot from $")
+    assert first.startswith("pool gpu: price now: spot from $")
     assert second == "expected: unknown: no earlier run of this recipe was measured on these machines"
     job = JobTable(clients.dynamodb(), stack.outputs.jobs_table).get(said.out.strip())
     assert (job.expected_s, job.expected_usd) == (None, None)
@@ -121,7 +121,7 @@ def test_expected_stands_beside_actual(stack: Stack, call: Caller) -> None:
 
 
 def test_looks_are_few_however_many_jobs_there_are(stack: Stack, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The submission is two requests, as ever; with the looks before and the group's raising behind it, 19 in all."""
+    """The submission is two requests, as ever; with the looks before and the group's raising behind it, 28 in all."""
     remember(call, stack)
     for number in range(30):
         add_job(stack.outputs.jobs_table, status="PENDING", minutes=number)
@@ -135,7 +135,7 @@ def test_looks_are_few_however_many_jobs_there_are(stack: Stack, call: Caller, m
     monkeypatch.setattr(BaseClient, "_make_api_call", count)
     assert type_(call, stack, "submit-job").code == 0
     assert (counts["TransactWriteItems"], counts["SendMessage"], counts["SetDesiredCapacity"]) == (1, 1, 1)
-    assert counts.total() <= 19
+    assert counts.total() <= 28
 
 
 def test_what_exceeds_a_limit_is_said_and_the_limit_is_kept(stack: Stack, call: Caller) -> None:
@@ -151,7 +151,7 @@ def test_what_exceeds_a_limit_is_said_and_the_limit_is_kept(stack: Stack, call: 
     assert (job.spec["max_hours"], job.spec["max_usd"]) == (0.125, 0.001)
     assert json.loads(job.list_prices or "") == {"g6.xlarge": 0.8048}
     said = type_(call, stack, "submit-job", "--max-hours", "1")
-    assert "warning" not in said.err
+    assert "stops it before" not in said.err
     assert JobTable(clients.dynamodb(), stack.outputs.jobs_table).get(said.out.strip()).list_prices is None
     said = type_(call, stack, "submit-job", "--notify")  # whose notice says dollars
     assert JobTable(clients.dynamodb(), stack.outputs.jobs_table).get(said.out.strip()).list_prices is not None

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.dynamo import Table
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli import stack
 from receipt_trainer.cli.render.tables import counted, dollars
+from receipt_trainer.config.job_file import AnyJob, LayoutLMJob
+from receipt_trainer.doctor.examination import BEFORE_A_JOB, Check, examine
+from receipt_trainer.doctor.findings import Finding, warning
+from receipt_trainer.doctor.subject import Subject
+from receipt_trainer.doctor.workers_and_jobs import look_at_groups, look_at_job
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.fleet import forecast
 from receipt_trainer.fleet.forecast import Forecast, Price
@@ -57,7 +65,7 @@ def say_expected(found: Forecast | None, max_hours: float | None, max_usd: float
     if found is None:
         return
     if found.price is not None:
-        click.echo(_price_text(found.price), err=True)
+        click.echo(f"pool {found.pool}: {_price_text(found.price)}", err=True)
     click.echo(f"expected: {_expected_text(found)}", err=True)
     for line in limit_lines(found.estimate.seconds, found.usd, max_hours, max_usd):
         click.echo(f"warning: {line}", err=True)
@@ -98,6 +106,54 @@ def sum_text(found: Sequence[Forecast]) -> str:
     cost = "" if found[0].price is None else f" and {dollars(sum(usd)) if usd else 'unknown dollars'}"
     more = f", and {unknown} jobs without an estimate" if unknown else ""
     return f"{len(known)} jobs, {formatting.duration(sum(known))} of instance time{cost}, boots not in it{more}"
+
+
+LOOK_S: Final = 10.0
+"""For all that is looked at before a job is queued; what takes longer stays unknown."""
+
+
+def warnings(spec: AnyJob, *, dry_run: bool) -> list[Finding]:
+    """What the running command's stack has against a job, as far as it is seen from here; it refuses nothing.
+
+    What cannot be looked at is passed over. Whether the pool is stopped is said by `launch`, unless it is a `dry_run`.
+    """
+    outputs, pool = stack.outputs(), spec.resources.pool
+    if outputs is None:
+        return []
+    checks = [Check("Jobs", "receipts", partial(_receipts, spec, outputs.receipts_table), "nothing")]
+    if stack.local_session() is None and pool is not None:
+        outputs = outputs.model_copy(update={"pools": {pool: outputs.pools[pool]}})
+        checks += [*BEFORE_A_JOB, Check("Jobs", "job", partial(look_at_job, spec), "nothing")]
+        checks += [Check("Workers and jobs", "groups", look_at_groups, "nothing")] if dry_run else []
+    subject = Subject(utc_now(), Path.cwd(), outputs=outputs, given=stack.given(), region=outputs.region)
+    found = [(check.name, one) for check, findings in examine(subject, checks, LOOK_S) for one in findings]
+    return [one for name, one in found if one.is_seen and (one.level == "failure" or (name, one.level) in _SAID)]
+
+
+_SAID: Final = {("groups", "warning"), ("receipts", "warning")}
+
+
+def _receipts(spec: AnyJob, table: str, subject: Subject) -> Iterator[Finding]:
+    """Whether some receipts in the table are labelled and, where stored splits are asked for, of these splits."""
+    from receipt_trainer.data.sources.dynamodb.read import sample_splits
+
+    if not isinstance(spec, LayoutLMJob) or spec.data_config.dataset_name != "dynamodb":
+        return
+    found = sample_splits(subject.client("dynamodb"), table)
+    if not found:
+        load = f"receipt-trainer receipts import{subject.given} FILE"
+        yield warning(f"no receipt in the table {table} has a VALID label, so there is nothing to train on", load)
+    for split in (spec.data_config.train_split, spec.data_config.eval_split):
+        if split is not None and found and not found[split]:
+            stored = ", ".join(f"{name or '(none)'} {count}" for name, count in sorted(found.items()))
+            text = f"none of {found.total()} receipts of the table is stored under split '{split}' ({stored})"
+            yield warning(text, "Leave train_split and eval_split out for a split by hash.")
+
+
+def say_warnings(found: Sequence[Finding]) -> None:
+    """Print them to standard error, each with what mends it."""
+    for one in found:
+        click.echo("\n  ".join([f"warning: {one.text}", *one.remedies]), err=True)
 
 
 class Launched(NamedTuple):

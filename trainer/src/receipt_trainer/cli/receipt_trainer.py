@@ -79,6 +79,9 @@ vl = LazyGroup(
         "serve": LazyCommand(".commands.serve:group", "The reader over HTTP, and a page to correct what it reads."),
         "receipts": LazyCommand(".receipt_trainer:receipts", "Receipts in, out, and counted."),
         "submit-job": LazyCommand(".commands.submit_job:command", "Queue a job file for the workers."),
+        "training-defaults": LazyCommand(
+            ".commands.submit_job:defaults_command", "The hyperparameters that the stack gives to jobs."
+        ),
         "start-worker": LazyCommand(".commands.worker:command", "Take jobs from the queues and train them."),
         "jobs": LazyCommand(".commands.jobs:list_command", "List jobs by state, name, pool and age."),
         "job-status": LazyCommand(".commands.jobs:status_command", "The state of a job, at a glance."),

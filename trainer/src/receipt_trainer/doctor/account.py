@@ -64,8 +64,13 @@ def look_at_zones(subject: Subject) -> Iterator[Finding]:
         )
     else:
         yield ok(f"{len(there)} zones, {subject.num_zones or 'some'} of them used")
+    yield from look_at_types(subject)
+
+
+def look_at_types(subject: Subject) -> Iterator[Finding]:
+    """Which of the pools' instance types are sold in the region."""
     for pool in subject.pools:
-        yield _sold(ec2, pool.name, pool.instance_types, subject)
+        yield _sold(subject.client("ec2"), pool.name, pool.instance_types, subject)
 
 
 def _sold(ec2: Any, pool: str, types: tuple[str, ...], subject: Subject) -> Finding:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from receipt_trainer.doctor import account, leftovers, machine, stack_parts, workers_and_jobs
-from receipt_trainer.doctor.findings import Finding, failure, guarded, warning
+from receipt_trainer.doctor.findings import Finding, guarded, warning
 from receipt_trainer.doctor.subject import Subject
 
 LIMIT_S: Final = 60.0
@@ -61,6 +61,20 @@ CHECKS: Final[tuple[Check, ...]] = (
 )
 
 
+def _quota_of_pools(subject: Subject) -> Iterable[Finding]:
+    """Without that of bakes."""
+    alone = subject.outputs and subject.outputs.model_copy(update={"image_pipeline_arn": None})
+    return account.look_at_quotas(replace(subject, outputs=alone))
+
+
+BEFORE_A_JOB: Final[tuple[Check, ...]] = (
+    Check("Account", "instance types", account.look_at_types, "nothing"),
+    Check("Account", "quotas", _quota_of_pools, "nothing"),
+    Check("Stack", "workers' image", stack_parts.look_at_worker_image, "nothing"),
+)
+"""What keeps a pool from launching, for a subject with the outputs of this pool alone."""
+
+
 def examine(
     subject: Subject, checks: Sequence[Check] = CHECKS, limit_s: float = LIMIT_S
 ) -> Iterator[tuple[Check, list[Finding]]]:
@@ -89,7 +103,8 @@ def examine(
         try:
             yield check, future.result(limit_s)
         except TimeoutError:
-            yield check, [failure(f"{check.name}: no answer in {limit_s:g} s", "Look again.")]
+            late = f"{check.name}: no answer in {limit_s:g} s"
+            yield check, [Finding("failure", late, ("Look again.",), is_seen=False)]
 
 
 def _take(check: Check, subject: Subject) -> list[Finding]:

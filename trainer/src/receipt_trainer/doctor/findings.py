@@ -25,11 +25,15 @@ _ACTION: Final = re.compile(r"not authorized to perform: ([\w-]+:\w+)")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the answer, with commands that mend it in their order; what is no command ends with a full stop."""
+    """One line of the answer, with commands that mend it in their order; what is no command ends with a full stop.
+
+    `is_seen` is false where it only says that something could not be looked at.
+    """
 
     level: Level
     text: str
     remedies: tuple[str, ...] = ()
+    is_seen: bool = True
 
 
 def ok(text: str) -> Finding:
@@ -54,10 +58,10 @@ def cannot_look(at: str, error: Exception) -> Finding:
         answer = answer.__cause__
     if error_code(answer) in DENIED:
         action = denied_action(answer)
-        return warning(f"{at}: not looked at, you lack the right {action}", f"Ask for {action}, or have it looked at.")
-    return failure(
-        f"{at}: not looked at: {one_line(error)}", "Look again; if that lasts, see the AWS Health Dashboard."
-    )
+        ask = f"Ask for {action}, or have it looked at."
+        return Finding("warning", f"{at}: not looked at, you lack the right {action}", (ask,), is_seen=False)
+    again = "Look again; if that lasts, see the AWS Health Dashboard."
+    return Finding("failure", f"{at}: not looked at: {one_line(error)}", (again,), is_seen=False)
 
 
 def guarded(at: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:

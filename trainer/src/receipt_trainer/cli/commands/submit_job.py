@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ import yaml
 from receipt_trainer.aws import clients
 from receipt_trainer.cli import options, queueing, stack
 from receipt_trainer.cli.training import checked_job_name, read_job_file
-from receipt_trainer.config.job_file import AnyJob
+from receipt_trainer.config.job_file import AnyJob, LayoutLMJob
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import Resources
 from receipt_trainer.contract.outputs import PoolName, Priority
+from receipt_trainer.doctor.findings import Finding
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.fleet.forecast import Forecast
 from receipt_trainer.jobs.model import Job
-from receipt_trainer.jobs.routing import choose_pool, read_training_defaults
+from receipt_trainer.jobs.routing import choose_pool, read_training_defaults, resolve
 from receipt_trainer.jobs.submit import jobs_table_of_environment, new_job, queue_job
 
 
@@ -73,13 +75,35 @@ def command(
         job = replace(job, list_prices=queueing.list_prices(job.pool))
     if not as_json:
         queueing.say_expected(expected, spec.max_hours, spec.max_usd)
+    doubts = queueing.warnings(spec, dry_run=dry_run)
+    queueing.say_warnings(doubts)
     if job.spec.get("notify") and (problem := _notice_problem()) is not None:
         click.echo(f"no notice will arrive: {problem}", err=True)
     launched = None
     if not dry_run and table:
         job = queue_job(job, table, client_token=client_token)
         launched = queueing.launch(job.pool, table, [job.job_id]) if job.is_waiting else None
-    _print(job, expected, launched, dry_run, as_json)
+    _print(job, expected, doubts, launched, dry_run, as_json)
+
+
+@click.command("training-defaults")
+@stack.stack_options
+@options.json_option
+def defaults_command(as_json: bool) -> None:
+    """Print the hyperparameters of a LayoutLM job that gives none of its own: the stack's, else the trainer's.
+
+    What is printed can stand in a job file; lines that end in `# stack` are set by the stack.
+    """
+    stack.require_outputs()
+    own = training_defaults() or {}
+    values = resolve(LayoutLMJob(job_name="defaults"), own).training_config.model_dump(mode="json")
+    if as_json:
+        click.echo(json.dumps({"training_config": values, "of_the_stack": sorted(own)}, indent=1))
+        return
+    click.echo("training_config:")
+    for name, value in values.items():
+        line = yaml.safe_dump({name: value}, sort_keys=False).rstrip()
+        click.echo(f"  {line}{'  # stack' if name in own else ''}")
 
 
 def asked_spec(job_file: Path, priority: Priority | None, pool: PoolName | None, job_name: str | None) -> AnyJob:
@@ -122,12 +146,18 @@ def training_defaults() -> dict[str, Any] | None:
 
 
 def _print(
-    job: Job, expected: Forecast | None, launched: queueing.Launched | None, dry_run: bool, as_json: bool
+    job: Job,
+    expected: Forecast | None,
+    doubts: Sequence[Finding],
+    launched: queueing.Launched | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     if as_json:
         said: dict[str, Any] = {"job_id": job.job_id, "name": job.name, "status": job.status, "pool": job.pool}
         said |= {"priority": job.priority, "queue_url": job.queue_url}
         said |= {"expected": expected.as_json() if expected is not None else None}
+        said |= {"warnings": [asdict(one) for one in doubts]}
         said |= {"launch": launched.as_json() if launched is not None else None}
         click.echo(json.dumps(said | {"dry_run": dry_run, "spec": dict(job.spec)}, indent=1))
     elif dry_run:

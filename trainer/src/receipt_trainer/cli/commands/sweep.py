@@ -16,7 +16,7 @@ from receipt_trainer.cli import options, queueing, stack
 from receipt_trainer.cli.commands import submit_job
 from receipt_trainer.cli.render import sweep as shown
 from receipt_trainer.config.base import parse
-from receipt_trainer.config.job_file import AnyJob, LayoutLMJob
+from receipt_trainer.config.job_file import AnyJob, LayoutLMJob, read_job
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import Family
@@ -119,7 +119,7 @@ def sweep_command(
     if dry_run and name is None:
         definition = defined(flags, needs_queue=False)
         shown.print_plan(definition, as_json)
-        _say_expected(definition, table, as_json, flags)
+        _say_expected(definition, table, as_json, flags | {"dry_run": True})
         return
     driver = driver_of(
         lambda sweeps: defined(flags, needs_queue=True) if name is None else sweeps.get(name),
@@ -131,7 +131,7 @@ def sweep_command(
         shown.print_plan(driver.definition, as_json)
         return
     if name is None:
-        _say_expected(driver.definition, table, as_json, flags)
+        _say_expected(driver.definition, table, as_json, flags | {"dry_run": False})
     try:
         _run(driver, flags, as_json)
     except KeyboardInterrupt:
@@ -323,6 +323,8 @@ def _say_expected(definition: Definition, table: str | None, as_json: bool, flag
         seconds, usd = sum(one.estimate.seconds or 0.0 for one in every), sum(one.usd or 0.0 for one in every)
         for line in queueing.limit_lines(seconds, usd, flags["max_hours"], flags["max_usd"]):
             click.echo(f"warning: {line}", err=True)
+    base = read_job(plan.base_job(definition).spec, f"sweep {definition.name}")
+    queueing.say_warnings(queueing.warnings(base, dry_run=flags["dry_run"]))
 
 
 def _run(driver: Driver, flags: dict[str, Any], as_json: bool) -> None:

