@@ -17,8 +17,9 @@ import pytest
 
 from infra.wheelhouse.archive import repack
 from infra.wheelhouse.build import EXTRAS, build, chosen_folder, dependencies_key, trainer_key
-from infra.wheelhouse.closure import PROVIDED, resolve
+from infra.wheelhouse.closure import PROVIDED, UNUSED, resolve
 from infra.wheelhouse.manifest import WheelhouseError, load
+from receipt_trainer.contract.names import WEIGHTS_PACKAGE
 from tests.conftest import Once
 from tests.userdata.bake import PYTHON, make_wheel, make_wheelhouse
 
@@ -73,13 +74,13 @@ def built(sources: Path, tmp_path_factory: pytest.TempPathFactory, once: Once) -
 
 @pytest.mark.parametrize("python", ["3.12", "3.13"])
 def test_the_closure_of_an_instance_is_pinned_and_has_no_torch(tmp_path: Path, python: str) -> None:
-    """Every package that the trainer's extras need on an instance is of the pinned version, with hashes of its files;
-    what the parent image brings is left out."""
+    """Every package that the trainer's extras need on an instance is of the pinned version, with hashes of its files,
+    and the model that needs no hub, alone; what the parent image brings is left out."""
     found = resolve(REPOSITORY / "trainer", python, EXTRAS, tmp_path)
     versions = {one.name: one.version for one in found}
     assert versions.items() <= PINS.items()
-    assert {"boto3", "pydantic-core", "transformers", "seqeval"} <= versions.keys()
-    assert not versions.keys() & set(PROVIDED)
+    assert {"boto3", "pydantic-core", "transformers", "seqeval", WEIGHTS_PACKAGE} <= versions.keys()
+    assert not versions.keys() & {*PROVIDED, UNUSED}
     assert all(one.hashes for one in found)
 
 

@@ -76,7 +76,7 @@ vl = LazyGroup(
         "demo": LazyCommand(".commands.demo:command", "A complete job on this machine, on an embedded AWS."),
         "local": LazyCommand(".receipt_trainer:local", "The stack on this machine, to play with."),
         "read": LazyCommand(".commands.read:command", "Photos, PDFs and files of words in, fields out."),
-        "serve": LazyCommand(".commands.serve:group", "The reader over HTTP, and a page to correct what it reads."),
+        "serve": LazyCommand(".commands.serve:group", "The reader over HTTP, and a page to correct its answers."),
         "receipts": LazyCommand(".receipt_trainer:receipts", "Receipts in, out, and counted."),
         "submit-job": LazyCommand(".commands.submit_job:command", "Queue a job file for the workers."),
         "training-defaults": LazyCommand(
@@ -96,7 +96,7 @@ vl = LazyGroup(
         "fleet": LazyCommand(".commands.fleet:fleet_command", "The worker pools: bounds, backlog, prices, spend."),
         "images": LazyCommand(".receipt_trainer:images", "The images that the stack has baked."),
         "doctor": LazyCommand(".commands.doctor:command", "Problems of account, stack or job, and their remedies."),
-        "vl": LazyCommand(".receipt_trainer:vl", "PaddleOCR-VL: complete documents from their images as JSON."),
+        "vl": LazyCommand(".receipt_trainer:vl", "PaddleOCR-VL: documents from their images as JSON."),
     },
 )
 @click.version_option(package_name="receipt-trainer")
