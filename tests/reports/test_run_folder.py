@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.reports import formatting
 from receipt_trainer.reports.run_folder import load_run, write_report
 
+OLD_RUNS = Path(__file__).parents[1] / "fixtures" / "0_1_0" / "runs"
 MakeReceipt = Callable[..., ReceiptPrediction]
 
 
@@ -37,6 +40,27 @@ def test_writes_the_report_into_the_run_folder(run_dir: Path) -> None:
     assert b"cafe-job" in first
     assert write_report(run_dir).read_bytes() == first
     assert sorted(item.name for item in run_dir.iterdir()) == sorted([RUN_FILE, PREDICTIONS_FILE, REPORT_FILE])
+
+
+def test_lines_of_the_data_file_are_found_again(
+    run_dir: Path, record: LayoutLMRecord, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """By the receipts' ids, where the file is still there; a line that is no receipt does no harm."""
+    data = tmp_path_factory.mktemp("data") / "receipts.jsonl.gz"
+    with gzip.open(data, "wt") as stream:
+        stream.write('{"id": "other"}\n\n[1]\n{"id": "name-of-bad"}\n')
+    assert b"receipts.jsonl.gz:4" not in write_report(run_dir).read_bytes()
+    record.model_copy(update={"data_config": {"dataset_name": f"gone.jsonl,{data}"}}).write(run_dir / RUN_FILE)
+    assert b"<code>receipts.jsonl.gz:4</code>" in write_report(run_dir).read_bytes()
+
+
+@pytest.mark.parametrize("family", ["layoutlm", "paddleocr_vl"])
+def test_a_run_of_an_older_version_has_its_report(tmp_path: Path, family: str) -> None:
+    """run.json of 0.1.0 with no predictions beside it: the page says how good on how many."""
+    shutil.copy(OLD_RUNS / f"{family}.json", tmp_path / RUN_FILE)
+    page = write_report(tmp_path).read_text()
+    assert "on 2 generated validation receipts" in page or "right on 2 validation documents" in page
+    assert "little more than chance" in page
 
 
 def test_a_folder_without_a_run_record_is_the_users_mistake(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_a_run_of_the_second_family_has_its_own_report(tmp_path: Path, capsys: p
         data_config={}, status="complete",
         vl=VlResults.model_validate({
             "evaluations": rows, "best": rows[1], "final": {"eval_loss": 1.5, "eval_accuracy": 0.5},
-            "scores": {"field_accuracy": 0.75, "teds": 1.0, "numeric_accuracy": None, "of": 1},
+            "scores": {"field_accuracy": 0.75, "teds": 1.0, "numeric_accuracy": None, "documents": 1, "of": 1},
         }),
     )  # fmt: skip
     record.write(tmp_path / "run.json")
@@ -37,7 +37,9 @@ def test_a_run_of_the_second_family_has_its_own_report(tmp_path: Path, capsys: p
     ]
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 3
-    assert "misread" in page
+    assert '<a href="#document-1"><bdi class="id" title="misread">misread</bdi></a>' in page
+    assert "75% of the fields right on 1 validation document." in page
+    assert "1 validation document: this number is little more than chance." in page
     assert "The image cannot be opened" in page
 
 

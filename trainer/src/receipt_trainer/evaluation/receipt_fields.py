@@ -25,7 +25,8 @@ KEYS: Final = ("merchant", "date", "total")
 _CHOSEN: Final = {"MERCHANT_NAME": "merchant", "DATE": "date", "GRAND_TOTAL": "total", "SUBTOTAL": "subtotal"}
 """Labels of which a reading chooses one value."""
 _OF_DOCUMENTS: Final = {"vendor.name": "merchant", "grand_total": "total"}
-THRESHOLDS: Final = (0.7, 0.9, 0.99)
+THRESHOLDS: Final = ((0.5, 0.8, 0.95), (0.1, 0.3, 0.5))
+"""Confidences to accept at; the second ones where no receipt reaches the middle one of the first."""
 
 
 class FieldOutcome(StrEnum):
@@ -177,20 +178,19 @@ class Acceptance(NamedTuple):
 
 
 def acceptance(fields: Iterable[ReadField]) -> list[Acceptance]:
-    """For each of `THRESHOLDS`; empty where confidences are not known."""
+    """For three confidences; empty where none are known."""
     by_receipt: dict[int, list[ReadField]] = {}
     for field in fields:
         if field.name in KEYS:
             by_receipt.setdefault(field.receipt, []).append(field)
     if not any(field.confidence is not None for found in by_receipt.values() for field in found):
         return []
+    sure = [min(field.confidence or 0.0 for field in found) for found in by_receipt.values()]
+    right = [all(field.outcome is FieldOutcome.RIGHT for field in found) for found in by_receipt.values()]
     rows = []
-    for threshold in THRESHOLDS:
-        accepted = [
-            found for found in by_receipt.values() if all((field.confidence or 0.0) >= threshold for field in found)
-        ]
-        wrong = sum(any(field.outcome is not FieldOutcome.RIGHT for field in found) for found in accepted)
-        rows.append(Acceptance(threshold, len(by_receipt), len(accepted), wrong))
+    for threshold in THRESHOLDS[max(sure) < THRESHOLDS[0][1]]:
+        accepted = [is_right for least, is_right in zip(sure, right, strict=True) if least >= threshold]
+        rows.append(Acceptance(threshold, len(sure), len(accepted), accepted.count(False)))
     return rows
 
 

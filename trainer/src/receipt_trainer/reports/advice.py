@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction
 from receipt_trainer.contract.run_record import AnyRecord, LayoutLMRecord, PaddleOcrVlRecord, RunRecord, Score
-from receipt_trainer.evaluation.receipt_fields import FieldOutcome, ReadField, count_outcomes
+from receipt_trainer.evaluation.receipt_fields import KEYS, FieldOutcome, ReadField, all_right, count_outcomes
 from receipt_trainer.reports import formatting, summary
 from receipt_trainer.reports.word_errors import confusion_of, judge_word, top_confusions
 
@@ -24,6 +24,8 @@ FEW_VALUES: Final = 10
 """A label's score from fewer values says little."""
 _FEW_WORDS: Final = 50
 """A label with fewer training words may just be too rare."""
+POOR: Final = 0.2
+"""F1 below which single errors say nothing."""
 MODEST: Final = 0.5
 """F1 below which a model's errors are its own, and say nothing of the labels."""
 SURE: Final = 0.95
@@ -133,19 +135,25 @@ def _steps(
     """Steps with their weight."""
     epochs = record.epoch_metrics
     score = record.overall or (epochs[-1] if epochs else None)
-    if score is not None and not score.f1:
+    if score is not None and score.f1 < POOR:
         steps = f" after {_many(epochs[-1].step, 'step')}" if epochs else ""
-        yield 100, Step(f"It has found no value{steps}: train longer (--epochs), on more receipts.", "#curves")
+        found = "has learned little" if score.f1 else "has found no value"
+        yield 100, Step(f"It {found}{steps}: train longer (--epochs), on more receipts.", "#curves")
     if number is not None and number < CHANCE:
         text = f"Only {_many(number, 'receipt')} held out: label more receipts, or validate on others (--eval-dataset)."
         yield 90, Step(text, "#data")
     if generated_share(record, predictions) == 1:
         yield 45, Step("Generated receipts show that all works; train on your own to see what it is worth.", "#data")
-    if len(epochs) > 1 and record.status == "complete" and epochs[-1].f1 > max(row.f1 for row in epochs[:-1]) + 0.005:
+    if (
+        len(epochs) > 1
+        and record.status == "complete"
+        and epochs[-1].f1 >= POOR
+        and epochs[-1].f1 > max(row.f1 for row in epochs[:-1]) + 0.005
+    ):
         rise = f"{formatting.score(epochs[-2].f1)} to {formatting.score(epochs[-1].f1)}"
         more = f"--epochs {formatting.number(round(2 * epochs[-1].epoch))}"
         yield 80, Step(f"F1 still rose in the last epoch ({rise}): train longer, say {more}.", "#curves")
-    if score is not None and score.f1:
+    if score is not None and score.f1 >= POOR:
         yield from _of_confusions(record, predictions)
         yield from _of_rare_labels(record)
     sure = num_sure_errors(predictions)
@@ -249,3 +257,19 @@ def _of_documents(record: PaddleOcrVlRecord, fields: Sequence[ReadField]) -> Adv
     if record.vl.left_out:
         steps.append(Step(f"{_many(len(record.vl.left_out), 'document')} too long and left out.", "#data"))
     return Advice(score, _support(number, "document"), [], steps[:MAX_STEPS])
+
+
+def field_view(fields: Sequence[ReadField], names: Sequence[str]) -> dict[str, Any]:
+    """Fields right, wrong and missing by receipt; `names` are those of the receipts."""
+    right, tried = all_right(fields)
+    return {
+        "field_counts": list(count_outcomes(fields).items()),
+        "keys": KEYS,
+        "num_all_right": right,
+        "num_with_keys": tried,
+        "wrong_fields": [
+            (field, names[field.receipt])
+            for field in fields
+            if field.name in KEYS and field.outcome is not FieldOutcome.RIGHT
+        ],
+    }

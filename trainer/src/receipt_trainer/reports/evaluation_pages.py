@@ -18,10 +18,12 @@ from receipt_trainer.evaluation.answers import read_predictions
 from receipt_trainer.evaluation.compare import Comparison
 from receipt_trainer.evaluation.documents import HEADLINES, TABLE, Evaluation, ScoredDocument, evaluate
 from receipt_trainer.evaluation.ratio import Share
+from receipt_trainer.evaluation.receipt_fields import answered_fields
 from receipt_trainer.evaluation.rows import COLUMNS, at, match_rows, row_of, rows_of
 from receipt_trainer.extraction.values import normal
 from receipt_trainer.files import write_atomically
 from receipt_trainer.reports import summary
+from receipt_trainer.reports.advice import advise, field_view
 from receipt_trainer.reports.page import open_photo, render_page
 
 IMAGE_SIZE: Final = (620, 1400)
@@ -267,19 +269,26 @@ def render_run(
         notes: sentences on what could not be read, shown on top.
     """
     vl = record.vl
-    view = summary.run_view(record, notes) | {
-        "duration_s": summary.duration_s(record) or record.timings.get("train_s"),
-        "charts": _charts(history, vl.best.epoch if vl.best else None),
-        "score_columns": {"eval_accuracy": "Tokens right"},
-        "evaluations": vl.evaluations,
-        "best": vl.best.model_dump() if vl.best else {},
-        "kept": vl.scores.model_dump() if vl.scores else {},
-        "evaluation": evaluation_view(evaluation, folder) if evaluation is not None else None,
-        "left_out": vl.left_out[:MAX_LEFT_OUT],
-        "num_left_out": len(vl.left_out),
-        "settings": _settings(record),
-        "facts": [("Model", summary.measures(_of_model(record))), *summary.facts(record)],
-    }
+    documents = evaluation.documents if evaluation is not None else ()
+    fields = list(answered_fields(documents))
+    view = (
+        summary.run_view(record, notes)
+        | field_view(fields, [one.prediction.id for one in documents])
+        | {
+            "advice": advise(record, fields=fields),
+            "duration_s": summary.duration_s(record) or record.timings.get("train_s"),
+            "charts": _charts(history, vl.best.epoch if vl.best else None),
+            "score_columns": {"eval_accuracy": "Tokens right"},
+            "evaluations": vl.evaluations,
+            "best": vl.best.model_dump() if vl.best else {},
+            "kept": vl.scores.model_dump() if vl.scores else {},
+            "evaluation": evaluation_view(evaluation, folder) if evaluation is not None else None,
+            "left_out": vl.left_out[:MAX_LEFT_OUT],
+            "num_left_out": len(vl.left_out),
+            "settings": _settings(record),
+            "facts": [("Model", summary.measures(_of_model(record))), *summary.facts(record)],
+        }
+    )
     return render_page("run_documents.html.j2", view)
 
 

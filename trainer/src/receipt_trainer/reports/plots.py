@@ -39,9 +39,9 @@ _LINE: Final[Any] = {"linewidth": 1.8, "markersize": 3.2, "zorder": 3}
 _MARKED_POINTS: Final = 30
 _SIZE_PT: Final = (331.2, 216.0)
 _RIGHT_PT, _BOTTOM_PT, _TOP_PT = 10.0, 34.0, 26.0
-"""Margins: half a tick's label; tick labels and the axis' name; legend, "kept" or the exponent of the axis."""
-_DIGIT_PT, _TICK_PT = 6.1, 11.0
-"""Width of a digit in the widest of the fonts, and what is left of the axis beside its tick labels."""
+"""Margins: half a tick's label; tick labels and the axis' name; legend or "kept"."""
+_DIGIT_PT, _TICK_PT = 6.1, 24.0
+"""Width of a digit in the widest of the fonts, and what is left of the axis beside its tick labels: its name."""
 
 
 class Series(NamedTuple):
@@ -105,9 +105,9 @@ def _is_finite(value: float | None) -> bool:
 
 def _draw(x: Sequence[float], series: Sequence[Series], best_epoch: float | None, in_0_1: bool) -> str:
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_SIZE_PT[0] / 72, _SIZE_PT[1] / 72))
+        figure = Figure(figsize=(_SIZE_PT[0] / 72, _SIZE_PT[1] / 72), facecolor="none")
         canvas = FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
+        axes = figure.add_subplot(facecolor="none")
         for line in series:
             points = [(at, value) for at, value in zip(x, line.values, strict=True) if _is_finite(value)]
             style = _LINE | {"marker": "o" if len(points) <= _MARKED_POINTS else ""}
@@ -140,12 +140,14 @@ def _set_margins(figure: Figure, axes: Any) -> None:
 
 
 def _frame(axes: Any, x: Sequence[float], series: Sequence[Series], in_0_1: bool) -> None:
+    name = "score, 0 to 1" if in_0_1 else series[0].name if len(series) == 1 else "loss"
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(length=3)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=max(x) - min(x) >= 2))
+    axes.set_ylabel(name, fontsize=8.5, labelpad=3)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=max(x) - min(x) >= 1))
     if len(set(x)) == 1:
         axes.set_xlim(x[0] - 0.5, x[0] + 0.5)
         axes.set_xticks([x[0]])
@@ -155,7 +157,7 @@ def _frame(axes: Any, x: Sequence[float], series: Sequence[Series], in_0_1: bool
     elif min(values) >= 0:
         axes.set_ylim(0, max(values) * 1.08 or 1)
     if max(map(abs, values)) < 0.01:
-        axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useMathText=False)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.7f}".rstrip("0").rstrip(".") or "0")
     if len(series) > 1:
         room = {"borderaxespad": 0, "handlelength": 2.2, "columnspacing": 1.2}
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.04), ncols=3, frameon=False, **room)

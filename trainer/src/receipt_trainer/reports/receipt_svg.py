@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import median
 from typing import Any, Final
 
@@ -43,10 +45,6 @@ def label_colors(labels: Sequence[str]) -> dict[str, str]:
 PAGE_WIDTH: Final = 312.0
 MIN_PAGE_WIDTH: Final = 230.0
 PAGE_HEIGHTS: Final = (150.0, 1050.0)
-GUTTER_WIDTH: Final = 222.0
-CAPTION_SIZE: Final = 10.2
-CAPTION_ROOM: Final = GUTTER_WIDTH - 24 - 26
-CAPTION_PITCH: Final = 14.0
 MAX_WORDS: Final = 600
 MAX_TEXT: Final = 60
 MARGIN: Final = 8.0
@@ -97,29 +95,27 @@ def _page(receipt: ReceiptPrediction, words: Sequence[PredictedWord]) -> _Page:
 def draw(item: JudgedReceipt, colors: Mapping[str, str]) -> dict[str, Any] | None:
     """The view of a judged receipt; None if it has no words. Of more than `MAX_WORDS` the wrong ones are drawn first.
 
-    `num_hidden_words` and `num_hidden_errors` say what was left out for want of room.
+    `captions` say each run of errors in words; its number stands at (`mark_x`, `mark_y`) of the picture, too.
+    `num_hidden_words` are those left out for want of room.
     """
     if not item.receipt.words:
         return None
     order = sorted(range(len(item.verdicts)), key=lambda n: not item.verdicts[n].is_error)[:MAX_WORDS]
-    page = _page(item.receipt, item.receipt.words)
-    room = max(4, int((page.height - 2 * MARGIN) / CAPTION_PITCH))
-    runs = [run for run in error_runs(item) if run.indexes[0] in set(order)][:room]
-    captions = _captions(page, item, runs)
+    page, drawn = _page(item.receipt, item.receipt.words), set(order)
+    runs = [run for run in error_runs(item) if run.indexes[0] in drawn]
     return {
-        "width": page.width + (GUTTER_WIDTH if captions else 0),
-        "height": max(page.height, captions[-1]["y"] + MARGIN if captions else 0),
-        "page_width": page.width,
-        "page_height": page.height,
-        "words": [_drawn_word(page, item, index, colors) for index in reversed(order)],
-        "captions": captions,
+        "width": page.width,
+        "height": page.height,
+        "words": _apart([_drawn_word(page, item, index, colors) for index in reversed(order)]),
+        "captions": [_caption(page, item, number, run) for number, run in enumerate(runs, start=1)],
         "num_hidden_words": len(item.verdicts) - len(order),
-        "num_hidden_errors": item.num_wrong - sum(len(run.indexes) for run in runs),
     }
 
 
 def _drawn_word(page: _Page, item: JudgedReceipt, index: int, colors: Mapping[str, str]) -> dict[str, Any]:
-    """A box with its text. `text_length` is set where the text fills the box: fonts differ between machines."""
+    """A box with its text at (`text_x`, `text_y`), its middle. `text_length` is set where the text fills the box: fonts
+    differ between machines.
+    """
     word, verdict = item.receipt.words[index], item.verdicts[index]
     x, y, width, height = page.place(word)
     text = formatting.one_line(word.text, MAX_TEXT)
@@ -130,10 +126,46 @@ def _drawn_word(page: _Page, item: JudgedReceipt, index: int, colors: Mapping[st
     said = said if word.scored else f"{word.pred}, not scored"
     return {
         **{"x": x, "y": y, "width": width, "height": height, "text": text, "font_size": size, "verdict": verdict},
+        **{"text_x": x + width / 2, "text_y": y + height / 2},
         "text_length": max(1.0, min(width - 2, size * natural)) if size * natural > 0.8 * width else None,
         "color": colors.get(word.gold, BACKGROUND_TEXT) if word.scored else BACKGROUND_TEXT,
         "title": f"{text}: {formatting.one_line(said, 90)}{known}",
     }
+
+
+_SHIFTS: Final = (0.0, -0.3, 0.3, -0.6, 0.6, -0.9, 0.9)
+"""Of a box' height: where the text of an overlapping word may stand."""
+_SIZES: Final = (1.0, 0.8, 0.65, 0.5)
+_STRIP: Final = 16.0
+_Rectangle = tuple[float, float, float, float]
+
+
+def _apart(words: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The words with their texts moved and shrunk where boxes lie on each other, so that each can be read."""
+    taken: dict[int, list[_Rectangle]] = defaultdict(list)  # by strips of the picture
+    for word in sorted(words, key=lambda word: (word["y"] + word["height"] / 2, word["x"])):
+        wide = word["text_length"] or word["font_size"] * text_em(word["text"])
+        for scale, shift in product(_SIZES, _SHIFTS):
+            box = _text_box(word, wide, scale, shift * word["height"])
+            strips = range(int(box[1] // _STRIP), int(box[3] // _STRIP) + 1)
+            if not any(_meet(box, other) for strip in strips for other in taken[strip]):
+                for strip in strips:
+                    taken[strip].append(box)
+                word["font_size"] *= scale
+                word["text_y"] += shift * word["height"]
+                word["text_length"] = word["text_length"] and word["text_length"] * scale
+                break
+    return words
+
+
+def _text_box(word: Mapping[str, Any], wide: float, scale: float, shift: float) -> _Rectangle:
+    half, high = scale * wide / 2 - 0.5, 0.43 * scale * word["font_size"]
+    x, y = word["text_x"], word["text_y"] + shift
+    return x - half, y - high, x + half, y + high
+
+
+def _meet(one: _Rectangle, other: _Rectangle) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def text_em(text: str) -> float:
@@ -149,31 +181,11 @@ def _character_em(character: str) -> float:
     return 0.7 if character.isupper() or character in "mwMW@%&" else 0.555
 
 
-def _captions(page: _Page, item: JudgedReceipt, runs: Sequence[ErrorRun]) -> list[dict[str, Any]]:
-    """One error in words a run, in the gutter at `y`, as near as possible to the height of its first word, none over
-    another; its number stands at (`mark_x`, `mark_y`) on the page too.
-    """
-    placed = [(page.place(item.receipt.words[run.indexes[0]]), run) for run in runs]
-    placed.sort(key=lambda pair: (pair[0][1] + pair[0][3] / 2, pair[0][0]))
-    # From the bottom up first, so that the last captions do not run out of the picture.
-    latest = page.height - MARGIN
-    targets = []
-    for box, _ in reversed(placed):
-        latest = min(latest - CAPTION_PITCH, box[1] + box[3] / 2)
-        targets.append(latest)
-    captions = []
-    earliest = MARGIN + 2
-    for number, ((box, run), target) in enumerate(zip(placed, reversed(targets), strict=True), start=1):
-        y = max(earliest, target)
-        earliest = y + CAPTION_PITCH
-        many = f" ×{len(run.indexes)}" if len(run.indexes) > 1 else ""
-        text = f"{formatting.one_line(run.gold, 16)} → {formatting.one_line(run.pred, 16)}{many}"
-        score = item.receipt.words[run.indexes[0]].score
-        captions.append(
-            {
-                **{"number": number, "y": y, "mark_x": box[0], "mark_y": box[1], "verdict": run.verdict, "text": text},
-                "text_length": CAPTION_ROOM if CAPTION_SIZE * text_em(text) > CAPTION_ROOM else None,
-                "score": "" if score is None else formatting.percent(score),
-            }
-        )
-    return captions
+def _caption(page: _Page, item: JudgedReceipt, number: int, run: ErrorRun) -> dict[str, Any]:
+    words = [item.receipt.words[index] for index in run.indexes]
+    x, y, _, _ = page.place(words[0])
+    return {
+        **{"number": number, "mark_x": max(6.0, x), "mark_y": max(6.0, y), "gold": run.gold, "pred": run.pred},
+        "text": formatting.one_line(" ".join(word.text for word in words), MAX_TEXT),
+        "score": words[0].score,
+    }

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 from rich.console import Console
 
-from receipt_trainer.contract.names import PREDICTIONS_FILE, REPORT_FILE, RUN_FILE
+from receipt_trainer.contract.names import MODEL_DIR, PREDICTIONS_FILE, REPORT_FILE, RUN_FILE
+from receipt_trainer.contract.package import MANIFEST_FILE, SERVE_DIR, PackageManifest
 from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions
-from receipt_trainer.contract.run_record import AnyRecord, PaddleOcrVlRecord, load_record
+from receipt_trainer.contract.run_record import AnyRecord, LayoutLMRecord, PaddleOcrVlRecord, load_record
 from receipt_trainer.errors import UserError
-from receipt_trainer.files import write_atomically
+from receipt_trainer.files import open_text, write_atomically
 from receipt_trainer.reports.page import report_extra
 from receipt_trainer.reports.summary import describe_scores
 from receipt_trainer.reports.terminal import print_report
 
+_LARGEST: Final = 200_000_000
+"""Bytes of a data file in which lines are looked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The content of a report. `predictions` is None if there are none; `notes` say what could not be read."""
+    """The content of a report. `predictions` is None if there are none; `notes` say what could not be read.
+
+    `manifest` is that of the model's package, None without one.
+    """
 
     record: AnyRecord
     predictions: list[ReceiptPrediction] | None
     notes: tuple[str, ...] = ()
+    manifest: PackageManifest | None = None
 
 
 def load_run(run_dir: Path) -> RunFolder:
@@ -46,12 +58,40 @@ def load_run(run_dir: Path) -> RunFolder:
         return RunFolder(record, None)
     except OSError as error:
         return RunFolder(record, None, (f"{PREDICTIONS_FILE} cannot be read: {error.strerror}.",))
+    manifest = _manifest(run_dir / MODEL_DIR / SERVE_DIR / MANIFEST_FILE)
     broken = found.broken_lines
     if not broken:
-        return RunFolder(record, found.receipts)
+        return RunFolder(record, found.receipts, manifest=manifest)
     named = ", ".join(map(str, broken[:5])) + (", …" if len(broken) > 5 else "")
     note = f"{PREDICTIONS_FILE}: {len(broken)} lines are not receipts and are left out (line {named})."
-    return RunFolder(record, found.receipts, (note,))
+    return RunFolder(record, found.receipts, (note,), manifest)
+
+
+def _manifest(path: Path) -> PackageManifest | None:
+    try:
+        return PackageManifest.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _places(record: LayoutLMRecord, predictions: Sequence[ReceiptPrediction]) -> dict[str, str]:
+    """`file:line` of receipts by name, from the run's files of JSON lines, as far as they are still there."""
+    wanted, found = {receipt.name for receipt in predictions}, dict[str, str]()
+    named = (record.data_config.get(key) for key in ("eval_dataset", "dataset_name"))
+    for part in ",".join(name for name in named if isinstance(name, str)).split(","):
+        path = Path(part.strip())
+        try:
+            if not path.is_file() or path.stat().st_size > _LARGEST:
+                continue
+            with open_text(path) as stream:
+                for row, line in enumerate(stream, start=1):
+                    receipt = json.loads(line) if line.strip() else None
+                    name = receipt.get("id") if isinstance(receipt, dict) else None
+                    if isinstance(name, str) and name in wanted:
+                        found.setdefault(name, f"{path.name}:{row}")
+        except (OSError, EOFError, ValueError, RecursionError, zlib.error):
+            continue  # another format, or gone: then no line is named
+    return found
 
 
 def write_report(run_dir: Path, folder: RunFolder | None = None) -> Path:
@@ -72,7 +112,8 @@ def write_report(run_dir: Path, folder: RunFolder | None = None) -> Path:
         else:
             from receipt_trainer.reports.html import render_html
 
-            page = render_html(folder.record, folder.predictions, folder.notes)
+            places = _places(folder.record, folder.predictions or ())
+            page = render_html(folder.record, folder.predictions, folder.notes, folder.manifest, places)
     path = run_dir / REPORT_FILE
     write_atomically(path, page.encode("utf-8", "replace"))
     return path
