@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import botocore.session
 from botocore import exceptions as boto
 from botocore.config import Config
+from botocore.hooks import HierarchicalEmitter
 from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 
@@ -136,10 +138,18 @@ endpoints in us-east-1, eu-central-1 and ap-south-1 and knows the prices of all 
 
 
 def new_session(variables: dict[str, Any] | None = None) -> botocore.session.Session:
-    """A session that shares botocore's descriptions of the services; to read them is most of what a client costs."""
-    session = botocore.session.Session(variables)
+    """A session that shares botocore's descriptions of the services, and its own handlers of events: to read and to
+    register them is most of what a client costs."""
+    session = botocore.session.Session(variables, copy.copy(_handlers()), include_builtin_handlers=False)
     session.register_component("data_loader", _service_models(os.environ.get("AWS_DATA_PATH")))
     return session
+
+
+@cache
+def _handlers() -> HierarchicalEmitter:
+    handlers = HierarchicalEmitter()
+    botocore.session.Session(event_hooks=handlers)  # registers them
+    return handlers
 
 
 @cache
