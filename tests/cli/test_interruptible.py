@@ -32,7 +32,7 @@ def test_a_signal_during_the_imports_ends_a_training_as_later(
     config = tmp_path / "config.yaml"
     config.write_text("family: paddleocr-vl\njob_name: x\nmodel: model\ndata_config: {dataset_path: data}\n")
     arguments = {
-        "layoutlm": ["train", "--model", "tiny", "--output-dir", str(tmp_path / "run")],
+        "layoutlm": ["train", "--model", "tiny", "--dataset", str(tmp_path), "--output-dir", str(tmp_path / "run")],
         "receipt_trainer": ["vl", "train", "--config", str(config), "--output-dir", str(tmp_path / "run")],
     }
     text = PROGRAM.format(program=program, number=number, arguments=arguments[program])

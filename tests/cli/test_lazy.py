@@ -51,7 +51,7 @@ def test_help_lists_what_it_does_not_import(capsys: pytest.CaptureFixture[str]) 
     [
         ("user", 2, "error: two lines\n"),
         ("world", 1, "error: no network\n"),
-        ("extra", 2, "error: torch is not installed: pip install 'receipt-trainer[train]'\n"),
+        ("extra", 2, "error: torch is not installed: pip install './trainer[train]'\n"),
         ("fine", 0, ""),
     ],
 )

@@ -46,7 +46,7 @@ def test_pillow_alone_is_named_with_the_extra_for_reading(tmp_path: Path) -> Non
     )
     assert (done.returncode, done.stderr) == (
         2,
-        "error: PIL is not installed: pip install 'receipt-trainer[read]'\n",
+        "error: PIL is not installed: pip install './trainer[read]'\n",
     )
 
 
@@ -59,5 +59,5 @@ def test_a_missing_extra_is_one_line(tmp_path: Path) -> None:
     assert said[1::2] == ["2"] * len(COMMANDS), done.stderr
     for line, extra in zip(said[::2], COMMANDS.values(), strict=True):
         assert line.startswith("error: ")
-        assert line.endswith(f": pip install 'receipt-trainer[{extra}]'")
+        assert line.endswith(f": pip install './trainer[{extra}]'")
     assert [path.name for path in tmp_path.iterdir()] == ["receipts.jsonl"]

@@ -113,7 +113,15 @@ _DATA = _DATASET | {
 LAYOUTLM = {
     "train": {"--job-name", "--output-dir", "--jobs-table", "--artifacts-bucket", "--restart"}
     | {"--dataset-snapshot-save", "--dataset-snapshot-load", "--progress", "--no-progress"}
-    | {"--epochs", "--batch-size", "--lr", "--warmup-ratio", "--label-smoothing", "--gradient-accumulation-steps"}
+    | {
+        "--epochs",
+        "--batch-size",
+        "--lr",
+        "--learning-rate",
+        "--warmup-ratio",
+        "--label-smoothing",
+        "--gradient-accumulation-steps",
+    }
     | {"--early-stopping-patience", "--seed"}
     | _MODEL
     | _DATA,

@@ -185,7 +185,7 @@ def test_without_the_extra(
     monkeypatch.setitem(sys.modules, package, None)
     for refused in (call(*words), call("sweep-status", "g")):
         assert (refused.code, refused.err.count("\n")) == (2, 1)
-        assert "pip install 'receipt-trainer[sweep]'" in refused.err
+        assert "pip install './trainer[sweep]'" in refused.err
     assert num_rows(jobs_table) == before
     assert call(*words, "--dry-run").code == 0
     assert call("sweep-status").out.splitlines()[1].startswith("g ")

@@ -62,7 +62,7 @@ def test_heic_is_read_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     content = Path(__file__).with_name("corner.heic").read_bytes()
     assert corners(only_page(content)) == [True, False, False, False]
     monkeypatch.setitem(sys.modules, "pi_heif", None)
-    with pytest.raises(UserError, match=r"^the document: .*pip install 'receipt-trainer\[heic\]'$"):
+    with pytest.raises(UserError, match=r"^the document: .*pip install './trainer\[heic\]'$"):
         only_page(content)
 
 

@@ -35,7 +35,7 @@ def test_a_full_disk_fails_the_attempt_and_spares_the_checkpoints_before(
     attempts = bench.attempts(job_id)
     assert [row["outcome"] for row in attempts] == ["FAILED"] * 2
     assert all(row["reason"].startswith("the machine failed: ") for row in attempts)
-    assert all("the disk is full; make room" in row["reason"] for row in attempts)
+    assert all("disk full; free " in row["reason"] for row in attempts)
     assert [row["start_step"] for row in attempts] == [0, 9]
     found = checkpoints.latest(bench.run_dir(job_id))
     assert found is not None

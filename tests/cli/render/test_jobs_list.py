@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+from rich.console import Console
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.server_time import utc_now
@@ -66,6 +67,21 @@ def test_the_table_says_what_a_person_needs(
     assert "\x1b" not in out
     assert all(len(line) <= int(columns) for line in out.splitlines())
     assert ("no CUDA" in out) == (columns == "200")
+
+
+def test_a_screen_of_120_columns_shows_what_goes_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    """Pool, failures, last change and reason have room there, whatever the row; what has none is named."""
+    row = {"job_id": "54bb5281-af17", "name": "a-rather-long-job-name", "status": "INTERRUPTED", "pool": "gpu"}
+    row |= {"attempt": 3, "num_failures": 1, "max_failures": 3, "f1": 0.5, "reason": "the disk of the worker is full"}
+    row |= {"created_at": iso(NOON - timedelta(minutes=9)), "updated_at": iso(NOON), "spent_usd": 12.5, "spent_s": 9e3}
+    jobs.print_jobs(console := Console(width=120), [row], NOON)
+    said = capsys.readouterr()
+    assert said.out.split("\n")[0].split() == (
+        ["id", "name", "state", "pool", "failures", "F1", "spent", "expected", "created", "changed", "reason"]
+    )
+    assert "the disk of" in said.out
+    assert all(len(line) <= console.width for line in said.out.splitlines())
+    assert said.err == "no room for attempts: a wider terminal or --json has them\n"
 
 
 def test_no_job_is_said_and_is_no_error(jobs_table: str, call: Caller) -> None:

@@ -34,7 +34,7 @@ def load(model: str | Path, **options: Any) -> DocumentReader:
         if (error.name or "").startswith("receipt_trainer"):
             raise
         raise ModuleNotFoundError(
-            f"{error.name} is not installed: pip install 'receipt-trainer[read]'", name=error.name
+            f"{error.name} is not installed: pip install './trainer[read]'", name=error.name
         ) from None
 
     return DocumentReader.open(model, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import hashlib
+import math
 import os
 import shutil
 import tempfile
@@ -12,9 +13,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
-from receipt_trainer.errors import UserError
+from receipt_trainer.errors import UserError, WorldError
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Error numbers of a disk, a quota or a limit that is used up."""
+_ROOM: Final = 50_000_000
+"""Bytes that are asked for where nobody knows how many are to come."""
+
+
+def disk_full(path: str | Path, needed: int = 0) -> WorldError:
+    """Say how much room is missing where `needed` bytes more are to be written below `path`; 0: not known."""
+    place = next(one for one in (Path(path).absolute(), *Path(path).absolute().parents) if one.is_dir())
+    missing = max(1, math.ceil(((needed or _ROOM) - shutil.disk_usage(place).free) / 1e6))
+    return WorldError(f"{path}: disk full; free {missing} MB and run the same command")
 
 
 def open_text(path: Path, mode: str = "r") -> IO[str]:
@@ -60,6 +73,7 @@ def replacing(path: Path) -> Iterator[IO[str]]:
 
     Raises:
         UserError: it cannot be written there.
+        WorldError: the disk is full.
     """
     target = path.resolve()  # a link stays one: what it points to is replaced
     if target.exists() and not target.is_file() and not target.is_dir():
@@ -77,6 +91,8 @@ def replacing(path: Path) -> Iterator[IO[str]]:
             os.fsync(written.fileno())
         beside.replace(target)
     except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(path) from error
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
         if target.parent.is_dir():

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
@@ -16,6 +17,7 @@ import click
 from click.types import FloatParamType, StringParamType
 
 from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.files import FULL, disk_full
 
 EXTRAS: Final = {
     "train": "accelerate huggingface_hub numpy onnx pyarrow safetensors seqeval tensorboard torch transformers",
@@ -119,20 +121,83 @@ class LazyGroup(click.Group):
 
 
 def run(group: click.Command, argv: Sequence[str] | None = None) -> NoReturn:
-    """Run a command line program and exit: 0 done, 1 a fault of the world, 2 a mistake of the user.
+    """Run a command line program and exit: 0 done, 1 a fault of the world, 2 a mistake of the user, 130 Ctrl+C.
 
-    Both faults are one line on stderr, and so is an extra that is not installed; a bug of ours keeps its traceback.
+    Mistakes and faults are one line on stderr, and so is an extra that is not installed; a bug of ours keeps its
+    traceback.
     """
+    args = None if argv is None else list(argv)
     try:
-        strict(group).main(args=None if argv is None else list(argv), prog_name=group.name, show_default=True)
-    except (UserError, WorldError) as error:
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        strict(group)
+        code = group.main(args=args, prog_name=group.name, show_default=True, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
         sys.exit(error.exit_code)
+    except click.ClickException as error:
+        _end(_usage(error), error.exit_code)
+    except click.Abort as error:
+        is_ctrl_c = isinstance(error.__cause__, KeyboardInterrupt)
+        click.echo("stopped" if is_ctrl_c else "nothing was done", err=True)
+        sys.exit(130 if is_ctrl_c else 1)
+    except (UserError, WorldError) as error:
+        _end(str(error), error.exit_code)
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
         extra = next((name for name, modules in EXTRAS.items() if module in modules.split()), None)
         if extra is None:
             raise
-        click.echo(f"error: {module} is not installed: pip install 'receipt-trainer[{extra}]'", err=True)
-        sys.exit(UserError.exit_code)
-    sys.exit(0)
+        _end(f"{module} is not installed: pip install './trainer[{extra}]'", UserError.exit_code)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _end(str(disk_full(error.filename or "standard output")), WorldError.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(text: str, code: int) -> NoReturn:
+    click.echo(f"error: {' '.join(text.split())}", err=True)
+    sys.exit(code)
+
+
+def _usage(error: click.ClickException) -> str:
+    """What click says of a wrong call, with the commands that may be meant, and where all of them are told."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None:
+        return error.format_message()
+    text = error.format_message()
+    if isinstance(error, click.exceptions.NoSuchCommand) and isinstance(context.command, click.Group):
+        meant = _meant(error.command_name, context, context.command)
+        text = error.message + (f" Did you mean {' or '.join(meant)}?" if meant else "")
+    elif isinstance(error, click.MissingParameter) and error.param and "--stack" in _flags(context):
+        if any(flag.endswith("-table") for flag in error.param.opts):
+            text = f"which stack? give --stack NAME or --outputs FILE (or {error.param.opts[0]}, {error.param.envvar})"
+    elif context.parent is not None and isinstance(context.parent.command, click.Group):
+        stem = str(context.info_name).removesuffix("s")  # `sweep status` is meant to be `sweep-status`
+        names = context.parent.command.list_commands(context.parent)
+        meant = [name for name in names if name.startswith(f"{stem}-") and f"({name[len(stem) + 1 :]}" in text]
+        text += f" Did you mean '{context.parent.command_path} {meant[0]}'?" if meant else ""
+    return f"{text} (see {context.command_path} --help)"
+
+
+def _flags(context: click.Context) -> set[str]:
+    return {flag for param in context.command.params for flag in param.opts}
+
+
+def _meant(word: str, context: click.Context, group: click.Group) -> list[str]:
+    """Full command lines of those like `word`: of its own group first, then of all."""
+    own = group.list_commands(context)
+    found = get_close_matches(word, own) or [name for name in own if word in name.split("-")]
+    if found:
+        return [f"'{context.command_path} {name}'" for name in found[:3]]
+    programs = (import_module(f"receipt_trainer.cli.{name}").group for name in ("layoutlm", "receipt_trainer"))
+    paths = {path: path.rpartition(" ")[2] for program in programs for path in _paths(program, str(program.name))}
+    like = get_close_matches(word, paths.values(), cutoff=0.8)
+    return [f"'{path}'" for path, name in paths.items() if name in like][:3]
+
+
+def _paths(group: click.Group, path: str) -> Iterator[str]:
+    """All commands below a group of this package, importing none of them."""
+    for name, lazy in getattr(group, "lazy_commands", {}).items():
+        yield f"{path} {name}"
+        if lazy.target.startswith(".receipt_trainer:"):
+            yield from _paths(lazy.load(), f"{path} {name}")

@@ -153,7 +153,7 @@ training_config_options = options(
     click.option("--model", help=f"Hub name, directory, package of weights or 'tiny' ({names.DEFAULT_MODEL})."),
     click.option("--epochs", "num_epochs", type=float, help="Passes over the training examples."),
     click.option("--batch-size", type=int, help="Examples a device and step."),
-    click.option("--lr", "learning_rate", type=float, help="Peak learning rate."),
+    click.option("--lr", "--learning-rate", "learning_rate", type=float, help="Peak learning rate."),
     click.option("--warmup-ratio", type=float, help="Share of the steps in which the learning rate climbs."),
     click.option("--label-smoothing", type=float, help="Probability mass spread over all tags."),
     click.option("--gradient-accumulation-steps", type=int, help="Batches in one optimizer step."),

@@ -15,7 +15,7 @@ from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.load import load_receipts
 from receipt_trainer.errors import UserError
-from receipt_trainer.training.console import quiet_libraries
+from receipt_trainer.training.console import quiet_libraries, say_loading
 
 if TYPE_CHECKING:
     from receipt_trainer.data.encode import EncodedSplit
@@ -62,6 +62,7 @@ class Reader:
 
 def open_reader(model: str, device: str, precision: str) -> Reader:
     """Load a trained model; UserError: there is none, or the machine cannot do what is asked."""
+    say_loading()
     from receipt_trainer.models.layoutlm.export import load_model
     from receipt_trainer.training import hardware
 

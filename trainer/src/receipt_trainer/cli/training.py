@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ from receipt_trainer.contract.interruption import Interrupted, StopRequest, list
 from receipt_trainer.contract.job import Family
 from receipt_trainer.contract.sinks import FolderOnly, RunStore
 from receipt_trainer.errors import UserError
+from receipt_trainer.training.console import say_loading
 
 
 def train(make_family: Callable[[], Any], job_name: str, run_dir: Path, flags: Mapping[str, Any]) -> None:
@@ -55,6 +57,8 @@ def _interruptible() -> Iterator[StopRequest]:
     stop = StopRequest()
     try:
         with listen(stop):
+            if os.environ.get("RANK", "0") == "0":
+                say_loading(sys.stdout)
             _load_libraries()
             yield stop
     except (Interrupted, KeyboardInterrupt) as interrupted:

@@ -177,7 +177,10 @@ NUM_LINES: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job's state at one moment; `lines` are the last ones of its log, `new_lines` those since the view before."""
+    """A job's state at one moment; `lines` are the last ones of its log, `new_lines` those since the view before.
+
+    `waits`: of a job that waits, what for.
+    """
 
     row: Item
     attempts: list[dict[str, Any]]
@@ -187,6 +190,7 @@ class JobView:
     new_lines: list[LogLine]
     pace: Pace
     at: datetime
+    waits: str = ""
 
     @property
     def has_ended(self) -> bool:
@@ -197,8 +201,20 @@ class JobView:
 class LiveJob:
     """Reads one job; each metric and the log are read behind the last row that is known."""
 
-    def __init__(self, table: Table, job_id: str, list_price: ListPrice | None = None) -> None:
-        """Read nothing yet; `list_price` is asked for the price of an attempt that has none."""
+    def __init__(
+        self,
+        table: Table,
+        job_id: str,
+        list_price: ListPrice | None = None,
+        waits: Callable[[Item, datetime], str] = lambda row, now: "",
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            list_price: asked for the price of an attempt that has none.
+            waits: asked what a job waits for.
+        """
+        self._waits = waits
         self._table, self._job_id, self._list_price = table, job_id, list_price
         self._log = LogTail(table, job_id)
         self._metrics = [RowTail(table, job_id, f"{METRICS}{name}#") for name in SHOWN]
@@ -219,7 +235,8 @@ class LiveJob:
         found = curves(self._rows)
         attempts, cost = read_attempts(self._table, self._job_id, now, self._list_price)
         pace = pace_of(self._spec, self._of_attempt(int(row.get("attempt") or 0)), running=row["status"] == "RUNNING")
-        return JobView(row, attempts, cost, found, list(self._lines), new_lines, pace, now)
+        waits = self._waits(row, now) if row["status"] in ("PENDING", "INTERRUPTED") else ""
+        return JobView(row, attempts, cost, found, list(self._lines), new_lines, pace, now, waits)
 
     def _of_attempt(self, attempt: int) -> list[Point]:
         """The losses of the newest attempt: only they say how fast it is. Without one, of all."""

@@ -151,7 +151,7 @@ class LocalCloud:
             WorldError: the server does not start in time; with its own words.
         """
         if importlib.util.find_spec("moto") is None:
-            raise UserError("the embedded AWS needs moto: pip install 'receipt-trainer[local]'")
+            raise UserError("the embedded AWS needs moto: pip install './trainer[local]'")
         try:
             self._start()
             if not self._empty:

@@ -83,7 +83,7 @@ def find_program(given: Path | None) -> Path:
         UserError: there is none; or what running it needs is not installed.
     """
     if importlib.util.find_spec("pulumi_aws") is None:
-        raise UserError("the stack's program needs pulumi: pip install 'receipt-trainer[local]'")
+        raise UserError("the stack's program needs pulumi: pip install './trainer[local]'")
     clone = Path(__file__).parents[4]  # <clone>/trainer/src/receipt_trainer/local
     for folder in [given] if given else [Path.cwd(), clone]:
         if read_yaml(folder / "Pulumi.yaml").get("name") == names.PROJECT:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
-from huggingface_hub import get_hf_file_metadata, hf_hub_url
-from huggingface_hub.constants import is_offline_mode
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.errors import HTTPError as _HTTPError  # type: ignore[attr-defined]  # its HTTP client's own
 
@@ -16,8 +22,76 @@ from receipt_trainer.errors import WorldError
 ERRORS: Final = (OSError, _HTTPError)
 """Errors of loading from the hub where it cannot be reached."""
 
+_PATIENCE_S: Final = 3.0
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERRORS: Final = 500
+
+
+@contextmanager
+def reached(name: str, instead: str = "") -> Iterator[None]:
+    """Around loading: where the hub is out of reach, found out in seconds, its cache alone is asked.
+
+    Args:
+        name: a hub name or a folder.
+        instead: what a user may do without a network.
+
+    Raises:
+        WorldError: nobody answers there, and the cache lacks the model.
+    """
+    if not name or Path(name).exists() or constants.is_offline_mode():
+        yield
+        return
+    if (said := _silence(constants.ENDPOINT)) is None:
+        yield
+        return
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    except (*ERRORS, ValueError) as error:
+        raise _unreachable(name, f"{said}{'; ' if instead else ''}{instead}") from error
+    finally:
+        constants.HF_HUB_OFFLINE = False
+
+
+def require(name: str, instead: str = "") -> None:
+    """Before the imports that take seconds: a model of which the cache has nothing needs the hub.
+
+    Raises:
+        WorldError: nobody answers there.
+    """
+    is_cached = Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}").is_dir()
+    is_needed = not (is_cached or Path(name).exists() or constants.is_offline_mode())
+    if is_needed and (said := _silence(constants.ENDPOINT)):
+        raise _unreachable(name, f"{said}{'; ' if instead else ''}{instead}")
+
+
+def _unreachable(name: str, said: str) -> WorldError:
+    return WorldError(f"model {name}: the hub could not be reached, nor is the model in its cache: {said}")
+
+
+def _silence(endpoint: str) -> str | None:
+    """Why nobody answers there within `_PATIENCE_S`, tries included; None: somebody does."""
+    said = ["it does not answer"]
+
+    def knock() -> None:
+        for is_again in (False, True, True):
+            time.sleep(0.5 * is_again)
+            try:
+                urlopen(Request(endpoint, method="HEAD"), timeout=_PATIENCE_S).close()  # noqa: S310 - the hub's address
+            except HTTPError:
+                said.clear()  # what is wrong with an answer is for the hub's own client to say
+            except (OSError, HTTPException) as error:
+                reason = getattr(error, "reason", error)
+                said[:] = [] if isinstance(reason, ssl.SSLError) else [str(reason)]
+            else:
+                said.clear()
+            if not said:
+                return
+
+    thread = threading.Thread(target=knock, daemon=True)  # a name server that is silent holds it up for longer
+    thread.start()
+    thread.join(_PATIENCE_S)
+    return f"{endpoint}: {said[0]}" if said else None
 
 
 def raise_if_unreachable(name: str, error: BaseException) -> None:
@@ -32,10 +106,13 @@ def raise_if_unreachable(name: str, error: BaseException) -> None:
     Raises:
         WorldError: `name` is no folder, offline mode is not set, and the cause is the network or the hub.
     """
-    if Path(name).exists() or is_offline_mode() or not (any(map(_is_fault, _chain(error))) or _is_silent(name)):
+    if (
+        Path(name).exists()
+        or constants.is_offline_mode()
+        or not (any(map(_is_fault, _chain(error))) or _is_silent(name))
+    ):
         return
-    said = (" ".join(str(error).split()) or type(error).__name__)[:160]
-    raise WorldError(f"model {name}: the hub could not be reached, nor is the model in its cache: {said}") from None
+    raise _unreachable(name, (" ".join(str(error).split()) or type(error).__name__)[:160]) from None
 
 
 def _is_silent(name: str) -> bool:

@@ -149,7 +149,7 @@ def _recognised(content: Content, called: str) -> Image.Image:
     try:
         import pi_heif
     except ImportError:
-        raise UserError(f"{called}: HEIC is read with pi-heif: pip install 'receipt-trainer[heic]'") from None
+        raise UserError(f"{called}: HEIC is read with pi-heif: pip install './trainer[heic]'") from None
     heif = pi_heif.open_heif(stream, convert_hdr_to_8bit=True)
     check_size(heif.size, called)
     image: Image.Image = heif.to_pillow()

@@ -59,7 +59,7 @@ def duration(seconds: float | None) -> str:
     """A time in the two units that matter."""
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
-    if seconds < 10:
+    if seconds < 10 and seconds != round(seconds):
         return f"{seconds:.2f} s"
     whole = round(seconds)
     if whole < 60:

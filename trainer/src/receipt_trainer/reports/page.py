@@ -60,7 +60,7 @@ def report_extra() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("receipt_trainer"):
             raise
-        raise UserError(f"the HTML report needs {error.name}: pip install 'receipt-trainer[report]'") from None
+        raise UserError(f"the HTML report needs {error.name}: pip install './trainer[report]'") from None
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -126,3 +127,11 @@ def print_run(folder: RunFolder, console: Console) -> None:
         console.print(f"{record.job_name} ({record.status}): {describe_scores(record)}", markup=False, soft_wrap=True)
     else:
         print_report(record, folder.predictions, console, folder.notes)
+
+
+def next_steps(run_dir: Path) -> str:
+    """What to do with a complete run of receipts, a command a line."""
+    place = shlex.quote(str(run_dir))
+    can_read = (run_dir / MODEL_DIR / SERVE_DIR / MANIFEST_FILE).is_file()
+    use = f"receipt-trainer read PHOTO --model {place} --table" if can_read else f"layoutlm-cli export {place}"
+    return f"next: layoutlm-cli report {place}   (curves, confusions, the worst receipts)\n      {use}"

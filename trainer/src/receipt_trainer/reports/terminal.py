@@ -131,6 +131,16 @@ def print_report(
     _print_facts(record, console)
 
 
+def print_outcome(record: LayoutLMRecord, console: Console) -> None:
+    """Print how a run went: its score and its worst labels; `print_report` has the rest."""
+    _print_headline(record, None, console, ())
+    known = [(name, score) for name, score in summary.label_scores(record) if score.support]
+    worst = sorted(known, key=lambda row: row[1].f1)[:NUM_WORST]
+    if worst:
+        heading(console, "Worst labels" if len(known) > NUM_WORST else "Labels, the worst first")
+        _print_indented(console, score_table("label", worst, bars=console.width >= NARROW))
+
+
 def _plain(console: Console, text: str) -> None:
     console.print(Text(f"  {text}", style="dim"))
 

@@ -79,9 +79,9 @@ def _draw(title: str, points: Sequence[tuple[float, float]], width: int, height:
     low, high = _limits(values)
     _ruler(figure, "y", _ticks(low, high, max(2, (height - 4) // _LINES_A_TICK + 1)), low, high)
     first, last = steps[0], steps[-1]
-    num_ticks = min(int(last - first) + 1, max(2, width // _COLUMNS_A_TICK + 1))
-    rounded = [float(round(tick)) for tick in _ticks(first, last, num_ticks)]
-    _ruler(figure, "x", rounded, first, last if last > first else first + 1)
+    num_ticks = min(len(steps), max(2, width // _COLUMNS_A_TICK + 1))
+    marked = dict.fromkeys(steps[round(at)] for at in _ticks(0, len(steps) - 1, num_ticks))  # where there are values
+    _ruler(figure, "x", list(marked), first, last if last > first else first + 1)
     signal = figure.signal(steps, values, marker="braille")
     figure.draw(signal.lines() if len(points) > 1 else signal)
     text = str(figure.build())
@@ -99,7 +99,7 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     if high - low > 1e-12 * max(abs(low), abs(high)):
         return low, high
-    if low == 0:
+    if 0 <= low <= 1:  # one evaluation's score: of what there is to be had
         return 0.0, 1.0
     margin = abs(low) * _NO_SPAN
     return low - margin, high + margin

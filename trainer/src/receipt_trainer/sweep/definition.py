@@ -173,7 +173,7 @@ def check_name(name: str) -> str:
 def require_extra() -> None:
     """Look for Optuna and SciPy before anything is stored; UserError: they are not installed."""
     if not all(find_spec(name) for name in ("optuna", "scipy")):
-        raise UserError("sweeps need Optuna and SciPy: pip install 'receipt-trainer[sweep]'")
+        raise UserError("sweeps need Optuna and SciPy: pip install './trainer[sweep]'")
 
 
 def refuse_other(asked: Definition, stored: Definition) -> None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+def say_loading(stream: IO[str] | None = None) -> None:
+    """Before the imports of PyTorch and transformers, which take seconds: to `stream`, or to a terminal's stderr."""
+    if "torch" not in sys.modules and (stream is not None or sys.stderr.isatty()):
+        print("loading PyTorch and transformers ...", file=stream or sys.stderr, flush=True)
 
 
 def quiet_libraries() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.files import FULL, disk_full
 from receipt_trainer.training.folder import FolderError
 
 _BROKEN: Final = frozenset(
@@ -24,7 +26,6 @@ _WORDS: Final = re.compile(
     r"CUDA error(?!: device-side assert)|CUDA driver|CUDNN_STATUS|CUBLAS_STATUS|NCCL error"
     rf"|{_UNWRITTEN}|\(os error (5|27|28|30|116|122)\)"
 )
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FULL_WORDS: Final = re.compile(rf"{_UNWRITTEN}|\(os error (27|28|122)\)")
 """The same from PyTorch's and safetensors' own code, which raise no OSError."""
 
@@ -56,15 +57,32 @@ def in_one_line(error: BaseException, run_dir: Path) -> BaseException:
     if isinstance(error, UserError | WorldError):
         return error
     if any(map(_is_full, _chain(error))):
-        return WorldError(f"{run_dir}: the disk is full; make room, and the same command resumes ({first_line(error)})")
+        return disk_full(run_dir, _left_to_write(run_dir))
     broken = [fault for fault in _chain(error) if isinstance(fault, OSError) and fault.errno in _BROKEN]
     return WorldError(f"{run_dir}: the disk or a device fails: {first_line(broken[0])}") if broken else error
+
+
+def require_room(run_dir: Path, parameters: Iterable[Any]) -> None:
+    """Before a run begins: a checkpoint and the model must fit; WorldError: the disk has no room for them.
+
+    Args:
+        parameters: of the model; Adam keeps two numbers beside each that is trained.
+    """
+    size = sum(one.nbytes for one in parameters if one.requires_grad)
+    if shutil.disk_usage(run_dir).free < 4 * size:
+        raise disk_full(run_dir, 9 * size)  # two checkpoints, as the old one goes last, the model, its package
+
+
+def _left_to_write(run_dir: Path) -> int:
+    """Bytes of two checkpoints of the run; 0 where it has none."""
+    sizes = [sum(file.stat().st_size for file in one.rglob("*")) for one in run_dir.glob("checkpoint-*")]
+    return 2 * max(sizes, default=0)
 
 
 def _is_full(fault: BaseException) -> bool:
     """PyTorch says of its own files no more than that they could not be written."""
     if isinstance(fault, OSError):
-        return fault.errno in _FULL
+        return fault.errno in FULL
     return not isinstance(fault, UserError | WorldError) and _FULL_WORDS.search(str(fault)) is not None
 
 

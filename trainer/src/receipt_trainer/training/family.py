@@ -140,8 +140,11 @@ class ModelFamily(Protocol[Record]):
     def report(self, run_dir: Path, record: Record) -> Path:
         """Write report.html; returns its path."""
 
-    def conclude(self, run_dir: Path, record: Record, console: Console | None) -> None:
-        """Once the record is complete: remove what only an interrupted run needs, and print the results."""
+    def conclude(self, run_dir: Path, record: Record, console: Console | None) -> str:
+        """Once the record is complete: remove what only an interrupted run needs, print the results in short.
+
+        Returns what to do next, a command a line.
+        """
 
     def describe(self, record: Record) -> str:
         """The scores of the kept model, on one line."""

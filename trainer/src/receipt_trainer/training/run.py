@@ -57,10 +57,10 @@ def deliver(
     record.status = "complete"
     report = family.report(run_dir, record)
     record.write(run_dir / RUN_FILE)
-    family.conclude(run_dir, record, console if is_shown else None)
+    then = family.conclude(run_dir, record, console if is_shown else None)
     where = _upload(run_dir, artifacts)
     sink.log("info", f"run complete: {family.describe(record)}; files in {where}")
-    say(console, f"files: {where}\nmodel: {run_dir / MODEL_DIR}\nreport: {report}")
+    say(console, f"files: {where}\nmodel: {run_dir / MODEL_DIR}\nreport: {report}" + (f"\n{then}" if is_shown else ""))
 
 
 def require_same(record: RunRecord, run_dir: Path, asked: Mapping[str, Any], *, is_asked: bool) -> None:
@@ -168,7 +168,7 @@ def _require_packages(family: ModelFamily[Any]) -> None:
     """The report comes after hours of training: what it needs is looked for before."""
     missing = [(name, extras) for name, extras in family.packages.items() if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"{missing[0][0]} is not installed: pip install 'receipt-trainer[{missing[0][1]}]'")
+        raise UserError(f"{missing[0][0]} is not installed: pip install './trainer[{missing[0][1]}]'")
 
 
 def _run(request: RunRequest, machine: Machine, console: Console) -> None:
@@ -245,7 +245,7 @@ def train(
 
     Raises:
         UserError: the folder holds another run's checkpoint, or the configuration does not fit the machine.
-        WorldError: the loss became NaN or infinite.
+        WorldError: the loss became NaN or infinite, or the disk is full.
         Interrupted: `request.stop` was asked; the newest checkpoint is complete.
     """
     run_dir, config, evaluations = request.run_dir, task.hyperparameters, task.evaluations
@@ -256,6 +256,8 @@ def train(
         say(console, f"resuming from step {found.step}")
     set_seed(config.seed)
     model = task.build(machine)
+    if found is None:
+        failures.require_room(run_dir, model.parameters())
     record = _open_record(request, job_id, task, model, machine, found)
     if distributed.is_main():
         for gone in checkpoints.clear_leftovers(run_dir, found):

@@ -28,8 +28,7 @@ from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import Resources
-from receipt_trainer.contract.package import MANIFEST_FILE, SERVE_DIR
-from receipt_trainer.contract.run_record import read_record
+from receipt_trainer.contract.run_record import LayoutLMRecord, read_record
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.jobs.instances import list_instances
 from receipt_trainer.jobs.routing import read_training_defaults
@@ -37,7 +36,8 @@ from receipt_trainer.jobs.rows import LOGS, METRICS, rows_of
 from receipt_trainer.jobs.submit import new_job, queue_job
 from receipt_trainer.jobs.views import LiveJob, follow_job
 from receipt_trainer.local.session import Session, ended_by_signals, folder
-from receipt_trainer.reports.run_folder import load_run, print_run
+from receipt_trainer.reports.run_folder import load_run, next_steps
+from receipt_trainer.reports.terminal import print_outcome
 from receipt_trainer.training.console import say
 from receipt_trainer.worker.attempt import run_dir_of
 
@@ -166,10 +166,10 @@ def _conclude(job: Item, session: Session, run_dir: Path, console: Console) -> N
         shutil.move(found, run_dir)
     if job["status"] != "SUCCEEDED":
         raise WorldError(f"job {job_id} is {job['status']}: {job.get('reason') or 'no reason is known'}")
-    print_run(load_run(run_dir), console)
-    say(console, f"\nfiles: {run_dir}\nreport: {run_dir / names.REPORT_FILE}")
-    if (run_dir / names.MODEL_DIR / SERVE_DIR / MANIFEST_FILE).is_file():
-        say(console, f"read a photo: receipt-trainer read PHOTO --model {run_dir} --table")
+    record = load_run(run_dir).record
+    if isinstance(record, LayoutLMRecord):
+        print_outcome(record, console)
+    say(console, f"\nfiles: {run_dir}\nreport: {run_dir / names.REPORT_FILE}\n{next_steps(run_dir)}")
     table = Table(clients.dynamodb(), outputs.jobs_table)
     num_metrics, num_logs = (sum(1 for _ in rows_of(table, job_id, kind)) for kind in (METRICS, LOGS))
     s3, bucket, prefix = clients.s3(), outputs.artifacts_bucket, f"{run_prefix(job['name'], job_id)}/"

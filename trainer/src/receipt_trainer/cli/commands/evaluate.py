@@ -33,6 +33,7 @@ from receipt_trainer.data.sources.load import TABLE
 from receipt_trainer.data.split import read_split_file
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing
+from receipt_trainer.models.layoutlm.places import find_model
 from receipt_trainer.reports import formatting
 from receipt_trainer.reports.terminal import confusion_table, score_table
 from receipt_trainer.training.console import say
@@ -60,8 +61,6 @@ def evaluate_command(
 
     A label counts as O where the model does not know it, or where the receipt's source does not annotate it.
     """
-
-    from receipt_trainer.models.layoutlm.export import find_model
 
     find_model(model)  # mistakes first: loading the model takes seconds
     problems = ProblemLog()
@@ -191,8 +190,6 @@ def spot_check_command(
     seed: int | None,
 ) -> None:
     """Show one labelled receipt, word by word: its VALID labels, and what the model reads."""
-    from receipt_trainer.models.layoutlm.export import find_model
-
     find_model(model)
     problems = ProblemLog()
     seed = secrets.randbelow(2**31) if seed is None else seed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Any, Final
 import click
 
 from receipt_trainer.aws import clients
-from receipt_trainer.aws.dynamo import Table
+from receipt_trainer.aws.dynamo import Item, Table
 from receipt_trainer.aws.prices import ListPrices
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli import queueing
@@ -18,9 +19,11 @@ from receipt_trainer.cli.options import job_argument, jobs_table_option, json_op
 from receipt_trainer.cli.render import jobs as shown
 from receipt_trainer.cli.render import tables
 from receipt_trainer.cli.render.watch import JsonScreen, open_screen, print_view
-from receipt_trainer.cli.stack import given, stack_options
+from receipt_trainer.cli.stack import given, local_session, stack_options
+from receipt_trainer.contract.names import ENV_INSTANCES_TABLE
 from receipt_trainer.jobs import limits as job_limits
 from receipt_trainer.jobs import metrics, queue
+from receipt_trainer.jobs.instances import list_instances
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.rows import Wanted, find, get_job, job_id_of, spec_of
 from receipt_trainer.jobs.submit import retry_job
@@ -226,7 +229,7 @@ def watch_command(table: str, job: str | None, interval_s: float, timeout_s: flo
     """
     jobs = Table(clients.dynamodb(), table)
     job_id = newest(jobs) if job is None else job_id_of(jobs, job)
-    live = LiveJob(jobs, job_id, ListPrices().of_row)
+    live = LiveJob(jobs, job_id, ListPrices().of_row, lambda row, now: _waits(jobs, row, now))
     if once:
         view = live.look(utc_now())
         if as_json:
@@ -239,6 +242,28 @@ def watch_command(table: str, job: str | None, interval_s: float, timeout_s: flo
         with open_screen(tables.console()) as screen:
             ended = follow_job(live, screen, interval_s=interval_s, timeout_s=timeout_s)
         conclude(job_id, ended)
+
+
+_MANY: Final = 100
+
+
+def _waits(table: Table, row: Item, now: datetime) -> str:
+    """How many jobs are before a waiting one, whether a worker is there, and what to do if none is."""
+    waiting = find(table, Wanted(status="PENDING", pool=row.get("pool")), _MANY)
+    mine = (row.get("priority") != "high", row["created_at"])
+    ahead = sum(
+        one["job_id"] != row["job_id"] and (one.get("priority") != "high", one["created_at"]) < mine for one in waiting
+    )
+    said = f"{tables.counted(ahead, 'job')} ahead" if ahead < _MANY - 1 else f"{_MANY} jobs ahead or more"
+    instances = os.environ.get(ENV_INSTANCES_TABLE)
+    if not instances:
+        return said
+    there = [one for one in list_instances(Table(table.client, instances), now) if not one.is_gone]
+    alive = [one for one in there if not one.is_late(now) and one.pool in (None, row.get("pool"))]
+    if alive:
+        return f"{said}; {tables.counted(len(alive), 'worker')} there"
+    start = f"receipt-trainer start-worker{given()}" if local_session() else f"receipt-trainer fleet{given()} shows it"
+    return f"{said}; no worker is running: {start}"
 
 
 def conclude(job_id: str, view: JobView | None) -> None:

@@ -112,7 +112,7 @@ def stand_up(
             deployment = provision(folder, cloud, stack=STACK)
         counts = f"{len(deployment.created)} resources created, {len(deployment.recorded)} recorded"
         took = f"{time.monotonic() - started:.1f} s"
-        say(console, f"stack {STACK} of {folder} on the embedded AWS at {cloud.endpoint}: {counts} in {took}")
+        say(console, f"the program of {folder} on the embedded AWS at {cloud.endpoint}: {counts} in {took}")
         if details:
             _show(deployment, console)
         return deployment.outputs
@@ -242,12 +242,12 @@ def status_command(as_json: bool) -> None:
         ("tables", f"{outputs.receipts_table}, {outputs.jobs_table}, {outputs.instances_table}"),
         ("artifacts", f"s3://{outputs.artifacts_bucket}"),
         ("files", str(sessions.folder())),
-        ("workers", str(len(alive))),
     ]
-    tables.print_lines(console, facts)
+    facts += [("workers", "none; receipt-trainer start-worker --stack local")] if not alive else []
     for one in alive:
         notices = f", notices: {', '.join(one['notices'])}" if one["notices"] else ""
-        console.print(f"    {one['instance_id']}  process {one['pid']}{notices}", soft_wrap=True)
+        facts.append(("worker", f"{one['instance_id']}, process {one['pid']}{notices}"))
+    tables.print_lines(console, facts)
 
 
 @click.command("interrupt")

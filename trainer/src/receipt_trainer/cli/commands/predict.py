@@ -26,6 +26,7 @@ from receipt_trainer.data.sources.record import parse_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.extraction import entities
 from receipt_trainer.files import open_bytes, replacing
+from receipt_trainer.models.layoutlm.places import find_model
 from receipt_trainer.pages.kinds import refuse_image
 
 STDIO: Final = "-"
@@ -51,8 +52,6 @@ def command(model: str, device: str, precision: str, source: str, output: str) -
     for each word that came in, in that order: label, BIO tag, score) and problems. A line that is not a receipt gives
     a line with row and error.
     """
-
-    from receipt_trainer.models.layoutlm.export import find_model
 
     find_model(model)
     with ExitStack() as stack:

@@ -96,7 +96,7 @@ def command(
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("receipt_trainer"):
             raise
-        raise UserError(f"{error.name} is not installed: pip install 'receipt-trainer[read]'") from None
+        raise UserError(f"{error.name} is not installed: pip install './trainer[read]'") from None
 
     files = batch.files_of(inputs, output)
     format_name: str | None = options.pop("format")

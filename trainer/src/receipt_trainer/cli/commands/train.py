@@ -23,10 +23,13 @@ from receipt_trainer.contract import names
 from receipt_trainer.contract.package import KNOWN_FILE, SERVE_DIR
 from receipt_trainer.contract.run_record import LayoutLMRecord, PackageOutcome, load_record
 from receipt_trainer.data.problems import problem_lines
+from receipt_trainer.data.sources.load import require_files
+from receipt_trainer.data.split import read_split_file
 from receipt_trainer.errors import UserError
+from receipt_trainer.models.layoutlm.places import TINY, WITHOUT_NETWORK, find_model, find_start
 from receipt_trainer.reports import formatting
 from receipt_trainer.reports.run_folder import load_run, print_run, write_report
-from receipt_trainer.training.console import quiet_libraries, say
+from receipt_trainer.training.console import quiet_libraries, say, say_loading
 
 if TYPE_CHECKING:
     from receipt_trainer.data.encode import Examples
@@ -54,12 +57,18 @@ def command(**flags: Any) -> None:
     if not asked and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("--job-name is needed where several processes train together")
     name = checked_job_name(asked or new_job_name("run"))
+    model = flags["model"] or (spec.model if spec else names.DEFAULT_MODEL)
+    _require_start(model)
+    if flags["dataset_snapshot_load"] is None:
+        _require_data(data, flags["dynamo_table"])
+    elif not flags["dataset_snapshot_load"].is_dir():
+        raise UserError(f"--dataset-snapshot-load {flags['dataset_snapshot_load']}: no such folder")
 
     def family() -> Any:
         from receipt_trainer.models.layoutlm.family import LayoutLM
 
         return LayoutLM(
-            model=flags["model"] or (spec.model if spec else names.DEFAULT_MODEL),
+            model=model,
             training=training,
             data=data,
             receipts_table=flags["dynamo_table"],
@@ -68,6 +77,23 @@ def command(**flags: Any) -> None:
         )
 
     train(family, name, flags["output_dir"] or Path(names.DEFAULT_OUTPUT_ROOT) / name, flags)
+
+
+def _require_start(model: str) -> None:
+    """UserError: no such folder. WorldError: the hub is out of reach, and its cache has nothing of the model."""
+    if (found := find_start(model)) == model != TINY and not Path(found).exists():
+        from receipt_trainer.models import hub
+
+        hub.require(model, WITHOUT_NETWORK)
+
+
+def _require_data(data: DataConfig, table: str | None) -> None:
+    """UserError: a file that the configuration names is not there; found before the imports, which take seconds."""
+    require_files(data.dataset_name, table=table)
+    if data.eval_dataset:
+        require_files(data.eval_dataset, table=table)
+    if data.split_file:
+        read_split_file(Path(data.split_file))
 
 
 @click.command(name="report", short_help="Write a run's report.html and show it here.")
@@ -90,14 +116,14 @@ def export_command(run: Path) -> None:
     could not be made. RUN is the run's folder. How dates and amounts are written, and which merchants are known, is
     taken from the package that is replaced; without one, from the validation receipts.
     """
-    from receipt_trainer.models.layoutlm.export import find_model
-    from receipt_trainer.models.layoutlm.serve_export import export_run
-
     model_dir = find_model(str(run))
     path = next(
         (folder / names.RUN_FILE for folder in (run, run.resolve().parent) if (folder / names.RUN_FILE).is_file()), None
     )
     record = _record(path) if path else None
+    say_loading()
+    from receipt_trainer.models.layoutlm.serve_export import export_run
+
     quiet_libraries()
     manifest = export_run(path.parent if path else model_dir, record)
     if path and record is not None:
@@ -145,12 +171,15 @@ def label_counts_command(model: str | None, ratios: tuple[float, ...], **flags: 
     wanted = [ratio for ratio in (data.o_entity_ratio, *ratios) if ratio is not None]
     for ratio in wanted:
         parse(DataConfig, {"o_entity_ratio": ratio}, "--ratio")
+    name = model or _default_model(spec)
+    _require_start(name)
+    _require_data(data, flags["dynamo_table"])
+    say_loading()
     from receipt_trainer.data.encode import VIEWS
     from receipt_trainer.data.prepare import prepare
     from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
 
     quiet_libraries()
-    name = model or _default_model(spec)
     tokenizer = load_tokenizer(resolve(name))
     with progress_bar("reading receipts", None) as progress:
         prepared = prepare(data, tokenizer, table=flags["dynamo_table"], progress=progress)

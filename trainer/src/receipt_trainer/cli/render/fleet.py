@@ -27,7 +27,10 @@ NOT_IN_IT: Final = (
     "from the start of each worker to its end, at the price that it found then; not in it: boots, volumes, files, "
     "network, and instances whose worker never registered"
 )
-_NARROW: Final = ("instance", "state", "heartbeat", "job", "type", "$/h")
+_BY_IMPORTANCE: Final = (
+    *("instance", "state", "heartbeat", "job", "type", "$/h", "pool"),
+    *("market", "zone", "since", "reason"),
+)
 
 
 def print_status(console: Console, found: FleetStatus, given: str = "") -> None:
@@ -81,6 +84,8 @@ def _print_prices(console: Console, pool: PoolStatus) -> None:
     known = [one for one in pool.spot if tables.price(one.usd_per_h) != tables.price(None)]
     by_place = {(one.instance_type, one.zone): one.usd_per_h for one in known}
     cheapest = min(by_place, key=lambda place: (by_place[place], place), default=None)
+    if not known and not any(tables.price(one) != tables.price(None) for one in pool.on_demand.values()):
+        return  # a local stack has no prices
     rows = []
     for kind, listed in pool.on_demand.items():
         prices = [(by_place.get((kind, zone)), "*" if (kind, zone) == cheapest else "") for zone in zones]
@@ -138,7 +143,9 @@ def print_bounds(pool: str, before: Group, after: Group, ended: list[str], *, st
 
 def print_instances(console: Console, found: Sequence[Instance], now: datetime) -> None:
     """A row a registered worker; a narrow terminal gets fewer columns."""
-    tables.print_cells(console, [_instance_cells(one, now) for one in found], _NARROW, ("$/h",), limit=60)
+    tables.print_cells(
+        console, [_instance_cells(one, now) for one in found], _BY_IMPORTANCE, ("$/h",), flexible="reason"
+    )
 
 
 def print_images(console: Console, lines: Sequence[Image]) -> None:
@@ -160,15 +167,15 @@ def _instance_cells(one: Instance, now: datetime) -> dict[str, str | Text]:
     late = one.is_late(now)
     bad = late or one.status in ("BOOT_FAILED", STATUS_LOST)
     return {
-        "instance": one.instance_id,
+        "instance": formatting.one_line(one.instance_id, 40),
         "state": Text(formatting.one_line(one.status), style="red" if bad else "green"),
         "heartbeat": Text(tables.ago(one.seen_at, now) + (" (late)" if late else ""), style="red" if late else ""),
-        "job": (one.job_id or "–")[:8],
-        "pool": one.pool or "–",
-        "type": one.instance_type or "–",
-        "zone": one.availability_zone or "–",
-        "market": one.market or "–",
+        "job": formatting.one_line((one.job_id or "–")[:8]),
+        "pool": formatting.one_line(one.pool or "–", 40),
+        "type": formatting.one_line(one.instance_type or "–", 40),
+        "zone": formatting.one_line(one.availability_zone or "–", 40),
+        "market": formatting.one_line(one.market or "–", 40),
         "$/h": price_text(one),
         "since": tables.when(one.started_at, now),
-        "reason": one.reason or "",
+        "reason": formatting.one_line(one.reason or "", 60),
     }

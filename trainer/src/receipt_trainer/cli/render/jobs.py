@@ -50,7 +50,11 @@ STATUS_STYLES: Final = {
     "CANCELLED": "dim",
 }
 METRICS: Final = {"loss": "training loss", "eval_loss": "validation loss", "eval_f1": "validation F1"}
-_NARROW: Final = ("id", "name", "state", "F1", "spent", "expected", "created")
+_BY_IMPORTANCE: Final = (
+    *("id", "name", "state", "F1", "spent", "expected", "created"),
+    *("pool", "reason", "changed", "failures", "attempts"),
+)
+_COMPACT_BELOW: Final = 140
 _NARROW_DETAILS_BELOW: Final = 110
 _PLOT_WIDTH: Final = 120
 _PLOT_HEIGHT: Final = 12
@@ -137,10 +141,11 @@ def _next_try(row: Mapping[str, Any], now: datetime) -> str:
 
 
 def print_jobs(console: Console, rows: Sequence[dict[str, Any]], now: datetime) -> None:
-    """A row a job; a narrow terminal gets fewer columns."""
+    """A row a job; a narrow terminal gets fewer and shorter columns."""
     length = id_length([row["job_id"] for row in rows])
-    cells = [_row_cells(row, now, length, tables.is_narrow(console)) for row in rows]
-    tables.print_cells(console, cells, _NARROW, ("attempts", "failures", "F1", "spent", "expected"), limit=80)
+    cells = [_row_cells(row, now, length, console.width < _COMPACT_BELOW) for row in rows]
+    numbers = ("attempts", "failures", "F1", "spent", "expected")
+    tables.print_cells(console, cells, _BY_IMPORTANCE, numbers, flexible="reason")
 
 
 def _row_cells(row: dict[str, Any], now: datetime, length: int, narrow: bool) -> dict[str, str | Text]:
@@ -161,7 +166,7 @@ def _row_cells(row: dict[str, Any], now: datetime, length: int, narrow: bool) ->
         "expected": amount(row.get("expected_s"), row.get("expected_usd"), short=narrow),
         "created": tables.ago(row["created_at"], now) if narrow else tables.when(row["created_at"], now),
         "changed": tables.ago(row.get("updated_at"), now),
-        "reason": formatting.one_line(undelivered_text(row, now) or row.get("reason") or "", 60),
+        "reason": formatting.one_line(undelivered_text(row, now) or row.get("reason") or "", 80),
     }
 
 

@@ -107,23 +107,46 @@ def counted(number: int, what: str) -> str:
 
 
 def print_cells(
-    console: Console,
-    rows: Sequence[Mapping[str, str | Text]],
-    narrow: Sequence[str],
-    right: Collection[str],
-    limit: int,
+    console: Console, rows: Sequence[Cells], order: Sequence[str], right: Collection[str], *, flexible: str = ""
 ) -> None:
-    """A table of cells by head; a narrow terminal gets the columns `narrow` alone."""
-    heads = narrow if is_narrow(console) else list(rows[0])
-    print_rows(console, heads, ([one[head] for head in heads] for one in rows), right, limit)
+    """A table of cells by head, with as many columns as there is room for; what is left out is said below it.
+
+    Args:
+        order: heads by their importance; a narrow terminal gets the first `NUM_NARROW` alone.
+        flexible: the column that is cut to the room that is left, of `_FLEXIBLE` characters at least.
+    """
+
+    def width(head: str) -> int:
+        longest = max(len(str(one[head])) for one in rows)
+        return 2 + max(len(head), min(longest, _FLEXIBLE) if head == flexible else longest)
+
+    room, kept = console.width + 2, set[str]()
+    for head in order[:NUM_NARROW] if is_narrow(console) else order:
+        if head in order[:NUM_NARROW] or width(head) <= room:
+            kept.add(head)
+            room -= width(head)
+    shown = table(*(head for head in rows[0] if head in kept), right=right)
+    for one in rows:
+        cells = {head: cell if isinstance(cell, Text) else Text(cell) for head, cell in one.items() if head in kept}
+        if flexible in cells:
+            cells[flexible].truncate(max(0, room) + width(flexible) - 2, overflow="ellipsis")
+        shown.add_row(*cells.values())
+    console.print(shown)
+    left_out = [head for head in rows[0] if head not in kept]
+    if left_out:
+        click.echo(f"no room for {', '.join(left_out)}: a wider terminal or --json has them", err=True)
 
 
 def is_narrow(console: Console) -> bool:
-    """Whether the widest tables have no room."""
+    """Whether only the most important columns have room."""
     return console.width < _NARROW_BELOW
 
 
-_NARROW_BELOW: Final = 140
+Cells = Mapping[str, str | Text]
+NUM_NARROW: Final = 7
+"""Columns of a narrow table."""
+_NARROW_BELOW: Final = 100
+_FLEXIBLE: Final = 12
 _ENDLESS: Final = 100_000
 Row = Sequence[str | Text]
 _NAME: Final = 16

@@ -61,8 +61,7 @@ def progress_line(view: JobView, *, bar: int = 0) -> Text:
     if told := jobs.undelivered_text(view.row, view.at):
         return Text(formatting.one_line(told, 300), style="magenta", no_wrap=True)
     if pace.step is None:
-        waits = {"PENDING": "waits in its queue", "INTERRUPTED": "waits for a worker to resume it"}
-        return Text(waits.get(view.row["status"], "no step logged yet"), style="dim", no_wrap=True)
+        return Text(formatting.one_line(_phase(view), 300), style="dim", no_wrap=True)
     if bar and pace.share is not None:
         done = terminal.bar(pace.share, bar)
         line.append(done, style="green").append("─" * (bar - len(done)) + " ", style="dim")
@@ -76,6 +75,18 @@ def progress_line(view: JobView, *, bar: int = 0) -> Text:
         if (point := last_value(view.curves.get(name, []))) is not None:
             facts.append(f"{title} {point.value:.3g}")
     return line.append(" · ".join(facts))
+
+
+def _phase(view: JobView) -> str:
+    """What happens before the first step: in the queue, at the start of the process, and as the log says last."""
+    waits = {"PENDING": "waits in its queue", "INTERRUPTED": "waits for a worker to resume it"}
+    if said := waits.get(view.row["status"]):
+        return f"{said}: {view.waits}" if view.waits else said
+    if view.row["status"] == "CLAIMED":
+        return "its worker loads PyTorch, then the data"
+    if view.row["status"] == "RUNNING":
+        return f"before its first step: {view.lines[-1].message if view.lines else 'reads the data, loads the model'}"
+    return "no step logged yet"
 
 
 def attempts_text(view: JobView, width: int, limit: int) -> list[Text]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from receipt_trainer.contract.sinks import report_progress
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
@@ -20,6 +21,34 @@ TABLE: Final = "dynamodb"
 
 Progress = Callable[[int, int], None]
 """Called with how many receipts are read, of how many."""
+
+
+def require_files(name: str, *, table: str | None = None) -> None:
+    """What a data set names is there: asked before anything is imported or loaded that takes seconds.
+
+    Raises:
+        UserError: a file or folder is not there or may not be read, or no table is named.
+    """
+    for part in filter(None, map(str.strip, name.split(","))):
+        path = Path(part)
+        if part == TABLE:
+            _require_table(table)
+        elif not path.exists():
+            _refuse_unknown(path)
+        elif not os.access(path, os.R_OK):
+            raise UserError(f"{path}: cannot read receipts: Permission denied")
+
+
+def _require_table(table: str | None) -> str:
+    if not table:
+        raise UserError("no receipts table is named: use --dynamo-table NAME, or --dataset FILE")
+    return table
+
+
+def _refuse_unknown(path: Path) -> NoReturn:
+    if path.suffix or path.parent != Path():
+        raise UserError(f"{path}: cannot read receipts: No such file or directory")
+    raise UserError(f"data set '{path}' is not known: use '{TABLE}' or a file or folder that exists")
 
 
 def load_receipts(
@@ -57,8 +86,7 @@ def _load(
 ) -> list[Receipt]:
     if name != TABLE:
         return read_files(Path(name), problems, max_words=max_words)
-    if not table:
-        raise UserError("no receipts table is named: use --dynamo-table NAME, or --dataset FILE")
+    table = _require_table(table)
     from receipt_trainer.data.sources.dynamodb.read import read_labelled
 
     def told(done: int, total: int) -> None:
@@ -99,7 +127,7 @@ def format_of(path: Path, format: str | None = None) -> str | None:
     """
     refuse_image(path)
     lines = path.name.endswith((".jsonl", ".jsonl.gz"))
-    if not path.exists() and not lines:
-        raise UserError(f"data set '{path}' is not known: use '{TABLE}' or a file or folder that exists")
-    found = format or (foreign.detect(path) if path.exists() else None)
+    if not path.exists():
+        _refuse_unknown(path)
+    found = format or foreign.detect(path)
     return foreign.OWN if found is None and lines else found

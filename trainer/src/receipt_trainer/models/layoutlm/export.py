@@ -5,29 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, LayoutLMForTokenClassification
 
 from receipt_trainer.config.layoutlm import DataConfig
-from receipt_trainer.contract.names import MODEL_DIR
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing_folder
 from receipt_trainer.models.layoutlm.packing import use_packing
-
-RECIPE: Final = "receipt_trainer.json"
-"""The file beside the weights that says how a model's input is cut; a folder that has it holds a trained model."""
-
-
-def find_model(name: str) -> Path:
-    """The folder of a trained model, from itself or from its run's; UserError: no trained model there."""
-    for path in (Path(name), Path(name) / MODEL_DIR):
-        if (path / RECIPE).is_file():
-            return path
-    raise UserError(f"{name}: no trained model there; give a run's folder or its {MODEL_DIR}/ folder")
+from receipt_trainer.models.layoutlm.places import RECIPE, find_model
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from receipt_trainer.models.layoutlm.model import Start, build, load_tokenizer, 
 from receipt_trainer.models.layoutlm.predictor import receipt_predictions
 from receipt_trainer.models.layoutlm.serve_export import describe_package, gold_receipts, gold_texts, try_export
 from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
-from receipt_trainer.reports.run_folder import load_run, write_report
-from receipt_trainer.reports.terminal import print_report
+from receipt_trainer.reports.run_folder import load_run, next_steps, write_report
+from receipt_trainer.reports.terminal import print_outcome
 from receipt_trainer.training import distributed, hardware
 from receipt_trainer.training.arguments import NOT_IN_THE_CURVE, training_arguments
 from receipt_trainer.training.console import progress_bar, say
@@ -257,10 +257,11 @@ class LayoutLM:
         """See `ModelFamily`."""
         return write_report(run_dir, replace(load_run(run_dir), record=record))
 
-    def conclude(self, run_dir: Path, record: LayoutLMRecord, console: Console | None) -> None:
+    def conclude(self, run_dir: Path, record: LayoutLMRecord, console: Console | None) -> str:
         """See `ModelFamily`."""
         if console is not None:
-            print_report(record, load_run(run_dir).predictions, console)
+            print_outcome(record, console)
+        return next_steps(run_dir)
 
     def describe(self, record: LayoutLMRecord) -> str:
         """See `ModelFamily`."""

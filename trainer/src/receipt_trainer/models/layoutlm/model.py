@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import string
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
@@ -20,14 +18,13 @@ from transformers import (
 )
 
 from receipt_trainer.config.layoutlm import TrainingConfig
-from receipt_trainer.contract.names import WEIGHTS_PACKAGE
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.errors import UserError
 from receipt_trainer.models import hub
 from receipt_trainer.models.layoutlm.packing import use_packing
+from receipt_trainer.models.layoutlm.places import TINY, WITHOUT_NETWORK, find_start
 from receipt_trainer.training.failures import first_line
 
-TINY: Final = "tiny"
 LAYOUT_STD: Final = 0.02
 """Standard deviation of fresh 2-D position embeddings: small beside word embeddings, which a warm start keeps."""
 
@@ -57,29 +54,19 @@ def resolve(name: str) -> Start:
     """
     if name == TINY:
         return Start(name, "tiny", "")
-    path = _directory(name) or name
+    path = find_start(name)
     try:
-        model_type = AutoConfig.from_pretrained(path).model_type
+        with hub.reached(path, WITHOUT_NETWORK):
+            model_type = AutoConfig.from_pretrained(path).model_type
     except (*hub.ERRORS, ValueError) as error:
         hub.raise_if_unreachable(path, error)
         raise UserError(
             f"model '{name}' is neither a directory nor an installed package with weights, and could not be loaded "
-            f"from the hub ({first_line(error)}); without a network use --model {WEIGHTS_PACKAGE} or --model tiny"
+            f"from the hub ({first_line(error)}); {WITHOUT_NETWORK}"
         ) from None
     if model_type not in ("layoutlm", "bert"):
         raise UserError(f"model '{name}' is a {model_type}; a layoutlm or bert checkpoint is needed")
     return Start(name, "layoutlm" if model_type == "layoutlm" else "bert", path)
-
-
-def _directory(name: str) -> str | None:
-    """A local directory with a config.json: the name itself, its model/ folder, or an installed package's."""
-    candidates = [Path(name), Path(name) / "model"]
-    package = name.replace("-", "_").replace(".", "_")
-    if package.isidentifier():
-        spec = importlib.util.find_spec(package)
-        if spec is not None and spec.submodule_search_locations:
-            candidates += [Path(place) / "model" for place in spec.submodule_search_locations]
-    return next((str(path) for path in candidates if (path / "config.json").is_file()), None)
 
 
 def load_tokenizer(start: Start) -> PreTrainedTokenizerFast:
@@ -92,7 +79,8 @@ def load_tokenizer(start: Start) -> PreTrainedTokenizerFast:
     if start.kind == "tiny":
         return _tiny_tokenizer()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(start.path)
+        with hub.reached(start.path, WITHOUT_NETWORK):
+            tokenizer = AutoTokenizer.from_pretrained(start.path)
     except (*hub.ERRORS, ValueError) as error:
         hub.raise_if_unreachable(start.path, error)
         raise UserError(f"model '{start.name}' has no usable tokenizer: {first_line(error)}") from None
@@ -128,11 +116,13 @@ def build(start: Start, space: LabelSpace, tokenizer: Any, training: TrainingCon
         labelled["attention_probs_dropout_prob"] = training.attention_dropout
     try:
         if start.kind == "layoutlm":
-            model = LayoutLMForTokenClassification.from_pretrained(
-                start.path, ignore_mismatched_sizes=True, dtype=torch.float32, **labelled
-            )
+            with hub.reached(start.path, WITHOUT_NETWORK):
+                model = LayoutLMForTokenClassification.from_pretrained(
+                    start.path, ignore_mismatched_sizes=True, dtype=torch.float32, **labelled
+                )
         elif start.kind == "bert":
-            model = _warm_start(start.path, labelled)
+            with hub.reached(start.path, WITHOUT_NETWORK):
+                model = _warm_start(start.path, labelled)
         else:
             tiny = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
             model = LayoutLMForTokenClassification(LayoutLMConfig(vocab_size=len(tokenizer), **tiny, **labelled))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -281,11 +282,13 @@ class PaddleOcrVl:
         """See `ModelFamily`."""
         return write_report(run_dir, RunFolder(record, None))
 
-    def conclude(self, run_dir: Path, record: PaddleOcrVlRecord, console: Console | None) -> None:
+    def conclude(self, run_dir: Path, record: PaddleOcrVlRecord, console: Console | None) -> str:
         """See `ModelFamily`."""
         forget_answers(run_dir)
         if console is not None:
             say(console, f"best model: {describe_scores(record)}")
+        place = shlex.quote(str(run_dir))
+        return f"next: receipt-trainer vl evaluate --model-path {place} --test-dir FOLDER --output scores.json"
 
     def describe(self, record: PaddleOcrVlRecord) -> str:
         """See `ModelFamily`."""

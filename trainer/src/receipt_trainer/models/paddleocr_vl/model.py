@@ -140,7 +140,8 @@ def require_family(name: str) -> None:
     from transformers import PreTrainedConfig
 
     try:
-        values, _ = PreTrainedConfig.get_config_dict(name)
+        with hub.reached(name):
+            values, _ = PreTrainedConfig.get_config_dict(name)
     except LOAD_ERRORS as error:
         hub.raise_if_unreachable(name, error)
         raise UserError(
@@ -169,7 +170,8 @@ def load_base(name: str, device: torch.device, dtype: torch.dtype, quantize: boo
         )
         options["device_map"] = {"": 0}
     try:
-        model, info = PaddleOCRVLForConditionalGeneration.from_pretrained(name, **options)
+        with hub.reached(name):
+            model, info = PaddleOCRVLForConditionalGeneration.from_pretrained(name, **options)
     except torch.OutOfMemoryError:
         raise UserError(f"model {name}: it does not fit into the GPU's memory") from None
     except LOAD_ERRORS as error:

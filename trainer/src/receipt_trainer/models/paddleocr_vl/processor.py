@@ -29,7 +29,8 @@ def load_processor(name: str, adapter: Path | None = None, *, max_image_pixels: 
     stored = adapter is not None and (adapter / "processor_config.json").is_file()
     source = str(adapter) if stored else name
     try:
-        processor = AutoProcessor.from_pretrained(source)
+        with hub.reached(source):
+            processor = AutoProcessor.from_pretrained(source)
         if processor.chat_template is None:
             raise ValueError("it has no chat template")
         _frame_image(processor, name)
@@ -68,7 +69,8 @@ def _frame_image(processor: Any, name: str) -> None:
 def _frame(processor: Any, name: str) -> tuple[str, str]:
     """Both tokens; empty where the vocabulary has none."""
     try:
-        config = PaddleOCRVLConfig.from_pretrained(name)
+        with hub.reached(name):
+            config = PaddleOCRVLConfig.from_pretrained(name)
     except OSError as error:
         hub.raise_if_unreachable(name, error)
         return "", ""  # a processor without a model, to count tokens
