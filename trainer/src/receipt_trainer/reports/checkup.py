@@ -248,7 +248,13 @@ def _judge(found: Checkup, labelled: Sequence[Receipt]) -> None:
         said.append(f"no word has a VALID label{f' ({held})' if held else ''}: there is nothing to learn")
     elif without:
         (said if 2 * without > found.num_receipts else remarks).append(
-            f"of {found.num_receipts} receipts {without} without a VALID label: not trained on"
+            f"{without} of {found.num_receipts} receipts: no VALID label, so not trained on"
+        )
+    swapped = found.problems.counts[ProblemKind.PAGE_SIZE_SWAPPED]
+    if swapped:
+        said.append(
+            f"width and height look swapped on {swapped} receipts: their words would lie on the page if they were the "
+            "other way round (a photo that is stored lying)"
         )
     for row in found.labels:
         if row.nearest:
