@@ -2,15 +2,25 @@
 
     python benchmarks/scores.py --data FOLDER --recipe wildreceipt-7 --seeds 0,1,2
 
+    python -m benchmarks.scores --data FOLDER --recipe sroie --seeds 0 --by-company OUT \
+        --variant "plain=--set simulated_merchants=0" --variant "half=--set simulated_merchants=0.5"
+
 FOLDER holds `<source>.train.jsonl.gz` and `<source>.dev.jsonl.gz` for wildreceipt, sroie and cord (one receipt a line;
 the README has the format). Prints the F1 of every seed, mean and standard deviation, per source and per label, the
 score on receipts of merchants that training never saw, and the seconds that training took.
+
+With --by-company the receipts of train and dev are cut into folds without a common company (`companies.py`). Each fold
+is scored by models of the others, each with a variant's flags, and variants are compared with the first in pairs of
+receipts. OUT keeps what is finished; the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
+import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -22,6 +32,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import companies
 from receipt_trainer.contract.names import (
     ENV_ARTIFACTS_BUCKET,
     ENV_JOBS_TABLE,
@@ -128,15 +139,46 @@ def main() -> None:
     parser.add_argument("--recipe", choices=sorted(RECIPES), action="append", required=True)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--by-company", type=Path, metavar="OUT", help="score companies that training never saw")
+    parser.add_argument("--variant", action="append", default=[], metavar="NAME=FLAGS", help="of --by-company")
+    parser.add_argument("--folds", type=int, default=2)
+    parser.add_argument("--fold", type=int, action="append", help="only this one, from 0; repeat")
+    parser.add_argument("--fold-seed", type=int, default=0, help="cuts the folds otherwise")
+    parser.add_argument("--known", type=float, default=0.0, help="share of the training side that is scored apart")
     parser.add_argument("extra", nargs="*", help="after --: more flags for layoutlm-cli train")
     options = parser.parse_args()
     console = Console(width=120)
+    if options.by_company:
+        by_company(console, options)
+        return
     for name in options.recipe:
         recipe = RECIPES[name]
         outcomes = [
             run(options.data, recipe, int(seed), options.threads, options.extra) for seed in options.seeds.split(",")
         ]
         show(console, " ".join([name, *options.extra]), outcomes)
+
+
+def by_company(console: Console, options: argparse.Namespace) -> None:
+    """Run, or finish, and compare the variants of one recipe."""
+    recipe = RECIPES[options.recipe[0]]
+    sources = sorted({*recipe.train.split(","), *recipe.dev.split(",")})
+    lines = []
+    for path in (options.data / f"{source}.{split}.jsonl.gz" for source in sources for split in ("train", "dev")):
+        with gzip.open(path, "rt", encoding="utf-8") as stream:
+            lines += [json.loads(line) for line in stream]
+    variants = dict(text.split("=", 1) for text in options.variant)
+    trials = [
+        companies.Trial(name, (*recipe.flags, *shlex.split(flags), *options.extra), fold, int(seed))
+        for seed in options.seeds.split(",")
+        for fold in options.fold or range(options.folds)
+        for name, flags in variants.items()
+    ]
+    for trial in trials:
+        parts = companies.cut(lines, options.folds, trial.fold, options.fold_seed, options.known)
+        companies.run(trial, parts, options.by_company, options.threads)
+        console.print(f"{trial.variant}, fold {trial.fold}, seed {trial.seed}: done")
+    companies.report(console, options.by_company, trials, spans)
 
 
 def show(console: Console, title: str, outcomes: list[tuple[LayoutLMRecord, float]]) -> None:

@@ -64,7 +64,10 @@ def test_what_0_1_0_does_not_know_is_written_where_it_is_used() -> None:
     """Fields that came later are written only with values other than their defaults, and are read again."""
     for config, used in (
         (TrainingConfig(export_package=False), {"export_package": False}),
-        (DataConfig(ocr_errors=0.5), {"ocr_errors": 0.5}),
+        (
+            DataConfig(ocr_errors=0.5, simulated_merchants=0.5, simulated_values=0.1),
+            {"ocr_errors": 0.5, "simulated_merchants": 0.5, "simulated_values": 0.1},
+        ),
     ):
         kind = type(config)
         written, plain = config.model_dump(mode="json"), kind().model_dump(mode="json")

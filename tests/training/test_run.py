@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
+from receipt_trainer.config.layoutlm import SIMULATED_MERCHANTS, DataConfig, TrainingConfig
 from receipt_trainer.contract.run_record import LayoutLMRecord
 from receipt_trainer.contract.sinks import FolderOnly, NoMetrics
 from receipt_trainer.data.prepare import Prepared
@@ -154,6 +155,21 @@ def test_a_finished_run_is_not_trained_again_unless_restarted(
     assert record_of(finished).job_id != before.job_id
     assert losses(finished) == first
     assert len(list((finished / "tensorboard").glob("events.out.*"))) == 1
+
+
+def test_a_run_of_an_older_version_goes_on_without_made_up_merchants(
+    layoutlm_cli: Program, receipts_file: Path, finished: Path, tmp_path: Path
+) -> None:
+    """They are the command's default, and in run.json; the same command takes a run.json without them, as 0.1.0 wrote,
+    for the same run, unless they are named."""
+    record = json.loads((finished / "run.json").read_text())
+    assert record["data_config"].pop("simulated_merchants") == SIMULATED_MERCHANTS > 0
+    old, log = tmp_path / "run", tmp_path / "log"
+    old.mkdir()
+    (old / "run.json").write_text(json.dumps(record))
+    for more, said in (((), "run 'job';"), (("--set", "simulated_merchants=0.5"), "settings (simulated_merchants);")):
+        assert layoutlm_cli.run(train_command(receipts_file, old, *FEW, *more), log) == 2
+        assert said in log.read_text()
 
 
 def test_two_processes_in_one_folder(layoutlm_cli: Program, receipts_file: Path, tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
 from receipt_trainer.config.base import Strict
+
+SIMULATED_MERCHANTS: Final = 0.5
+"""What `layoutlm-cli train` takes where nobody says it. A job file without it, as those of 0.1.0, means none."""
 
 
 class TrainingConfig(Strict):
@@ -82,7 +85,7 @@ class TrainingConfig(Strict):
 class DataConfig(Strict):
     """The training data and how it is cut into examples. Lengths are in tokens of the model's tokenizer."""
 
-    added: ClassVar[frozenset[str]] = frozenset({"ocr_errors"})
+    added: ClassVar[frozenset[str]] = frozenset({"ocr_errors", "simulated_merchants", "simulated_values"})
 
     dataset_name: str = Field(
         "dynamodb",
@@ -115,6 +118,19 @@ class DataConfig(Strict):
         ge=0,
         le=1,
         description="Share of training receipts that are learned a second time as OCR might misread them",
+    )
+    simulated_merchants: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of training receipts whose merchant's name and address are made up, newly drawn each epoch; "
+        f"`layoutlm-cli train` without a job file: {SIMULATED_MERCHANTS}",
+    )
+    simulated_values: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of training receipts whose dates and amounts are made up, newly drawn each epoch",
     )
     merge_amounts: bool = Field(False, description="LINE_TOTAL, SUBTOTAL, TAX and GRAND_TOTAL become AMOUNT")
     allowed_labels: tuple[str, ...] = Field((), description="Labels to learn, after merging; the rest is O; empty: all")

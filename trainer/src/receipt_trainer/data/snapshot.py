@@ -33,9 +33,10 @@ _TABLES: Final = ("train", "validation", "train_receipts", "validation_receipts"
 _ORIGIN = ("dataset_name", "eval_dataset", "max_words")
 """Fields that a snapshot brings along: where its receipts came from."""
 
-_NOT_ENCODED = ("dataset_name", "eval_dataset", "o_entity_ratio", "augment", "max_words")
-"""Fields that may differ between saving and loading: where the data came from, and what training does with it."""
-
+USED_BY_TRAINING: Final = ("o_entity_ratio", "augment", "simulated_merchants", "simulated_values")
+"""Fields that say what training does with encoded examples."""
+_NOT_ENCODED = (*_ORIGIN, *USED_BY_TRAINING)
+"""Fields that may differ between saving and loading."""
 
 _ADDED = {"ocr_errors": 0.0}
 """What older snapshots were encoded with, whose configurations had no such field."""

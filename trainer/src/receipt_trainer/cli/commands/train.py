@@ -18,7 +18,7 @@ from receipt_trainer.cli.render.tables import plain_table, progress_bar
 from receipt_trainer.cli.training import checked_job_name, configure, new_job_name, train
 from receipt_trainer.config.base import parse
 from receipt_trainer.config.job_file import LayoutLMJob
-from receipt_trainer.config.layoutlm import DataConfig
+from receipt_trainer.config.layoutlm import SIMULATED_MERCHANTS, DataConfig
 from receipt_trainer.contract import names
 from receipt_trainer.contract.package import KNOWN_FILE, SERVE_DIR
 from receipt_trainer.contract.run_record import LayoutLMRecord, PackageOutcome, load_record
@@ -76,7 +76,19 @@ def command(**flags: Any) -> None:
             snapshot_load=flags["dataset_snapshot_load"],
         )
 
-    train(family, name, flags["output_dir"] or Path(names.DEFAULT_OUTPUT_ROOT) / name, flags)
+    run_dir = flags["output_dir"] or Path(names.DEFAULT_OUTPUT_ROOT) / name
+    if spec is None and "simulated_merchants" not in data.model_fields_set:
+        share = None if flags["restart"] else _share_of(run_dir)
+        data = data.model_copy(update={"simulated_merchants": SIMULATED_MERCHANTS if share is None else share})
+    train(family, name, run_dir, flags)
+
+
+def _share_of(run_dir: Path) -> float | None:
+    """The simulated merchants of the run in a folder, 0 of one of version 0.1.0; None where there is no run."""
+    try:
+        return float(load_record(run_dir / names.RUN_FILE).data_config.get("simulated_merchants", 0))
+    except (OSError, ValueError):
+        return None
 
 
 def _require_start(model: str) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from receipt_trainer.data.encode import Examples
+from receipt_trainer.data.simulated import SimulatedReceipts
 from receipt_trainer.models.layoutlm.packing import attention_plan
 from receipt_trainer.training.trainer import EpochBatches
 
@@ -25,7 +26,7 @@ class PackingCollator:
     Positions restart at 0 in every example. With `augment`, each example's boxes are scaled and shifted by up to
     5 % of the page; the draw depends on the seed, the epoch and the example alone, so that a resumed run sees the
     same boxes. With `select`, logits are computed, and labels given, for the first sub-tokens of owned words alone.
-    With `coarse`, for a GPU, attention runs over few buckets.
+    With `coarse`, for a GPU, attention runs over few buckets. `simulated` changes sub-tokens, anew each epoch.
     """
 
     def __init__(
@@ -36,8 +37,10 @@ class PackingCollator:
         augment: bool = False,
         seed: int = 0,
         coarse: bool = False,
+        simulated: SimulatedReceipts | None = None,
     ) -> None:
         self.examples = examples
+        self._simulated = simulated
         self._coarse = coarse
         self._select = select
         self._augment = augment
@@ -58,12 +61,14 @@ class PackingCollator:
         ends = np.cumsum(lengths)
         positions = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
         places = positions + np.repeat(data.offsets[rows], lengths)
-        boxes = data.bbox[places]
+        ids, boxes = data.input_ids[places], data.bbox[places]
+        if self._simulated is not None:
+            self._simulated.replace(ids, rows.tolist(), ends.tolist(), self.epoch)
         if self._augment:
             parts = zip(np.split(boxes, ends[:-1]), rows.tolist(), strict=True)
             boxes = np.concatenate([self._moved(box, number) for box, number in parts])
         batch: dict[str, Any] = {
-            "input_ids": _row(data.input_ids[places]),
+            "input_ids": _row(ids),
             "bbox": _row(boxes),
             "position_ids": _row(positions),
             "labels": _row(data.targets[places]),

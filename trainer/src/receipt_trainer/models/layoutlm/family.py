@@ -19,6 +19,7 @@ from receipt_trainer.data import snapshot
 from receipt_trainer.data.encode import VIEWS, downsample
 from receipt_trainer.data.prepare import Prepared, prepare, tokenizer_hash
 from receipt_trainer.data.problems import problem_lines
+from receipt_trainer.data.simulated import SimulatedReceipts
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.layoutlm import metrics as scores
 from receipt_trainer.models.layoutlm.collator import PackedBatches, PackingCollator
@@ -107,7 +108,8 @@ class LayoutLMTask:
     def fingerprint(self) -> dict[str, Any]:
         """See `Task`."""
         training, data = self.hyperparameters.model_dump(mode="json"), self.data
-        data_values = snapshot.encoding_config(data) | {"o_entity_ratio": data.o_entity_ratio, "augment": data.augment}
+        used = data.model_dump(mode="json", include=set(snapshot.USED_BY_TRAINING))  # those added later only where used
+        data_values = snapshot.encoding_config(data) | used
         return {
             "model": self.start.name,
             "labels": list(self.prepared.space.labels),
@@ -142,7 +144,14 @@ class LayoutLMTask:
         config, data, prepared = self.hyperparameters, self.data, self.prepared
         examples = prepared.train.examples
         numbers = downsample(examples, data.o_entity_ratio, config.seed, len(VIEWS[data.examples]))
-        collator = PackingCollator(examples, select=True, augment=data.augment, seed=config.seed, coarse=machine.cuda)
+        collator = PackingCollator(
+            examples,
+            select=True,
+            augment=data.augment,
+            seed=config.seed,
+            coarse=machine.cuda,
+            simulated=self._simulated(),
+        )
         batches = PackedBatches(
             numbers,
             config.batch_size,
@@ -160,6 +169,20 @@ class LayoutLMTask:
             space=prepared.space,
             loss=MarginalLoss(target_table(prepared.space, prepared.sets), config.label_smoothing),
             callbacks=callbacks,
+        )
+
+    def _simulated(self) -> SimulatedReceipts | None:
+        data = self.data
+        if not data.simulated_merchants and not data.simulated_values:
+            return None
+        return SimulatedReceipts(
+            self.prepared.train,
+            self.prepared.space,
+            self.tokenizer,
+            data.max_length - 2,
+            merchants=data.simulated_merchants,
+            values=data.simulated_values,
+            seed=self.hyperparameters.seed,
         )
 
     def finish(
