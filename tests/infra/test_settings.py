@@ -231,30 +231,23 @@ def test_a_wrong_value_is_told_in_one_line(key: str, value: Any, says: str) -> N
     assert all(line.startswith("receipt-trainer:budget") for line in found if line != complaint)
 
 
-def test_more_instances_than_addresses() -> None:
-    """Instances that the private subnets have no addresses for are refused before Amazon refuses them one by one."""
+@pytest.mark.parametrize(
+    ("nat", "most", "allowed"),
+    [({}, 33, "allowed: up to 35"), ({"nat": "public"}, 7, "network.nat public; allowed: up to 9")],
+)
+def test_more_instances_than_addresses(nat: dict[str, str], most: int, allowed: str) -> None:
+    """Instances that their subnets have no addresses for are refused before Amazon refuses them one by one: the private
+    subnets, or with `nat: public` the small public ones, which have to hold an image build, too."""
     values: dict[str, Any] = {
-        "network": {"cidr": "10.0.0.0/23", "az_count": 1},
-        "pools": {"gpu": {"max_instances": 34}},
+        "network": {"cidr": "10.0.0.0/23", "az_count": 1, **nat},
+        "pools": {"gpu": {"max_instances": most + 1}},
     }
     (line,) = problems(values)
-    assert line.startswith("receipt-trainer:pools: 36 instances (max_instances of all pools) find no addresses")
-    assert "allowed: up to 35" in line
-    values["pools"]["gpu"]["max_instances"] = 33
-    assert StackSettings.parse(values).pools.gpu.max_instances == 33
-
-
-def test_workers_with_public_addresses_need_room_in_the_public_subnets() -> None:
-    """With `nat: public` it is the small public subnets that have to hold all instances, and an image build."""
-    values: dict[str, Any] = {
-        "network": {"cidr": "10.0.0.0/23", "az_count": 1, "nat": "public"},
-        "pools": {"gpu": {"max_instances": 8}},
-    }
-    (line,) = problems(values)
-    assert line.startswith("receipt-trainer:pools: 10 instances (max_instances of all pools) find no addresses")
-    assert "network.nat public; allowed: up to 9" in line
-    values["pools"]["gpu"]["max_instances"] = 7
-    assert StackSettings.parse(values).pools.gpu.max_instances == 7
+    says = f"receipt-trainer:pools: {most + 3} instances (max_instances of all pools) find no addresses"
+    assert line.startswith(says)
+    assert allowed in line
+    values["pools"]["gpu"]["max_instances"] = most
+    assert StackSettings.parse(values).pools.gpu.max_instances == most
 
 
 def test_a_forgotten_path_option_is_recognised() -> None:

@@ -144,9 +144,8 @@ def test_a_retried_job_is_queued_though_its_first_message_was_just_there(jobs_ta
     assert queued(queue_url) == [job_id, job_id]
 
 
-@pytest.mark.parametrize("is_cancelled", [False, True])
-def test_a_run_is_delivered_at_once_when_somebody_asks(jobs_table: str, queue_url: str, is_cancelled: bool) -> None:
-    """Its message is hidden for hours, and with it every other one of its group; also if it was cancelled meanwhile."""
+def hidden_for_an_hour(jobs_table: str, queue_url: str) -> tuple[str, JobTable, SqsQueue]:
+    """A job whose delivery waits, and whose message does."""
     job_id = submit_training_job(model_name="tiny", queue_url=queue_url)
     table, queue = JobTable(clients.dynamodb(), jobs_table), SqsQueue(clients.sqs(), queue_url)
     message, attempt = queue.receive(0), table.claim(job_id, "w1", 60, {})
@@ -154,6 +153,13 @@ def test_a_run_is_delivered_at_once_when_somebody_asks(jobs_table: str, queue_ur
     assert isinstance(attempt, Attempt)
     table.defer(attempt, "S3 is away", None, 3600)
     queue.extend(message, 3600)
+    return job_id, table, queue
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_run_is_delivered_at_once_when_somebody_asks(jobs_table: str, queue_url: str, is_cancelled: bool) -> None:
+    """Its message is hidden for hours, and with it every other one of its group; also if it was cancelled meanwhile."""
+    job_id, table, queue = hidden_for_an_hour(jobs_table, queue_url)
     if is_cancelled:
         table.cancel(job_id)
     queue.send(job_id, "another")
@@ -168,13 +174,7 @@ def test_a_run_is_delivered_at_once_when_somebody_asks(jobs_table: str, queue_ur
 
 def test_a_retry_that_was_cut_off_can_be_repeated(jobs_table: str, queue_url: str) -> None:
     """The first one died between row and message; the old message is hidden for an hour, and holds its group."""
-    job_id = submit_training_job(model_name="tiny", queue_url=queue_url)
-    table, queue = JobTable(clients.dynamodb(), jobs_table), SqsQueue(clients.sqs(), queue_url)
-    message, attempt = queue.receive(0), table.claim(job_id, "w1", 60, {})
-    assert message is not None
-    assert isinstance(attempt, Attempt)
-    table.defer(attempt, "S3 is away", None, 3600)
-    queue.extend(message, 3600)
+    job_id, table, queue = hidden_for_an_hour(jobs_table, queue_url)
     table.retry(job_id)
     retry_job(job_id)
     found = queue.receive(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,28 +11,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
-import torch
 
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.data.prepare import Prepared, prepare
-from receipt_trainer.data.sources.record import to_record
-from receipt_trainer.data.synthetic import generate
 from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
+from tests.models.paddleocr_vl.conftest import one_thread
+from tests.worker.conftest import receipts_file
 
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    """Small matrices gain nothing from threads, and sums in one order compare exactly."""
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def receipts_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine synthetic receipts as JSON lines."""
-    path = tmp_path_factory.mktemp("receipts") / "receipts.jsonl"
-    lines = [json.dumps(to_record(receipt), ensure_ascii=False) for receipt in generate(9, 12)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+__all__ = ["one_thread", "receipts_file"]
 
 
 @pytest.fixture(scope="session")

@@ -54,48 +54,44 @@ def undisturbed(
     return runs
 
 
-KILLS: list[tuple[dict[str, str], int]] = [
-    (strike("before", 5, LOSS), 0),  # before the first checkpoint
-    (strike("before", 17, LOSS), 7),  # in an epoch, between two checkpoints
-    (strike("before", 2, "transformers.modeling_utils:safe_save_file"), 9),  # as the weights are written
-    (strike("half", 1, "torch:save"), 9),  # half an optimizer file later
-    (strike("before", 2, "receipt_trainer.training.checkpoints:seal"), 14),
-    (strike("before", 1, "shutil:rmtree"), 14),  # while an old checkpoint is deleted
-    (strike("before", 1, "receipt_trainer.models.layoutlm.trainer:predict"), 14),  # during evaluation
-    (strike("before", 2, "receipt_trainer.contract.run_record:RunRecord.write"), 14),  # after it
-    (strike("before", 1, "receipt_trainer.models.layoutlm.family:write_predictions"), 27),  # after the last checkpoint
-    (strike("before", 1, "receipt_trainer.files:_flush_all"), 27),  # as the model is put in its place
-]
-"""Of one run, which checkpoints every 7 steps and at each end of its 9 steps an epoch: each kill with the step of the
-newest complete checkpoint after it."""
+KILLS: dict[str, list[tuple[dict[str, str], int]]] = {
+    "line": [
+        (strike("before", 5, LOSS), 0),  # before the first checkpoint
+        (strike("before", 17, LOSS), 7),  # in an epoch, between two checkpoints
+        (strike("before", 2, "transformers.modeling_utils:safe_save_file"), 9),  # as the weights are written
+        (strike("half", 1, "torch:save"), 9),  # half an optimizer file later
+        (strike("before", 2, "receipt_trainer.training.checkpoints:seal"), 14),
+        (strike("before", 1, "shutil:rmtree"), 14),  # while an old checkpoint is deleted
+        (strike("before", 1, "receipt_trainer.models.layoutlm.trainer:predict"), 14),  # during evaluation
+        (strike("before", 2, "receipt_trainer.contract.run_record:RunRecord.write"), 14),  # after it
+        (
+            strike("before", 1, "receipt_trainer.models.layoutlm.family:write_predictions"),
+            27,
+        ),  # after the last checkpoint
+        (strike("before", 1, "receipt_trainer.files:_flush_all"), 27),  # as the model is put in its place
+    ],
+    "receipt": [
+        (strike("before", 17, LOSS), 7),
+        (strike("before", 2, "receipt_trainer.training.checkpoints:seal"), 10),
+    ],
+}
+"""Of one run, which checkpoints every 7 steps and at each end of its 9 steps an epoch (packed receipts: fewer): each
+kill with the step of the newest complete checkpoint after it."""
 
 
+@pytest.mark.parametrize("kind", KILLS)
 def test_a_killed_run_resumes_as_if_nothing_had_happened(
-    layoutlm_cli: Program, receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path
+    layoutlm_cli: Program, receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path, kind: str
 ) -> None:
-    """SIGKILL at ten moments, each time the same command again: losses, scores and predictions of the undisturbed
-    run, and each attempt begins where it can."""
+    """SIGKILL at many moments, each time the same command again: losses, scores and predictions of the undisturbed
+    run, and each attempt begins where it can; also with rows that are packed."""
     run_dir, log = tmp_path / "run", tmp_path / "log"
-    command = train_command(receipts_file, run_dir, *KINDS["line"], save_steps=7)
-    for kill, newest in KILLS:
+    command = train_command(receipts_file, run_dir, *KINDS[kind], save_steps=7)
+    for kill, newest in KILLS[kind]:
         assert layoutlm_cli.run(command, log, kill) == -signal.SIGKILL, log.read_text()
         assert newest_step(run_dir) == newest, kill
     assert layoutlm_cli.run(command, log) == 0, log.read_text()
-    same(run_dir, undisturbed["line"])
-
-
-def test_a_killed_run_of_whole_receipts_resumes(
-    layoutlm_cli: Program, receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path
-) -> None:
-    """The same for rows that are packed, killed in an epoch and before a seal."""
-    run_dir, log = tmp_path / "run", tmp_path / "log"
-    command = train_command(receipts_file, run_dir, *KINDS["receipt"], save_steps=7)
-    seal = "receipt_trainer.training.checkpoints:seal"
-    for kill, newest in ((strike("before", 17, LOSS), 7), (strike("before", 2, seal), 10)):
-        assert layoutlm_cli.run(command, log, kill) == -signal.SIGKILL, log.read_text()
-        assert newest_step(run_dir) == newest
-    assert layoutlm_cli.run(command, log) == 0, log.read_text()
-    same(run_dir, undisturbed["receipt"])
+    same(run_dir, undisturbed[kind])
 
 
 def test_the_real_command_killed_from_outside(

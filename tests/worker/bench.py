@@ -16,7 +16,7 @@ from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET, ENV_INSTANCES_TABLE
-from receipt_trainer.contract.tables import job_pk
+from receipt_trainer.contract.tables import JOB_SK, job_pk
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.repository import JobTable
@@ -62,6 +62,16 @@ class Bench:
             retry_delay_s=0,
         )
         self._receipts = receipts
+
+    def change(self, job_id: str, **values: Any) -> None:
+        """Set attributes of a job's row."""
+        self.dynamodb.update_item(
+            TableName=self.settings.jobs_table,
+            Key=dynamo.serialise({"PK": job_pk(job_id), "SK": JOB_SK}),
+            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
+            ExpressionAttributeNames={f"#{name}": name for name in values},
+            ExpressionAttributeValues=dynamo.serialise({f":{name}": value for name, value in values.items()}),
+        )
 
     def submit(self, *, max_failures: int = 3, data: dict[str, Any] | None = None, **training: Any) -> str:
         """Queue a job; returns its id."""

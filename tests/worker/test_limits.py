@@ -16,7 +16,7 @@ import pytest
 from receipt_trainer.aws import dynamo
 from receipt_trainer.aws.server_time import since_boot_s
 from receipt_trainer.contract.run_record import LayoutLMRecord
-from receipt_trainer.contract.tables import JOB_SK, SWEEP_SK, attempt_sk, iso, job_pk, sweep_pk, trial_sk
+from receipt_trainer.contract.tables import SWEEP_SK, attempt_sk, iso, job_pk, sweep_pk, trial_sk
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.limits import Limits
 from receipt_trainer.jobs.model import Job
@@ -59,18 +59,7 @@ def took(bench: Bench, job_id: str, hours: float, price: float | None = None) ->
     row = {"PK": job_pk(job_id), "SK": attempt_sk(1), "job_id": job_id, "attempt": 1, "price_usd_per_h": price}
     row |= {"started_at": iso(ended - timedelta(hours=hours)), "ended_at": iso(ended), "outcome": "INTERRUPTED"}
     dynamo.put(bench.dynamodb, bench.settings.jobs_table, {k: v for k, v in row.items() if v is not None}, "write")
-    change(bench, job_id, attempt=1)
-
-
-def change(bench: Bench, job_id: str, **values: Any) -> None:
-    """Set attributes of a job's row."""
-    bench.dynamodb.update_item(
-        TableName=bench.settings.jobs_table,
-        Key=dynamo.serialise({"PK": job_pk(job_id), "SK": JOB_SK}),
-        UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
-        ExpressionAttributeNames={f"#{name}": name for name in values},
-        ExpressionAttributeValues=dynamo.serialise({f":{name}": value for name, value in values.items()}),
-    )
+    bench.change(job_id, attempt=1)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +163,7 @@ def test_training_stops_with_a_checkpoint_and_a_higher_limit_resumes(
     monkeypatch.setenv("JOBS_TABLE_NAME", bench.settings.jobs_table)
     job_id = bench.submit()
     spec = bench.table.get(job_id).spec | {"max_hours": 100 / 3600}
-    change(bench, job_id, spec=json.dumps(spec))
+    bench.change(job_id, spec=json.dumps(spec))
     # The lease lasts beyond the jump; the advice wakes the worker, which would wait by the real clock.
     worker = bench.worker(clock=lambda: since_boot_s() + (150.0 if hold.exists() else 0.0), max_jobs=1)
     running = Running(worker)
@@ -205,7 +194,7 @@ def test_all_trials_of_a_sweep_share_one_limit(bench: Bench) -> None:
     tags = {"sweep": "s", "trial": "0", "seed": "1"}
     jobs = [submit(bench, limits={}, tags=tags | {"trial": str(number)}) for number in range(2)]
     took(bench, jobs[0], 1.0)
-    change(bench, jobs[0], status="SUCCEEDED")
+    bench.change(jobs[0], status="SUCCEEDED")
     for number, job_id in enumerate(jobs):
         row = {"PK": sweep_pk("s"), "SK": trial_sk(number), "job_ids": [job_id]}
         dynamo.put(bench.dynamodb, bench.settings.jobs_table, row, "write a trial")

@@ -32,16 +32,6 @@ DAYS = 14
 NEVER = lambda: False  # noqa: E731
 
 
-def set_row(bench: Bench, job_id: str, **values: Any) -> None:
-    bench.dynamodb.update_item(
-        TableName=bench.settings.jobs_table,
-        Key=dynamo.serialise({"PK": job_pk(job_id), "SK": JOB_SK}),
-        UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
-        ExpressionAttributeNames={f"#{name}": name for name in values},
-        ExpressionAttributeValues=dynamo.serialise({f":{name}": value for name, value in values.items()}),
-    )
-
-
 def delete_row(bench: Bench, job_id: str) -> None:
     key = dynamo.serialise({"PK": job_pk(job_id), "SK": JOB_SK})
     bench.dynamodb.delete_item(TableName=bench.settings.jobs_table, Key=key)
@@ -52,7 +42,7 @@ def ended(bench: Bench, status: str, age_days: float, **values: Any) -> str:
     job_id = str(uuid4())
     bench.table.create(Job(job_id, "test", "PENDING", queue_url=bench.queue_url, spec={"model": "tiny"}))
     at = iso(datetime.now(UTC) - timedelta(days=age_days))
-    set_row(bench, job_id, status=status, updated_at=at, attempt=1, **values)
+    bench.change(job_id, status=status, updated_at=at, attempt=1, **values)
     for step in (9, 18):
         folder = bench.run_dir(job_id) / f"checkpoint-{step}"
         folder.mkdir(parents=True)
@@ -222,7 +212,7 @@ def test_a_lease_far_ahead_is_broken(bench: Bench) -> None:
     job_id = bench.submit(num_epochs=1)
     dead = bench.table.claim(job_id, "dead", 8 * 3600, {})
     assert isinstance(dead, Attempt)
-    set_row(bench, job_id, lease_expires_at=iso(far))
+    bench.change(job_id, lease_expires_at=iso(far))
     clock = [0.0]
     seen = StaleLeases(240, lambda: clock[0], lambda: datetime.now(UTC))
     for lease, seconds, broken in (
