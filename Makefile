@@ -29,6 +29,7 @@ $(READY): trainer/pyproject.toml trainer/constraints.txt .ci/requirements.txt
 		{ echo "error: $(PYTHON) is older than 3.11; set PYTHON=" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 		{ echo "error: $(PYTHON) has no ensurepip; install python3-venv" >&2; exit 2; }
+	@echo "installing into $(VENV): 3 GB with CPU PyTorch, some minutes without a word"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --constraint trainer/constraints.txt torch
 	$(PIP) install --quiet --constraint trainer/constraints.txt --editable 'trainer[train,report,sweep,vl,synthetic,local,read,serve,heic]' \
