@@ -135,8 +135,8 @@ def report(run: Path, light: Path, dark: Path) -> None:
     with chromium() as browser:
         for scheme, output in (("light", light), ("dark", dark)):
             url = (run / "report.html").absolute().as_uri()
-            screen = {"width": 900, "height": 620}
-            with opened(browser, url, viewport=screen, color_scheme=scheme, device_scale_factor=1.5) as shown:
+            screen = {"width": 1180, "height": 690}
+            with opened(browser, url, viewport=screen, color_scheme=scheme, device_scale_factor=1.2) as shown:
                 _save(Image.open(BytesIO(shown.screenshot())), output)
 
 
