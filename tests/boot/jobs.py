@@ -38,7 +38,7 @@ class Jobs:
         """Queue an example, by default the smallest one for some more epochs; returns the job's id."""
         job = yaml.safe_load((EXAMPLES / example).read_text())
         job["training_config"] |= {"num_epochs": num_epochs, "logging_steps": 1}
-        job["data_config"]["dataset_name"] = "dynamodb"
+        job["data_config"] |= {"dataset_name": "dynamodb", "max_samples": 16}
         job["resources"] = {"gpu": False}
         file = self._folder / "job.yaml"
         file.write_text(yaml.safe_dump(job))

@@ -17,7 +17,7 @@ from receipt_trainer.local.pulumi_program import Recording, run
 from tests.infra.edits import NAMESPACE, ROOT, evaluate
 
 HOURS = 730
-SNAPSHOT_GB, WHEELHOUSE_GB = 75, 0.37
+SNAPSHOT_GB, WHEELHOUSE_GB = 75, 0.51
 ENDPOINT, ALARM = "aws:ec2/vpcEndpoint:VpcEndpoint", "aws:cloudwatch/metricAlarm:MetricAlarm"
 STANDING = {
     "aws:kms/key:Key": 1.0,
