@@ -117,10 +117,10 @@ def test_boxes_that_cannot_be_meant_so(read: Read) -> None:
     sizes = [{**word, "box": [*word["box"][:2], 1, 0]} for word in one["words"]]
     write("a.jsonl", one | {"words": parts}, one | {"words": sizes})
     first, second = read("a.jsonl").stderr.splitlines()
-    assert first == (
-        "a.jsonl: not read: line 1: its boxes lie between 0 and 1, pixels are wanted: multiply them by width and height"
-    )
-    assert second.startswith("a.jsonl: not read: line 2: no word in it can be used")
+    said = "no word in it can be used: the boxes look like fractions of the page, 0..1; pixels are needed"
+    assert first == f"a.jsonl: not read: line 1: {said}"
+    assert second.startswith("a.jsonl: not read: line 2: ")
+    assert "words have no text or no box on the page" in second
 
 
 def test_the_output_lies_in_the_folder_that_is_read(read: Read) -> None:

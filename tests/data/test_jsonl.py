@@ -75,7 +75,6 @@ def test_hostile_receipt_never_crashes_and_every_lost_word_is_counted(record: An
         ({"box": [10, 20, 100.5, 30]}, ProblemKind.BOX_CLIPPED),
         ({"text": "😀"}, ProblemKind.EMOJI_TEXT),
         ({"text": "שלום"}, ProblemKind.RIGHT_TO_LEFT_TEXT),
-        ({"line": "3"}, ProblemKind.BAD_FIELD),
         ({"confidence": "high"}, ProblemKind.BAD_FIELD),
         ({"label": 7}, ProblemKind.BAD_LABEL),
         ({"labels": [["DATE", "MAYBE"]]}, ProblemKind.BAD_STATUS),

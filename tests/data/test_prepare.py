@@ -160,7 +160,7 @@ def test_what_is_wrong_with_all_receipts_is_said(tmp_path: Path) -> None:
         prepared(str(path))
     (line,) = str(caught.value).splitlines()
     assert "0 receipts with a VALID label" in line
-    assert ": 2 bad_label: a word 0 ([['DATE'], 'VALID']); " in line
+    assert ": 2 bad_label: r.jsonl:1 a word 0 ([['DATE'], 'VALID']): a label is a text; " in line
     assert "; 1 bad_record: r.jsonl:3 ('needs id (a text), width and height: id None')" in line
 
 

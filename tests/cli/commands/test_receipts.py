@@ -126,6 +126,28 @@ def test_import_names_broken_receipts_and_goes_on(receipts_table: str, call: Cal
     assert list(dynamo.scan(clients.dynamodb(), receipts_table, "t")) == []
 
 
+def test_an_import_that_takes_labels_away_asks(receipts_table: str, call: Caller, tmp_path: Path) -> None:
+    """`lable` for `label` over stored receipts: how many words would lose theirs is said, and nothing is written
+    without --yes where nobody can answer; a label that a person set stays in any case.
+    """
+    call("receipts", "import", str(write(tmp_path / "in.jsonl", records(2)[1:])))
+    labelled = [i for i in dynamo.scan(clients.dynamodb(), receipts_table, "t") if i["TYPE"] == "RECEIPT_WORD_LABEL"]
+    judged = labelled[0] | {"label_proposed_by": "ann"}
+    dynamo.put(clients.dynamodb(), receipts_table, judged, "t")
+    lines = json.loads(json.dumps(records(2)[1:]).replace('"label"', '"lable"'))
+    source = str(write(tmp_path / "in.jsonl", lines))
+    before = sorted(map(str, dynamo.scan(clients.dynamodb(), receipts_table, "t")))
+    done = call("receipts", "import", source)
+    assert done.code == 2
+    assert f"{len(labelled) - 1} words would lose their label" in done.err
+    assert "give --yes" in done.err
+    assert "there is 'lable' and no 'label': is 'label' meant?" in done.err
+    assert sorted(map(str, dynamo.scan(clients.dynamodb(), receipts_table, "t"))) == before
+    assert call("receipts", "import", source, "--yes").code == 0
+    (receipt,) = read_labelled(receipts_table, ProblemLog())
+    assert [word.valid_label() for word in receipt.words if word.labels] == [labelled[0]["SK"].rpartition("#")[2]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -30,6 +30,9 @@ def disk_full(path: str | Path, needed: int = 0) -> WorldError:
     return WorldError(f"{path}: disk full; free {missing} MB and run the same command")
 
 
+_GZIP = b"\x1f\x8b"
+
+
 def open_text(path: Path, mode: str = "r") -> IO[str]:
     """Open a text file, through gzip if it is called *.gz; a byte-order mark at its beginning is not read."""
     encoding = "utf-8-sig" if mode == "r" else "utf-8"
@@ -39,8 +42,12 @@ def open_text(path: Path, mode: str = "r") -> IO[str]:
 
 
 def open_bytes(path: Path) -> BufferedReader | gzip.GzipFile:
-    """Open a file to read it, through gzip if it is called *.gz."""
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+    """Open a file to read it, through gzip if it is called *.gz or begins as such files do."""
+    stream = path.open("rb")
+    if path.suffix != ".gz" and stream.peek(2)[:2] != _GZIP:
+        return stream
+    stream.close()
+    return gzip.open(path)
 
 
 def sha256_of(path: Path) -> str:

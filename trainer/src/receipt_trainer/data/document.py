@@ -61,6 +61,25 @@ FIELDS: Final[dict[str, list[str]]] = {
 """Fields by the region of the page where they stand; dots lead into objects."""
 
 
+def decoded(text: str | bytes) -> Any:
+    """A value of JSON whose objects have each key once.
+
+    Raises:
+        ValueError: it is none; where a key stands twice, one of the two values would be lost.
+        RecursionError: it is nested too deep.
+    """
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key '{printable(twice[:40])}' stands in an object twice")
+    return found
+
+
 def check(document: Any, schema: Mapping[str, Any] = DOCUMENT_SCHEMA) -> list[str]:
     """Violations of the schema, each as "path: reason"; empty if there are none.
 
@@ -97,7 +116,7 @@ def make_validator(schema: Mapping[str, Any]) -> Any:
 def problems_by(validator: Any, document: Any) -> list[tuple[str, str]]:
     """Errors by a validator of `make_validator`, by path, and all numbers that are not finite."""
     found = [(dotted(error.absolute_path), _reason(error)) for error in validator.iter_errors(document)]
-    return sorted(set(found)) + [(path, "not a finite number") for path in _not_finite(document, "")]
+    return sorted(set(found)) + [(path, "not a finite number") for path in not_finite(document, "")]
 
 
 @lru_cache(maxsize=1)
@@ -128,15 +147,16 @@ def _reason(error: Any) -> str:
     return f"{shown} where {error.validator} is {expected}"
 
 
-def _not_finite(value: Any, path: str) -> Iterator[str]:
+def not_finite(value: Any, path: str) -> Iterator[str]:
+    """Paths of the numbers that are not finite, from `path` on."""
     if isinstance(value, float) and not math.isfinite(value):
         yield printable(path.removeprefix(".")[:200]) or "document"
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _not_finite(inner, f"{path}.{key}")
+            yield from not_finite(inner, f"{path}.{key}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _not_finite(inner, f"{path}[{index}]")
+            yield from not_finite(inner, f"{path}[{index}]")
 
 
 def canonical_json(document: Mapping[str, Any]) -> str:

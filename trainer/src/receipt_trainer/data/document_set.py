@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeGuard
 
-from receipt_trainer.data.document import canonical_json, printable
+from receipt_trainer.data.document import canonical_json, decoded, not_finite, printable
 from receipt_trainer.errors import UserError
 
 INSTRUCTION: Final = (
@@ -66,10 +66,10 @@ def read_examples(path: Path) -> list[VlExample]:
     lines: dict[str, int] = {}
     for row, line in numbered_lines(path):
         try:
-            record = json.loads(line)
+            record = decoded(line)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}:{row}: not JSON: {error}") from None
-        problems = record_problems(record)
+        problems = record_problems(record) or answer_problems(record["output"])
         if problems:
             field, reason = problems[0]
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -120,6 +120,15 @@ def record_problems(record: Any) -> list[tuple[str, str]]:
     ):
         found.append(("difficulty", "not a number from 0 to 1"))
     return found
+
+
+def answer_problems(output: str | dict[str, Any]) -> list[tuple[str, str]]:
+    """Why an answer cannot be taught: an object that is no JSON, as (field, reason). Other texts may be answers."""
+    try:
+        answer = decoded(output) if isinstance(output, str) and output.lstrip().startswith("{") else output
+    except (ValueError, RecursionError) as error:
+        return [("output", f"not JSON: {error}")]
+    return [(f"output.{path}", "not a finite number") for path in not_finite(answer, "")]
 
 
 def is_text(value: Any) -> TypeGuard[str]:

@@ -145,7 +145,7 @@ def _decode(line: bytes) -> Any:
         ValueError: one line that says why not.
     """
     try:
-        return json.loads(line.decode())
+        return schemas.decoded(line.decode())
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8: byte {error.start + 1}") from None
     except RecursionError:

@@ -9,6 +9,7 @@ from typing import Final
 
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.names import AMOUNT, CORE_LABELS, OUTSIDE
+from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import UNKNOWN, Receipt
 from receipt_trainer.errors import UserError
 
@@ -41,6 +42,8 @@ SYNONYMS: Final[Mapping[str, str]] = {
 }
 
 AMOUNT_LABELS: Final = frozenset({"LINE_TOTAL", "SUBTOTAL", "TAX", "GRAND_TOTAL"})
+
+_KNOWN: Final = frozenset((*CORE_LABELS, AMOUNT, OUTSIDE))
 
 PUBLIC_SOURCES: Final[Mapping[str, frozenset[str]]] = {
     "sroie": frozenset({"MERCHANT_NAME", "ADDRESS_LINE", "DATE", "GRAND_TOTAL"}),
@@ -81,6 +84,31 @@ def labels_by_source(receipts: Iterable[Receipt]) -> dict[str, set[str]]:
     for receipt in receipts:
         found.setdefault(receipt.source, []).append(receipt)
     return {source: stored_labels(group) for source, group in found.items()}
+
+
+def is_known(name: str) -> bool:
+    """Whether a label is one of the core, a synonym of one, or a name for none."""
+    return normalise(name) in _KNOWN
+
+
+def note_unknown_labels(receipts: Iterable[Receipt], problems: ProblemLog) -> None:
+    """Count the labels that are none of ours, and say which of ours each is like."""
+    causes: dict[str, str | None] = {}
+    for receipt in receipts:
+        for n, word in enumerate(receipt.words):
+            for label in word.labels:
+                cause = causes.get(label.name, "")
+                if cause == "":
+                    cause = causes[label.name] = None if is_known(label.name) else _unknown(label.name)
+                if cause is not None:
+                    problems.place = problems.places.get(receipt.key, "")
+                    problems.add(ProblemKind.UNKNOWN_LABEL, receipt.name or receipt.key, f"word {n}", label.name, cause)
+    problems.place = ""
+
+
+def _unknown(name: str) -> str:
+    near = nearest_label(name)
+    return f"{name} is a label of its own" + (f"; is {near} meant?" if near else "")
 
 
 @dataclass(frozen=True)

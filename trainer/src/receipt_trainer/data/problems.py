@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +14,7 @@ class ProblemKind(StrEnum):
 
     BAD_RECORD = "bad_record"  # not a receipt or a word at all: broken JSON, missing or impossible keys
     NO_WORDS = "no_words"
+    MOSTLY_UNUSABLE = "mostly_unusable"  # a receipt of which more than half of the words have no text or no box
     TOO_MANY_WORDS = "too_many_words"
     DUPLICATE_RECEIPT = "duplicate_receipt"
     JUDGED_WORD_CHANGED = "judged_word_changed"  # an import would put a label of people on another word
@@ -63,6 +64,15 @@ NOTED = frozenset(
 """Kinds that are reported while the word is kept; all others leave something out."""
 
 
+_NO_RECEIPT = (
+    ProblemKind.BAD_RECORD,
+    ProblemKind.BOXES_FRACTIONS,
+    ProblemKind.MOSTLY_UNUSABLE,
+    ProblemKind.NO_WORDS,
+    ProblemKind.TOO_MANY_WORDS,
+)
+"""Kinds that leave a whole receipt out as it is read, the one that says most first."""
+
 _SAID = 3
 """Kinds of problems in a message."""
 _SHOWN = 12
@@ -93,6 +103,7 @@ class ProblemLog:
         max_examples: of each kind.
         causes: for each kind what it is likely to come from, and how many words or receipts say so.
         place: `file:line` of what is being read; readers set it, and problems take it.
+        places: the same of receipts that have been read, by key.
     """
 
     max_examples: int = 3
@@ -100,6 +111,7 @@ class ProblemLog:
     examples: dict[ProblemKind, list[Problem]] = field(default_factory=dict)
     causes: dict[ProblemKind, Counter[str]] = field(default_factory=dict)
     place: str = ""
+    places: dict[str, str] = field(default_factory=dict)
 
     def add(self, kind: ProblemKind, receipt: str, where: str = "", detail: object = "", cause: str = "") -> None:
         """Count a problem; `detail` is cut to 80 characters. `cause` is a sentence, the same for all alike."""
@@ -114,12 +126,13 @@ class ProblemLog:
         """Say what problems of a kind are likely to come from."""
         self.causes.setdefault(kind, Counter())[cause] += 1
 
-    def merge(self, other: ProblemLog) -> None:
-        """Take over the counts, examples and causes of another log."""
+    def merge(self, other: ProblemLog, place: str = "") -> None:
+        """Take over the counts, examples and causes of another log, which is that of one place if that is given."""
         self.counts.update(other.counts)
         for kind, problems in other.examples.items():
             kept = self.examples.setdefault(kind, [])
-            kept.extend(problems[: self.max_examples - len(kept)])
+            taken = problems[: self.max_examples - len(kept)]
+            kept.extend([replace(one, place=place) for one in taken] if place else taken)
         for kind, causes in other.causes.items():
             self.causes.setdefault(kind, Counter()).update(causes)
 
@@ -131,20 +144,33 @@ class ProblemLog:
             first.append(f"{count} {self.examples[kind][0]}{likely}")
         return f". Problems, with the first of each kind: {'; '.join(first)}" if first else ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """For run.json, by kind: {kind: {"count": n, "dropped": bool, "examples": [text, ...], "causes": [text, ...]}}.
+    def refusal(self) -> str:
+        """Why the one record that was looked at is no receipt, in a sentence."""
+        kind = next((kind for kind in _NO_RECEIPT if self.counts[kind]), None)
+        if kind is None:
+            return "not a receipt"
+        said = self.examples[kind][0].detail
+        detail = said[1:].removesuffix(said[0]) if said else ""  # without its quotes
+        if kind is ProblemKind.BOXES_FRACTIONS or not detail:
+            detail = "no word in it can be used"
+        cause = "".join(f": {cause}" for cause, _ in self.causes.get(kind, Counter()).most_common(1))
+        others = ProblemLog(counts=self.counts.copy(), examples=self.examples, causes=self.causes)
+        del others.counts[kind]
+        return detail + cause + others.said()
 
-        The commonest causes come first, each with how many words or receipts show it.
+    def as_dict(self) -> dict[str, Any]:
+        """For run.json, by kind: {kind: {"count": n, "dropped": bool, "examples": [text, ...]}}.
+
+        Where causes are likely, "causes" has them, the commonest first, each with how many words or receipts show it.
         """
-        return {
-            str(kind): {
-                "count": self.counts[kind],
-                "dropped": kind not in NOTED,
-                "examples": [str(problem) for problem in self.examples[kind]],
-                "causes": [f"{cause} ({n})" for cause, n in self.causes.get(kind, Counter()).most_common()],
-            }
-            for kind in sorted(self.counts)
-        }
+        found = {}
+        for kind in sorted(self.counts):
+            entry: dict[str, Any] = {"count": self.counts[kind], "dropped": kind not in NOTED}
+            entry["examples"] = [str(problem) for problem in self.examples[kind]]
+            if causes := self.causes.get(kind):
+                entry["causes"] = [f"{cause} ({n})" for cause, n in causes.most_common()]
+            found[str(kind)] = entry
+        return found
 
 
 def problem_lines(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from gzip import GzipFile
+from io import BufferedReader, BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
-from receipt_trainer.data.sources.record import cause_of, parse_record
+from receipt_trainer.data.sources.jsonl import read_lines
+from receipt_trainer.data.sources.record import parse_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import open_bytes
 from receipt_trainer.pages.kinds import IMAGE_ENDINGS, is_document, is_document_file
@@ -72,7 +74,7 @@ class Inputs:
         """
         name = _name(path)
         if self.format in (None, OWN) and _holds_lines(path):
-            yield from map(self._wanted, _lines(path))
+            yield from map(self._wanted, _receipts(path, name))
         elif self.is_photo(path):
             yield self._photo(path, name)
         else:
@@ -94,8 +96,8 @@ class Inputs:
         Raises:
             UserError: it is nothing that is known.
         """
-        if self.format in (None, OWN) and _are_receipts(content.splitlines()):
-            yield from map(self._wanted, _records(content.splitlines(), name))
+        if self.format in (None, OWN) and _are_receipts(_stream(content)):
+            yield from map(self._wanted, _receipts(Path(name), name, content))
         elif self.format is None and (not content or b"\0" in content[:1024] or is_document(content[:1024])):
             yield self._photo(content, name)
         else:
@@ -122,7 +124,7 @@ class Inputs:
         from receipt_trainer.data.sources.foreign import detect, read_foreign
 
         if self.format == OWN or (self.format is None and detect(path, content) == OWN):
-            yield from _whole(_bytes(path) if content is None else content, name, path)
+            yield from _receipts(path, name, content)
             return
         problems = ProblemLog()
         for document in read_foreign(path, self.format, problems=problems, content=content):
@@ -154,33 +156,14 @@ def of_record(record: Any, name: str, content: bytes | None = None, where: str =
     problems = ProblemLog(max_examples=100)
     receipt = parse_record(_completed(record, name), name, problems)
     if receipt is None:
-        return Given(name, refusal=where + _refusal(record, problems), content=content)
+        return Given(name, refusal=where + problems.refusal(), content=content)
     return Given(receipt.name, document_of(receipt), content=content, problems=_said(problems))
 
 
 def _completed(record: Any, name: str) -> Any:
-    """The record with an id; where a word says no line, all lines are found by the boxes."""
-    if not isinstance(record, Mapping) or not isinstance(record.get("words"), list):
-        return record
-    words: list[Any] = record["words"]
-    if any(isinstance(word, Mapping) and word.get("line") is None for word in words):
-        words = [
-            {key: value for key, value in word.items() if key != "line"} if isinstance(word, Mapping) else word
-            for word in words
-        ]
-    return {**record, "id": name if record.get("id") in (None, "") else record["id"], "words": words}
-
-
-def _refusal(record: Any, problems: ProblemLog) -> str:
-    """Why a record is no receipt, in a sentence."""
-    if problems.counts[ProblemKind.BOXES_FRACTIONS]:
-        return "its boxes lie between 0 and 1, pixels are wanted: multiply them by width and height"
-    if problems.counts[ProblemKind.NO_WORDS]:
-        others = ProblemLog(counts=problems.counts.copy(), examples=problems.examples)
-        del others.counts[ProblemKind.NO_WORDS]
-        return f"no word in it can be used{cause_of(record)}{others.said()}"
-    details = [problem.detail for found in problems.examples.values() for problem in found if problem.detail]
-    return details[-1][1:].removesuffix(details[-1][0]) if details else "not a receipt"  # without its quotes
+    """The record with an id."""
+    is_named = not isinstance(record, Mapping) or record.get("id") not in (None, "")
+    return record if is_named else {**record, "id": name}
 
 
 def document_of(receipt: Receipt) -> DocumentWords:
@@ -199,50 +182,27 @@ def document_of(receipt: Receipt) -> DocumentWords:
     return DocumentWords(name, (PageWords(1, width, height, words),), receipt.source)
 
 
-def _lines(path: Path) -> Iterator[Given]:
+def _receipts(path: Path, name: str, content: bytes | None = None) -> Iterator[Given]:
+    """The receipts of a file of ours, or of what stands in one."""
     try:
-        with open_bytes(path) as stream:
-            yield from _records(stream, _name(path))
-    except (OSError, EOFError, zlib.error) as error:
+        with open_bytes(path) if content is None else _stream(content) as stream:
+            for line in read_lines(stream, name):
+                if line.place == name:  # one receipt is the whole file
+                    yield of_record(line.value, name)
+                    continue
+                where = line.place.removeprefix(name)
+                place = f"line {line.row}" if where.startswith(":") else where
+                if line.error:
+                    yield Given(f"{name} {place}", refusal=f"{place} is {line.error}", content=line.content)
+                    continue
+                called = f"{name} {place}" if where.startswith(":") else line.place
+                yield of_record(line.value, called, line.content, f"{place}: ")
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _records(lines: Any, name: str) -> Iterator[Given]:
-    for row, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        place = f"{name} line {row}"
-        try:
-            record = json.loads(line.decode("utf-8-sig"))
-        except (ValueError, RecursionError) as error:
-            yield Given(place, refusal=f"line {row} is not JSON: {error}", content=line)
-            continue
-        yield of_record(record, place, line, f"line {row}: ")
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with open_bytes(path) as stream:
-            return stream.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _whole(content: bytes, name: str, path: Path) -> Iterator[Given]:
-    """The receipts of one JSON, a receipt or an array of them; or of JSON lines in a file called as one JSON is."""
-    try:
-        found = json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        lines = content.splitlines()
-        if not _are_receipts(lines):
-            raise UserError(f"{path}: no receipts as JSON lines or one JSON: {error}") from None
-        yield from _records(lines, name)
-        return
-    if not isinstance(found, list):
-        yield of_record(found, name)
-        return
-    for place, record in enumerate(found):
-        yield of_record(record, f"{name}[{place}]", json.dumps(record).encode(), f"[{place}]: ")
+def _stream(content: bytes) -> BufferedReader:
+    return BufferedReader(BytesIO(content))
 
 
 def _holds_lines(path: Path) -> bool:
@@ -256,16 +216,16 @@ def _holds_lines(path: Path) -> bool:
         return True  # reading says what is wrong
 
 
-def _are_receipts(lines: Iterable[bytes]) -> bool:
+def _are_receipts(stream: IO[bytes] | GzipFile) -> bool:
     """Whether one of the first lines has words as ours have them."""
-    for line in islice((line for line in lines if line.strip()), _LOOKED_AT):
-        try:
-            record = json.loads(line.decode("utf-8-sig"))
-        except (ValueError, RecursionError):
-            continue
-        words = record.get("words") if isinstance(record, dict) else None
-        if isinstance(words, list) and ("width" in record or not any(isinstance(word, str) for word in words)):
-            return True
+    try:
+        for line in islice(read_lines(stream, ""), _LOOKED_AT):
+            record = line.value
+            words = record.get("words") if isinstance(record, dict) else None
+            if isinstance(words, list) and ("width" in record or not any(isinstance(word, str) for word in words)):
+                return True
+    except UnicodeDecodeError:  # zeros of a file that is no text
+        pass
     return False
 
 
@@ -282,4 +242,6 @@ def _name(path: Path) -> str:
 
 
 def _said(problems: ProblemLog) -> tuple[str, ...]:
-    return tuple(str(one) for found in problems.examples.values() for one in found)
+    """What is wrong with words that are read; they need no lines and no labels."""
+    kinds = (kind for kind in problems.examples if kind is not ProblemKind.LINES_GUESSED)
+    return tuple(str(one) for kind in kinds for one in problems.examples[kind])

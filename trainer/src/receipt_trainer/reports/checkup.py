@@ -32,6 +32,10 @@ _QUIET: Final = frozenset(
         ProblemKind.RIGHT_TO_LEFT_TEXT,
         ProblemKind.EMOJI_TEXT,
         ProblemKind.LABEL_PREFIX_STRIPPED,
+        ProblemKind.LINES_GUESSED,
+        ProblemKind.NOT_UTF8,
+        ProblemKind.TEXT_CHANGED,
+        ProblemKind.UNKNOWN_LABEL,
         ProblemKind.BOX_CLIPPED,
     }
 )

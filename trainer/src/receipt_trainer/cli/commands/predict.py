@@ -11,18 +11,20 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 import click
 from rich.console import Console
 
 from receipt_trainer.cli.options import model_options
+from receipt_trainer.cli.render.tables import show_problems
 from receipt_trainer.cli.trained import Reader, open_reader
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.data.problems import NOTED, ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.clean import is_name
-from receipt_trainer.data.sources.record import parse_record
+from receipt_trainer.data.sources.jsonl import Line, Suspicion, note_encoding, read_lines
+from receipt_trainer.data.sources.record import as_ours, corners_of, parse_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.extraction import entities
 from receipt_trainer.files import open_bytes, replacing
@@ -50,7 +52,7 @@ def command(model: str, device: str, precision: str, source: str, output: str) -
 
     Each output line has id, source, fields (for each label its values with score, word numbers and box), words (one
     for each word that came in, in that order: label, BIO tag, score) and problems. A line that is not a receipt gives
-    a line with row and error.
+    a line with row and error. Where most lines are none, the command fails and says what they may be.
     """
 
     find_model(model)
@@ -59,9 +61,12 @@ def command(model: str, device: str, precision: str, source: str, output: str) -
         to_stdout = output == STDIO
         out = stack.enter_context(_stdout() if to_stdout else replacing(Path(output)))
         reader = open_reader(model, device, precision)
-        tally = Tally()
-        for answer in _shown(answers(reader, _numbered(lines, source), tally), tally):
+        tally, problems = Tally(), ProblemLog()
+        suspicion = Suspicion("stdin" if source == STDIO else source)
+        for answer in _shown(answers(reader, _looked_at(_decoded(lines, source), suspicion, problems), tally), tally):
             out.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        suspicion.judge(problems)
+    show_problems(problems)
     where = "" if to_stdout else f"; written to {output}"
     click.echo(f"{tally}{where}", err=True)
 
@@ -74,7 +79,7 @@ def _stdout() -> Iterator[IO[str]]:
 
 
 @contextmanager
-def _input(source: str) -> Iterator[Iterable[bytes]]:
+def _input(source: str) -> Iterator[IO[bytes]]:
     if source == STDIO:
         yield sys.stdin.buffer
         return
@@ -85,19 +90,26 @@ def _input(source: str) -> Iterator[Iterable[bytes]]:
     except OSError as error:
         raise UserError(f"{source}: cannot read receipts: {error.strerror}") from None
     with stream:
-        yield stream
+        yield cast("IO[bytes]", stream)
 
 
-def _numbered(lines: Iterable[bytes], source: str) -> Iterator[tuple[int, bytes]]:
-    """Lines that are not blank, with their numbers from 1."""
-
+def _decoded(stream: IO[bytes], source: str) -> Iterator[Line]:
     try:
-        for row, line in enumerate(lines, start=1):
-            if line.strip():
-                yield row, line
-    except (OSError, EOFError, zlib.error) as error:
+        yield from read_lines(stream, "stdin" if source == STDIO else Path(source).name)
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{source}: cannot read receipts: {reason}") from None
+
+
+def _looked_at(lines: Iterable[Line], suspicion: Suspicion, problems: ProblemLog) -> Iterator[_Parsed]:
+    """The lines as receipts, their problems counted."""
+    for line in lines:
+        log = ProblemLog(max_examples=len(line.content))  # all: a line cannot have more problems than bytes
+        note_encoding(line, log)
+        parsed = _parse(line, log)
+        suspicion.look(line.value, is_usable=parsed.receipt is not None)
+        problems.merge(log, place=line.place)
+        yield parsed
 
 
 def _shown(answers: Iterator[dict[str, Any]], tally: Tally) -> Iterator[dict[str, Any]]:
@@ -128,7 +140,7 @@ class Tally:
 
 
 @dataclass(slots=True)
-class _Line:
+class _Parsed:
     """An input line: its receipt, or why it is invalid, and its invalid words with reasons."""
 
     row: int
@@ -139,14 +151,10 @@ class _Line:
     problems: list[str] = field(default_factory=list)
 
 
-def answers(reader: Reader, lines: Iterable[tuple[int, bytes]], tally: Tally) -> Iterator[dict[str, Any]]:
-    """One answer a line, in order, read in batches; `tally` counts along.
-
-    Args:
-        lines: numbered lines, none of them blank.
-    """
+def answers(reader: Reader, lines: Iterable[_Parsed], tally: Tally) -> Iterator[dict[str, Any]]:
+    """One answer a line, in order, read in batches; `tally` counts along."""
     waiting = iter(lines)
-    while batch := [_parse(row, text) for row, text in islice(waiting, BATCH)]:
+    while batch := list(islice(waiting, BATCH)):
         receipts = [line.receipt for line in batch if line.receipt is not None]
         read = iter(_read(reader, receipts) if receipts else ())
         for line in batch:
@@ -160,25 +168,23 @@ def answers(reader: Reader, lines: Iterable[tuple[int, bytes]], tally: Tally) ->
             yield _answer(line, line.receipt, next(read))
 
 
-def _parse(row: int, text: bytes) -> _Line:
-    log = ProblemLog(max_examples=len(text))  # all of them: a line cannot have more problems than bytes
-    try:
-        record = json.loads(text.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        return _Line(row, None, None, error=f"not JSON: {error}")
-    numbered = record
+def _parse(line: Line, log: ProblemLog) -> _Parsed:
+    if line.error:
+        log.add(ProblemKind.BAD_RECORD, f"line {line.row}", detail=line.error)
+        return _Parsed(line.row, None, None, line.error)
+    record = line.value
     if isinstance(record, dict) and isinstance(record.get("words"), list):
+        record = as_ours(record)
         words = [word | {_NUMBER: n} if isinstance(word, dict) else word for n, word in enumerate(record["words"])]
-        numbered = record | {"words": words}
-    line = _Line(row, record, parse_record(numbered, f"line {row}", log))
+        record = record | {"words": words}
+    parsed = _Parsed(line.row, record, parse_record(record, f"line {line.row}", log))
+    parsed.error = "" if parsed.receipt is not None else log.refusal()
     for kind, found in log.examples.items():
-        line.problems += map(str, found)
-        if line.receipt is None and kind in (ProblemKind.BAD_RECORD, ProblemKind.NO_WORDS, ProblemKind.TOO_MANY_WORDS):
-            line.error = str(found[-1])
-        elif kind not in NOTED and kind not in _ABOUT_LABELS:
+        parsed.problems += map(str, found) if kind is not ProblemKind.LINES_GUESSED else ()
+        if kind not in NOTED and kind not in _ABOUT_LABELS:
             places = [each.where.removeprefix("word ") for each in found]
-            line.broken_words |= {int(place): str(kind) for place in places if place.isdecimal()}
-    return line
+            parsed.broken_words |= {int(place): str(kind) for place in places if place.isdecimal()}
+    return parsed
 
 
 def _read(reader: Reader, receipts: Sequence[Receipt]) -> Iterator[list[entities.ReadWord]]:
@@ -203,15 +209,15 @@ def _read(reader: Reader, receipts: Sequence[Receipt]) -> Iterator[list[entities
         ]
 
 
-def _error(line: _Line) -> dict[str, Any]:
+def _error(line: _Parsed) -> dict[str, Any]:
     given = line.record.get("id") if isinstance(line.record, dict) else None
     name = {"id": given} if is_name(given) else {}
     return name | {"row": line.row, "error": line.error, "problems": line.problems}
 
 
-def _answer(line: _Line, receipt: Receipt, read: Sequence[entities.ReadWord]) -> dict[str, Any]:
-    """Boxes are the pixels that came in, not fractions turned back into them."""
-    pixels = [replace(word, box=tuple(line.record["words"][word.number]["box"])) for word in read]
+def _answer(line: _Parsed, receipt: Receipt, read: Sequence[entities.ReadWord]) -> dict[str, Any]:
+    """Boxes are the pixels that came in, not fractions turned back into them; of a quad the box around it."""
+    pixels = [replace(word, box=_pixels(line.record["words"][word.number])) for word in read]
     words: dict[int, dict[str, Any]] = {
         word.number: {
             "text": word.text,
@@ -232,6 +238,12 @@ def _answer(line: _Line, receipt: Receipt, read: Sequence[entities.ReadWord]) ->
         "words": [words[number] for number in sorted(words)],
         "problems": line.problems,
     }
+
+
+def _pixels(word: dict[str, Any]) -> tuple[float, float, float, float]:
+    given = word["box"]
+    x0, y0, x1, y1 = given if len(given) == 4 and isinstance(given[0], int | float) else corners_of(word) or (0,) * 4
+    return x0, y0, x1, y1
 
 
 def _value(entity: entities.Entity) -> dict[str, Any]:

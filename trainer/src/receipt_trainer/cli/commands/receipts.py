@@ -33,7 +33,7 @@ from receipt_trainer.data.sources.drafts import Draft, drafts_of, read_drafts
 from receipt_trainer.data.sources.dynamodb.assemble import ReceiptKey
 from receipt_trainer.data.sources.dynamodb.delete import Deletion, delete_receipt, receipts_of_image
 from receipt_trainer.data.sources.dynamodb.read import read_all, read_labelled
-from receipt_trainer.data.sources.dynamodb.write import import_receipts, mark_imported
+from receipt_trainer.data.sources.dynamodb.write import import_receipts, labels_taken, mark_imported
 from receipt_trainer.data.sources.export import SUFFIXES, labeling_config, lines
 from receipt_trainer.data.sources.foreign import NAMES
 from receipt_trainer.data.sources.load import add_receipts, format_of, load_receipts, read_files
@@ -74,6 +74,7 @@ _format_options = options(
     help="People have labelled some words only: the others are left out of training and scores, not taught as O.",
 )
 @click.option("--dry-run", is_flag=True, help="Read the files and the table, say what would be done, write nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask before stored labels go.")
 def import_command(
     files: tuple[Path, ...],
     format_: str | None,
@@ -82,6 +83,7 @@ def import_command(
     progress: bool | None,
     partial: bool,
     dry_run: bool,
+    yes: bool,
 ) -> None:
     """Put the receipts of files and folders into the receipts table: JSON lines, or what other programs write.
 
@@ -90,7 +92,8 @@ def import_command(
     file says of the receipt who has confirmed it and whether.
 
     Receipts that are there already and have not changed are skipped, so an import that was stopped is completed by
-    running it again. A receipt that has changed is replaced. Labels that a person set in the table are kept.
+    running it again. A receipt that has changed is replaced. Labels that a person set in the table are kept; where
+    words would lose labels that an earlier import brought, the command says how many and asks.
     """
 
     problems = ProblemLog()
@@ -102,9 +105,15 @@ def import_command(
         for path in files
         for receipt in read_files(path, problems, format=format_, label_names=names)
     ]
+    show_problems(problems)
+    problems = ProblemLog()
+    if not dry_run and not yes and (taken := labels_taken(table, receipts)):
+        _ask(f"{table}: {taken} words would lose their label; import all the same?")
     with progress_bar("import", progress) as callback:
         done = import_receipts(table, receipts, problems, dry_run=dry_run, progress=callback)
     show_problems(problems)
+    if done.labels_taken:
+        click.echo(f"{done.labels_taken} words {'would lose' if dry_run else 'lost'} their label", err=True)
     if done.labels_of_people_kept:
         click.echo(f"{done.labels_of_people_kept} labels set by people were kept as they are", err=True)
     verb = "would be " if dry_run else ""
@@ -112,6 +121,18 @@ def import_command(
         f"{table}: {done.written} receipts {verb}written, {done.replaced} {verb}replaced, {done.unchanged} unchanged; "
         f"{done.items_put} items {verb}put, {done.items_deleted} {verb}deleted"
     )
+
+
+def _ask(question: str) -> None:
+    """Go on if a person says so.
+
+    Raises:
+        UserError: there is nobody to ask.
+    """
+    if not sys.stdin.isatty():
+        raise UserError(f"{question} there is no terminal to ask on; give --yes")
+    if not click.confirm(question, err=True):
+        raise SystemExit(1)
 
 
 def _label_names(given: str | None) -> list[str]:
@@ -354,11 +375,8 @@ def delete_command(keys: tuple[str, ...], table: str, dry_run: bool, yes: bool) 
     if dry_run:
         click.echo(f"{table}: {counted} would be deleted")
     else:
-        question = f"{table}: delete {counted}?"
-        if not yes and not sys.stdin.isatty():
-            raise UserError(f"{question} there is no terminal to ask on; give --yes")
-        if not yes and not click.confirm(question, err=True):
-            raise SystemExit(1)
+        if not yes:
+            _ask(f"{table}: delete {counted}?")
         found = delete(False)
         click.echo(
             f"{table}: {found.receipts} receipts deleted "

@@ -10,6 +10,10 @@ Corners = Sequence[float]
 
 _MOST: Final = 0.9
 _OVER: Final = 1.01
+_GRID: Final = 1000
+_FEW: Final = 10
+_LEGIBLE: Final = 5
+"""Pixels that the letters of a word have at least, to be read."""
 
 
 def are_fractions(boxes: Sequence[Corners], width: float, height: float) -> bool:
@@ -21,6 +25,21 @@ def are_fractions(boxes: Sequence[Corners], width: float, height: float) -> bool
         and all(0 <= value <= 1 for value in values)
         and any(value != int(value) for value in values)
     )
+
+
+def are_percent(boxes: Sequence[Corners], width: float, height: float) -> bool:
+    """Whether boxes of a page of pixels are percent of it: all within 0..100, and too low to be read as pixels."""
+    values = [value for box in boxes for value in box]
+    if len(boxes) < _FEW or min(width, height) < 4 * _LEGIBLE * _FEW or not all(0 <= value <= 100 for value in values):
+        return False
+    heights = sorted(box[3] - box[1] for box in boxes)
+    return max(values) > 1 and 0 < heights[len(heights) // 2] < _LEGIBLE
+
+
+def is_grid(boxes: Sequence[Corners], width: float, height: float) -> bool:
+    """Whether the boxes of a larger page end just below 1000 downwards, and nowhere beyond: LayoutLM's grid?"""
+    ends = [max(box[side] for box in boxes) for side in (2, 3)] if boxes else [0.0, 0.0]
+    return min(width, height) > 1.05 * _GRID and max(ends) <= _GRID and min(ends) > 0.75 * _GRID
 
 
 def fit(boxes: Sequence[Corners], width: float, height: float) -> float:
@@ -37,6 +56,7 @@ def likely_cause(boxes: Sequence[Corners], width: float, height: float) -> str:
     """Why most boxes are not on their page, to follow a sentence; "" if nothing explains it."""
     causes: tuple[tuple[Callable[[], bool], str], ...] = (
         (lambda: are_fractions(boxes, width, height), "the boxes look like fractions of the page, 0..1"),
+        (lambda: are_percent(boxes, width, height), "the boxes look like percent of the page"),
         (
             lambda: fit([(x, y, x + w, y + h) for x, y, w, h in boxes], width, height) > _MOST,
             "the boxes look like x, y, width, height; x0, y0, x1, y1 are needed",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from receipt_trainer.contract.names import VALIDATION_STATUSES
+from receipt_trainer.data.labels import is_known
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Box, Receipt, Word, WordLabel
 
@@ -30,7 +32,7 @@ MAX_KEY: Final = 100
 _SPACES: Final = "\t\n\v\f\r"
 """Control characters that part words."""
 
-_PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
+_PREFIXED = re.compile(r"([BIESLUM])-(.+)", re.DOTALL)
 _EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f]")
 
 
@@ -122,6 +124,8 @@ def _clean_word(word: Word, key: str, where: str, problems: ProblemLog) -> Word 
     if len(text) > MAX_TEXT:
         problems.add(ProblemKind.TEXT_TOO_LONG, key, where, f"{len(text)} characters, at most {MAX_TEXT}")
         return None
+    if text != word.text and text != word.text.strip():
+        problems.add(ProblemKind.TEXT_CHANGED, key, where, word.text)
     if _EMOJI.search(text):
         problems.add(ProblemKind.EMOJI_TEXT, key, where, text)
     if any(unicodedata.bidirectional(char) in ("R", "AL") for char in text):
@@ -152,25 +156,33 @@ def _clean_labels(labels: Iterable[WordLabel], key: str, where: str, problems: P
 
 
 def strip_prefixes(receipts: Iterable[Receipt], problems: ProblemLog) -> list[Receipt]:
-    """The receipts of one data set with labels without BIO, IOB, BIOES or BILOU prefixes, and a problem for each.
+    """The receipts of one data set with labels without BIO, IOB, BIOES, BILOU or BMES prefixes, and a problem for each.
 
-    Only where every label of the data set has a prefix, one of B, I, S or U among them: `E-MAIL` is a label.
+    Where every label of the data set has a prefix, one of B, I, S or U among them, or where what follows is one of our
+    labels, stands elsewhere without a prefix or with another: `E-MAIL` is a label.
     """
     found = list(receipts)
     names = {label.name for receipt in found for word in receipt.words for label in word.labels}
-    parts = {name: match for name in names if (match := _PREFIXED.fullmatch(name)) is not None}
-    if not names or len(parts) < len(names) or not any(match[1] in "BISU" for match in parts.values()):
-        return found
-    return [
-        _without_prefixes(receipt, {name: match[2] for name, match in parts.items()}, problems) for receipt in found
-    ]
+    parts = {name: (match[1], match[2]) for name in names if (match := _PREFIXED.fullmatch(name)) is not None}
+    times = Counter(rest for _, rest in parts.values())
+    is_scheme = len(parts) == len(names) and any(prefix in "BISU" for prefix, _ in parts.values())
+    bare = {
+        name: rest
+        for name, (_, rest) in parts.items()
+        if is_scheme or times[rest] > 1 or rest in names or is_known(rest)
+    }
+    return [_without_prefixes(receipt, bare, problems) for receipt in found] if bare else found
 
 
 def _without_prefixes(receipt: Receipt, bare: Mapping[str, str], problems: ProblemLog) -> Receipt:
     key, words = receipt.name or receipt.key, []
+    problems.place = problems.places.get(receipt.key, "")
     for n, word in enumerate(receipt.words):
         for label in word.labels:
-            problems.add(ProblemKind.LABEL_PREFIX_STRIPPED, key, f"word {n}", f"{label.name} is {bare[label.name]}")
-        labels = tuple(replace(label, name=bare[label.name]) for label in word.labels)
+            if label.name in bare:
+                shown = f"{label.name} is {bare[label.name]}"
+                problems.add(ProblemKind.LABEL_PREFIX_STRIPPED, key, f"word {n}", shown)
+        labels = tuple(replace(label, name=bare.get(label.name, label.name)) for label in word.labels)
         words.append(replace(word, labels=_clean_labels(labels, key, f"word {n}", problems)))
+    problems.place = ""
     return replace(receipt, words=tuple(words))

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.data.page_words import PixelBox
-from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt, WordLabel
 from receipt_trainer.data.sources import foreign
 from receipt_trainer.data.sources.clean import number
@@ -76,7 +75,7 @@ def _drafts(path: Path, format: str | None, label_names: Sequence[str]) -> Itera
                 beside = image_beside(path / "file" if path.is_dir() else path, document.name)
                 yield document.name, Draft(name, page.width, page.height, words, beside)
     elif not path.is_dir():
-        for place, record in records(path, ProblemLog()):
+        for place, record in records(path):
             if isinstance(record, dict) and isinstance(record.get("words"), list):
                 yield place, _of_record(as_ours(record, label_names), place, path)
 

@@ -149,6 +149,7 @@ def _read_file(reading: FileReading, format: str | None, data: bytes | None) -> 
 def _read(reading: FileReading, format: Format, content: _Content) -> Iterator[DocumentWords]:
     reading = replace(reading, values=content.values)
     if format.read_text is not None and _is_text(format, content):
+        reading.problems.place = reading.path.name
         for document in format.read_text(reading, content.text):
             yield _believed(document, reading)
         return
@@ -158,6 +159,7 @@ def _read(reading: FileReading, format: Format, content: _Content) -> Iterator[D
         if not _is(format, value):
             reading.problems.add(ProblemKind.BAD_RECORD, reading.path.name, place, f"not {format.name}")
             continue
+        reading.problems.place = f"{reading.path.name}{place.replace('line ', ':')}"
         for document in format.read_json(reading, value):
             yield _believed(document, reading)
 
@@ -255,7 +257,12 @@ def read_receipts(
 ) -> list[Receipt]:
     """The receipts of a foreign file or folder; prefixes of labels (B-, I-) are stripped."""
     documents = read_foreign(path, format, problems=problems, label_names=label_names)
-    receipts = [receipt for document in documents for receipt in receipts_of(document, problems, max_words)]
+    receipts = []
+    for document in documents:
+        for receipt in receipts_of(document, problems, max_words):
+            problems.places[receipt.key] = problems.place
+            receipts.append(receipt)
+    problems.place = ""
     return strip_prefixes(receipts, problems)
 
 

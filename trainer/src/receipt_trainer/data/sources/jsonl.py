@@ -1,27 +1,132 @@
-"""Files of receipts as JSON lines, or as one JSON array; what their words mean otherwise is said."""
+"""Files of receipts as JSON lines, or as one JSON; what their words mean otherwise is said."""
 
 from __future__ import annotations
 
+import io
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from gzip import GzipFile
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
+from receipt_trainer.data.document import decoded
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.sources.boxes import is_grid
 from receipt_trainer.data.sources.clean import MAX_WORDS, strip_prefixes
-from receipt_trainer.data.sources.formats.hugging_face import NAMES_OF_NUMBERS
-from receipt_trainer.data.sources.record import cause_of, given_label, is_whole, parse_record
+from receipt_trainer.data.sources.formats.hugging_face import NAMES_OF_NUMBERS, class_labels
+from receipt_trainer.data.sources.record import boxes_of, given_label, is_whole, parse_record
 from receipt_trainer.errors import UserError
-from receipt_trainer.files import open_text
+from receipt_trainer.files import open_bytes
+
+MAX_WHOLE: Final = 100_000_000
+"""Bytes of the largest file that is read as one JSON."""
+_BOM: Final = b"\xef\xbb\xbf"
+_OPEN: Final = (b"[", b"{", b",")
+"""How the first line ends of a JSON that goes on in the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A receipt as it stands in a file.
+
+    Attributes:
+        row: of the line, or of the element of an array, from 1.
+        place: `file:row`.
+        value: what it holds, decoded; None where it cannot be.
+        error: why it cannot be.
+        content: the bytes it is made of.
+        encoding: where it is not UTF-8.
+    """
+
+    row: int
+    place: str
+    value: Any
+    error: str
+    content: bytes
+    encoding: str = ""
+
+
+def read_lines(stream: IO[bytes] | GzipFile, name: str) -> Iterator[Line]:
+    """The lines that are not blank, or the elements of the array that the content is as a whole.
+
+    UTF-8 with and without a byte-order mark, UTF-16 and UTF-32 are read, and lines that are none of these as
+    Windows-1252. An object with a key twice is refused: one of the two values would be lost.
+    """
+    head: bytes = stream.peek(4) if hasattr(stream, "peek") else b""
+    encoding: str = json.detect_encoding(head[:4])
+    lines: Iterable[bytes] = stream
+    if not encoding.startswith("utf-8"):
+        lines = (line.encode("utf-8", "surrogatepass") for line in io.TextIOWrapper(stream, encoding))
+    else:
+        encoding = ""
+    given = ((row, line) for row, line in enumerate(lines, start=1) if line.strip())
+    for row, line in given:
+        found = _line(row, f"{name}:{row}", line, encoding)
+        if row == 1 and found.error and line.rstrip().endswith(_OPEN):
+            rest = [line]
+            whole = _whole(rest, given, name, encoding)
+            if whole is None:
+                yield from (_line(row, f"{name}:{row}", line, encoding) for row, line in enumerate(rest, start=1))
+                continue
+            yield from whole
+        elif isinstance(found.value, list):
+            yield from _elements(found, name)
+        else:
+            yield found
+
+
+def _whole(lines: list[bytes], more: Iterator[tuple[int, bytes]], name: str, encoding: str) -> list[Line] | None:
+    """What the lines are as one JSON; None where they are none. `lines` then has those of `more` that were tried."""
+    size = 0
+    for _, line in more:
+        lines.append(line)
+        size += len(line)
+        if size > MAX_WHOLE:
+            return None
+    found = _line(1, name, b"".join(lines), encoding)
+    if found.error:
+        return None
+    return list(_elements(found, name)) if isinstance(found.value, list) else [found]
+
+
+def _elements(line: Line, name: str) -> Iterator[Line]:
+    for n, each in enumerate(line.value):
+        yield Line(n + 1, f"{name}[{n}]", each, "", json.dumps(each).encode(), line.encoding)
+
+
+def _line(row: int, place: str, line: bytes, encoding: str) -> Line:
+    try:
+        text = line.removeprefix(_BOM).decode()
+    except UnicodeDecodeError:
+        text, encoding = line.decode("cp1252", errors="replace"), "Windows-1252"
+    try:
+        return Line(row, place, decoded(text), "", line, encoding)
+    except (ValueError, RecursionError) as error:
+        return Line(row, place, None, f"not JSON: {error}", line, encoding)
+
+
+def note_encoding(line: Line, problems: ProblemLog) -> None:
+    """Count a line that is not UTF-8."""
+    if line.encoding:
+        problems.add(ProblemKind.NOT_UTF8, line.place, cause=f"read as {line.encoding}")
+
+
+def _lines_of(path: Path) -> Iterator[Line]:
+    try:
+        with open_bytes(path) as stream:
+            yield from read_lines(stream, path.name)
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{path}: cannot read receipts: {reason}") from None
 
 
 def read_jsonl(
     path: Path, problems: ProblemLog, max_words: int = MAX_WORDS, label_names: Sequence[str] = ()
 ) -> Iterator[Receipt]:
-    """The sound receipts of a file of JSON lines, or of one JSON array; all others are in `problems`.
+    """The sound receipts of a file of JSON lines, or of one JSON; all others are in `problems`.
 
     Of two with one key the first counts, but for what a person has corrected: of that the latest.
 
@@ -31,111 +136,86 @@ def read_jsonl(
         label_names: names of labels that the file gives by number, in their order.
 
     Raises:
-        UserError: the file is missing or is not what its name says; its labels are numbers without names; most words
-            of most receipts cannot be used.
+        UserError: the file is missing or is not what its name says; its labels are numbers without names; most of its
+            lines are no receipts that can be used.
     """
     found: dict[str, Receipt] = {}
-    suspicion = _Suspicion(path)
-    for place, record in records(path, problems):
-        before = suspicion.lost(problems)
-        receipt = parse_record(record, place, problems, max_words, label_names)
-        suspicion.look(record, before, problems, has_names=bool(label_names))
+    label_names = label_names or class_labels(path)
+    suspicion = Suspicion(str(path), has_names=bool(label_names))
+    for line in _lines_of(path):
+        note_encoding(line, problems)
+        problems.place = line.place
+        receipt = None
+        if line.error:
+            problems.add(ProblemKind.BAD_RECORD, line.place, detail=line.error)
+        else:
+            receipt = parse_record(line.value, line.place, problems, max_words, label_names)
+        again = found.get(receipt.key) if receipt is not None else None
+        is_lost = receipt is None or (again not in (None, receipt) and receipt.review is None)
+        suspicion.look(line.value, is_usable=not is_lost)
         if receipt is None:
             continue
-        if receipt.key in found and not receipt.corrects(found[receipt.key]):
-            problems.add(ProblemKind.DUPLICATE_RECEIPT, receipt.name, place)
+        if again is not None and not receipt.corrects(again):
+            problems.add(ProblemKind.DUPLICATE_RECEIPT, receipt.name)
             continue
         found[receipt.key] = receipt
+        problems.places[receipt.key] = line.place
+    problems.place = ""
     suspicion.judge(problems)
     yield from strip_prefixes(found.values(), problems)
 
 
-def records(path: Path, problems: ProblemLog) -> Iterator[tuple[str, Any]]:
-    """Each decoded line, or element of the array that the file is, and its place."""
-    try:
-        with open_text(path) as stream:
-            first = next((line for line in stream if line.strip()), "")
-            stream.seek(0)
-            if first.lstrip().startswith("[") and not _is_json(first):
-                yield from _elements(stream.read(), path, problems)
-                return
-            for row, line in enumerate(stream, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    problems.add(ProblemKind.BAD_RECORD, f"{path.name}:{row}", detail=str(error))
-                    continue
-                inner = record if isinstance(record, list) else [record]
-                yield from ((f"{path.name}:{row}", each) for each in inner)
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{path}: cannot read receipts: {reason}") from None
+def records(path: Path) -> Iterator[tuple[str, Any]]:
+    """What each line, or element of an array, holds, and its place; lines that cannot be decoded are passed over.
 
-
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _elements(text: str, path: Path, problems: ProblemLog) -> Iterator[tuple[str, Any]]:
-    try:
-        array = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        problems.add(ProblemKind.BAD_RECORD, path.name, detail=f"neither JSON lines nor one JSON array: {error}")
-        return
-    yield from ((f"{path.name}[{n}]", each) for n, each in enumerate(array))
-
-
-_UNUSABLE: Final = (
-    ProblemKind.EMPTY_TEXT,
-    ProblemKind.BAD_BOX,
-    ProblemKind.BOX_OUTSIDE_PAGE,
-    ProblemKind.BOXES_FRACTIONS,
-)
+    Raises:
+        UserError: the file cannot be read.
+    """
+    yield from ((line.place, line.value) for line in _lines_of(path) if not line.error)
 
 
 @dataclass(slots=True)
-class _Suspicion:
-    """Whether a file means something else by its words than we do."""
+class Suspicion:
+    """Whether a file means something else than receipts of ours."""
 
-    path: Path
-    receipts: int = 0
+    name: str
+    has_names: bool = True
+    records: int = 0
     unusable: int = 0
     numbered: object = None
-    cause: str = ""
+    on_grid: int = 0
 
-    def lost(self, problems: ProblemLog) -> int:
-        """Words lost so far."""
-        return sum(problems.counts[kind] for kind in _UNUSABLE)
-
-    def look(self, record: Any, before: int, problems: ProblemLog, *, has_names: bool) -> None:
-        """Count a record, of whose words some have been lost since `before`."""
+    def look(self, record: Any, *, is_usable: bool) -> None:
+        """Count a record, and whether all or most of it can be used."""
+        self.records += 1
+        self.unusable += not is_usable
         words = record.get("words") if isinstance(record, dict) else None
         if not isinstance(words, list) or not words:
             return
-        self.receipts += 1
-        labels = record.get("ner_tags") if isinstance(words[0], str) else [given_label(word) for word in words]
-        if not has_names and self.numbered is None and isinstance(labels, list):
-            self.numbered = next((each for each in labels if is_whole(each, 0)), None)
-        if 2 * (self.lost(problems) - before) > len(words):
-            self.unusable += 1
-            self.cause = self.cause or cause_of(record)
+        if not self.has_names and self.numbered is None:
+            labels = record.get("ner_tags") if isinstance(words[0], str) else [given_label(word) for word in words]
+            listed = labels if isinstance(labels, list) else []
+            self.numbered = next((each for each in listed if is_whole(each, 0)), None)
+        if self.on_grid == self.records - 1 and is_grid(*boxes_of(record)):
+            self.on_grid += 1
 
     def judge(self, problems: ProblemLog) -> None:
-        """Refuse what cannot be meant so.
+        """Refuse what cannot be meant so, and note what hardly can.
 
         Raises:
-            UserError: labels are numbers and nobody says their names; most receipts have lost most of their words.
+            UserError: labels are numbers and nobody says their names; most records cannot be used.
         """
         if self.numbered is not None:
-            raise UserError(f"{self.path}: label {self.numbered} is a number: say the labels' names{NAMES_OF_NUMBERS}")
-        if 2 * self.unusable > self.receipts:
+            raise UserError(f"{self.name}: label {self.numbered} is a number: say the labels' names{NAMES_OF_NUMBERS}")
+        if 2 * self.unusable > self.records:
             raise UserError(
-                f"{self.path}: most words of {self.unusable} of {self.receipts} receipts cannot be used"
-                f"{self.cause}{problems.said()}"
+                f"{self.name}: {self.unusable} of {self.records} receipts cannot be used, all or most of each"
+                f"{problems.said()}"
             )
+        if self.on_grid == self.records >= _SEVERAL:
+            cause = "no box reaches beyond 1000 on larger pages: LayoutLM's grid of 0..1000, not pixels?"
+            problems.add(ProblemKind.BOXES_DOUBTFUL, self.name, detail=f"{self.records} receipts", cause=cause)
+
+
+_SEVERAL: Final = 3
+"""Receipts from which it is no chance that all end at the same height."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from receipt_trainer.contract.sinks import report_progress
+from receipt_trainer.data.labels import note_unknown_labels
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources import foreign
@@ -94,7 +95,9 @@ def _load(
         if progress is not None:
             progress(done, total)
 
-    return list(read_labelled(table, problems, max_words=max_words, progress=told))
+    receipts = list(read_labelled(table, problems, max_words=max_words, progress=told))
+    note_unknown_labels(receipts, problems)
+    return receipts
 
 
 def read_files(
@@ -115,8 +118,11 @@ def read_files(
         UserError: no such file, none of the formats, or one that cannot be meant so.
     """
     if format_of(path, format) == foreign.OWN:
-        return list(read_jsonl(path, problems, max_words, label_names))
-    return foreign.read_receipts(path, problems, format=format, max_words=max_words, label_names=label_names)
+        receipts = list(read_jsonl(path, problems, max_words, label_names))
+    else:
+        receipts = foreign.read_receipts(path, problems, format=format, max_words=max_words, label_names=label_names)
+    note_unknown_labels(receipts, problems)
+    return receipts
 
 
 def format_of(path: Path, format: str | None = None) -> str | None:

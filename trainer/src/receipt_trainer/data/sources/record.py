@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
+from functools import lru_cache
 from typing import Any, Final
 
 from receipt_trainer.contract.names import OUTSIDE
@@ -14,7 +16,7 @@ from receipt_trainer.contract.tables import moment
 from receipt_trainer.data.page_words import line_numbers
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt, Review, Word, WordLabel, image_id_for
-from receipt_trainer.data.sources.boxes import are_fractions, fit, likely_cause
+from receipt_trainer.data.sources.boxes import are_fractions, are_percent, fit, likely_cause
 from receipt_trainer.data.sources.clean import (
     BOX_DECIMALS,
     MAX_KEY,
@@ -27,14 +29,27 @@ from receipt_trainer.data.sources.clean import (
 from receipt_trainer.data.sources.formats.hugging_face import columns_of
 from receipt_trainer.data.sources.formats.pages import box_of, points_of
 
+Corners = tuple[float, float, float, float]
 _WORD_FIELDS: Final = ("text", "box", "line", "label", "labels", "confidence")
 _WORD_NAMES: Final = {"transcription": "text", "points": "box", "key_cls": "label"}
+_OTHER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "words": ("tokens", "texts", "items", "annotations", "lines", "form"),
+    "id": ("name", "image", "file_name", "filename", "image_path", "uid", "key"),
+    "width": ("w", "image_width", "page_width", "img_width"),
+    "height": ("h", "image_height", "page_height", "img_height"),
+    "text": ("word", "value", "token", "content", "txt", "string", "ocr"),
+    "box": ("bbox", "bounding_box", "boundingbox", "rect", "quad", "points", "polygon", "poly", "coordinates"),
+    "label": ("tag", "ner_tag", "category", "class", "entity"),
+}
+"""What others call a key, in lower case."""
+_NEAR: Final = 0.75
 _MANY: Final = 10
 """Words from which their extent says something about the page."""
 _MAX_PIXELS: Final = 1_000_000
 MAX_NUMBER: Final = 999_999_999
 """Nine digits are read of the numbers in a table's keys."""
 _RECEIPT_FIELDS: Final = ("id", "image_id", "receipt_id", "source", "split", "width", "height", "words")
+_KNOWN: Final = frozenset((*_WORD_FIELDS, *_RECEIPT_FIELDS))
 _REVIEW: Final = "review"
 _REVIEW_FIELDS: Final = {"confirmed", "by", "at"}
 
@@ -44,11 +59,35 @@ def given_label(word: Any) -> Any:
     return word.get("label", word.get("key_cls")) if isinstance(word, dict) else None
 
 
-def cause_of(record: dict[str, Any]) -> str:
-    """What the boxes of a record may mean instead, to follow a sentence; "" if nothing is likelier."""
-    width, height = number(record.get("width")), number(record.get("height"))
+def boxes_of(record: dict[str, Any]) -> tuple[list[Corners], float, float]:
+    """The boxes of a record's words, and the size of its page, 0 by 0 where it has none."""
     boxes = [box for word in record["words"] if (box := corners_of(word)) is not None]
-    return likely_cause(boxes, width, height) if width and height else ""
+    return boxes, number(record.get("width")) or 0.0, number(record.get("height")) or 0.0
+
+
+@lru_cache(maxsize=1024)
+def _meant(keys: tuple[str, ...], wanted: str, others: tuple[str, ...] = ()) -> str:
+    """A sentence on the key that stands where `wanted` does not: one of the others, or a misspelt one; "" if none."""
+    if wanted in keys:
+        return ""
+    unknown = [key for key in keys if key not in _KNOWN]
+    other = [key for key in unknown if key.casefold() in others]
+    near = other or [key for key in unknown if SequenceMatcher(None, key.casefold(), wanted).ratio() >= _NEAR]
+    return f"there is {near[0][:40]!r} and no {wanted!r}: is {wanted!r} meant?" if near else ""
+
+
+def _not_a_box(item: Any) -> str:
+    """What the box of a word is instead of four numbers or a quad; "" if nothing is known."""
+    if not isinstance(item, dict):
+        return ""
+    box = item.get("box")
+    if box is None:
+        return _meant(tuple(item), "box", _OTHER_NAMES["box"])
+    if isinstance(box, dict):
+        return f"boxes are objects with {', '.join(map(str, box))[:60]}: a list of x0, y0, x1, y1 is needed"
+    if isinstance(box, str) or (isinstance(box, list) and any(isinstance(value, str) for value in box)):
+        return "boxes are texts: a list of four numbers is needed"
+    return ""
 
 
 def is_record(value: Any) -> bool:
@@ -59,7 +98,7 @@ def is_record(value: Any) -> bool:
     return not words or (isinstance(words[0], dict) and any(name in words[0] for name in ("text", "transcription")))
 
 
-def as_ours(record: dict[str, Any], label_names: Sequence[str]) -> dict[str, Any]:
+def as_ours(record: dict[str, Any], label_names: Sequence[str] = ()) -> dict[str, Any]:
     """The record in our form: columns of words and boxes, and words as PPOCRLabel writes them, included."""
     words = record["words"]
     if any(isinstance(word, str) for word in words):
@@ -81,9 +120,13 @@ def as_ours(record: dict[str, Any], label_names: Sequence[str]) -> dict[str, Any
 def parse_record(
     record: Any, place: str, problems: ProblemLog, max_words: int = MAX_WORDS, label_names: Sequence[str] = ()
 ) -> Receipt | None:
-    """One decoded line as a receipt, or None and a problem. `place` names it where it has no id."""
+    """One decoded line as a receipt, or None and a problem. `place` names it where it has no id.
+
+    A receipt with more than half of its words without text or box is left out whole.
+    """
     if not isinstance(record, dict) or not isinstance(record.get("words"), list):
-        problems.add(ProblemKind.BAD_RECORD, place, detail="no words list")
+        meant = _meant(tuple(record), "words", _OTHER_NAMES["words"]) if isinstance(record, dict) else ""
+        problems.add(ProblemKind.BAD_RECORD, place, detail="no words list", cause=meant)
         return None
     record = as_ours(record, label_names)
     if any(isinstance(word, str) for word in record["words"]):
@@ -100,7 +143,9 @@ def parse_record(
             if not is_sound
         ] or ["no page has this size"]
         detail = f"needs id (a text), width and height: {', '.join(wrong)}"
-        problems.add(ProblemKind.BAD_RECORD, name or place, detail=detail)
+        missing = next((field for field in ("id", "width", "height") if record.get(field) is None), "")
+        meant = _meant(tuple(record), missing, _OTHER_NAMES[missing]) if missing else ""
+        problems.add(ProblemKind.BAD_RECORD, name or place, detail=detail, cause=meant)
         return None
     image_id, receipt_id = record.get("image_id"), record.get("receipt_id", 1)
     if (image_id is not None and not is_name(image_id, MAX_KEY)) or not is_whole(receipt_id, 1, MAX_NUMBER):
@@ -111,23 +156,37 @@ def parse_record(
         return None
     given = [corners_of(word) for word in record["words"]]
     boxes = [box for box in given if box is not None]
-    if len(boxes) == len(given) and are_fractions(boxes, width, height):
-        for n, box in enumerate(boxes):
-            problems.add(ProblemKind.BOXES_FRACTIONS, name, f"word {n}", list(box))
-        return None
+    for is_part, unit in ((are_fractions, "fractions of the page, 0..1"), (are_percent, "percent of the page")):
+        if len(boxes) == len(given) and is_part(boxes, width, height):
+            for n, box in enumerate(boxes):
+                problems.add(ProblemKind.BOXES_FRACTIONS, name, f"word {n}", list(box))
+            problems.explain(ProblemKind.BOXES_FRACTIONS, f"the boxes look like {unit}; pixels are needed")
+            return None
     outside = problems.counts[ProblemKind.BOX_OUTSIDE_PAGE]
-    rows = _rows(record["words"], given)
-    lined = record["words"] if rows is None else [_on_line(*pair) for pair in zip(record["words"], rows, strict=True)]
-    parsed = _parse_words(lined, given, width, height, name, problems)
-    if rows is not None:
+    lines, is_guessed = _lines_of(record["words"], given, name, problems)
+    parsed = _parse_words(record["words"], given, lines, (width, height) * 2, name, problems)
+    if is_guessed:
         parsed.sort(key=lambda pair: (pair[1].line, pair[1].box[0]))
     places, words = [place for place, _ in parsed], tuple(word for _, word in parsed)
-    if (
-        problems.counts[ProblemKind.BOX_OUTSIDE_PAGE] > outside
-        and len(boxes) >= _MANY
-        and fit(boxes, height, width) == 1
-    ):
-        problems.add(ProblemKind.PAGE_SIZE_SWAPPED, name, detail=f"width {width:g}, height {height:g}")
+    outside = problems.counts[ProblemKind.BOX_OUTSIDE_PAGE] - outside
+    lost = len(given) - len(words)
+    if outside and len(boxes) >= _MANY and fit(boxes, height, width) == 1:
+        cause = "width and height of the page look swapped (a photo lying on its side)"
+        problems.add(ProblemKind.PAGE_SIZE_SWAPPED, name, detail=f"width {width:g}, height {height:g}", cause=cause)
+    if 2 * lost > len(given):
+        problems.add(
+            ProblemKind.MOSTLY_UNUSABLE,
+            name,
+            detail=f"{lost} of {len(given)} words have no text or no box on the page",
+            cause=likely_cause(boxes, width, height).removeprefix(": "),
+        )
+        return None
+    if not any(word.labels for word in words):
+        calls = (
+            _meant(tuple(word), "label", _OTHER_NAMES["label"]) for word in record["words"] if isinstance(word, dict)
+        )
+        if meant := next(filter(None, calls), ""):
+            problems.add(ProblemKind.MISNAMED_KEY, name, cause=meant)
     source, split = (_optional_name(record, field, name, problems) for field in ("source", "split"))
     review = parse_review(record.get(_REVIEW))
     receipt = Receipt(
@@ -169,7 +228,7 @@ def is_whole(value: Any, low: int, high: int = MAX_NUMBER) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def corners_of(word: Any) -> tuple[float, float, float, float] | None:
+def corners_of(word: Any) -> Corners | None:
     """The word's box in the unit that it has: four numbers, or the bounding box of a quad; None if it is neither."""
     box = word.get("box") if isinstance(word, dict) else None
     given = box if isinstance(box, list) else []
@@ -181,13 +240,32 @@ def corners_of(word: Any) -> tuple[float, float, float, float] | None:
     return None if x0 is None or y0 is None or x1 is None or y1 is None else (x0, y0, x1, y1)
 
 
-def _rows(words: list[Any], boxes: Sequence[tuple[float, float, float, float] | None]) -> list[int] | None:
-    """The visual row of each word by the boxes; None where any word says its line."""
-    if any(isinstance(word, dict) and word.get("line") is not None for word in words):
-        return None
+def _lines_of(
+    words: list[Any], boxes: Sequence[Corners | None], key: str, problems: ProblemLog
+) -> tuple[list[int], bool]:
+    """The line of each word, and whether they are found by the boxes, because not every word says its own."""
+    said = [_line_of(word, key, n, problems) if isinstance(word, dict) else 0 for n, word in enumerate(words)]
+    lines = [line for line in said if line is not None]
+    if len(lines) == len(said):
+        return lines, False
+    problems.add(ProblemKind.LINES_GUESSED, key, detail=f"{len(said) - len(lines)} of {len(said)} words say no line")
     sound = [n for n, box in enumerate(boxes) if box is not None]
     found = dict(zip(sound, line_numbers([box for box in boxes if box is not None]), strict=True))
-    return [found.get(n, 0) for n in range(len(words))]
+    return [found.get(n, 0) for n in range(len(words))], True
+
+
+def _line_of(word: dict[str, Any], key: str, n: int, problems: ProblemLog) -> int | None:
+    """The line that a word says; None, and a problem, for what is no line."""
+    line = word.get("line")
+    if (isinstance(line, float) and line.is_integer()) or (
+        isinstance(line, str) and line.strip().isdecimal()
+    ):  # pandas and R write 3.0
+        line = int(line)
+    if isinstance(line, int) and is_whole(line, -1, MAX_NUMBER - 1):
+        return line
+    if line is not None:
+        problems.add(ProblemKind.BAD_FIELD, key, f"word {n}", f"line {line!r}")
+    return None
 
 
 def _optional_name(record: dict[str, Any], field: str, key: str, problems: ProblemLog) -> str:
@@ -202,51 +280,49 @@ def _optional_name(record: dict[str, Any], field: str, key: str, problems: Probl
 
 def _parse_words(
     items: list[Any],
-    boxes: Sequence[tuple[float, float, float, float] | None],
-    width: float,
-    height: float,
+    boxes: Sequence[Corners | None],
+    lines: Sequence[int],
+    size: Corners,
     key: str,
     problems: ProblemLog,
 ) -> list[tuple[str, Word]]:
     """The words with a sound box, each after where in the file it stands."""
     found = []
-    for n, (item, box) in enumerate(zip(items, boxes, strict=True)):
-        word = _parse_word(item, box, (width, height) * 2, key, f"word {n}", problems)
+    for n, (item, box, line) in enumerate(zip(items, boxes, lines, strict=True)):
+        word = _parse_word(item, box, line, size, key, f"word {n}", problems)
         if word is not None:
             found.append((f"word {n}", word))
     return found
 
 
-def _on_line(word: Any, line: int) -> Any:
-    return word | {"line": line} if isinstance(word, dict) else word
-
-
 def _parse_word(
     item: Any,
-    box: tuple[float, float, float, float] | None,
-    size: tuple[float, float, float, float],
+    box: Corners | None,
+    line: int,
+    size: Corners,
     key: str,
     where: str,
     problems: ProblemLog,
 ) -> Word | None:
     if not isinstance(item, dict) or not isinstance(item.get("text"), str):
-        problems.add(ProblemKind.EMPTY_TEXT, key, where, item)
+        meant = _meant(tuple(item), "text", _OTHER_NAMES["text"]) if isinstance(item, dict) else ""
+        problems.add(ProblemKind.EMPTY_TEXT, key, where, item, meant)
         return None
+    if "label" not in item and "labels" not in item and (meant := _meant(tuple(item), "label")):
+        problems.add(ProblemKind.MISNAMED_KEY, key, where, item["text"], meant)
+    if box is None and (instead := _not_a_box(item)):
+        problems.explain(ProblemKind.BAD_BOX, instead)
     scaled = [] if box is None else [value / side for value, side in zip(box, size, strict=True)]
     sound = sound_box(scaled, key, where, problems, shown=item.get("box"))
     if sound is None:
         return None
-    line, confidence = item.get("line"), number(item.get("confidence"))
-    line = int(line) if isinstance(line, float) and line.is_integer() else line  # pandas and R write 3.0
-    if not is_whole(line, -1, MAX_NUMBER - 1):  # -1: LINE 0 of a table
-        problems.add(ProblemKind.BAD_FIELD, key, where, f"line {line!r}")
-        line = 0
+    confidence = number(item.get("confidence"))
     if confidence is None and item.get("confidence") is not None:
         problems.add(ProblemKind.BAD_FIELD, key, where, f"confidence {item['confidence']!r}")
     return Word(
         text=item["text"],
         box=sound,
-        line=int(line or 0),
+        line=line,
         labels=_parse_labels(item, key, where, problems),
         confidence=confidence,
         extra={name: value for name, value in item.items() if name not in _WORD_FIELDS},
@@ -267,7 +343,8 @@ def _parse_labels(item: dict[str, Any], key: str, where: str, problems: ProblemL
         if isinstance(pair, list) and len(pair) in (2, 3, 4) and all(isinstance(part, str) for part in pair):
             labels.append(WordLabel(*pair))
         else:
-            problems.add(ProblemKind.BAD_LABEL, key, where, pair)
+            cause = "a label is a text" if item.get("labels") is None else "`labels` is a list of [name, status]"
+            problems.add(ProblemKind.BAD_LABEL, key, where, pair, cause)
     return tuple(labels)
 
 

@@ -57,6 +57,8 @@ class ImportResult:
     items_put: int = 0
     items_deleted: int = 0
     labels_of_people_kept: int = 0
+    labels_taken: int = 0
+    """Words that have a label less: those that lose their VALID label and get no other."""
 
 
 @dataclass(slots=True)
@@ -66,6 +68,7 @@ class _Plan:
     puts: list[Item] = field(default_factory=list)
     deletes: list[dict[str, str]] = field(default_factory=list)
     labels_kept: int = 0
+    labels_taken: int = 0
     judged: tuple[str, str] | None = None
     """Where that word stands, and the label on it."""
 
@@ -140,6 +143,20 @@ def import_receipts(
     return result
 
 
+def labels_taken(table: str, receipts: Iterable[Receipt], *, workers: int = WORKERS) -> int:
+    """How many words would have a label less after an import, of receipts that are stored and have changed.
+
+    Raises:
+        UserError, WorldError: as `import_receipts`.
+    """
+    client = clients.dynamodb()
+    wanted = _importable(receipts, ProblemLog(), ImportResult())
+    stored = _stored_hashes(client, table, wanted)
+    changed = [each for each in wanted if each.key in stored and stored[each.key] != content_hash(each)]
+    with ThreadPoolExecutor(workers, thread_name_prefix="import") as pool:
+        return sum(pool.map(lambda each: _write_receipt(client, table, each, True, _utc_now).labels_taken, changed))
+
+
 def _importable(receipts: Iterable[Receipt], problems: ProblemLog, result: ImportResult) -> list[Receipt]:
     wanted: dict[str, Receipt] = {}
     for receipt in receipts:
@@ -173,6 +190,7 @@ def _count(result: ImportResult, plan: _Plan, *, replaced: bool) -> None:
     result.items_put += len(plan.puts) + 1
     result.items_deleted += len(plan.deletes)
     result.labels_of_people_kept += plan.labels_kept
+    result.labels_taken += plan.labels_taken
 
 
 def _write_receipt(
@@ -252,7 +270,23 @@ def _plan(wanted: dict[str, Item], existing: dict[str, Item]) -> _Plan:
     for sk, item in existing.items():
         if sk not in wanted and sk not in kept and not any(other.startswith(f"{sk}#") for other in kept):
             plan.deletes.append({"PK": item["PK"], "SK": sk})
+    plan.labels_taken = _labels_taken(wanted, existing, {each["SK"] for each in plan.deletes})
     return plan
+
+
+def _labels_taken(wanted: dict[str, Item], existing: dict[str, Item], deleted: set[str]) -> int:
+    """How many labelled words a receipt has less, where words lose their VALID label and others get none for it."""
+
+    def words(items: Iterable[tuple[str, Item]]) -> set[str]:
+        return {sk.partition("#LABEL#")[0] for sk, item in items if _is_valid(item)}
+
+    before, after = words(existing.items()), words(wanted.items())
+    after |= words((sk, item) for sk, item in existing.items() if sk not in deleted)
+    return max(0, len(before - after) - len(after - before))
+
+
+def _is_valid(item: Item) -> bool:
+    return item["TYPE"] == LABEL and item.get("validation_status") == "VALID"
 
 
 def _judged_word_changed(wanted: dict[str, Item], existing: dict[str, Item], kept: set[str]) -> tuple[str, str] | None:

@@ -60,7 +60,7 @@ def read(reading: FileReading, value: Any) -> Iterator[DocumentWords]:
     """
     rows = [row for _, each in reading.values for row in (each if isinstance(each, list) else [each])]
     in_pixels = _in_pixels(rows if reading.values else [value])
-    names = reading.label_names or _class_labels(reading.path)
+    names = reading.label_names or class_labels(reading.path)
     for n, row in enumerate(value if isinstance(value, list) else [value]):
         known = (
             text_of(at(row, "id"))
@@ -208,7 +208,7 @@ def _in_pixels(rows: Sequence[Any]) -> bool:
     return sized > 0 and (round(pixels[0] - grid[0], 6), pixels[1]) > (0, grid[1])
 
 
-def _class_labels(path: Path) -> tuple[str, ...]:
+def class_labels(path: Path) -> tuple[str, ...]:
     """The names in the dataset_info.json beside a file; none if there is none."""
     for folder in (path.parent, path.parent.parent):
         try:
