@@ -247,6 +247,8 @@ def _judge(found: Checkup, labelled: Sequence[Receipt]) -> None:
     """Put what was found into sentences."""
     said, remarks = found.problems_said, found.remarks
     without = found.num_receipts - found.num_labelled
+    if not found.num_receipts and not found.problems.counts:
+        said.append("no receipt is in it")
     if found.num_receipts and not labelled:
         held = ", ".join(f"{count} {status}" for status, count in sorted(found.statuses.items()))
         said.append(f"no word has a VALID label{f' ({held})' if held else ''}: there is nothing to learn")

@@ -41,7 +41,7 @@ from receipt_trainer.data.sources.record import to_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import open_text, replacing, write_atomically
 from receipt_trainer.pages.kinds import refuse_image
-from receipt_trainer.reports.checkup import NUM_DRAWN, all_problems, check_receipts
+from receipt_trainer.reports.checkup import NUM_DRAWN, Checkup, all_problems, check_receipts
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -166,8 +166,6 @@ def check_command(
     looks wrong, 2 where training would stop.
     """
     from receipt_trainer.cli.render.checkup import print_checkup
-    from receipt_trainer.reports.check_page import write_check_page
-    from receipt_trainer.reports.page import require_page_libraries
 
     if not files and not dynamo_table:
         raise UserError("what is to be checked? Give a file or a folder, or --dynamo-table NAME")
@@ -190,19 +188,28 @@ def check_command(
     checkup.formats, checkup.refused = formats, list(refused.values())
     print_checkup(checkup)
     if not no_html:
-        try:
-            require_page_libraries()
-        except UserError as error:
-            click.echo(f"no page is written: {error}", err=True)
-            page = None
-        else:
-            page = page or Path(f"{Path(files[0] if files else str(dynamo_table)).resolve().name}.check.html")
-            drafts = drafts_of(receipts.values(), checkup.drawn)
-            if files:
-                drafts = _drafts(files, checkup.drawn, refused, format_, names)
-            click.echo(f"{write_check_page(page, checkup, drafts)} receipts drawn in {page}")
+        drafts = list(_drafts(files, checkup.drawn, refused, format_, names)) if files else []
+        drafts = drafts or list(drafts_of(receipts.values(), checkup.drawn))
+        page = page or Path(f"{Path(files[0] if files else str(dynamo_table)).resolve().name}.check.html")
+        _write_page(page, checkup, drafts)
     if checkup.exit_code:
         raise SystemExit(checkup.exit_code)
+
+
+def _write_page(page: Path, checkup: Checkup, drafts: list[Draft]) -> None:
+    """The page, if there is something to draw and something to draw with; either is said."""
+    from receipt_trainer.reports.check_page import write_check_page
+    from receipt_trainer.reports.page import require_page_libraries
+
+    if not drafts:
+        click.echo("no page is written: there is no receipt to draw", err=True)
+        return
+    try:
+        require_page_libraries()
+    except UserError as error:
+        click.echo(f"no page is written: {error}", err=True)
+    else:
+        click.echo(f"{write_check_page(page, checkup, drafts)} receipts drawn in {page}")
 
 
 def _drafts(
