@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -148,14 +148,22 @@ class Checkup:
         return "Training would run, but look at these first." if self.exit_code else "Sound: training would run."
 
 
-def check_receipts(name: str, receipts: Sequence[Receipt], problems: ProblemLog, *, max_length: int = 512) -> Checkup:
-    """Everything but what only the files say; see `Checkup`.
+def check_receipts(
+    name: str,
+    receipts: Sequence[Receipt],
+    problems: ProblemLog,
+    *,
+    formats: Mapping[str, str] | None = None,
+    refused: Sequence[str] = (),
+    max_length: int = 512,
+) -> Checkup:
+    """See `Checkup`.
 
     Args:
         problems: of reading them, with every example kept (`all_problems`).
         max_length: tokens of a window.
     """
-    found = Checkup(name, problems)
+    found = Checkup(name, problems, dict(formats or {}), list(refused))
     labelled = [receipt for receipt in receipts if receipt.has_valid_label()]
     words = [word for receipt in receipts for word in receipt.words]
     found.num_receipts, found.num_words, found.num_labelled = len(receipts), len(words), len(labelled)
@@ -247,7 +255,7 @@ def _judge(found: Checkup, labelled: Sequence[Receipt]) -> None:
     """Put what was found into sentences."""
     said, remarks = found.problems_said, found.remarks
     without = found.num_receipts - found.num_labelled
-    if not found.num_receipts and not found.problems.counts:
+    if not found.num_receipts and not found.refused and not found.problems.counts:
         said.append("no receipt is in it")
     if found.num_receipts and not labelled:
         held = ", ".join(f"{count} {status}" for status, count in sorted(found.statuses.items()))

@@ -184,8 +184,7 @@ def check_command(
         except UserError as error:
             refused[path] = str(error)
     name = ", ".join(map(str, files)) or str(dynamo_table)
-    checkup = check_receipts(name, list(receipts.values()), problems)
-    checkup.formats, checkup.refused = formats, list(refused.values())
+    checkup = check_receipts(name, list(receipts.values()), problems, formats=formats, refused=list(refused.values()))
     print_checkup(checkup)
     if not no_html:
         drafts = list(_drafts(files, checkup.drawn, refused, format_, names)) if files else []
