@@ -95,5 +95,5 @@ def test_documents_get_the_same_sentences() -> None:
     assert [step.text for step in advice.steps] == [
         "Only 2 documents scored: hold out more.",
         "50% of the answers are no JSON: train longer, or allow longer answers.",
-        "date is wrong or missing on 2 of 2 documents.",
+        "date is wrong or missing on 2 of 2 documents: train on more like them.",
     ]

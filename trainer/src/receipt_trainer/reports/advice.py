@@ -253,7 +253,8 @@ def _of_documents(record: PaddleOcrVlRecord, fields: Sequence[ReadField]) -> Adv
     ]
     for count, total, name in sorted(lost, key=lambda row: -row[0])[:2]:
         if count:
-            steps.append(Step(f"{name} is wrong or missing on {count:,} of {_many(total, 'document')}.", "#worst"))
+            text = f"{name} is wrong or missing on {count:,} of {_many(total, 'document')}: train on more like them."
+            steps.append(Step(text, "#worst"))
     if record.vl.left_out:
         steps.append(Step(f"{_many(len(record.vl.left_out), 'document')} too long and left out.", "#data"))
     return Advice(score, _support(number, "document"), [], steps[:MAX_STEPS])
