@@ -11,7 +11,7 @@ from receipt_trainer.contract.run_record import Best, Confusion, LayoutLMRecord,
 from receipt_trainer.data import synthetic
 from receipt_trainer.data.synthetic.dataset import BOXES_SOURCE
 from receipt_trainer.evaluation.receipt_fields import FieldOutcome, ReadField
-from receipt_trainer.reports.advice import GENERATED, advise
+from receipt_trainer.reports.advice import GENERATED, advise, by_merchant
 
 MakeReceipt = Callable[..., ReceiptPrediction]
 
@@ -97,3 +97,15 @@ def test_documents_get_the_same_sentences() -> None:
         "50% of the answers are no JSON: train longer, or allow longer answers.",
         "date is wrong or missing on 2 of 2 documents: train on more like them.",
     ]
+
+
+def test_merchants_that_training_has_not_seen_are_told_apart(record: LayoutLMRecord) -> None:
+    """By the letters of their names; where they are read worse, more merchants are to be labelled."""
+    fields = []
+    for at in range(8):
+        fields.append(ReadField(at, "merchant", "Cafe Uno" if at < 4 else "Bar Due", "x", FieldOutcome.RIGHT))
+        fields.append(ReadField(at, "total", "1", "1", FieldOutcome.RIGHT if at < 5 else FieldOutcome.WRONG))
+    assert by_merchant(fields, {"THECAFEUNO"}) == [(1, 4), (4, 4)]
+    assert by_merchant(fields, ()) == []
+    texts = [step.text for step in advise(record, fields=fields, seen={"THECAFEUNO"}).steps]
+    assert any("not seen are worse (1 of 4 receipts right, 4 of 4 of the others)" in text for text in texts)

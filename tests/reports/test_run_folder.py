@@ -48,7 +48,8 @@ def test_lines_of_the_data_file_are_found_again(
     """By the receipts' ids, where the file is still there; a line that is no receipt does no harm."""
     data = tmp_path_factory.mktemp("data") / "receipts.jsonl.gz"
     with gzip.open(data, "wt") as stream:
-        stream.write('{"id": "other"}\n\n[1]\n{"id": "name-of-bad"}\n')
+        words = '[{"text": "Bar", "label": "B-MERCHANT_NAME"}, {"text": "X"}, 3]'
+        stream.write(f'{{"id": "other", "words": {words}}}\n\n[1]\n{{"id": "name-of-bad"}}\n')
     assert b"receipts.jsonl.gz:4" not in write_report(run_dir).read_bytes()
     record.model_copy(update={"data_config": {"dataset_name": f"gone.jsonl,{data}"}}).write(run_dir / RUN_FILE)
     assert b"<code>receipts.jsonl.gz:4</code>" in write_report(run_dir).read_bytes()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction
 from receipt_trainer.contract.run_record import AnyRecord, LayoutLMRecord, PaddleOcrVlRecord, RunRecord, Score
 from receipt_trainer.evaluation.receipt_fields import KEYS, FieldOutcome, ReadField, all_right, count_outcomes
+from receipt_trainer.extraction.known import letters
 from receipt_trainer.reports import formatting, summary
 from receipt_trainer.reports.word_errors import confusion_of, judge_word, top_confusions
 
@@ -57,13 +58,17 @@ class Advice(NamedTuple):
 
 
 def advise(
-    record: AnyRecord, predictions: Sequence[ReceiptPrediction] | None = None, fields: Sequence[ReadField] = ()
+    record: AnyRecord,
+    predictions: Sequence[ReceiptPrediction] | None = None,
+    fields: Sequence[ReadField] = (),
+    seen: Collection[str] = (),
 ) -> Advice:
     """The advice of a run.
 
     Args:
         predictions: of the validation receipts; without them confusions are those of the record.
-        fields: of the validation documents, for runs of the family paddleocr-vl.
+        fields: of the validation receipts or documents; without them values give no advice.
+        seen: the letters of merchants of training receipts.
     """
     if isinstance(record, PaddleOcrVlRecord):
         return _of_documents(record, fields)
@@ -76,7 +81,8 @@ def advise(
         score = f"{name} {formatting.score(head.score.f1)} on {_said_receipts(record, predictions)}{values}."
     rows = [(label, one) for label, one in summary.label_scores(record) if one.support and one.f1 < 1]
     worst = sorted(rows, key=lambda row: (row[1].f1, -row[1].support))[:3]
-    steps = sorted(_steps(record, predictions or (), number), key=lambda pair: -pair[0])
+    found = [*_steps(record, predictions or (), number), *_of_new_merchants(by_merchant(fields, seen))]
+    steps = sorted(found, key=lambda pair: -pair[0])
     support = _support(number) if head.score is not None else ""
     if not support and len(record.epoch_metrics) > 1 and record.overall:
         support = "The kept epoch was chosen on these receipts: expect a little less on new ones."
@@ -232,6 +238,31 @@ def _of_rare_labels(record: LayoutLMRecord) -> Iterator[tuple[float, Step]]:
     if rare:
         named = ", ".join(f"{label} ({_many(count, 'word')})" for label, count in rare[:3])
         yield 65, Step(f"Training saw little of {named}: label more receipts that have it.", "#labels")
+
+
+def by_merchant(fields: Sequence[ReadField], seen: Collection[str]) -> list[tuple[int, int]]:
+    """(all of `KEYS` right, receipts) of merchants that training has not seen, and of the others; empty without `seen`
+    or without one of both.
+    """
+    known = "\n".join(seen)
+    new = {
+        field.receipt: letters(field.truth) not in known
+        for field in fields
+        if field.name == "merchant" and letters(field.truth)
+    }
+    parts = [all_right([field for field in fields if new.get(field.receipt) is is_new]) for is_new in (True, False)]
+    return parts if known and all(tried for _, tried in parts) else []
+
+
+def _of_new_merchants(parts: Sequence[tuple[int, int]]) -> Iterator[tuple[float, Step]]:
+    if not parts or min(tried for _, tried in parts) < 3:
+        return
+    (right, tried), (others, rest) = parts
+    if others / rest - right / tried > 0.1:
+        text = (
+            f"Merchants that training has not seen are worse ({right} of {tried} receipts right, {others} of {rest} of"
+        )
+        yield 72, Step(f"{text} the others): label receipts of more merchants.", "#fields")
 
 
 def _of_documents(record: PaddleOcrVlRecord, fields: Sequence[ReadField]) -> Advice:

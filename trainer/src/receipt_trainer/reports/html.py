@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from receipt_trainer.contract.names import OUTSIDE
@@ -11,7 +11,7 @@ from receipt_trainer.contract.predictions import ReceiptPrediction
 from receipt_trainer.contract.run_record import Confusion, LayoutLMRecord
 from receipt_trainer.evaluation.receipt_fields import acceptance, read_fields
 from receipt_trainer.reports import summary
-from receipt_trainer.reports.advice import FEW_VALUES, advise, field_view, generated_share, is_sure_error
+from receipt_trainer.reports.advice import FEW_VALUES, advise, by_merchant, field_view, generated_share, is_sure_error
 from receipt_trainer.reports.page import render_page
 from receipt_trainer.reports.plots import learning_curves
 from receipt_trainer.reports.receipt_svg import draw, label_colors
@@ -41,6 +41,7 @@ def render_html(
     notes: Sequence[str] = (),
     manifest: PackageManifest | None = None,
     places: Mapping[str, str] | None = None,
+    seen: Collection[str] = (),
 ) -> str:
     """The complete document.
 
@@ -49,8 +50,9 @@ def render_html(
         notes: on what could not be read, on top.
         manifest: of the model's package: how it reads dates and amounts.
         places: `file:line` of receipts by name, where it is known.
+        seen: the letters of merchants of training receipts, where they are known.
     """
-    return render_page("run_receipts.html.j2", _view(record, predictions, notes, manifest, places or {}))
+    return render_page("run_receipts.html.j2", _view(record, predictions, notes, manifest, places or {}, seen))
 
 
 def _view(
@@ -59,6 +61,7 @@ def _view(
     notes: Sequence[str],
     manifest: PackageManifest | None,
     places: Mapping[str, str],
+    seen: Collection[str],
 ) -> Mapping[str, Any]:
     head = summary.headline(record)
     receipts = predictions or ()
@@ -75,7 +78,8 @@ def _view(
         | errors
         | {
             "head": head,
-            "advice": advise(record, predictions),
+            "advice": advise(record, predictions, fields, seen),
+            "by_merchant": by_merchant(fields, seen),
             "generated": generated_share(record, predictions),
             "anchors": anchors,
             "links": {f"#errors-{number}": anchors.get(number, "#confusion") for number in range(1, len(receipts) + 1)},

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -17,7 +17,10 @@ from receipt_trainer.contract.names import MODEL_DIR, PREDICTIONS_FILE, REPORT_F
 from receipt_trainer.contract.package import MANIFEST_FILE, SERVE_DIR, PackageManifest
 from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions
 from receipt_trainer.contract.run_record import AnyRecord, LayoutLMRecord, PaddleOcrVlRecord, load_record
+from receipt_trainer.data.labels import normalise
+from receipt_trainer.data.sources.record import given_label
 from receipt_trainer.errors import UserError
+from receipt_trainer.extraction.known import letters
 from receipt_trainer.files import open_text, write_atomically
 from receipt_trainer.reports.page import report_extra
 from receipt_trainer.reports.summary import describe_scores
@@ -75,9 +78,11 @@ def _manifest(path: Path) -> PackageManifest | None:
         return None
 
 
-def _places(record: LayoutLMRecord, predictions: Sequence[ReceiptPrediction]) -> dict[str, str]:
-    """`file:line` of receipts by name, from the run's files of JSON lines, as far as they are still there."""
-    wanted, found = {receipt.name for receipt in predictions}, dict[str, str]()
+def _look_up(record: LayoutLMRecord, predictions: Sequence[ReceiptPrediction]) -> tuple[dict[str, str], frozenset[str]]:
+    """From the run's files of JSON lines, as far as they are still there: `file:line` of validation receipts by name,
+    and the letters of merchants that other receipts name.
+    """
+    wanted, places, merchants = {receipt.name for receipt in predictions}, dict[str, str](), set[str]()
     named = (record.data_config.get(key) for key in ("eval_dataset", "dataset_name"))
     for part in ",".join(name for name in named if isinstance(name, str)).split(","):
         path = Path(part.strip())
@@ -89,10 +94,17 @@ def _places(record: LayoutLMRecord, predictions: Sequence[ReceiptPrediction]) ->
                     receipt = json.loads(line) if line.strip() else None
                     name = receipt.get("id") if isinstance(receipt, dict) else None
                     if isinstance(name, str) and name in wanted:
-                        found.setdefault(name, f"{path.name}:{row}")
+                        places.setdefault(name, f"{path.name}:{row}")
+                    elif isinstance(receipt, dict) and isinstance(receipt.get("words"), list):
+                        merchants.add(letters(_merchant(receipt["words"])))
         except (OSError, EOFError, ValueError, RecursionError, zlib.error):
             continue  # another format, or gone: then no line is named
-    return found
+    return places, frozenset(merchants - {""})
+
+
+def _merchant(words: Sequence[Any]) -> str:
+    labelled = [(word, label) for word in words if isinstance(label := given_label(word), str)]
+    return " ".join(str(word.get("text", "")) for word, label in labelled if normalise(label) == "MERCHANT_NAME")
 
 
 def write_report(run_dir: Path, folder: RunFolder | None = None) -> Path:
@@ -113,8 +125,8 @@ def write_report(run_dir: Path, folder: RunFolder | None = None) -> Path:
         else:
             from receipt_trainer.reports.html import render_html
 
-            places = _places(folder.record, folder.predictions or ())
-            page = render_html(folder.record, folder.predictions, folder.notes, folder.manifest, places)
+            places, seen = _look_up(folder.record, folder.predictions or ())
+            page = render_html(folder.record, folder.predictions, folder.notes, folder.manifest, places, seen)
     path = run_dir / REPORT_FILE
     write_atomically(path, page.encode("utf-8", "replace"))
     return path
