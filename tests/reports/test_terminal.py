@@ -10,7 +10,7 @@ from rich.console import Console
 
 from receipt_trainer.contract.predictions import ReceiptPrediction
 from receipt_trainer.contract.run_record import LayoutLMRecord
-from receipt_trainer.reports.terminal import bar, print_report
+from receipt_trainer.reports.terminal import bar, print_outcome, print_report
 
 MakeReceipt = Callable[..., ReceiptPrediction]
 
@@ -83,3 +83,17 @@ def test_bar_is_exact_to_half_a_character() -> None:
     assert bar(1, 3) == "━━━"
     assert bar(7, 2) == "━━"
     assert bar(float("nan"), 2) == ""
+
+
+def test_training_ends_with_score_support_worst_labels_and_steps(
+    record: LayoutLMRecord, receipts: list[ReceiptPrediction]
+) -> None:
+    """In few lines, at 80 columns; all else is for the report."""
+    stream = io.StringIO()
+    print_outcome(record, Console(file=stream, width=80, color_system=None), receipts)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) < 24
+    text = " ".join(stream.getvalue().split())
+    for told in ("F1 0.812", "expect a little less on new ones", "Worst labels", "TAX 0.700", "What next",
+                 "1. TAX is read as SUBTOTAL 12x"):  # fmt: skip
+        assert told in text

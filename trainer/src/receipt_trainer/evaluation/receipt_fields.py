@@ -6,24 +6,26 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from math import exp, prod
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.package import Calibration, PackageManifest
 from receipt_trainer.contract.predictions import ReceiptPrediction
 from receipt_trainer.data.document import FIELDS
-from receipt_trainer.evaluation.documents import TABLE, ScoredDocument
-from receipt_trainer.evaluation.rows import at, row_of, rows_of
 from receipt_trainer.extraction.confidence import field_confidence, logit
 from receipt_trainer.extraction.entities import ReadWord
 from receipt_trainer.extraction.finds import Find, gather
 from receipt_trainer.extraction.summary import Reading, read_receipt
 from receipt_trainer.extraction.values import normal, text
 
+if TYPE_CHECKING:
+    from receipt_trainer.evaluation.documents import ScoredDocument
+
 KEYS: Final = ("merchant", "date", "total")
 """What most users want of a receipt."""
 _CHOSEN: Final = {"MERCHANT_NAME": "merchant", "DATE": "date", "GRAND_TOTAL": "total", "SUBTOTAL": "subtotal"}
 """Labels of which a reading chooses one value."""
+TABLE: Final = "line_items"
 _OF_DOCUMENTS: Final = {"vendor.name": "merchant", "grand_total": "total"}
 THRESHOLDS: Final = ((0.5, 0.8, 0.95), (0.1, 0.3, 0.5))
 """Confidences to accept at; the second ones where no receipt reaches the middle one of the first."""
@@ -145,6 +147,8 @@ def answered_fields(documents: Iterable[ScoredDocument]) -> Iterator[ReadField]:
 
 def _answered(name: str, answer: Mapping[str, Any]) -> tuple[list[object], str]:
     """The one forms of a field's values, none of null; and the value as people write it."""
+    from receipt_trainer.evaluation.rows import at, row_of, rows_of  # takes SciPy
+
     if name == TABLE:
         rows: list[object] = [row_of(item) for item in rows_of(answer)]
         return rows, f"{len(rows)} rows" if rows else ""

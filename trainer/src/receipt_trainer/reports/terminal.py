@@ -131,14 +131,28 @@ def print_report(
     _print_facts(record, console)
 
 
-def print_outcome(record: LayoutLMRecord, console: Console) -> None:
-    """Print how a run went: its score and its worst labels; `print_report` has the rest."""
+def print_outcome(
+    record: LayoutLMRecord, console: Console, predictions: Sequence[ReceiptPrediction] | None = None
+) -> None:
+    """Print how a run went: score, how far to believe it, worst labels, what to do; `print_report` has the rest.
+
+    Args:
+        predictions: of the validation receipts, from which the advice knows on which words the model errs.
+    """
+    from receipt_trainer.reports.advice import advise  # takes the parsers of values, which tables do without
+
+    advice = advise(record, predictions)
     _print_headline(record, None, console, ())
-    known = [(name, score) for name, score in summary.label_scores(record) if score.support]
-    worst = sorted(known, key=lambda row: row[1].f1)[:NUM_WORST]
-    if worst:
-        heading(console, "Worst labels" if len(known) > NUM_WORST else "Labels, the worst first")
-        _print_indented(console, score_table("label", worst, bars=console.width >= NARROW))
+    if advice.support:
+        console.print(Text(advice.support, style="yellow"))
+    if advice.worst:
+        heading(console, "Worst labels")
+        _print_indented(console, score_table("label", advice.worst, bars=console.width >= NARROW))
+    if advice.steps:
+        heading(console, "What next")
+        print_lines(
+            console, [(f"{at}.", formatting.one_line(step.text, 300)) for at, step in enumerate(advice.steps, 1)]
+        )
 
 
 def _plain(console: Console, text: str) -> None:

@@ -166,9 +166,9 @@ def _conclude(job: Item, session: Session, run_dir: Path, console: Console) -> N
         shutil.move(found, run_dir)
     if job["status"] != "SUCCEEDED":
         raise WorldError(f"job {job_id} is {job['status']}: {job.get('reason') or 'no reason is known'}")
-    record = load_run(run_dir).record
-    if isinstance(record, LayoutLMRecord):
-        print_outcome(record, console)
+    run = load_run(run_dir)
+    if isinstance(run.record, LayoutLMRecord):
+        print_outcome(run.record, console, run.predictions)
     say(console, f"\nfiles: {run_dir}\nreport: {run_dir / names.REPORT_FILE}\n{next_steps(run_dir)}")
     table = Table(clients.dynamodb(), outputs.jobs_table)
     num_metrics, num_logs = (sum(1 for _ in rows_of(table, job_id, kind)) for kind in (METRICS, LOGS))

@@ -283,7 +283,7 @@ class LayoutLM:
     def conclude(self, run_dir: Path, record: LayoutLMRecord, console: Console | None) -> str:
         """See `ModelFamily`."""
         if console is not None:
-            print_outcome(record, console)
+            print_outcome(record, console, load_run(run_dir).predictions)
         return next_steps(run_dir)
 
     def describe(self, record: LayoutLMRecord) -> str:
