@@ -37,6 +37,7 @@ _QUIET: Final = frozenset(
         ProblemKind.TEXT_CHANGED,
         ProblemKind.UNKNOWN_LABEL,
         ProblemKind.BOX_CLIPPED,
+        ProblemKind.UNKNOWN_LABEL,  # those that look misspelt are said by themselves
     }
 )
 """Kinds that nobody needs to mend."""
