@@ -84,6 +84,7 @@ OPTIONS = {
         "--input",
         "--schema",
         "--tokenizer",
+        "--prompt",
         "--max-image-pixels",
         "--max-sequence-length",
         "--json",
@@ -98,6 +99,8 @@ OPTIONS = {
     | {"--output-dir", "--pool", "--priority", "--queue", "--queue-url", "--retry-failed", "--scale-lr", "--test-dir"}
     | _STACK,
     "vl experiments compare": {"--by"} | _JOBS,
+    "vl predict": {"--adapter", "--batch-size", "--device", "--max-new-tokens", "--model-path", "--output", "-o"}
+    | {"--progress", "--no-progress", "--prompt", "--server", "--served-model"},
     "vl evaluate": {"--adapter", "--model-path", "--output", "-o", "--predictions"} | _ASKING,
     "vl compare": {"--baseline-model", "--baseline-predictions", "--finetuned-model", "--finetuned-predictions"}
     | {"--output-dir", "--resamples", "--seed"}

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from receipt_trainer.config.job_file import PaddleOcrVlJob, load_job_file, read_job
-from receipt_trainer.config.paddleocr_vl import BASE_MODEL, VlDataConfig, VlTrainingConfig
+from receipt_trainer.config.paddleocr_vl import BASE_MODEL, DEFAULT_PROMPT, LoraSection, VlDataConfig, VlTrainingConfig
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.routing import resolve
 
@@ -84,10 +84,12 @@ def test_a_job_without_a_data_set_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_example_has_every_default() -> None:
-    """The example's values are the defaults, but for those that every user sets."""
+    """The example's values are the defaults, but for those that users set, and those that train better."""
     job = example("paddleocr_vl.yaml")
     assert job.data_config.dataset_path == "data/documents"
-    assert job.training_config == VlTrainingConfig()
+    better = {"learning_rate": 1e-4, "warmup_ratio": 0.05, "prompt": DEFAULT_PROMPT}
+    language = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    assert job.training_config == VlTrainingConfig(**better, lora=LoraSection(target_modules=language))
     defaults = VlDataConfig(dataset_path="data/documents")
     assert job.data_config.augmentation.model_copy(update={"enabled": False}) == defaults.augmentation
     values = yaml.safe_load((EXAMPLES / "paddleocr_vl.yaml").read_text())
@@ -115,7 +117,7 @@ def test_a_resolved_job_says_all_that_it_runs_with() -> None:
     """The stored job has every key; the stack's hyperparameters, which are the first family's, stay out."""
     resolved = resolve(asked(learning_rate=1e-4, lora={"r": 4}), {"num_epochs": 50.0, "learning_rate": 6e-5})
     spec = resolved.model_dump(mode="json")
-    assert spec["training_config"].keys() == VlTrainingConfig.model_fields.keys()
+    assert spec["training_config"].keys() == VlTrainingConfig.model_fields.keys() - VlTrainingConfig.added
     assert (spec["training_config"]["learning_rate"], spec["training_config"]["num_train_epochs"]) == (1e-4, 5)
     assert (spec["training_config"]["lora"]["r"], spec["data_config"]["augmentation"]["enabled"]) == (4, False)
     assert resolve(resolved) == resolved == read_job(spec, "test")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receipt_trainer.data.document_set import INSTRUCTION, VlExample, leaves_folder, read_examples, to_line
+from receipt_trainer.data.document_set import VlExample, leaves_folder, read_examples, to_line
 from receipt_trainer.errors import UserError
 from tests.data.test_document import document
 
@@ -21,7 +21,7 @@ def test_a_file_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     """`to_line` and `read_examples` are inverse."""
     examples = [
         VlExample("a", tmp_path / "images" / "a.png", "Read this.", "It is ½.", '{"x":1}', 0.25),
-        VlExample("b", tmp_path / "b.png", INSTRUCTION, "", "{}"),
+        VlExample("b", tmp_path / "b.png", "", "", "{}"),
     ]
     path = tmp_path / "train.jsonl"
     path.write_text("".join(to_line(example, tmp_path) for example in examples), encoding="utf-8")
@@ -32,7 +32,7 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
     """An image and an answer are enough, and the answer may be an object."""
     path = write(tmp_path / "d.jsonl", {"image": "a.png", "output": document()})
     (example,) = read_examples(path)
-    assert (example.id, example.image, example.instruction) == ("a.png", tmp_path / "a.png", INSTRUCTION)
+    assert (example.id, example.image, example.instruction) == ("a.png", tmp_path / "a.png", "")
     assert json.loads(example.output)["grand_total"] == 3.6
 
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_trainer.data.document import FIELDS
-from receipt_trainer.evaluation.documents import read_strictly, read_tolerantly
+from receipt_trainer.data.document import FIELDS, read_strictly, read_tolerantly
 from receipt_trainer.extraction.values import DATES, NUMBERS, iso_date, normal, number, text
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoProcessor
 
-from receipt_trainer.config.paddleocr_vl import LoraSection
-from receipt_trainer.data.document_set import VlExample
+from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT, INSTRUCTION, LoraSection
+from receipt_trainer.data.document_set import PROMPT_FILE, VlExample, stored_prompt
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import encode_prompts
 from receipt_trainer.models.paddleocr_vl.generate import answer
@@ -41,7 +41,7 @@ def adapter_on(base: Path, folder: Path, section: LoraSection) -> Path:
         for name, weight in adapted.named_parameters():
             if "lora_" in name:
                 weight.normal_(std=0.3)
-    write_model(adapted, load_processor(str(base), max_image_pixels=100 * 100), folder)
+    write_model(adapted, load_processor(str(base), max_image_pixels=100 * 100), folder, prompt="Say it.")
     return folder
 
 
@@ -74,7 +74,8 @@ def test_the_merged_model_answers_as_the_adapter_did(models: Models, tmp_path: P
     assert float((plain - expected).abs().max()) > 0.1
     texts = [answer(one, models.examples, max_new_tokens=16) for one in (adapted, whole, base)]
     assert texts[0] == texts[1] != texts[2]
-    assert names(merged) == names(models.base)
+    assert names(merged) == names(models.base) | {PROMPT_FILE}
+    assert [one.prompt for one in (adapted, whole, base)] == ["Say it.", "Say it.", DEFAULT_PROMPT]
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +95,8 @@ def test_a_published_model_keeps_its_form(models: Models, published: Models, tmp
     """Files, their content and the names of the weights are the base's; only values of weights and the bound of pixels
     are new, anyone may read them, and head and embeddings are two for every reader."""
     merged = merge(str(published.base), published.adapter, tmp_path / "merged", warn=unexpected)
-    assert names(merged) == names(published.base)
-    for name in names(merged) - {"model.safetensors", "preprocessor_config.json"}:
+    assert names(merged) == names(published.base) | {PROMPT_FILE}
+    for name in names(published.base) - {"model.safetensors", "preprocessor_config.json"}:
         assert (merged / name).read_bytes() == (published.base / name).read_bytes(), name
     before, after = (json.loads((one / "preprocessor_config.json").read_bytes()) for one in (published.base, merged))
     assert after == before | {"max_pixels": 100 * 100}
@@ -129,10 +130,22 @@ def test_a_whole_model_of_a_run_keeps_the_form_of_its_base(published: Models, tm
     """Weights that were trained in float32 are stored so, and config.json says it; all else is the base's."""
     loaded = load(published.base, device="cpu")
     write_model(loaded.model, loaded.processor, tmp_path / "model", base=str(published.base))
-    assert names(tmp_path / "model") == names(published.base)
+    assert names(tmp_path / "model") == names(published.base) | {PROMPT_FILE}
     values = json.loads((tmp_path / "model" / "config.json").read_bytes())
     assert (values["torch_dtype"], values["vision_config"]["torch_dtype"]) == ("float32", "float32")
     assert load(tmp_path / "model", device="cpu", dtype="auto").model.lm_head.weight.dtype == torch.float32
+
+
+def test_an_adapter_of_0_1_0_is_asked_as_it_was(models: Models, tmp_path: Path) -> None:
+    """It does not say with what it was trained, and what is merged from it does."""
+    adapter = tmp_path / "adapter"
+    shutil.copytree(models.adapter, adapter, ignore=shutil.ignore_patterns(PROMPT_FILE))
+    assert stored_prompt(adapter) == INSTRUCTION
+    merged = merge(str(models.base), adapter, tmp_path / "merged", warn=unexpected)
+    assert json.loads((merged / PROMPT_FILE).read_bytes()) == {"prompt": INSTRUCTION}
+    (merged / PROMPT_FILE).write_text("{}")
+    with pytest.raises(UserError, match='not JSON with a "prompt"'):
+        stored_prompt(merged)
 
 
 def test_the_run_stands_for_its_adapter(models: Models, tmp_path: Path) -> None:

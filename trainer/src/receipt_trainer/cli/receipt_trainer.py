@@ -62,6 +62,7 @@ vl = LazyGroup(
         "import": LazyCommand(".commands.vl_data:import_command", "Labelled receipts and their images as a data set."),
         "find-lr": LazyCommand(".commands.vl_train:find_lr_command", "Look for a good learning rate."),
         "experiments": LazyCommand(".receipt_trainer:experiments", "Run and compare a folder of configurations."),
+        "predict": LazyCommand(".commands.vl_evaluate:predict_command", "Images and PDFs in, checked JSON out."),
         "evaluate": LazyCommand(".commands.vl_evaluate:evaluate_command", "Score a model on a test set."),
         "compare": LazyCommand(".commands.vl_evaluate:compare_command", "Two models on one test set, with intervals."),
         "merge": LazyCommand(".commands.vl_train:merge_command", "Merge an adapter into its base model."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,15 @@ from receipt_trainer.config.base import Strict
 
 BASE_MODEL: Final = "PaddlePaddle/PaddleOCR-VL"
 """Name of the published model on the hub."""
+
+DEFAULT_PROMPT: Final = "OCR:{}"
+"""The task that the published model knows, and the form of the answer: what it is asked where it was not trained."""
+
+INSTRUCTION: Final = (
+    "Read this invoice or receipt and answer with its data as JSON: document_type, vendor, client, invoice_number, "
+    "date, due_date, currency, line_items, subtotal, tax, tax_rate, discount, grand_total. What is not there is null."
+)
+"""What version 0.1.0 asked where a line had no instruction; its models do not say with what they were trained."""
 
 MAX_IMAGE_PIXELS: Final = 752_640
 """960 image tokens, so that nearly every page fits 2048 tokens with its answer."""
@@ -90,7 +99,12 @@ class ExperimentSection(Strict):
 
 
 class VlTrainingConfig(Strict):
-    """`training_config` of a job file. Lengths are in optimizer steps or epochs as said; losses are natural logs."""
+    """`training_config` of a job file. Lengths are in optimizer steps or epochs as said; losses are natural logs.
+
+    Defaults are those of version 0.1.0, so that a job of then is the same job; the examples say what trains better.
+    """
+
+    added: ClassVar[frozenset[str]] = frozenset({"prompt"})
 
     learning_rate: float = Field(2e-5, gt=0, le=1, description="Peak of AdamW's schedule")
     per_device_train_batch_size: int = Field(8, ge=1, le=4096, description="Examples a device and batch")
@@ -104,6 +118,12 @@ class VlTrainingConfig(Strict):
         "cosine", description="Shape of the decay after warm-up (transformers' names)"
     )
     gradient_checkpointing: bool = Field(True, description="Recompute activations in the backward pass: less memory")
+    prompt: str = Field(
+        INSTRUCTION,
+        min_length=1,
+        max_length=2000,
+        description="What the model is asked where a line has no instruction; stored with the model",
+    )
     max_sequence_length: int = Field(
         2048, ge=16, le=131072, description="Longest example in tokens, image and answer; longer ones are left out"
     )

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 _TEXT: Final = {"type": ["string", "null"], "minLength": 1}
 _NUMBER: Final = {"type": ["number", "null"]}
 _DATE: Final = {"type": ["string", "null"], "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "format": "date"}
+
+
+_FENCE: Final = re.compile(r"```[A-Za-z]*[ \t]*\n?(.*?)(?:```|\Z)", flags=re.S)
 
 
 def _record(properties: dict[str, Any]) -> dict[str, Any]:
@@ -194,3 +198,38 @@ def is_date(text: str) -> bool:
         return date.fromisoformat(text).isoformat() == text
     except ValueError:
         return False
+
+
+def read_strictly(answer: str) -> dict[str, Any] | None:
+    """The object that `answer` is, white space around it aside; None if it is not one object of RFC 8259 JSON.
+
+    NaN and Infinity, which Python's reader admits and the standard does not, are refused.
+    """
+    try:
+        value = json.loads(answer, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read_tolerantly(answer: str) -> dict[str, Any] | None:
+    """The first object in `answer`: inside a code fence if there is one, with any text around it.
+
+    Nothing is repaired: a bracket or a quote that is missing stays missing.
+    """
+    fence = _FENCE.search(answer)
+    for text in ([fence[1]] if fence else []) + [answer]:
+        start = text.find("{")
+        if start < 0:
+            continue
+        try:
+            value, _ = json.JSONDecoder(parse_constant=_refuse).raw_decode(text, start)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            return value
+    return None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeGuard
 
+from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT, INSTRUCTION
+from receipt_trainer.contract.names import MODEL_DIR, RUN_FILE
 from receipt_trainer.data.document import canonical_json, decoded, not_finite, printable
 from receipt_trainer.errors import UserError
 
-INSTRUCTION: Final = (
-    "Read this invoice or receipt and answer with its data as JSON: document_type, vendor, client, invoice_number, "
-    "date, due_date, currency, line_items, subtotal, tax, tax_rate, discount, grand_total. What is not there is null."
-)
-"""The instruction for lines that have none of their own."""
+PROMPT_FILE: Final = "receipt_trainer_prompt.json"
+"""{"prompt": ...}, beside the weights of a model that was trained here."""
 
 KEYS: Final = frozenset({"id", "image", "instruction", "input", "output", "difficulty"})
 
@@ -42,7 +41,7 @@ class VlExample:
     Attributes:
         id: unique in its file.
         image: path that can be opened.
-        instruction: what is asked.
+        instruction: what is asked; "": what the model was trained with, see `with_prompt`.
         input: what else is given besides the image, often "".
         output: the answer, JSON as text.
         difficulty: 0 (easy) to 1 (hard), for a curriculum; None where it is not given.
@@ -150,7 +149,7 @@ def make_example(record: dict[str, Any], folder: Path) -> VlExample:
     return VlExample(
         id=record.get("id") or record["image"],
         image=folder / record["image"],
-        instruction=record.get("instruction") or INSTRUCTION,
+        instruction=record.get("instruction") or "",
         input=record.get("input") or "",
         output=output if isinstance(output, str) else canonical_json(output),
         difficulty=None if difficulty is None else float(difficulty),
@@ -166,13 +165,38 @@ def to_line(example: VlExample, folder: Path) -> str:
     record: dict[str, Any] = {
         "id": example.id,
         "image": example.image.relative_to(folder).as_posix(),
-        "instruction": example.instruction,
-        "input": example.input,
+        **{name: text for name in ("instruction", "input") if (text := getattr(example, name))},
         "output": example.output,
     }
     if example.difficulty is not None:
         record["difficulty"] = example.difficulty
     return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def with_prompt(examples: Sequence[VlExample], prompt: str) -> list[VlExample]:
+    """The examples, with `prompt` as the instruction of those that have none of their own."""
+    return [one if one.instruction else replace(one, instruction=prompt) for one in examples]
+
+
+def stored_prompt(path: Path) -> str:
+    """What a model is asked: as it is stored with it, else as 0.1.0 asked its own, else as the published one is asked.
+
+    Args:
+        path: folder of a model, an adapter or a run; anything else counts as a published model.
+
+    Raises:
+        UserError: the file with it is broken.
+    """
+    inner = path / MODEL_DIR
+    folder = inner if inner.is_dir() and not (path / "config.json").is_file() else path
+    stored = folder / PROMPT_FILE
+    if stored.is_file():
+        try:
+            return str(json.loads(stored.read_bytes())["prompt"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(f'{stored}: not JSON with a "prompt"') from None
+    was_trained = (folder / "adapter_config.json").is_file() or (folder.parent / RUN_FILE).is_file()
+    return INSTRUCTION if was_trained else DEFAULT_PROMPT
 
 
 NAMES: Final = ("test.jsonl", "val.jsonl")

@@ -2,59 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from receipt_trainer.data.amount_checks import arithmetic_problems, as_decimal, minor_unit
-from receipt_trainer.data.document import FIELDS, check
+from receipt_trainer.data.document import FIELDS, check, read_strictly, read_tolerantly
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import Prediction
 from receipt_trainer.evaluation.ratio import Share, add_up, one
 from receipt_trainer.evaluation.rows import COLUMNS, Row, at, has_too_many_rows, match_rows, most_rows, row_of, rows_of
 from receipt_trainer.evaluation.teds import score_table
 from receipt_trainer.extraction.values import NUMBERS, normal, number
-
-_FENCE = re.compile(r"```[A-Za-z]*[ \t]*\n?(.*?)(?:```|\Z)", flags=re.S)
-
-
-def read_strictly(answer: str) -> dict[str, Any] | None:
-    """The object that `answer` is, white space around it aside; None if it is not one object of RFC 8259 JSON.
-
-    NaN and Infinity, which Python's reader admits and the standard does not, are refused.
-    """
-    try:
-        value = json.loads(answer, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def read_tolerantly(answer: str) -> dict[str, Any] | None:
-    """The first object in `answer`: inside a code fence if there is one, with any text around it.
-
-    Nothing is repaired: a bracket or a quote that is missing stays missing.
-    """
-    fence = _FENCE.search(answer)
-    for text in ([fence[1]] if fence else []) + [answer]:
-        start = text.find("{")
-        if start < 0:
-            continue
-        try:
-            value, _ = json.JSONDecoder(parse_constant=_refuse).raw_decode(text, start)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            return value
-    return None
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
 
 TABLE = "line_items"
 

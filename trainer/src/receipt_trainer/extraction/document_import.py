@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from receipt_trainer.data.amount_checks import arithmetic_problems
 from receipt_trainer.data.document import DOCUMENT_SCHEMA, FIELDS, canonical_json, number
-from receipt_trainer.data.document_set import INSTRUCTION, VlExample, to_line
+from receipt_trainer.data.document_set import VlExample, to_line
 from receipt_trainer.data.labels import normalise
 from receipt_trainer.data.receipt import UNKNOWN, Receipt, Word
 from receipt_trainer.errors import UserError
@@ -203,7 +203,7 @@ def import_receipts(
             target = folder / "images" / image.name
             if not target.is_file() or target.stat().st_size != image.stat().st_size:
                 write_atomically(target, image.read_bytes())
-            example = VlExample(receipt.name, target, INSTRUCTION, "", canonical_json(document))
+            example = VlExample(receipt.name, target, "", "", canonical_json(document))
             lines[_share(split_key(document, receipt.name)) < split].append(to_line(example, folder))
             if progress is not None:
                 progress(count, count)

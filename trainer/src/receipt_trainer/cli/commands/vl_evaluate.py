@@ -1,4 +1,4 @@
-"""`receipt-trainer vl evaluate` and `compare`: models answer a test set, and are scored.
+"""`receipt-trainer vl predict`, `evaluate` and `compare`: models answer documents, and are scored on a test set.
 
 What needs the extra `[vl]` is imported by the functions, so that the help texts need none.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +17,7 @@ from rich.console import Console
 
 from receipt_trainer.cli.options import FROM_1, PATH, device_option, options, progress_option
 from receipt_trainer.cli.render.tables import plain_table, print_fitted, progress_bar
-from receipt_trainer.data.document_set import VlExample, read_test_set
+from receipt_trainer.data.document_set import VlExample, read_test_set, stored_prompt, with_prompt
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import Prediction, read_predictions, write_predictions
 from receipt_trainer.evaluation.ratio import Share
@@ -46,19 +48,20 @@ def _ask(
     model: str, adapter: Path | None, examples: Sequence[VlExample], how: Mapping[str, Any], predictions: Path
 ) -> None:
     """Let a model answer, and write its predictions when all are there; an interrupted evaluation resumes."""
-    from receipt_trainer.models.paddleocr_vl.generate import Unfinished, files_of, predict
+    from receipt_trainer.models.paddleocr_vl.generate import Unfinished, by_answer, files_of, predict
     from receipt_trainer.models.paddleocr_vl.model import load
 
     quiet_libraries()
     loaded = load(model, adapter=adapter, device=how["device"])
+    examples = with_prompt(examples, loaded.prompt)
     max_new_tokens = how["max_new_tokens"]
-    asked = {"model": model, "adapter": str(adapter), "max_new_tokens": max_new_tokens}
+    asked = {"model": model, "adapter": str(adapter), "max_new_tokens": max_new_tokens, "prompt": loaded.prompt}
     asked |= {"device": str(loaded.device), "files": files_of(loaded.name, loaded.adapter)}
     unfinished = Unfinished(predictions, asked)
     known = unfinished.answered(examples)
     if known:
         click.echo(f"{len(known)} of {len(examples)} documents were answered before", err=True)
-    rest = [example for example in examples if example.id not in known]
+    rest = by_answer(example for example in examples if example.id not in known)
     coming = predict(loaded, rest, max_new_tokens=max_new_tokens, batch_size=how["batch_size"])
     found: dict[str, Prediction] = {}
     with progress_bar("reading documents", how["progress"]) as told:
@@ -211,3 +214,78 @@ def _show_comparison(comparison: Comparison) -> None:
     reasons = dict.fromkeys(row.verdict for row in comparison.headlines if ":" in row.verdict)
     for verdict, _, reason in (text.partition(": ") for text in reasons):
         click.echo(f"{_SHORT.get(verdict, verdict)}: {reason}")
+
+
+@click.command(name="predict", short_help="Images and PDFs in, checked JSON out.")
+@click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="FILE|FOLDER...")
+@click.option("--model-path", help="Model: a folder (complete model, adapter or run) or a name on the hub.")
+@click.option("--adapter", type=PATH, help="Adapter to put on the model.")
+@click.option("--server", metavar="URL", help="Ask an OpenAI-compatible server (vLLM, ...) instead; needs no PyTorch.")
+@click.option("--served-model", metavar="NAME", help="The server's name for the model; default: the only one it has.")
+@click.option("--prompt", help="What is asked; default: what the model at --model-path was trained with.")
+@click.option("--output", "-o", type=PATH, required=True, help="JSON lines; pages that are in it are not read again.")
+@click.option("--batch-size", type=FROM_1, default=4, show_default=True, help="Pages at once.")
+@click.option("--max-new-tokens", type=FROM_1, default=1024, show_default=True, help=_TOKENS)
+@device_option
+@progress_option
+def predict_command(inputs: tuple[Path, ...], output: Path, batch_size: int, progress: bool | None, **how: Any) -> None:
+    """Let a model read images, many-page TIFFs and PDFs: one JSON line a page, with what does not add up.
+
+    `problems` says where an answer breaks the schema or its sums, `review` that a person should look at it. The
+    same command resumes what was stopped. Exit code 1: a page was refused, with a line each on stderr.
+    """
+    from receipt_trainer.inference.answers_file import open_answers
+    from receipt_trainer.inference.document_answers import answer_documents, documents_of, version_of
+
+    files = [file for file in documents_of(inputs) if file.resolve() != output.resolve()]
+    ask, asked = _server(how) if how["server"] else _local(how)
+    version = version_of(asked)
+    model = {"name": how["served_model"] or how["model_path"] or asked["model"], "version": version}
+    refused, opened = 0, 0
+    try:
+        with open_answers(output, version, "") as kept, progress_bar("reading documents", progress) as told:
+
+            def done() -> None:
+                nonlocal opened
+                opened += 1
+                if told is not None:
+                    told(opened, len(files))
+
+            for line in answer_documents(files, ask, model=model, batch_size=batch_size, kept=kept, done=done):
+                kept.write(line)
+                if "error" in line:
+                    refused += 1
+                    click.echo(f"{line['source']['file']}: not read: {line['error']}", err=True)
+    except KeyboardInterrupt:
+        click.echo("stopped; the same command resumes", err=True)
+        raise click.exceptions.Exit(130) from None
+    click.echo(f"answers: {output}")
+    if refused:
+        raise click.exceptions.Exit(1)
+
+
+def _server(how: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """What asks a server, and all that its answers depend on."""
+    from receipt_trainer.inference.document_server import DocumentServer
+
+    if how["adapter"]:
+        raise UserError("--server answers with the model that it serves: leave --adapter out")
+    prompt = how["prompt"] or stored_prompt(Path(how["model_path"] or ""))
+    server = DocumentServer.connect(how["server"], how["served_model"], prompt, how["max_new_tokens"])
+    asked = {name: how[name] for name in ("server", "max_new_tokens")}
+    return server.ask, asked | {"model": server.model, "prompt": prompt}
+
+
+def _local(how: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """What asks a model of this machine, and all that its answers depend on."""
+    from receipt_trainer.models.paddleocr_vl.generate import answer_images, files_of
+    from receipt_trainer.models.paddleocr_vl.model import load
+
+    if how["model_path"] is None or how["served_model"]:
+        raise UserError("give --model-path, or --server (with --served-model where it serves several)")
+    quiet_libraries()
+    loaded = load(how["model_path"], adapter=how["adapter"], device=how["device"])
+    loaded = replace(loaded, prompt=how["prompt"] or loaded.prompt)
+    asked = {"model": how["model_path"], "adapter": str(how["adapter"]), "max_new_tokens": how["max_new_tokens"]}
+    asked |= {"prompt": loaded.prompt, "files": files_of(loaded.name, loaded.adapter)}
+    return partial(answer_images, loaded, max_new_tokens=how["max_new_tokens"]), asked

@@ -20,7 +20,7 @@ from typing import IO, Any, Final
 import numpy as np
 
 from receipt_trainer.data.document import canonical_json
-from receipt_trainer.data.document_set import INSTRUCTION, VlExample, to_line
+from receipt_trainer.data.document_set import VlExample, to_line
 from receipt_trainer.data.sources.record import to_line as receipt_line
 from receipt_trainer.data.synthetic import receipt_of
 from receipt_trainer.data.synthetic.layout import LaidOut, lay_out_example
@@ -159,7 +159,7 @@ def _make(folder: Path, plan: Plan, index: int, laid_out: LaidOut) -> _Made:
         write_atomically(path, encode(laid_out.page, camera))
     name = f"synthetic-{plan.seed}-{index:06d}"
     difficulty = round(min(1.0, laid_out.difficulty + (0.2 if photo else 0.0)), 3)
-    example = VlExample(name, path, INSTRUCTION, "", canonical_json(laid_out.truth), difficulty)
+    example = VlExample(name, path, "", "", canonical_json(laid_out.truth), difficulty)
     return _Made(
         line=to_line(example, folder),
         receipt=receipt_line(receipt_of(laid_out, name, BOXES_SOURCE, own, Damage())) if plan.boxes else "",

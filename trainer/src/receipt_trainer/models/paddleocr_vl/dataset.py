@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from receipt_trainer.config.paddleocr_vl import VlDataConfig, VlTrainingConfig
 from receipt_trainer.contract.sinks import report_progress
-from receipt_trainer.data.document_set import ExampleError, VlExample, read_examples
+from receipt_trainer.data.document_set import ExampleError, VlExample, read_examples, with_prompt
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import count_tokens
 
@@ -100,9 +100,9 @@ def prepare(
         UserError: as `find_files` and `read_examples`, an image cannot be read, or a side is empty.
     """
     train_file, validation_file = find_files(config)
-    examples = read_examples(train_file)
+    examples = with_prompt(read_examples(train_file), training.prompt)
     if validation_file is not None:
-        held_out = read_examples(validation_file)
+        held_out = with_prompt(read_examples(validation_file), training.prompt)
     else:
         examples, held_out = hold_out(examples, config.validation_fraction)
     limit = training.max_sequence_length

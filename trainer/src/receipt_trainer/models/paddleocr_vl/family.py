@@ -220,7 +220,7 @@ class VlTask:
         record.vl.peak_memory_gib = max(record.vl.peak_memory_gib or 0.0, peak_gib)
         record.vl.final = FinalLoss(**{f"eval_{name}": value for name, value in trainer.judge().items()})
         whole = None if self.hyperparameters.lora.enabled else self.job.model
-        write_model(trainer.model, self.processor, run_dir / MODEL_DIR, base=whole)
+        write_model(trainer.model, self.processor, run_dir / MODEL_DIR, base=whole, prompt=self.hyperparameters.prompt)
         record.write(run_dir / RUN_FILE)
         evaluation = self.job.training_config.evaluation
         if evaluation.enabled:

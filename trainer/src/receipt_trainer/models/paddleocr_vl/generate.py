@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any, Final
 
 import torch
+from PIL import Image
 from rich.console import Console
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
@@ -19,11 +20,11 @@ from receipt_trainer.config.paddleocr_vl import EvaluationSection
 from receipt_trainer.contract.names import PREDICTIONS_FILE
 from receipt_trainer.contract.run_record import AnswerScores, PaddleOcrVlRecord
 from receipt_trainer.contract.sinks import MetricsSink, report_progress
-from receipt_trainer.data.document import DOCUMENT_SCHEMA
+from receipt_trainer.data.document import DOCUMENT_SCHEMA, read_strictly
 from receipt_trainer.data.document_set import VlExample
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.evaluation.answers import Prediction, parse_prediction, write_predictions
-from receipt_trainer.evaluation.documents import Evaluation, evaluate, read_strictly
+from receipt_trainer.evaluation.documents import Evaluation, evaluate
 from receipt_trainer.evaluation.ratio import Share
 from receipt_trainer.models.paddleocr_vl.dataset import Side
 from receipt_trainer.models.paddleocr_vl.encode import encode_prompts
@@ -116,9 +117,31 @@ class _Moving(StoppingCriteria):
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
+def answer_images(loaded: Loaded, images: Sequence[Image.Image], max_new_tokens: int) -> list[str]:
+    """The model's answer for each image, asked as it was trained; in halves where the GPU's memory is short.
+
+    Raises:
+        ExampleError: an image has a shape that the model cannot take.
+        WorldError: one image alone does not fit into the GPU's memory.
+    """
+    examples = [VlExample("image", Path(), loaded.prompt, "", "") for _ in images]
+    try:
+        return _write(loaded, examples, _greedy(loaded, max_new_tokens), images)
+    except WorldError:
+        if len(images) == 1:
+            raise
+    half = len(images) // 2
+    return [text for part in (images[:half], images[half:]) for text in answer_images(loaded, part, max_new_tokens)]
+
+
 @torch.inference_mode()
-def _write(loaded: Loaded, examples: Sequence[VlExample], config: GenerationConfig) -> list[str]:
-    batch: Any = encode_prompts(loaded.processor, examples).to(loaded.device)
+def _write(
+    loaded: Loaded,
+    examples: Sequence[VlExample],
+    config: GenerationConfig,
+    images: Sequence[Image.Image] | None = None,
+) -> list[str]:
+    batch: Any = encode_prompts(loaded.processor, examples, images).to(loaded.device)
     try:
         tokens = loaded.model.generate(
             **batch, generation_config=config, stopping_criteria=StoppingCriteriaList([_Moving()])
@@ -238,6 +261,11 @@ class Scoring:
         return Unfinished(self.run_dir / PREDICTIONS_FILE, asked)
 
 
+def by_answer(examples: Iterable[VlExample]) -> list[VlExample]:
+    """By the length of the true answers: a batch waits for its longest one."""
+    return sorted(examples, key=lambda example: len(example.output))
+
+
 def is_document(output: str) -> bool:
     """Whether a true answer is in the canonical form, of which all scores are."""
     return bool(DOCUMENT_SCHEMA["properties"].keys() & (read_strictly(output) or {}).keys())
@@ -256,7 +284,7 @@ def score_model(loaded: Loaded, scoring: Scoring, progress: Progress | None = No
         return None
     unfinished = scoring.unfinished()
     known = unfinished.answered(examples)
-    rest = [example for example in examples if example.id not in known]
+    rest = by_answer(example for example in examples if example.id not in known)
     found: dict[str, Prediction] = {}
     for prediction in unfinished.keep(known.values(), _answers(loaded, rest, scoring)):
         found[prediction.id] = prediction

@@ -15,6 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT
+from receipt_trainer.data.document_set import PROMPT_FILE, stored_prompt
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing_folder, sha256_of
 from receipt_trainer.models import hub
@@ -37,13 +39,22 @@ _WRITTEN: Final = ("*.safetensors", "*.safetensors.index.json")
 """What of a saved model is its weights."""
 
 
-def write_model(model: Any, processor: Any, folder: Path, *, base: str | None = None, replace: bool = True) -> None:
+def write_model(
+    model: Any,
+    processor: Any,
+    folder: Path,
+    *,
+    base: str | None = None,
+    prompt: str = DEFAULT_PROMPT,
+    replace: bool = True,
+) -> None:
     """Put model (or adapter) and processor into `folder`; see `replacing_folder`.
 
     Args:
         base: name or folder of the model that a whole `model` began as. Then the weights alone are new: configuration,
             tokenizer, processor, generation and code files are the base's own, so that the folder loads wherever the
             base does, with the processor's bound of pixels.
+        prompt: what it was trained with; stored beside it.
 
     Raises:
         UserError: as `replacing_folder`.
@@ -55,6 +66,7 @@ def write_model(model: Any, processor: Any, folder: Path, *, base: str | None = 
             processor.save_pretrained(beside)
         else:
             _take_form(beside, _files_of(base), model, processor)
+        (beside / PROMPT_FILE).write_text(json.dumps({"prompt": prompt}, ensure_ascii=False) + "\n", encoding="utf-8")
         for path in beside.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)  # safetensors makes its files private
 
@@ -168,7 +180,7 @@ def merge(base: str, adapter: Path, output: Path, *, warn: Callable[[str], None]
     # Sums in float32: each merged weight is rounded once, at the end.
     model = with_adapter(load_base(base, torch.device("cpu"), torch.float32), folder)
     merged = model.merge_and_unload().to(getattr(torch, str(named).removeprefix("torch.")))
-    write_model(merged, load_processor(base, folder), output, base=base, replace=False)
+    write_model(merged, load_processor(base, folder), output, base=base, prompt=stored_prompt(folder), replace=False)
     return output
 
 

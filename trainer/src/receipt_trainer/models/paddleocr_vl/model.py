@@ -13,7 +13,8 @@ import torch
 from transformers import BitsAndBytesConfig, PaddleOCRVLForConditionalGeneration
 
 from receipt_trainer.config.layoutlm import TrainingConfig
-from receipt_trainer.config.paddleocr_vl import VlTrainingConfig
+from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT, VlTrainingConfig
+from receipt_trainer.data.document_set import stored_prompt
 from receipt_trainer.errors import UserError
 from receipt_trainer.models import hub
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora, freeze_vision
@@ -38,6 +39,7 @@ class Loaded:
         processor: its PaddleOCRVLProcessor.
         name: hub name or folder of the base model.
         adapter: folder of the adapter, if there is one.
+        prompt: what it is asked where a document has no instruction: what it was trained with.
     """
 
     model: Any
@@ -45,6 +47,7 @@ class Loaded:
     name: str
     adapter: Path | None
     device: torch.device
+    prompt: str = DEFAULT_PROMPT
 
 
 def load(
@@ -78,7 +81,9 @@ def load(
     model = load_base(name, where, chosen, quantize)
     if adapter is not None:
         model = with_adapter(model, adapter)
-    return Loaded(model.eval(), load_processor(name, adapter), name, adapter, where)
+    return Loaded(
+        model.eval(), load_processor(name, adapter), name, adapter, where, stored_prompt(adapter or Path(name))
+    )
 
 
 def choose_device(device: Device) -> torch.device:

@@ -1,0 +1,175 @@
+"""`vl predict`: a page in, a checked line out, by a model of this machine and by a server over the wire."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import random
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from receipt_trainer.data.document import DOCUMENT_SCHEMA
+from receipt_trainer.inference import document_server
+from tests.cli.jobs import Caller
+from tests.models.paddleocr_vl.receipts import document, draw_page
+from tests.models.paddleocr_vl.tiny import make_tiny
+from tests.pages.pdfs import pdf_of_pages
+
+
+@pytest.fixture
+def papers(tmp_path: Path) -> Path:
+    """Two pages as a TIFF, a PDF, a PNG, and a text that only calls itself an image."""
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    pages = [draw_page(document(random.Random(n)), random.Random(n)) for n in range(3)]
+    pages[0].save(folder / "a.tiff", save_all=True, append_images=pages[1:2])
+    pages[2].save(folder / "b.png")
+    (folder / "c.pdf").write_bytes(pdf_of_pages([(200, 300)]))
+    (folder / "d.jpg").write_text("no image")
+    return folder
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_model_reads_a_folder(call: Caller, papers: Path, tmp_path: Path) -> None:
+    """Every page of every file has a line, what is no image is refused and tried again, and the rest is not asked for
+    a second time; another longest answer asks anew."""
+    tiny = make_tiny(tmp_path / "model")
+    out = tmp_path / "out.jsonl"
+    words = ("vl", "predict", papers, "--model-path", tiny, "--output", out, "--device", "cpu", "--batch-size", "3")
+    said = call(*words, "--max-new-tokens", "4")
+    assert said.code == 1
+    assert "d.jpg: not read: " in said.err
+    found = {line["id"]: line for line in lines(out)}
+    assert set(found) == {"a.tiff#1", "a.tiff#2", "b.png", "c.pdf", "d.jpg"}
+    first = found["a.tiff#2"]
+    assert (first["page"], first["of_pages"], first["document"], first["review"]) == (2, 2, None, True)
+    assert first["problems"] == ["the answer is not a JSON object"]
+    Image.new("RGB", (80, 60), "white").save(papers / "d.jpg")
+    with out.open("ab") as stream:
+        stream.write(b'{"id": "half a li')
+    call.succeed(*words, "--max-new-tokens", "4")
+    again = {line["id"]: line for line in lines(out)}
+    assert again == found | {"d.jpg": again["d.jpg"]}
+    assert again["d.jpg"]["problems"]
+    call.succeed(*words, "--max-new-tokens", "5")
+    assert {line["model"]["version"] for line in lines(out)} != {first["model"]["version"]}
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A server of chat completions; `server.script` gives status and body of each answer in turn, then the last one."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._send(200, {"data": [{"id": name} for name in self.server.models]})  # type: ignore[attr-defined]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append((self.headers.get("Authorization"), body))  # type: ignore[attr-defined]
+        script = self.server.script  # type: ignore[attr-defined]
+        self._send(*(script.pop(0) if len(script) > 1 else script[0]))
+
+    def _send(self, status: int, body: Any) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """It is asked again at once, not after a second."""
+    monkeypatch.setitem(document_server._RETRIES, "backoff_factor", 0.0)  # type: ignore[index]
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    made.models, made.asked, made.script = ["invoices"], [], []  # type: ignore[attr-defined]
+    made.url = f"http://127.0.0.1:{made.server_port}"  # type: ignore[attr-defined]
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield made
+    made.shutdown()
+    made.server_close()
+    thread.join()
+
+
+def says(content: Any) -> tuple[int, dict[str, Any]]:
+    text = content if isinstance(content, str) else json.dumps(content)
+    return 200, {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
+
+
+def test_a_server_is_asked(
+    call: Caller, server: Any, papers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the page itself, the trained prompt, the schema and the key; sums that do not hold and cut answers are for
+    a person; a server that is busy is asked again, and a page that it fails at does not stop the others."""
+    right = document(random.Random(0))
+    wrong = right | {"grand_total": 10_000}
+    server.script += [(503, b"busy"), says(right), says(wrong), says('{"document_type": "rec'), (500, b"broken\n here")]
+    (papers / "d.jpg").unlink()
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "receipt_trainer_prompt.json").write_text('{"prompt": "OCR:{} please"}')
+    monkeypatch.setenv(document_server.ENV_SERVER_KEY, "secret")
+    out = tmp_path / "out.jsonl"
+    words = ("vl", "predict", papers, "--server", f"{server.url}/v1/", "--model-path", model, "--output", out)
+    said = call(*words, "--batch-size", "1")
+    assert said.code == 1
+    assert f"c.pdf: not read: {server.url}: status 500: broken here" in said.err
+    found = lines(out)
+    assert [line.get("review") for line in found] == [False, True, True, None]
+    assert found[0]["document"] == right
+    assert found[1]["problems"][0].startswith("grand_total")
+    key, body = server.asked[1]
+    assert (key, body["model"], body["temperature"]) == ("Bearer secret", "invoices", 0)
+    assert body["response_format"]["json_schema"]["schema"] == DOCUMENT_SCHEMA
+    image, text = body["messages"][0]["content"]
+    assert text["text"] == "OCR:{} please"
+    sent = Image.open(io.BytesIO(base64.b64decode(image["image_url"]["url"].partition(",")[2])))
+    assert sent.tobytes() == Image.open(papers / "a.tiff").convert("RGB").tobytes()
+    server.script[:] = [says(right)]
+    asked = len(server.asked)
+    call.succeed(*words)
+    assert len(server.asked) == asked + 1, "only the page that failed is asked for again"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "words"),
+    [
+        (401, b"", 2, "it refuses the request (401): set its key in RECEIPT_TRAINER_SERVER_KEY"),
+        (400, b'{"error": "too long"}', 1, 'status 400: {"error": "too long"}'),
+        (200, b"<html>", 1, "its answer is not a JSON object"),
+        (200, b'{"choices": []}', 1, "its answer holds no text"),
+    ],
+)
+def test_what_a_server_can_say(
+    call: Caller, server: Any, papers: Path, tmp_path: Path, status: int, body: bytes, code: int, words: str
+) -> None:
+    """A refused key ends the command; a page without an answer is refused in one line."""
+    server.script.append((status, body))
+    said = call("vl", "predict", papers / "b.png", "--server", server.url, "--output", tmp_path / "out.jsonl")
+    assert said.code == code
+    assert words in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_server_that_cannot_be_asked(call: Caller, server: Any, papers: Path, tmp_path: Path) -> None:
+    """No address, several models, or nobody there: one line, and no file of answers."""
+    words = ("vl", "predict", papers / "b.png", "--output", tmp_path / "out.jsonl", "--server")
+    assert "not an address such as" in call.refuse(*words, "localhost:8000")
+    server.models.append("other")
+    assert "it serves invoices, other; name one: --served-model" in call.refuse(*words, server.url)
+    said = call(*words, "http://127.0.0.1:9")
+    assert said.code == 1
+    assert said.err.startswith("error: http://127.0.0.1:9: no answer: ")
+    assert not (tmp_path / "out.jsonl").exists()

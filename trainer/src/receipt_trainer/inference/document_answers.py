@@ -1,0 +1,156 @@
+"""Pages of documents through a model that writes JSON: one checked answer a page."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+from PIL import Image
+
+from receipt_trainer.data.amount_checks import arithmetic_problems
+from receipt_trainer.data.document import check, read_strictly
+from receipt_trainer.data.document_set import ExampleError
+from receipt_trainer.errors import UserError
+from receipt_trainer.files import sha256_of
+from receipt_trainer.inference.answers_file import AnswersFile
+from receipt_trainer.inference.document_server import PageError
+from receipt_trainer.pages.documents import open_pages
+from receipt_trainer.pages.kinds import IMAGE_ENDINGS
+
+Ask = Callable[[Sequence[Image.Image]], list[str]]
+"""Upright RGB pages in, the texts of their answers out; PageError, ExampleError: a page cannot be answered."""
+_ENDINGS: Final = (*IMAGE_ENDINGS, ".pdf")
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    source: dict[str, Any]
+    number: int
+    of_pages: int
+    image: Image.Image
+
+
+def documents_of(inputs: Iterable[Path]) -> list[Path]:
+    """All files to read: those named, and of folders the images and PDFs in and below them, by name.
+
+    Raises:
+        UserError: a name is nothing, or a folder has no such file.
+    """
+    found: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            inner = sorted(
+                file
+                for file in path.rglob("*")
+                if file.name.lower().endswith(_ENDINGS)
+                and file.is_file()
+                and not any(part.startswith(".") for part in file.relative_to(path).parts)
+            )
+            if not inner:
+                raise UserError(f"{path}: no image and no PDF in this folder")
+            found += inner
+        elif path.exists():
+            found.append(path)
+        else:
+            raise UserError(f"{path}: no such file or folder")
+    return found
+
+
+def version_of(asked: Mapping[str, Any]) -> str:
+    """A name for everything that answers depend on besides the pages, JSON values."""
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def answer_documents(
+    files: Iterable[Path],
+    ask: Ask,
+    *,
+    model: Mapping[str, Any],
+    batch_size: int,
+    kept: AnswersFile,
+    done: Callable[[], None],
+) -> Iterator[dict[str, Any]]:
+    """A line for each page that is not in `kept` yet: an answer with its problems, or a refusal ("error").
+
+    Args:
+        ask: is given `batch_size` pages at most.
+        model: name and version, for the lines.
+        done: called after each file that has been opened.
+
+    Raises:
+        UserError: the server refuses its key.
+        WorldError: the model cannot be asked.
+    """
+    waiting: list[_Page] = []
+    for file in files:
+        try:
+            for page in _pages(file, kept):
+                waiting.append(page)
+                if len(waiting) == batch_size:
+                    yield from _answers(waiting, ask, model)
+                    waiting = []
+        except UserError as error:
+            yield _refusal(_source(file, 0, ""), file, error)
+        done()
+    yield from _answers(waiting, ask, model)
+
+
+def _pages(file: Path, kept: AnswersFile) -> Iterator[_Page]:
+    try:
+        digest = sha256_of(file)
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror or error}") from None
+    for page in open_pages(file):
+        source = _source(file, page.number - 1, digest)
+        if not kept.has(source):
+            yield _Page(source, page.number, page.of_pages, page.image)
+
+
+def _source(file: Path, document: int, digest: str) -> dict[str, Any]:
+    return {"file": str(file), "sha256": digest, "document": document, "options": ""}
+
+
+def _answers(pages: Sequence[_Page], ask: Ask, model: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    if not pages:
+        return
+    began = perf_counter()
+    try:
+        texts = ask([page.image for page in pages])
+    except (PageError, ExampleError) as error:
+        if len(pages) == 1:
+            yield _refusal(pages[0].source, Path(pages[0].source["file"]), error)
+        else:  # which of them is to blame shows one by one
+            for page in pages:
+                yield from _answers([page], ask, model)
+        return
+    seconds = round((perf_counter() - began) / len(pages), 3)
+    for page, text in zip(pages, texts, strict=True):
+        document = read_strictly(text)
+        problems = ["the answer is not a JSON object"] if document is None else check(document)
+        problems += arithmetic_problems(document) if document is not None and not problems else []
+        yield {
+            "id": _name(Path(page.source["file"]), page.number, page.of_pages),
+            "source": page.source,
+            "model": dict(model),
+            "page": page.number,
+            "of_pages": page.of_pages,
+            "document": document,
+            "problems": problems,
+            "review": bool(problems),
+            "text": text,
+            "seconds": seconds,
+        }
+
+
+def _name(file: Path, number: int, of_pages: int) -> str:
+    return file.name if of_pages == 1 else f"{file.name}#{number}"
+
+
+def _refusal(source: dict[str, Any], file: Path, error: UserError) -> dict[str, Any]:
+    said = " ".join(str(error).split()).removeprefix(f"{file}: ")
+    return {"id": file.name, "source": source, "error": said}
