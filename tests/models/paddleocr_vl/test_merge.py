@@ -106,12 +106,13 @@ def test_a_published_model_keeps_its_form(models: Models, published: Models, tmp
         name: (value.shape, value.dtype) for name, value in old.items()
     }
     assert torch.equal(new[UNUSED], old[UNUSED])
-    adapted, whole = (load(path, device="cpu") for path in (published.adapter, merged))
+    adapted, whole, base = (load(path, device="cpu") for path in (published.adapter, merged, published.base))
     assert (whole.model.config.tie_word_embeddings, whole.model.config.text_config.tie_word_embeddings) == (False,) * 2
     batch = encode_prompts(adapted.processor, models.examples)
     with torch.inference_mode():
-        expected, found = (one.model(**batch).logits for one in (adapted, whole))
-    assert torch.allclose(found, expected, atol=0.2), "bf16 keeps eight bits of each weight"
+        expected, found, plain = (one.model(**batch).logits for one in (adapted, whole, base))
+    # bf16 keeps eight bits of each weight.
+    assert float((found - expected).abs().mean()) < 0.05 * float((plain - expected).abs().mean())
 
 
 def test_a_merged_model_loads_with_its_own_code(published: Models, tmp_path: Path) -> None:
