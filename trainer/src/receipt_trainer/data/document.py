@@ -203,10 +203,10 @@ def is_date(text: str) -> bool:
 def read_strictly(answer: str) -> dict[str, Any] | None:
     """The object that `answer` is, white space around it aside; None if it is not one object of RFC 8259 JSON.
 
-    NaN and Infinity, which Python's reader admits and the standard does not, are refused.
+    NaN and Infinity, which Python's reader admits and the standard does not, are refused, and a key that stands twice.
     """
     try:
-        value = json.loads(answer, parse_constant=_refuse)
+        value = json.loads(answer, parse_constant=_refuse, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -223,7 +223,7 @@ def read_tolerantly(answer: str) -> dict[str, Any] | None:
         if start < 0:
             continue
         try:
-            value, _ = json.JSONDecoder(parse_constant=_refuse).raw_decode(text, start)
+            value, _ = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_once).raw_decode(text, start)
         except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
