@@ -33,13 +33,8 @@ TRAIN = ["train", "--job-name", "m", "--output-dir", "out", "--model", "tiny"]
 CHECK = ["spot-check", "--model", "RUN", "--dataset", "RECEIPTS"]
 MISTAKES = {
     "missing input": (["predict", "--model", "RUN", "--input", "no.jsonl"], ["no.jsonl", "No such file"]),
-    "missing data": (["evaluate", "--model", "RUN", "--dataset", "no.jsonl"], ["no.jsonl", "No such file"]),
     "damaged data": (["evaluate", "--model", "RUN", "--dataset", "hurt.jsonl.gz"], ["hurt.jsonl.gz", "cannot be read"]),
     "damaged input": (["predict", "--model", "RUN", "--input", "hurt.jsonl.gz", "--output", "o"], ["hurt.jsonl.gz"]),
-    "unknown data": (["evaluate", "--model", "RUN", "--dataset", "mine"], ["'mine'", "file or folder"]),
-    "no table": (["evaluate", "--model", "RUN"], ["--dynamo-table"]),
-    "no model": (["evaluate", "--model", ".", "--dataset", "RECEIPTS"], [".", "no trained model"]),
-    "no model to predict": (["predict", "--model", "nowhere", "--output", "o"], ["nowhere", "no trained model"]),
     "no labels": (["evaluate", "--model", "RUN", "--dataset", "bare.jsonl"], ["bare.jsonl", "VALID label"]),
     "other split": (
         ["evaluate", "--model", "RUN", "--dataset", "RECEIPTS", "--split-file", "job.yaml"],
@@ -50,15 +45,10 @@ MISTAKES = {
         ["folder", "cannot be written"],
     ),
     "unknown receipt": ([*CHECK, "--receipt", "nobody"], ["nobody", "RECEIPTS"]),
-    "unknown setting": ([*TRAIN, "--dataset", "RECEIPTS", "--set", "epochz=3"], ["epochz", "num_epochs"]),
-    "setting of the wrong kind": ([*TRAIN, "--dataset", "RECEIPTS", "--set", "num_epochs=x"], ["num_epochs", "'x'"]),
-    "unknown key in a job file": ([*TRAIN, "--config", "job.yaml"], ["job.yaml:4", "'epoch'"]),
-    "job name that is a path": (["train", "--job-name", "../x", "--dataset", "RECEIPTS"], ["--job-name", "../x"]),
     "unknown label": (
         [*TRAIN, "--dataset", "RECEIPTS", "--allowed-label", "AMOUNT"],
         ["AMOUNT", "--merge-amounts", "GRAND_TOTAL"],
     ),
-    "broken ratio": (["label-counts", "--dataset", "RECEIPTS", "--ratio", "nan"], ["--ratio", "nan"]),
 }
 
 

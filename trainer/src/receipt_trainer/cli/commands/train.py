@@ -58,11 +58,11 @@ def command(**flags: Any) -> None:
         raise UserError("--job-name is needed where several processes train together")
     name = checked_job_name(asked or new_job_name("run"))
     model = flags["model"] or (spec.model if spec else names.DEFAULT_MODEL)
-    _require_start(model)
     if flags["dataset_snapshot_load"] is None:
         _require_data(data, flags["dynamo_table"])
     elif not flags["dataset_snapshot_load"].is_dir():
         raise UserError(f"--dataset-snapshot-load {flags['dataset_snapshot_load']}: no such folder")
+    _require_start(model)
 
     def family() -> Any:
         from receipt_trainer.models.layoutlm.family import LayoutLM
@@ -184,8 +184,8 @@ def label_counts_command(model: str | None, ratios: tuple[float, ...], **flags: 
     for ratio in wanted:
         parse(DataConfig, {"o_entity_ratio": ratio}, "--ratio")
     name = model or _default_model(spec)
-    _require_start(name)
     _require_data(data, flags["dynamo_table"])
+    _require_start(name)
     say_loading()
     from receipt_trainer.data.encode import VIEWS
     from receipt_trainer.data.prepare import prepare
