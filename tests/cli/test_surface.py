@@ -44,7 +44,7 @@ OPTIONS = {
     | _STACK,
     "serve promote": {"--name", "--on", "--yes", "--rollback"} | _STACK,
     "serve token": set(),
-    "receipts import": {"--dry-run", "--format", "--label-names", "--partial"} | _RECEIPTS,
+    "receipts import": {"--dry-run", "--format", "--label-names", "--partial", "--yes"} | _RECEIPTS,
     "receipts check": {"--format", "--label-names", "--html", "--no-html"} | _RECEIPTS,
     "receipts export": {"--all", "--format", "--image-url", "--output", "-o"} | _RECEIPTS,
     "receipts stats": _RECEIPTS,
