@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Once
 from tests.packages import make_run
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(once: Once) -> Path:
     """The folder of a run with its package. Tests do not change it."""
-    return make_run(tmp_path_factory.mktemp("packaged") / "run")
+    return once("run", make_run)

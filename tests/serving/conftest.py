@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from receipt_trainer.serving.holder import Holder
+from tests.conftest import Once
 from tests.packages import make_run
 
 
 @pytest.fixture(scope="session")
-def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run with a package of drawn weights, which knows MERCHANT_NAME, DATE and GRAND_TOTAL."""
-    return make_run(tmp_path_factory.mktemp("served") / "run")
+def run_dir(once: Once) -> Path:
+    """A run with a package of drawn weights, which knows MERCHANT_NAME, DATE and GRAND_TOTAL: keys 1, 2 and 3."""
+    return once("run", make_run)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,6 @@ from receipt_trainer.serving.holder import Holder
 from receipt_trainer.serving.model_cache import ModelCache
 from tests.fault_proxy import FaultProxy
 from tests.inference.told import record
-from tests.packages import make_run
 from tests.serving.pointed import Bucket
 
 RECEIPT = record("r1", "N:Big N:Shop", "D:25/12/2018", "TOTAL G:RM7.00")
@@ -30,9 +29,9 @@ DENIED = (403, {"message": "denied"})
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def package(run_dir: Path) -> Path:
     """A package with a tiny model."""
-    return make_run(tmp_path_factory.mktemp("held") / "run") / "model" / "serve"
+    return run_dir / "model" / "serve"
 
 
 @pytest.fixture

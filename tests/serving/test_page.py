@@ -23,7 +23,6 @@ from receipt_trainer.serving.corrections import FileCorrections
 from receipt_trainer.serving.holder import Holder
 from receipt_trainer.serving.review import ReviewQueue, queue_of_file
 from receipt_trainer.serving.table_corrections import TableCorrections
-from tests.packages import make_run
 from tests.serving.browser import CHROMIUM, PATIENCE_MS, chromium, opened, served
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium fonts-dejavu-core")
@@ -38,12 +37,6 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 def browser() -> Iterator[Browser]:
     with chromium() as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def holder(tmp_path_factory: pytest.TempPathFactory) -> Holder:
-    """A tiny model of drawn weights that knows MERCHANT_NAME, DATE and GRAND_TOTAL: keys 1, 2 and 3."""
-    return Holder.fixed(make_run(tmp_path_factory.mktemp("served") / "run"))
 
 
 class Site:
