@@ -40,6 +40,9 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
     ("record", "reason"),
     [
         ([], "line: not an object"),
+        ({"image": "a.png", "output": '{"tax": NaN}'}, "output.tax: not a finite number"),
+        ({"image": "a.png", "output": {"tax": float("inf")}}, "output.tax: not a finite number"),
+        ({"image": "a.png", "output": '{"tax": 1, "tax": 2}'}, "output: not JSON: the key 'tax' stands in an object"),
         ({"output": "{}"}, "image: missing"),
         ({"image": "a.png"}, "output: missing"),
         ({"image": 3, "output": "{}"}, "image: not a path"),

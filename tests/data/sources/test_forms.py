@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.data.labels import label_space
-from receipt_trainer.data.problems import ProblemKind, ProblemLog
+from receipt_trainer.data.problems import ProblemKind, ProblemLog, problem_lines
 from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.data.sources.jsonl import read_lines
 from receipt_trainer.data.sources.load import read_files
 from receipt_trainer.data.sources.record import parse_record
 from receipt_trainer.errors import UserError
@@ -34,6 +39,11 @@ def words() -> list[dict[str, Any]]:
 def record(changed: Callable[[dict[str, Any]], dict[str, Any]] = lambda word: word, **more: Any) -> dict[str, Any]:
     """The sample in our own form with words of another."""
     return {"id": "a", "width": WIDTH, "height": HEIGHT, "words": [changed(word) for word in words()]} | more
+
+
+def rename(word: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    """The word with a key called otherwise."""
+    return {new if key == old else key: value for key, value in word.items()}
 
 
 def write(path: Path, *receipts: dict[str, Any]) -> Path:
@@ -168,3 +178,92 @@ def test_labels_that_occur_in_a_public_data_set_are_annotated_by_it(source: str,
     space = label_space(DataConfig(), [*names, "DATE"], {source: set(names)})
     assert space.unannotated(source).isdisjoint(names)
     assert set(names) <= set(space.labels)
+
+
+@pytest.mark.parametrize(
+    ("encode", "kind"),
+    [
+        (lambda text: text.encode("utf-8-sig").replace(b"\n", b"\r\n"), None),
+        (lambda text: text.encode("utf-16"), ProblemKind.NOT_UTF8),
+        (lambda text: text.encode("cp1252"), ProblemKind.NOT_UTF8),
+        (lambda text: gzip.compress(text.encode()), None),
+        (lambda text: json.dumps(json.loads(text), indent=2).encode(), None),
+    ],
+    ids=["BOM and CRLF", "UTF-16", "Windows-1252", "gzip under another name", "one object over many lines"],
+)
+def test_files_in_other_forms_lose_nothing(
+    encode: Callable[[str], bytes], kind: ProblemKind | None, tmp_path: Path
+) -> None:
+    """The same receipt comes out, and an encoding that is not UTF-8 is said, with the place."""
+    path, problems = tmp_path / "a.jsonl", ProblemLog()
+    path.write_bytes(encode(json.dumps(record(note="caf\u00e9"), ensure_ascii=False) + "\n"))
+    (receipt,) = read_files(path, problems)
+    assert (receipt.words, receipt.extra) == (plain(tmp_path).words, {"note": "caf\u00e9"})
+    assert set(problems.counts) == ({kind} if kind else set())
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "said"),
+    [
+        (lambda word: rename(word, "label", "lable"), ProblemKind.MISNAMED_KEY, "no 'label': is 'label' meant?"),
+        (lambda word: word | {"label": "TOTAL_AMOUNT"}, ProblemKind.UNKNOWN_LABEL, "is GRAND_TOTAL meant?"),
+        (lambda word: word | {"text": word["text"] + "\nx"}, ProblemKind.TEXT_CHANGED, "a.jsonl:1 a word 0"),
+        (lambda word: word | {"line": "third"}, ProblemKind.LINES_GUESSED, "6 of 6 words say no line"),
+        (lambda word: word | {"label": f"B-{word['label']}"}, ProblemKind.LABEL_PREFIX_STRIPPED, "B-MERCHANT_NAME is"),
+    ],
+    ids=["lable", "unknown label", "newline", "no line", "prefix"],
+)
+def test_what_is_altered_or_odd_is_counted_and_said(
+    changed: Callable[[dict[str, Any]], dict[str, Any]], kind: ProblemKind, said: str, tmp_path: Path
+) -> None:
+    """The receipt is kept; the kind, the likely cause and at most three examples with their line are told."""
+    problems = ProblemLog()
+    (receipt,) = read_files(write(tmp_path / "a.jsonl", record(changed)), problems)
+    assert len(receipt.words) == len(WORDS)
+    assert len(problems.examples[kind]) <= 3
+    assert said in "\n".join(problem_lines(problems.as_dict()))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"words": [rename(word, "box", "bbox") for word in words()]}, "there is 'bbox' and no 'box'"),
+        ({"words": [rename(word, "text", "value") for word in words()]}, "there is 'value' and no 'text'"),
+        ({"words": [word | {"box": dict(zip("xywh", word["box"], strict=True))} for word in words()]}, "objects with"),
+        ({"words": TEXTS}, "words are texts: bboxes and ner_tags of the same length are needed"),
+        ({"annotations": words(), "words": None}, "there is 'annotations'"),
+    ],
+    ids=["bbox", "value", "boxes of names", "plain words", "another list"],
+)
+def test_unusable_files_say_what_stands_there_instead(given: dict[str, Any], said: str, tmp_path: Path) -> None:
+    """A file of which nothing can be used stops the command, with what was expected."""
+    if given.get("words") is None:
+        given = {"annotations": given["annotations"]}
+    whole = {key: value for key, value in record().items() if key != "words"} | given
+    with pytest.raises(UserError, match=said):
+        read_files(write(tmp_path / "a.jsonl", whole), ProblemLog(), format="jsonl")
+
+
+def test_percent_twice_a_key_and_twice_an_id_are_refused(tmp_path: Path) -> None:
+    """Percent for pixels, an object with a key twice, and receipts that share an id and nothing else."""
+    low = [word | {"text": f"{word['text']}{n}", "box": [10, n, 30, n + 2]} for n in (1, 20, 60) for word in words()]
+    with pytest.raises(UserError, match="percent of the page"):
+        read_files(write(tmp_path / "a.jsonl", record(words=low)), ProblemLog())
+    twice = tmp_path / "b.jsonl"
+    twice.write_text(json.dumps(record()).replace('"line": 0', '"line": 0, "line": 1', 1))
+    with pytest.raises(UserError, match="the key 'line' stands in an object twice"):
+        read_files(twice, ProblemLog())
+    same = [record(lambda word, n=n: word | {"text": f"{word['text']}{n}"}) for n in range(3)]  # type: ignore[misc]
+    with pytest.raises(UserError, match=r"2 of 3 receipts cannot be used.*duplicate_receipt"):
+        read_files(write(tmp_path / "c.jsonl", *same), ProblemLog())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=60) | st.binary(max_size=30).map(lambda tail: json.dumps(record()).encode() + b"\n" + tail))
+def test_hostile_bytes_never_crash(content: bytes) -> None:
+    """Whatever stands in a file, each line comes as a value or with the reason why it is none."""
+    try:
+        found = list(read_lines(BufferedReader(BytesIO(content)), "x"))
+    except UnicodeDecodeError:  # cut in the middle of UTF-16, say; readers make one clear line of it
+        return
+    assert all(bool(line.error) == (line.value is None) or line.content.strip() == b"null" for line in found)
