@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
@@ -261,3 +263,36 @@ def test_the_map_of_the_house_leads_somewhere() -> None:
     assert len(answers) >= 20
     homes = (ROOT, ROOT / "trainer/src/receipt_trainer")
     assert [path for path in answers if not any((home / path).is_file() for home in homes)] == []
+
+
+def test_extras_that_pip_is_told_exist() -> None:
+    """Every `pip install` of this project names the folder, for it is on no index, and extras that there are."""
+    project = tomllib.loads(text_of("trainer/pyproject.toml"))["project"]
+    found = re.findall(r"pip install (?:--editable )?'([^'\[]+)\[([\w,]+)\]'", "\n".join(map(text_of, NAMES)))
+    assert len(found) > 8
+    for place, extras in found:
+        assert place == "./trainer"
+        assert {*extras.split(",")} <= project["optional-dependencies"].keys()
+
+
+def test_targets_that_make_is_told_exist() -> None:
+    """Every `make` of a document is a target whose recipe make can expand; `make test` is this very run."""
+    for words in {tuple(words) for name in NAMES for words in typed(name) if words[0] == "make"}:
+        done = subprocess.run(["/usr/bin/make", "--dry-run", *words[1:]], cwd=ROOT, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+
+
+PULUMI = {
+    *("cancel", "config", "config rm", "config set", "destroy", "install", "login", "preview", "refresh"),
+    *("stack init", "stack output", "stack rm", "state unprotect", "up"),
+}
+PULUMI_OPTIONS = {"--all", "--clear-pending-creates", "--exclude-protected", "--json", "--path", "--stack", "--yes"}
+
+
+def test_pulumi_is_told_what_it_knows() -> None:
+    """Every `pulumi` of a document has a command and options of the CLI, which is not installed here."""
+    for words in [words for name in NAMES for words in typed(name) if words[0] == "pulumi"]:
+        command = words[1:3] if words[1] in ("config", "stack", "state") else words[1:2]
+        assert " ".join(command) in PULUMI, words
+        assert {word for word in words if word.startswith("--")} <= PULUMI_OPTIONS, words

@@ -3,7 +3,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -147,14 +146,3 @@ def test_the_way_to_aws(
         assert "warning" not in said.err
     assert len(call.succeed("jobs", "--stack", "dev", "--json").json) == 1 + 9
     assert not steps
-
-
-@pytest.mark.parametrize("target", ["demo", "test", "demo DATA=receipts.jsonl.gz EPOCHS=6"])
-def test_the_make_targets_of_the_readme_exist(target: str) -> None:
-    """`make demo` and `make test`, as the README writes them, are targets whose recipes make can expand."""
-    assert f"make {target}" in (ROOT / "README.md").read_text()
-    done = subprocess.run(
-        ["/usr/bin/make", "--dry-run", *target.split()], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "receipt-trainer demo" in done.stdout or "pytest" in done.stdout
