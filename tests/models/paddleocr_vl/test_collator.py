@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from receipt_trainer.config.job_file import PaddleOcrVlJob, load_job_file
-from receipt_trainer.config.paddleocr_vl import AugmentationSection
+from receipt_trainer.config.paddleocr_vl import AugmentationSection, VlDataConfig
 from receipt_trainer.data.document_set import VlExample
 from receipt_trainer.models.paddleocr_vl import dataset as prepared
 from receipt_trainer.models.paddleocr_vl.collator import VlCollator, shrunk
@@ -69,6 +69,14 @@ def test_all_of_the_page_is_kept() -> None:
         sizes.append(smaller.size)
     assert sizes[:2] == [(200, 100), (141, 70)]
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_an_empty_file_to_validate_on_counts_as_none(tmp_path: Path) -> None:
+    """Beside train.jsonl: a share is held out then; one with a line is taken."""
+    (tmp_path / "train.jsonl").write_text("{}\n")
+    for text, expected in (("\n", None), ("{}\n", tmp_path / "val.jsonl")):
+        (tmp_path / "val.jsonl").write_text(text)
+        assert prepared.find_files(VlDataConfig(dataset_path=str(tmp_path)))[1] == expected
 
 
 def test_measuring_is_told(tiny_model: Path, receipts: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import repeat
 from pathlib import Path
 from random import Random
@@ -96,7 +96,8 @@ def generate_dataset(
 ) -> Summary:
     """Write `count` examples: `images/`, then receipts.jsonl and val.jsonl, and train.jsonl last.
 
-    Example k depends on the plan and k alone, so any number of workers writes the same bytes. A run that was stopped
+    Example k depends on the plan and k alone, so any number of workers writes the same bytes; only its side may change
+    where it is the last and a side would have none. A run that was stopped
     resumes when it is started again with the same plan: images are written completely or not at all, and those that are
     there stay.
 
@@ -108,6 +109,9 @@ def generate_dataset(
         summary = Summary()
         with _lists(folder, plan) as streams:
             for made in _all(folder, count, plan, workers):
+                if summary.count == count - 1 and 0 < plan.split < 1 and summary.val in (0, count - 1):
+                    # The last of a few: no side may stay empty, and one example alone is there to train on.
+                    made = replace(made, val=summary.val == 0 < count - 1)
                 summary.add(made)
                 streams[VAL if made.val else TRAIN].write(made.line)
                 if plan.boxes:
@@ -211,7 +215,8 @@ def _lists(folder: Path, plan: Plan) -> Iterator[dict[str, IO[str]]]:
                 stream.flush()
                 os.fsync(stream.fileno())
         for name, path in beside.items():
-            path.replace(folder / name)
+            if path.stat().st_size:
+                path.replace(folder / name)
     finally:
         for path in beside.values():
             path.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from receipt_trainer.config.paddleocr_vl import VlDataConfig, VlTrainingConfig
 from receipt_trainer.contract.sinks import report_progress
-from receipt_trainer.data.document_set import ExampleError, VlExample, read_examples, with_prompt
+from receipt_trainer.data.document_set import ExampleError, VlExample, numbered_lines, read_examples, with_prompt
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import count_tokens
 
@@ -72,6 +72,8 @@ class VlData:
 def find_files(config: VlDataConfig) -> tuple[Path, Path | None]:
     """The files to train and to validate on; None: a share of the first is held out.
 
+    A val.jsonl beside train.jsonl that has no line counts as none.
+
     Raises:
         UserError: the data set's folder lacks train.jsonl.
     """
@@ -82,7 +84,7 @@ def find_files(config: VlDataConfig) -> tuple[Path, Path | None]:
         train = train / "train.jsonl"
         if not train.is_file():
             raise UserError(f"dataset_path {train.parent}: there is no train.jsonl in it; name the file itself")
-        validation = validation or (beside if beside.is_file() else None)
+        validation = validation or (beside if beside.is_file() and any(numbered_lines(beside)) else None)
     if validation is not None and validation.is_dir():
         validation = validation / "val.jsonl"
     return train, validation
