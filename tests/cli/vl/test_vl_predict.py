@@ -91,7 +91,7 @@ class Answers(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """It is asked again at once, not after a second."""
-    monkeypatch.setitem(document_server._RETRIES, "backoff_factor", 0.0)  # type: ignore[index]
+    monkeypatch.setitem(document_server.RETRIES, "backoff_factor", 0.0)  # type: ignore[index]
     made = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     made.models, made.asked, made.script = ["invoices"], [], []  # type: ignore[attr-defined]
     made.url = f"http://127.0.0.1:{made.server_port}"  # type: ignore[attr-defined]
@@ -163,12 +163,20 @@ def test_what_a_server_can_say(
     assert "Traceback" not in said.err
 
 
-def test_a_server_that_cannot_be_asked(call: Caller, server: Any, papers: Path, tmp_path: Path) -> None:
-    """No address, several models, or nobody there: one line, and no file of answers."""
+def test_a_server_that_cannot_be_asked(
+    call: Caller, server: Any, papers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No address, several models, a key that is none, or nobody there: one line without the key, no file of answers."""
     words = ("vl", "predict", papers / "b.png", "--output", tmp_path / "out.jsonl", "--server")
     assert "not an address such as" in call.refuse(*words, "localhost:8000")
     server.models.append("other")
     assert "it serves invoices, other; name one: --served-model" in call.refuse(*words, server.url)
+    assert "secret" not in call.refuse(*words, "http://me:secret@127.0.0.1:9").lower()
+    assert "not an address such as" in call.refuse(*words, "http://[::1")
+    monkeypatch.setenv(document_server.ENV_SERVER_KEY, "top\nsecret")
+    assert "no line breaks" in (refused := call.refuse(*words, server.url))
+    assert "secret" not in refused
+    monkeypatch.delenv(document_server.ENV_SERVER_KEY)
     said = call(*words, "http://127.0.0.1:9")
     assert said.code == 1
     assert said.err.startswith("error: http://127.0.0.1:9: no answer: ")

@@ -23,7 +23,7 @@ ENV_SERVER_KEY: Final = "RECEIPT_TRAINER_SERVER_KEY"
 """Environment variable with the server's API key, if it wants one."""
 MAX_PIXELS: Final = 2_000_000
 """Larger pages are scaled down before they are sent: no version of the model looks at more than half of it."""
-_RETRIES: Final = {
+RETRIES: Final = {
     "total": 4,
     "backoff_factor": 1.0,
     "backoff_max": 30.0,
@@ -61,7 +61,7 @@ class DocumentServer:
     max_new_tokens: int = 1024
     schema: dict[str, Any] | None = field(default_factory=lambda: DOCUMENT_SCHEMA)
     pool: urllib3.PoolManager = field(
-        default_factory=lambda: urllib3.PoolManager(retries=urllib3.Retry(**_RETRIES), timeout=_TIMEOUT)  # type: ignore[arg-type]
+        default_factory=lambda: urllib3.PoolManager(retries=urllib3.Retry(**RETRIES), timeout=_TIMEOUT)  # type: ignore[arg-type]
     )
 
     @classmethod
@@ -72,7 +72,12 @@ class DocumentServer:
             UserError: no address, it refuses the key, or it serves several models.
             WorldError: it cannot be reached.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
+        if "@" in parts.netloc:  # it would stand in messages and answers
+            raise UserError(f"--server: no user and password in the address; set the server's key in {ENV_SERVER_KEY}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(f"--server {url}: not an address such as http://127.0.0.1:8000")
         base = url.rstrip("/").removesuffix("/v1")
@@ -120,7 +125,9 @@ class DocumentServer:
         return text
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        key = os.environ.get(ENV_SERVER_KEY)
+        key = os.environ.get(ENV_SERVER_KEY, "").strip()
+        if not (key.isascii() and key.isprintable()):  # the HTTP client's own error would show it
+            raise UserError(f"{ENV_SERVER_KEY}: a key has only ASCII letters, digits and signs, no line breaks")
         headers = {"Authorization": f"Bearer {key}"} if key else None
         try:
             answer = self.pool.request(method, f"{self.url}{path}", json=body, headers=headers)
