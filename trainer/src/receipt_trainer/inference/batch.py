@@ -1,12 +1,11 @@
-"""Many documents through one reader: files found, read on several threads, answers in order."""
+"""Many documents through one reader: read on several threads, answers in order."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.files import sha256_of
 from receipt_trainer.inference.answers_file import AnswersFile
 from receipt_trainer.inference.document_reader import DocumentReader
-from receipt_trainer.inference.inputs import IMAGES, STDIN, WORDS, Given, Inputs
+from receipt_trainer.inference.inputs import IMAGES, STDIN, WORDS, Given, Inputs, files_below
 
 STDIN_NAME: Final = "stdin"
 AHEAD: Final = 4
@@ -31,39 +30,12 @@ class ReadTask:
     given: Given | Path
 
 
-def files_of(inputs: Sequence[str], output: Path | None = None) -> list[Path | str]:
-    """All files to read: those named, and of folders those that may be documents, by name; hidden ones left out.
-
-    Args:
-        output: is written, and so not read where it lies in one of the folders.
-
-    Raises:
-        UserError: a name is nothing, or a folder has no such file.
-    """
+def files_of(inputs: Iterable[str], output: Path | None = None) -> list[Path | str]:
+    """All files to read, see `files_below`; `STDIN` as it is."""
     found: list[Path | str] = []
     for name in inputs:
-        path = Path(name)
-        if name == STDIN:
-            found.append(STDIN)
-        elif path.is_dir():
-            written = output and os.path.realpath(output)
-            inner = sorted(file for file in _inside(path) if os.path.realpath(file) != written)
-            if not inner:
-                raise UserError(f"{name}: no photo, PDF or file of words in this folder")
-            found += inner
-        elif path.exists():
-            found.append(path)
-        else:
-            raise UserError(f"{name}: no such file or folder")
+        found += [STDIN] if name == STDIN else files_below(name, (*IMAGES, *WORDS), output)
     return found
-
-
-def _inside(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            if not name.startswith(".") and name.lower().endswith((*IMAGES, *WORDS)):
-                yield Path(place, name)
 
 
 def answers(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Any
 
 from PIL import Image
 
@@ -20,45 +20,17 @@ from receipt_trainer.files import sha256_of
 from receipt_trainer.inference.answers_file import AnswersFile
 from receipt_trainer.inference.document_server import PageError
 from receipt_trainer.pages.documents import open_pages
-from receipt_trainer.pages.kinds import IMAGE_ENDINGS
 
 Ask = Callable[[Sequence[Image.Image]], list[str]]
 """Upright RGB pages in, the texts of their answers out; PageError, ExampleError: a page cannot be answered."""
-_ENDINGS: Final = (*IMAGE_ENDINGS, ".pdf")
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class _AskedPage:
     source: dict[str, Any]
     number: int
     of_pages: int
     image: Image.Image
-
-
-def documents_of(inputs: Iterable[Path]) -> list[Path]:
-    """All files to read: those named, and of folders the images and PDFs in and below them, by name.
-
-    Raises:
-        UserError: a name is nothing, or a folder has no such file.
-    """
-    found: list[Path] = []
-    for path in inputs:
-        if path.is_dir():
-            inner = sorted(
-                file
-                for file in path.rglob("*")
-                if file.name.lower().endswith(_ENDINGS)
-                and file.is_file()
-                and not any(part.startswith(".") for part in file.relative_to(path).parts)
-            )
-            if not inner:
-                raise UserError(f"{path}: no image and no PDF in this folder")
-            found += inner
-        elif path.exists():
-            found.append(path)
-        else:
-            raise UserError(f"{path}: no such file or folder")
-    return found
 
 
 def version_of(asked: Mapping[str, Any]) -> str:
@@ -86,7 +58,7 @@ def answer_documents(
         UserError: the server refuses its key.
         WorldError: the model cannot be asked.
     """
-    waiting: list[_Page] = []
+    waiting: list[_AskedPage] = []
     for file in files:
         try:
             for page in _pages(file, kept):
@@ -100,7 +72,7 @@ def answer_documents(
     yield from _answers(waiting, ask, model)
 
 
-def _pages(file: Path, kept: AnswersFile) -> Iterator[_Page]:
+def _pages(file: Path, kept: AnswersFile) -> Iterator[_AskedPage]:
     try:
         digest = sha256_of(file)
     except OSError as error:
@@ -108,14 +80,14 @@ def _pages(file: Path, kept: AnswersFile) -> Iterator[_Page]:
     for page in open_pages(file):
         source = _source(file, page.number - 1, digest)
         if not kept.has(source):
-            yield _Page(source, page.number, page.of_pages, page.image)
+            yield _AskedPage(source, page.number, page.of_pages, page.image)
 
 
 def _source(file: Path, document: int, digest: str) -> dict[str, Any]:
     return {"file": str(file), "sha256": digest, "document": document, "options": ""}
 
 
-def _answers(pages: Sequence[_Page], ask: Ask, model: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _answers(pages: Sequence[_AskedPage], ask: Ask, model: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if not pages:
         return
     began = perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -130,6 +131,37 @@ class Inputs:
         for document in read_foreign(path, self.format, problems=problems, content=content):
             yield Given(document.name, document, problems=_said(problems))
             problems.examples.clear()
+
+
+def files_below(name: str | Path, endings: tuple[str, ...], output: Path | None = None) -> list[Path]:
+    """A file, or of a folder those in and below it with one of the endings, by name; hidden ones left out.
+
+    Args:
+        output: is written, and so not read where it lies in the folder.
+
+    Raises:
+        UserError: nothing is called so, or the folder has no such file.
+    """
+    path = Path(name)
+    if not path.exists():
+        raise UserError(f"{name}: no such file or folder")
+    if not path.is_dir():
+        return [path]
+    written = output and os.path.realpath(output)
+    inner = sorted(file for file in _inside(path, endings) if os.path.realpath(file) != written)
+    if not inner:
+        raise UserError(
+            f"{name}: no {'image or PDF' if endings == IMAGES else 'photo, PDF or file of words'} in this folder"
+        )
+    return inner
+
+
+def _inside(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if not name.startswith(".") and name.lower().endswith(endings):
+                yield Path(place, name)
 
 
 def page_numbers(text: str, called: str = "--pages") -> frozenset[int]:

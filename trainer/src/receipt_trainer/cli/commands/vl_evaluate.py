@@ -235,9 +235,10 @@ def predict_command(inputs: tuple[Path, ...], output: Path, batch_size: int, pro
     same command resumes what was stopped. Exit code 1: a page was refused, with a line each on stderr.
     """
     from receipt_trainer.inference.answers_file import open_answers
-    from receipt_trainer.inference.document_answers import answer_documents, documents_of, version_of
+    from receipt_trainer.inference.document_answers import answer_documents, version_of
+    from receipt_trainer.inference.inputs import IMAGES, files_below
 
-    files = [file for file in documents_of(inputs) if file.resolve() != output.resolve()]
+    files = [file for path in inputs for file in files_below(path, IMAGES, output)]
     ask, asked = _server(how) if how["server"] else _local(how)
     version = version_of(asked)
     model = {"name": how["served_model"] or how["model_path"] or asked["model"], "version": version}
