@@ -64,7 +64,7 @@ def normalise(name: str) -> str:
 def nearest_label(name: str) -> str | None:
     """The core label that an unknown name is nearly spelt like or shares words with; None if known, or like none."""
     own = normalise(name).replace("-", "_").replace(" ", "_")
-    if own in (*CORE_LABELS, AMOUNT, OUTSIDE):
+    if own in _KNOWN:
         return None
     known, parts = (*CORE_LABELS, *SYNONYMS), set(own.split("_"))
     alike = [label for label in known if (words := set(label.split("_"))) <= parts or parts <= words]

@@ -12,7 +12,7 @@ from receipt_trainer.data.labels import normalise
 from receipt_trainer.data.problems import NOTED, Problem, ProblemKind
 from receipt_trainer.data.sources.drafts import Draft
 from receipt_trainer.errors import UserError
-from receipt_trainer.files import write_atomically
+from receipt_trainer.files import FULL, disk_full, write_atomically
 from receipt_trainer.reports import summary
 from receipt_trainer.reports.checkup import NUM_DRAWN, Checkup, problems_by_place
 from receipt_trainer.reports.draft_svg import draw_draft
@@ -32,6 +32,7 @@ def write_check_page(path: Path, found: Checkup, drafts: Iterable[Draft]) -> int
 
     Raises:
         UserError: something else is called so, or it cannot be written.
+        WorldError: the disk is full.
     """
     try:
         if path.exists():
@@ -41,6 +42,8 @@ def write_check_page(path: Path, found: Checkup, drafts: Iterable[Draft]) -> int
         shown = list(drafts)
         write_atomically(path, render_check(found, shown).encode("utf-8", "replace"))
     except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(path) from error
         raise UserError(f"{path}: cannot write the page: {error.strerror or error}") from None
     return min(len(shown), NUM_DRAWN)
 

@@ -35,7 +35,6 @@ _QUIET: Final = frozenset(
         ProblemKind.LINES_GUESSED,
         ProblemKind.NOT_UTF8,
         ProblemKind.TEXT_CHANGED,
-        ProblemKind.UNKNOWN_LABEL,
         ProblemKind.BOX_CLIPPED,
         ProblemKind.UNKNOWN_LABEL,  # those that look misspelt are said by themselves
     }
@@ -179,6 +178,7 @@ def check_receipts(
     sized = sorted(((_name(each), len(each.words), _tokens(each)) for each in receipts), key=lambda row: -row[2])
     found.longest, found.num_windows = sized[:_SHOWN], sum(row[2] > max_length - 2 for row in sized)
     _judge(found, labelled)
+    found.remarks += [*_remarks(found), *(_enough(found.split, found.num_labelled) if found.split else [])]
     found.drawn = _drawn(found, receipts)
     return found
 
@@ -253,8 +253,8 @@ def _normal(receipts: Sequence[Receipt]) -> set[str]:
 
 
 def _judge(found: Checkup, labelled: Sequence[Receipt]) -> None:
-    """Put what was found into sentences."""
-    said, remarks = found.problems_said, found.remarks
+    """Say what a person should mend."""
+    said = found.problems_said
     without = found.num_receipts - found.num_labelled
     if not found.num_receipts and not found.refused and not found.problems.counts:
         said.append("no receipt is in it")
@@ -262,7 +262,7 @@ def _judge(found: Checkup, labelled: Sequence[Receipt]) -> None:
         held = ", ".join(f"{count} {status}" for status, count in sorted(found.statuses.items()))
         said.append(f"no word has a VALID label{f' ({held})' if held else ''}: there is nothing to learn")
     elif without:
-        (said if 2 * without > found.num_receipts else remarks).append(
+        (said if 2 * without > found.num_receipts else found.remarks).append(
             f"{without} of {found.num_receipts} receipts: no VALID label, so not trained on"
         )
     swapped = found.problems.counts[ProblemKind.PAGE_SIZE_SWAPPED]
@@ -277,6 +277,15 @@ def _judge(found: Checkup, labelled: Sequence[Receipt]) -> None:
                 f"the label {one_line(row.name, 40)} ({row.num_words} x) is not known: is it {row.nearest}? "
                 "As it stands it is learned as a label of its own"
             )
+    if len(labelled) >= 2 and found.split is None:
+        said.append(f"all {len(labelled)} labelled receipts are near duplicates of each other: none can be held out")
+    elif len(labelled) == 1:
+        said.append("one labelled receipt alone: at least 2 are needed, one to learn from and one to validate")
+
+
+def _remarks(found: Checkup) -> list[str]:
+    """What is good to know, and needs no change."""
+    remarks = []
     thin = [row.name for row in found.labels if row.num_receipts < THIN and row.learned_as != OUTSIDE]
     if thin:
         names = f": {', '.join(one_line(name, 30) for name in thin)}" if len(thin) <= _SHOWN else ""
@@ -299,12 +308,7 @@ def _judge(found: Checkup, labelled: Sequence[Receipt]) -> None:
             f"longer than a window of 512 tokens: {found.num_windows} of {found.num_receipts} receipts; they are read "
             "in several windows that overlap, and nothing is lost"
         )
-    if len(labelled) >= 2 and found.split is None:
-        said.append(f"all {len(labelled)} labelled receipts are near duplicates of each other: none can be held out")
-    elif len(labelled) == 1:
-        said.append("one labelled receipt alone: at least 2 are needed, one to learn from and one to validate")
-    if found.split is not None:
-        remarks += _enough(found.split, len(labelled))
+    return remarks
 
 
 def _enough(split: SplitRow, num_labelled: int) -> list[str]:

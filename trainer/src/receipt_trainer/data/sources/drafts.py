@@ -111,6 +111,6 @@ def drafts_of(receipts: Iterable[Receipt], wanted: Collection[str]) -> Iterator[
 
 
 def _shown(labels: Sequence[WordLabel]) -> str:
-    """The VALID label, or any other with its status."""
+    """The VALID label, else the first of the others by name."""
     best = min(labels, key=lambda label: (label.status != "VALID", label.name), default=None)
     return OUTSIDE if best is None else best.name

@@ -129,6 +129,36 @@ def parse_record(
         problems.add(ProblemKind.BAD_RECORD, place, detail="no words list", cause=meant)
         return None
     record = as_ours(record, label_names)
+    page = _page_of(record, place, problems, max_words)
+    words = page and _words_of(record["words"], *page, problems)
+    if page is None or words is None:
+        return None
+    (name, width, height), image_id = page, record.get("image_id")
+    source, split = (_optional_name(record, field, name, problems) for field in ("source", "split"))
+    review = parse_review(record.get(_REVIEW))
+    receipt = Receipt(
+        image_id=image_id or image_id_for(source, name),
+        receipt_id=record.get("receipt_id", 1),
+        words=tuple(word for _, word in words),
+        name=name,
+        source=source,
+        split=split,
+        width=int(width),
+        height=int(height),
+        extra={
+            key: value
+            for key, value in record.items()
+            if key not in _RECEIPT_FIELDS and (key != _REVIEW or review is None)
+        },
+        review=review,
+    )
+    return clean(receipt, problems, max_words, [where for where, _ in words])
+
+
+def _page_of(
+    record: dict[str, Any], place: str, problems: ProblemLog, max_words: int
+) -> tuple[str, float, float] | None:
+    """The receipt's name, width and height; None, and a problem, where something around the words is wrong."""
     if any(isinstance(word, str) for word in record["words"]):
         detail = "words are texts: bboxes and ner_tags of the same length are needed beside them"
         problems.add(ProblemKind.BAD_RECORD, place, detail=detail)
@@ -154,7 +184,14 @@ def parse_record(
     if len(record["words"]) > max_words:
         problems.add(ProblemKind.TOO_MANY_WORDS, name, detail=f"{len(record['words'])} words, at most {max_words}")
         return None
-    given = [corners_of(word) for word in record["words"]]
+    return name, width, height
+
+
+def _words_of(
+    items: list[Any], name: str, width: float, height: float, problems: ProblemLog
+) -> list[tuple[str, Word]] | None:
+    """The sound words, each after where in the file it stands; None, and a problem, where most are not."""
+    given = [corners_of(word) for word in items]
     boxes = [box for box in given if box is not None]
     for is_part, unit in ((are_fractions, "fractions of the page, 0..1"), (are_percent, "percent of the page")):
         if len(boxes) == len(given) and is_part(boxes, width, height):
@@ -163,13 +200,12 @@ def parse_record(
             problems.explain(ProblemKind.BOXES_FRACTIONS, f"the boxes look like {unit}; pixels are needed")
             return None
     outside = problems.counts[ProblemKind.BOX_OUTSIDE_PAGE]
-    lines, is_guessed = _lines_of(record["words"], given, name, problems)
-    parsed = _parse_words(record["words"], given, lines, (width, height) * 2, name, problems)
+    lines, is_guessed = _lines_of(items, given, name, problems)
+    parsed = _parse_words(items, given, lines, (width, height) * 2, name, problems)
     if is_guessed:
         parsed.sort(key=lambda pair: (pair[1].line, pair[1].box[0]))
-    places, words = [place for place, _ in parsed], tuple(word for _, word in parsed)
     outside = problems.counts[ProblemKind.BOX_OUTSIDE_PAGE] - outside
-    lost = len(given) - len(words)
+    lost = len(given) - len(parsed)
     if outside and len(boxes) >= _MANY and fit(boxes, height, width) == 1:
         cause = "width and height of the page look swapped (a photo lying on its side)"
         problems.add(ProblemKind.PAGE_SIZE_SWAPPED, name, detail=f"width {width:g}, height {height:g}", cause=cause)
@@ -181,31 +217,11 @@ def parse_record(
             cause=likely_cause(boxes, width, height).removeprefix(": "),
         )
         return None
-    if not any(word.labels for word in words):
-        calls = (
-            _meant(tuple(word), "label", _OTHER_NAMES["label"]) for word in record["words"] if isinstance(word, dict)
-        )
+    if not any(word.labels for _, word in parsed):
+        calls = (_meant(tuple(word), "label", _OTHER_NAMES["label"]) for word in items if isinstance(word, dict))
         if meant := next(filter(None, calls), ""):
             problems.add(ProblemKind.MISNAMED_KEY, name, cause=meant)
-    source, split = (_optional_name(record, field, name, problems) for field in ("source", "split"))
-    review = parse_review(record.get(_REVIEW))
-    receipt = Receipt(
-        image_id=image_id or image_id_for(source, name),
-        receipt_id=receipt_id,
-        words=words,
-        name=name,
-        source=source,
-        split=split,
-        width=int(width),
-        height=int(height),
-        extra={
-            key: value
-            for key, value in record.items()
-            if key not in _RECEIPT_FIELDS and (key != _REVIEW or review is None)
-        },
-        review=review,
-    )
-    return clean(receipt, problems, max_words, places)
+    return parsed
 
 
 def parse_review(value: Any) -> Review | None:
