@@ -41,7 +41,7 @@ class Step(NamedTuple):
     anchor: str
 
 
-class Advice(NamedTuple):
+class Assessment(NamedTuple):
     """A run in sentences.
 
     Attributes:
@@ -62,7 +62,7 @@ def advise(
     predictions: Sequence[ReceiptPrediction] | None = None,
     fields: Sequence[ReadField] = (),
     seen: Collection[str] = (),
-) -> Advice:
+) -> Assessment:
     """The advice of a run.
 
     Args:
@@ -86,7 +86,7 @@ def advise(
     support = _support(number) if head.score is not None else ""
     if not support and len(record.epoch_metrics) > 1 and record.overall:
         support = "The kept epoch was chosen on these receipts: expect a little less on new ones."
-    return Advice(score, support, worst, [step for _, step in steps[:MAX_STEPS]])
+    return Assessment(score, support, worst, [step for _, step in steps[:MAX_STEPS]])
 
 
 def num_validation(record: RunRecord, predictions: Sequence[ReceiptPrediction] | None = None) -> int | None:
@@ -265,10 +265,10 @@ def _of_new_merchants(parts: Sequence[tuple[int, int]]) -> Iterator[tuple[float,
         yield 72, Step(f"{text} the others): label receipts of more merchants.", "#fields")
 
 
-def _of_documents(record: PaddleOcrVlRecord, fields: Sequence[ReadField]) -> Advice:
+def _of_documents(record: PaddleOcrVlRecord, fields: Sequence[ReadField]) -> Assessment:
     kept, number = record.vl.scores, num_validation(record)
     if kept is None or kept.field_accuracy is None:
-        return Advice("There is no score yet: no answer was scored.", "", [], [])
+        return Assessment("There is no score yet: no answer was scored.", "", [], [])
     number = kept.documents or number
     many = _many(number, "validation document") if number is not None else "validation documents"
     score = f"{formatting.percent(kept.field_accuracy)} of the fields right on {many}."
@@ -288,7 +288,7 @@ def _of_documents(record: PaddleOcrVlRecord, fields: Sequence[ReadField]) -> Adv
             steps.append(Step(text, "#worst"))
     if record.vl.left_out:
         steps.append(Step(f"{_many(len(record.vl.left_out), 'document')} too long and left out.", "#data"))
-    return Advice(score, _support(number, "document"), [], steps[:MAX_STEPS])
+    return Assessment(score, _support(number, "document"), [], steps[:MAX_STEPS])
 
 
 def field_view(fields: Sequence[ReadField], names: Sequence[str]) -> dict[str, Any]:

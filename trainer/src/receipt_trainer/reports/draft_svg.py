@@ -10,13 +10,10 @@ from receipt_trainer.data.labels import normalise
 from receipt_trainer.data.receipt import Box
 from receipt_trainer.data.sources.drafts import Draft, DraftWord
 from receipt_trainer.reports import formatting
-from receipt_trainer.reports.page import Photo
-from receipt_trainer.reports.receipt_svg import BACKGROUND_TEXT, text_em
+from receipt_trainer.reports.page import EmbeddedPhoto
+from receipt_trainer.reports.receipt_svg import BACKGROUND_TEXT, MARGIN, MAX_TEXT, MAX_WORDS, fit_text
 
-MARGIN: Final = 8.0
 MAX_HEIGHT: Final = 1050.0
-MAX_WORDS: Final = 600
-MAX_TEXT: Final = 60
 FRAME_WIDTH: Final = 520.0
 BEYOND: Final = (0.3, 2.0)
 """Parts of the page that are shown beside it where a few boxes lie outside, and where many do."""
@@ -25,7 +22,9 @@ _LIKE: Final = 0.03  # by so much the shapes of photo and page may differ
 _GRID: Final = 1000
 
 
-def draw_draft(draft: Draft, colors: Mapping[str, str], odd: Mapping[str, str], photo: Photo | None) -> dict[str, Any]:
+def draw_draft(
+    draft: Draft, colors: Mapping[str, str], odd: Mapping[str, str], photo: EmbeddedPhoto | None
+) -> dict[str, Any]:
     """The view of a receipt as its file has it: the whole page, boxes beside it too, what is wrong with words.
 
     Args:
@@ -82,7 +81,7 @@ def _within_reach(
     return cut, num_far
 
 
-def _photo_size(photo: Photo | None, width: float, height: float) -> tuple[tuple[float, float], bool]:
+def _photo_size(photo: EmbeddedPhoto | None, width: float, height: float) -> tuple[tuple[float, float], bool]:
     """How large a photo lies on a page, in its unit, and whether it has another shape than the page."""
     if photo is None:
         return (0.0, 0.0), False
@@ -94,20 +93,15 @@ def _photo_size(photo: Photo | None, width: float, height: float) -> tuple[tuple
 
 
 def _drawn_draft_word(word: DraftWord, box: Box, colors: Mapping[str, str], wrong: str | None) -> dict[str, Any]:
+    """The view of a word; `box` is x, y, width, height."""
     label = normalise(word.label)
     kind = "off" if wrong else "none" if label == OUTSIDE else "labelled"
     said = f"{formatting.one_line(word.label, 60)}{f', {wrong}' if wrong else ''}"
     text = formatting.one_line(word.text, MAX_TEXT)
     color = colors.get(label, BACKGROUND_TEXT)
-    return _text_in(box, text) | {"kind": kind, "color": color, "title": f"{text}: {said}"}
-
-
-def _text_in(box: tuple[float, float, float, float], text: str) -> dict[str, Any]:
-    """A box (x, y, width, height) with its text, as large as fits."""
     x, y, width, height = box
-    natural = text_em(text)
-    size = max(3.0, min(0.74 * height, 14.0, (width - 2) / natural if natural else height))
+    size, length = fit_text(text, width, height)
     return {
-        **{"x": x, "y": y, "width": width, "height": height, "text": text, "font_size": size},
-        "text_length": max(1.0, min(width - 2, size * natural)) if size * natural > 0.8 * width else None,
+        **{"x": x, "y": y, "width": width, "height": height, "text": text, "font_size": size, "text_length": length},
+        **{"kind": kind, "color": color, "title": f"{text}: {said}"},
     }

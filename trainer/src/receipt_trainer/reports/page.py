@@ -29,7 +29,7 @@ def require_page_libraries() -> None:
     _environment()
 
 
-class Photo(NamedTuple):
+class EmbeddedPhoto(NamedTuple):
     """An image for a page, as a data URI; width and height are those of the file, in pixels."""
 
     uri: str
@@ -37,7 +37,7 @@ class Photo(NamedTuple):
     height: int
 
 
-def open_photo(path: Path, within: tuple[int, int]) -> Photo | None:
+def open_photo(path: Path, within: tuple[int, int]) -> EmbeddedPhoto | None:
     """The image, scaled down to fit in so many pixels; None if it cannot be read."""
     try:
         from receipt_trainer.pages.images import open_image
@@ -49,7 +49,7 @@ def open_photo(path: Path, within: tuple[int, int]) -> Photo | None:
     image.thumbnail(within)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=78)
-    return Photo(f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}", width, height)
+    return EmbeddedPhoto(f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}", width, height)
 
 
 @contextmanager

@@ -119,15 +119,14 @@ def _drawn_word(page: _Page, item: JudgedReceipt, index: int, colors: Mapping[st
     word, verdict = item.receipt.words[index], item.verdicts[index]
     x, y, width, height = page.place(word)
     text = formatting.one_line(word.text, MAX_TEXT)
-    natural = text_em(text)
-    size = max(3.0, min(0.74 * height, 14.0, (width - 2) / natural if natural else height))
+    size, length = fit_text(text, width, height)
     known = f", {formatting.percent(word.score)}" if word.score is not None else ""
     said = word.gold if word.gold == word.pred else f"{word.gold} → {word.pred}"
     said = said if word.scored else f"{word.pred}, not scored"
     return {
         **{"x": x, "y": y, "width": width, "height": height, "text": text, "font_size": size, "verdict": verdict},
         **{"text_x": x + width / 2, "text_y": y + height / 2},
-        "text_length": max(1.0, min(width - 2, size * natural)) if size * natural > 0.8 * width else None,
+        "text_length": length,
         "color": colors.get(word.gold, BACKGROUND_TEXT) if word.scored else BACKGROUND_TEXT,
         "title": f"{text}: {formatting.one_line(said, 90)}{known}",
     }
@@ -166,6 +165,13 @@ def _text_box(word: Mapping[str, Any], wide: float, scale: float, shift: float) 
 
 def _meet(one: _Rectangle, other: _Rectangle) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def fit_text(text: str, width: float, height: float) -> tuple[float, float | None]:
+    """The font size at which a text fits a box, and the length to set it to; None where it is short enough anyway."""
+    natural = text_em(text)
+    size = max(3.0, min(0.74 * height, 14.0, (width - 2) / natural if natural else height))
+    return size, max(1.0, min(width - 2, size * natural)) if size * natural > 0.8 * width else None
 
 
 def text_em(text: str) -> float:
