@@ -101,7 +101,7 @@ def cut(lines: Iterable[Line], folds: int, number: int, seed: int, known: float)
 
 
 @dataclass(frozen=True)
-class Trial:
+class FoldRun:
     """One training: a variant's flags, on a fold, by a seed."""
 
     variant: str
@@ -114,7 +114,7 @@ class Trial:
         return out / self.variant / f"fold{self.fold}-seed{self.seed}"
 
 
-def run(trial: Trial, parts: Fold, out: Path, threads: int) -> None:
+def run(trial: FoldRun, parts: Fold, out: Path, threads: int) -> None:
     """Train and score; what is finished is skipped, what was begun is resumed. SystemExit: a command failed."""
     folder = trial.folder(out)
     settings = {"flags": list(trial.flags), "receipts": {name: len(lines) for name, lines in vars(parts).items()}}
@@ -183,7 +183,7 @@ def read_trial(folder: Path, part: str, spans: Spans) -> dict[str, dict[str, Sha
     return {one.name: shares(one, truths[one.name], spans) for one in read_predictions(path).receipts}
 
 
-def report(console: Console, out: Path, trials: Sequence[Trial], spans: Spans) -> None:
+def report(console: Console, out: Path, trials: Sequence[FoldRun], spans: Spans) -> None:
     """Tables of new and of known companies: each variant, and how far it differs from the first, in pairs of receipts.
 
     A receipt that several seeds have scored counts once, with the sum of its shares.

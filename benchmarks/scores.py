@@ -170,7 +170,7 @@ def by_company(console: Console, options: argparse.Namespace) -> None:
             lines += [json.loads(line) for line in stream]
     variants = dict(text.split("=", 1) for text in options.variant)
     trials = [
-        companies.Trial(name, (*recipe.flags, *shlex.split(flags), *options.extra), fold, int(seed))
+        companies.FoldRun(name, (*recipe.flags, *shlex.split(flags), *options.extra), fold, int(seed))
         for seed in options.seeds.split(",")
         for fold in options.fold or range(options.folds)
         for name, flags in variants.items()

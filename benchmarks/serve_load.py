@@ -49,7 +49,7 @@ ALLOWED = {200, 400, 413, 415, 422}
 
 
 @dataclass
-class Seen:
+class Observed:
     """What clients saw: seconds of each answer by status, connections that ended without one, and what was read."""
 
     seconds: dict[int, list[float]] = field(default_factory=dict)
@@ -121,7 +121,7 @@ class Server:
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
 
 
-def ask(server: Server, bodies: Iterator[bytes], seen: Seen, stop: Callable[[], bool]) -> None:
+def ask(server: Server, bodies: Iterator[bytes], seen: Observed, stop: Callable[[], bool]) -> None:
     """One client: a request after the other; a refused connection ends it."""
     client = server.connect()
     while not stop():
@@ -144,9 +144,9 @@ def ask(server: Server, bodies: Iterator[bytes], seen: Seen, stop: Callable[[], 
 
 
 @contextlib.contextmanager
-def clients(server: Server, bodies: Sequence[bytes], count: int) -> Iterator[Seen]:
+def clients(server: Server, bodies: Sequence[bytes], count: int) -> Iterator[Observed]:
     """So many clients at work during the block."""
-    seen, ended = Seen(), threading.Event()
+    seen, ended = Observed(), threading.Event()
 
     def endless(random: Random) -> Iterator[bytes]:
         while True:
@@ -165,7 +165,7 @@ def clients(server: Server, bodies: Sequence[bytes], count: int) -> Iterator[See
             thread.join()
 
 
-def until(count: int, seen: Seen) -> None:
+def until(count: int, seen: Observed) -> None:
     """Wait for so many answers."""
     while sum(map(len, seen.seconds.values())) < count:
         time.sleep(0.01)
@@ -204,7 +204,7 @@ def slow_ones(server: Server, bodies: Sequence[bytes], count: int) -> None:
 
 def fuzz(server: Server, record: dict[str, object], photo: bytes, count: int) -> None:
     """Mutated bodies, one after the other."""
-    random, seen = Random(11), Seen()
+    random, seen = Random(11), Observed()
     client = server.connect()
     for _ in range(count):
         body, kind, _ = mutated(random, record, photo)
@@ -219,7 +219,7 @@ def fuzz(server: Server, record: dict[str, object], photo: bytes, count: int) ->
 
 def photos(server: Server, photo: bytes, count: int) -> None:
     """Photos, one after the other."""
-    seen, client = Seen(), server.connect()
+    seen, client = Observed(), server.connect()
     for _ in range(count):
         began = time.monotonic()
         client.request("POST", READ, photo, {"Content-Type": "image/jpeg"})

@@ -25,7 +25,7 @@ from PIL import Image
 from receipt_trainer.errors import WorldError
 from receipt_trainer.serving import photos
 from receipt_trainer.serving.access import Access, new_token
-from receipt_trainer.serving.app import App, Limits, create_app
+from receipt_trainer.serving.app import App, ServerLimits, create_app
 from receipt_trainer.serving.bodies import BodyLimits
 from receipt_trainer.serving.corrections import FileCorrections
 from receipt_trainer.serving.holder import Holder
@@ -45,7 +45,7 @@ WORDS: dict[str, Any] = {
         {"text": "12.50", "box": [300, 50, 360, 70], "line": 1},
     ],
 }
-LIMITS = Limits(workers=2, body=BodyLimits(json_bytes=200_000, photo_bytes=1_000_000))
+LIMITS = ServerLimits(workers=2, body=BodyLimits(json_bytes=200_000, photo_bytes=1_000_000))
 Client = httpx.Client
 
 

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from receipt_trainer.serving.app import Limits, create_app
+from receipt_trainer.serving.app import ServerLimits, create_app
 from receipt_trainer.serving.corrections import FileCorrections
 from receipt_trainer.serving.holder import Holder
 from tests.serving.browser import served
@@ -42,7 +42,7 @@ CHECKS = [
 def test_schemathesis_finds_nothing(holder: Holder, tmp_path: Path) -> None:
     """Requests drawn from the interface, valid and not, get answers that it allows, and never a fault of ours."""
     corrections = FileCorrections(tmp_path / "corrections.jsonl")
-    limits = Limits(workers=2, photo_wait_s=1000.0, words_wait_s=1000.0)
+    limits = ServerLimits(workers=2, photo_wait_s=1000.0, words_wait_s=1000.0)
     with served(create_app(holder, corrections=corrections, limits=limits)) as url:
         schema = schemathesis.openapi.from_url(f"{url}openapi.json")
         assert len(list(schema.get_all_operations())) == 9

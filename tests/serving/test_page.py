@@ -18,7 +18,7 @@ from receipt_trainer.data.sources.jsonl import read_jsonl
 from receipt_trainer.data.sources.record import to_line
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.serving.access import Access, new_token
-from receipt_trainer.serving.app import Limits, create_app
+from receipt_trainer.serving.app import ServerLimits, create_app
 from receipt_trainer.serving.corrections import FileCorrections
 from receipt_trainer.serving.holder import Holder
 from receipt_trainer.serving.review import ReviewQueue, queue_of_file
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-
 
 PHOTO = Path(__file__).parents[2] / "docs" / "receipt.jpg"
 HOSTILE = "<img src=x onerror=window.broken=1>"
-PATIENT = Limits(words_wait_s=60, photo_wait_s=60, words_deadline_s=60, photo_deadline_s=60, workers=1)
+PATIENT = ServerLimits(words_wait_s=60, photo_wait_s=60, words_deadline_s=60, photo_deadline_s=60, workers=1)
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 

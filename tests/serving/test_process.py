@@ -25,7 +25,7 @@ from receipt_trainer.cli.commands.serve import group
 from receipt_trainer.errors import UserError
 from receipt_trainer.serving import server
 from receipt_trainer.serving.access import hash_of
-from receipt_trainer.serving.app import Limits, create_app
+from receipt_trainer.serving.app import ServerLimits, create_app
 from receipt_trainer.serving.bodies import BodyLimits
 from receipt_trainer.serving.holder import Holder
 from tests.serving.browser import CHROMIUM, chromium, opened, served
@@ -109,7 +109,7 @@ def test_nothing_of_training_is_loaded(run_dir: Path, tmp_path: Path) -> None:
     program = f"""
 import json, sys, threading, urllib.request
 from receipt_trainer.serving import server
-from receipt_trainer.serving.app import Limits, create_app
+from receipt_trainer.serving.app import ServerLimits, create_app
 from receipt_trainer.serving.bodies import BodyLimits
 from receipt_trainer.serving.holder import Holder
 def ask(url):
@@ -174,7 +174,7 @@ def test_who_sends_half_holds_nobody_up(holder: Holder, monkeypatch: pytest.Monk
         b"Content-Length: 900\r\n\r\nx",
     )
     monkeypatch.setattr(server, "HEADERS_S", 3.0)
-    app = create_app(holder, limits=Limits(workers=1, body=BodyLimits(seconds=3.0)))
+    app = create_app(holder, limits=ServerLimits(workers=1, body=BodyLimits(seconds=3.0)))
     with served(app) as url, contextlib.ExitStack() as stack:
         address = ("127.0.0.1", int(url.rsplit(":", 1)[1].strip("/")))
         slow = [stack.enter_context(socket.create_connection(address)) for _ in range(3 * len(halves))]

@@ -32,7 +32,7 @@ from receipt_trainer.serving.bodies import (
     PHOTOS,
     Bodies,
     BodyLimits,
-    Part,
+    FormPart,
     as_json,
     document_id,
     media_type,
@@ -54,7 +54,7 @@ _FIRST_PHOTO_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ServerLimits:
     """What a server lets in.
 
     Attributes:
@@ -87,7 +87,7 @@ class Service:
         corrections: Corrections | None,
         review: ReviewQueue | None,
         keep_photos: bool,
-        limits: Limits,
+        limits: ServerLimits,
     ) -> None:
         self.holder, self.corrections, self.review = holder, corrections, review
         self.keep_photos, self.limits = keep_photos, limits
@@ -299,7 +299,7 @@ def _unreachable(error: WorldError) -> ProblemError:
     return ProblemError(503, f"{' '.join(str(error).split())}; send it again later", {"Retry-After": "5"})
 
 
-def _photo(part: Part | None) -> Photo | None:
+def _photo(part: FormPart | None) -> Photo | None:
     if part is None:
         return None
     if part.content_type not in PHOTOS:
@@ -342,7 +342,7 @@ def create_app(
     corrections: Corrections | None = None,
     review: ReviewQueue | None = None,
     access: Access | None = None,
-    limits: Limits | None = None,
+    limits: ServerLimits | None = None,
     keep_photos: bool = False,
 ) -> App:
     """The application.
@@ -355,7 +355,7 @@ def create_app(
         keep_photos: with corrections.
     """
     service = Service(
-        holder, corrections=corrections, review=review, keep_photos=keep_photos, limits=limits or Limits()
+        holder, corrections=corrections, review=review, keep_photos=keep_photos, limits=limits or ServerLimits()
     )
     routes = [
         *(Route(path, service.page) for path in PAGE_FILES),

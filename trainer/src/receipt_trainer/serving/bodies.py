@@ -112,14 +112,14 @@ class _InMemory(MultiPartParser):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FormPart:
     """A part of a form: its content, and the type that it says it has ("" if none)."""
 
     content: bytes
     content_type: str
 
 
-async def parse_parts(request: Request, body: bytes, limits: BodyLimits) -> dict[str, Part]:
+async def parse_parts(request: Request, body: bytes, limits: BodyLimits) -> dict[str, FormPart]:
     """The parts of a form by name.
 
     Raises:
@@ -140,11 +140,11 @@ async def parse_parts(request: Request, body: bytes, limits: BodyLimits) -> dict
         raise ProblemError(400, f"the body is not the form that Content-Type announces: {said}"[:300]) from None
 
 
-async def _part(value: UploadFile | str) -> Part:
+async def _part(value: UploadFile | str) -> FormPart:
     if isinstance(value, str):
-        return Part(value.encode("utf-8", "surrogatepass"), "")
+        return FormPart(value.encode("utf-8", "surrogatepass"), "")
     content = await value.read()
-    return Part(content, (value.content_type or "").partition(";")[0].strip().lower())
+    return FormPart(content, (value.content_type or "").partition(";")[0].strip().lower())
 
 
 def document_id(content: bytes) -> str:

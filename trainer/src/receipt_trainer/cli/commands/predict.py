@@ -23,7 +23,7 @@ from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.data.problems import NOTED, ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.clean import is_name
-from receipt_trainer.data.sources.jsonl import Line, Suspicion, note_encoding, read_lines
+from receipt_trainer.data.sources.jsonl import JsonLine, Suspicion, note_encoding, read_lines
 from receipt_trainer.data.sources.record import as_ours, corners_of, parse_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.extraction import entities
@@ -93,7 +93,7 @@ def _input(source: str) -> Iterator[IO[bytes]]:
         yield cast("IO[bytes]", stream)
 
 
-def _decoded(stream: IO[bytes], source: str) -> Iterator[Line]:
+def _decoded(stream: IO[bytes], source: str) -> Iterator[JsonLine]:
     try:
         yield from read_lines(stream, "stdin" if source == STDIO else Path(source).name)
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
@@ -101,7 +101,7 @@ def _decoded(stream: IO[bytes], source: str) -> Iterator[Line]:
         raise UserError(f"{source}: cannot read receipts: {reason}") from None
 
 
-def _looked_at(lines: Iterable[Line], suspicion: Suspicion, problems: ProblemLog) -> Iterator[_Parsed]:
+def _looked_at(lines: Iterable[JsonLine], suspicion: Suspicion, problems: ProblemLog) -> Iterator[_Parsed]:
     """The lines as receipts, their problems counted."""
     for line in lines:
         log = ProblemLog(max_examples=len(line.content))  # all: a line cannot have more problems than bytes
@@ -168,7 +168,7 @@ def answers(reader: Reader, lines: Iterable[_Parsed], tally: Tally) -> Iterator[
             yield _answer(line, line.receipt, next(read))
 
 
-def _parse(line: Line, log: ProblemLog) -> _Parsed:
+def _parse(line: JsonLine, log: ProblemLog) -> _Parsed:
     if line.error:
         log.add(ProblemKind.BAD_RECORD, f"line {line.row}", detail=line.error)
         return _Parsed(line.row, None, None, line.error)

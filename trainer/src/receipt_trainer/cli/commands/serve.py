@@ -97,7 +97,7 @@ def _serve(
         require_stack()
     _check_places(review, corrections=corrections, keep_photos=keep_photos)
     from receipt_trainer.serving import server
-    from receipt_trainer.serving.app import Limits, create_app
+    from receipt_trainer.serving.app import ServerLimits, create_app
 
     access = _access(host, token_file, token_parameter)
     with server.listen(host, port) as listener:  # before the model is loaded: a port that is in use is told at once
@@ -109,7 +109,7 @@ def _serve(
             review=queue,
             keep_photos=keep_photos,
             access=access,
-            limits=Limits(workers=workers) if workers else None,
+            limits=ServerLimits(workers=workers) if workers else None,
         )
         click.echo(f"{server.url_of(listener)} answers with {holder.current().version}; Ctrl+C ends it", err=True)
         if queue is not None:

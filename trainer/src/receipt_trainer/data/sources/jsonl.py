@@ -29,7 +29,7 @@ _OPEN: Final = (b"[", b"{", b",")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class JsonLine:
     """A receipt as it stands in a file.
 
     Attributes:
@@ -49,7 +49,7 @@ class Line:
     encoding: str = ""
 
 
-def read_lines(stream: IO[bytes] | GzipFile, name: str) -> Iterator[Line]:
+def read_lines(stream: IO[bytes] | GzipFile, name: str) -> Iterator[JsonLine]:
     """The lines that are not blank, or the elements of the array that the content is as a whole.
 
     UTF-8 with and without a byte-order mark, UTF-16 and UTF-32 are read, and lines that are none of these as
@@ -78,7 +78,7 @@ def read_lines(stream: IO[bytes] | GzipFile, name: str) -> Iterator[Line]:
             yield found
 
 
-def _whole(lines: list[bytes], more: Iterator[tuple[int, bytes]], name: str, encoding: str) -> list[Line] | None:
+def _whole(lines: list[bytes], more: Iterator[tuple[int, bytes]], name: str, encoding: str) -> list[JsonLine] | None:
     """What the lines are as one JSON; None where they are none. `lines` then has those of `more` that were tried."""
     size = 0
     for _, line in more:
@@ -92,29 +92,29 @@ def _whole(lines: list[bytes], more: Iterator[tuple[int, bytes]], name: str, enc
     return list(_elements(found, name)) if isinstance(found.value, list) else [found]
 
 
-def _elements(line: Line, name: str) -> Iterator[Line]:
+def _elements(line: JsonLine, name: str) -> Iterator[JsonLine]:
     for n, each in enumerate(line.value):
-        yield Line(n + 1, f"{name}[{n}]", each, "", json.dumps(each).encode(), line.encoding)
+        yield JsonLine(n + 1, f"{name}[{n}]", each, "", json.dumps(each).encode(), line.encoding)
 
 
-def _line(row: int, place: str, line: bytes, encoding: str) -> Line:
+def _line(row: int, place: str, line: bytes, encoding: str) -> JsonLine:
     try:
         text = line.removeprefix(_BOM).decode()
     except UnicodeDecodeError:
         text, encoding = line.decode("cp1252", errors="replace"), "Windows-1252"
     try:
-        return Line(row, place, decoded(text), "", line, encoding)
+        return JsonLine(row, place, decoded(text), "", line, encoding)
     except (ValueError, RecursionError) as error:
-        return Line(row, place, None, f"not JSON: {error}", line, encoding)
+        return JsonLine(row, place, None, f"not JSON: {error}", line, encoding)
 
 
-def note_encoding(line: Line, problems: ProblemLog) -> None:
+def note_encoding(line: JsonLine, problems: ProblemLog) -> None:
     """Count a line that is not UTF-8."""
     if line.encoding:
         problems.add(ProblemKind.NOT_UTF8, line.place, cause=f"read as {line.encoding}")
 
 
-def _lines_of(path: Path) -> Iterator[Line]:
+def _lines_of(path: Path) -> Iterator[JsonLine]:
     try:
         with open_bytes(path) as stream:
             yield from read_lines(stream, path.name)
