@@ -32,8 +32,14 @@ def space(*present: str, **config: object) -> LabelSpace:
 
 @pytest.mark.parametrize(("stored", "core"), ENTITIES.items())
 def test_synonyms_become_core_labels(stored: str, core: str) -> None:
-    """Each documented synonym is its core label, in any case and with blanks around it."""
-    for written in (stored, stored.lower(), f" {stored.title()} "):
+    """Each documented synonym is its core label, in any case, with blanks around it and inside, or hyphens."""
+    for written in (
+        stored,
+        stored.lower(),
+        f" {stored.title()} ",
+        core.replace("_", "-"),
+        core.lower().replace("_", " "),
+    ):
         assert normalise(written) == core
         assert space().map(written) == core
 

@@ -63,6 +63,7 @@ def plain(tmp_path: Path) -> Receipt:
     [
         record(lambda word: word | {"box": [side for point in quad(word["box"]) for side in point]}),
         record(lambda word: word | {"box": quad(word["box"])}),
+        record(lambda word: word | {"box": [word["box"][:2], word["box"][2:]]}),
         record(lambda word: {"transcription": word["text"], "points": quad(word["box"]), "key_cls": word["label"]}),
         record(lambda word: word | {"line": float(word["line"])}),
         record(lambda word: {key: word[key] for key in ("text", "box", "label")}),
@@ -75,7 +76,7 @@ def plain(tmp_path: Path) -> Receipt:
             "ner_tags": [label or "O" for label in LABELS],
         },
     ],
-    ids=["flat quads", "quads", "PPOCRLabel's words", "lines as floats", "no lines", "columns"],
+    ids=["flat quads", "quads", "two corners", "PPOCRLabel's words", "lines as floats", "no lines", "columns"],
 )
 def test_known_forms_are_read_like_our_own(given: dict[str, Any], tmp_path: Path) -> None:
     """Quads, other names of fields, lines as floats or none, and columns give the receipt that our own form gives."""
@@ -96,6 +97,27 @@ def test_one_array_is_read_like_its_lines(tmp_path: Path) -> None:
         assert [receipt.name for receipt in read_files(path, ProblemLog())] == ["a", "b"]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+@pytest.mark.parametrize(("indent", "between"), [(2, "\n"), (None, ""), (None, ",\n"), (None, "\r")])
+def test_objects_one_after_the_other_are_read(indent: int | None, between: str, name: str, tmp_path: Path) -> None:
+    """What `jq` writes, and lines that end in a comma or in no line feed: each object is a receipt."""
+    path, problems = tmp_path / name, ProblemLog()
+    path.write_text(between.join(json.dumps(record(id=id), indent=indent) for id in "abc"))
+    assert [receipt.name for receipt in read_files(path, problems)] == ["a", "b", "c"]
+    assert not problems.counts
+    path.write_text(json.dumps({"receipts": [record()]}))
+    with pytest.raises(UserError, match="receipts stand under 'receipts'"):
+        read_files(path, problems)
+
+
+def test_boxes_that_stand_upright_are_said(tmp_path: Path) -> None:
+    """Words that are higher than wide lie on their side: kept, and said, on a page of any shape."""
+    tall = [{"text": f"word{n}", "box": [n, 10, n + 20, 90], "line": 0, "label": "DATE"} for n in range(12)]
+    problems = ProblemLog()
+    assert read_files(write(tmp_path / "a.jsonl", record(words=tall)), problems)
+    assert "a page on its side, or boxes of y0, x0, y1, x1" in "\n".join(problem_lines(problems.as_dict()))
+
+
 def test_a_number_is_an_id(tmp_path: Path) -> None:
     """An id that is a whole number names the receipt; what is missing is named, and only that."""
     problems = ProblemLog()
@@ -108,9 +130,11 @@ def test_a_number_is_an_id(tmp_path: Path) -> None:
     assert "height" not in said.replace("id (a text), width and height", "")
 
 
-def test_prefixes_of_labels_are_stripped_counted_and_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mark", ["-", "_", ".", " - "])
+def test_prefixes_of_labels_are_stripped_counted_and_said(mark: str, tmp_path: Path) -> None:
     """B-, I-, E-, S- go where all labels of the file have one; a label like E-MAIL among others stays."""
-    tags = iter(["B-MERCHANT_NAME", "E-MERCHANT_NAME", "S-PRODUCT_NAME", "S-LINE_TOTAL", "O", "S-GRAND_TOTAL"])
+    given = ["B-MERCHANT_NAME", "E-MERCHANT_NAME", "S-PRODUCT_NAME", "S-LINE_TOTAL", "O", "S-GRAND_TOTAL"]
+    tags = iter([tag.replace("-", mark) for tag in given])
     problems = ProblemLog()
     path = write(tmp_path / "a.jsonl", record(lambda word: word | {"label": next(tags)}))
     (receipt,) = read_files(path, problems)
@@ -123,10 +147,11 @@ def test_prefixes_of_labels_are_stripped_counted_and_said(tmp_path: Path) -> Non
     assert receipt.words[4].valid_label() == "E-MAIL"
 
 
-def test_labels_by_number_are_refused_without_names(tmp_path: Path) -> None:
-    """Without names the file is refused, by the first number; with names it is read."""
-    path = write(tmp_path / "a.jsonl", record(lambda word: word | {"label": NAMES.index(word["label"])}))
-    with pytest.raises(UserError, match="label 3 is a number"):
+@pytest.mark.parametrize("kind", [int, float, str])
+def test_labels_by_number_are_refused_without_names(kind: Callable[[int], Any], tmp_path: Path) -> None:
+    """Without names the file is refused, by the first number, also 3.0 and "3"; with names it is read."""
+    path = write(tmp_path / "a.jsonl", record(lambda word: word | {"label": kind(NAMES.index(word["label"]))}))
+    with pytest.raises(UserError, match=r"label 3(\.0)? is a number"):
         read_files(path, ProblemLog())
     (receipt,) = read_files(path, ProblemLog(), label_names=NAMES)
     assert receipt == plain(tmp_path)
@@ -142,6 +167,7 @@ def test_labels_by_number_are_refused_without_names(tmp_path: Path) -> None:
             "pixels of a larger image",
         ),
         (lambda b: [b[0], HEIGHT - b[1], b[2], HEIGHT - b[3]], "counted from the bottom"),
+        (lambda b: [b[2], b[3], b[0], b[1]], "look like x1, y1, x0, y0"),
     ],
 )
 def test_boxes_that_mean_something_else_stop_with_the_likely_cause(
@@ -188,8 +214,16 @@ def test_labels_that_occur_in_a_public_data_set_are_annotated_by_it(source: str,
         (lambda text: text.encode("cp1252"), ProblemKind.NOT_UTF8),
         (lambda text: gzip.compress(text.encode()), None),
         (lambda text: json.dumps(json.loads(text), indent=2).encode(), None),
+        (lambda text: text.encode("utf-16-le"), ProblemKind.NOT_UTF8),
     ],
-    ids=["BOM and CRLF", "UTF-16", "Windows-1252", "gzip under another name", "one object over many lines"],
+    ids=[
+        "BOM and CRLF",
+        "UTF-16",
+        "Windows-1252",
+        "gzip under another name",
+        "one object over many lines",
+        "UTF-16 unmarked",
+    ],
 )
 def test_files_in_other_forms_lose_nothing(
     encode: Callable[[str], bytes], kind: ProblemKind | None, tmp_path: Path
@@ -230,10 +264,13 @@ def test_what_is_altered_or_odd_is_counted_and_said(
         ({"words": [rename(word, "box", "bbox") for word in words()]}, "there is 'bbox' and no 'box'"),
         ({"words": [rename(word, "text", "value") for word in words()]}, "there is 'value' and no 'text'"),
         ({"words": [word | {"box": dict(zip("xywh", word["box"], strict=True))} for word in words()]}, "objects with"),
+        ({"words": [{"text": "a", "left": 1, "top": 1, "w": 2, "h": 2}]}, "each by itself"),
+        ({"words": [word | {"text": 12.5} for word in words()]}, "texts are numbers"),
+        ({"words": [[word] for word in words()]}, "nested by line"),
         ({"words": TEXTS}, "words are texts: bboxes and ner_tags of the same length are needed"),
         ({"annotations": words(), "words": None}, "there is 'annotations'"),
     ],
-    ids=["bbox", "value", "boxes of names", "plain words", "another list"],
+    ids=["bbox", "value", "boxes of names", "sides", "numbers", "nested", "plain words", "another list"],
 )
 def test_unusable_files_say_what_stands_there_instead(given: dict[str, Any], said: str, tmp_path: Path) -> None:
     """A file of which nothing can be used stops the command, with what was expected."""

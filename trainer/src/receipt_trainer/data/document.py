@@ -75,6 +75,9 @@ def decoded(text: str | bytes) -> Any:
     return json.loads(text, object_pairs_hook=_once)
 
 
+_BETWEEN: Final = re.compile(r"[\s,]*")
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -82,6 +85,22 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"the key '{printable(twice[:40])}' stands in an object twice")
     return found
+
+
+def objects(text: str) -> list[tuple[dict[str, Any], str]]:
+    """The objects of JSON that stand one after the other, parted by blanks or commas, each with its text; [] if none.
+
+    As `decoded`, but for texts that hold anything else or a broken object: none of theirs is given.
+    """
+    decoder, at, found = json.JSONDecoder(object_pairs_hook=_once), 0, []
+    try:
+        while text.startswith("{", at):
+            value, end = decoder.raw_decode(text, at)
+            found.append((value, text[at:end]))
+            at = end + len(_BETWEEN.match(text, end)[0])  # type: ignore[index]
+    except (ValueError, RecursionError):
+        return []
+    return found if at == len(text) else []
 
 
 def check(document: Any, schema: Mapping[str, Any] = DOCUMENT_SCHEMA) -> list[str]:

@@ -56,9 +56,14 @@ PUBLIC_SOURCES: Final[Mapping[str, frozenset[str]]] = {
 
 
 def normalise(name: str) -> str:
-    """The core name of a label: upper case, synonyms resolved; `O` for what is no entity."""
+    """The core name of a label: upper case, `grand total` and `grand-total` as `GRAND_TOTAL`, synonyms resolved.
+
+    `O` for what is no entity. A name that is none of ours stays as it is spelt.
+    """
     upper = name.strip().upper()
-    return SYNONYMS.get(upper, upper) or OUTSIDE
+    joined = upper.replace("-", "_").replace(" ", "_")
+    known = joined if joined in _KNOWN or joined in SYNONYMS else upper
+    return SYNONYMS.get(known, known) or OUTSIDE
 
 
 def nearest_label(name: str) -> str | None:

@@ -42,6 +42,12 @@ def is_grid(boxes: Sequence[Corners], width: float, height: float) -> bool:
     return min(width, height) > 1.05 * _GRID and max(ends) <= _GRID and min(ends) > 0.75 * _GRID
 
 
+def are_upright(boxes: Sequence[Corners], width: float, height: float) -> bool:
+    """Whether most boxes, as parts of a page of that size, are higher than wide: those of longer words are not."""
+    upright = sum((box[3] - box[1]) * height > (box[2] - box[0]) * width for box in boxes)
+    return len(boxes) >= _FEW and upright > _MOST * len(boxes)
+
+
 def fit(boxes: Sequence[Corners], width: float, height: float) -> float:
     """The part of the boxes that are top-left and bottom-right corners on a page of that size."""
     good = sum(
@@ -54,9 +60,19 @@ def fit(boxes: Sequence[Corners], width: float, height: float) -> float:
 
 def likely_cause(boxes: Sequence[Corners], width: float, height: float) -> str:
     """Why most boxes are not on their page, to follow a sentence; "" if nothing explains it."""
+    if fit(boxes, width, height) > _MOST:  # the boxes are not to blame
+        return ""
     causes: tuple[tuple[Callable[[], bool], str], ...] = (
         (lambda: are_fractions(boxes, width, height), "the boxes look like fractions of the page, 0..1"),
         (lambda: are_percent(boxes, width, height), "the boxes look like percent of the page"),
+        (
+            lambda: fit([(x0, y0, x1, y1) for x0, x1, y0, y1 in boxes], width, height) > _MOST,
+            "the boxes look like x0, x1, y0, y1; x0, y0, x1, y1 are needed",
+        ),
+        (
+            lambda: fit([(x0, y0, x1, y1) for x1, y1, x0, y0 in boxes], width, height) > _MOST,
+            "the boxes look like x1, y1, x0, y0; x0, y0, x1, y1 are needed",
+        ),
         (
             lambda: fit([(x, y, x + w, y + h) for x, y, w, h in boxes], width, height) > _MOST,
             "the boxes look like x, y, width, height; x0, y0, x1, y1 are needed",

@@ -32,7 +32,7 @@ MAX_KEY: Final = 100
 _SPACES: Final = "\t\n\v\f\r"
 """Control characters that part words."""
 
-_PREFIXED = re.compile(r"([BIESLUM])-(.+)", re.DOTALL)
+_PREFIXED = re.compile(r"([BIESLUM])( ?[-_.] ?)(.+)", re.DOTALL | re.IGNORECASE)
 _EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f]")
 
 
@@ -159,17 +159,18 @@ def strip_prefixes(receipts: Iterable[Receipt], problems: ProblemLog) -> list[Re
     """The receipts of one data set with labels without BIO, IOB, BIOES, BILOU or BMES prefixes, and a problem for each.
 
     Where every label of the data set has a prefix, one of B, I, S or U among them, or where what follows is one of our
-    labels, stands elsewhere without a prefix or with another: `E-MAIL` is a label.
+    labels, stands elsewhere without a prefix or with another: `E-MAIL` is a label. `B_` and `B.` are prefixes where
+    every label has one.
     """
     found = list(receipts)
     names = {label.name for receipt in found for word in receipt.words for label in word.labels}
-    parts = {name: (match[1], match[2]) for name in names if (match := _PREFIXED.fullmatch(name)) is not None}
-    times = Counter(rest for _, rest in parts.values())
-    is_scheme = len(parts) == len(names) and any(prefix in "BISU" for prefix, _ in parts.values())
+    parts = {name: match for name in names if (match := _PREFIXED.fullmatch(name)) is not None}
+    times = Counter(match[3] for match in parts.values() if match[2] == "-")
+    is_scheme = len(parts) == len(names) and any(match[1] in "BISUbisu" for match in parts.values())
     bare = {
-        name: rest
-        for name, (_, rest) in parts.items()
-        if is_scheme or times[rest] > 1 or rest in names or is_known(rest)
+        name: match[3]
+        for name, match in parts.items()
+        if is_scheme or (match[2] == "-" and (times[match[3]] > 1 or match[3] in names or is_known(match[3])))
     }
     return [_without_prefixes(receipt, bare, problems) for receipt in found] if bare else found
 

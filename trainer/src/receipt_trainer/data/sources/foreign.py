@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from receipt_trainer.data.document import objects
 from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords, line_numbers, straightened
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, image_id_for
@@ -30,7 +31,7 @@ from receipt_trainer.data.sources.formats import (
     vision,
 )
 from receipt_trainer.data.sources.formats.pages import FileReading, Format
-from receipt_trainer.data.sources.record import is_page, is_record
+from receipt_trainer.data.sources.record import is_page, is_record, records_under
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import open_bytes
 from receipt_trainer.pages.kinds import IMAGE_ENDINGS
@@ -301,14 +302,17 @@ def _content(path: Path, data: bytes | None = None) -> _Content:
         raise UserError(f"{path}: not JSON that can be read: nested too deep") from None
     except ValueError:
         values = list(_lines(text))
+        if not any(isinstance(value, dict | list) for _, value in values):
+            values = [(f"object {n}", value) for n, (value, _) in enumerate(objects(text), start=1)]
         return _Content(text, values if any(value is not None for _, value in values) else [])
 
 
 def _decoded(data: bytes, path: Path) -> str:
-    if b"\0" in data[:_HEAD] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    encoding = json.detect_encoding(data[:4])
+    if b"\0" in data[:_HEAD] and encoding.startswith("utf-8"):
         raise UserError(f"{path}: it is no text but an image, a PDF or a program's own file; words are wanted here")
     try:
-        return data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+        return data.decode("utf-8-sig" if encoding.startswith("utf-8") else encoding)
     except UnicodeDecodeError:
         return data.decode("cp1252", errors="replace")
 
@@ -344,6 +348,8 @@ def _near(content: _Content) -> str:
         first = content.text.lstrip().partition("\n")[0][:60]
         return f"; it begins with {first!r}" if first else "; it is empty"
     keys = list(dict.fromkeys(_keys([value for _, value in content.values[:_SHOWN]], _DEEP)))
+    if under := records_under(content.values[0][1]):
+        return f"; {under}"
     common = {name: sum(key in format.expected for key in keys if len(key) > 3) for name, format in FORMATS.items()}
     best = max(common, key=lambda name: common[name])
     shown = f"; it is JSON with {', '.join(keys[:_SHOWN])}" if keys else "; it is JSON without keys"

@@ -11,13 +11,13 @@ from gzip import GzipFile
 from pathlib import Path
 from typing import IO, Any, Final
 
-from receipt_trainer.data.document import decoded
+from receipt_trainer.data.document import decoded, objects
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.boxes import is_grid
 from receipt_trainer.data.sources.clean import MAX_WORDS, strip_prefixes
-from receipt_trainer.data.sources.formats.hugging_face import NAMES_OF_NUMBERS, class_labels
-from receipt_trainer.data.sources.record import boxes_of, given_label, is_whole, parse_record
+from receipt_trainer.data.sources.formats.hugging_face import NAMES_OF_NUMBERS, class_labels, first_number
+from receipt_trainer.data.sources.record import boxes_of, given_label, parse_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import open_bytes
 
@@ -67,29 +67,39 @@ def read_lines(stream: IO[bytes] | GzipFile, name: str) -> Iterator[JsonLine]:
         found = _line(row, f"{name}:{row}", line, encoding)
         if row == 1 and found.error and line.rstrip().endswith(_OPEN):
             rest = [line]
-            whole = _whole(rest, given, name, encoding)
-            if whole is None:
-                yield from (_line(row, f"{name}:{row}", line, encoding) for row, line in enumerate(rest, start=1))
-                continue
-            yield from whole
+            yield from _whole(rest, given, name, encoding)
         elif isinstance(found.value, list):
             yield from _elements(found, name)
         else:
-            yield found
+            yield from _parted(found)
 
 
-def _whole(lines: list[bytes], more: Iterator[tuple[int, bytes]], name: str, encoding: str) -> list[JsonLine] | None:
-    """What the lines are as one JSON; None where they are none. `lines` then has those of `more` that were tried."""
-    size = 0
+def _whole(lines: list[bytes], more: Iterator[tuple[int, bytes]], name: str, encoding: str) -> list[JsonLine]:
+    """What the lines are as one JSON, or as objects one after the other (`jq` writes such); else what each line is.
+
+    Where not one line is JSON, the error is that of the whole.
+    """
+    size, found = 0, None
     for _, line in more:
         lines.append(line)
         size += len(line)
         if size > MAX_WHOLE:
-            return None
-    found = _line(1, name, b"".join(lines), encoding)
-    if found.error:
-        return None
-    return list(_elements(found, name)) if isinstance(found.value, list) else [found]
+            break
+    else:
+        found = _line(1, name, b"".join(lines), encoding)
+        if isinstance(found.value, list):
+            return list(_elements(found, name))
+        parted = _parted(found)
+        if not parted[0].error:
+            return parted
+    alone = [each for row, line in enumerate(lines, 1) for each in _parted(_line(row, f"{name}:{row}", line, encoding))]
+    return [found] if found is not None and not any(isinstance(line.value, dict) for line in alone) else alone
+
+
+def _parted(line: JsonLine) -> list[JsonLine]:
+    """The objects that stand in a line one after the other; the line itself if it is no such."""
+    found = objects(line.content.removeprefix(_BOM).decode(errors="replace")) if line.error else []
+    return [JsonLine(line.row, line.place, value, "", text.encode(), line.encoding) for value, text in found] or [line]
 
 
 def _elements(line: JsonLine, name: str) -> Iterator[JsonLine]:
@@ -194,8 +204,7 @@ class Suspicion:
             return
         if not self.has_names and self.numbered is None:
             labels = record.get("ner_tags") if isinstance(words[0], str) else [given_label(word) for word in words]
-            listed = labels if isinstance(labels, list) else []
-            self.numbered = next((each for each in listed if is_whole(each, 0)), None)
+            self.numbered = first_number(labels if isinstance(labels, list) else [])
         if self.on_grid == self.records - 1 and is_grid(*boxes_of(record)):
             self.on_grid += 1
 

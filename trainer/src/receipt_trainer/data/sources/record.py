@@ -16,7 +16,7 @@ from receipt_trainer.contract.tables import moment
 from receipt_trainer.data.page_words import line_numbers
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt, Review, Word, WordLabel, image_id_for
-from receipt_trainer.data.sources.boxes import are_fractions, are_percent, fit, likely_cause
+from receipt_trainer.data.sources.boxes import are_fractions, are_percent, are_upright, fit, likely_cause
 from receipt_trainer.data.sources.clean import (
     BOX_DECIMALS,
     MAX_KEY,
@@ -26,7 +26,7 @@ from receipt_trainer.data.sources.clean import (
     number,
     sound_box,
 )
-from receipt_trainer.data.sources.formats.hugging_face import columns_of
+from receipt_trainer.data.sources.formats.hugging_face import columns_of, named
 from receipt_trainer.data.sources.formats.pages import box_of, points_of
 
 Corners = tuple[float, float, float, float]
@@ -42,9 +42,15 @@ _OTHER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "label": ("tag", "ner_tag", "category", "class", "entity"),
 }
 """What others call a key, in lower case."""
+_SIDES: Final = frozenset(
+    {"x", "y", "w", "h", "x0", "y0", "x1", "y1", "x2", "y2", "left", "top", "right", "bottom", "width", "height"}
+    | {"xmin", "ymin", "xmax", "ymax"}
+)
 _NEAR: Final = 0.75
 _MANY: Final = 10
 """Words from which their extent says something about the page."""
+_LONG: Final = 4
+"""Characters of a word that is wider than high."""
 _MAX_PIXELS: Final = 1_000_000
 MAX_NUMBER: Final = 999_999_999
 """Nine digits are read of the numbers in a table's keys."""
@@ -82,12 +88,25 @@ def _not_a_box(item: Any) -> str:
         return ""
     box = item.get("box")
     if box is None:
-        return _meant(tuple(item), "box", _OTHER_NAMES["box"])
+        sides = [key for key in item if key.casefold() in _SIDES]
+        apart = f"a word has {', '.join(sides)}, each by itself" if len(sides) >= 4 else "words have no box"
+        return _meant(tuple(item), "box", _OTHER_NAMES["box"]) or f"{apart}: a box of x0, y0, x1, y1 is needed"
     if isinstance(box, dict):
         return f"boxes are objects with {', '.join(map(str, box))[:60]}: a list of x0, y0, x1, y1 is needed"
     if isinstance(box, str) or (isinstance(box, list) and any(isinstance(value, str) for value in box)):
         return "boxes are texts: a list of four numbers is needed"
     return ""
+
+
+def _not_a_text(item: Any) -> str:
+    """What stands where a word's text is needed; "" if nothing is known."""
+    if isinstance(item, list) or (isinstance(item, dict) and isinstance(item.get("words"), list)):
+        return "words are nested by line: one list of words is needed, each with the number of its `line`"
+    if not isinstance(item, dict):
+        return ""
+    if number(item.get("text")) is not None:
+        return 'texts are numbers: write them in quotes, "12.50"'
+    return _meant(tuple(item), "text", _OTHER_NAMES["text"])
 
 
 def is_record(value: Any) -> bool:
@@ -96,6 +115,13 @@ def is_record(value: Any) -> bool:
     if not isinstance(words, list) or "width" not in value:
         return False
     return not words or (isinstance(words[0], dict) and any(name in words[0] for name in ("text", "transcription")))
+
+
+def records_under(value: Any) -> str:
+    """A sentence on the key of an object under which a list of receipts of ours stands; "" if there is none."""
+    lists = {key: each for key, each in value.items() if isinstance(each, list)} if isinstance(value, dict) else {}
+    found = next((key for key, each in lists.items() if each and is_record(each[0])), None)
+    return "" if found is None else f"receipts stand under {found[:40]!r}: that list alone is needed"
 
 
 def as_ours(record: dict[str, Any], label_names: Sequence[str] = ()) -> dict[str, Any]:
@@ -110,10 +136,11 @@ def as_ours(record: dict[str, Any], label_names: Sequence[str] = ()) -> dict[str
         else word
         for word in words
     ]
-    for n, word in enumerate(renamed):
-        label = word.get("label") if isinstance(word, dict) else None
-        if isinstance(label, int) and is_whole(label, 0, len(label_names) - 1):
-            renamed[n] = word | {"label": label_names[label]}
+    if label_names:
+        renamed = [
+            word | {"label": named(word["label"], label_names)} if isinstance(word, dict) and "label" in word else word
+            for word in renamed
+        ]
     return record | {"words": renamed}
 
 
@@ -126,6 +153,9 @@ def parse_record(
     """
     if not isinstance(record, dict) or not isinstance(record.get("words"), list):
         meant = _meant(tuple(record), "words", _OTHER_NAMES["words"]) if isinstance(record, dict) else ""
+        lines = record.get("lines") if isinstance(record, dict) else None
+        nested = _not_a_text(lines[0]) if isinstance(lines, list) and lines else ""
+        meant = records_under(record) or nested or meant
         problems.add(ProblemKind.BAD_RECORD, place, detail="no words list", cause=meant)
         return None
     record = as_ours(record, label_names)
@@ -199,7 +229,7 @@ def _words_of(
                 problems.add(ProblemKind.BOXES_FRACTIONS, name, f"word {n}", list(box))
             problems.explain(ProblemKind.BOXES_FRACTIONS, f"the boxes look like {unit}; pixels are needed")
             return None
-    outside = problems.counts[ProblemKind.BOX_OUTSIDE_PAGE]
+    outside, bad = (problems.counts[kind] for kind in (ProblemKind.BOX_OUTSIDE_PAGE, ProblemKind.BAD_BOX))
     lines, is_guessed = _lines_of(items, given, name, problems)
     parsed = _parse_words(items, given, lines, (width, height) * 2, name, problems)
     if is_guessed:
@@ -209,14 +239,16 @@ def _words_of(
     if outside and len(boxes) >= _MANY and fit(boxes, height, width) == 1:
         cause = "width and height of the page look swapped (a photo lying on its side)"
         problems.add(ProblemKind.PAGE_SIZE_SWAPPED, name, detail=f"width {width:g}, height {height:g}", cause=cause)
+    cause = likely_cause(boxes, width, height).removeprefix(": ") if lost else ""
     if 2 * lost > len(given):
-        problems.add(
-            ProblemKind.MOSTLY_UNUSABLE,
-            name,
-            detail=f"{lost} of {len(given)} words have no text or no box on the page",
-            cause=likely_cause(boxes, width, height).removeprefix(": "),
-        )
+        detail = f"{lost} of {len(given)} words have no text or no box on the page"
+        problems.add(ProblemKind.MOSTLY_UNUSABLE, name, detail=detail, cause=cause)
         return None
+    if cause and len(boxes) >= _MANY and problems.counts[ProblemKind.BAD_BOX] > bad:
+        problems.explain(ProblemKind.BAD_BOX, cause)
+    if are_upright([word.box for _, word in parsed if len(word.text) >= _LONG], width, height):
+        cause = "most words are higher than wide: a page on its side, or boxes of y0, x0, y1, x1?"
+        problems.add(ProblemKind.BOXES_DOUBTFUL, name, cause=cause)
     if not any(word.labels for _, word in parsed):
         calls = (_meant(tuple(word), "label", _OTHER_NAMES["label"]) for word in items if isinstance(word, dict))
         if meant := next(filter(None, calls), ""):
@@ -250,7 +282,7 @@ def corners_of(word: Any) -> Corners | None:
     given = box if isinstance(box, list) else []
     if len(given) == 8 or (given and isinstance(given[0], list | dict)):
         quad = points_of(given)
-        return box_of(quad) if quad is not None and len(quad) >= 4 else None
+        return box_of(quad) if quad is not None and len(quad) != 3 else None
     values = [number(value) for value in given] if len(given) == 4 else []
     x0, y0, x1, y1 = values or [None] * 4
     return None if x0 is None or y0 is None or x1 is None or y1 is None else (x0, y0, x1, y1)
@@ -321,8 +353,7 @@ def _parse_word(
     problems: ProblemLog,
 ) -> Word | None:
     if not isinstance(item, dict) or not isinstance(item.get("text"), str):
-        meant = _meant(tuple(item), "text", _OTHER_NAMES["text"]) if isinstance(item, dict) else ""
-        problems.add(ProblemKind.EMPTY_TEXT, key, where, item, meant)
+        problems.add(ProblemKind.EMPTY_TEXT, key, where, item, _not_a_text(item))
         return None
     if "label" not in item and "labels" not in item and (meant := _meant(tuple(item), "label")):
         problems.add(ProblemKind.MISNAMED_KEY, key, where, item["text"], meant)
@@ -357,7 +388,7 @@ def _parse_labels(item: dict[str, Any], key: str, where: str, problems: ProblemL
     labels = []
     for pair in given:
         if isinstance(pair, list) and len(pair) in (2, 3, 4) and all(isinstance(part, str) for part in pair):
-            labels.append(WordLabel(*pair))
+            labels.append(WordLabel(pair[0], pair[1].upper(), *pair[2:]))
         else:
             cause = "a label is a text" if item.get("labels") is None else "`labels` is a list of [name, status]"
             problems.add(ProblemKind.BAD_LABEL, key, where, pair, cause)

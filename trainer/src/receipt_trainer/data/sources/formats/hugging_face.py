@@ -73,7 +73,7 @@ def read(reading: FileReading, value: Any) -> Iterator[DocumentWords]:
             detail = "needs words (texts), bboxes and, if there are any, ner_tags: lists of one length"
             reading.problems.add(ProblemKind.BAD_RECORD, name, detail=detail)
             continue
-        unnamed = next((word["label"] for word in record["words"] if number(word.get("label")) is not None), None)
+        unnamed = first_number([word.get("label") for word in record["words"]])
         if unnamed is not None:
             raise UserError(f"{reading.path}: label {unnamed} is a number: say the labels' names{NAMES_OF_NUMBERS}")
         yield _document(reading, name, record)
@@ -141,14 +141,35 @@ def columns_of(
             scaled = [x0 * width, y0 * height, x1 * width, y1 * height]
         elif points is not None:
             scaled = list(box_of(points_of(scaled) or points))
-        named = label_names[tag] if isinstance(tag, int) and 0 <= tag < len(label_names) else tag
-        word = {"text": text, "box": scaled, "label": named}
+        word = {"text": text, "box": scaled, "label": named(tag, label_names)}
         word |= {
             key: column[n] for key, column in columns.items() if len(column) == len(texts) and column[n] is not None
         }
         words.append(word | _carried(word.pop("extra", None)))
     kept = {key: value for key, value in row.items() if key not in _MINE and key not in _PER_WORD}
     return kept | _carried(row.get("extra")) | {"id": row.get("id"), "width": width, "height": height, "words": words}
+
+
+def _class_number(label: Any) -> int | None:
+    """The number that a label is, also as 3.0 (pandas) or "3" (CSV); None for a name."""
+    if isinstance(label, str):
+        return int(label) if label.isdecimal() and len(label) < 5 else None
+    value = number(label)
+    return int(value) if value is not None and value >= 0 and value.is_integer() else None
+
+
+def named(label: Any, names: Sequence[str]) -> Any:
+    """The name of a label that is given by number; any other label, and a number without a name, as it is."""
+    at_number = _class_number(label) if names and label not in names else None
+    return names[at_number] if at_number is not None and at_number < len(names) else label
+
+
+def first_number(labels: Sequence[Any]) -> Any:
+    """The first label that is a number, or None; digits as text are one where no other label is a name."""
+    given = [label for label in labels if label is not None and label not in ("", OUTSIDE)]
+    has_names = any(isinstance(label, str) and _class_number(label) is None for label in given)
+    numbers = (each for each in given if _class_number(each) is not None and not (has_names and isinstance(each, str)))
+    return next(numbers, None)
 
 
 def _carried(text: Any) -> dict[str, Any]:
