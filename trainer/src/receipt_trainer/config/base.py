@@ -74,6 +74,8 @@ def explain(model: type[BaseModel], item: Any, below: int = 0) -> str:
     if is_own_text or not path:
         return message
     shown = "" if item["type"] in ("missing", "value_error") else f", not {_short(item['input'])}"
+    if item["type"] == "string_type" and isinstance(item["input"], bool):
+        shown += " (YAML reads yes, no, on and off so: write quotes around the text)"
     return f"{name}: {message[:1].lower()}{message[1:]}{shown}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from receipt_trainer.errors import UserError
 MAX_BYTES: Final = 500_000
 """Bytes of a file of values; PyYAML takes some seconds for as much, and a stored job has less."""
 _DEPTH: Final = 4
+_NUMBERS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def read_yaml(text: str) -> Any:
@@ -49,7 +51,7 @@ def read_mapping(path: Path, expected: str) -> tuple[dict[str, Any], dict[tuple[
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a mapping with {expected}")
     tree = yaml.compose(text, Loader=yaml.SafeLoader)
-    _refuse_half_characters(tree, path)
+    _refuse_what_reads_otherwise(tree, path)
     return values, _key_lines(tree, path)
 
 
@@ -68,8 +70,11 @@ def line_of(lines: Mapping[tuple[str, ...], int], key: tuple[str, ...]) -> int:
     return next((lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in lines), 1)
 
 
-def _refuse_half_characters(tree: Any, file: Path) -> None:
-    """An escape can write half a character (`"\\ud83d"`), which is no text for a table, a queue or a file."""
+def _refuse_what_reads_otherwise(tree: Any, file: Path) -> None:
+    """Numbers that YAML reads in base 8 or 60 (`010` is 8, `1:30` is 90), and half characters.
+
+    An escape can write half a character (`"\\ud83d"`), which is no text for a table, a queue or a file.
+    """
     waiting, seen = [("", tree)], set()
     while waiting:
         key, node = waiting.pop()
@@ -80,6 +85,10 @@ def _refuse_half_characters(tree: Any, file: Path) -> None:
             if half := half_character(node.value):
                 where = f"{file}:{node.start_mark.line + 1}: {key or 'a key'}"
                 raise UserError(f"{where} holds {half}, half a character: write the character itself")
+            if node.tag in _NUMBERS and (":" in node.value or re.fullmatch(r"[-+]?0[0-9_]+", node.value)):
+                where = f"{file}:{node.start_mark.line + 1}: {key or 'a key'}"
+                read = read_yaml(node.value)
+                raise UserError(f"{where}: {node.value} is {read} in YAML: write {read}, or quotes around a text")
         elif isinstance(node, yaml.MappingNode):
             for name, value in node.value:
                 waiting += [(f"{key}.{name.value}".lstrip("."), value), (key, name)]
