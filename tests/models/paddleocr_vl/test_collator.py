@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ import pytest
 from PIL import Image
 
 from receipt_trainer.config.job_file import PaddleOcrVlJob, load_job_file
-from receipt_trainer.config.paddleocr_vl import AugmentationSection, VlDataConfig
+from receipt_trainer.config.paddleocr_vl import AugmentationSection, VlDataConfig, VlTrainingConfig
+from receipt_trainer.data.augment import Augmenter
 from receipt_trainer.data.document_set import VlExample
 from receipt_trainer.models.paddleocr_vl import dataset as prepared
 from receipt_trainer.models.paddleocr_vl.collator import VlCollator, shrunk
 from receipt_trainer.models.paddleocr_vl.encode import IGNORED, answer_ids, count_tokens
 from receipt_trainer.models.paddleocr_vl.model import load_processor
+from receipt_trainer.training.arguments import num_workers
+from receipt_trainer.training.hardware import Machine
 from tests.models.paddleocr_vl.runs import write_config
 
 
@@ -77,6 +81,42 @@ def test_an_empty_file_to_validate_on_counts_as_none(tmp_path: Path) -> None:
     for text, expected in (("\n", None), ("{}\n", tmp_path / "val.jsonl")):
         (tmp_path / "val.jsonl").write_text(text)
         assert prepared.find_files(VlDataConfig(dataset_path=str(tmp_path)))[1] == expected
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_large_images_are_scaled_before_they_are_changed(
+    processor: Any, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To 1.2 times the model's bound, upright; what comes of it depends on seed, epoch and example alone."""
+    photo = Image.effect_noise((600, 400), 60).resize((2400, 1600)).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.save(tmp_path / "photo", kind, exif=exif)
+    sizes: list[tuple[int, int]] = []
+    augment = Augmenter.augment
+    monkeypatch.setattr(
+        Augmenter, "augment", lambda self, image, rng: sizes.append(image.size) or augment(self, image, rng)
+    )
+    example = VlExample("one", tmp_path / "photo", "Read.", "", "{}")
+    made = []
+    for epoch in (1, 0, 1):
+        collator = VlCollator([example], processor, augmentation=AugmentationSection(enabled=True), seed=1)
+        collator.epoch = epoch
+        made.append(collator([0])["pixel_values"])
+    assert made[0].equal(made[2])
+    assert not (made[0].shape == made[1].shape and made[0].equal(made[1]))
+    assert len(set(sizes)) == 1
+    width, height = sizes[0]
+    assert width * height == pytest.approx(1.2 * 448 * 448, rel=0.01)
+    assert height / width == pytest.approx(1.5, abs=0.01)
+
+
+def test_a_gpu_has_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """0 is one for each CPU that this process may use, at most 8, and none without a GPU; other numbers are kept."""
+    for cpus, wanted, cuda, expected in ((3, 0, True, 3), (64, 0, True, 8), (64, 0, False, 0), (64, 2, True, 2)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cpus=cpus: set(range(cpus)))
+        config = VlTrainingConfig(dataloader_workers=wanted)
+        assert num_workers(config, Machine(cuda, "fp32")) == expected
 
 
 def test_measuring_is_told(tiny_model: Path, receipts: Path, tmp_path: Path) -> None:

@@ -144,7 +144,9 @@ class VlTrainingConfig(Strict):
     )
     save_total_limit: int = Field(2, ge=1, description="Checkpoints kept; the best and the newest always are")
     logging_steps: int = Field(10, ge=1, description="Optimizer steps between logged losses")
-    dataloader_workers: int = Field(0, ge=0, le=64, description="Processes that read and augment images")
+    dataloader_workers: int = Field(
+        0, ge=0, le=64, description="Processes that read and augment images; 0: with a GPU one for each CPU, at most 8"
+    )
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of adapters, dropout, augmentation and order")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; auto: a GPU if there is one")
     lora: LoraSection = Field(default_factory=LoraSection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,18 +56,26 @@ _CEILINGS: Final = (255, 4095, 65535)
 Content = Path | bytes
 
 
-def open_image(content: Content, name: str | None = None) -> Image.Image:
+def open_image(content: Content, name: str | None = None, *, around: float | None = None) -> Image.Image:
     """The image (of several pages or frames the first), upright, in 8-bit RGB.
 
     Args:
         content: a file, or what stands in one.
         name: what messages call it; a path's own if left out.
+        around: of a larger image, about how many pixels are enough: it is scaled down to them.
 
     Raises:
         UserError: no such file, no image, broken, or too large.
     """
     with opened(content, name) as image:
-        return as_page(image)
+        if around is None or (share := math.sqrt(around / (image.width * image.height))) >= 1:
+            return as_page(image)
+        # A JPEG is decoded at a half, a quarter or an eighth of its size where that is still enough.
+        image.draft(None, (math.ceil(image.width * share), math.ceil(image.height * share)))
+        page = as_page(image)
+        share = min(1.0, math.sqrt(around / (page.width * page.height)))
+        size = max(1, round(page.width * share)), max(1, round(page.height * share))
+        return page.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
 def image_size(path: Path) -> tuple[int, int]:

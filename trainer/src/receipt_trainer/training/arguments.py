@@ -33,6 +33,10 @@ NOT_IN_THE_CURVE: Final = frozenset(
 """Hyperparameters that a resumed run may change: its losses do not depend on them."""
 
 
+_MOST_WORKERS: Final = 8
+"""More read from the disk, and hold batches in memory, faster than a GPU learns from them."""
+
+
 def training_arguments(
     config: Hyperparameters, run_dir: Path, machine: Machine, evaluations: Evaluations[Any, Any], **own: Any
 ) -> TrainingArguments:
@@ -55,7 +59,7 @@ def training_arguments(
         seed=config.seed,
         bf16=machine.precision == "bf16",
         fp16=machine.precision == "fp16",
-        dataloader_num_workers=config.dataloader_workers,
+        dataloader_num_workers=num_workers(config, machine),
         dataloader_pin_memory=machine.cuda,
         remove_unused_columns=False,
         label_names=["labels"],
@@ -69,3 +73,11 @@ def training_arguments(
     if machine.cuda and "LOCAL_RANK" not in os.environ:
         arguments._n_gpu = 1  # DataParallel would cut a batch's parts apart; several GPUs go through torchrun
     return arguments
+
+
+def num_workers(config: Hyperparameters, machine: Machine) -> int:
+    """Processes that make batches. 0 is as many as help a GPU that learns from images, none for anything else."""
+    if config.dataloader_workers or not machine.cuda or not isinstance(config, VlTrainingConfig):
+        return config.dataloader_workers
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(_MOST_WORKERS, max(1, cpus // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))

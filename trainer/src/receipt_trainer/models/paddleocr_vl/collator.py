@@ -19,6 +19,8 @@ from receipt_trainer.models.paddleocr_vl.encode import Encoded, collate, encode
 from receipt_trainer.pages.images import open_image
 from receipt_trainer.training.trainer import EpochBatches
 
+_ROOM: Final = 1.2
+"""Pixels before augmentation, as a factor of the model's bound: the page is scaled down to the bound afterwards."""
 _SMALLER: Final = 4
 """Tries to scale an image down until its example fits."""
 
@@ -56,15 +58,17 @@ class VlCollator:
         return collate(rows, self._processor.tokenizer.pad_token_id)
 
     def _encode(self, example: VlExample) -> Encoded:
-        image = open_image(example.image)
         if self._augmenter is None:
-            return _whole(self._processor, example, image)
+            return _whole(self._processor, example, open_image(example.image))
+        most = self._processor.image_processor.size["longest_edge"]  # in pixels, whatever it is called
+        image = open_image(example.image, around=_ROOM * most)
         changed = self._augmenter.augment(image, self._draw(example))
         for smaller in shrunk(changed, image.width * image.height):
             row = encode(self._processor, example, self._max_length, smaller)
             if row is not None:
                 return row
         # A tiny image is scaled up to the least that the model takes: only its own shape has its own length.
+        image = open_image(example.image)
         return _whole(self._processor, example, self._augmenter.augment(image, self._draw(example), turn=False))
 
     def _draw(self, example: VlExample) -> np.random.Generator:
