@@ -1,4 +1,8 @@
-"""Confidence intervals of the difference of two models, documents drawn in pairs with replacement."""
+"""Differences of two models on the same documents: confidence intervals, and whether they are more than chance.
+
+Intervals are from documents drawn in pairs with replacement. With few documents they are too narrow, so that
+an interval without 0 is not enough: a paired permutation test has to agree.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,8 @@ class Interval:
         method: `bca` (Efron 1987); `percentile` where BCa's corrections are not defined (differences that do not
             vary, or resamples without a try).
         num_documents: documents on which either model has a try.
+        p_value: how often models that do not differ give at least this difference: both answers to a document change
+            sides at random. None where the interval has no ends.
     """
 
     difference: float
@@ -38,13 +44,19 @@ class Interval:
     level: float
     method: Literal["bca", "percentile", "none"]
     num_documents: int
+    p_value: float | None = None
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether 0 is outside the interval of enough documents: a difference that their choice seldom makes."""
+        """Whether 0 is outside the interval of enough documents."""
         if self.low is None or self.high is None or self.num_documents < MIN_DOCUMENTS:
             return False
         return self.low > 0 or self.high < 0
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the difference is more than chance: 0 is outside the interval, and the test agrees."""
+        return self.excludes_zero and self.p_value is not None and self.p_value <= 1 - self.level
 
 
 def paired_interval(
@@ -80,11 +92,32 @@ def paired_interval(
             rng=seed,
         )
     low, high = found.confidence_interval
-    if math.isfinite(low) and math.isfinite(high):
-        return Interval(observed, float(low), float(high), level, "bca", len(tries))
-    drawn = found.bootstrap_distribution
-    low, high = np.quantile(drawn[np.isfinite(drawn)], ((1 - level) / 2, (1 + level) / 2))
-    return Interval(observed, float(low), float(high), level, "percentile", len(tries))
+    method: Literal["bca", "percentile"] = "bca"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        drawn, method = found.bootstrap_distribution, "percentile"
+        low, high = np.quantile(drawn[np.isfinite(drawn)], ((1 - level) / 2, (1 + level) / 2))
+    p_value = _p_value(parts, seed, num_resamples)
+    return Interval(observed, float(low), float(high), level, method, len(tries), p_value)
+
+
+def _p_value(parts: NDArray[np.float64], seed: int, num_swaps: int) -> float:
+    """Of the paired permutation test, two-sided; the answers as they are count as one of the swaps.
+
+    Args:
+        parts: (4, documents): hits and total of the first and of the second model.
+    """
+    first, second = parts[:2], parts[2:]
+    both, random = parts.sum(axis=1), np.random.default_rng(seed)
+    least = abs(float(_difference(*both[:, None]))) * (1 - 1e-9)
+    count, batch = 0, max(1, _CHUNK // parts.shape[1])
+    for start in range(0, num_swaps, batch):
+        swapped = random.integers(2, size=(min(batch, num_swaps - start), parts.shape[1])).astype(np.float64)
+        moved = swapped @ (second - first).T
+        one, other = both[:2] + moved, both[2:] - moved
+        # A model without a try has no score then: the swap counts as one that differs.
+        found = _difference(*one.T[..., None], *other.T[..., None])
+        count += int(np.count_nonzero(~(np.abs(found) < least)))
+    return (1 + count) / (1 + num_swaps)
 
 
 def _difference(

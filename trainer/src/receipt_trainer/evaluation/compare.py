@@ -1,6 +1,7 @@
 """Two models on the same documents: what differs, and whether that is more than chance.
 
-Intervals of the differences are from a paired bootstrap: documents are drawn in pairs with replacement.
+Intervals of the differences are from a paired bootstrap: documents are drawn in pairs with replacement. A verdict also
+needs a paired permutation test.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class Difference:
             return f"cannot be said: fewer than {MIN_DOCUMENTS} documents"
         if not self.interval.excludes_zero:
             return "no difference shown: the interval holds 0"
+        if not self.interval.is_shown:
+            return f"no difference shown: chance alone gives as much (p = {self.interval.p_value:.2g})"
         return "better: the interval excludes 0" if self.interval.difference > 0 else "worse: the interval excludes 0"
 
 

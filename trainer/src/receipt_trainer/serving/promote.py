@@ -175,7 +175,7 @@ class ModelComparison:
         if self.num_receipts < MIN_DOCUMENTS:
             found.append(f"{self.num_receipts} receipts say too little, {MIN_DOCUMENTS} are needed")
         interval = self.overall.interval
-        if interval is not None and interval.excludes_zero and interval.difference < 0:
+        if interval is not None and interval.is_shown and interval.difference < 0:
             found.append("it is worse, by more than the choice of receipts explains")
         return found
 

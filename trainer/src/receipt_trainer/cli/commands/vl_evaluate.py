@@ -157,8 +157,8 @@ def _cells(share: Share) -> tuple[str, str]:
 def compare_command(output_dir: Path, seed: int, resamples: int, **how: Any) -> None:
     """Compare two models document by document.
 
-    Differences come with 95 % confidence intervals (paired bootstrap over the documents, BCa). Writes comparison.html
-    and, last, comparison.json.
+    Differences come with 95 % confidence intervals (paired bootstrap over the documents, BCa); better or worse is said
+    where a paired permutation test agrees. Writes comparison.html and, last, comparison.json.
     """
     from receipt_trainer.evaluation.compare import compare
     from receipt_trainer.reports.evaluation_pages import render_comparison
