@@ -62,8 +62,13 @@ class Fold:
 
 
 def company(line: Line) -> str:
-    """The labelled merchant, letters and digits only."""
-    text = "".join(word["text"] for word in line["words"] if word["label"] == "MERCHANT_NAME")
+    """The labelled merchant of a line."""
+    return merchant((word["text"], word["label"]) for word in line["words"])
+
+
+def merchant(words: Iterable[tuple[str, str]]) -> str:
+    """The merchant's name of words and their labels, letters and digits only."""
+    text = "".join(text for text, label in words if label == "MERCHANT_NAME")
     return "".join(char for char in text.lower() if char.isalnum())
 
 

@@ -104,22 +104,16 @@ def run(folder: Path, recipe: Recipe, seed: int, threads: int, extra: list[str])
 def unseen_f1(folder: Path, recipe: Recipe, predictions: Iterable[ReceiptPrediction]) -> float:
     """F1 over the receipts whose merchant (its labelled words, letters only) no training receipt has."""
     known = {
-        merchant([(word.text, word.valid_label() or "O") for word in receipt.words])
+        companies.merchant([(word.text, word.valid_label() or "O") for word in receipt.words])
         for receipt in load_receipts(files(folder, recipe.train, "train"), ProblemLog())
     }
     counts = [0, 0, 0]
     for receipt in predictions:
-        name = merchant([(word.text, word.gold) for word in receipt.words])
+        name = companies.merchant([(word.text, word.gold) for word in receipt.words])
         if name and name not in known:
             gold, found = spans(receipt, "gold"), spans(receipt, "pred")
             counts = [a + b for a, b in zip(counts, (len(gold & found), len(gold), len(found)), strict=True)]
     return 2 * counts[0] / max(1, counts[1] + counts[2])
-
-
-def merchant(words: list[tuple[str, str]]) -> str:
-    """The merchant's name, letters and digits only."""
-    text = "".join(text for text, label in words if label == "MERCHANT_NAME")
-    return "".join(char for char in text.lower() if char.isalnum())
 
 
 def spans(receipt: ReceiptPrediction, field: str) -> set[tuple[int, int, str]]:

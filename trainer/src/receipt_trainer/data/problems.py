@@ -30,7 +30,7 @@ class ProblemKind(StrEnum):
     BOXES_DOUBTFUL = "boxes_doubtful"  # they lie on the page, and look as if they meant something else
     LABEL_WITHOUT_WORD = "label_without_word"
     BAD_LABEL = "bad_label"  # not a name: empty, too long, not a text
-    UNKNOWN_LABEL = "unknown_label"  # none of ours, and like one of ours: kept as a label of its own
+    UNKNOWN_LABEL = "unknown_label"  # none of ours: kept as a label of its own
     BAD_STATUS = "bad_status"
     DUPLICATE_LABEL = "duplicate_label"  # one label twice on a word: the first is kept
     CONFLICTING_LABELS = "conflicting_labels"  # two VALID labels: the first by name is kept
