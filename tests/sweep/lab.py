@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-BASE = {
+BASE: dict[str, Any] = {
     "dataset_path": "train.jsonl",
     "training": {"learning_rate": 1e-4, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2},
     "experiment": {"name": "the base", "hyperparameters_under_test": ["whatever"]},

@@ -31,7 +31,7 @@ from receipt_trainer.sweep.experiment_log import (
 )
 from receipt_trainer.sweep.experiments import Experiment, read_experiments
 from tests.evaluation.answered import document, predict
-from tests.sweep.lab import write, write_lab
+from tests.sweep.lab import BASE, write, write_lab
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -67,6 +67,7 @@ class Lab:
     def __init__(self, failing: dict[str, str] | None = None) -> None:
         self.failing = failing or {}
         self.calls: list[str] = []
+        self.leaves_nothing = False
 
     def train(self, experiment: Experiment, place: Path) -> str | None:
         self.calls.append(f"train {experiment.name}")
@@ -74,6 +75,8 @@ class Lab:
         failure = self.failing.get(experiment.name)
         if failure == "interrupt":
             raise KeyboardInterrupt
+        if self.leaves_nothing:
+            return failure
         leave_run(place, [3.0] if failure else [3.0, 1.0, 2.0], "failed" if failure else "complete")
         return failure
 
@@ -163,6 +166,18 @@ def test_a_file_that_was_changed(folder: Path) -> None:
     with pytest.raises(UserError, match=r"hot\.yaml was changed"):
         lab.run(folder)
     assert lab.calls == []
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_base_that_failed_before_a_step(folder: Path, retry: bool) -> None:
+    """Nothing else is run, again and again, until its file is corrected; then all are, with nothing of before."""
+    lab = Lab({"base": "dataset_path: no such folder"})
+    lab.leaves_nothing = True
+    for _ in range(2):
+        assert set(lab.run(folder)) == {"base"}
+    assert lab.calls == ["train base"]
+    write(folder, "base", BASE | {"training": {**BASE["training"], "weight_decay": 0.1}})
+    assert {one.status for one in Lab().run(folder, retry_failed=retry).values()} == {"complete"}
 
 
 def test_stability() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -219,17 +220,37 @@ def _as_seen(outcome: Outcome, run: SeedRun) -> Outcome:
     return outcome.model_copy(update=values | dict(run.measures or {}))
 
 
-def require_unchanged(experiments: Sequence[Experiment], known: Mapping[str, Outcome], output: Path) -> None:
-    """Refuse to mix two configurations under one name: a UserError if what ran there was another one."""
+def settle_changes(experiments: Sequence[Experiment], known: dict[str, Outcome], output: Path) -> None:
+    """Refuse to mix two configurations under one name: a UserError if what ran there was another one.
+
+    What failed before anything was kept of it, and was changed since, is forgotten: it is run anew.
+    """
+    corrected = []
     for experiment in experiments:
-        file, outcome = output / experiment.name / CONFIG, known.get(experiment.name)
-        there = load_job_file(file, expected="paddleocr-vl").spec if file.is_file() else experiment.job
+        place, outcome = output / experiment.name, known.get(experiment.name)
+        there = (
+            load_job_file(place / CONFIG, expected="paddleocr-vl").spec
+            if (place / CONFIG).is_file()
+            else experiment.job
+        )
         is_other = not isinstance(there, PaddleOcrVlJob) or parameters(there) != parameters(experiment.job)
         if is_other or (outcome is not None and outcome.digest != experiment.digest):
-            raise UserError(
-                f"{experiment.file} was changed after {experiment.name} ran: give it another name, or remove "
-                f"{file.parent} and its line in the log"
-            )
+            if outcome is None or not failed_early(outcome, place):
+                raise UserError(
+                    f"{experiment.file} was changed after {experiment.name} ran: give it another name, or remove "
+                    f"{place} and its line in the log"
+                )
+            corrected.append(experiment.name)
+    for name in corrected:
+        del known[name]
+        if (output / name).is_dir():
+            shutil.rmtree(output / name)
+
+
+def failed_early(outcome: Outcome, place: Path) -> bool:
+    """Whether an experiment failed here without a loss or a checkpoint: for its configuration, as a rule."""
+    measured = (outcome.job_id, outcome.failed_step, outcome.eval_loss)
+    return outcome.status == "failed" and measured == (None,) * 3 and not any((place / RUN).glob("checkpoint-*"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,17 +274,24 @@ class LocalRunner:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def run(self, experiments: Sequence[Experiment]) -> list[Outcome]:
-        """Train and evaluate each experiment whose outcome is not in the log yet, and keep the log."""
+        """Train and evaluate each experiment whose outcome is not in the log yet, and keep the log.
+
+        A base that fails early ends it: the others, which differ in one value, would fail as it did.
+        """
         known = read_log(self.output)
-        require_unchanged(experiments, known, self.output)
+        settle_changes(experiments, known, self.output)
         for number, experiment in enumerate(experiments, start=1):
             before, at = known.get(experiment.name), f"{number} of {len(experiments)}: {experiment.name}"
             if before is not None and (before.status == "complete" or not self.retry_failed):
                 self.tell(f"{at} is {before.status}")
-                continue
-            self.tell(f"{at}: {experiment.said}")
-            known[experiment.name] = self._outcome(experiment, self.output / experiment.name)
-            write_log(self.output, _in_order(known, experiments))
+            else:
+                self.tell(f"{at}: {experiment.said}")
+                known[experiment.name] = self._outcome(experiment, self.output / experiment.name)
+                write_log(self.output, _in_order(known, experiments))
+            outcome = known[experiment.name]
+            if number == 1 and failed_early(outcome, self.output / experiment.name):
+                self.tell(f"the base failed, so that nothing else is run: {outcome.notes}")
+                break
         return list(_in_order(known, experiments))
 
     def _outcome(self, experiment: Experiment, place: Path) -> Outcome:

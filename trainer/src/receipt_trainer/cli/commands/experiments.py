@@ -78,7 +78,7 @@ def _queue(experiments: Sequence[Experiment], output: Path, how: dict[str, Any])
     The same experiments are queued once for a queue, however often this is done.
     """
     known = read_log(output)
-    experiment_log.require_unchanged(experiments, known, output)
+    experiment_log.settle_changes(experiments, known, output)
     new = [experiment for experiment in experiments if experiment.name not in known]
     for outcome in known.values():
         click.echo(f"{outcome.name}: {outcome.status}")
