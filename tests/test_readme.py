@@ -116,6 +116,13 @@ def stack(aws: LocalCloud, receipts_table: str, desk: Path, monkeypatch: pytest.
     fall(aws.client, made)
 
 
+def on_aws() -> list[list[str]]:
+    """This project's commands in the block of "On AWS"."""
+    [block] = re.findall(r"^```console\n(\$ source.*?)^```", README, flags=re.M | re.S)
+    shown = [shlex.split(line.removeprefix("$ ")) for line in block.splitlines()]
+    return [words for words in shown if words[0] == "receipt-trainer"]
+
+
 @pytest.mark.timeout(600)
 def test_the_way_to_aws(
     stack: Path, desk: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -128,13 +135,11 @@ def test_the_way_to_aws(
     for example in (ROOT / "trainer/examples").glob("*.yaml"):
         text = example.read_text().replace(WEIGHTS_PACKAGE, "tiny").replace("num_epochs: 12 ", "num_epochs: 1 ")
         (desk / "trainer/examples" / example.name).write_text(text)
-    [block] = re.findall(r"^```console\n(\$ source.*?)^```", README, flags=re.M | re.S)
-    shown = [shlex.split(line.removeprefix("$ ")) for line in block.splitlines()]
-    steps = {words[1]: words[1:] for words in shown if words[0] == "receipt-trainer"}
+    steps = {words[1]: words[1:] for words in on_aws()}
     call = Caller(capfd)
     for name in ("receipts", "submit-job"):
         assert "warning" not in call.succeed(*steps.pop(name)).err
-    worker = ["--outputs", str(stack), "--checkpoints-dir", str(desk / "checkpoints"), "--idle-timeout", "0"]
+    worker = ["--outputs", str(stack), "--checkpoints-dir", str(desk / "checkpoints"), "--max-jobs", "1"]
     log = desk / "worker.log"
     monkeypatch.setenv("RECEIPT_TRAINER_POOL", "cpu")
     assert Program("start-worker").run([json.dumps({"command": Program("training").command}), *worker], log) == 0

@@ -161,7 +161,7 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop, monkeyp
     assert steps == sorted(set(steps))
     assert set(steps) >= set(range(5, 31, 5))
     assert details["artifacts"].startswith("s3://")
-    idle = laptop.start_worker()
+    idle = laptop.start_worker("--checkpoints-dir", "runs")
     wait_for(lambda: laptop.json("instances", "--stack", "local"))  # registered: signals reach it
     assert "ended" in laptop.type("local", "down")
     assert "the worker ended: SIGTERM" in idle.end()
