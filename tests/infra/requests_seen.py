@@ -156,12 +156,13 @@ class Calls:
         `explained`: (statement, action) that no call is -> who needs it.
         """
         refused = sorted(one for one in self.asked if not allowed(policy, one.action, one.resource, dict(one.context)))
-        assert refused == []
+        assert refused == [], f"not allowed: {refused}"
         never = set()
         for statement in statements(policy):
             for action in listed(statement["Action"]):
                 only = json.dumps({"Statement": [{**statement, "Action": action}]})
                 if not any(allowed(only, one.action, one.resource, dict(one.context)) for one in self.asked):
                     never.add((statement["Sid"], action))
-        assert sorted(never - explained.keys()) == [], "allowed, and never called"
+        vain = sorted(never - explained.keys())
+        assert vain == [], f"allowed, and never called: {vain}"
         assert sorted(explained.keys() - never) == [], "explained in vain"

@@ -46,6 +46,7 @@ from tests.infra.iam_program import HERE, group
 from tests.infra.looks import HANDLER, MINUTE, direct
 from tests.infra.pool_cloud import PoolCloud
 from tests.infra.requests_seen import Calls
+from tests.job_rows import put_job
 from tests.queues import new_queue
 from tests.waiting import TIMEOUT_S, wait_for
 
@@ -177,12 +178,15 @@ def test_who_submits_jobs_needs_the_documented_policy_and_no_more(
     stood: Stood, proxy: FaultProxy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every command that docs/operations.md names for that person, with receipts put in, a job submitted with all that
-    is looked at before, watched, cancelled and queued again."""
+    is looked at before, watched, cancelled and queued again, among jobs that have run."""
     call, saved, job = Caller(capsys), tmp_path / "outputs.json", tmp_path / "job.yaml"
     saved.write_text(stood.outputs.model_copy(update={"nat": "none"}).model_dump_json())
     job.write_text("family: layoutlm\njob_name: mine\nmodel: some/model\nresources: {pool: cpu}\n")
     (tmp_path / "r.jsonl").write_text("".join(to_line(receipt) for receipt in generate(2, 9)))
-    calls = Calls(proxy, stood.outputs.pools["cpu"].auto_scaling_group)
+    group = stood.outputs.pools["cpu"].auto_scaling_group
+    scaling = stood.cloud.client("autoscaling")
+    scaling.set_desired_capacity(AutoScalingGroupName=group, DesiredCapacity=0)  # whatever ran before
+    calls = Calls(proxy, group)
     given = ("--outputs", saved)
     call.succeed("receipts", "import", *given, tmp_path / "r.jsonl")
     call.succeed("receipts", "stats", *given)
@@ -193,7 +197,9 @@ def test_who_submits_jobs_needs_the_documented_policy_and_no_more(
     for command in ("job-status", "job-details", "logs", "cancel", "retry"):
         call.succeed(command, *given, job_id)
     call.succeed("watch", *given, job_id, "--once")
-    call.succeed("jobs", *given)
+    ran = {"attempt": 1, "created_at": "2026-11-20T12:00:00.000000Z"}
+    put_job(stood.outputs.jobs_table, "one-that-ran", name="ran", status="FAILED", **ran)
+    call.succeed("jobs", *given, "--limit", "50")
     call.succeed("instances", *given)
     [documented] = re.findall(r"```json\n(.*?)```", (ROOT / "docs/operations.md").read_text(), flags=re.DOTALL)
     calls.check(documented, {})

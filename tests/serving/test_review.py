@@ -95,7 +95,7 @@ def test_receipts_that_are_left_out_are_told(holder: Holder, tmp_path: Path) -> 
     long = record("endless", " ".join(["word"] * 4001))
     queue, _ = queue_of_file(holder, write(tmp_path / "in.jsonl", [*records(), long]), tmp_path / "out.jsonl")
     assert queue.progress == (0, 3)
-    assert "1 too_many_words: endless" in queue.problems.said()
+    assert "1 too_many_words: in.jsonl:4 endless" in queue.problems.said()
 
 
 def test_what_was_corrected_is_done_and_shown_again(holder: Holder, tmp_path: Path) -> None:
