@@ -145,6 +145,8 @@ def test_prefixes_of_labels_are_stripped_counted_and_said(mark: str, tmp_path: P
     )
     (receipt,) = read_files(path, ProblemLog())
     assert receipt.words[4].valid_label() == "E-MAIL"
+    (receipt,) = read_files(write(path, record(lambda word: word | {"label": "S_TOTAL"})), ProblemLog())
+    assert receipt.words[0].valid_label() == "S_TOTAL"
 
 
 @pytest.mark.parametrize("kind", [int, float, str])

@@ -160,17 +160,19 @@ def strip_prefixes(receipts: Iterable[Receipt], problems: ProblemLog) -> list[Re
 
     Where every label of the data set has a prefix, one of B, I, S or U among them, or where what follows is one of our
     labels, stands elsewhere without a prefix or with another: `E-MAIL` is a label. `B_` and `B.` are prefixes where
-    every label has one.
+    every label has one and some a B: `S_TOTAL` is a label.
     """
     found = list(receipts)
     names = {label.name for receipt in found for word in receipt.words for label in word.labels}
     parts = {name: match for name in names if (match := _PREFIXED.fullmatch(name)) is not None}
     times = Counter(match[3] for match in parts.values() if match[2] == "-")
     is_scheme = len(parts) == len(names) and any(match[1] in "BISUbisu" for match in parts.values())
+    begins = any(match[1] in "Bb" for match in parts.values())
     bare = {
         name: match[3]
         for name, match in parts.items()
-        if is_scheme or (match[2] == "-" and (times[match[3]] > 1 or match[3] in names or is_known(match[3])))
+        if (is_scheme and (begins or match[2] == "-"))
+        or (match[2] == "-" and (times[match[3]] > 1 or match[3] in names or is_known(match[3])))
     }
     return [_without_prefixes(receipt, bare, problems) for receipt in found] if bare else found
 
