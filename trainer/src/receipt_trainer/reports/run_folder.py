@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -142,8 +144,11 @@ def print_run(folder: RunFolder, console: Console) -> None:
 
 
 def next_steps(run_dir: Path) -> str:
-    """What to do with a complete run of receipts, a command a line."""
-    place = shlex.quote(str(run_dir))
+    """What to do with a complete run of receipts, a command a line, as it can be typed in this shell."""
+    place, home = shlex.quote(str(run_dir)), Path(sys.executable).parent
+    shown = home.relative_to(Path.cwd()) if home.is_relative_to(Path.cwd()) else home
+    before = "" if shutil.which("receipt-trainer") else f"{shlex.quote(str(shown))}/"
     can_read = (run_dir / MODEL_DIR / SERVE_DIR / MANIFEST_FILE).is_file()
     use = f"receipt-trainer read PHOTO --model {place} --table" if can_read else f"layoutlm-cli export {place}"
-    return f"next: layoutlm-cli report {place}   (curves, confusions, the worst receipts)\n      {use}"
+    report = f"{before}layoutlm-cli report {place}"
+    return f"next: {report}   (curves, confusions, the worst receipts)\n      {before}{use}"
