@@ -12,6 +12,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import click
 import pytest
@@ -107,11 +108,14 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     _write_documents(tmp_path)
     training = "{num_epochs: 1, max_steps: 2, batch_size: 5, precision: fp32, device: cpu}"
     Path("job.yaml").write_text(f"family: layoutlm\njob_name: my-job\nmodel: tiny\ntraining_config: {training}\n")
-    with stand_up(ROOT, None, 12, Console(quiet=True), details=False) as session, ImageBuilder() as builder:
-        for name, value in session.applied_to(os.environ).items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv(ENV_RECEIPTS_TABLE, session.outputs.receipts_table)
-        monkeypatch.setenv("AWS_ENDPOINT_URL_IMAGEBUILDER", builder.url)
+    with (
+        patch.dict(os.environ),  # the stack changes our own environment, too
+        stand_up(ROOT, None, 12, Console(quiet=True), details=False) as session,
+        ImageBuilder() as builder,
+    ):
+        os.environ.update(session.applied_to(os.environ))
+        os.environ[ENV_RECEIPTS_TABLE] = session.outputs.receipts_table
+        os.environ["AWS_ENDPOINT_URL_IMAGEBUILDER"] = builder.url
         Path("outputs.json").write_text(session.outputs.model_dump_json())
         Path("bin").mkdir()
         Path("bin/pulumi").write_text(f"#!/bin/sh\ncat {tmp_path}/outputs.json\n")
