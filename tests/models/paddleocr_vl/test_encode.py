@@ -25,6 +25,7 @@ from receipt_trainer.models.paddleocr_vl.encode import (
 )
 from receipt_trainer.models.paddleocr_vl.model import load_processor
 from receipt_trainer.pages.images import image_size, open_image
+from tests.models.paddleocr_vl.published import make_published
 from tests.models.paddleocr_vl.tiny import BOS, CONDITIONAL_TEMPLATE, EOS, IMAGE, IMAGE_END, IMAGE_START, PAD
 
 
@@ -223,3 +224,16 @@ def test_prompts_are_padded_on_the_left(processor: Any, receipts: Path, example:
     batch = encode_prompts(processor, [example, *read_examples(receipts / "train.jsonl")[:1]])
     assert bool((batch["attention_mask"][:, -1] == 1).all())
     assert not bool((batch["attention_mask"][:, 0] == 1).all())
+
+
+@pytest.mark.parametrize(("version", "end"), [("1.0", "Assistant: "), ("1.5", "Assistant:\n")])
+def test_the_published_templates(version: str, end: str, tmp_path: Path) -> None:
+    """Both versions put the image between its tokens, and the answer right behind their own ending of the prompt."""
+    processor = load_processor(str(make_published(tmp_path / "model", version)))
+    example = VlExample("one", tmp_path / "page.png", "OCR:{}", "", '{"total": 12}')
+    asked = prompt_text(processor, example)
+    assert f"{IMAGE_START}{IMAGE}{IMAGE_END}OCR:{{}}" in asked
+    assert asked.endswith(end)
+    *answer, last = answer_ids(processor, example)
+    assert processor.tokenizer.decode(answer) == '{"total": 12}'
+    assert last == processor.tokenizer.eos_token_id
