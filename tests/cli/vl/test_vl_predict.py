@@ -153,14 +153,26 @@ def test_a_server_is_asked(
     ],
 )
 def test_what_a_server_can_say(
-    call: Caller, server: Any, papers: Path, tmp_path: Path, status: int, body: bytes, code: int, words: str
+    call: Caller,
+    server: Any,
+    papers: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    body: bytes,
+    code: int,
+    words: str,
 ) -> None:
-    """A refused key ends the command; a page without an answer is refused in one line."""
+    """A refused key ends the command; a page without an answer is refused in one line. Without a model's folder it is
+    asked as the published model is, whatever lies in the folder of the call."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
     server.script.append((status, body))
     said = call("vl", "predict", papers / "b.png", "--server", server.url, "--output", tmp_path / "out.jsonl")
     assert said.code == code
     assert words in said.err
     assert "Traceback" not in said.err
+    assert server.asked[0][1]["messages"][0]["content"][1]["text"] == "OCR:{}"
 
 
 def test_a_server_that_cannot_be_asked(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from tests.models.paddleocr_vl.tiny import BOS, CONDITIONAL_TEMPLATE, EOS, IMAGE, PAD, SPECIAL, make_tiny
+from tests.models.paddleocr_vl.tiny import CONDITIONAL_TEMPLATE, PAD, SPECIAL, make_tiny, with_special_tokens
 
 TEMPLATES = {
     "1.0": CONDITIONAL_TEMPLATE,
@@ -85,16 +85,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[("▁", "{")], unk_token=PAD))
     inner.normalizer = normalizers.Replace(" ", "▁")
     inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
-    inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=inner,
-        bos_token=BOS,
-        eos_token=EOS,
-        pad_token=PAD,
-        unk_token=PAD,
-        extra_special_tokens={"image_token": IMAGE},
-        clean_up_tokenization_spaces=False,
-    )
+    return with_special_tokens(inner)
 
 
 def _write(path: Path, values: object) -> None:

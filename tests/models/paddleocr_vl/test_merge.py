@@ -128,9 +128,14 @@ def test_a_merged_model_loads_with_its_own_code(published: Models, tmp_path: Pat
 
 
 def test_a_whole_model_of_a_run_keeps_the_form_of_its_base(published: Models, tmp_path: Path) -> None:
-    """Weights that were trained in float32 are stored so, and config.json says it; all else is the base's."""
-    loaded = load(published.base, device="cpu")
-    write_model(loaded.model, loaded.processor, tmp_path / "model", base=str(published.base))
+    """Weights that were trained in float32 are stored so, and config.json says it; all else is the base's, also where
+    that is the model of a run."""
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    (earlier / "run.json").write_text("{}")
+    (earlier / "model").symlink_to(published.base)
+    loaded = load(earlier, device="cpu")
+    write_model(loaded.model, loaded.processor, tmp_path / "model", base=str(earlier))
     assert names(tmp_path / "model") == names(published.base) | {PROMPT_FILE}
     values = json.loads((tmp_path / "model" / "config.json").read_bytes())
     assert (values["torch_dtype"], values["vision_config"]["torch_dtype"]) == ("float32", "float32")

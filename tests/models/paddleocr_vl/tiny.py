@@ -84,8 +84,14 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token=PAD))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     inner.decoder = decoders.ByteLevel()
+    tokenizer = with_special_tokens(inner)
+    tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in PIECES])
+    return tokenizer
+
+
+def with_special_tokens(inner: Tokenizer) -> PreTrainedTokenizerFast:
+    """The special tokens of the published model around a tokenizer."""
     inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
-    inner.add_tokens([AddedToken(piece, normalized=False) for piece in PIECES])
     return PreTrainedTokenizerFast(
         tokenizer_object=inner,
         bos_token=BOS,

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from receipt_trainer.cli.options import FROM_1, PATH, device_option, options, progress_option
 from receipt_trainer.cli.render.tables import plain_table, print_fitted, progress_bar
+from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT
 from receipt_trainer.data.document_set import VlExample, read_test_set, stored_prompt, with_prompt
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import Prediction, read_predictions, write_predictions
@@ -271,7 +272,8 @@ def _server(how: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
 
     if how["adapter"]:
         raise UserError("--server answers with the model that it serves: leave --adapter out")
-    prompt = how["prompt"] or stored_prompt(Path(how["model_path"] or ""))
+    stored = stored_prompt(Path(how["model_path"])) if how["model_path"] else DEFAULT_PROMPT
+    prompt = how["prompt"] or stored
     server = DocumentServer.connect(how["server"], how["served_model"], prompt, how["max_new_tokens"])
     asked = {name: how[name] for name in ("server", "max_new_tokens")}
     return server.ask, asked | {"model": server.model, "prompt": prompt}

@@ -73,8 +73,9 @@ def write_model(
 
 def _files_of(base: str) -> Path:
     """The folder of a model's files, weights not counted; of one on the hub what the cache has if that is away."""
-    if Path(base).is_dir():
-        return Path(base)
+    name, _ = locate(base, None)  # a run has its model in a folder of its own
+    if Path(name).is_dir():
+        return Path(name)
     try:
         return Path(snapshot_download(base, allow_patterns=list(_KEPT)))
     except (*hub.ERRORS, ValueError) as error:
