@@ -20,11 +20,8 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import os
 import shlex
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,9 +32,6 @@ from rich.table import Table
 
 from benchmarks import companies
 from receipt_trainer.contract.names import (
-    ENV_ARTIFACTS_BUCKET,
-    ENV_JOBS_TABLE,
-    ENV_O_ENTITY_RATIO,
     PREDICTIONS_FILE,
     RUN_FILE,
 )
@@ -86,15 +80,9 @@ def files(folder: Path, sources: str, split: str) -> str:
 def run(folder: Path, recipe: Recipe, seed: int, threads: int, extra: list[str]) -> tuple[LayoutLMRecord, float]:
     """Train once; the run's record and its F1 on unseen merchants."""
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "receipt_trainer.cli.layoutlm", "train", "--job-name", "score"]
-        command += ["--dataset", files(folder, recipe.train, "train"), "--output-dir", f"{scratch}/run"]
-        command += ["--eval-dataset", files(folder, recipe.dev, "dev"), "--seed", str(seed), *recipe.flags, *extra]
-        left_out = (ENV_ARTIFACTS_BUCKET, ENV_JOBS_TABLE, ENV_O_ENTITY_RATIO)
-        inherited = {name: value for name, value in os.environ.items() if name not in left_out}
-        environment = inherited | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(done.stderr)
+        data = ["--dataset", files(folder, recipe.train, "train"), "--eval-dataset", files(folder, recipe.dev, "dev")]
+        rest = ["--job-name", "score", "--output-dir", f"{scratch}/run", "--seed", str(seed), *recipe.flags, *extra]
+        companies.cli(["train", *data, *rest], threads)
         record = load_record(Path(scratch, "run", RUN_FILE))
         assert isinstance(record, LayoutLMRecord)
         predictions = read_predictions(Path(scratch, "run", PREDICTIONS_FILE)).receipts

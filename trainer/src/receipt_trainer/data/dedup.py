@@ -6,6 +6,7 @@ duplicate detection): they skip pairs that cannot be similar and miss none that 
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
@@ -31,6 +32,11 @@ def normalise_text(text: str) -> str:
     while end > start and not folded[end - 1].isalnum():
         end -= 1
     return folded[start:end]
+
+
+def letters(text: str) -> str:
+    """Letters and digits in upper case: what of a name is compared."""
+    return re.sub(r"[\W_]", "", text).upper()
 
 
 def near_duplicate_groups(receipts: Sequence[Receipt]) -> list[list[int]]:

@@ -52,6 +52,8 @@ DOCUMENT_SCHEMA: Final[dict[str, Any]] = {
 )
 """JSON Schema 2020-12 of a document. All keys are there, in this order; no others."""
 
+TABLE: Final = "line_items"
+
 FIELDS: Final[dict[str, list[str]]] = {
     "header": [
         "document_type",
@@ -59,7 +61,7 @@ FIELDS: Final[dict[str, list[str]]] = {
         *("invoice_number", "date", "due_date", "currency"),
     ],
     "client": ["client.name", "client.address", "client.tax_id"],
-    "table": ["line_items"],
+    "table": [TABLE],
     "totals": ["subtotal", "tax", "tax_rate", "discount", "grand_total"],
 }
 """Fields by the region of the page where they stand; dots lead into objects."""

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from receipt_trainer.data.dedup import letters
 from receipt_trainer.data.encode import EncodedSplit, Ints, Tokenizer, WordEncoder
 from receipt_trainer.data.labels import LabelSpace
 
@@ -151,7 +152,7 @@ class SimulatedReceipts:
     def _mentions(self, words: range) -> Iterator[int]:
         """Words without a label that say a line of the merchant's name once more."""
         gold, lines = self._words.gold, self._words.lines
-        texts = [_letters(self._words.texts[word]) for word in words]
+        texts = [letters(self._words.texts[word]) for word in words]
         names: dict[int, list[str]] = {}
         for word, text in zip(words, texts, strict=True):
             if gold[word] == self._merchant:
@@ -204,10 +205,6 @@ def _by_size(encoder: WordEncoder, texts: Iterable[str]) -> dict[tuple[int, str]
 
 def _case(text: str) -> str:
     return "upper" if text.isupper() else "title" if text[:1].isupper() else "lower"
-
-
-def _letters(text: str) -> str:
-    return "".join(letter for letter in text.casefold() if letter.isalnum())
 
 
 def _other_digits(text: str, draw: Random) -> str:

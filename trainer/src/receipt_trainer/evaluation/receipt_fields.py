@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.package import Calibration, PackageManifest
 from receipt_trainer.contract.predictions import ReceiptPrediction
-from receipt_trainer.data.document import FIELDS
+from receipt_trainer.data.document import FIELDS, TABLE
 from receipt_trainer.extraction.confidence import field_confidence, logit
 from receipt_trainer.extraction.entities import ReadWord
 from receipt_trainer.extraction.finds import Find, gather
@@ -25,7 +25,6 @@ KEYS: Final = ("merchant", "date", "total")
 """What most users want of a receipt."""
 _CHOSEN: Final = {"MERCHANT_NAME": "merchant", "DATE": "date", "GRAND_TOTAL": "total", "SUBTOTAL": "subtotal"}
 """Labels of which a reading chooses one value."""
-TABLE: Final = "line_items"
 _OF_DOCUMENTS: Final = {"vendor.name": "merchant", "grand_total": "total"}
 THRESHOLDS: Final = ((0.5, 0.8, 0.95), (0.1, 0.3, 0.5))
 """Confidences to accept at; the second ones where no receipt reaches the middle one of the first."""

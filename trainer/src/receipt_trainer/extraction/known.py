@@ -11,6 +11,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, Final
 
+from receipt_trainer.data.dedup import letters
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.errors import UserError
 from receipt_trainer.extraction.finds import field_runs, labelled_words
@@ -40,11 +41,6 @@ class Known:
     def address(self, text: str) -> str | None:
         """The same of an address; one whose digits differ is another address."""
         return _nearest(text, self.addresses)
-
-
-def letters(text: str) -> str:
-    """Letters and digits in upper case: what of a name is compared."""
-    return re.sub(r"[\W_]", "", text).upper()
 
 
 def make_known(merchants: Iterable[str], addresses: Iterable[str]) -> Known:

@@ -11,6 +11,7 @@ from itertools import groupby, product
 from typing import Any, Final
 
 from receipt_trainer.contract.names import AMOUNT, OUTSIDE
+from receipt_trainer.data.dedup import letters
 from receipt_trainer.extraction.amounts import money
 from receipt_trainer.extraction.checks import Sums, checks, failed
 from receipt_trainer.extraction.entities import ReadWord
@@ -340,12 +341,8 @@ def _longest(finds: Iterable[Find]) -> Find | None:
     found = list(finds)
     weights: dict[str, float] = defaultdict(float)
     for find in found:
-        weights[_letters(find.value)] += sum(word.score - 0.4 for word in find.words) + 0.5 * find.confidence
-    return max(found, key=lambda find: weights[_letters(find.value)], default=None)
-
-
-def _letters(value: Any) -> str:
-    return re.sub(r"[\W_]", "", str(value)).casefold()
+        weights[letters(str(find.value))] += sum(word.score - 0.4 for word in find.words) + 0.5 * find.confidence
+    return max(found, key=lambda find: weights[letters(str(find.value))], default=None)
 
 
 def _most(finds: Iterable[Find]) -> Find | None:

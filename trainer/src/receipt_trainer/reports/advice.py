@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction
 from receipt_trainer.contract.run_record import AnyRecord, LayoutLMRecord, PaddleOcrVlRecord, RunRecord, Score
+from receipt_trainer.data.dedup import letters
 from receipt_trainer.evaluation.receipt_fields import KEYS, FieldOutcome, ReadField, all_right, count_outcomes
-from receipt_trainer.extraction.known import letters
 from receipt_trainer.reports import formatting, summary
 from receipt_trainer.reports.word_errors import confusion_of, judge_word, top_confusions
 

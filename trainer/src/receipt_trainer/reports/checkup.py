@@ -10,15 +10,17 @@ from typing import Any, Final
 
 from receipt_trainer.config.layoutlm import DataConfig
 from receipt_trainer.contract.names import CORE_LABELS, OUTSIDE
-from receipt_trainer.data.dedup import near_duplicate_groups
+from receipt_trainer.data.dedup import letters, near_duplicate_groups
 from receipt_trainer.data.labels import label_space, labels_by_source, nearest_label, normalise, stored_labels
 from receipt_trainer.data.problems import NOTED, Problem, ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import UNKNOWN, Receipt
 from receipt_trainer.data.split import split_receipts
 from receipt_trainer.extraction.finds import field_runs, labelled_words
-from receipt_trainer.extraction.known import letters
 from receipt_trainer.reports.formatting import one_line
 
+WINDOW: Final = DataConfig().max_length
+"""Tokens of an example, two of them its marks."""
+ROOM: Final = WINDOW - 2
 THIN: Final = 10
 """Receipts below which a label is hardly learned, and its score says nothing."""
 NUM_DRAWN: Final = 10
@@ -155,13 +157,11 @@ def check_receipts(
     *,
     formats: Mapping[str, str] | None = None,
     refused: Sequence[str] = (),
-    max_length: int = 512,
 ) -> Checkup:
     """See `Checkup`.
 
     Args:
         problems: of reading them, with every example kept (`all_problems`).
-        max_length: tokens of a window.
     """
     found = Checkup(name, problems, dict(formats or {}), list(refused))
     labelled = [receipt for receipt in receipts if receipt.has_valid_label()]
@@ -176,7 +176,7 @@ def check_receipts(
     found.near = [[_name(receipts[n]) for n in group] for group in groups if len(group) > 1]
     found.split = _split_row(labelled)
     sized = sorted(((_name(each), len(each.words), _tokens(each)) for each in receipts), key=lambda row: -row[2])
-    found.longest, found.num_windows = sized[:_SHOWN], sum(row[2] > max_length - 2 for row in sized)
+    found.longest, found.num_windows = sized[:_SHOWN], sum(row[2] > ROOM for row in sized)
     _judge(found, labelled)
     found.remarks += [*_remarks(found), *(_enough(found.split, found.num_labelled) if found.split else [])]
     found.drawn = _drawn(found, receipts)
@@ -305,8 +305,8 @@ def _remarks(found: Checkup) -> list[str]:
         )
     if found.num_windows:
         remarks.append(
-            f"longer than a window of 512 tokens: {found.num_windows} of {found.num_receipts} receipts; they are read "
-            "in several windows that overlap, and nothing is lost"
+            f"longer than a window of {WINDOW} tokens: {found.num_windows} of {found.num_receipts} receipts; "
+            "they are read in several windows that overlap, and nothing is lost"
         )
     return remarks
 

@@ -19,10 +19,10 @@ from receipt_trainer.contract.names import MODEL_DIR, PREDICTIONS_FILE, REPORT_F
 from receipt_trainer.contract.package import MANIFEST_FILE, SERVE_DIR, PackageManifest
 from receipt_trainer.contract.predictions import ReceiptPrediction, read_predictions
 from receipt_trainer.contract.run_record import AnyRecord, LayoutLMRecord, PaddleOcrVlRecord, load_record
+from receipt_trainer.data.dedup import letters
 from receipt_trainer.data.labels import normalise
 from receipt_trainer.data.sources.record import given_label
 from receipt_trainer.errors import UserError
-from receipt_trainer.extraction.known import letters
 from receipt_trainer.files import open_text, write_atomically
 from receipt_trainer.reports.page import report_extra
 from receipt_trainer.reports.summary import describe_scores

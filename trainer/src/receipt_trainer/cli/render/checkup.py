@@ -9,7 +9,7 @@ import click
 
 from receipt_trainer.cli.render.tables import counted, print_fitted
 from receipt_trainer.data.problems import problem_lines
-from receipt_trainer.reports.checkup import Checkup
+from receipt_trainer.reports.checkup import ROOM, Checkup
 from receipt_trainer.reports.formatting import one_line
 
 _WIDTH = 80
@@ -41,7 +41,9 @@ def print_checkup(found: Checkup) -> None:
         _say("Near duplicates: ", names)
     if found.longest:
         name, words, tokens = found.longest[0]
-        _say("Longest: ", f"{one_line(name, 40)}, {words:,} words, about {tokens:,} tokens; a window has room for 510")
+        _say(
+            "Longest: ", f"{one_line(name, 40)}, {words:,} words, about {tokens:,} tokens; a window has room for {ROOM}"
+        )
     _list("Look at these", found.problems_said)
     _list("Good to know", found.remarks)
     click.echo(f"\n{found.verdict}")
