@@ -59,6 +59,7 @@ ELSEWHERE = {
     "receipt-trainer vl compare": "tests/cli/vl/test_vl_compare.py",
     "receipt-trainer vl find-lr": "tests/cli/vl/test_vl_find_lr.py",
     "receipt-trainer vl predict scans/ --server": "tests/cli/vl/test_vl_predict.py",
+    "receipt-trainer vl smoke": "tests/cli/vl/test_vl_smoke.py",
     "receipt-trainer demo": "tests/cli/commands/test_demo.py",
 }
 """Commands that start or end what this test stands on, or take long, by the test that types them."""

@@ -106,6 +106,7 @@ OPTIONS = {
     | {"--output-dir", "--resamples", "--seed"}
     | _ASKING,
     "vl merge": {"--adapter-path", "--base-model", "--output-dir"},
+    "vl smoke": {"--adapter", "--device", "--images", "--max-new-tokens", "--server", "--served-model"},
 }
 _MODEL = {"--model", "--device", "--precision"}
 _DATASET = {"--dataset", "--dynamo-table", "--stack", "--outputs"}

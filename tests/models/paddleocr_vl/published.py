@@ -10,6 +10,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
+from receipt_trainer.config.paddleocr_vl import LoraSection
+from receipt_trainer.models.paddleocr_vl.lora import attach_lora
+from receipt_trainer.models.paddleocr_vl.merge import write_model
+from receipt_trainer.models.paddleocr_vl.model import load
+from receipt_trainer.models.paddleocr_vl.processor import load_processor
 from tests.models.paddleocr_vl.tiny import CONDITIONAL_TEMPLATE, PAD, SPECIAL, make_tiny, with_special_tokens
 
 TEMPLATES = {
@@ -31,8 +36,8 @@ UNUSED = "visual.vision_model.head.probe"
 """A weight that transformers has no use for."""
 
 
-def make_published(folder: Path, version: str = "1.0", seed: int = 0) -> Path:
-    """Write the model; `version` decides the chat template and the bounds of pixels."""
+def make_published(folder: Path, version: str = "1.0", seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Path:
+    """Write the model; `version` decides the chat template."""
     make_tiny(folder, seed)
     nested = json.loads((folder / "config.json").read_bytes())
     text, vision = nested.pop("text_config"), nested.pop("vision_config")
@@ -46,14 +51,14 @@ def make_published(folder: Path, version: str = "1.0", seed: int = 0) -> Path:
         "rope_scaling": {"mrope_section": rope["mrope_section"], "rope_type": "default", "type": "default"},
         "rope_theta": rope["rope_theta"],
         "tie_word_embeddings": False,
-        "torch_dtype": "bfloat16",
+        "torch_dtype": (stored := str(dtype).removeprefix("torch.")),
         "use_cache": False,
-        "vision_config": {**{k: v for k, v in vision.items() if k != "dtype"}, "torch_dtype": "bfloat16"},
+        "vision_config": {**{k: v for k, v in vision.items() if k != "dtype"}, "torch_dtype": stored},
     }
     _write(folder / "config.json", flat)
-    weights = {name: value.to(torch.bfloat16) for name, value in load_file(folder / "model.safetensors").items()}
+    weights = {name: value.to(dtype) for name, value in load_file(folder / "model.safetensors").items()}
     save_file(
-        weights | {UNUSED: torch.ones(1, 1, 32, dtype=torch.bfloat16)},
+        weights | {UNUSED: torch.ones(1, 1, 32, dtype=dtype)},
         folder / "model.safetensors",
         metadata={"format": "pt"},
     )
@@ -75,6 +80,19 @@ def make_published(folder: Path, version: str = "1.0", seed: int = 0) -> Path:
         (folder / f"{name}.py").write_text(code)
     _tokenizer().save_pretrained(folder)
     (folder / "chat_template.jinja").write_text(TEMPLATES[version])
+    return folder
+
+
+def adapter_on(base: Path, folder: Path, section: LoraSection) -> Path:
+    """An adapter with weights that are far from nothing, and the processor with a bound of its own."""
+    loaded = load(base, device="cpu")
+    adapted = attach_lora(loaded.model, section)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if "lora_" in name:
+                weight.normal_(std=0.3)
+    write_model(adapted, load_processor(str(base), max_image_pixels=100 * 100), folder, prompt="Say it.")
     return folder
 
 

@@ -18,11 +18,9 @@ from receipt_trainer.data.document_set import PROMPT_FILE, VlExample, stored_pro
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import encode_prompts
 from receipt_trainer.models.paddleocr_vl.generate import answer
-from receipt_trainer.models.paddleocr_vl.lora import attach_lora
 from receipt_trainer.models.paddleocr_vl.merge import merge, write_model
 from receipt_trainer.models.paddleocr_vl.model import load
-from receipt_trainer.models.paddleocr_vl.processor import load_processor
-from tests.models.paddleocr_vl.published import CODE, UNUSED, make_published
+from tests.models.paddleocr_vl.published import CODE, UNUSED, adapter_on, make_published
 from tests.models.paddleocr_vl.tiny import make_tiny
 
 
@@ -30,19 +28,6 @@ class Models(NamedTuple):
     base: Path
     adapter: Path
     examples: list[VlExample]
-
-
-def adapter_on(base: Path, folder: Path, section: LoraSection) -> Path:
-    """An adapter with weights that are far from nothing, and the processor with a bound of its own."""
-    loaded = load(base, device="cpu")
-    adapted = attach_lora(loaded.model, section)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for name, weight in adapted.named_parameters():
-            if "lora_" in name:
-                weight.normal_(std=0.3)
-    write_model(adapted, load_processor(str(base), max_image_pixels=100 * 100), folder, prompt="Say it.")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,9 @@ vl = LazyGroup(
         "evaluate": LazyCommand(".commands.vl_evaluate:evaluate_command", "Score a model on a test set."),
         "compare": LazyCommand(".commands.vl_evaluate:compare_command", "Two models on one test set, with intervals."),
         "merge": LazyCommand(".commands.vl_train:merge_command", "Merge an adapter into its base model."),
+        "smoke": LazyCommand(
+            ".commands.vl_train:smoke_command", "Compare a merged model with what it was made of, and with a server."
+        ),
     },
 )
 

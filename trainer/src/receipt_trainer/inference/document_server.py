@@ -149,11 +149,16 @@ class DocumentServer:
         return found
 
 
-def _data_url(image: Image.Image) -> str:
+def as_sent(image: Image.Image) -> Image.Image:
+    """A page as it is sent, not above the bound of pixels."""
     scale = math.sqrt(MAX_PIXELS / (image.width * image.height))
-    if scale < 1:
-        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-        image = image.resize(size, Image.Resampling.BICUBIC)
+    if scale >= 1:
+        return image
+    size = max(1, int(image.width * scale)), max(1, int(image.height * scale))
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _data_url(image: Image.Image) -> str:
     written = io.BytesIO()
-    image.save(written, "PNG", compress_level=1)
+    as_sent(image).save(written, "PNG", compress_level=1)
     return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"

@@ -1,14 +1,24 @@
-"""`receipt-trainer vl train`, `find-lr` and `merge`."""
+"""`receipt-trainer vl train`, `find-lr`, `merge` and `smoke`."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receipt_trainer.cli.options import FILE, FOLDER, PATH, progress_option, run_target_options
+from receipt_trainer.cli.options import (
+    FILE,
+    FOLDER,
+    FROM_1,
+    PATH,
+    device_option,
+    progress_option,
+    run_target_options,
+)
 from receipt_trainer.cli.render.tables import progress_bar
 from receipt_trainer.cli.training import read_job_file, train
 from receipt_trainer.errors import UserError
@@ -17,6 +27,8 @@ from receipt_trainer.training import checkpoints
 from receipt_trainer.training.console import quiet_libraries
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from receipt_trainer.models.paddleocr_vl.lr_finder import LrCurve
 
 DEFAULT_ROOT: Final = "runs"
@@ -169,3 +181,61 @@ def merge_command(base_model: str, adapter_path: Path, output_dir: Path) -> None
     quiet_libraries()
     merge(base_model, adapter_path, output_dir, warn=lambda text: click.echo(f"warning: {text}", err=True))
     click.echo(f"model: {output_dir}")
+
+
+@click.command(name="smoke", short_help="Compare a merged model with what it was made of, and with a server.")
+@click.argument("base")
+@click.argument("merged", type=PATH)
+@click.option("--adapter", type=PATH, help="Folder of the adapter or its run: base and adapter are asked as well.")
+@click.option(
+    "--server", metavar="URL", help="OpenAI-compatible server (vLLM, ...) that serves MERGED: it is asked too."
+)
+@click.option("--served-model", metavar="NAME", help="The server's name for the model; default: the only one it has.")
+@click.option("--images", type=PATH, multiple=True, help="File or folder of pages, also several; default: drawn ones.")
+@click.option("--max-new-tokens", type=FROM_1, default=256, show_default=True, help="Tokens of an answer to compare.")
+@device_option
+def smoke_command(base: str, merged: Path, images: tuple[Path, ...], **how: Any) -> None:
+    """Check a merged model before it is deployed.
+
+    Its files are held against those of BASE. Each page is given to MERGED, to base and adapter (--adapter), and to the
+    server that serves MERGED (--server): the same pixels and prompt, the likeliest token each time. Exit code 1: a file
+    or an answer differs.
+    """
+    from receipt_trainer.inference.document_server import DocumentServer, as_sent
+    from receipt_trainer.models.paddleocr_vl.smoke import answers_of, first_difference, folder_problems
+
+    quiet_libraries()
+    problems = folder_problems(base, merged)
+    for problem in problems:
+        click.echo(f"{merged}: {problem}")
+    names, pages = zip(*((name, as_sent(image)) for name, image in _pages(images)), strict=True)
+    asked: dict[str, Any] = {name: how[name] for name in ("max_new_tokens", "device")}
+    ours = answers_of(str(merged), pages, **asked)
+    told: list[tuple[str, str, str | None]] = []
+    if how["adapter"]:
+        before = answers_of(base, pages, adapter=how["adapter"], prompt=ours.prompt, **asked)
+        apart = (ours.first - before.first).abs().amax(dim=1).tolist()
+        sources = [f"base and adapter (logits of the first token within {most:.2g})" for most in apart]
+        told += zip(names, sources, map(first_difference, before.texts, ours.texts), strict=True)
+    if how["server"]:
+        server = DocumentServer.connect(how["server"], how["served_model"], ours.prompt, how["max_new_tokens"])
+        texts = replace(server, schema=None).ask(pages)  # guided, it could not write what the model would
+        told += (
+            (name, "server", first_difference(*both)) for name, *both in zip(names, ours.texts, texts, strict=True)
+        )
+    for name, source, difference in told:
+        click.echo(f"{name}: {source}: {difference or 'equal'}")
+    different = sum(difference is not None for _, _, difference in told)
+    click.echo(f"{len(problems)} problems of files, {different} of {len(told)} comparisons of answers differ")
+    if problems or different:
+        raise click.exceptions.Exit(1)
+
+
+def _pages(images: Sequence[Path]) -> list[tuple[str, Image.Image]]:
+    from receipt_trainer.inference.inputs import IMAGES, files_below
+    from receipt_trainer.models.paddleocr_vl.smoke import generated_pages
+    from receipt_trainer.pages.documents import open_pages
+
+    files = [file for path in images for file in files_below(path, IMAGES)]
+    found = [(f"{file.name}#{page.number}", page.image) for file in files for page in open_pages(file)]
+    return found or list(generated_pages(3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
@@ -65,19 +65,19 @@ def write_model(
         if base is None:
             processor.save_pretrained(beside)
         else:
-            _take_form(beside, _files_of(base), model, processor)
+            _take_form(beside, folder_of(base, _KEPT), model, processor)
         (beside / PROMPT_FILE).write_text(json.dumps({"prompt": prompt}, ensure_ascii=False) + "\n", encoding="utf-8")
         for path in beside.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)  # safetensors makes its files private
 
 
-def _files_of(base: str) -> Path:
-    """The folder of a model's files, weights not counted; of one on the hub what the cache has if that is away."""
+def folder_of(base: str, patterns: Sequence[str]) -> Path:
+    """The folder of a model's files; of one on the hub those of `patterns`, or what the cache has if that is away."""
     name, _ = locate(base, None)  # a run has its model in a folder of its own
     if Path(name).is_dir():
         return Path(name)
     try:
-        return Path(snapshot_download(base, allow_patterns=list(_KEPT)))
+        return Path(snapshot_download(base, allow_patterns=list(patterns)))
     except (*hub.ERRORS, ValueError) as error:
         try:
             return Path(snapshot_download(base, local_files_only=True))
@@ -102,7 +102,7 @@ def _take_form(folder: Path, source: Path, model: Any, processor: Any) -> None:
         before = json.dumps(values)
         _drop_missing_code(values, folder)
         if path.name == "config.json":
-            for part in _parts(values):
+            for part in parts(values):
                 part |= {name: dtype for name in ("dtype", "torch_dtype") if name in part}
         else:
             _bound_pixels(values.get("image_processor", values), processor.image_processor.size)
@@ -124,19 +124,25 @@ def _add_unused(folder: Path, source: Path) -> None:
         save_file(tensors | more, written, metadata={"format": "pt"})
 
 
-def _parts(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def parts(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A configuration and all that are within it."""
     yield values
     for part in values.values():
         if isinstance(part, dict):
-            yield from _parts(part)
+            yield from parts(part)
 
 
 def _drop_missing_code(values: dict[str, Any], folder: Path) -> None:
     """A reference to code that did not come with the base would stop every loader that trusts remote code."""
-    for part in _parts(values):
-        named = part.get("auto_map")
-        if isinstance(named, dict) and not all(_is_there(reference, folder) for reference in named.values()):
+    for part in parts(values):
+        if missing_code(part, folder):
             del part["auto_map"]
+
+
+def missing_code(part: dict[str, Any], folder: Path) -> list[str]:
+    """The classes whose code a configuration asks for and `folder` lacks."""
+    named = part.get("auto_map")
+    return [name for name, one in named.items() if not _is_there(one, folder)] if isinstance(named, dict) else []
 
 
 def _is_there(reference: Any, folder: Path) -> bool:
