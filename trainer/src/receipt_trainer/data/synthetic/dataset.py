@@ -35,7 +35,7 @@ MARKER: Final = ".generate.json"
 TRAIN, VAL, BOXES = "train.jsonl", "val.jsonl", "receipts.jsonl"
 BOXES_SOURCE: Final = "synthetic-vl"
 _CHUNK: Final = 16
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 """Raised when the same seed would no longer give the same documents."""
 
 

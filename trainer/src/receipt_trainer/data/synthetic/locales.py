@@ -56,7 +56,7 @@ class Locale:
     taxes: tuple[tuple[str, str], ...]
     inside: float
     towns: str
-    tax_ids: str
+    tax_ids: tuple[tuple[str, str], ...]
     legal: str
     dates: str
     streets: str = "{{street_address}}"
@@ -109,7 +109,7 @@ def locales() -> Mapping[str, Locale]:
     """All countries by code."""
     found = {}
     for code, table in _table("locales.toml")["locales"].items():
-        table |= {key: tuple(map(tuple, table[key])) for key in ("currencies", "taxes")}
+        table |= {key: tuple(map(tuple, table[key])) for key in ("currencies", "taxes", "tax_ids")}
         found[code] = Locale(code=code, language=languages()[code[:2]], **table)
     return found
 
@@ -185,13 +185,13 @@ def address(rng: Random, locale: Locale) -> tuple[str, str]:
     return fake(rng, locale, locale.streets), fake(rng, locale, locale.towns)
 
 
-def product(rng: Random, locale: Locale, shop: Shop, noun: str) -> str:
+def product(rng: Random, locale: Locale, shop: Shop, noun: str, *, sized: bool) -> str:
     """A shop's article as it is printed on a receipt: maybe a modifier before it, a brand, a size behind it."""
     parts = [noun]
     if shop.modifiers and rng.random() < 0.5:
         parts.insert(0, pick(rng, shop.modifiers))
     if locale.latin and rng.random() < 0.3:
         parts.insert(0, surname(rng, locale))
-    if shop.sizes and rng.random() < 0.6:
+    if sized and shop.sizes and rng.random() < 0.6:
         parts.append(pick(rng, shop.sizes))
     return " ".join(part for part in parts if part)

@@ -49,12 +49,16 @@ class Habit:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """A vendor or a client; what is None is not drawn. The truth joins address lines by ", "."""
+    """A vendor or a client; what is None is not drawn. The truth joins address lines by ", ".
+
+    `tax_id_name` is what its country calls such a number.
+    """
 
     name: str
     address: tuple[str, ...] = ()
     tax_id: str | None = None
     phone: str | None = None
+    tax_id_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,11 @@ class Terms:
     rate_shown: bool = True
     to_coins: bool = False
     reverse: bool = False
+
+    @property
+    def net(self) -> bool:
+        """Whether the subtotal is what the taxes are on: without them, and nothing taken off behind it."""
+        return bool(self.taxes) and (self.net_shown or not self.inside) and not self.discount and not self.service
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +169,7 @@ class Document:
         """
         totals, terms = self.totals, self.terms
         taxed = bool(terms.taxes) and terms.tax_shown
-        one_rate = terms.taxes[0][1] if taxed and terms.rate_shown and len(terms.taxes) == 1 else None
+        one_rate = totals.taxes[0].rate if taxed and terms.rate_shown and len(totals.taxes) == 1 else None
         found = {
             "document_type": self.kind,
             "vendor": self._party(self.vendor) | {"phone": self.vendor.phone},
@@ -250,6 +259,8 @@ def draw_document(rng: Random, locale: Locale, habit: Habit, *, truthful: bool =
     """
     invoice = habit.kind == "invoice"
     kinds = [kind for kind in habit.shops if kind in locale.language.shops] or ["grocery"]
+    if invoice and rng.random() < 0.3:
+        kinds = [name for name in locale.language.shops if name in ("grocery", "hardware", "pharmacy")]
     kind = rng.choice(kinds)
     shop = locale.language.shops[kind]
     pool = locale.currencies if invoice else locale.currencies[:1]
@@ -318,11 +329,13 @@ def _rates(rng: Random, locale: Locale, by_item: bool) -> tuple[tuple[str, Decim
 
 
 def _vendor(rng: Random, locale: Locale, shop: Shop, invoice: bool) -> Party:
+    names, patterns = rng.choice(locale.tax_ids)
     return Party(
         name=firm(rng, locale, shop),
         address=address(rng, locale) if rng.random() < 0.92 else (),
-        tax_id=fill(rng, pick(rng, locale.tax_ids)) if rng.random() < (0.8 if invoice else 0.25) else None,
+        tax_id=fill(rng, pick(rng, patterns)) if rng.random() < (0.8 if invoice else 0.25) else None,
         phone=fake(rng, locale, locale.phones) if rng.random() < (0.6 if invoice else 0.8) else None,
+        tax_id_name=pick(rng, names),
     )
 
 
@@ -331,7 +344,7 @@ def _client(rng: Random, locale: Locale) -> Party:
     party = _vendor(rng, locale, locale.language.shops["services"], True)
     if rng.random() < 0.2:
         return Party(fake(rng, locale, "{{name}}"), party.address)
-    return Party(party.name, party.address, party.tax_id if rng.random() < 0.5 else None)
+    return replace(party, phone=None, tax_id=party.tax_id if rng.random() < 0.5 else None)
 
 
 def _number(rng: Random, day: datetime, invoice: bool) -> str:
@@ -347,8 +360,6 @@ def _items(rng: Random, locale: Locale, currency: str, kind: str, habit: Habit, 
     """Nouns repeat only in tables that are longer than their pool."""
     low, high = habit.lines or _SIZES[kind]
     count = rng.randint(low, high) if habit.lines else min(rng.randint(low, high), rng.randint(low, high))
-    if habit.kind == "invoice" and rng.random() < 0.3:
-        kind = rng.choice([name for name in locale.language.shops if name in ("grocery", "hardware", "pharmacy")])
     shop = locale.language.shops[kind]
     pool = shop.nouns.split("|")
     nouns: list[str] = []
@@ -357,18 +368,20 @@ def _items(rng: Random, locale: Locale, currency: str, kind: str, habit: Habit, 
     detail = rng.choice(habit.details)
     items: list[Item] = []
     for noun in nouns[:count]:
-        name = noun if kind == "services" else product(rng, locale, shop, noun)
+        weighed = noun.endswith("*") and rng.random() < 0.5
+        name = noun.rstrip("*")
+        name = name if kind == "services" else product(rng, locale, shop, name, sized=not weighed)
         rate = rng.choice(terms.taxes)[1] if terms.taxes else Decimal(0)
-        item = _item(rng, currency, name, kind, habit.kind == "invoice", rate)
+        item = _item(rng, currency, name, kind, rate, weighed=weighed)
         items.append(_shown(item, detail))
         if kind in ("grocery", "pharmacy", "services") and item.total > 0 and rng.random() < 0.05:
             items.append(_saving(rng, locale, currency, item))
     return tuple(items)
 
 
-def _item(rng: Random, currency: str, name: str, kind: str, invoice: bool, rate: Decimal) -> Item:
-    low, high = _PRICES.get(kind, (0, 0))
-    dollars = rng.lognormvariate(4.2, 1.0) if invoice else min(rng.randint(low, high), rng.randint(low, high)) / 100
+def _item(rng: Random, currency: str, name: str, kind: str, rate: Decimal, *, weighed: bool) -> Item:
+    serves = kind == "services"
+    dollars = rng.lognormvariate(4.2, 1.0) if serves else min(rng.randint(*_PRICES[kind]) for _ in range(2)) / 100
     worth = currencies()[currency]
     price = max(worth.step, to_step(Decimal(f"{dollars:.2f}") * worth.scale, worth.step))
     if worth.step == Decimal("0.01") and price > 1 and rng.random() < 0.4:  # 4.37 becomes 4.29
@@ -376,11 +389,11 @@ def _item(rng: Random, currency: str, name: str, kind: str, invoice: bool, rate:
     draw, measure = rng.random(), ""
     if kind == "petrol":
         quantity, measure = Decimal(rng.randint(4_000, 68_000)).scaleb(-3), "L"
-    elif kind == "grocery" and draw < 0.15:
+    elif weighed:
         quantity, measure = Decimal(rng.randint(80, 2_500)).scaleb(-3), "kg"
-    elif invoice and draw < 0.15:
+    elif serves and draw < 0.15:
         quantity = Decimal(rng.randrange(5, 80, 5)).scaleb(-1)  # hours
-    elif invoice and draw > 0.9:
+    elif serves and draw > 0.9:
         quantity = Decimal(rng.randint(13, 120))
     else:
         quantity = Decimal(rng.choice((1, 1, 1, 1, 1, 2, 2, 3, 4, 6, 10)))

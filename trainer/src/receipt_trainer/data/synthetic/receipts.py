@@ -79,7 +79,9 @@ class _Slip:
         self.y += int(lines * self.face.line_height)
 
     def _key(self, key: str) -> str:
-        name = self.say[key]
+        return self._named(self.say[key])
+
+    def _named(self, name: str) -> str:
         return name if name.endswith((".", "@")) else name + self.colon
 
     def _code(self, pool: str) -> str:
@@ -95,7 +97,7 @@ class _Slip:
         large = self.face.of(int(size * rng.choice((1.0, 1.0, 1.3, 1.7, 2.0))), bold=self._chance(0.5))
         self._text(vendor.name, "MERCHANT_NAME", align, large)
         if vendor.tax_id:
-            text = f"({vendor.tax_id})" if self._chance(0.3) else f"{self._key('tax_id')} {vendor.tax_id}"
+            text = f"({vendor.tax_id})" if self._chance(0.3) else f"{self._named(vendor.tax_id_name)} {vendor.tax_id}"
             self._text(text, "", align)
         joined = (", ".join(vendor.address),) if vendor.address and self._chance(0.3) else vendor.address
         for line in joined:

@@ -80,7 +80,7 @@ class Wording:
     def contacts(self, party: Party) -> list[LabelledRow]:
         """Phone and tax number."""
         rows = [LabelledRow(self.say["phone"], party.phone, "PHONE_NUMBER")] if party.phone else []
-        return [*rows, LabelledRow(self.say["tax_id"], party.tax_id)] if party.tax_id else rows
+        return [*rows, LabelledRow(party.tax_id_name, party.tax_id)] if party.tax_id else rows
 
     def cells(self, item: Item) -> dict[str, str]:
         """A line of the table; what it has not is ""."""
@@ -138,7 +138,12 @@ def written(value: Decimal, digits: int, numbers: Cldr, grouped: bool) -> str:
 
 def choose_words(rng: Random, document: Document, locale: Locale, family: Family) -> Wording:
     """Draw words and forms; a sign that the font lacks is written as the currency's code."""
-    say = {key: pick(rng, pool) for key, pool in locale.language.words.items()}
+    words = locale.language.words
+    say = {key: pick(rng, pool) for key, pool in words.items()}
+    if document.terms.net and (document.terms.net_shown or rng.random() < 0.5):
+        say["subtotal"] = say["net"]
+    terms = [text for text in words["terms"].split("|") if document.due_days is not None or "{}" not in text]
+    say["terms"] = rng.choice(terms).format(document.due_days)
     marks = _marks(document, locale, family)
     total_marks = rng.choice(marks) if document.currency_shown else "{}"
     return Wording(
