@@ -10,7 +10,7 @@ import pytest
 
 from receipt_trainer.config.job_file import PaddleOcrVlJob, family_of, load_job_file, read_job
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
-from receipt_trainer.config.paddleocr_vl import ExperimentSection, VlTrainingConfig
+from receipt_trainer.config.paddleocr_vl import BASES, ExperimentSection, VlTrainingConfig
 from receipt_trainer.contract.waiting import body_of, body_version
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import Job
@@ -69,7 +69,10 @@ def test_what_0_1_0_does_not_know_is_written_where_it_is_used() -> None:
             DataConfig(ocr_errors=0.5, simulated_merchants=0.5, simulated_values=0.1),
             {"ocr_errors": 0.5, "simulated_merchants": 0.5, "simulated_values": 0.1},
         ),
-        (VlTrainingConfig(prompt="OCR:{}"), {"prompt": "OCR:{}"}),
+        (
+            VlTrainingConfig(prompt="OCR:{}", attn_implementation="eager"),
+            {"prompt": "OCR:{}", "attn_implementation": "eager"},
+        ),
     ):
         kind = type(config)
         written, plain = config.model_dump(mode="json"), kind().model_dump(mode="json")
@@ -178,6 +181,9 @@ def test_no_folder_of_this_machine_decides(tmp_path: Path) -> None:
         ),
         (f"family: paddleocr-vl\nmodel: microsoft/layoutlm-base-uncased\njob_name: a\n{VL}", ":2: model: microsoft/"),
         ("dataset_path: here\noutput_dir: 5\n", ":2: output_dir: must be the path of a folder, not 5"),
+        (f"base: 2.0\njob_name: a\n{VL}", ":1: base: must be 1.0, 1.5, 1.6, not '2.0'; for others write model"),
+        (f"job_name: a\nmodel: /m/mine\nbase: 1.5\n{VL}", ":3: base: it stands for the model of that name"),
+        ("family: layoutlm\njob_name: a\nbase: 1.5\n", ":3: unknown key 'base'"),
     ],
 )
 def test_a_family_that_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -186,6 +192,14 @@ def test_a_family_that_cannot_be_is_refused(tmp_path: Path, text: str, said: str
         load_job_file(written(tmp_path, text))
     assert said in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("version", BASES)
+def test_a_base_is_the_published_model_of_its_version(version: str, tmp_path: Path) -> None:
+    """The job is the one that names the model itself, which every worker reads."""
+    by_name = load_job_file(written(tmp_path, f"job_name: a\nbase: {version}\n{VL}")).spec
+    assert by_name == load_job_file(written(tmp_path, f"job_name: a\nmodel: {BASES[version]}\n{VL}")).spec
+    assert new_job(by_name, QUEUE).body_version == 1
 
 
 def test_a_job_that_0_1_0_would_take_for_another_family_says_its_own(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_the_documented_defaults() -> None:
         ("training_config:\n  lora: {r: yes}\n", ":4: lora.r: must be a number, not true or false"),
         ("max_failures: yes\n", ":3: max_failures: must be a number, not true or false"),
         ("seed: 1\n", ":3: unknown key 'seed' (known: data_config, description"),
-        ("training_config:\n  rank: 3\n", ":4: unknown key 'rank' (known: bf16, dataloader_workers"),
+        ("training_config:\n  rank: 3\n", ":4: unknown key 'rank' (known: attn_implementation, bf16"),
         ("training_config:\n  fp16: true\n", ":4: unknown key 'fp16'"),
         ("training_config:\n  lora: {r: 8, rank: 8}\n", ":4: unknown key 'lora.rank' (known: dropout, enabled"),
         ("training_config:\n  loss: {use_focal: true, use_label_smoothing: true}\n", ":4: loss: use_focal and use_"),

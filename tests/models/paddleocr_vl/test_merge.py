@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,11 +17,11 @@ from transformers import AutoConfig, AutoProcessor
 from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT, INSTRUCTION, LoraSection
 from receipt_trainer.data.document_set import PROMPT_FILE, VlExample, stored_prompt
 from receipt_trainer.errors import UserError
-from receipt_trainer.models.paddleocr_vl.encode import encode_prompts
+from receipt_trainer.models.paddleocr_vl.encode import encode_prompts, prompt_text
 from receipt_trainer.models.paddleocr_vl.generate import answer
 from receipt_trainer.models.paddleocr_vl.merge import merge, write_model
 from receipt_trainer.models.paddleocr_vl.model import load
-from tests.models.paddleocr_vl.published import CODE, UNUSED, adapter_on, make_published
+from tests.models.paddleocr_vl.published import CODE, TEMPLATES, UNUSED, adapter_on, make_published
 from tests.models.paddleocr_vl.tiny import make_tiny
 
 
@@ -125,6 +126,20 @@ def test_a_whole_model_of_a_run_keeps_the_form_of_its_base(published: Models, tm
     values = json.loads((tmp_path / "model" / "config.json").read_bytes())
     assert (values["torch_dtype"], values["vision_config"]["torch_dtype"]) == ("float32", "float32")
     assert load(tmp_path / "model", device="cpu", dtype="auto").model.lm_head.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("version", TEMPLATES)
+def test_a_run_is_asked_with_its_own_template_bounds_and_prompt(models: Models, tmp_path: Path, version: str) -> None:
+    """Also where the files of its base are others now: its own are stored with it, as is the base's name."""
+    base = make_published(tmp_path / "base", version)
+    adapter = adapter_on(base, tmp_path / "run" / "model", LoraSection(r=4))
+    (base / "chat_template.jinja").write_text("{{- 'nothing of it' -}}")
+    bounds = base / "preprocessor_config.json"
+    bounds.write_text(bounds.read_text().replace(str(112 * 112), str(56 * 56)))
+    run = load(adapter.parent, device="cpu")
+    assert (run.name, run.prompt, run.processor.image_processor.size.longest_edge) == (str(base), "Say it.", 100 * 100)
+    begins = {"1.0": "Say it.\nAssistant: ", "1.5": "Say it.\nAssistant:\n"}[version]
+    assert prompt_text(run.processor, replace(models.examples[0], instruction=run.prompt)).endswith(begins)
 
 
 def test_an_adapter_of_0_1_0_is_asked_as_it_was(models: Models, tmp_path: Path) -> None:

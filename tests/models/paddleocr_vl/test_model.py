@@ -8,24 +8,29 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.quantizers.quantizers_utils import should_convert_module
 
+from receipt_trainer.config.job_file import read_job
 from receipt_trainer.config.paddleocr_vl import LoraSection, VlTrainingConfig
 from receipt_trainer.data.document_set import read_examples
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import collate, encode
+from receipt_trainer.models.paddleocr_vl.family import PaddleOcrVl
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, answer_loss
 from receipt_trainer.models.paddleocr_vl.merge import merge
 from receipt_trainer.models.paddleocr_vl.model import (
     NOT_QUANTIZED,
+    build,
     choose_machine,
     count_parameters,
     load,
     prepare_for_training,
 )
+from receipt_trainer.training.hardware import Machine
 from tests.models.paddleocr_vl.tiny import make_tiny
 
 PREFIX = "base_model.model."
@@ -261,3 +266,30 @@ def test_an_adapter_finds_a_base_that_was_named_relatively(
     adapter = adapter_of(Path(tiny_model.name), tmp_path / "adapter")
     monkeypatch.chdir(tmp_path)
     assert load(adapter, device="cpu").name == str(tiny_model)
+
+
+def test_attention_is_computed_as_asked(tiny_model: Path, batch: dict[str, Any]) -> None:
+    """In language model and vision tower alike; the losses are those of the default."""
+    losses = {}
+    for name in ("sdpa", "eager"):
+        config = VlTrainingConfig.model_validate({"attn_implementation": name, "device": "cpu", "lora": {"dropout": 0}})
+        model = build(str(tiny_model), config, Machine(cuda=False, precision="fp32"))
+        parts = (model.config, model.config.text_config, model.config.vision_config)
+        assert {part._attn_implementation for part in parts} == {name}
+        losses[name] = model.eval()(**batch).loss.item()
+    assert losses["eager"] == pytest.approx(losses["sdpa"], rel=1e-5)
+
+
+def test_flash_attention_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line, before a model or a data set is looked for: without a GPU, without its package, and in fp32."""
+    values = {"attn_implementation": "flash_attention_2", "lora": {}}
+    data = {"dataset_path": str(tmp_path / "nothing")}
+    job = {"family": "paddleocr-vl", "job_name": "a", "model": "/no/model", "data_config": data}
+    task = PaddleOcrVl(read_job({**job, "training_config": values}, "here"))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="flash_attention_2 needs a CUDA GPU"):
+        task.prepare(Console(quiet=True), is_shown=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(UserError, match="needs flash-attn "):
+        task.prepare(Console(quiet=True), is_shown=False)
+    with pytest.raises(UserError, match="flash_attention_2 needs bf16: true"):
+        read_job({**job, "training_config": values | {"bf16": False}}, "here")

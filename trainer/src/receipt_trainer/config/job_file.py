@@ -12,7 +12,7 @@ from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from receipt_trainer.config.base import explain
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
-from receipt_trainer.config.paddleocr_vl import BASE_MODEL, SHORT_NAMES, VlDataConfig, VlTrainingConfig
+from receipt_trainer.config.paddleocr_vl import BASE_MODEL, BASES, SHORT_NAMES, VlDataConfig, VlTrainingConfig
 from receipt_trainer.config.yaml import line_of, read_mapping
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import FAMILIES, Family, JobSpec, published_family, too_long
@@ -205,11 +205,24 @@ def read_job_values(path: Path, expected: Family | None = None) -> JobValues:
         values["training_config"] = {short.get(key, key): value for key, value in given.items()}
         there = {full: line_of(lines, ("training_config", name)) for name, full in short.items()}
         lines = {**lines, **{("training_config", full): line for full, line in there.items()}}
+    if family == "paddleocr-vl" and "base" in values:
+        values, lines = _with_base(values, lines, path)
     if output_dir is not None and not isinstance(output_dir, str):
         where = f"{path}:{line_of(lines, ('output_dir',))}"
         raise UserError(f"{where}: output_dir: must be the path of a folder, not {output_dir!r}")
     folder = Path(output_dir) if output_dir else None
     return JobValues(path, values, lines, family, tuple(notes), folder)
+
+
+def _with_base(values: dict[str, Any], lines: Lines, path: Path) -> tuple[dict[str, Any], Lines]:
+    """With the `model` that a file means by `base`, the version of a published one; UserError: none, or both given."""
+    version, where = str(values["base"]), f"{path}:{line_of(lines, ('base',))}: base"
+    if values.get("model") is not None:
+        raise UserError(f"{where}: it stands for the model of that name: give base or model")
+    if version not in BASES:
+        raise UserError(f"{where}: must be {', '.join(BASES)}, not {version[:40]!r}; for others write model")
+    rest = {key: value for key, value in values.items() if key != "base"}
+    return rest | {"model": BASES[version]}, {**lines, ("model",): line_of(lines, ("base",))}
 
 
 def read_job(values: Mapping[str, Any], where: str) -> AnyJob:

@@ -12,6 +12,9 @@ from receipt_trainer.config.base import Strict
 BASE_MODEL: Final = "PaddlePaddle/PaddleOCR-VL"
 """Name of the published model on the hub."""
 
+BASES: Final[Mapping[str, str]] = {"1.0": BASE_MODEL, "1.5": f"{BASE_MODEL}-1.5", "1.6": f"{BASE_MODEL}-1.6"}
+"""Names on the hub of its versions. Chat template and bounds of pixels are those of the files there."""
+
 DEFAULT_PROMPT: Final = "OCR:{}"
 """The task that the published model knows, and the form of the answer: what it is asked where it was not trained."""
 
@@ -104,7 +107,7 @@ class VlTrainingConfig(Strict):
     Defaults are those of version 0.1.0, so that a job of then is the same job; the examples say what trains better.
     """
 
-    added: ClassVar[frozenset[str]] = frozenset({"prompt"})
+    added: ClassVar[frozenset[str]] = frozenset({"prompt", "attn_implementation"})
 
     learning_rate: float = Field(2e-5, gt=0, le=1, description="Peak of AdamW's schedule")
     per_device_train_batch_size: int = Field(8, ge=1, le=4096, description="Examples a device and batch")
@@ -131,6 +134,9 @@ class VlTrainingConfig(Strict):
         MAX_IMAGE_PIXELS, ge=28 * 28, description="Larger images are scaled down to it; null: the model's own bound"
     )
     bf16: bool = Field(True, description="bfloat16 products where the hardware has them; fp32 elsewhere")
+    attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = Field(
+        "sdpa", description="How attention is computed; flash_attention_2 needs a GPU, bf16 and the package flash-attn"
+    )
     use_quantization: bool = Field(False, description="Base weights in 4 bits (QLoRA): needs CUDA and bitsandbytes")
     difficulty_schedule: Literal["none", "easy_to_hard"] = Field(
         "none", description="Order of examples: shuffled, or easy ones first in the early epochs"
@@ -158,6 +164,8 @@ class VlTrainingConfig(Strict):
     def _consistent(self) -> VlTrainingConfig:
         if self.use_quantization and not self.lora.enabled:
             raise ValueError("use_quantization needs lora.enabled: 4-bit weights cannot be trained themselves")
+        if self.attn_implementation == "flash_attention_2" and not self.bf16:
+            raise ValueError("attn_implementation: flash_attention_2 needs bf16: true")
         return self
 
     @model_validator(mode="before")

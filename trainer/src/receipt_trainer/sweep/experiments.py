@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from receipt_trainer.config.job_file import AnyJob, JobValues, PaddleOcrVlJob, laid_over, read_job_values
+from receipt_trainer.config.paddleocr_vl import VlTrainingConfig
 from receipt_trainer.contract import names
 from receipt_trainer.errors import UserError
 from receipt_trainer.sweep.definition import Configuration, Definition, ScaleLr, base_of, default_name, short
@@ -94,11 +95,11 @@ def _read(path: Path, base_values: Mapping[str, Any], base: PaddleOcrVlJob, scal
     # Name and purpose of the base are not those of an experiment.
     training = {key: value for key, value in base_values["training_config"].items() if key != "experiment"}
     job = _parsed(replace(own, values=laid_over({**base_values, "training_config": training}, own.values)))
-    there = parameters(base)
+    there, here = parameters(base), parameters(job)
     changes = {
-        key: f"{key}: {short(there[key])} -> {short(value)}"
-        for key, value in parameters(job).items()
-        if value != there[key]
+        key: f"{key}: {short(_of(there, key))} -> {short(_of(here, key))}"
+        for key in there | here
+        if _of(there, key) != _of(here, key)
     }
     if not changes:
         raise UserError(f"{path}: it changes nothing against the base")
@@ -135,6 +136,11 @@ def parameters(job: PaddleOcrVlJob) -> dict[str, Any]:
     sections |= {"augmentation": data["augmentation"], "evaluation": apart["evaluation"]}
     dotted = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
     return {"model_name_or_path": job.model, **plain, **dotted}
+
+
+def _of(values: Mapping[str, Any], key: str) -> Any:
+    """A parameter's value; of one that is not written with its default, that."""
+    return values[key] if key in values else VlTrainingConfig.model_fields[key.rpartition(".")[2]].default
 
 
 def _check_under_test(path: Path, said: Sequence[str], changed: Sequence[str]) -> None:

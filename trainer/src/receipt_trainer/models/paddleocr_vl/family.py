@@ -33,6 +33,7 @@ from receipt_trainer.models.paddleocr_vl.model import (
     choose_machine,
     count_parameters,
     peak_memory_gib,
+    require_attention,
     require_family,
     require_quantization,
 )
@@ -263,6 +264,7 @@ class PaddleOcrVl:
         name, training = self.job.model, self.job.training_config
         if training.use_quantization:
             require_quantization(training.device)
+        require_attention(training.attn_implementation, training.device)
         require_family(name)
         processor = load_processor(name, max_image_pixels=training.max_image_pixels)
         with progress_bar(console, "measuring documents", is_shown) as progress:

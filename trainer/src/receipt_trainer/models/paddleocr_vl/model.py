@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import torch
 from transformers import BitsAndBytesConfig, PaddleOCRVLForConditionalGeneration
+from transformers.utils import is_flash_attn_2_available
 
 from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT, VlTrainingConfig
@@ -57,6 +58,7 @@ def load(
     quantize: bool = False,
     device: Device = "auto",
     dtype: torch.dtype | Literal["auto"] = "auto",
+    attention: str = "sdpa",
 ) -> Loaded:
     """A model for use, in evaluation mode.
 
@@ -67,6 +69,7 @@ def load(
         quantize: base weights in 4 bits.
         device: auto: a GPU if there is one.
         dtype: of the weights; auto: bfloat16 on a GPU that has it, float32 elsewhere.
+        attention: how it is computed (transformers' names).
 
     Raises:
         UserError: no such model, another kind of model, a broken one, or quantize without CUDA and bitsandbytes.
@@ -78,7 +81,7 @@ def load(
         require_quantization(device)
     chosen = default_dtype(where) if dtype == "auto" else dtype
     require_family(name)
-    model = load_base(name, where, chosen, quantize)
+    model = load_base(name, where, chosen, quantize, attention)
     if adapter is not None:
         model = with_adapter(model, adapter)
     return Loaded(
@@ -112,6 +115,22 @@ def require_quantization(device: Device = "auto") -> None:
         raise UserError("4-bit weights (use_quantization) need a CUDA GPU; leave it out, LoRA works without")
     if importlib.util.find_spec("bitsandbytes") is None:
         raise UserError("4-bit weights (use_quantization) need bitsandbytes: pip install bitsandbytes")
+
+
+def require_attention(name: str, device: Device = "auto") -> None:
+    """Refuse an implementation of attention that cannot run here.
+
+    Raises:
+        UserError: flash_attention_2 without a GPU, or without its package.
+    """
+    if name != "flash_attention_2":
+        return
+    if device == "cpu" or not torch.cuda.is_available():
+        raise UserError("attn_implementation flash_attention_2 needs a CUDA GPU; leave it out: sdpa runs everywhere")
+    if not is_flash_attn_2_available():
+        raise UserError(
+            "attn_implementation flash_attention_2 needs flash-attn (pip install flash-attn); or leave it out"
+        )
 
 
 def locate(name: str, adapter: Path | None) -> tuple[str, Path | None]:
@@ -157,14 +176,16 @@ def require_family(name: str) -> None:
         raise UserError(f"model {name}: it is of type {found or 'unknown'}, not {MODEL_TYPE}")
 
 
-def load_base(name: str, device: torch.device, dtype: torch.dtype, quantize: bool = False) -> Any:
+def load_base(
+    name: str, device: torch.device, dtype: torch.dtype, quantize: bool = False, attention: str = "sdpa"
+) -> Any:
     """A complete model on its device, all of whose weights are in its files.
 
     Raises:
         UserError: a broken or incomplete model, or too large for the GPU.
         WorldError: the hub cannot be reached.
     """
-    options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True}
+    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": attention, "output_loading_info": True}
     if quantize:
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -244,12 +265,14 @@ def build(name: str, training: VlTrainingConfig, machine: Machine) -> Any:
         UserError: as `load` and `attach_lora`.
     """
     lora = training.lora
+    require_attention(training.attn_implementation, training.device)
     small = lora.enabled and machine.cuda and machine.precision == "bf16"
     loaded = load(
         name,
         quantize=training.use_quantization,
         device="cuda" if machine.cuda else "cpu",
         dtype=torch.bfloat16 if small else torch.float32,
+        attention=training.attn_implementation,
     )
     if loaded.adapter is not None:
         raise UserError(
