@@ -18,6 +18,7 @@ _JOBS = _STACK | {"--jobs-table", "--json"}
 _LIMITS = {"--max-hours", "--max-usd"}
 _RECEIPTS = _STACK | {"--dynamo-table", "--progress", "--no-progress"}
 _ASKING = {"--batch-size", "--device", "--limit", "--max-new-tokens", "--test-dir", "--progress", "--no-progress"}
+_SERVER = {"--max-new-tokens", "--prompt", "--server", "--served-model"}
 OPTIONS = {
     "doctor": {"--stack", "--outputs", "--heal", "--json"},
     "demo": {"--data", "--epochs", "--job-name", "--model", "--output-dir", "--program", "--receipts"},
@@ -28,6 +29,7 @@ OPTIONS = {
     "local down": set(),
     "read": {"--model", "--format", "--pages", "--date-order", "--currency", "--known", "--csv", "--items", "--table"}
     | {"--output", "--workers", "--progress", "--no-progress"}
+    | _SERVER
     | _STACK,
     "serve": {
         "--model",
@@ -99,8 +101,9 @@ OPTIONS = {
     | {"--output-dir", "--pool", "--priority", "--queue", "--queue-url", "--retry-failed", "--scale-lr", "--test-dir"}
     | _STACK,
     "vl experiments compare": {"--by"} | _JOBS,
-    "vl predict": {"--adapter", "--batch-size", "--device", "--max-new-tokens", "--model-path", "--output", "-o"}
-    | {"--progress", "--no-progress", "--prompt", "--server", "--served-model"},
+    "vl predict": {"--adapter", "--batch-size", "--device", "--model-path", "--output", "-o"}
+    | {"--progress", "--no-progress"}
+    | _SERVER,
     "vl evaluate": {"--adapter", "--model-path", "--output", "-o", "--predictions"} | _ASKING,
     "vl compare": {"--baseline-model", "--baseline-predictions", "--finetuned-model", "--finetuned-predictions"}
     | {"--output-dir", "--resamples", "--seed"}

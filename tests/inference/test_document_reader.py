@@ -284,7 +284,14 @@ def test_texts_of_a_folder_are_read_where_their_content_is_known(tmp_path: Path)
     files = batch.files_of([str(tmp_path)])
     found = list(
         batch.answers(
-            read, Inputs(read.ocr), files, workers=1, named=[str(tmp_path)], options="", kept=None, done=lambda: None
+            read,
+            Inputs(read.open_photo),
+            files,
+            workers=1,
+            named=[str(tmp_path)],
+            options="",
+            kept=None,
+            done=lambda: None,
         )
     )
     assert [(answer["source"]["file"], len(answer["words"])) for answer in found] == [(str(tmp_path / "box/a.txt"), 3)]

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import random
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +14,7 @@ from PIL import Image
 from receipt_trainer.data.document import DOCUMENT_SCHEMA
 from receipt_trainer.inference import document_server
 from tests.cli.jobs import Caller
+from tests.inference.chat_server import chat_server, says, sent_image
 from tests.models.paddleocr_vl.receipts import document, draw_page
 from tests.models.paddleocr_vl.tiny import make_tiny
 from tests.pages.pdfs import pdf_of_pages
@@ -65,47 +62,12 @@ def test_a_model_reads_a_folder(call: Caller, papers: Path, tmp_path: Path) -> N
     assert {line["model"]["version"] for line in lines(out)} != {first["model"]["version"]}
 
 
-class Answers(BaseHTTPRequestHandler):
-    """A server of chat completions; `server.script` gives status and body of each answer in turn, then the last one."""
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        self._send(200, {"data": [{"id": name} for name in self.server.models]})  # type: ignore[attr-defined]
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.append((self.headers.get("Authorization"), body))  # type: ignore[attr-defined]
-        script = self.server.script  # type: ignore[attr-defined]
-        self._send(*(script.pop(0) if len(script) > 1 else script[0]))
-
-    def _send(self, status: int, body: Any) -> None:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """It is asked again at once, not after a second."""
     monkeypatch.setitem(document_server.RETRIES, "backoff_factor", 0.0)  # type: ignore[index]
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    made.models, made.asked, made.script = ["invoices"], [], []  # type: ignore[attr-defined]
-    made.url = f"http://127.0.0.1:{made.server_port}"  # type: ignore[attr-defined]
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    yield made
-    made.shutdown()
-    made.server_close()
-    thread.join()
-
-
-def says(content: Any) -> tuple[int, dict[str, Any]]:
-    text = content if isinstance(content, str) else json.dumps(content)
-    return 200, {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
+    with chat_server() as running:
+        yield running
 
 
 def test_a_server_is_asked(
@@ -133,10 +95,8 @@ def test_a_server_is_asked(
     key, body = server.asked[1]
     assert (key, body["model"], body["temperature"]) == ("Bearer secret", "invoices", 0)
     assert body["response_format"]["json_schema"]["schema"] == DOCUMENT_SCHEMA
-    image, text = body["messages"][0]["content"]
-    assert text["text"] == "OCR:{} please"
-    sent = Image.open(io.BytesIO(base64.b64decode(image["image_url"]["url"].partition(",")[2])))
-    assert sent.tobytes() == Image.open(papers / "a.tiff").convert("RGB").tobytes()
+    assert body["messages"][0]["content"][1]["text"] == "OCR:{} please"
+    assert sent_image(body).tobytes() == Image.open(papers / "a.tiff").convert("RGB").tobytes()
     server.script[:] = [says(right)]
     asked = len(server.asked)
     call.succeed(*words)

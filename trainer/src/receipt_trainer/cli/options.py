@@ -65,6 +65,7 @@ progress_option = click.option(
     "--progress/--no-progress", default=None, help="Show a progress bar; by default if stderr is a terminal."
 )
 job_file_option = click.option("--config", "job_file", type=PATH, required=True, help="Job file (YAML).")
+LONGEST_ANSWER: Final = "Longest answer in tokens; what is longer is cut off, and then no JSON."
 _SPLIT: Final = "Share that goes to train.jsonl; the rest goes to val.jsonl."
 split_option = click.option("--split", type=click.FloatRange(0, 1), default=0.9, help=_SPLIT)
 queue_options = options(
@@ -98,6 +99,14 @@ def _precision_option(default: str | None, text: str) -> Callable[[Function], Fu
     return click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default=default, help=text)
 
 
+server_options = options(
+    click.option("--server", metavar="URL", help="Ask an OpenAI-compatible server (vLLM, ...): PaddleOCR-VL's family."),
+    click.option("--served-model", metavar="NAME", help="Its name for the model; default: the only one it has."),
+    click.option("--prompt", help="What is asked, as in training; default: as of --model-path or the published one."),
+    click.option("--max-new-tokens", type=FROM_1, default=1024, show_default=True, help=LONGEST_ANSWER),
+)
+"""A model of the second family behind a server."""
+SERVER_OPTIONS: Final = ("server", "served_model", "prompt", "max_new_tokens")
 device_option = _device_option("auto", "Where to run; auto: a GPU if there is one.")
 model_options = options(
     click.option("--model", required=True, metavar="DIR", help="Folder of a run, or its model/ folder."),

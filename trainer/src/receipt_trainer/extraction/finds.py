@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from itertools import groupby, zip_longest
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from receipt_trainer.contract.names import AMOUNT, OUTSIDE
 from receipt_trainer.data.labels import normalise
 from receipt_trainer.data.ocr_errors import CONFUSIONS
 from receipt_trainer.data.receipt import Receipt
+from receipt_trainer.errors import UserError
 from receipt_trainer.extraction.amounts import (
     Marks,
     Money,
@@ -35,7 +37,8 @@ Confidence = Callable[[Sequence[ReadWord]], float]
 
 BLOCKS: Final = frozenset({"MERCHANT_NAME", "ADDRESS_LINE"})
 """Labels whose entities go on over lines."""
-AMOUNTS: Final = frozenset({"SUBTOTAL", "TAX", "GRAND_TOTAL", "LINE_TOTAL", "UNIT_PRICE", AMOUNT})
+DISCOUNT: Final = "DISCOUNT"
+AMOUNTS: Final = frozenset({"SUBTOTAL", "TAX", "GRAND_TOTAL", "LINE_TOTAL", "UNIT_PRICE", DISCOUNT, AMOUNT})
 UNSURE: Final = 0.8
 """A word of no label that is read with less than this, between two words of a block, belongs to it."""
 
@@ -131,6 +134,19 @@ def gather(
         )
     latest = date(today.year + 1, today.month, min(today.day, 28)) if today else None
     return Evidence(DateEvidence(date_order, tuple(others), learned, latest), evidence)
+
+
+def gather_as(date_order: DateOrder | None, currency: str | None, **learned: Any) -> Callable[..., Evidence]:
+    """`gather` with what the user says, and what the model has `learned`.
+
+    Raises:
+        UserError: there is no such order, or the currency is not three letters.
+    """
+    if date_order is not None and date_order not in get_args(DateOrder):
+        raise UserError(f"date order '{date_order}': use one of {', '.join(get_args(DateOrder))}")
+    if currency is not None and not re.fullmatch("[A-Za-z]{3}", currency):
+        raise UserError(f"currency '{currency}': write the three letters of ISO 4217, such as EUR")
+    return partial(gather, date_order=date_order, currency=currency and currency.upper(), **learned)
 
 
 def amount_marks(receipts: Iterable[Receipt]) -> Counter[str]:
@@ -255,7 +271,7 @@ def read_find(label: str, words: Sequence[ReadWord], evidence: Evidence, confide
     plain = Find(label, None, text, confidence, tuple(words))
     if label in AMOUNTS:
         return [_money_find(plain, evidence.money)]
-    if label == "DATE":
+    if label in ("DATE", "DUE_DATE"):
         return _date_finds(plain, evidence.dates) or [plain]
     if label == "TIME":
         found = list(dict.fromkeys(times(text)))

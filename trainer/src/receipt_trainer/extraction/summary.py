@@ -15,7 +15,15 @@ from receipt_trainer.data.dedup import letters
 from receipt_trainer.extraction.amounts import money
 from receipt_trainer.extraction.checks import Sums, checks, failed
 from receipt_trainer.extraction.entities import ReadWord
-from receipt_trainer.extraction.finds import Confidence, Evidence, Find, decimal_text, find_fields, read_find
+from receipt_trainer.extraction.finds import (
+    DISCOUNT,
+    Confidence,
+    Evidence,
+    Find,
+    decimal_text,
+    find_fields,
+    read_find,
+)
 from receipt_trainer.extraction.items import ITEM_LABELS, rows
 from receipt_trainer.extraction.known import Known
 
@@ -76,15 +84,26 @@ class _Choice:
 
 
 def read_receipt(
-    words: Sequence[ReadWord], evidence: Evidence, confidence: Confidence, known: Known | None = None
+    words: Sequence[ReadWord],
+    evidence: Evidence,
+    confidence: Confidence,
+    known: Known | None = None,
+    given_rows: Sequence[Sequence[ReadWord]] | None = None,
 ) -> Reading:
-    """Finds, rows, checks and summary of labelled words in reading order."""
+    """Finds, rows, checks and summary of labelled words in reading order.
+
+    Args:
+        given_rows: the words of each line item where that is known, and all words are values of fields: then boxes
+            are not looked at, and nothing that has no label is taken for a total or a date.
+    """
     found = find_fields(words, evidence, confidence)
     if known is not None:
         for label, repair in (("MERCHANT_NAME", known.merchant), ("ADDRESS_LINE", known.address)):
             found |= {label: [_known(find, repair) for find in found[label]]} if label in found else {}
-    items = [_item(row, evidence, confidence) for row in rows(words)]
-    unlabelled = [*_total_in_words(words, found, items, evidence), *_date_in_words(words, found, evidence)]
+    items = [_item(row, evidence, confidence) for row in (rows(words) if given_rows is None else given_rows)]
+    unlabelled: list[Find] = []
+    if given_rows is None:
+        unlabelled = [*_total_in_words(words, found, items, evidence), *_date_in_words(words, found, evidence)]
     found |= {find.label: [*found.get(find.label, ()), find] for find in unlabelled}
     extras = _extras(words, evidence)
     total, subtotal, taxes = _amounts(words, _without_weak(found, unlabelled), items, extras, evidence.money.currency)
@@ -206,10 +225,11 @@ def _whole(quantity: Decimal, price: Decimal | None, total: Decimal | None) -> b
 
 
 def _extras(words: Sequence[ReadWord], evidence: Evidence) -> list[Decimal]:
-    """Amounts that bear no label."""
+    """Amounts that bear no label, and discounts."""
     found = []
     for word in words:
-        if word.label == OUTSIDE and re.search(r"\d[.,]\d\d", word.text) and (one := money(word.text)) is not None:
+        is_extra = word.label == DISCOUNT or (word.label == OUTSIDE and re.search(r"\d[.,]\d\d", word.text))
+        if is_extra and (one := money(word.text)) is not None:
             value = evidence.money.decide(one)
             found += [value] if value else []
     return found

@@ -57,7 +57,7 @@ def make_answer(
     reading: Reading,
     model: Mapping[str, Any],
     *,
-    calibrated: bool,
+    calibrated: bool | None,
     problems: Sequence[str] = (),
 ) -> Answer:
     """The answer of a document.
@@ -65,10 +65,12 @@ def make_answer(
     Args:
         words: of all pages in reading order, numbered from 0, with boxes in the pages' units.
         model: name, version and precision.
-        calibrated: whether confidences were fitted on validation receipts.
+        calibrated: whether confidences were fitted on validation receipts; None of a model that writes values, whose
+            finds have neither words nor a confidence.
         problems: what was left out of the input, a text each.
     """
-    reasons = [*reading.review, *_about_words(words, calibrated=calibrated)]
+    written = calibrated is None
+    reasons = [*reading.review, *([] if calibrated is None else _about_words(words, calibrated=calibrated))]
     return Answer(
         id=document.name,
         model=dict(model),
@@ -83,9 +85,9 @@ def make_answer(
             }
             for page in document.pages
         ],
-        fields={label: [_find(find) for find in finds] for label, finds in reading.fields.items()},
+        fields={label: [_find(find, written) for find in finds] for label, finds in reading.fields.items()},
         summary=dict(reading.summary),
-        items=[_row(number, item) for number, item in enumerate(reading.items, start=1)],
+        items=[_row(number, item, written) for number, item in enumerate(reading.items, start=1)],
         checks=dict(reading.checks),
         review=bool(reasons),
         review_reasons=[{"code": code, "text": text} for code, text in reasons],
@@ -121,13 +123,13 @@ def _about_words(words: Sequence[ReadWord], *, calibrated: bool) -> list[tuple[s
     return reasons
 
 
-def _find(find: Find) -> dict[str, Any]:
+def _find(find: Find, written: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "value": find.value,
         "text": find.text,
-        "confidence": round(find.confidence, 4),
-        "words": [word.number for word in find.words],
-        "box": _box(find.box),
+        "confidence": None if written else round(find.confidence, 4),
+        "words": [] if written else [word.number for word in find.words],
+        "box": None if written else _box(find.box),
         "page": find.page,
     }
     if find.ambiguous:
@@ -139,10 +141,11 @@ def _find(find: Find) -> dict[str, Any]:
     return found
 
 
-def _row(number: int, item: ReadItem) -> dict[str, Any]:
+def _row(number: int, item: ReadItem, written: bool) -> dict[str, Any]:
     names = ("description", "quantity", "unit_price", "total")
-    finds = {name: _find(item.finds[name]) if name in item.finds else None for name in names}
-    return {"row": number, **finds, "discount": (item.amount or 0) < 0, "lines": list(item.lines)}
+    finds = {name: _find(item.finds[name], written) if name in item.finds else None for name in names}
+    lines = [] if written else list(item.lines)
+    return {"row": number, **finds, "discount": (item.amount or 0) < 0, "lines": lines}
 
 
 def _box(box: Sequence[float]) -> list[int | float]:

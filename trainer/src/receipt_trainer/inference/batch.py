@@ -14,8 +14,7 @@ from typing import Any, Final
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import sha256_of
 from receipt_trainer.inference.answers_file import AnswersFile
-from receipt_trainer.inference.document_reader import DocumentReader
-from receipt_trainer.inference.inputs import IMAGES, STDIN, WORDS, Given, Inputs, files_below
+from receipt_trainer.inference.inputs import IMAGES, STDIN, WORDS, Given, Inputs, Reader, files_below, is_photo_file
 
 STDIN_NAME: Final = "stdin"
 AHEAD: Final = 4
@@ -30,16 +29,26 @@ class ReadTask:
     given: Given | Path
 
 
-def files_of(inputs: Iterable[str], output: Path | None = None) -> list[Path | str]:
-    """All files to read, see `files_below`; `STDIN` as it is."""
+def files_of(inputs: Iterable[str], output: Path | None = None, *, photos_only: bool = False) -> list[Path | str]:
+    """All files to read, see `files_below`; `STDIN` as it is.
+
+    Args:
+        photos_only: images and PDFs; of a folder no others are taken, and one that is named is a mistake.
+
+    Raises:
+        UserError: nothing is called so, or it is nothing to read.
+    """
     found: list[Path | str] = []
     for name in inputs:
-        found += [STDIN] if name == STDIN else files_below(name, (*IMAGES, *WORDS), output)
+        files = [] if name == STDIN else files_below(name, IMAGES if photos_only else (*IMAGES, *WORDS), output)
+        if photos_only and files == [Path(name)] and not is_photo_file(files[0]):
+            raise UserError(f"{name}: no image or PDF; with --server no others are read")
+        found += files or [STDIN]
     return found
 
 
 def answers(
-    reader: DocumentReader,
+    reader: Reader,
     inputs: Inputs,
     files: Iterable[Path | str],
     *,
@@ -110,13 +119,11 @@ def _hash(path: Path) -> str:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _answer(reader: DocumentReader, inputs: Inputs, task: ReadTask) -> dict[str, Any]:
+def _answer(reader: Reader, inputs: Inputs, task: ReadTask) -> dict[str, Any]:
     given, name = task.given, task.given.name
     try:
         if isinstance(given, Path):
             given = next(inputs.of_file(given))
-        if given.words is None:
-            raise UserError(given.refusal)
         answer = reader.answer(given)
     except UserError as error:
         said = " ".join(str(error).split())

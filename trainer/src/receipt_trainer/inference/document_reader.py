@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from receipt_trainer.contract.package import KNOWN_FILE
 from receipt_trainer.data.page_words import DocumentWords, PageWords, line_numbers, straightened
@@ -21,7 +19,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.extraction.confidence import field_confidence
 from receipt_trainer.extraction.dates import DateOrder
 from receipt_trainer.extraction.entities import ReadWord
-from receipt_trainer.extraction.finds import gather
+from receipt_trainer.extraction.finds import gather_as
 from receipt_trainer.extraction.known import Known, make_known, read_known
 from receipt_trainer.extraction.summary import read_receipt
 from receipt_trainer.inference.answer import Answer, make_answer
@@ -33,7 +31,9 @@ from receipt_trainer.inference.reader import PackageReader
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from receipt_trainer.contract.job import Family
     from receipt_trainer.inference.ocr import Ocr
+    from receipt_trainer.pages.images import Content
 
 Source = str | Path | bytes | Mapping[str, Any] | DocumentWords
 """A file's path, the bytes of one, {"width", "height", "words"} or another program's JSON, or words of pages."""
@@ -63,6 +63,8 @@ class DocumentReader:
         ocr: gives the reader of pages.
     """
 
+    family: Family = "layoutlm"
+
     def __init__(
         self,
         model: PackageReader,
@@ -86,21 +88,13 @@ class DocumentReader:
         Raises:
             UserError: there is no such order, the currency is not three letters, or `known` cannot be read.
         """
-        if date_order is not None and date_order not in get_args(DateOrder):
-            raise UserError(f"date order '{date_order}': use one of {', '.join(get_args(DateOrder))}")
-        if currency is not None and not re.fullmatch("[A-Za-z]{3}", currency):
-            raise UserError(f"currency '{currency}': write the three letters of ISO 4217, such as EUR")
         self.model, self.manifest = model, model.manifest
         self.ocr = ocr or LazyOcr()
         if isinstance(known, str | Path):
             known = read_known(Path(known))
         self._known = known if known is not None else _own_known(model)
-        self._evidence = partial(
-            gather,
-            date_order=date_order,
-            learned=self.manifest.date_orders,
-            marks=self.manifest.amount_marks,
-            currency=currency and currency.upper(),
+        self._evidence = gather_as(
+            date_order, currency, learned=self.manifest.date_orders, marks=self.manifest.amount_marks
         )
         self._today = today
 
@@ -140,7 +134,7 @@ class DocumentReader:
         """
         if isinstance(source, DocumentWords):
             return self.answer(Given(source.name, source))
-        inputs = Inputs(self.ocr, format, pages)
+        inputs = Inputs(self.open_photo, format, pages)
         if isinstance(source, Mapping):
             content = json.dumps(dict(source), default=_plain).encode()
             if {"words", "width", "height"} & source.keys():
@@ -159,12 +153,20 @@ class DocumentReader:
             raise UserError(f"{_called(source)}: it has several documents; read it with: receipt-trainer read")
         return self.answer(first)
 
-    def answer(self, given: Given) -> Answer:
-        """What is read of a document.
+    def about(self) -> dict[str, Any]:
+        """See `Reader`."""
+        manifest = self.manifest
+        calibrated = manifest.calibration.calibrated
+        return {"precision": manifest.precision, "labels": list(manifest.labels), "calibrated": calibrated}
 
-        Raises:
-            UserError: it is none.
-        """
+    def open_photo(self, content: Content, name: str, pages: Collection[int] | None) -> Given:
+        """See `Reader`: its words by OCR."""
+        from receipt_trainer.inference.ocr import read_document
+
+        return Given(name, read_document(self.ocr(), content, name, pages=pages))
+
+    def answer(self, given: Given) -> Answer:
+        """See `Reader`."""
         if given.words is None:
             raise UserError(f"{given.name}: {given.refusal}")
         problems = list(given.problems)

@@ -65,8 +65,13 @@ class DocumentServer:
     )
 
     @classmethod
-    def connect(cls, url: str, model: str | None, prompt: str, max_new_tokens: int) -> DocumentServer:
+    def connect(
+        cls, url: str, model: str | None, prompt: str, max_new_tokens: int, *, patience_s: float | None = None
+    ) -> DocumentServer:
         """The server at `url`; without `model`, the one model that it serves.
+
+        Args:
+            patience_s: that an answer may take; busy, it is then asked once more, not for minutes.
 
         Raises:
             UserError: no address, it refuses the key, or it serves several models.
@@ -82,6 +87,12 @@ class DocumentServer:
             raise UserError(f"--server {url}: not an address such as http://127.0.0.1:8000")
         base = url.rstrip("/").removesuffix("/v1")
         server = cls(base, model or "", prompt, max_new_tokens)
+        if patience_s is not None:
+            hurried = urllib3.Retry(**(RETRIES | {"total": 1}))  # type: ignore[arg-type]
+            server.pool.connection_pool_kw |= {
+                "retries": hurried,
+                "timeout": urllib3.Timeout(connect=5.0, read=patience_s),
+            }
         if model:
             return server
         listed = server._call("GET", "/v1/models").get("data")
@@ -98,12 +109,17 @@ class DocumentServer:
             UserError: it refuses the key.
             WorldError: it cannot be reached.
         """
-        with ThreadPoolExecutor(max(1, len(images))) as threads:
-            return list(threads.map(self._ask, images))
+        return self.ask_drawn([png_of(image) for image in images])
 
-    def _ask(self, image: Image.Image) -> str:
+    def ask_drawn(self, pages: Sequence[bytes]) -> list[str]:
+        """As `ask`, of pages as `png_of` draws them."""
+        with ThreadPoolExecutor(max(1, len(pages))) as threads:
+            return list(threads.map(self._ask, pages))
+
+    def _ask(self, png: bytes) -> str:
+        url = f"data:image/png;base64,{base64.b64encode(png).decode()}"
         content = [
-            {"type": "image_url", "image_url": {"url": _data_url(image)}},
+            {"type": "image_url", "image_url": {"url": url}},
             {"type": "text", "text": self.prompt},
         ]
         body: dict[str, Any] = {
@@ -158,7 +174,8 @@ def as_sent(image: Image.Image) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-def _data_url(image: Image.Image) -> str:
+def png_of(image: Image.Image) -> bytes:
+    """The file that is sent of a page."""
     written = io.BytesIO()
     as_sent(image).save(written, "PNG", compress_level=1)
-    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
+    return written.getvalue()

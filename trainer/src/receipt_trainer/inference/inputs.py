@@ -10,7 +10,7 @@ from gzip import GzipFile
 from io import BufferedReader, BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
 from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
@@ -22,7 +22,9 @@ from receipt_trainer.files import open_bytes
 from receipt_trainer.pages.kinds import IMAGE_ENDINGS, is_document, is_document_file
 
 if TYPE_CHECKING:
-    from receipt_trainer.inference.ocr import Ocr
+    from receipt_trainer.contract.job import Family
+    from receipt_trainer.inference.answer import Answer
+    from receipt_trainer.pages.images import Content
 
 IMAGES: Final = (*IMAGE_ENDINGS, ".pdf")
 WORDS: Final = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".tsv", ".hocr", ".html", ".xml", ".txt")
@@ -37,8 +39,24 @@ _UNKNOWN_SIZE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class DrawnPage:
+    """A page as it looks, upright, for a model that is shown pages.
+
+    Attributes:
+        number: from 1.
+        width, height: in pixels, of the page as it was given.
+        png: its picture, perhaps smaller.
+    """
+
+    number: int
+    width: int
+    height: int
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Given:
-    """A document as it was handed in.
+    """A document as it was handed in: its words, or its pages for a reader that is shown them.
 
     Attributes:
         content: exactly what it is made of, for its hash; None where that is the whole file.
@@ -51,6 +69,39 @@ class Given:
     refusal: str = ""
     content: bytes | None = None
     problems: tuple[str, ...] = ()
+    drawn: tuple[DrawnPage, ...] = ()
+
+
+class Reader(Protocol):
+    """What reads documents. Several threads may use one.
+
+    Attributes:
+        family: of its model, as job files call it.
+    """
+
+    family: Family
+
+    @property
+    def version(self) -> str:
+        """A name for all that answers depend on besides the documents."""
+
+    def about(self) -> dict[str, Any]:
+        """precision, labels and whether confidences are calibrated, as /v1/model says them."""
+
+    def open_photo(self, content: Content, name: str, pages: Collection[int] | None) -> Given:
+        """The pages (numbers from 1; all if None) of an image or a PDF as `answer` takes them.
+
+        Raises:
+            UserError: it cannot be read, or is neither.
+        """
+
+    def answer(self, given: Given) -> Answer:
+        """What is read of a document.
+
+        Raises:
+            UserError: it is none.
+            WorldError: the model cannot be asked.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +109,12 @@ class Inputs:
     """How things are opened.
 
     Attributes:
-        ocr: gives the reader of photos; called when there is one to read.
+        open_photo: of the reader.
         format: of files with words; recognised if None.
         pages: numbers of the pages that are read, from 1; all if None.
     """
 
-    ocr: Callable[[], Ocr]
+    open_photo: Callable[[Content, str, Collection[int] | None], Given]
     format: str | None = None
     pages: Collection[int] | None = field(default=None)
 
@@ -77,13 +128,13 @@ class Inputs:
         if self.format in (None, OWN) and _holds_lines(path):
             yield from map(self._wanted, _receipts(path, name))
         elif self.is_photo(path):
-            yield self._photo(path, name)
+            yield self.open_photo(path, name, self.pages)
         else:
             yield from map(self._wanted, self._words(path, name))
 
     def is_photo(self, path: Path) -> bool:
         """Whether a file is read as an image or a PDF."""
-        return self.format is None and _is_page(path)
+        return self.format is None and is_photo_file(path)
 
     def is_known(self, path: Path) -> bool:
         """Whether a file is one of words that can be read: by the format that was named, or by its content."""
@@ -100,7 +151,7 @@ class Inputs:
         if self.format in (None, OWN) and _are_receipts(_stream(content)):
             yield from map(self._wanted, _receipts(Path(name), name, content))
         elif self.format is None and (not content or b"\0" in content[:1024] or is_document(content[:1024])):
-            yield self._photo(content, name)
+            yield self.open_photo(content, name, self.pages)
         else:
             yield from map(self._wanted, self._words(Path(name), name, content))
 
@@ -114,11 +165,6 @@ class Inputs:
             there = ", ".join(str(page.number) for page in given.words.pages[:_SHOWN])
             return replace(given, words=None, refusal=f"there is no page {missing} in {given.name}: it has {there}")
         return replace(given, words=replace(given.words, pages=kept))
-
-    def _photo(self, content: bytes | Path, name: str) -> Given:
-        from receipt_trainer.inference.ocr import read_document
-
-        return Given(name, read_document(self.ocr(), content, name, pages=self.pages))
 
     def _words(self, path: Path, name: str, content: bytes | None = None) -> Iterator[Given]:
         """The documents of a text as a whole: receipts of ours in one JSON, or another program's."""
@@ -265,7 +311,8 @@ def _is_lines(path: Path) -> bool:
     return path.name.lower().endswith((".jsonl", ".jsonl.gz"))
 
 
-def _is_page(path: Path) -> bool:
+def is_photo_file(path: Path) -> bool:
+    """Whether a file is an image or a PDF, by its name or its content."""
     return path.name.lower().endswith(IMAGES) or is_document_file(path)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-
 from receipt_trainer.errors import UserError
 
 
@@ -19,6 +17,8 @@ def open_session(path: Path, *, threads: int = 1) -> Any:
     Raises:
         UserError: onnxruntime cannot load it.
     """
+    import onnxruntime  # a reader through a server needs none
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # inputs differ in size: what was needed goes

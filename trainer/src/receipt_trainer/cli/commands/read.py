@@ -6,14 +6,14 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
-from receipt_trainer.cli.options import progress_option
+from receipt_trainer.cli.options import SERVER_OPTIONS, progress_option, server_options
 from receipt_trainer.cli.render.tables import progress_bar
 from receipt_trainer.cli.stack import local_session, outputs, stack_options
 from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET, ENV_JOBS_TABLE
@@ -22,6 +22,8 @@ from receipt_trainer.files import replacing
 
 if TYPE_CHECKING:
     from receipt_trainer.inference.answers_file import AnswersFile
+    from receipt_trainer.inference.inputs import Reader
+    from receipt_trainer.inference.server_reader import ServerReader
 
 MOST_WORKERS: Final = 8
 """Threads that read where the user names no number."""
@@ -32,6 +34,7 @@ MOST_JOBS: Final = 50
 @click.command("read")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--model", metavar="MODEL", help="Folder of a run or of a package, or s3://bucket/.../model/serve.")
+@server_options
 @stack_options
 @click.option("--format", metavar="FORMAT", help="Of files with words, where it is not recognised by itself.")
 @click.option("--pages", metavar="PAGES", help="Pages of each document to read: 1-3 or 1,4; default: all.")
@@ -74,7 +77,8 @@ def command(
     """Read photos, PDFs and files of words: fields, line items and checks, one JSON a document.
 
     INPUT is an image, a PDF, JSON lines of words, a file of another program (Textract, Tesseract, hOCR, ...), a folder
-    with any of them, or - for standard input. The exit code is 1 if a document was refused, with a line each on stderr.
+    with any of them, or - for standard input; with --server images and PDFs alone. The exit code is 1 if a document was
+    refused, with a line each on stderr.
     """
     if as_csv and as_table:
         raise UserError("--csv and --table exclude each other")
@@ -82,28 +86,25 @@ def command(
         raise UserError("--items needs --csv; in JSON the line items are always there")
     if as_table and output is not None:
         raise UserError("--table is for looking at; --output takes JSON or --csv")
-    if model is None:
-        require_stack()
+    server = {name: options.pop(name) for name in SERVER_OPTIONS}
+    if server["server"] is None:
+        require_stack(model)
+    elif model is not None or options["format"] is not None:
+        raise UserError("--server reads images and PDFs with its own model: leave --model and --format out")
 
-    try:
+    with _installed():
         from receipt_trainer.data.sources.foreign import NAMES as FORMATS
         from receipt_trainer.inference import (
             batch,  # brings what reads: mistakes above are found before it takes a second
         )
         from receipt_trainer.inference.answers_file import open_answers
-        from receipt_trainer.inference.document_reader import DocumentReader
         from receipt_trainer.inference.inputs import Inputs, page_numbers
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("receipt_trainer"):
-            raise
-        raise UserError(f"{error.name} is not installed: pip install './trainer[read]'") from None
 
-    files = batch.files_of(inputs, output)
+    files = batch.files_of(inputs, output, photos_only=server["server"] is not None)
     format_name: str | None = options.pop("format")
     if format_name is not None and format_name not in FORMATS:
         raise UserError(f"--format {format_name}: use one of {', '.join(FORMATS)}")
-    place = model if model is not None else model_of_stack()
-    reader = DocumentReader.open(place, known=known, **options)
+    reader = _reader(model, server, known=known, **options)
     said = {"format": format_name, "pages": pages, "known": known and str(known), **options}
     depends = ",".join(f"{key}={value}" for key, value in said.items() if value)
     refused = 0
@@ -117,7 +118,7 @@ def command(
             done = stack.enter_context(_bar(len(files), progress))
             found = batch.answers(
                 reader,
-                Inputs(reader.ocr, format_name, page_numbers(pages) if pages else None),
+                Inputs(reader.open_photo, format_name, page_numbers(pages) if pages else None),
                 files,
                 workers=workers or min(MOST_WORKERS, _usable_cpus()),
                 named=inputs,
@@ -141,6 +142,54 @@ def command(
         sys.exit(130)
     if refused:
         sys.exit(1)
+
+
+@contextmanager
+def _installed() -> Iterator[None]:
+    """What a module needs that is imported here, or one line that says how it is installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("receipt_trainer"):
+            raise
+        raise UserError(f"{error.name} is not installed: pip install './trainer[read]'") from None
+
+
+def _reader(model: str | None, server: Mapping[str, Any], **options: Any) -> Reader:
+    """Of a model here, of a stack's, or of a server's."""
+    if server["server"] is not None:
+        return server_reader(**server, **options)
+    with _installed():
+        from receipt_trainer.inference.document_reader import DocumentReader
+
+    return DocumentReader.open(model if model is not None else model_of_stack(), **options)
+
+
+def server_reader(
+    *,
+    server: str,
+    served_model: str | None,
+    prompt: str | None,
+    max_new_tokens: int,
+    patience_s: float | None = None,
+    **options: Any,
+) -> ServerReader:
+    """What `server_options` mean; `options` as of `ServerReader`.
+
+    Raises:
+        UserError: the options are wrong, or the server refuses its key.
+        WorldError: it cannot be reached.
+    """
+    from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT
+
+    with _installed():
+        from receipt_trainer.inference.document_server import DocumentServer
+        from receipt_trainer.inference.server_reader import ServerReader
+
+    asked = DocumentServer.connect(
+        server, served_model, prompt or DEFAULT_PROMPT, max_new_tokens, patience_s=patience_s
+    )
+    return ServerReader(asked, **options)
 
 
 def _usable_cpus() -> int:
@@ -217,10 +266,12 @@ def _stdout() -> Iterator[IO[str]]:
         stream.detach()
 
 
-def require_stack() -> None:
+def require_stack(model: str | None) -> None:
     """UserError: no model is given, and no stack is named from which it could be taken."""
-    if outputs() is None and local_session() is None:
-        raise UserError("which model? give --model RUN (a run's folder, a package, s3://...), or --stack NAME")
+    if model is None and outputs() is None and local_session() is None:
+        raise UserError(
+            "which model? give --model RUN (a run's folder, a package, s3://...), --server URL, or --stack NAME"
+        )
 
 
 def model_of_stack() -> str | Path:

@@ -93,8 +93,7 @@ def _serve(
     known: Path | None,
     **reading: Any,
 ) -> None:
-    if model is None:
-        require_stack()
+    require_stack(model)
     _check_places(review, corrections=corrections, keep_photos=keep_photos)
     from receipt_trainer.serving import server
     from receipt_trainer.serving.app import ServerLimits, create_app

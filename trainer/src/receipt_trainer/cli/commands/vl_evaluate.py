@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.console import Console
 
-from receipt_trainer.cli.options import FROM_1, PATH, device_option, options, progress_option
+from receipt_trainer.cli.options import (
+    FROM_1,
+    LONGEST_ANSWER,
+    PATH,
+    device_option,
+    options,
+    progress_option,
+    server_options,
+)
 from receipt_trainer.cli.render.tables import plain_table, print_fitted, progress_bar
 from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT
 from receipt_trainer.data.document_set import VlExample, read_test_set, stored_prompt, with_prompt
@@ -31,13 +39,12 @@ if TYPE_CHECKING:
     from receipt_trainer.evaluation.compare import Comparison
     from receipt_trainer.evaluation.documents import Evaluation
 
-_TOKENS: Final = "Longest answer in tokens; what is longer is cut off, and then no JSON."
 _SHORT: Final = {"no difference shown": "not shown", "cannot be said": "unknown"}
 """Verdicts as the table has them, where they are too long for it."""
 asking_options = options(
     click.option("--test-dir", type=PATH, help="Folder of a data set, or its JSON lines file."),
     click.option("--batch-size", type=FROM_1, default=1, help="Documents at once."),
-    click.option("--max-new-tokens", type=FROM_1, default=1024, help=_TOKENS),
+    click.option("--max-new-tokens", type=FROM_1, default=1024, help=LONGEST_ANSWER),
     click.option("--limit", type=FROM_1, help="Only the first documents of the test set."),
     device_option,
     progress_option,
@@ -221,12 +228,9 @@ def _show_comparison(comparison: Comparison) -> None:
 @click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="FILE|FOLDER...")
 @click.option("--model-path", help="Model: a folder (complete model, adapter or run) or a name on the hub.")
 @click.option("--adapter", type=PATH, help="Adapter to put on the model.")
-@click.option("--server", metavar="URL", help="Ask an OpenAI-compatible server (vLLM, ...) instead; needs no PyTorch.")
-@click.option("--served-model", metavar="NAME", help="The server's name for the model; default: the only one it has.")
-@click.option("--prompt", help="What is asked; default: what the model at --model-path was trained with.")
+@server_options
 @click.option("--output", "-o", type=PATH, required=True, help="JSON lines; pages that are in it are not read again.")
 @click.option("--batch-size", type=FROM_1, default=4, show_default=True, help="Pages at once.")
-@click.option("--max-new-tokens", type=FROM_1, default=1024, show_default=True, help=_TOKENS)
 @device_option
 @progress_option
 def predict_command(inputs: tuple[Path, ...], output: Path, batch_size: int, progress: bool | None, **how: Any) -> None:
