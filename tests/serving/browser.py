@@ -12,12 +12,22 @@ import uvicorn
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from starlette.types import ASGIApp
 
-from receipt_trainer.serving.app import App
+from receipt_trainer.serving.app import App, ServerLimits
+from receipt_trainer.serving.bodies import BodyLimits
 from receipt_trainer.serving.server import configured, listen, url_of
+from tests.waiting import TIMEOUT_S
 
 CHROMIUM = shutil.which("chromium")
-PATIENCE_MS = 60_000
-"""How long a condition is waited for: no test depends on the machine's speed."""
+PATIENCE_MS = 1000 * TIMEOUT_S
+PATIENT = ServerLimits(
+    body=BodyLimits(seconds=TIMEOUT_S),
+    words_wait_s=10 * TIMEOUT_S,
+    photo_wait_s=10 * TIMEOUT_S,
+    words_deadline_s=TIMEOUT_S,
+    photo_deadline_s=TIMEOUT_S,
+    workers=2,
+)
+"""A server that refuses nothing because this machine is slow."""
 _OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",

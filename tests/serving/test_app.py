@@ -25,12 +25,11 @@ from PIL import Image
 from receipt_trainer.errors import WorldError
 from receipt_trainer.serving import photos
 from receipt_trainer.serving.access import Access, new_token
-from receipt_trainer.serving.app import App, ServerLimits, create_app
-from receipt_trainer.serving.bodies import BodyLimits
+from receipt_trainer.serving.app import App, create_app
 from receipt_trainer.serving.corrections import FileCorrections
 from receipt_trainer.serving.holder import Holder
 from receipt_trainer.serving.openapi import document
-from tests.serving.browser import served
+from tests.serving.browser import PATIENT, served
 from tests.serving.mutate import mutated
 from tests.serving.standing import Standing
 
@@ -45,7 +44,7 @@ WORDS: dict[str, Any] = {
         {"text": "12.50", "box": [300, 50, 360, 70], "line": 1},
     ],
 }
-LIMITS = ServerLimits(workers=2, body=BodyLimits(json_bytes=200_000, photo_bytes=1_000_000))
+LIMITS = replace(PATIENT, body=replace(PATIENT.body, json_bytes=200_000, photo_bytes=1_000_000))
 Client = httpx.Client
 
 
@@ -175,7 +174,7 @@ def test_a_body_without_a_length_is_bounded_too(client: Client) -> None:
 
 def test_all_bodies_together_are_bounded(holder: Holder) -> None:
     """While others send much at a time, a body is refused with the time to come back, and read when they have gone."""
-    limits = replace(LIMITS, body=replace(LIMITS.body, all_bytes=100_000, seconds=300.0))
+    limits = replace(LIMITS, body=replace(LIMITS.body, all_bytes=100_000))
     large = json.dumps(WORDS).encode().ljust(60_000)
     with client_of(create_app(holder, limits=limits)) as client:
         with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as half:
@@ -389,7 +388,7 @@ def test_one_photo_ends_no_server(holder: Holder, monkeypatch: pytest.MonkeyPatc
     def read(client: Client, content: bytes) -> httpx.Response:
         return client.post("/v1/receipts:read", content=content, headers=JPEG)
 
-    with client_of(create_app(holder, limits=replace(LIMITS, workers=1, photo_deadline_s=300.0))) as client:
+    with client_of(create_app(holder, limits=replace(LIMITS, workers=1))) as client:
         assert "too much memory" in is_problem(read(client, b"die"), 422)
         assert "memory" in is_problem(read(client, b"eat"), 422)
         assert is_problem(read(client, b"fault"), 500)

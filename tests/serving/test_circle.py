@@ -23,6 +23,7 @@ from receipt_trainer.serving.corrections import Corrections, FileCorrections
 from receipt_trainer.serving.holder import Holder
 from receipt_trainer.serving.table_corrections import TableCorrections
 from tests.fork_server import Program
+from tests.serving.browser import PATIENT
 from tests.test_readme import ROOT, commands
 
 QUICK = ("--model", "tiny", "--epochs", 3, "--batch-size", 8, "--lr", 3e-3, "--precision", "fp32", "--device", "cpu")
@@ -97,7 +98,9 @@ def test_corrections_make_the_next_model_better(
     places: list[Corrections] = [TableCorrections(receipts_table), FileCorrections(file)]
     holder = Holder.fixed(tmp_path / "first")
     for corrections in places:
-        with TestClient(create_app(holder, corrections=corrections), base_url="http://127.0.0.1") as client:
+        with TestClient(
+            create_app(holder, corrections=corrections, limits=PATIENT), base_url="http://127.0.0.1"
+        ) as client:
             assert sum(correct(client, receipt) for receipt in corrected) > 100
     run(steps["again"], "--output-dir", tmp_path / "second", *QUICK, *LINES, "--set", "export_package=false")
     before, after = f1("first"), f1("second")

@@ -23,10 +23,11 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from receipt_trainer.serving.app import ServerLimits, create_app
+from receipt_trainer.serving.app import create_app
 from receipt_trainer.serving.corrections import FileCorrections
 from receipt_trainer.serving.holder import Holder
-from tests.serving.browser import served
+from tests.serving.browser import PATIENT, served
+from tests.waiting import TIMEOUT_S
 
 CHECKS = [
     not_a_server_error,
@@ -42,8 +43,7 @@ CHECKS = [
 def test_schemathesis_finds_nothing(holder: Holder, tmp_path: Path) -> None:
     """Requests drawn from the interface, valid and not, get answers that it allows, and never a fault of ours."""
     corrections = FileCorrections(tmp_path / "corrections.jsonl")
-    limits = ServerLimits(workers=2, photo_wait_s=1000.0, words_wait_s=1000.0)
-    with served(create_app(holder, corrections=corrections, limits=limits)) as url:
+    with served(create_app(holder, corrections=corrections, limits=PATIENT)) as url:
         schema = schemathesis.openapi.from_url(f"{url}openapi.json")
         assert len(list(schema.get_all_operations())) == 9
         for found in schema.get_all_operations():
@@ -53,7 +53,7 @@ def test_schemathesis_finds_nothing(holder: Holder, tmp_path: Path) -> None:
             @hypothesis.settings(max_examples=12, database=None, derandomize=True)
             @hypothesis.given(case=operation.as_strategy())
             def check(case: Any) -> None:
-                case.call_and_validate(checks=CHECKS)
+                case.call_and_validate(checks=CHECKS, timeout=TIMEOUT_S)
 
             check()
 
@@ -65,7 +65,7 @@ def test_examples_of_the_documentation(holder: Holder, tmp_path: Path) -> None:
     blocks = re.findall(r"^```bash\n(.*?)^```$", (root / "docs" / "serving.md").read_text(), flags=re.M | re.S)
     commands = [shlex.split(line) for block in blocks for line in block.splitlines()]
     assert len(commands) == 9
-    with served(create_app(holder, corrections=FileCorrections(tmp_path / "corrections.jsonl"))) as url:
+    with served(create_app(holder, corrections=FileCorrections(tmp_path / "corrections.jsonl"), limits=PATIENT)) as url:
         for words in commands:
             call = [word.replace("localhost:8000/", url) for word in words]
             done = subprocess.run([*call, "--fail-with-body"], capture_output=True, text=True, cwd=root)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, CDPSession, FileChooser, FilePayload, FloatRect, Locator, Page, expect
+from playwright.sync_api import Browser, CDPSession, FileChooser, FilePayload, FloatRect, Locator, Page, Route, expect
 
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
@@ -18,18 +18,17 @@ from receipt_trainer.data.sources.jsonl import read_jsonl
 from receipt_trainer.data.sources.record import to_line
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.serving.access import Access, new_token
-from receipt_trainer.serving.app import ServerLimits, create_app
+from receipt_trainer.serving.app import create_app
 from receipt_trainer.serving.corrections import FileCorrections
 from receipt_trainer.serving.holder import Holder
 from receipt_trainer.serving.review import ReviewQueue, queue_of_file
 from receipt_trainer.serving.table_corrections import TableCorrections
-from tests.serving.browser import CHROMIUM, PATIENCE_MS, chromium, opened, served
+from tests.serving.browser import CHROMIUM, PATIENCE_MS, PATIENT, chromium, opened, served
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium fonts-dejavu-core")
 
 PHOTO = Path(__file__).parents[2] / "docs" / "receipt.jpg"
 HOSTILE = "<img src=x onerror=window.broken=1>"
-PATIENT = ServerLimits(words_wait_s=60, photo_wait_s=60, words_deadline_s=60, photo_deadline_s=60, workers=1)
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 
@@ -156,6 +155,21 @@ def test_words_are_selected_by_dragging_and_changes_undone(browser: Browser, sit
         receipt = saved_as(site, "dragged")
         assert (receipt.review and receipt.review.confirmed) is True
         assert [labels_of(receipt)[text] for text in ("ACME", "STORES", "LTD")] == ["MERCHANT_NAME"] * 3
+
+
+def test_a_file_that_is_chosen_at_once_waits_for_what_the_server_is(browser: Browser, site: Site) -> None:
+    """Read while the page does not know the labels yet, a receipt could not be corrected: it is read after that."""
+    with opened(browser, site.url) as page:
+        held: list[Route] = []
+        page.route("**/v1/model", lambda route: held.append(route))
+        page.reload()
+        wait_until(lambda: bool(held), page)
+        page.set_input_files("#file", words_file("early", LINES))
+        expect(page.locator("#reading")).to_be_visible()
+        held[0].continue_()
+        word(page, "ACME").click()
+        page.keyboard.press("1")
+        expect(word(page, "ACME")).to_have_accessible_name("ACME, label Merchant, checked by you")
 
 
 def test_hostile_words_stay_text(browser: Browser, site: Site) -> None:

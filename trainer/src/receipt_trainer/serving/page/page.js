@@ -22,6 +22,7 @@ const KEYS = [
 ];
 
 let model = { labels: [], corrections: false, keep_photos: false, review: false };
+let beginning = null;
 let receipt = null;
 let queue = null;
 let busy = false;
@@ -67,6 +68,15 @@ function setState(state) {
 }
 
 // Reading and showing
+
+/** What the server is comes first; asked for again only after a failure. */
+function begun() {
+  beginning ??= begin().catch((problem) => {
+    beginning = null;
+    throw problem;
+  });
+  return beginning;
+}
 
 async function begin() {
   model = await server.model();
@@ -120,6 +130,7 @@ async function readFile(file) {
   byId("reading").lastElementChild.textContent = `Reading ${file.name} …`;
   say(`Reading ${file.name}`);
   await attempt(async () => {
+    await begun();
     const { answer, smaller } = await server.read(file);
     const photo = /json/.test(file.type) || /\.json$/i.test(file.name) ? null : (smaller ?? file);
     show(new Receipt(answer, { photo, name: file.name }));
@@ -389,4 +400,4 @@ server.onToken(
 const shown = KEYS.flatMap(([key, does]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, does)]);
 byId("keys").querySelector("dl").append(...shown);
 setZoom(0);
-attempt(begin);
+attempt(begun);
