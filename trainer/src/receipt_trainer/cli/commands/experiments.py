@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -133,7 +133,7 @@ def call(*words: object, log: Path, quiet: bool = False) -> str | None:
     the command was asked too, and has ended.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w+b") as stream:
+    with log.open("w+b") as stream, _ending() as started:
         # Its own session: what is asked of this process in the terminal reaches the child once, through us.
         child = subprocess.Popen(
             [*PROGRAM, *map(str, words)],
@@ -142,26 +142,40 @@ def call(*words: object, log: Path, quiet: bool = False) -> str | None:
             stderr=stream,
             start_new_session=True,
         )
-        with _ending(child):
-            code = child.wait()
+        started(child)
+        code = child.wait()
     return None if code == 0 else reason(code, log)
 
 
 @contextlib.contextmanager
-def _ending(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """While it runs, SIGTERM to us is as Ctrl+C; any early end of ours asks the child to end, and waits for it."""
+def _ending() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+    """SIGTERM to us is as Ctrl+C; any early end of ours asks the child to end that was started, and waits for it.
+
+    A signal that comes while the child is being started counts once it is known: else it would be left behind.
+    """
+    children: list[subprocess.Popen[bytes]] = []
+    asked: list[int] = []
 
     def on_signal(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
+        asked.append(number)
+        if children:
+            raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, on_signal)
+    def started(child: subprocess.Popen[bytes]) -> None:
+        children.append(child)
+        if asked:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield started
     finally:
-        if child.poll() is None:
-            child.terminate()
-            child.wait()
-        signal.signal(signal.SIGTERM, before)
+        for child in children:
+            if child.poll() is None:
+                child.terminate()
+                child.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def reason(code: int, log: Path) -> str:
