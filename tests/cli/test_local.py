@@ -67,7 +67,7 @@ class Laptop:
         return self._terminals[-1]
 
     def start_worker(self, *words: object) -> Terminal:
-        options = json.dumps({"command": self._training_command})
+        options = json.dumps({"command": self._training_command, "settings": {"poll_s": 1}})
         return self.start(Program("start-worker"), options, "--stack", "local", *words)
 
     def type(self, *words: object, code: int = 0) -> str:

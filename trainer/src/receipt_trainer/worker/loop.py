@@ -5,6 +5,7 @@ Before a claim it looks after messages that wear out and leases that no right cl
 
 from __future__ import annotations
 
+import math
 import queue as inboxes
 from collections.abc import Callable
 from contextlib import suppress
@@ -181,7 +182,7 @@ class Worker(WorkerParts):
         num_jobs, useful_at = 0, self.clock()
         while self._interruption is None:
             try:
-                found = self._receive()
+                found = self._receive(useful_at + self.settings.idle_timeout_s - self.clock())
                 if found is not None and self._renewal.renew(*found[:2]):
                     continue
                 if found is not None and self.member is not None and self.member.is_stopped():
@@ -244,8 +245,12 @@ class Worker(WorkerParts):
             except inboxes.Empty:
                 return
 
-    def _receive(self) -> tuple[SqsQueue, Message, float] | None:
-        """The first message of the first queue that has one, and a moment before it came."""
+    def _receive(self, idle_s: float) -> tuple[SqsQueue, Message, float] | None:
+        """The first message of the first queue that has one, and a moment before it came.
+
+        The last queue is polled no longer than the worker may still be idle; a long poll has a second at least.
+        """
+        poll_s = min(self.settings.poll_s, max(1, math.ceil(idle_s)))
         if self.registry is not None and self.clock() - self._beat_at >= self.settings.beat_s:
             self._beat_at = self.clock()
             self.registry.beat()
@@ -253,7 +258,7 @@ class Worker(WorkerParts):
             if self._interruption is not None:
                 return None
             before = self.clock()
-            message = queue.receive(self.settings.poll_s if queue is self.queues[-1] else 0)
+            message = queue.receive(poll_s if queue is self.queues[-1] else 0)
             self._has_received |= message is not None or queue is self.queues[-1]
             if message is not None:
                 return queue, message, before
