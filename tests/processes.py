@@ -5,7 +5,8 @@ wanted other `settings` of the worker, `skew_s` of its clock, and the short time
 Every run checks its package on 2 generated receipts and not on 50, which took as long as its training; tests of
 packages have the 50.
 
-TEST_UPLOAD_WAIT_S is between two uploads. TEST_HOOK names a module whose `install` is called with the arguments first.
+TEST_UPLOAD_WAIT_S is between two uploads. TEST_LEAP names a file with which a worker and what it starts are an hour
+older. TEST_HOOK names a module whose `install` is called with the arguments first.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import importlib
 import json
 import os
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,12 +24,13 @@ from receipt_trainer.cli import layoutlm, receipt_trainer
 from receipt_trainer.cli.commands import worker
 from receipt_trainer.cli.lazy import run
 from receipt_trainer.models.layoutlm import serve_export
+from receipt_trainer.worker.lease_watchdog import LeaseWatchdog
 from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.main import main as train
 from receipt_trainer.worker.settings import WorkerSettings
 from tests import strikes
 from tests.chaos import times
-from tests.worker.wrong_clock import skew
+from tests.worker.wrong_clock import leap, skew
 
 torch.set_num_threads(1)
 for _name in (
@@ -52,7 +55,8 @@ def _change_worker(
     command: list[str], settings: dict[str, Any] | None = None, skew_s: float = 0.0, *, chaos: bool = False
 ) -> None:
     own: Any = worker
-    own.Worker = partial(Worker, command=tuple(command))
+    clock = {"clock": leap(Path(os.environ["TEST_LEAP"]))} if "TEST_LEAP" in os.environ else {}
+    own.Worker = partial(Worker, command=tuple(command), **clock)
     own.WorkerSettings = partial(WorkerSettings, **(settings or {}))
     if skew_s:
         skew(skew_s)
@@ -70,6 +74,9 @@ def main(argv: list[str]) -> int:
     if "TEST_UPLOAD_WAIT_S" in os.environ:
         uploads: Any = importlib.import_module("receipt_trainer.aws.artifacts").S3Artifacts.__init__
         uploads.__kwdefaults__["retry_wait_s"] = float(os.environ["TEST_UPLOAD_WAIT_S"])
+    if "TEST_LEAP" in os.environ:
+        watchdog: Any = LeaseWatchdog.__init__
+        watchdog.__kwdefaults__["clock"] = leap(Path(os.environ["TEST_LEAP"]))
     if "TEST_HOOK" in os.environ:
         importlib.import_module(os.environ["TEST_HOOK"]).install(arguments)
     if program == "training":

@@ -17,6 +17,7 @@ from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.local import session
 from receipt_trainer.worker.interruptions import look
 from tests.cli.test_stack import exported
+from tests.waiting import TIMEOUT_S
 
 HOLDER = """
 import sys
@@ -123,14 +124,14 @@ def test_a_notice_is_for_one_worker(running: session.Session) -> None:
         alive = [(one["instance_id"], one["pid"]) for one in session.instances() if one["alive"]]
         assert alive == [("i-local-1", os.getpid()), ("i-local-2", os.getpid())]
         session.interrupt("i-local-2", "spot", 30)
-        assert look(Imds(first)) is None
-        found = look(Imds(second))
+        assert look(Imds(first, timeout_s=TIMEOUT_S)) is None
+        found = look(Imds(second, timeout_s=TIMEOUT_S))
         assert found is not None
         assert found.kind == "spot"
-        assert Imds(first).get("instance-life-cycle") is None
+        assert Imds(first, timeout_s=TIMEOUT_S).get("instance-life-cycle") is None
     assert [one["alive"] for one in session.instances()] == [False, False]
     with session.join(running) as third:
-        assert look(Imds(third)) is None
+        assert look(Imds(third, timeout_s=TIMEOUT_S)) is None
 
 
 def test_a_worker_of_a_session_that_has_gone_says_so(root: Path) -> None:

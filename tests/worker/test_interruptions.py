@@ -26,7 +26,7 @@ def service() -> Iterator[ImdsStandIn]:
 
 def test_a_calm_instance_is_not_interrupted(service: ImdsStandIn) -> None:
     """An instance in service without any notice goes on."""
-    assert look(Imds(service.url)) is None
+    assert look(Imds(service.url, timeout_s=TIMEOUT_S)) is None
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_calm_instance_is_not_interrupted(service: ImdsStandIn) -> None:
 def test_each_notice_is_read(service: ImdsStandIn, kind: str, words: str, deadline: datetime | None) -> None:
     """Spot notice and the group's decision, each with what it says."""
     service.interrupt(kind)
-    found = look(Imds(service.url))
+    found = look(Imds(service.url, timeout_s=TIMEOUT_S))
     assert isinstance(found, Interruption)
     assert (found.kind, found.deadline) == (kind, deadline)
     assert words in found.reason
@@ -48,17 +48,17 @@ def test_each_notice_is_read(service: ImdsStandIn, kind: str, words: str, deadli
 def test_a_recommendation_is_advice_and_hides_no_notice(service: ImdsStandIn) -> None:
     """It alone is no interruption; what has to be obeyed is told in its place."""
     service.interrupt("rebalance")
-    found = look(Imds(service.url))
+    found = look(Imds(service.url, timeout_s=TIMEOUT_S))
     assert isinstance(found, Advice)
     assert "2026-01-01T12:00:00Z" in found.reason
     service.interrupt("lifecycle")
-    assert isinstance(look(Imds(service.url)), Interruption)
+    assert isinstance(look(Imds(service.url, timeout_s=TIMEOUT_S)), Interruption)
 
 
 def test_one_token_serves_many_looks_and_a_forgotten_one_is_renewed(service: ImdsStandIn) -> None:
     """The service is asked for a token once, again after half its life, and when it knows it no more."""
     now = 0.0
-    asked = Imds(service.url, clock=lambda: now)
+    asked = Imds(service.url, timeout_s=TIMEOUT_S, clock=lambda: now)
     for _ in range(5):
         look(asked)
     assert service.num_tokens == 1

@@ -17,6 +17,7 @@ from receipt_trainer.worker import finalize, loop, shutdown
 from receipt_trainer.worker.interruptions import Interruption
 from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.shutdown import ASK_FOR_S, InstanceNotEndedError
+from tests.waiting import TIMEOUT_S
 from tests.worker.bench import TRAINING
 from tests.worker.faulty_wire import KINDS, Call, Kind
 from tests.worker.whole_job import Lab, Training, WholeJob
@@ -161,9 +162,10 @@ def test_an_instance_that_cannot_be_ended_is_tried_for_ten_minutes(lab: Lab, kin
     assert (job.job().status, job.num_messages()) == ("SUCCEEDED", 0)
 
 
-def test_a_queue_that_refuses_in_mid_life_is_endured_for_a_while(lab: Lab) -> None:
+def test_a_queue_that_refuses_in_mid_life_is_endured_for_a_while(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rights that lack for a moment end nobody; those that stay away end worker and instance, with one line."""
-    for refused, is_end in ((2, False), (10**9, True)):
+    for refused, endured_s, is_end in ((2, TIMEOUT_S, False), (10**9, 0.5, True)):
+        monkeypatch.setattr(loop, "FAULTS_S", endured_s)
         lab.wire.reset(
             lambda call, refused=refused: (  # type: ignore[misc]
                 "refused" if call.operation == "ReceiveMessage" and 2 <= call.number <= 1 + refused else None

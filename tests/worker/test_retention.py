@@ -24,7 +24,7 @@ from receipt_trainer.training import checkpoints
 from receipt_trainer.worker.child import Scratch, clean
 from receipt_trainer.worker.loop import StaleLeases
 from receipt_trainer.worker.retention import INTERVAL_S, Retention
-from tests.waiting import wait_for
+from tests.waiting import TIMEOUT_S, wait_for
 from tests.worker.bench import Bench, Running
 
 AWS_CLI = Path(sys.executable).with_name("aws")
@@ -226,7 +226,7 @@ def test_a_lease_far_ahead_is_broken(bench: Bench) -> None:
         clock[0] = seconds
         seen.saw(job_id, lease)
         assert (seen.broken(job_id) is not None) == broken, seconds
-    worker = bench.worker(lease_s=1, visibility_s=2, idle_timeout_s=4.0, max_jobs=1)
+    worker = bench.worker(lease_s=1, visibility_s=2, idle_timeout_s=TIMEOUT_S, max_jobs=1)
     worker._stale._lease_s = 1
     worker.run()
     job = bench.table.get(job_id)

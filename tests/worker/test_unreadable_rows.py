@@ -39,7 +39,7 @@ def test_rows_that_cannot_be_read_stop_nobody(fault_proxy: FaultProxy, make_benc
         spoil(bench, job_id, change)
     good = bench.submit(num_epochs=1)
     with capture_logs() as logs:
-        assert bench.worker(beat_s=60.0).run() == "idle for 0 s"
+        assert bench.worker(beat_s=1e5, lease_s=10**6).run() == "idle for 0 s"
     assert bench.table.get(good).status == "SUCCEEDED"
     said = {line["job_id"]: line["reason"] for line in logs if "cannot read the job's row" in line["event"]}
     assert said.keys() == odd.keys()

@@ -43,12 +43,12 @@ class StallWatch:
 
     def look(self) -> str | None:
         """Why the process is taken for stuck; None while it is not."""
+        asked_at = self._clock()
         text = self._read()
-        now = self._clock()
         if text != self._text:
-            self._text, self._changed_at = text, now
+            self._text, self._changed_at = text, self._clock()
         _, quiet, doing = (*self._text.split(" ", 2), "", "", "")[:3]
-        still_s = now - self._changed_at
+        still_s = asked_at - self._changed_at  # what passed since the text was read says nothing
         if still_s < max(self._stall_s, float(quiet) if quiet.isdecimal() else 0.0):
             return None
         return f"no progress for {still_s / 60:.0f} min (last: {doing or 'none'})"
