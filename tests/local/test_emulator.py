@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +22,7 @@ from receipt_trainer.contract.outputs import StackOutputs
 from receipt_trainer.contract.tables import ALL_TABLES
 from receipt_trainer.errors import WorldError
 from receipt_trainer.local.emulator import LocalCloud
+from tests.waiting import wait_for
 
 OUTPUTS = StackOutputs.model_construct(
     project="receipt-trainer",
@@ -49,18 +48,8 @@ def is_running(pid: int) -> bool:
     """Whether a process lives (a zombie does not)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it goes between opening and reading
         return False
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20) -> bool:
-    """Poll a condition; whether it came true in time."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return condition()
 
 
 def test_environment_is_all_that_is_needed(aws: LocalCloud) -> None:
@@ -170,7 +159,7 @@ def test_the_child_dies_with_its_parent() -> None:
         pid = int(parent.stdout.readline())
         assert is_running(pid)
         parent.send_signal(signal.SIGKILL)
-    assert wait_until(lambda: not is_running(pid))
+    wait_for(lambda: not is_running(pid))
 
 
 def test_a_server_that_does_not_start_is_told_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:

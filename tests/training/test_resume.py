@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -92,25 +88,6 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(
         assert newest_step(run_dir) == newest, kill
     assert layoutlm_cli.run(command, log) == 0, log.read_text()
     same(run_dir, undisturbed[kind])
-
-
-def test_the_real_command_killed_from_outside(
-    receipts_file: Path, undisturbed: dict[str, Path], tmp_path: Path, layoutlm_cli: Program
-) -> None:
-    """`layoutlm-cli train`, a process as a user starts it, killed as soon as its first checkpoint is complete."""
-    run_dir, log = tmp_path / "run", tmp_path / "log"
-    command = train_command(receipts_file, run_dir, *KINDS["line"], save_steps=7)
-    program = Path(sys.executable).with_name("layoutlm-cli")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with log.open("w") as stream:
-        process = subprocess.Popen([program, *map(str, command)], stdout=stream, stderr=stream, env=environment)
-        while process.poll() is None and not list(run_dir.glob(f"checkpoint-*/{checkpoints.SEAL}")):
-            time.sleep(0.01)
-        process.kill()
-    assert process.wait() == -signal.SIGKILL, log.read_text()
-    assert 0 < newest_step(run_dir) < max(curve(undisturbed["line"]))
-    assert layoutlm_cli.run(command, log) == 0, log.read_text()
-    same(run_dir, undisturbed["line"])
 
 
 def test_a_flipped_byte_sends_the_run_back_to_the_checkpoint_before(

@@ -11,7 +11,7 @@ from receipt_trainer.local.session import ENV_DIR
 from tests.cli.jobs import Caller
 from tests.fork_server import Program
 from tests.local.test_emulator import is_running
-from tests.waiting import wait_for
+from tests.waiting import TIMEOUT_S, wait_for
 
 BIN = Path(sys.executable).parent
 ELSEWHERE = {"http_proxy": "http://127.0.0.1:9", "AWS_PROFILE": "nobody", "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
@@ -108,7 +108,7 @@ def test_a_demo_that_is_ended_leaves_nothing(call: Caller, tmp_path: Path, own_s
         wait_for(lambda: len(_descendants(demo.pid)) >= 3)  # server, worker, training
         children = _descendants(demo.pid)
         demo.send_signal(signal.SIGTERM)
-        assert demo.wait(120) == 128 + signal.SIGTERM, log.read_text()
+        assert demo.wait(TIMEOUT_S) == 128 + signal.SIGTERM, log.read_text()
     wait_for(lambda: not any(map(is_running, children)))
     assert not own_session.exists()
 

@@ -14,7 +14,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -235,12 +234,9 @@ class Terminal:
     def resize(self, width: int, height: int) -> None:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
-    def read_until(self, words: str, timeout_s: float = 60.0) -> None:
-        deadline = time.monotonic() + timeout_s
+    def read_until(self, words: str) -> None:
         while words not in self.text:
-            assert time.monotonic() < deadline, self.text
-            if not select.select([self._master], [], [], 0.1)[0]:
-                continue
+            assert select.select([self._master], [], [], TIMEOUT_S)[0], self.text
             try:
                 piece = os.read(self._master, 65536)
             except OSError:  # Linux says so when the other end is closed

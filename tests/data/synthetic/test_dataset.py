@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from receipt_trainer.data.sources.jsonl import read_jsonl
 from receipt_trainer.data.synthetic.dataset import Plan, generate_dataset
 from receipt_trainer.errors import UserError
 from tests.data.synthetic.drawn import ALL, many
+from tests.waiting import wait_for
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -78,9 +78,7 @@ def test_a_killed_run_resumes(tmp_path: Path) -> None:
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3], env=dict(os.environ))
     images = tmp_path / "killed" / "images"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and len(list(images.glob("0*"))) < 5:
-        time.sleep(0.01)
+    wait_for(lambda: process.poll() is not None or len(list(images.glob("0*"))) >= 5)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "killed" / "train.jsonl").exists()

@@ -22,7 +22,7 @@ from receipt_trainer.contract.tables import ALL_TABLES, INSTANCES, JOBS, RECEIPT
 from receipt_trainer.errors import UserError, WorldError
 
 REGION: Final = "us-east-1"
-START_TIMEOUT_S: Final = 60.0
+START_TIMEOUT_S: Final = 180.0
 STOP_TIMEOUT_S: Final = 10.0
 
 _DUMMY: Final = "local"  # not a secret: the embedded AWS takes any credentials
