@@ -107,7 +107,7 @@ class VlTrainingConfig(Strict):
     Defaults are those of version 0.1.0, so that a job of then is the same job; the examples say what trains better.
     """
 
-    added: ClassVar[frozenset[str]] = frozenset({"prompt", "attn_implementation"})
+    added: ClassVar[frozenset[str]] = frozenset({"prompt", "attn_implementation", "vision_cache_gb"})
 
     learning_rate: float = Field(2e-5, gt=0, le=1, description="Peak of AdamW's schedule")
     per_device_train_batch_size: int = Field(8, ge=1, le=4096, description="Examples a device and batch")
@@ -152,6 +152,12 @@ class VlTrainingConfig(Strict):
     logging_steps: int = Field(10, ge=1, description="Optimizer steps between logged losses")
     dataloader_workers: int = Field(
         0, ge=0, le=64, description="Processes that read and augment images; 0: with a GPU one for each CPU, at most 8"
+    )
+    vision_cache_gb: float = Field(
+        20.0,
+        ge=0,
+        le=100_000,
+        description="Local disk at most for what a frozen vision tower makes of unaugmented images; 0: none is kept",
     )
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of adapters, dropout, augmentation and order")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; auto: a GPU if there is one")

@@ -28,6 +28,7 @@ NOT_IN_THE_CURVE: Final = frozenset(
         "early_stopping_patience",
         "dataloader_workers",
         "export_package",
+        "vision_cache_gb",
     }
 )
 """Hyperparameters that a resumed run may change: its losses do not depend on them."""

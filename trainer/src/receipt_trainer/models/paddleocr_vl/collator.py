@@ -16,6 +16,7 @@ from receipt_trainer.config.paddleocr_vl import AugmentationSection
 from receipt_trainer.data.augment import Augmenter
 from receipt_trainer.data.document_set import VlExample
 from receipt_trainer.models.paddleocr_vl.encode import Encoded, collate, encode
+from receipt_trainer.models.paddleocr_vl.vision_features import VisionFeatures
 from receipt_trainer.pages.images import open_image
 from receipt_trainer.training.trainer import EpochBatches
 
@@ -40,26 +41,42 @@ class VlCollator:
         augmentation: AugmentationSection | None = None,
         seed: int = 0,
         max_length: int | None = None,
+        features: VisionFeatures | None = None,
     ) -> None:
         """Without augmentation, or with one that is not enabled, images are as they are.
 
         Args:
+            features: of images that are as they are: one that is stored there is not opened again.
             max_length: most tokens of an example; one that fits as it is fits when it is augmented too.
         """
         self._examples = examples
         self._processor = processor
         self._augmenter = Augmenter(augmentation) if augmentation is not None and augmentation.enabled else None
         self._seed, self._max_length = seed, max_length
+        self._grids = None if features is None else features.grids
         self.epoch = 0
 
     def __call__(self, numbers: Sequence[int]) -> dict[str, Any]:
-        """As `receipt_trainer.models.paddleocr_vl.encode.collate` says; UserError: an image cannot be read."""
-        rows = [self._encode(self._examples[number]) for number in numbers]
-        return collate(rows, self._processor.tokenizer.pad_token_id)
+        """As `receipt_trainer.models.paddleocr_vl.encode.collate` says, and `numbers`, where features are stored.
 
-    def _encode(self, example: VlExample) -> Encoded:
+        Raises:
+            UserError: an image cannot be read.
+        """
+        rows = [self._encode(number) for number in numbers]
+        batch = collate(rows, self._processor.tokenizer.pad_token_id)
+        if self._grids is not None:
+            batch["numbers"] = [
+                (number, row.pixel_values is not None) for number, row in zip(numbers, rows, strict=True)
+            ]
+        return batch
+
+    def _encode(self, number: int) -> Encoded:
+        example = self._examples[number]
         if self._augmenter is None:
-            return _whole(self._processor, example, open_image(example.image))
+            grid = None if self._grids is None else self._grids[number : number + 1].clone()
+            if grid is not None and grid.all():
+                return _whole(self._processor, example, grid=grid)
+            return _whole(self._processor, example)
         most = self._processor.image_processor.size["longest_edge"]  # in pixels, whatever it is called
         image = open_image(example.image, around=_ROOM * most)
         changed = self._augmenter.augment(image, self._draw(example))
@@ -69,15 +86,15 @@ class VlCollator:
                 return row
         # A tiny image is scaled up to the least that the model takes: only its own shape has its own length.
         image = open_image(example.image)
-        return _whole(self._processor, example, self._augmenter.augment(image, self._draw(example), turn=False))
+        return _whole(self._processor, example, image=self._augmenter.augment(image, self._draw(example), turn=False))
 
     def _draw(self, example: VlExample) -> np.random.Generator:
         identity = int.from_bytes(hashlib.sha256(example.id.encode()).digest()[:8])
         return np.random.default_rng((self._seed, self.epoch, identity))
 
 
-def _whole(processor: Any, example: VlExample, image: Image.Image) -> Encoded:
-    row = encode(processor, example, image=image)
+def _whole(processor: Any, example: VlExample, **given: Any) -> Encoded:
+    row = encode(processor, example, **given)
     if row is None:
         raise ValueError(f"{example.id} was left out without a limit")
     return row

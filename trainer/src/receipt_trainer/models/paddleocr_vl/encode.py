@@ -25,7 +25,7 @@ class Encoded:
     Attributes:
         id: of the example.
         input_ids, labels, mm_token_type_ids: (tokens,); labels are -100 but for the answer and its end token.
-        pixel_values: (patches, channels, patch height, patch width).
+        pixel_values: (patches, channels, patch height, patch width); None where the image's features are known.
         image_grid_thw: (1, 3), patches by time, height and width.
     """
 
@@ -33,7 +33,7 @@ class Encoded:
     input_ids: Tensor
     labels: Tensor
     mm_token_type_ids: Tensor
-    pixel_values: Tensor
+    pixel_values: Tensor | None
     image_grid_thw: Tensor
 
 
@@ -149,19 +149,36 @@ def _num_patches(processor: Any, example: VlExample, width: int, height: int) ->
     return patches
 
 
+def _prompt_of_grid(processor: Any, example: VlExample, grid: Tensor) -> dict[str, Tensor]:
+    """What `encode_prompt` gives for an image of (1, 3) patches, but for its pixels: the image is not opened."""
+    num_tokens = int(grid.prod()) // processor.image_processor.merge_size**2
+    text = prompt_text(processor, example).replace(processor.image_token, processor.image_token * num_tokens, 1)
+    ids = torch.tensor([processor.tokenizer(text, add_special_tokens=False)["input_ids"]])
+    return {
+        "input_ids": ids,
+        "mm_token_type_ids": (ids == processor.image_token_id).long(),
+        "image_grid_thw": grid,
+    }
+
+
 def encode(
-    processor: Any, example: VlExample, max_len: int | None = None, image: Image.Image | None = None
+    processor: Any,
+    example: VlExample,
+    max_len: int | None = None,
+    image: Image.Image | None = None,
+    grid: Tensor | None = None,
 ) -> Encoded | None:
     """An example to learn from; None if it has more than `max_len` tokens: an answer is never cut.
 
     Args:
         image: instead of the example's own.
+        grid: (1, 3), the image's patches by time, height and width where its features are known; it is not opened.
 
     Raises:
         UserError: the image cannot be read.
         ExampleError: the image has a shape, or a text a token, that the model cannot take.
     """
-    prompt = encode_prompt(processor, example, image)
+    prompt = encode_prompt(processor, example, image) if grid is None else _prompt_of_grid(processor, example, grid)
     answer = torch.tensor(answer_ids(processor, example))
     asked: Tensor = prompt["input_ids"][0]
     if max_len is not None and len(asked) + len(answer) > max_len:
@@ -171,7 +188,7 @@ def encode(
         input_ids=torch.cat([asked, answer]),
         labels=torch.cat([torch.full_like(asked, IGNORED), answer]),
         mm_token_type_ids=torch.cat([prompt["mm_token_type_ids"][0], torch.zeros_like(answer)]),
-        pixel_values=prompt["pixel_values"],
+        pixel_values=prompt.get("pixel_values"),
         image_grid_thw=prompt["image_grid_thw"],
     )
 
@@ -182,9 +199,11 @@ def collate(rows: Sequence[Encoded], pad_id: int) -> dict[str, Any]:
     Returns:
         ids: of the examples.
         input_ids, attention_mask, labels, mm_token_type_ids: (examples, tokens).
-        pixel_values: (patches of all images, channels, height, width).
+        pixel_values: (patches of all images, channels, height, width), but of those whose features are known; not
+            there where they are known of all.
         image_grid_thw: (examples, 3).
     """
+    pixels = [row.pixel_values for row in rows if row.pixel_values is not None]
 
     def padded(tensors: Sequence[Tensor], value: int) -> Tensor:
         return torch.nn.utils.rnn.pad_sequence(list(tensors), batch_first=True, padding_value=value)
@@ -195,6 +214,6 @@ def collate(rows: Sequence[Encoded], pad_id: int) -> dict[str, Any]:
         "attention_mask": padded([torch.ones_like(row.input_ids) for row in rows], 0),
         "labels": padded([row.labels for row in rows], IGNORED),
         "mm_token_type_ids": padded([row.mm_token_type_ids for row in rows], 0),
-        "pixel_values": torch.cat([row.pixel_values for row in rows]),
         "image_grid_thw": torch.cat([row.image_grid_thw for row in rows]),
+        **({"pixel_values": torch.cat(pixels)} if pixels else {}),
     }

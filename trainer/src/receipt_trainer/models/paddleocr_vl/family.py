@@ -25,6 +25,7 @@ from receipt_trainer.contract.sinks import MetricsSink
 from receipt_trainer.models.paddleocr_vl.collator import CurriculumBatches, VlCollator, difficulties
 from receipt_trainer.models.paddleocr_vl.dataset import VlData, prepare
 from receipt_trainer.models.paddleocr_vl.generate import Scoring, forget_answers, metric_row, score_run
+from receipt_trainer.models.paddleocr_vl.lora import trains_vision
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss
 from receipt_trainer.models.paddleocr_vl.merge import write_model
 from receipt_trainer.models.paddleocr_vl.model import (
@@ -39,6 +40,7 @@ from receipt_trainer.models.paddleocr_vl.model import (
 )
 from receipt_trainer.models.paddleocr_vl.processor import load_processor
 from receipt_trainer.models.paddleocr_vl.trainer import VlTrainer
+from receipt_trainer.models.paddleocr_vl.vision_features import VisionFeatures
 from receipt_trainer.reports.run_folder import RunFolder, write_report
 from receipt_trainer.reports.summary import describe_scores
 from receipt_trainer.training import distributed
@@ -175,13 +177,17 @@ class VlTask:
         """See `Task`."""
         training, data = self.job.training_config, self.data
         examples, held_out = data.train.examples, data.validation.examples
+        num_epochs = _num_epochs(training, len(examples))
+        is_seen_anew = self.job.data_config.augmentation.enabled or num_epochs <= 1
+        features = None if is_seen_anew else vision_features(model, training, len(examples))
+        held_out_features = vision_features(model, training, len(held_out))
         batches = CurriculumBatches(
             data.train.lengths,
             training.per_device_train_batch_size,
             training.seed,
             schedule=training.difficulty_schedule,
             difficulty=difficulties(examples),
-            num_epochs=_num_epochs(training, len(examples)),
+            num_epochs=num_epochs,
         )
         collator = VlCollator(
             examples,
@@ -189,6 +195,7 @@ class VlTask:
             augmentation=self.job.data_config.augmentation,
             seed=training.seed,
             max_length=training.max_sequence_length,
+            features=features,
         )
         size = training.eval_batch_size or training.per_device_train_batch_size
         by_length = sorted(range(len(held_out)), key=lambda number: (data.validation.lengths[number], number))
@@ -207,9 +214,10 @@ class VlTask:
             batches=batches,
             collator=collator,
             num_examples=len(examples),
-            validation=VlCollator(held_out, self.processor),
+            validation=VlCollator(held_out, self.processor, features=held_out_features),
             validation_batches=[by_length[first : first + size] for first in range(0, len(by_length), size)],
             loss=TokenLoss(training.loss),
+            features=(features, held_out_features),
             callbacks=callbacks,
         )
 
@@ -233,6 +241,13 @@ class VlTask:
             scoring = Scoring(run_dir, evaluation, self.data.validation, asked)
             with trainer.accelerator.autocast():
                 score_run(loaded, scoring, record, sink, console)
+
+
+def vision_features(model: Any, training: VlTrainingConfig, num_examples: int) -> VisionFeatures | None:
+    """Where to keep the features of images; None if they change with the weights, or are not to be kept."""
+    if not training.vision_cache_gb or trains_vision(model):
+        return None
+    return VisionFeatures(num_examples, int(training.vision_cache_gb * 1e9) // distributed.count())
 
 
 def _num_epochs(training: VlTrainingConfig, count: int) -> float:

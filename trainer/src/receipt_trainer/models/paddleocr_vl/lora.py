@@ -14,6 +14,7 @@ from receipt_trainer.errors import UserError
 
 _LANGUAGE: Final = "model.language_model.layers."
 _VISION: Final = "model.visual."
+_PROJECTOR: Final = "model.projector."
 _VISION_NAMES: Final = {"o_proj": "out_proj", "gate_proj": "fc1", "up_proj": "fc1", "down_proj": "fc2"}
 """Layers that have another name in the vision tower."""
 
@@ -53,6 +54,12 @@ def freeze_vision(model: Any, section: LoraSection) -> None:
     """Without adapters, language model and projector are trained; the vision tower only if it is asked for."""
     for name, weight in model.named_parameters():
         weight.requires_grad_(section.include_vision or not name.startswith(_VISION))
+
+
+def trains_vision(model: nn.Module) -> bool:
+    """Whether what the model makes of an image changes in training: its vision tower, or what projects it."""
+    trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    return any(part in name for name in trained for part in (_VISION, _PROJECTOR))
 
 
 def target_pattern(model: nn.Module, section: LoraSection) -> str:

@@ -99,11 +99,16 @@ def answer_loss(model: Any, inputs: Mapping[str, Any], loss: TokenLoss) -> Answe
 @contextlib.contextmanager
 def _without_head(model: Any) -> Iterator[nn.Module]:
     """Let the model end before its head, which is returned: its "logits" are hidden states then."""
-    inner = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-    inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+    inner = unwrapped(model)
     head = inner.lm_head
     inner.lm_head = nn.Identity()
     try:
         yield head
     finally:
         inner.lm_head = head
+
+
+def unwrapped(model: Any) -> Any:
+    """The model that transformers knows, within what peft and several processes put around it."""
+    inner = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner

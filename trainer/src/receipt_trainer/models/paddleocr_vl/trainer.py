@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from receipt_trainer.contract.sinks import report_progress
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.collator import CurriculumBatches, VlCollator
-from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, answer_loss
+from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, answer_loss, unwrapped
+from receipt_trainer.models.paddleocr_vl.vision_features import VisionFeatures
 from receipt_trainer.training.trainer import BatchTrainer
 
 ADAPTER: Final = "adapter_model.safetensors"
@@ -55,9 +56,15 @@ class VlTrainer(BatchTrainer):
         validation: VlCollator,
         validation_batches: list[list[int]],
         loss: TokenLoss,
+        features: tuple[VisionFeatures | None, VisionFeatures | None] = (None, None),
         **kwargs: Any,
     ) -> None:
+        """
+        Args:
+            features: of the images to train on and of those to validate on, where they stay what they are.
+        """
         self._validation, self._validation_batches, self._loss = validation, validation_batches, loss
+        self._features, self._validation_features = features
         super().__init__(
             batches=batches,
             collator=collator,
@@ -81,9 +88,8 @@ class VlTrainer(BatchTrainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """The batch's share of the step's loss."""
-        values = {name: value for name, value in inputs.items() if name != "ids"}
         with self.accelerator.autocast():
-            found = answer_loss(model, values, self._loss)
+            found = answer_loss(model, values_of(model, inputs, self._features), self._loss)
         loss = found.total / (found.count if num_items_in_batch is None else num_items_in_batch)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes
@@ -110,7 +116,7 @@ class VlTrainer(BatchTrainer):
             with torch.no_grad(), self._same_draws(), self.accelerator.autocast():
                 for numbers in self._validation_batches:
                     batch = self._prepare_inputs(self._validation(numbers))
-                    found = answer_loss(model, {k: v for k, v in batch.items() if k != "ids"}, plain)
+                    found = answer_loss(model, values_of(model, batch, self._validation_features), plain)
                     loss = float(found.total)
                     if not math.isfinite(loss):
                         what = f"the validation loss is {loss}"
@@ -128,3 +134,12 @@ class VlTrainer(BatchTrainer):
         """An evaluation more or less changes no draw of the training."""
         with torch.random.fork_rng(devices=[torch.cuda.current_device()] if self.args.device.type == "cuda" else []):
             yield
+
+
+def values_of(model: Any, batch: dict[str, Any], features: VisionFeatures | None) -> dict[str, Any]:
+    """What the model is given of a batch, features instead of pixels where they are stored."""
+    values = {name: value for name, value in batch.items() if name not in ("ids", "numbers")}
+    if features is not None:
+        pixels, grids = values.pop("pixel_values", None), values["image_grid_thw"]
+        values["mm_encoder_outputs"] = features.of_batch(unwrapped(model), batch["numbers"], grids, pixels)
+    return values
