@@ -176,6 +176,9 @@ def serve(module: str, path: str, session: int) -> None:
             if key.fileobj is listener:
                 connection, _ = listener.accept()
                 pid = _fork(main, connection)
+                if pid is None:
+                    connection.close()
+                    continue
                 end = os.pidfd_open(pid)
                 callers[end] = (connection, pid)
                 waiting.register(end, selectors.EVENT_READ)
@@ -187,17 +190,26 @@ def serve(module: str, path: str, session: int) -> None:
                 code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
                 if connection in waiting.get_map():
                     waiting.unregister(connection)
-                    connection.sendall(b"%*d" % (_WIDTH, code))
+                    _tell(connection, code)
                 connection.close()
-            else:  # its caller has gone
+            elif callers.get(key.data, (None,))[0] is key.fileobj:  # its caller has gone, and it has not ended before
                 waiting.unregister(key.fileobj)
                 signal.pidfd_send_signal(key.data, signal.SIGKILL)
 
 
-def _fork(main: Any, connection: socket.socket) -> int:
+def _tell(connection: socket.socket, number: int) -> None:
+    with contextlib.suppress(OSError):  # a caller may be killed at any moment
+        connection.sendall(b"%*d" % (_WIDTH, number))
+
+
+def _fork(main: Any, connection: socket.socket) -> int | None:
+    """The new process; None if its caller has gone before it said what it wants."""
     content, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
     while not content.endswith(b"\n"):
-        content += connection.recv(1 << 20)
+        piece = connection.recv(1 << 20)
+        if not piece:
+            return None
+        content += piece
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -207,7 +219,7 @@ def _fork(main: Any, connection: socket.socket) -> int:
             os._exit(code & 0xFF)
     for stream in streams:
         os.close(stream)
-    connection.sendall(b"%*d" % (_WIDTH, pid))
+    _tell(connection, pid)
     return pid
 
 
