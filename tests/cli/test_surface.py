@@ -92,7 +92,7 @@ OPTIONS = {
         "--json",
     },
     "vl generate": {"--boxes", "--count", "--font-dir", "--format", "--languages", "--level", "--output-dir", "--seed"}
-    | {"--split", "--template-set", "--workers", "--progress", "--no-progress"},
+    | {"--corpus", "--split", "--template-set", "--workers", "--progress", "--no-progress"},
     "vl import": {"--currency", "--date-order", "--decimal-point", "--images", "--output-dir", "--split"}
     | {"--progress", "--no-progress"},
     "vl find-lr": {"--config", "--train-file", "--output", "-o", "--start-lr", "--end-lr", "--steps"}

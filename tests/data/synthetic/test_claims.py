@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -160,6 +162,33 @@ def check_rates(page: PageReader, taxes: list[Decimal], base: Decimal, *, on_top
         assert abs(found - taxes[0]) <= page.unit, page.text
 
 
+def test_numbers_that_are_no_answer_stand_on_pages() -> None:
+    """Cash, change, points, banks, references, days of delivery, tables of several taxes; no truth has them."""
+    found: Counter[str] = Counter()
+    for page in (page for code in locales() for page in pages(code)):
+        said = json.dumps(page.one.truth, ensure_ascii=False)
+        for key in ("cash", "change", "points", "reference", "delivery"):
+            names = [
+                line.name for line in page.lines if any(line.name.startswith(n) for n in page.words[key].split("|"))
+            ]
+            found[key] += len(names)
+            assert key != "reference" or not any(name.split()[-1] in said for name in names)
+        banks = [bank for bank in page.locale.bank.split("|") if re.search(pattern_of(bank), page.text)]
+        found["bank"] += len(banks)
+        assert not any(re.search(pattern_of(bank), said) for bank in banks)
+        taxes = [line for line in page.lines if "TAX" in line.values]
+        found["several rates"] += len(taxes) > 1 and page.one.truth["tax_rate"] is None
+        for line in taxes:
+            behind = line.name.rpartition("%")[2]
+            if line.rate and re.search(r"\d", behind):
+                found["net of a rate"] += 1
+                net = page.amount(behind)
+                assert abs(net * Decimal(line.rate) / 100 - page.amount(line.values["TAX"])) <= page.unit, page.text
+    assert all(found[key] >= 5 for key in ("cash", "change", "points", "reference", "delivery", "bank")), found
+    assert found["several rates"] >= 10, found
+    assert found["net of a rate"] >= 10, found
+
+
 @pytest.mark.parametrize("code", locales())
 def test_payment_terms_agree_with_the_due_date(code: str) -> None:
     """Printed days from the printed date are the printed due date; without one no days are printed."""
@@ -203,7 +232,12 @@ def test_tax_numbers_are_those_of_the_country(code: str) -> None:
 
 
 def fits(number: str, pattern: str) -> bool:
-    return bool(re.fullmatch(re.escape(pattern).replace(r"\#", r"\d").replace(r"\?", "[A-Z]"), number))
+    return bool(re.fullmatch(pattern_of(pattern), number))
+
+
+def pattern_of(form: str) -> str:
+    """A form of `locales.toml` as a regular expression."""
+    return re.escape(form).replace(r"\#", r"\d").replace(r"\?", "[A-Z]")
 
 
 @pytest.mark.parametrize("code", locales())

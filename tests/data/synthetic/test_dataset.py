@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,10 @@ from PIL import Image
 from receipt_trainer.data.document_set import read_examples
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.sources.jsonl import read_jsonl
+from receipt_trainer.data.synthetic.corpus import read_corpus
 from receipt_trainer.data.synthetic.dataset import Plan, generate_dataset
+from receipt_trainer.data.synthetic.layout import lay_out_example
+from receipt_trainer.data.synthetic.render import fonts_by_language
 from receipt_trainer.errors import UserError
 from tests.data.synthetic.drawn import ALL, many
 from tests.waiting import wait_for
@@ -109,3 +113,55 @@ def test_boxes_are_receipts_of_the_first_family(tmp_path: Path) -> None:
         boxes = [box for _, box in text.words()]
         assert boxes == sorted(boxes)
         assert boxes[-1][2] <= text.box[2] + 2
+
+
+OWN = """
+[[vendors]]
+country = "de_DE"
+name = "Feinkost Übermann GmbH"
+address = ["Lange Str. 5", "12345 Musterstadt"]
+tax_id = "DE123456789"
+products = [{ name = "Müsli-Riegel Nuss", price = 1.19 }, { name = "Espressobohnen 1 kg" }]
+"""
+
+
+def test_own_vendors_write_half_of_the_documents(tmp_path: Path) -> None:
+    """Under their name and address and with their goods at their prices; the others are invented as before."""
+    corpus = tmp_path / "own.toml"
+    corpus.write_text(OWN, encoding="utf-8")
+    fonts = fonts_by_language(("de",))
+    vendors = read_corpus(corpus, fonts)
+    drawn = [lay_out_example(0, index, ("thermal", "classic"), fonts, vendors) for index in range(60)]
+    own = [one.truth for one in drawn if "ÜBERMANN" in one.truth["vendor"]["name"].upper()]
+    assert 8 <= len(own) <= 30  # half of Germany's, which is half of the language's
+    for truth in own:
+        assert truth["vendor"]["address"].title() == "Lange Str. 5, 12345 Musterstadt"
+        assert truth["vendor"]["tax_id"] == "DE123456789"
+        for item in truth["line_items"]:
+            if item["total"] > 0:
+                assert item["description"].title() in ("Müsli-Riegel Nuss", "Espressobohnen 1 Kg")
+            if item["unit_price"] and item["description"].startswith("M"):
+                assert item["unit_price"] == 1.19
+    generate_dataset(tmp_path / "set", 4, replace(PLAN, languages=("de",), vendors=vendors))
+    with pytest.raises(UserError, match="other settings"):
+        generate_dataset(tmp_path / "set", 4, replace(PLAN, languages=("de",)))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("de_DE", "xx_XX"), "no country xx_XX"),
+        (("de_DE", "fr_FR"), "fr is not drawn"),
+        (("Übermann", "山田"), "the fonts have no"),
+        (("name =", "nom ="), "nom"),
+        (("1.19", "-1"), "price"),
+        (("[[vendors]]", "[[vendors"), "not TOML"),
+        (("Lange Str. 5", "Lange\\nStr. 5"), "address"),
+    ],
+)
+def test_a_wrong_corpus_is_named(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    """Countries, languages, letters, keys and values that cannot be drawn: one line that says where and what."""
+    corpus = tmp_path / "own.toml"
+    corpus.write_text(OWN.replace(*change), encoding="utf-8")
+    with pytest.raises(UserError, match=said):
+        read_corpus(corpus, fonts_by_language(("de",)))

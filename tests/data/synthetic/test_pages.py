@@ -13,13 +13,14 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageDraw
 
 from receipt_trainer.data.amount_checks import arithmetic_problems, minor_digits
 from receipt_trainer.data.document import check
 from receipt_trainer.data.synthetic.layout import LaidOut, lay_out_example
 from receipt_trainer.data.synthetic.locales import languages
 from receipt_trainer.data.synthetic.page import Cell, Face, LayoutFaultError, Page, PlainFamily, wrap
-from receipt_trainer.data.synthetic.render import bundled, draw, drawable, fonts_of
+from receipt_trainer.data.synthetic.render import bundled, draw, drawable, fonts_of, photograph
 from receipt_trainer.errors import UserError
 from tests.data.synthetic.drawn import ALL, BUNDLED, laid_out, many
 
@@ -98,6 +99,20 @@ def test_ink_stays_in_its_boxes() -> None:
         for x0, y0, x1, y1 in boxes:
             pixels[y0:y1, x0:x1] = one.page.paper
         assert (pixels == one.page.paper).all()
+
+
+def test_photos_cut_nothing_off() -> None:
+    """Tilted, seen from the side and cut at its margins: a frame around all that stands on the page is there whole."""
+    for index, one in enumerate(many()[:24]):
+        page = Image.new("RGB", (one.page.width, one.page.height), "white")
+        x0, y0, x1, y1 = one.page.content
+        ImageDraw.Draw(page).rectangle((x0, y0, x1 - 1, y1 - 1), outline=(255, 0, 0), width=3)
+        photo = photograph(page, np.random.default_rng([1, index]), one.page.content)
+        pixels = np.asarray(photo).astype(int)
+        red = pixels[:, :, 0] - pixels[:, :, 1:].max(axis=2) > 60
+        rows, columns = np.flatnonzero(red.any(axis=1)), np.flatnonzero(red.any(axis=0))
+        assert 0 < rows[0] < rows[-1] < photo.height - 1
+        assert 0 < columns[0] < columns[-1] < photo.width - 1
 
 
 def test_texts_that_overlap_or_leave_the_page_are_found() -> None:

@@ -45,6 +45,7 @@ from receipt_trainer.extraction.document_import import Converter, import_receipt
     type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
     help="Folder with fonts for Japanese and Chinese; by default the system's are looked through.",
 )
+@click.option("--corpus", type=FILE, help="TOML of your own vendors and products, who write half of the documents.")
 @click.option("--output-dir", type=FOLDER, required=True, help="Folder to write.")
 @progress_option
 def generate_command(
@@ -62,9 +63,10 @@ def generate_command(
     A run that was stopped resumes when it is started again with the same options.
     """
 
+    from receipt_trainer.data.synthetic.corpus import read_corpus
     from receipt_trainer.data.synthetic.dataset import Plan, generate_dataset
     from receipt_trainer.data.synthetic.layout import TEMPLATES
-    from receipt_trainer.data.synthetic.render import drawable
+    from receipt_trainer.data.synthetic.render import drawable, fonts_by_language
 
     boxes, font_dirs, output_dir = flags["boxes"], flags["font_dirs"], flags["output_dir"]
     names = _names(template_set) or tuple(TEMPLATES)
@@ -76,7 +78,9 @@ def generate_command(
     codes, left_out = drawable(_names(languages), font_dirs)
     if left_out:
         click.echo(f"left out, no font has their letters: {', '.join(left_out)}", err=True)
-    plan = Plan(seed, tuple(dict.fromkeys(names)), codes, level, split, boxes, font_dirs)
+    own = flags["corpus"]
+    vendors = () if own is None else read_corpus(own, fonts_by_language(codes, font_dirs))
+    plan = Plan(seed, tuple(dict.fromkeys(names)), codes, level, split, boxes, font_dirs, vendors)
     with progress_bar("documents", flags["progress"]) as callback:
         done = generate_dataset(output_dir, count, plan, workers=workers or os.cpu_count() or 1, progress=callback)
     click.echo(

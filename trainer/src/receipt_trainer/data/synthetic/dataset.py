@@ -23,9 +23,9 @@ from receipt_trainer.data.document import canonical_json
 from receipt_trainer.data.document_set import VlExample, to_line
 from receipt_trainer.data.sources.record import to_line as receipt_line
 from receipt_trainer.data.synthetic import receipt_of
+from receipt_trainer.data.synthetic.corpus import OwnVendor
 from receipt_trainer.data.synthetic.layout import LaidOut, lay_out_example
-from receipt_trainer.data.synthetic.locales import languages
-from receipt_trainer.data.synthetic.render import encode, fonts_of
+from receipt_trainer.data.synthetic.render import encode, fonts_by_language
 from receipt_trainer.data.synthetic.words import Damage
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.files import write_atomically
@@ -48,6 +48,7 @@ class Plan:
         level: "clean" (as printed), "photo" (as photographed), "mixed" (half of each).
         boxes: whether receipts.jsonl with every word's box is written too (clean only).
         font_dirs: where fonts are looked for that the bundled ones cannot stand in for.
+        vendors: as in `draw_document`.
     """
 
     seed: int
@@ -57,6 +58,7 @@ class Plan:
     split: float = 0.9
     boxes: bool = False
     font_dirs: tuple[Path, ...] = ()
+    vendors: tuple[OwnVendor, ...] = ()
 
 
 @dataclass(slots=True)
@@ -147,9 +149,11 @@ def _ignore_interrupts() -> None:
 
 
 def _make_chunk(folder: Path, plan: Plan, chunk: range) -> list[_Made]:
-    known = languages()
-    fonts = {known[code]: fonts_of(known[code], plan.font_dirs) for code in plan.languages}
-    return [_make(folder, plan, index, lay_out_example(plan.seed, index, plan.templates, fonts)) for index in chunk]
+    fonts = fonts_by_language(plan.languages, plan.font_dirs)
+    return [
+        _make(folder, plan, index, lay_out_example(plan.seed, index, plan.templates, fonts, plan.vendors))
+        for index in chunk
+    ]
 
 
 def _make(folder: Path, plan: Plan, index: int, laid_out: LaidOut) -> _Made:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from receipt_trainer.data.synthetic.locales import fill, pick
 from receipt_trainer.data.synthetic.page import (
     GREY,
     INK,
@@ -266,12 +267,21 @@ class _Sheet:
         y = self.pairs(self.wording.totals(), self.y + gap, self.right - self.rng.randint(330, 400), self.right)
         if self.wording.document.terms.reverse:
             y = page.put_line((cell(say["reverse"]),), y + face.size, face, self.left, self.right)
-        foot = page.height - self.left - 30
-        if self.rng.random() < 0.7 and y + face.line_height < foot:
-            page.put(say["terms"], self.left, foot, face.of(face.size - 2))
+        self._foot(y)
         if y > page.height - 20:
             raise TooLongError(f"{y} of {page.height} pixels")
         return page
+
+    def _foot(self, y: int) -> None:
+        """Payment terms, the page's number and the bank, where there is room below `y`."""
+        small, rng = self.face.of(self.face.size - 2), self.rng
+        terms = self.wording.say["terms"] if rng.random() < 0.7 else ""
+        lines: list[tuple[Cell, ...]] = [(cell(terms), cell("1/1" if rng.random() < 0.25 else "", "", "r"))]
+        if rng.random() < 0.5:
+            lines.insert(0, (cell(fill(rng, pick(rng, self.wording.locale.bank))),))
+        foot = self.page.height - self.left - 30 - small.line_height
+        for line in lines if y + small.line_height < foot else ():
+            foot = self.page.put_line(line, foot, small, self.left, self.right)
 
 
 def _inline(row: LabelledRow, align: Align) -> Cell:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
+from receipt_trainer.data.synthetic.corpus import OwnVendor
 from receipt_trainer.data.synthetic.invoices import classic, dense, minimal, modern
 from receipt_trainer.data.synthetic.locales import Language, Locale, locales
 from receipt_trainer.data.synthetic.page import Family, Page, TooLongError
@@ -68,7 +69,12 @@ class LaidOut:
 
 
 def lay_out(
-    rng: Random, templates: Sequence[str], countries: Sequence[tuple[Locale, Sequence[Family]]], *, truthful: bool
+    rng: Random,
+    templates: Sequence[str],
+    countries: Sequence[tuple[Locale, Sequence[Family]]],
+    *,
+    truthful: bool,
+    vendors: Sequence[OwnVendor] = (),
 ) -> LaidOut:
     """A document that is drawn from `rng` and nothing else.
 
@@ -76,13 +82,13 @@ def lay_out(
         rng: the only source of chance.
         templates: names in `TEMPLATES`.
         countries: each with the families that have its letters.
-        truthful: as in `draw_document`.
+        truthful, vendors: as in `draw_document`.
     """
     name = rng.choice(templates)
     template = TEMPLATES[name]
     locale, families = rng.choice(countries)
     family = rng.choice([family for family in families if family.name in template.families] or families)
-    document = draw_document(rng, locale, template.habit, truthful=truthful)
+    document = draw_document(rng, locale, template.habit, truthful=truthful, vendors=vendors)
     for _ in range(_TRIES):
         try:
             page = template.draw(rng, choose_words(rng, document, locale, family), family)
@@ -90,10 +96,10 @@ def lay_out(
             if len(document.items) > 1 and rng.random() < 0.7:
                 document = document.shortened(max(1, len(document.items) * 4 // 5))
             elif rng.random() < 0.3:
-                document = draw_document(rng, locale, template.habit, truthful=truthful)
+                document = draw_document(rng, locale, template.habit, truthful=truthful, vendors=vendors)
             continue
         if not all(family.covers(text.text.replace(" ", "")) for text in page.texts):
-            document = draw_document(rng, locale, template.habit, truthful=truthful)
+            document = draw_document(rng, locale, template.habit, truthful=truthful, vendors=vendors)
             continue
         page.check()
         long = min(1.0, len(document.items) / 40)
@@ -102,16 +108,21 @@ def lay_out(
 
 
 def lay_out_example(
-    seed: int, index: int, templates: Sequence[str], languages: Mapping[Language, Sequence[Family]]
+    seed: int,
+    index: int,
+    templates: Sequence[str],
+    languages: Mapping[Language, Sequence[Family]],
+    vendors: Sequence[OwnVendor] = (),
 ) -> LaidOut:
     """Example `index` of a seed, which depends on the arguments and nothing else.
 
     Args:
         templates: names in `TEMPLATES`.
         languages: each with the fonts that have its letters; all languages are equally frequent.
+        vendors: as in `draw_document`.
     """
     # Text as a seed goes through SHA-512, which no interpreter setting changes.
     rng = Random(f"vl:{seed}:{index}")
     language = rng.choice(list(languages))
     countries = [(locale, languages[language]) for locale in locales().values() if locale.language is language]
-    return lay_out(rng, templates, countries, truthful=True)
+    return lay_out(rng, templates, countries, truthful=True, vendors=vendors)

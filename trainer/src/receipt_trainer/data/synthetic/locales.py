@@ -57,6 +57,7 @@ class Locale:
     inside: float
     towns: str
     tax_ids: tuple[tuple[str, str], ...]
+    bank: str
     legal: str
     dates: str
     streets: str = "{{street_address}}"

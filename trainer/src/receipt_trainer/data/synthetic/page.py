@@ -233,6 +233,13 @@ class Page:
         """A filled ground for texts."""
         self.bands.append(((x0, y0, x1, y1), colour))
 
+    @property
+    def content(self) -> Pixels:
+        """The box around all that is placed."""
+        boxes = [text.box for text in self.texts] + [box for box, _ in (*self.bands, *self.rules)]
+        x0, y0, x1, y1 = zip(*boxes, strict=True)
+        return max(0, min(x0)), max(0, min(y0)), min(self.width, max(x1)), min(self.height, max(y1))
+
     def check(self) -> None:
         """Every text is on the page and touches no other text and no rule; LayoutFaultError: which texts do not."""
         for text in self.texts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -12,6 +13,7 @@ from babel.numbers import get_currency_precision
 
 from receipt_trainer.data.amount_checks import CASH_STEPS, arithmetic_problems
 from receipt_trainer.data.document import canonical_json, check, number
+from receipt_trainer.data.synthetic.corpus import OwnVendor
 from receipt_trainer.data.synthetic.locales import Locale, Shop, address, currencies, fake, fill, firm, pick, product
 
 Detail = Literal["all", "several", "quantity", "none"]
@@ -81,7 +83,7 @@ class Terms:
     """How the totals follow from the lines.
 
     Attributes:
-        taxes: names and percents. Several that the prices include are each on the lines of their rate.
+        taxes: names and percents. Several of one name are each on the lines of their rate.
         inside: whether the prices include the tax.
         net_shown: of prices that include one tax, whether the subtotal is without it.
         discount: percent off the sum of the lines; service: percent on what is left.
@@ -100,6 +102,11 @@ class Terms:
     rate_shown: bool = True
     to_coins: bool = False
     reverse: bool = False
+
+    @property
+    def by_line(self) -> bool:
+        """Whether lines have different rates of one tax."""
+        return len(self.taxes) > 1 and len({name for name, _ in self.taxes}) == 1
 
     @property
     def net(self) -> bool:
@@ -236,11 +243,11 @@ def add_up(items: tuple[Item, ...], terms: Terms, currency: str) -> Totals:
 
 
 def _taxes(items: tuple[Item, ...], terms: Terms, base: Decimal, currency: str) -> tuple[Tax, ...]:
-    """A tax for each rate; inside the prices, with several rates, one for each that occurs."""
+    """A tax for each rate; where lines have their own, one for each that occurs."""
     found = []
     for name, rate in terms.taxes:
         on = base
-        if terms.inside and len(terms.taxes) > 1:
+        if terms.by_line:
             on = sum((item.total for item in items if item.rate == rate), Decimal(0))
             if not on:
                 continue
@@ -249,21 +256,26 @@ def _taxes(items: tuple[Item, ...], terms: Terms, base: Decimal, currency: str) 
     return tuple(found)
 
 
-def draw_document(rng: Random, locale: Locale, habit: Habit, *, truthful: bool = True) -> Document:
+def draw_document(
+    rng: Random, locale: Locale, habit: Habit, *, truthful: bool = True, vendors: Sequence[OwnVendor] = ()
+) -> Document:
     """A document of that habit in that country.
 
     Args:
         rng: the only source of chance.
         truthful: whether `Document.truth` must be able to say it all, which has no words for a service charge and
             needs the currency where amounts have no two decimals.
+        vendors: the user's own, who write half of the documents of their countries.
     """
     invoice = habit.kind == "invoice"
+    mine = [vendor for vendor in vendors if vendor.country == locale.code]
+    own = rng.choice(mine) if mine and rng.random() < 0.5 else None
     kinds = [kind for kind in habit.shops if kind in locale.language.shops] or ["grocery"]
     if invoice and rng.random() < 0.3:
         kinds = [name for name in locale.language.shops if name in ("grocery", "hardware", "pharmacy")]
-    kind = rng.choice(kinds)
+    kind = rng.choice(kinds) if own is None else "services" if invoice else "grocery"
     shop = locale.language.shops[kind]
-    pool = locale.currencies if invoice else locale.currencies[:1]
+    pool = locale.currencies if invoice and own is None else locale.currencies[:1]
     currency = rng.choices(*zip(*pool, strict=True))[0]
     terms = _terms(rng, locale, currency, invoice, kind == "restaurant" and not truthful)
     needed = invoice or (truthful and (terms.to_coins or get_currency_precision(currency) != 2))
@@ -272,7 +284,7 @@ def draw_document(rng: Random, locale: Locale, habit: Habit, *, truthful: bool =
     return Document(
         kind=habit.kind,
         shop=kind,
-        vendor=_vendor(rng, locale, shop, invoice),
+        vendor=_vendor(rng, locale, shop, invoice) if own is None else _own(rng, locale, own),
         client=_client(rng, locale) if rng.random() < habit.client else None,
         number=_number(rng, moment, invoice) if rng.random() < (0.97 if invoice else 0.75) else None,
         moment=moment,
@@ -280,7 +292,7 @@ def draw_document(rng: Random, locale: Locale, habit: Habit, *, truthful: bool =
         due_days=rng.choice((7, 10, 14, 30, 45, 60)) if invoice and rng.random() < 0.65 else None,
         currency=currency,
         currency_shown=needed or rng.random() < 0.55,
-        items=_items(rng, locale, currency, kind, replace(habit, lines=lines), terms),
+        items=_items(rng, locale, currency, kind, replace(habit, lines=lines), terms, own),
         terms=terms,
         capitals=not invoice and locale.latin and locale.language.code != "tr" and rng.random() < 0.45,
     )
@@ -297,7 +309,7 @@ def _terms(rng: Random, locale: Locale, currency: str, invoice: bool, serves: bo
         shown = bool(discount) or rng.random() < 0.45
         return Terms(discount=discount, subtotal_shown=shown, to_coins=coins)
     inside = rng.random() < (min(0.15, locale.inside) if invoice else locale.inside)
-    taxes = _rates(rng, locale, inside and not discount)
+    taxes = _rates(rng, locale, locale.inside > 0 and not discount and not serves)
     service = Decimal(10) if serves and not inside and rng.random() < 0.25 else Decimal(0)
     net = inside and not discount and len(taxes) == 1 and rng.random() < (0.5 if invoice else 0.2)
     must = bool(discount or service) or not inside
@@ -339,6 +351,11 @@ def _vendor(rng: Random, locale: Locale, shop: Shop, invoice: bool) -> Party:
     )
 
 
+def _own(rng: Random, locale: Locale, own: OwnVendor) -> Party:
+    name = pick(rng, rng.choice(locale.tax_ids)[0])
+    return Party(own.name, own.address, own.tax_id, own.phone, name)
+
+
 def _client(rng: Random, locale: Locale) -> Party:
     """A firm, or now and then a person."""
     party = _vendor(rng, locale, locale.language.shops["services"], True)
@@ -356,36 +373,43 @@ def _number(rng: Random, day: datetime, invoice: bool) -> str:
     )
 
 
-def _items(rng: Random, locale: Locale, currency: str, kind: str, habit: Habit, terms: Terms) -> tuple[Item, ...]:
+def _items(
+    rng: Random, locale: Locale, currency: str, kind: str, habit: Habit, terms: Terms, own: OwnVendor | None
+) -> tuple[Item, ...]:
     """Nouns repeat only in tables that are longer than their pool."""
     low, high = habit.lines or _SIZES[kind]
     count = rng.randint(low, high) if habit.lines else min(rng.randint(low, high), rng.randint(low, high))
     shop = locale.language.shops[kind]
-    pool = shop.nouns.split("|")
+    prices = {} if own is None else {one.name: one.price for one in own.products}
+    pool = list(prices) or shop.nouns.split("|")
     nouns: list[str] = []
     while len(nouns) < count:
         nouns += rng.sample(pool, len(pool))
     detail = rng.choice(habit.details)
     items: list[Item] = []
     for noun in nouns[:count]:
-        weighed = noun.endswith("*") and rng.random() < 0.5
-        name = noun.rstrip("*")
-        name = name if kind == "services" else product(rng, locale, shop, name, sized=not weighed)
+        weighed = own is None and noun.endswith("*") and rng.random() < 0.5
+        name = noun if own else noun.rstrip("*")
+        name = name if own or kind == "services" else product(rng, locale, shop, name, sized=not weighed)
         rate = rng.choice(terms.taxes)[1] if terms.taxes else Decimal(0)
-        item = _item(rng, currency, name, kind, rate, weighed=weighed)
+        item = _item(rng, currency, name, kind, rate, prices.get(noun), weighed=weighed)
         items.append(_shown(item, detail))
         if kind in ("grocery", "pharmacy", "services") and item.total > 0 and rng.random() < 0.05:
             items.append(_saving(rng, locale, currency, item))
     return tuple(items)
 
 
-def _item(rng: Random, currency: str, name: str, kind: str, rate: Decimal, *, weighed: bool) -> Item:
+def _item(
+    rng: Random, currency: str, name: str, kind: str, rate: Decimal, known: Decimal | None, *, weighed: bool
+) -> Item:
     serves = kind == "services"
     dollars = rng.lognormvariate(4.2, 1.0) if serves else min(rng.randint(*_PRICES[kind]) for _ in range(2)) / 100
     worth = currencies()[currency]
     price = max(worth.step, to_step(Decimal(f"{dollars:.2f}") * worth.scale, worth.step))
     if worth.step == Decimal("0.01") and price > 1 and rng.random() < 0.4:  # 4.37 becomes 4.29
         price = to_step(price, Decimal("0.1")) - worth.step
+    if known is not None:
+        price = max(worth.step, rounded(known, currency))
     draw, measure = rng.random(), ""
     if kind == "petrol":
         quantity, measure = Decimal(rng.randint(4_000, 68_000)).scaleb(-3), "L"

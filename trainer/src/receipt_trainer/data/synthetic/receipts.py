@@ -178,7 +178,7 @@ class _Slip:
         whole = item.quantity is not None and item.quantity == item.quantity.to_integral_value()
         count: Part = (self.count.format(cells["quantity"]) if whole else cells["quantity"], "QUANTITY")
         price: Part = (cells["price"], "UNIT_PRICE")
-        total = Cell(self._total(cells["amount"]), "r", 1.0)
+        total = Cell(self._total(item, cells["amount"]), "r", 1.0)
         measure: tuple[Part, ...] = ((item.measure, ""),) if item.measure else ()
         by = (price, *(((f"/{item.measure}", ""),) if item.measure else ()))
         detail = ((cells["quantity"], "QUANTITY"), *measure, (self.times, ""), *by)
@@ -199,12 +199,13 @@ class _Slip:
             self._line(Cell((*code, name)))
             self._line(Cell(detail, "l", 0.1), total)
 
-    def _total(self, amount: str) -> tuple[Part, ...]:
-        if not self.tax_code:
+    def _total(self, item: Item, amount: str) -> tuple[Part, ...]:
+        code = self.tax_code if not self.document.terms.by_line else self.wording.codes.get(item.rate, "")
+        if not code:
             return ((amount, "LINE_TOTAL"),)
-        if self.glued:
-            return ((amount + self.tax_code, "LINE_TOTAL"),)
-        return ((amount, "LINE_TOTAL"), (self.tax_code, ""))
+        if self.glued and code.isalpha():
+            return ((amount + code, "LINE_TOTAL"),)
+        return ((amount, "LINE_TOTAL"), (code, ""))
 
     def _pair(self, row: LabelledRow, face: Face | None = None) -> None:
         middle = Cell(((row.middle, ""),) if row.middle else (), "r", 0.65)
@@ -251,6 +252,8 @@ class _Slip:
         self._gap(0.5)
         if self.document.terms.reverse:
             self._text(self.say["reverse"])
+        if self._chance(0.2):
+            self._pair(LabelledRow(self.say["points"], str(rng.randrange(1, 4000))))
         for _ in range(rng.choice((0, 1, 1, 2, 3))):
             self._gap(rng.choice((0.0, 0.4)))
             self._text(pick(rng, thanks), "", rng.choice(("l", "c", "c")))

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from receipt_trainer.data.augment import add_noise
 from receipt_trainer.data.synthetic.locales import Language, languages
-from receipt_trainer.data.synthetic.page import Page
+from receipt_trainer.data.synthetic.page import Page, Pixels
 from receipt_trainer.errors import UserError
 
 BUNDLED: Final = {
@@ -29,6 +29,8 @@ BUNDLED: Final = {
 """Families that matplotlib brings along, with their regular and bold file; the same on every machine."""
 
 _ASCII: Final = frozenset(map(chr, range(33, 127)))
+_AIR: Final = 5
+"""Pixels that a cut photo leaves around what stands on the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,11 @@ def fonts_of(language: Language, folders: tuple[Path, ...] = ()) -> tuple[FontFa
     return tuple(FontFamily(path.stem, path, path) for path in others[:4])
 
 
+def fonts_by_language(codes: Iterable[str], folders: tuple[Path, ...] = ()) -> dict[Language, tuple[FontFamily, ...]]:
+    """As `fonts_of`, for each of these languages."""
+    return {languages()[code]: fonts_of(languages()[code], folders) for code in codes}
+
+
 @lru_cache(maxsize=8)
 def _others(folders: tuple[Path, ...]) -> tuple[Path, ...]:
     found = findSystemFonts() if not folders else findSystemFonts(fontpaths=[str(folder) for folder in folders])
@@ -140,16 +147,18 @@ def encode(page: Page, photo: np.random.Generator | None = None) -> bytes:
     if photo is None:
         draw(page).save(buffer, "PNG", compress_level=4)
     else:
-        photograph(draw(page), photo).save(buffer, "JPEG", quality=85)
+        image = photograph(draw(page), photo, page.content)
+        image.save(buffer, "JPEG", quality=int(photo.integers(40, 93)))
     return buffer.getvalue()
 
 
-def photograph(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The page as it may look in a photo; nothing of it is cut off and all of it stays legible.
+def photograph(image: Image.Image, rng: np.random.Generator, content: Pixels | None = None) -> Image.Image:
+    """The page as it may look in a photo: `content` is not cut off and stays legible, margins may be cut.
 
     Args:
         image: RGB.
         rng: the only source of chance.
+        content: the box around all that stands on it; None: the whole page.
     """
     pixels = np.asarray(image, dtype=np.float32)
     height, width, _ = pixels.shape
@@ -159,7 +168,9 @@ def photograph(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     pixels *= _light(rng, height, width)[:, :, None]
     for _ in range(int(rng.integers(0, 3))):
         pixels *= _fold(rng, height, width)
-    page = _on_table(Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)), rng)
+    if rng.random() < 0.3:
+        pixels += (255 - pixels) * _glare(rng, height, width)[:, :, None]
+    page = _on_table(Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)), rng, content or (0, 0, width, height))
     if rng.random() < 0.6:
         page = page.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.8)))
     return add_noise(page, rng.uniform(0.004, 0.025), rng, grey=True)
@@ -184,12 +195,56 @@ def _fold(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return shade[:, None, None] if across else shade[None, :, None]
 
 
-def _on_table(page: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Tilted a little, on a ground of another colour that shows around it."""
+def _glare(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """(height, width): how much of the dark a lamp's reflection takes away, most in its middle."""
+    down, across = (
+        np.exp(-(((np.arange(size, dtype=np.float32) / size - rng.uniform(0, 1)) / rng.uniform(0.08, 0.3)) ** 2))
+        for size in (height, width)
+    )
+    glare: np.ndarray = np.float32(rng.uniform(0.15, 0.4)) * np.outer(down, across).astype(np.float32)
+    return glare
+
+
+def _on_table(page: Image.Image, rng: np.random.Generator, content: Pixels) -> Image.Image:
+    """Tilted and seen a little from the side, on a ground of another colour, which a cut at a side may leave out."""
     grey = rng.integers(60, 200)
     red, green, blue = (int(np.clip(grey + shift, 0, 255)) for shift in rng.integers(-18, 19, 3))
-    edge = int(rng.integers(4, 32))
-    canvas = Image.new("RGB", (page.width + 2 * edge, page.height + 2 * edge), (red, green, blue))
-    canvas.paste(page, (edge, edge))
-    angle = rng.uniform(-2.5, 2.5)
-    return canvas.rotate(angle, Image.Resampling.BICUBIC, expand=True, fillcolor=(red, green, blue))
+    edge = rng.integers(4, 32)
+    angle = np.deg2rad(rng.uniform(-2.5, 2.5))
+    corners = _corners((0, 0, page.width, page.height))
+    seen = corners @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    if rng.random() < 0.6:
+        seen = seen + rng.uniform(-0.035, 0.035, (4, 2)) * min(page.size)
+    seen += edge - seen.min(axis=0)
+    width, height = (int(size) for size in np.ceil(seen.max(axis=0) + edge))
+    back = _homography(seen, corners)
+    photo = page.transform(
+        (width, height),
+        Image.Transform.PERSPECTIVE,
+        back.ravel()[:8].tolist(),
+        Image.Resampling.BICUBIC,
+        fillcolor=(red, green, blue),
+    )
+    if rng.random() < 0.6:
+        return photo
+    kept = np.c_[_corners(content), np.ones(4)] @ np.linalg.inv(back).T
+    kept = kept[:, :2] / kept[:, 2:]
+    room = np.concatenate([kept.min(axis=0), np.array([width, height]) - kept.max(axis=0)]) - _AIR
+    share = rng.choice((0.0, 0.0, 1.0), 4) * rng.uniform(0.3, 1, 4)
+    left, top, right, bottom = (int(cut) for cut in np.maximum(room, 0) * share)
+    return photo.crop((left, top, width - right, height - bottom))
+
+
+def _corners(box: Pixels) -> np.ndarray:
+    """(4, 2): top left, top right, bottom right, bottom left."""
+    x0, y0, x1, y1 = box
+    return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], dtype=np.float64)
+
+
+def _homography(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """(3, 3): the projective map that takes four points to four others; its last number is 1."""
+    rows, values = [], []
+    for (x, y), (u, v) in zip(here, there, strict=True):
+        rows += [(x, y, 1, 0, 0, 0, -u * x, -u * y), (0, 0, 0, x, y, 1, -v * x, -v * y)]
+        values += [u, v]
+    return np.append(np.linalg.solve(rows, values), 1.0).reshape(3, 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from functools import cache
 from random import Random
@@ -13,7 +14,7 @@ from babel import Locale as Cldr
 from babel.dates import format_date
 from babel.numbers import NumberPattern, get_currency_precision, get_currency_symbol, parse_pattern
 
-from receipt_trainer.data.synthetic.locales import Locale, cldr, pick
+from receipt_trainer.data.synthetic.locales import Locale, cldr, fill, pick
 from receipt_trainer.data.synthetic.page import Family
 from receipt_trainer.data.synthetic.purchase import Document, Item, Party
 
@@ -36,6 +37,8 @@ class Wording:
     Attributes:
         say: a word for each of the language's keys.
         numbers: whose decimal sign and thousands are used; `grouped`: whether thousands are set apart.
+        codes: letters of the tax rates, where lines have their own and say which.
+        asides: numbers and dates of an invoice that the truth has no place for.
         marks, total_marks: what stands around an amount of a line and of a total, `{}` being the number.
         net_table: whether taxes that the prices include are a table with their net amounts.
     """
@@ -43,6 +46,8 @@ class Wording:
     document: Document
     locale: Locale
     say: Mapping[str, str]
+    codes: Mapping[Decimal, str]
+    asides: tuple[LabelledRow, ...]
     numbers: Cldr
     grouped: bool
     marks: str
@@ -70,7 +75,7 @@ class Wording:
             rows.append(LabelledRow(self.say["date"], self.date, "DATE"))
         if document.due_days is not None:
             rows.append(LabelledRow(self.say["due"], format_date(document.due, self.date_form, self.locale.cldr)))
-        return rows
+        return [*rows, *self.asides]
 
     @property
     def date(self) -> str:
@@ -114,10 +119,12 @@ class Wording:
         return [*rows, *self._taxes(inside=True)] if after else rows
 
     def _taxes(self, *, inside: bool) -> list[LabelledRow]:
-        terms, rows = self.document.terms, []
-        for tax in self.document.totals.taxes if terms.tax_shown else ():
+        terms, taxes = self.document.terms, self.document.totals.taxes if self.document.terms.tax_shown else ()
+        table = self.net_table and (inside or terms.by_line)
+        rows = [LabelledRow("", taxes[0].name, middle=self.say["net"])] if table and len(taxes) > 1 else []
+        for tax in taxes:
             name = f"{tax.name} {self.quantity(tax.rate)}%" if terms.rate_shown else tax.name
-            table = inside and self.net_table
+            name = f"{self.codes[tax.rate]} {name}" if tax.rate in self.codes else name
             name = self.say["included"].format(name) if inside and not table else name
             middle = self.amount(tax.net, "{}") if table else ""
             rows.append(LabelledRow(name, self.amount(tax.amount, "{}" if table else None), "TAX", middle=middle))
@@ -142,21 +149,38 @@ def choose_words(rng: Random, document: Document, locale: Locale, family: Family
     say = {key: pick(rng, pool) for key, pool in words.items()}
     if document.terms.net and (document.terms.net_shown or rng.random() < 0.5):
         say["subtotal"] = say["net"]
+    if document.kind == "receipt":
+        say["number"] = say["ticket"]
     terms = [text for text in words["terms"].split("|") if document.due_days is not None or "{}" not in text]
     say["terms"] = rng.choice(terms).format(document.due_days)
+    codes = rng.choice(("", "ABCD", "1234")) if document.kind == "receipt" and document.terms.by_line else ""
+    date_form = pick(rng, locale.dates)
     marks = _marks(document, locale, family)
     total_marks = rng.choice(marks) if document.currency_shown else "{}"
     return Wording(
         document=document,
         locale=locale,
         say=say,
+        codes={rate: code for (_, rate), code in zip(document.terms.taxes, codes, strict=False)},
+        asides=_asides(rng, document, locale, date_form) if document.kind == "invoice" else (),
         numbers=cldr(pick(rng, locale.numbers or locale.code)),
         grouped=rng.random() < 0.6 or not get_currency_precision(document.currency),
         marks=total_marks if rng.random() < 0.3 else "{}",
         total_marks=total_marks,
-        date_form=pick(rng, locale.dates),
+        date_form=date_form,
         net_table=rng.random() < 0.4,
     )
+
+
+def _asides(rng: Random, document: Document, locale: Locale, date_form: str) -> tuple[LabelledRow, ...]:
+    """Some of: a reference, the day of delivery."""
+    words, rows = locale.language.words, []
+    if rng.random() < 0.4:
+        rows.append(LabelledRow(pick(rng, words["reference"]), fill(rng, pick(rng, "######|K-####|???-####|##/####"))))
+    if rng.random() < 0.25:
+        day = document.moment - timedelta(days=rng.randrange(12))
+        rows.append(LabelledRow(pick(rng, words["delivery"]), format_date(day, date_form, locale.cldr)))
+    return tuple(rows)
 
 
 def _marks(document: Document, locale: Locale, family: Family) -> tuple[str, ...]:
