@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.data.amount_checks import arithmetic_problems
-from receipt_trainer.data.document import DOCUMENT_SCHEMA, FIELDS, canonical_json, check
+from receipt_trainer.data.document import (
+    DOCUMENT_SCHEMA,
+    FIELDS,
+    ROWS_SCHEMA,
+    canonical_json,
+    check,
+    from_rows,
+    make_validator,
+    read_strictly,
+    read_tolerantly,
+    to_rows,
+)
 
 
 def item(**given: Any) -> dict[str, Any]:
@@ -145,6 +156,42 @@ def test_canonical_amounts_keep_their_value(amount: Decimal) -> None:
     """An amount of two decimals is read back as it was."""
     text = canonical_json(document(grand_total=amount))
     assert json.loads(text, parse_float=Decimal, parse_int=Decimal)["grand_total"] == amount
+
+
+CELLS = st.none() | st.text(max_size=4) | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-9, 9)
+ITEMS = st.lists(st.fixed_dictionaries(dict.fromkeys(item(), CELLS)), max_size=4)
+ODD = st.lists(st.dictionaries(st.sampled_from([*item(), "other", ""]), CELLS, max_size=5), max_size=3)
+
+
+@given(ITEMS | ODD | CELLS)
+def test_rows_lose_nothing(items: Any) -> None:
+    """Of any line items that are objects, or no list at all; as text, too. Those of the schema keep their problems."""
+    found = document(line_items=items)
+    rows = to_rows(found)
+    assert from_rows(rows) == found
+    assert read_strictly(json.dumps(rows)) == read_tolerantly(f"so: {json.dumps(rows)}!") == found
+    validator = make_validator(ROWS_SCHEMA)
+    if isinstance(items, list) and items and all(one.keys() == item().keys() for one in items):
+        assert rows["line_items"][0] == list(items[0])
+        assert validator.is_valid(to_rows(document(line_items=[item() | one for one in items]))) == (not check(found))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [["description", "total"], ["tea", 1], ["egg"]],
+        [["total", "total"], [1, 2]],
+        [[1], [2]],
+        [[], []],
+        [["total"], {"total": 1}],
+    ],
+)
+def test_broken_rows_are_left_as_they_are(rows: list[Any]) -> None:
+    """So that the check names them: nothing is guessed."""
+    broken = document(line_items=rows)
+    assert from_rows(broken) == broken
+    assert check(broken)
+    assert not make_validator(ROWS_SCHEMA).is_valid(broken)
 
 
 def test_fields_cover_the_schema() -> None:

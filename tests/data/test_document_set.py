@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receipt_trainer.data.document_set import VlExample, leaves_folder, read_examples, to_line
+from receipt_trainer.data.document_set import VlExample, in_rows, leaves_folder, read_examples, to_line
 from receipt_trainer.errors import UserError
 from tests.data.test_document import document
 
@@ -85,3 +85,18 @@ def test_paths_that_leave_the_folder(path: str) -> None:
 def test_paths_that_stay(path: str) -> None:
     """Dots in names are no steps."""
     assert not leaves_folder(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["no JSON", "[]", '{"total": 3}', '{"line_items": []}', '{"line_items": [{}, {"a": 1}]}']
+)
+def test_an_answer_without_rows_is_taught_as_it_stands(text: str) -> None:
+    """No JSON, no lines, or lines of unequal keys."""
+    assert in_rows(text) == text
+
+
+def test_rows_of_half_characters_are_not_made() -> None:
+    """Escaped they are a text; written out they are none, and no tokenizer takes them."""
+    text = '{"line_items":[{"description":"\\ud83d"}]}'
+    assert in_rows(text) == text
+    assert in_rows(text.replace("\\ud83d", "t\u00e9")) == '{"line_items":[["description"],["t\u00e9"]]}'

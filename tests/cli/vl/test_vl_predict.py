@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from receipt_trainer.data.document import DOCUMENT_SCHEMA
+from receipt_trainer.data.document import DOCUMENT_SCHEMA, ROWS_SCHEMA, to_rows
+from receipt_trainer.data.document_set import PROMPT_FILE, TrainedAs
 from receipt_trainer.inference import document_server
 from tests.cli.jobs import Caller
 from tests.inference.chat_server import chat_server, says, sent_image
@@ -101,6 +102,23 @@ def test_a_server_is_asked(
     asked = len(server.asked)
     call.succeed(*words)
     assert len(server.asked) == asked + 1, "only the page that failed is asked for again"
+
+
+def test_a_model_that_writes_rows_is_guided_and_read_so(
+    call: Caller, server: Any, papers: Path, tmp_path: Path
+) -> None:
+    """By what is stored with it: the schema that the server is sent has rows, and the document has objects."""
+    right = document(random.Random(0))
+    server.script.append(says(to_rows(right)))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / PROMPT_FILE).write_text(TrainedAs("OCR:{}", compact_items=True).to_json())
+    out = tmp_path / "out.jsonl"
+    words = ("vl", "predict", papers / "b.png", "--model-path", tmp_path / "model", "--output", out)
+    call.succeed(*words, "--server", server.url)
+    ((_, body),) = server.asked
+    assert body["response_format"]["json_schema"]["schema"] == ROWS_SCHEMA
+    (line,) = lines(out)
+    assert (line["document"], line["problems"]) == (right, [])
 
 
 @pytest.mark.parametrize(

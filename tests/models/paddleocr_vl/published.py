@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
 from receipt_trainer.config.paddleocr_vl import LoraSection
+from receipt_trainer.data.document_set import TrainedAs
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora
 from receipt_trainer.models.paddleocr_vl.merge import write_model
 from receipt_trainer.models.paddleocr_vl.model import load
@@ -92,7 +93,8 @@ def adapter_on(base: Path, folder: Path, section: LoraSection) -> Path:
         for name, weight in adapted.named_parameters():
             if "lora_" in name:
                 weight.normal_(std=0.3)
-    write_model(adapted, load_processor(str(base), max_image_pixels=100 * 100), folder, prompt="Say it.")
+    processor = load_processor(str(base), max_image_pixels=100 * 100)
+    write_model(adapted, processor, folder, trained=TrainedAs("Say it.", compact_items=True))
     return folder
 
 

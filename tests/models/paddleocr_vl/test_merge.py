@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoProcessor
 
 from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT, INSTRUCTION, LoraSection
-from receipt_trainer.data.document_set import PROMPT_FILE, VlExample, stored_prompt
+from receipt_trainer.data.document_set import PROMPT_FILE, TrainedAs, VlExample, trained_as
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import encode_prompts, prompt_text
 from receipt_trainer.models.paddleocr_vl.generate import answer
@@ -62,6 +62,7 @@ def test_the_merged_model_answers_as_the_adapter_did(models: Models, tmp_path: P
     assert texts[0] == texts[1] != texts[2]
     assert names(merged) == names(models.base) | {PROMPT_FILE}
     assert [one.prompt for one in (adapted, whole, base)] == ["Say it.", "Say it.", DEFAULT_PROMPT]
+    assert trained_as(merged) == trained_as(models.adapter) == TrainedAs("Say it.", compact_items=True)
 
 
 @pytest.fixture(scope="module")
@@ -146,12 +147,12 @@ def test_an_adapter_of_0_1_0_is_asked_as_it_was(models: Models, tmp_path: Path) 
     """It does not say with what it was trained, and what is merged from it does."""
     adapter = tmp_path / "adapter"
     shutil.copytree(models.adapter, adapter, ignore=shutil.ignore_patterns(PROMPT_FILE))
-    assert stored_prompt(adapter) == INSTRUCTION
+    assert trained_as(adapter) == TrainedAs(INSTRUCTION)
     merged = merge(str(models.base), adapter, tmp_path / "merged", warn=unexpected)
     assert json.loads((merged / PROMPT_FILE).read_bytes()) == {"prompt": INSTRUCTION}
     (merged / PROMPT_FILE).write_text("{}")
     with pytest.raises(UserError, match='not JSON with a "prompt"'):
-        stored_prompt(merged)
+        trained_as(merged)
 
 
 def test_the_run_stands_for_its_adapter(models: Models, tmp_path: Path) -> None:

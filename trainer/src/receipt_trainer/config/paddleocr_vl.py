@@ -107,7 +107,7 @@ class VlTrainingConfig(Strict):
     Defaults are those of version 0.1.0, so that a job of then is the same job; the examples say what trains better.
     """
 
-    added: ClassVar[frozenset[str]] = frozenset({"prompt", "attn_implementation", "vision_cache_gb"})
+    added: ClassVar[frozenset[str]] = frozenset({"prompt", "attn_implementation", "vision_cache_gb", "compact_items"})
 
     learning_rate: float = Field(2e-5, gt=0, le=1, description="Peak of AdamW's schedule")
     per_device_train_batch_size: int = Field(8, ge=1, le=4096, description="Examples a device and batch")
@@ -126,6 +126,9 @@ class VlTrainingConfig(Strict):
         min_length=1,
         max_length=2000,
         description="What the model is asked where a line has no instruction; stored with the model",
+    )
+    compact_items: bool = Field(
+        False, description="Line items are learned as rows, their keys once: shorter answers; stored with the model"
     )
     max_sequence_length: int = Field(
         2048, ge=16, le=131072, description="Longest example in tokens, image and answer; longer ones are left out"

@@ -54,6 +54,20 @@ DOCUMENT_SCHEMA: Final[dict[str, Any]] = {
 
 TABLE: Final = "line_items"
 
+
+def _row(cells: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "array", "prefixItems": cells, "items": False, "minItems": len(cells)}
+
+
+_COLUMNS: Final = _LINE_ITEM["properties"]
+_ROWS: Final = {
+    "type": "array",
+    "prefixItems": [_row([{"const": name} for name in _COLUMNS])],
+    "items": _row(list(_COLUMNS.values())),
+}
+ROWS_SCHEMA: Final[dict[str, Any]] = DOCUMENT_SCHEMA | {"properties": DOCUMENT_SCHEMA["properties"] | {TABLE: _ROWS}}
+"""The same of a document whose line items are rows, see `to_rows`."""
+
 FIELDS: Final[dict[str, list[str]]] = {
     "header": [
         "document_type",
@@ -206,6 +220,32 @@ def _ordered(value: Any, schema: Mapping[str, Any]) -> Any:
     return value
 
 
+def to_rows(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with its line items as rows: their keys once, then the values of each line, a list each.
+
+    As it is where there is no line, or they are not all objects with the same keys.
+    """
+    items = document.get(TABLE)
+    if not isinstance(items, list) or not items or not all(isinstance(item, dict) and item for item in items):
+        return dict(document)
+    keys = list(items[0])
+    if any(item.keys() != items[0].keys() for item in items):
+        return dict(document)
+    return {**document, TABLE: [keys, *([item[key] for key in keys] for item in items)]}
+
+
+def from_rows(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document that `to_rows` was given; one whose line items are no rows, or of unequal length, as it is."""
+    table = document.get(TABLE)
+    if not isinstance(table, list) or not table or not all(isinstance(row, list) for row in table):
+        return dict(document)
+    keys, *rows = table
+    are_names = keys and all(isinstance(key, str) for key in keys) and len({*keys}) == len(keys)
+    if not are_names or any(len(row) != len(keys) for row in rows):
+        return dict(document)
+    return {**document, TABLE: [dict(zip(keys, row, strict=True)) for row in rows]}
+
+
 def number(amount: Decimal | None) -> int | float | None:
     """A decimal as the JSON number that has the same digits."""
     if amount is None:
@@ -224,13 +264,14 @@ def is_date(text: str) -> bool:
 def read_strictly(answer: str) -> dict[str, Any] | None:
     """The object that `answer` is, white space around it aside; None if it is not one object of RFC 8259 JSON.
 
-    NaN and Infinity, which Python's reader admits and the standard does not, are refused, and a key that stands twice.
+    Line items that are rows become objects, for rows say themselves what they are. NaN and Infinity, which Python's
+    reader admits and the standard does not, are refused, and a key that stands twice.
     """
     try:
         value = json.loads(answer, parse_constant=_refuse, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return from_rows(value) if isinstance(value, dict) else None
 
 
 def read_tolerantly(answer: str) -> dict[str, Any] | None:
@@ -248,7 +289,7 @@ def read_tolerantly(answer: str) -> dict[str, Any] | None:
         except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
-            return value
+            return from_rows(value)
     return None
 
 

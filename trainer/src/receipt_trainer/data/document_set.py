@@ -10,11 +10,11 @@ from typing import Any, Final, TypeGuard
 
 from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT, INSTRUCTION
 from receipt_trainer.contract.names import MODEL_DIR, RUN_FILE
-from receipt_trainer.data.document import canonical_json, decoded, not_finite, printable
+from receipt_trainer.data.document import canonical_json, decoded, not_finite, printable, read_strictly, to_rows
 from receipt_trainer.errors import UserError
 
 PROMPT_FILE: Final = "receipt_trainer_prompt.json"
-"""{"prompt": ...}, beside the weights of a model that was trained here."""
+"""A `TrainedAs` in JSON, beside the weights of a model that was trained here."""
 
 KEYS: Final = frozenset({"id", "image", "instruction", "input", "output", "difficulty"})
 
@@ -178,8 +178,34 @@ def with_prompt(examples: Sequence[VlExample], prompt: str) -> list[VlExample]:
     return [one if one.instruction else replace(one, instruction=prompt) for one in examples]
 
 
-def stored_prompt(path: Path) -> str:
-    """What a model is asked: as it is stored with it, else as 0.1.0 asked its own, else as the published one is asked.
+def in_rows(answer: str) -> str:
+    """The text of an answer with its line items as rows; one that has none, as it is."""
+    document = read_strictly(answer) or {}
+    rows = to_rows(document)
+    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    return text if rows != document and is_text(text) else answer
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedAs:
+    """How a model was trained to be asked and to answer.
+
+    Attributes:
+        prompt: what it is asked where a document has no instruction.
+        compact_items: it writes line items as rows.
+    """
+
+    prompt: str = DEFAULT_PROMPT
+    compact_items: bool = False
+
+    def to_json(self) -> str:
+        """The content of `PROMPT_FILE`."""
+        form = {"compact_items": True} if self.compact_items else {}
+        return json.dumps({"prompt": self.prompt, **form}, ensure_ascii=False) + "\n"
+
+
+def trained_as(path: Path) -> TrainedAs:
+    """How a model is asked: as it is stored with it, else as 0.1.0 asked its own, else as the published one is asked.
 
     Args:
         path: folder of a model, an adapter or a run; anything else counts as a published model.
@@ -192,11 +218,12 @@ def stored_prompt(path: Path) -> str:
     stored = folder / PROMPT_FILE
     if stored.is_file():
         try:
-            return str(json.loads(stored.read_bytes())["prompt"])
+            values = json.loads(stored.read_bytes())
+            return TrainedAs(str(values["prompt"]), values.get("compact_items") is True)
         except (OSError, ValueError, KeyError, TypeError):
             raise UserError(f'{stored}: not JSON with a "prompt"') from None
     was_trained = (folder / "adapter_config.json").is_file() or (folder.parent / RUN_FILE).is_file()
-    return INSTRUCTION if was_trained else DEFAULT_PROMPT
+    return TrainedAs(INSTRUCTION if was_trained else DEFAULT_PROMPT)
 
 
 NAMES: Final = ("test.jsonl", "val.jsonl")

@@ -25,8 +25,8 @@ from receipt_trainer.cli.options import (
     server_options,
 )
 from receipt_trainer.cli.render.tables import plain_table, print_fitted, progress_bar
-from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT
-from receipt_trainer.data.document_set import VlExample, read_test_set, stored_prompt, with_prompt
+from receipt_trainer.data.document import ROWS_SCHEMA
+from receipt_trainer.data.document_set import TrainedAs, VlExample, read_test_set, trained_as, with_prompt
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import Prediction, read_predictions, write_predictions
 from receipt_trainer.evaluation.ratio import Share
@@ -276,9 +276,11 @@ def _server(how: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
 
     if how["adapter"]:
         raise UserError("--server answers with the model that it serves: leave --adapter out")
-    stored = stored_prompt(Path(how["model_path"])) if how["model_path"] else DEFAULT_PROMPT
-    prompt = how["prompt"] or stored
+    trained = trained_as(Path(how["model_path"])) if how["model_path"] else TrainedAs()
+    prompt = how["prompt"] or trained.prompt
     server = DocumentServer.connect(how["server"], how["served_model"], prompt, how["max_new_tokens"])
+    if trained.compact_items:
+        server = replace(server, schema=ROWS_SCHEMA)
     asked = {name: how[name] for name in ("server", "max_new_tokens")}
     return server.ask, asked | {"model": server.model, "prompt": prompt}
 

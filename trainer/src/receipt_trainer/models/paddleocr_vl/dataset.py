@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from receipt_trainer.config.paddleocr_vl import VlDataConfig, VlTrainingConfig
 from receipt_trainer.contract.sinks import report_progress
-from receipt_trainer.data.document_set import ExampleError, VlExample, numbered_lines, read_examples, with_prompt
+from receipt_trainer.data.document_set import (
+    ExampleError,
+    VlExample,
+    in_rows,
+    numbered_lines,
+    read_examples,
+    with_prompt,
+)
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import count_tokens
 
@@ -102,9 +109,9 @@ def prepare(
         UserError: as `find_files` and `read_examples`, an image cannot be read, or a side is empty.
     """
     train_file, validation_file = find_files(config)
-    examples = with_prompt(read_examples(train_file), training.prompt)
+    examples = _taught(train_file, training)
     if validation_file is not None:
-        held_out = with_prompt(read_examples(validation_file), training.prompt)
+        held_out = _taught(validation_file, training)
     else:
         examples, held_out = hold_out(examples, config.validation_fraction)
     limit = training.max_sequence_length
@@ -123,6 +130,11 @@ def prepare(
             first = f": {left_out[0]['id']}: {left_out[0]['reason']}" if left_out else ""
             raise UserError(f"{train_file}: no example {name}; {len(left_out)} were left out{first}")
     return VlData(train, validation, left_out)
+
+
+def _taught(file: Path, training: VlTrainingConfig) -> list[VlExample]:
+    examples = with_prompt(read_examples(file), training.prompt)
+    return [replace(one, output=in_rows(one.output)) for one in examples] if training.compact_items else examples
 
 
 def hold_out(examples: Sequence[VlExample], fraction: float) -> tuple[list[VlExample], list[VlExample]]:

@@ -22,6 +22,7 @@ from receipt_trainer.contract.run_record import (
     VlResults,
 )
 from receipt_trainer.contract.sinks import MetricsSink
+from receipt_trainer.data.document_set import TrainedAs
 from receipt_trainer.models.paddleocr_vl.collator import CurriculumBatches, VlCollator, difficulties
 from receipt_trainer.models.paddleocr_vl.dataset import VlData, prepare
 from receipt_trainer.models.paddleocr_vl.generate import Scoring, forget_answers, metric_row, score_run
@@ -229,7 +230,8 @@ class VlTask:
         record.vl.peak_memory_gib = max(record.vl.peak_memory_gib or 0.0, peak_gib)
         record.vl.final = FinalLoss(**{f"eval_{name}": value for name, value in trainer.judge().items()})
         whole = None if self.hyperparameters.lora.enabled else self.job.model
-        write_model(trainer.model, self.processor, run_dir / MODEL_DIR, base=whole, prompt=self.hyperparameters.prompt)
+        trained = TrainedAs(self.hyperparameters.prompt, self.hyperparameters.compact_items)
+        write_model(trainer.model, self.processor, run_dir / MODEL_DIR, base=whole, trained=trained)
         record.write(run_dir / RUN_FILE)
         evaluation = self.job.training_config.evaluation
         if evaluation.enabled:

@@ -15,8 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT
-from receipt_trainer.data.document_set import PROMPT_FILE, stored_prompt
+from receipt_trainer.data.document_set import PROMPT_FILE, TrainedAs, trained_as
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing_folder, sha256_of
 from receipt_trainer.models import hub
@@ -45,7 +44,7 @@ def write_model(
     folder: Path,
     *,
     base: str | None = None,
-    prompt: str = DEFAULT_PROMPT,
+    trained: TrainedAs | None = None,
     replace: bool = True,
 ) -> None:
     """Put model (or adapter) and processor into `folder`; see `replacing_folder`.
@@ -54,7 +53,7 @@ def write_model(
         base: name or folder of the model that a whole `model` began as. Then the weights alone are new: configuration,
             tokenizer, processor, generation and code files are the base's own, so that the folder loads wherever the
             base does, with the processor's bound of pixels.
-        prompt: what it was trained with; stored beside it.
+        trained: how it is asked and answers; stored beside it. None: as the published model.
 
     Raises:
         UserError: as `replacing_folder`.
@@ -66,7 +65,7 @@ def write_model(
             processor.save_pretrained(beside)
         else:
             _take_form(beside, folder_of(base, _KEPT), model, processor)
-        (beside / PROMPT_FILE).write_text(json.dumps({"prompt": prompt}, ensure_ascii=False) + "\n", encoding="utf-8")
+        (beside / PROMPT_FILE).write_text((trained or TrainedAs()).to_json(), encoding="utf-8")
         for path in beside.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)  # safetensors makes its files private
 
@@ -187,7 +186,7 @@ def merge(base: str, adapter: Path, output: Path, *, warn: Callable[[str], None]
     # Sums in float32: each merged weight is rounded once, at the end.
     model = with_adapter(load_base(base, torch.device("cpu"), torch.float32), folder)
     merged = model.merge_and_unload().to(getattr(torch, str(named).removeprefix("torch.")))
-    write_model(merged, load_processor(base, folder), output, base=base, prompt=stored_prompt(folder), replace=False)
+    write_model(merged, load_processor(base, folder), output, base=base, trained=trained_as(folder), replace=False)
     return output
 
 

@@ -15,7 +15,7 @@ from transformers.utils import is_flash_attn_2_available
 
 from receipt_trainer.config.layoutlm import TrainingConfig
 from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT, VlTrainingConfig
-from receipt_trainer.data.document_set import stored_prompt
+from receipt_trainer.data.document_set import trained_as
 from receipt_trainer.errors import UserError
 from receipt_trainer.models import hub
 from receipt_trainer.models.paddleocr_vl.lora import attach_lora, freeze_vision
@@ -85,7 +85,7 @@ def load(
     if adapter is not None:
         model = with_adapter(model, adapter)
     return Loaded(
-        model.eval(), load_processor(name, adapter), name, adapter, where, stored_prompt(adapter or Path(name))
+        model.eval(), load_processor(name, adapter), name, adapter, where, trained_as(adapter or Path(name)).prompt
     )
 
 
