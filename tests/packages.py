@@ -11,14 +11,14 @@ import torch
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract.predictions import write_predictions
 from receipt_trainer.contract.run_record import LayoutLMRecord
-from receipt_trainer.data.decode import choose
+from receipt_trainer.data.decode import choose, receipt_predictions
 from receipt_trainer.data.encode import encode
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.models.layoutlm.export import save_model
 from receipt_trainer.models.layoutlm.model import build, load_tokenizer, resolve
-from receipt_trainer.models.layoutlm.predictor import predict, receipt_predictions
+from receipt_trainer.models.layoutlm.predictor import predict
 from receipt_trainer.models.layoutlm.serve_export import export_run
 
 SPACE = LabelSpace(("MERCHANT_NAME", "DATE", "GRAND_TOTAL"))

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.config.layoutlm import DataConfig
+from receipt_trainer.data.decode import receipt_predictions
 from receipt_trainer.data.encode import IGNORED, EncodedSplit, downsample, encode
 from receipt_trainer.data.gold_words import align
 from receipt_trainer.data.labels import LabelSpace, to_bio
@@ -27,7 +28,6 @@ from receipt_trainer.evaluation.calibration import calibrate
 from receipt_trainer.extraction.document_import import Converter, import_receipts
 from receipt_trainer.models.layoutlm.metrics import confusion, score
 from receipt_trainer.models.layoutlm.model import load_tokenizer, resolve
-from receipt_trainer.models.layoutlm.predictor import receipt_predictions
 from receipt_trainer.reports.word_errors import judged
 
 TOKENIZER: Any = load_tokenizer(resolve("tiny"))

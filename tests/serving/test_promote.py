@@ -34,6 +34,8 @@ CREATED = "2026-01-01T00:00:00.000000Z"
 class Fake:
     """Stands where a package's reader does: labels every word by its text, wrong on the words of `wrong`."""
 
+    manifest = None
+
     def __init__(
         self, labels: tuple[str, ...] = CORE_LABELS, wrong: frozenset[str] = frozenset(), merged: bool = False
     ):
@@ -82,6 +84,10 @@ def test_scores_and_what_is_worse() -> None:
     assert worse.overall.finetuned.value == pytest.approx(2 * 60 / (60 + 80))
     assert {row.name: row.finetuned.value for row in worse.labels}["TAX"] == 0
     assert worse.objections == ["it is worse, by more than the choice of receipts explains"]
+    assert [row.name for row in worse.values] == ["merchant right", "date right", "total right"]
+    assert [row.finetuned.value for row in worse.values] == [1.0, 1.0, 1.0]
+    late = compare_models(Fake(), Fake(wrong=frozenset(f"DATE-{n}" for n in range(5))), ones)  # type: ignore[arg-type]
+    assert [(row.finetuned.hits, row.finetuned.total) for row in late.values] == [(20, 20), (15, 20), (20, 20)]
     better = compare_models(Fake(wrong=frozenset(f"TAX-{n}" for n in range(20))), Fake(), ones)  # type: ignore[arg-type]
     assert better.objections == []
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
-from receipt_trainer.data.decode import choose
+from receipt_trainer.data.decode import choose, receipt_predictions
 from receipt_trainer.data.encode import IGNORED, EncodedSplit, allowed_sets, encode
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.prepare import Prepared
@@ -19,7 +19,7 @@ from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.models.layoutlm.collator import PackingCollator
 from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import build, load_tokenizer, resolve
-from receipt_trainer.models.layoutlm.predictor import predict, receipt_predictions
+from receipt_trainer.models.layoutlm.predictor import predict
 
 SPACE = LabelSpace(("MERCHANT_NAME", "PHONE_NUMBER", "DATE"))
 START = resolve("tiny")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KEYS: Final = ("merchant", "date", "total")
 """What most users want of a receipt."""
-_CHOSEN: Final = {"MERCHANT_NAME": "merchant", "DATE": "date", "GRAND_TOTAL": "total", "SUBTOTAL": "subtotal"}
+CHOSEN: Final = {"MERCHANT_NAME": "merchant", "DATE": "date", "GRAND_TOTAL": "total", "SUBTOTAL": "subtotal"}
 """Labels of which a reading chooses one value."""
 _OF_DOCUMENTS: Final = {"vendor.name": "merchant", "grand_total": "total"}
 THRESHOLDS: Final = ((0.5, 0.8, 0.95), (0.1, 0.3, 0.5))
@@ -68,7 +68,7 @@ def read_fields(receipts: Iterable[ReceiptPrediction], manifest: PackageManifest
         pred = _reading(receipt, manifest, is_gold=False)
         has_scores = all(word.score is not None for word in receipt.words)
         for label in dict.fromkeys((*gold.fields, *pred.fields)):
-            name = _CHOSEN.get(label, label)
+            name = CHOSEN.get(label, label)
             truth = [find for find in _finds(gold, label) if find.words[0].label == label]
             read = _finds(pred, label)
             if not truth and not any(find.words[0].label == label for find in read):
@@ -106,9 +106,9 @@ def _tempered(score: float, calibration: Calibration) -> float:
 def _finds(reading: Reading, label: str) -> list[Find]:
     """The find that was chosen of a label, or all."""
     found = list(reading.fields.get(label, ()))
-    if label not in _CHOSEN:
+    if label not in CHOSEN:
         return found
-    chosen = reading.chosen.get(_CHOSEN[label])
+    chosen = reading.chosen.get(CHOSEN[label])
     return [chosen] if chosen is not None else found[:1]
 
 

@@ -18,7 +18,7 @@ from receipt_trainer.contract.names import MODEL_DIR, OUTSIDE, RUN_FILE
 from receipt_trainer.contract.package import MANIFEST_FILE, SERVE_DIR, PackageManifest
 from receipt_trainer.contract.pointer import SERVING_PREFIX, PromotedModel
 from receipt_trainer.contract.run_record import LayoutLMRecord, read_record
-from receipt_trainer.data.decode import choose
+from receipt_trainer.data.decode import choose, receipt_predictions
 from receipt_trainer.data.dedup import near_duplicate_groups
 from receipt_trainer.data.encode import IGNORED, words_of
 from receipt_trainer.data.labels import LabelSpace
@@ -26,6 +26,7 @@ from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.evaluation.bootstrap import MIN_DOCUMENTS, paired_interval
 from receipt_trainer.evaluation.compare import Difference
 from receipt_trainer.evaluation.ratio import Share, add_up
+from receipt_trainer.evaluation.receipt_fields import CHOSEN, KEYS, FieldOutcome, read_fields
 from receipt_trainer.inference.model_place import SCHEME, NoPackageError
 from receipt_trainer.inference.package import ONNX_FILES, find_package
 from receipt_trainer.inference.reader import PackageReader
@@ -34,6 +35,7 @@ GENERATED: Final = "synthetic"
 """Source of receipts that a program has drawn: they say nothing of what people photograph."""
 TEST: Final = "test"
 OVERALL: Final = "all labels"
+_RIGHT: Final = "{} right"
 
 
 def package_at(uri: str, *, by: str | None = None) -> PromotedModel:
@@ -156,6 +158,7 @@ class ModelComparison:
 
     Attributes:
         overall, labels: F1 of entities, over the labels that both models know.
+        values: share of the receipts with a merchant, a date, a total whose value is right.
         lost: labels that the model in force reads and the candidate does not.
         gained: the other way round.
     """
@@ -163,6 +166,7 @@ class ModelComparison:
     num_receipts: int
     overall: Difference
     labels: list[Difference]
+    values: list[Difference]
     lost: list[str]
     gained: list[str]
 
@@ -197,7 +201,8 @@ def compare_models(force: PackageReader, candidate: PackageReader, receipts: Seq
     lost = [label for label in force.space.labels if label not in candidate.space.labels]
     gained = [label for label in candidate.space.labels if label not in force.space.labels]
     rows = [difference(label) for label in common.labels]
-    return ModelComparison(len(receipts), difference(OVERALL), rows, lost, gained)
+    values = [difference(_RIGHT.format(key)) for label, key in CHOSEN.items() if key in KEYS and label in common.labels]
+    return ModelComparison(len(receipts), difference(OVERALL), rows, values, lost, gained)
 
 
 def _in(merged: bool, space: LabelSpace) -> list[str]:
@@ -207,22 +212,28 @@ def _in(merged: bool, space: LabelSpace) -> list[str]:
 
 
 def _scores(reader: PackageReader, receipts: Sequence[Receipt], common: LabelSpace) -> list[dict[str, Share]]:
-    """Of each receipt: twice the entities that were found rightly, of those in gold and those read; their sums' ratio
-    is F1."""
+    """Of each receipt: twice the entities that were found rightly, of those in gold and those read, whose sums' ratio
+    is F1; and which values are right."""
     names, gold_names = (OUTSIDE, *reader.space.labels), (OUTSIDE, *common.labels)
     own = LabelSpace(reader.space.labels, reader.space.merge_amounts, common.annotated)
     found = []
     for receipt in receipts:
         words = words_of([receipt], common)
         (read,) = reader.read([receipt])
-        chosen = choose(read.probabilities, words_of([receipt], own), own)
+        known = words_of([receipt], own)
+        chosen = choose(read.probabilities, known, own)
         scored = words.gold != IGNORED
         gold = [gold_names[label] if label != IGNORED else OUTSIDE for label in words.gold.tolist()]
+        values = read_fields(receipt_predictions(known, read.probabilities, chosen, own), reader.manifest)
         labels = [common.map(names[label]) if taken else OUTSIDE for label, taken in zip(chosen, scored, strict=True)]
         sides = [_entities(side, words.lines.tolist()) for side in (gold, labels)]
-        row = {}
+        row = {
+            _RIGHT.format(field.name): Share(float(field.outcome is FieldOutcome.RIGHT), 1.0)
+            for field in values
+            if field.outcome is not FieldOutcome.EXTRA
+        }
         for name in (OVERALL, *common.labels):
-            wanted, had = ({one for one in side if name in (OVERALL, one[0])} for side in sides)
+            wanted, had = ({entity for entity in side if name in (OVERALL, entity[0])} for side in sides)
             row[name] = Share(2.0 * len(wanted & had), float(len(wanted) + len(had)))
         found.append(row)
     return found

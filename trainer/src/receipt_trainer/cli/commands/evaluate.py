@@ -120,9 +120,8 @@ def _parts(dataset: str) -> set[str]:
 
 
 def _score(reader: Reader, receipts: Sequence[Receipt]) -> tuple[dict[str, Any], list[ReceiptPrediction]]:
-    from receipt_trainer.data.decode import choose
+    from receipt_trainer.data.decode import choose, receipt_predictions
     from receipt_trainer.models.layoutlm import metrics
-    from receipt_trainer.models.layoutlm.predictor import receipt_predictions
 
     space = reader.space
     with progress_bar("predicting", None) as progress:
@@ -239,8 +238,7 @@ def _from_table(table: str, wanted: str | None, random: Random, problems: Proble
 
 def _predictions(reader: Reader, receipt: Receipt) -> tuple[tuple[PredictedWord, ...], list[float]]:
     """Every word, and the probability that the model gave its gold label."""
-    from receipt_trainer.data.decode import choose
-    from receipt_trainer.models.layoutlm.predictor import receipt_predictions
+    from receipt_trainer.data.decode import choose, receipt_predictions
 
     split, found = reader.read([receipt])
     chosen = choose(found.probabilities, split.words, reader.space)

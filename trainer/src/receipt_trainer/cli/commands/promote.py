@@ -152,7 +152,7 @@ def _receipts(on_file: Path | None, models: list[PromotedModel]) -> tuple[list[R
 
 def _show(found: ModelComparison, force: PromotedModel, candidate: PromotedModel) -> None:
     click.echo(f"{'F1':<16} {'in force':>9} {'candidate':>9}  difference, 95 % interval")
-    for row in (found.overall, *found.labels):
+    for row in (found.overall, *found.labels, *found.values):
         first, second = ("-" if side.value is None else f"{side.value:.4f}" for side in (row.baseline, row.finetuned))
         interval = row.interval
         said = "" if interval is None else f"{interval.difference:+.4f}"

@@ -16,6 +16,7 @@ from receipt_trainer.contract.predictions import write_predictions
 from receipt_trainer.contract.run_record import Best, EpochMetrics, LayoutLMRecord
 from receipt_trainer.contract.sinks import MetricsSink
 from receipt_trainer.data import snapshot
+from receipt_trainer.data.decode import receipt_predictions
 from receipt_trainer.data.encode import VIEWS, downsample
 from receipt_trainer.data.prepare import Prepared, prepare, tokenizer_hash
 from receipt_trainer.data.problems import problem_lines
@@ -26,7 +27,6 @@ from receipt_trainer.models.layoutlm.collator import PackedBatches, PackingColla
 from receipt_trainer.models.layoutlm.export import save_model
 from receipt_trainer.models.layoutlm.loss import MarginalLoss, target_table
 from receipt_trainer.models.layoutlm.model import Start, build, load_tokenizer, resolve
-from receipt_trainer.models.layoutlm.predictor import receipt_predictions
 from receipt_trainer.models.layoutlm.serve_export import describe_package, gold_receipts, gold_texts, try_export
 from receipt_trainer.models.layoutlm.trainer import ReceiptTrainer
 from receipt_trainer.reports.run_folder import load_run, next_steps, write_report

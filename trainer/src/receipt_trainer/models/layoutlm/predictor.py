@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from receipt_trainer.contract.names import OUTSIDE
-from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction
 from receipt_trainer.contract.sinks import report_progress
 from receipt_trainer.data.decode import WordMeans
-from receipt_trainer.data.encode import IGNORED, EncodedSplit, Ints, Words
+from receipt_trainer.data.encode import IGNORED, EncodedSplit
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.models.layoutlm.collator import PackingCollator, inference_batches
 from receipt_trainer.training import hardware
@@ -83,32 +81,3 @@ def _to(value: Any, device: torch.device) -> Any:
     if isinstance(value, dict):
         return {key: _to(item, device) for key, item in value.items()}
     return value
-
-
-def receipt_predictions(
-    words: Words, probabilities: NDArray[np.float32], labels: Ints, space: LabelSpace
-) -> Iterator[ReceiptPrediction]:
-    """One record a receipt, in order; `score` is the probability of the chosen label."""
-    names = (OUTSIDE, *space.labels)
-    for row, key in enumerate(words.keys):
-        span = range(int(words.offsets[row]), int(words.offsets[row + 1]))
-        width, height = (int(size) for size in words.sizes[row])
-        yield ReceiptPrediction(
-            key=key,
-            name=words.names[row],
-            source=words.sources[row],
-            width=width,
-            height=height,
-            words=tuple(
-                PredictedWord(
-                    text=words.texts[n],
-                    box=tuple(words.boxes[n].tolist()),
-                    line=int(words.lines[n]),
-                    gold=names[words.gold[n] if words.gold[n] != IGNORED else labels[n]],
-                    pred=names[labels[n]],
-                    scored=bool(words.gold[n] != IGNORED),
-                    score=round(float(probabilities[n, labels[n]]), 4),
-                )
-                for n in span
-            ),
-        )
