@@ -94,7 +94,7 @@ OPTIONS = {
     "vl generate": {"--boxes", "--count", "--font-dir", "--format", "--languages", "--level", "--output-dir", "--seed"}
     | {"--corpus", "--split", "--template-set", "--workers", "--progress", "--no-progress"},
     "vl import": {"--currency", "--date-order", "--decimal-point", "--images", "--output-dir", "--split"}
-    | {"--progress", "--no-progress"},
+    | {"--document-type", "--progress", "--no-progress"},
     "vl find-lr": {"--config", "--train-file", "--output", "-o", "--start-lr", "--end-lr", "--steps"}
     | {"--progress", "--no-progress"},
     "vl experiments run": {"--allow-several", "--base", "--batch-size", "--dry-run", "--jobs-table", "--max-new-tokens"}

@@ -9,7 +9,10 @@ from PIL import Image
 
 from receipt_trainer.cli.receipt_trainer import group
 from receipt_trainer.data.document_set import read_examples
+from receipt_trainer.data.problems import ProblemLog
+from receipt_trainer.data.sources.load import read_files
 from receipt_trainer.errors import UserError
+from tests.data.sources import samples
 
 
 @pytest.fixture
@@ -85,3 +88,17 @@ def test_mistakes(receipts: Path) -> None:
     (receipts.parent / "empty").mkdir()
     with pytest.raises(UserError, match="no image is called as one of the receipts"):
         run(receipts, images="empty")
+
+
+def test_files_of_other_programs_become_examples(tmp_path: Path) -> None:
+    """A receipt of CORD, named by its file: line and total are in the answer, and the type that was given."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "shop.json").write_text(json.dumps(samples.cord()))
+    (read,) = read_files(tmp_path / "shop.json", ProblemLog())
+    Image.new("RGB", (60, 90)).save(tmp_path / "photos" / f"{read.name}.png")
+    done = run(tmp_path / "shop.json", "--split", "1", "--document-type", "invoice")
+    assert done.exit_code == 0, done.output
+    (example,) = read_examples(tmp_path / "out" / "train.jsonl")
+    answer = json.loads(example.output)
+    assert (answer["document_type"], answer["grand_total"]) == ("invoice", 2.5)
+    assert [(item["description"], item["total"]) for item in answer["line_items"]] == [("TEA", 2.5)]

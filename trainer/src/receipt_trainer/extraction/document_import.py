@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.data.amount_checks import arithmetic_problems
 from receipt_trainer.data.document import DOCUMENT_SCHEMA, FIELDS, canonical_json, number
 from receipt_trainer.data.document_set import VlExample, to_line
@@ -21,6 +23,20 @@ from receipt_trainer.extraction.values import Unreadable, read_amount, read_date
 from receipt_trainer.files import write_atomically
 
 _ITEM_LABELS = ("QUANTITY", "UNIT_PRICE", "LINE_TOTAL")
+_FAR: Final = 1.5
+"""Heights of a line: what is further below than that is another block."""
+
+Kind = Literal["invoice", "receipt"]
+_TITLES: Final = {
+    "invoice": re.compile(
+        "invoice|rechnung|fac?tu?ra|facture|fattura|faktura?|τιμολόγιο|сч[её]т(-фактура)?|御?請求書|(增值税)?发票"
+    ),
+    "receipt": re.compile(
+        "receipt|quittung|kassenbon|kassenbeleg|reçu|ticket|recibo|ricevuta|scontrino|paragon|fişi?|απόδειξη|чек|"
+        "領収書|レシート|收据|购物小票|nota|struk|check|bill"
+    ),
+}
+"""What documents call themselves."""
 
 
 @dataclass(slots=True)
@@ -31,6 +47,7 @@ class Converter:
         currency: of all receipts, or None where it is not known.
         point: the decimal sign of all receipts, where "72.000" is ambiguous.
         order: of day, month and year, where 03/04/2025 is ambiguous.
+        kind: of receipts that do not say it themselves; None: what their printed words say.
         counts: what was left null and why, by "field: reason".
         given: how many documents have each field.
     """
@@ -38,6 +55,7 @@ class Converter:
     currency: str | None = None
     point: Literal[".", ","] | None = None
     order: DateOrder | None = None
+    kind: Kind | None = None
     counts: Counter[str] = field(default_factory=Counter)
     given: Counter[str] = field(default_factory=Counter)
 
@@ -50,10 +68,12 @@ class Converter:
         """A receipt in the form of `vl.schema`: values that are not labelled or have two readings are null."""
         labelled = [(word, normalise(word.valid_label() or "")) for word in receipt.words]
         found: dict[str, Any] = dict.fromkeys(DOCUMENT_SCHEMA["properties"])
-        found |= {"document_type": "receipt", "currency": self.currency}
+        said = receipt.extra.get("document_type")
+        kind = said if said in _TITLES else self.kind or _printed_kind(labelled)
+        found |= {"document_type": kind, "currency": self.currency}
         found["vendor"] = {
-            "name": " ".join(_block(labelled, "MERCHANT_NAME")) or None,
-            "address": _address(_block(labelled, "ADDRESS_LINE")) or None,
+            "name": " ".join(self._block(labelled, "MERCHANT_NAME", "vendor.name")) or None,
+            "address": _address(self._block(labelled, "ADDRESS_LINE", "vendor.address")) or None,
             "tax_id": None,
             "phone": next(iter(_runs(labelled, "PHONE_NUMBER")), None),
         }
@@ -84,6 +104,26 @@ class Converter:
             self.counts[f"{key}: {'several values' if values else reasons[0]}"] += 1
         return None
 
+    def _block(self, labelled: Sequence[tuple[Word, str]], wanted: str, key: str) -> list[str]:
+        """A text for each line of a label's first block; nothing if it is not clear what belongs to it.
+
+        What is printed again further down is left out, and between its lines may stand those of another column.
+        """
+        lines: dict[int, list[Word]] = {}
+        for word, label in labelled:
+            if label == wanted:
+                lines.setdefault(word.line, []).append(word)
+        block: list[list[Word]] = []
+        for words in lines.values():
+            follows = _follows(words, block[-1]) if block else True
+            if follows is None:
+                self.counts[f"{key}: lines beside each other"] += 1
+                return []
+            if not follows:
+                break
+            block.append(words)
+        return [" ".join(word.text for word in words) for words in block]
+
     def _items(self, labelled: Sequence[tuple[Word, str]]) -> Iterator[dict[str, Any]]:
         """One for each group where words have groups; else by lines, amounts below a name belonging to it."""
         for words in _item_words(labelled):
@@ -111,20 +151,24 @@ def _runs(labelled: Sequence[tuple[Word, str]], wanted: str) -> list[str]:
     return [" ".join(word.text for word, _ in run) for (_, label), run in runs if label == wanted]
 
 
-def _block(labelled: Sequence[tuple[Word, str]], wanted: str) -> list[str]:
-    """A label's first run of lines without a gap, a text for each: what is printed again further down is left out."""
-    lines: dict[int, list[str]] = {}
-    for word, label in labelled:
-        if label == wanted:
-            lines.setdefault(word.line, []).append(word.text)
-    found: list[str] = []
-    last: int | None = None
-    for line, texts in lines.items():
-        if last is not None and line > last + 1:
-            break
-        found.append(" ".join(texts))
-        last = line
-    return found
+def _follows(words: Sequence[Word], last: Sequence[Word]) -> bool | None:
+    """Whether a line goes on where another of the same label ended: right under it, in its column; None: unclear."""
+    if words[0].line == last[0].line + 1:
+        return True
+    height = max(word.box[3] - word.box[1] for word in last)
+    gap = min(word.box[1] for word in words) - max(word.box[3] for word in last)
+    if gap > _FAR * height:
+        return False
+    columns = [(min(word.box[0] for word in line), max(word.box[2] for word in line)) for line in (words, last)]
+    (left, right), (other_left, other_right) = columns
+    return True if left < other_right and other_left < right else None
+
+
+def _printed_kind(labelled: Sequence[tuple[Word, str]]) -> Kind:
+    """Invoice, where a word without a label says that and none says receipt."""
+    printed = [word.text.casefold().strip(".:#*()") for word, label in labelled if label in ("", OUTSIDE)]
+    invoice, receipt = (any(map(_TITLES[kind].fullmatch, printed)) for kind in ("invoice", "receipt"))
+    return "invoice" if invoice and not receipt else "receipt"
 
 
 def _address(lines: Sequence[str]) -> str:

@@ -18,9 +18,10 @@ from receipt_trainer.data.document import DOCUMENT_SCHEMA
 from receipt_trainer.data.document_set import with_prompt
 from receipt_trainer.data.document_validation import Measure, Validation, load_schema
 from receipt_trainer.data.problems import ProblemLog
-from receipt_trainer.data.sources.jsonl import read_jsonl
+from receipt_trainer.data.sources.load import read_files
 from receipt_trainer.errors import UserError
 from receipt_trainer.extraction.document_import import Converter, import_receipts
+from receipt_trainer.pages.kinds import refuse_image
 
 
 @click.command("generate")
@@ -98,7 +99,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 @click.command("import")
-@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE|FOLDER...")
 @click.option(
     "--images", "image_dir", type=FOLDER, required=True, help="Folder of images, each called as the id of its receipt."
 )
@@ -114,6 +115,11 @@ def _names(text: str) -> tuple[str, ...]:
     type=click.Choice(["dmy", "mdy", "ymd"]),
     help="Order of day, month and year in all dates; by default inferred from each date, where possible.",
 )
+@click.option(
+    "--document-type",
+    type=click.Choice(["invoice", "receipt"]),
+    help="Of what does not say it itself (document_type); by default what its printed words say.",
+)
 @split_option
 @progress_option
 def import_command(
@@ -123,18 +129,23 @@ def import_command(
     currency: str | None,
     decimal_point: Literal[".", ","] | None,
     date_order: Literal["dmy", "mdy", "ymd"] | None,
+    document_type: Literal["invoice", "receipt"] | None,
     split: float,
     progress: bool | None,
 ) -> None:
-    """Make a data set of images and JSON from labelled receipts (JSON lines) and a folder of their images.
+    """Make a data set of images and JSON from labelled receipts and a folder of their images.
+
+    Receipts are JSON lines, or what other programs write, as `receipts import` takes them.
 
     Missing values are null; ambiguous ones are null and counted. Receipts of one merchant are on one side of the split.
     """
 
     if currency is not None and not re.fullmatch("[A-Z]{3}", currency):
         raise UserError(f"--currency: {currency!r} is not an ISO 4217 code; give three capital letters, such as EUR")
-    problems, converter = ProblemLog(), Converter(currency, decimal_point, date_order)
-    receipts = (receipt for path in files for receipt in read_jsonl(path, problems))
+    problems, converter = ProblemLog(), Converter(currency, decimal_point, date_order, document_type)
+    for path in files:
+        refuse_image(path)
+    receipts = (receipt for path in files for receipt in read_files(path, problems))
     with progress_bar("receipts", progress) as callback:
         done = import_receipts(receipts, image_dir, output_dir, converter, split=split, progress=callback)
     show_problems(problems)

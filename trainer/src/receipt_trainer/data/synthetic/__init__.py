@@ -54,7 +54,7 @@ def receipt_of(laid_out: LaidOut, name: str, source: str, rng: Random, damage: D
         source=source,
         width=width,
         height=height,
-        extra={"fields": _fields(laid_out)},
+        extra={"document_type": laid_out.document.kind, "fields": _fields(laid_out)},
     )
 
 
