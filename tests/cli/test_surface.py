@@ -101,7 +101,7 @@ OPTIONS = {
     | {"--output-dir", "--pool", "--priority", "--queue", "--queue-url", "--retry-failed", "--scale-lr", "--test-dir"}
     | _STACK,
     "vl experiments compare": {"--by"} | _JOBS,
-    "vl predict": {"--adapter", "--batch-size", "--device", "--model-path", "--output", "-o"}
+    "vl predict": {"--adapter", "--batch-size", "--device", "--fields", "--model-path", "--output", "-o"}
     | {"--progress", "--no-progress"}
     | _SERVER,
     "vl evaluate": {"--adapter", "--model-path", "--output", "-o", "--predictions"} | _ASKING,

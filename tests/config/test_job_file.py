@@ -70,8 +70,13 @@ def test_what_0_1_0_does_not_know_is_written_where_it_is_used() -> None:
             {"ocr_errors": 0.5, "simulated_merchants": 0.5, "simulated_values": 0.1},
         ),
         (
-            VlTrainingConfig(prompt="OCR:{}", attn_implementation="eager", vision_cache_gb=0, compact_items=True),
-            {"prompt": "OCR:{}", "attn_implementation": "eager", "vision_cache_gb": 0, "compact_items": True},
+            VlTrainingConfig(
+                prompt="OCR:{}", attn_implementation="eager", vision_cache_gb=0, compact_items=True, field_subsets=0.2
+            ),
+            {
+                **{"prompt": "OCR:{}", "attn_implementation": "eager", "vision_cache_gb": 0, "compact_items": True},
+                "field_subsets": 0.2,
+            },
         ),
     ):
         kind = type(config)

@@ -5,9 +5,18 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from receipt_trainer.data.document_set import VlExample, in_rows, leaves_folder, read_examples, to_line
+from receipt_trainer.data.document import to_rows
+from receipt_trainer.data.document_set import (
+    VlExample,
+    in_rows,
+    leaves_folder,
+    read_examples,
+    to_line,
+    with_some_fields,
+)
 from receipt_trainer.errors import UserError
 from tests.data.test_document import document
 
@@ -100,3 +109,33 @@ def test_rows_of_half_characters_are_not_made() -> None:
     text = '{"line_items":[{"description":"\\ud83d"}]}'
     assert in_rows(text) == text
     assert in_rows(text.replace("\\ud83d", "t\u00e9")) == '{"line_items":[["description"],["t\u00e9"]]}'
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_an_example_asks_for_some_fields(rows: bool) -> None:
+    """The prompt names what the answer has: at most half of the fields, in their order, with their values as before;
+    another draw takes others, and no example gets longer."""
+    whole = to_rows(document()) if rows else document()
+    example = VlExample("a", Path("a.png"), "OCR:{}", "", json.dumps(whole, separators=(",", ":")))
+    seen = set()
+    for seed in range(50):
+        some = with_some_fields(example, np.random.default_rng(seed))
+        answer = json.loads(some.output)
+        asked = json.loads(some.instruction.removeprefix("OCR:"))
+        assert asked == dict.fromkeys(answer, "")
+        assert list(answer) == [name for name in whole if name in answer]
+        assert answer == {name: whole[name] for name in answer}
+        assert 1 <= len(answer) <= len(whole) // 2
+        assert len(some.instruction + some.output) <= len(example.instruction + example.output)
+        seen |= answer.keys()
+    assert seen == whole.keys()
+
+
+@pytest.mark.parametrize(
+    ("instruction", "output"),
+    [("Read this.", '{"date":null,"tax":1}'), ("OCR:{}", '{"date":null}'), ("OCR:{}", "no JSON"), ("OCR:{}", "[1,2]")],
+)
+def test_other_examples_ask_for_all(instruction: str, output: str) -> None:
+    """A prompt of another form, an answer of one field or of none."""
+    example = VlExample("a", Path("a.png"), instruction, "", output)
+    assert with_some_fields(example, np.random.default_rng(0)) is example

@@ -121,6 +121,30 @@ def test_a_model_that_writes_rows_is_guided_and_read_so(
     assert (line["document"], line["problems"]) == (right, [])
 
 
+def test_some_fields_are_asked_for(call: Caller, server: Any, papers: Path, tmp_path: Path) -> None:
+    """Prompt and schema name them, in the schema's order; an answer with others is for a person. A name that is none,
+    or a prompt that cannot take names, is a mistake."""
+    right = document(random.Random(0))
+    some = {name: right[name] for name in ("date", "grand_total")}
+    server.script += [says(some), says(right)]
+    out, url = tmp_path / "out.jsonl", ("--server", server.url)
+    words = ("vl", "predict", papers / "b.png", papers / "c.pdf", "--output", out, "--batch-size", "1", *url)
+    call.succeed(*words, "--fields", "grand_total, date")
+    (_, body), _ = server.asked
+    assert body["messages"][0]["content"][1]["text"] == 'OCR:{"date":"","grand_total":""}'
+    assert list(body["response_format"]["json_schema"]["schema"]["properties"]) == ["date", "grand_total"]
+    first, second = lines(out)
+    assert (first["document"], first["problems"], first["review"]) == (some, [], False)
+    assert second["review"]
+    said = call(*words, "--fields", "total")
+    assert (
+        said.code,
+        said.err.startswith("error: --fields: no field is called 'total'; there are document_type,"),
+    ) == (2, True)
+    said = call(*words, "--fields", "date", "--prompt", "Read this.")
+    assert (said.code, "does not end in {}" in said.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("status", "body", "code", "words"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,21 @@ def test_measuring_is_told(tiny_model: Path, receipts: Path, tmp_path: Path) -> 
     told.clear()
     prepared.prepare(job.data_config, training, processor, lambda *seen: told.append(seen))
     assert len(told) == 16
+
+
+def test_an_epoch_asks_some_documents_for_some_fields(processor: Any, tmp_path: Path) -> None:
+    """By share, epoch and id: the same epoch asks the same, another one others; what is learned is what is asked."""
+    Image.new("RGB", (60, 56), "white").save(tmp_path / "page.png")
+    answer = '{"date":"2026-01-02","tax":1,"grand_total":12,"currency":"EUR"}'
+    examples = [VlExample(str(n), tmp_path / "page.png", "OCR:{}", "", answer) for n in range(12)]
+    collator = VlCollator(examples, processor, seed=1, field_subsets=0.5)
+
+    def learned(epoch: int) -> list[str]:
+        collator.epoch = epoch
+        rows = collator(range(12))["labels"]
+        return [processor.tokenizer.decode(row[row != IGNORED], skip_special_tokens=True) for row in rows]
+
+    first = learned(0)
+    assert first == learned(0) != learned(1)
+    assert 0 < first.count(answer) < 12
+    assert all(json.loads(text).items() <= json.loads(answer).items() for text in first)

@@ -107,7 +107,9 @@ class VlTrainingConfig(Strict):
     Defaults are those of version 0.1.0, so that a job of then is the same job; the examples say what trains better.
     """
 
-    added: ClassVar[frozenset[str]] = frozenset({"prompt", "attn_implementation", "vision_cache_gb", "compact_items"})
+    added: ClassVar[frozenset[str]] = frozenset(
+        {"prompt", "attn_implementation", "vision_cache_gb", "compact_items", "field_subsets"}
+    )
 
     learning_rate: float = Field(2e-5, gt=0, le=1, description="Peak of AdamW's schedule")
     per_device_train_batch_size: int = Field(8, ge=1, le=4096, description="Examples a device and batch")
@@ -129,6 +131,12 @@ class VlTrainingConfig(Strict):
     )
     compact_items: bool = Field(
         False, description="Line items are learned as rows, their keys once: shorter answers; stored with the model"
+    )
+    field_subsets: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the documents that are asked for some of their fields only, drawn anew each epoch",
     )
     max_sequence_length: int = Field(
         2048, ge=16, le=131072, description="Longest example in tokens, image and answer; longer ones are left out"
@@ -173,6 +181,8 @@ class VlTrainingConfig(Strict):
     def _consistent(self) -> VlTrainingConfig:
         if self.use_quantization and not self.lora.enabled:
             raise ValueError("use_quantization needs lora.enabled: 4-bit weights cannot be trained themselves")
+        if self.field_subsets and not self.prompt.endswith("{}"):
+            raise ValueError("field_subsets needs a prompt that ends in {}, such as OCR:{}")
         if self.attn_implementation == "flash_attention_2" and not self.bf16:
             raise ValueError("attn_implementation: flash_attention_2 needs bf16: true")
         return self

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -67,6 +67,13 @@ _ROWS: Final = {
 }
 ROWS_SCHEMA: Final[dict[str, Any]] = DOCUMENT_SCHEMA | {"properties": DOCUMENT_SCHEMA["properties"] | {TABLE: _ROWS}}
 """The same of a document whose line items are rows, see `to_rows`."""
+
+
+def subset_schema(schema: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The schema of a document that has only these of its keys."""
+    kept = {name: value for name, value in schema["properties"].items() if name in names}
+    return {**schema, "properties": kept, "required": list(kept)}
+
 
 FIELDS: Final[dict[str, list[str]]] = {
     "header": [

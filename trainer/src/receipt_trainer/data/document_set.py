@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT, INSTRUCTION
 from receipt_trainer.contract.names import MODEL_DIR, RUN_FILE
 from receipt_trainer.data.document import canonical_json, decoded, not_finite, printable, read_strictly, to_rows
 from receipt_trainer.errors import UserError
 
+if TYPE_CHECKING:
+    import numpy as np
+
+ALL_FIELDS: Final = "{}"
+"""Ends a prompt that names no field: all are asked for."""
 PROMPT_FILE: Final = "receipt_trainer_prompt.json"
 """A `TrainedAs` in JSON, beside the weights of a model that was trained here."""
 
@@ -178,11 +183,36 @@ def with_prompt(examples: Sequence[VlExample], prompt: str) -> list[VlExample]:
     return [one if one.instruction else replace(one, instruction=prompt) for one in examples]
 
 
+def asked_for(prompt: str, names: Iterable[str]) -> str:
+    """A prompt that ends in {}, which asks for all fields, asking for these: `OCR:{"date":"","grand_total":""}`."""
+    return prompt.removesuffix(ALL_FIELDS) + _compact(dict.fromkeys(names, ""))
+
+
+def with_some_fields(example: VlExample, draw: np.random.Generator) -> VlExample:
+    """An example that asks for some of its answer's fields, at most half, so that it is no longer than before.
+
+    As it is where its instruction does not end in {} or its answer has less than two fields.
+    """
+    document = read_strictly(example.output) or {}
+    if not example.instruction.endswith(ALL_FIELDS) or len(document) < 2:
+        return example
+    count = int(draw.integers(1, len(document) // 2 + 1))
+    chosen = sorted(draw.choice(len(document), count, replace=False).tolist())
+    names = [list(document)[place] for place in chosen]
+    part: dict[str, Any] = {name: document[name] for name in names}
+    answer = _compact(to_rows(part) if to_rows(document) == json.loads(example.output) else part)
+    return replace(example, instruction=asked_for(example.instruction, names), output=answer)
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def in_rows(answer: str) -> str:
     """The text of an answer with its line items as rows; one that has none, as it is."""
     document = read_strictly(answer) or {}
     rows = to_rows(document)
-    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    text = _compact(rows)
     return text if rows != document and is_text(text) else answer
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from receipt_trainer.data.amount_checks import arithmetic_problems
-from receipt_trainer.data.document import check, read_strictly
+from receipt_trainer.data.document import DOCUMENT_SCHEMA, check, read_strictly
 from receipt_trainer.data.document_set import ExampleError
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import sha256_of
@@ -46,6 +46,7 @@ def answer_documents(
     batch_size: int,
     kept: AnswersFile,
     done: Callable[[], None],
+    schema: Mapping[str, Any] = DOCUMENT_SCHEMA,
 ) -> Iterator[dict[str, Any]]:
     """A line for each page that is not in `kept` yet: an answer with its problems, or a refusal ("error").
 
@@ -53,6 +54,7 @@ def answer_documents(
         ask: is given `batch_size` pages at most.
         model: name and version, for the lines.
         done: called after each file that has been opened.
+        schema: of what was asked for.
 
     Raises:
         UserError: the server refuses its key.
@@ -64,12 +66,12 @@ def answer_documents(
             for page in _pages(file, kept):
                 waiting.append(page)
                 if len(waiting) == batch_size:
-                    yield from _answers(waiting, ask, model)
+                    yield from _answers(waiting, ask, model, schema)
                     waiting = []
         except UserError as error:
             yield _refusal(_source(file, 0, ""), file, error)
         done()
-    yield from _answers(waiting, ask, model)
+    yield from _answers(waiting, ask, model, schema)
 
 
 def _pages(file: Path, kept: AnswersFile) -> Iterator[_AskedPage]:
@@ -87,7 +89,9 @@ def _source(file: Path, document: int, digest: str) -> dict[str, Any]:
     return {"file": str(file), "sha256": digest, "document": document, "options": ""}
 
 
-def _answers(pages: Sequence[_AskedPage], ask: Ask, model: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _answers(
+    pages: Sequence[_AskedPage], ask: Ask, model: Mapping[str, Any], schema: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
     if not pages:
         return
     began = perf_counter()
@@ -98,12 +102,12 @@ def _answers(pages: Sequence[_AskedPage], ask: Ask, model: Mapping[str, Any]) ->
             yield _refusal(pages[0].source, Path(pages[0].source["file"]), error)
         else:  # which of them is to blame shows one by one
             for page in pages:
-                yield from _answers([page], ask, model)
+                yield from _answers([page], ask, model, schema)
         return
     seconds = round((perf_counter() - began) / len(pages), 3)
     for page, text in zip(pages, texts, strict=True):
         document = read_strictly(text)
-        problems = ["the answer is not a JSON object"] if document is None else check(document)
+        problems = ["the answer is not a JSON object"] if document is None else check(document, schema)
         problems += arithmetic_problems(document) if document is not None and not problems else []
         yield {
             "id": _name(Path(page.source["file"]), page.number, page.of_pages),

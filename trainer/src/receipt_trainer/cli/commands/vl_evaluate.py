@@ -25,8 +25,16 @@ from receipt_trainer.cli.options import (
     server_options,
 )
 from receipt_trainer.cli.render.tables import plain_table, print_fitted, progress_bar
-from receipt_trainer.data.document import ROWS_SCHEMA
-from receipt_trainer.data.document_set import TrainedAs, VlExample, read_test_set, trained_as, with_prompt
+from receipt_trainer.data.document import DOCUMENT_SCHEMA, ROWS_SCHEMA, subset_schema
+from receipt_trainer.data.document_set import (
+    ALL_FIELDS,
+    TrainedAs,
+    VlExample,
+    asked_for,
+    read_test_set,
+    trained_as,
+    with_prompt,
+)
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import Prediction, read_predictions, write_predictions
 from receipt_trainer.evaluation.ratio import Share
@@ -230,10 +238,13 @@ def _show_comparison(comparison: Comparison) -> None:
 @click.option("--adapter", type=PATH, help="Adapter to put on the model.")
 @server_options
 @click.option("--output", "-o", type=PATH, required=True, help="JSON lines; pages that are in it are not read again.")
+@click.option("--fields", metavar="NAMES", help="Ask for these fields only: date,grand_total.")
 @click.option("--batch-size", type=FROM_1, default=4, show_default=True, help="Pages at once.")
 @device_option
 @progress_option
-def predict_command(inputs: tuple[Path, ...], output: Path, batch_size: int, progress: bool | None, **how: Any) -> None:
+def predict_command(
+    inputs: tuple[Path, ...], output: Path, batch_size: int, progress: bool | None, fields: str | None, **how: Any
+) -> None:
     """Let a model read images, many-page TIFFs and PDFs: one JSON line a page, with what does not add up.
 
     `problems` says where an answer breaks the schema or its sums, `review` that a person should look at it. The
@@ -244,7 +255,9 @@ def predict_command(inputs: tuple[Path, ...], output: Path, batch_size: int, pro
     from receipt_trainer.inference.inputs import IMAGES, files_below
 
     files = [file for path in inputs for file in files_below(path, IMAGES, output)]
-    ask, asked = _server(how) if how["server"] else _local(how)
+    wanted = _fields(fields)
+    ask, asked = _server(how, wanted) if how["server"] else _local(how, wanted)
+    schema = subset_schema(DOCUMENT_SCHEMA, wanted) if wanted else DOCUMENT_SCHEMA
     version = version_of(asked)
     model = {"name": how["served_model"] or how["model_path"] or asked["model"], "version": version}
     refused, opened = 0, 0
@@ -257,7 +270,9 @@ def predict_command(inputs: tuple[Path, ...], output: Path, batch_size: int, pro
                 if told is not None:
                     told(opened, len(files))
 
-            for line in answer_documents(files, ask, model=model, batch_size=batch_size, kept=kept, done=done):
+            for line in answer_documents(
+                files, ask, model=model, batch_size=batch_size, kept=kept, done=done, schema=schema
+            ):
                 kept.write(line)
                 if "error" in line:
                     refused += 1
@@ -270,22 +285,38 @@ def predict_command(inputs: tuple[Path, ...], output: Path, batch_size: int, pro
         raise click.exceptions.Exit(1)
 
 
-def _server(how: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _fields(given: str | None) -> list[str]:
+    """Names of fields, in the schema's order; none where all are asked for."""
+    names = [name.strip() for name in (given or "").split(",") if name.strip()]
+    known = DOCUMENT_SCHEMA["properties"]
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"--fields: no field is called {unknown[0]!r}; there are {', '.join(known)}")
+    return [name for name in known if name in names]
+
+
+def _prompt(prompt: str, fields: Sequence[str]) -> str:
+    """What is asked for these fields, or for all."""
+    if fields and not prompt.endswith(ALL_FIELDS):
+        raise UserError("--fields: the model's prompt does not end in {}, so it knows no names of fields in it")
+    return asked_for(prompt, fields) if fields else prompt
+
+
+def _server(how: Mapping[str, Any], fields: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     """What asks a server, and all that its answers depend on."""
     from receipt_trainer.inference.document_server import DocumentServer
 
     if how["adapter"]:
         raise UserError("--server answers with the model that it serves: leave --adapter out")
     trained = trained_as(Path(how["model_path"])) if how["model_path"] else TrainedAs()
-    prompt = how["prompt"] or trained.prompt
+    prompt = _prompt(how["prompt"] or trained.prompt, fields)
     server = DocumentServer.connect(how["server"], how["served_model"], prompt, how["max_new_tokens"])
-    if trained.compact_items:
-        server = replace(server, schema=ROWS_SCHEMA)
+    schema = ROWS_SCHEMA if trained.compact_items else DOCUMENT_SCHEMA
+    server = replace(server, schema=subset_schema(schema, fields) if fields else schema)
     asked = {name: how[name] for name in ("server", "max_new_tokens")}
     return server.ask, asked | {"model": server.model, "prompt": prompt}
 
 
-def _local(how: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _local(how: Mapping[str, Any], fields: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     """What asks a model of this machine, and all that its answers depend on."""
     from receipt_trainer.models.paddleocr_vl.generate import answer_images, files_of
     from receipt_trainer.models.paddleocr_vl.model import load
@@ -294,7 +325,7 @@ def _local(how: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         raise UserError("give --model-path, or --server (with --served-model where it serves several)")
     quiet_libraries()
     loaded = load(how["model_path"], adapter=how["adapter"], device=how["device"])
-    loaded = replace(loaded, prompt=how["prompt"] or loaded.prompt)
+    loaded = replace(loaded, prompt=_prompt(how["prompt"] or loaded.prompt, fields))
     asked = {"model": how["model_path"], "adapter": str(how["adapter"]), "max_new_tokens": how["max_new_tokens"]}
     asked |= {"prompt": loaded.prompt, "files": files_of(loaded.name, loaded.adapter)}
     return partial(answer_images, loaded, max_new_tokens=how["max_new_tokens"]), asked

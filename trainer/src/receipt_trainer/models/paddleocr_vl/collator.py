@@ -14,7 +14,7 @@ from PIL import Image
 
 from receipt_trainer.config.paddleocr_vl import AugmentationSection
 from receipt_trainer.data.augment import Augmenter
-from receipt_trainer.data.document_set import VlExample
+from receipt_trainer.data.document_set import VlExample, with_some_fields
 from receipt_trainer.models.paddleocr_vl.encode import Encoded, collate, encode
 from receipt_trainer.models.paddleocr_vl.vision_features import VisionFeatures
 from receipt_trainer.pages.images import open_image
@@ -22,6 +22,8 @@ from receipt_trainer.training.trainer import EpochBatches
 
 _ROOM: Final = 1.2
 """Pixels before augmentation, as a factor of the model's bound: the page is scaled down to the bound afterwards."""
+_FIELDS: Final = 1
+"""Marks the draws of fields apart from those of augmentation."""
 _SMALLER: Final = 4
 """Tries to scale an image down until its example fits."""
 
@@ -42,17 +44,19 @@ class VlCollator:
         seed: int = 0,
         max_length: int | None = None,
         features: VisionFeatures | None = None,
+        field_subsets: float = 0.0,
     ) -> None:
         """Without augmentation, or with one that is not enabled, images are as they are.
 
         Args:
             features: of images that are as they are: one that is stored there is not opened again.
+            field_subsets: share of the examples that ask for some of their fields, drawn as augmentation is.
             max_length: most tokens of an example; one that fits as it is fits when it is augmented too.
         """
         self._examples = examples
         self._processor = processor
         self._augmenter = Augmenter(augmentation) if augmentation is not None and augmentation.enabled else None
-        self._seed, self._max_length = seed, max_length
+        self._seed, self._max_length, self._field_subsets = seed, max_length, field_subsets
         self._grids = None if features is None else features.grids
         self.epoch = 0
 
@@ -72,6 +76,9 @@ class VlCollator:
 
     def _encode(self, number: int) -> Encoded:
         example = self._examples[number]
+        if self._field_subsets:
+            draw = self._draw(example, _FIELDS)
+            example = with_some_fields(example, draw) if draw.random() < self._field_subsets else example
         if self._augmenter is None:
             grid = None if self._grids is None else self._grids[number : number + 1].clone()
             if grid is not None and grid.all():
@@ -88,9 +95,9 @@ class VlCollator:
         image = open_image(example.image)
         return _whole(self._processor, example, image=self._augmenter.augment(image, self._draw(example), turn=False))
 
-    def _draw(self, example: VlExample) -> np.random.Generator:
+    def _draw(self, example: VlExample, *purpose: int) -> np.random.Generator:
         identity = int.from_bytes(hashlib.sha256(example.id.encode()).digest()[:8])
-        return np.random.default_rng((self._seed, self.epoch, identity))
+        return np.random.default_rng((self._seed, self.epoch, identity, *purpose))
 
 
 def _whole(processor: Any, example: VlExample, **given: Any) -> Encoded:

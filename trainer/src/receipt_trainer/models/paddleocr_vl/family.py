@@ -197,6 +197,7 @@ class VlTask:
             seed=training.seed,
             max_length=training.max_sequence_length,
             features=features,
+            field_subsets=training.field_subsets,
         )
         size = training.eval_batch_size or training.per_device_train_batch_size
         by_length = sorted(range(len(held_out)), key=lambda number: (data.validation.lengths[number], number))
