@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from receipt_trainer.config.job_file import PaddleOcrVlJob, family_of, load_job_file, read_job
+from receipt_trainer.config.job_file import LayoutLMJob, PaddleOcrVlJob, family_of, load_job_file, read_job
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.config.paddleocr_vl import BASES, ExperimentSection, VlTrainingConfig
 from receipt_trainer.contract.waiting import body_of, body_version
@@ -232,3 +232,18 @@ def test_a_worker_of_0_1_0_leaves_the_new_form_to_newer_ones(says_family: bool) 
     job = new_job(read_job(values, "test"), QUEUE)
     assert body_version(json.loads(str(job.to_row()["spec"]))) == job.body_version
     assert rule_of_0_1_0(body_of(job.job_id, job.body_version)) == (None if says_family else job.job_id)
+
+
+def test_numbers_in_quotes_are_read_and_said(tmp_path: Path) -> None:
+    """What stands in quotes is the number, or the false, that it spells, and is said with its line."""
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "family: layoutlm\njob_name: a\ntraining_config:\n  num_epochs: '3'\n  fp16: 'no'\n  learning_rate: 1e-4\n"
+    )
+    found = load_job_file(path)
+    assert isinstance(found.spec, LayoutLMJob)
+    assert (found.spec.training_config.num_epochs, found.spec.training_config.fp16) == (3, False)
+    assert found.notes == (
+        f"{path}:4: num_epochs: '3' in quotes is read as 3.0",
+        f"{path}:5: fp16: 'no' in quotes is read as false",
+    )

@@ -38,6 +38,8 @@ class PaddleOcrVlJob(JobSpec[VlTrainingConfig, VlDataConfig]):
     training_config: VlTrainingConfig = Field(default_factory=VlTrainingConfig)
 
 
+_EXPONENT: Final = re.compile(r"[\d.+-]+[eE][\d+-]+")
+"""A number such as 1e-4, which YAML gives as text without quotes, too."""
 _SECTIONS: Final = ("training_config", "data_config")
 _JOBS: Final[Mapping[Family, type[LayoutLMJob] | type[PaddleOcrVlJob]]] = {
     "layoutlm": LayoutLMJob,
@@ -172,7 +174,24 @@ def load_job_file(path: Path, *, expected: Family | None = None, changes: Mappin
     if expected is not None and job.family != expected:
         command = "receipt-trainer vl train" if job.family == "paddleocr-vl" else "layoutlm-cli train"
         raise UserError(f"{path}: the job is of the family {job.family} (model {job.model}); `{command}` trains it")
-    return JobFile(job, found.notes, found.output_dir)
+    return JobFile(job, (*found.notes, *_unquoted(found, job)), found.output_dir)
+
+
+def _unquoted(found: JobValues, job: AnyJob) -> list[str]:
+    """A sentence on each number, and each true or false, that stands in quotes."""
+    read = job.model_dump()
+    notes = []
+    for keys, line in found.lines.items():
+        given, taken = _at(found.values, keys), _at(read, keys)
+        if isinstance(given, str) and isinstance(taken, int | float) and not _EXPONENT.fullmatch(given):
+            notes.append(f"{found.path}:{line}: {keys[-1]}: {given!r} in quotes is read as {str(taken).lower()}")
+    return notes
+
+
+def _at(values: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
 
 
 def read_job_values(path: Path, expected: Family | None = None) -> JobValues:
