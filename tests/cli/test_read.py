@@ -76,7 +76,10 @@ def test_what_cannot_be_read_is_refused_by_name(read: Read) -> None:
     assert "width" in broken["error"]
     assert image["error"]
     lines = done.stderr.splitlines()
-    assert len(lines) == 2
+    assert lines[2:] == [
+        "bad_record: 1 (left out)",
+        "  bad_record: a.jsonl:2 broken ('needs id (a text), width and height: width None, height None')",
+    ]
     assert lines[0].startswith("in/a.jsonl: not read: ")
     assert lines[1].startswith("in/b.jpg: not read: ")
 
@@ -111,16 +114,18 @@ def test_json_lines_by_their_content(read: Read) -> None:
 
 
 def test_boxes_that_cannot_be_meant_so(read: Read) -> None:
-    """The line, and what the boxes may mean instead, are said in words."""
+    """The line, and what the boxes may mean instead, are said in words, and once for all receipts: exit code 2."""
     one = record("r1", *RECEIPT)
     parts = [{**word, "box": [edge / 5000 for edge in word["box"]]} for word in one["words"]]
     sizes = [{**word, "box": [*word["box"][:2], 1, 0]} for word in one["words"]]
     write("a.jsonl", one | {"words": parts}, one | {"words": sizes})
-    first, second = read("a.jsonl").stderr.splitlines()
+    with pytest.raises(UserError, match=r"2 of 2 receipts cannot be used.*fractions of the page"):
+        read("a.jsonl", "--output", "answers.jsonl")
+    first, second = (json.loads(answer) for answer in Path("answers.jsonl").read_text().splitlines())
     said = "no word in it can be used: the boxes look like fractions of the page, 0..1; pixels are needed"
-    assert first == f"a.jsonl: not read: line 1: {said}"
-    assert second.startswith("a.jsonl: not read: line 2: ")
-    assert "words have no text or no box on the page" in second
+    assert first["error"] == f"line 1: {said}"
+    assert second["error"].startswith("line 2: ")
+    assert "words have no text or no box on the page" in second["error"]
 
 
 def test_the_output_lies_in_the_folder_that_is_read(read: Read) -> None:

@@ -1,7 +1,9 @@
 """Reading a file of examples."""
 
+import gzip
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from receipt_trainer.data.document_set import (
     to_line,
     with_some_fields,
 )
+from receipt_trainer.data.document_validation import Validation
 from receipt_trainer.errors import UserError
 from tests.data.test_document import document
 
@@ -37,6 +40,25 @@ def test_a_file_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert read_examples(path) == examples
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda records: json.dumps(records[0], indent=1).encode(),
+        lambda records: json.dumps(records, indent=1).encode(),
+        lambda records: gzip.compress(json.dumps(records).encode()),
+        lambda records: "\n".join(map(json.dumps, records)).encode("utf-16"),
+    ],
+    ids=["one over many lines", "array", "gzip", "UTF-16"],
+)
+def test_files_are_read_in_the_forms_of_receipts(form: Callable[[list[Any]], bytes], tmp_path: Path) -> None:
+    """What the reader of receipts takes is taken here: one object over many lines, an array, gzip, UTF-16."""
+    records = [{"image": f"{name}.png", "output": "{}"} for name in "ab"]
+    path = tmp_path / "d.jsonl"
+    path.write_bytes(form(records))
+    assert [one.id for one in read_examples(path)] in (["a.png"], ["a.png", "b.png"])
+    assert next(Validation(path).problems()).reason == "'a.png': no such file"
+
+
 def test_what_may_be_left_out(tmp_path: Path) -> None:
     """An image and an answer are enough, and the answer may be an object."""
     path = write(tmp_path / "d.jsonl", {"image": "a.png", "output": document()})
@@ -48,7 +70,7 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        ([], "line: not an object"),
+        (7, "line: not an object"),
         ({"image": "a.png", "output": '{"tax": NaN}'}, "output.tax: not a finite number"),
         ({"image": "a.png", "output": {"tax": float("inf")}}, "output.tax: not a finite number"),
         ({"image": "a.png", "output": '{"tax": 1, "tax": 2}'}, "output: not JSON: the key 'tax' stands in an object"),
@@ -80,7 +102,7 @@ def test_other_mistakes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read: No such file"):
         read_examples(tmp_path / "none.jsonl")
     (tmp_path / "d.jsonl").write_bytes(b"[" * 100_000)
-    with pytest.raises(UserError, match=r"d\.jsonl:1: not JSON"):
+    with pytest.raises(UserError, match=r"d\.jsonl: not JSON"):
         read_examples(tmp_path / "d.jsonl")
 
 

@@ -153,14 +153,14 @@ def test_broken_receipts_are_counted_and_named(tmp_path: Path) -> None:
 def test_what_is_wrong_with_all_receipts_is_said(tmp_path: Path) -> None:
     """Where nothing is left to train on, one line names the first problem of each kind."""
     path = tmp_path / "r.jsonl"
-    word = {"text": "TOTAL", "box": [1, 2, 30, 9], "line": 0, "label": ["DATE"]}
+    word = {"text": "TOTAL", "box": [1, 2, 30, 9], "line": 0, "label": ["DATE", "TIME"]}
     page = {"width": 50, "height": 50, "words": [word]}
     path.write_text("".join(json.dumps({"id": name, **page}) + "\n" for name in ("a", "b", None)))
     with pytest.raises(UserError) as caught:
         prepared(str(path))
     (line,) = str(caught.value).splitlines()
     assert "0 receipts with a VALID label" in line
-    assert ": 2 bad_label: r.jsonl:1 a word 0 ([['DATE'], 'VALID']): a label is a text; " in line
+    assert ": 2 bad_label: r.jsonl:1 a word 0 (['DATE', 'TIME']): a word has one label, and this is a list; " in line
     assert "; 1 bad_record: r.jsonl:3 ('needs id (a text), width and height: id None')" in line
 
 

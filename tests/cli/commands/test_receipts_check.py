@@ -102,6 +102,19 @@ def test_swapped_page_is_a_problem(records: Records) -> None:
     assert found.tags.count("image") >= 5
 
 
+def test_lines_as_words_and_stored_splits_are_said(records: Records) -> None:
+    """Whole lines are a problem; splits that nothing asks for are good to know."""
+    for n, record in enumerate(records):
+        record["split"] = "dev" if n % 4 else "train"
+        for word in record["words"]:
+            word["text"] = f"{word['text']} and much more"
+    done = check(records, "--no-html")
+    assert done.exit_code == 1
+    said = " ".join(done.output.split())
+    assert "words are several words each: are they whole lines?" in said
+    assert "stored splits (dev 12, train 4) are not looked at" in said
+
+
 def test_oddities_are_drawn_first_and_hostile_texts_are_texts(records: Records) -> None:
     """Each kind of problem has a receipt on the page; whatever texts say, they stay texts."""
     records[0]["id"] = '"><img src=x onerror=alert(1)>'

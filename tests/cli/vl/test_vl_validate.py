@@ -35,9 +35,20 @@ def test_all_problems_and_exit_code_1(data: Path) -> None:
     assert done.stdout.splitlines() == [
         f"{data}: line 2: image: 'b.png': no such file",
         f"{data}: line 2: output.grand_total: subtotal 3 + tax 0.6 - discount 0 is not 4",
-        f"{data}: line 3: line: not JSON: Expecting property name enclosed in double quotes at character 3",
+        f"{data}: line 3: line: not JSON: Expecting property name enclosed in double quotes: line 2 column 1 (char 2)",
     ]
     assert "3 lines, 1 sound, 3 problems" in done.stderr
+
+
+def test_a_file_of_another_kind_is_one_line(tmp_path: Path) -> None:
+    """A file without a line of JSON is told once, not once a line; the counts have all of them."""
+    path = tmp_path / "d.csv"
+    path.write_text("image,output\n" + "a.png,x\n" * 5)
+    done = validate(path)
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(f"{path}: line 1: line: not JSON: ")
+    assert line.endswith("; nor is any of the 5 others")
+    assert "6 lines, 0 sound, 6 problems" in done.stderr
 
 
 def test_as_json(data: Path) -> None:

@@ -209,6 +209,20 @@ def test_what_is_no_known_format_is_refused_in_one_line(name: str, text: str, sa
     assert str(path) in str(refused.value)
 
 
+def test_a_key_that_stands_twice_is_named(tmp_path: Path) -> None:
+    """In one JSON the file is refused; of lines the others are read."""
+    text = json.dumps(samples.textract())
+    twice = text.replace('"Blocks":', '"Blocks": [], "Blocks":', 1)
+    path = tmp_path / "a.json"
+    path.write_text(twice)
+    with pytest.raises(UserError, match="the key 'Blocks' stands in an object twice"):
+        read_files(path, ProblemLog())
+    problems = ProblemLog()
+    path.write_text(f"{text}\n{twice}\n")
+    assert len(read_files(path, problems)) == 1
+    assert "the key 'Blocks' stands in an object twice" in str(problems.examples[ProblemKind.BAD_RECORD][0])
+
+
 def test_a_named_format_must_be_the_files(tmp_path: Path) -> None:
     """`--format` decides; a file that is not of it is refused with what the format has."""
     path = save(tmp_path, "textract")

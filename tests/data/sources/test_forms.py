@@ -132,21 +132,24 @@ def test_a_number_is_an_id(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mark", ["-", "_", ".", " - "])
 def test_prefixes_of_labels_are_stripped_counted_and_said(mark: str, tmp_path: Path) -> None:
-    """B-, I-, E-, S- go where all labels of the file have one; a label like E-MAIL among others stays."""
+    """B-, I-, E-, S-, before or behind, go where all labels of the file have one; E-MAIL among others stays."""
     given = ["B-MERCHANT_NAME", "E-MERCHANT_NAME", "S-PRODUCT_NAME", "S-LINE_TOTAL", "O", "S-GRAND_TOTAL"]
     tags = iter([tag.replace("-", mark) for tag in given])
-    problems = ProblemLog()
     path = write(tmp_path / "a.jsonl", record(lambda word: word | {"label": next(tags)}))
-    (receipt,) = read_files(path, problems)
-    assert [word.labels for word in receipt.words] == [word.labels for word in plain(tmp_path).words]
-    assert problems.counts == {ProblemKind.LABEL_PREFIX_STRIPPED: 5}
+    behind = iter([mark.join(tag.split("-")[::-1]) for tag in given])
+    for there in (path, write(tmp_path / "c.jsonl", record(lambda word: word | {"label": next(behind)}))):
+        problems = ProblemLog()
+        (receipt,) = read_files(there, problems)
+        assert [word.labels for word in receipt.words] == [word.labels for word in plain(tmp_path).words]
+        assert problems.counts == {ProblemKind.LABEL_PREFIX_STRIPPED: 5}
     path = write(
         tmp_path / "b.jsonl", record(lambda word: word | {"label": "E-MAIL" if word["label"] == "O" else "DATE"})
     )
     (receipt,) = read_files(path, ProblemLog())
     assert receipt.words[4].valid_label() == "E-MAIL"
-    (receipt,) = read_files(write(path, record(lambda word: word | {"label": "S_TOTAL"})), ProblemLog())
-    assert receipt.words[0].valid_label() == "S_TOTAL"
+    for alone in ("S_TOTAL", "SHIRT-S", "TAX_I"):
+        (receipt,) = read_files(write(path, record(lambda word: word | {"label": alone})), ProblemLog())  # noqa: B023
+        assert receipt.words[0].valid_label() == alone
 
 
 @pytest.mark.parametrize("kind", [int, float, str])
@@ -281,6 +284,23 @@ def test_unusable_files_say_what_stands_there_instead(given: dict[str, Any], sai
     whole = {key: value for key, value in record().items() if key != "words"} | given
     with pytest.raises(UserError, match=said):
         read_files(write(tmp_path / "a.jsonl", whole), ProblemLog(), format="jsonl")
+
+
+@pytest.mark.parametrize(
+    ("label", "kept", "kind"),
+    [
+        (["DATE"], "DATE", ProblemKind.LABEL_IN_LIST),
+        (["DATE", "TIME"], None, ProblemKind.BAD_LABEL),
+        ([], None, None),
+        (float("nan"), None, None),
+    ],
+)
+def test_labels_in_lists(label: object, kept: str | None, kind: ProblemKind | None, tmp_path: Path) -> None:
+    """The one of a list is taken, and said; of several none; an empty list and NaN are no label."""
+    problems = ProblemLog()
+    (receipt,) = read_files(write(tmp_path / "a.jsonl", record(lambda word: word | {"label": label})), problems)
+    assert {word.valid_label() for word in receipt.words} == {kept}
+    assert set(problems.counts) == ({kind} if kind else set())
 
 
 def test_percent_twice_a_key_and_twice_an_id_are_refused(tmp_path: Path) -> None:

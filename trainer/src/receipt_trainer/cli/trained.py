@@ -74,11 +74,13 @@ def open_reader(model: str, device: str, precision: str) -> Reader:
     return Reader(load_model(model, on), on, chosen)
 
 
-def labelled(receipts: Sequence[Receipt], dataset: str) -> list[Receipt]:
+def labelled(receipts: Sequence[Receipt], dataset: str, problems: ProblemLog) -> list[Receipt]:
     """The receipts with a VALID label, in the order of their keys; UserError: there is none."""
     found = [receipt for receipt in receipts if receipt.has_valid_label()]
     if not found:
-        raise UserError(f"{dataset}: none of its {len(receipts)} receipts has a VALID label to compare with")
+        raise UserError(
+            f"{dataset}: none of its {len(receipts)} receipts has a VALID label to compare with{problems.said()}"
+        )
     return sorted(found, key=lambda receipt: receipt.key)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT, INSTRUCTION
 from receipt_trainer.contract.names import MODEL_DIR, RUN_FILE
 from receipt_trainer.data.document import canonical_json, decoded, not_finite, printable, read_strictly, to_rows
+from receipt_trainer.data.sources.jsonl import CODE_PAGE, JsonLine, lines_of
 from receipt_trainer.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,39 +69,33 @@ def read_examples(path: Path) -> list[VlExample]:
     """
     found: list[VlExample] = []
     lines: dict[str, int] = {}
-    for row, line in numbered_lines(path):
-        try:
-            record = decoded(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}:{row}: not JSON: {error}") from None
-        problems = record_problems(record) or answer_problems(record["output"])
+    for line in example_lines(path):
+        place = path.parent / line.place
+        if line.error:
+            raise UserError(f"{place}: {line.error}")
+        problems = record_problems(line.value) or answer_problems(line.value["output"])
         if problems:
             field, reason = problems[0]
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            raise UserError(f"{path}:{row}: {field}: {reason}{more}; `receipt-trainer vl validate-dataset` lists all")
-        example = make_example(record, path.parent)
+            raise UserError(f"{place}: {field}: {reason}{more}; `receipt-trainer vl validate-dataset` lists all")
+        example = make_example(line.value, path.parent)
         if example.id in lines:
-            raise UserError(f"{path}:{row}: id: {example.id!r} is that of line {lines[example.id]}")
-        lines[example.id] = row
+            raise UserError(f"{place}: id: {example.id!r} is that of line {lines[example.id]}")
+        lines[example.id] = line.row
         found.append(example)
     if not found:
         raise UserError(f"{path}: no example in it")
     return found
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, from 1, as bytes.
+def example_lines(path: Path) -> Iterator[JsonLine]:
+    """The lines that are not blank, or what stands in one JSON, as receipts are read; what is no Unicode is an error.
 
     Raises:
         UserError: the file cannot be read.
     """
-    try:
-        with path.open("rb") as stream:
-            for row, line in enumerate(stream, start=1):
-                if line.strip():
-                    yield row, line.removeprefix(b"\xef\xbb\xbf") if row == 1 else line
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    for line in lines_of(path, "cannot be read"):
+        yield replace(line, value=None, error="not UTF-8") if line.encoding == CODE_PAGE else line
 
 
 def record_problems(record: Any) -> list[tuple[str, str]]:

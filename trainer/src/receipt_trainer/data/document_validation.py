@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from receipt_trainer.data import document as schemas
 from receipt_trainer.data.amount_checks import sum_problems
-from receipt_trainer.data.document_set import ExampleError, VlExample, make_example, numbered_lines, record_problems
+from receipt_trainer.data.document_set import ExampleError, VlExample, example_lines, make_example, record_problems
 from receipt_trainer.errors import UserError
 
 _LONGEST_REASON: Final = 300
@@ -68,24 +68,29 @@ class Validation:
             UserError: the file cannot be read, or the schema refers to what is not in it.
         """
         self._validator = schemas.make_validator(self.schema)
-        for row, line in numbered_lines(self.path):
+        no_json: list[LineProblem] | None = []  # until a line is JSON: that none is takes one sentence
+        for line in example_lines(self.path):
             self.counts.lines += 1
-            found = 0
-            for place, reason in self._line(row, line):
-                found += 1
-                yield LineProblem(row, place, schemas.printable(reason[:_LONGEST_REASON]))
-            self.counts.problems += found
-            self.counts.sound += not found
+            problems = [
+                LineProblem(line.row, place, schemas.printable(reason[:_LONGEST_REASON]))
+                for place, reason in ([("line", line.error)] if line.error else self._line(line.row, line.value))
+            ]
+            self.counts.problems += len(problems)
+            self.counts.sound += not problems
+            if line.error and no_json is not None:
+                no_json += problems
+                continue
+            yield from no_json or ()
+            no_json = None
+            yield from problems
+        if no_json:
+            others = f"; nor is any of the {len(no_json) - 1} others" if len(no_json) > 1 else ""
+            yield replace(no_json[0], reason=no_json[0].reason + others)
         if not self.counts.lines:
             self.counts.problems += 1
             yield LineProblem(0, "file", "no example in it")
 
-    def _line(self, row: int, line: bytes) -> Iterator[tuple[str, str]]:
-        try:
-            record = _decode(line)
-        except ValueError as error:
-            yield "line", str(error)
-            return
+    def _line(self, row: int, record: Any) -> Iterator[tuple[str, str]]:
         found = record_problems(record)
         yield from found
         if not isinstance(record, dict):

@@ -92,7 +92,9 @@ def _split(labelled: list[Receipt], held_out: list[Receipt] | None, config: Data
         )
     if held_out is not None:
         if not labelled or not held_out:
-            raise UserError(f"{config.dataset_name if not labelled else config.eval_dataset}: no labelled receipt")
+            raise UserError(
+                f"{config.dataset_name if not labelled else config.eval_dataset}: no labelled receipt{problems.said()}"
+            )
         left = _unlike(labelled, held_out)
         if not left:
             raise UserError(f"{config.eval_dataset}: it holds all labelled receipts of {config.dataset_name}")

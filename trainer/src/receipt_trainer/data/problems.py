@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -38,7 +38,8 @@ class ProblemKind(StrEnum):
     BOX_CLIPPED = "box_clipped"  # a rounding error over the edge
     PAGE_SIZE_GUESSED = "page_size_guessed"  # nobody says it: boxes are then parts of what the words cover
     PAGE_SIZE_SWAPPED = "page_size_swapped"  # words that would lie on the page with width and height swapped
-    LABEL_PREFIX_STRIPPED = "label_prefix_stripped"  # B-, I-, E-, S- and the like: the label is what follows
+    LABEL_PREFIX_STRIPPED = "label_prefix_stripped"  # B-, I-, E-, S- and the like, before the label or behind it
+    LABEL_IN_LIST = "label_in_list"  # ["DATE"]: the one in it is taken
     RIGHT_TO_LEFT_TEXT = "right_to_left_text"
     EMOJI_TEXT = "emoji_text"
 
@@ -57,11 +58,25 @@ NOTED = frozenset(
         ProblemKind.PAGE_SIZE_GUESSED,
         ProblemKind.PAGE_SIZE_SWAPPED,
         ProblemKind.LABEL_PREFIX_STRIPPED,
+        ProblemKind.LABEL_IN_LIST,
         ProblemKind.RIGHT_TO_LEFT_TEXT,
         ProblemKind.EMOJI_TEXT,
     }
 )
 """Kinds that are reported while the word is kept; all others leave something out."""
+
+
+ABOUT_LABELS = frozenset(
+    {
+        ProblemKind.MISNAMED_KEY,
+        ProblemKind.BAD_LABEL,
+        ProblemKind.BAD_STATUS,
+        ProblemKind.DUPLICATE_LABEL,
+        ProblemKind.CONFLICTING_LABELS,
+        ProblemKind.LABEL_IN_LIST,
+    }
+)
+"""Kinds that matter only where labels do: a model reads words without them."""
 
 
 _NO_RECEIPT = (
@@ -126,6 +141,13 @@ class ProblemLog:
         """Say what problems of a kind are likely to come from."""
         self.causes.setdefault(kind, Counter())[cause] += 1
 
+    def forget(self, kinds: Iterable[ProblemKind]) -> None:
+        """Leave out what matters to nobody here."""
+        for kind in kinds:
+            self.counts.pop(kind, None)
+            self.examples.pop(kind, None)
+            self.causes.pop(kind, None)
+
     def merge(self, other: ProblemLog, place: str = "") -> None:
         """Take over the counts, examples and causes of another log, which is that of one place if that is given."""
         self.counts.update(other.counts)
@@ -137,12 +159,16 @@ class ProblemLog:
             self.causes.setdefault(kind, Counter()).update(causes)
 
     def said(self) -> str:
-        """The commonest kinds, each with its first problem and likely cause, to follow a sentence in one line."""
-        first = []
+        """The commonest kinds, each with its first problems and likely cause, to follow a sentence in one line.
+
+        Where the cause is known one problem shows it, else as many as are kept.
+        """
+        said = []
         for kind, count in self.counts.most_common(_SAID):
             likely = "".join(f": {cause}" for cause, _ in self.causes.get(kind, Counter()).most_common(1))
-            first.append(f"{count} {self.examples[kind][0]}{likely}")
-        return f". Problems, with the first of each kind: {'; '.join(first)}" if first else ""
+            shown = self.examples[kind][: 1 if likely or len(self.counts) > 1 else _SAID]
+            said.append(f"{count} {', '.join(map(str, shown))}{likely}".replace(f", {kind}: ", ", "))
+        return f". Problems, with the first of each kind: {'; '.join(said)}" if said else ""
 
     def refusal(self) -> str:
         """Why the one record that was looked at is no receipt, in a sentence."""

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
 from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
-from receipt_trainer.data.problems import ProblemKind, ProblemLog
+from receipt_trainer.data.problems import ABOUT_LABELS, ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
-from receipt_trainer.data.sources.jsonl import read_lines
+from receipt_trainer.data.sources.jsonl import JsonLine, Suspicion, note_encoding, read_lines
 from receipt_trainer.data.sources.record import parse_record
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import open_bytes
@@ -112,11 +112,15 @@ class Inputs:
         open_photo: of the reader.
         format: of files with words; recognised if None.
         pages: numbers of the pages that are read, from 1; all if None.
+        problems: takes what is wrong with words, those of all documents.
+        suspicion: looks at all receipts in our own form.
     """
 
     open_photo: Callable[[Content, str, Collection[int] | None], Given]
     format: str | None = None
     pages: Collection[int] | None = field(default=None)
+    problems: ProblemLog = field(default_factory=ProblemLog)
+    suspicion: Suspicion = field(default_factory=lambda: Suspicion("the input"))
 
     def of_file(self, path: Path) -> Iterator[Given]:
         """The documents of a file, one after the other.
@@ -126,7 +130,7 @@ class Inputs:
         """
         name = _name(path)
         if self.format in (None, OWN) and _holds_lines(path):
-            yield from map(self._wanted, _receipts(path, name))
+            yield from map(self._wanted, self._receipts(path, name))
         elif self.is_photo(path):
             yield self.open_photo(path, name, self.pages)
         else:
@@ -149,7 +153,7 @@ class Inputs:
             UserError: it is nothing that is known.
         """
         if self.format in (None, OWN) and _are_receipts(_stream(content)):
-            yield from map(self._wanted, _receipts(Path(name), name, content))
+            yield from map(self._wanted, self._receipts(Path(name), name, content))
         elif self.format is None and (not content or b"\0" in content[:1024] or is_document(content[:1024])):
             yield self.open_photo(content, name, self.pages)
         else:
@@ -171,12 +175,41 @@ class Inputs:
         from receipt_trainer.data.sources.foreign import detect, read_foreign
 
         if self.format == OWN or (self.format is None and detect(path, content) == OWN):
-            yield from _receipts(path, name, content)
+            yield from self._receipts(path, name, content)
             return
         problems = ProblemLog()
         for document in read_foreign(path, self.format, problems=problems, content=content):
             yield Given(document.name, document, problems=_said(problems))
-            problems.examples.clear()
+            self.problems.merge(problems)
+            problems.forget(list(problems.counts))
+
+    def _receipts(self, path: Path, name: str, content: bytes | None = None) -> Iterator[Given]:
+        """The receipts of a file of ours, or of what stands in one."""
+        try:
+            with open_bytes(path) if content is None else _stream(content) as stream:
+                for line in read_lines(stream, name):
+                    yield self._receipt(line, name, path)
+        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+            raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+    def _receipt(self, line: JsonLine, name: str, path: Path) -> Given:
+        is_whole, after, problems = line.place == name, line.place.removeprefix(name), _log()
+        place = path.name + after
+        where = f"line {line.row}" if after.startswith(":") else after
+        called = name if is_whole else f"{name} {where}" if after.startswith(":") else line.place
+        note_encoding(line, problems)
+        receipt = None
+        if line.error:
+            problems.add(ProblemKind.BAD_RECORD, place, detail=line.error)
+        else:
+            receipt = _parsed(line.value, called, problems)
+        self.suspicion.look(line.value, receipt)
+        self.problems.merge(problems, place=place)
+        if is_whole:
+            return Given(called, refusal=line.error) if line.error else _given(receipt, called, problems)
+        if line.error:
+            return Given(called, refusal=f"{where} is {line.error}", content=line.content)
+        return _given(receipt, called, problems, line.content, f"{where}: ")
 
 
 def files_below(name: str | Path, endings: tuple[str, ...], output: Path | None = None) -> list[Path]:
@@ -229,10 +262,26 @@ def page_numbers(text: str, called: str = "--pages") -> frozenset[int]:
     return frozenset(found)
 
 
-def of_record(record: Any, name: str, content: bytes | None = None, where: str = "") -> Given:
-    """A decoded line of our format; an id and lines of words may be missing. `where` stands before a refusal."""
-    problems = ProblemLog(max_examples=100)
+def of_record(record: Any, name: str) -> Given:
+    """A decoded receipt in our format; an id and lines of words may be missing."""
+    problems = _log()
+    return _given(_parsed(record, name, problems), name, problems)
+
+
+def _log() -> ProblemLog:
+    return ProblemLog(max_examples=100)
+
+
+def _parsed(record: Any, name: str, problems: ProblemLog) -> Receipt | None:
     receipt = parse_record(_completed(record, name), name, problems)
+    problems.forget(ABOUT_LABELS)
+    return receipt
+
+
+def _given(
+    receipt: Receipt | None, name: str, problems: ProblemLog, content: bytes | None = None, where: str = ""
+) -> Given:
+    """The document that a receipt is; `where` stands before a refusal."""
     if receipt is None:
         return Given(name, refusal=where + problems.refusal(), content=content)
     return Given(receipt.name, document_of(receipt), content=content, problems=_said(problems))
@@ -258,25 +307,6 @@ def document_of(receipt: Receipt) -> DocumentWords:
         for word in receipt.words
     )
     return DocumentWords(name, (PageWords(1, width, height, words),), receipt.source)
-
-
-def _receipts(path: Path, name: str, content: bytes | None = None) -> Iterator[Given]:
-    """The receipts of a file of ours, or of what stands in one."""
-    try:
-        with open_bytes(path) if content is None else _stream(content) as stream:
-            for line in read_lines(stream, name):
-                if line.place == name:  # one receipt is the whole file
-                    yield of_record(line.value, name)
-                    continue
-                where = line.place.removeprefix(name)
-                place = f"line {line.row}" if where.startswith(":") else where
-                if line.error:
-                    yield Given(f"{name} {place}", refusal=f"{place} is {line.error}", content=line.content)
-                    continue
-                called = f"{name} {place}" if where.startswith(":") else line.place
-                yield of_record(line.value, called, line.content, f"{place}: ")
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _stream(content: bytes) -> BufferedReader:

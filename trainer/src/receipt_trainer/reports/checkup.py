@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -29,11 +29,15 @@ _FEW: Final = 100
 """Receipts below which one word is said about how many are enough."""
 _SHOWN: Final = 3
 _MANY: Final = 1_000_000
+_SPACES_OF_A_LINE: Final = 2
+_MANY_LINES: Final = 0.2
+"""Part of all words with so many spaces from which they look like lines."""
 _QUIET: Final = frozenset(
     {
         ProblemKind.RIGHT_TO_LEFT_TEXT,
         ProblemKind.EMOJI_TEXT,
         ProblemKind.LABEL_PREFIX_STRIPPED,
+        ProblemKind.LABEL_IN_LIST,
         ProblemKind.LINES_GUESSED,
         ProblemKind.NOT_UTF8,
         ProblemKind.TEXT_CHANGED,
@@ -178,7 +182,11 @@ def check_receipts(
     sized = sorted(((_name(each), len(each.words), _tokens(each)) for each in receipts), key=lambda row: -row[2])
     found.longest, found.num_windows = sized[:_SHOWN], sum(row[2] > ROOM for row in sized)
     _judge(found, labelled)
-    found.remarks += [*_remarks(found), *(_enough(found.split, found.num_labelled) if found.split else [])]
+    found.remarks += [
+        *_stored_splits(labelled),
+        *_remarks(found),
+        *(_enough(found.split, found.num_labelled) if found.split else []),
+    ]
     found.drawn = _drawn(found, receipts)
     return found
 
@@ -277,6 +285,12 @@ def _judge(found: Checkup, labelled: Sequence[Receipt]) -> None:
                 f"the label {one_line(row.name, 40)} ({row.num_words} x) is not known: is it {row.nearest}? "
                 "As it stands it is learned as a label of its own"
             )
+    spaced = sum(word.text.count(" ") >= _SPACES_OF_A_LINE for receipt in labelled for word in receipt.words)
+    if spaced > _MANY_LINES * sum(len(receipt.words) for receipt in labelled):
+        said.append(
+            f"{spaced} words are several words each: are they whole lines? A word alone is needed, with a box of its "
+            "own, or a caption and its value get one label"
+        )
     if len(labelled) >= 2 and found.split is None:
         said.append(f"all {len(labelled)} labelled receipts are near duplicates of each other: none can be held out")
     elif len(labelled) == 1:
@@ -309,6 +323,16 @@ def _remarks(found: Checkup) -> list[str]:
             "they are read in several windows that overlap, and nothing is lost"
         )
     return remarks
+
+
+def _stored_splits(labelled: Sequence[Receipt]) -> Iterator[str]:
+    stored = Counter(receipt.split for receipt in labelled)
+    if len(stored) > 1 or "" not in stored:
+        counts = ", ".join(f"{one_line(split, 30) or '(none)'} {count}" for split, count in sorted(stored.items()))
+        yield (
+            f"stored splits ({counts}) are not looked at, the split is by hash, unless train_split and eval_split name "
+            "two of them; then receipts of all others are left out"
+        )
 
 
 def _enough(split: SplitRow, num_labelled: int) -> list[str]:

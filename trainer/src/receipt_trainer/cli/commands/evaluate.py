@@ -65,7 +65,7 @@ def evaluate_command(
     find_model(model)  # mistakes first: loading the model takes seconds
     problems = ProblemLog()
     loaded = load_with_progress(dataset, dynamo_table, problems)
-    receipts = labelled(loaded, dataset)
+    receipts = labelled(loaded, dataset, problems)
     notes = [] if len(loaded) == len(receipts) else [f"{len(loaded) - len(receipts)} receipts without a VALID label"]
     receipts = _held_out(receipts, split_file, notes) if split_file else receipts
     notes += _trained_on(model, dataset) if not split_file else []
@@ -215,7 +215,7 @@ def draw(dataset: str, table: str | None, wanted: str | None, seed: int, problem
     random = Random(seed)  # noqa: S311 - a sample, not a secret
     if dataset.strip() == TABLE and table and (known := _from_table(table, wanted, random, problems)) is not None:
         return known
-    receipts = labelled(load_with_progress(dataset, table, problems), dataset)
+    receipts = labelled(load_with_progress(dataset, table, problems), dataset, problems)
     if wanted is None:
         return random.choice(receipts)
     found = [receipt for receipt in receipts if wanted in (receipt.key, receipt.name)]

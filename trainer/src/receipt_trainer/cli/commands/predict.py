@@ -20,7 +20,7 @@ from receipt_trainer.cli.options import model_options
 from receipt_trainer.cli.render.tables import show_problems
 from receipt_trainer.cli.trained import Reader, open_reader
 from receipt_trainer.contract.names import OUTSIDE
-from receipt_trainer.data.problems import NOTED, ProblemKind, ProblemLog
+from receipt_trainer.data.problems import ABOUT_LABELS, NOTED, ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.clean import is_name
 from receipt_trainer.data.sources.jsonl import JsonLine, Suspicion, note_encoding, read_lines
@@ -36,7 +36,6 @@ BATCH: Final = 64
 """Receipts that are read together: enough to fill batches, few enough to hold."""
 
 _NUMBER = "\0number"  # a word's place in its input line, carried through cleaning; no field can be called so by chance
-_ABOUT_LABELS = (ProblemKind.BAD_LABEL, ProblemKind.BAD_STATUS, ProblemKind.DUPLICATE_LABEL)
 
 
 @click.command("predict")
@@ -107,7 +106,7 @@ def _looked_at(lines: Iterable[JsonLine], suspicion: Suspicion, problems: Proble
         log = ProblemLog(max_examples=len(line.content))  # all: a line cannot have more problems than bytes
         note_encoding(line, log)
         parsed = _parse(line, log)
-        suspicion.look(line.value, is_usable=parsed.receipt is not None)
+        suspicion.look(line.value, parsed.receipt)
         problems.merge(log, place=line.place)
         yield parsed
 
@@ -170,18 +169,19 @@ def answers(reader: Reader, lines: Iterable[_Parsed], tally: Tally) -> Iterator[
 
 def _parse(line: JsonLine, log: ProblemLog) -> _Parsed:
     if line.error:
-        log.add(ProblemKind.BAD_RECORD, f"line {line.row}", detail=line.error)
+        log.add(ProblemKind.BAD_RECORD, line.place, detail=line.error)
         return _Parsed(line.row, None, None, line.error)
     record = line.value
     if isinstance(record, dict) and isinstance(record.get("words"), list):
         record = as_ours(record)
         words = [word | {_NUMBER: n} if isinstance(word, dict) else word for n, word in enumerate(record["words"])]
         record = record | {"words": words}
-    parsed = _Parsed(line.row, record, parse_record(record, f"line {line.row}", log))
+    parsed = _Parsed(line.row, record, parse_record(record, line.place, log))
+    log.forget(ABOUT_LABELS)
     parsed.error = "" if parsed.receipt is not None else log.refusal()
     for kind, found in log.examples.items():
         parsed.problems += map(str, found) if kind is not ProblemKind.LINES_GUESSED else ()
-        if kind not in NOTED and kind not in _ABOUT_LABELS:
+        if kind not in NOTED:
             places = [each.where.removeprefix("word ") for each in found]
             parsed.broken_words |= {int(place): str(kind) for place in places if place.isdecimal()}
     return parsed

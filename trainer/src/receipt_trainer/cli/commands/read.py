@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import click
 
 from receipt_trainer.cli.options import SERVER_OPTIONS, progress_option, server_options
-from receipt_trainer.cli.render.tables import progress_bar
+from receipt_trainer.cli.render.tables import progress_bar, show_problems
 from receipt_trainer.cli.stack import local_session, outputs, stack_options
 from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET, ENV_JOBS_TABLE
 from receipt_trainer.errors import UserError, WorldError
@@ -78,7 +78,7 @@ def command(
 
     INPUT is an image, a PDF, JSON lines of words, a file of another program (Textract, Tesseract, hOCR, ...), a folder
     with any of them, or - for standard input; with --server images and PDFs alone. The exit code is 1 if a document was
-    refused, with a line each on stderr.
+    refused, with a line each on stderr, and 2 if most receipts of our own form cannot be used.
     """
     if as_csv and as_table:
         raise UserError("--csv and --table exclude each other")
@@ -108,6 +108,8 @@ def command(
     said = {"format": format_name, "pages": pages, "known": known and str(known), **options}
     depends = ",".join(f"{key}={value}" for key, value in said.items() if value)
     refused = 0
+    given = Inputs(reader.open_photo, format_name, page_numbers(pages) if pages else None)
+    given.suspicion.name = ", ".join(inputs)
     try:
         with ExitStack() as stack:
             kept: AnswersFile | None = None
@@ -118,7 +120,7 @@ def command(
             done = stack.enter_context(_bar(len(files), progress))
             found = batch.answers(
                 reader,
-                Inputs(reader.open_photo, format_name, page_numbers(pages) if pages else None),
+                given,
                 files,
                 workers=workers or min(MOST_WORKERS, _usable_cpus()),
                 named=inputs,
@@ -140,6 +142,8 @@ def command(
     except KeyboardInterrupt:
         click.echo("stopped" + (f"; the same command goes on with {output}" if output and not as_csv else ""), err=True)
         sys.exit(130)
+    given.suspicion.judge(given.problems)
+    show_problems(given.problems)
     if refused:
         sys.exit(1)
 

@@ -12,6 +12,10 @@ _MOST: Final = 0.9
 _OVER: Final = 1.01
 _GRID: Final = 1000
 _FEW: Final = 10
+_CORNER: Final = 0.34
+"""Part of a page in both directions: a receipt that was scanned fills more of it."""
+SEVERAL: Final = 3
+"""Receipts from which it is no chance that all are odd in one way."""
 _LEGIBLE: Final = 5
 """Pixels that the letters of a word have at least, to be read."""
 
@@ -56,6 +60,19 @@ def fit(boxes: Sequence[Corners], width: float, height: float) -> float:
         if -0.01 * width <= x0 < x1 <= _OVER * width and -0.01 * height <= y0 < y1 <= _OVER * height
     )
     return good / len(boxes) if boxes else 0.0
+
+
+def reach(boxes: Sequence[Corners]) -> float:
+    """How far boxes, as parts of their page, reach to the right or down; 1 where they are too few to say."""
+    return max(max(box[2:]) for box in boxes) if len(boxes) >= _FEW else 1.0
+
+
+def short_reach(reaches: Sequence[float]) -> str:
+    """A sentence where the boxes of most pages lie within a corner of it: the page is of another scaling; "" if not."""
+    short = [each for each in reaches if each <= _CORNER]
+    if len(reaches) < SEVERAL or 2 * len(short) <= len(reaches):
+        return ""
+    return f"boxes reach only to {max(short):.0%} of the page: is its width and height of another scaling?"
 
 
 def likely_cause(boxes: Sequence[Corners], width: float, height: float) -> str:

@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -32,7 +32,8 @@ MAX_KEY: Final = 100
 _SPACES: Final = "\t\n\v\f\r"
 """Control characters that part words."""
 
-_PREFIXED = re.compile(r"([BIESLUM])( ?[-_.] ?)(.+)", re.DOTALL | re.IGNORECASE)
+_PREFIXED = re.compile(r"(?P<tag>[BIESLUM])(?P<mark> ?[-_.] ?)(?P<label>.+)", re.DOTALL | re.IGNORECASE)
+_SUFFIXED = re.compile(r"(?P<label>.+?)(?P<mark> ?[-_.] ?)(?P<tag>[BIESLUM])", re.DOTALL | re.IGNORECASE)
 _EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f]")
 
 
@@ -156,25 +157,33 @@ def _clean_labels(labels: Iterable[WordLabel], key: str, where: str, problems: P
 
 
 def strip_prefixes(receipts: Iterable[Receipt], problems: ProblemLog) -> list[Receipt]:
-    """The receipts of one data set with labels without BIO, IOB, BIOES, BILOU or BMES prefixes, and a problem for each.
+    """The receipts of one data set with labels without BIO, IOB, BIOES, BILOU or BMES tags, and a problem for each.
 
-    Where every label of the data set has a prefix, one of B, I, S or U among them, or where what follows is one of our
-    labels, stands elsewhere without a prefix or with another: `E-MAIL` is a label. `B_` and `B.` are prefixes where
-    every label has one and some a B: `S_TOTAL` is a label.
+    A tag stands before the label or, where some have a B there, behind it (`DATE-B`). It goes where every label of the
+    data set has one, a B, I, S or U among them, or where what it is a tag of is one of our labels, stands elsewhere
+    without a tag or with another: `E-MAIL` is a label. `B_` and `B.` are tags where every label has one and some a B:
+    `S_TOTAL` is a label.
     """
     found = list(receipts)
     names = {label.name for receipt in found for word in receipt.words for label in word.labels}
-    parts = {name: match for name in names if (match := _PREFIXED.fullmatch(name)) is not None}
-    times = Counter(match[3] for match in parts.values() if match[2] == "-")
-    is_scheme = len(parts) == len(names) and any(match[1] in "BISUbisu" for match in parts.values())
-    begins = any(match[1] in "Bb" for match in parts.values())
-    bare = {
-        name: match[3]
-        for name, match in parts.items()
-        if (is_scheme and (begins or match[2] == "-"))
-        or (match[2] == "-" and (times[match[3]] > 1 or match[3] in names or is_known(match[3])))
-    }
+    bare = _bare(names, _PREFIXED) or _bare(names, _SUFFIXED)
     return [_without_prefixes(receipt, bare, problems) for receipt in found] if bare else found
+
+
+def _bare(names: Collection[str], pattern: re.Pattern[str]) -> dict[str, str]:
+    """What the labels are without their tags, of those whose tags go."""
+    parts = {name: match for name in names if (match := pattern.fullmatch(name)) is not None}
+    times = Counter(match["label"] for match in parts.values() if match["mark"] == "-")
+    is_scheme = len(parts) == len(names) and any(match["tag"] in "BISUbisu" for match in parts.values())
+    begins = any(match["tag"] in "Bb" for match in parts.values())
+    if pattern is _SUFFIXED and not begins:  # sizes: SHIRT-S, SHIRT-M
+        return {}
+    return {
+        name: match["label"]
+        for name, match in parts.items()
+        if (is_scheme and (begins or match["mark"] == "-"))
+        or (match["mark"] == "-" and (times[match["label"]] > 1 or match["label"] in names or is_known(match["label"])))
+    }
 
 
 def _without_prefixes(receipt: Receipt, bare: Mapping[str, str], problems: ProblemLog) -> Receipt:

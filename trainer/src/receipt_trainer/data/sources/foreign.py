@@ -10,11 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from receipt_trainer.data.document import objects
+from receipt_trainer.data.document import decoded, objects
 from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords, line_numbers, straightened
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, image_id_for
-from receipt_trainer.data.sources.boxes import likely_cause
+from receipt_trainer.data.sources.boxes import likely_cause, reach, short_reach
 from receipt_trainer.data.sources.clean import MAX_WORDS, clean, is_name, sound_box, strip_prefixes
 from receipt_trainer.data.sources.formats import (
     azure,
@@ -62,7 +62,10 @@ _WORST = 0.5  # part of a page's words outside it from which the page is not bel
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """A file's text and, where it is JSON or JSON lines, its values with their places."""
+    """A file's text and, where it is JSON or JSON lines, its values with their places.
+
+    What a line that is no JSON is told by has the place of its value.
+    """
 
     text: str
     values: list[tuple[str, Any]]
@@ -158,7 +161,8 @@ def _read(reading: FileReading, format: Format, content: _Content) -> Iterator[D
         return
     for place, value in content.values:
         if not _is(format, value):
-            reading.problems.add(ProblemKind.BAD_RECORD, reading.path.name, place, f"not {format.name}")
+            reason = f"not JSON: {value}" if isinstance(value, ValueError) else f"not {format.name}"
+            reading.problems.add(ProblemKind.BAD_RECORD, reading.path.name, place, reason)
             continue
         reading.problems.place = f"{reading.path.name}{place.replace('line ', ':')}"
         for document in format.read_json(reading, value):
@@ -264,6 +268,8 @@ def read_receipts(
             problems.places[receipt.key] = problems.place
             receipts.append(receipt)
     problems.place = ""
+    if cause := short_reach([reach([word.box for word in receipt.words]) for receipt in receipts]):
+        problems.add(ProblemKind.BOXES_DOUBTFUL, str(path), detail=f"{len(receipts)} receipts", cause=cause)
     return strip_prefixes(receipts, problems)
 
 
@@ -297,14 +303,16 @@ def _content(path: Path, data: bytes | None = None) -> _Content:
     if text.lstrip()[:1] not in ("{", "["):
         return _Content(text, [])
     try:
-        return _Content(text, [("", json.loads(text))])
+        return _Content(text, [("", decoded(text))])
     except RecursionError:
         raise UserError(f"{path}: not JSON that can be read: nested too deep") from None
-    except ValueError:
+    except ValueError as error:
+        if not isinstance(error, json.JSONDecodeError):  # one of the two values would be lost
+            raise UserError(f"{path}: not JSON: {error}") from None
         values = list(_lines(text))
         if not any(isinstance(value, dict | list) for _, value in values):
             values = [(f"object {n}", value) for n, (value, _) in enumerate(objects(text), start=1)]
-        return _Content(text, values if any(value is not None for _, value in values) else [])
+        return _Content(text, values if any(not isinstance(value, ValueError) for _, value in values) else [])
 
 
 def _decoded(data: bytes, path: Path) -> str:
@@ -318,20 +326,22 @@ def _decoded(data: bytes, path: Path) -> str:
 
 
 def _lines(text: str) -> Iterator[tuple[str, Any]]:
-    """The values of JSON lines; lines that are none come as None."""
+    """The values of JSON lines; a line that is none comes as the error."""
     for row, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                yield f"line {row}", json.loads(line)
-            except (ValueError, RecursionError):
-                yield f"line {row}", None
+                yield f"line {row}", decoded(line)
+            except ValueError as error:
+                yield f"line {row}", error
+            except RecursionError:
+                yield f"line {row}", ValueError("nested too deep")
 
 
 def _detect(content: _Content) -> str | None:
     for format in FORMATS.values():
         if _is_text(format, content):
             return format.name
-    first = [value for _, value in islice(content.values, _SHOWN) if value is not None]
+    first = [value for _, value in islice(content.values, _SHOWN) if not isinstance(value, ValueError)]
     for format in FORMATS.values():
         if first and _is(format, first[0]):
             return format.name

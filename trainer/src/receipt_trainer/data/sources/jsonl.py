@@ -6,7 +6,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from gzip import GzipFile
 from pathlib import Path
 from typing import IO, Any, Final
@@ -14,7 +14,7 @@ from typing import IO, Any, Final
 from receipt_trainer.data.document import decoded, objects
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
-from receipt_trainer.data.sources.boxes import is_grid
+from receipt_trainer.data.sources.boxes import SEVERAL, is_grid, reach, short_reach
 from receipt_trainer.data.sources.clean import MAX_WORDS, strip_prefixes
 from receipt_trainer.data.sources.formats.hugging_face import NAMES_OF_NUMBERS, class_labels, first_number
 from receipt_trainer.data.sources.record import boxes_of, given_label, parse_record
@@ -23,6 +23,8 @@ from receipt_trainer.files import open_bytes
 
 MAX_WHOLE: Final = 100_000_000
 """Bytes of the largest file that is read as one JSON."""
+CODE_PAGE: Final = "Windows-1252"
+"""The encoding of what is no Unicode."""
 _BOM: Final = b"\xef\xbb\xbf"
 _OPEN: Final = (b"[", b"{", b",")
 """How the first line ends of a JSON that goes on in the next."""
@@ -111,7 +113,7 @@ def _line(row: int, place: str, line: bytes, encoding: str) -> JsonLine:
     try:
         text = line.removeprefix(_BOM).decode()
     except UnicodeDecodeError:
-        text, encoding = line.decode("cp1252", errors="replace"), "Windows-1252"
+        text, encoding = line.decode("cp1252", errors="replace"), CODE_PAGE
     try:
         return JsonLine(row, place, decoded(text), "", line, encoding)
     except (ValueError, RecursionError) as error:
@@ -124,13 +126,18 @@ def note_encoding(line: JsonLine, problems: ProblemLog) -> None:
         problems.add(ProblemKind.NOT_UTF8, line.place, cause=f"read as {line.encoding}")
 
 
-def _lines_of(path: Path) -> Iterator[JsonLine]:
+def lines_of(path: Path, said: str = "cannot read receipts") -> Iterator[JsonLine]:
+    """The lines of a file, see `read_lines`; packed ones, too.
+
+    Raises:
+        UserError: it cannot be read; `said` stands before the reason.
+    """
     try:
         with open_bytes(path) as stream:
             yield from read_lines(stream, path.name)
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{path}: cannot read receipts: {reason}") from None
+        raise UserError(f"{path}: {said}: {reason}") from None
 
 
 def read_jsonl(
@@ -140,7 +147,7 @@ def read_jsonl(
 
     Of two with one key the first counts, but for what a person has corrected: of that the latest.
 
-    Prefixes of labels (B-, I-, E-, S-) are stripped where all of the file's labels have them.
+    Tags of labels (B-, I-, E-, S-) are stripped where all of the file's labels have them.
 
     Args:
         label_names: names of labels that the file gives by number, in their order.
@@ -152,7 +159,7 @@ def read_jsonl(
     found: dict[str, Receipt] = {}
     label_names = label_names or class_labels(path)
     suspicion = Suspicion(str(path), has_names=bool(label_names))
-    for line in _lines_of(path):
+    for line in lines_of(path):
         note_encoding(line, problems)
         problems.place = line.place
         receipt = None
@@ -162,7 +169,7 @@ def read_jsonl(
             receipt = parse_record(line.value, line.place, problems, max_words, label_names)
         again = found.get(receipt.key) if receipt is not None else None
         is_lost = receipt is None or (again not in (None, receipt) and receipt.review is None)
-        suspicion.look(line.value, is_usable=not is_lost)
+        suspicion.look(line.value, None if is_lost else receipt)
         if receipt is None:
             continue
         if again is not None and not receipt.corrects(again):
@@ -181,7 +188,7 @@ def records(path: Path) -> Iterator[tuple[str, Any]]:
     Raises:
         UserError: the file cannot be read.
     """
-    yield from ((line.place, line.value) for line in _lines_of(path) if not line.error)
+    yield from ((line.place, line.value) for line in lines_of(path) if not line.error)
 
 
 @dataclass(slots=True)
@@ -194,11 +201,14 @@ class Suspicion:
     unusable: int = 0
     numbered: object = None
     on_grid: int = 0
+    reaches: list[float] = field(default_factory=list)
 
-    def look(self, record: Any, *, is_usable: bool) -> None:
-        """Count a record, and whether all or most of it can be used."""
+    def look(self, record: Any, receipt: Receipt | None) -> None:
+        """Count a record, and the receipt that it is; None where it cannot be used, all or most of it."""
         self.records += 1
-        self.unusable += not is_usable
+        self.unusable += receipt is None
+        if receipt is not None:
+            self.reaches.append(reach([word.box for word in receipt.words]))
         words = record.get("words") if isinstance(record, dict) else None
         if not isinstance(words, list) or not words:
             return
@@ -221,10 +231,8 @@ class Suspicion:
                 f"{self.name}: {self.unusable} of {self.records} receipts cannot be used, all or most of each"
                 f"{problems.said()}"
             )
-        if self.on_grid == self.records >= _SEVERAL:
+        cause = short_reach(self.reaches)
+        if self.on_grid == self.records >= SEVERAL:
             cause = "no box reaches beyond 1000 on larger pages: LayoutLM's grid of 0..1000, not pixels?"
+        if cause:
             problems.add(ProblemKind.BOXES_DOUBTFUL, self.name, detail=f"{self.records} receipts", cause=cause)
-
-
-_SEVERAL: Final = 3
-"""Receipts from which it is no chance that all end at the same height."""

@@ -61,8 +61,12 @@ _REVIEW_FIELDS: Final = {"confirmed", "by", "at"}
 
 
 def given_label(word: Any) -> Any:
-    """The label that a word bears, by either of its names."""
-    return word.get("label", word.get("key_cls")) if isinstance(word, dict) else None
+    """The label that a word bears, by either of its names; of a list of one what is in it."""
+    return _alone(word.get("label", word.get("key_cls"))) if isinstance(word, dict) else None
+
+
+def _alone(label: Any) -> Any:
+    return label[0] if isinstance(label, list) and len(label) == 1 else label
 
 
 def boxes_of(record: dict[str, Any]) -> tuple[list[Corners], float, float]:
@@ -379,9 +383,11 @@ def _parse_word(
 def _parse_labels(item: dict[str, Any], key: str, where: str, problems: ProblemLog) -> tuple[WordLabel, ...]:
     """`labels` says all: [[name, status], ...], then who proposed it and when; else `label` is one VALID label."""
     if item.get("labels") is None:
-        label = item.get("label")
-        if label is None or label in ("", OUTSIDE):
+        label = _alone(item.get("label"))
+        if label in (None, "", OUTSIDE, []) or label != label:  # pandas writes NaN for none
             return ()
+        if label is not item["label"]:
+            problems.add(ProblemKind.LABEL_IN_LIST, key, where, item["label"])
         given: list[Any] = [[label, "VALID"]]
     else:
         given = item["labels"] if isinstance(item["labels"], list) else [item["labels"]]
@@ -390,7 +396,10 @@ def _parse_labels(item: dict[str, Any], key: str, where: str, problems: ProblemL
         if isinstance(pair, list) and len(pair) in (2, 3, 4) and all(isinstance(part, str) for part in pair):
             labels.append(WordLabel(pair[0], pair[1].upper(), *pair[2:]))
         else:
-            cause = "a label is a text" if item.get("labels") is None else "`labels` is a list of [name, status]"
+            cause = "`labels` is a list of [name, status]"
+            if item.get("labels") is None:
+                pair = item["label"]
+                cause = "a word has one label, and this is a list" if isinstance(pair, list) else "a label is a text"
             problems.add(ProblemKind.BAD_LABEL, key, where, pair, cause)
     return tuple(labels)
 

@@ -18,8 +18,8 @@ from receipt_trainer.contract.sinks import report_progress
 from receipt_trainer.data.document_set import (
     ExampleError,
     VlExample,
+    example_lines,
     in_rows,
-    numbered_lines,
     read_examples,
     with_prompt,
 )
@@ -91,7 +91,7 @@ def find_files(config: VlDataConfig) -> tuple[Path, Path | None]:
         train = train / "train.jsonl"
         if not train.is_file():
             raise UserError(f"dataset_path {train.parent}: there is no train.jsonl in it; name the file itself")
-        validation = validation or (beside if beside.is_file() and any(numbered_lines(beside)) else None)
+        validation = validation or (beside if beside.is_file() and any(example_lines(beside)) else None)
     if validation is not None and validation.is_dir():
         validation = validation / "val.jsonl"
     return train, validation
