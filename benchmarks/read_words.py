@@ -122,8 +122,10 @@ def measure(run: Path, receipts: str, precision: Any, reads: int) -> dict[str, A
 
 
 def parts_ms(reader: Any, receipts: Sequence[Any]) -> list[float]:
-    """Mean milliseconds of encoding, the model's arrays, its run, and the averaging of words."""
-    from receipt_trainer.data.decode import WordMeans, softmax, temper
+    """Mean milliseconds of encoding, the model's arrays, its run, and what words are by all of it."""
+    import numpy as np
+
+    from receipt_trainer.data.decode import WordMeans, softmax, temper, whole_lines
     from receipt_trainer.inference.reader import parts
     from receipt_trainer.inference.rectangles import feed
 
@@ -140,7 +142,8 @@ def parts_ms(reader: Any, receipts: Sequence[Any]) -> list[float]:
             logits = reader.logits(examples, numbers)
             clock.append(time.process_time())
             means.add(softmax(logits), examples.words_in(numbers))
-        temper(means.mean(), 1.1)
+        lines = np.array([word.line for word in receipt.words])
+        temper(whole_lines(means.mean(), lines, [0, len(lines)], reader.space), 1.1)
         clock.append(time.process_time())
         spent = [total + clock[n + 1] - clock[n] for n, total in enumerate(spent)]
     encode, arrays, session, decode = (1000 * each / len(receipts) for each in spent)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,13 @@ from numpy.typing import NDArray
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction
 from receipt_trainer.data.encode import IGNORED, Ints, Words
-from receipt_trainer.data.labels import LabelSpace
+from receipt_trainer.data.labels import NAMES, LabelSpace
 
 Floats = NDArray[np.float32]
+
+CHANGE: Final = 2.0
+"""What it costs, in natural logarithms, that a name begins or ends beside another word of its line (figures in
+docs/lab-notes.md)."""
 
 
 def softmax(logits: Floats) -> Floats:
@@ -43,6 +48,43 @@ class WordMeans:
     def mean(self) -> Floats:
         """(words, 1 + labels) of `O` and of each label of the space in order; rows sum to 1."""
         return np.asarray(self._sums / np.maximum(self._views, 1)[:, None], dtype=np.float32)
+
+
+def whole_lines(
+    probabilities: Floats, lines: Ints, offsets: Sequence[int] | NDArray[np.int64], space: LabelSpace
+) -> Floats:
+    """What words are, seen with the others of their lines: a name or an address mostly fills its line.
+
+    The marginals of a chain over each line in which a change of label to or from a name costs `CHANGE`, any other
+    nothing (forward-backward, Rabiner 1989).
+
+    Args:
+        probabilities: (words, 1 + labels) of each word alone; rows sum to 1.
+        lines: (words,) of each word.
+        offsets: where receipts begin among the words, and the last ends.
+    """
+    names = [1 + space.labels.index(name) for name in NAMES if name in space.labels]
+    edges = np.union1d(np.flatnonzero(np.diff(lines)) + 1, offsets)
+    lengths = np.diff(edges)
+    longest_first = np.argsort(-lengths, kind="stable")
+    starts, lengths = edges[:-1][longest_first], lengths[longest_first]
+    if not names or not len(lengths):
+        return probabilities
+    weights = np.ones((1 + len(space.labels),) * 2)
+    weights[names, :] = weights[:, names] = np.exp(-CHANGE)
+    np.fill_diagonal(weights, 1)
+    before, after = np.ones(probabilities.shape), np.ones(probabilities.shape)
+    steps = [starts[: np.searchsorted(-lengths, -place)] + place for place in range(1, int(lengths[0]))]
+    for here in steps:
+        before[here] = _shares(before[here - 1] * probabilities[here - 1]) @ weights
+    for here in reversed(steps):
+        after[here - 1] = _shares(after[here] * probabilities[here]) @ weights
+    return np.asarray(_shares(before * probabilities * after), dtype=np.float32)
+
+
+def _shares(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    shares: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return shares
 
 
 def temper(probabilities: Floats, temperature: float) -> Floats:

@@ -41,6 +41,9 @@ SYNONYMS: Final[Mapping[str, str]] = {
     "CHANGE": OUTSIDE,
 }
 
+NAMES: Final = ("MERCHANT_NAME", "ADDRESS_LINE")
+"""Labels of names: they fill lines, and go on in the next one."""
+
 AMOUNT_LABELS: Final = frozenset({"LINE_TOTAL", "SUBTOTAL", "TAX", "GRAND_TOTAL"})
 
 _KNOWN: Final = frozenset((*CORE_LABELS, AMOUNT, OUTSIDE))

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from receipt_trainer.data.dedup import letters
 from receipt_trainer.data.encode import EncodedSplit, Ints, Tokenizer, WordEncoder
-from receipt_trainer.data.labels import LabelSpace
+from receipt_trainer.data.labels import NAMES, LabelSpace
 
-NAMES: Final = ("MERCHANT_NAME", "ADDRESS_LINE")
 REPLACED: Final = 0.75
 """Of the different words of three letters or more in a receipt's names; the others, as of a chain's forms, stay."""
 INVENTED: Final = 0.5

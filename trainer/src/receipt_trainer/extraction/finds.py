@@ -13,7 +13,7 @@ from itertools import groupby, zip_longest
 from typing import Any, Final, get_args
 
 from receipt_trainer.contract.names import AMOUNT, OUTSIDE
-from receipt_trainer.data.labels import normalise
+from receipt_trainer.data.labels import NAMES, normalise
 from receipt_trainer.data.ocr_errors import CONFUSIONS
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.errors import UserError
@@ -35,12 +35,10 @@ Box = tuple[float, float, float, float]
 Confidence = Callable[[Sequence[ReadWord]], float]
 """The probability that the value of these words is right."""
 
-BLOCKS: Final = frozenset({"MERCHANT_NAME", "ADDRESS_LINE"})
-"""Labels whose entities go on over lines."""
 DISCOUNT: Final = "DISCOUNT"
 AMOUNTS: Final = frozenset({"SUBTOTAL", "TAX", "GRAND_TOTAL", "LINE_TOTAL", "UNIT_PRICE", DISCOUNT, AMOUNT})
 UNSURE: Final = 0.8
-"""A word of no label that is read with less than this, between two words of a block, belongs to it."""
+"""A word of no label that is read with less than this, between two words of a name, belongs to it."""
 
 _REGISTRATION: Final = re.compile(
     r"\s*\(?\b(?:co\.?\s*)?(?:reg(?:istration)?\.?\s*)?(?:no\.?:?\s*)?\d{5,7}\s?-\s?[A-Z]\)?$", re.I
@@ -236,7 +234,7 @@ def find_fields(words: Sequence[ReadWord], evidence: Evidence, confidence: Confi
 
 
 def field_runs(words: Sequence[ReadWord]) -> Iterator[tuple[str, list[ReadWord]]]:
-    """Runs of a label inside a line; those of `BLOCKS` go on in the next line and over an unsure word."""
+    """Runs of a label inside a line; those of `NAMES` go on in the next line and over an unsure word."""
     words = _bridged(words)
     open_blocks: dict[str, list[ReadWord]] = {}
     for (page, line), group in groupby(words, key=lambda word: (word.page, word.line)):
@@ -244,7 +242,7 @@ def field_runs(words: Sequence[ReadWord]) -> Iterator[tuple[str, list[ReadWord]]
         for label in [label for label, block in open_blocks.items() if _left(block[-1], page, line)]:
             yield label, open_blocks.pop(label)
         for label, run in runs:
-            if label in BLOCKS:
+            if label in NAMES:
                 open_blocks.setdefault(label, []).extend(run)
             elif label != OUTSIDE:
                 yield label, run
@@ -260,7 +258,7 @@ def _bridged(words: Sequence[ReadWord]) -> list[ReadWord]:
     for before, word, after in zip(range(len(words)), range(1, len(words)), range(2, len(words)), strict=False):
         one, between, other = found[before], found[word], found[after]
         same_line = (one.page, one.line) == (between.page, between.line) == (other.page, other.line)
-        if same_line and one.label == other.label and one.label in BLOCKS and between.label == OUTSIDE:
+        if same_line and one.label == other.label and one.label in NAMES and between.label == OUTSIDE:
             found[word] = replace(between, label=one.label) if between.score < UNSURE else between
     return found
 

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.package import SAMPLE_FILE, TOKENIZER_FILE, PackageManifest, PackagePrecision
-from receipt_trainer.data.decode import Floats, WordMeans, softmax, temper
+from receipt_trainer.data.decode import Floats, WordMeans, softmax, temper, whole_lines
 from receipt_trainer.data.encode import Examples, Ints, encode
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.problems import ProblemLog
@@ -106,14 +106,15 @@ class PackageReader:
         One receipt after the other: several at once take longer, and in int8 each would depend on the others.
         """
         for receipt in receipts:
-            yield self.word_means(self.encode(receipt), len(receipt.words))
+            yield self.read_windows(self.encode(receipt), receipt)
 
-    def word_means(self, examples: Examples, num_words: int) -> Floats:
+    def read_windows(self, examples: Examples, receipt: Receipt) -> Floats:
         """(words, 1 + labels) what the model gives for the words of a receipt, from its windows."""
-        means = WordMeans(num_words, len(self.space.labels))
+        means = WordMeans(len(receipt.words), len(self.space.labels))
         for numbers in parts(examples):
             means.add(softmax(self.logits(examples, numbers)), examples.words_in(numbers))
-        return means.mean()
+        lines = np.array([word.line for word in receipt.words], dtype=np.int32)
+        return whole_lines(means.mean(), lines, [0, len(lines)], self.space)
 
     def encode(self, receipt: Receipt) -> Examples:
         """The windows of a receipt, as in training."""

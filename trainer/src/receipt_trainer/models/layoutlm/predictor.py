@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from receipt_trainer.contract.sinks import report_progress
-from receipt_trainer.data.decode import WordMeans
+from receipt_trainer.data.decode import WordMeans, whole_lines
 from receipt_trainer.data.encode import IGNORED, EncodedSplit
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.models.layoutlm.collator import PackingCollator, inference_batches
@@ -72,7 +72,8 @@ def predict(
     model.train(was_training)
     supervised = sum(count for _, count in losses)
     total_loss = sum(float(mean) * count for mean, count in losses)
-    return WordPredictions(means.mean(), total_loss / supervised if supervised else float("nan"))
+    probabilities = whole_lines(means.mean(), split.words.lines, split.words.offsets, space)
+    return WordPredictions(probabilities, total_loss / supervised if supervised else float("nan"))
 
 
 def _to(value: Any, device: torch.device) -> Any:

@@ -248,7 +248,7 @@ class _Export:
                         f"the ONNX model differs from torch by {worst:.2g}; at most {MAX_DIFFERENCE:g} is allowed"
                     )
             for precision, reader in readers.items():
-                found[precision].append(reader.word_means(examples, len(receipt.words)))
+                found[precision].append(reader.read_windows(examples, receipt))
             report_progress("a receipt of the package's check")
         return found
 
