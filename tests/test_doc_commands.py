@@ -61,6 +61,7 @@ ELSEWHERE = {
     "receipt-trainer vl predict scans/ --server": "tests/cli/vl/test_vl_predict.py",
     "receipt-trainer vl smoke": "tests/cli/vl/test_vl_smoke.py",
     "receipt-trainer read scans/ --server": "tests/inference/test_server_reader.py",
+    "receipt-trainer serve --server": "tests/serving/test_documents.py",
     "receipt-trainer demo": "tests/cli/commands/test_demo.py",
 }
 """Commands that start or end what this test stands on, or take long, by the test that types them."""

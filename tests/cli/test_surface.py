@@ -43,6 +43,7 @@ OPTIONS = {
         "--workers",
     }
     | {"--review", "--corrections", "--keep-photos", "--date-order", "--currency", "--known"}
+    | _SERVER
     | _STACK,
     "serve promote": {"--name", "--on", "--yes", "--rollback"} | _STACK,
     "serve token": set(),

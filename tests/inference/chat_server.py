@@ -25,6 +25,7 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.may_answer.wait(300)  # type: ignore[attr-defined]
         self.server.asked.append((self.headers.get("Authorization"), body))  # type: ignore[attr-defined]
         script = self.server.script  # type: ignore[attr-defined]
         self._send(*(script.pop(0) if len(script) > 1 else script[0]))
@@ -42,6 +43,8 @@ def chat_server() -> Iterator[Any]:
     """One that serves the model `invoices`."""
     made = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     made.models, made.asked, made.script = ["invoices"], [], []  # type: ignore[attr-defined]
+    made.may_answer = threading.Event()  # type: ignore[attr-defined]
+    made.may_answer.set()  # type: ignore[attr-defined]
     made.url = f"http://127.0.0.1:{made.server_port}"  # type: ignore[attr-defined]
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

@@ -275,7 +275,7 @@ class Stopping:
     def __init__(self, holder: Holder) -> None:
         held = holder.current()
         self.go, self.num_reading = threading.Semaphore(0), threading.Semaphore(0)
-        reader: Any = SimpleNamespace(answer=self._answer, version=held.version, manifest=held.reader.manifest)
+        reader: Any = SimpleNamespace(answer=self._answer, version=held.version, family=held.reader.family)
         self._answer_of = held.reader.answer
         self.holder = Standing(replace(held, reader=reader))
 
@@ -354,7 +354,7 @@ def test_a_fault_of_ours_says_nothing_of_the_receipt(holder: Holder, caplog: pyt
         raise KeyError("SECRET")
 
     held = holder.current()
-    reader: Any = SimpleNamespace(answer=broken, manifest=held.reader.manifest, version=held.version)
+    reader: Any = SimpleNamespace(answer=broken, version=held.version, family=held.reader.family)
     with (
         client_of(create_app(Standing(replace(held, reader=reader)), limits=LIMITS)) as client,
         caplog.at_level(logging.INFO),

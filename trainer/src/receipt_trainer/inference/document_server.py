@@ -36,6 +36,8 @@ RETRIES: Final = {
 _OK: Final = 200
 _REFUSED: Final = frozenset({401, 403})
 _TIMEOUT: Final = urllib3.Timeout(connect=10.0, read=300.0)
+_KEPT: Final = 100
+"""Connections that are kept open: so many pages may be asked at the same time."""
 _SHOWN: Final = 200
 
 
@@ -61,7 +63,11 @@ class DocumentServer:
     max_new_tokens: int = 1024
     schema: dict[str, Any] | None = field(default_factory=lambda: DOCUMENT_SCHEMA)
     pool: urllib3.PoolManager = field(
-        default_factory=lambda: urllib3.PoolManager(retries=urllib3.Retry(**RETRIES), timeout=_TIMEOUT)  # type: ignore[arg-type]
+        default_factory=lambda: urllib3.PoolManager(
+            maxsize=_KEPT,
+            retries=urllib3.Retry(**RETRIES),  # type: ignore[arg-type]
+            timeout=_TIMEOUT,
+        )
     )
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -12,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,8 +22,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.inference.document_reader import DocumentReader
-from receipt_trainer.inference.inputs import Given, of_record, page_numbers
+from receipt_trainer.inference.document_corrections import DocumentCorrection, DocumentCorrections
+from receipt_trainer.inference.inputs import Given, Reader, of_record, page_numbers
 from receipt_trainer.serving import metrics
 from receipt_trainer.serving.access import PAGE_FILES, Access
 from receipt_trainer.serving.admission import Admission, usable_cpus
@@ -40,13 +41,14 @@ from receipt_trainer.serving.bodies import (
 )
 from receipt_trainer.serving.corrections import Correction, Corrections, Photo
 from receipt_trainer.serving.gate import Gate
-from receipt_trainer.serving.holder import Holder
+from receipt_trainer.serving.holder import Holder, ServerHolder
 from receipt_trainer.serving.openapi import document
 from receipt_trainer.serving.photos import PhotoReaders
 from receipt_trainer.serving.problem_details import ProblemError, on_fault, on_http_exception, on_problem
 from receipt_trainer.serving.review import ReviewQueue
 
 Result = TypeVar("Result")
+Body = TypeVar("Body", bound=BaseModel)
 
 _FIRST_WORDS_S: Final = 0.1
 _FIRST_PHOTO_S: Final = 2.0
@@ -82,16 +84,18 @@ class Service:
 
     def __init__(
         self,
-        holder: Holder,
+        holder: Holder | ServerHolder,
         *,
-        corrections: Corrections | None,
+        corrections: Corrections | DocumentCorrections | None,
         review: ReviewQueue | None,
         keep_photos: bool,
         limits: ServerLimits,
     ) -> None:
         self.holder, self.corrections, self.review = holder, corrections, review
         self.keep_photos, self.limits = keep_photos, limits
-        self.metrics, self.photos, self.ready, self.stuck = metrics.Metrics(), PhotoReaders(), True, 0
+        self.shows_pages = holder.current().reader.family == "paddleocr-vl"
+        self.photos = PhotoReaders("pages" if self.shows_pages else "words")
+        self.metrics, self.ready, self.stuck = metrics.Metrics(), True, 0
         self._threads = ThreadPoolExecutor(2 * limits.workers, "reader")  # words, and what OCR has read
         self._bodies = Bodies(limits.body)
         self._writers = ThreadPoolExecutor(2, "writer")
@@ -139,29 +143,27 @@ class Service:
 
     async def openapi(self, request: Request) -> Response:
         """The interface as OpenAPI has it."""
-        return JSONResponse(document())
+        return JSONResponse(document(pages=self.shows_pages))
 
     async def model(self, request: Request) -> Response:
         """What answers, and what else is switched on."""
         held = self.holder.current()
-        manifest = held.reader.manifest
         return JSONResponse(
             {
                 "name": held.name,
+                "family": held.reader.family,
                 "version": held.version,
-                "precision": manifest.precision,
-                "labels": list(manifest.labels),
-                "calibrated": manifest.calibration.calibrated,
+                **held.reader.about(),
                 "loaded_at": held.loaded_at.isoformat(),
                 "corrections": self.corrections is not None,
-                "keep_photos": self.keep_photos,
+                "keep_photos": self.keep_photos or isinstance(self.corrections, DocumentCorrections),
                 "review": self.review is not None,
             }
         )
 
     async def read(self, request: Request) -> Response:
         """What is read of words, a photo or a PDF."""
-        kind = media_type(request, (JSON, MULTIPART, *PHOTOS))
+        kind = media_type(request, (MULTIPART, *PHOTOS) if self.shows_pages else (JSON, MULTIPART, *PHOTOS))
         pages = _pages(request.query_params.get("pages"))
         admission, limits = (self._words if kind == JSON else self._photos), self.limits.body
         admission.check()  # before the body is received, and again behind those that came meanwhile
@@ -172,27 +174,35 @@ class Service:
             if "file" not in form:
                 raise ProblemError(400, "the form has no part called 'file'; the photo or PDF goes there")
             body = form["file"].content
+        pictures = request.query_params.get("pictures") == "true"
         work = (
-            partial(self._read_words, reader, body) if kind == JSON else partial(self._read_photo, reader, body, pages)
+            partial(self._read_words, reader, body)
+            if kind == JSON
+            else partial(self._read_photo, reader, body, pages, pictures=pictures)
         )
         waited = partial(self.metrics.took, "wait", "words" if kind == JSON else "photo")
         answer = await admission.run(work, partial(_gone, request), waited)
         self.metrics.answer(answer)
         return Response(json.dumps(answer, allow_nan=False), media_type=JSON)
 
-    async def _read_words(self, reader: DocumentReader, body: bytes) -> dict[str, Any]:
+    async def _read_words(self, reader: Reader, body: bytes) -> dict[str, Any]:
         began = time.monotonic()
         answer = await self._in_thread(self._threads, partial(read_words, reader, body))
         self.metrics.took("read", "words", time.monotonic() - began)
         return answer
 
-    async def _read_photo(self, reader: DocumentReader, photo: bytes, pages: frozenset[int] | None) -> dict[str, Any]:
-        began, name = time.monotonic(), document_id(photo)
-        words = await self.photos.read(photo, name, pages)
+    async def _read_photo(
+        self, reader: Reader, photo: bytes, pages: frozenset[int] | None, *, pictures: bool
+    ) -> dict[str, Any]:
+        began = time.monotonic()
+        given = await self.photos.read(photo, document_id(photo), pages)
         read = time.monotonic()
         self.metrics.took("ocr", "photo", read - began)
-        answer = await self._in_thread(self._threads, partial(_answer, reader, Given(name, words)))
+        answer = await self._in_thread(self._threads, partial(_answer, reader, given))
         self.metrics.took("read", "photo", time.monotonic() - read)
+        if pictures:
+            for page, drawn in zip(answer["pages"], given.drawn, strict=False):  # of words none are drawn
+                page["picture"] = f"data:image/png;base64,{base64.b64encode(drawn.png).decode()}"
         return answer
 
     async def _in_thread(self, pool: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
@@ -210,7 +220,7 @@ class Service:
         """Keep what a person made of an answer."""
         if self.corrections is None:
             raise ProblemError(404, "corrections are off; start the server with --corrections, or without --stack")
-        kind = media_type(request, (JSON, MULTIPART))
+        kind = media_type(request, (MULTIPART,) if self.shows_pages else (JSON, MULTIPART))
         limits = self.limits.body
         body = await self._bodies.read(request, limits.json_bytes if kind == JSON else limits.photo_bytes)
         photo: Photo | None = None
@@ -218,10 +228,31 @@ class Service:
             form = await parse_parts(request, body, limits)
             if "correction" not in form:
                 raise ProblemError(400, "the form has no part called 'correction'; the JSON goes there")
-            photo = _photo(form.get("photo")) if self.keep_photos else None
             body = form["correction"].content
+            if isinstance(self.corrections, DocumentCorrections):
+                return await self._correct_document(request, self.corrections, body, _photo(form.get("photo")))
+            photo = _photo(form.get("photo")) if self.keep_photos else None
+        assert not isinstance(self.corrections, DocumentCorrections)  # noqa: S101 - these come as forms
         work = partial(_save, self.corrections, self.review, request.path_params["id"], body, photo)
         return JSONResponse(await self._in_thread(self._writers, work))
+
+    async def _correct_document(
+        self, request: Request, corrections: DocumentCorrections, body: bytes, photo: Photo | None
+    ) -> Response:
+        """Keep a document that a person has put right, and the pages that it is of."""
+        if photo is None:
+            raise ProblemError(400, "the form has no part called 'photo'; the photo or PDF that was read goes there")
+        correction, name = _parsed(DocumentCorrection, body), document_id(photo.content)
+        if request.path_params["id"] != name:
+            raise ProblemError(422, "the photo is another one than the answer is of; send the file that was read")
+        draw = partial(self.photos.read, photo.content, name, correction.by_page.keys())
+        waited = partial(self.metrics.took, "wait", "photo")
+        given = await self._photos.run(draw, partial(_gone, request), waited)
+        try:
+            work = partial(corrections.save, name, correction, given.drawn)
+            return JSONResponse(asdict(await self._in_thread(self._writers, work)))
+        except WorldError as error:
+            raise _unreachable(error) from None
 
     async def reviews(self, request: Request) -> Response:
         """The queue of receipts that a person should look at, the least sure first."""
@@ -255,7 +286,7 @@ class Service:
             raise _unreachable(error) from None
 
 
-def read_words(reader: DocumentReader, body: bytes) -> dict[str, Any]:
+def read_words(reader: Reader, body: bytes) -> dict[str, Any]:
     """The answer to words as JSON.
 
     Raises:
@@ -267,9 +298,11 @@ def read_words(reader: DocumentReader, body: bytes) -> dict[str, Any]:
     return _answer(reader, of_record(record, document_id(body)))
 
 
-def _answer(reader: DocumentReader, given: Given) -> dict[str, Any]:
+def _answer(reader: Reader, given: Given) -> dict[str, Any]:
     try:
         return reader.answer(given)
+    except WorldError as error:
+        raise _unreachable(error) from None
     except UserError as error:
         raise ProblemError(422, " ".join(str(error).split()).removeprefix(f"{given.name}: ")) from None
 
@@ -277,22 +310,27 @@ def _answer(reader: DocumentReader, given: Given) -> dict[str, Any]:
 def _save(
     corrections: Corrections, review: ReviewQueue | None, receipt_id: str, body: bytes, photo: Photo | None
 ) -> dict[str, Any]:
+    correction = _parsed(Correction, body)
     try:
-        correction = Correction.model_validate_json(body)
         saved = corrections.save(receipt_id, correction, photo)
         if review is not None and correction.confirmed and correction.review_key is not None:
             review.done(correction.review_key)
         return asdict(saved)
+    except UserError as error:
+        raise ProblemError(422, " ".join(str(error).split())) from None
+    except WorldError as error:
+        raise _unreachable(error) from None
+
+
+def _parsed(form: type[Body], body: bytes) -> Body:
+    try:
+        return form.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ProblemError(
             422, f"the correction is not as /openapi.json has it: {where}: {first['msg']}"[:300]
         ) from None
-    except UserError as error:
-        raise ProblemError(422, " ".join(str(error).split())) from None
-    except WorldError as error:
-        raise _unreachable(error) from None
 
 
 def _unreachable(error: WorldError) -> ProblemError:
@@ -337,9 +375,9 @@ class App:
 
 
 def create_app(
-    holder: Holder,
+    holder: Holder | ServerHolder,
     *,
-    corrections: Corrections | None = None,
+    corrections: Corrections | DocumentCorrections | None = None,
     review: ReviewQueue | None = None,
     access: Access | None = None,
     limits: ServerLimits | None = None,
@@ -349,7 +387,7 @@ def create_app(
 
     Args:
         holder: has the model.
-        corrections: where corrections go; None: they are not taken.
+        corrections: where corrections go, of documents where the model writes such; None: they are not taken.
         review: receipts that a person should look at; None: there are none.
         access: who may ask; by default loopback alone.
         keep_photos: with corrections.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -17,11 +17,15 @@ from receipt_trainer.contract.package import SAMPLE_FILE
 from receipt_trainer.contract.pointer import DEFAULT_NAME
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.inference.document_reader import DocumentReader, LazyOcr
+from receipt_trainer.inference.inputs import Reader
 from receipt_trainer.inference.model_place import DamagedPackageError, NoPackageError
 from receipt_trainer.inference.reader import PackageReader
 from receipt_trainer.serving.model_cache import Lease, ModelCache
 from receipt_trainer.serving.model_source import Candidate, ModelSource, PointerSource, model_source
 from receipt_trainer.serving.pointer_store import InvalidPointerError, PointerStore
+
+if TYPE_CHECKING:
+    from receipt_trainer.inference.server_reader import ServerReader
 
 LOOK_S: Final = 60.0
 """Between two looks for a newer model, a tenth more or less: many servers do not ask at the same moment."""
@@ -41,10 +45,29 @@ class Held:
         loaded_at: with time zone UTC.
     """
 
-    reader: DocumentReader
+    reader: Reader
     name: str
     version: str
     loaded_at: datetime
+
+
+class ServerHolder:
+    """Holds a model that is on a server, which looks for newer ones itself."""
+
+    problem: str | None = None
+
+    def __init__(self, reader: ServerReader) -> None:
+        self._held = Held(reader, reader.server.model, reader.version, datetime.now(UTC))
+
+    def current(self) -> Held:
+        """The model that answers."""
+        return self._held
+
+    def start(self) -> None:
+        """Nothing is looked for."""
+
+    def close(self) -> None:
+        """Nothing was begun."""
 
 
 class Holder:

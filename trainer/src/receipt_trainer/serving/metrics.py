@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from receipt_trainer.serving.holder import Holder
+from receipt_trainer.serving.holder import Holder, ServerHolder
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 UNSURE: Final = 0.5
@@ -64,7 +64,7 @@ class Metrics:
         self._unsure += sum(one < UNSURE for one in found)
         self._confidence += sum(found)
 
-    def text(self, holder: Holder, shed: Mapping[str, int]) -> str:
+    def text(self, holder: Holder | ServerHolder, shed: Mapping[str, int]) -> str:
         """All figures. `shed`: documents refused for the wait, by kind."""
         held = holder.current()
         age = (datetime.now(UTC) - held.loaded_at).total_seconds()

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
+from receipt_trainer.contract.job import FAMILIES
 from receipt_trainer.inference import answer
+from receipt_trainer.inference.document_corrections import DocumentCorrection, SavedDocument
 from receipt_trainer.serving.bodies import JSON, MULTIPART, PHOTOS
 from receipt_trainer.serving.corrections import Correction, Saved
 from receipt_trainer.serving.problem_details import MEDIA_TYPE as PROBLEM
@@ -59,8 +61,9 @@ _SCHEMAS: Final[dict[str, Any]] = {
     "Model": _object(
         {
             "name": _TEXT,
+            "family": {"enum": list(FAMILIES)},
             "version": _TEXT,
-            "precision": {"enum": ["fp32", "int8"]},
+            "precision": {"enum": ["fp32", "int8", None]},
             "labels": {"type": "array", "items": _TEXT},
             "calibrated": _FLAG,
             "loaded_at": {"type": "string", "format": "date-time"},
@@ -106,6 +109,14 @@ _PAGES: Final = {
     "in": "query",
     "description": "Of a PDF or TIFF: 1-3 or 1,4; all if left out",
     "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,2}(,[1-9][0-9]{0,2}){0,9}$"},
+}
+
+
+_PICTURES: Final = {
+    "name": "pictures",
+    "in": "query",
+    "description": "Whether the answer's pages have their pictures: a browser shows no PDF",
+    "schema": {"type": "boolean"},
 }
 
 
@@ -211,11 +222,19 @@ _DESCRIPTIONS: Final = {
 
 
 @cache
-def document() -> dict[str, Any]:
-    """The whole interface."""
+def document(*, pages: bool = False) -> dict[str, Any]:
+    """The whole interface; `pages`: of a model that is shown pages and writes documents, and knows no words."""
     schemas = copy.deepcopy(answer.schema()["$defs"])
-    correction = Correction.model_json_schema()
+    correction = (DocumentCorrection if pages else Correction).model_json_schema()
     schemas |= correction.pop("$defs") | _SCHEMAS | {"Correction": correction}
+    paths = copy.deepcopy(_PATHS)
+    if pages:
+        schemas["Saved"] = TypeAdapter(SavedDocument).json_schema()
+        read, correct = (paths[path]["post"] for path in ("/v1/receipts:read", "/v1/receipts/{id}:correct"))
+        del read["requestBody"]["content"][JSON], correct["requestBody"]["content"][JSON]
+        correct["requestBody"]["content"][MULTIPART]["schema"]["required"] = ["correction", "photo"]
+        read["parameters"] = [*read["parameters"], _PICTURES]
+        correct["responses"]["504"] = read["responses"]["504"]
     problem = {PROBLEM: {"schema": _reference("Problem")}}
     responses = {
         str(status): {"description": said, "content": problem} | ({"headers": _RETRY} if status == 503 else {})
@@ -224,7 +243,7 @@ def document() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Receipt Trainer", "version": version("receipt-trainer")},
-        "paths": _PATHS,
+        "paths": paths,
         "components": {
             "schemas": _moved(schemas),
             "responses": responses,

@@ -1,8 +1,9 @@
-"""Photos are read in child processes: one that hangs, takes all memory or breaks a decoder ends its child alone."""
+"""Photos are opened in child processes: one that hangs, takes all memory or breaks a decoder ends its child alone."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import logging
@@ -11,9 +12,10 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
+from receipt_trainer.inference.inputs import DrawnPage, Given
 from receipt_trainer.serving.problem_details import ProblemError
 
 MEMORY_BYTES: Final = 3 << 30
@@ -27,9 +29,11 @@ class PhotoReadError(Exception):
 
 
 class PhotoReaders:
-    """Children that read photos, each started when it is first needed. Used by the event loop's thread alone."""
+    """Children that open photos, each started when it is first needed. Used by the event loop's thread alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Literal["words", "pages"] = "words") -> None:
+        """`wanted`: what is made of a photo, its words or its pages as a model is shown them."""
+        self._wanted = wanted
         self._idle: list[Process] = []
         self._all: set[Process] = set()
 
@@ -38,8 +42,8 @@ class PhotoReaders:
         with contextlib.suppress(ProblemError, PhotoReadError):  # the first photo says it
             self._idle.append(await self._start())
 
-    async def read(self, photo: bytes, name: str, pages: Collection[int] | None) -> DocumentWords:
-        """The words of a photo or a PDF. Cancelled, it ends the child that reads.
+    async def read(self, photo: bytes, name: str, pages: Collection[int] | None) -> Given:
+        """The words or the pages of a photo or a PDF. Cancelled, it ends the child that reads.
 
         Args:
             pages: numbers of those to read, from 1; all if None.
@@ -64,7 +68,9 @@ class PhotoReaders:
             raise ProblemError(422, " ".join(answer["refused"].split()).removeprefix(f"{name}: "))
         if "failed" in answer:
             raise PhotoReadError(answer["failed"])
-        return DocumentWords(name, tuple(_page(page) for page in answer["pages"]))
+        if self._wanted == "pages":
+            return Given(name, drawn=tuple(_drawn(page) for page in answer["pages"]))
+        return Given(name, DocumentWords(name, tuple(_page(page) for page in answer["pages"])))
 
     async def close(self) -> None:
         """End all children."""
@@ -72,7 +78,7 @@ class PhotoReaders:
             await self._end(child)
 
     async def _start(self) -> Process:
-        command = (sys.executable, "-m", _WORKER, str(MEMORY_BYTES))
+        command = (sys.executable, "-m", _WORKER, str(MEMORY_BYTES), self._wanted)
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         try:
             # In a session of its own: Ctrl+C in the terminal is for the server, which lets children finish.
@@ -117,6 +123,10 @@ async def _answer(child: Process) -> dict[str, Any]:
     head = json.loads(await child.stdout.readuntil())
     answer: dict[str, Any] = json.loads(await child.stdout.readexactly(head["size"]))
     return answer
+
+
+def _drawn(said: dict[str, Any]) -> DrawnPage:
+    return DrawnPage(said["number"], said["width"], said["height"], base64.b64decode(said["png"]))
 
 
 def _page(said: dict[str, Any]) -> PageWords:

@@ -13,8 +13,7 @@ from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.load import read_files
 from receipt_trainer.errors import UserError
-from receipt_trainer.inference.document_reader import DocumentReader
-from receipt_trainer.inference.inputs import Given, document_of
+from receipt_trainer.inference.inputs import Given, Reader, document_of
 from receipt_trainer.serving.corrections import Photo
 from receipt_trainer.serving.holder import Holder
 
@@ -171,7 +170,7 @@ def _is_confirmed(receipt: Receipt) -> bool:
     return receipt.review is not None and receipt.review.confirmed
 
 
-def read_again(reader: DocumentReader, receipt: Receipt) -> dict[str, Any]:
+def read_again(reader: Reader, receipt: Receipt) -> dict[str, Any]:
     """The answer for the words of a receipt, in their order.
 
     Raises:

@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from receipt_trainer.cli.commands.promote import command as promote_command
-from receipt_trainer.cli.commands.read import newest_model, require_stack
-from receipt_trainer.cli.options import FILE
+from receipt_trainer.cli.commands.read import newest_model, require_stack, server_reader
+from receipt_trainer.cli.options import FILE, SERVER_OPTIONS, server_options
 from receipt_trainer.cli.stack import outputs, require_outputs, stack_options
 from receipt_trainer.contract.pointer import DEFAULT_NAME
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import write_atomically
 
 if TYPE_CHECKING:
+    from receipt_trainer.inference.document_corrections import DocumentCorrections
     from receipt_trainer.serving.access import Access
     from receipt_trainer.serving.corrections import Corrections
-    from receipt_trainer.serving.holder import Holder
+    from receipt_trainer.serving.holder import Holder, ServerHolder
     from receipt_trainer.serving.review import ReviewQueue
 
-CORRECTIONS_FILE: Final = Path("corrections.jsonl")
+CORRECTIONS: Final = "corrections.jsonl"
+DOCUMENT_CORRECTIONS: Final = "document-corrections.jsonl"
+"""The default with --server: lines of one family are of no use to the other."""
 _FIRST_LOOK_S: Final = 5.0
 """What the model has read of the receipts to review after so long is in order when the page opens."""
 
@@ -35,8 +38,9 @@ _FIRST_LOOK_S: Final = 5.0
 @click.option("--no-browser", is_flag=True, help="Do not open the page in a browser.")
 @click.option("--token-file", type=FILE, metavar="FILE", help="The SHA-256 of the token that requests must bear.")
 @click.option("--token-parameter", metavar="NAME", help="The same in a parameter of SSM.")
-@click.option("--output", type=FILE, default=CORRECTIONS_FILE, metavar="FILE", help="Where corrections go: JSON lines.")
+@click.option("--output", type=FILE, metavar="FILE", help=f"Where corrections go: JSON lines; default: {CORRECTIONS}.")
 @click.option("--review", type=FILE, metavar="FILE", help="Receipts to look at, the least sure first.")
+@server_options
 @stack_options
 @click.option("--corrections", is_flag=True, help="With --stack: review and correct the receipts of its table.")
 @click.option("--keep-photos", is_flag=True, help="With --corrections: keep their photos in the stack's bucket, too.")
@@ -50,7 +54,8 @@ _FIRST_LOOK_S: Final = 5.0
 def group(context: click.Context, /, model: str | None, **options: Any) -> None:
     """Answer over HTTP what `read` answers on files, and show a page on which a person corrects it.
 
-    With --stack the model that was promoted last answers, also when that changes.
+    With --stack the model that was promoted last answers, also when that changes; with --server a model on a server,
+    of photos and PDFs.
     """
     if context.invoked_subcommand is None:
         _serve(model, **options)
@@ -85,7 +90,7 @@ def _serve(
     no_browser: bool,
     token_file: Path | None,
     token_parameter: str | None,
-    output: Path,
+    output: Path | None,
     review: Path | None,
     corrections: bool,
     keep_photos: bool,
@@ -93,15 +98,29 @@ def _serve(
     known: Path | None,
     **reading: Any,
 ) -> None:
-    require_stack(model)
+    asked = {option: reading.pop(option) for option in SERVER_OPTIONS}
+    if asked["server"] is None:
+        require_stack(model)
+    elif model or review or corrections or keep_photos:
+        raise UserError(
+            "--server answers with a model of its own, and its corrections go to --output: leave --model, --review, "
+            "--corrections and --keep-photos out"
+        )
     _check_places(review, corrections=corrections, keep_photos=keep_photos)
     from receipt_trainer.serving import server
     from receipt_trainer.serving.app import ServerLimits, create_app
 
     access = _access(host, token_file, token_parameter)
     with server.listen(host, port) as listener:  # before the model is loaded: a port that is in use is told at once
-        holder = _holder(model, name, known=known, **reading)
-        kept, queue = _of_table(holder, keep_photos=keep_photos) if corrections else _of_file(holder, output, review)
+        holder: Holder | ServerHolder
+        kept: Corrections | DocumentCorrections | None
+        queue: ReviewQueue | None = None
+        if asked["server"] is not None:
+            holder, kept = _of_server(output or Path(DOCUMENT_CORRECTIONS), known=known, **asked, **reading)
+        else:
+            holder = _holder(model, name, known=known, **reading)
+            file = output or Path(CORRECTIONS)
+            kept, queue = _of_table(holder, keep_photos=keep_photos) if corrections else _of_file(holder, file, review)
         app = create_app(
             holder,
             corrections=kept,
@@ -154,6 +173,16 @@ def _of_file(holder: Holder, output: Path, review: Path | None) -> tuple[Correct
         queue, receipts = queue_of_file(holder, review, output)
         return FileCorrections(output, known=receipts), queue
     return (FileCorrections(output) if outputs() is None else None), None
+
+
+def _of_server(output: Path, **options: Any) -> tuple[ServerHolder, DocumentCorrections]:
+    """What answers with --server, and where its corrections go."""
+    from receipt_trainer.inference.document_corrections import DocumentCorrections
+    from receipt_trainer.serving.app import ServerLimits
+    from receipt_trainer.serving.holder import ServerHolder
+
+    kept = DocumentCorrections(output)
+    return ServerHolder(server_reader(patience_s=ServerLimits().photo_deadline_s, **options)), kept
 
 
 def _holder(model: str | None, name: str, **options: Any) -> Holder:

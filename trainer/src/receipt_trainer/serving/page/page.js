@@ -1,5 +1,6 @@
 /** The page: reads a receipt or takes the next of the queue, lets a person correct it, saves. */
 
+import { WrittenReceipt, formOf } from "./documents.js";
 import { byId, make, tone } from "./elements.js";
 import { fieldsOf } from "./panel.js";
 import { Picture } from "./picture.js";
@@ -19,6 +20,11 @@ const KEYS = [
   ["Escape", "Select nothing"],
   ["Ctrl Z, Ctrl Y", "Undo, redo"],
   ["Ctrl S", "Save corrections, without saying that all the rest is right"],
+];
+const FORM_KEYS = [
+  ["Tab", "From field to field"],
+  ["Ctrl S, or Enter outside of a field", "Save"],
+  ["Ctrl Z, Ctrl Y outside of a field", "Undo, redo"],
 ];
 
 let model = { labels: [], corrections: false, keep_photos: false, review: false };
@@ -84,7 +90,20 @@ async function begin() {
   byId("privacy").textContent = model.keep_photos
     ? "A photo is kept on this server when you save corrections of it."
     : "Photos are read on this server and not kept.";
+  if (readsPages()) {
+    byId("offer").textContent = "A photo or a PDF. See what was read, put right what is wrong: it becomes training data.";
+    byId("file").accept = "image/*,.heic,.tif,.tiff,application/pdf";
+  }
+  drawKeys(readsPages() ? FORM_KEYS : KEYS);
   if (model.review) await openQueue();
+}
+
+/** Whether the model is shown pages and writes documents, which have no words on the page. */
+const readsPages = () => model.family === "paddleocr-vl";
+
+function drawKeys(keys) {
+  const shown = keys.flatMap(([key, does]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, does)]);
+  byId("keys").querySelector("dl").replaceChildren(...shown);
 }
 
 async function openQueue() {
@@ -131,9 +150,9 @@ async function readFile(file) {
   say(`Reading ${file.name}`);
   await attempt(async () => {
     await begun();
-    const { answer, smaller } = await server.read(file);
+    const { answer, smaller } = await server.read(file, { pictures: readsPages() });
     const photo = /json/.test(file.type) || /\.json$/i.test(file.name) ? null : (smaller ?? file);
-    show(new Receipt(answer, { photo, name: file.name }));
+    show(new (answer.documents ? WrittenReceipt : Receipt)(answer, { photo, name: file.name }));
     if (smaller) say("The photo was too large for the server and was made smaller.");
   }).finally(() => (busy = false));
   if (document.body.dataset.state === "reading") setState(before);
@@ -151,19 +170,25 @@ function show(next) {
   drawFields();
   byId("fields").scrollTop = 0;
   byId("fields").focus({ preventScroll: true });
-  const [words, reasons] = [receipt.words, receipt.reasons()];
-  say(`${receipt.name}: ${counted(words.length, "word")}, ${counted(reasons.length, "thing")} to check.`);
+  say(`${receipt.name}: ${receipt.size}, ${counted(receipt.reasons().length, "thing")} to check.`);
 }
 
 function drawFields() {
-  byId("fields").replaceChildren(...fieldsOf(receipt));
+  const onChange = (redraw) => (redraw ? drawFields() : drawActions());
+  const form = receipt.pages && formOf(receipt, { editable: model.corrections, onChange });
+  byId("fields").replaceChildren(...(form ?? fieldsOf(receipt)));
+  drawActions();
+}
+
+function drawActions() {
   const changed = receipt.changed;
   byId("save").hidden = byId("confirm").hidden = byId("undo").hidden = !model.corrections;
+  byId("save").hidden ||= Boolean(receipt.pages); // a document is saved as a whole
   byId("skip").hidden = !receipt.key;
   byId("save").disabled = !changed;
   byId("undo").disabled = !receipt.done.length;
-  byId("confirm").disabled = !receipt.words.length || (receipt.confirmed && !changed);
-  const text = changed ? "All else is right" : receipt.confirmed ? "Confirmed" : "All is right";
+  byId("confirm").disabled = receipt.empty || (receipt.confirmed && !changed);
+  const text = changed ? (receipt.pages ? "Save corrections" : "All else is right") : receipt.confirmed ? "Confirmed" : "All is right";
   byId("confirm").firstChild.textContent = text;
   if (!model.corrections) noteSaved("Corrections are switched off on this server: start it with --corrections.", false);
   else if (changed) byId("saved").hidden = true;
@@ -234,9 +259,15 @@ function changed(places) {
 
 // Saving
 
-function save(confirmed) {
-  if (!receipt?.words.length || busy || !model.corrections) return;
+function save(whole) {
+  if (!receipt || receipt.empty || busy || !model.corrections) return;
+  const confirmed = whole || Boolean(receipt.pages);
   giveText();
+  const fault = receipt.pages ? receipt.fault() : null;
+  if (fault) {
+    byId("fields").querySelector("[aria-invalid]")?.focus();
+    return void fail(new Error(fault), null);
+  }
   if (!receipt.changed && (!confirmed || receipt.confirmed)) return;
   const one = receipt;
   if (one.key) return void saveOfQueue(one, confirmed);
@@ -251,7 +282,8 @@ function save(confirmed) {
   }).finally(() => (busy = false));
 }
 
-function savedText({ saved_to, num_words, num_labels, confirmed }) {
+function savedText({ saved_to, num_words, num_labels, num_pages, confirmed }) {
+  if (num_pages) return `Saved to the corrections file: ${counted(num_pages, "page")} with what it says.`;
   const where = saved_to === "table" ? "the receipts table" : "the corrections file";
   return confirmed
     ? `Saved to ${where}: all ${num_words} words confirmed, ${num_labels} with a label.`
@@ -345,9 +377,9 @@ addEventListener("beforeunload", (event) => {
 addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]") || !receipt || byId("panel").hidden || event.altKey || !event.key) return;
   const command = event.ctrlKey || event.metaKey;
-  const typing = event.target === byId("text");
-  if (typing && !command) return void editKey(event);
-  if (command && typing && event.key.toLowerCase() !== "s") return;
+  const typing = event.target.matches("input, select");
+  if (event.target === byId("text") && !command) return void editKey(event);
+  if (typing && !(command && event.key.toLowerCase() === "s")) return;
   if (onKey(event.key.length === 1 ? event.key.toLowerCase() : event.key, command, event)) event.preventDefault();
 });
 
@@ -368,6 +400,7 @@ function onKey(key, command, { shiftKey, target }) {
     else return false;
     return true;
   }
+  if (receipt.pages && key !== "Enter") return false;
   if (/^(Arrow|Home|End)/.test(key)) picture.move(key, shiftKey);
   else if (key === "Escape") picture.select([]);
   else if (key === "Enter" && !target.closest("button, summary, a")) save(true);
@@ -397,7 +430,5 @@ server.onToken(
       dialog.showModal();
     }),
 );
-const shown = KEYS.flatMap(([key, does]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, does)]);
-byId("keys").querySelector("dl").append(...shown);
 setZoom(0);
 attempt(begun);

@@ -16,11 +16,12 @@ export function fieldsOf(receipt) {
   ].filter(Boolean);
 }
 
-const titled = (title, ...children) => make("section", {}, make("h2", { textContent: title }), ...children);
+export const titled = (title, ...children) => make("section", {}, make("h2", { textContent: title }), ...children);
 const rowsOf = (rows) => make("div", { className: "rows" }, ...rows.map(row));
 const listOf = (texts) => make("ul", {}, ...texts.map((text) => make("li", { textContent: text })));
 
-function reasonsOf(receipt) {
+/** Why a person should look at it. */
+export function reasonsOf(receipt) {
   const reasons = receipt.reasons();
   if (!reasons.length) return make("p", { className: "note good", textContent: "Nothing speaks for a second look." });
   return make("div", { className: "note" }, make("h2", { textContent: "Please check" }), listOf(reasons));
@@ -63,7 +64,8 @@ function cellOf(label, find) {
   return make("td", { className: label }, button);
 }
 
-function checksOf({ known, stale }) {
+/** Sums that hold or do not; null where none could be checked. */
+export function checksOf({ known, stale }) {
   if (!known.length) return null;
   const lines = known.map(({ text, holds }) => make("li", { className: holds ? "holds" : "fails", textContent: text }));
   const note = stale ? make("p", { className: "soft", textContent: "As read, before your corrections." }) : null;

@@ -31,9 +31,12 @@ export class Picture {
     this.words = receipt.words.map((word, place) => this.#word(word, place));
     const shown = pages.map((page) => this.#page(page, pages.length));
     this.root.replaceChildren(...shown);
-    if (receipt.photo && pages.length === 1) this.#photo(shown[0], pages[0]);
+    if (receipt.photo && pages.length === 1) this.url = URL.createObjectURL(receipt.photo);
+    pages.forEach((page, n) => (page.picture || this.url) && this.#photo(shown[n], page.picture ?? this.url, page));
     this.update(this.words.keys());
     this.words[0]?.setAttribute("tabindex", "0");
+    if (this.words.length) this.root.removeAttribute("tabindex");
+    else this.root.tabIndex = 0; // to scroll it by keys
     this.root.scrollTop = 0;
   }
 
@@ -42,15 +45,15 @@ export class Picture {
     const label = count > 1 ? `Words of page ${page}` : "Words of the receipt";
     const list = make("div", { className: "words", role: "listbox", aria: { label, multiselectable: true } });
     list.append(...places.map((place) => this.words[place]));
-    const element = make("div", { className: "sheet drawn", dataset: { page } }, places.length ? list : null);
+    const none = make("p", { className: "unseen" }, "Here is no picture of this page: open the file beside.");
+    const element = make("div", { className: "sheet drawn", dataset: { page } }, places.length ? list : none);
     element.style.aspectRatio = `${width} / ${height}`;
     element.style.setProperty("--ratio", height / width);
     return element;
   }
 
-  #photo(sheet, { rotated }) {
-    this.url = URL.createObjectURL(this.receipt.photo);
-    const image = make("img", { src: this.url, alt: "", draggable: false, className: `turned-${rotated}` });
+  #photo(sheet, src, { rotated }) {
+    const image = make("img", { src, alt: "", draggable: false, className: `turned-${rotated}` });
     sheet.classList.remove("drawn");
     image.addEventListener("error", () => {
       image.remove();

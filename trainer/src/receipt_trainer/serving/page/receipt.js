@@ -64,6 +64,16 @@ export class Receipt {
     return this.done.at(-1) !== this.savedAt;
   }
 
+  /** Whether there is nothing that could be saved. */
+  get empty() {
+    return !this.words.length;
+  }
+
+  /** How much it is, in words. */
+  get size() {
+    return `${this.words.length} word${this.words.length === 1 ? "" : "s"}`;
+  }
+
   get numTouched() {
     return this.words.filter((word) => word.byPerson).length;
   }

@@ -59,14 +59,18 @@ export async function entry(key) {
   return { answer, photo: await (await call(place.pathname + place.search)).blob().catch(() => null) };
 }
 
-/** Read a file. One that is too large for the server is made smaller if it is a photo: {answer, smaller}. */
-export async function read(file) {
+/**
+ * Read a file. One that is too large for the server is made smaller if it is a photo: {answer, smaller}. `pictures`: the
+ * answer has the pages of what a browser does not show.
+ */
+export async function read(file, { pictures = false } = {}) {
   if (/json/.test(file.type) || /\.json$/i.test(file.name)) {
     const headers = { "Content-Type": "application/json" };
     return { answer: await json("/v1/receipts:read", { method: "POST", headers, body: file }, 180_000), smaller: null };
   }
   try {
-    return { answer: await readPart(file), smaller: null };
+    const drawn = pictures && !/^image\/(jpeg|png|webp)$/.test(file.type);
+    return { answer: await readPart(file, drawn ? "?pictures=true" : ""), smaller: null };
   } catch (problem) {
     const smaller = problem.status === TOO_LARGE ? await shrunk(file) : null;
     if (!smaller) throw problem;
@@ -74,10 +78,10 @@ export async function read(file) {
   }
 }
 
-function readPart(file) {
+function readPart(file, query = "") {
   const body = new FormData();
   body.append("file", file, file.name);
-  return json("/v1/receipts:read", { method: "POST", body }, 180_000);
+  return json(`/v1/receipts:read${query}`, { method: "POST", body }, 180_000);
 }
 
 async function shrunk(file) {
