@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 
 from receipt_trainer.cli.commands.read import command
+from receipt_trainer.data.document import check, to_rows
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.inference import document_server
 from receipt_trainer.inference.answer import Answer, schema
@@ -102,6 +103,8 @@ def test_a_folder_of_photos_is_read_through_a_server(read: Callable[..., Result]
     assert len(server.asked) == 4
     body = server.asked[0][1]
     assert body["messages"][0]["content"][1]["text"] == "all of it"
+    for form in (SOUND, to_rows(SOUND)):  # a model writes line items as it has learned
+        assert check(form, body["response_format"]["json_schema"]["schema"]) == []
     assert sent_image(body).tobytes() == drawn.tobytes()
     drawn.rotate(180).save("in/a.png")
     assert read("in", "--output", "out.jsonl", "--prompt", "all of it").exit_code == 0
@@ -186,6 +189,7 @@ def test_values_are_those_that_the_numbers_mean() -> None:
     assert values["INVOICE_NUMBER"] == "A-7"
     assert (values["DUE_DATE"], values["TAX_RATE"], values["CLIENT_NAME"]) == ("2026-12-27", "19", "Ann")
     assert answer["checks"]["subtotal_plus_tax_is_total"] is True
+    assert answered(to_rows(SOUND)) == answered(SOUND)
     yen = answered(SOUND | {"currency": "JPY", "grand_total": 1200.0, "line_items": [], "subtotal": None})
     assert yen.summary["total"] == "1200"
     unknown = answered(SOUND | {"currency": None, "grand_total": 12.5, "line_items": [], "subtotal": 12.5})

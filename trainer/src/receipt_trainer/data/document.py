@@ -67,6 +67,10 @@ _ROWS: Final = {
 }
 ROWS_SCHEMA: Final[dict[str, Any]] = DOCUMENT_SCHEMA | {"properties": DOCUMENT_SCHEMA["properties"] | {TABLE: _ROWS}}
 """The same of a document whose line items are rows, see `to_rows`."""
+EITHER_SCHEMA: Final[dict[str, Any]] = DOCUMENT_SCHEMA | {
+    "properties": DOCUMENT_SCHEMA["properties"] | {TABLE: {"anyOf": [DOCUMENT_SCHEMA["properties"][TABLE], _ROWS]}}
+}
+"""The same for a model of which it is not known whether it writes rows."""
 
 
 def subset_schema(schema: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:

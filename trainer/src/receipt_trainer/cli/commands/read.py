@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -185,6 +186,7 @@ def server_reader(
         WorldError: it cannot be reached.
     """
     from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT
+    from receipt_trainer.data.document import EITHER_SCHEMA
 
     with _installed():
         from receipt_trainer.inference.document_server import DocumentServer
@@ -193,7 +195,7 @@ def server_reader(
     asked = DocumentServer.connect(
         server, served_model, prompt or DEFAULT_PROMPT, max_new_tokens, patience_s=patience_s
     )
-    return ServerReader(asked, **options)
+    return ServerReader(replace(asked, schema=EITHER_SCHEMA), **options)
 
 
 def _usable_cpus() -> int:
