@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, normalizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
 from receipt_trainer.config.paddleocr_vl import LoraSection
@@ -16,7 +17,13 @@ from receipt_trainer.models.paddleocr_vl.lora import attach_lora
 from receipt_trainer.models.paddleocr_vl.merge import write_model
 from receipt_trainer.models.paddleocr_vl.model import load
 from receipt_trainer.models.paddleocr_vl.processor import load_processor
-from tests.models.paddleocr_vl.tiny import CONDITIONAL_TEMPLATE, PAD, SPECIAL, make_tiny, with_special_tokens
+from tests.models.paddleocr_vl.tiny import (
+    CONDITIONAL_TEMPLATE,
+    PAD,
+    SPECIAL,
+    make_tiny,
+    with_special_tokens,
+)
 
 TEMPLATES = {
     "1.0": CONDITIONAL_TEMPLATE,
@@ -37,8 +44,19 @@ UNUSED = "visual.vision_model.head.probe"
 """A weight that transformers has no use for."""
 
 
-def make_published(folder: Path, version: str = "1.0", seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Path:
-    """Write the model; `version` decides the chat template."""
+def make_published(
+    folder: Path,
+    version: str = "1.0",
+    seed: int = 0,
+    dtype: torch.dtype = torch.bfloat16,
+    pieces: Iterable[str] = (),
+) -> Path:
+    """Write the model.
+
+    Args:
+        version: decides the chat template.
+        pieces: one token each, as in the tiny model.
+    """
     make_tiny(folder, seed)
     nested = json.loads((folder / "config.json").read_bytes())
     text, vision = nested.pop("text_config"), nested.pop("vision_config")
@@ -79,7 +97,7 @@ def make_published(folder: Path, version: str = "1.0", seed: int = 0, dtype: tor
     )
     for name, code in CODE.items():
         (folder / f"{name}.py").write_text(code)
-    _tokenizer().save_pretrained(folder)
+    _tokenizer(pieces).save_pretrained(folder)
     (folder / "chat_template.jinja").write_text(TEMPLATES[version])
     return folder
 
@@ -98,14 +116,16 @@ def adapter_on(base: Path, folder: Path, section: LoraSection) -> Path:
     return folder
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def _tokenizer(pieces: Iterable[str]) -> PreTrainedTokenizerFast:
     """As sentencepiece's: a blank is part of a piece, and `▁{` is one."""
     letters = ["▁", *map(chr, range(33, 127)), "\n"]
     vocabulary = {token: number for number, token in enumerate((*SPECIAL, *letters, "▁{"))}
     inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[("▁", "{")], unk_token=PAD))
     inner.normalizer = normalizers.Replace(" ", "▁")
     inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
-    return with_special_tokens(inner)
+    tokenizer = with_special_tokens(inner)
+    tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in pieces])
+    return tokenizer
 
 
 def _write(path: Path, values: object) -> None:

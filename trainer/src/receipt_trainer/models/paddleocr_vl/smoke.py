@@ -92,11 +92,9 @@ def first_difference(expected: str, found: str) -> str | None:
 def generated_pages(count: int) -> Iterator[tuple[str, Image.Image]]:
     """Drawn documents with their names, the same each time."""
     from receipt_trainer.data.synthetic.layout import TEMPLATES, lay_out_example
-    from receipt_trainer.data.synthetic.locales import languages
-    from receipt_trainer.data.synthetic.render import encode, fonts_of
+    from receipt_trainer.data.synthetic.render import encode, fonts_by_language
 
-    language = languages()["en"]
-    fonts = {language: fonts_of(language)}
+    fonts = fonts_by_language(("en",), ())
     for index in range(count):
         page = lay_out_example(0, index, tuple(TEMPLATES), fonts).page
         yield f"generated-{index}", Image.open(io.BytesIO(encode(page, None))).convert("RGB")
