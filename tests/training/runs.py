@@ -32,7 +32,8 @@ def record_of(run_dir: Path) -> Any:
 
 def state_of(checkpoint: Path) -> dict[str, Any]:
     """transformers' own state in a checkpoint."""
-    return json.loads((checkpoint / "trainer_state.json").read_bytes())
+    state: dict[str, Any] = json.loads((checkpoint / "trainer_state.json").read_bytes())
+    return state
 
 
 def curve(run_dir: Path) -> dict[int, dict[str, float]]:

@@ -17,11 +17,11 @@ _GOODS = ("tea", "egg", "oil")
 
 def document(draw: random.Random, *, num_items: int = 1) -> dict[str, Any]:
     """A receipt in the canonical form that adds up."""
-    items = []
+    items: list[dict[str, Any]] = []
     for _ in range(num_items):
         quantity, price = draw.randint(1, 9), draw.randint(1, 9)
         item = {"description": draw.choice(_GOODS), "quantity": quantity, "unit_price": price}
-        items.append(item | {"total": quantity * price})
+        items.append({**item, "total": quantity * price})
     total = sum(item["total"] for item in items)
     return {
         "document_type": "receipt",
