@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -273,9 +274,10 @@ def test_what_is_altered_or_odd_is_counted_and_said(
         ({"words": [word | {"text": 12.5} for word in words()]}, "texts are numbers"),
         ({"words": [[word] for word in words()]}, "nested by line"),
         ({"words": TEXTS}, "words are texts: bboxes and ner_tags of the same length are needed"),
+        ({"words": json.dumps(words())}, "`words` is a text: a list is needed"),
         ({"annotations": words(), "words": None}, "there is 'annotations'"),
     ],
-    ids=["bbox", "value", "boxes of names", "sides", "numbers", "nested", "plain words", "another list"],
+    ids=["bbox", "value", "boxes of names", "sides", "numbers", "nested", "plain words", "a text", "another list"],
 )
 def test_unusable_files_say_what_stands_there_instead(given: dict[str, Any], said: str, tmp_path: Path) -> None:
     """A file of which nothing can be used stops the command, with what was expected."""
@@ -301,6 +303,26 @@ def test_labels_in_lists(label: object, kept: str | None, kind: ProblemKind | No
     (receipt,) = read_files(write(tmp_path / "a.jsonl", record(lambda word: word | {"label": label})), problems)
     assert {word.valid_label() for word in receipt.words} == {kept}
     assert set(problems.counts) == ({kind} if kind else set())
+
+
+def test_a_folder_of_our_own_files(tmp_path: Path) -> None:
+    """Its files are read one after the other; an id that stands in two counts once; what is none is named."""
+    write(tmp_path / "a.jsonl", record(), record(id="b"))
+    write(tmp_path / "b.jsonl", record(width=WIDTH + 1), record(id="c"))
+    (tmp_path / "notes.txt").write_text("to do")
+    problems = ProblemLog()
+    assert [receipt.name for receipt in read_files(tmp_path, problems)] == ["a", "b", "c"]
+    assert problems.counts == {ProblemKind.DUPLICATE_RECEIPT: 1, ProblemKind.BAD_RECORD: 1}
+
+
+def test_what_is_no_file_of_lines_is_refused(tmp_path: Path) -> None:
+    """A pipe, which would be empty when it is read again, and a table, by what it begins with."""
+    pipe, table = tmp_path / "pipe.jsonl", tmp_path / "table.jsonl"
+    os.mkfifo(pipe)
+    table.write_text("id,text,label\n")
+    for path, said in ((pipe, "can be read only once"), (table, "not JSON: it begins with 'id,text,label'")):
+        with pytest.raises(UserError, match=said):
+            read_files(path, ProblemLog())
 
 
 def test_percent_twice_a_key_and_twice_an_id_are_refused(tmp_path: Path) -> None:

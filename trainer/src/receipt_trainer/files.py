@@ -41,6 +41,12 @@ def open_text(path: Path, mode: str = "r") -> IO[str]:
     return path.open(mode, encoding=encoding)
 
 
+def refuse_stream(path: Path) -> None:
+    """UserError: a pipe or device, which commands that look at a file before they read it would take for empty."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"{path}: a pipe or a device can be read only once: a file is needed")
+
+
 def open_bytes(path: Path) -> BufferedReader | gzip.GzipFile:
     """Open a file to read it, through gzip if it is called *.gz or begins as such files do."""
     stream = path.open("rb")

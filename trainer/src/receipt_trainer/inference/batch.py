@@ -127,7 +127,7 @@ def _answer(reader: Reader, inputs: Inputs, task: ReadTask) -> dict[str, Any]:
         answer = reader.answer(given)
     except UserError as error:
         said = " ".join(str(error).split())
-        for called in (task.source["file"], name):  # which is said beside it
+        for called in (name, task.source["file"]):  # which is said beside it
             said = said.removeprefix(f"{called}: ")
         return {"id": name, "source": task.source, "error": said}
     return {"id": answer["id"], "source": task.source, **answer}

@@ -18,7 +18,7 @@ from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.jsonl import JsonLine, Suspicion, note_encoding, read_lines
 from receipt_trainer.data.sources.record import parse_record
 from receipt_trainer.errors import UserError
-from receipt_trainer.files import open_bytes
+from receipt_trainer.files import open_bytes, refuse_stream
 from receipt_trainer.pages.kinds import IMAGE_ENDINGS, is_document, is_document_file
 
 if TYPE_CHECKING:
@@ -194,10 +194,11 @@ class Inputs:
 
     def _receipt(self, line: JsonLine, name: str, path: Path) -> Given:
         is_whole, after, problems = line.place == name, line.place.removeprefix(name), _log()
-        place = path.name + after
+        place = problems.place = path.name + after
         where = f"line {line.row}" if after.startswith(":") else after
         called = name if is_whole else f"{name} {where}" if after.startswith(":") else line.place
         note_encoding(line, problems)
+        problems.place = ""
         receipt = None
         if line.error:
             problems.add(ProblemKind.BAD_RECORD, place, detail=line.error)
@@ -225,6 +226,7 @@ def files_below(name: str | Path, endings: tuple[str, ...], output: Path | None 
     if not path.exists():
         raise UserError(f"{name}: no such file or folder")
     if not path.is_dir():
+        refuse_stream(path)
         return [path]
     written = output and os.path.realpath(output)
     inner = sorted(file for file in _inside(path, endings) if os.path.realpath(file) != written)

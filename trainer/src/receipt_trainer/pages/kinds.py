@@ -39,7 +39,9 @@ def is_document(head: bytes) -> bool:
 
 
 def is_document_file(path: Path) -> bool:
-    """Whether a file is an image or a PDF; False for what is no file."""
+    """Whether a file is an image or a PDF; False for what is no file, as a pipe that can be read only once."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as stream:
             return is_document(stream.read(1024))

@@ -327,7 +327,7 @@ def _remarks(found: Checkup) -> list[str]:
 
 def _stored_splits(labelled: Sequence[Receipt]) -> Iterator[str]:
     stored = Counter(receipt.split for receipt in labelled)
-    if len(stored) > 1 or "" not in stored:
+    if any(stored):
         counts = ", ".join(f"{one_line(split, 30) or '(none)'} {count}" for split, count in sorted(stored.items()))
         yield (
             f"stored splits ({counts}) are not looked at, the split is by hash, unless train_split and eval_split name "

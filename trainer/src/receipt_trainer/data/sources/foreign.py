@@ -80,7 +80,7 @@ def detect(path: Path, content: bytes | None = None) -> str | None:
     Raises:
         UserError: it cannot be read.
     """
-    for file in _files(path) if content is None else [path]:
+    for file in files_of(path) if content is None else [path]:
         found = _detect(_content(file, content))
         if found is not None:
             return found
@@ -116,7 +116,7 @@ def read_foreign(
         yield from _read_file(FileReading(path, log, names, is_draft=is_draft), format, content)
         return
     understood = False
-    for file in _files(path):
+    for file in files_of(path):
         try:
             inside = _content(file)
             found = _detect(inside)
@@ -273,7 +273,7 @@ def read_receipts(
     return strip_prefixes(receipts, problems)
 
 
-def _files(path: Path) -> Iterator[Path]:
+def files_of(path: Path) -> Iterator[Path]:
     """The file, or those of a folder that are no images and not hidden."""
     if not path.is_dir():
         yield path

@@ -25,6 +25,8 @@ MAX_WHOLE: Final = 100_000_000
 """Bytes of the largest file that is read as one JSON."""
 CODE_PAGE: Final = "Windows-1252"
 """The encoding of what is no Unicode."""
+_SHOWN: Final = 40
+"""Characters of a line that is no JSON, in a message."""
 _BOM: Final = b"\xef\xbb\xbf"
 _OPEN: Final = (b"[", b"{", b",")
 """How the first line ends of a JSON that goes on in the next."""
@@ -117,13 +119,15 @@ def _line(row: int, place: str, line: bytes, encoding: str) -> JsonLine:
     try:
         return JsonLine(row, place, decoded(text), "", line, encoding)
     except (ValueError, RecursionError) as error:
-        return JsonLine(row, place, None, f"not JSON: {error}", line, encoding)
+        shown = text.strip()[:_SHOWN]
+        reason = error if shown.startswith(("{", "[")) else f"it begins with {shown!r}"
+        return JsonLine(row, place, None, f"not JSON: {reason}", line, encoding)
 
 
 def note_encoding(line: JsonLine, problems: ProblemLog) -> None:
     """Count a line that is not UTF-8."""
     if line.encoding:
-        problems.add(ProblemKind.NOT_UTF8, line.place, cause=f"read as {line.encoding}")
+        problems.add(ProblemKind.NOT_UTF8, problems.place or line.place, cause=f"read as {line.encoding}")
 
 
 def lines_of(path: Path, said: str = "cannot read receipts") -> Iterator[JsonLine]:
@@ -160,8 +164,8 @@ def read_jsonl(
     label_names = label_names or class_labels(path)
     suspicion = Suspicion(str(path), has_names=bool(label_names))
     for line in lines_of(path):
-        note_encoding(line, problems)
         problems.place = line.place
+        note_encoding(line, problems)
         receipt = None
         if line.error:
             problems.add(ProblemKind.BAD_RECORD, line.place, detail=line.error)

@@ -15,6 +15,7 @@ from receipt_trainer.data.sources import foreign
 from receipt_trainer.data.sources.clean import MAX_WORDS
 from receipt_trainer.data.sources.jsonl import read_jsonl
 from receipt_trainer.errors import UserError
+from receipt_trainer.files import refuse_stream
 from receipt_trainer.pages.kinds import refuse_image
 
 TABLE: Final = "dynamodb"
@@ -118,11 +119,27 @@ def read_files(
         UserError: no such file, none of the formats, or one that cannot be meant so.
     """
     if format_of(path, format) == foreign.OWN:
-        receipts = list(read_jsonl(path, problems, max_words, label_names))
+        receipts = list(_read_own(path, problems, max_words, label_names))
     else:
         receipts = foreign.read_receipts(path, problems, format=format, max_words=max_words, label_names=label_names)
     note_unknown_labels(receipts, problems)
     return receipts
+
+
+def _read_own(path: Path, problems: ProblemLog, max_words: int, label_names: Sequence[str]) -> Iterable[Receipt]:
+    """The receipts of a file, or of those in a folder; other files in it are named and passed over."""
+    if not path.is_dir():
+        return read_jsonl(path, problems, max_words, label_names)
+    found: dict[str, Receipt] = {}
+    for file in foreign.files_of(path):
+        try:
+            if format_of(file) == foreign.OWN:
+                add_receipts(found, read_jsonl(file, problems, max_words, label_names), file.name, problems)
+            else:
+                problems.add(ProblemKind.BAD_RECORD, file.name, detail="passed over: another format")
+        except UserError as error:
+            problems.add(ProblemKind.BAD_RECORD, file.name, detail=str(error))
+    return found.values()
 
 
 def format_of(path: Path, format: str | None = None) -> str | None:
@@ -135,5 +152,6 @@ def format_of(path: Path, format: str | None = None) -> str | None:
     lines = path.name.endswith((".jsonl", ".jsonl.gz"))
     if not path.exists():
         _refuse_unknown(path)
+    refuse_stream(path)
     found = format or foreign.detect(path)
     return foreign.OWN if found is None and lines else found

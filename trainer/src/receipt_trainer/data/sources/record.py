@@ -160,6 +160,8 @@ def parse_record(
         lines = record.get("lines") if isinstance(record, dict) else None
         nested = _not_a_text(lines[0]) if isinstance(lines, list) and lines else ""
         meant = records_under(record) or nested or meant
+        if isinstance(record, dict) and isinstance(record.get("words"), dict | str):
+            meant = f"`words` is {'a text' if isinstance(record['words'], str) else 'an object'}: a list is needed"
         problems.add(ProblemKind.BAD_RECORD, place, detail="no words list", cause=meant)
         return None
     record = as_ours(record, label_names)
