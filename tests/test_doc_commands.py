@@ -60,6 +60,7 @@ ELSEWHERE = {
     "receipt-trainer vl find-lr": "tests/cli/vl/test_vl_find_lr.py",
     "receipt-trainer vl predict scans/ --server": "tests/cli/vl/test_vl_predict.py",
     "receipt-trainer vl smoke": "tests/cli/vl/test_vl_smoke.py",
+    "receipt-trainer vl rehearse": "tests/models/paddleocr_vl/test_rehearsal.py",
     "receipt-trainer read scans/ --server": "tests/inference/test_server_reader.py",
     "receipt-trainer serve --server": "tests/serving/test_documents.py",
     "receipt-trainer demo": "tests/cli/commands/test_demo.py",

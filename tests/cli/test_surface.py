@@ -106,6 +106,8 @@ OPTIONS = {
     | {"--progress", "--no-progress"}
     | _SERVER,
     "vl evaluate": {"--adapter", "--model-path", "--output", "-o", "--predictions"} | _ASKING,
+    "vl rehearse": {"--batch-size", "--data", "--device", "--max-new-tokens", "--model-path", "--pages"}
+    | {"--progress", "--no-progress"},
     "vl compare": {"--baseline-model", "--baseline-predictions", "--finetuned-model", "--finetuned-predictions"}
     | {"--output-dir", "--resamples", "--seed"}
     | _ASKING,

@@ -10,7 +10,7 @@ import pytest
 
 from receipt_trainer.config.job_file import LayoutLMJob, PaddleOcrVlJob, family_of, load_job_file, read_job
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
-from receipt_trainer.config.paddleocr_vl import BASES, ExperimentSection, VlTrainingConfig
+from receipt_trainer.config.paddleocr_vl import BASES, ExperimentSection, VlDataConfig, VlTrainingConfig
 from receipt_trainer.contract.waiting import body_of, body_version
 from receipt_trainer.errors import UserError
 from receipt_trainer.jobs.model import Job
@@ -78,13 +78,18 @@ def test_what_0_1_0_does_not_know_is_written_where_it_is_used() -> None:
                 "field_subsets": 0.2,
             },
         ),
+        (
+            VlDataConfig(dataset_path="d", rehearsal_path="ocr.jsonl", rehearsal_share=0.1),
+            {"rehearsal_path": "ocr.jsonl", "rehearsal_share": 0.1},
+        ),
     ):
         kind = type(config)
-        written, plain = config.model_dump(mode="json"), kind().model_dump(mode="json")
+        least = kind(dataset_path="d") if kind is VlDataConfig else kind()
+        written, plain = config.model_dump(mode="json"), least.model_dump(mode="json")
         assert {key: value for key, value in written.items() if key not in plain} == used
         assert kind.added == used.keys()
         assert kind.model_validate(written) == config
-        assert kind.model_validate(plain) == kind()
+        assert kind.model_validate(plain) == least
 
 
 @pytest.mark.parametrize("name", ROWS)

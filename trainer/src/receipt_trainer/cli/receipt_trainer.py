@@ -64,6 +64,7 @@ vl = LazyGroup(
         "experiments": LazyCommand(".receipt_trainer:experiments", "Run and compare a folder of configurations."),
         "predict": LazyCommand(".commands.vl_evaluate:predict_command", "Images and PDFs in, checked JSON out."),
         "evaluate": LazyCommand(".commands.vl_evaluate:evaluate_command", "Score a model on a test set."),
+        "rehearse": LazyCommand(".commands.vl_evaluate:rehearse_command", "Pages of the base's own task, to mix in."),
         "compare": LazyCommand(".commands.vl_evaluate:compare_command", "Two models on one test set, with intervals."),
         "merge": LazyCommand(".commands.vl_train:merge_command", "Merge an adapter into its base model."),
         "smoke": LazyCommand(

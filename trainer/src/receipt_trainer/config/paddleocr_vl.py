@@ -204,7 +204,21 @@ class VlTrainingConfig(Strict):
 class VlDataConfig(Strict):
     """`data_config` of a job file: what to train on."""
 
+    added: ClassVar[frozenset[str]] = frozenset({"rehearsal_path", "rehearsal_share"})
+
     dataset_path: str = Field(description="JSON lines to train on, or a folder with train.jsonl, as the worker sees it")
     val_path: str | None = Field(None, description="JSON lines to validate on; unset: val.jsonl beside, or a share")
     validation_fraction: float = Field(0.1, gt=0, lt=1, description="Share held out where there is no val_path")
+    rehearsal_path: str | None = Field(
+        None, description="JSON lines of `vl rehearse`: the base's own task, scored before and after training"
+    )
+    rehearsal_share: float = Field(
+        0.0, ge=0, le=0.9, description="Share of the training examples that are such pages, against forgetting"
+    )
     augmentation: AugmentationSection = Field(default_factory=AugmentationSection)
+
+    @model_validator(mode="after")
+    def _pages_to_mix(self) -> VlDataConfig:
+        if self.rehearsal_share and self.rehearsal_path is None:
+            raise ValueError("rehearsal_share needs rehearsal_path: `receipt-trainer vl rehearse` writes such pages")
+        return self

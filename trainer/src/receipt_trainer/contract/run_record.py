@@ -104,6 +104,18 @@ class AnswerScores(BaseModel):
     seconds: float = 0.0
 
 
+class RehearsalScores(BaseModel):
+    """The base's own task, on pages that were not trained on, before and after training.
+
+    Distances are normalized edit distances to the stored texts: 0 the same text, 1 nothing in common.
+    """
+
+    pages: int
+    mixed: int = Field(0, description="Pages of that task among the training examples")
+    before: float
+    after: float
+
+
 class ParameterCounts(BaseModel):
     """Weights that are trained, and all."""
 
@@ -138,6 +150,7 @@ class VlResults(BaseModel):
     left_out: list[LeftOut] = Field(default_factory=list)
     final: Annotated[FinalLoss | None, _OrNone] = None
     scores: Annotated[AnswerScores | None, _OrNone] = None
+    rehearsal: RehearsalScores | None = None
 
     @model_serializer(mode="wrap")
     def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -282,6 +282,7 @@ def render_run(
             "evaluations": vl.evaluations,
             "best": vl.best.model_dump() if vl.best else {},
             "kept": vl.scores.model_dump() if vl.scores else {},
+            "rehearsal": vl.rehearsal,
             "evaluation": evaluation_view(evaluation, folder) if evaluation is not None else None,
             "left_out": vl.left_out[:MAX_LEFT_OUT],
             "num_left_out": len(vl.left_out),

@@ -238,4 +238,9 @@ def describe_scores(record: PaddleOcrVlRecord) -> str:
     parts = {"eval_loss": "validation loss", "eval_accuracy": "tokens right", "field_accuracy": "field accuracy"}
     parts |= {"teds": "TEDS", "numeric_accuracy": "numeric accuracy", "parse_share": "JSON"}
     known = (record.vl.final or FinalLoss()).model_dump() | (record.vl.scores or AnswerScores()).model_dump()
-    return ", ".join(f"{word} {known[key]:.4f}" for key, word in parts.items() if known.get(key) is not None)
+    said = [f"{word} {known[key]:.4f}" for key, word in parts.items() if known.get(key) is not None]
+    if record.vl.rehearsal:
+        said.append(
+            f"base's own task {record.vl.rehearsal.before:.4f} -> {record.vl.rehearsal.after:.4f} edit distance"
+        )
+    return ", ".join(said)

@@ -31,7 +31,9 @@ from receipt_trainer.data.document_set import (
     TrainedAs,
     VlExample,
     asked_for,
+    read_examples,
     read_test_set,
+    to_line,
     trained_as,
     with_prompt,
 )
@@ -87,6 +89,39 @@ def _ask(
                 told(len(found), len(examples))
     write_predictions(predictions, [found[example.id] for example in examples])
     unfinished.remove()
+
+
+@click.command(name="rehearse", short_help="Pages of the base's own task, to mix in.")
+@click.option("--data", type=PATH, required=True, help="Folder with train.jsonl, or the file: where pages are taken.")
+@click.option("--model-path", required=True, help="The base: a folder or a name on the hub.")
+@click.option("--pages", type=FROM_1, default=200, show_default=True, help="Pages at most.")
+@click.option("--batch-size", type=FROM_1, default=4, show_default=True, help="Pages at once.")
+@click.option("--max-new-tokens", type=FROM_1, default=1024, show_default=True, help="Longest text in tokens.")
+@device_option
+@progress_option
+def rehearse_command(data: Path, model_path: str, pages: int, **how: Any) -> None:
+    """Ask a base model for the texts of pages (`OCR:`), and store its answers as training lines beside the data set.
+
+    The file, rehearsal.jsonl, is for data_config.rehearsal_path. Empty texts, and those that reach the longest, are
+    left out.
+    """
+    from receipt_trainer.models.paddleocr_vl.dataset import by_hash
+    from receipt_trainer.models.paddleocr_vl.processor import load_processor
+    from receipt_trainer.models.paddleocr_vl.rehearsal import REHEARSAL_FILE, to_ask
+
+    file = data / "train.jsonl" if data.is_dir() else data
+    asked = {one.id: one for one in map(to_ask, by_hash(read_examples(file))[:pages])}
+    predictions = file.with_name("rehearsal.predictions.jsonl")
+    _ask(model_path, None, list(asked.values()), how, predictions)
+    tokenizer, lines = load_processor(model_path).tokenizer, []
+    for one in read_predictions(predictions):
+        if one.text.strip() and len(tokenizer(one.text)["input_ids"]) < how["max_new_tokens"]:
+            lines.append(to_line(replace(asked[one.id], output=one.text), file.parent))
+    predictions.unlink()
+    if not lines:
+        raise UserError(f"{model_path}: it gave no text for any of {len(asked)} pages; is it the base?")
+    write_atomically(file.with_name(REHEARSAL_FILE), "".join(lines).encode())
+    click.echo(f"{file.with_name(REHEARSAL_FILE)}: {len(lines)} pages; {len(asked) - len(lines)} without a whole text")
 
 
 def _score(predictions: Path, progress: bool | None) -> Evaluation:

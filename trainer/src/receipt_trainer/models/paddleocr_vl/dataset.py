@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from receipt_trainer.data.document_set import (
 )
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.paddleocr_vl.encode import count_tokens
+
+REHEARSAL_SCORED: Final = 20
+"""Pages of the base's own task that are scored, at most."""
 
 Progress = Callable[[int, int], None]
 """Called with how many are done, and of how many."""
@@ -53,11 +56,15 @@ class VlData:
 
     Attributes:
         left_out: {"id", "reason"} of each example that is too long or that the model cannot take.
+        rehearsal: pages of the base's own task that are scored and not trained on.
+        mixed: how many others were put among the examples to train on.
     """
 
     train: Side
     validation: Side
     left_out: list[dict[str, str]]
+    rehearsal: tuple[VlExample, ...] = ()
+    mixed: int = 0
 
     def counts(self) -> dict[str, Any]:
         """For people and run.json."""
@@ -114,6 +121,8 @@ def prepare(
         held_out = _taught(validation_file, training)
     else:
         examples, held_out = hold_out(examples, config.validation_fraction)
+    mixed, scored = rehearsal_pages(config, len(examples))
+    examples = [*examples, *mixed]
     limit = training.max_sequence_length
     left_out: list[dict[str, str]] = []
     done, total = count(1), len(examples) + len(held_out)
@@ -129,7 +138,32 @@ def prepare(
         if not side.examples:
             first = f": {left_out[0]['id']}: {left_out[0]['reason']}" if left_out else ""
             raise UserError(f"{train_file}: no example {name}; {len(left_out)} were left out{first}")
-    return VlData(train, validation, left_out)
+    return VlData(train, validation, left_out, scored, len(mixed))
+
+
+def rehearsal_pages(config: VlDataConfig, num_examples: int) -> tuple[list[VlExample], tuple[VlExample, ...]]:
+    """Pages of the base's own task: those to train on beside so many examples, and those to score, none of them both.
+
+    Raises:
+        UserError: no such file, or too few pages in it.
+    """
+    if config.rehearsal_path is None:
+        return [], ()
+    pages = by_hash(read_examples(Path(config.rehearsal_path)))
+    scored = min(REHEARSAL_SCORED, max(1, len(pages) // 2))
+    wanted = round(num_examples * config.rehearsal_share / (1 - config.rehearsal_share))
+    if wanted > len(pages) - scored:
+        raise UserError(
+            f"{config.rehearsal_path}: rehearsal_share {config.rehearsal_share:g} of {num_examples} examples needs "
+            f"{wanted + scored} pages, {scored} of them to score; there are {len(pages)}: "
+            "`receipt-trainer vl rehearse --pages` makes more"
+        )
+    return pages[scored : scored + wanted], tuple(pages[:scored])
+
+
+def by_hash(examples: Sequence[VlExample]) -> list[VlExample]:
+    """In the order of the hashes of their ids, which is by chance and always the same."""
+    return sorted(examples, key=lambda example: hashlib.sha256(example.id.encode()).digest())
 
 
 def _taught(file: Path, training: VlTrainingConfig) -> list[VlExample]:
@@ -146,8 +180,7 @@ def hold_out(examples: Sequence[VlExample], fraction: float) -> tuple[list[VlExa
     if len(examples) < 2:
         raise UserError("one example cannot be split into two sides: give a file to validate on (val_path, --val-file)")
     number = min(max(1, round(len(examples) * fraction)), len(examples) - 1)
-    order = sorted(examples, key=lambda example: hashlib.sha256(example.id.encode()).digest())
-    chosen = {example.id for example in order[:number]}
+    chosen = {example.id for example in by_hash(examples)[:number]}
     sides = [example for example in examples if example.id not in chosen]
     return sides, [example for example in examples if example.id in chosen]
 

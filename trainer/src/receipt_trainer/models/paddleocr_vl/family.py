@@ -40,6 +40,7 @@ from receipt_trainer.models.paddleocr_vl.model import (
     require_quantization,
 )
 from receipt_trainer.models.paddleocr_vl.processor import load_processor
+from receipt_trainer.models.paddleocr_vl.rehearsal import score_rehearsal
 from receipt_trainer.models.paddleocr_vl.trainer import VlTrainer
 from receipt_trainer.models.paddleocr_vl.vision_features import VisionFeatures
 from receipt_trainer.reports.run_folder import RunFolder, write_report
@@ -244,6 +245,12 @@ class VlTask:
             scoring = Scoring(run_dir, evaluation, self.data.validation, asked)
             with trainer.accelerator.autocast():
                 score_run(loaded, scoring, record, sink, console)
+        if self.data.rehearsal:
+            sink.log("info", f"base and kept model answer {len(self.data.rehearsal)} pages of the base's own task")
+            loaded = Loaded(trainer.model.eval(), self.processor, self.job.model, None, trainer.args.device)
+            with trainer.accelerator.autocast():
+                scores = score_rehearsal(loaded, self.data.rehearsal, evaluation.batch_size)
+            record.vl.rehearsal = scores.model_copy(update={"mixed": self.data.mixed})
 
 
 def vision_features(model: Any, training: VlTrainingConfig, num_examples: int) -> VisionFeatures | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +25,7 @@ from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.evaluation.answers import Prediction, parse_prediction, write_predictions
 from receipt_trainer.evaluation.documents import Evaluation, evaluate
 from receipt_trainer.evaluation.ratio import Share
-from receipt_trainer.models.paddleocr_vl.dataset import Side
+from receipt_trainer.models.paddleocr_vl.dataset import Side, by_hash
 from receipt_trainer.models.paddleocr_vl.encode import encode_prompts
 from receipt_trainer.models.paddleocr_vl.model import Loaded
 from receipt_trainer.training.console import progress_bar
@@ -251,8 +250,7 @@ class Scoring:
         """Those that are scored, in the order of their file: of too many the ones with the smallest hashes of ids."""
         known = [example for example in self.validation.examples if is_document(example.output)]
         limit = self.section.documents or len(known)
-        order = sorted(known, key=lambda example: hashlib.sha256(example.id.encode()).digest())
-        chosen = {example.id for example in order[:limit]}
+        chosen = {example.id for example in by_hash(known)[:limit]}
         return [example for example in known if example.id in chosen]
 
     def unfinished(self) -> Unfinished:
