@@ -284,20 +284,22 @@ def train(
         raise UserError(f"the GPU's memory is too small for {task.memory_hint} ({told})") from None
     finally:
         bar.close()
-    elapsed_s = time.monotonic() - before
-    record.timings |= {
-        "train_s": round(records.elapsed_s(), 3),
-        "train_this_attempt_s": round(elapsed_s, 3),
-        "steps": trainer.state.global_step,
-    }
-    record.timings["steps_per_s"] = round(trainer.state.global_step / max(record.timings["train_s"], 1e-9), 4)
-    if trainer.num_tokens:  # an attempt may have nothing left to train
-        record.timings["tokens_per_s"] = round(trainer.num_tokens / max(elapsed_s, 1e-9), 1)
+    record.timings |= _timings(trainer, records.elapsed_s(), time.monotonic() - before)
     if trainer.is_world_process_zero():
         task.finish(trainer, record, run_dir, sink, console)
         record.finished_at = _now()
         record.write(run_dir / RUN_FILE)
     return record
+
+
+def _timings(trainer: BatchTrainer, train_s: float, attempt_s: float) -> dict[str, float]:
+    """Seconds and rates for the run's record: of all attempts, and tokens of this one."""
+    steps = trainer.state.global_step
+    found = {"train_s": round(train_s, 3), "train_this_attempt_s": round(attempt_s, 3), "steps": steps}
+    found["steps_per_s"] = round(steps / max(found["train_s"], 1e-9), 4)
+    if trainer.num_tokens:  # an attempt may have nothing left to train
+        found["tokens_per_s"] = round(trainer.num_tokens / max(attempt_s, 1e-9), 1)
+    return found
 
 
 def _open_record(
