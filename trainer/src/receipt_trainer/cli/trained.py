@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class TrainedModel:
     """A trained model on its device."""
 
     saved: SavedModel
@@ -60,7 +60,7 @@ class Reader:
             return split, predict(self.saved.model, split, self.space, on_batch=count)
 
 
-def open_reader(model: str, device: str, precision: str) -> Reader:
+def open_reader(model: str, device: str, precision: str) -> TrainedModel:
     """Load a trained model; UserError: there is none, or the machine cannot do what is asked."""
     say_loading()
     from receipt_trainer.models.layoutlm.export import load_model
@@ -71,7 +71,7 @@ def open_reader(model: str, device: str, precision: str) -> Reader:
     cuda = hardware.use_cuda(wanted)
     chosen = hardware.precision(wanted, cuda)
     on = "cuda" if cuda else "cpu"
-    return Reader(load_model(model, on), on, chosen)
+    return TrainedModel(load_model(model, on), on, chosen)
 
 
 def labelled(receipts: Sequence[Receipt], dataset: str, problems: ProblemLog) -> list[Receipt]:

@@ -20,7 +20,7 @@ from rich.text import Text
 from receipt_trainer.aws import clients
 from receipt_trainer.cli.options import dataset_options, model_options
 from receipt_trainer.cli.render.tables import plain_table, print_note, progress_bar, show_problems
-from receipt_trainer.cli.trained import Reader, label_notes, labelled, load_with_progress, open_reader
+from receipt_trainer.cli.trained import TrainedModel, label_notes, labelled, load_with_progress, open_reader
 from receipt_trainer.contract import names
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction
@@ -119,7 +119,7 @@ def _parts(dataset: str) -> set[str]:
     return {part if part == "dynamodb" else str(Path(part).resolve()) for part in parts}
 
 
-def _score(reader: Reader, receipts: Sequence[Receipt]) -> tuple[dict[str, Any], list[ReceiptPrediction]]:
+def _score(reader: TrainedModel, receipts: Sequence[Receipt]) -> tuple[dict[str, Any], list[ReceiptPrediction]]:
     from receipt_trainer.data.decode import choose, receipt_predictions
     from receipt_trainer.models.layoutlm import metrics
 
@@ -236,7 +236,7 @@ def _from_table(table: str, wanted: str | None, random: Random, problems: Proble
     return next((receipt for receipt in found if receipt is not None and receipt.has_valid_label()), None)
 
 
-def _predictions(reader: Reader, receipt: Receipt) -> tuple[tuple[PredictedWord, ...], list[float]]:
+def _predictions(reader: TrainedModel, receipt: Receipt) -> tuple[tuple[PredictedWord, ...], list[float]]:
     """Every word, and the probability that the model gave its gold label."""
     from receipt_trainer.data.decode import choose, receipt_predictions
 

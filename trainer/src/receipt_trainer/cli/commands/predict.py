@@ -18,7 +18,7 @@ from rich.console import Console
 
 from receipt_trainer.cli.options import model_options
 from receipt_trainer.cli.render.tables import show_problems
-from receipt_trainer.cli.trained import Reader, open_reader
+from receipt_trainer.cli.trained import TrainedModel, open_reader
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.data.problems import ABOUT_LABELS, NOTED, ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import Receipt
@@ -150,7 +150,7 @@ class _Parsed:
     problems: list[str] = field(default_factory=list)
 
 
-def answers(reader: Reader, lines: Iterable[_Parsed], tally: Tally) -> Iterator[dict[str, Any]]:
+def answers(reader: TrainedModel, lines: Iterable[_Parsed], tally: Tally) -> Iterator[dict[str, Any]]:
     """One answer a line, in order, read in batches; `tally` counts along."""
     waiting = iter(lines)
     while batch := list(islice(waiting, BATCH)):
@@ -187,7 +187,7 @@ def _parse(line: JsonLine, log: ProblemLog) -> _Parsed:
     return parsed
 
 
-def _read(reader: Reader, receipts: Sequence[Receipt]) -> Iterator[list[entities.ReadWord]]:
+def _read(reader: TrainedModel, receipts: Sequence[Receipt]) -> Iterator[list[entities.ReadWord]]:
     """The words of each receipt in reading order, numbered as they came in; boxes are filled in by the caller."""
     from receipt_trainer.data.decode import choose
 
