@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 from receipt_trainer.cli import layoutlm, receipt_trainer
 from receipt_trainer.cli.commands import worker
 from receipt_trainer.cli.lazy import run
 from receipt_trainer.models.layoutlm import serve_export
+from receipt_trainer.reports import page, plots
 from receipt_trainer.worker.lease_watchdog import LeaseWatchdog
 from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.main import main as train
@@ -45,6 +47,11 @@ for _name in (
     ),
 ):
     importlib.import_module(_name)
+
+for _name in page._environment().list_templates(extensions=["j2"]):
+    page._environment().get_template(_name)
+plots.draw_charts([1.0, 2.0], {"Score": [plots.Series("a", [0.5, 0.6], plots.BLUE)]}, best_epoch=1.0)
+get_checkpoint_conversion_mapping("layoutlm")
 
 _FEW = serve_export.generated_receipts()[:2]
 _export: Any = serve_export

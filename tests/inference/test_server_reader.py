@@ -248,7 +248,7 @@ _JSON = st.recursive(
 _ODD = st.fixed_dictionaries({}, optional=dict.fromkeys(SOUND, _JSON))
 
 
-@hypothesis.settings(max_examples=60, database=None, derandomize=True, deadline=None)
+@hypothesis.settings(max_examples=60)
 @hypothesis.given(pages=st.lists(_ODD, min_size=1, max_size=2))
 def test_whatever_a_model_writes_has_an_answer(pages: list[dict[str, Any]]) -> None:
     """Without guided decoding any JSON may come: it is never a fault, and the answer keeps its shape."""

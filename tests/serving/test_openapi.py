@@ -50,7 +50,7 @@ def test_schemathesis_finds_nothing(holder: Holder, tmp_path: Path) -> None:
             assert isinstance(found, Ok)
             operation = found.ok()
 
-            @hypothesis.settings(max_examples=12, database=None, derandomize=True)
+            @hypothesis.settings(max_examples=12)
             @hypothesis.given(case=operation.as_strategy())
             def check(case: Any) -> None:
                 case.call_and_validate(checks=CHECKS, timeout=TIMEOUT_S)

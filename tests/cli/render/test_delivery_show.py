@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -14,12 +15,12 @@ from tests.cli.jobs import Caller, add_job
 from tests.sweep.world import World, axis, definition
 
 REASON = "the run is complete, but not delivered: error: aws s3 sync failed"
-LATER = utc_now() + timedelta(hours=5, minutes=30)
+LATER = utc_now() + timedelta(hours=5, minutes=59)
 PUT_OFF: dict[str, Any] = {
     "status": "INTERRUPTED",
     "attempt": 9,
     "reason": REASON,
-    "undelivered_since": iso(utc_now() - timedelta(days=2, hours=1)),
+    "undelivered_since": iso(utc_now() - timedelta(days=2, hours=12)),
     "num_undelivered": 8,
 }
 WAITING = PUT_OFF | {"waits_for": REASON, "next_try_at": iso(LATER)}
@@ -32,7 +33,8 @@ def test_what_a_job_waits_for(command: str, jobs_table: str, call: Caller) -> No
     out = call(command, add_job(jobs_table, **WAITING)).out
     assert "INTERRUPTED (undelivered) · attempt 9" in out
     assert out.count(REASON) == 1
-    assert all(said in out for said in ("waits for", "(2 d ago), 8 tries failed", "next try", "(in 5 h)"))
+    assert all(said in out for said in ("waits for", "(2 d ago), 8 tries failed", "next try"))
+    assert re.search(r"\(in \d h\)", out)
 
 
 @pytest.mark.parametrize("command", ["job-status", "job-details"])
