@@ -17,8 +17,6 @@ from receipt_trainer.config.job_file import LayoutLMJob
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract import names, waiting_calls
 from receipt_trainer.contract.tables import INSTANCES, JOBS, job_pk
-from receipt_trainer.data.sources.record import to_record
-from receipt_trainer.data.synthetic import generate
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.metrics import read_curves
 from receipt_trainer.jobs.submit import new_job, retry_job, submit_training_job
@@ -32,6 +30,7 @@ from tests.chaos.stage import Stage
 from tests.chaos.tcp_proxy import TcpProxy
 from tests.chaos.wires import Wires
 from tests.queues import new_queue
+from tests.training.runs import write_receipts
 from tests.worker.bench import TRAINING, Bench
 
 POLL_S: Final = 0.1
@@ -52,8 +51,7 @@ class ChaosRun:
         self._queues = _make_queues(cloud)
         _make_group(cloud)
         self._receipts = folder / "receipts.jsonl"
-        lines = [json.dumps(to_record(receipt), ensure_ascii=False) for receipt in generate(9, 7)]
-        self._receipts.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_receipts(self._receipts, 7)
         self.journal = Journal(folder / "journal.jsonl")
 
     def undisturbed(self) -> dict[int, Curves]:

@@ -1,15 +1,32 @@
-"""Commands, files and curves of runs in tests."""
+"""Receipts, commands, files and curves of runs in tests."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from receipt_trainer.contract.run_record import load_record
+from receipt_trainer.data.sources.record import to_line
+from receipt_trainer.data.synthetic import generate
 from receipt_trainer.training import checkpoints
 
 FIELDS = ("loss", "grad_norm", "learning_rate")
+FEW: list[object] = ["--epochs", 2, "--batch-size", 20]
+"""Of a run that is over soon."""
+
+
+def write_receipts(path: Path, seed: int) -> None:
+    """Nine synthetic receipts of 21 lines, whatever is drawn: eight to train on, 17 batches of ten lines an epoch."""
+    chosen = []
+    for receipt in generate(100, seed):
+        lines = sorted({word.line for word in receipt.words})
+        if len(lines) >= 21:
+            kept = {*lines[:12], *lines[-9:]}
+            words = [word for word in receipt.words if word.line in kept]
+            chosen.append(to_line(replace(receipt, words=words)))
+    path.write_text("".join(chosen[:9]), encoding="utf-8")
 
 
 def train_command(receipts: Path, run_dir: Path, *more: object, **settings: object) -> list[object]:

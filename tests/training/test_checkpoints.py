@@ -14,7 +14,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.training import checkpoints
 from tests.fork_server import Program
 from tests.strikes import strike
-from tests.training.runs import newest_step, record_of, train_command
+from tests.training.runs import FEW, newest_step, record_of, train_command
 
 FINGERPRINT = {"model": "tiny", "labels": ["DATE"], "training_config": {"seed": 1, "learning_rate": 3e-4}}
 
@@ -212,7 +212,7 @@ def test_the_command_refuses_what_is_not_the_same_run(
     """Other labels, configuration, data or model over an interrupted run: exit 2, one line, nothing changed."""
     run_dir = tmp_path / "run"
     killed = strike("before", 2, "receipt_trainer.models.layoutlm.trainer:predict")
-    assert layoutlm_cli.run(train_command(receipts_file, run_dir), tmp_path / "first.log", killed) == -9
+    assert layoutlm_cli.run(train_command(receipts_file, run_dir, *FEW), tmp_path / "first.log", killed) == -9
     other = tmp_path / "other.jsonl"
     other.write_text("".join(receipts_file.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]))
     before = record_of(run_dir)
@@ -225,12 +225,12 @@ def test_the_command_refuses_what_is_not_the_same_run(
         ]
     ):
         log = tmp_path / f"{number}.log"
-        assert layoutlm_cli.run(train_command(receipts, run_dir, *flags), log) == 2
+        assert layoutlm_cli.run(train_command(receipts, run_dir, *FEW, *flags), log) == 2
         error = [line for line in log.read_text().splitlines() if line.startswith("error: ")]
         assert len(error) == 1
         assert named in error[0]
         assert "Traceback" not in log.read_text()
     assert record_of(run_dir) == before
     changed = ["--set", "logging_steps=3", "--early-stopping-patience", 9]  # what losses do not depend on may change
-    assert layoutlm_cli.run(train_command(receipts_file, run_dir, *changed), tmp_path / "last.log") == 0
+    assert layoutlm_cli.run(train_command(receipts_file, run_dir, *FEW, *changed), tmp_path / "last.log") == 0
     assert record_of(run_dir).status == "complete"

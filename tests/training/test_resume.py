@@ -68,10 +68,10 @@ KILLS: dict[str, list[tuple[dict[str, str], int]]] = {
     ],
     "receipt": [
         (strike("before", 17, LOSS), 7),
-        (strike("before", 2, "receipt_trainer.training.checkpoints:seal"), 10),
+        (strike("before", 2, "receipt_trainer.training.checkpoints:seal"), 8),
     ],
 }
-"""Of one run, which checkpoints every 7 steps and at each end of its 9 steps an epoch (packed receipts: fewer): each
+"""Of one run, which checkpoints every 7 steps and at each end of its 9 steps an epoch (of receipts: 4): each
 kill with the step of the newest complete checkpoint after it."""
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,9 @@ from receipt_trainer.training import checkpoints, hardware
 from receipt_trainer.training.run import RunRequest, train
 from tests.fork_server import Program
 from tests.strikes import LOSS, strike
-from tests.training.runs import curve, epochs, newest_step, predictions, record_of, state_of, train_command
+from tests.training.runs import FEW, curve, epochs, newest_step, predictions, record_of, state_of, train_command
 from tests.training.test_resume import same
-
-FEW: list[object] = ["--epochs", 2, "--batch-size", 20]
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="session")
@@ -179,8 +177,7 @@ def test_two_processes_in_one_folder(layoutlm_cli: Program, receipts_file: Path,
     process = layoutlm_cli.start(
         command, log, strike("hold", 1, "receipt_trainer.models.layoutlm.trainer:predict", paused)
     )
-    while not paused.exists():
-        time.sleep(0.01)
+    wait_for(lambda: process.poll() is not None or paused.exists())
     for flags in ([], ["--restart"]):
         assert layoutlm_cli.run([*command, *flags], tmp_path / "second.log") == 2
     assert (tmp_path / "second.log").read_text().count("another process is training there") == 2
@@ -213,8 +210,7 @@ def test_a_signal_leaves_a_run_that_resumes(
     run_dir, log, paused = tmp_path / "run", tmp_path / "log", tmp_path / "paused"
     command = train_command(receipts_file, run_dir, *FEW)
     process = layoutlm_cli.start(command, log, strike("hold", call, target, paused))
-    while not paused.exists():
-        time.sleep(0.01)
+    wait_for(lambda: process.poll() is not None or paused.exists())
     os.kill(process.pid, number)
     assert process.wait() == 128 + number
     assert f"stopped at step {step}, on request; the same command resumes from the newest checkpoint" in log.read_text()

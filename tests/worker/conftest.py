@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from receipt_trainer.data.sources.record import to_record
-from receipt_trainer.data.synthetic import generate
 from tests.strikes import expect
+from tests.training.runs import write_receipts
 from tests.worker.bench import Bench
 
 HELD_AT = 13
@@ -21,8 +19,7 @@ HELD_AT = 13
 def receipts_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Nine synthetic receipts as JSON lines."""
     path = tmp_path_factory.mktemp("receipts") / "receipts.jsonl"
-    lines = [json.dumps(to_record(receipt), ensure_ascii=False) for receipt in generate(9, 12)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_receipts(path, 12)
     return path
 
 
