@@ -81,18 +81,9 @@ def command(
     with any of them, or - for standard input; with --server images and PDFs alone. The exit code is 1 if a document was
     refused, with a line each on stderr, and 2 if most receipts of our own form cannot be used.
     """
-    if as_csv and as_table:
-        raise UserError("--csv and --table exclude each other")
-    if items and not as_csv:
-        raise UserError("--items needs --csv; in JSON the line items are always there")
-    if as_table and output is not None:
-        raise UserError("--table is for looking at; --output takes JSON or --csv")
     server = {name: options.pop(name) for name in SERVER_OPTIONS}
-    if server["server"] is None:
-        require_stack(model)
-    elif model is not None or options["format"] is not None:
-        raise UserError("--server reads images and PDFs with its own model: leave --model and --format out")
-
+    _check_forms(as_csv=as_csv, items=items, as_table=as_table, output=output)
+    _check_model(model, server["server"], options["format"])
     with _installed():
         from receipt_trainer.data.sources.foreign import NAMES as FORMATS
         from receipt_trainer.inference import (
@@ -130,15 +121,7 @@ def command(
                 done=done,
             )
             counted = _Counted(found)
-            if kept is not None:
-                for answer in counted:
-                    kept.write(answer)
-            elif as_csv:
-                _write_csv(counted, output, items=items)
-            elif as_table:
-                _show(counted)
-            else:
-                _write_json(counted)
+            _write(counted, kept, output, as_csv=as_csv, items=items, as_table=as_table)
             refused = counted.refused
     except KeyboardInterrupt:
         click.echo("stopped" + (f"; the same command goes on with {output}" if output and not as_csv else ""), err=True)
@@ -147,6 +130,45 @@ def command(
     show_problems(given.problems)
     if refused:
         sys.exit(1)
+
+
+def _check_forms(*, as_csv: bool, items: bool, as_table: bool, output: Path | None) -> None:
+    """Refuse forms of the output that exclude each other."""
+    if as_csv and as_table:
+        raise UserError("--csv and --table exclude each other")
+    if items and not as_csv:
+        raise UserError("--items needs --csv; in JSON the line items are always there")
+    if as_table and output is not None:
+        raise UserError("--table is for looking at; --output takes JSON or --csv")
+
+
+def _check_model(model: str | None, server: str | None, format_name: str | None) -> None:
+    """Refuse a call that names no model, or two."""
+    if server is None:
+        require_stack(model)
+    elif model is not None or format_name is not None:
+        raise UserError("--server reads images and PDFs with its own model: leave --model and --format out")
+
+
+def _write(
+    answers: Iterable[dict[str, Any]],
+    kept: AnswersFile | None,
+    output: Path | None,
+    *,
+    as_csv: bool,
+    items: bool,
+    as_table: bool,
+) -> None:
+    """Put answers where they were asked for, in the form that was asked for."""
+    if kept is not None:
+        for answer in answers:
+            kept.write(answer)
+    elif as_csv:
+        _write_csv(answers, output, items=items)
+    elif as_table:
+        _show(answers)
+    else:
+        _write_json(answers)
 
 
 @contextmanager
