@@ -24,7 +24,7 @@ def write_receipts(path: Path, seed: int) -> None:
         lines = sorted({word.line for word in receipt.words})
         if len(lines) >= 21:
             kept = {*lines[:12], *lines[-9:]}
-            words = [word for word in receipt.words if word.line in kept]
+            words = tuple(word for word in receipt.words if word.line in kept)
             chosen.append(to_line(replace(receipt, words=words)))
     path.write_text("".join(chosen[:9]), encoding="utf-8")
 
