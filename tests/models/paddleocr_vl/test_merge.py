@@ -79,11 +79,12 @@ def names(folder: Path) -> set[str]:
 
 
 def test_a_published_model_keeps_its_form(models: Models, published: Models, tmp_path: Path) -> None:
-    """Files, their content and the names of the weights are the base's; only values of weights and the bound of pixels
-    are new, anyone may read them, and head and embeddings are two for every reader."""
+    """Files, their content and the names of the weights are the base's. New are the values of weights, the bound of
+    pixels and a chat template that asks in every program as training did; anyone may read them, and head and embeddings
+    are two for every reader."""
     merged = merge(str(published.base), published.adapter, tmp_path / "merged", warn=unexpected)
     assert names(merged) == names(published.base) | {PROMPT_FILE}
-    for name in names(published.base) - {"model.safetensors", "preprocessor_config.json"}:
+    for name in names(published.base) - {"model.safetensors", "preprocessor_config.json", "chat_template.jinja"}:
         assert (merged / name).read_bytes() == (published.base / name).read_bytes(), name
     before, after = (json.loads((one / "preprocessor_config.json").read_bytes()) for one in (published.base, merged))
     assert after == before | {"max_pixels": 100 * 100}
@@ -94,6 +95,9 @@ def test_a_published_model_keeps_its_form(models: Models, published: Models, tmp
     }
     assert torch.equal(new[UNUSED], old[UNUSED])
     adapted, whole, base = (load(path, device="cpu") for path in (published.adapter, merged, published.base))
+    asked = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Read this."}]}]
+    text = AutoProcessor.from_pretrained(merged).apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
+    assert text == prompt_text(adapted.processor, models.examples[0])
     assert (whole.model.config.tie_word_embeddings, whole.model.config.text_config.tie_word_embeddings) == (False,) * 2
     batch = encode_prompts(adapted.processor, models.examples)
     with torch.inference_mode():

@@ -52,7 +52,7 @@ def write_model(
     Args:
         base: name or folder of the model that a whole `model` began as. Then the weights alone are new: configuration,
             tokenizer, processor, generation and code files are the base's own, so that the folder loads wherever the
-            base does, with the processor's bound of pixels.
+            base does, with the processor's bound of pixels and chat template.
         trained: how it is asked and answers; stored beside it. None: as the published model.
 
     Raises:
@@ -94,6 +94,9 @@ def _take_form(folder: Path, source: Path, model: Any, processor: Any) -> None:
         is_kept = any(fnmatch(path.name, pattern) for pattern in _KEPT)
         if path.is_file() and is_kept and not any(fnmatch(path.name, pattern) for pattern in _NOT_KEPT):
             shutil.copyfile(path, folder / path.name)
+    # The published template puts the image between its two tokens only where nobody has defined `image_token`, and
+    # transformers does: served by it, the model would be asked otherwise than it was trained.
+    (folder / "chat_template.jinja").write_text(processor.chat_template, encoding="utf-8")
     _add_unused(folder, source)
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     for path in sorted(folder.glob("*config.json")):
