@@ -203,22 +203,8 @@ def report(console: Console, out: Path, trials: Sequence[FoldRun], spans: Spans)
                     for name, parts in read_trial(trial.folder(out), part, spans).items():
                         seen[name].append(parts)
             found[variant] = {name: add_up(several) for name, several in seen.items()}
-        first = found[variants[0]]
-        if not first:
-            continue
-        table = Table(f"{part} companies, {len(first)} receipts", *variants)
-        for name in add_up(first.values()):
-            cells = []
-            for variant in variants:
-                pairs = [[one.get(name, Share()) for one in (first[key], found[variant][key])] for key in first]
-                value = sum((pair[1] for pair in pairs), Share()).value
-                cell = f"{value:.4f}" if value is not None else "-"
-                interval = paired_interval(*zip(*pairs, strict=True), seed=0) if variant != variants[0] else None
-                if interval and interval.low is not None and interval.high is not None:
-                    cell += f"  {interval.difference:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
-                cells.append(cell)
-            table.add_row(name, *cells)
-        console.print(table)
+        if found[variants[0]]:
+            compare(console, f"{part} companies, {len(found[variants[0]])} receipts", found)
     for variant in variants:
         records: list[Any] = [
             load_record(one.folder(out) / "run" / RUN_FILE) for one in trials if one.variant == variant
@@ -226,3 +212,21 @@ def report(console: Console, out: Path, trials: Sequence[FoldRun], spans: Spans)
         seconds = sum(record.timings["train_s"] for record in records)
         steps = sum(record.timings["steps"] for record in records)
         console.print(f"{variant}: {steps} steps, {seconds:.0f} s of training")
+
+
+def compare(console: Console, title: str, found: Mapping[str, Mapping[str, Mapping[str, Share]]]) -> None:
+    """A table of the shares of variants by receipt: each one's values, and how far they are from the first one's."""
+    (_, first), *_ = found.items()
+    table = Table(title, *found)
+    for name in add_up(first.values()):
+        cells = []
+        for seen in found.values():
+            pairs = [[one.get(name, Share()) for one in (first[key], seen[key])] for key in first]
+            value = sum((pair[1] for pair in pairs), Share()).value
+            cell = f"{value:.4f}" if value is not None else "-"
+            interval = paired_interval(*zip(*pairs, strict=True), seed=0) if seen is not first else None
+            if interval and interval.low is not None and interval.high is not None:
+                cell += f"  {interval.difference:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
+            cells.append(cell)
+        table.add_row(name, *cells)
+    console.print(table)
