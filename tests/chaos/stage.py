@@ -22,8 +22,8 @@ from tests.chaos.journal import Injected, Journal, Step
 from tests.chaos.plan import NOTICES, OF_THE_GROUP, OUTAGES, SKEW_S, Fault, PlannedJob, Trigger
 from tests.chaos.tcp_proxy import GroupMode, Mode
 
-NOTICE_S: Final = 15.0
-"""A training process stays so long in its step until a notice is noticed."""
+NOTICE_S: Final = 30.0
+"""A training process stays at most so long in its step until a notice is noticed; less than its worker waits for it."""
 FROZEN_S: Final = 3.0 * times.VISIBILITY_S
 """A frozen worker wakes after so long even if nobody took its job."""
 WAKE_S: Final = 1.0

@@ -7,6 +7,7 @@ process, a lock that it holds as long as it lives, and the notices for it. The n
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import secrets
@@ -46,8 +47,7 @@ _FILE: Final = "session.json"
 _PID: Final = "pid"
 _INSTANCE: Final = "i-local-"
 _LOCK_S: Final = 0.5
-_LOOK_LOCK_S: Final = 0.05
-"""A process that looks whether the lock is held holds it for a moment, which must not pass for a session."""
+"""A process that looks whether the lock is held keeps it for a moment, which must not pass for a session."""
 _OF_ANOTHER_STACK: Final = (
     *(names.ENV_QUEUE_URL_HIGH, names.ENV_QUEUE_URL_NORMAL, names.ENV_AUTO_SCALING_GROUP, names.ENV_LIFECYCLE_HOOK),
 )
@@ -160,11 +160,9 @@ def clear() -> None:
     """Remove what a session has left; the caller holds its lock, or no process does."""
     root = home()
     shutil.rmtree(folder(), ignore_errors=True)
-    for _ in range(3):  # a process that looks whether the lock is held may make the file anew
-        (root / _LOCK).unlink(missing_ok=True)
-        with suppress(OSError):  # something of the user's is there
-            root.rmdir()
-            return
+    (root / _LOCK).unlink(missing_ok=True)
+    with suppress(OSError):  # something of the user's is there
+        root.rmdir()
 
 
 def is_held() -> bool:
@@ -173,16 +171,20 @@ def is_held() -> bool:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds this file's lock."""
-    if not path.exists():
+    """Whether a process holds this file's lock. Looks are no locks to each other, however long one takes."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
         return False
     try:
-        with FileLock(path, timeout=_LOOK_LOCK_S, poll_interval=_LOOK_LOCK_S / 5):
-            return False
-    except Timeout:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
     except OSError:
         return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def aws_cli() -> str:
