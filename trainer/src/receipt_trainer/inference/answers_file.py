@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from receipt_trainer.errors import UserError
-from receipt_trainer.files import replacing
+from receipt_trainer.files import FULL, disk_full, replacing
 
 Place = tuple[str, int]
 """A file as it was named, and which of its documents."""
@@ -24,10 +24,12 @@ class AnswersFile:
     Attributes:
         kept: for each place the hash of what was read, by this model with these options.
         stale: whether lines are in the file that others replace.
+        end: bytes of its complete lines.
     """
 
     path: Path
     stream: IO[bytes]
+    end: int = 0
     kept: dict[Place, str] = field(default_factory=dict)
     stale: bool = False
 
@@ -41,8 +43,10 @@ class AnswersFile:
         place = source["file"], source["document"]
         self.stale |= place in self.kept
         self.kept[place] = source["sha256"]
-        self.stream.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+        content = json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        self.stream.write(content)
         self.stream.flush()
+        self.end += len(content)
 
 
 @contextmanager
@@ -54,7 +58,9 @@ def open_answers(path: Path, version: str, options: str) -> Iterator[AnswersFile
 
     Raises:
         UserError: it cannot be written, or holds something else than answers.
+        WorldError: the disk is full; the file ends with its last complete line.
     """
+    answers: AnswersFile | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
@@ -63,7 +69,7 @@ def open_answers(path: Path, version: str, options: str) -> Iterator[AnswersFile
         with path.open("r+b" if path.exists() else "w+b") as stream:
             stream.truncate(end)
             stream.seek(end)
-            answers = AnswersFile(path, stream, kept, stale)
+            answers = AnswersFile(path, stream, end, kept, stale)
             try:
                 yield answers
             finally:
@@ -72,7 +78,11 @@ def open_answers(path: Path, version: str, options: str) -> Iterator[AnswersFile
         if answers.stale:
             _compact(path, version, options)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+        if error.errno not in FULL:
+            raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+        if answers is not None:
+            os.truncate(path, answers.end)
+        raise disk_full(path) from error
 
 
 def _scan(path: Path, version: str, options: str) -> tuple[int, dict[Place, str], bool]:

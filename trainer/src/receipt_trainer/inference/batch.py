@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +57,10 @@ def answers(
     options: str,
     kept: AnswersFile | None,
     done: Callable[[], None],
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """An answer or a refusal for each document, in order; what `kept` has already is left out.
+
+    Whoever stops before its end closes it: threads read ahead.
 
     Args:
         workers: threads that read at the same time; they share the model.

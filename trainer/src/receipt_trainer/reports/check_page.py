@@ -34,16 +34,17 @@ def write_check_page(path: Path, found: Checkup, drafts: Iterable[Draft]) -> int
         UserError: something else is called so, or it cannot be written.
         WorldError: the disk is full.
     """
+    shown = list(drafts)
+    page = render_check(found, shown).encode("utf-8", "replace")
     try:
         if path.exists():
             with path.open("rb") as stream:
                 if _MARK.encode() not in stream.read(_BEGINNING):
                     raise UserError(f"{path} is there and is no page of this command: give another name by --html")
-        shown = list(drafts)
-        write_atomically(path, render_check(found, shown).encode("utf-8", "replace"))
+        write_atomically(path, page)
     except OSError as error:
         if error.errno in FULL:
-            raise disk_full(path) from error
+            raise disk_full(path, len(page)) from error
         raise UserError(f"{path}: cannot write the page: {error.strerror or error}") from None
     return min(len(shown), NUM_DRAWN)
 
@@ -62,6 +63,7 @@ def render_check(found: Checkup, drafts: Iterable[Draft]) -> str:
         "problems": summary.problem_rows({"problems": found.problems_shown()}),
         "legend": [(label, colors[label], counts[label]) for label in labels],
         "num_outside": counts[OUTSIDE],
+        "renamed": any(row.learned_as != row.name for row in found.labels),
         "drawings": [_drawing(draft, found, colors, wrong.get(draft.name, {})) for draft in shown],
     }
     return render_page("check.html.j2", view)
@@ -70,6 +72,7 @@ def render_check(found: Checkup, drafts: Iterable[Draft]) -> str:
 def _drawing(draft: Draft, found: Checkup, colors: Mapping[str, str], wrong: Mapping[str, Problem]) -> dict[str, Any]:
     odd = {where: words_of(problem.kind) for where, problem in wrong.items() if problem.kind not in NOTED}
     counts = Counter(problem.kind for problem in wrong.values())
+    is_odd = any(kind not in NOTED for kind in counts)
     said = [f"{count} \u00d7 {words_of(kind)}" if count > 1 else words_of(kind) for kind, count in counts.most_common()]
     whole = wrong.get("")
     if whole is not None and whole.kind is ProblemKind.BAD_RECORD:
@@ -77,6 +80,7 @@ def _drawing(draft: Draft, found: Checkup, colors: Mapping[str, str], wrong: Map
     photo = open_photo(draft.image, PHOTO_SIZE) if draft.image else None
     picture = draw_draft(draft, colors, odd, photo)
     if photo and picture["photo_is_other"]:
+        is_odd = True
         said.append(f"the photo is {photo.width} \u00d7 {photo.height}, another shape than the page")
     reason = found.drawn.get(draft.name, "")
     labelled = sum(normalise(word.label) != OUTSIDE for word in draft.words)
@@ -86,7 +90,7 @@ def _drawing(draft: Draft, found: Checkup, colors: Mapping[str, str], wrong: Map
         "num_words": len(draft.words),
         "num_labelled": labelled,
         "said": [*([reason] if reason else []), *said],
-        "is_odd": bool(said),
+        "is_odd": is_odd,
         "photo": draft.image.name if draft.image else "",
         "picture": picture,
     }

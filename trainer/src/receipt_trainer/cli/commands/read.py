@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -120,7 +120,7 @@ def command(
                 kept=kept,
                 done=done,
             )
-            counted = _Counted(found)
+            counted = _Counted(stack.enter_context(closing(found)))  # its threads end here, whatever fails
             _write(counted, kept, output, as_csv=as_csv, items=items, as_table=as_table)
             refused = counted.refused
     except KeyboardInterrupt:
@@ -128,6 +128,8 @@ def command(
         sys.exit(130)
     given.suspicion.judge(given.problems)
     show_problems(given.problems)
+    if output is not None:
+        click.echo(f"{counted}; written to {output}", err=True)
     if refused:
         sys.exit(1)
 
@@ -229,10 +231,16 @@ class _Counted:
     """The same answers; refusals are said on stderr and counted."""
 
     def __init__(self, answers: Iterable[dict[str, Any]]) -> None:
-        self._answers, self.refused = answers, 0
+        self._answers, self.read, self.to_review, self.refused = answers, 0, 0, 0
+
+    def __str__(self) -> str:
+        refused = f", {self.refused} refused" if self.refused else ""
+        return f"{self.read} documents read, {self.to_review} of them to look at{refused}"
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for answer in self._answers:
+            self.read += "error" not in answer
+            self.to_review += bool(answer.get("review"))
             if "error" in answer:
                 self.refused += 1
                 click.echo(f"{answer['source']['file']}: not read: {answer['error']}", err=True)
