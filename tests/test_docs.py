@@ -31,7 +31,7 @@ NAMES = [str(path.relative_to(ROOT)) for path in DOCS]
 GROUPS = {"receipt-trainer": receipt_trainer.group, "layoutlm-cli": layoutlm.group}
 CUSTOM = {("logs", "tail"), ("s3", "sync"), ("sso", "login")}
 """Commands of the AWS CLI that are no calls of an API."""
-GLOBAL = {"query", "output", "max_items"}
+GLOBAL = {"endpoint_url", "query", "output", "max_items"}
 """Options of the AWS CLI that every call of an API has."""
 
 

@@ -49,7 +49,7 @@ def look_at_sdk(subject: Subject) -> Iterator[Finding]:
     if missing:
         yield warning(f"not installed: {', '.join(missing)}, which `pulumi preview` needs", "pulumi install")
     else:
-        yield ok(", ".join(f"{name} {found[name]}" for name in SDKS))
+        yield ok("SDK: " + ", ".join(f"{name} {found[name]}" for name in SDKS))
 
 
 def look_at_aws_cli(subject: Subject) -> Iterator[Finding]:

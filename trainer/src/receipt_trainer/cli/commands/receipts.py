@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from receipt_trainer.aws import clients
@@ -24,7 +23,7 @@ from receipt_trainer.cli.options import (
     receipts_source_option,
     receipts_table_option,
 )
-from receipt_trainer.cli.render.tables import progress_bar, show_problems
+from receipt_trainer.cli.render.tables import console, plain_table, progress_bar, show_problems
 from receipt_trainer.cli.stack import stack_options
 from receipt_trainer.contract.names import VALIDATION_STATUSES
 from receipt_trainer.data.problems import ProblemLog
@@ -313,9 +312,10 @@ def stats_command(table: str, progress: bool | None) -> None:
     problems = ProblemLog()
     with progress_bar("read", progress) as callback:
         receipts = list(read_all(table, problems, progress=callback))
-    console = Console()
-    console.print(_receipts_table(receipts))
-    console.print(_labels_table(receipts))
+    out = console()
+    out.print(_receipts_table(receipts))
+    out.print()
+    out.print(_labels_table(receipts))
     show_problems(problems)
 
 
@@ -326,20 +326,18 @@ _MARKS: Final = ("confirmed", "in part", "unmarked")
 def _receipts_table(receipts: Iterable[Receipt]) -> Table:
     counts: dict[tuple[str, str], Counter[str]] = {}
     for receipt in receipts:
-        words = {"words": len(receipt.words), "labelled words": sum(bool(word.labels) for word in receipt.words)}
+        words = {"words": len(receipt.words), "labelled": sum(bool(word.labels) for word in receipt.words)}
         row = counts.setdefault((receipt.source, receipt.split), Counter())
         review = receipt.review
         row.update({"receipts": 1, "with VALID": int(receipt.has_valid_label()), **words})
         row["unmarked" if review is None else "confirmed" if review.confirmed else "in part"] += 1
-        row["words left out"] += receipt.taught_labels().count(UNKNOWN) if receipt.has_valid_label() else 0
-    columns = ("receipts", "with VALID", *_MARKS, "words", "labelled words", "words left out")
-    shown = Table("source", "split", title="Receipts")
-    for column in columns:
-        shown.add_column(column, justify="right")
-    for (source, split), row in sorted(counts.items()):
+        row["left out"] += receipt.taught_labels().count(UNKNOWN) if receipt.has_valid_label() else 0
+    total = sum(counts.values(), Counter[str]())
+    marked = [column for column in _MARKS if total[column]]
+    columns = ("receipts", "with VALID", *marked, "words", "labelled", *(["left out"] if total["left out"] else ()))
+    shown = plain_table("source", "split", *columns, title="Receipts, and their words", left=(1,))
+    for (source, split), row in [*sorted(counts.items()), (("all", " "), total)]:
         shown.add_row(source or "-", split or "-", *(f"{row[column]:,}" for column in columns))
-    shown.add_section()
-    shown.add_row("all", "", *(f"{sum(row[column] for row in counts.values()):,}" for column in columns))
     return shown
 
 
@@ -347,9 +345,7 @@ def _labels_table(receipts: Iterable[Receipt]) -> Table:
     counts = Counter(
         (label.name, label.status) for receipt in receipts for word in receipt.words for label in word.labels
     )
-    shown = Table("label", title="Labels")
-    for status in VALIDATION_STATUSES:
-        shown.add_column(status, justify="right")
+    shown = plain_table("label", *VALIDATION_STATUSES, title="Labelled words by status")
     for name in sorted({name for name, _ in counts}):
         shown.add_row(name, *(f"{counts[name, status]:,}" for status in VALIDATION_STATUSES))
     return shown
