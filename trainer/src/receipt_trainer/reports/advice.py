@@ -159,8 +159,11 @@ def _steps(
         rise = f"{formatting.score(epochs[-2].f1)} to {formatting.score(epochs[-1].f1)}"
         more = f"--epochs {formatting.number(round(2 * epochs[-1].epoch))}"
         yield 80, Step(f"F1 still rose in the last epoch ({rise}): train longer, say {more}.", "#curves")
-    if score is not None and score.f1 >= POOR:
+    if len(epochs) == 1 and record.status == "complete" and epochs[-1].f1 >= POOR:
+        yield 80, Step("Only one epoch was scored: train for more (--epochs), until F1 rises no longer.", "#curves")
+    if score is not None and score.f1 >= MODEST:
         yield from _of_confusions(record, predictions)
+    if score is not None and score.f1 >= POOR:
         yield from _of_rare_labels(record)
     sure = num_sure_errors(predictions)
     if sure > 1 and score is not None and score.f1 >= MODEST:
