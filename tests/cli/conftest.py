@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
+from receipt_trainer.aws import clients
 from receipt_trainer.cli import layoutlm as layoutlm_cli
 from receipt_trainer.cli.lazy import run
 from receipt_trainer.contract.run_record import LayoutLMRecord, load_record
+from receipt_trainer.contract.tables import INSTANCES
 from receipt_trainer.data.sources.record import to_line
 from receipt_trainer.data.synthetic import generate
 from tests.cli.jobs import Caller
@@ -68,3 +71,13 @@ def layoutlm(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "200")
     return Caller(capfd, layoutlm_cli.group)
+
+
+@pytest.fixture
+def instances_table(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty instances table, also in INSTANCE_REGISTRY_TABLE_NAME."""
+    client, name = clients.dynamodb(), "instances-of-test-jobs-instances"
+    client.create_table(**INSTANCES.create_arguments(name))
+    monkeypatch.setenv("INSTANCE_REGISTRY_TABLE_NAME", name)
+    yield name
+    client.delete_table(TableName=name)

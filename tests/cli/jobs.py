@@ -11,6 +11,8 @@ from uuid import uuid4
 import click
 import pytest
 
+from receipt_trainer.aws import clients, dynamo
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli.lazy import run
 from receipt_trainer.cli.receipt_trainer import group
 from receipt_trainer.contract.tables import iso
@@ -79,3 +81,10 @@ def add_job(table: str, *, name: str = "a-job", status: str = "PENDING", minutes
     known = {"attempt": 0, "pool": "gpu", "priority": "normal", "model": "tiny", "spec": "{}", "updated_at": created}
     put_job(table, job_id, name=name, status=status, created_at=created, **known | attributes)
     return job_id
+
+
+def register(table: str, instance_id: str, **attributes: Any) -> None:
+    """Put an instance's row."""
+    expires = {"expires_at": int(utc_now().timestamp()) + 3600}
+    row = {"PK": f"INSTANCE#{instance_id}", "SK": "INSTANCE", "TYPE": "INSTANCE"}
+    dynamo.put(clients.dynamodb(), table, row | expires | attributes, "register")

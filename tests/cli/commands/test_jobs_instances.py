@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
-
-import pytest
 
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.server_time import utc_now
-from receipt_trainer.contract.tables import INSTANCES, iso
-from tests.cli.jobs import Caller
-
-
-@pytest.fixture
-def instances_table(aws: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An empty instances table, also in INSTANCE_REGISTRY_TABLE_NAME."""
-    client, name = clients.dynamodb(), "instances-of-test-jobs-instances"
-    client.create_table(**INSTANCES.create_arguments(name))
-    monkeypatch.setenv("INSTANCE_REGISTRY_TABLE_NAME", name)
-    yield name
-    client.delete_table(TableName=name)
-
-
-def register(table: str, instance_id: str, **attributes: Any) -> None:
-    """Put an instance's row."""
-    expires = {"expires_at": int(utc_now().timestamp()) + 3600}
-    row = {"PK": f"INSTANCE#{instance_id}", "SK": "INSTANCE", "TYPE": "INSTANCE"}
-    dynamo.put(clients.dynamodb(), table, row | expires | attributes, "register")
+from receipt_trainer.contract.tables import iso
+from tests.cli.jobs import Caller, register
 
 
 def test_instances(instances_table: str, call: Caller) -> None:

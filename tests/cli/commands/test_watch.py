@@ -24,13 +24,14 @@ from rich.console import Console
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.dynamo import Table
+from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli.commands import jobs as commands
 from receipt_trainer.cli.render.watch import PROGRESS_EVERY_S, LineScreen, whole_view
 from receipt_trainer.contract.tables import iso
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.metrics_writer import JobStore
 from receipt_trainer.jobs.views import MAX_FAULTS, JobView, LiveJob, follow_job
-from tests.cli.jobs import NOON, Caller, add_job
+from tests.cli.jobs import NOON, Caller, add_job, register
 from tests.jobs.test_live import Clock, add_attempt
 from tests.waiting import TIMEOUT_S
 
@@ -110,6 +111,30 @@ def test_once_shows_the_newest_running_job(jobs_table: str, call: Caller) -> Non
     said = call("watch", "--once")
     assert said.code == 0, said.err
     assert said.out.startswith("newer")
+
+
+def test_a_waiting_job_says_what_it_waits_for(jobs_table: str, instances_table: str, call: Caller) -> None:
+    """How many jobs of its pool go first, those of high priority among them, and whether a worker can take one."""
+    now = utc_now()
+    add_job(jobs_table, name="first", minutes=1)
+    add_job(jobs_table, name="another-pool", minutes=1, pool="cpu")
+    mine = add_job(jobs_table, name="mine", minutes=2)
+    add_job(jobs_table, name="urgent", minutes=3, priority="high")
+    add_job(jobs_table, name="later", minutes=4)
+    register(instances_table, "i-cpu", status="IDLE", heartbeat_at=iso(now), pool="cpu")
+    register(instances_table, "i-silent", status="IDLE", heartbeat_at=iso(now - timedelta(minutes=9)), pool="gpu")
+    nobody = "waits in its queue: 2 jobs ahead; no worker is running: receipt-trainer fleet shows it"
+    assert nobody in call("watch", "--once", mine).out
+    register(instances_table, "i-any", status="RUNNING", heartbeat_at=iso(now))
+    assert "waits in its queue: 2 jobs ahead; 1 worker there" in call("watch", "--once", mine).out
+    assert "waits in its queue: 0 jobs ahead; 1 worker there" in call("watch", "--once", "urgent").out
+
+
+def test_a_pipe_is_told_what_a_job_waits_for(jobs_table: str, instances_table: str, call: Caller) -> None:
+    """Not only that it waits."""
+    add_job(jobs_table, name="mine")
+    said = call("watch", "mine", "--timeout", "1").out
+    assert "PENDING · pool gpu · 0 jobs ahead; no worker is running: receipt-trainer fleet shows it" in said
 
 
 def test_json_is_an_object_a_look(jobs_table: str, call: Caller) -> None:

@@ -223,7 +223,7 @@ class LineScreen:
     def show(self, view: JobView) -> None:
         """See `Screen`."""
 
-        state = state_line(view, elapsed=False).plain
+        state = " · ".join(filter(None, (state_line(view, elapsed=False).plain, view.waits)))
         if state != self._state:
             self._state = state
             self._print(f"{tables.clock(view.at)} {state}")
