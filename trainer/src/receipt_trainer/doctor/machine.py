@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
@@ -58,7 +60,10 @@ def look_at_aws_cli(subject: Subject) -> Iterator[Finding]:
     if said is None:
         yield warning("no AWS CLI on PATH", "Install version 2: https://aws.amazon.com/cli/.")
     elif _version(said) < (2,):
-        yield warning(f"{said.split()[0]} is not version 2", "Install version 2: https://aws.amazon.com/cli/.")
+        remedy = "Install version 2: https://aws.amazon.com/cli/."
+        if Path(shutil.which("aws") or "").parent == Path(sys.prefix, "bin"):
+            remedy = f"It is this environment's own and hides any other: `deactivate` for AWS's commands. {remedy}"
+        yield warning(f"{said.split()[0]} is not version 2", remedy)
     else:
         yield ok(said.split()[0])
     plugin = _ask("session-manager-plugin", "--version")

@@ -244,8 +244,11 @@ class FileCorrections:
         self._path, self._known = path, {} if known is None else known
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            is_new = not path.exists()
             with path.open("ab"):
                 pass
+            if is_new:  # it appears with the first correction
+                path.unlink()
         except OSError as error:
             raise UserError(f"{path}: corrections cannot be written: {error.strerror or error}") from None
 

@@ -191,6 +191,9 @@ class LayoutLMTask:
         """See `Task`."""
         if not isinstance(trainer, ReceiptTrainer):
             raise TypeError(f"{type(trainer).__name__} is not the trainer of this family")
+        told = "trained; now the scores, the model, its package for reading and the report"
+        say(console, told)
+        sink.log("info", told)
         predictions, labels = trainer.answers()
         words, space = self.prepared.validation.words, self.prepared.space
         record.overall, record.per_label = scores.score(words, labels, space)

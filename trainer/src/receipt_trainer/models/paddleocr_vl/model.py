@@ -171,6 +171,8 @@ def require_family(name: str) -> None:
         raise UserError(
             f"model {name}: neither a folder with a model nor on the hub or in its cache: {one_line(error)}"
         ) from None
+    if not values and Path(name).is_dir():
+        raise UserError(f"model {name}: there is no model in this folder")
     found = values.get("model_type")
     if found != MODEL_TYPE:
         raise UserError(f"model {name}: it is of type {found or 'unknown'}, not {MODEL_TYPE}")
