@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from receipt_trainer.models.paddleocr_vl import dataset as prepared
 from receipt_trainer.models.paddleocr_vl.collator import VlCollator, shrunk
 from receipt_trainer.models.paddleocr_vl.encode import IGNORED, answer_ids, count_tokens
 from receipt_trainer.models.paddleocr_vl.model import load_processor
+from receipt_trainer.training import arguments
 from receipt_trainer.training.arguments import num_workers
 from receipt_trainer.training.hardware import Machine
 from tests.models.paddleocr_vl.runs import write_config
@@ -114,10 +116,22 @@ def test_large_images_are_scaled_before_they_are_changed(
 
 def test_a_gpu_has_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """0 is one for each CPU that this process may use, at most 8, and none without a GPU; other numbers are kept."""
+    monkeypatch.setattr(arguments, "SHARED_MEMORY", tmp_path / "none")
     for cpus, wanted, cuda, expected in ((3, 0, True, 3), (64, 0, True, 8), (64, 0, False, 0), (64, 2, True, 2)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, cpus=cpus: set(range(cpus)))
         config = VlTrainingConfig(dataloader_workers=wanted)
         assert num_workers(config, Machine(cuda, "fp32")) == expected
+
+
+@pytest.mark.parametrize(("mib", "expected"), [(64, 0), (300, 1), (700, 3), (10_000, 8)])
+def test_workers_fit_into_shared_memory(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mib: int, expected: int
+) -> None:
+    """Three batches of each: 8 images of 752,640 pixels are 69 MiB. Fewer than were asked for are said; a full shared
+    memory would let the run wait for ever."""
+    monkeypatch.setattr(arguments.shutil, "disk_usage", lambda _: SimpleNamespace(free=mib * 2**20))
+    assert num_workers(VlTrainingConfig(dataloader_workers=8), Machine(False, "fp32")) == expected
+    assert ("of 8 processes read images" in caplog.text) == (expected < 8)
 
 
 def test_measuring_is_told(tiny_model: Path, receipts: Path, tmp_path: Path) -> None:

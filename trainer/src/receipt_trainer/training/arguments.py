@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +38,16 @@ NOT_IN_THE_CURVE: Final = frozenset(
 
 _MOST_WORKERS: Final = 8
 """More read from the disk, and hold batches in memory, faster than a GPU learns from them."""
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108
+"""Through which batches come from the processes that make them; 64 MiB in a container by default."""
+_BYTES_A_PIXEL: Final = 12
+"""Three float32 values."""
+_MOST_PIXELS: Final = 2_822_400
+"""Of an image, by the published model's own bound."""
+_AHEAD: Final = 3
+"""Batches of a process at once: two are made ahead (torch's prefetch_factor), one is in use."""
+
+logger = logging.getLogger(__name__)
 
 
 def training_arguments(
@@ -77,8 +89,35 @@ def training_arguments(
 
 
 def num_workers(config: Hyperparameters, machine: Machine) -> int:
-    """Processes that make batches. 0 is as many as help a GPU that learns from images, none for anything else."""
-    if config.dataloader_workers or not machine.cuda or not isinstance(config, VlTrainingConfig):
+    """Processes that make batches. 0 is as many as help a GPU that learns from images, none for anything else.
+
+    Of images never more than shared memory holds the batches of: where it is full, a worker's batch never arrives.
+    """
+    if not isinstance(config, VlTrainingConfig) or not (config.dataloader_workers or machine.cuda):
         return config.dataloader_workers
+    wanted = config.dataloader_workers or _helpful()
+    pixels = config.max_image_pixels or _MOST_PIXELS
+    batch = _BYTES_A_PIXEL * pixels * config.per_device_train_batch_size
+    free = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else wanted * _AHEAD * batch
+    fitting = min(wanted, free // (_AHEAD * batch * _local_processes()))
+    if fitting < wanted:
+        logger.warning(
+            "%d of %d processes read images: %s has %.2g GiB free, and batches of %d images of one process take %.2g "
+            "(docker run --shm-size, per_device_train_batch_size, max_image_pixels)",
+            fitting,
+            wanted,
+            SHARED_MEMORY,
+            free / 2**30,
+            config.per_device_train_batch_size,
+            _AHEAD * batch / 2**30,
+        )
+    return fitting
+
+
+def _local_processes() -> int:
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _helpful() -> int:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(_MOST_WORKERS, max(1, cpus // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return min(_MOST_WORKERS, max(1, cpus // _local_processes()))
