@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 from PIL import Image
 
 from receipt_trainer.data.document import DOCUMENT_SCHEMA, ROWS_SCHEMA, to_rows
@@ -175,6 +177,22 @@ def test_what_a_server_can_say(
     assert words in said.err
     assert "Traceback" not in said.err
     assert server.asked[0][1]["messages"][0]["content"][1]["text"] == "OCR:{}"
+
+
+def test_a_server_that_never_answers(
+    call: Caller, papers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is given up after the time and the tries that are allowed, in one line; what was read before is kept."""
+    monkeypatch.setattr(document_server, "_TIMEOUT", urllib3.Timeout(connect=60.0, read=0.2))
+    monkeypatch.setitem(document_server.RETRIES, "backoff_factor", 0.0)  # type: ignore[index]
+    out = tmp_path / "out.jsonl"
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        said = call("vl", "predict", papers / "b.png", "--server", url, "--served-model", "it", "--output", out)
+    assert (said.code, said.err.count("\n")) == (1, 1)
+    assert said.err.startswith(f"error: {url}: no answer: ")
+    assert "timed out" in said.err
+    assert not lines(out)
 
 
 def test_a_server_that_cannot_be_asked(
