@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import json
 import os
@@ -11,6 +12,7 @@ import shlex
 import shutil
 import signal
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
@@ -46,26 +48,34 @@ FIRST = ["docs/local.md", "docs/reading.md", "docs/serving.md"]
 """The job that the first of them trains is read with and promoted on the others, before there are more jobs."""
 PAGES = [*FIRST, *(name for name in NAMES if name.startswith(("README", "docs/")) and name not in FIRST)]
 PAGES.remove("docs/lab-notes.md")  # what was typed once, on files that are not here
+LOCAL = "tests/cli/test_local.py::test_an_interrupted_job_goes_on_with_the_next_worker"
 ELSEWHERE = {
-    "receipt-trainer local up": "tests/cli/test_local.py",
-    "receipt-trainer local down": "tests/cli/test_local.py",
-    "receipt-trainer local interrupt": "tests/cli/test_local.py",
-    "receipt-trainer watch --stack local": "tests/cli/test_local.py",
-    "receipt-trainer start-worker --stack local": "tests/cli/test_local.py",
-    "receipt-trainer start-worker --outputs": "tests/test_readme.py",
-    "receipt-trainer receipts delete KEY": "tests/cli/commands/test_receipts.py",
-    "receipt-trainer vl experiments run experiments --test-dir": "tests/cli/test_vl_experiments.py",
-    "receipt-trainer vl experiments compare experiments --by": "tests/cli/test_vl_experiments.py",
-    "receipt-trainer vl compare": "tests/cli/vl/test_vl_compare.py",
-    "receipt-trainer vl find-lr": "tests/cli/vl/test_vl_find_lr.py",
-    "receipt-trainer vl predict scans/ --server": "tests/cli/vl/test_vl_predict.py",
-    "receipt-trainer vl smoke": "tests/cli/vl/test_vl_smoke.py",
-    "receipt-trainer vl rehearse": "tests/models/paddleocr_vl/test_rehearsal.py",
-    "receipt-trainer read scans/ --server": "tests/inference/test_server_reader.py",
-    "receipt-trainer serve --server": "tests/serving/test_documents.py",
-    "receipt-trainer demo": "tests/cli/commands/test_demo.py",
+    "receipt-trainer local up": LOCAL,
+    "receipt-trainer local down": LOCAL,
+    "receipt-trainer local interrupt": LOCAL,
+    "receipt-trainer watch --stack local": LOCAL,
+    "receipt-trainer start-worker --stack local": LOCAL,
+    "receipt-trainer start-worker --outputs": "tests/test_readme.py::test_the_way_to_aws",
+    "receipt-trainer receipts delete KEY": "tests/cli/commands/test_receipts.py"
+    "::test_delete_takes_rows_marks_and_every_version_of_the_photo",
+    "receipt-trainer vl experiments run experiments --test-dir": "tests/cli/test_vl_experiments.py::test_real_runs",
+    "receipt-trainer vl experiments compare experiments --by": "tests/cli/test_vl_experiments.py"
+    "::test_the_ranking_on_a_narrow_terminal",
+    "receipt-trainer vl compare": "tests/cli/vl/test_vl_compare.py::test_two_files "
+    "tests/cli/vl/test_vl_compare.py::test_two_models",
+    "receipt-trainer vl find-lr": "tests/cli/vl/test_vl_find_lr.py::test_the_curve_is_drawn",
+    "receipt-trainer vl predict scans/ --server": "tests/cli/vl/test_vl_predict.py::test_a_server_is_asked",
+    "receipt-trainer vl smoke": "tests/cli/vl/test_vl_smoke.py"
+    "::test_a_merged_model_and_its_server_are_what_was_trained",
+    "receipt-trainer vl rehearse": "tests/models/paddleocr_vl/test_rehearsal.py::test_the_base_writes_its_own_lines",
+    "receipt-trainer read scans/ --server": "tests/inference/test_server_reader.py"
+    "::test_a_server_is_read_through_without_a_model_here "
+    "tests/inference/test_server_reader.py::test_a_folder_of_photos_is_read_through_a_server",
+    "receipt-trainer serve --server": "tests/serving/test_documents.py::test_the_process "
+    "tests/serving/test_documents.py::test_mistakes_are_said_before_it_starts",
+    "receipt-trainer demo": "tests/cli/commands/test_demo.py::test_the_demo_runs_the_whole_job",
 }
-"""Commands that start or end what this test stands on, or take long, by the test that types them."""
+"""Commands that start or end what this test stands on, or take long, by the tests that type them."""
 QUICK = {
     "layoutlm-cli train": "--model tiny --set max_steps=1 --precision fp32 --set export_package=false "
     "--output-dir trained --restart",
@@ -73,6 +83,7 @@ QUICK = {
     "receipt-trainer vl generate": "--workers 1",
     "receipt-trainer vl train --config trainer": "--train-file data/train.jsonl --val-file data/val.jsonl",
     "receipt-trainer vl evaluate": "--max-new-tokens 2",
+    "receipt-trainer vl predict scans/ --model-path": "--max-new-tokens 2",
 }
 """Options that make a command small, or end it; what they stand beside is typed as the document has it."""
 READY = {"logs": "SUCCEEDED", "serve": "SUCCEEDED", "cancel": "PENDING", "retry": "FAILED"}
@@ -103,8 +114,10 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, value in (ours | {"PATH": f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}"}).items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.chdir(tmp_path)
-    for name in ("trainer", "docs"):
-        Path(name).symlink_to(ROOT / name)
+    Path("trainer/examples").mkdir(parents=True)
+    for example in (ROOT / "trainer/examples").glob("*.yaml"):
+        text = example.read_text().replace("num_train_epochs: 5\n", "num_train_epochs: 1\n")
+        Path("trainer/examples", example.name).write_text(text.replace("documents: 200 ", "documents: 1 "))
     few = serve_export.generated_receipts()[:2]  # on which a package is checked
     monkeypatch.setattr(serve_export, "generated_receipts", lambda: few)
     make_run(Path("RUN"))
@@ -144,7 +157,8 @@ def _write_receipts() -> None:
     for name in ("receipts", "words", "corrections"):
         Path(f"{name}.jsonl").write_text("".join([*lines, *gold]))
     Path("receipts.jsonl.gz").write_bytes(gzip.compress("".join(lines).encode()))
-    for copy in ("photo.jpg", "scans/photo.jpg"):
+    Path("docs").mkdir()
+    for copy in ("photo.jpg", "scans/photo.jpg", "docs/receipt.jpg"):
         shutil.copy("photos/photo.jpg", copy)
     for name, content in (
         ("textract.json", samples.textract()),
@@ -287,13 +301,32 @@ def told_elsewhere(line: str) -> bool:
     words = shlex.split(line)
     if words in [*walk().values(), *on_aws()] and words[1] not in ("serve", "doctor"):
         return True
-    for start, test in ELSEWHERE.items():
+    for start, tests in ELSEWHERE.items():
         if line.startswith(start):
-            text = (ROOT / test).read_text()
-            typed_there = [*subcommands(words), *(word for word in words if word.startswith("-"))]
-            assert not [word for word in typed_there if f'"{word}"' not in text], f"{line}: not in {test}"
+            types = set().union(*map(words_of, tests.split()))
+            missing = {*subcommands(words), *(word for word in words if word.startswith("-"))} - types
+            assert not missing, f"{line}: {tests} do not type {missing}"
             return True
     return False
+
+
+@cache
+def words_of(test: str) -> set[str]:
+    """The texts that stand in a test, and in what it calls of its own file: what it types is among them."""
+    path, _, name = test.partition("::")
+    tree = ast.parse((ROOT / path).read_text())
+    tests = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert name.startswith("test_"), test
+    assert name in tests, f"{path} has no test {name}"
+    methods = [each for node in tree.body if isinstance(node, ast.ClassDef) for each in node.body]
+    below = tests | {each.name: each for each in methods if isinstance(each, ast.FunctionDef)}
+    called = [node.func for node in ast.walk(tests[name]) if isinstance(node, ast.Call)]
+    names = {one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "") for one in called}
+    names |= {each.arg for each in tests[name].args.args}  # fixtures
+    bodies = [tests[name], *(below[one] for one in sorted(names & below.keys()))]
+    texts = [node.value for body in bodies for node in ast.walk(body) if isinstance(node, ast.Constant)]
+    found = {text for text in texts if isinstance(text, str)}
+    return found | {word for text in found for word in re.findall(r'"([^"]+)"', text)}  # a program's source
 
 
 def test_commands_of_this_project_run(desk: Path, capfd: pytest.CaptureFixture[str]) -> None:
