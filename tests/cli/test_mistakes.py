@@ -73,6 +73,7 @@ MISTAKES: Final[dict[str, str]] = {
     f"{TRAIN} no/such/folder": "no/such/folder: cannot read receipts: No such file or directory",
     f"{TRAIN} mine": "data set 'mine' is not known: use 'dynamodb' or a file or folder that exists",
     f"{TRAIN} dynamodb": "no receipts table is named: use --dynamo-table NAME, or --dataset FILE",
+    f"{TRAIN} dynamodb --dynamo-table t": "no AWS region; set AWS_REGION",
     f"{TRAIN} ok.jsonl --eval-dataset no.jsonl": "no.jsonl: cannot read receipts",
     f"{TRAIN} ok.jsonl --split-file no.json": "no.json: cannot read the split file: No such file",
     f"{TRAIN} ok.jsonl --split-file not.txt": "not.txt: cannot read the split file: not a text file",
@@ -147,6 +148,9 @@ def test_a_mistake_is_one_line(
     monkeypatch.chdir(tmp_path)
     for name in (names.ENV_RECEIPTS_TABLE, names.ENV_JOBS_TABLE, names.ENV_INSTANCES_TABLE, names.ENV_ARTIFACTS_BUCKET):
         monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     before = sorted(tmp_path.rglob("*"))
     program, *words = typed.split()
     group = layoutlm_cli.group if program == "layoutlm-cli" else receipt_trainer_cli.group

@@ -23,7 +23,7 @@ from receipt_trainer.contract import names
 from receipt_trainer.contract.package import KNOWN_FILE, SERVE_DIR
 from receipt_trainer.contract.run_record import LayoutLMRecord, PackageOutcome, load_record
 from receipt_trainer.data.problems import problem_lines
-from receipt_trainer.data.sources.load import require_files
+from receipt_trainer.data.sources.load import TABLE, require_files
 from receipt_trainer.data.split import read_split_file
 from receipt_trainer.errors import UserError
 from receipt_trainer.models.layoutlm.places import TINY, WITHOUT_NETWORK, find_model, find_start
@@ -100,10 +100,13 @@ def _require_start(model: str) -> None:
 
 
 def _require_data(data: DataConfig, table: str | None) -> None:
-    """UserError: a file that the configuration names is not there; found before the imports, which take seconds."""
-    require_files(data.dataset_name, table=table)
-    if data.eval_dataset:
-        require_files(data.eval_dataset, table=table)
+    """UserError: a file is not there, or AWS is not set up; found before the imports, which take seconds."""
+    for name in filter(None, (data.dataset_name, data.eval_dataset)):
+        require_files(name, table=table)
+        if TABLE in name.split(","):
+            from receipt_trainer.aws import clients
+
+            clients.dynamodb()
     if data.split_file:
         read_split_file(Path(data.split_file))
 
