@@ -73,7 +73,7 @@ def test_corrections_make_the_next_model_better(
 ) -> None:
     """Trained on 30 receipts, the model reads 20 word files; its mistakes are put right over HTTP, and what is trained
     again from the table scores higher on receipts that neither has seen. A file of corrections teaches the same."""
-    first, corrected, others = (list(generate(count, seed)) for count, seed in ((30, 1), (20, 2), (15, 3)))
+    first, corrected, others = (list(generate(count, seed)) for count, seed in ((30, 1), (20, 2), (40, 3)))
     write(tmp_path / "first.jsonl", first)
     write(tmp_path / "others.jsonl", others)
     steps = walk()
@@ -104,7 +104,7 @@ def test_corrections_make_the_next_model_better(
             assert sum(correct(client, receipt) for receipt in corrected) > 100
     run(steps["again"], "--output-dir", tmp_path / "second", *QUICK, *LINES, "--set", "export_package=false")
     before, after = f1("first"), f1("second")
-    assert after > before + 0.05, (before, after)
+    assert after > before + 0.03, (before, after)
     in_table = {one.name: one.taught_labels() for one in read_labelled(receipts_table, ProblemLog())}
     in_files = {one.name: one.taught_labels() for one in load_receipts(f"{tmp_path}/first.jsonl,{file}", ProblemLog())}
     assert in_table == in_files
