@@ -14,8 +14,9 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from huggingface_hub.errors import HTTPError as _HTTPError  # type: ignore[attr-defined]  # its HTTP client's own
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from receipt_trainer.errors import WorldError
 
@@ -38,7 +39,7 @@ def reached(name: str, instead: str = "") -> Iterator[None]:
     Raises:
         WorldError: nobody answers there, and the cache lacks the model.
     """
-    if not name or Path(name).exists() or constants.is_offline_mode():
+    if not _may_be_there(name):
         yield
         return
     if (said := _silence(constants.ENDPOINT)) is None:
@@ -60,9 +61,17 @@ def require(name: str, instead: str = "") -> None:
         WorldError: nobody answers there.
     """
     is_cached = Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}").is_dir()
-    is_needed = not (is_cached or Path(name).exists() or constants.is_offline_mode())
-    if is_needed and (said := _silence(constants.ENDPOINT)):
+    if not is_cached and _may_be_there(name) and (said := _silence(constants.ENDPOINT)):
         raise _unreachable(name, f"{said}{'; ' if instead else ''}{instead}")
+
+
+def _may_be_there(name: str) -> bool:
+    """Whether the hub is to be asked: not for a folder, not for a name that it cannot have, such as a path."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return not (Path(name).exists() or constants.is_offline_mode())
 
 
 def _unreachable(name: str, said: str) -> WorldError:
