@@ -206,10 +206,34 @@ def test_a_family_that_cannot_be_is_refused(tmp_path: Path, text: str, said: str
 
 @pytest.mark.parametrize("version", BASES)
 def test_a_base_is_the_published_model_of_its_version(version: str, tmp_path: Path) -> None:
-    """The job is the one that names the model itself, which every worker reads."""
-    by_name = load_job_file(written(tmp_path, f"job_name: a\nbase: {version}\n{VL}")).spec
-    assert by_name == load_job_file(written(tmp_path, f"job_name: a\nmodel: {BASES[version]}\n{VL}")).spec
-    assert new_job(by_name, QUEUE).body_version == 1
+    """It names the model, and a recipe that trains it: all linear layers, their rate, warm-up and prompt. Version 0.1.0
+    knows no prompt: its workers leave the message to newer ones."""
+    spec = load_job_file(written(tmp_path, f"job_name: a\nbase: {version}\n{VL}")).spec
+    assert isinstance(spec, PaddleOcrVlJob)
+    assert spec.model == BASES[version]
+    training = spec.training_config
+    assert (training.learning_rate, training.warmup_ratio, training.prompt) == (1e-4, 0.05, "OCR:{}")
+    assert (training.lora.r, len(training.lora.target_modules)) == (4, 7)
+    assert new_job(spec, QUEUE).body_version == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "rate", "modules"),
+    [
+        ("{learning_rate: 3e-5, lora: {target_modules: [q_proj]}}", 3e-5, 1),
+        ("{lora: {enabled: false}}", 2e-5, 4),
+        ("{}", 1e-4, 7),
+    ],
+)
+def test_the_recipe_of_a_base_gives_way(tmp_path: Path, given: str, rate: float, modules: int) -> None:
+    """To what the file says, and for whole models, whose rate is another."""
+    text = f"job_name: a\nbase: 1.0\ntraining_config: {given}\ndata_config: {{dataset_path: /data}}\n"
+    spec = load_job_file(written(tmp_path, text)).spec
+    assert isinstance(spec, PaddleOcrVlJob)
+    training = spec.training_config
+    assert (training.learning_rate, len(training.lora.target_modules)) == (rate, modules)
+    named = text.replace("base: 1.0", f"model: {BASES['1.0']}").replace(f"training_config: {given}\n", "")
+    assert load_job_file(written(tmp_path, named)).spec.training_config == VlTrainingConfig()
 
 
 def test_a_job_that_0_1_0_would_take_for_another_family_says_its_own(tmp_path: Path) -> None:

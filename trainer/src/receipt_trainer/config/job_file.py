@@ -12,7 +12,7 @@ from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from receipt_trainer.config.base import explain
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
-from receipt_trainer.config.paddleocr_vl import BASE_MODEL, BASES, SHORT_NAMES, VlDataConfig, VlTrainingConfig
+from receipt_trainer.config.paddleocr_vl import BASE_MODEL, BASES, RECIPE, SHORT_NAMES, VlDataConfig, VlTrainingConfig
 from receipt_trainer.config.yaml import line_of, read_mapping
 from receipt_trainer.contract import names
 from receipt_trainer.contract.job import FAMILIES, Family, JobSpec, published_family, too_long
@@ -234,13 +234,23 @@ def read_job_values(path: Path, expected: Family | None = None) -> JobValues:
 
 
 def _with_base(values: dict[str, Any], lines: Lines, path: Path) -> tuple[dict[str, Any], Lines]:
-    """With the `model` that a file means by `base`, the version of a published one; UserError: none, or both given."""
+    """With the `model` that a file means by `base`, the version of a published one, and its recipe under what is given.
+
+    Raises:
+        UserError: no such version, or a model is given, too.
+    """
     version, where = str(values["base"]), f"{path}:{line_of(lines, ('base',))}: base"
     if values.get("model") is not None:
         raise UserError(f"{where}: it stands for the model of that name: give base or model")
     if version not in BASES:
         raise UserError(f"{where}: must be {', '.join(BASES)}, not {version[:40]!r}; for others write model")
-    rest = {key: value for key, value in values.items() if key != "base"}
+    rest = {"family": "paddleocr-vl"} | {key: value for key, value in values.items() if key != "base"}
+    given = values["training_config"]
+    if isinstance(given, dict):
+        lora = given.get("lora")
+        whole = isinstance(lora, dict) and lora.get("enabled") is False  # its own rate is that of whole models
+        recipe = {key: value for key, value in RECIPE.items() if not (whole and key in ("learning_rate", "lora"))}
+        rest["training_config"] = _merged(recipe, given)
     return rest | {"model": BASES[version]}, {**lines, ("model",): line_of(lines, ("base",))}
 
 

@@ -18,6 +18,15 @@ BASES: Final[Mapping[str, str]] = {"1.0": BASE_MODEL, "1.5": f"{BASE_MODEL}-1.5"
 DEFAULT_PROMPT: Final = "OCR:{}"
 """The task that the published model knows, and the form of the answer: what it is asked where it was not trained."""
 
+RECIPE: Final[Mapping[str, Any]] = {
+    "learning_rate": 1e-4,
+    "warmup_ratio": 0.05,
+    "prompt": DEFAULT_PROMPT,
+    "lora": {"target_modules": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")},
+}
+"""What a job that names its base by version is trained with, unless it says otherwise: adapters on all linear layers of
+the language model, at the rate that others train such adapters with. The fields' own defaults are those of 0.1.0."""
+
 INSTRUCTION: Final = (
     "Read this invoice or receipt and answer with its data as JSON: document_type, vendor, client, invoice_number, "
     "date, due_date, currency, line_items, subtotal, tax, tax_rate, discount, grand_total. What is not there is null."
