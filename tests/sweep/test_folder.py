@@ -46,18 +46,22 @@ def test_either_name_of_a_key_is_over_the_other(tmp_path: Path) -> None:
 
 
 def test_a_key_that_is_not_written_with_its_default_is_compared(tmp_path: Path) -> None:
-    """Experiments may set such a key where the base does not, and the other way round; versions have their names."""
-    job = {"family": "paddleocr-vl", "base": "1.0", "data_config": {"dataset_path": "here"}}
-    write(tmp_path, "base", job | {"training_config": {"prompt": "OCR:{}"}})
+    """Experiments may set such a key where the base does not, and the other way round; versions have their names, and
+    bring no recipe of their own."""
+    job = {"family": "paddleocr-vl", "data_config": {"dataset_path": "here"}}
+    write(tmp_path, "base", job | {"base": "1.0", "training_config": {"prompt": "OCR:{}", "learning_rate": 3e-5}})
     write(tmp_path, "asked", {"training_config": {"prompt": INSTRUCTION}})
     write(tmp_path, "newer", {"base": 1.5, "training_config": {}})
     assert [one.said for one in read_experiments(tmp_path)[1:]] == [
         f"training.prompt: OCR:{{}} -> {short(INSTRUCTION)}",
         "model_name_or_path: PaddlePaddle/PaddleOCR-VL -> PaddlePaddle/PaddleOCR-VL-1.5",
     ]
-    write(tmp_path, "base", job | {"training_config": {}})
+    write(tmp_path, "base", job | {"model": "PaddlePaddle/PaddleOCR-VL", "training_config": {}})
     write(tmp_path, "asked", {"training_config": {"prompt": "Read."}})
-    assert f"training.prompt: {short(INSTRUCTION)} -> Read." in [one.said for one in read_experiments(tmp_path)]
+    assert [one.said for one in read_experiments(tmp_path)[1:]] == [
+        f"training.prompt: {short(INSTRUCTION)} -> Read.",
+        "model_name_or_path: PaddlePaddle/PaddleOCR-VL -> PaddlePaddle/PaddleOCR-VL-1.5",
+    ]
 
 
 def test_several_changes_are_named_and_refused(folder: Path) -> None:

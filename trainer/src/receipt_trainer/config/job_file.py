@@ -122,6 +122,7 @@ class JobValues:
 
     Attributes:
         expected: the family of a file that does not say its own, and does not show it.
+        has_base: it names its base by version, whose recipe counts where nothing else is said.
     """
 
     path: Path
@@ -130,6 +131,7 @@ class JobValues:
     expected: Family = "layoutlm"
     notes: tuple[str, ...] = ()
     output_dir: Path | None = None
+    has_base: bool = False
 
     def parse(self) -> AnyJob:
         """The job; UserError: the first wrong field with its line, or a part that is too long."""
@@ -142,7 +144,7 @@ class JobValues:
             raise UserError(f"{self.path}: it has keys of both families, {told}: add a line such as 'family: layoutlm'")
         job = _JOBS[family_of(self.values, self.expected)]
         try:
-            spec = job.model_validate(self.values)
+            spec = job.model_validate(_on_recipe(self.values) if self.has_base else self.values)
         except ValidationError as error:
             item = error.errors()[0]
             below = 1 if item["loc"][:1] and item["loc"][0] in _SECTIONS else 0
@@ -224,34 +226,34 @@ def read_job_values(path: Path, expected: Family | None = None) -> JobValues:
         values["training_config"] = {short.get(key, key): value for key, value in given.items()}
         there = {full: line_of(lines, ("training_config", name)) for name, full in short.items()}
         lines = {**lines, **{("training_config", full): line for full, line in there.items()}}
-    if family == "paddleocr-vl" and "base" in values:
+    has_base = family == "paddleocr-vl" and "base" in values
+    if has_base:
         values, lines = _with_base(values, lines, path)
     if output_dir is not None and not isinstance(output_dir, str):
         where = f"{path}:{line_of(lines, ('output_dir',))}"
         raise UserError(f"{where}: output_dir: must be the path of a folder, not {output_dir!r}")
     folder = Path(output_dir) if output_dir else None
-    return JobValues(path, values, lines, family, tuple(notes), folder)
+    return JobValues(path, values, lines, family, tuple(notes), folder, has_base)
 
 
 def _with_base(values: dict[str, Any], lines: Lines, path: Path) -> tuple[dict[str, Any], Lines]:
-    """With the `model` that a file means by `base`, the version of a published one, and its recipe under what is given.
-
-    Raises:
-        UserError: no such version, or a model is given, too.
-    """
+    """With the `model` that a file means by `base`, the version of a published one; UserError: none, or both given."""
     version, where = str(values["base"]), f"{path}:{line_of(lines, ('base',))}: base"
     if values.get("model") is not None:
         raise UserError(f"{where}: it stands for the model of that name: give base or model")
     if version not in BASES:
         raise UserError(f"{where}: must be {', '.join(BASES)}, not {version[:40]!r}; for others write model")
     rest = {"family": "paddleocr-vl"} | {key: value for key, value in values.items() if key != "base"}
-    given = values["training_config"]
-    if isinstance(given, dict):
-        lora = given.get("lora")
-        whole = isinstance(lora, dict) and lora.get("enabled") is False  # its own rate is that of whole models
-        recipe = {key: value for key, value in RECIPE.items() if not (whole and key in ("learning_rate", "lora"))}
-        rest["training_config"] = _merged(recipe, given)
     return rest | {"model": BASES[version]}, {**lines, ("model",): line_of(lines, ("base",))}
+
+
+def _on_recipe(values: dict[str, Any]) -> dict[str, Any]:
+    """A job's values laid over `RECIPE`; whole models keep their own rate."""
+    training = values.get("training_config")
+    lora = training.get("lora") if isinstance(training, dict) else None
+    of_adapters = ("learning_rate", "lora") if isinstance(lora, dict) and lora.get("enabled") is False else ()
+    recipe = {key: value for key, value in RECIPE.items() if key not in of_adapters}
+    return laid_over({"training_config": recipe}, values)
 
 
 def read_job(values: Mapping[str, Any], where: str) -> AnyJob:

@@ -71,9 +71,7 @@ def read_experiments(
         raise UserError(f"{folder}: there is no {BASE}.yaml in it; put the base there, or name it with --base")
     base_values = _values(base_file)
     start = Experiment(BASE, base_file, _parsed(base_values), {})
-    others = [
-        _read(path, base_values.values, start.job, scaling) for path in files if path.resolve() != base_file.resolve()
-    ]
+    others = [_read(path, base_values, start.job, scaling) for path in files if path.resolve() != base_file.resolve()]
     if not others:
         raise UserError(f"{folder}: there is no configuration in it besides the base")
     if len({experiment.name for experiment in (start, *others)}) <= len(others):
@@ -88,13 +86,14 @@ def read_experiments(
     return [start, *others]
 
 
-def _read(path: Path, base_values: Mapping[str, Any], base: PaddleOcrVlJob, scaling: ScaleLr) -> Experiment:
+def _read(path: Path, base_values: JobValues, base: PaddleOcrVlJob, scaling: ScaleLr) -> Experiment:
     if not names.is_job_name(path.stem):
         raise UserError(f"{path}: call it by 1 to 64 of A-Z a-z 0-9 . _ - and not '.' or '..'")
-    own = _values(path)
-    # Name and purpose of the base are not those of an experiment.
-    training = {key: value for key, value in base_values["training_config"].items() if key != "experiment"}
-    job = _parsed(replace(own, values=laid_over({**base_values, "training_config": training}, own.values)))
+    own, below = _values(path), base_values.values
+    # Name and purpose of the base are not those of an experiment; the recipe of its version is: one thing changes.
+    training = {key: value for key, value in below["training_config"].items() if key != "experiment"}
+    values = laid_over({**below, "training_config": training}, own.values)
+    job = _parsed(replace(own, values=values, has_base=base_values.has_base))
     there, here = parameters(base), parameters(job)
     changes = {
         key: f"{key}: {short(_of(there, key))} -> {short(_of(here, key))}"
