@@ -14,10 +14,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from receipt_trainer.contract.package import PackageManifest
+from receipt_trainer.data.decode import whole_lines
 from receipt_trainer.data.encode import encode
 from receipt_trainer.data.receipt import Receipt, Word
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.inference import reader as readers
+from receipt_trainer.inference.package import Package
 from receipt_trainer.inference.reader import PackageReader, parts
 from receipt_trainer.models.layoutlm.export import SavedModel, load_model
 from receipt_trainer.models.layoutlm.predictor import predict
@@ -89,6 +92,18 @@ def test_a_receipt_of_4000_words_is_read_in_bounded_parts(saved: SavedModel, exa
     (read,) = exact.read([one])
     assert read.probabilities.shape == (4000, 4)
     assert np.abs(read.probabilities - in_torch(saved, one)).max() < 1e-4
+
+
+def test_a_package_of_before_is_read_as_it_was_made(run: Path, exact: PackageReader) -> None:
+    """Its manifest says nothing of lines: each word stays what it is alone, so that its own sample and its calibration
+    hold. Today's reads the words of a line together."""
+    values = exact.manifest.model_dump(exclude={"name_change_cost"})
+    before = PackageReader(Package(exact.package.folder, PackageManifest.model_validate(values)), "fp32")
+    receipts = list(generate(3, 5))
+    for one, alone, together in zip(receipts, before.read_raw(receipts), exact.read_raw(receipts), strict=True):
+        lines = np.array([word.line for word in one.words], dtype=np.int32)
+        assert together == pytest.approx(whole_lines(alone, lines, [0, len(lines)], exact.space), abs=1e-6)
+        assert not np.allclose(alone, together, atol=1e-3)
 
 
 def test_no_word_no_probabilities(exact: PackageReader) -> None:

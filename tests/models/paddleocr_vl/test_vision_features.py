@@ -99,5 +99,5 @@ def test_features_that_change_are_not_kept(tiny_model: Path, lora: LoraSection, 
     """Only where neither vision tower nor projector learns."""
     training = VlTrainingConfig(lora=lora)
     trained = prepare_for_training(load(str(tiny_model), device="cpu", dtype=torch.float32).model, training)
-    assert (features_of(trained, training, 1) is not None) is kept
-    assert features_of(trained, training.model_copy(update={"vision_cache_gb": 0.0}), 1) is None
+    assert (features_of(trained, training, 1, 1) is not None) is kept
+    assert features_of(trained, training.model_copy(update={"vision_cache_gb": 0.0}), 1, 1) is None

@@ -99,6 +99,9 @@ class PackageManifest(BaseModel):
     precision: PackagePrecision = Field(description="The model that reading loads")
     opset: int
     calibration: Calibration = Calibration()
+    name_change_cost: float = Field(
+        0.0, ge=0, description="As `whole_lines` takes it; 0 in packages that were made before there was one"
+    )
     date_orders: dict[Literal["dmy", "mdy", "ymd"], int] = Field(
         default_factory=dict, description="How many training dates can be read in this order alone"
     )

@@ -51,27 +51,32 @@ class WordMeans:
 
 
 def whole_lines(
-    probabilities: Floats, lines: Ints, offsets: Sequence[int] | NDArray[np.int64], space: LabelSpace
+    probabilities: Floats,
+    lines: Ints,
+    offsets: Sequence[int] | NDArray[np.int64],
+    space: LabelSpace,
+    cost: float = CHANGE,
 ) -> Floats:
     """What words are, seen with the others of their lines: a name or an address mostly fills its line.
 
-    The marginals of a chain over each line in which a change of label to or from a name costs `CHANGE`, any other
-    nothing (forward-backward, Rabiner 1989).
+    The marginals of a chain over each line in which a change of label to or from a name costs something, any
+    other nothing (forward-backward, Rabiner 1989).
 
     Args:
         probabilities: (words, 1 + labels) of each word alone; rows sum to 1.
         lines: (words,) of each word.
         offsets: where receipts begin among the words, and the last ends.
+        cost: of such a change, in natural logarithms; 0 leaves each word alone.
     """
     names = [1 + space.labels.index(name) for name in NAMES if name in space.labels]
     edges = np.union1d(np.flatnonzero(np.diff(lines)) + 1, offsets)
     lengths = np.diff(edges)
     longest_first = np.argsort(-lengths, kind="stable")
     starts, lengths = edges[:-1][longest_first], lengths[longest_first]
-    if not names or not len(lengths):
+    if not names or not cost or not len(lengths):
         return probabilities
     weights = np.ones((1 + len(space.labels),) * 2)
-    weights[names, :] = weights[:, names] = np.exp(-CHANGE)
+    weights[names, :] = weights[:, names] = np.exp(-cost)
     np.fill_diagonal(weights, 1)
     before, after = np.ones(probabilities.shape), np.ones(probabilities.shape)
     steps = [starts[: np.searchsorted(-lengths, -place)] + place for place in range(1, int(lengths[0]))]

@@ -231,6 +231,16 @@ def _ordered(value: Any, schema: Mapping[str, Any]) -> Any:
     return value
 
 
+def at(document: Mapping[str, Any], field: str) -> Any:
+    """The value of a dotted field; None where it, or what should hold it, is missing or of another kind."""
+    value: Any = document
+    for part in field.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(part)
+    return value
+
+
 def to_rows(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document with its line items as rows: their keys once, then the values of each line, a list each.
 

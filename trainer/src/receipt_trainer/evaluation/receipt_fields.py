@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.contract.package import Calibration, PackageManifest
 from receipt_trainer.contract.predictions import ReceiptPrediction
-from receipt_trainer.data.document import FIELDS, TABLE
+from receipt_trainer.data.document import FIELDS, TABLE, at
 from receipt_trainer.extraction.confidence import field_confidence, logit
 from receipt_trainer.extraction.entities import ReadWord
 from receipt_trainer.extraction.finds import Find, gather
@@ -146,7 +146,7 @@ def answered_fields(documents: Iterable[ScoredDocument]) -> Iterator[ReadField]:
 
 def _answered(name: str, answer: Mapping[str, Any]) -> tuple[list[object], str]:
     """The one forms of a field's values, none of null; and the value as people write it."""
-    from receipt_trainer.evaluation.rows import at, row_of, rows_of  # takes SciPy
+    from receipt_trainer.evaluation.rows import row_of, rows_of  # takes SciPy
 
     if name == TABLE:
         rows: list[object] = [row_of(item) for item in rows_of(answer)]

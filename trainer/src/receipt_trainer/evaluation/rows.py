@@ -11,16 +11,6 @@ from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 from receipt_trainer.extraction.values import Normal, normal
 
 
-def at(document: Mapping[str, Any], field: str) -> Any:
-    """The value of a dotted field; None where it, or what should hold it, is missing or of another kind."""
-    value: Any = document
-    for part in field.split("."):
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(part)
-    return value
-
-
 def rows_of(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The line items that are objects; none where `line_items` is no list."""
     items = document.get("line_items")

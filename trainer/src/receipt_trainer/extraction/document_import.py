@@ -65,7 +65,7 @@ class Converter:
         return [name for names in FIELDS.values() for name in names if not name.startswith("client.")] + ["client"]
 
     def document(self, receipt: Receipt) -> dict[str, Any]:
-        """A receipt in the form of `vl.schema`: values that are not labelled or have two readings are null."""
+        """A receipt in the form of `data.document`: values that are not labelled or have two readings are null."""
         labelled = [(word, normalise(word.valid_label() or "")) for word in receipt.words]
         found: dict[str, Any] = dict.fromkeys(DOCUMENT_SCHEMA["properties"])
         said = receipt.extra.get("document_type")

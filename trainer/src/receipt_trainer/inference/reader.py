@@ -114,7 +114,7 @@ class PackageReader:
         for numbers in parts(examples):
             means.add(softmax(self.logits(examples, numbers)), examples.words_in(numbers))
         lines = np.array([word.line for word in receipt.words], dtype=np.int32)
-        return whole_lines(means.mean(), lines, [0, len(lines)], self.space)
+        return whole_lines(means.mean(), lines, [0, len(lines)], self.space, self.manifest.name_change_cost)
 
     def encode(self, receipt: Receipt) -> Examples:
         """The windows of a receipt, as in training."""

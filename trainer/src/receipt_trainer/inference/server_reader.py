@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from receipt_trainer.contract.job import Family
 from receipt_trainer.data.amount_checks import arithmetic_problems, as_decimal, minor_digits
-from receipt_trainer.data.document import check, read_strictly
+from receipt_trainer.data.document import at, check, read_strictly
 from receipt_trainer.data.page_words import DocumentWords, PageWords
 from receipt_trainer.errors import UserError
 from receipt_trainer.extraction.amounts import currency_in
@@ -140,7 +140,7 @@ def _labelled(
     for page, document in documents.items():
         for path, label in _HEADER.items():
             found.line += 2  # what stands in lines that follow each other may be one block
-            found.add(label, _value(document, path), page)
+            found.add(label, at(document, path), page)
         given = document.get("line_items")
         for item in given if isinstance(given, list) else ():
             found.line += 2
@@ -149,13 +149,6 @@ def _labelled(
                 found.add(label, item.get(key) if isinstance(item, Mapping) else None, page)
             rows.append(found.words[before:])
     return found.words, [row for row in rows if row]
-
-
-def _value(document: Mapping[str, Any], path: str) -> Any:
-    found: Any = document
-    for key in path.split("."):
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
 
 
 def _printed(label: str, value: Any, currency: str | None) -> str:

@@ -12,14 +12,14 @@ from receipt_trainer.config.base import section_of
 from receipt_trainer.config.paddleocr_vl import VlDataConfig, VlTrainingConfig
 from receipt_trainer.contract.names import PREDICTIONS_FILE
 from receipt_trainer.contract.run_record import PaddleOcrVlRecord
-from receipt_trainer.data.document import FIELDS, TABLE
+from receipt_trainer.data.document import FIELDS, TABLE, at
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import read_predictions
 from receipt_trainer.evaluation.compare import Comparison
 from receipt_trainer.evaluation.documents import HEADLINES, Evaluation, ScoredDocument, evaluate
 from receipt_trainer.evaluation.ratio import Share
 from receipt_trainer.evaluation.receipt_fields import answered_fields
-from receipt_trainer.evaluation.rows import COLUMNS, at, match_rows, row_of, rows_of
+from receipt_trainer.evaluation.rows import COLUMNS, match_rows, row_of, rows_of
 from receipt_trainer.extraction.values import normal
 from receipt_trainer.files import write_atomically
 from receipt_trainer.reports import summary

@@ -34,7 +34,7 @@ from receipt_trainer.contract.package import (
 from receipt_trainer.contract.predictions import PredictedWord, ReceiptPrediction, read_predictions
 from receipt_trainer.contract.run_record import LayoutLMRecord, PackageOutcome
 from receipt_trainer.contract.sinks import report_progress
-from receipt_trainer.data.decode import Floats, choose, softmax
+from receipt_trainer.data.decode import CHANGE, Floats, choose, softmax
 from receipt_trainer.data.encode import Examples, Words, encode, words_of
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.data.problems import ProblemLog
@@ -221,6 +221,7 @@ class _Export:
             ),
             precision=precision,
             opset=OPSET,
+            name_change_cost=CHANGE,
             files={path.name: describe(path) for path in sorted(self.folder.iterdir())},
         )
 

@@ -181,8 +181,9 @@ class VlTask:
         examples, held_out = data.train.examples, data.validation.examples
         num_epochs = _num_epochs(training, len(examples))
         is_seen_anew = self.job.data_config.augmentation.enabled or num_epochs <= 1
-        features = None if is_seen_anew else vision_features(model, training, len(examples))
-        held_out_features = vision_features(model, training, len(held_out))
+        num_kept = len(held_out) + (0 if is_seen_anew else len(examples))
+        features = None if is_seen_anew else vision_features(model, training, len(examples), num_kept)
+        held_out_features = vision_features(model, training, len(held_out), num_kept)
         batches = CurriculumBatches(
             data.train.lengths,
             training.per_device_train_batch_size,
@@ -253,11 +254,15 @@ class VlTask:
             record.vl.rehearsal = scores.model_copy(update={"mixed": self.data.mixed})
 
 
-def vision_features(model: Any, training: VlTrainingConfig, num_examples: int) -> VisionFeatures | None:
-    """Where to keep the features of images; None if they change with the weights, or are not to be kept."""
+def vision_features(model: Any, training: VlTrainingConfig, num_examples: int, total: int) -> VisionFeatures | None:
+    """Where to keep the features of images; None if they change with the weights, or are not to be kept.
+
+    Args:
+        total: examples of both sides that share the disk.
+    """
     if not training.vision_cache_gb or trains_vision(model):
         return None
-    return VisionFeatures(num_examples, int(training.vision_cache_gb * 1e9) // distributed.count())
+    return VisionFeatures(num_examples, training.vision_cache_gb * 1e9, num_examples / total / distributed.count())
 
 
 def _num_epochs(training: VlTrainingConfig, count: int) -> float:

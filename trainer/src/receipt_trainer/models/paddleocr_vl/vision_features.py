@@ -34,14 +34,15 @@ class VisionFeatures:
         num_bytes: size of the file.
     """
 
-    def __init__(self, num_examples: int, most_bytes: int) -> None:
+    def __init__(self, num_examples: int, most_bytes: float, share: float = 1.0) -> None:
         """
         Args:
-            most_bytes: of the file; it never takes more than half of the free disk.
+            most_bytes: of all such files, which never take more than half of the free disk.
+            share: of that for this one.
         """
         self.grids = torch.zeros(num_examples, 3, dtype=torch.long).share_memory_()  # type: ignore[no-untyped-call]
         folder = os.environ.get("TMPDIR") or (_DISK if _DISK.is_dir() else tempfile.gettempdir())
-        self._most_bytes = min(most_bytes, int(shutil.disk_usage(folder).free * _SHARE))
+        self._most_bytes = int(min(most_bytes, shutil.disk_usage(folder).free * _SHARE) * share)
         self._file: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._places: dict[int, tuple[int, torch.Size, torch.dtype]] = {}
         self.num_bytes, self._is_full = 0, False
