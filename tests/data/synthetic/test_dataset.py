@@ -165,3 +165,9 @@ def test_a_wrong_corpus_is_named(tmp_path: Path, change: tuple[str, str], said: 
     corpus.write_text(OWN.replace(*change), encoding="utf-8")
     with pytest.raises(UserError, match=said):
         read_corpus(corpus, fonts_by_language(("de",)))
+
+
+def test_a_corpus_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """As any file that a user names."""
+    with pytest.raises(UserError, match=r"own\.toml: cannot be read: No such file"):
+        read_corpus(tmp_path / "own.toml", {})

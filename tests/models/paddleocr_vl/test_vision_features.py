@@ -85,6 +85,15 @@ def test_a_full_disk_ends_no_run(
     assert not features.grids.any()
 
 
+def test_without_a_place_for_them_nothing_is_kept(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A TMPDIR that is not there ends no run, and is said."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    assert features_of(model, VlTrainingConfig(), 1, 1) is None
+    assert "image features are not kept: [Errno 2] No such file or directory" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("lora", "kept"),
     [

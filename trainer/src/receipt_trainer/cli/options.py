@@ -102,7 +102,9 @@ def _precision_option(default: str | None, text: str) -> Callable[[Function], Fu
 server_options = options(
     click.option("--server", metavar="URL", help="Ask an OpenAI-compatible server (vLLM, ...): PaddleOCR-VL's family."),
     click.option("--served-model", metavar="NAME", help="Its name for the model; default: the only one it has."),
-    click.option("--prompt", help="What is asked, as in training; default: as of --model-path or the published one."),
+    click.option(
+        "--prompt", help="What is asked, as in training; default: OCR:{}, or what --model-path was trained with."
+    ),
     click.option("--max-new-tokens", type=FROM_1, default=1024, show_default=True, help=LONGEST_ANSWER),
 )
 """A model of the second family behind a server."""

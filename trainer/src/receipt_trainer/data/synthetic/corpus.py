@@ -56,6 +56,8 @@ def read_corpus(path: Path, fonts: Mapping[Language, Sequence[Family]]) -> tuple
     try:
         with path.open("rb") as stream:
             content = tomllib.load(stream, parse_float=Decimal)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not TOML: {error}") from None
     vendors = parse(Corpus, content, str(path)).vendors

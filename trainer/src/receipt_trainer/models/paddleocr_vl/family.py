@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -52,6 +53,8 @@ from receipt_trainer.training.console import progress_bar, say
 from receipt_trainer.training.family import Evaluations, Moment
 from receipt_trainer.training.hardware import Machine
 from receipt_trainer.training.trainer import BatchTrainer
+
+logger = logging.getLogger(__name__)
 
 
 def fingerprint(job: PaddleOcrVlJob, data: VlData) -> dict[str, Any]:
@@ -262,7 +265,12 @@ def vision_features(model: Any, training: VlTrainingConfig, num_examples: int, t
     """
     if not training.vision_cache_gb or trains_vision(model):
         return None
-    return VisionFeatures(num_examples, training.vision_cache_gb * 1e9, num_examples / total / distributed.count())
+    share = num_examples / total / distributed.count()
+    try:
+        return VisionFeatures(num_examples, training.vision_cache_gb * 1e9, share)
+    except OSError as error:
+        logger.warning("image features are not kept: %s", error)
+        return None
 
 
 def _num_epochs(training: VlTrainingConfig, count: int) -> float:
