@@ -131,16 +131,21 @@ def _serve(
         )
         click.echo(f"{server.url_of(listener)} answers with {holder.current().version}; Ctrl+C ends it", err=True)
         if queue is not None:
-            queue.start()
-            queue.is_read.wait(_FIRST_LOOK_S)
-            num_read, total = queue.progress
-            others = "; the others follow" if num_read < total else ""
-            click.echo(f"{num_read} of {total} receipts to review are read{others}{queue.problems.said()}", err=True)
+            _begin(queue)
         try:
             server.run(app, listener, open_browser=not no_browser)
         finally:
             if queue is not None:
                 queue.close()
+
+
+def _begin(queue: ReviewQueue) -> None:
+    """Let a queue read its receipts, and say how far it is after a moment."""
+    queue.start()
+    queue.is_read.wait(_FIRST_LOOK_S)
+    num_read, total = queue.progress
+    others = "; the others follow" if num_read < total else ""
+    click.echo(f"{num_read} of {total} receipts to review are read{others}{queue.problems.said()}", err=True)
 
 
 def _check_places(review: Path | None, *, corrections: bool, keep_photos: bool) -> None:
