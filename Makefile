@@ -48,7 +48,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 types: $(READY)
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 
 imports: $(READY)
 	$(BIN)/lint-imports --config .importlinter

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import shlex
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -15,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from receipt_trainer.contract.names import ENV_JOBS_TABLE, ENV_RECEIPTS_TABLE
 from receipt_trainer.contract.tables import JOBS, RECEIPTS, TableShape
 from receipt_trainer.local.emulator import LocalCloud
+from tests import fork_server
 from tests.fault_proxy import FaultProxy
 from tests.fork_server import Program
 from tests.queues import new_stack_queue
@@ -83,6 +86,17 @@ def vl_cli() -> Program:
 def training_command() -> tuple[str, ...]:
     """What stands for `python -m receipt_trainer.worker.main`."""
     return Program("training").command
+
+
+@pytest.fixture(scope="session")
+def aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real AWS CLI; its import, a second of every call, is paid once a session."""
+    pytest.importorskip("awscli", reason="no AWS CLI beside this Python")
+    path = tmp_path_factory.mktemp("cli") / "aws"
+    words = (sys.executable, "-I", "-S", fork_server.LAUNCHER, fork_server.address("tests.userdata.aws_cli"))
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    path.chmod(0o755)
+    return path
 
 
 @pytest.fixture

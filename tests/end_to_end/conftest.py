@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.local.emulator import LocalCloud
 from tests.end_to_end import pulumi_stand_in
 from tests.end_to_end.account import StackAccount
@@ -44,7 +45,7 @@ def emptied() -> Iterator[LocalCloud]:
 
 
 @pytest.fixture
-def own_cloud(emptied: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalCloud:
+def own_cloud(emptied: LocalCloud, aws_cli: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalCloud:
     """An empty embedded AWS, with a `pulumi` on PATH that works on it."""
     pulumi_stand_in.make_empty(emptied.endpoint)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE"):
@@ -57,6 +58,7 @@ def own_cloud(emptied: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m tests.end_to_end.pulumi_stand_in "$@"\n'
     )
     pulumi.chmod(0o755)
+    monkeypatch.setenv(ENV_AWS_CLI, str(aws_cli))
     monkeypatch.setenv("PATH", f"{pulumi.parent}{os.pathsep}{os.environ['PATH']}")
     return emptied
 

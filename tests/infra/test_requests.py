@@ -80,14 +80,14 @@ EXPLAINED = {
 
 
 @pytest.fixture
-def proxy(stood: Stood, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+def proxy(stood: Stood, aws_cli: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
     """Before the embedded AWS of a stack that stands; the environment's AWS."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_MAX_ATTEMPTS", "AWS_CONFIG_FILE"):
         monkeypatch.delenv(name, raising=False)
     with FaultProxy(stood.cloud.endpoint) as running:
         for name, value in (stood.cloud.environment() | {"AWS_ENDPOINT_URL": running.url}).items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv(names.ENV_AWS_CLI, str(Path(sys.executable).with_name("aws")))
+        monkeypatch.setenv(names.ENV_AWS_CLI, str(aws_cli))
         yield running
 
 

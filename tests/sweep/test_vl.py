@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,12 @@ from tests.models.paddleocr_vl.receipts import write_receipts
 from tests.models.paddleocr_vl.tiny import make_tiny
 from tests.worker.bench import Bench
 
-AWS_CLI = Path(sys.executable).with_name("aws")
 
-
-@pytest.mark.skipif(not AWS_CLI.is_file(), reason="no aws CLI beside this Python")
 def test_a_sweep_of_the_second_family(
-    call: Caller, bench: Bench, aws: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Caller, bench: Bench, aws: LocalCloud, aws_cli: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two ranks of adapters, trained by a worker: ranked by the loss that the runs left, the lowest first."""
-    monkeypatch.setenv(ENV_AWS_CLI, str(AWS_CLI))
+    monkeypatch.setenv(ENV_AWS_CLI, str(aws_cli))
     write_receipts(tmp_path / "data", 4)
     write_receipts(tmp_path / "data", 2, seed=1, name="val")
     training: dict[str, Any] = {"num_epochs": 2, "batch_size": 2, "gradient_accumulation_steps": 1, "warmup_ratio": 0.0}

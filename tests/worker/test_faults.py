@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,6 @@ from receipt_trainer.worker.registry import WorkerMachine
 from tests.fault_proxy import THROTTLED, Answer, FaultProxy
 from tests.strikes import expect, forget
 from tests.worker.bench import STEPS, Bench
-
-AWS_CLI = Path(sys.executable).with_name("aws")
 
 
 def test_a_full_disk_fails_the_attempt_and_spares_the_checkpoints_before(
@@ -47,12 +44,11 @@ def test_a_full_disk_fails_the_attempt_and_spares_the_checkpoints_before(
     assert sorted(set(bench.steps(job_id))) == list(range(1, 28))
 
 
-@pytest.mark.skipif(not AWS_CLI.is_file(), reason="no aws CLI beside this Python")
 def test_an_upload_that_fails_is_made_again_and_nothing_is_trained_again(
-    fault_proxy: FaultProxy, bench: Bench, aws: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    fault_proxy: FaultProxy, bench: Bench, aws: LocalCloud, aws_cli: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S3 is away at the first attempt: the job is interrupted, not failed; the next one delivers the complete run."""
-    monkeypatch.setenv(ENV_AWS_CLI, str(AWS_CLI))
+    monkeypatch.setenv(ENV_AWS_CLI, str(aws_cli))
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("TEST_UPLOAD_WAIT_S", "0")
     fault_proxy.rule = lambda name, count, body: (503, {"message": "slow down"}) if name == "PUT" else None
@@ -77,9 +73,13 @@ def test_an_upload_that_fails_is_made_again_and_nothing_is_trained_again(
     assert next(row["LastModified"] for row in listed if row["Key"].endswith("run.json")) == newest
 
 
-@pytest.mark.skipif(not AWS_CLI.is_file(), reason="no aws CLI beside this Python")
 def test_a_machine_that_may_not_upload_takes_no_further_job(
-    fault_proxy: FaultProxy, bench: Bench, aws: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault_proxy: FaultProxy,
+    bench: Bench,
+    aws: LocalCloud,
+    aws_cli: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A broken CLI, then a refused upload: complete and not failed, trained once, and the job behind is left alone."""
     broken = tmp_path / "aws"
@@ -88,7 +88,7 @@ def test_a_machine_that_may_not_upload_takes_no_further_job(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("TEST_UPLOAD_WAIT_S", "60")  # neither is worth another try
     job_id, behind = bench.submit(max_failures=1), bench.submit()
-    for cli, told in ((broken, "is broken"), (AWS_CLI, "(403)")):
+    for cli, told in ((broken, "is broken"), (aws_cli, "(403)")):
         monkeypatch.setenv(ENV_AWS_CLI, str(cli))
         fault_proxy.rule = lambda name, count, body: (403, {"message": "no"}) if name == "PUT" else None
         bench.worker(artifacts_bucket=aws.bucket).run()

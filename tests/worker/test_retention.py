@@ -27,7 +27,6 @@ from receipt_trainer.worker.retention import INTERVAL_S, Retention
 from tests.waiting import TIMEOUT_S, wait_for
 from tests.worker.bench import Bench, Running
 
-AWS_CLI = Path(sys.executable).with_name("aws")
 DAYS = 14
 NEVER = lambda: False  # noqa: E731
 
@@ -167,10 +166,11 @@ def test_a_retry_at_the_same_moment(bench: Bench, monkeypatch: pytest.MonkeyPatc
     assert bench.table.get(late).checkpoints_gone_at is None
 
 
-@pytest.mark.skipif(not AWS_CLI.is_file(), reason="no aws CLI beside this Python")
-def test_a_finished_job_leaves_no_checkpoint(bench: Bench, aws: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_job_leaves_no_checkpoint(
+    bench: Bench, aws: LocalCloud, aws_cli: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Real training with a bucket: the worker that finished it deletes folders and rows; without one, all stays."""
-    monkeypatch.setenv(ENV_AWS_CLI, str(AWS_CLI))
+    monkeypatch.setenv(ENV_AWS_CLI, str(aws_cli))
     delivered = bench.submit(num_epochs=1)
     bench.worker(artifacts_bucket=aws.bucket, max_jobs=1).run()
     assert bench.table.get(delivered).status == "SUCCEEDED"

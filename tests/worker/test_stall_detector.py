@@ -114,13 +114,13 @@ def test_one_that_cannot_even_be_killed_ends_the_worker_at_once(
 
 
 def test_slow_training_that_moves_is_not_ended(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the worker's clock each loss takes 800 s, the run twelve hours: no attempt is ended."""
+    """By the worker's clock each loss takes 800 s, the run four hours: no attempt is ended."""
     ticks = tmp_path / "ticks"
     ticks.touch()
     expect(monkeypatch, "tick", 0, file=ticks)
-    job_id = bench.submit(num_epochs=3)
+    job_id = bench.submit(num_epochs=1)
     clock = lambda: since_boot_s() + 800 * ticks.stat().st_size  # noqa: E731
     bench.worker(clock=clock, **(FAR | {"beat_s": 0.02})).run()
     job = bench.table.get(job_id)
     assert (job.status, job.attempt) == ("SUCCEEDED", 1), job.reason
-    assert 800 * ticks.stat().st_size > 20 * STALL_S
+    assert 800 * ticks.stat().st_size > 5 * STALL_S

@@ -1,3 +1,4 @@
+import json
 import re
 import signal
 import sys
@@ -29,7 +30,9 @@ def test_the_demo_runs_the_whole_job(tmp_path: Path, own_session: Path) -> None:
     """One command: the stack, receipts into its table, a job through its queue, a worker, artifacts, a report.
 
     A proxy, a profile and an endpoint of the user's own lead none of it elsewhere; nothing but the run's folder stays.
+    Worker and training are forked here; in the test of a demo that is ended they are started.
     """
+    commands = json.dumps([Program(name).command for name in ("start-worker", "training")])
     run_dir = tmp_path / "run"
     done = Program("receipt-trainer").complete(
         [
@@ -38,6 +41,7 @@ def test_the_demo_runs_the_whole_job(tmp_path: Path, own_session: Path) -> None:
         ],
         {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "RECEIPT_TRAINER_AWS_CLI": str(BIN / "aws")}
         | {ENV_DIR: str(own_session), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        | {"TEST_HOOK": "tests.cli.forked_worker", "TEST_COMMANDS": commands}
         | ELSEWHERE,
         tmp_path,
     )
