@@ -160,8 +160,8 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     config.write_text("{not json")
     with pytest.raises(UserError, match=str(tmp_path)):
         resolve(str(tmp_path))
-    config.write_text(json.dumps({"model_type": "roberta"}))
-    with pytest.raises(UserError, match=r"is a roberta; a layoutlm or bert"):
+    config.write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(UserError, match=r"is a gpt2; a run starts from a layoutlm, bert, roberta"):
         resolve(str(tmp_path))
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, LayoutLMForTokenClassification
 
@@ -17,6 +16,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.files import replacing_folder
 from receipt_trainer.models.layoutlm.packing import use_packing
 from receipt_trainer.models.layoutlm.places import RECIPE, find_model
+from receipt_trainer.models.layoutlm.relative import load_classifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def load_model(name: str, device: str = "cpu") -> SavedModel:
             allowed_labels=space.labels,
             **{field: recipe[field] for field in windows},
         )
-        model = LayoutLMForTokenClassification.from_pretrained(directory, dtype=torch.float32)
+        model = load_classifier(directory)
         if not (directory / "tokenizer.json").is_file():  # without it, transformers makes up another tokenizer
             raise ValueError("tokenizer.json is missing")
         tokenizer = AutoTokenizer.from_pretrained(directory)

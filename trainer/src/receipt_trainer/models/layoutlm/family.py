@@ -253,6 +253,7 @@ class LayoutLM:
         """See `ModelFamily`."""
         start = resolve(self.model)
         tokenizer, data, training = load_tokenizer(start), self.data, self.training
+        start.require_length(data)
         if self.snapshot_load:
             prepared = snapshot.load(self.snapshot_load, data, tokenizer_hash(tokenizer))
             data = data.model_copy(update=prepared.origin)

@@ -1,4 +1,4 @@
-"""Models to start from: a LayoutLM checkpoint, a BERT to warm-start from, or nothing at all."""
+"""Models to start from: a LayoutLM checkpoint, a model of text to warm-start from, or nothing at all."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import string
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-import torch
 from transformers import (
     AutoConfig,
-    AutoModel,
     AutoTokenizer,
     BertTokenizerFast,
     LayoutLMConfig,
@@ -17,39 +15,57 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from receipt_trainer.config.layoutlm import TrainingConfig
+from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.data.labels import LabelSpace
 from receipt_trainer.errors import UserError
 from receipt_trainer.models import hub
 from receipt_trainer.models.layoutlm.packing import use_packing
 from receipt_trainer.models.layoutlm.places import TINY, WITHOUT_NETWORK, find_start
+from receipt_trainer.models.layoutlm.relative import RelativeLayoutLMConfig, load_classifier
+from receipt_trainer.models.layoutlm.warm_start import TEXT_MODELS, positions_before, require_all, warm_start
 from receipt_trainer.training.failures import first_line
 
-LAYOUT_STD: Final = 0.02
-"""Standard deviation of fresh 2-D position embeddings: small beside word embeddings, which a warm start keeps."""
+_LAYOUTLM: Final = ("layoutlm", RelativeLayoutLMConfig.model_type)
 
-Kind = Literal["layoutlm", "bert", "tiny"]
+Kind = Literal["layoutlm", "text", "tiny"]
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a run starts from: `path` is a directory or a hub name."""
+    """Where a run starts from.
+
+    Attributes:
+        path: a directory or a hub name.
+        max_length: the most tokens of an example.
+        has_spaces: its tokenizer tells a word after a space from the rest of one, so that each word needs its space.
+    """
 
     name: str
     kind: Kind
     path: str
+    max_length: int = 512
+    has_spaces: bool = False
 
     @property
     def default_learning_rate(self) -> float:
         """Peak learning rate for this kind of start, when none is given."""
         return 6e-5 if self.kind == "layoutlm" else 3e-4
 
+    def require_length(self, data: DataConfig) -> None:
+        """UserError: examples may be longer than what the model knows positions for."""
+        if data.max_length > self.max_length:
+            stride = f" and window_stride={self.max_length // 4}" if data.window_stride >= self.max_length - 2 else ""
+            raise UserError(
+                f"model '{self.name}' reads {self.max_length} tokens at a time, max_length is {data.max_length}: "
+                f"set max_length={self.max_length}{stride}"
+            )
+
 
 def resolve(name: str) -> Start:
     """Find a model: 'tiny', a directory, an installed package that carries weights, or a name on the hub.
 
     Raises:
-        UserError: nothing of that name can be had, or it is no LayoutLM and no BERT.
+        UserError: nothing of that name can be had, or it is of a type that a run cannot start from.
         WorldError: the hub cannot be reached.
     """
     if name == TINY:
@@ -57,16 +73,18 @@ def resolve(name: str) -> Start:
     path = find_start(name)
     try:
         with hub.reached(path, WITHOUT_NETWORK):
-            model_type = AutoConfig.from_pretrained(path).model_type
+            config = AutoConfig.from_pretrained(path)
     except (*hub.ERRORS, ValueError) as error:
         hub.raise_if_unreachable(path, error)
         raise UserError(
             f"model '{name}' is neither a directory nor an installed package with weights, and could not be loaded "
             f"from the hub ({first_line(error)}); {WITHOUT_NETWORK}"
         ) from None
-    if model_type not in ("layoutlm", "bert"):
-        raise UserError(f"model '{name}' is a {model_type}; a layoutlm or bert checkpoint is needed")
-    return Start(name, "layoutlm" if model_type == "layoutlm" else "bert", path)
+    kind = config.model_type
+    if kind not in (*_LAYOUTLM, *TEXT_MODELS):
+        raise UserError(f"model '{name}' is a {kind}; a run starts from a layoutlm, {', '.join(TEXT_MODELS)} model")
+    max_length = config.max_position_embeddings - positions_before(config)
+    return Start(name, "layoutlm" if kind in _LAYOUTLM else "text", path, max_length, has_spaces=kind == "roberta")
 
 
 def load_tokenizer(start: Start) -> PreTrainedTokenizerFast:
@@ -80,7 +98,9 @@ def load_tokenizer(start: Start) -> PreTrainedTokenizerFast:
         return _tiny_tokenizer()
     try:
         with hub.reached(start.path, WITHOUT_NETWORK):
-            tokenizer = AutoTokenizer.from_pretrained(start.path)
+            tokenizer = AutoTokenizer.from_pretrained(
+                start.path, **{"add_prefix_space": True} if start.has_spaces else {}
+            )
     except (*hub.ERRORS, ValueError) as error:
         hub.raise_if_unreachable(start.path, error)
         raise UserError(f"model '{start.name}' has no usable tokenizer: {first_line(error)}") from None
@@ -117,12 +137,13 @@ def build(start: Start, space: LabelSpace, tokenizer: Any, training: TrainingCon
     try:
         if start.kind == "layoutlm":
             with hub.reached(start.path, WITHOUT_NETWORK):
-                model = LayoutLMForTokenClassification.from_pretrained(
-                    start.path, ignore_mismatched_sizes=True, dtype=torch.float32, **labelled
+                model, found = load_classifier(
+                    start.path, ignore_mismatched_sizes=True, output_loading_info=True, **labelled
                 )
-        elif start.kind == "bert":
+            require_all(found, "classifier.", "pooler.")
+        elif start.kind == "text":
             with hub.reached(start.path, WITHOUT_NETWORK):
-                model = _warm_start(start.path, labelled)
+                model = warm_start(start.path, labelled)
         else:
             tiny = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
             model = LayoutLMForTokenClassification(LayoutLMConfig(vocab_size=len(tokenizer), **tiny, **labelled))
@@ -136,35 +157,4 @@ def build(start: Start, space: LabelSpace, tokenizer: Any, training: TrainingCon
         )
     use_packing(model)
     model.layoutlm.pooler.requires_grad_(False)  # no word's label depends on it; DDP waits for gradients of the rest
-    return model
-
-
-def _warm_start(path: str, labelled: dict[str, Any]) -> LayoutLMForTokenClassification:
-    """A LayoutLM whose text embeddings and encoder are a BERT's; 2-D position embeddings begin small."""
-    bert = AutoModel.from_pretrained(path, dtype=torch.float32, add_pooling_layer=False)
-    shape = {
-        name: getattr(bert.config, name)
-        for name in (
-            "vocab_size",
-            "hidden_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "intermediate_size",
-            "hidden_act",
-            "hidden_dropout_prob",
-            "attention_probs_dropout_prob",
-            "max_position_embeddings",
-            "type_vocab_size",
-            "layer_norm_eps",
-            "pad_token_id",
-        )
-    }
-    model = LayoutLMForTokenClassification(LayoutLMConfig(**{**shape, **labelled}))
-    for name in "xyhw":
-        table = getattr(model.layoutlm.embeddings, f"{name}_position_embeddings")
-        torch.nn.init.normal_(table.weight, std=LAYOUT_STD)
-    outcome = model.layoutlm.load_state_dict(bert.state_dict(), strict=False)
-    fresh = [key for key in outcome.missing_keys if "_position_embeddings" not in key and not key.startswith("pooler")]
-    if fresh or outcome.unexpected_keys:
-        raise RuntimeError(f"not the weights of a BERT: {(fresh + outcome.unexpected_keys)[:3]}")
     return model

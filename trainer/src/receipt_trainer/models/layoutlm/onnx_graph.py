@@ -13,17 +13,25 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from receipt_trainer.errors import UserError
 from receipt_trainer.inference.rectangles import RECTANGLES
+from receipt_trainer.models.layoutlm.relative import TABLE, by_distance
 
 OPSET: Final = 20
 """The first with Gelu; of 2023."""
 _IR_VERSION: Final = 10
 _CONTRIB: Final = "com.microsoft"
 """onnxruntime's own operators: its product of int8 weights is one of them, where ONNX has five nodes for it."""
+_ACTIVATIONS: Final[Mapping[str, tuple[str, dict[str, str]]]] = {
+    "gelu": ("Gelu", {}),
+    "gelu_new": ("Gelu", {"approximate": "tanh"}),
+    "relu": ("Relu", {}),
+}
+"""By their names in config.json: operator and attributes."""
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -32,18 +40,20 @@ def onnx_model(weights: Weights, config: Any, *, int8: bool = False) -> bytes:
     """The graph as a file's content.
 
     Args:
-        weights: state dict of a LayoutLMForTokenClassification.
+        weights: state dict of a LayoutLMForTokenClassification, or of a RelativeLayoutLM.
         config: its LayoutLMConfig.
 
     Raises:
         UserError: the model has something that the graph does not know.
     """
-    if config.hidden_act != "gelu":
-        raise UserError(f"its activation is {config.hidden_act}; only gelu can be exported")
+    if config.hidden_act not in _ACTIVATIONS:
+        raise UserError(f"its activation is {config.hidden_act}; only {', '.join(_ACTIVATIONS)} can be exported")
     graph = _Graph(weights, int8=int8)
     x = _embeddings(graph, config)
+    biases = _biases(graph, config)
     for number in range(config.num_hidden_layers):
-        x = _layer(graph, config, f"layoutlm.encoder.layer.{number}.", x, last=number == config.num_hidden_layers - 1)
+        last = number == config.num_hidden_layers - 1
+        x = _layer(graph, config, f"layoutlm.encoder.layer.{number}.", x, biases, last=last)
     logits = graph.add("Gemm", x, graph.weight("classifier.weight"), graph.weight("classifier.bias"), transB=1)
     graph.nodes.append(helper.make_node("Identity", [logits], ["logits"]))
     return graph.model(int(weights["classifier.weight"].shape[0]))
@@ -163,18 +173,39 @@ def _embeddings(graph: _Graph, config: Any) -> str:
     return graph.norm(total, f"{place}LayerNorm", config.layer_norm_eps)
 
 
-def _layer(graph: _Graph, config: Any, place: str, x: str, *, last: bool) -> str:
-    attended = _attention(graph, config, f"{place}attention.self.", x)
+def _biases(graph: _Graph, config: Any) -> dict[str, str]:
+    """What is added to the scores of each rectangle, in all layers: where no token is, and what `relative` adds."""
+    if TABLE not in graph.weights:
+        return {name: f"{name}_bias" for name in RECTANGLES}
+    positions = config.max_position_embeddings
+    numbers = by_distance(torch.from_numpy(graph.weights[TABLE]), positions).numpy()
+    table = graph.constant(TABLE, numbers)
+    zero, one = (graph.constant(str(value), np.array(value, dtype=np.int64)) for value in (0, 1))
+    middle = graph.constant("own_distance", np.array(positions - 1, dtype=np.int64))
+    upright, first = (graph.constant(f"axis_{axis}", np.array([axis], dtype=np.int64)) for axis in (1, 0))
+    found = {}
+    for name in RECTANGLES:
+        length = graph.add("Squeeze", graph.add("Shape", f"{name}_gather", start=1, end=2), first)
+        steps = graph.add("Range", zero, length, one)
+        distances = graph.add("Sub", graph.add("Add", steps, middle), graph.add("Unsqueeze", steps, upright))
+        between = graph.add("Transpose", graph.add("Gather", table, distances), perm=[2, 0, 1])
+        found[name] = graph.add("Add", f"{name}_bias", between)  # (rows, heads, length, length)
+    return found
+
+
+def _layer(graph: _Graph, config: Any, place: str, x: str, biases: Mapping[str, str], *, last: bool) -> str:
+    attended = _attention(graph, config, f"{place}attention.self.", x, biases)
     attended = graph.add("Gather", attended, "selected" if last else "inverse")
     x = graph.add("Gather", x, "select") if last else x
     projected = graph.linear(attended, f"{place}attention.output.dense")
     x = graph.norm(graph.add("Add", projected, x), f"{place}attention.output.LayerNorm", config.layer_norm_eps)
-    inner = graph.add("Gelu", graph.linear(x, f"{place}intermediate.dense"))
+    activation, how = _ACTIVATIONS[config.hidden_act]
+    inner = graph.add(activation, graph.linear(x, f"{place}intermediate.dense"), **how)
     outer = graph.linear(inner, f"{place}output.dense")
     return graph.norm(graph.add("Add", outer, x), f"{place}output.LayerNorm", config.layer_norm_eps)
 
 
-def _attention(graph: _Graph, config: Any, place: str, x: str) -> str:
+def _attention(graph: _Graph, config: Any, place: str, x: str, biases: Mapping[str, str]) -> str:
     """(places of both rectangles, hidden) from (tokens, hidden)."""
     heads, size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
     together = graph.linear(x, *(f"{place}{name}" for name in ("query", "key", "value")))
@@ -187,7 +218,7 @@ def _attention(graph: _Graph, config: Any, place: str, x: str) -> str:
         rows = graph.add("Transpose", graph.add("Reshape", rows, split), perm=[2, 0, 3, 1, 4])
         query, key, value = graph.split(rows, 3, 0)  # (rows, heads, length, size) each
         scores = graph.add("MatMul", query, graph.add("Transpose", key, perm=[0, 1, 3, 2]))
-        scores = graph.add("Add", graph.add("Mul", scores, scale), f"{name}_bias")
+        scores = graph.add("Add", graph.add("Mul", scores, scale), biases[name])
         mixed = graph.add("MatMul", graph.add("Softmax", scores, axis=-1), value)
         outputs.append(graph.add("Reshape", graph.add("Transpose", mixed, perm=[0, 2, 1, 3]), flat))
     return graph.add("Concat", *outputs, axis=0)

@@ -79,18 +79,24 @@ def packed_attention(
     dropout: float = 0.0,
     *,
     packing: dict[str, Any] | None = None,
+    relative: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention of packed rows; without `packing`, plain attention with the padding mask.
 
     Args:
         query, key, value: (1, heads, tokens, head size).
+        relative: (heads, length, length) added to the scores by where query and key stand in their example, for
+            examples of up to that length.
 
     Returns:
         (1, tokens, heads, head size).
     """
     attend = nn.functional.scaled_dot_product_attention
+    near = None if relative is None else relative.unsqueeze(0).to(query.dtype)
     if packing is None:
+        if near is not None:
+            attention_mask = near if attention_mask is None else attention_mask + near
         plain = attend(query, key, value, attention_mask, dropout_p=dropout, scale=scaling)
         return plain.transpose(1, 2).contiguous(), None
     buckets = packing["buckets"]
@@ -104,6 +110,9 @@ def packed_attention(
     for (count, length, padded), bias, *rows in zip(buckets, biases, *parts, strict=True):
         q, k, v = (row.view(count, length, *row.shape[1:]).transpose(1, 2) for row in rows)
         mask = bias.view(count, 1, 1, length) if padded else None
+        if near is not None:
+            between = near[..., :length, :length]
+            mask = between if mask is None else mask + between
         outputs.append(attend(q, k, v, mask, dropout_p=dropout, scale=scaling).transpose(1, 2).flatten(0, 1))
     packed = torch.cat(outputs).index_select(0, packing["inverse"])
     return packed.unsqueeze(0), None
