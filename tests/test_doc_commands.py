@@ -70,6 +70,7 @@ ELSEWHERE = {
     "receipt-trainer vl rehearse": "tests/models/paddleocr_vl/test_rehearsal.py::test_the_base_writes_its_own_lines",
     "receipt-trainer read scans/ --server": "tests/inference/test_server_reader.py"
     "::test_a_server_is_read_through_without_a_model_here "
+    "tests/inference/test_server_reader.py::test_a_server_is_asked_as_its_model_was_trained "
     "tests/inference/test_server_reader.py::test_a_folder_of_photos_is_read_through_a_server",
     "receipt-trainer serve --server": "tests/serving/test_documents.py::test_the_process "
     "tests/serving/test_documents.py::test_mistakes_are_said_before_it_starts",

@@ -88,6 +88,7 @@ OPTIONS = {
         "--schema",
         "--tokenizer",
         "--prompt",
+        "--compact-items",
         "--max-image-pixels",
         "--max-sequence-length",
         "--json",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import subprocess
@@ -18,7 +19,8 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 
 from receipt_trainer.cli.commands.read import command
-from receipt_trainer.data.document import check, to_rows
+from receipt_trainer.data.document import DOCUMENT_SCHEMA, ROWS_SCHEMA, check, to_rows
+from receipt_trainer.data.document_set import PROMPT_FILE, TrainedAs
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.inference import document_server
 from receipt_trainer.inference.answer import Answer, schema
@@ -116,6 +118,16 @@ def test_a_folder_of_photos_is_read_through_a_server(read: Callable[..., Result]
     assert [answer["id"] for answer in lines(read("-", stdin=Path("in/a.png").read_bytes()).stdout)] == ["stdin"]
 
 
+def test_a_page_is_sent_as_large_as_a_model_may_look_at_it() -> None:
+    """Up to the bound of version 1.0, which is the largest of all versions; larger ones are scaled to it."""
+    sizes = [Image.open(io.BytesIO(document_server.png_of(Image.new("L", size)))).size for size in SIZES]
+    assert sizes[:2] == SIZES[:2]
+    assert 2_800_000 < sizes[2][0] * sizes[2][1] <= 2_822_400
+
+
+SIZES = [(1680, 1680), (20, 900), (3024, 4032)]
+
+
 def test_a_page_that_gets_no_answer_is_refused(read: Callable[..., Result], server: Any) -> None:
     """A page that the server fails at, and a file that is none, are a line each; the others are read."""
     Path("in").mkdir()
@@ -151,14 +163,20 @@ def test_a_server_that_is_away_ends_the_command(read: Callable[..., Result], ser
     ("arguments", "said"),
     [
         (["words.jsonl"], "words.jsonl: no image or PDF; with --server no others are read"),
-        (["words.jsonl", "--format", "jsonl"], "leave --model and --format out"),
-        (["words.jsonl", "--model", "RUN"], "leave --model and --format out"),
+        (["words.jsonl", "--format", "jsonl"], "leave --format out"),
+        (["words.png", "--model", "RUN"], "RUN: no model of PaddleOCR-VL: name its folder"),
+        (["words.png", "--model", "other"], "other: no model of PaddleOCR-VL: name its folder"),
+        (["words.png", "--model", PROMPT_FILE], f'{PROMPT_FILE}: not JSON with a "prompt"'),
         (["folder"], "no image or PDF in this folder"),
     ],
 )
 def test_mistakes_are_one_line(read: Callable[..., Result], arguments: list[str], said: str) -> None:
-    """Words are for a model of words, and a model answers here or behind a server, not both."""
+    """Words are for a model of words; the prompt is that of a model of this family."""
     Path("words.jsonl").write_text("{}\n")
+    Path(PROMPT_FILE).write_text("OCR:")
+    Path("other").mkdir()
+    Path("other/config.json").write_text('{"model_type": "layoutlm"}')
+    Image.new("RGB", (80, 60), "white").save("words.png")
     Path("folder").mkdir()
     Path("folder/words.jsonl").write_text("{}\n")
     error = read(*arguments).exception
@@ -166,13 +184,34 @@ def test_mistakes_are_one_line(read: Callable[..., Result], arguments: list[str]
     assert said in str(error)
 
 
-def test_words_on_standard_input_are_refused(read: Callable[..., Result], server: Any) -> None:
-    """What they are is seen when they have come: a refusal that says what is read."""
-    record = {"width": 9, "height": 9, "words": [{"text": "a", "box": [1, 1, 5, 5]}]}
-    done = read("-", stdin=json.dumps(record).encode())
-    assert done.exit_code == 1
-    assert "reads photos and PDFs" in lines(done.stdout)[0]["error"]
+@pytest.mark.parametrize(
+    "text", ['{"width": 9, "height": 9, "words": [{"text": "a", "box": [1, 1, 5, 5]}]}', "tea 1.50"]
+)
+def test_words_on_standard_input_are_a_mistake(read: Callable[..., Result], server: Any, text: str) -> None:
+    """As they are in a file that is named."""
+    error = read("-", stdin=text.encode()).exception
+    assert isinstance(error, UserError)
+    assert str(error) == "standard input: no image or PDF; with --server no others are read"
     assert server.asked == []
+
+
+def test_a_server_is_asked_as_its_model_was_trained(read: Callable[..., Result], server: Any) -> None:
+    """By what is stored with the model, whose folder or file is named; what is given as --prompt counts more."""
+    Image.new("RGB", (80, 60), "white").save("a.png")
+    Path("run/model").mkdir(parents=True)
+    Path("run/run.json").write_text("{}")
+    Path("run/model", PROMPT_FILE).write_text(TrainedAs("Read this.", compact_items=True).to_json())
+    Path("published").mkdir()
+    Path("published/config.json").write_text('{"model_type": "paddleocr_vl"}')
+    server.script[:] = [says(to_rows(SOUND))]
+    for model in ("run", "run/model", f"run/model/{PROMPT_FILE}", "published"):
+        done = read("a.png", "--model", model)
+        assert lines(done.stdout)[0]["summary"]["merchant"] == SOUND["vendor"]["name"]
+    read("a.png", "--model", "run", "--prompt", "Read that.")
+    asked = [(body["messages"][0]["content"][1]["text"], body["response_format"]) for _, body in server.asked]
+    assert [prompt for prompt, _ in asked] == [*["Read this."] * 3, "OCR:{}", "Read that."]
+    schemas = [given["json_schema"]["schema"] for _, given in asked]
+    assert schemas == [*[ROWS_SCHEMA] * 3, DOCUMENT_SCHEMA, ROWS_SCHEMA]
 
 
 def test_values_are_those_that_the_numbers_mean() -> None:

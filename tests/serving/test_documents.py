@@ -229,8 +229,8 @@ def test_schemathesis_finds_nothing(behind: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--model", "RUN"], "leave --model, --review"),
-        (["--review", "words.jsonl"], "leave --model, --review"),
+        (["--model", "RUN"], "RUN: no model of PaddleOCR-VL"),
+        (["--review", "words.jsonl"], "leave --review"),
         (["--output", "words.jsonl"], "corrections are not added to it"),
     ],
 )

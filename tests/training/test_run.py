@@ -16,10 +16,10 @@ from receipt_trainer.config.layoutlm import SIMULATED_MERCHANTS, DataConfig, Tra
 from receipt_trainer.contract.run_record import LayoutLMRecord
 from receipt_trainer.contract.sinks import FolderOnly, NoMetrics
 from receipt_trainer.data.prepare import Prepared
-from receipt_trainer.errors import UserError
+from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.models.layoutlm.family import LayoutLM, LayoutLMTask
 from receipt_trainer.models.layoutlm.model import resolve
-from receipt_trainer.training import checkpoints, hardware
+from receipt_trainer.training import checkpoints, folder, hardware
 from receipt_trainer.training.run import RunRequest, train
 from tests.fork_server import Program
 from tests.strikes import LOSS, strike
@@ -184,6 +184,26 @@ def test_two_processes_in_one_folder(layoutlm_cli: Program, receipts_file: Path,
     assert record_of(run_dir).status == "running"
     os.kill(process.pid, signal.SIGINT)
     process.wait()
+
+
+@pytest.mark.parametrize("fault", [UserError("no such model"), WorldError("the hub is away"), RuntimeError("a bug")])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_run_that_does_not_begin_leaves_nothing(tmp_path: Path, fault: Exception, *, is_there: bool) -> None:
+    """A mistake and a fault of the world: neither a lock nor a folder that was not there. What it has written stays."""
+    run_dir = tmp_path / "runs" / "run"
+    if is_there:
+        run_dir.mkdir(parents=True)
+    with pytest.raises(type(fault)), folder.own(run_dir):
+        raise fault
+    if isinstance(fault, RuntimeError):
+        assert [path.name for path in run_dir.iterdir()] == [".lock"]
+    else:
+        assert (run_dir.exists(), [*tmp_path.rglob(".lock")]) == (is_there, [])
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "run.json").write_text("{}")
+    with pytest.raises(type(fault)), folder.own(run_dir):
+        raise fault
+    assert {path.name for path in run_dir.iterdir()} == {".lock", "run.json"}
 
 
 @pytest.mark.parametrize(

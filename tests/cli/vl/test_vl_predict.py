@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import urllib3
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from receipt_trainer.data.document import DOCUMENT_SCHEMA, ROWS_SCHEMA, to_rows
 from receipt_trainer.data.document_set import PROMPT_FILE, TrainedAs
-from receipt_trainer.inference import document_server
+from receipt_trainer.inference import document_answers, document_server
+from receipt_trainer.inference.answers_file import open_answers
 from tests.cli.jobs import Caller
 from tests.inference.chat_server import chat_server, says, sent_image
+from tests.models.paddleocr_vl.published import make_published
 from tests.models.paddleocr_vl.receipts import document, draw_page
 from tests.models.paddleocr_vl.tiny import make_tiny
 from tests.pages.pdfs import pdf_of_pages
@@ -63,6 +66,78 @@ def test_a_model_reads_a_folder(call: Caller, papers: Path, tmp_path: Path) -> N
     assert again["d.jpg"]["problems"]
     call.succeed(*words, "--max-new-tokens", "5")
     assert {line["model"]["version"] for line in lines(out)} != {first["model"]["version"]}
+
+
+def printed(count: int) -> Image.Image:
+    """A page with so many lines of text."""
+    page = Image.new("RGB", (240, 1000), "white")
+    for line in range(count):
+        ImageDraw.Draw(page).text((10, 10 + 16 * line), f"{line} some tea and bread 1.{line:02}", fill="black")
+    return page
+
+
+def test_pages_with_as_much_on_them_are_asked_together(tmp_path: Path) -> None:
+    """In batches of two of the eight that wait, whatever their order; every page is asked once, no more of them are in
+    memory than wait, and a file counts as done when its lines are there. Large pages wait less."""
+    counts = [1, 50, 3, 40, 2, 60, 4, 30, 5, 20]
+    for place, count in enumerate(counts):
+        printed(count).save(tmp_path / f"{place}.png")
+    files = sorted(tmp_path.glob("*.png"))
+
+    def told(pixels: int) -> tuple[list[list[int]], list[int], list[str]]:
+        sizes = {document_answers.fullness(Image.open(file)): counts[int(file.stem)] for file in files}
+        batches: list[list[int]] = []
+        read: list[int] = []
+        finished: list[str] = []
+
+        def opened() -> Iterator[Path]:
+            for place, file in enumerate(files):
+                read.append(place - sum(map(len, batches)))
+                yield file
+
+        def ask(pages: Sequence[Image.Image]) -> list[str]:
+            batches.append([sizes[document_answers.fullness(page)] for page in pages])
+            return [str(len(batches)) for _ in pages]
+
+        with pytest.MonkeyPatch.context() as patch, open_answers(tmp_path / f"{pixels}", "v", "") as kept:
+            patch.setattr(document_answers, "_MOST_PIXELS", pixels)
+            asked: dict[str, Any] = {"model": {"name": "m", "version": "v"}, "batch_size": 2, "kept": kept}
+            found = document_answers.answer_documents(
+                opened(), ask, done=lambda: finished.append(f"{len(kept.kept)}"), **asked
+            )
+            for line in found:
+                kept.write(line)
+        return batches, read, finished
+
+    batches, read, finished = told(10**9)
+    assert batches == [[1, 2], [3, 4], [30, 40], [50, 60], [5, 20]]
+    assert max(read) == 7
+    assert finished == ["8"] * 7 + ["10"] * 3
+    batches, read, _ = told(3 * 240 * 1000)
+    assert batches == [[1, 3], [40, 50], [2, 4], [30, 60], [5, 20]]
+    assert max(read) == 3
+
+
+def test_a_batch_changes_no_answer(call: Caller, tmp_path: Path) -> None:
+    """A model in the published form answers each page of an unsorted folder as it does alone; killed in between, the
+    same command answers what is missing, and the file has each page once."""
+    model, pages = make_published(tmp_path / "model", seed=1, dtype=torch.float32), tmp_path / "pages"
+    pages.mkdir()
+    for place, count in enumerate((1, 50, 3, 40, 2)):
+        printed(count).rotate(90 * (place % 2), expand=True).save(pages / f"{place}.png")
+    words = ("vl", "predict", pages, "--model-path", model, "--device", "cpu", "--max-new-tokens", "6", "--output")
+    call.succeed(*words, tmp_path / "alone.jsonl", "--batch-size", "1")
+    call.succeed(*words, tmp_path / "batch.jsonl", "--batch-size", "2")
+    alone, batch = (
+        {line["id"]: line["text"] for line in lines(tmp_path / name)} for name in ("alone.jsonl", "batch.jsonl")
+    )
+    assert batch == alone
+    assert len({*alone.values()}) == 4
+    first, second, *_ = (tmp_path / "batch.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "batch.jsonl").write_text(first + second + '{"id": "2.p')
+    call.succeed(*words, tmp_path / "batch.jsonl", "--batch-size", "2")
+    again = lines(tmp_path / "batch.jsonl")
+    assert (len(again), {line["id"]: line["text"] for line in again}) == (5, alone)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`receipt-trainer vl validate-dataset`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ from PIL import Image
 
 from receipt_trainer.cli.receipt_trainer import group
 from receipt_trainer.data.document import canonical_json
+from receipt_trainer.data.document_set import PROMPT_FILE, TrainedAs, in_rows, read_examples
 from receipt_trainer.errors import UserError
+from receipt_trainer.models.paddleocr_vl.encode import encode
+from receipt_trainer.models.paddleocr_vl.processor import load_processor
 from tests.data.test_document import document
 from tests.models.paddleocr_vl.tiny import make_tiny
 
@@ -74,6 +78,31 @@ def test_a_sound_file_and_lengths(data: Path, tmp_path: Path) -> None:
     done = validate(data, "--tokenizer", model, "--max-sequence-length", str(longest - 1))
     assert done.exit_code == 1
     assert f"line 1: output: {longest} tokens with image and instruction, the sequence has {longest - 1}" in done.stdout
+
+
+def test_lengths_are_those_that_are_trained(data: Path, tmp_path: Path) -> None:
+    """With line items as rows by the option or by what is stored with the model, and with the prompt of either, as many
+    tokens are counted as training makes of the example."""
+    data.write_text(data.read_text().splitlines()[0] + "\n")
+    model = make_tiny(tmp_path / "model")
+    processor, (example,) = load_processor(str(model)), read_examples(data)
+
+    def trained(prompt: str, *, rows: bool) -> str:
+        output = in_rows(example.output) if rows else example.output
+        encoded = encode(processor, replace(example, instruction=prompt, output=output))
+        assert encoded is not None
+        return f"; the longest has {len(encoded.input_ids)} tokens"
+
+    def counted(*words: str) -> str:
+        return validate(data, "--tokenizer", str(model), *words).stderr
+
+    assert trained("OCR:{}", rows=False) in counted()
+    assert trained("OCR:{}", rows=True) in counted("--compact-items")
+    (model / PROMPT_FILE).write_text(TrainedAs("Read all of this.", compact_items=True).to_json())
+    assert trained("Read all of this.", rows=True) in counted()
+    assert trained("This.", rows=True) in counted("--prompt", "This.")
+    lengths = {trained("OCR:{}", rows=rows) for rows in (False, True)}
+    assert len(lengths) == 2
 
 
 def test_mistakes(data: Path, tmp_path: Path) -> None:

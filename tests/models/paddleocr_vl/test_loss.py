@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from receipt_trainer.models.paddleocr_vl import loss as loss_module
 from receipt_trainer.models.paddleocr_vl.encode import collate, encode
 from receipt_trainer.models.paddleocr_vl.loss import TokenLoss, answer_loss
 from receipt_trainer.models.paddleocr_vl.model import Loaded, load
+from tests.live_bytes import LiveBytes
 
 FOCAL = LossSection(use_focal=True, focal_alpha=0.25, focal_gamma=2)
 SMOOTH = LossSection(use_label_smoothing=True, label_smoothing=0.2)
@@ -95,6 +97,43 @@ def test_chunks_change_nothing(
     learned = targets != -100
     assert found.right == int((logits.argmax(dim=-1) == targets)[learned].sum())
     assert float(found.total) == pytest.approx(float(loss(logits[learned], targets[learned])), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", SECTIONS)
+def test_the_logits_of_all_tokens_are_never_there_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward and backward hold those of a chunk or two with what the loss makes of them, however many tokens there
+    are; without chunks it is three times all of them. Loss and gradient are the same."""
+    hidden, vocabulary, tokens = 8, 4096, 512
+    torch.manual_seed(0)
+    states = torch.randn(2, tokens // 2 + 1, hidden, requires_grad=True)
+    head = torch.nn.Linear(hidden, vocabulary, bias=False).requires_grad_(requires_grad=False)
+    labels = torch.randint(vocabulary, states.shape[:2])
+    found, logits_of_one = {}, 4 * vocabulary
+    for chunk in (tokens, 64, 32):
+        monkeypatch.setattr(loss_module, "CHUNK", chunk)
+        states.grad = None
+        with LiveBytes() as live:
+            total = answer_loss(Headed(states, head), {"labels": labels}, TokenLoss(SECTIONS[kind])).total
+            total.backward()
+        assert states.grad is not None
+        found[chunk] = float(total.detach()), states.grad, live.peak / logits_of_one
+    whole, (_, _, peak), (_, _, smaller) = found.values()
+    assert whole[2] > 2 * tokens
+    assert (peak < 5 * 64, smaller < 5 * 32) == (True, True)
+    for value, grad, _ in found.values():
+        assert value == pytest.approx(whole[0], rel=1e-6)
+        assert torch.allclose(grad, whole[1], rtol=1e-5, atol=1e-7)
+
+
+class Headed(torch.nn.Module):
+    """A model of which only its last hidden states and its head are left."""
+
+    def __init__(self, states: torch.Tensor, head: torch.nn.Linear) -> None:
+        super().__init__()
+        self.states, self.lm_head = states, head
+
+    def forward(self, **_: Any) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.lm_head(self.states))
 
 
 def gradient(loaded: Loaded, parts: list[dict[str, Any]], loss: TokenLoss, count: int) -> torch.Tensor:

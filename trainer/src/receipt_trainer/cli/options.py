@@ -103,7 +103,7 @@ server_options = options(
     click.option("--server", metavar="URL", help="Ask an OpenAI-compatible server (vLLM, ...): PaddleOCR-VL's family."),
     click.option("--served-model", metavar="NAME", help="Its name for the model; default: the only one it has."),
     click.option(
-        "--prompt", help="What is asked, as in training; default: OCR:{}, or what --model-path was trained with."
+        "--prompt", help="What is asked, as in training; default: what the model's folder says, without one OCR:{}."
     ),
     click.option("--max-new-tokens", type=FROM_1, default=1024, show_default=True, help=LONGEST_ANSWER),
 )

@@ -238,17 +238,47 @@ def trained_as(path: Path) -> TrainedAs:
     Raises:
         UserError: the file with it is broken.
     """
-    inner = path / MODEL_DIR
-    folder = inner if inner.is_dir() and not (path / "config.json").is_file() else path
-    stored = folder / PROMPT_FILE
-    if stored.is_file():
-        try:
-            values = json.loads(stored.read_bytes())
-            return TrainedAs(str(values["prompt"]), values.get("compact_items") is True)
-        except (OSError, ValueError, KeyError, TypeError):
-            raise UserError(f'{stored}: not JSON with a "prompt"') from None
+    folder = _model_folder(path)
+    if (folder / PROMPT_FILE).is_file():
+        return _stored(folder / PROMPT_FILE)
     was_trained = (folder / "adapter_config.json").is_file() or (folder.parent / RUN_FILE).is_file()
     return TrainedAs(INSTRUCTION if was_trained else DEFAULT_PROMPT)
+
+
+def served_as(path: Path) -> TrainedAs:
+    """As `trained_as`, of what must be such a model, perhaps without its weights, or of the file with its prompt alone.
+
+    Raises:
+        UserError: it is neither, or the file is broken.
+    """
+    if path.is_file() and path.name == PROMPT_FILE:
+        return _stored(path)
+    folder = _model_folder(path)
+    if (folder / PROMPT_FILE).is_file() or (folder / "adapter_config.json").is_file():
+        return trained_as(path)
+    try:
+        kind = json.loads((folder / "config.json").read_bytes()).get("model_type")
+    except (OSError, ValueError, AttributeError):
+        kind = None
+    if kind != "paddleocr_vl":
+        raise UserError(
+            f"{path}: no model of PaddleOCR-VL: name its folder, of a run, an adapter or a merged one, or {PROMPT_FILE}"
+        )
+    return trained_as(path)
+
+
+def _model_folder(path: Path) -> Path:
+    """Of a run the folder with its model."""
+    inner = path / MODEL_DIR
+    return inner if inner.is_dir() and not (path / "config.json").is_file() else path
+
+
+def _stored(path: Path) -> TrainedAs:
+    try:
+        values = json.loads(path.read_bytes())
+        return TrainedAs(str(values["prompt"]), values.get("compact_items") is True)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f'{path}: not JSON with a "prompt"') from None
 
 
 NAMES: Final = ("test.jsonl", "val.jsonl")

@@ -14,9 +14,20 @@ from typing import Any, Final
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import sha256_of
 from receipt_trainer.inference.answers_file import AnswersFile
-from receipt_trainer.inference.inputs import IMAGES, STDIN, WORDS, Given, Inputs, Reader, files_below, is_photo_file
+from receipt_trainer.inference.inputs import (
+    IMAGES,
+    STDIN,
+    WORDS,
+    Given,
+    Inputs,
+    Reader,
+    files_below,
+    is_photo_content,
+    is_photo_file,
+)
 
 STDIN_NAME: Final = "stdin"
+_NO_PHOTO: Final = "{}: no image or PDF; with --server no others are read"
 AHEAD: Final = 4
 """Documents a thread that are read before the first of them is written: order costs so much memory."""
 
@@ -42,7 +53,7 @@ def files_of(inputs: Iterable[str], output: Path | None = None, *, photos_only: 
     for name in inputs:
         files = [] if name == STDIN else files_below(name, IMAGES if photos_only else (*IMAGES, *WORDS), output)
         if photos_only and files == [Path(name)] and not is_photo_file(files[0]):
-            raise UserError(f"{name}: no image or PDF; with --server no others are read")
+            raise UserError(_NO_PHOTO.format(name))
         found += files or [STDIN]
     return found
 
@@ -54,6 +65,7 @@ def answers(
     *,
     workers: int,
     named: Collection[str] = (),
+    photos_only: bool = False,
     options: str,
     kept: AnswersFile | None,
     done: Callable[[], None],
@@ -65,6 +77,7 @@ def answers(
     Args:
         workers: threads that read at the same time; they share the model.
         named: files that the user has named; others, found in a folder, are passed over if nothing knows them.
+        photos_only: the reader reads nothing but images and PDFs.
         options: what else than the model the answers depend on.
         done: called after each file.
     """
@@ -72,7 +85,7 @@ def answers(
         waiting: deque[Future[dict[str, Any]]] = deque()
         try:
             for file in files:
-                for task in _tasks(inputs, file, options, named=str(file) in named):
+                for task in _tasks(inputs, file, options, named=str(file) in named, photos_only=photos_only):
                     if kept is None or not kept.has(task.source):
                         waiting.append(pool.submit(_answer, reader, inputs, task))
                     while len(waiting) >= AHEAD * workers:
@@ -86,16 +99,22 @@ def answers(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _tasks(inputs: Inputs, file: Path | str, options: str, *, named: bool) -> Iterator[ReadTask]:
-    """The documents of a file, those of words already taken apart, photos not yet looked at."""
+def _tasks(inputs: Inputs, file: Path | str, options: str, *, named: bool, photos_only: bool) -> Iterator[ReadTask]:
+    """The documents of a file, those of words already taken apart, photos not yet looked at.
+
+    Raises:
+        UserError: standard input is no photo, and the reader reads nothing else.
+    """
 
     def source(number: int, digest: str) -> dict[str, Any]:
         return {"file": str(file), "sha256": digest, "document": number, "options": options}
 
     whole = ""  # of many receipts each has a hash of its own; that of all is made when a document wants it
     number = 0
+    content = sys.stdin.buffer.read() if isinstance(file, str) else None
+    if content is not None and photos_only and not is_photo_content(content):
+        raise UserError(_NO_PHOTO.format("standard input"))
     try:
-        content = sys.stdin.buffer.read() if isinstance(file, str) else None
         name = STDIN_NAME if isinstance(file, str) else file.name
         if isinstance(file, Path) and inputs.is_photo(file):
             yield ReadTask(source(0, _hash(file)), file)

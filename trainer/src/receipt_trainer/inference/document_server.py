@@ -21,8 +21,8 @@ from receipt_trainer.errors import UserError, WorldError
 
 ENV_SERVER_KEY: Final = "RECEIPT_TRAINER_SERVER_KEY"
 """Environment variable with the server's API key, if it wants one."""
-MAX_PIXELS: Final = 2_000_000
-"""Larger pages are scaled down before they are sent: no version of the model looks at more than half of it."""
+MAX_PIXELS: Final = 2_822_400
+"""Larger pages are scaled down before they are sent: no version of the model looks at more."""
 RETRIES: Final = {
     "total": 4,
     "backoff_factor": 1.0,

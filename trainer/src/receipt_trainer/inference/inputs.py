@@ -154,7 +154,7 @@ class Inputs:
         """
         if self.format in (None, OWN) and _are_receipts(_stream(content)):
             yield from map(self._wanted, self._receipts(Path(name), name, content))
-        elif self.format is None and (not content or b"\0" in content[:1024] or is_document(content[:1024])):
+        elif self.format is None and is_photo_content(content):
             yield self.open_photo(content, name, self.pages)
         else:
             yield from map(self._wanted, self._words(Path(name), name, content))
@@ -346,6 +346,11 @@ def _is_lines(path: Path) -> bool:
 def is_photo_file(path: Path) -> bool:
     """Whether a file is an image or a PDF, by its name or its content."""
     return path.name.lower().endswith(IMAGES) or is_document_file(path)
+
+
+def is_photo_content(content: bytes) -> bool:
+    """Whether what could stand in a file is read as an image or a PDF: no text."""
+    return not content or b"\0" in content[:1024] or is_document(content[:1024])
 
 
 def _name(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from receipt_trainer.contract import names
 from receipt_trainer.contract.run_record import AnyRecord, load_record
-from receipt_trainer.errors import UserError
+from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.training import distributed
 
 
@@ -73,9 +73,11 @@ def own(run_dir: Path) -> Iterator[None]:
         distributed.wait_for_all()
         try:
             yield
-        except UserError:
-            if is_new and [path.name for path in run_dir.iterdir()] == [".lock"]:
-                shutil.rmtree(run_dir)  # a mistake leaves nothing behind
+        except (UserError, WorldError):
+            if [path.name for path in run_dir.iterdir()] == [".lock"]:  # what did not begin leaves nothing behind
+                (run_dir / ".lock").unlink()
+                if is_new:
+                    run_dir.rmdir()
             raise
 
 

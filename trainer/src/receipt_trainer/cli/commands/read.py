@@ -18,6 +18,7 @@ from receipt_trainer.cli.options import SERVER_OPTIONS, progress_option, server_
 from receipt_trainer.cli.render.tables import progress_bar, show_problems
 from receipt_trainer.cli.stack import local_session, outputs, stack_options
 from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET, ENV_JOBS_TABLE
+from receipt_trainer.data.document_set import PROMPT_FILE
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.files import replacing
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from receipt_trainer.inference.inputs import Reader
     from receipt_trainer.inference.server_reader import ServerReader
 
+MODEL_HELP: Final = (
+    "Folder of a run or of a package, or s3://bucket/.../model/serve. With --server: folder of the model that it "
+    f"serves, or the {PROMPT_FILE} of it alone, for the prompt it was trained with."
+)
 MOST_WORKERS: Final = 8
 """Threads that read where the user names no number."""
 MOST_JOBS: Final = 50
@@ -34,7 +39,7 @@ MOST_JOBS: Final = 50
 
 @click.command("read")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--model", metavar="MODEL", help="Folder of a run or of a package, or s3://bucket/.../model/serve.")
+@click.option("--model", metavar="MODEL", help=MODEL_HELP)
 @server_options
 @stack_options
 @click.option("--format", metavar="FORMAT", help="Of files with words, where it is not recognised by itself.")
@@ -116,6 +121,7 @@ def command(
                 files,
                 workers=workers or min(MOST_WORKERS, _usable_cpus()),
                 named=inputs,
+                photos_only=server["server"] is not None,
                 options=depends,
                 kept=kept,
                 done=done,
@@ -148,8 +154,8 @@ def _check_model(model: str | None, server: str | None, format_name: str | None)
     """Refuse a call that names no model, or two."""
     if server is None:
         require_stack(model)
-    elif model is not None or format_name is not None:
-        raise UserError("--server reads images and PDFs with its own model: leave --model and --format out")
+    elif format_name is not None:
+        raise UserError("--server reads images and PDFs: leave --format out")
 
 
 def _write(
@@ -187,7 +193,7 @@ def _installed() -> Iterator[None]:
 def _reader(model: str | None, server: Mapping[str, Any], **options: Any) -> Reader:
     """Of a model here, of a stack's, or of a server's."""
     if server["server"] is not None:
-        return server_reader(**server, **options)
+        return server_reader(model, **server, **options)
     with _installed():
         from receipt_trainer.inference.document_reader import DocumentReader
 
@@ -195,6 +201,7 @@ def _reader(model: str | None, server: Mapping[str, Any], **options: Any) -> Rea
 
 
 def server_reader(
+    model: str | None,
     *,
     server: str,
     served_model: str | None,
@@ -203,23 +210,31 @@ def server_reader(
     patience_s: float | None = None,
     **options: Any,
 ) -> ServerReader:
-    """What `server_options` mean; `options` as of `ServerReader`.
+    """What `server_options` mean.
+
+    Args:
+        model: folder or file that says how the server's model was trained to be asked, see `served_as`.
+        options: as of `ServerReader`.
 
     Raises:
         UserError: the options are wrong, or the server refuses its key.
         WorldError: it cannot be reached.
     """
-    from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT
-    from receipt_trainer.data.document import EITHER_SCHEMA
+    from receipt_trainer.data.document import DOCUMENT_SCHEMA, EITHER_SCHEMA, ROWS_SCHEMA
+    from receipt_trainer.data.document_set import TrainedAs, served_as
 
     with _installed():
         from receipt_trainer.inference.document_server import DocumentServer
         from receipt_trainer.inference.server_reader import ServerReader
 
+    trained, schema = TrainedAs(), EITHER_SCHEMA
+    if model is not None:
+        trained = served_as(Path(model))
+        schema = ROWS_SCHEMA if trained.compact_items else DOCUMENT_SCHEMA
     asked = DocumentServer.connect(
-        server, served_model, prompt or DEFAULT_PROMPT, max_new_tokens, patience_s=patience_s
+        server, served_model, prompt or trained.prompt, max_new_tokens, patience_s=patience_s
     )
-    return ServerReader(replace(asked, schema=EITHER_SCHEMA), **options)
+    return ServerReader(replace(asked, schema=schema), **options)
 
 
 def _usable_cpus() -> int:

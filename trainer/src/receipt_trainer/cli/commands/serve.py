@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from receipt_trainer.cli.commands.promote import command as promote_command
-from receipt_trainer.cli.commands.read import newest_model, require_stack, server_reader
+from receipt_trainer.cli.commands.read import MODEL_HELP, newest_model, require_stack, server_reader
 from receipt_trainer.cli.options import FILE, SERVER_OPTIONS, server_options
 from receipt_trainer.cli.stack import outputs, require_outputs, stack_options
 from receipt_trainer.contract.pointer import DEFAULT_NAME
@@ -31,7 +31,7 @@ _FIRST_LOOK_S: Final = 5.0
 
 
 @click.group("serve", invoke_without_command=True)
-@click.option("--model", metavar="MODEL", help="Folder of a run or of a package, or s3://bucket/.../model/serve.")
+@click.option("--model", metavar="MODEL", help=MODEL_HELP)
 @click.option("--name", metavar="NAME", default=DEFAULT_NAME, help="Of the stack's model: what was promoted as that.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on; beyond loopback a token is needed.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port to listen on; 0: a free one.")
@@ -101,10 +101,10 @@ def _serve(
     asked = {option: reading.pop(option) for option in SERVER_OPTIONS}
     if asked["server"] is None:
         require_stack(model)
-    elif model or review or corrections or keep_photos:
+    elif review or corrections or keep_photos:
         raise UserError(
-            "--server answers with a model of its own, and its corrections go to --output: leave --model, --review, "
-            "--corrections and --keep-photos out"
+            "--server answers with documents, whose corrections go to --output: leave --review, --corrections and "
+            "--keep-photos out"
         )
     _check_places(review, corrections=corrections, keep_photos=keep_photos)
     from receipt_trainer.serving import server
@@ -116,7 +116,7 @@ def _serve(
         kept: Corrections | DocumentCorrections | None
         queue: ReviewQueue | None = None
         if asked["server"] is not None:
-            holder, kept = _of_server(output or Path(DOCUMENT_CORRECTIONS), known=known, **asked, **reading)
+            holder, kept = _of_server(model, output or Path(DOCUMENT_CORRECTIONS), known=known, **asked, **reading)
         else:
             holder = _holder(model, name, known=known, **reading)
             file = output or Path(CORRECTIONS)
@@ -180,14 +180,14 @@ def _of_file(holder: Holder, output: Path, review: Path | None) -> tuple[Correct
     return (FileCorrections(output) if outputs() is None else None), None
 
 
-def _of_server(output: Path, **options: Any) -> tuple[ServerHolder, DocumentCorrections]:
+def _of_server(model: str | None, output: Path, **options: Any) -> tuple[ServerHolder, DocumentCorrections]:
     """What answers with --server, and where its corrections go."""
     from receipt_trainer.inference.document_corrections import DocumentCorrections
     from receipt_trainer.serving.app import ServerLimits
     from receipt_trainer.serving.holder import ServerHolder
 
     kept = DocumentCorrections(output)
-    return ServerHolder(server_reader(patience_s=ServerLimits().photo_deadline_s, **options)), kept
+    return ServerHolder(server_reader(model, patience_s=ServerLimits().photo_deadline_s, **options)), kept
 
 
 def _holder(model: str | None, name: str, **options: Any) -> Holder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +13,9 @@ import click
 
 from receipt_trainer.cli.options import FILE, FOLDER, FROM_1, PATH, progress_option, split_option
 from receipt_trainer.cli.render.tables import progress_bar, show_problems
-from receipt_trainer.config.paddleocr_vl import DEFAULT_PROMPT, MAX_IMAGE_PIXELS
+from receipt_trainer.config.paddleocr_vl import MAX_IMAGE_PIXELS
 from receipt_trainer.data.document import DOCUMENT_SCHEMA
-from receipt_trainer.data.document_set import with_prompt
+from receipt_trainer.data.document_set import VlExample, in_rows, trained_as, with_prompt
 from receipt_trainer.data.document_validation import Measure, Validation, load_schema
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.sources.load import read_files
@@ -176,9 +176,13 @@ def import_command(
 )
 @click.option(
     "--prompt",
-    default=DEFAULT_PROMPT,
-    show_default=True,
-    help="What lines without an instruction are asked, as training_config.prompt; needs --tokenizer.",
+    help="What lines without an instruction are asked, as training_config.prompt; needs --tokenizer. "
+    "Default: what is stored with it, without that OCR:{}.",
+)
+@click.option(
+    "--compact-items",
+    is_flag=True,
+    help="Count line items as rows, as training_config.compact_items has them learned; needs --tokenizer.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a problem, and one with the counts at the end.")
 def validate_command(
@@ -187,13 +191,14 @@ def validate_command(
     tokenizer: str | None,
     max_sequence_length: int,
     max_image_pixels: int,
-    prompt: str,
+    prompt: str | None,
+    compact_items: bool,
     as_json: bool,
 ) -> None:
     """List every problem of a data set with line, field and reason; exit code 1 if there are any."""
 
     schema = DOCUMENT_SCHEMA if schema_file is None else load_schema(schema_file)
-    measure = None if tokenizer is None else _measure(tokenizer, max_image_pixels, prompt)
+    measure = None if tokenizer is None else _measure(tokenizer, max_image_pixels, prompt, rows=compact_items)
     validation = Validation(path, schema, measure, max_sequence_length)
     for problem in validation.problems():
         click.echo(json.dumps(asdict(problem)) if as_json else f"{path}: {problem}")
@@ -207,10 +212,17 @@ def validate_command(
         raise click.exceptions.Exit(1)
 
 
-def _measure(name: str, max_image_pixels: int, prompt: str) -> Measure:
+def _measure(name: str, max_image_pixels: int, prompt: str | None, *, rows: bool) -> Measure:
     """Counts tokens as training does."""
     from receipt_trainer.models.paddleocr_vl.encode import count_tokens
     from receipt_trainer.models.paddleocr_vl.processor import load_processor
 
     processor = load_processor(name, max_image_pixels=max_image_pixels)
-    return lambda example: count_tokens(processor, with_prompt([example], prompt)[0]).total
+    stored = trained_as(Path(name))
+
+    def measure(example: VlExample) -> int:
+        (asked,) = with_prompt([example], prompt or stored.prompt)
+        answer = in_rows(asked.output) if rows or stored.compact_items else asked.output
+        return count_tokens(processor, replace(asked, output=answer)).total
+
+    return measure
