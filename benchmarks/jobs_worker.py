@@ -22,7 +22,7 @@ from receipt_trainer.config.job_file import read_job
 from receipt_trainer.contract.run_record import load_record
 from receipt_trainer.data.sources.record import to_record
 from receipt_trainer.data.synthetic import generate
-from receipt_trainer.jobs.metrics import read_curves
+from receipt_trainer.jobs.curves import read_curves
 from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.submit import new_job, submit

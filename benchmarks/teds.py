@@ -9,7 +9,7 @@ import argparse
 import random
 import time
 
-from receipt_trainer.evaluation.rows import Row, row_of
+from receipt_trainer.evaluation.line_items import Row, row_of
 from receipt_trainer.evaluation.teds import aligned_distance, edit_distance, text_cost
 
 WORDS = ("coffee", "cake", "tea", "bread", "butter", "paper", "screws", "cable", "lamp", "chair")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from receipt_trainer.contract import images
+from receipt_trainer.contract import baked_images
 from tests.image_builder import ImageBuilder
 
 PARENT = "ami-12c6146b"  # an image that moto knows
@@ -25,7 +25,7 @@ class Baked:
     @property
     def recipe(self) -> str:
         """Name of the pipeline."""
-        return images.recipe_name("receipt-trainer", self.environment)
+        return baked_images.recipe_name("receipt-trainer", self.environment)
 
     @property
     def parameter(self) -> str:
@@ -42,15 +42,15 @@ class Baked:
         volume = ec2.create_volume(AvailabilityZone="us-east-1a", Size=1)["VolumeId"]
         snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
         ec2.delete_volume(VolumeId=volume)
-        given = tags or {"CreatedBy": images.CREATED_BY, "Name": images.image_tag(self.recipe)}
-        given |= {images.SOURCE_TAG: source} if source else {}
+        given = tags or {"CreatedBy": baked_images.CREATED_BY, "Name": baked_images.image_tag(self.recipe)}
+        given |= {baked_images.SOURCE_TAG: source} if source else {}
         root = {"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot, "VolumeSize": 1}}
         asked = {"Name": uuid4().hex, "RootDeviceName": "/dev/xvda", "BlockDeviceMappings": [root]}
         made: str = ec2.register_image(**asked)["ImageId"]
         ec2.create_tags(Resources=[made], Tags=[{"Key": key, "Value": value} for key, value in given.items()])
         return made
 
-    def bake(self, number: int, status: str = images.AVAILABLE, recipe: int = 0) -> tuple[str, str]:
+    def bake(self, number: int, status: str = baked_images.AVAILABLE, recipe: int = 0) -> tuple[str, str]:
         """A bake on that day of November, with an AMI; ARN of the image resource and id of the AMI."""
         ami = self.ami()
         created = f"2026-11-{number:02}T06:00:00.000Z"

@@ -19,15 +19,15 @@ from infra.image.policies import (
     log_group_arn,
     recipe_name,
 )
-from receipt_trainer.contract import images
-from receipt_trainer.contract.images import SOURCE_TAG, VERSION, image_tag
+from receipt_trainer.contract import baked_images
+from receipt_trainer.contract.baked_images import SOURCE_TAG, VERSION, image_tag
 
 HANDLER: Final = FUNCTIONS / "expired_images" / "handler.py"
 """Never imported here: it runs in Lambda, whose Python has boto3."""
 FILES: Final = {
     "handler.py": HANDLER,
     "receipt_trainer/__init__.py": CONTRACT.parent / "__init__.py",
-    **{f"receipt_trainer/contract/{name}": CONTRACT / name for name in ("__init__.py", "images.py")},
+    **{f"receipt_trainer/contract/{name}": CONTRACT / name for name in ("__init__.py", "baked_images.py")},
 }
 """The handler and what decides, which the command on a laptop imports."""
 
@@ -61,7 +61,7 @@ class ImageExpiry(EventFunction):
             event={
                 "source": ["aws.imagebuilder"],
                 "detail-type": ["EC2 Image Builder Image State Change"],
-                "detail": {"state": {"status": [images.AVAILABLE]}},
+                "detail": {"state": {"status": [baked_images.AVAILABLE]}},
                 "resources": [{"prefix": context.arn("imagebuilder", f"image/{recipe}-")}],
             },
         )

@@ -14,7 +14,7 @@ from infra.image.policies import image_parameter_name, log_group_name, recipe_na
 from infra.network.vpc import Network
 from infra.roles import Roles
 from infra.setting_groups import GoldenAmiSettings
-from receipt_trainer.contract import images
+from receipt_trainer.contract import baked_images
 
 ROOT_DEVICE = "/dev/xvda"
 ROOT_VOLUME_GIB = 100
@@ -84,7 +84,7 @@ class GoldenAmi(Component[GoldenAmiArgs]):
 
     def _recipe(self) -> aws.imagebuilder.ImageRecipe:
         args, parent, name = self._args, self._args.bake.parent_image, recipe_name(self._args.context)
-        about: dict[str, Any] = {"version": images.VERSION, "tags": args.context.tags_for("worker-image")}
+        about: dict[str, Any] = {"version": baked_images.VERSION, "tags": args.context.tags_for("worker-image")}
         scripts = document.read_scripts(USERDATA)
         data = pulumi.Output.all(AWS_REGION=args.context.region, WHEELHOUSE_PARAMETER=args.wheelhouse_parameter).apply(
             lambda values: document.render(scripts, values)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from infra.context import AwsContext
 from infra.iam import Statement, allow, group_spellings, session_statements, wheelhouse_statements, write_logs
-from receipt_trainer.contract import images
-from receipt_trainer.contract.images import CREATED_BY, VERSION
+from receipt_trainer.contract import baked_images
+from receipt_trainer.contract.baked_images import CREATED_BY, VERSION
 
 TAGGED = {"StringEquals": {"aws:ResourceTag/CreatedBy": CREATED_BY}}
 TAGGING = {"StringEquals": {"aws:RequestTag/CreatedBy": CREATED_BY}}
@@ -23,7 +23,7 @@ def image_parameter_name(context: AwsContext) -> str:
 
 def recipe_name(context: AwsContext) -> str:
     """Name of the pipeline, and with `-` and seven random signs behind it of each component and recipe."""
-    return images.recipe_name(context.project, context.environment)
+    return baked_images.recipe_name(context.project, context.environment)
 
 
 def log_group_name(context: AwsContext) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Any
 
-from receipt_trainer.jobs.metrics import Point, curves
+from receipt_trainer.jobs.curves import Point, curves
 from receipt_trainer.jobs.model import OWNED
 from receipt_trainer.jobs.state_machine import may
 from tests.chaos.crew import Member

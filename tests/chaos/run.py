@@ -18,7 +18,7 @@ from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.contract import names, waiting_calls
 from receipt_trainer.contract.tables import INSTANCES, JOBS, job_pk
 from receipt_trainer.errors import WorldError
-from receipt_trainer.jobs.metrics import read_curves
+from receipt_trainer.jobs.curves import read_curves
 from receipt_trainer.jobs.submit import new_job, retry_job, submit_training_job
 from receipt_trainer.local.emulator import LocalCloud
 from tests.chaos import times

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from receipt_trainer.jobs.metrics import curves
+from receipt_trainer.jobs.curves import curves
 from receipt_trainer.local.emulator import LocalCloud
 from tests.chaos.invariants import Evidence, judge
 from tests.chaos.journal import Injected, Journal, Step

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_trainer.evaluation.documents import score_fields
+from receipt_trainer.evaluation.line_items import match_rows
 from receipt_trainer.evaluation.ratio import Share
-from receipt_trainer.evaluation.rows import match_rows
 from tests.evaluation.answered import ITEMS, document
 
 

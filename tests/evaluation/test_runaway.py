@@ -9,7 +9,7 @@ import pytest
 
 from receipt_trainer.evaluation import documents, teds
 from receipt_trainer.evaluation.documents import score_document
-from receipt_trainer.evaluation.rows import MIN_ROWS
+from receipt_trainer.evaluation.line_items import MIN_ROWS
 from tests.evaluation.answered import ITEMS, document, predict
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receipt_trainer.evaluation import teds
-from receipt_trainer.evaluation.rows import COLUMNS, row_of
+from receipt_trainer.evaluation.line_items import COLUMNS, row_of
 from receipt_trainer.evaluation.teds import aligned_distance, cell_text, edit_distance, score_table, text_cost
 from tests.evaluation.answered import ITEMS, document
 

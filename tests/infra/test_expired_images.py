@@ -18,7 +18,7 @@ import boto3
 import pytest
 
 from infra.image.expiry import FILES, HANDLER
-from receipt_trainer.contract import images
+from receipt_trainer.contract import baked_images
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.local.pulumi_program import Recording, Registration
 from tests.baked import PARENT, Baked, baked
@@ -81,7 +81,7 @@ def test_what_is_not_ours_stays(stack: Baked) -> None:
     """Images of another stack, of a stack whose environment begins alike, and AMIs that lack one of our tags."""
     other = Baked(stack.builder, stack.client, f"{stack.environment}-worker")
     kept = [other.bake(1), other.bake(2)]
-    foreign = [stack.ami(CreatedBy="me", Name=images.image_tag(stack.recipe)), stack.ami(Name="mine")]
+    foreign = [stack.ami(CreatedBy="me", Name=baked_images.image_tag(stack.recipe)), stack.ami(Name="mine")]
     _, gone = stack.bake(1)
     _, in_force = stack.bake(2)
     stack.put(in_force)

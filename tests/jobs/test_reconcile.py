@@ -8,7 +8,7 @@ from typing import Any
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.contract.sinks import Sealed
-from receipt_trainer.jobs.metrics import read_curves
+from receipt_trainer.jobs.curves import read_curves
 from receipt_trainer.jobs.metrics_writer import NAMES, JobStore
 from tests.fault_proxy import FaultProxy, throttle
 

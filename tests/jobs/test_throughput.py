@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from receipt_trainer.jobs.metrics import Pace, Point, pace_of
+from receipt_trainer.jobs.curves import Pace, Point, pace_of
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

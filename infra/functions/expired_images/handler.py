@@ -1,7 +1,7 @@
 """Deletes images that were baked before the one in force. Runs in AWS Lambda, after each bake and once a day.
 
-What goes, and what is never touched, is said in `receipt_trainer.contract.images`, which lies beside this file in the
-package. If the image parameter, the image resources or the AMIs cannot be read, the run fails before it deletes
+What goes, and what is never touched, is said in `receipt_trainer.contract.baked_images`, which lies beside this file in
+the package. If the image parameter, the image resources or the AMIs cannot be read, the run fails before it deletes
 anything. Needs nothing else but Lambda's Python and its boto3.
 """
 
@@ -16,7 +16,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from receipt_trainer.contract import images
+from receipt_trainer.contract import baked_images
 
 Clients = Callable[[str], Any]
 
@@ -39,13 +39,13 @@ def look(rules: dict[str, str], client: Clients) -> dict[str, list[str]]:
     in_force = client("ssm").get_parameter(Name=rules["parameter"])["Parameter"]["Value"]
     if not in_force.startswith("ami-"):
         raise RuntimeError(f"{rules['parameter']} names no image: {in_force!r}")
-    builds = images.read_builds(imagebuilder, rules["recipe"])
-    gone = images.expired(builds, images.read_amis(ec2, rules["recipe"]), in_force)
+    builds = baked_images.read_builds(imagebuilder, rules["recipe"])
+    gone = baked_images.expired(builds, baked_images.read_amis(ec2, rules["recipe"]), in_force)
     deleted: dict[str, list[str]] = {"amis": [], "images": []}
     faults = {}
     for ami in gone.amis:
         try:
-            images.delete_ami(ec2, ami)
+            baked_images.delete_ami(ec2, ami)
         except ClientError as error:
             faults[ami.image_id] = str(error)
         else:
@@ -54,7 +54,7 @@ def look(rules: dict[str, str], client: Clients) -> dict[str, list[str]]:
         if faults.keys() & {*build.image_ids}:
             continue  # it leads to an AMI that is still there
         try:
-            images.delete_build(imagebuilder, build)
+            baked_images.delete_build(imagebuilder, build)
         except ClientError as error:
             faults[build.name] = str(error)
         else:

@@ -17,7 +17,7 @@ from receipt_trainer.aws.dynamo import Table
 from receipt_trainer.aws.server_time import utc_now
 from receipt_trainer.cli.render import jobs
 from receipt_trainer.contract.tables import iso, job_pk
-from receipt_trainer.jobs import metrics
+from receipt_trainer.jobs.curves import curves
 from receipt_trainer.jobs.metrics_writer import JobStore
 from receipt_trainer.jobs.rows import get_job
 from receipt_trainer.jobs.views import LogLine, LogTail, follow_log
@@ -125,7 +125,7 @@ def test_a_step_that_was_trained_twice_is_one_point() -> None:
         {"name": "loss", "step": 20, "epoch": 2, "value": 1.0, "timestamp": "1", "seq": 0, "attempt": 2},
     ]
     for order in (rows, rows[::-1]):
-        points = metrics.curves(order)["loss"]
+        points = curves(order)["loss"]
         assert [(point.step, point.value) for point in points] == [(10, 3.0), (20, 1.0)]
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from receipt_trainer.data.document import FIELDS
 from receipt_trainer.data.document_set import VlExample, to_line
 from receipt_trainer.evaluation.answers import write_predictions
-from receipt_trainer.evaluation.rows import COLUMNS
+from receipt_trainer.evaluation.line_items import COLUMNS
 from tests.cli.jobs import Caller
 from tests.evaluation.answered import document, predict
 from tests.models.paddleocr_vl.tiny import make_tiny

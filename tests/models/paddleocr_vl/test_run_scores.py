@@ -22,7 +22,7 @@ from receipt_trainer.contract.run_record import LeftOut, PaddleOcrVlRecord, VlRe
 from receipt_trainer.data.document_set import VlExample, read_examples
 from receipt_trainer.evaluation.answers import read_predictions
 from receipt_trainer.evaluation.documents import evaluate
-from receipt_trainer.jobs.metrics import read_curves
+from receipt_trainer.jobs.curves import read_curves
 from receipt_trainer.jobs.metrics_writer import AwsRunStore
 from receipt_trainer.models.paddleocr_vl.dataset import Side
 from receipt_trainer.models.paddleocr_vl.family import PaddleOcrVl

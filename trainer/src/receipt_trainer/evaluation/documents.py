@@ -11,8 +11,16 @@ from receipt_trainer.data.amount_checks import arithmetic_problems, as_decimal, 
 from receipt_trainer.data.document import FIELDS, TABLE, at, check, read_strictly, read_tolerantly
 from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import Prediction
+from receipt_trainer.evaluation.line_items import (
+    COLUMNS,
+    Row,
+    has_too_many_rows,
+    match_rows,
+    most_rows,
+    row_of,
+    rows_of,
+)
 from receipt_trainer.evaluation.ratio import Share, add_up, one
-from receipt_trainer.evaluation.rows import COLUMNS, Row, has_too_many_rows, match_rows, most_rows, row_of, rows_of
 from receipt_trainer.evaluation.teds import score_table
 from receipt_trainer.extraction.values import NUMBERS, normal, number
 

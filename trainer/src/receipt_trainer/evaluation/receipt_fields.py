@@ -146,7 +146,7 @@ def answered_fields(documents: Iterable[ScoredDocument]) -> Iterator[ReadField]:
 
 def _answered(name: str, answer: Mapping[str, Any]) -> tuple[list[object], str]:
     """The one forms of a field's values, none of null; and the value as people write it."""
-    from receipt_trainer.evaluation.rows import row_of, rows_of  # takes SciPy
+    from receipt_trainer.evaluation.line_items import row_of, rows_of  # takes SciPy
 
     if name == TABLE:
         rows: list[object] = [row_of(item) for item in rows_of(answer)]

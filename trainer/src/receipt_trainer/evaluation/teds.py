@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from rapidfuzz.distance import Levenshtein
 
-from receipt_trainer.evaluation.rows import COLUMNS, Row, most_rows, row_of, rows_of
+from receipt_trainer.evaluation.line_items import COLUMNS, Row, most_rows, row_of, rows_of
 from receipt_trainer.extraction.values import Normal
 
 MAX_PAIRS: Final = 100_000

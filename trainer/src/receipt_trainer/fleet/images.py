@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from receipt_trainer.aws import clients
 from receipt_trainer.aws.clients import aws_faults
-from receipt_trainer.contract import images
-from receipt_trainer.contract.images import Ami, Build
+from receipt_trainer.contract import baked_images
+from receipt_trainer.contract.baked_images import Ami, Build
 from receipt_trainer.errors import UserError, WorldError
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ class Found:
 
 def read(stack: StackOutputs) -> Found:
     """The images of a stack."""
-    recipe = images.recipe_name(stack.project, stack.environment)
+    recipe = baked_images.recipe_name(stack.project, stack.environment)
     with aws_faults("read the images"):
-        builds = images.read_builds(clients.imagebuilder(), recipe)
-        amis = images.read_amis(clients.ec2(), recipe)
+        builds = baked_images.read_builds(clients.imagebuilder(), recipe)
+        amis = baked_images.read_amis(clients.ec2(), recipe)
         in_force = clients.read_parameter(clients.ssm(), stack.image_parameter)
     return Found(recipe, in_force, tuple(builds), tuple(amis))
 
@@ -80,21 +80,21 @@ def delete_all(stack: StackOutputs, found: Found, say: Say) -> None:
         UserError: workers boot one of the images and the parent image cannot be found out; nothing was deleted.
         WorldError: something could not be deleted, or is being built; all else was.
     """
-    gone, faults = images.going(found.builds, found.amis), {}
+    gone, faults = baked_images.going(found.builds, found.amis), {}
     for build in found.builds:
-        if not build.is_finished and build.status != images.DELETED:
+        if not build.is_finished and build.status != baked_images.DELETED:
             cancel = f"aws imagebuilder cancel-image-creation --image-build-version-arn {build.arn}"
             faults[build.arn] = f"{build.name} is {build.status}: wait for its end, or {cancel}"
     if found.in_force in {ami.image_id for ami in gone.amis}:
         say(f"workers boot the parent image from now on: {_put_back(stack)}")
     ec2, imagebuilder = clients.ec2(), clients.imagebuilder()
     for number, ami in enumerate(gone.amis, start=1):
-        if _try(faults, ami.image_id, f"delete {ami.image_id}", partial(images.delete_ami, ec2, ami)):
+        if _try(faults, ami.image_id, f"delete {ami.image_id}", partial(baked_images.delete_ami, ec2, ami)):
             say(f"{number}/{len(gone.amis)} AMIs: {ami.image_id} and its snapshots are deleted")
     for number, build in enumerate(gone.builds, start=1):
         if faults.keys() & {*build.image_ids}:
             continue  # it leads to an AMI that is still there
-        if _try(faults, build.arn, f"delete {build.name}", partial(images.delete_build, imagebuilder, build)):
+        if _try(faults, build.arn, f"delete {build.name}", partial(baked_images.delete_build, imagebuilder, build)):
             say(f"{number}/{len(gone.builds)} images: {build.name} is deleted")
     for what, name, delete in _unused(imagebuilder, found.recipe):
         if _try(faults, name, f"delete the {what} {name}", delete):
@@ -137,7 +137,7 @@ def _unused(imagebuilder: Any, recipe: str) -> Iterator[tuple[str, str, Callable
     """
     with aws_faults("read the recipes"):
         used = {one.get("imageRecipeArn") for one in _all(imagebuilder.list_image_pipelines, "imagePipelineList")}
-        used |= {build.name.partition("/")[0] for build in images.read_builds(imagebuilder, recipe)}
+        used |= {build.name.partition("/")[0] for build in baked_images.read_builds(imagebuilder, recipe)}
         recipes = _own(imagebuilder.list_image_recipes, "imageRecipeSummaryList", recipe)
     for one in recipes:
         if one["arn"] not in used and one["name"] not in used:
@@ -161,9 +161,11 @@ def _unused(imagebuilder: Any, recipe: str) -> Iterator[tuple[str, str, Callable
 
 
 def _all(call: Callable[..., Any], key: str, **asked: Any) -> list[Mapping[str, Any]]:
-    return list(images.pages(call, key, **asked))
+    return list(baked_images.pages(call, key, **asked))
 
 
 def _own(call: Callable[..., Any], key: str, recipe: str) -> list[Mapping[str, Any]]:
     named = [{"name": "name", "values": [f"{recipe}-*"]}]
-    return [one for one in _all(call, key, owner="Self", filters=named) if images.is_own_name(one["name"], recipe)]
+    return [
+        one for one in _all(call, key, owner="Self", filters=named) if baked_images.is_own_name(one["name"], recipe)
+    ]

@@ -26,7 +26,7 @@ from receipt_trainer.contract.names import DEFAULT_ROWS_DAYS
 from receipt_trainer.contract.sinks import ArtifactSink, MetricsSink, NoMetrics, RunStore, Sealed
 from receipt_trainer.contract.tables import EXPIRES_AT, checkpoint_sk, iso, job_pk, log_sk, metric_sk
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.metrics import ORDER
+from receipt_trainer.jobs.curves import ORDER
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.rows import CHECKPOINTS, METRICS, rows_of
 

@@ -17,7 +17,7 @@ from receipt_trainer.contract import cost
 from receipt_trainer.contract.cost import Cost, ListPrice
 from receipt_trainer.contract.tables import JOB_SK, iso, moment
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.metrics import Pace, Point, curves, pace_of
+from receipt_trainer.jobs.curves import Pace, Point, curves, pace_of
 from receipt_trainer.jobs.rows import (
     ATTEMPTS,
     CHECKPOINTS,

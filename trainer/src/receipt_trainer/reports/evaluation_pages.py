@@ -17,9 +17,9 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.evaluation.answers import read_predictions
 from receipt_trainer.evaluation.compare import Comparison
 from receipt_trainer.evaluation.documents import HEADLINES, Evaluation, ScoredDocument, evaluate
+from receipt_trainer.evaluation.line_items import COLUMNS, match_rows, row_of, rows_of
 from receipt_trainer.evaluation.ratio import Share
 from receipt_trainer.evaluation.receipt_fields import answered_fields
-from receipt_trainer.evaluation.rows import COLUMNS, match_rows, row_of, rows_of
 from receipt_trainer.extraction.values import normal
 from receipt_trainer.files import write_atomically
 from receipt_trainer.reports import summary

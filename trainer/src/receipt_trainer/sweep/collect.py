@@ -21,7 +21,8 @@ from receipt_trainer.contract.names import RUN_FILE
 from receipt_trainer.contract.run_record import AnswerScores, AnyRecord, LayoutLMRecord, PaddleOcrVlRecord, read_record
 from receipt_trainer.contract.tables import JOB_SK, job_pk
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs import metrics, state_machine, views
+from receipt_trainer.jobs import state_machine, views
+from receipt_trainer.jobs.curves import curves
 from receipt_trainer.jobs.model import OWNED, TERMINAL
 from receipt_trainer.jobs.rows import METRICS, rows_of
 from receipt_trainer.sweep.definition import Objective
@@ -85,7 +86,7 @@ class Observer:
         spent = views.read_spent(self._table, [row], self._clock())[run.job_id]
         record = self._record(row.get("artifacts")) if status == "SUCCEEDED" else None
         metric = self._objective.metric
-        points = metrics.curves(rows_of(self._table, run.job_id, f"{METRICS}{metric}#")).get(metric, [])
+        points = curves(rows_of(self._table, run.job_id, f"{METRICS}{metric}#")).get(metric, [])
         curve = tuple(point.value for point in points if math.isfinite(point.value))
         return SeedRun(
             run.seed,

@@ -22,7 +22,8 @@ from receipt_trainer.cli.render.watch import JsonScreen, open_screen, print_view
 from receipt_trainer.cli.stack import given, local_session, stack_options
 from receipt_trainer.contract.names import ENV_INSTANCES_TABLE
 from receipt_trainer.jobs import limits as job_limits
-from receipt_trainer.jobs import metrics, queue
+from receipt_trainer.jobs import queue
+from receipt_trainer.jobs.curves import latest, read_curves
 from receipt_trainer.jobs.instances import list_instances
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.rows import Wanted, find, get_job, job_id_of, spec_of
@@ -106,7 +107,7 @@ def status_command(table: str, job: str, as_json: bool) -> None:
     jobs = Table(clients.dynamodb(), table)
     job_id = job_id_of(jobs, job)
     row = get_job(jobs, job_id)
-    points = {name: metrics.latest(jobs, job_id, name) for name in shown.METRICS}
+    points = {name: latest(jobs, job_id, name) for name in shown.METRICS}
     known = {name: point for name, point in points.items() if point is not None}
     log = LogTail(jobs, job_id).last(1)
     if as_json:
@@ -131,7 +132,7 @@ def details_command(table: str, job: str, as_json: bool) -> None:
     job_id = job_id_of(jobs, job)
     row = get_job(jobs, job_id)
     past = read_past(jobs, job_id, now, ListPrices().of_row)
-    curves = metrics.read_curves(jobs, job_id)
+    curves = read_curves(jobs, job_id)
     if as_json:
         said: dict[str, Any] = shown.public(row | job_limits.of_row(row), shown.STATUS_KEYS)
         said |= {"spec": spec_of(row), "attempts": past.attempts, "transitions": past.transitions}

@@ -18,8 +18,8 @@ from receipt_trainer.cli.render.tables import dollars, least, print_lines
 from receipt_trainer.contract.cost import Cost
 from receipt_trainer.contract.tables import moment
 from receipt_trainer.jobs import limits
+from receipt_trainer.jobs.curves import Point
 from receipt_trainer.jobs.limits import Limits
-from receipt_trainer.jobs.metrics import Point
 from receipt_trainer.jobs.model import Job
 from receipt_trainer.jobs.rows import spec_of
 from receipt_trainer.jobs.state_machine import is_held

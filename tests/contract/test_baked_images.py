@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_trainer.contract import images
-from receipt_trainer.contract.images import Ami, Build
+from receipt_trainer.contract import baked_images
+from receipt_trainer.contract.baked_images import Ami, Build
 
 RECIPE = "receipt-trainer-dev-worker"
 STATES = ("PENDING", "BUILDING", "TESTING", "DISTRIBUTING", "AVAILABLE", "FAILED", "CANCELLED", "DELETED", "NEW_STATE")
@@ -20,7 +20,7 @@ def build(number: int, status: str = "AVAILABLE") -> tuple[Build, Ami]:
 
 
 def gone(pairs: list[tuple[Build, Ami]], in_force: str, *orphans: Ami) -> tuple[set[str], set[int]]:
-    found = images.expired([one for one, _ in pairs], [*(ami for _, ami in pairs), *orphans], in_force)
+    found = baked_images.expired([one for one, _ in pairs], [*(ami for _, ami in pairs), *orphans], in_force)
     return {ami.image_id for ami in found.amis}, {int(one.arn.rpartition("/")[2]) for one in found.builds}
 
 
@@ -77,4 +77,4 @@ def test_whatever_there_is_the_image_in_force_stays(states: list[str], chosen: i
 )
 def test_an_ami_is_ours_by_its_tags(tags: dict[str, str], is_own: bool) -> None:
     """Made by Image Builder, and named by us or by an image resource of ours: of `dev`, not of `dev-worker`."""
-    assert images.is_own_ami(tags, RECIPE) is is_own
+    assert baked_images.is_own_ami(tags, RECIPE) is is_own
