@@ -82,7 +82,8 @@ def _faults(evidence: Evidence) -> Table:
 
 
 def _times(evidence: Evidence, seconds: float) -> Table:
-    table = Table(title=f"times in seconds (lease {times.LEASE_S}, message hidden for {times.VISIBILITY_S})")
+    lease_s, hidden_s = times.stretched(times.LEASE_S), times.stretched(times.VISIBILITY_S)
+    table = Table(title=f"times in seconds (lease {lease_s:.0f}, message hidden for {hidden_s:.0f})")
     table.add_column("from ... to ...")
     for name in ("number", "median", "longest"):
         table.add_column(name, justify="right")

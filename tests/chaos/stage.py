@@ -138,7 +138,7 @@ class Stage:
             if kind in OF_THE_GROUP:
                 self._cut_group(fault, member)
             self._notice(kind, member)
-            self._wait(NOTICE_S, lambda: injected.noticed_at is not None)
+            self._wait(times.stretched(NOTICE_S), lambda: injected.noticed_at is not None)
         elif kind == "rebalance":
             member.imds.interrupt("rebalance")
         elif kind == "freeze":
@@ -223,7 +223,7 @@ class Stage:
             attempt, at = self.claims.get(step.job_id, (0, 0.0))
             return attempt > step.attempt and time.time() > at + WAKE_S
 
-        self.put_off(FROZEN_S, wake, is_taken)
+        self.put_off(times.stretched(FROZEN_S), wake, is_taken)
 
     def _send_again(self, job_id: str, *, is_stray: bool) -> None:
         queue, _ = self.receipts[job_id]
