@@ -127,6 +127,7 @@ async def main() -> None:
         "vpc_id": network.vpc_id,
         "private_subnet_ids": network.private_subnet_ids,
         "nat": settings.network.nat,
+        "cidr": settings.network.cidr,
         "parent_image": bake.parent_image,
         "alarm_topic_arn": observability.topic_arn,
         "notices_topic_arn": notices.topic_arn,

@@ -124,7 +124,8 @@ def refuse_replaced_data(last: Mapping[str, Any], settings: StackSettings, regio
 
     `last` are the outputs of its last update; empty: there is nothing to lose.
 
-    Raises SettingsError: `environment` or `aws:region` is another one than in `last`, and `replace_data` is not true.
+    Raises SettingsError: `environment` or `aws:region` is another one than in `last`, and `replace_data` is not true;
+    or `network.cidr` is: AWS refuses the file system's mount targets in another VPC, when that VPC stands already.
     """
     edits = {f"{project}:environment": ("environment", settings.environment), "aws:region": ("region", region)}
     lines = [
@@ -134,10 +135,15 @@ def refuse_replaced_data(last: Mapping[str, Any], settings: StackSettings, regio
         for key, (output, now) in edits.items()
         if last.get(output) not in (None, now)
     ]
-    if not lines:
-        return
-    if settings.replace_data:
+    if lines and settings.replace_data:
         pulumi.warn(f"{project}:replace_data is true: this edit replaces what holds data by something empty")
+        return
+    if last.get("cidr") not in (None, settings.network.cidr):
+        lines.append(
+            f"{project}:network.cidr: '{settings.network.cidr}' would stop half way: mount targets keep the file "
+            f"system in its VPC of '{last['cidr']}'; destroy the stack first; allowed: '{last['cidr']}'"
+        )
+    if not lines:
         return
     # The SDK registers the outputs of a program that stops, too: none, and the next update would know nothing of this.
     for name, value in last.items():

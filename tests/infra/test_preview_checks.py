@@ -265,6 +265,18 @@ def test_the_same_place_goes_on(wheelhouse: Path, last: dict[str, str]) -> None:
     assert not any("replace" in message for message in recording.messages)
 
 
+@pytest.mark.parametrize("replace_data", [False, True])
+def test_another_network_is_refused(wheelhouse: Path, watched: list[Recording], replace_data: bool) -> None:
+    """An update with it would stop half way, with a second network that is paid for, and so would each after it."""
+    last = {"environment": "dev", "region": "us-east-1", "cidr": "10.42.0.0/16"}
+    with pytest.raises(pulumi.RunError, match=r"network\.cidr: '10\.50\.0\.0/16' .*; allowed: '10\.42\.0\.0/16'$"):
+        update(wheelhouse, last, network={"cidr": "10.50.0.0/16"}, replace_data=replace_data)
+    (recording,) = watched
+    assert [resource.type for resource in recording.resources] == [REFERENCE]
+    assert recording.outputs == last
+    assert evaluate(wheelhouse).outputs["cidr"] == "10.42.0.0/16"
+
+
 def test_replace_data_allows_it_with_a_warning(wheelhouse: Path) -> None:
     """Who sets `replace_data` gets the other environment, and one line in the preview that says what it costs."""
     recording = update(wheelhouse, {"environment": "dev", "region": "us-east-1"}, environment="live", replace_data=True)

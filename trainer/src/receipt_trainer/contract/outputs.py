@@ -70,6 +70,7 @@ class StackOutputs(_Exported):
     private_subnet_ids: list[str] = Field(description="Ids of the private subnets, one a zone")
     pools: dict[PoolName, PoolOutputs] = Field(description="The worker pools by name")
     nat: str | None = Field(None, description="network.nat of the configuration; None of an older stack, as below")
+    cidr: str | None = Field(None, description="network.cidr of the configuration")
     parent_image: str | None = Field(None, description="golden_ami.parent_image: an SSM parameter or an image id")
     alarm_topic_arn: str | None = Field(None, description="SNS topic of the alarms")
     notices_topic_arn: str | None = Field(None, description="SNS topic of the notices of jobs; None of an older stack")
