@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from receipt_trainer.contract.names import OUTSIDE
-from receipt_trainer.data.page_words import DocumentWords
+from receipt_trainer.data.page_words import DocumentWords, PageWords
 from receipt_trainer.extraction.entities import ReadWord, tags
 from receipt_trainer.extraction.finds import Find
 from receipt_trainer.extraction.summary import Reading, ReadItem
@@ -74,17 +74,7 @@ def make_answer(
     return Answer(
         id=document.name,
         model=dict(model),
-        pages=[
-            {
-                "page": page.number,
-                "width": _number(page.width),
-                "height": _number(page.height),
-                "rotated": page.turned,
-                "skew": round(page.skew, 2) or 0.0,  # not -0.0
-                "ocr_confidence": _mean([word.confidence for word in page.words]),
-            }
-            for page in document.pages
-        ],
+        pages=[_page(page) for page in document.pages],
         fields={label: [_find(find, written) for find in finds] for label, finds in reading.fields.items()},
         summary=dict(reading.summary),
         items=[_row(number, item, written) for number, item in enumerate(reading.items, start=1)],
@@ -106,6 +96,17 @@ def make_answer(
         ],
         problems=list(problems),
     )
+
+
+def _page(page: PageWords) -> dict[str, Any]:
+    return {
+        "page": page.number,
+        "width": _number(page.width),
+        "height": _number(page.height),
+        "rotated": page.turned,
+        "skew": round(page.skew, 2) or 0.0,  # not -0.0
+        "ocr_confidence": _mean([word.confidence for word in page.words]),
+    }
 
 
 def _about_words(words: Sequence[ReadWord], *, calibrated: bool) -> list[tuple[str, str]]:

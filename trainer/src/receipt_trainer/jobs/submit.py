@@ -54,13 +54,11 @@ def submit_training_job(
     Args:
         queue_url: of the FIFO queue whose workers shall take it.
         model_name: hub name, directory, installed package of weights, or 'tiny'.
-        training_config: how to train; what it leaves unset is taken from `training_defaults`.
+        training_config: how to train; what it leaves unset is taken from `training_defaults`, the stack's.
         priority, pool: kept with the job; the queue decides.
         job_name: made from the job's id if it is left out.
         client_token: calls with the same token submit one job; a submission that was cut off is completed.
-        jobs_table: by default that of JOBS_TABLE_NAME.
-        training_defaults: the stack's TrainingConfig fields.
-        dynamodb, sqs: clients; by default made from the environment.
+        jobs_table, dynamodb, sqs: by default those of the environment (JOBS_TABLE_NAME).
         more: other fields of `JobSpec`: description, tags, max_failures, notify, max_hours, max_usd.
 
     Raises:

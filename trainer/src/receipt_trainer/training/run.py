@@ -271,17 +271,11 @@ def train(
     )
     bar = ProgressBar(console, evaluations.describe)
     callbacks = [ProgressReports(), records, stopping, losses, commit, StopSignal(request.stop)]
-    if distributed.is_main():  # of TensorBoard's curves what an interrupted run logged beyond its checkpoint is hidden
-        purge_step = found.step + 1 if found else 0
-        callbacks.append(TensorBoardCallback(SummaryWriter(str(run_dir / "tensorboard"), purge_step=purge_step)))
-    trainer = task.trainer(model, machine, run_dir, [*callbacks, bar])
+    trainer = task.trainer(model, machine, run_dir, [*callbacks, *_tensorboard(run_dir, found), bar])
     losses.attach(trainer)
     before = time.monotonic()
     try:
-        _train(trainer, found, stopping)
-    except torch.OutOfMemoryError as error:
-        told = str(error).splitlines()[0][:120]
-        raise UserError(f"the GPU's memory is too small for {task.memory_hint} ({told})") from None
+        _train(trainer, found, stopping, task.memory_hint)
     finally:
         bar.close()
     record.timings |= _timings(trainer, records.elapsed_s(), time.monotonic() - before)
@@ -290,6 +284,14 @@ def train(
         record.finished_at = _now()
         record.write(run_dir / RUN_FILE)
     return record
+
+
+def _tensorboard(run_dir: Path, found: checkpoints.Checkpoint | None) -> list[TensorBoardCallback]:
+    """The main process's curves; what an interrupted run logged beyond its checkpoint is hidden."""
+    if not distributed.is_main():
+        return []
+    writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=found.step + 1 if found else 0)
+    return [TensorBoardCallback(writer)]
 
 
 def _timings(trainer: BatchTrainer, train_s: float, attempt_s: float) -> dict[str, float]:
@@ -325,15 +327,24 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _train(trainer: BatchTrainer, found: checkpoints.Checkpoint | None, stopping: EarlyStopping) -> None:
-    """Train what is left; the trainer's model is then the best one. UserError: that was removed by somebody."""
+def _train(
+    trainer: BatchTrainer, found: checkpoints.Checkpoint | None, stopping: EarlyStopping, memory_hint: str
+) -> None:
+    """Train what is left; the trainer's model is then the best one.
+
+    UserError: that was removed by somebody, or the GPU's memory is too small.
+    """
     state = TrainerState.load_from_json(str(found.path / checkpoints.STATE)) if found else None
     if found and state and (state.global_step >= state.max_steps or stopping.is_reached(state)):
         # Trainer would take one more step: it looks whether it is at the end only after a step.
         trainer.state = state
         _load_best(trainer, checkpoints.best_of(found) or found.path)
         return
-    trainer.train(resume_from_checkpoint=str(found.path) if found else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(found.path) if found else None)
+    except torch.OutOfMemoryError as error:
+        told = str(error).splitlines()[0][:120]
+        raise UserError(f"the GPU's memory is too small for {memory_hint} ({told})") from None
     best = trainer.state.best_global_step
     if best:
         _load_best(trainer, Path(str(trainer.args.output_dir)) / f"checkpoint-{best}")

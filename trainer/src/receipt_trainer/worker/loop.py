@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from receipt_trainer.errors import UserError, WorldError
-from receipt_trainer.jobs.model import MAX_PAUSE_S, TERMINAL, UnreadableRow, is_impossible
+from receipt_trainer.jobs.model import MAX_PAUSE_S, TERMINAL, Attempt, Job, UnreadableRow, is_impossible
 from receipt_trainer.jobs.queue import VISIBILITY_S, Message, SqsQueue
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.jobs.state_machine import Refusal
@@ -283,27 +283,12 @@ class Worker(WorkerParts):
         if self._interruption is not None:
             self._give_back(queue, message, received_at)
             return False
-        log = _log.bind(job_id=message.job_id)
         held_until = self.clock() + self.settings.lease_s
-        try:
-            claim = self.table.claim(
-                message.job_id,
-                self.machine.worker_id,
-                self.settings.lease_s,
-                self.machine.as_row(),
-                broken_lease=self._stale.broken(message.job_id),
-                message_id=message.message_id,
-            )
-            job = None if isinstance(claim, Refusal) else self.table.find(message.job_id)
-        except UnreadableRow as error:
-            log.error("not claimed; this version cannot read the job's row", reason=error.reason)
-            queue.extend(message, VISIBILITY_S)
+        found = self._claim(queue, message, message.job_id)
+        if found is None:
             return False
-        if isinstance(claim, Refusal) or job is None:
-            refusal = claim if isinstance(claim, Refusal) else Refusal("not there")
-            log.info("not claimed", why=refusal.kind)
-            self._refused(queue, message, refusal)
-            return False
+        job, claim = found
+        log = _log.bind(job_id=job.job_id)
         log.info("claimed", attempt=claim.number, job_name=job.name)
         self._begin(job.job_id, claim.number)
         claimed = Claimed(job, claim, queue, message, held_until, received_at)
@@ -321,6 +306,33 @@ class Worker(WorkerParts):
         if run.left is not None and run.left.state == "SUCCEEDED" and self.settings.artifacts_bucket:
             self._retention.finished(job.job_id)
         return True
+
+    def _claim(self, queue: SqsQueue, message: Message, job_id: str) -> tuple[Job, Attempt] | None:
+        """The job and our claim on it; None if it is not to be had, and the message is then seen to.
+
+        Raises: see `_handle`.
+        """
+        log = _log.bind(job_id=job_id)
+        try:
+            claim = self.table.claim(
+                job_id,
+                self.machine.worker_id,
+                self.settings.lease_s,
+                self.machine.as_row(),
+                broken_lease=self._stale.broken(job_id),
+                message_id=message.message_id,
+            )
+            job = None if isinstance(claim, Refusal) else self.table.find(job_id)
+        except UnreadableRow as error:
+            log.error("not claimed; this version cannot read the job's row", reason=error.reason)
+            queue.extend(message, VISIBILITY_S)
+            return None
+        if isinstance(claim, Refusal) or job is None:
+            refusal = claim if isinstance(claim, Refusal) else Refusal("not there")
+            log.info("not claimed", why=refusal.kind)
+            self._refused(queue, message, refusal)
+            return None
+        return job, claim
 
     def _begin(self, job_id: str, attempt: int) -> None:
         """Guard the instance, say what it does, and begin with an inbox that holds nothing of an earlier attempt."""

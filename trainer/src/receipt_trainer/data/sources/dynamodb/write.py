@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -123,20 +124,13 @@ def import_receipts(
     stored = _stored_hashes(connection, table, wanted)
     changed = [receipt for receipt in wanted if stored.get(receipt.key) != content_hash(receipt)]
     result.unchanged = len(wanted) - len(changed)
-    total, done = len(wanted), result.unchanged
-    if progress is not None:
-        progress(done, total)
-    with ThreadPoolExecutor(workers, thread_name_prefix="import") as pool:
+    tell, total = progress or (lambda done, total: None), len(wanted)
+    tell(result.unchanged, total)
+    with _threads(workers) as pool:
         futures = {pool.submit(_write_receipt, connection, table, each, dry_run, now): each for each in changed}
-        try:
-            for future in as_completed(futures):
-                _count(result, future.result(), replaced=futures[future].key in stored)
-                done += 1
-                if progress is not None:
-                    progress(done, total)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # also at Ctrl-C: do not write on for minutes
-            raise
+        for done, future in enumerate(as_completed(futures), result.unchanged + 1):
+            _count(result, future.result(), replaced=futures[future].key in stored)
+            tell(done, total)
     for future, receipt in futures.items():  # in the order given, not in the order done
         if judged := future.result().judged:
             problems.add(ProblemKind.JUDGED_WORD_CHANGED, receipt.name or receipt.key, *judged)
@@ -153,8 +147,19 @@ def labels_taken(table: str, receipts: Iterable[Receipt], *, workers: int = WORK
     wanted = _importable(receipts, ProblemLog(), ImportResult())
     stored = _stored_hashes(client, table, wanted)
     changed = [each for each in wanted if each.key in stored and stored[each.key] != content_hash(each)]
-    with ThreadPoolExecutor(workers, thread_name_prefix="import") as pool:
+    with _threads(workers) as pool:
         return sum(pool.map(lambda each: _write_receipt(client, table, each, True, _utc_now).labels_taken, changed))
+
+
+@contextmanager
+def _threads(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Of an import; after a fault, and at Ctrl-C, they begin nothing more, which could take minutes."""
+    with ThreadPoolExecutor(workers, thread_name_prefix="import") as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _importable(receipts: Iterable[Receipt], problems: ProblemLog, result: ImportResult) -> list[Receipt]:
