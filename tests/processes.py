@@ -48,8 +48,8 @@ for _name in (
 ):
     importlib.import_module(_name)
 
-for _name in page._environment().list_templates(extensions=["j2"]):
-    page._environment().get_template(_name)
+for _name in page.page_environment().list_templates(extensions=["j2"]):
+    page.page_environment().get_template(_name)
 plots.draw_charts([1.0, 2.0], {"Score": [plots.Series("a", [0.5, 0.6], plots.BLUE)]}, best_epoch=1.0)
 get_checkpoint_conversion_mapping("layoutlm")
 

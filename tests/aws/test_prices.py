@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_trainer.aws.prices import ListPrices, _price
+from receipt_trainer.aws.prices import ListPrices, price_in
 from receipt_trainer.contract import cost
 from receipt_trainer.local.emulator import LocalCloud
 from tests.price_list import PriceList, product
@@ -102,11 +102,11 @@ JSON = st.recursive(
 @given(st.lists(st.text(max_size=20) | JSON.map(json.dumps), max_size=3))
 def test_what_is_no_price_list_has_no_price(products: list[str]) -> None:
     """Whatever is answered in a price's place is no price, and no failure."""
-    assert _price(products, "g5.xlarge", "us-east-1") is None
+    assert price_in(products, "g5.xlarge", "us-east-1") is None
 
 
 @given(st.text(max_size=8))
 def test_a_price_is_a_positive_number(usd: str) -> None:
     """The text of a price is a finite number of dollars above zero, or there is no price."""
-    price = _price([json.dumps(product("g5.xlarge", "us-east-1", usd))], "g5.xlarge", "us-east-1")
+    price = price_in([json.dumps(product("g5.xlarge", "us-east-1", usd))], "g5.xlarge", "us-east-1")
     assert price is None or 0 < price < float("inf")

@@ -103,10 +103,12 @@ def test_a_destroy_that_fails_is_tried_again(
             ours.preflight()
 
 
-def test_what_is_missing_is_said_before_anything_is_made(account: MakeAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_said_before_anything_is_made(
+    account: MakeAccount, own_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No pulumi, and things of that name in the account: one line, and nothing is created."""
     ours = account()
-    ours._stack.client("logs").create_log_group(logGroupName="/receipt-trainer/e2e-1a2b3c/boot")
+    own_cloud.client("logs").create_log_group(logGroupName="/receipt-trainer/e2e-1a2b3c/boot")
     with pytest.raises(JourneyError, match="already: /receipt-trainer/e2e-1a2b3c/boot"):
         ours.preflight()
     monkeypatch.setenv("PATH", "/nowhere")

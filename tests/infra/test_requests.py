@@ -36,7 +36,7 @@ from receipt_trainer.jobs.submit import new_job, submit
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.interruptions import Interruption
 from receipt_trainer.worker.log_forwarder import job_log
-from receipt_trainer.worker.loop import Renewal, Worker
+from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine, spot_price_usd_per_h
 from receipt_trainer.worker.settings import WorkerSettings
 from tests.cli.jobs import Caller
@@ -154,8 +154,7 @@ def test_a_worker_may_what_it_calls_and_no_more(
     import_receipts(stood.outputs.receipts_table, generate(9, 7), ProblemLog(), client=dynamodb)
     calls = Calls(proxy, stood.outputs.pools["cpu"].auto_scaling_group)
     trained = add_job(stood)
-    worker = make_worker(stood, tmp_path, command=training_command)
-    worker._renewal = Renewal(worker.table, lambda: 0.0, lambda: utc_now() + RENEW_AGE)
+    worker = make_worker(stood, tmp_path, command=training_command, now=lambda: utc_now() + RENEW_AGE)
     worker.run()
     failed = add_job(stood, notify=True)
     make_worker(stood, tmp_path, command=(sys.executable, "-c", "raise SystemExit(1)")).run()

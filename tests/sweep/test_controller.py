@@ -17,7 +17,7 @@ from receipt_trainer.sweep import study
 from receipt_trainer.sweep.collect import Observer
 from receipt_trainer.sweep.controller import follow
 from receipt_trainer.sweep.definition import Definition
-from receipt_trainer.sweep.plan import expand, job_of
+from receipt_trainer.sweep.plan import job_of
 from receipt_trainer.sweep.trial import Trial
 from tests.odd_rows import ODD
 from tests.sweep.world import Counting, Dying, Killed, World, axis, definition
@@ -157,9 +157,10 @@ def test_values_that_contradict_each_other_fail_their_trial_alone(world: World) 
 def test_two_drivers_of_one_sweep(world: World) -> None:
     """Both may add trials: what one has stored counts for the other."""
     of = grid(world)
-    one, two = world.driver(of), world.driver(of)
-    one.study.begin()
-    one.study.add(Trial(of.name, 0, expand(of)[0], one._next(0, expand(of)[0], []).runs))
+    one, two = world.driver(of, dynamodb=Dying(world.dynamodb, [3])), world.driver(of)
+    with pytest.raises(Killed):
+        one.advance()  # in the middle: its trial is stored, and its jobs are not there yet
+    assert [trial.state for trial in two.study.trials()] == ["PLANNED"]
     assert [trial.state for trial in two.advance()] == ["QUEUED", "QUEUED"]
     assert [trial.version for trial in one.advance()] == [2, 2]
     assert len(world.work()) == 4
@@ -215,17 +216,19 @@ def test_a_run_that_is_not_delivered_is_waited_for_and_in_the_end_not(world: Wor
 
 def test_a_held_trial_can_be_pruned_or_fail_beside_another_seed(world: World) -> None:
     """What is said of it is what a person can still change: nothing, once another of its seeds has failed."""
-    driver = world.driver(grid(world))
-    held, other = driver.advance()[0].runs
-    put_off(world, held.job_id)
-    put_off(world, held.job_id, days=15)
-    assert driver.advance()[0].state == "QUEUED"
+    rates = axis("learning_rate", "5e-5,3e-5")
+    driver = world.driver(definition(rates, seeds=(0, 1), name="held", prune=True, queue_url=world.queue_url))
+    (held, other), (pruned, _) = (trial.runs for trial in driver.advance())
+    for run in (held, pruned):
+        put_off(world, run.job_id)
+        put_off(world, run.job_id, days=15)
+    first, second = driver.advance()
+    assert (first.state, second.state) == ("QUEUED", "QUEUED")
+    driver.study.change(second, replace(second, state="PRUNING"))
     attempt = world.claim(other.job_id)
     world.jobs.fail(attempt, "a mistake", final=True)
-    assert driver.advance()[0].state == "FAILED"
-    trial = replace(driver.advance()[0], state="PRUNING")
-    assert driver._prune(trial).state == "PRUNING"
-    assert world.jobs.get(held.job_id).status == "CANCELLED"
+    assert [trial.state for trial in driver.advance()] == ["FAILED", "PRUNING"]
+    assert world.jobs.get(pruned.job_id).status == "CANCELLED"
 
 
 def test_a_job_that_is_not_there_any_more(world: World) -> None:

@@ -14,7 +14,7 @@ from uuid import uuid4
 from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.aws.autoscaling import GroupMember
 from receipt_trainer.aws.dynamo import Table
-from receipt_trainer.aws.server_time import since_boot_s
+from receipt_trainer.aws.server_time import since_boot_s, utc_now
 from receipt_trainer.contract.names import ENV_ARTIFACTS_BUCKET, ENV_INSTANCES_TABLE
 from receipt_trainer.contract.tables import JOB_SK, job_pk
 from receipt_trainer.jobs.model import Job
@@ -104,6 +104,7 @@ class Bench:
         registry: InstanceRegistry | None = None,
         outcomes: Outcomes | None = None,
         clock: Callable[[], float] = since_boot_s,
+        now: Callable[[], datetime] = utc_now,
         **settings: Any,
     ) -> Worker:
         """A worker that goes when there is nothing to do."""
@@ -122,6 +123,7 @@ class Bench:
             command=self.command,
             open_log=open_log,
             clock=clock,
+            now=now,
         )
 
     def log(self, job_id: str) -> list[str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import queue
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from receipt_trainer.worker.child import EXIT_INTERRUPTED, EXIT_LEASE, MAX_REASON, Child, ChildJob, why
 from receipt_trainer.worker.log_forwarder import LogForwarder
-from tests.waiting import TIMEOUT_S
+from tests.waiting import TIMEOUT_S, wait_for
 
 
 def start(
@@ -91,19 +92,68 @@ sys.exit(entry.main(sys.argv[1:]))
     assert "lease" in child.last_words
 
 
+def test_a_worker_that_does_not_read_holds_no_program_up(tmp_path: Path) -> None:
+    """A frozen worker leaves its pipe full: the program that waits to write into it ends all the same with the lease,
+    before another worker may have the job."""
+    program = f"""
+import os, sys
+sys.path[:] = {sys.path!r}
+from receipt_trainer.worker import main as entry
+
+def fill(job, stop):
+    while True:
+        os.write(2, b"x" * 65536)
+
+entry.run_attempt = fill
+sys.exit(entry.main(sys.argv[1:]))
+"""
+    thawed = threading.Event()
+
+    class Frozen(LogForwarder):
+        def read(self, stream: IO[bytes]) -> None:
+            thawed.wait(TIMEOUT_S)
+
+    child, codes = start(program, tmp_path, Frozen(), lease_s=1.0)
+    try:
+        assert child.join(TIMEOUT_S)
+    finally:
+        thawed.set()
+        child.kill()
+    assert codes.get(timeout=TIMEOUT_S) == EXIT_LEASE
+
+
 def test_a_worker_that_dies_takes_the_program_with_it_in_order(tmp_path: Path) -> None:
     """The end of the worker is a request to stop: the training program exits as if it were interrupted."""
-    program = """
+    ended = tmp_path / "code"
+    program = f"""
 import sys, time
-sys.path[:] = PATHS
+sys.path[:] = {sys.path!r}
 from receipt_trainer.worker import main as entry
 entry.run_attempt = lambda job, stop: time.sleep(600)
 sys.exit(entry.main(sys.argv[1:]))
-""".replace("PATHS", repr(sys.path))
-    child, codes = start(program, tmp_path, lease_s=600.0)
-    assert child._process.stdin is not None
-    child._process.stdin.close()  # what the kernel does when the worker dies
-    assert codes.get(timeout=TIMEOUT_S) == EXIT_INTERRUPTED
+"""
+    watched = f"""
+import os, subprocess, sys
+code = subprocess.call([sys.executable, "-I", "-S", "-c", {program!r}, *sys.argv[1:]])
+with open({str(ended)!r} + ".new", "w") as stream:
+    stream.write(str(code))
+os.replace({str(ended)!r} + ".new", {str(ended)!r})
+"""
+    worker = f"""
+import sys, time
+sys.path[:] = {sys.path!r}
+from pathlib import Path
+from tests.worker.test_child import start
+child, _ = start({watched!r}, Path({str(tmp_path)!r}), lease_s=600.0)
+print("started", flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        process.kill()  # its pipe to the child ends with it
+    wait_for(ended.exists)
+    assert int(ended.read_text()) == EXIT_INTERRUPTED
 
 
 def test_each_end_has_a_reason_in_one_line(tmp_path: Path) -> None:

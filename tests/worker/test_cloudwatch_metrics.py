@@ -11,6 +11,7 @@ from receipt_trainer.jobs.model import State
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.worker.cloudwatch_metrics import Outcomes
 from receipt_trainer.worker.finalize import Left
+from tests.fault_proxy import FaultProxy
 
 
 def total(metric: str, environment: str) -> float:
@@ -59,15 +60,13 @@ def test_an_unknown_price_puts_no_dollars(aws: LocalCloud) -> None:
     assert found == {metrics.JOBS_FAILED}
 
 
-def test_a_fault_stops_no_worker(aws: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_stops_no_worker(fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where CloudWatch cannot be reached the worker goes on, and the dollars are said with the next metric."""
     moments = iter([0.0, 3600.0, 7200.0])
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    working = clients.cloudwatch()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     outcomes = Outcomes(clients.cloudwatch(), "late", "gpu", price_usd_per_h=1.0, clock=lambda: next(moments))
+    fault_proxy.close()
     outcomes.ended(Left("SUCCEEDED"))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint)
-    outcomes._client = working
+    fault_proxy.open()
     outcomes.gone()
     assert total(metrics.SPEND_USD, "late") == pytest.approx(2.0)

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import queue as inboxes
+import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from receipt_trainer.errors import WorldError
 from receipt_trainer.jobs.model import Attempt
 from receipt_trainer.jobs.repository import LeaseLost
 from receipt_trainer.worker.attempt import AttemptRun, WorkerParts
-from receipt_trainer.worker.finalize import Claimed, Ending, Event, Exited
+from receipt_trainer.worker.finalize import Claimed, Ending
 from receipt_trainer.worker.heartbeat import Heartbeat
 from receipt_trainer.worker.registry import WorkerMachine
-from tests.waiting import TIMEOUT_S
+from tests.waiting import TIMEOUT_S, wait_for
 from tests.worker.bench import Bench
 
 LEASE_S, INTERVAL_S = 240.0, 60.0
@@ -74,7 +76,9 @@ def run(recorder: Recorder, time: Time) -> Heartbeat:
         clock=time.clock,
         wait=time.wait,
     )
-    heartbeat._thread.join(TIMEOUT_S)
+    for thread in threading.enumerate():
+        if thread.name == "heartbeat":
+            thread.join(TIMEOUT_S)
     return heartbeat
 
 
@@ -156,22 +160,22 @@ def test_closing_ends_the_thread_without_waiting_for_the_next_beat() -> None:
     assert recorder.num_renewals == 0
 
 
-def test_a_lost_lease_is_heard_before_the_end_that_it_makes(bench: Bench) -> None:
+def test_a_lost_lease_is_heard_before_the_end_that_it_makes(bench: Bench, tmp_path: Path) -> None:
     """The process is killed for the lease's sake: its exit must not be judged as a failure of the machine."""
     job = bench.table.get(bench.submit())
     message = bench.queue.receive(1)
     attempt = bench.table.claim(job.job_id, "worker", LEASE_S, {})
     assert message is not None
     assert isinstance(attempt, Attempt)
-    inbox: inboxes.SimpleQueue[Event] = inboxes.SimpleQueue()
-    parts = WorkerParts(bench.settings, bench.table, [bench.queue], WorkerMachine("worker"))
-    run = AttemptRun(parts, Claimed(job, attempt, bench.queue, message), inbox)
-
-    class Killed:
-        def kill(self) -> None:
-            inbox.put(Exited(-9))
-
-    stand_in: Any = Killed()
-    run._child = stand_in
-    run.lost("its time is over")
-    assert inbox.get_nowait() == Ending("lost", "its time is over")
+    started = tmp_path / "started"
+    program = f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(600)"
+    parts = WorkerParts(
+        bench.settings, bench.table, [bench.queue], WorkerMachine("worker"), command=(sys.executable, "-c", program)
+    )
+    run = AttemptRun(parts, Claimed(job, attempt, bench.queue, message), inboxes.SimpleQueue())
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(run.run)
+        wait_for(started.exists)
+        run.lost("its time is over")
+        assert ended.result(TIMEOUT_S) == Ending("lost", "its time is over")
+    assert run.left is None

@@ -60,8 +60,12 @@ def num_visible(bench: Bench) -> int:
     return int(wanted["Attributes"]["ApproximateNumberOfMessages"])
 
 
+def in_future(by: timedelta) -> Callable[[], datetime]:
+    return lambda: utc_now() + by
+
+
 def renewal(bench: Bench, clock: Callable[[], float] = lambda: 0.0, later: timedelta = timedelta(0)) -> Renewal:
-    return Renewal(bench.table, clock, lambda: utc_now() + later)
+    return Renewal(bench.table, clock, in_future(later))
 
 
 def test_a_job_outlives_any_number_of_interruptions(bench: Bench) -> None:
@@ -107,8 +111,7 @@ def test_a_message_is_renewed_in_time_and_keeps_its_job(bench: Bench) -> None:
 def test_a_worker_whose_time_of_day_is_wrong_renews_once(bench: Bench) -> None:
     """Weeks ahead, every message looks old: each is renewed once an hour, and its job trained."""
     job_id = bench.submit(num_epochs=1)
-    worker = bench.worker()
-    worker._renewal = renewal(bench, later=timedelta(days=60))
+    worker = bench.worker(now=in_future(timedelta(days=60)))
     assert worker.run() == "idle for 0 s"
     assert bench.table.get(job_id).status == "SUCCEEDED"
     assert bench.num_messages() == 0
@@ -123,8 +126,7 @@ def test_a_message_that_a_stopped_pool_gives_back_is_a_fresh_one(bench: Bench) -
         stubber.add_response("describe_auto_scaling_groups", bounds(0), NAMED)
         ended = {"InstanceId": "i-1", "ShouldDecrementDesiredCapacity": False}
         stubber.add_response("terminate_instance_in_auto_scaling_group", {}, ended)
-        worker = bench.worker(member=GroupMember(client, "group", "i-1"))
-        worker._renewal = renewal(bench, later=RENEW_AGE)
+        worker = bench.worker(member=GroupMember(client, "group", "i-1"), now=in_future(RENEW_AGE))
         assert worker.run() == STOPPED
         stubber.assert_no_pending_responses()
     found = received(bench)

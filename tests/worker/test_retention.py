@@ -227,7 +227,6 @@ def test_a_lease_far_ahead_is_broken(bench: Bench) -> None:
         seen.saw(job_id, lease)
         assert (seen.broken(job_id) is not None) == broken, seconds
     worker = bench.worker(lease_s=1, visibility_s=2, idle_timeout_s=TIMEOUT_S, max_jobs=1)
-    worker._stale._lease_s = 1
     worker.run()
     job = bench.table.get(job_id)
     first, second = bench.attempts(job_id)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.client import BaseClient
 
 from receipt_trainer.aws import clients
 from receipt_trainer.cli import queueing
@@ -17,6 +15,7 @@ from receipt_trainer.jobs.estimate import Measured
 from receipt_trainer.jobs.repository import JobTable
 from receipt_trainer.local.emulator import LocalCloud
 from tests.cli.jobs import Caller, Said, add_job
+from tests.fault_proxy import FaultProxy
 from tests.fleet.stack import Stack, fall, stand
 from tests.price_list import PriceList, product
 
@@ -120,20 +119,14 @@ def test_expected_stands_beside_actual(stack: Stack, call: Caller) -> None:
     assert "expected" in call("jobs", *stacked).out
 
 
-def test_looks_are_few_however_many_jobs_there_are(stack: Stack, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looks_are_few_however_many_jobs_there_are(fault_proxy: FaultProxy, stack: Stack, call: Caller) -> None:
     """The submission is two requests, as ever; with the looks before and the group's raising behind it, 28 in all."""
     remember(call, stack)
     for number in range(30):
         add_job(stack.outputs.jobs_table, status="PENDING", minutes=number)
-    counts: Counter[str] = Counter()
-    real: Any = BaseClient._make_api_call
-
-    def count(client: Any, operation: str, asked: Any) -> Any:
-        counts[operation] += 1
-        return real(client, operation, asked)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", count)
+    fault_proxy.calls.clear()
     assert type_(call, stack, "submit-job").code == 0
+    counts = fault_proxy.calls
     assert (counts["TransactWriteItems"], counts["SendMessage"], counts["SetDesiredCapacity"]) == (1, 1, 1)
     assert counts.total() <= 28
 

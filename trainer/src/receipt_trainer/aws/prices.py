@@ -42,7 +42,7 @@ class ListPrices:
         asked = (instance_type, region)
         if asked not in self._known and self.fault is None:
             try:
-                self._known[asked] = _price(self._products(*asked), *asked)
+                self._known[asked] = price_in(self._products(*asked), *asked)
             except (UserError, WorldError) as error:
                 self.fault = str(error)
         return self._known.get(asked)
@@ -74,7 +74,7 @@ class ListPrices:
         return list(answer.get("PriceList") or [])
 
 
-def _price(products: Sequence[str], instance_type: str, region: str) -> float | None:
+def price_in(products: Sequence[str], instance_type: str, region: str) -> float | None:
     """The one hourly price in dollars that all products of this type and region have; None if there is no such."""
     found: set[float] = set()
     for text in products:

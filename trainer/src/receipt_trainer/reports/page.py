@@ -21,12 +21,12 @@ _FILTERS: Final = ("score", "percent", "number", "duration", "dollars", "one_lin
 
 def render_page(template: str, view: Mapping[str, Any]) -> str:
     """A page of `templates/`, which escape all values; UserError: jinja2 is not installed."""
-    return _environment().get_template(template).render(view)
+    return page_environment().get_template(template).render(view)
 
 
 def require_page_libraries() -> None:
     """Say so before hours of work if pages cannot be written; UserError: jinja2 is not installed."""
-    _environment()
+    page_environment()
 
 
 class EmbeddedPhoto(NamedTuple):
@@ -64,7 +64,8 @@ def report_extra() -> Iterator[None]:
 
 
 @cache
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """The templates of pages; UserError: jinja2 is not installed."""
     with report_extra():
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup

@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
             LeaseWatchdog(
                 sys.stdin.fileno(),
                 job.lease_s,
-                on_gone=lambda: os.kill(owner, signal.SIGTERM),
+                on_gone=lambda: _stop_unheard(owner),
                 on_expired=_leave_at_once,
                 on_save=stop.ask_to_save,
             )
@@ -88,9 +88,23 @@ def exit_code(error: UserError | WorldError, *, is_complete: bool) -> int:
     return EXIT_FAULT if is_refused else EXIT_MISTAKE  # a right may be given: another attempt may well succeed
 
 
+def _stop_unheard(process: int) -> None:
+    """The worker is gone, and with it the reader of our standard error: a line to it would be a fault, in the middle
+    of the checkpoint that this is about.
+    """
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    os.kill(process, signal.SIGTERM)
+
+
 def _leave_at_once() -> None:
-    os.write(2, b"error: the worker did not extend the lease in time; another one may have the job\n")
-    os._exit(EXIT_LEASE)
+    try:
+        os.set_blocking(2, False)  # a frozen worker does not read: a full pipe would hold this process for ever
+        os.write(2, b"error: the worker did not extend the lease in time; another one may have the job\n")
+    except OSError:  # nobody hears it
+        pass
+    finally:
+        os._exit(EXIT_LEASE)
 
 
 def run_attempt(
