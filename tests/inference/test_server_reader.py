@@ -144,6 +144,18 @@ def test_a_page_that_gets_no_answer_is_refused(read: Callable[..., Result], serv
     assert len(done.stderr.splitlines()) == 2
 
 
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_server_that_refuses_all_ends_the_command(read: Callable[..., Result], server: Any, status: int) -> None:
+    """A key that it does not take, and a model that it has not, are one line and not one for each document."""
+    Path("in").mkdir()
+    for name, colour in (("a", "white"), ("b", "gray")):
+        Image.new("RGB", (80, 60), colour).save(f"in/{name}.png")
+    server.script[:] = [(status, b"no")]
+    done = read("in", "--workers", "1")
+    assert isinstance(done.exception, UserError)
+    assert (f"({status})" in str(done.exception), done.stdout) == (True, "")
+
+
 def test_a_server_that_is_away_ends_the_command(read: Callable[..., Result], server: Any) -> None:
     """After a bounded number of tries, as a fault of the world; what was answered before is kept."""
     Path("in").mkdir()

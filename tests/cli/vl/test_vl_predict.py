@@ -168,6 +168,9 @@ def test_a_server_is_asked(
     assert f"c.pdf: not read: {server.url}: status 500: broken here" in said.err
     found = lines(out)
     assert [line.get("review") for line in found] == [False, True, True, None]
+    assert found[2]["problems"] == [
+        "the answer ends before its JSON does: it was cut off at --max-new-tokens, or repeats itself"
+    ]
     assert found[0]["document"] == right
     assert found[1]["problems"][0].startswith("grand_total")
     key, body = server.asked[1]
@@ -226,9 +229,14 @@ def test_some_fields_are_asked_for(call: Caller, server: Any, papers: Path, tmp_
     ("status", "body", "code", "words"),
     [
         (401, b"", 2, "it refuses the request (401): set its key in RECEIPT_TRAINER_SERVER_KEY"),
+        (404, b'{"message": "no model m"}', 2, 'no such address or model (404): {"message": "no model m"}'),
         (400, b'{"error": "too long"}', 1, 'status 400: {"error": "too long"}'),
-        (200, b"<html>", 1, "its answer is not a JSON object"),
-        (200, b'{"choices": []}', 1, "its answer holds no text"),
+        (429, b"too many", 1, "status 429: too many"),
+        (200, b"<html>\n<b>Sign in", 1, "its answer is not a JSON object: <html> <b>Sign in"),
+        (200, b'data: {"choices": []}\n\n', 1, 'its answer is not a JSON object: data: {"choices"'),
+        (200, b'{"choices": [{"mess', 1, 'its answer is not a JSON object: {"choices": [{"mess'),
+        (200, b'{"choices": []}', 1, 'its answer holds no text: {"choices": []}'),
+        (200, b'{"error": {"message": "full"}}', 1, 'its answer holds no text: {"error": {"message": "full"}}'),
     ],
 )
 def test_what_a_server_can_say(
@@ -242,15 +250,18 @@ def test_what_a_server_can_say(
     code: int,
     words: str,
 ) -> None:
-    """A refused key ends the command; a page without an answer is refused in one line. Without a model's folder it is
-    asked as the published model is, whatever lies in the folder of the call."""
+    """A refused key and a name that the server does not know end the command, however many pages wait; a page without
+    an answer is refused in one line with what was said. Without a model's folder it is asked as the published model is,
+    whatever lies in the folder of the call."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{}")
+    (papers / "d.jpg").unlink()
     server.script.append((status, body))
-    said = call("vl", "predict", papers / "b.png", "--server", server.url, "--output", tmp_path / "out.jsonl")
+    out = tmp_path / "out.jsonl"
+    said = call("vl", "predict", papers, "--server", server.url, "--output", out, "--batch-size", "1")
     assert said.code == code
     assert words in said.err
-    assert "Traceback" not in said.err
+    assert (said.err.count("\n"), len(lines(out))) == ((1, 0) if code == 2 else (4, 4))
     assert server.asked[0][1]["messages"][0]["content"][1]["text"] == "OCR:{}"
 
 

@@ -295,6 +295,14 @@ def read_strictly(answer: str) -> dict[str, Any] | None:
     return from_rows(value) if isinstance(value, dict) else None
 
 
+def no_object(answer: str) -> str:
+    """Why `read_strictly` finds nothing, in words for who reads the answer."""
+    text = answer.strip()
+    if text.startswith("{") and not text.endswith("}"):
+        return "the answer ends before its JSON does: it was cut off at --max-new-tokens, or repeats itself"
+    return "the answer is not a JSON object"
+
+
 def read_tolerantly(answer: str) -> dict[str, Any] | None:
     """The first object in `answer`: inside a code fence if there is one, with any text around it.
 

@@ -21,6 +21,7 @@ from receipt_trainer.inference.inputs import (
     Given,
     Inputs,
     Reader,
+    RefusedError,
     files_below,
     is_photo_content,
     is_photo_file,
@@ -146,6 +147,8 @@ def _answer(reader: Reader, inputs: Inputs, task: ReadTask) -> dict[str, Any]:
         if isinstance(given, Path):
             given = next(inputs.of_file(given))
         answer = reader.answer(given)
+    except RefusedError:
+        raise
     except UserError as error:
         said = " ".join(str(error).split())
         for called in (name, task.source["file"]):  # which is said beside it

@@ -15,7 +15,7 @@ from typing import Any, Final
 from PIL import Image
 
 from receipt_trainer.data.amount_checks import arithmetic_problems
-from receipt_trainer.data.document import DOCUMENT_SCHEMA, check, read_strictly
+from receipt_trainer.data.document import DOCUMENT_SCHEMA, check, no_object, read_strictly
 from receipt_trainer.data.document_set import ExampleError
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import sha256_of
@@ -72,40 +72,43 @@ def answer_documents(
         schema: of what was asked for.
 
     Raises:
-        UserError: the server refuses its key.
+        RefusedError: the server refuses its key, or has no such model.
         WorldError: the model cannot be asked.
     """
     most = batch_size * WINDOW if batch_size > 1 else 1
     waiting: list[_AskedPage] = []
     read = 0  # files whose pages all wait or have their lines
     for file in files:
-        try:
-            for page in _pages(file, kept):
-                waiting.append(page)
-                is_much = sum(one.image.width * one.image.height for one in waiting) > _MOST_PIXELS
-                if len(waiting) % batch_size == 0 and (is_much or len(waiting) == most):
-                    yield from _by_length(waiting, ask, batch_size, model, schema)
-                    waiting = []
-                    for _ in range(read):
-                        done()
-                    read = 0
-        except UserError as error:
-            yield _refusal(_source(file, 0, ""), file, error)
+        for page in _pages(file, kept):
+            if not isinstance(page, _AskedPage):
+                yield page
+                continue
+            waiting.append(page)
+            is_much = sum(one.image.width * one.image.height for one in waiting) > _MOST_PIXELS
+            if len(waiting) % batch_size == 0 and (is_much or len(waiting) == most):
+                yield from _by_length(waiting, ask, batch_size, model, schema)
+                waiting = []
+                for _ in range(read):
+                    done()
+                read = 0
         read += 1
     yield from _by_length(waiting, ask, batch_size, model, schema)
     for _ in range(read):
         done()
 
 
-def _pages(file: Path, kept: AnswersFile) -> Iterator[_AskedPage]:
+def _pages(file: Path, kept: AnswersFile) -> Iterator[_AskedPage | dict[str, Any]]:
+    """The pages of a file that have no answer yet; last, where it cannot be read further, the line that says so."""
     try:
         digest = sha256_of(file)
+        for page in open_pages(file):
+            source = _source(file, page.number - 1, digest)
+            if not kept.has(source):
+                yield _AskedPage(source, page.number, page.of_pages, page.image)
     except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror or error}") from None
-    for page in open_pages(file):
-        source = _source(file, page.number - 1, digest)
-        if not kept.has(source):
-            yield _AskedPage(source, page.number, page.of_pages, page.image)
+        yield _refusal(_source(file, 0, ""), file, UserError(f"cannot be read: {error.strerror or error}"))
+    except UserError as error:
+        yield _refusal(_source(file, 0, ""), file, error)
 
 
 def fullness(image: Image.Image) -> int:
@@ -149,7 +152,7 @@ def _answers(
     seconds = round((perf_counter() - began) / len(pages), 3)
     for page, text in zip(pages, texts, strict=True):
         document = read_strictly(text)
-        problems = ["the answer is not a JSON object"] if document is None else check(document, schema)
+        problems = [no_object(text)] if document is None else check(document, schema)
         problems += arithmetic_problems(document) if document is not None and not problems else []
         yield {
             "id": _name(Path(page.source["file"]), page.number, page.of_pages),

@@ -18,6 +18,7 @@ from PIL import Image
 
 from receipt_trainer.data.document import DOCUMENT_SCHEMA, printable
 from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.inference.inputs import RefusedError
 
 ENV_SERVER_KEY: Final = "RECEIPT_TRAINER_SERVER_KEY"
 """Environment variable with the server's API key, if it wants one."""
@@ -34,6 +35,7 @@ RETRIES: Final = {
     "redirect": False,
 }
 _OK: Final = 200
+_UNKNOWN: Final = 404
 _REFUSED: Final = frozenset({401, 403})
 _TIMEOUT: Final = urllib3.Timeout(connect=10.0, read=300.0)
 _KEPT: Final = 100
@@ -112,7 +114,7 @@ class DocumentServer:
 
         Raises:
             PageError: it refuses a page, fails at it, or answers with something else.
-            UserError: it refuses the key.
+            RefusedError: it refuses the key, or has no such model.
             WorldError: it cannot be reached.
         """
         return self.ask_drawn([png_of(image) for image in images])
@@ -143,7 +145,7 @@ class DocumentServer:
         except (KeyError, IndexError, TypeError):
             text = None
         if not isinstance(text, str):
-            raise PageError(f"{self.url}: its answer holds no text")
+            raise PageError(f"{self.url}: its answer holds no text: {printable(json.dumps(found))[:_SHOWN]}")
         return text
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -157,17 +159,19 @@ class DocumentServer:
             raise WorldError(f"{self.url}: no answer: {printable(str(error.reason))[:_SHOWN]}") from None
         except urllib3.exceptions.HTTPError as error:
             raise WorldError(f"{self.url}: no answer: {printable(str(error))[:_SHOWN]}") from None
+        said = printable(" ".join(answer.data.decode("utf-8", "replace").split()))[:_SHOWN]
         if answer.status in _REFUSED:
-            raise UserError(f"{self.url}: it refuses the request ({answer.status}): set its key in {ENV_SERVER_KEY}")
+            raise RefusedError(f"{self.url}: it refuses the request ({answer.status}): set its key in {ENV_SERVER_KEY}")
+        if answer.status == _UNKNOWN:
+            raise RefusedError(f"{self.url}: no such address or model ({answer.status}): {said}")
         if answer.status != _OK:
-            said = printable(" ".join(answer.data.decode("utf-8", "replace").split()))[:_SHOWN]
             raise PageError(f"{self.url}: status {answer.status}: {said}")
         try:
             found = json.loads(answer.data)
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
-            raise PageError(f"{self.url}: its answer is not a JSON object")
+            raise PageError(f"{self.url}: its answer is not a JSON object: {said}")
         return found
 
 

@@ -38,6 +38,10 @@ _LOOKED_AT: Final = 6
 _UNKNOWN_SIZE: Final = 1000
 
 
+class RefusedError(UserError):
+    """What stands behind a reader will answer nothing: it wants another key, say."""
+
+
 @dataclass(frozen=True, slots=True)
 class DrawnPage:
     """A page as it looks, upright, for a model that is shown pages.

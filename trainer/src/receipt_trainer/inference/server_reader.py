@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from receipt_trainer.contract.job import Family
 from receipt_trainer.data.amount_checks import arithmetic_problems, as_decimal, minor_digits
-from receipt_trainer.data.document import at, check, read_strictly
+from receipt_trainer.data.document import at, check, no_object, read_strictly
 from receipt_trainer.data.page_words import DocumentWords, PageWords
 from receipt_trainer.errors import UserError
 from receipt_trainer.extraction.amounts import currency_in
@@ -97,7 +97,8 @@ class ServerReader:
         if not given.drawn:
             raise UserError(f"{given.name}: {given.refusal or 'words; the model of --server reads photos and PDFs'}")
         texts = self.server.ask_drawn([page.png for page in given.drawn])
-        written = {page.number: read_strictly(text) for page, text in zip(given.drawn, texts, strict=True)}
+        told = {page.number: text for page, text in zip(given.drawn, texts, strict=True)}
+        written = {number: read_strictly(text) for number, text in told.items()}
         documents = {number: document for number, document in written.items() if document is not None}
         currency = next(filter(None, map(_currency, documents.values())), self._currency)
         words, rows = _labelled(documents, currency)
@@ -107,7 +108,7 @@ class ServerReader:
         pages = [PageWords(page.number, page.width, page.height, ()) for page in given.drawn]
         model = {"name": self.server.model, "version": self.version, "precision": None}
         answer = make_answer(
-            DocumentWords(given.name, tuple(pages)), (), _reviewed(reading, written), model, calibrated=None
+            DocumentWords(given.name, tuple(pages)), (), _reviewed(reading, written, told), model, calibrated=None
         )
         answer["documents"] = [{"page": number, "document": document} for number, document in written.items()]
         return answer
@@ -166,14 +167,14 @@ def _printed(label: str, value: Any, currency: str | None) -> str:
     return decimal_text(short)
 
 
-def _reviewed(reading: Reading, written: Mapping[int, Mapping[str, Any] | None]) -> Reading:
-    """The reading with what is wrong with the pages' documents."""
+def _reviewed(reading: Reading, written: Mapping[int, Mapping[str, Any] | None], told: Mapping[int, str]) -> Reading:
+    """The reading with what is wrong with the pages' documents, which were made of the texts in `told`."""
     several = len(written) > 1
     reasons: list[tuple[str, str]] = []
     for number, document in written.items():
         where = f"page {number}: " if several else ""
         if document is None:
-            reasons.append(("no_document", f"{where}the answer is not a JSON object"))
+            reasons.append(("no_document", f"{where}{no_object(told[number])}"))
             continue
         reasons += [("broken_document", f"{where}{said}") for said in check(document)[:_SHOWN]]
         if not several:  # a page of several need not have all that its sums are of
