@@ -10,13 +10,13 @@ TIMEOUT_S: Final = 240.0
 """Below the limit of a test, so that what did not come is named."""
 
 
-def wait_for(condition: Callable[[], object]) -> None:
+def wait_for(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
     """Until `condition` holds.
 
     Raises:
-        TimeoutError: it did not in TIMEOUT_S.
+        TimeoutError: it did not in `timeout_s`.
     """
-    until = time.monotonic() + TIMEOUT_S
+    until = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > until:
             raise TimeoutError("the condition did not come")

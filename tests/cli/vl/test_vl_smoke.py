@@ -5,7 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +19,10 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+import urllib3
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers.utils.import_utils import is_serve_available
 
 from receipt_trainer.config.paddleocr_vl import LoraSection
 from receipt_trainer.models.paddleocr_vl.generate import answer_images
@@ -25,6 +31,10 @@ from receipt_trainer.models.paddleocr_vl.model import Loaded, load
 from tests.cli.jobs import Caller
 from tests.models.paddleocr_vl.published import adapter_on, make_published
 from tests.pages.pdfs import pdf_of_pages
+from tests.waiting import wait_for
+
+START_S = 900.0
+"""Importing torch and a web server takes half a minute of CPU, of which a busy machine may have little."""
 
 
 class Made(NamedTuple):
@@ -91,6 +101,59 @@ def test_a_merged_model_and_its_server_are_what_was_trained(call: Caller, made: 
     assert said[0].endswith("): equal")
     assert said[3:6] == [f"generated-{number}: server: equal" for number in range(3)]
     assert said[6:] == ["0 problems of files, 0 of 6 comparisons of answers differ"]
+
+
+@pytest.fixture
+def transformers_serve(made: Made, tmp_path: Path) -> Iterator[str]:
+    """The address of the server that transformers brings, with the merged folder, in a process of its own."""
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(made.merged)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    log = tmp_path / "serve.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+        try:
+            wait_for(lambda: process.poll() is not None or is_healthy(f"http://127.0.0.1:{port}/health"), START_S)
+            assert process.poll() is None, log.read_text()[-2000:]
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def is_healthy(url: str) -> bool:
+    try:
+        return urllib3.request("GET", url, retries=False, timeout=5).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+@pytest.mark.timeout(4 * START_S)
+@pytest.mark.skipif(not is_serve_available(), reason="transformers serve needs: pip install fastapi openai")
+def test_transformers_serves_what_was_merged(call: Caller, made: Made, transformers_serve: str, tmp_path: Path) -> None:
+    """The server of transformers loads the folder and answers each drawn page as the model here does; asked for
+    documents it writes what the model here does, too."""
+    served = ("--server", transformers_serve, "--served-model", made.merged)
+    said = call.succeed("vl", "smoke", made.base, made.merged, *served, "--max-new-tokens", "8", "--device", "cpu").out
+    assert said.splitlines() == [
+        *(f"generated-{number}: server: equal" for number in range(3)),
+        "0 problems of files, 0 of 3 comparisons of answers differ",
+    ]
+    (tmp_path / "two.pdf").write_bytes(pdf_of_pages([(200, 300), (300, 200)]))
+    asked = ("vl", "predict", tmp_path / "two.pdf", "--model-path", made.merged, "--max-new-tokens", "8", "--output")
+    call.succeed(*asked, tmp_path / "here.jsonl", "--device", "cpu")
+    call.succeed(*asked, tmp_path / "there.jsonl", *served)
+    here, there = (
+        {line["id"]: line["text"] for line in map(json.loads, (tmp_path / name).read_text().splitlines())}
+        for name in ("here.jsonl", "there.jsonl")
+    )
+    assert (len(here), there) == (2, here)
 
 
 def test_other_weights_and_other_words_are_told(call: Caller, made: Made, tmp_path: Path) -> None:
