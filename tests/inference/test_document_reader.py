@@ -24,6 +24,7 @@ from receipt_trainer.errors import UserError
 from receipt_trainer.extraction.known import make_known
 from receipt_trainer.inference import batch, document_reader
 from receipt_trainer.inference.answer import schema
+from receipt_trainer.inference.answers_file import open_answers
 from receipt_trainer.inference.document_reader import DocumentReader
 from receipt_trainer.inference.inputs import Inputs
 from tests.extraction.receipts import LABELS
@@ -295,3 +296,32 @@ def test_texts_of_a_folder_are_read_where_their_content_is_known(tmp_path: Path)
         )
     )
     assert [(answer["source"]["file"], len(answer["words"])) for answer in found] == [(str(tmp_path / "box/a.txt"), 3)]
+
+
+def test_a_file_that_became_shorter_has_no_answers_left_of_what_it_had(tmp_path: Path) -> None:
+    """Lines taken out of a file, and a file that now is nothing known, leave no answers behind."""
+    file, other, output = tmp_path / "in/a.jsonl", tmp_path / "in/b.json", tmp_path / "out.jsonl"
+    file.parent.mkdir()
+    rows = [json.dumps(record(f"r{n}", "P:Bread L:4.50")) + "\n" for n in range(3)]
+
+    def read_all() -> list[str]:
+        read = reader()
+        with open_answers(output, read.version, "") as kept:
+            for answer in batch.answers(
+                read,
+                Inputs(read.open_photo),
+                batch.files_of([str(file.parent)], output),
+                workers=2,
+                options="",
+                kept=kept,
+                done=lambda: None,
+            ):
+                kept.write(answer)
+        return [json.loads(line)["id"] for line in output.read_text().splitlines()]
+
+    file.write_text("".join(rows))
+    other.write_text(rows[0])
+    assert len(read_all()) == 4
+    file.write_text("".join(rows[:2]))
+    other.write_text("{}")
+    assert len(read_all()) == 2

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from receipt_trainer.data.sources.foreign import UnknownFormatError
 from receipt_trainer.errors import UserError
 from receipt_trainer.files import sha256_of
 from receipt_trainer.inference.answers_file import AnswersFile
@@ -56,7 +57,7 @@ def files_of(inputs: Iterable[str], output: Path | None = None, *, photos_only: 
         if photos_only and files == [Path(name)] and not is_photo_file(files[0]):
             raise UserError(_NO_PHOTO.format(name))
         found += files or [STDIN]
-    return found
+    return list(dict.fromkeys(found))
 
 
 def answers(
@@ -86,11 +87,15 @@ def answers(
         waiting: deque[Future[dict[str, Any]]] = deque()
         try:
             for file in files:
+                count, is_whole = 0, True
                 for task in _tasks(inputs, file, options, named=str(file) in named, photos_only=photos_only):
+                    count, is_whole = count + 1, bool(task.source["sha256"])
                     if kept is None or not kept.has(task.source):
                         waiting.append(pool.submit(_answer, reader, inputs, task))
                     while len(waiting) >= AHEAD * workers:
                         yield waiting.popleft().result()
+                if kept is not None and is_whole:
+                    kept.end_file(str(file), count)
                 while waiting and waiting[0].done():
                     yield waiting.popleft().result()
                 done()
@@ -103,6 +108,8 @@ def answers(
 def _tasks(inputs: Inputs, file: Path | str, options: str, *, named: bool, photos_only: bool) -> Iterator[ReadTask]:
     """The documents of a file, those of words already taken apart, photos not yet looked at.
 
+    What could not be read to its end has no hash.
+
     Raises:
         UserError: standard input is no photo, and the reader reads nothing else.
     """
@@ -112,33 +119,33 @@ def _tasks(inputs: Inputs, file: Path | str, options: str, *, named: bool, photo
 
     whole = ""  # of many receipts each has a hash of its own; that of all is made when a document wants it
     number = 0
-    content = sys.stdin.buffer.read() if isinstance(file, str) else None
-    if content is not None and photos_only and not is_photo_content(content):
+    content = sys.stdin.buffer.read() if isinstance(file, str) else b""
+    if isinstance(file, str) and photos_only and not is_photo_content(content):
         raise UserError(_NO_PHOTO.format("standard input"))
     try:
         name = STDIN_NAME if isinstance(file, str) else file.name
         if isinstance(file, Path) and inputs.is_photo(file):
             yield ReadTask(source(0, _hash(file)), file)
             return
-        if isinstance(file, Path) and not named and not inputs.is_known(file):
-            return  # a folder may hold other files, too
-        for given in inputs.of_file(file) if isinstance(file, Path) else inputs.of_bytes(content or b"", name):
+        for given in inputs.of_file(file) if isinstance(file, Path) else inputs.of_bytes(content, name):
             if given.content is None:
-                whole = whole or (_hash(file) if isinstance(file, Path) else hashlib.sha256(content or b"").hexdigest())
+                whole = whole or _hash(file, content)
             digest = whole if given.content is None else hashlib.sha256(given.content).hexdigest()
             yield ReadTask(source(number, digest), given)
             number += 1
         if number == 0:
-            yield ReadTask(source(0, ""), Given(name, refusal="there is no document in it"))
+            yield ReadTask(source(0, _hash(file, content)), Given(name, refusal="there is no document in it"))
     except UserError as error:
-        yield ReadTask(source(number, ""), Given(name, refusal=str(error)))
+        if named or not isinstance(error, UnknownFormatError):  # a folder may hold other files, too
+            yield ReadTask(source(number, ""), Given(name, refusal=str(error)))
 
 
-def _hash(path: Path) -> str:
+def _hash(file: Path | str, content: bytes = b"") -> str:
+    """Of a file, or of what came by standard input."""
     try:
-        return sha256_of(path)
+        return sha256_of(file) if isinstance(file, Path) else hashlib.sha256(content).hexdigest()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{file}: cannot be read: {error.strerror or error}") from None
 
 
 def _answer(reader: Reader, inputs: Inputs, task: ReadTask) -> dict[str, Any]:

@@ -130,7 +130,8 @@ class Inputs:
         """The documents of a file, one after the other.
 
         Raises:
-            UserError: it cannot be read, or is nothing that is known.
+            UnknownFormatError: it is nothing that is known.
+            UserError: it cannot be read.
         """
         name = _name(path)
         if self.format in (None, OWN) and _holds_lines(path):
@@ -143,12 +144,6 @@ class Inputs:
     def is_photo(self, path: Path) -> bool:
         """Whether a file is read as an image or a PDF."""
         return self.format is None and is_photo_file(path)
-
-    def is_known(self, path: Path) -> bool:
-        """Whether a file is one of words that can be read: by the format that was named, or by its content."""
-        from receipt_trainer.data.sources.foreign import detect
-
-        return self.format is not None or _is_lines(path) or detect(path) is not None
 
     def of_bytes(self, content: bytes, name: str) -> Iterator[Given]:
         """The documents in what could be the content of a file.
@@ -176,13 +171,15 @@ class Inputs:
 
     def _words(self, path: Path, name: str, content: bytes | None = None) -> Iterator[Given]:
         """The documents of a text as a whole: receipts of ours in one JSON, or another program's."""
-        from receipt_trainer.data.sources.foreign import detect, read_foreign
+        from receipt_trainer.data.sources.foreign import content_of, format_of, read_foreign
 
-        if self.format == OWN or (self.format is None and detect(path, content) == OWN):
+        inside = None if self.format == OWN else content_of(path, content)
+        found = self.format if inside is None else self.format or format_of(inside)
+        if found == OWN:
             yield from self._receipts(path, name, content)
             return
         problems = ProblemLog()
-        for document in read_foreign(path, self.format, problems=problems, content=content):
+        for document in read_foreign(path, found, problems=problems, content=inside):
             yield Given(document.name, document, problems=_said(problems))
             self.problems.merge(problems)
             problems.forget(list(problems.counts))

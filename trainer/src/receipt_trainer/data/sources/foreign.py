@@ -60,8 +60,12 @@ _TINY = 0.005  # part of a page: where all its words lie within that, their boxe
 _WORST = 0.5  # part of a page's words outside it from which the page is not believed
 
 
+class UnknownFormatError(UserError):
+    """A file that is none of the formats."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Content:
+class FileContent:
     """A file's text and, where it is JSON or JSON lines, its values with their places.
 
     What a line that is no JSON is told by has the place of its value.
@@ -81,7 +85,7 @@ def detect(path: Path, content: bytes | None = None) -> str | None:
         UserError: it cannot be read.
     """
     for file in files_of(path) if content is None else [path]:
-        found = _detect(_content(file, content))
+        found = format_of(content_of(file, content))
         if found is not None:
             return found
     return None
@@ -93,7 +97,7 @@ def read_foreign(
     *,
     problems: ProblemLog | None = None,
     label_names: Iterable[str] = (),
-    content: bytes | None = None,
+    content: bytes | FileContent | None = None,
     is_draft: bool = False,
 ) -> Iterator[DocumentWords]:
     """The documents of a file, or of all files in a folder, in the order of their names.
@@ -102,11 +106,12 @@ def read_foreign(
         format: one of `FORMATS`; by default it is recognised. Of a folder, only files of that format are read.
         problems: takes what is wrong with words and labels, and the files of a folder that cannot be understood.
         label_names: names of labels that the files give by number, in their order.
-        content: what stands in the file, where it is in memory only.
+        content: what stands in the file, where that is in memory, or has been read by `content_of`.
         is_draft: give the documents whatever their boxes are, for a person to look at.
 
     Raises:
-        UserError: no such file, none of the formats, an unknown one, or boxes that cannot be meant so.
+        UnknownFormatError: it is none of the formats.
+        UserError: no such file, a format that is not known, or boxes that cannot be meant so.
     """
     log = ProblemLog() if problems is None else problems
     if format is not None and format not in FORMATS:
@@ -118,8 +123,8 @@ def read_foreign(
     understood = False
     for file in files_of(path):
         try:
-            inside = _content(file)
-            found = _detect(inside)
+            inside = content_of(file)
+            found = format_of(inside)
             if found not in FORMATS or format not in (None, found):
                 _pass_over(file, inside, found, log)
                 continue
@@ -132,25 +137,25 @@ def read_foreign(
         raise UserError(f"{path}: no file in it is {_expected(format)}{log.said()}")
 
 
-def _pass_over(file: Path, content: _Content, found: str | None, log: ProblemLog) -> None:
+def _pass_over(file: Path, content: FileContent, found: str | None, log: ProblemLog) -> None:
     """A file that is not read is named, unless it completes others (keys of SROIE, say)."""
     beside = any(each.is_beside and each.is_beside(value) for each in FORMATS.values() for _, value in content.values)
     if not beside:
         log.add(ProblemKind.BAD_RECORD, file.name, detail=f"passed over: {found or 'no known format'}")
 
 
-def _read_file(reading: FileReading, format: str | None, data: bytes | None) -> Iterator[DocumentWords]:
-    content = _content(reading.path, data)
-    found = format or _detect(content)
+def _read_file(reading: FileReading, format: str | None, data: bytes | FileContent | None) -> Iterator[DocumentWords]:
+    content = data if isinstance(data, FileContent) else content_of(reading.path, data)
+    found = format or format_of(content)
     if found is None or found not in FORMATS:
-        raise UserError(f"{reading.path}: it is not {_expected(None)}{_near(content)}")
+        raise UnknownFormatError(f"{reading.path}: it is not {_expected(None)}{_near(content)}")
     wanted = FORMATS[found]
     if not _is_text(wanted, content) and not any(_is(wanted, value) for _, value in content.values):
         raise UserError(f"{reading.path}: not {found}, which has {wanted.expected}{_near(content)}")
     yield from _read(reading, wanted, content)
 
 
-def _read(reading: FileReading, format: Format, content: _Content) -> Iterator[DocumentWords]:
+def _read(reading: FileReading, format: Format, content: FileContent) -> Iterator[DocumentWords]:
     reading = replace(reading, values=content.values)
     if format.read_text is not None and _is_text(format, content):
         reading.problems.place = reading.path.name
@@ -169,7 +174,7 @@ def _read(reading: FileReading, format: Format, content: _Content) -> Iterator[D
             yield _believed(document, reading)
 
 
-def _is_text(format: Format, content: _Content) -> bool:
+def _is_text(format: Format, content: FileContent) -> bool:
     return format.is_text is not None and format.is_text(content.text[:_HEAD])
 
 
@@ -284,7 +289,7 @@ def files_of(path: Path) -> Iterator[Path]:
             yield file
 
 
-def _content(path: Path, data: bytes | None = None) -> _Content:
+def content_of(path: Path, data: bytes | None = None) -> FileContent:
     """The file as text and JSON.
 
     Raises:
@@ -301,9 +306,9 @@ def _content(path: Path, data: bytes | None = None) -> _Content:
         raise UserError(f"{path}: more than {MAX_BYTES // 1_000_000} MB; split it")
     text = _decoded(data, path)
     if text.lstrip()[:1] not in ("{", "["):
-        return _Content(text, [])
+        return FileContent(text, [])
     try:
-        return _Content(text, [("", decoded(text))])
+        return FileContent(text, [("", decoded(text))])
     except RecursionError:
         raise UserError(f"{path}: not JSON that can be read: nested too deep") from None
     except ValueError as error:
@@ -312,7 +317,7 @@ def _content(path: Path, data: bytes | None = None) -> _Content:
         values = list(_lines(text))
         if not any(isinstance(value, dict | list) for _, value in values):
             values = [(f"object {n}", value) for n, (value, _) in enumerate(objects(text), start=1)]
-        return _Content(text, values if any(not isinstance(value, ValueError) for _, value in values) else [])
+        return FileContent(text, values if any(not isinstance(value, ValueError) for _, value in values) else [])
 
 
 def _decoded(data: bytes, path: Path) -> str:
@@ -337,7 +342,8 @@ def _lines(text: str) -> Iterator[tuple[str, Any]]:
                 yield f"line {row}", ValueError("nested too deep")
 
 
-def _detect(content: _Content) -> str | None:
+def format_of(content: FileContent) -> str | None:
+    """The format that a file's content has; None if it has none."""
     for format in FORMATS.values():
         if _is_text(format, content):
             return format.name
@@ -352,7 +358,7 @@ def _expected(format: str | None) -> str:
     return f"{format}, which has {FORMATS[format].expected}" if format else f"one of {', '.join(NAMES)}"
 
 
-def _near(content: _Content) -> str:
+def _near(content: FileContent) -> str:
     """What the file has, and the format whose words are most like it."""
     if not content.values:
         first = content.text.lstrip().partition("\n")[0][:60]
