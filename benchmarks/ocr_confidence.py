@@ -14,17 +14,18 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.optimize import minimize
+from scipy.optimize import minimize  # type: ignore[import-untyped]
 
 from benchmarks.read_photos import hard_photo, plain
 from receipt_trainer.extraction.confidence import logit
-from receipt_trainer.inference.ocr import Ocr, _spans
+from receipt_trainer.inference.ocr import OFFSET, SLOPE, Ocr, spans
 
 SIZES = (1.0, 0.75, 0.55)
 FOLDS = 5
@@ -41,13 +42,16 @@ def read_words(pages: int, seed: int) -> list[dict[str, float | int]]:
         for index in range(pages):
             image, receipt = hard_photo(seed, index, 0.0, size)
             texts = [word.text for word in receipt.words]
-            gold = Counter(filter(None, (plain(text[a:b]) for text in texts for a, b in _spans(text))))
+            gold = Counter(filter(None, (plain(text[a:b]) for text in texts for a, b in spans(text))))
             for word in ocr.read(image).words:
                 text = plain(word.text)
                 if text:
                     right = gold[text] > 0
                     gold[text] -= right
-                    given = {"page": len(SIZES) * index + SIZES.index(size), "said": word.confidence or 0.0}
+                    given = {
+                        "page": seed * 10_000 + len(SIZES) * index + SIZES.index(size),
+                        "said": word.confidence or 0.0,
+                    }
                     found.append({**given, "right": int(right), "number": int(any(map(str.isdigit, text)))})
     return found
 
@@ -79,7 +83,7 @@ def error(said: Floats, right: Floats) -> float:
 def table(said: Floats, right: Floats, fitted: Floats) -> Table:
     """How often words are right, by what OCR said of them."""
     shown = Table("OCR says", "words", "mean", "right", "fitted")
-    for low, high in zip(BINS, BINS[1:], strict=False):
+    for low, high in pairwise(BINS):
         inside = (said >= low) & (said < high)
         if inside.any():
             means = (f"{values[inside].mean():.3f}" for values in (said, right, fitted))
@@ -95,9 +99,13 @@ def report(words: Sequence[dict[str, float | int]], console: Console) -> None:
         out = page % FOLDS == fold
         unseen[out] = raised(said[out], fit(said[~out], right[~out]))
     slope, offset = fit(said, right)
+    whole = slope * SLOPE, slope * OFFSET + offset
     console.print(table(said, right, unseen))
-    console.print(f"{len(words)} words, {right.mean():.3f} right; slope {slope:.3f}, offset {offset:.3f}")
-    for name, values in (("as OCR says", said), ("fitted, other pages", unseen)):
+    console.print(
+        f"{len(words)} words, {right.mean():.3f} right; SLOPE, OFFSET would be {whole[0]:.3f}, {whole[1]:.3f}"
+    )
+    characters = raised(said, (1 / SLOPE, -OFFSET / SLOPE))
+    for name, values in (("product of characters", characters), ("as OCR says", said), ("fitted, other pages", unseen)):
         console.print(f"{name}: error {error(values, right):.4f}, Brier {np.mean((values - right) ** 2):.4f}")
 
 

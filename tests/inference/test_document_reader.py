@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ from receipt_trainer.inference import batch, document_reader
 from receipt_trainer.inference.answer import schema
 from receipt_trainer.inference.answers_file import open_answers
 from receipt_trainer.inference.document_reader import DocumentReader
-from receipt_trainer.inference.inputs import Inputs
+from receipt_trainer.inference.inputs import IMAGES, WORDS, Inputs, files_below
 from tests.extraction.receipts import LABELS
 from tests.inference.told import ToldModel, record
 
@@ -325,3 +326,18 @@ def test_a_file_that_became_shorter_has_no_answers_left_of_what_it_had(tmp_path:
     file.write_text("".join(rows[:2]))
     other.write_text("{}")
     assert len(read_all()) == 2
+
+
+def test_a_folder_with_pipes_and_links_that_lead_nowhere(tmp_path: Path) -> None:
+    """A pipe, which nobody may ever write to, is passed over; a link to itself or to nothing is a file to be refused; a
+    link to a folder is not followed; a folder that may not be read is no folder without files."""
+    (tmp_path / "a.jsonl").write_text("")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for name, target in {"self.json": "self.json", "gone.jpg": "nothing", "up": "."}.items():
+        (tmp_path / name).symlink_to(target)
+    names = ["a.jsonl", "gone.jpg", "self.json"]
+    assert [path.name for path in files_below(tmp_path, (*IMAGES, *WORDS))] == names
+    (tmp_path / "closed").mkdir(mode=0)
+    if os.geteuid():  # the superuser may read it
+        names.insert(1, "closed")
+    assert [path.name for path in files_below(tmp_path, (*IMAGES, *WORDS))] == names

@@ -208,6 +208,24 @@ def azure_read(version: str = "3.2") -> dict[str, Any]:
     return {"status": "Succeeded", "recognitionResults": [page | {"clockwiseOrientation": 0.3}]}
 
 
+def azure_image() -> dict[str, Any]:
+    """An answer of Image Analysis 4.0; boxes are objects with x and y."""
+
+    def polygon(box: tuple[int, int, int, int]) -> list[dict[str, int]]:
+        return [{"x": x, "y": y} for x, y in quad(box)]
+
+    lines: list[dict[str, Any]] = [
+        {
+            "text": " ".join(text for text, _ in line),
+            "boundingPolygon": polygon(_hull([box for _, box in line])),
+            "words": [{"text": text, "boundingPolygon": polygon(box), "confidence": 0.95} for text, box in line],
+        }
+        for line in LINES
+    ]
+    size = {"width": WIDTH, "height": HEIGHT}
+    return {"modelVersion": "2023-10-01", "metadata": size, "readResult": {"blocks": [{"lines": lines}]}}
+
+
 def label_txt() -> str:
     """A line of PPOCRLabel's Label.txt; the boxes are lines of text."""
     boxes = [
@@ -385,6 +403,7 @@ SAMPLES: Final[dict[str, tuple[str, Callable[[], Any]]]] = {
     "azure-inch": ("a.json", lambda: azure(unit="inch")),
     "azure-read": ("a.json", azure_read),
     "azure-read-2": ("a.json", lambda: azure_read("2.0")),
+    "azure-image": ("a.json", azure_image),
     "paddleocr": ("Label.txt", label_txt),
     "paddleocr-lists": ("a.json", paddle_lists),
     "paddleocr-x": ("a.json", paddlex),

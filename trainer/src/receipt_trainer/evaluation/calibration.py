@@ -53,7 +53,7 @@ def calibrate(words: Words, probabilities: Floats, space: LabelSpace) -> Calibra
         of_words += zip(seen.max(axis=1).tolist(), right.tolist(), strict=True)
         tempered = temper(probabilities, fitted.temperature)
         of_fields += [
-            (calibrated(_product(tempered, field), fitted), field.is_right)
+            (calibrated(_product(tempered, field), fitted.field_slope, fitted.field_offset), field.is_right)
             for field in data.fields
             if folds[field.row] == fold
         ]

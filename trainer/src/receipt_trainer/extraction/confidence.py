@@ -23,7 +23,7 @@ def field_confidence(
         word_probabilities: of the field's label, for each of its words, with the temperature.
         ocr_confidences: of each word; None where nobody read it.
     """
-    labels = calibrated(product(word_probabilities), calibration)
+    labels = calibrated(product(word_probabilities), calibration.field_slope, calibration.field_offset)
     return labels * math.prod(each for each in ocr_confidences if each is not None)
 
 
@@ -32,10 +32,9 @@ def product(word_probabilities: Sequence[float]) -> float:
     return math.prod(word_probabilities)
 
 
-def calibrated(probability: float, calibration: Calibration) -> float:
-    """The logistic curve at a product of probabilities."""
-    raised = calibration.field_slope * logit(probability) + calibration.field_offset
-    return 1 / (1 + math.exp(-raised))
+def calibrated(probability: float, slope: float, offset: float) -> float:
+    """The logistic curve at a probability: a line over its log odds."""
+    return 1 / (1 + math.exp(-(slope * logit(probability) + offset)))
 
 
 def logit(probability: float) -> float:

@@ -15,8 +15,8 @@ from receipt_trainer.extraction.finds import Find
 from receipt_trainer.extraction.summary import Reading, ReadItem
 
 SCHEMA_FILE: Final = "answer.schema.json"
-UNREAD: Final = 0.5
-"""A word of which OCR is less sure was not read."""
+UNREAD: Final = 0.7
+"""A word that is right with a lower probability could hardly be read."""
 MANY_UNREAD: Final = 0.2
 """Share of such words from which a person should look at the page."""
 

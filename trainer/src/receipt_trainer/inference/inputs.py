@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from receipt_trainer.pages.images import Content
 
 IMAGES: Final = (*IMAGE_ENDINGS, ".pdf")
-WORDS: Final = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".tsv", ".hocr", ".html", ".xml", ".txt")
+WORDS: Final = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".tsv", ".hocr", ".html", ".xml", ".txt", ".parquet")
 """Endings of the files that are read of a folder."""
 OWN: Final = "jsonl"
 STDIN: Final = "-"
@@ -239,11 +240,22 @@ def files_below(name: str | Path, endings: tuple[str, ...], output: Path | None 
 
 
 def _inside(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
+    """No pipes, which could be waited for without end. Folders that may not be read are given, to be refused."""
+    closed: list[OSError] = []
+    for place, folders, names in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
-            if not name.startswith(".") and name.lower().endswith(endings):
-                yield Path(place, name)
+            path = Path(place, name)
+            if not name.startswith(".") and name.lower().endswith(endings) and not _is_pipe(path):
+                yield path
+    yield from (Path(error.filename) for error in closed)
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False  # reading says what is wrong
 
 
 def page_numbers(text: str, called: str = "--pages") -> frozenset[int]:
@@ -312,6 +324,10 @@ def document_of(receipt: Receipt) -> DocumentWords:
     return DocumentWords(name, (PageWords(1, width, height, words),), receipt.source)
 
 
+def _is_binary(head: bytes) -> bool:
+    return b"\0" in head and not head.startswith(b"PAR1")  # Parquet is read as words
+
+
 def _stream(content: bytes) -> BufferedReader:
     return BufferedReader(BytesIO(content))
 
@@ -351,7 +367,7 @@ def is_photo_file(path: Path) -> bool:
 
 def is_photo_content(content: bytes) -> bool:
     """Whether what could stand in a file is read as an image or a PDF: no text."""
-    return not content or b"\0" in content[:1024] or is_document(content[:1024])
+    return not content or _is_binary(content[:1024]) or is_document(content[:1024])
 
 
 def _name(path: Path) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords, Turn, line_numbers, straightened
+from receipt_trainer.extraction.confidence import calibrated
 from receipt_trainer.inference.text_models import LineText, Pixels, Quad, TextDetector, TextRecogniser, cut
 from receipt_trainer.pages.documents import open_pages
 from receipt_trainer.pages.images import Content
@@ -26,6 +27,9 @@ _UPRIGHT: Final = 0.9
 """Lines that are read with this mean confidence stand upright."""
 _MIN_CONFIDENCE: Final = 0.5
 """Of a line: what is read with less is a pattern, not text."""
+SLOPE, OFFSET = 0.65, 0.82
+"""Of the curve that makes of the product of a word's characters the probability that it is read right: fitted on drawn
+pages by benchmarks/ocr_confidence.py."""
 _FULL_WIDTH: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 """The recogniser knows Latin punctuation in two widths."""
 
@@ -119,7 +123,7 @@ def _words(line: _OcrLine, width: int, height: int) -> Iterator[PageWord]:
     """A line split at spaces and after colons; a word's box is its share of the line by characters."""
     text = line.read.text.translate(_FULL_WIDTH)
     top_left, top_right, bottom_right, bottom_left = line.quad
-    for start, end in _spans(text):
+    for start, end in spans(text):
         left, right = start / len(text), end / len(text)
         corners = np.array(
             [edge[0] + share * (edge[1] - edge[0])
@@ -128,11 +132,11 @@ def _words(line: _OcrLine, width: int, height: int) -> Iterator[PageWord]:
         )  # fmt: skip
         (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
         box = round(max(0, x0), 1), round(max(0, y0), 1), round(min(width, x1), 1), round(min(height, y1), 1)
-        confidence = math.prod(line.read.confidences[start:end])
+        confidence = calibrated(math.prod(line.read.confidences[start:end]), SLOPE, OFFSET)
         yield PageWord(text[start:end], box, confidence=round(confidence, 4))
 
 
-def _spans(text: str) -> Iterator[tuple[int, int]]:
+def spans(text: str) -> Iterator[tuple[int, int]]:
     """Start and end of each word: split at spaces, and after a colon that stands in no time or ratio."""
     start = 0
     for place, char in enumerate(text):

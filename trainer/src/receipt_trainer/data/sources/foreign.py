@@ -298,12 +298,16 @@ def content_of(path: Path, data: bytes | None = None) -> FileContent:
     try:
         if data is None:
             with open_bytes(path) as stream:
+                if stream.peek(4)[:4] == hugging_face.PARQUET:
+                    return FileContent("", hugging_face.parquet_rows(path, None, MAX_BYTES))
                 data = stream.read(MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{path}: cannot be read: {reason}") from None
     if len(data) > MAX_BYTES:
         raise UserError(f"{path}: more than {MAX_BYTES // 1_000_000} MB; split it")
+    if data.startswith(hugging_face.PARQUET):
+        return FileContent("", hugging_face.parquet_rows(path, data, MAX_BYTES))
     text = _decoded(data, path)
     if text.lstrip()[:1] not in ("{", "["):
         return FileContent(text, [])

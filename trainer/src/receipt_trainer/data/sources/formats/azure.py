@@ -1,4 +1,5 @@
-"""Azure: Document Intelligence (3.x, 4.0) and the Read API before it (3.x `readResults`, 2.0 `recognitionResults`).
+"""Azure: Document Intelligence (3.x, 4.0), the Read API before it (3.x `readResults`, 2.0 `recognitionResults`), Image
+Analysis 4.0 (`readResult`).
 
 Pages are in pixels or inches. Fields of the prebuilt receipt and invoice models are labels of their words.
 """
@@ -52,6 +53,7 @@ LABELS: Final = {
 }
 """Fields of prebuilt-receipt and prebuilt-invoice by the core label that means the same."""
 
+_CORNERS: Final = ("polygon", "boundingPolygon", "bounding_polygon", "boundingBox", "bounding_box")
 _DEEP: Final = 6  # levels of fields in fields
 
 
@@ -64,6 +66,11 @@ def _results(value: Any) -> tuple[Any, Any, Any]:
     """Pages of the current form, of Read 3.x and of Read 2.0; each None where the answer is not of that form."""
     inner = either(value, "analyzeResult", "analyze_result")
     inner = value if inner is None else inner
+    blocks = at(either(value, "readResult", "read_result"), "blocks")
+    if isinstance(blocks, list):
+        lines = [line for block in records(blocks) for line in records(block.get("lines"))]
+        size = at(value, "metadata")
+        return [{"lines": lines, **(size if isinstance(size, dict) else {})}], None, None
     pages = at(inner, "pages")
     new = pages if isinstance(pages, list) and either(at(pages, 0), "pageNumber", "page_number") is not None else None
     return new, either(inner, "readResults", "read_results"), either(value, "recognitionResults", "recognition_results")
@@ -81,11 +88,13 @@ def read(reading: FileReading, value: Any) -> Iterator[DocumentWords]:
         pages[page.number] = page
         lines = records(given.get("lines"))
         own = records(given.get("words"))
-        for word in own or [word for line in lines for word in _words(line)]:
-            points = points_of(either(word, "polygon", "boundingBox", "bounding_box"))
-            before = len(page.words)
-            page.add(either(word, "content", "text"), points, confidence=number(word.get("confidence")))
-            if len(page.words) > before:
+        for word in own or [word for line in lines for word in records(line.get("words")) or [line]]:
+            points = points_of(either(word, *_CORNERS))
+            page.direct(points)
+            before, is_line = len(page.words), word in lines
+            sure = number(word.get("confidence"))
+            page.add(either(word, "content", "text"), points, confidence=sure, is_line=is_line)
+            if len(page.words) > before and not is_line:
                 start = whole(at(word, "span", "offset"), -1)
                 spans.setdefault(page.number, []).append((start, start + whole(at(word, "span", "length"), 0)))
     inner = either(value, "analyzeResult", "analyze_result")
@@ -100,11 +109,6 @@ def _page(reading: FileReading, given: dict[str, Any], otherwise: int) -> PageBu
     scale = PIXELS_PER_INCH if given.get("unit") == "inch" else 1.0
     width, height = number(given.get("width")), number(given.get("height"))
     return PageBuilder(reading, reading.name, page_number, width, height, scale=(scale, scale))
-
-
-def _words(line: dict[str, Any]) -> list[dict[str, Any]]:
-    """The words of a line; the line itself, where it has none (to be split at its spaces)."""
-    return records(line.get("words"))
 
 
 def _fields(fields: Any, prefix: str, depth: int) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -130,7 +134,7 @@ def _mark(
     labels = labels_of(name, LABELS, "PENDING", "azure")
     for region in records(either(field, "boundingRegions", "bounding_regions")):
         page = pages.get(whole(either(region, "pageNumber", "page_number"), 0))
-        polygon = points_of(either(region, "polygon", "boundingBox", "bounding_box"))
+        polygon = points_of(either(region, *_CORNERS))
         if page is None or polygon is None:
             continue
         parts = [
@@ -151,7 +155,7 @@ def _mark(
 
 FORMAT: Final = Format(
     name="azure",
-    expected="analyzeResult with pages (pageNumber, words) or readResults, or recognitionResults",
+    expected="analyzeResult with pages (pageNumber, words) or readResults, or recognitionResults, or readResult",
     is_json=is_azure,
     read_json=read,
 )

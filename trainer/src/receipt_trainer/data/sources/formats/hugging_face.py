@@ -1,4 +1,5 @@
-"""Columns as data sets on Hugging Face have them: words or tokens, bboxes, ner_tags; one receipt an object.
+"""Columns as data sets on Hugging Face have them: words or tokens, bboxes, ner_tags; one receipt an object, or a row of
+a Parquet file.
 
 Boxes are 0..1000 (LayoutLM's grid); or pixels, where the page's width and height stand there and that fits better.
 """
@@ -31,6 +32,8 @@ from receipt_trainer.errors import UserError
 
 NAMES_OF_NUMBERS: Final = " in their order by --label-names, or lay the data set's dataset_info.json beside the file"
 
+PARQUET: Final = b"PAR1"
+"""What a Parquet file begins with."""
 _WORDS: Final = ("words", "tokens")
 _BOXES: Final = ("bboxes", "boxes", "bbox")
 _TAGS: Final = ("ner_tags", "labels", "tags")
@@ -148,6 +151,78 @@ def columns_of(
         words.append(word | _carried(word.pop("extra", None)))
     kept = {key: value for key, value in row.items() if key not in _MINE and key not in _PER_WORD}
     return kept | _carried(row.get("extra")) | {"id": row.get("id"), "width": width, "height": height, "words": words}
+
+
+def parquet_rows(path: Path, content: bytes | None, most: int) -> list[tuple[str, Any]]:
+    """The rows of a Parquet file with their places; columns of bytes (images), dates and the like are left out.
+
+    Numbers of labels become the names that `datasets` writes into the file.
+
+    Args:
+        content: what stands in the file, where it is in memory only.
+        most: bytes, unpacked, of the columns that are read.
+
+    Raises:
+        UserError: it cannot be read, is too large, or pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise UserError(f"{path}: a Parquet file: to read it, pip install './trainer[train]'") from None
+    try:
+        with parquet.ParquetFile(path if content is None else pa.BufferReader(content)) as file:
+            columns = list(_plain_columns(file.schema_arrow, pa.types))
+            groups = [file.metadata.row_group(n) for n in range(file.num_row_groups)]
+            chunks = [group.column(n) for group in groups for n in range(group.num_columns)]
+            wanted = [
+                chunk for chunk in chunks if f"{chunk.path_in_schema}.".startswith(tuple(f"{c}." for c in columns))
+            ]
+            if sum(chunk.total_uncompressed_size for chunk in wanted) > most:
+                raise UserError(f"{path}: more than {most // 1_000_000} MB; split it")
+            names = _names_in((file.schema_arrow.metadata or {}).get(b"huggingface"))
+            rows = file.read(columns=columns).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        said = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
+        raise UserError(f"{path}: a Parquet file that cannot be read: {said}") from None
+    for row in rows:
+        for column in names.keys() & row.keys():
+            row[column] = [named(tag, names[column]) for tag in items(row[column])]
+    # as JSON has them: no NaN
+    return [(f"row {n}", json.loads(json.dumps(row), parse_constant=lambda _: None)) for n, row in enumerate(rows)]
+
+
+def _plain_columns(schema: Any, types: Any) -> Iterator[str]:
+    """Columns of texts and numbers, and lists of such; of a struct (an image's bytes and path) those in it."""
+
+    def is_plain(kind: Any) -> bool:
+        if (
+            types.is_dictionary(kind)
+            or types.is_list(kind)
+            or types.is_large_list(kind)
+            or types.is_fixed_size_list(kind)
+        ):
+            return is_plain(kind.value_type)
+        if types.is_struct(kind):
+            return all(is_plain(kind.field(n).type) for n in range(kind.num_fields))
+        tests = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
+        return types.is_null(kind) or any(test(kind) for test in tests)
+
+    for field in schema:
+        if is_plain(field.type):
+            yield field.name
+        elif types.is_struct(field.type):
+            inner = (field.type.field(n) for n in range(field.type.num_fields))
+            yield from (f"{field.name}.{each.name}" for each in inner if is_plain(each.type))
+
+
+def _names_in(metadata: bytes | None) -> dict[str, tuple[str, ...]]:
+    """Names of the labels of each column of tags, as `datasets` writes them into a file's metadata."""
+    try:
+        features = at(json.loads(metadata or b"{}"), "info", "features")
+    except (ValueError, RecursionError):
+        return {}
+    return {column: names for column in _TAGS if (names := _names(at(features, column)))}
 
 
 def _class_number(label: Any) -> int | None:

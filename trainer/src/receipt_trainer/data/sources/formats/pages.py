@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from receipt_trainer.contract.names import OUTSIDE
-from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords, PixelBox
+from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords, PixelBox, Turn
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import WordLabel
 from receipt_trainer.data.sources.clean import number
@@ -21,6 +22,8 @@ GRID: Final = 1000.0
 Points = Sequence[tuple[float, float]]
 Labels = tuple[WordLabel, ...]
 
+_FEW: Final = 3
+"""Words that say together that a page does not stand upright."""
 _NO_LABEL: Final = frozenset({"", "o", "none", "null", "other", "others", "ignore", "background"})
 
 
@@ -180,6 +183,7 @@ class PageBuilder:
         width, height: in the unit of the boxes that are added; None where the source does not say.
         image: name of the page's image as the source gives it, or "".
         scale: factors that make pixels (or thousandths of the page) of the source's unit.
+        turns: for words whose direction is known, the clockwise turn that makes it run to the right.
     """
 
     reading: FileReading
@@ -190,6 +194,7 @@ class PageBuilder:
     image: str = ""
     scale: tuple[float, float] = (1.0, 1.0)
     words: list[PageWord] = field(default_factory=list)
+    turns: Counter[Turn] = field(default_factory=Counter)
 
     @classmethod
     def of_fractions(cls, reading: FileReading, document: str, number: int = 1) -> PageBuilder:
@@ -224,6 +229,16 @@ class PageBuilder:
         for word, box in words_of(text, points) if is_line else [(text, box_of(points))]:
             self.words.append(PageWord(word, box, line, sure, labels, dict(extra or {})))
 
+    def direct(self, points: Points | None) -> None:
+        """Take note of which way a word runs: from the first corner of its quad to the second."""
+        if points is None or len(points) != 4:
+            return
+        x, y = points[1][0] - points[0][0], points[1][1] - points[0][1]
+        if abs(x) > 2 * abs(y):
+            self.turns[0 if x > 0 else 180] += 1
+        elif abs(y) > 2 * abs(x):
+            self.turns[90 if y < 0 else 270] += 1
+
     def mark(self, area: PixelBox, labels: Labels) -> None:
         """Give the words whose middle lies in `area` (in the source's unit) these labels too."""
         chosen = [n for n, word in enumerate(self.words) if _holds(area, word.box)]
@@ -242,7 +257,7 @@ class PageBuilder:
             self.reading.problems.add(ProblemKind.LABEL_WITHOUT_WORD, self.document, where, label.name)
 
     def build(self) -> PageWords:
-        """The page, in pixels.
+        """The page, in pixels; turned upright where its words say that they run down, up or backwards.
 
         Raises:
             UserError: its size is impossible.
@@ -259,7 +274,10 @@ class PageBuilder:
             else word
             for word in self.words
         )
-        return PageWords(self.number, width * sx, height * sy, words)
+        page = PageWords(self.number, width * sx, height * sy, words)
+        turn, votes = max(self.turns.items(), key=lambda vote: vote[1], default=(0, 0))
+        is_sure = votes >= _FEW and 3 * votes > 2 * len(words)
+        return page if self.reading.is_draft or not is_sure else turned(page, turn)
 
     def _size(self) -> tuple[float, float]:
         """That of the image beside; else the words' extent with margins as wide as those at the top and left."""
@@ -271,6 +289,23 @@ class PageBuilder:
         detail = "not said, and no image is beside it: taken from the extent of the words"
         self.reading.problems.add(ProblemKind.PAGE_SIZE_GUESSED, self.document, f"page {self.number}", detail)
         return guess
+
+
+def turned(page: PageWords, turn: Turn) -> PageWords:
+    """The page turned clockwise."""
+    width, height = page.width, page.height
+
+    def box(x0: float, y0: float, x1: float, y1: float) -> PixelBox:
+        if turn == 90:
+            return height - y1, x0, height - y0, x1
+        if turn == 180:
+            return width - x1, height - y1, width - x0, height - y0
+        return y0, width - x1, y1, width - x0
+
+    if not turn:
+        return page
+    size = (width, height) if turn == 180 else (height, width)
+    return PageWords(page.number, *size, tuple(replace(word, box=box(*word.box)) for word in page.words), turn)
 
 
 def _holds(area: PixelBox, box: PixelBox) -> bool:

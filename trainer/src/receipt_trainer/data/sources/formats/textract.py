@@ -21,6 +21,7 @@ from receipt_trainer.data.sources.formats.pages import (
     document,
     items,
     labels_of,
+    points_of,
     records,
     text_of,
     whole,
@@ -66,9 +67,9 @@ def read(reading: FileReading, value: Any) -> Iterator[DocumentWords]:
         for blocks in (answer.get("Blocks"), *(expense.get("Blocks") for expense in expenses)):
             for block in records(blocks):
                 if block.get("BlockType") == "WORD":
-                    _page(reading, pages, block.get("Page")).add(
-                        block.get("Text"), _points(block), confidence=_sure(block.get("Confidence"))
-                    )
+                    page, points = _page(reading, pages, block.get("Page")), _points(block)
+                    page.add(block.get("Text"), points, confidence=_sure(block.get("Confidence")))
+                    page.direct(points)
         fields = [field for expense in expenses for field in _fields(expense)]
         if not any(page.words for page in pages.values()):  # older answers have no Blocks
             _add_fields(reading, pages, fields)
@@ -115,6 +116,9 @@ def _labels(field: dict[str, Any]) -> Labels:
 
 
 def _points(block: Any) -> list[tuple[float, float]] | None:
+    polygon = points_of(at(block, "Geometry", "Polygon"))
+    if polygon is not None and len(polygon) == 4:
+        return polygon  # from the text's own top left
     box = at(block, "Geometry", "BoundingBox")
     x, y, width, height = (number(at(box, side)) for side in ("Left", "Top", "Width", "Height"))
     if x is None or y is None or width is None or height is None:

@@ -53,9 +53,9 @@ def read(reading: FileReading, value: Any) -> Iterator[DocumentWords]:
         if not blocks and either(answer, *_FLAT) is not None:
             page_words = PageBuilder(reading, reading.name, len(pages) + 1)
             for word in records(either(answer, *_FLAT))[1:]:  # the first is the whole text
-                page_words.add(
-                    word.get("description"), points_of(at(either(word, "boundingPoly", "bounding_poly"), "vertices"))
-                )
+                points = points_of(at(either(word, "boundingPoly", "bounding_poly"), "vertices"))
+                page_words.add(word.get("description"), points)
+                page_words.direct(points)
             pages.append(page_words)
     yield document(reading.name, pages or [PageBuilder(reading, reading.name)])
 
@@ -76,6 +76,7 @@ def _paragraph(page: PageBuilder, words: list[dict[str, Any]]) -> None:
     text, points, sure = "", [], []  # type: tuple[str, list[tuple[float, float]], list[float]]
     for n, word in enumerate(words):
         own = _points(word, page)
+        page.direct(own)
         confidence = number(word.get("confidence"))
         text += "".join(text_of(symbol.get("text")) for symbol in records(word.get("symbols")))
         points += own or []
