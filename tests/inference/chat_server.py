@@ -15,7 +15,8 @@ from PIL import Image
 
 
 class Answers(BaseHTTPRequestHandler):
-    """A server of chat completions; `server.script` gives status and body of each answer in turn, then the last one."""
+    """A server of chat completions; `server.script` gives status, body and perhaps headers of each answer in turn, then
+    the last one."""
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -30,9 +31,11 @@ class Answers(BaseHTTPRequestHandler):
         script = self.server.script  # type: ignore[attr-defined]
         self._send(*(script.pop(0) if len(script) > 1 else script[0]))
 
-    def _send(self, status: int, body: Any) -> None:
+    def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

@@ -144,6 +144,20 @@ def test_a_page_that_gets_no_answer_is_refused(read: Callable[..., Result], serv
     assert len(done.stderr.splitlines()) == 2
 
 
+def test_what_proxies_say_is_understood(server: Any) -> None:
+    """A time to wait that is none is no reason to give up, a text in parts is one text, and who sends us elsewhere is
+    not followed, with the page and the key, but named."""
+    asked, page = DocumentServer.connect(server.url, "invoices", "OCR:{}", 8), Image.new("RGB", (80, 60), "white")
+    parts = [{"type": "text", "text": '{"a":'}, {"type": "text", "text": "1}"}]
+    server.script[:] = [(429, b"busy", {"Retry-After": "tomorrow"}), (503, b"", {"Retry-After": "0"})]
+    server.script += [(200, {"choices": [{"message": {"content": parts}}]})]
+    assert asked.ask([page]) == ['{"a":1}']
+    server.script[:] = [(307, b"", {"Location": "https://elsewhere/v1"})]
+    with pytest.raises(UserError, match=r"it sends on to https://elsewhere/v1 \(307\): give its address to --server"):
+        asked.ask([page])
+    assert len(server.asked) == 4
+
+
 @pytest.mark.parametrize("status", [401, 404])
 def test_a_server_that_refuses_all_ends_the_command(read: Callable[..., Result], server: Any, status: int) -> None:
     """A key that it does not take, and a model that it has not, are one line and not one for each document."""

@@ -36,11 +36,23 @@ RETRIES: Final = {
 }
 _OK: Final = 200
 _UNKNOWN: Final = 404
+_ELSEWHERE: Final = frozenset({301, 302, 303, 307, 308})
 _REFUSED: Final = frozenset({401, 403})
 _TIMEOUT: Final = urllib3.Timeout(connect=10.0, read=300.0)
 _KEPT: Final = 100
 """Connections that are kept open: so many pages may be asked at the same time."""
 _SHOWN: Final = 200
+
+
+class _Retry(urllib3.Retry):
+    """One for which a Retry-After that is neither seconds nor a date, as some proxies send it, is none."""
+
+    def get_retry_after(self, response: Any) -> float | None:
+        """Seconds, or None."""
+        try:
+            return super().get_retry_after(response)
+        except urllib3.exceptions.InvalidHeader:
+            return None
 
 
 class PageError(UserError):
@@ -67,7 +79,7 @@ class DocumentServer:
     pool: urllib3.PoolManager = field(
         default_factory=lambda: urllib3.PoolManager(
             maxsize=_KEPT,
-            retries=urllib3.Retry(**RETRIES),  # type: ignore[arg-type]
+            retries=_Retry(**RETRIES),  # type: ignore[arg-type]
             timeout=_TIMEOUT,
         )
     )
@@ -96,7 +108,7 @@ class DocumentServer:
         base = url.rstrip("/").removesuffix("/v1")
         server = cls(base, model or "", prompt, max_new_tokens)
         if patience_s is not None:
-            hurried = urllib3.Retry(**(RETRIES | {"total": 1}))  # type: ignore[arg-type]
+            hurried = _Retry(**(RETRIES | {"total": 1}))  # type: ignore[arg-type]
             server.pool.connection_pool_kw |= {
                 "retries": hurried,
                 "timeout": urllib3.Timeout(connect=5.0, read=patience_s),
@@ -142,6 +154,8 @@ class DocumentServer:
         found = self._call("POST", "/v1/chat/completions", body)
         try:
             text = found["choices"][0]["message"]["content"]
+            if isinstance(text, list):  # in parts, as some servers send it
+                text = "".join(part["text"] for part in text)
         except (KeyError, IndexError, TypeError):
             text = None
         if not isinstance(text, str):
@@ -164,6 +178,9 @@ class DocumentServer:
             raise RefusedError(f"{self.url}: it refuses the request ({answer.status}): set its key in {ENV_SERVER_KEY}")
         if answer.status == _UNKNOWN:
             raise RefusedError(f"{self.url}: no such address or model ({answer.status}): {said}")
+        if answer.status in _ELSEWHERE:
+            place = printable(answer.headers.get("Location", "another address"))[:_SHOWN]
+            raise RefusedError(f"{self.url}: it sends on to {place} ({answer.status}): give its address to --server")
         if answer.status != _OK:
             raise PageError(f"{self.url}: status {answer.status}: {said}")
         try:
