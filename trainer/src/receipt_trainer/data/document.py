@@ -187,7 +187,11 @@ def printable(text: str) -> str:
 
 def _reason(error: Any) -> str:
     """Short, whatever the size of the value."""
-    if error.validator in ("additionalProperties", "required", "minimum", "maximum"):
+    if error.validator == "required":  # one error a key, of which all say the same
+        return printable(
+            f"missing: {', '.join(key for key in error.validator_value if key not in error.instance)}"[:200]
+        )
+    if error.validator in ("additionalProperties", "minimum", "maximum"):
         return printable(str(error.message)[:200])
     value = error.instance
     shown = f"a list of {len(value)}" if isinstance(value, list) else "an object" if isinstance(value, dict) else None
