@@ -64,7 +64,6 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.timeout(1200)
 def test_the_commands_of_the_readme_work(receipts_table: str, job: str, desk: Path) -> None:
     """Every command that the README shows runs as it stands, in its order, on receipts as it describes them; only job
     names and table are made unique, and of its three trainings the first one alone loads the real model, for one epoch:
@@ -123,7 +122,6 @@ def on_aws() -> list[list[str]]:
     return [words for words in shown if words[0] == "receipt-trainer"]
 
 
-@pytest.mark.timeout(600)
 def test_the_way_to_aws(
     stack: Path, desk: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-TIMEOUT_S: Final = 240.0
+TIMEOUT_S: Final = 600.0
 """Below the limit of a test, so that what did not come is named."""
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from tests.strikes import expect, forget
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 JOB = """
 job_name: tiny
 model: tiny
@@ -96,14 +94,18 @@ class Laptop:
 
 @pytest.fixture
 def laptop(
-    call: Caller, training_command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Caller,
+    training_command: tuple[str, ...],
+    aws_cli: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Laptop]:
     """A laptop on which nothing runs, before and after; what its user has set for another account leads nowhere."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     ours = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", ENV_DIR: str(tmp_path / "local")}
     elsewhere = {"AWS_PROFILE": "nobody", "JOBS_TABLE_NAME": "another", "AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:9"}
-    path = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), ENV_AWS_CLI: str(BIN / "aws")}
+    path = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), ENV_AWS_CLI: str(aws_cli)}
     for name, value in (ours | elsewhere | path).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
@@ -170,10 +172,11 @@ def test_an_interrupted_job_goes_on_with_the_next_worker(laptop: Laptop, monkeyp
     assert "no local session is running" in laptop.type("jobs", "--stack", "local", code=2)
 
 
-def test_a_session_that_was_killed_does_not_mislead(laptop: Laptop) -> None:
+def test_a_session_that_was_killed_does_not_mislead(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
     """After SIGKILL its file is there still: commands say that it has died, a worker of it goes, `down` clears up."""
     laptop.type("local", "up", "--detach", "--receipts", 0, "--program", ROOT)
     session = laptop.json("local", "status")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")  # of the worker, which asks for half a minute otherwise
     worker = laptop.start_worker()
     wait_for(lambda: any(one["alive"] for one in laptop.json("local", "status")["instances"]))
     os.kill(session["pid"], signal.SIGKILL)

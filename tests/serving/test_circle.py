@@ -67,7 +67,6 @@ def correct(client: TestClient, receipt: Receipt) -> int:
     return num_wrong
 
 
-@pytest.mark.timeout(600)
 def test_corrections_make_the_next_model_better(
     receipts_table: str, layoutlm_cli: Program, vl_cli: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

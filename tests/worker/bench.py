@@ -56,7 +56,7 @@ class Bench:
         self.settings = WorkerSettings(
             checkpoints_dir=folder / "checkpoints",
             jobs_table=jobs_table,
-            poll_s=1,
+            poll_s=0,
             beat_s=0.2,
             idle_timeout_s=0.0,
             retry_delay_s=0,
@@ -108,7 +108,8 @@ class Bench:
         **settings: Any,
     ) -> Worker:
         """A worker that goes when there is nothing to do."""
-        chosen = replace(self.settings, **settings)
+        poll_s = 1 if settings.get("idle_timeout_s") else 0  # one that may be idle must not ask all the time
+        chosen = replace(self.settings, **{"poll_s": poll_s, **settings})
         queue = SqsQueue(clients.sqs(), self.queue_url, visibility_s=chosen.visibility_s)
         open_log = job_log(Table(self.dynamodb, chosen.jobs_table))
         machine = machine or WorkerMachine(name)

@@ -10,6 +10,7 @@ import pytest
 from receipt_trainer.aws import clients
 from receipt_trainer.contract.names import ENV_AWS_CLI
 from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.jobs import metrics_writer
 from receipt_trainer.jobs.queue import SqsQueue
 from receipt_trainer.local.emulator import LocalCloud
 from receipt_trainer.training import checkpoints
@@ -108,6 +109,7 @@ def test_a_complete_run_whose_last_rows_cannot_be_written_is_delivered_later(
 ) -> None:
     """Two attempts in an outage, of a job that may not fail once; then the job succeeds with whole curves."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr(metrics_writer, "CLOSE_ATTEMPTS", 1)  # of the worker's own log, which is out as well
     job_id = bench.submit(max_failures=1)
     is_out = True
 

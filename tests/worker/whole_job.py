@@ -28,13 +28,13 @@ from receipt_trainer.worker.loop import Worker
 from receipt_trainer.worker.registry import InstanceRegistry, WorkerMachine
 from receipt_trainer.worker.settings import WorkerSettings
 from tests.queues import new_queue
+from tests.waiting import TIMEOUT_S
 from tests.worker.faulty_wire import Call, FaultyWire
 
 STUB = ("/bin/sh", "-c", 'until [ -e "$0" ]; do sleep 0.01; done')
 """Stands for a training process: it ends well when the heartbeat has been heard."""
 
 VISIBILITY_S = 3
-TIMEOUT_S = 60.0
 
 
 class Lab:

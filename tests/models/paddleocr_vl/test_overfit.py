@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from receipt_trainer.data.document import decoded
 from receipt_trainer.data.document_set import TrainedAs, read_examples, trained_as
 from tests.fork_server import Program
@@ -13,7 +11,6 @@ from tests.training.runs import record_of
 COUNT = 2
 
 
-@pytest.mark.timeout(900)  # 21 s of processor time
 def test_a_few_receipts_are_learned_by_heart(vl_cli: Program, tmp_path: Path) -> None:
     """In the published form and with line items as rows: train with LoRA, kill by SIGKILL, resume, merge, evaluate,
     predict, smoke: the merged model, rounded to bf16, answers all receipts right and as the adapter did."""
