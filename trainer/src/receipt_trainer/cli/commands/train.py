@@ -74,21 +74,28 @@ def command(**flags: Any) -> None:
             receipts_table=flags["dynamo_table"],
             snapshot_save=flags["dataset_snapshot_save"],
             snapshot_load=flags["dataset_snapshot_load"],
+            fills_card=fills_card,
         )
 
     run_dir = flags["output_dir"] or Path(names.DEFAULT_OUTPUT_ROOT) / name
+    earlier = None if flags["restart"] else _earlier(run_dir)
     if spec is None and "simulated_merchants" not in data.model_fields_set:
-        share = None if flags["restart"] else _share_of(run_dir)
-        data = data.model_copy(update={"simulated_merchants": SIMULATED_MERCHANTS if share is None else share})
+        share = earlier.data_config.get("simulated_merchants", 0.0) if earlier else SIMULATED_MERCHANTS
+        data = data.model_copy(update={"simulated_merchants": share})
+    fills_card = spec is None and "batch_tokens" not in training.model_fields_set
+    if fills_card and earlier and "batch_tokens" in earlier.training_config:
+        training = training.model_copy(update={"batch_tokens": earlier.training_config["batch_tokens"]})
+        fills_card = False
     train(family, name, run_dir, flags)
 
 
-def _share_of(run_dir: Path) -> float | None:
-    """The simulated merchants of the run in a folder, 0 of one of version 0.1.0; None where there is no run."""
+def _earlier(run_dir: Path) -> LayoutLMRecord | None:
+    """The record of the run in a folder, whose defaults it goes on with; None where there is none."""
     try:
-        return float(load_record(run_dir / names.RUN_FILE).data_config.get("simulated_merchants", 0))
+        record = load_record(run_dir / names.RUN_FILE)
     except (OSError, ValueError):
         return None
+    return record if isinstance(record, LayoutLMRecord) else None
 
 
 def _require_start(model: str) -> None:

@@ -235,6 +235,7 @@ class LayoutLM:
         model: see `receipt_trainer.models.layoutlm.model.resolve`.
         receipts_table: where the data set `dynamodb` is.
         snapshot_save, snapshot_load: folder of an encoded data set, to write or to train on.
+        fills_card: on a GPU, batches have as many tokens as `hardware.batch_tokens` says.
     """
 
     model: str
@@ -243,6 +244,7 @@ class LayoutLM:
     receipts_table: str | None = None
     snapshot_save: Path | None = None
     snapshot_load: Path | None = None
+    fills_card: bool = False
     packages: ClassVar[Mapping[str, str]] = {"jinja2": "train,report", "matplotlib": "train,report"}
 
     def machine(self) -> Machine:
@@ -264,6 +266,13 @@ class LayoutLM:
             _save_snapshot(prepared, data, self.snapshot_save)
         if training.learning_rate is None:
             training = training.model_copy(update={"learning_rate": start.default_learning_rate})
+        machine = self.machine()
+        if self.fills_card and machine.cuda and training.batch_size is None:
+            tokens = prepared.counts["train"]["tokens"] // distributed.count() // training.gradient_accumulation_steps
+            cards = [torch.cuda.get_device_properties(card) for card in range(torch.cuda.device_count())]
+            memory = min(card.total_memory for card in cards)  # all processes decide alike
+            fitting = hardware.batch_tokens(machine, memory, start.width, tokens)
+            training = training.model_copy(update={"batch_tokens": fitting})
         return LayoutLMTask(start, training, data, prepared, tokenizer)
 
     def asked(self) -> dict[str, Any]:
@@ -273,7 +282,9 @@ class LayoutLM:
             asked |= self.data.model_dump(mode="json")
         if asked["learning_rate"] is None:
             del asked["learning_rate"]
-        del asked["export_package"]  # the package can be made of a complete run, too
+        if self.fills_card:
+            del asked["batch_tokens"]
+        asked.pop("export_package", None)  # the package can be made of a complete run, too
         return asked
 
     def missing_rows(self, record: LayoutLMRecord) -> list[dict[str, Any]]:

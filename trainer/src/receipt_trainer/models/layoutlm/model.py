@@ -37,6 +37,7 @@ class Start:
     Attributes:
         path: a directory or a hub name.
         max_length: the most tokens of an example.
+        width: the hidden size times the number of layers.
         has_spaces: its tokenizer tells a word after a space from the rest of one, so that each word needs its space.
     """
 
@@ -44,6 +45,7 @@ class Start:
     kind: Kind
     path: str
     max_length: int = 512
+    width: int = 128
     has_spaces: bool = False
 
     @property
@@ -83,8 +85,14 @@ def resolve(name: str) -> Start:
     kind = config.model_type
     if kind not in (*_LAYOUTLM, *TEXT_MODELS):
         raise UserError(f"model '{name}' is a {kind}; a run starts from a layoutlm, {', '.join(TEXT_MODELS)} model")
-    max_length = config.max_position_embeddings - positions_before(config)
-    return Start(name, "layoutlm" if kind in _LAYOUTLM else "text", path, max_length, has_spaces=kind == "roberta")
+    return Start(
+        name,
+        "layoutlm" if kind in _LAYOUTLM else "text",
+        path,
+        max_length=config.max_position_embeddings - positions_before(config),
+        width=config.hidden_size * config.num_hidden_layers,
+        has_spaces=kind == "roberta",
+    )
 
 
 def load_tokenizer(start: Start) -> PreTrainedTokenizerFast:
