@@ -188,11 +188,14 @@ def read_trial(folder: Path, part: str, spans: Spans) -> dict[str, dict[str, Sha
     return {one.name: shares(one, truths[one.name], spans) for one in read_predictions(path).receipts}
 
 
-def report(console: Console, out: Path, trials: Sequence[FoldRun], spans: Spans) -> None:
+def report(console: Console, out: Path, trials: Sequence[FoldRun], spans: Spans, before: Path | None) -> None:
     """Tables of new and of known companies: each variant, and how far it differs from the first, in pairs of receipts.
 
-    A receipt that several seeds have scored counts once, with the sum of its shares.
+    A receipt that several seeds have scored counts once, with the sum of its shares. `before` is a file of shares:
+    it is written where it is not there, else its variants are compared, too, and come first.
     """
+    kept: dict[str, Any] = json.loads(before.read_text()) if before and before.exists() else {}
+    shown: dict[str, Any] = {}
     variants = list(dict.fromkeys(trial.variant for trial in trials))
     for part in ("new", "known"):
         found: dict[str, dict[str, dict[str, Share]]] = {}
@@ -203,8 +206,14 @@ def report(console: Console, out: Path, trials: Sequence[FoldRun], spans: Spans)
                     for name, parts in read_trial(trial.folder(out), part, spans).items():
                         seen[name].append(parts)
             found[variant] = {name: add_up(several) for name, several in seen.items()}
+        shown[part] = found
+        for variant, seen_then in kept.get(part, {}).items():
+            shares_then = {name: {of: Share(*two) for of, two in parts.items()} for name, parts in seen_then.items()}
+            found = {f"{variant}, before": shares_then} | found
         if found[variants[0]]:
             compare(console, f"{part} companies, {len(found[variants[0]])} receipts", found)
+    if before and not kept:
+        before.write_text(json.dumps(shown, default=lambda share: (share.hits, share.total)))
     for variant in variants:
         records: list[Any] = [
             load_record(one.folder(out) / "run" / RUN_FILE) for one in trials if one.variant == variant

@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=2)
     parser.add_argument("--fold", type=int, action="append", help="only this one, from 0; repeat")
     parser.add_argument("--fold-seed", type=int, default=0, help="cuts the folds otherwise")
+    parser.add_argument("--before", type=Path, metavar="FILE", help="of --by-company: written, or what to compare with")
     parser.add_argument("--known", type=float, default=0.0, help="share of the training side that is scored apart")
     parser.add_argument("extra", nargs="*", help="after --: more flags for layoutlm-cli train")
     options = parser.parse_args()
@@ -161,7 +162,7 @@ def by_company(console: Console, options: argparse.Namespace) -> None:
         parts = companies.cut(lines, options.folds, trial.fold, options.fold_seed, options.known)
         companies.run(trial, parts, options.by_company, options.threads)
         console.print(f"{trial.variant}, fold {trial.fold}, seed {trial.seed}: done")
-    companies.report(console, options.by_company, trials, spans)
+    companies.report(console, options.by_company, trials, spans, options.before)
 
 
 def show(console: Console, title: str, outcomes: list[tuple[LayoutLMRecord, float]]) -> None:
