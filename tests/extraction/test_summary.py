@@ -208,3 +208,13 @@ def test_a_digit_of_a_date_that_ocr_confuses() -> None:
         assert found.summary["date"] == day
         assert ("repaired" in codes(found)) == (day is not None)
     assert read(words("D:15/81/2018"), date_order="dmy").summary["date"] is None
+
+
+def test_a_date_of_which_one_word_was_labelled() -> None:
+    """The day, month and year around a labelled word are its date, as unsure; one line with a labelled word counts
+    before other days of the receipt, two such days leave it open."""
+    found = read(words("N:Shop\nD:05 MAY 2018 18:21\nexpires 01/01/2020\nG:9.65"))
+    assert found.summary["date"] == "2018-05-05"
+    assert "low_confidence" in codes(found)
+    assert read(words("N:Shop\n05 MAY 2018 18:21\nG:9.65")).summary["date"] == "2018-05-05"
+    assert read(words("N:Shop\nD:05 MAY 2018\nD:06 MAY 2018\nG:9.65")).summary["date"] is None

@@ -30,6 +30,7 @@ from receipt_trainer.extraction.amounts import (
 )
 from receipt_trainer.extraction.dates import Dated, DateEvidence, DateOrder, dated, flat, times
 from receipt_trainer.extraction.entities import ReadWord
+from receipt_trainer.extraction.merchants import MERCHANT, bridged, companies
 
 Box = tuple[float, float, float, float]
 Confidence = Callable[[Sequence[ReadWord]], float]
@@ -37,8 +38,6 @@ Confidence = Callable[[Sequence[ReadWord]], float]
 
 DISCOUNT: Final = "DISCOUNT"
 AMOUNTS: Final = frozenset({"SUBTOTAL", "TAX", "GRAND_TOTAL", "LINE_TOTAL", "UNIT_PRICE", DISCOUNT, AMOUNT})
-UNSURE: Final = 0.8
-"""A word of no label that is read with less than this, between two words of a name, belongs to it."""
 
 _REGISTRATION: Final = re.compile(
     r"\s*\(?\b(?:co\.?\s*)?(?:reg(?:istration)?\.?\s*)?(?:no\.?:?\s*)?\d{5,7}\s?-\s?[A-Z]\)?$", re.I
@@ -234,8 +233,13 @@ def find_fields(words: Sequence[ReadWord], evidence: Evidence, confidence: Confi
 
 
 def field_runs(words: Sequence[ReadWord]) -> Iterator[tuple[str, list[ReadWord]]]:
-    """Runs of a label inside a line; those of `NAMES` go on in the next line and over an unsure word."""
-    words = _bridged(words)
+    """Runs of a label inside a line; those of `NAMES` go on in the next line and over an unsure word, and a merchant's
+    end with the company's name."""
+    for label, block in _blocks(bridged(words)):
+        yield from ((label, run) for run in (companies(block) if label == MERCHANT else [block]))
+
+
+def _blocks(words: Sequence[ReadWord]) -> Iterator[tuple[str, list[ReadWord]]]:
     open_blocks: dict[str, list[ReadWord]] = {}
     for (page, line), group in groupby(words, key=lambda word: (word.page, word.line)):
         runs = [(label, list(run)) for label, run in groupby(group, key=lambda word: word.label)]
@@ -251,16 +255,6 @@ def field_runs(words: Sequence[ReadWord]) -> Iterator[tuple[str, list[ReadWord]]
 
 def _left(last: ReadWord, page: int, line: int) -> bool:
     return last.page != page or line - last.line > 1
-
-
-def _bridged(words: Sequence[ReadWord]) -> list[ReadWord]:
-    found = list(words)
-    for before, word, after in zip(range(len(words)), range(1, len(words)), range(2, len(words)), strict=False):
-        one, between, other = found[before], found[word], found[after]
-        same_line = (one.page, one.line) == (between.page, between.line) == (other.page, other.line)
-        if same_line and one.label == other.label and one.label in NAMES and between.label == OUTSIDE:
-            found[word] = replace(between, label=one.label) if between.score < UNSURE else between
-    return found
 
 
 def read_find(label: str, words: Sequence[ReadWord], evidence: Evidence, confidence: float) -> list[Find]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from itertools import groupby, product
+from itertools import product
 from typing import Any, Final
 
 from receipt_trainer.contract.names import AMOUNT, OUTSIDE
@@ -26,11 +26,12 @@ from receipt_trainer.extraction.finds import (
 )
 from receipt_trainer.extraction.items import ITEM_LABELS, rows
 from receipt_trainer.extraction.known import Known
+from receipt_trainer.extraction.merchants import is_company
+from receipt_trainer.extraction.totals import Place, backed, places
+from receipt_trainer.extraction.unlabelled import date_in_words, merchant_in_words
 
 LOW: Final = 0.7
 """A value of the summary that is right with less probability is for people to look at."""
-UNLABELLED: Final = 0.5
-"""A value that the model has not labelled is not taken for surer than this."""
 CONFIRMED: Final = 1.0
 """What a sum that holds adds to the confidence of the amounts in it, when they are compared with others."""
 ROUNDED: Final = 1.3 * CONFIRMED
@@ -103,10 +104,12 @@ def read_receipt(
     items = [_item(row, evidence, confidence) for row in (rows(words) if given_rows is None else given_rows)]
     unlabelled: list[Find] = []
     if given_rows is None:
-        unlabelled = [*_total_in_words(words, found, items, evidence), *_date_in_words(words, found, evidence)]
-    found |= {find.label: [*found.get(find.label, ()), find] for find in unlabelled}
+        unlabelled = [*date_in_words(words, found, evidence), *merchant_in_words(words, found, evidence)]
+    page = places(words, evidence) if given_rows is None and AMOUNT not in found else []
     extras = _extras(words, evidence)
-    total, subtotal, taxes = _amounts(words, _without_weak(found, unlabelled), items, extras, evidence.money.currency)
+    total, subtotal, taxes = _amounts(words, found, items, extras, evidence.money.currency, page)
+    unlabelled += [total] if total is not None and total not in found.get("GRAND_TOTAL", ()) else []
+    found |= {find.label: [*found.get(find.label, ()), find] for find in unlabelled}
     total, subtotal, changed = _mended(total, subtotal, taxes, items)
     for find in changed:
         found[find.label] = [find if one.words == find.words else one for one in found[find.label]]
@@ -133,68 +136,6 @@ def read_receipt(
     chosen = {name: find for name, find in sources.items() if find is not None}
     shown = [find for name, find in chosen.items() if name in _KEYS]
     return Reading(found, summary, items, verdicts, _review(found, shown, verdicts, items), chosen)
-
-
-_TOTAL: Final = re.compile(r"total|due|jumlah|summe|betrag|zu zahlen|importe|à payer|totaal", re.I)
-_NO_TOTAL: Final = re.compile(
-    r"sub|tax|gst|vat|qty|item|disc|saving|saved|cash|change|tender|point|excl|before|zwischen", re.I
-)
-_WITH_TAX: Final = re.compile(
-    r"\(?(?:incl(?:usive|uding)?\b\W*(?:of\W*)?(?:gst|tax|vat|mwst)|(?:gst|tax|vat)\W*incl\w*)\)?", re.I
-)
-"""A total with the tax in it is one."""
-
-
-def _total_in_words(
-    words: Sequence[ReadWord], found: Mapping[str, Sequence[Find]], items: Sequence[ReadItem], evidence: Evidence
-) -> list[Find]:
-    """Where no total was labelled with some confidence: an amount in a line that says so, or that items or subtotal
-    and tax add up to. A line with one amount says it clearer than one of a table."""
-    labelled = found.get("GRAND_TOTAL", ())
-    if any((find.amount is not None or find.ambiguous) and find.confidence >= UNLABELLED for find in labelled):
-        return []
-    if AMOUNT in found:
-        return []
-    parts = [item.amount for item in items]
-    sums = (
-        {sum((one for one in parts if one is not None), Decimal(0))} if len(parts) > 1 and None not in parts else set()
-    )
-    taxes = [find.amount for find in found.get("TAX", ()) if find.amount is not None]
-    sums |= {find.amount + tax for find in found.get("SUBTOTAL", ()) for tax in taxes if find.amount is not None}
-    best: tuple[int, Find] | None = None
-    for _, group in groupby(words, key=lambda word: (word.page, word.line)):
-        line = list(group)
-        text = _WITH_TAX.sub("", " ".join(word.text for word in line))
-        alone = sum(bool(re.search(r"\d[.,]\d\d", word.text)) for word in line) == 1
-        says = (2 + alone) * (bool(_TOTAL.search(text)) and not _NO_TOTAL.search(text))
-        for word in line:
-            if word.label not in (OUTSIDE, "LINE_TOTAL") or not re.search(r"\d[.,]\d\d", word.text):
-                continue
-            (find,) = read_find("GRAND_TOTAL", [word], evidence, min(UNLABELLED, 1 - word.score))
-            rank = says + (find.amount in sums)
-            if find.amount is not None and find.amount > 0 and rank and (best is None or rank >= best[0]):
-                best = rank, find
-    return [best[1]] if best else []
-
-
-def _without_weak(found: Mapping[str, Sequence[Find]], unlabelled: Sequence[Find]) -> Mapping[str, Sequence[Find]]:
-    """The finds without labelled totals of little confidence, where the words themselves have said another."""
-    said = [find for find in unlabelled if find.label == "GRAND_TOTAL"]
-    return found if not said else {**found, "GRAND_TOTAL": said}
-
-
-def _date_in_words(words: Sequence[ReadWord], found: Mapping[str, Sequence[Find]], evidence: Evidence) -> list[Find]:
-    """Where no date was labelled: the one day that stands on the receipt."""
-    if any(find.value is not None or find.ambiguous for find in found.get("DATE", ())):
-        return []
-    finds = [
-        find
-        for word in words
-        if word.label not in ("PHONE_NUMBER", "ADDRESS_LINE") and re.search(r"\d.*[/.\-A-Za-z].*\d", word.text)
-        for find in read_find("DATE", [word], evidence, min(UNLABELLED, 1 - word.score))
-        if find.value is not None or find.ambiguous
-    ]
-    return finds[:1] if len({find.value or find.ambiguous for find in finds}) == 1 else []
 
 
 def _known(find: Find, repair: Callable[[str], str | None]) -> Find:
@@ -235,12 +176,12 @@ def _extras(words: Sequence[ReadWord], evidence: Evidence) -> list[Decimal]:
     return found
 
 
-def _choices(finds: Iterable[Find]) -> list[_Choice]:
-    """One for each amount, its find the most confident."""
+def _choices(finds: Iterable[Find], said: Mapping[Decimal, float] | None = None) -> list[_Choice]:
+    """One for each amount, its find the most confident; what is `said` of an amount counts with its confidence."""
     by_value: dict[Decimal, _Choice] = {}
     for find in finds:
         if find.amount is not None:
-            choice = by_value.setdefault(find.amount, _Choice(find))
+            choice = by_value.setdefault(find.amount, _Choice(find, (said or {}).get(find.amount, 0.0)))
             choice.weight += find.confidence
     return sorted(by_value.values(), key=lambda choice: -choice.weight)[:MOST]
 
@@ -251,9 +192,11 @@ def _amounts(
     items: Sequence[ReadItem],
     extras: Sequence[Decimal],
     currency: str | None,
+    page: Sequence[Place],
 ) -> tuple[Find | None, Find | None, tuple[Decimal, ...]]:
-    """Total, subtotal and taxes that go together best: confidence, repeats, and sums that hold."""
-    totals, subtotals, taxes = (_choices(found.get(label, ())) for label in ("GRAND_TOTAL", "SUBTOTAL", "TAX"))
+    """Total, subtotal and taxes that go together best: confidence, repeats, what the page says, and sums that hold."""
+    totals, near = _totals(words, found, items, page)
+    subtotals, taxes = (_choices(found.get(label, ())) for label in ("SUBTOTAL", "TAX"))
     best: tuple[float, Find | None, Find | None, tuple[Decimal, ...]] | None = None
     values = [tax.find.amount for tax in taxes if tax.find.amount is not None]
     parts = [item.amount for item in items]
@@ -273,11 +216,32 @@ def _amounts(
         confirmed = fitting is not None or verdicts["items_sum_to_total"] or verdicts["tax_included"]
         weight += CONFIRMED * bool(confirmed) + 0.5 * CONFIRMED * bool(verdicts["items_sum_to_subtotal"])
         if total is not None:
-            weight += _of_others(total.find, found) + (ROUNDED if _is_rounded(total.find, totals, words) else 0.0)
+            weight += _of_others(total.find, found) + (ROUNDED if _is_rounded(total.find, near, words) else 0.0)
         if best is None or weight > best[0] + 1e-9:
             chosen = fitting if fitting is not None else tuple(values[:1])
             best = weight, total.find if total else None, subtotal.find if subtotal else None, chosen
     return best[1:] if best else (None, None, ())
+
+
+def _totals(
+    words: Sequence[ReadWord], found: Mapping[str, Sequence[Find]], items: Sequence[ReadItem], page: Sequence[Place]
+) -> tuple[list[_Choice], list[Find]]:
+    """What may be the total, and its finds: labelled, said to be one, or a sum; among the first rounded ones, too."""
+    labelled = found.get("GRAND_TOTAL", ())
+    taken = {find.amount for find in labelled}
+    parts = [item.amount for item in items]
+    sums = {sum(filter(None, parts), Decimal(0))} if len(parts) > 1 and None not in parts else set()
+    bases, taxes = ([one.amount for one in found.get(label, ()) if one.amount] for label in ("SUBTOTAL", "TAX"))
+    sums |= {base + tax for base in bases for tax in taxes}
+    said = backed(page)
+    for find in labelled:  # what speaks against a label counts as the label is unsure
+        amount = find.amount
+        if amount is not None and said.get(amount, 0.0) < 0:
+            said[amount] *= min(1.0, 2 * (1 - find.confidence))
+    others = [place for place in page if place.amount not in taken]
+    near = [*labelled, *(one.find for one in others if said[one.amount] > 0 or one.amount in sums)]
+    rounded = [one.find for one in others if one.said >= 0 and _is_rounded(one.find, near, words)]
+    return _choices([*near, *(find for find in rounded if find not in near)], said), near
 
 
 def _of_others(total: Find, found: Mapping[str, Sequence[Find]]) -> float:
@@ -296,12 +260,12 @@ def _of_others(total: Find, found: Mapping[str, Sequence[Find]]) -> float:
     return best
 
 
-def _is_rounded(find: Find, totals: Sequence[_Choice], words: Sequence[ReadWord]) -> bool:
+def _is_rounded(find: Find, totals: Sequence[Find], words: Sequence[ReadWord]) -> bool:
     """Whether a total is another one rounded to coins, on a receipt that speaks of rounding."""
     amount = find.amount
     if amount is None or amount % Decimal("0.05") != 0 or not any("round" in word.text.casefold() for word in words):
         return False
-    others = [choice.find.amount for choice in totals if choice.find.amount not in (None, amount)]
+    others = [other.amount for other in totals if other.amount not in (None, amount)]
     return any(other is not None and abs(other - amount) < Decimal("0.05") for other in others)
 
 
@@ -357,12 +321,20 @@ def _distinct(finds: Iterable[Find], first: Sequence[Decimal]) -> list[Decimal]:
 
 
 def _longest(finds: Iterable[Find]) -> Find | None:
-    """The block that most speaks for: many sure words, and repeats."""
+    """The name that most speaks for: many sure words, and repeats; the company in the next line rather than a brand."""
     found = list(finds)
     weights: dict[str, float] = defaultdict(float)
     for find in found:
         weights[letters(str(find.value))] += sum(word.score - 0.4 for word in find.words) + 0.5 * find.confidence
-    return max(found, key=lambda find: weights[letters(str(find.value))], default=None)
+    best = max(found, key=lambda find: weights[letters(str(find.value))], default=None)
+    beside = [find for find in found if best and is_company(find.text) and _touch(best.words, find.words)]
+    return beside[0] if beside and best and not is_company(best.text) else best
+
+
+def _touch(words: Sequence[ReadWord], others: Sequence[ReadWord]) -> bool:
+    """Whether there is no line between them."""
+    pairs = ((words[-1], others[0]), (others[-1], words[0]))
+    return any(one.page == other.page and other.line - one.line == 1 for one, other in pairs)
 
 
 def _most(finds: Iterable[Find]) -> Find | None:
