@@ -1,15 +1,18 @@
 """`receipt-trainer serve` on one processor under load: latency, rate, overload, growth, mutated bodies, swaps, its end.
 
-    python -m benchmarks.serve_load RUN words.jsonl --photo photo.jpg [--requests 5000] [--only-swaps]
+    python -m benchmarks.serve_load RUN words.jsonl --photo photo.jpg --other RUN [--requests 5000] [--only swaps]
 
 The server runs on one processor (the last that this process may use) and the clients on the others: on a machine with
-two, look at the load average that is printed first. RUN is a run's folder, words.jsonl has receipts of ours.
+two, look at the load average that is printed with each part. RUN is a run's folder, the other one has other weights;
+words.jsonl has receipts of ours.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -37,13 +40,16 @@ READ = "/v1/receipts:read"
 JSON = {"Content-Type": "application/json"}
 PATIENCE_S = 120
 READ_WELL, OVERLOADED, BACKOFF_S = 200, 503, 0.25
+OVERLOAD = 4
+"""Times what the server reads: so much is offered, whether it is answered or not."""
 _LOOKS_OFTEN = """
 from receipt_trainer.cli.receipt_trainer import main
 from receipt_trainer.serving.holder import Holder
 Holder.__init__.__kwdefaults__["look_s"] = 0.5
 main()
 """
-SWAP_REQUESTS, SWAP_CLIENTS, NUM_SWAPS = 2000, 4, 5
+SWAP_REQUESTS, SWAP_CLIENTS, NUM_SWAPS = 2000, 2, 5
+PARTS = ("swaps", "photos", "one", "overload", "slow", "fuzz", "end")
 ALLOWED = {200, 400, 413, 415, 422}
 """Statuses of mutated bodies."""
 
@@ -54,17 +60,19 @@ class Observed:
 
     seconds: dict[int, list[float]] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
-    models: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Answers by name and version of the model; of one that did not mix models both are the same job's."""
+    answers: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    """Answers by name and version of the model, receipt, and hash of its words' labels and confidences."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, status: int, seconds: float, body: bytes = b"") -> None:
         """Count an answer."""
-        model = json.loads(body)["model"] if status == READ_WELL and body else None
+        answer = json.loads(body) if status == READ_WELL and body else None
         with self.lock:
             self.seconds.setdefault(status, []).append(seconds)
-            if model is not None:
-                self.models[model["name"], model["version"]] += 1
+            if answer is not None:
+                read = json.dumps([(word["label"], word["confidence"]) for word in answer["words"]])
+                digest = hashlib.sha256(read.encode()).hexdigest()
+                self.answers[answer["model"]["name"], answer["model"]["version"], answer["id"], digest] += 1
 
     def __str__(self) -> str:
         told = [f"{status}: {quantiles(found)}" for status, found in sorted(self.seconds.items())]
@@ -181,12 +189,44 @@ def one_by_one(server: Server, bodies: Sequence[bytes], count: int) -> None:
     print(f"  memory {rss:.0f} MB before, {server.rss_mb():.0f} MB after {total} requests")
 
 
-def many(server: Server, bodies: Sequence[bytes], count: int, seconds: float) -> None:
-    """Rate, and what happens to the rest."""
+async def offered(port: int, bodies: Sequence[bytes], rate: float, seconds: float) -> Observed:
+    """So many requests a second, each when it is due, however many are not answered yet."""
+    seen, idle, tasks = Observed(), list[tuple[asyncio.StreamReader, asyncio.StreamWriter]](), []
+
+    async def send(body: bytes) -> None:
+        reader, writer = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
+        began = time.monotonic()
+        head = (
+            f"POST {READ} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        )
+        writer.write(f"{head}\r\n\r\n".encode() + body)
+        answered = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        await reader.readexactly(int(answered.partition("content-length: ")[2].partition("\r\n")[0]))
+        seen.add(int(answered.split()[1]), time.monotonic() - began)
+        idle.append((reader, writer))
+
     began = time.monotonic()
-    with clients(server, bodies, count) as seen:
+    for number in range(int(rate * seconds)):
+        await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
+        tasks.append(asyncio.create_task(send(bodies[number % len(bodies)])))
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        seen.faults.update([type(result).__name__] if isinstance(result, BaseException) else [])
+    for _, writer in idle:
+        writer.close()
+    return seen
+
+
+def overload(server: Server, bodies: Sequence[bytes], seconds: float) -> None:
+    """What four clients are read a second, and then a multiple of it."""
+    began = time.monotonic()
+    with clients(server, bodies, 4) as busy:
         time.sleep(seconds)
-    print(f"{count} clients: {len(seen.seconds.get(200, ())) / (time.monotonic() - began):.1f} read a second; {seen}")
+    rate = len(busy.seconds[READ_WELL]) / (time.monotonic() - began)
+    print(f"4 clients: {rate:.1f} read a second; {busy}")
+    seen = asyncio.run(offered(server.port, bodies, OVERLOAD * rate, seconds))
+    print(f"offered {OVERLOAD * rate:.0f} a second: {len(seen.seconds[READ_WELL]) / seconds:.1f} read a second; {seen}")
+    late = sum(one > 0.05 for one in seen.seconds.get(OVERLOADED, ()))
+    print(f"  {late} refusals took more than 50 ms")
 
 
 def slow_ones(server: Server, bodies: Sequence[bytes], count: int) -> None:
@@ -214,7 +254,7 @@ def fuzz(server: Server, record: dict[str, object], photo: bytes, count: int) ->
         answer.read()
         seen.add(answer.status, time.monotonic() - began)
     wrong = sum(len(found) for status, found in seen.seconds.items() if status not in ALLOWED)
-    print(f"{count} mutated bodies, {wrong} answered by a fault: {seen}")
+    print(f"memory {server.rss_mb():.0f} MB; {count} mutated bodies, {wrong} answered by a fault: {seen}")
 
 
 def photos(server: Server, photo: bytes, count: int) -> None:
@@ -229,14 +269,14 @@ def photos(server: Server, photo: bytes, count: int) -> None:
     print(f"photos: {seen}; memory of the server {server.rss_mb():.0f} MB")
 
 
-def swaps(run: Path, folder: Path, cpu: int, bodies: Sequence[bytes]) -> None:
-    """Models promoted under load by the pointer in a bucket of the embedded AWS, at which the server looks often.
+def swaps(runs: Sequence[Path], folder: Path, cpu: int, bodies: Sequence[bytes]) -> None:
+    """Two models promoted in turn under load by the pointer in a bucket of the embedded AWS; the server looks often.
 
-    All are copies of one package under other job names, so that a mixture is seen in name and version alone.
+    Their weights differ, so that an answer of which any word was read by the other model is seen.
     """
     with LocalCloud(prefix="swaps-") as cloud:
         os.environ.update(cloud.environment() | {"XDG_CACHE_HOME": str(folder / "cache")})
-        bucket = Bucket(run / "model" / "serve")
+        bucket = Bucket(runs[0] / "model" / "serve")
         bucket.promote("job-0")
         outputs = folder / "outputs.json"
         outputs.write_text(json.dumps(exported("receipts") | {"artifacts_bucket": bucket.name}))
@@ -246,16 +286,31 @@ def swaps(run: Path, folder: Path, cpu: int, bodies: Sequence[bytes]) -> None:
             with clients(server, bodies, SWAP_CLIENTS) as seen:
                 for number in range(1, NUM_SWAPS + 1):
                     until(number * SWAP_REQUESTS // (NUM_SWAPS + 1), seen)
+                    bucket.package = runs[number % 2] / "model" / "serve"
                     bucket.promote(f"job-{number}")
                 until(SWAP_REQUESTS, seen)
             seconds = time.monotonic() - began
         finally:
             server.process.kill()
-    mixed = sum(count for (name, version), count in seen.models.items() if version.partition("/")[0] != name)
     failed = sum(len(found) for status, found in seen.seconds.items() if status != READ_WELL) + seen.faults.total()
-    told = ", ".join(f"{name} {count}" for (name, _), count in sorted(seen.models.items()))
-    print(f"{NUM_SWAPS} swaps under {SWAP_CLIENTS} clients in {seconds:.0f} s: {failed} failed, {mixed} mixed; {seen}")
-    print(f"  answers by model: {told}")
+    print(f"{NUM_SWAPS} swaps under {SWAP_CLIENTS} clients in {seconds:.0f} s: {failed} failed; {seen}")
+    _tell_mixed(seen)
+
+
+def _tell_mixed(seen: Observed) -> None:
+    """Answers that no single model gives: with the version of another job, or words that its weights do not read so."""
+    foreign = sum(count for (name, version, _, _), count in seen.answers.items() if version.partition("/")[0] != name)
+    read: dict[tuple[str, str], Counter[str]] = {}
+    for (_, version, receipt, digest), count in seen.answers.items():
+        read.setdefault((version.partition("/")[2], receipt), Counter())[digest] += count
+    odd = sum(found.total() - max(found.values()) for found in read.values())
+    both = [receipt for weights, receipt in read if weights == min(one for one, _ in read)]
+    alike = sum(len({next(iter(found)) for (_, one), found in read.items() if one == receipt}) == 1 for receipt in both)
+    by_job = Counter[str]()
+    for (name, *_), count in seen.answers.items():
+        by_job[name] += count
+    print(f"  {foreign} answers with another job's version, {odd} that differ from the others of the same weights;")
+    print(f"  the weights answer {alike} of {len(both)} receipts alike; answers by job: {dict(sorted(by_job.items()))}")
 
 
 def end(server: Server, bodies: Sequence[bytes]) -> None:
@@ -276,31 +331,39 @@ def main() -> None:
     parser.add_argument("--photo", type=Path, required=True)
     parser.add_argument("--requests", type=int, default=5000, help="Of the parts that count; default: 5,000")
     parser.add_argument("--seconds", type=float, default=60.0, help="Of the parts with many clients")
-    parser.add_argument("--only-swaps", action="store_true", help="Of all parts only the models that change")
+    parser.add_argument("--other", type=Path, required=True, help="A run with other weights, to swap with")
+    parser.add_argument("--only", choices=PARTS, help="One part of all")
     given = parser.parse_args()
     records = [json.loads(line) for line in given.words.read_text().splitlines()]
     bodies = [json.dumps(record).encode() for record in records]
     *others, cpu = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, set(others) or {cpu})
     words = statistics.mean(len(record["words"]) for record in records)
-    print(f"load average {os.getloadavg()[0]:.1f}; {len(records)} receipts of {words:.0f} words on average")
+    print(f"{len(records)} receipts of {words:.0f} words on average")
+    photo = given.photo.read_bytes()
+    parts: dict[str, Callable[[Server], None]] = {
+        "photos": lambda server: photos(server, photo, max(3, given.requests // 250)),
+        "one": lambda server: one_by_one(server, bodies, given.requests),
+        "overload": lambda server: overload(server, bodies, given.seconds),
+        "slow": lambda server: slow_ones(server, bodies, 120),
+        "fuzz": lambda server: fuzz(server, records[0], photo, given.requests),
+        "end": lambda server: end(server, bodies),
+    }
     with TemporaryDirectory() as folder:
-        swaps(given.run.resolve(), Path(folder), cpu, bodies)
-        print(f"load average {os.getloadavg()[0]:.1f}")
-        if given.only_swaps:
-            return
-        server = Server(Path(folder), cpu, "-m", "receipt_trainer", "serve", "--model", given.run.resolve())
-        print(f"ready after {server.start_s:.1f} s, {server.rss_mb():.0f} MB")
-        try:
-            photos(server, given.photo.read_bytes(), max(3, given.requests // 250))
-            one_by_one(server, bodies, given.requests)
-            many(server, bodies, 4, given.seconds)
-            many(server, bodies, 160, given.seconds)
-            slow_ones(server, bodies, 120)
-            fuzz(server, records[0], given.photo.read_bytes(), given.requests)
-            end(server, bodies)
-        finally:
-            server.process.kill()
+        if given.only in (None, "swaps"):
+            print(f"load average {os.getloadavg()[0]:.1f}")
+            swaps([given.run.resolve(), given.other.resolve()], Path(folder), cpu, bodies)
+        for name, part in parts.items():
+            if given.only not in (None, name):
+                continue
+            server = Server(Path(folder), cpu, "-m", "receipt_trainer", "serve", "--model", given.run.resolve())
+            print(
+                f"load average {os.getloadavg()[0]:.1f}; ready after {server.start_s:.1f} s, {server.rss_mb():.0f} MB"
+            )
+            try:
+                part(server)
+            finally:
+                server.process.kill()
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def test_json_lines_to_table_and_back_is_lossless(receipts_table: str, records: 
     found = [receipt for receipt in read_all(receipts_table, ProblemLog()) if receipt.image_id.startswith(prefix)]
     assert found == by_key(given_receipts)
     labelled = [r for r in read_labelled(receipts_table, ProblemLog()) if r.image_id.startswith(prefix)]
-    assert labelled == [receipt for receipt in by_key(given_receipts) if receipt.has_valid_label()]
+    assert labelled == [receipt for receipt in by_key(given_receipts) if receipt.is_labelled()]
 
 
 def test_labelled_receipts_cost_one_query_each(receipts_table: str) -> None:

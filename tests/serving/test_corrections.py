@@ -16,7 +16,7 @@ from receipt_trainer.aws import clients, dynamo
 from receipt_trainer.contract.tables import image_pk
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
 from receipt_trainer.data.receipt import UNKNOWN, Receipt, Review, Word, WordLabel
-from receipt_trainer.data.sources.dynamodb.read import read_all
+from receipt_trainer.data.sources.dynamodb.read import read_all, read_labelled
 from receipt_trainer.data.sources.dynamodb.write import import_receipts, mark_imported
 from receipt_trainer.data.sources.jsonl import read_jsonl
 from receipt_trainer.data.sources.load import load_receipts
@@ -77,6 +77,11 @@ class Place:
         assert not problems.as_dict()
         return receipts
 
+    def trained_on(self) -> list[Receipt]:
+        problems = ProblemLog()
+        is_file = self.kind == "file"
+        return list(read_jsonl(self._path, problems) if is_file else read_labelled(self._table, problems))
+
 
 @pytest.fixture(params=["file", "table"])
 def place(request: pytest.FixtureRequest, receipts_table: str, tmp_path: Path) -> Place:
@@ -103,6 +108,15 @@ def test_a_confirmed_correction_is_taught_whole(place: Place) -> None:
     assert found.review is not None
     assert found.review.at > "2026"
     assert (found.image_id, found.receipt_id, found.source, found.width) == (PHOTO_ID, 1, "corrections", 200)
+
+
+def test_a_confirmed_receipt_without_labels_is_taught(place: Place) -> None:
+    """That no word of it is anything is a label, too: training finds it, from a file as from a table."""
+    said = correction()
+    none = [word.model_copy(update={"label": "O", "proposed": None}) for word in said.words]
+    place.corrections().save(PHOTO_ID, said.model_copy(update={"words": none}))
+    (found,) = [one for one in place.trained_on() if one.is_labelled()]
+    assert set(found.taught_labels()) == {"O"}
 
 
 def test_a_correction_in_part_teaches_the_judged_words_alone(place: Place) -> None:

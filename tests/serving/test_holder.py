@@ -147,13 +147,19 @@ def test_no_pointer(aws: LocalCloud, package: Path, bucket: Bucket, holder: Hold
 
 
 def test_a_first_promotion_is_taken(aws: LocalCloud, package: Path, tmp_path: Path) -> None:
-    """Until there is a pointer the package that is named meanwhile answers and all is well; a pointer that cannot be
-    followed leaves it there; once there is one, that package is not asked for."""
+    """Until there is a pointer the package that is named meanwhile answers, and another one once that is named; a
+    pointer that cannot be followed leaves it there; once there is one, that package is not asked for."""
     bucket = Bucket(package)
-    until = bucket.upload("newest").package
+    until = [bucket.upload("first").package]
     cache = ModelCache(bucket.store.uri, tmp_path)
-    holder = Holder.following(bucket.name, cache=cache, until_promoted=lambda: until)
-    assert (job(holder), holder.look(), holder.problem) == ("newest", False, None)
+    holder = Holder.following(bucket.name, cache=cache, until_promoted=lambda: until[-1])
+    assert (job(holder), holder.look(), holder.problem) == ("first", False, None)
+    until.append(f"s3://{bucket.name}/runs/none")
+    assert (holder.look(), job(holder)) == (False, "first")
+    assert "no model package" in (holder.problem or "")
+    until.append(bucket.upload("newest").package)
+    assert (holder.look(), job(holder), holder.problem) == (True, "newest", None)
+    assert not holder.look()
     bucket.point(bucket.upload_wrong("bad"))
     assert (holder.look(), job(holder)) == (False, "newest")
     assert "sample wrongly" in (holder.problem or "")

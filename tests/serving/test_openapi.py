@@ -45,7 +45,7 @@ def test_schemathesis_finds_nothing(holder: Holder, tmp_path: Path) -> None:
     corrections = FileCorrections(tmp_path / "corrections.jsonl")
     with served(create_app(holder, corrections=corrections, limits=PATIENT)) as url:
         schema = schemathesis.openapi.from_url(f"{url}openapi.json")
-        assert len(list(schema.get_all_operations())) == 9
+        assert len(list(schema.get_all_operations())) == 10
         for found in schema.get_all_operations():
             assert isinstance(found, Ok)
             operation = found.ok()

@@ -22,8 +22,9 @@ from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt, Word, WordLabel
 from receipt_trainer.data.sources.dynamodb.write import import_receipts
 from receipt_trainer.errors import UserError, WorldError
+from receipt_trainer.evaluation.label_models import compare_models
 from receipt_trainer.local.emulator import LocalCloud
-from receipt_trainer.serving.promote import compare_models, frozen_set, was_held_out
+from receipt_trainer.serving.promote import frozen_set, was_held_out
 from tests.job_rows import put_job
 from tests.packages import make_run
 from tests.serving.pointed import Bucket

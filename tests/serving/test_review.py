@@ -149,7 +149,6 @@ def test_the_photo_of_a_tables_receipt(holder: Holder, receipts_table: str) -> N
     assert queue.photo(receipt.key) == Photo(JPEG, "image/jpeg")
     assert queue.entry(receipt.key)["photo"] == f"/v1/review/{receipt.image_id}%2300001/photo"
     s3.delete_object(Bucket=bucket, Key=f"photos/{receipt.image_id}")
-    assert queue.photo(receipt.key) == Photo(JPEG, "image/jpeg"), "fetched a second time for one look at the entry"
     assert queue.photo(receipt.key) is None
 
 
@@ -166,7 +165,7 @@ def test_a_name_in_a_file_never_leaves_its_folder(holder: Holder, tmp_path: Path
     assert queue.photo(key) == Photo(JPEG, "image/jpeg")
     for named in ("../secret.jpg", str(tmp_path / "secret.jpg"), "link.jpg", ".", "", "a\0b", "x" * 5000, 7, None):
         (receipt,) = as_receipts(records()[:1], image=named)
-        assert photo_beside(folder, receipt) is None
+        assert photo_beside(folder, receipt) is None, named
 
 
 def test_corrections_never_go_into_the_reviewed_file(holder: Holder, tmp_path: Path) -> None:

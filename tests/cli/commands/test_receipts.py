@@ -105,7 +105,7 @@ def test_killed_import_is_completed_by_running_it_again(
     assert len(complete) < 12
     again = call("receipts", "import", str(source))
     assert f"{12 - len(complete)} receipts written, 0 replaced, {len(complete)} unchanged" in again.out
-    wanted = [mark_imported(each) for each in read_jsonl(source, ProblemLog()) if each.has_valid_label()]
+    wanted = [mark_imported(each) for each in read_jsonl(source, ProblemLog()) if each.is_labelled()]
     assert list(read_labelled(receipts_table, ProblemLog())) == sorted(wanted, key=lambda receipt: receipt.key)
     types = [item["TYPE"] for item in dynamo.scan(clients.dynamodb(), receipts_table, "t")]
     counts = {name: types.count(name) for name in set(types)}

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from receipt_trainer.contract.names import CORE_LABELS
 from receipt_trainer.data.problems import NOTED, ProblemLog
-from receipt_trainer.data.receipt import Receipt, Word, WordLabel
+from receipt_trainer.data.receipt import Receipt, Review, Word, WordLabel
 from receipt_trainer.data.sources.export import SUFFIXES, labeling_config, lines
 from receipt_trainer.data.sources.load import read_files
 from receipt_trainer.data.sources.record import parse_record
@@ -57,6 +57,31 @@ def machine_labelled(receipts: Iterator[Receipt]) -> Iterator[Receipt]:
                 replace(word, labels=tuple(each for each in word.labels if each.status != "VALID")) for word in words
             ]
         yield replace(receipt, words=tuple(words), split="train" if n % 2 else "")
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_a_person_said_of_the_whole_comes_back(format: str, confirmed: bool, again: Any) -> None:
+    """Of a receipt that is labelled in part the other words would else be taught as `O` once it is imported again."""
+    words = tuple(
+        Word(f"w{n}", (n / 7, 0.1, n / 7 + 0.1, 0.2), 0, (WordLabel("DATE"),) if n < 2 else ()) for n in range(6)
+    )
+    review = Review(confirmed, "ann", "2026-11-28T10:00:00+00:00")
+    receipt = Receipt("0c4c7b0e-1111-4222-8333-944444444444", 1, words, name="r", width=700, height=900, review=review)
+    (found,) = again([receipt], format)
+    assert (found.review, found.review.at) == (review, review.at)
+    assert found.taught_labels() == receipt.taught_labels()
+
+
+def test_a_task_that_was_labelled_anew_is_not_what_was_confirmed_before(tmp_path: Path) -> None:
+    """What Label Studio's people have changed is theirs: the mark from before the export no longer says how much."""
+    word = Word("w", (0.1, 0.1, 0.2, 0.2), 0, (WordLabel("DATE"),))
+    receipt = Receipt("0c4c7b0e-1111-4222-8333-944444444444", 1, (word,), name="r", review=Review(False, "ann"))
+    (task,) = json.loads("".join(lines([receipt], "label-studio")))
+    task["annotations"][0]["result"][2]["value"]["labels"] = ["TIME"]
+    (tmp_path / "tasks.json").write_text(json.dumps([task]))
+    (found,) = read_files(tmp_path / "tasks.json", ProblemLog())
+    assert (found.words[0].valid_label(), found.review) == ("TIME", None)
 
 
 @pytest.mark.parametrize("format", FORMATS)

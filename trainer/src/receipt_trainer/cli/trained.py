@@ -76,7 +76,7 @@ def open_reader(model: str, device: str, precision: str) -> TrainedModel:
 
 def labelled(receipts: Sequence[Receipt], dataset: str, problems: ProblemLog) -> list[Receipt]:
     """The receipts with a VALID label, in the order of their keys; UserError: there is none."""
-    found = [receipt for receipt in receipts if receipt.has_valid_label()]
+    found = [receipt for receipt in receipts if receipt.is_labelled()]
     if not found:
         raise UserError(
             f"{dataset}: none of its {len(receipts)} receipts has a VALID label to compare with{problems.said()}"

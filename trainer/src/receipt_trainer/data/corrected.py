@@ -39,7 +39,7 @@ def corrected(stored: Receipt, made: Receipt) -> Receipt:
     if not same_words(stored, made):
         raise UserError(f"{stored.name or stored.key}: it has other words than were corrected: read it again")
     words = tuple(_word(old, new, review) for old, new in zip(stored.words, made.words, strict=True))
-    is_whole = stored.has_valid_label() if stored.review is None else stored.review.confirmed
+    is_whole = stored.is_labelled() if stored.review is None else stored.review.confirmed
     return replace(stored, words=words, review=stored.review if is_whole and not review.confirmed else review)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from receipt_trainer.data.receipt import WordLabel
+from receipt_trainer.data.receipt import Review, WordLabel
 
 PixelBox = tuple[float, float, float, float]
 """(x0, y0, x1, y1) in pixels of the upright page, origin at the top left."""
@@ -66,6 +66,7 @@ class DocumentWords:
         split: the side of a split that it was stored under, or "".
         image_id, receipt_id: of the receipt that it was before it was exported; "" where it was none.
         extra: what else the source says of it, carried along.
+        review: what a person had said of it before it was exported.
     """
 
     name: str
@@ -75,6 +76,7 @@ class DocumentWords:
     image_id: str = ""
     receipt_id: int = 1
     extra: dict[str, Any] = field(default_factory=dict)
+    review: Review | None = None
 
 
 def straightened(page: PageWords) -> list[PixelBox]:

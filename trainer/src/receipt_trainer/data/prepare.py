@@ -56,11 +56,11 @@ def prepare(config: DataConfig, tokenizer: Any, *, table: str | None, progress: 
     """
     problems = ProblemLog()
     loaded = load_receipts(config.dataset_name, problems, table=table, max_words=config.max_words, progress=progress)
-    labelled = [receipt for receipt in loaded if receipt.has_valid_label()]
+    labelled = [receipt for receipt in loaded if receipt.is_labelled()]
     held_out: list[Receipt] | None = None
     if config.eval_dataset:
         held_out = load_receipts(config.eval_dataset, problems, table=table, max_words=config.max_words)
-        held_out = [receipt for receipt in held_out if receipt.has_valid_label()]
+        held_out = [receipt for receipt in held_out if receipt.is_labelled()]
     whole = _split(labelled, held_out, config, problems)
     # The data set that is trained on decides what is learned: not a split left out, not somebody else's eval_dataset.
     learned = stored_labels(whole.train if config.eval_dataset else whole.train + whole.validation)

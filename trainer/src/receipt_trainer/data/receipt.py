@@ -144,9 +144,10 @@ class Receipt:
             found.append((label or OUTSIDE) if known else UNKNOWN)
         return found
 
-    def has_valid_label(self) -> bool:
-        """Whether any word has a VALID label, which is what makes a receipt trainable."""
-        return any(word.valid_label() is not None for word in self.words)
+    def is_labelled(self) -> bool:
+        """Whether it can be learned: a word has a VALID label, or a person has confirmed that none has any."""
+        is_confirmed = self.review is not None and self.review.confirmed
+        return is_confirmed or any(word.valid_label() is not None for word in self.words)
 
 
 def image_id_for(source: str, name: str) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, cached_property
 from typing import Final, Literal
 
 DateOrder = Literal["dmy", "mdy", "ymd"]
@@ -215,7 +215,7 @@ def date_orders(texts: Iterable[str]) -> Counter[DateOrder]:
     return Counter(one.order for text in texts for one in dated(text) if one.order is not None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DateEvidence:
     """What decides between the readings of a date.
 
@@ -231,6 +231,16 @@ class DateEvidence:
     others: tuple[Dated, ...] = ()
     learned: Mapping[DateOrder, int] | None = None
     latest: date | None = None
+
+    @cached_property
+    def _sure(self) -> set[date]:
+        """Days of dates that can mean one day only."""
+        return {day for other in self.others if len(found := set(other.days.values())) == 1 for day in found}
+
+    @cached_property
+    def _proved(self) -> set[DateOrder | None]:
+        """The orders of dates that can be written in one order only."""
+        return {other.order for other in self.others}
 
     def possible(self, one: Dated) -> list[date]:
         """The days that a date may mean, the earliest first."""
@@ -257,10 +267,9 @@ class DateEvidence:
             return next(iter(days))
         if self.given is not None:
             return one.days.get(self.given)
-        sure = {day for other in self.others if len(found := set(other.days.values())) == 1 for day in found}
-        if len(sure & days) == 1:
-            return next(iter(sure & days))
-        proved = {other.order for other in self.others if other.order in readings}
+        if len(self._sure & days) == 1:
+            return next(iter(self._sure & days))
+        proved = self._proved & readings.keys()
         if len(proved) == 1:
             return next(day for order, day in readings.items() if order in proved)
         return self._learned(readings)

@@ -138,6 +138,73 @@ def read_receipt(
     return Reading(found, summary, items, verdicts, _review(found, shown, verdicts, items), chosen)
 
 
+<<<<<<< HEAD
+=======
+_TOTAL: Final = re.compile(r"total|due|jumlah|summe|betrag|zu zahlen|importe|à payer|totaal", re.I)
+_NO_TOTAL: Final = re.compile(
+    r"sub|tax|gst|vat|qty|item|disc|saving|saved|cash|change|tender|point|excl|before|zwischen", re.I
+)
+_WITH_TAX: Final = re.compile(
+    r"\(?(?:incl(?:usive|uding)?\b\W*(?:of\W*)?(?:gst|tax|vat|mwst)|(?:gst|tax|vat)\W*incl\w*)\)?", re.I
+)
+"""A total with the tax in it is one."""
+
+
+def _total_in_words(
+    words: Sequence[ReadWord], found: Mapping[str, Sequence[Find]], items: Sequence[ReadItem], evidence: Evidence
+) -> list[Find]:
+    """Where no total was labelled with some confidence: an amount in a line that says so, or that items or subtotal
+    and tax add up to. A line with one amount says it clearer than one of a table."""
+    labelled = found.get("GRAND_TOTAL", ())
+    if any((find.amount is not None or find.ambiguous) and find.confidence >= UNLABELLED for find in labelled):
+        return []
+    if AMOUNT in found:
+        return []
+    parts = [item.amount for item in items]
+    sums = (
+        {sum((one for one in parts if one is not None), Decimal(0))} if len(parts) > 1 and None not in parts else set()
+    )
+    taxes = [find.amount for find in found.get("TAX", ()) if find.amount is not None]
+    sums |= {find.amount + tax for find in found.get("SUBTOTAL", ()) for tax in taxes if find.amount is not None}
+    best: tuple[int, Find] | None = None
+    for _, group in groupby(words, key=lambda word: (word.page, word.line)):
+        line = list(group)
+        text = _WITH_TAX.sub("", " ".join(word.text for word in line))
+        alone = sum(bool(re.search(r"\d[.,]\d\d", word.text)) for word in line) == 1
+        says = (2 + alone) * (bool(_TOTAL.search(text)) and not _NO_TOTAL.search(text))
+        for word in line:
+            if word.label not in (OUTSIDE, "LINE_TOTAL") or not re.search(r"\d[.,]\d\d", word.text) or word.score == 1:
+                continue  # of a score of 1 it is certain what it is
+            (find,) = read_find("GRAND_TOTAL", [word], evidence, min(UNLABELLED, 1 - word.score))
+            rank = says + (find.amount in sums)
+            if find.amount is not None and find.amount > 0 and rank and (best is None or rank >= best[0]):
+                best = rank, find
+    return [best[1]] if best else []
+
+
+def _without_weak(found: Mapping[str, Sequence[Find]], unlabelled: Sequence[Find]) -> Mapping[str, Sequence[Find]]:
+    """The finds without labelled totals of little confidence, where the words themselves have said another."""
+    said = [find for find in unlabelled if find.label == "GRAND_TOTAL"]
+    return found if not said else {**found, "GRAND_TOTAL": said}
+
+
+def _date_in_words(words: Sequence[ReadWord], found: Mapping[str, Sequence[Find]], evidence: Evidence) -> list[Find]:
+    """Where no date was labelled: the one day that stands on the receipt."""
+    if any(find.value is not None or find.ambiguous for find in found.get("DATE", ())):
+        return []
+    finds = [
+        find
+        for word in words
+        if word.label not in ("PHONE_NUMBER", "ADDRESS_LINE")
+        and word.score < 1
+        and re.search(r"\d.*[/.\-A-Za-z].*\d", word.text)
+        for find in read_find("DATE", [word], evidence, min(UNLABELLED, 1 - word.score))
+        if find.value is not None or find.ambiguous
+    ]
+    return finds[:1] if len({find.value or find.ambiguous for find in finds}) == 1 else []
+
+
+>>>>>>> ec74b14 (The page's fields and sums follow a correction; reading many amounts no longer takes minutes; serving is under 3,000 lines)
 def _known(find: Find, repair: Callable[[str], str | None]) -> Find:
     mended = repair(str(find.value or find.text))
     return find if mended is None else replace(find, value=mended, repaired_from=find.text)
@@ -247,16 +314,19 @@ def _totals(
 def _of_others(total: Find, found: Mapping[str, Sequence[Find]]) -> float:
     """What it adds that two other amounts make this total: a base and its tax, whatever they were read as."""
     best = 0.0
-    pool = [find for label in ("SUBTOTAL", "TAX", "GRAND_TOTAL") for find in found.get(label, ())]
-    for one in pool:
-        for other in pool:
-            base, tax = one.amount, other.amount
-            if base is None or tax is None or not 0 < tax < base or base + tax != total.amount:
-                continue
-            if {one.label, other.label} != {"GRAND_TOTAL"}:
-                best = max(best, 0.5 * CONFIRMED)
-            elif tax <= MOST_TAX * base:  # else it may be what was paid: the total and the change
-                best = max(best, 0.3 * CONFIRMED)
+    labels: dict[Decimal, set[str]] = defaultdict(set)
+    for label in ("SUBTOTAL", "TAX", "GRAND_TOTAL"):
+        for find in found.get(label, ()):
+            if find.amount is not None:
+                labels[find.amount].add(label)
+    for base, of_base in labels.items():
+        tax = total.amount - base if total.amount is not None else Decimal(0)
+        if tax not in labels or not 0 < tax < base:
+            continue
+        if of_base | labels[tax] != {"GRAND_TOTAL"}:
+            best = max(best, 0.5 * CONFIRMED)
+        elif tax <= MOST_TAX * base:  # else it may be what was paid: the total and the change
+            best = max(best, 0.3 * CONFIRMED)
     return best
 
 

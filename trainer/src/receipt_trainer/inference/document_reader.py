@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from receipt_trainer.contract.package import KNOWN_FILE
 from receipt_trainer.data.page_words import DocumentWords, PageWords, line_numbers, straightened
@@ -21,7 +21,7 @@ from receipt_trainer.extraction.dates import DateOrder
 from receipt_trainer.extraction.entities import ReadWord
 from receipt_trainer.extraction.finds import gather_as
 from receipt_trainer.extraction.known import Known, make_known, read_known
-from receipt_trainer.extraction.summary import read_receipt
+from receipt_trainer.extraction.summary import Reading, read_receipt
 from receipt_trainer.inference.answer import Answer, make_answer
 from receipt_trainer.inference.inputs import Given, Inputs, of_record
 from receipt_trainer.inference.model_place import find_model
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 Source = str | Path | bytes | Mapping[str, Any] | DocumentWords
 """A file's path, the bytes of one, {"width", "height", "words"} or another program's JSON, or words of pages."""
+
+
+RELABELLED: Final = ("fields", "summary", "items", "checks", "review", "review_reasons")
+"""Parts of an answer that follow from the labels of its words."""
 
 
 class LazyOcr:
@@ -172,16 +176,45 @@ class DocumentReader:
         problems = list(given.problems)
         document = _with_sound_confidences(given.words, problems)
         words = self._labelled(document, problems)
+        model = {"name": self.manifest.job_name, "version": self.version, "precision": self.manifest.precision}
+        said = list(dict.fromkeys(problems))  # a word may be looked at twice
+        calibrated = self.manifest.calibration.calibrated
+        return make_answer(document, words, self._reading(words), model, calibrated=calibrated, problems=said)
+
+    def fields_of(self, answer: Mapping[str, Any], labels: Mapping[int, str]) -> dict[str, Any]:
+        """What an answer says of fields, summary, items, checks and review where a person has labelled words of it.
+
+        Args:
+            answer: its `id`, `pages` and `words`.
+            labels: of the person, by the words' places; the others keep theirs, and no model is asked.
+        """
+        words = [
+            ReadWord(
+                number=number,
+                text=word["text"],
+                box=tuple(word["box"]),
+                line=word["line"],
+                label=labels.get(number, word["label"]),
+                score=1.0 if number in labels else word["confidence"],
+                reading=None if number in labels else word["ocr_confidence"],
+                page=word["page"],
+            )
+            for number, word in enumerate(answer["words"])
+        ]
+        pages = tuple(PageWords(page["page"], page["width"], page["height"], ()) for page in answer["pages"])
+        document = DocumentWords(answer["id"], pages)
+        calibrated = self.manifest.calibration.calibrated
+        found = make_answer(document, words, self._reading(words), {}, calibrated=calibrated)
+        return {name: found[name] for name in RELABELLED}
+
+    def _reading(self, words: Sequence[ReadWord]) -> Reading:
         calibration = self.manifest.calibration
 
         def confidence(run: Sequence[ReadWord]) -> float:
             return field_confidence([word.score for word in run], [word.reading for word in run], calibration)
 
         evidence = self._evidence(words, today=self._today or date.today())
-        reading = read_receipt(words, evidence, confidence, self._known)
-        model = {"name": self.manifest.job_name, "version": self.version, "precision": self.manifest.precision}
-        said = list(dict.fromkeys(problems))  # a word may be looked at twice
-        return make_answer(document, words, reading, model, calibrated=calibration.calibrated, problems=said)
+        return read_receipt(words, evidence, confidence, self._known)
 
     def _labelled(self, document: DocumentWords, problems: list[str]) -> list[ReadWord]:
         """The words of all pages with labels, numbered in reading order; lines are counted through the pages."""

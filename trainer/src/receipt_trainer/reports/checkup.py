@@ -168,7 +168,7 @@ def check_receipts(
         problems: of reading them, with every example kept (`all_problems`).
     """
     found = Checkup(name, problems, dict(formats or {}), list(refused))
-    labelled = [receipt for receipt in receipts if receipt.has_valid_label()]
+    labelled = [receipt for receipt in receipts if receipt.is_labelled()]
     words = [word for receipt in receipts for word in receipt.words]
     found.num_receipts, found.num_words, found.num_labelled = len(receipts), len(words), len(labelled)
     found.num_labelled_words = sum(word.valid_label() is not None for word in words)

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from starlette.requests import ClientDisconnect
 
+from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.serving.problem_details import ProblemError
 
 Result = TypeVar("Result")
@@ -119,7 +120,7 @@ class Admission:
         refused = False
         try:
             return await work()
-        except ProblemError:
+        except (ProblemError, UserError, WorldError):
             refused = True  # is quicker than to read one, and says nothing of what the next one takes
             raise
         finally:

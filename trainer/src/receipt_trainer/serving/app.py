@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.inference.document_corrections import DocumentCorrection, DocumentCorrections
+from receipt_trainer.inference.document_reader import DocumentReader
 from receipt_trainer.inference.inputs import Given, Reader, of_record, page_numbers
 from receipt_trainer.serving import metrics
 from receipt_trainer.serving.access import PAGE_FILES, Access
@@ -44,7 +45,14 @@ from receipt_trainer.serving.gate import Gate
 from receipt_trainer.serving.holder import Holder, ServerHolder
 from receipt_trainer.serving.openapi import document
 from receipt_trainer.serving.photos import PhotoReaders
-from receipt_trainer.serving.problem_details import ProblemError, on_fault, on_http_exception, on_problem
+from receipt_trainer.serving.problem_details import (
+    ProblemError,
+    on_fault,
+    on_http_exception,
+    on_problem,
+    on_user_error,
+    on_world_error,
+)
 from receipt_trainer.serving.review import ReviewQueue
 
 Result = TypeVar("Result")
@@ -185,6 +193,17 @@ class Service:
         self.metrics.answer(answer)
         return Response(json.dumps(answer, allow_nan=False), media_type=JSON)
 
+    async def fields(self, request: Request) -> Response:
+        """What words say as fields with the labels that a person gave some of them."""
+        if self.shows_pages:
+            raise ProblemError(404, "this model writes documents, and knows no words")
+        media_type(request, (JSON,))
+        self._words.check()
+        body = await self._bodies.read(request, self.limits.body.json_bytes)
+        reader = self.holder.current().reader
+        work = partial(self._in_thread, self._threads, partial(_fields, reader, request.path_params["id"], body))
+        return JSONResponse(await self._words.run(work, partial(_gone, request), lambda _: None))
+
     async def _read_words(self, reader: Reader, body: bytes) -> dict[str, Any]:
         began = time.monotonic()
         answer = await self._in_thread(self._threads, partial(read_words, reader, body))
@@ -248,11 +267,8 @@ class Service:
         draw = partial(self.photos.read, photo.content, name, correction.by_page.keys())
         waited = partial(self.metrics.took, "wait", "photo")
         given = await self._photos.run(draw, partial(_gone, request), waited)
-        try:
-            work = partial(corrections.save, name, correction, given.drawn)
-            return JSONResponse(asdict(await self._in_thread(self._writers, work)))
-        except WorldError as error:
-            raise _unreachable(error) from None
+        work = partial(corrections.save, name, correction, given.drawn)
+        return JSONResponse(asdict(await self._in_thread(self._writers, work)))
 
     async def reviews(self, request: Request) -> Response:
         """The queue of receipts that a person should look at, the least sure first."""
@@ -282,8 +298,6 @@ class Service:
             return await self._in_thread(self._writers, partial(ask, self.review))
         except KeyError:
             raise ProblemError(404, "the queue has no such receipt; load the page again") from None
-        except WorldError as error:
-            raise _unreachable(error) from None
 
 
 def read_words(reader: Reader, body: bytes) -> dict[str, Any]:
@@ -298,28 +312,27 @@ def read_words(reader: Reader, body: bytes) -> dict[str, Any]:
     return _answer(reader, of_record(record, document_id(body)))
 
 
+def _fields(reader: Reader, receipt_id: str, body: bytes) -> dict[str, Any]:
+    assert isinstance(reader, DocumentReader)  # noqa: S101 - no other knows words
+    correction = _parsed(Correction, body)
+    return reader.fields_of(correction.model_dump() | {"id": receipt_id}, correction.judged)
+
+
 def _answer(reader: Reader, given: Given) -> dict[str, Any]:
     try:
         return reader.answer(given)
-    except WorldError as error:
-        raise _unreachable(error) from None
     except UserError as error:
-        raise ProblemError(422, " ".join(str(error).split()).removeprefix(f"{given.name}: ")) from None
+        raise UserError(str(error).removeprefix(f"{given.name}: ")) from None
 
 
 def _save(
     corrections: Corrections, review: ReviewQueue | None, receipt_id: str, body: bytes, photo: Photo | None
 ) -> dict[str, Any]:
     correction = _parsed(Correction, body)
-    try:
-        saved = corrections.save(receipt_id, correction, photo)
-        if review is not None and correction.confirmed and correction.review_key is not None:
-            review.done(correction.review_key)
-        return asdict(saved)
-    except UserError as error:
-        raise ProblemError(422, " ".join(str(error).split())) from None
-    except WorldError as error:
-        raise _unreachable(error) from None
+    saved = corrections.save(receipt_id, correction, photo)
+    if review is not None and correction.confirmed and correction.review_key is not None:
+        review.done(correction.review_key)
+    return asdict(saved)
 
 
 def _parsed(form: type[Body], body: bytes) -> Body:
@@ -331,10 +344,6 @@ def _parsed(form: type[Body], body: bytes) -> Body:
         raise ProblemError(
             422, f"the correction is not as /openapi.json has it: {where}: {first['msg']}"[:300]
         ) from None
-
-
-def _unreachable(error: WorldError) -> ProblemError:
-    return ProblemError(503, f"{' '.join(str(error).split())}; send it again later", {"Retry-After": "5"})
 
 
 def _photo(part: FormPart | None) -> Photo | None:
@@ -403,15 +412,19 @@ def create_app(
         Route("/openapi.json", service.openapi),
         Route("/v1/model", service.model),
         Route("/v1/receipts:read", service.read, methods=["POST"]),
+        Route("/v1/receipts/{id:path}:fields", service.fields, methods=["POST"]),
         Route("/v1/receipts/{id:path}:correct", service.correct, methods=["POST"]),
         Route("/v1/review", service.reviews),
         Route("/v1/review/{key:path}/photo", service.review_photo),
         Route("/v1/review/{key:path}", service.review_entry),
     ]
-    app = Starlette(
-        routes=routes,
-        lifespan=service.lifespan,
-        exception_handlers={ProblemError: on_problem, HTTPException: on_http_exception, Exception: on_fault},
-    )
+    handlers = {
+        ProblemError: on_problem,
+        UserError: on_user_error,
+        WorldError: on_world_error,
+        HTTPException: on_http_exception,
+        Exception: on_fault,
+    }
+    app = Starlette(routes=routes, lifespan=service.lifespan, exception_handlers=handlers)
     app.router.redirect_slashes = False
     return App(Gate(app, access or Access(), service.metrics), service)

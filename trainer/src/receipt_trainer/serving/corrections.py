@@ -44,6 +44,9 @@ Label = Annotated[str, Field(max_length=MAX_KEY), AfterValidator(_label)]
 Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
 
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -67,6 +70,8 @@ class CorrectedWord(_Strict):
     proposed: Label | None = None
     by_person: bool = Field(default=False, description="Whether the person judged this very word")
     original_text: str | None = Field(default=None, max_length=MAX_TEXT, description="What OCR read")
+    confidence: Share = Field(default=1.0, description="Of the model, as answered; nothing of it is kept")
+    ocr_confidence: Share | None = Field(default=None, description="As answered; nothing of it is kept")
 
     @property
     def is_judged(self) -> bool:
@@ -102,6 +107,11 @@ class Correction(_Strict):
             if _fractions(word, *sizes[word.page]) is None:
                 raise ValueError(f"words.{number}: box {word.box} has no area on its page")
         return self
+
+    @property
+    def judged(self) -> dict[int, str]:
+        """The labels of the words that the person judged, by their places."""
+        return {number: word.label for number, word in enumerate(self.words) if word.is_judged}
 
     @property
     def proposer(self) -> str:

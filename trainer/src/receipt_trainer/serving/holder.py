@@ -18,10 +18,10 @@ from receipt_trainer.contract.pointer import DEFAULT_NAME
 from receipt_trainer.errors import UserError, WorldError
 from receipt_trainer.inference.document_reader import DocumentReader, LazyOcr
 from receipt_trainer.inference.inputs import Reader
-from receipt_trainer.inference.model_place import DamagedPackageError, NoPackageError
+from receipt_trainer.inference.model_place import DamagedPackageError, NoPackageError, find_model
 from receipt_trainer.inference.reader import PackageReader
 from receipt_trainer.serving.model_cache import Lease, ModelCache
-from receipt_trainer.serving.model_source import Candidate, ModelSource, PointerSource, model_source
+from receipt_trainer.serving.model_source import Candidate, FolderSource, ModelSource, PointerSource
 from receipt_trainer.serving.pointer_store import InvalidPointerError, PointerStore
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Holder:
             place: a run's folder, a package's, or s3://bucket/.../model/serve.
             options: as of `__init__`, as are the errors.
         """
-        return cls(model_source(place), **options)
+        return cls(FolderSource(find_model(place)), **options)
 
     @classmethod
     def following(

@@ -1,4 +1,4 @@
-"""Where models come from: a folder, a package in S3, or what a pointer names; and whether there is a newer one."""
+"""Where models come from: a folder, or what a pointer names; and whether there is a newer one."""
 
 from __future__ import annotations
 
@@ -79,27 +79,6 @@ class FolderSource:
         return repr([(name, said.st_size, said.st_mtime_ns, said.st_ino) for name, said in found])
 
 
-class PackageSource:
-    """A package in S3, which never changes."""
-
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
-
-    def first(self) -> list[Candidate]:
-        """The package."""
-        return [Candidate("", self._uri, lambda: Lease(find_model(self._uri)))]
-
-    def newer(self) -> Candidate | None:
-        """None."""
-        return None
-
-    def settle(self, state: str) -> None:
-        """Nothing is to be remembered."""
-
-    def tidy(self) -> None:
-        """The package stays in the cache for `read`."""
-
-
 class PointerSource:
     """What a pointer names, now and after each promotion."""
 
@@ -121,12 +100,21 @@ class PointerSource:
         if self._until_promoted is None:
             return self._candidates(self._store.require())
         found = self._store.find()
-        return PackageSource(self._until_promoted()).first() if found is None else self._candidates(found)
+        return [_newest(self._until_promoted())] if found is None else self._candidates(found)
 
     def newer(self) -> Candidate | None:
-        """The model in force where the pointer has changed, or was written; faults as `PointerStore.changed`."""
-        found = self._store.changed(self._settled) if self._settled else self._store.find()
-        return None if found is None else self._candidates(found)[0]
+        """The model in force where the pointer has changed, or was written; faults as `PointerStore.changed`.
+
+        As long as there is no pointer, the package that answers until then where that is another one.
+        """
+        is_promoted = self._settled and not self._settled.startswith(SCHEME)
+        found = self._store.changed(self._settled) if is_promoted else self._store.find()
+        if found is not None:
+            return self._candidates(found)[0]
+        if is_promoted or self._until_promoted is None:
+            return None
+        newest = _newest(self._until_promoted())
+        return None if newest.state == self._settled else newest
 
     def settle(self, state: str) -> None:
         """Do not offer what the pointer says until it says something else."""
@@ -144,6 +132,6 @@ class PointerSource:
         ]
 
 
-def model_source(place: str | Path) -> ModelSource:
-    """The source of a model that a user names: a folder or s3://."""
-    return PackageSource(str(place)) if str(place).startswith(SCHEME) else FolderSource(Path(place))
+def _newest(uri: str) -> Candidate:
+    """The package of a job that nobody has promoted."""
+    return Candidate(uri, uri, lambda: Lease(find_model(uri)))

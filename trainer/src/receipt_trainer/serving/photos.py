@@ -14,12 +14,15 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Collection
 from typing import Any, Final, Literal
 
-from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
+from pydantic import TypeAdapter
+
+from receipt_trainer.data.page_words import DocumentWords, PageWords
 from receipt_trainer.inference.inputs import DrawnPage, Given
 from receipt_trainer.serving.problem_details import ProblemError
 
 MEMORY_BYTES: Final = 3 << 30
 """Of a child: 40 megapixels of 32 bits take two thirds of it."""
+_PAGES: Final = TypeAdapter(tuple[PageWords, ...])
 _WORKER: Final = "receipt_trainer.serving.photo_worker"
 _log = logging.getLogger(__name__)
 
@@ -70,7 +73,7 @@ class PhotoReaders:
             raise PhotoReadError(answer["failed"])
         if self._wanted == "pages":
             return Given(name, drawn=tuple(_drawn(page) for page in answer["pages"]))
-        return Given(name, DocumentWords(name, tuple(_page(page) for page in answer["pages"])))
+        return Given(name, DocumentWords(name, _PAGES.validate_python(answer["pages"])))
 
     async def close(self) -> None:
         """End all children."""
@@ -127,10 +130,3 @@ async def _answer(child: Process) -> dict[str, Any]:
 
 def _drawn(said: dict[str, Any]) -> DrawnPage:
     return DrawnPage(said["number"], said["width"], said["height"], base64.b64decode(said["png"]))
-
-
-def _page(said: dict[str, Any]) -> PageWords:
-    words = tuple(
-        PageWord(word["text"], tuple(word["box"]), word["line"], word["confidence"]) for word in said["words"]
-    )
-    return PageWords(said["number"], said["width"], said["height"], words, said["turned"], said["skew"])

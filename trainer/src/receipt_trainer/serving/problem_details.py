@@ -54,6 +54,17 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     return ProblemError(error.status_code, detail, error.headers).response()
 
 
+async def on_user_error(request: Request, error: Exception) -> Response:
+    """The answer to what cannot be read or kept so."""
+    return ProblemError(422, " ".join(str(error).split())).response()
+
+
+async def on_world_error(request: Request, error: Exception) -> Response:
+    """The answer where a table, a bucket, a disk or another server cannot be reached just now."""
+    detail = f"{' '.join(str(error).split())}; send it again later"
+    return ProblemError(503, detail, {"Retry-After": "5"}).response()
+
+
 async def on_fault(request: Request, error: Exception) -> Response:
     """The answer to a fault of ours: what it is stands in the log alone."""
     return ProblemError(500, "a fault of the server; its log says more").response()

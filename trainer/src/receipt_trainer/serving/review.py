@@ -13,6 +13,7 @@ from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.load import read_files
 from receipt_trainer.errors import UserError
+from receipt_trainer.inference.document_reader import DocumentReader
 from receipt_trainer.inference.inputs import Given, Reader, document_of
 from receipt_trainer.serving.corrections import Photo
 from receipt_trainer.serving.holder import Holder
@@ -24,7 +25,8 @@ MAX_PHOTO: Final = 20_000_000
 
 Load = Callable[[str], Receipt | None]
 """The receipt of a key as it is now; None where it is gone."""
-FindPhoto = Callable[[Receipt], bytes | None]
+FindPhoto = Callable[[Receipt], Callable[[], bytes | None] | None]
+"""What fetches the photo of a receipt; None where none is named."""
 
 
 @dataclass(slots=True)
@@ -56,8 +58,6 @@ class ReviewQueue:
         """Among them the receipts that could not be loaded and so are not in the queue."""
         self._holder, self._load, self._photo = holder, load, photo
         self._lock = Lock()
-        self._shown: tuple[str, Photo] | None = None
-        """The photo of the entry that was asked for last: a page asks for it at once, and it is fetched once."""
         self._unread = list(receipts)
         self._entries = {
             receipt.key: _Entry(receipt.name or receipt.key, is_done=_is_confirmed(receipt)) for receipt in self._unread
@@ -121,31 +121,28 @@ class ReviewQueue:
             WorldError: it cannot be fetched just now.
         """
         receipt = self._receipt(key)
-        answer = read_again(self._holder.current().reader, receipt)
-        pairs = zip(receipt.words, answer["words"], strict=True) if len(receipt.words) == len(answer["words"]) else ()
-        for word, shown in pairs:
-            label = word.valid_label()
-            if label is not None and not word.is_open():
-                shown["label"] = label
-        photo = self._photo_of(receipt)
-        with self._lock:
-            self._shown = None if photo is None else (key, photo)
-        return answer | {"photo": None if photo is None else f"/v1/review/{quote(key, safe='')}/photo"}
+        reader = self._holder.current().reader
+        answer = read_again(reader, receipt)
+        if isinstance(reader, DocumentReader) and len(receipt.words) == len(answer["words"]):
+            judged = {
+                number: label
+                for number, word in enumerate(receipt.words)
+                if (label := word.valid_label()) is not None and not word.is_open()
+            }
+            answer |= reader.fields_of(answer, judged)
+            for number, label in judged.items():
+                answer["words"][number]["label"] = label
+        has_photo = self._photo(receipt) is not None
+        return answer | {"photo": f"/v1/review/{quote(key, safe='')}/photo" if has_photo else None}
 
     def photo(self, key: str) -> Photo | None:
-        """The photo of a receipt, if one was kept that a browser shows.
+        """The photo of a receipt, if one was kept that can be fetched and that a browser shows.
 
         Raises:
             KeyError, WorldError: as `entry`.
         """
-        with self._lock:
-            shown, self._shown = self._shown, None
-        if shown is not None and shown[0] == key:
-            return shown[1]
-        return self._photo_of(self._receipt(key))
-
-    def _photo_of(self, receipt: Receipt) -> Photo | None:
-        content = self._photo(receipt)
+        fetch = self._photo(self._receipt(key))
+        content = None if fetch is None else fetch()
         if content is None or len(content) > MAX_PHOTO:
             return None
         kind = next((kind for head, kind in _SHOWN.items() if content.startswith(head)), None)
@@ -206,15 +203,14 @@ def queue_of_file(holder: Holder, file: Path, corrections: Path) -> tuple[Review
     return queue, receipts
 
 
-def photo_beside(folder: Path, receipt: Receipt) -> bytes | None:
-    """The photo that a receipt names as its `image`: a file in the folder or below it, and no other."""
+def photo_beside(folder: Path, receipt: Receipt) -> Callable[[], bytes | None] | None:
+    """Reads the photo that a receipt names as its `image`: a file in the folder or below it, and no other."""
     named = receipt.extra.get("image")
     if not isinstance(named, str) or not named or "\0" in named:
         return None
     try:
         path = (folder / named).resolve()
-        if not path.is_relative_to(folder.resolve()) or not path.is_file() or path.stat().st_size > MAX_PHOTO:
-            return None
-        return path.read_bytes()
+        is_there = path.is_relative_to(folder.resolve()) and path.is_file() and path.stat().st_size <= MAX_PHOTO
     except (OSError, RuntimeError):  # a name too long, a loop of links
         return None
+    return path.read_bytes if is_there else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from receipt_trainer.aws import clients
@@ -87,18 +89,20 @@ def queue_of_table(
     connection, bucket = client or clients.dynamodb(), s3 or clients.s3()
     problems = ProblemLog()
     found = read_all(table, problems, client=connection)
-    wanted = [receipt for receipt in found if receipt.review is not None or not receipt.has_valid_label()]
+    wanted = [receipt for receipt in found if receipt.review is not None or not receipt.is_labelled()]
 
-    def photo(receipt: Receipt) -> bytes | None:
+    def photo(receipt: Receipt) -> Callable[[], bytes | None] | None:
         image = image_item(connection, table, receipt.image_id) or {}
         name, at = str(image.get("raw_s3_bucket") or ""), str(image.get("raw_s3_key") or "")
-        if not (name and at):
-            return None
-        try:
-            with aws_faults(f"fetch the photo s3://{name}/{at}"):
-                answer = bucket.get_object(Bucket=name, Key=at)
-                return answer["Body"].read() if answer["ContentLength"] <= MAX_PHOTO else None
-        except (UserError, WorldError):  # without its photo, the words are drawn
-            return None
+        return partial(_fetch, bucket, name, at) if name and at else None
 
     return ReviewQueue(holder, wanted, lambda key: stored_receipt(connection, table, key), photo, problems)
+
+
+def _fetch(s3: S3Client, bucket: str, key: str) -> bytes | None:
+    try:
+        with aws_faults(f"fetch the photo s3://{bucket}/{key}"):
+            answer = s3.get_object(Bucket=bucket, Key=key)
+            return answer["Body"].read() if answer["ContentLength"] <= MAX_PHOTO else None
+    except (UserError, WorldError):  # without its photo, the words are drawn
+        return None

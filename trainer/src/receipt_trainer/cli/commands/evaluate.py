@@ -233,7 +233,7 @@ def _from_table(table: str, wanted: str | None, random: Random, problems: Proble
     keys = labelled_keys(client, table, problems)
     chosen = random.sample(keys, len(keys)) if wanted is None else [key for key in keys if str(key) == wanted]
     found = (assemble(key, query_receipt(client, table, key), problems) for key in chosen)
-    return next((receipt for receipt in found if receipt is not None and receipt.has_valid_label()), None)
+    return next((receipt for receipt in found if receipt is not None and receipt.is_labelled()), None)
 
 
 def _predictions(reader: TrainedModel, receipt: Receipt) -> tuple[tuple[PredictedWord, ...], list[float]]:

@@ -18,10 +18,10 @@ from receipt_trainer.errors import UserError, WorldError
 
 if TYPE_CHECKING:
     from receipt_trainer.data.receipt import Receipt
+    from receipt_trainer.evaluation.label_models import ModelComparison
     from receipt_trainer.inference.reader import PackageReader
     from receipt_trainer.serving.model_cache import ModelCache
     from receipt_trainer.serving.pointer_store import PointerStore
-    from receipt_trainer.serving.promote import ModelComparison
 
 
 @click.command("promote")
@@ -78,8 +78,8 @@ def _compare(
     yes: bool,
 ) -> None:
     """Show how the candidate compares with the model in force; WorldError: something speaks against it."""
+    from receipt_trainer.evaluation.label_models import compare_models
     from receipt_trainer.inference.reader import PackageReader
-    from receipt_trainer.serving.promote import compare_models
 
     if force.manifest_sha256 == candidate.manifest_sha256:
         raise UserError(f"{candidate.version} is in force already")

@@ -347,7 +347,9 @@ def model_of_stack() -> str | Path:
     table = os.environ.get(ENV_JOBS_TABLE)
     if not table:
         raise UserError("the stack names no jobs table; give --model")
-    return newest_model(table)
+    place = newest_model(table)
+    click.echo(f"model: {place}", err=True)
+    return place
 
 
 def newest_model(table: str) -> str:
@@ -364,6 +366,5 @@ def newest_model(table: str) -> str:
     for row in find(jobs, Wanted(status="SUCCEEDED"), limit=MOST_JOBS):
         family = spec_of(get_job(jobs, row["job_id"])).get("family", "layoutlm")
         if family == "layoutlm" and row.get("artifacts"):
-            click.echo(f"model: job {row['name']} ({row['job_id']})", err=True)
             return str(row["artifacts"])
     raise UserError("no job of this stack has finished with a LayoutLM model; train one: receipt-trainer submit-job")

@@ -295,7 +295,7 @@ class _ExportCount:
         for receipt in receipts:
             self.receipts += 1
             self.labels.update(label.name for word in receipt.words for label in word.labels)
-            self.unknown += receipt.taught_labels().count(UNKNOWN) if receipt.has_valid_label() else 0
+            self.unknown += receipt.taught_labels().count(UNKNOWN) if receipt.is_labelled() else 0
             yield receipt
 
 
@@ -329,9 +329,9 @@ def _receipts_table(receipts: Iterable[Receipt]) -> Table:
         words = {"words": len(receipt.words), "labelled": sum(bool(word.labels) for word in receipt.words)}
         row = counts.setdefault((receipt.source, receipt.split), Counter())
         review = receipt.review
-        row.update({"receipts": 1, "with VALID": int(receipt.has_valid_label()), **words})
+        row.update({"receipts": 1, "with VALID": int(receipt.is_labelled()), **words})
         row["unmarked" if review is None else "confirmed" if review.confirmed else "in part"] += 1
-        row["left out"] += receipt.taught_labels().count(UNKNOWN) if receipt.has_valid_label() else 0
+        row["left out"] += receipt.taught_labels().count(UNKNOWN) if receipt.is_labelled() else 0
     total = sum(counts.values(), Counter[str]())
     marked = [column for column in _MARKS if total[column]]
     columns = ("receipts", "with VALID", *marked, "words", "labelled", *(["left out"] if total["left out"] else ()))

@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from receipt_trainer.contract.names import VALIDATION_STATUSES
+from receipt_trainer.contract.tables import moment
 from receipt_trainer.data.labels import is_known
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
-from receipt_trainer.data.receipt import Box, Receipt, Word, WordLabel
+from receipt_trainer.data.receipt import Box, Receipt, Review, Word, WordLabel
 
 MAX_WORDS: Final = 4000
 CLIP_TOLERANCE: Final = 0.01
@@ -198,3 +199,17 @@ def _without_prefixes(receipt: Receipt, bare: Mapping[str, str], problems: Probl
         words.append(replace(word, labels=_clean_labels(labels, key, f"word {n}", problems)))
     problems.place = ""
     return replace(receipt, words=tuple(words))
+
+
+def parse_review(value: Any) -> Review | None:
+    """The mark {confirmed, by, at} of a receipt; None for anything else, which other programs may call so."""
+    if (
+        not isinstance(value, dict)
+        or set(value) != {"confirmed", "by", "at"}
+        or not isinstance(value["confirmed"], bool)
+    ):
+        return None
+    by, at = value["by"], value["at"]
+    if not isinstance(at, str) or not (by == "" or is_name(by)) or (at and moment(at) is None):
+        return None
+    return Review(value["confirmed"], by, at)

@@ -231,6 +231,7 @@ def receipts_of(document: DocumentWords, problems: ProblemLog, max_words: int = 
             width=round(page.width),
             height=round(page.height),
             extra=document.extra,
+            review=document.review,
         )
         placed = dict(_words(page, name, problems))
         sound = clean(replace(receipt, words=tuple(placed.values())), problems, max_words, list(placed))

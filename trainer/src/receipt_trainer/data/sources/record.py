@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Any, Final
 
 from receipt_trainer.contract.names import OUTSIDE
-from receipt_trainer.contract.tables import moment
 from receipt_trainer.data.page_words import line_numbers
 from receipt_trainer.data.problems import ProblemKind, ProblemLog
-from receipt_trainer.data.receipt import Receipt, Review, Word, WordLabel, image_id_for
+from receipt_trainer.data.receipt import Receipt, Word, WordLabel, image_id_for
 from receipt_trainer.data.sources.boxes import are_fractions, are_percent, are_upright, fit, likely_cause
 from receipt_trainer.data.sources.clean import (
     BOX_DECIMALS,
@@ -24,6 +24,7 @@ from receipt_trainer.data.sources.clean import (
     clean,
     is_name,
     number,
+    parse_review,
     sound_box,
 )
 from receipt_trainer.data.sources.formats.hugging_face import columns_of, named
@@ -57,7 +58,6 @@ MAX_NUMBER: Final = 999_999_999
 _RECEIPT_FIELDS: Final = ("id", "image_id", "receipt_id", "source", "split", "width", "height", "words")
 _KNOWN: Final = frozenset((*_WORD_FIELDS, *_RECEIPT_FIELDS))
 _REVIEW: Final = "review"
-_REVIEW_FIELDS: Final = {"confirmed", "by", "at"}
 
 
 def given_label(word: Any) -> Any:
@@ -262,16 +262,6 @@ def _words_of(
     return parsed
 
 
-def parse_review(value: Any) -> Review | None:
-    """The mark {confirmed, by, at} of a receipt; None for anything else, which other programs may call so."""
-    if not isinstance(value, dict) or set(value) != _REVIEW_FIELDS or not isinstance(value["confirmed"], bool):
-        return None
-    by, at = value["by"], value["at"]
-    if not isinstance(at, str) or not (by == "" or is_name(by)) or (at and moment(at) is None):
-        return None
-    return Review(value["confirmed"], by, at)
-
-
 def is_page(width: float, height: float) -> bool:
     """Whether a page can have this size in pixels."""
     return min(width, height) >= 1 and max(width, height) <= _MAX_PIXELS
@@ -430,8 +420,7 @@ def to_record(receipt: Receipt) -> dict[str, Any]:
     head: dict[str, Any] = {"id": receipt.name or receipt.key, "source": receipt.source, "split": receipt.split}
     if receipt.image_id != image_id_for(receipt.source, receipt.name) or receipt.receipt_id != 1:
         head |= {"image_id": receipt.image_id, "receipt_id": receipt.receipt_id}
-    review = receipt.review
-    said = {} if review is None else {_REVIEW: {"confirmed": review.confirmed, "by": review.by, "at": review.at}}
+    said = {} if receipt.review is None else {_REVIEW: asdict(receipt.review)}
     return head | {"width": w, "height": h, "words": words} | receipt.extra | said
 
 

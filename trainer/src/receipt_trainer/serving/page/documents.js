@@ -72,10 +72,6 @@ export class WrittenReceipt extends Receipt {
     return super.reasons().map((text) => text.replace(/^(page \d+: )?([a-z_.]+)(?:\[(\d+)\]\.([a-z_]+))?: /i, inForm));
   }
 
-  checks() {
-    return { ...super.checks(), stale: this.done.length > 0 };
-  }
-
   /** Why it cannot be saved yet, in words; null if it can. */
   fault() {
     for (const { values, rows } of this.pages) {
@@ -177,5 +173,6 @@ export function formOf(receipt, { editable, onChange }) {
       titled(`Details${of}`, details),
     ];
   });
-  return [reasonsOf(receipt), ...sections, checksOf(receipt.checks())].filter(Boolean);
+  const note = receipt.stale ? make("p", { className: "soft" }, "As read, before your corrections.") : null;
+  return [reasonsOf(receipt), ...sections, checksOf(receipt.checks(), note)].filter(Boolean);
 }

@@ -253,8 +253,21 @@ function giveText() {
 
 function changed(places) {
   picture.update(places);
-  drawFields();
   drawEditor();
+  if (receipt.pages) return drawFields();
+  drawActions();
+  renew(receipt, receipt.done.at(-1));
+}
+
+/** Ask what the words say now; without an answer, what they said before stays, with a note. */
+async function renew(one, step) {
+  const said = await server.fields(one.answer.id, one.correction(false)).catch(() => null);
+  if (step !== one.done.at(-1)) return; // it was changed again meanwhile
+  if (said) one.renew(said);
+  if (one !== receipt) return;
+  const { words } = document.activeElement.dataset;
+  drawFields();
+  if (words && document.activeElement === document.body) byId("fields").querySelector(`[data-words="${words}"]`)?.focus();
 }
 
 // Saving

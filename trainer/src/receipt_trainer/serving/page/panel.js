@@ -3,10 +3,13 @@
 import { make, tone } from "./elements.js";
 import { NONE, UNSURE, nameOf, percent } from "./receipt.js";
 
+const OLD = "Fields and sums are those from before your last corrections: the server has not answered.";
+
 /** All of it, for `root`. Each row bears the places of its words in `data-words`. */
 export function fieldsOf(receipt) {
   const { summary, items, others } = receipt.fields();
   return [
+    receipt.stale ? make("p", { className: "note", textContent: OLD }) : null,
     reasonsOf(receipt),
     titled("Summary", rowsOf(summary)),
     others.length ? titled("Details", rowsOf(others.map((find) => ({ ...find, find })))) : null,
@@ -47,7 +50,7 @@ function surety({ confidence }) {
 
 function itemsOf({ columns, rows }) {
   const head = columns.map((label) => make("th", { scope: "col", className: label, textContent: nameOf(label) }));
-  const body = rows.map(({ cells }) => make("tr", {}, ...columns.map((label) => cellOf(label, cells[label]))));
+  const body = rows.map((cells) => make("tr", {}, ...columns.map((label) => cellOf(label, cells[label]))));
   const table = make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
   return make("div", { className: "scroll" }, table);
 }
@@ -65,9 +68,8 @@ function cellOf(label, find) {
 }
 
 /** Sums that hold or do not; null where none could be checked. */
-export function checksOf({ known, stale }) {
-  if (!known.length) return null;
-  const lines = known.map(({ text, holds }) => make("li", { className: holds ? "holds" : "fails", textContent: text }));
-  const note = stale ? make("p", { className: "soft", textContent: "As read, before your corrections." }) : null;
-  return titled("Sums", make("ul", { className: "checks" }, ...lines), note);
+export function checksOf(checks, ...notes) {
+  if (!checks.length) return null;
+  const lines = checks.map(({ text, holds }) => make("li", { className: holds ? "holds" : "fails", textContent: text }));
+  return titled("Sums", make("ul", { className: "checks" }, ...lines), ...notes);
 }

@@ -21,8 +21,7 @@ const NAMES = {
 };
 const SUMMARY = { merchant: "MERCHANT_NAME", date: "DATE", total: "GRAND_TOTAL", subtotal: "SUBTOTAL", tax: "TAX" };
 const MONEY = new Set(["total", "subtotal", "tax"]);
-const ITEM = ["PRODUCT_NAME", "QUANTITY", "UNIT_PRICE", "LINE_TOTAL"];
-const SEVERAL_LINES = new Set(["MERCHANT_NAME", "ADDRESS_LINE", "PRODUCT_NAME"]);
+const ITEM = { description: "PRODUCT_NAME", quantity: "QUANTITY", unit_price: "UNIT_PRICE", total: "LINE_TOTAL" };
 const CHECKS = {
   items_sum_to_subtotal: ["The items add up to the subtotal", "The items do not add up to the subtotal"],
   items_sum_to_total: ["The items add up to the total", "The items do not add up to the total"],
@@ -39,24 +38,27 @@ export function nameOf(label) {
 /** 0.975 as "98 %"; never 100 % of what is not certain. */
 export const percent = (share) => `${share < 1 ? Math.min(99, Math.round(share * 100)) : 100} %`;
 
+/** Whether only the model says what a word is. */
+const isModels = ({ byPerson, label, proposed }) => !byPerson && label === proposed;
+
 /** How sure a word's label is: by the model, or because a person has said it. */
-export function suretyOf({ byPerson, label, proposed, confidence }) {
-  if (byPerson) return "checked by you";
-  return label === proposed ? `${percent(confidence)} sure` : "set by a person";
+export function suretyOf(word) {
+  if (isModels(word)) return `${percent(word.confidence)} sure`;
+  return word.byPerson ? "checked by you" : "set by a person";
 }
 
 /** Whether the model says it, and hardly. */
-export const isUnsure = (word) => suretyOf(word).endsWith("sure") && word.confidence < UNSURE;
+export const isUnsure = (word) => isModels(word) && word.confidence < UNSURE;
 
 export class Receipt {
   /** Of an answer of the server; `photo` is a Blob or null, `key` that of the review queue. */
   constructor(answer, { photo = null, key = null, name = "" } = {}) {
-    Object.assign(this, { answer, photo, key, name });
+    Object.assign(this, { answer, said: answer, photo, key, name });
     const made = (word) => ({ ...word, read: word.text, proposed: proposedOf(word), byPerson: false });
     this.words = answer.words.map(made);
     this.done = [];
     this.undone = [];
-    this.savedAt = undefined;
+    this.savedAt = this.saidAt = undefined;
   }
 
   /** Whether there is something that was not saved. */
@@ -111,105 +113,52 @@ export class Receipt {
     return step.map((pair) => pair.place);
   }
 
-  /** What stands on the receipt now: [{label, words, text, value, confidence (null where a person said it)}]. */
-  finds() {
-    const found = [];
-    const taken = new Set();
-    for (const [label, finds] of Object.entries(this.answer.fields)) {
-      for (const find of finds) {
-        const kept = find.words.filter((place) => this.#stays(place, label));
-        kept.forEach((place) => taken.add(place));
-        const whole = kept.length === find.words.length && kept.every((place) => this.#asRead(place));
-        const { text, confidence } = find;
-        if (whole) found.push({ label, words: kept, text, value: valueOf(find), confidence });
-        else if (kept.length) found.push({ label, words: kept });
-      }
-    }
-    this.words.forEach(({ label }, place) => {
-      if (label !== NONE && !taken.has(place)) this.#join(found, label, place);
-    });
-    for (const find of found) if (!("value" in find)) Object.assign(find, this.#said(find));
-    return found;
+  /** Fields, items and sums that the server has made of the words as they are now. */
+  renew(said) {
+    Object.assign(this, { said, saidAt: this.done.at(-1) });
   }
 
-  #stays(place, label) {
-    const word = this.words[place];
-    return word.label === label || word.label === word.proposed;
+  /** Whether what is said is not of the words as they are now. */
+  get stale() {
+    return this.saidAt !== this.done.at(-1);
   }
 
-  #asRead(place) {
-    return this.words[place].text === this.words[place].read;
+  #find(label, { words, text, value, confidence }) {
+    const corrected = words.some((place) => !isModels(this.words[place]));
+    return { label, words, text, value: amountOf(value), confidence: corrected ? null : confidence };
   }
 
-  #join(found, label, place) {
-    const line = this.words[place].line;
-    const beside = (other) =>
-      Math.abs(other - place) === 1 && (SEVERAL_LINES.has(label) || this.words[other].line === line);
-    const find = found.find((one) => one.label === label && one.words.some(beside));
-    if (!find) return void found.push({ label, words: [place] });
-    find.words = [...find.words, place].sort((one, other) => one - other);
-    delete find.value;
-  }
-
-  #said(find) {
-    const text = find.words.map((place) => this.words[place].text).join(" ");
-    return { text, value: text, confidence: null };
-  }
-
-  /** Whether a person gave or took away this label, or edited a word that bears it. */
-  #touched(label) {
-    const moved = (word) => (word.label === label) !== (word.proposed === label);
-    return this.words.some((word) => moved(word) || (word.label === label && word.text !== word.read));
-  }
-
-  /** {rows of the summary, rows of items by label, others}, made of the finds. */
+  /** {rows of the summary, rows of items by label, others}. */
   fields() {
-    const finds = this.finds();
-    const chosen = Object.entries(SUMMARY).map(([key, label]) => this.#summaryRow(finds, key, label));
+    const { summary, fields, items } = this.said;
+    const finds = Object.entries(fields).flatMap(([label, found]) => found.map((find) => this.#find(label, find)));
+    const chosen = Object.entries(SUMMARY).map(([key, label]) => {
+      const own = finds.filter((find) => find.label === label);
+      const value = summary[key];
+      const find = own.find((one) => one.value === value) ?? (value === null ? own[0] : null) ?? null;
+      const currency = MONEY.has(key) && value ? summary.currency : null;
+      return { label, value, currency, find, words: find?.words ?? [] };
+    });
     const shown = new Set(chosen.map((row) => row.find));
     const shared = ({ label }) => Object.values(SUMMARY).includes(label);
-    const items = this.#items(finds.filter((find) => ITEM.includes(find.label)));
     const order = Object.keys(NAMES);
-    const others = finds.filter((find) => !shown.has(find) && !ITEM.includes(find.label));
+    const others = finds.filter((find) => !shown.has(find) && !Object.values(ITEM).includes(find.label));
     others.sort((one, other) => shared(one) - shared(other) || order.indexOf(one.label) - order.indexOf(other.label));
-    return { summary: chosen, items, others };
+    const cells = (item) => Object.entries(ITEM).map(([name, label]) => [label, item[name] && this.#find(label, item[name])]);
+    const rows = items.map((item) => Object.fromEntries(cells(item)));
+    return { summary: chosen, items: { columns: Object.values(ITEM).filter((label) => rows.some((row) => row[label])), rows }, others };
   }
 
-  #summaryRow(finds, key, label) {
-    const own = finds.filter((find) => find.label === label);
-    const read = this.answer.summary[key];
-    const touched = this.#touched(label);
-    const said = own.find((find) => find.confidence === null);
-    const find = (touched ? said : own.find((one) => one.value === read)) ?? (touched || read === null ? own[0] : null);
-    const value = touched ? (find?.value ?? null) : read;
-    const currency = MONEY.has(key) && value && !touched ? this.answer.summary.currency : null;
-    return { label, value, currency, find: find ?? null, words: find?.words ?? [] };
-  }
-
-  #items(finds) {
-    const rows = this.answer.items.map((item) => ({ lines: item.lines, cells: {}, first: item.lines[0] ?? 0 }));
-    for (const find of finds) {
-      const line = this.words[find.words[0]]?.line;
-      let row = rows.find((one) => one.lines.includes(line) && !one.cells[find.label]);
-      if (!row) rows.push((row = { lines: [line], cells: {}, first: line }));
-      row.cells[find.label] = find;
-    }
-    const columns = ITEM.filter((label) => rows.some((row) => row.cells[label]));
-    const full = rows.filter((row) => Object.keys(row.cells).length);
-    return { columns, rows: full.sort((one, other) => one.first - other.first) };
-  }
-
-  /** [{text, holds}] of the sums that were checked, and whether a person has changed an amount since. */
+  /** [{text, holds}] of the sums that were checked. */
   checks() {
     const textOf = (name, holds) => CHECKS[name]?.[holds ? 0 : 1];
-    const said = Object.entries(this.answer.checks).map(([name, holds]) => ({ text: textOf(name, holds), holds }));
-    const stale = ["LINE_TOTAL", "SUBTOTAL", "TAX", "GRAND_TOTAL"].some((label) => this.#touched(label));
-    return { known: said.filter((check) => check.holds !== null && check.text), stale };
+    const said = Object.entries(this.said.checks).map(([name, holds]) => ({ text: textOf(name, holds), holds }));
+    return said.filter((check) => check.holds !== null && check.text);
   }
 
   /** Why a person should look at it, in plain words. */
   reasons() {
-    return this.answer.review_reasons.map(({ code, text }) => {
+    return this.said.review_reasons.map(({ code, text }) => {
       const [, label, share] = /^([A-Z_]+) is right with a probability of ([\d.]+)/.exec(text) ?? [];
       if (label) return `${nameOf(label)} is only ${percent(Number(share))} sure`;
       const [check] = Object.keys(CHECKS).filter((name) => code === "check_failed" && text.startsWith(name));
@@ -220,8 +169,7 @@ export class Receipt {
 
   /** Places of the words of which only the model says what they are, the least sure first. */
   unsure() {
-    const byModel = ({ byPerson, label, proposed }) => !byPerson && label === proposed;
-    const places = [...this.words.keys()].filter((place) => byModel(this.words[place]));
+    const places = [...this.words.keys()].filter((place) => isModels(this.words[place]));
     return places.sort((one, other) => this.words[one].confidence - this.words[other].confidence);
   }
 
@@ -229,8 +177,9 @@ export class Receipt {
   correction(confirmed) {
     return {
       pages: this.answer.pages.map(({ page, width, height }) => ({ page, width, height })),
-      words: this.words.map(({ text, read, box, page, line, label, proposed, byPerson }) => ({
-        text, box, page, line, label, proposed, by_person: byPerson, ...(text !== read && { original_text: read }),
+      words: this.words.map(({ text, read, byPerson, box, page, line, label, proposed, confidence, ocr_confidence }) => ({
+        text, box, page, line, label, proposed, confidence, ocr_confidence, by_person: byPerson,
+        ...(text !== read && { original_text: read }),
       })),
       confirmed,
       model: this.answer.model && { name: this.answer.model.name, version: this.answer.model.version },
@@ -243,7 +192,4 @@ export class Receipt {
 /** The model's label: that of the tag; `label` may be one that a person gave before. */
 const proposedOf = ({ tag }) => (tag === NONE ? NONE : tag.replace(/^[BI]-/, ""));
 
-function valueOf(find) {
-  const value = find.value;
-  return value === null ? null : typeof value === "object" ? value.amount : value;
-}
+const amountOf = (value) => value?.amount ?? value;

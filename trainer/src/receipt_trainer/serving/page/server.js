@@ -56,7 +56,7 @@ export async function entry(key) {
   const { photo, ...answer } = await json(`/v1/review/${encodeURIComponent(key)}`);
   const place = photo && new URL(photo, location.href);
   if (!place || place.origin !== location.origin) return { answer, photo: null };
-  return { answer, photo: await (await call(place.pathname + place.search)).blob().catch(() => null) };
+  return { answer, photo: await call(place.pathname).then((found) => found.blob()).catch(() => null) };
 }
 
 /**
@@ -96,15 +96,20 @@ async function shrunk(file) {
   return blob && new File([blob], file.name.replace(/\.\w+$/, "") + ".jpg", { type: "image/jpeg" });
 }
 
+function send(id, what, correction) {
+  const headers = { "Content-Type": "application/json" };
+  const path = `/v1/receipts/${encodeURIComponent(id)}:${what}`;
+  return json(path, { method: "POST", headers, body: JSON.stringify(correction) });
+}
+
+/** The fields, items and checks that follow from a correction. */
+export const fields = (id, correction) => send(id, "fields", correction);
+
 /** Save a correction, with the photo where it is to be kept. */
 export function correct(id, correction, photo) {
-  const path = `/v1/receipts/${encodeURIComponent(id)}:correct`;
-  if (!photo) {
-    const headers = { "Content-Type": "application/json" };
-    return json(path, { method: "POST", headers, body: JSON.stringify(correction) });
-  }
+  if (!photo) return send(id, "correct", correction);
   const body = new FormData();
   body.append("correction", new Blob([JSON.stringify(correction)], { type: "application/json" }));
   body.append("photo", photo, photo.name);
-  return json(path, { method: "POST", body });
+  return json(`/v1/receipts/${encodeURIComponent(id)}:correct`, { method: "POST", body });
 }

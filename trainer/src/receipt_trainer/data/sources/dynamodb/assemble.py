@@ -117,6 +117,8 @@ def review_item(receipt: Receipt, review: Review) -> Item:
         "reviewed_by": review.by,
         "reviewed_at": review.at,
     }
+    if review.confirmed:  # found among the VALID labels, as it says what words without one are
+        item |= {"GSI3PK": tables.validation_status_pk("VALID"), "GSI3SK": f"{item['PK']}#{item['SK']}"}
     return item
 
 

@@ -64,10 +64,10 @@ def labelled_keys(
     workers: int = WORKERS,
     limit: int | None = None,
 ) -> list[ReceiptKey]:
-    """The receipts that have a VALID label, sorted; with `limit` those of the first so many labels of each segment.
+    """The receipts that are labelled, sorted; with `limit` those of the first so many labels of each segment.
 
-    Reads PK and SK of GSI3's partition of VALID labels. A label is recognised by its SK: other things have a validation
-    status too, and are passed over.
+    Reads PK and SK of GSI3's partition of VALID labels, among which are the reviews that confirm a receipt. Both are
+    recognised by their SK: other things have a validation status too, and are passed over.
 
     Raises:
         UserError: no such table or index, no credentials.
@@ -89,7 +89,7 @@ def labelled_keys(
             **({"Limit": limit} if limit else {}),
         )
         for item in islice(rows, limit):
-            if "#LABEL#" in str(item["SK"]):
+            if "#LABEL#" in str(item["SK"]) or str(item["SK"]).endswith("#REVIEW"):
                 key = key_of(item)
                 found.update([key] if key else [])
                 strange.extend([] if key else [f"{item['PK']} {item['SK']}"])

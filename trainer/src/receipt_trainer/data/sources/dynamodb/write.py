@@ -82,7 +82,7 @@ def mark_imported(receipt: Receipt, *, partial: bool = False) -> Receipt:
     """
     if receipt.review is not None:
         return receipt
-    return replace(receipt, review=Review(receipt.has_valid_label() and not partial, IMPORT))
+    return replace(receipt, review=Review(receipt.is_labelled() and not partial, IMPORT))
 
 
 def import_receipts(

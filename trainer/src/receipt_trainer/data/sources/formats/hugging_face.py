@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from receipt_trainer.data.labels import to_bio
 from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
 from receipt_trainer.data.problems import ProblemKind
 from receipt_trainer.data.receipt import Receipt, WordLabel
-from receipt_trainer.data.sources.clean import is_name, number
+from receipt_trainer.data.sources.clean import is_name, number, parse_review
 from receipt_trainer.data.sources.formats.pages import (
     GRID,
     FileReading,
@@ -40,7 +41,9 @@ _TAGS: Final = ("ner_tags", "labels", "tags")
 _ID: Final = ("id", "image_path", "file_name", "image")
 _EXACT: Final = "page_boxes"
 """Column of our export: boxes as parts of the page, exactly."""
-_MINE: Final = (*_WORDS, *_BOXES, *_TAGS, "id", "image", "extra", _EXACT)
+_REVIEW: Final = "receipt_review"
+"""Column of our export: what a person has said of the receipt as a whole."""
+_MINE: Final = (*_WORDS, *_BOXES, *_TAGS, "id", "image", "extra", _EXACT, _REVIEW)
 _CARRIED: Final = ("source", "split", "image_id")
 _RECEIPT_KEYS: Final = (*_CARRIED, "receipt_id", "id", "width", "height", "words")
 _WORD_KEYS: Final = ("text", "box", "line", "label", "labels", "confidence")
@@ -109,8 +112,10 @@ def _document(reading: FileReading, name: str, record: dict[str, Any]) -> Docume
     if isinstance(receipt_id, int) and 0 < receipt_id < 10**9:
         more["receipt_id"] = receipt_id
     page = PageWords(1, float(record["width"]), float(record["height"]), tuple(words))
-    extra = {key: each for key, each in record.items() if key not in _RECEIPT_KEYS}
-    return DocumentWords(name, (page,), **more, extra=extra)
+    review = parse_review(record.get("review"))
+    taken = (*_RECEIPT_KEYS, "review") if review else _RECEIPT_KEYS
+    extra = {key: each for key, each in record.items() if key not in taken}
+    return DocumentWords(name, (page,), **more, extra=extra, review=review)
 
 
 def columns_of(
@@ -150,7 +155,13 @@ def columns_of(
         }
         words.append(word | _carried(word.pop("extra", None)))
     kept = {key: value for key, value in row.items() if key not in _MINE and key not in _PER_WORD}
-    return kept | _carried(row.get("extra")) | {"id": row.get("id"), "width": width, "height": height, "words": words}
+    said = {"review": row[_REVIEW]} if parse_review(row.get(_REVIEW)) else {}
+    return (
+        kept
+        | _carried(row.get("extra"))
+        | said
+        | {"id": row.get("id"), "width": width, "height": height, "words": words}
+    )
 
 
 def parquet_rows(path: Path, content: bytes | None, most: int) -> list[tuple[str, Any]]:
@@ -281,6 +292,7 @@ def to_row(receipt: Receipt) -> dict[str, Any]:
         "image_id": receipt.image_id,
         "receipt_id": receipt.receipt_id,
         "extra": json.dumps(receipt.extra) if receipt.extra else None,
+        _REVIEW: asdict(receipt.review) if receipt.review else None,
     }
 
 

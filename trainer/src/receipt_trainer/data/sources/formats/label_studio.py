@@ -7,12 +7,13 @@ What our own export says beyond that stands in the task's data under `receipt_tr
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, Final
 
 from receipt_trainer.data.page_words import DocumentWords, PageWord, PageWords
 from receipt_trainer.data.problems import ProblemKind
 from receipt_trainer.data.receipt import Receipt, WordLabel
-from receipt_trainer.data.sources.clean import is_name, number
+from receipt_trainer.data.sources.clean import is_name, number, parse_review
 from receipt_trainer.data.sources.formats.pages import (
     GRID,
     FileReading,
@@ -154,7 +155,7 @@ def _of_ours(reading: FileReading, task: dict[str, Any], n: int) -> DocumentWord
         for _, proposed in predictions:
             regions = proposed | regions
     stored = ours.get("words") if isinstance(ours.get("words"), dict) else {}
-    words = []
+    words, is_judged_anew = [], set(regions) != set(stored)
     for identity, region in regions.items():
         known = stored.get(identity)
         points = _points(region, 1.0, 1.0)
@@ -164,6 +165,7 @@ def _of_ours(reading: FileReading, task: dict[str, Any], n: int) -> DocumentWord
             continue
         before = [WordLabel(*each) for each in items(at(known, "labels")) if _is_label(each)]
         labels = _judged(before, region["labels"]) if chosen else tuple(before)
+        is_judged_anew |= labels != tuple(before)
         line, extra = at(known, "line"), at(known, "extra")
         x0, y0, x1, y1 = *points[0], *points[2]
         words.append(
@@ -186,6 +188,7 @@ def _of_ours(reading: FileReading, task: dict[str, Any], n: int) -> DocumentWord
         **more,
         receipt_id=receipt_id if isinstance(receipt_id, int) and 0 < receipt_id < 10**9 else 1,
         extra=extra if isinstance(extra, dict) else {},
+        review=None if is_judged_anew else parse_review(ours.get("review")),
     )
 
 
@@ -228,7 +231,7 @@ def to_task(receipt: Receipt, image: str) -> dict[str, Any]:
                 parts.append(common | {"from_name": "label", "type": "labels", "value": box | {"labels": names}})
         return parts
 
-    annotations = [{"result": result("VALID")}] if receipt.has_valid_label() else []
+    annotations = [{"result": result("VALID")}] if receipt.is_labelled() else []
     predictions = [
         {"model_version": who or PREDICTED, "result": result("PENDING", who)}
         for who in proposers or ([] if annotations else [""])
@@ -245,6 +248,8 @@ def to_task(receipt: Receipt, image: str) -> dict[str, Any]:
     ours = {
         key: getattr(receipt, key) for key in ("image_id", "receipt_id", "source", "split", "width", "height", "extra")
     }
+    if annotations and receipt.review is not None:
+        ours["review"] = asdict(receipt.review)
     ours |= {"version": 1, "id": receipt.name or receipt.key, "words": kept}
     return {"data": {"image": image, OURS: ours}, "annotations": annotations, "predictions": predictions}
 
