@@ -104,6 +104,25 @@ def test_words_without_an_id_are_called_by_their_hash(client: Client) -> None:
     assert ids[0] == ids[1] != ids[2]
 
 
+def test_fields_of_labels_that_nobody_changed_are_those_that_were_read(client: Client) -> None:
+    """Of the words of an answer, `:fields` says what the answer says; with a label of a person, what follows."""
+    answer = client.post("/v1/receipts:read", json=WORDS).json()
+    names = ("text", "box", "page", "line", "label", "confidence", "ocr_confidence")
+    words = [{name: word[name] for name in names} | {"proposed": word["label"]} for word in answer["words"]]
+    pages = [{name: page[name] for name in ("page", "width", "height")} for page in answer["pages"]]
+    body = {"pages": pages, "words": words, "confirmed": False}
+    said = client.post("/v1/receipts/x:fields", json=body).json()
+    assert {name: said[name] for name in ("summary", "checks", "review")} == {
+        name: answer[name] for name in ("summary", "checks", "review")
+    }
+    assert {label: [find["words"] for find in finds] for label, finds in said["fields"].items()} == {
+        label: [find["words"] for find in finds] for label, finds in answer["fields"].items()
+    }
+    words[0] |= {"label": "MERCHANT_NAME", "by_person": True}
+    said = client.post("/v1/receipts/x:fields", json=body).json()
+    assert words[0]["text"] in said["summary"]["merchant"]
+
+
 def test_a_correction_is_kept(client: Client) -> None:
     """What the page sends comes back as what was kept; what is wrong with one is said with its place."""
     word = {"text": "Shop", "box": [1, 1, 50, 20], "page": 1, "line": 0, "label": "MERCHANT_NAME", "by_person": True}
