@@ -157,6 +157,29 @@ def test_words_are_selected_by_dragging_and_changes_undone(browser: Browser, sit
         assert [labels_of(receipt)[text] for text in ("ACME", "STORES", "LTD")] == ["MERCHANT_NAME"] * 3
 
 
+def test_fields_follow_a_correction(browser: Browser, site: Site) -> None:
+    """What a person labels or writes is a value of its field, and undone it is none; where the server cannot be asked,
+    what stands there is said to be old."""
+    with opened(browser, site.url) as page:
+        read_words(page, "followed", ["27/11/2026|Thanks"])
+        fields = page.locator("#fields")
+        word(page, "27/11/2026").click()
+        page.get_by_role("button", name="Date", exact=True).click()
+        expect(fields).to_contain_text("2026-11-27")
+        page.keyboard.press("e")
+        page.keyboard.type("28/11/2026")
+        page.keyboard.press("Enter")
+        expect(fields).to_contain_text("2026-11-28")
+        page.keyboard.press("Control+z")
+        expect(fields).to_contain_text("2026-11-27")
+        page.context.set_offline(True)
+        page.keyboard.press("0")
+        expect(fields).to_contain_text("from before your last corrections")
+        page.context.set_offline(False)
+        page.keyboard.press("Control+z")
+        expect(fields).not_to_contain_text("from before your last corrections")
+
+
 def test_a_file_that_is_chosen_at_once_waits_for_what_the_server_is(browser: Browser, site: Site) -> None:
     """Read while the page does not know the labels yet, a receipt could not be corrected: it is read after that."""
     with opened(browser, site.url) as page:
