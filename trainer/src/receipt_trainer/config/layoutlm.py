@@ -11,14 +11,24 @@ from receipt_trainer.config.base import Strict
 SIMULATED_MERCHANTS: Final = 0.5
 """What `layoutlm-cli train` takes where nobody says it. A job file without it, as those of 0.1.0, means none."""
 
+FEW_STEPS: Final = 200
+"""The same of optimizer steps: ten passes over ten receipts would be 50, too few (docs/lab-notes.md)."""
+
 
 class TrainingConfig(Strict):
     """How to train. Lengths are in optimizer steps or epochs as said; losses are natural logs."""
 
-    added: ClassVar[frozenset[str]] = frozenset({"export_package"})
+    added: ClassVar[frozenset[str]] = frozenset({"export_package", "min_steps"})
 
     num_epochs: float = Field(10.0, gt=0, le=1000, description="Passes over the training examples")
     max_steps: int = Field(0, ge=0, description="Optimizer steps; above 0 it overrides num_epochs")
+    min_steps: int = Field(
+        0,
+        ge=0,
+        description="Optimizer steps at least: where num_epochs make fewer, batches of 256 tokens or more and further "
+        "epochs make as many, and the last step's model is kept and scored, as so few receipts choose none; 0: none; "
+        f"`layoutlm-cli train` without a job file, --epochs or max_steps: {FEW_STEPS}",
+    )
     batch_size: int | None = Field(
         None,
         ge=1,
@@ -32,7 +42,8 @@ class TrainingConfig(Strict):
         None,
         gt=0,
         le=1,
-        description="Peak of AdamW's schedule; unset: 6e-5 for a LayoutLM checkpoint, 3e-4 for a warm or random start",
+        description="Peak of AdamW's schedule; unset: 1.5e-4 from a run of this program, 6e-5 from another LayoutLM, "
+        "3e-4 from a BERT or nothing",
     )
     lr_scheduler: Literal["linear", "cosine", "constant_with_warmup"] = Field(
         "linear", description="Shape of the decay after warm-up (transformers' names)"

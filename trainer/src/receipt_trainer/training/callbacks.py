@@ -107,6 +107,19 @@ class CheckpointCommit(TrainerCallback):
             self._sink.checkpoint_gone(gone)
 
 
+class SpacedCheckpoints(TrainerCallback):
+    """Of many short epochs only every `every` leaves a checkpoint, and the last. Stands before `StopSignal`."""
+
+    def __init__(self, every: int) -> None:
+        self._every = every
+
+    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> TrainerControl:
+        """Take back what transformers asks for after each epoch."""
+        if round(state.epoch or 0) % self._every and state.global_step < state.max_steps:
+            control.should_save = False
+        return control
+
+
 class LossState(TrainerCallback):
     """Stands before `CheckpointCommit`, so that its file is sealed with the rest.
 
@@ -184,6 +197,11 @@ class StopSignal(TrainerCallback):
         at_end = state.global_step >= state.max_steps or float(state.epoch or 0).is_integer()
         if not at_end and any(self._asked().values()):
             control.should_save = True  # and logs nothing: when it is asked differs from run to run
+        return control
+
+    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> TrainerControl:
+        """Ask for a checkpoint where the epoch does not."""
+        control.should_save = control.should_save or any(self._asked().values())
         return control
 
     def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

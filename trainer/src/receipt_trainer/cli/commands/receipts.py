@@ -413,7 +413,10 @@ def _places(client: DynamoDBClient, table: str, given: str) -> list[ReceiptKey]:
     required=True,
     help="File to write, JSON lines; gzipped if it is called *.gz.",
 )
-def generate_command(count: int, seed: int, output: Path) -> None:
+@click.option(
+    "--varied", is_flag=True, help="More countries, tilted photos, phrases as one word: to learn before other receipts."
+)
+def generate_command(count: int, seed: int, output: Path, varied: bool) -> None:
     """Write synthetic receipts with exact labels, for trying things out without data of your own."""
     from receipt_trainer.data.synthetic import generate
 
@@ -422,7 +425,7 @@ def generate_command(count: int, seed: int, output: Path) -> None:
         output.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open_text(beside, "w") as stream:
-                for receipt in generate(count, seed):
+                for receipt in generate(count, seed, varied=varied):
                     stream.write(json.dumps(to_record(receipt), ensure_ascii=False, separators=(",", ":")) + "\n")
             beside.replace(output)
         finally:

@@ -18,7 +18,7 @@ from receipt_trainer.cli.render.tables import plain_table, progress_bar
 from receipt_trainer.cli.training import checked_job_name, configure, new_job_name, train
 from receipt_trainer.config.base import parse
 from receipt_trainer.config.job_file import LayoutLMJob
-from receipt_trainer.config.layoutlm import SIMULATED_MERCHANTS, DataConfig
+from receipt_trainer.config.layoutlm import FEW_STEPS, SIMULATED_MERCHANTS, DataConfig, TrainingConfig
 from receipt_trainer.contract import names
 from receipt_trainer.contract.package import KNOWN_FILE, SERVE_DIR
 from receipt_trainer.contract.run_record import LayoutLMRecord, PackageOutcome, load_record
@@ -79,9 +79,8 @@ def command(**flags: Any) -> None:
 
     run_dir = flags["output_dir"] or Path(names.DEFAULT_OUTPUT_ROOT) / name
     earlier = None if flags["restart"] else _earlier(run_dir)
-    if spec is None and "simulated_merchants" not in data.model_fields_set:
-        share = earlier.data_config.get("simulated_merchants", 0.0) if earlier else SIMULATED_MERCHANTS
-        data = data.model_copy(update={"simulated_merchants": share})
+    if spec is None:
+        training, data = _usual(training, data, earlier)
     fills_card = spec is None and "batch_tokens" not in training.model_fields_set
     if fills_card and earlier and "batch_tokens" in earlier.training_config:
         training = training.model_copy(update={"batch_tokens": earlier.training_config["batch_tokens"]})
@@ -96,6 +95,19 @@ def _earlier(run_dir: Path) -> LayoutLMRecord | None:
     except (OSError, ValueError):
         return None
     return record if isinstance(record, LayoutLMRecord) else None
+
+
+def _usual(
+    training: TrainingConfig, data: DataConfig, there: LayoutLMRecord | None
+) -> tuple[TrainingConfig, DataConfig]:
+    """What this command takes where nothing is said; a run that is there goes on as it was begun."""
+    if "simulated_merchants" not in data.model_fields_set:
+        share = there.data_config.get("simulated_merchants", 0.0) if there else SIMULATED_MERCHANTS
+        data = data.model_copy(update={"simulated_merchants": share})
+    if not {"num_epochs", "max_steps", "min_steps"} & training.model_fields_set:
+        steps = there.training_config.get("min_steps", 0) if there else FEW_STEPS
+        training = training.model_copy(update={"min_steps": steps})
+    return training, data
 
 
 def _require_start(model: str) -> None:

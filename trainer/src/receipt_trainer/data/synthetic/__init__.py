@@ -18,29 +18,32 @@ from receipt_trainer.data.receipt import Receipt, image_id_for
 from receipt_trainer.data.synthetic.layout import LaidOut, lay_out
 from receipt_trainer.data.synthetic.locales import locales
 from receipt_trainer.data.synthetic.page import PlainFamily
-from receipt_trainer.data.synthetic.words import Damage, draw_damage, read_page
+from receipt_trainer.data.synthetic.words import Damage, draw_damage, draw_varied_damage, read_page
 
 SOURCE: Final = "synthetic"
 _COUNTRIES: Final = ("en_US", "en_CA", "en_GB", "en_AU", "en_SG", "en_MY", "id_ID", "de_DE", "fr_FR")
+_MORE_COUNTRIES: Final = ("en_US", "en_IN", "es_ES", "it_IT")
 _TEMPLATES: Final = ("thermal", "thermal", "thermal", "bistro")
 _FAMILIES: Final = (PlainFamily("mono"), PlainFamily("sans", typewriter=False))
 
 
-def generate(count: int, seed: int, *, noise: bool = True) -> Iterator[Receipt]:
+def generate(count: int, seed: int, *, noise: bool = True, varied: bool = False) -> Iterator[Receipt]:
     """`count` receipts of source "synthetic"; receipt i depends on `seed` and i alone.
 
     Args:
         count: number of receipts.
         seed: any whole number.
         noise: whether the reader of the photo makes mistakes; without it every word stands as printed.
+        varied: receipts to learn from before others: more countries, and often whole phrases as one word, tilted.
     """
-    countries = [(locales()[code], _FAMILIES) for code in _COUNTRIES]
+    countries = [(locales()[code], _FAMILIES) for code in (*_COUNTRIES, *(_MORE_COUNTRIES if varied else ()))]
     for index in range(count):
         # Text as a seed goes through SHA-512, which no interpreter setting changes.
         rng = Random(f"{seed}:{index}")
         laid_out = lay_out(rng, _TEMPLATES, countries, truthful=False)
-        name = f"synthetic-{seed}-{index:06d}"
-        yield receipt_of(laid_out, name, SOURCE, rng, draw_damage(rng) if noise else Damage())
+        name = f"synthetic-{'varied-' if varied else ''}{seed}-{index:06d}"
+        damage = draw_varied_damage if varied else draw_damage
+        yield receipt_of(laid_out, name, SOURCE, rng, damage(rng) if noise else Damage())
 
 
 def receipt_of(laid_out: LaidOut, name: str, source: str, rng: Random, damage: Damage) -> Receipt:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
@@ -33,10 +36,14 @@ from receipt_trainer.reports.run_folder import load_run, next_steps, write_repor
 from receipt_trainer.reports.terminal import print_outcome
 from receipt_trainer.training import distributed, hardware
 from receipt_trainer.training.arguments import NOT_IN_THE_CURVE, training_arguments
+from receipt_trainer.training.callbacks import SpacedCheckpoints
 from receipt_trainer.training.console import progress_bar, say
 from receipt_trainer.training.family import Evaluations, Moment
 from receipt_trainer.training.hardware import Machine
 from receipt_trainer.training.trainer import BatchTrainer
+
+LEAST_TOKENS: Final = 256
+"""Of a batch of few examples: a step on smaller ones costs more than its share."""
 
 
 class F1Evaluations(Evaluations[LayoutLMRecord, EpochMetrics]):
@@ -152,17 +159,12 @@ class LayoutLMTask:
             coarse=machine.cuda,
             simulated=self._simulated(),
         )
-        batches = PackedBatches(
-            numbers,
-            config.batch_size,
-            config.seed,
-            lengths=examples.lengths,
-            batch_tokens=config.batch_tokens,
-            ranks=distributed.count(),
-        )
+        batches, epochs = schedule(config, numbers, examples.lengths)
+        if epochs is not None:
+            callbacks = [SpacedCheckpoints(math.ceil(epochs / config.num_epochs)), *callbacks]
         return ReceiptTrainer(
             model=model,
-            args=layoutlm_arguments(config, run_dir, machine),
+            args=layoutlm_arguments(config, run_dir, machine, epochs),
             batches=batches,
             collator=collator,
             validation=prepared.validation,
@@ -209,14 +211,42 @@ class LayoutLMTask:
             say(console, describe_package(record))
 
 
-def layoutlm_arguments(config: TrainingConfig, run_dir: Path, machine: Machine) -> Any:
-    """transformers' arguments for a configuration of this family."""
+def schedule(
+    config: TrainingConfig, numbers: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[PackedBatches, int | None]:
+    """The batches of an epoch, and of few examples, whose epochs would make less than `min_steps`, the epochs.
+
+    These get smaller batches, as a step learns as much from them, and then more epochs.
+
+    Args:
+        numbers: the examples to train on.
+        lengths: tokens of every example of the data set.
+    """
+
+    def batches(tokens: int) -> PackedBatches:
+        seed, ranks = config.seed, distributed.count()
+        return PackedBatches(numbers, config.batch_size, seed, lengths=lengths, batch_tokens=tokens, ranks=ranks)
+
+    def steps(made: PackedBatches) -> int:
+        return -(-len(made) // (distributed.count() * config.gradient_accumulation_steps))
+
+    usual = batches(config.batch_tokens)
+    if config.max_steps or config.num_epochs * steps(usual) >= config.min_steps:
+        return usual, None
+    smaller = int(config.num_epochs * int(lengths[numbers].sum()) / config.min_steps)
+    few = batches(min(config.batch_tokens, max(LEAST_TOKENS, smaller)))
+    return few, math.ceil(max(config.num_epochs, config.min_steps / steps(few)))
+
+
+def layoutlm_arguments(config: TrainingConfig, run_dir: Path, machine: Machine, few: int | None = None) -> Any:
+    """transformers' arguments for a configuration of this family; after `few` epochs, if given, comes the one score."""
     return training_arguments(
         config,
         run_dir,
         machine,
         F1Evaluations(),
-        num_train_epochs=config.num_epochs,
+        num_train_epochs=few or config.num_epochs,
+        eval_delay=few or 0,
         per_device_train_batch_size=config.batch_size or 1,
         lr_scheduler_type=config.lr_scheduler,
         tf32=config.tf32 if machine.cuda and torch.cuda.get_device_capability() >= (8, 0) else None,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
+import torch
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -16,11 +19,12 @@ from transformers import (
 )
 
 from receipt_trainer.config.layoutlm import DataConfig, TrainingConfig
-from receipt_trainer.data.labels import LabelSpace
+from receipt_trainer.contract.names import AMOUNT
+from receipt_trainer.data.labels import AMOUNT_LABELS, LabelSpace
 from receipt_trainer.errors import UserError
 from receipt_trainer.models import hub
 from receipt_trainer.models.layoutlm.packing import use_packing
-from receipt_trainer.models.layoutlm.places import TINY, WITHOUT_NETWORK, find_start
+from receipt_trainer.models.layoutlm.places import RECIPE, TINY, WITHOUT_NETWORK, find_start
 from receipt_trainer.models.layoutlm.relative import RelativeLayoutLMConfig, load_classifier
 from receipt_trainer.models.layoutlm.warm_start import TEXT_MODELS, positions_before, require_all, warm_start
 from receipt_trainer.training.failures import first_line
@@ -51,7 +55,9 @@ class Start:
     @property
     def default_learning_rate(self) -> float:
         """Peak learning rate for this kind of start, when none is given."""
-        return 6e-5 if self.kind == "layoutlm" else 3e-4
+        if self.kind == "layoutlm":
+            return 1.5e-4 if (Path(self.path) / RECIPE).is_file() else 6e-5
+        return 3e-4
 
     def require_length(self, data: DataConfig) -> None:
         """UserError: examples may be longer than what the model knows positions for."""
@@ -133,22 +139,21 @@ def build(start: Start, space: LabelSpace, tokenizer: Any, training: TrainingCon
         WorldError: the hub cannot be reached.
     """
     tags = dict(enumerate(space.tags))
-    labelled: dict[str, Any] = {
-        "num_labels": len(tags),
-        "id2label": tags,
-        "label2id": {tag: index for index, tag in tags.items()},
-    }
+    labels = {"num_labels": len(tags), "id2label": tags, "label2id": {tag: index for index, tag in tags.items()}}
+    dropout: dict[str, Any] = {}
     if training.dropout is not None:
-        labelled["hidden_dropout_prob"] = training.dropout
+        dropout["hidden_dropout_prob"] = training.dropout
     if training.attention_dropout is not None:
-        labelled["attention_probs_dropout_prob"] = training.attention_dropout
+        dropout["attention_probs_dropout_prob"] = training.attention_dropout
+    labelled = labels | dropout
     try:
         if start.kind == "layoutlm":
             with hub.reached(start.path, WITHOUT_NETWORK):
                 model, found = load_classifier(
-                    start.path, ignore_mismatched_sizes=True, output_loading_info=True, **labelled
+                    start.path, ignore_mismatched_sizes=True, output_loading_info=True, **dropout
                 )
             require_all(found, "classifier.", "pooler.")
+            _take_head(model, labels)
         elif start.kind == "text":
             with hub.reached(start.path, WITHOUT_NETWORK):
                 model = warm_start(start.path, labelled)
@@ -166,3 +171,29 @@ def build(start: Start, space: LabelSpace, tokenizer: Any, training: TrainingCon
     use_packing(model)
     model.layoutlm.pooler.requires_grad_(False)  # no word's label depends on it; DDP waits for gradients of the rest
     return model
+
+
+def _take_head(model: LayoutLMForTokenClassification, labels: Mapping[str, Any]) -> None:
+    """Give a trained model the run's tags: the rows of those it knows, by name; the others begin afresh.
+
+    A merged AMOUNT begins as the mean of the amounts that the model knows, one of them as its AMOUNT.
+    """
+    old, known = model.classifier, {tag: index for index, tag in model.config.id2label.items()}
+    new = model.classifier = torch.nn.Linear(old.in_features, labels["num_labels"])
+    model._init_weights(new)
+    with torch.no_grad():
+        for tag, row in labels["label2id"].items():
+            if like := [known[name] for name in _alike(tag, known)]:
+                new.weight[row], new.bias[row] = old.weight[like].mean(0), old.bias[like].mean(0)
+    for name, value in labels.items():
+        setattr(model.config, name, value)
+    model.num_labels = labels["num_labels"]
+
+
+def _alike(tag: str, known: Mapping[str, int]) -> list[str]:
+    """The known tags that a tag stands for: itself, or the amounts that it is merged from, or is part of."""
+    if tag in known:
+        return [tag]
+    prefix, _, label = tag.partition("-")
+    parts = sorted(AMOUNT_LABELS) if label == AMOUNT else [AMOUNT] if label in AMOUNT_LABELS else []
+    return [name for name in (f"{prefix}-{part}" for part in parts) if name in known]
