@@ -89,6 +89,8 @@ def places(words: Sequence[ReadWord], evidence: Evidence) -> list[Place]:
 def _find(word: ReadWord, evidence: Evidence) -> Find | None:
     if word.label not in (OUTSIDE, "LINE_TOTAL", "GRAND_TOTAL"):
         return None
+    if word.label != "GRAND_TOTAL" and word.score == 1:
+        return None  # a person has said what it is
     score = word.score if word.label == "GRAND_TOTAL" else min(UNLABELLED, 1 - word.score)
     return read_find("GRAND_TOTAL", [word], evidence, score)[0]
 
