@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import Unigram
 
 from receipt_trainer.contract.package import PackageManifest
 from receipt_trainer.data.decode import whole_lines
@@ -21,7 +25,7 @@ from receipt_trainer.data.receipt import Receipt, Word
 from receipt_trainer.data.synthetic import generate
 from receipt_trainer.inference import reader as readers
 from receipt_trainer.inference.package import Package
-from receipt_trainer.inference.reader import PackageReader, parts
+from receipt_trainer.inference.reader import PackageReader, parts, read_tokenizer
 from receipt_trainer.models.layoutlm.export import SavedModel, load_model
 from receipt_trainer.models.layoutlm.predictor import predict
 
@@ -143,3 +147,15 @@ print(*sorted({{"torch", "transformers", "huggingface_hub", "onnx", "boto3"}} & 
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_scores_of_pieces_are_those_of_the_file(tmp_path: Path) -> None:
+    """To the last bit, as transformers takes them: of two cuts that weigh the same, both then choose one."""
+    draw = random.Random(7)
+    pieces = [("<unk>", 0.0), *((chr(0x4E00 + number), -20 * draw.random()) for number in range(2000))]
+    path = tmp_path / "tokenizer.json"
+    Tokenizer(Unigram(pieces, 0, False)).save(str(path))
+    written = json.loads(path.read_bytes())["model"]
+    assert [tuple(piece) for piece in written["vocab"]] == pieces
+    assert json.loads(read_tokenizer(path).to_str())["model"] == written
+    assert json.loads(Tokenizer.from_file(str(path)).to_str())["model"] != written, "no longer needed"
