@@ -62,12 +62,12 @@ types: $(READY)
 imports: $(READY)
 	$(BIN)/lint-imports --config .importlinter
 
-# Four processes for two cores, each of one thread: half of a worker's test is waiting. Compiled modules are kept,
+# Three processes for two cores, each of one thread: half of a worker's test is waiting. Compiled modules are kept,
 # whatever the shell says: hundreds of processes import them.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=
 
 unit: $(READY)
-	$(TEST_ENV) $(BIN)/pytest -n 4 --dist worksteal --durations=25
+	$(TEST_ENV) $(BIN)/pytest -n 3 --dist worksteal --durations=25
 
 # Needs root and Debian's packages mmdebstrap, systemd-container, iproute2 and openssl; skipped with a line without them.
 boot: $(READY)

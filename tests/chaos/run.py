@@ -93,7 +93,7 @@ class ChaosRun:
             faults = self._wait(stage, crew, jobs, time.monotonic() + times.stretched(deadline_s))
             if not crew.end(times.stretched(END_S)):
                 faults.append(f"workers did not end within {times.stretched(END_S):g} s of SIGTERM")
-            processes = list(_left_over(self._command[-2], self._folder))
+            processes = self._left_over(time.monotonic() + times.stretched(END_S))
         return Evidence(
             jobs=jobs,
             rows={job_id: self._rows(job_id) for job_id in jobs},
@@ -107,6 +107,12 @@ class ChaosRun:
             left=stage.left(),
             faults=faults,
         )
+
+    def _left_over(self, until: float) -> list[str]:
+        """Processes that are still there; the one of a worker that was killed last writes its checkpoint first."""
+        while (found := list(_left_over(self._command[-2], self._folder))) and time.monotonic() < until:
+            time.sleep(0.1)
+        return found
 
     def _submit_all(self, seed: int, stage: Stage, wires: Wires) -> dict[str, PlannedJob]:
         """Through a proxy of its own, which loses messages; those are sent again as the error says."""
