@@ -9,6 +9,13 @@ total} as SROIE's or {total: {total_price}} as CORD's, values are compared with 
 date and total by value. They are read twice: with nothing learned, and with what a model's package would know of the
 files: the order of dates and the meaning of marks in amounts, as counted in all files together.
 
+With --totals the total of the summary is compared with the labelled ones, read with certainty: right, wrong, or left
+open. All words have --score as their probability, and with `without` the labels of totals are taken away first, as a
+model might miss them; a total where people labelled none is a wrong one.
+
+    python -m benchmarks.gold_labels wildreceipt.train.jsonl.gz --totals with --score 0.9
+    python -m benchmarks.gold_labels wildreceipt.train.jsonl.gz --totals without --score 0.9
+
 With --misread each receipt is read so often as OCR might have read it (`data.ocr_errors`), without and with the
 merchants and addresses that a package of --known would have.
 """
@@ -19,18 +26,21 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from benchmarks.read_fields import is_right
+from receipt_trainer.contract.names import OUTSIDE
 from receipt_trainer.data import ocr_errors
 from receipt_trainer.data.problems import ProblemLog
 from receipt_trainer.data.receipt import Receipt
 from receipt_trainer.data.sources.jsonl import read_jsonl
 from receipt_trainer.extraction.dates import date_orders
-from receipt_trainer.extraction.finds import amount_marks, gather, labelled_words
+from receipt_trainer.extraction.finds import amount_marks, find_fields, gather, labelled_words
 from receipt_trainer.extraction.items import ITEM_LABELS, rows
 from receipt_trainer.extraction.known import Known, known_of, make_known
 from receipt_trainer.extraction.summary import read_receipt
@@ -89,7 +99,7 @@ def values_of(
     before = time.process_time()
     for receipt in receipts:
         words = labelled_words(receipt)
-        reading = read_receipt(words, gather(words, **learned), lambda of: 1.0, known)
+        reading = read_receipt(words, gather(words, **learned), certain, known)
         addresses = reading.fields.get("ADDRESS_LINE", ())
         values = {
             **reading.summary,
@@ -110,6 +120,25 @@ def values_of(
     return ", ".join(said) + f"; {ms:.1f} ms of CPU a receipt"
 
 
+def totals_of(receipts: Sequence[Receipt], learned: Mapping[str, Any], score: float, *, labelled: bool) -> str:
+    """How many totals are those that people labelled, as text."""
+    counts = Counter[str]()
+    for receipt in receipts:
+        sure = labelled_words(receipt)
+        gold = {find.amount for find in find_fields(sure, gather(sure, **learned), certain).get("GRAND_TOTAL", ())}
+        words = [replace(word, score=score) for word in sure]
+        if not labelled:
+            words = [replace(word, label=OUTSIDE) if word.label == "GRAND_TOTAL" else word for word in words]
+        total = read_receipt(words, gather(words, **learned), certain).summary["total"]
+        counts["open" if total is None else "right" if Decimal(total) in gold else "wrong"] += 1
+    return f"{counts['right']} right, {counts['wrong']} wrong, {counts['open']} open"
+
+
+def certain(words: object) -> float:
+    """The confidence of people's labels."""
+    return 1.0
+
+
 def same_digits(name: str, truth: str, value: str) -> bool:
     """Whether a total has the digits of its key, all of them whole units."""
     return name == "total" and "." not in value and "".join(filter(str.isdigit, truth)) == value
@@ -123,11 +152,17 @@ def main() -> None:
     parser.add_argument("--misread", type=int, default=0, metavar="N", help="read each receipt N times as OCR might")
     parser.add_argument("--severity", type=float, default=ocr_errors.SEVERITY, help="of the misreading")
     parser.add_argument("--known", type=Path, help="receipts whose merchants and addresses are known")
+    parser.add_argument("--totals", choices=["with", "without"], help="compare totals, with or without their labels")
+    parser.add_argument("--score", type=float, default=1.0, help="probability of each word's label for --totals")
     args = parser.parse_args()
     ocr_errors.SEVERITY = args.severity  # type: ignore[misc]
     files = {path: list(read_jsonl(path, ProblemLog())) for path in args.files}
     learned = learned_of([receipt for receipts in files.values() for receipt in receipts])
     for path, receipts in files.items():
+        if args.totals:
+            totals = totals_of(receipts, learned, args.score, labelled=args.totals == "with")
+            print(f"{path.name}, totals {args.totals} their labels: {totals}")
+            continue
         if any("group" in word.extra for receipt in receipts for word in receipt.words):
             print(f"{path.name}: {rows_of(receipts, wrong=args.wrong)}")
         if any(truth_of(receipt) for receipt in receipts):
